@@ -1,1 +1,5 @@
-//! Stateful stream processing on Apache Kafka as a library.
+//! What runs goka's group graphs. Use it through the facade crate `goka`.
+
+pub mod log;
+pub mod record;
+pub mod table;

@@ -1,0 +1,509 @@
+//! The broker seam: what a log engine does, at the level of batches of fetched records, appended
+//! records and committed offsets. Engines are leaves: `embedded` and `kafka`. Nothing here knows
+//! a handler, a codec or a table. Called by the worker, the restorer, emitters, views and commands.
+//!
+//! A [`Member`] is synchronous and used by one thread. Its `poll` never calls back while it holds
+//! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::record::{Append, Appends, Offset, Record, TaskId, TopicId, TopicPartition};
+
+/// The name of the cluster that a log lives in; a store is never moved between two of them.
+pub type ClusterId = String;
+
+/// Counts the assignments that a member was given: records and restores of an older one are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Epoch(pub u64);
+
+/// A group and the member that joins it.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// The group's name: Kafka's `group.id`.
+    pub name: Arc<str>,
+    /// Every topic that the group reads or writes; a [`TopicId`] is a place in this list.
+    pub topics: Vec<Arc<str>>,
+    /// The inputs (and the loop topic).
+    pub inputs: Vec<TopicId>,
+    /// The group table's topic: the lead of a stateful group, never fetched by the member.
+    /// A stateless group (`None`) leads with each of its inputs, which are then tasks apart.
+    pub table: Option<TopicId>,
+    /// Who this member is, over restarts: the instance kept in the data directory and the worker's
+    /// number. Static membership and transactional ids are made of it.
+    pub instance: String,
+    /// The worker's number within the instance.
+    pub worker: u32,
+    /// How long the group waits for a silent member.
+    pub session: Duration,
+}
+
+impl Group {
+    /// The name of a topic of the group.
+    ///
+    /// # Panics
+    /// When `id` is not of this group.
+    pub fn topic(&self, id: TopicId) -> &Arc<str> {
+        &self.topics[usize::from(id.0)]
+    }
+
+    /// The inputs of a task: all of them in a stateful group, the lead alone in a stateless one.
+    pub fn inputs_of(&self, task: TaskId) -> impl Iterator<Item = TopicId> + '_ {
+        let stateful = self.table.is_some();
+        self.inputs
+            .iter()
+            .copied()
+            .filter(move |input| stateful || *input == task.lead)
+    }
+}
+
+/// What a group committed for one partition of an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The next record to read.
+    pub offset: Offset,
+    /// What was committed with it; empty when nothing was.
+    pub metadata: String,
+}
+
+/// A task that this member now owns.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// Which.
+    pub task: TaskId,
+    /// The assignment's number.
+    pub epoch: Epoch,
+    /// What the group committed for each input of the task (read with pending transactions waited
+    /// for); an input without an entry has no committed offset.
+    pub committed: BTreeMap<TopicId, Committed>,
+}
+
+/// What a member tells its driver.
+#[derive(Debug)]
+pub enum MemberEvent<'a> {
+    /// Tasks that are now owned. Nothing is fetched for them until [`Member::fetch`].
+    Assigned(&'a [Assignment]),
+    /// Records of one input of one task, in order.
+    Batch {
+        /// Whose records.
+        task: TaskId,
+        /// Of which assignment.
+        epoch: Epoch,
+        /// Of which input.
+        topic: TopicId,
+        /// The records.
+        records: &'a [Record<'a>],
+    },
+    /// Tasks taken away without a chance to commit: somebody else may own them already.
+    Lost(&'a [TaskId]),
+    /// An input of one task cannot be read on: out of range, deleted, forbidden.
+    Broken {
+        /// Whose input.
+        task: TaskId,
+        /// Which.
+        topic: TopicId,
+        /// Why.
+        error: LogError,
+    },
+    /// The client or the broker is in trouble that may heal (shown as one warning), or `None`: it healed.
+    Trouble(Option<String>),
+}
+
+/// What drives a member: the worker.
+pub trait Driver {
+    /// Takes an event; never blocks for long.
+    fn event(&mut self, event: MemberEvent<'_>);
+    /// Tasks are to be given back: runs the barrier of the whole worker through `settle`, under a
+    /// deadline. The tasks are given back when it returns; afterwards they are not owned.
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle);
+}
+
+/// The number of a barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct UnitId(pub u64);
+
+/// What one barrier makes durable, with everything appended since the one before.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Its number.
+    pub id: UnitId,
+    /// The offsets to commit: the next record to read of each input, with metadata. Committed for a
+    /// task only when all its appends were acknowledged.
+    pub offsets: Vec<(TaskId, TopicId, Offset, String)>,
+}
+
+/// What was acknowledged of one task's appends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Acked {
+    /// First and last offset of its changelog records, and how many there were:
+    /// `last - first + 1 != count` shows another writer.
+    pub changelog: Option<(Offset, Offset, u64)>,
+}
+
+/// How a barrier ended, for each task that had appends or offsets in it.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    /// Whether the task's appends are all acknowledged.
+    pub acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+    /// Whether its offsets are committed; absent where they were not tried.
+    pub offsets: BTreeMap<TaskId, Result<(), Failure>>,
+}
+
+/// How a step towards durability failed; the class decides what the core does (ARCHITECTURE.md).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Nothing happened and the same step may be tried again.
+    Retriable(String),
+    /// The group moved on (generation, epoch) though the task may still be owned: read afresh, retry.
+    Stale(String),
+    /// The task is not owned any more.
+    Lost(String),
+    /// It may or may not have happened.
+    Unknown(String),
+    /// The transaction has to be aborted.
+    Abortable(String),
+    /// A newer twin of this member lives.
+    Fenced(String),
+    /// The client is of no more use and must be rebuilt.
+    Fatal(String),
+    /// The log refuses a record for good: too large, no right.
+    Refused {
+        /// The topic that it was for.
+        topic: String,
+        /// Its key, as text.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Retriable(why)
+            | Failure::Stale(why)
+            | Failure::Lost(why)
+            | Failure::Unknown(why)
+            | Failure::Abortable(why)
+            | Failure::Fenced(why)
+            | Failure::Fatal(why) => f.write_str(why),
+            Failure::Refused { topic, key, reason } => {
+                write!(
+                    f,
+                    "topic `{topic}` refuses the record of key `{key}`: {reason}"
+                )
+            }
+        }
+    }
+}
+
+/// The durable half of a member: all that a barrier needs.
+pub trait Settle {
+    /// Hands records over to be written, in order; may wait for room, under the engine's deadline.
+    /// Whether they were written is told by the next [`settle`](Settle::settle).
+    fn append(&mut self, appends: &Appends);
+    /// Waits until everything appended is acknowledged, then commits the offsets; at most until
+    /// `deadline`. A unit whose offsets had an unknown outcome may be settled again.
+    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement;
+}
+
+/// One member of a group: a consumer and a producer, used by one thread.
+pub trait Member: Settle + Send {
+    /// Waits at most `max` for something to happen and hands it to `driver`.
+    ///
+    /// # Errors
+    /// What ends the member: fenced by a twin, a right missing, a client that cannot go on.
+    fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError>;
+    /// Starts fetching the inputs of a task at explicit positions.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError>;
+    /// Stops fetching a task that stays owned; its records in hand are dropped.
+    fn release(&mut self, task: TaskId);
+    /// Stops and restarts intake of all fetched tasks, positions kept.
+    fn pause(&mut self, paused: bool);
+    /// Drops a failed producer, with whatever was appended and not settled, and makes a new one.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    fn rebuild(&mut self) -> Result<(), LogError>;
+    /// Leaves: ends what is in flight, at most until `by`. Partitions have been drained before.
+    ///
+    /// # Errors
+    /// What was still pending.
+    fn close(self: Box<Self>, by: Instant) -> Result<(), LogError>;
+}
+
+/// Which records a reader sees, and how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Only committed ones; open transactions at the tail hold it back.
+    ReadCommitted,
+    /// All.
+    ReadUncommitted,
+}
+
+/// What a reader hands out: the place of the partition in the list it was made with, and records.
+pub type Each<'e> = &'e mut dyn FnMut(usize, &[Record<'_>]);
+
+/// Reads partitions without a group: restores, views, `get`, `scan`.
+pub trait Reader: Send {
+    /// Waits at most `max`, hands over what arrived.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] when the log no longer holds the position; whatever ends the client.
+    fn poll(&mut self, max: Duration, each: Each<'_>) -> Result<(), LogError>;
+    /// The next offset to be read, of the partition at `index`: moves over control records, aborted
+    /// and compacted ones too. Never behind where the reader started.
+    fn position(&mut self, index: usize) -> Offset;
+}
+
+/// A record that an emitter sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    /// Where to.
+    pub topic: &'a str,
+    /// Where to.
+    pub partition: i32,
+    /// The key; `None` is a null key.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The timestamp; -1 lets the log choose.
+    pub timestamp: i64,
+    /// The headers.
+    pub headers: &'a [(String, Option<Vec<u8>>)],
+}
+
+impl<'a> Sent<'a> {
+    /// The same as an append of `topic`.
+    pub fn of(append: &Append<'a>, topic: &'a str) -> Self {
+        Sent {
+            topic,
+            partition: append.partition,
+            key: append.key,
+            value: append.value,
+            timestamp: append.timestamp,
+            headers: append.headers,
+        }
+    }
+}
+
+/// Told once for every record sent: its token, and where it lies or why it does not.
+pub type OnDelivery = Arc<dyn Fn(u64, Result<(i32, Offset), Failure>) + Send + Sync>;
+
+/// Writes records outside a group; shared between threads.
+pub trait Appender: Send + Sync {
+    /// Enqueues one record, in order with the ones before it; waits for room until `deadline`.
+    ///
+    /// # Errors
+    /// When it was not enqueued: its token is then never told.
+    fn send(&self, record: Sent<'_>, token: u64, deadline: Instant) -> Result<(), LogError>;
+    /// Waits until everything sent is delivered or has failed, at most until `deadline`.
+    ///
+    /// # Errors
+    /// [`LogError::Timeout`] with records still under way.
+    fn flush(&self, deadline: Instant) -> Result<(), LogError>;
+}
+
+/// What happens to old records of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Only the last record of each key is kept for ever.
+    pub compact: bool,
+    /// Records past the retention are deleted.
+    pub delete: bool,
+}
+
+/// One partition's offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Range {
+    /// The first offset still there.
+    pub start: Offset,
+    /// Where read-committed readers stop: the last stable offset.
+    pub stable: Offset,
+    /// Where the next record goes: the high watermark.
+    pub high: Offset,
+}
+
+/// What a topic is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// Its identity: another one after it was deleted and made again.
+    pub id: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// What happens to its old records.
+    pub policy: Policy,
+    /// How long records are kept where the policy deletes; `None` is for ever.
+    pub retention: Option<Duration>,
+    /// How long a tombstone survives compaction (`delete.retention.ms`).
+    pub delete_retention: Duration,
+    /// The largest record batch it takes, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// A topic to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// Whether it is compacted (a table) or deleted by age (a stream).
+    pub compact: bool,
+    /// How long records are kept; `None` leaves it to the log.
+    pub retention: Option<Duration>,
+}
+
+/// A log engine.
+pub trait Log: Send + Sync + fmt::Debug {
+    /// What a person calls it: `embedded log at .goka/log.redb`, `Kafka at localhost:9092`.
+    fn describe_self(&self) -> String;
+    /// Whether streams that are missing may be made by us (the embedded log), or never (Kafka).
+    fn creates_streams(&self) -> bool;
+    /// Joins a group.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError>;
+    /// Writes outside a group.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError>;
+    /// Reads partitions from explicit offsets.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    fn reader(
+        &self,
+        from: &[(TopicPartition, Offset)],
+        isolation: Isolation,
+    ) -> Result<Box<dyn Reader>, LogError>;
+    /// What each topic is, in the order asked; `None` for one that does not exist.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or refuses.
+    fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError>;
+    /// The offsets of partitions, in the order asked.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or a partition does not exist.
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError>;
+    /// Makes a topic.
+    ///
+    /// # Errors
+    /// [`LogError::TopicExists`], or why it was refused.
+    fn create(&self, topic: &NewTopic) -> Result<(), LogError>;
+    /// What a group committed, for partitions in the order asked.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or refuses.
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>, LogError>;
+    /// The cluster's identity.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline.
+    fn cluster(&self) -> Result<ClusterId, LogError>;
+}
+
+/// What went wrong at the log: each says what, where and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// No broker answers.
+    #[error(
+        "no broker answers at `{brokers}`: {reason}; start Kafka there, or correct `--brokers` / GOKA_BROKERS"
+    )]
+    Unreachable {
+        /// The addresses tried.
+        brokers: String,
+        /// The client's last word.
+        reason: String,
+    },
+    /// A topic does not exist.
+    #[error("topic `{topic}` does not exist")]
+    UnknownTopic {
+        /// Which.
+        topic: String,
+    },
+    /// A partition does not exist.
+    #[error("topic `{topic}` has no partition {partition}")]
+    UnknownPartition {
+        /// Of which topic.
+        topic: String,
+        /// Which.
+        partition: i32,
+    },
+    /// A topic is there already.
+    #[error("topic `{topic}` exists already")]
+    TopicExists {
+        /// Which.
+        topic: String,
+    },
+    /// The log does not hold that offset.
+    #[error("{topic}[{partition}] holds no offset {offset}")]
+    OutOfRange {
+        /// Of which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// The offset asked for.
+        offset: Offset,
+    },
+    /// Something took longer than its deadline.
+    #[error("{what} took longer than {}", millis(.after))]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        after: Duration,
+    },
+    /// A newer twin of this member or producer lives.
+    #[error("{who} is in use by a twin: {reason}; give each process its own data directory")]
+    Fenced {
+        /// The identity that is used twice.
+        who: String,
+        /// The broker's word.
+        reason: String,
+    },
+    /// The broker refuses.
+    #[error("{what}: the log refuses: {reason}")]
+    Refused {
+        /// What was asked.
+        what: String,
+        /// The broker's word.
+        reason: String,
+    },
+    /// The client cannot go on.
+    #[error("{what}: {reason}")]
+    Client {
+        /// What was tried.
+        what: String,
+        /// The client's word.
+        reason: String,
+    },
+    /// The embedded log's file cannot be used.
+    #[error("embedded log `{path}`: {reason}")]
+    Storage {
+        /// The file.
+        path: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+fn millis(after: &Duration) -> String {
+    format!("{} ms", after.as_millis())
+}

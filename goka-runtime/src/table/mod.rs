@@ -1,0 +1,184 @@
+//! The table seam: what keeps one partition of a table on local storage. [`StoreRead`] is what the
+//! core reads through, [`Store`] what flushes and restores write to, [`Stores`] what opens them.
+//! Knows no log and no codec: keys and values are bytes, ordered by the key's bytes.
+
+use std::fmt;
+use std::ops::Bound;
+
+use crate::record::{Offset, Timestamp};
+
+/// The layout of a [`Stamp`]; a store of another one is not read.
+pub const FORMAT: u16 = 1;
+
+/// A value as stored: with the timestamp of the record that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Milliseconds since the epoch, or -1.
+    pub timestamp: Timestamp,
+    /// The value's bytes.
+    pub value: Vec<u8>,
+}
+
+/// A borrowed [`Stored`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredRef<'a> {
+    /// Milliseconds since the epoch, or -1.
+    pub timestamp: Timestamp,
+    /// The value's bytes.
+    pub value: &'a [u8],
+}
+
+/// One change: a value, or `None` for a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Write<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// Its new value.
+    pub value: Option<StoredRef<'a>>,
+}
+
+/// What a local copy says of itself; written in the same commit as the values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// The layout, [`FORMAT`].
+    pub format: u16,
+    /// The cluster that the topic lives in.
+    pub cluster: String,
+    /// The identity of the group topic.
+    pub topic_id: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next changelog offset to apply: all before it are in.
+    pub offset: Offset,
+    /// The table's definition, as text.
+    pub fingerprint: String,
+    /// When the copy was last level with the topic: wall clock, milliseconds since the epoch.
+    pub synced_at: Timestamp,
+}
+
+/// How durable a commit must be when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk.
+    Synced,
+    /// Atomic, but a crash may take it back together with everything since the last synced one.
+    Relaxed,
+}
+
+/// Whether a walk goes on.
+pub type Flow = std::ops::ControlFlow<()>;
+
+/// A range of keys, by their bytes.
+pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// The range of all keys that begin with `prefix`; the bound's bytes are put into `end`.
+///
+/// ```
+/// use goka_runtime::table::prefix_range;
+/// use std::ops::Bound;
+/// let mut end = Vec::new();
+/// assert_eq!(prefix_range(b"ab", &mut end), (Bound::Included(&b"ab"[..]), Bound::Excluded(&b"ac"[..])));
+/// ```
+pub fn prefix_range<'a>(prefix: &'a [u8], end: &'a mut Vec<u8>) -> KeyRange<'a> {
+    end.clear();
+    end.extend_from_slice(prefix);
+    while let Some(last) = end.last_mut() {
+        if *last < u8::MAX {
+            *last += 1;
+            return (Bound::Included(prefix), Bound::Excluded(end));
+        }
+        end.pop();
+    }
+    (Bound::Included(prefix), Bound::Unbounded)
+}
+
+/// Reads one partition of a table.
+pub trait StoreRead {
+    /// What the copy says of itself; `None` when nothing was ever stored.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError>;
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError>;
+    /// Walks a range in key order until `each` breaks.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
+    ) -> Result<(), StoreError>;
+}
+
+/// One partition of a table on local storage.
+pub trait Store: StoreRead + Send {
+    /// Applies changes, sorted by key without repeats, and the stamp that they reach: all or nothing.
+    ///
+    /// # Errors
+    /// When it was not applied; the store is then as it was before.
+    fn apply(
+        &mut self,
+        sorted: &[Write<'_>],
+        stamp: &Stamp,
+        durability: Durability,
+    ) -> Result<(), StoreError>;
+    /// Drops every value and the stamp.
+    ///
+    /// # Errors
+    /// When the storage refuses.
+    fn clear(&mut self) -> Result<(), StoreError>;
+    /// A frozen copy to read from another thread.
+    ///
+    /// # Errors
+    /// When the storage refuses.
+    fn snapshot(&self) -> Result<Box<dyn StoreRead + Send>, StoreError>;
+}
+
+/// Opens the partitions of tables.
+pub trait Stores: Send + Sync + fmt::Debug {
+    /// Opens one partition, made when it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] when what is there cannot be used: see [`Stores::set_aside`].
+    fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError>;
+    /// Moves an unusable partition out of the way, and says where to.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError>;
+}
+
+/// What went wrong at a store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// What is there is not a store, or is damaged.
+    #[error("store `{path}` cannot be read: {reason}")]
+    Unreadable {
+        /// Where it lies.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another process has it.
+    #[error(
+        "store `{path}` is in use by another process; give each process its own data directory"
+    )]
+    Locked {
+        /// Where it lies.
+        path: String,
+    },
+    /// The disk or the file system refuses.
+    #[error("store `{path}`: {reason}")]
+    Io {
+        /// Where it lies.
+        path: String,
+        /// The system's word.
+        reason: String,
+    },
+}
