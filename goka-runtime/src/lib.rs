@@ -1,5 +1,8 @@
 //! What runs goka's group graphs. Use it through the facade crate `goka`.
 
+pub mod core;
+pub mod dispatch;
+pub mod graph;
 pub mod log;
 pub mod record;
 pub mod table;

@@ -1,0 +1,126 @@
+//! What the macros generate: a group's typed edges as plain data, and how its handlers are called.
+//! Pure. Read by the registry, the processor, the commands and `topology`.
+
+use std::any::TypeId;
+
+use crate::dispatch::{Call, CodecError, Shared};
+
+/// Where something stands in the user's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// The file, as rustc names it.
+    pub file: &'static str,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// How keys or values of one topic travel, for those who have only text or bytes: the commands.
+#[derive(Debug, Clone, Copy)]
+pub struct Format {
+    /// The codec's name, as the fingerprint has it.
+    pub codec: &'static str,
+    /// Text to bytes, checked by the codec.
+    pub parse: fn(&str) -> Result<Vec<u8>, CodecError>,
+    /// Bytes to text (one line; tab, newline and non-UTF-8 escaped), checked by the codec.
+    pub show: fn(&[u8]) -> Result<String, CodecError>,
+}
+
+/// A topic as an edge sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// How its keys travel.
+    pub key: Format,
+    /// How its values travel.
+    pub value: Format,
+    /// The partitioner's name.
+    pub partitioner: &'static str,
+    /// The partition of a key among so many.
+    pub place: fn(&[u8], i32) -> i32,
+    /// The declared partition count.
+    pub partitions: Option<i32>,
+}
+
+/// What an edge does.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum EdgeKind {
+    /// Records come in and are handled.
+    Input {
+        /// The dispatch shim.
+        call: Call,
+        /// Whether the handler takes tombstones.
+        tombstones: bool,
+    },
+    /// Records go out.
+    Output,
+    /// The group table.
+    Table,
+}
+
+/// One edge of a group graph.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge {
+    /// What it does.
+    pub kind: EdgeKind,
+    /// The topic at its end.
+    pub topic: TopicSpec,
+    /// Where it is declared.
+    pub location: Location,
+}
+
+/// One group: its name and its edges, in the order in which they were declared (Goka's word).
+#[derive(Debug, Clone, Copy)]
+pub struct GroupGraph {
+    /// The processor's name: the Rust type's.
+    pub name: &'static str,
+    /// The group.
+    pub group: &'static str,
+    /// Where the processor is declared.
+    pub location: Location,
+    /// The edges.
+    pub edges: &'static [Edge],
+}
+
+impl GroupGraph {
+    /// The inputs, in order.
+    pub fn inputs(&self) -> impl Iterator<Item = &'static Edge> {
+        self.edges
+            .iter()
+            .filter(|edge| matches!(edge.kind, EdgeKind::Input { .. }))
+    }
+
+    /// The outputs, in order.
+    pub fn outputs(&self) -> impl Iterator<Item = &'static Edge> {
+        self.edges
+            .iter()
+            .filter(|edge| matches!(edge.kind, EdgeKind::Output))
+    }
+
+    /// The group table.
+    pub fn table(&self) -> Option<&'static Edge> {
+        self.edges
+            .iter()
+            .find(|edge| matches!(edge.kind, EdgeKind::Table))
+    }
+}
+
+/// A processor as the registry has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Its graph.
+    pub graph: GroupGraph,
+    /// Makes the value that its handlers share; `None` when the user has to give one.
+    pub make: Option<fn() -> Box<Shared>>,
+    /// The processor's type.
+    pub type_id: fn() -> TypeId,
+}
