@@ -1,1 +1,4 @@
 //! The sans-IO core.
+
+pub mod judge;
+pub mod metadata;
