@@ -1,0 +1,300 @@
+//! The text that a group commits with its offsets: by which definition, of which table, with which
+//! inputs known so far, and where the owner answers. Pure; knows no log. Written by the barrier,
+//! read by [`judge`](super::judge::judge) and by whoever routes a key to its owner.
+
+use std::fmt;
+
+/// The version of the text written here; a text of another one is not read.
+pub const VERSION: u16 = 1;
+
+/// The longest text in bytes: Kafka's default for `offset.metadata.max.bytes`.
+pub const MAX_BYTES: usize = 4096;
+
+/// How many inputs always fit; a group with more must be refused when it is defined.
+pub const MAX_INPUTS: usize = 128;
+
+/// The longest address kept, escaped, in bytes; a longer one is left out, since it is only a hint.
+const MAX_ADDRESS: usize = 512;
+
+const MAGIC: &str = "goka";
+
+/// What a group commits with each offset.
+///
+/// As text: `goka1;fp=..;table=..;lead=..;inputs=a,b;at=..`. Fields may come in any order, unknown
+/// ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
+/// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
+/// than [`MAX_BYTES`]: ask [`knows`](Self::knows), not the list.
+///
+/// ```
+/// use goka_runtime::core::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
+/// let metadata = OffsetMetadata {
+///     version: VERSION,
+///     fingerprint: fingerprint_hash("v1;key=string;value=i64;partitioner=murmur2"),
+///     table_id: "qYzN".into(),
+///     lead: "clicks-state".into(),
+///     inputs: vec!["clicks".into()],
+///     address: Some("http://host:8080".into()),
+/// };
+/// let text = metadata.to_string();
+/// assert!(text.starts_with("goka1;fp="));
+/// assert_eq!(OffsetMetadata::parse(&text), Some(metadata));
+/// assert_eq!(OffsetMetadata::parse("something else"), None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetMetadata {
+    /// The version of the text, [`VERSION`].
+    pub version: u16,
+    /// [`fingerprint_hash`] of the table's definition.
+    pub fingerprint: u64,
+    /// The identity of the group topic; empty for a group without one.
+    pub table_id: String,
+    /// The topic whose assignment brings the partitions: the group topic, or the first input.
+    pub lead: String,
+    /// The inputs that the group has read so far.
+    pub inputs: Vec<String>,
+    /// Where the owner answers HTTP.
+    pub address: Option<String>,
+}
+
+impl OffsetMetadata {
+    /// Reads what was committed; `None` when it is not ours, damaged, or of another version: such
+    /// offsets count, but nothing is known of them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split(';');
+        let version: u16 = fields.next()?.strip_prefix(MAGIC)?.parse().ok()?;
+        if version != VERSION || text.len() > MAX_BYTES {
+            return None;
+        }
+        let (mut fingerprint, mut table_id, mut lead, mut inputs) = (None, None, None, None);
+        let mut address = None;
+        for field in fields {
+            let (name, value) = field.split_once('=')?;
+            match name {
+                "fp" => fingerprint = Some(hex(value)?),
+                "table" => table_id = Some(unescape(value)?),
+                "lead" => lead = Some(unescape(value)?),
+                "inputs" => {
+                    let names = value.split(',').filter(|name| !name.is_empty());
+                    inputs = Some(names.map(unescape).collect::<Option<Vec<_>>>()?);
+                }
+                "at" => address = Some(unescape(value)?),
+                _ => {}
+            }
+        }
+        Some(Self {
+            version,
+            fingerprint: fingerprint?,
+            table_id: table_id?,
+            lead: lead?,
+            inputs: inputs?,
+            address,
+        })
+    }
+
+    /// Whether the group has read `input` before.
+    pub fn knows(&self, input: &str) -> bool {
+        let hash = hashed(input);
+        self.inputs
+            .iter()
+            .any(|known| known == input || *known == hash)
+    }
+}
+
+impl fmt::Display for OffsetMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut head = format!(
+            "{MAGIC}{};fp={:016x};table={};lead={}",
+            self.version,
+            self.fingerprint,
+            escape(&self.table_id),
+            escape(&self.lead)
+        );
+        if let Some(address) = self.address.as_deref().map(escape)
+            && address.len() <= MAX_ADDRESS
+        {
+            head.push_str(";at=");
+            head.push_str(&address);
+        }
+        head.push_str(";inputs=");
+        let names: Vec<_> = self.inputs.iter().map(|input| escape(input)).collect();
+        let named = names.join(",");
+        f.write_str(&head)?;
+        if head.len() + named.len() <= MAX_BYTES {
+            return f.write_str(&named);
+        }
+        let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
+        f.write_str(&hashes.join(","))
+    }
+}
+
+/// FNV-1a, 64 bits, of the fingerprint's text: the same in every build and on every machine.
+/// Source: the FNV draft, draft-eastlake-fnv, with its test vectors.
+///
+/// ```
+/// use goka_runtime::core::metadata::fingerprint_hash;
+/// assert_eq!(fingerprint_hash("foobar"), 0x8594_4171_f739_67e8);
+/// ```
+pub fn fingerprint_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// A name that is hashed already stays as it is: it was read from a long text.
+fn hashed(input: &str) -> String {
+    if input.starts_with('#') {
+        return input.to_owned();
+    }
+    format!("#{:016x}", fingerprint_hash(input))
+}
+
+fn hex(text: &str) -> Option<u64> {
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && !b"%;,".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (code, tail) = tail.split_at_checked(2)?;
+        if !code.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        bytes.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn metadata() -> OffsetMetadata {
+        OffsetMetadata {
+            version: VERSION,
+            fingerprint: 0x0123_4567_89ab_cdef,
+            table_id: "q-Y_zN".into(),
+            lead: "a.b-state".into(),
+            inputs: vec!["a".into(), "b_c".into()],
+            address: Some("http://[::1]:80/x;y,z=%20 ü".into()),
+        }
+    }
+
+    #[test]
+    fn text_is_pinned() {
+        let text = metadata().to_string();
+        assert_eq!(
+            text,
+            "goka1;fp=0123456789abcdef;table=q-Y_zN;lead=a.b-state;\
+             at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;inputs=a,b_c"
+        );
+        assert_eq!(OffsetMetadata::parse(&text), Some(metadata()));
+    }
+
+    #[test]
+    fn hash_has_the_published_vectors() {
+        for (text, hash) in [
+            ("", 0xcbf2_9ce4_8422_2325),
+            ("a", 0xaf63_dc4c_8601_ec8c),
+            ("foobar", 0x8594_4171_f739_67e8),
+        ] {
+            assert_eq!(fingerprint_hash(text), hash, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_foreign_texts_are_not_ours() {
+        let known = "goka1;new=1;fp=0123456789abcdef;table=;inputs=;lead=x";
+        let read = OffsetMetadata::parse(known).expect("ours");
+        assert_eq!((read.inputs.len(), read.address), (0, None));
+        for (case, text) in [
+            ("empty", ""),
+            ("foreign", "NoMetadata"),
+            ("newer", "goka2;fp=0123456789abcdef;table=;inputs=;lead=x"),
+            (
+                "no version",
+                "goka;fp=0123456789abcdef;table=;inputs=;lead=x",
+            ),
+            ("cut off", "goka1;fp=0123456789abcdef;table=;inp"),
+            ("field missing", "goka1;fp=0123456789abcdef;table=;lead=x"),
+            ("short hash", "goka1;fp=+1;table=;inputs=;lead=x"),
+            (
+                "bad escape",
+                "goka1;fp=0123456789abcdef;table=%;inputs=;lead=x",
+            ),
+            (
+                "bad digits",
+                "goka1;fp=0123456789abcdef;table=%+1;inputs=;lead=x",
+            ),
+            (
+                "not UTF-8",
+                "goka1;fp=0123456789abcdef;table=%FF;inputs=;lead=x",
+            ),
+        ] {
+            assert_eq!(OffsetMetadata::parse(text), None, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_largest_group_fits() {
+        let input = |at: usize| format!("{at:03}{}", "n".repeat(246));
+        let large = OffsetMetadata {
+            lead: "l".repeat(249),
+            table_id: "00000000-0000-0000-0000-000000000000".into(),
+            inputs: (0..MAX_INPUTS).map(input).collect(),
+            address: Some("x".repeat(MAX_ADDRESS)),
+            ..metadata()
+        };
+        let text = large.to_string();
+        assert!(text.len() <= MAX_BYTES, "{} bytes", text.len());
+        let read = OffsetMetadata::parse(&text).expect("ours");
+        assert!(read.knows(&input(7)) && !read.knows("other"));
+        assert_eq!(read.to_string(), text);
+        let endless = OffsetMetadata {
+            address: Some("x".repeat(5000)),
+            ..metadata()
+        };
+        let read = OffsetMetadata::parse(&endless.to_string()).expect("ours");
+        assert_eq!(read.address, None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*", tail in "(goka1)?[;=a-f0-9%,]*") {
+            let _ = OffsetMetadata::parse(&text);
+            let _ = OffsetMetadata::parse(&tail);
+        }
+
+        #[test]
+        fn what_is_written_is_read(
+            fingerprint: u64, table_id in "\\PC{0,40}", lead in "[a-zA-Z0-9._-]{1,40}",
+            inputs in proptest::collection::vec("[a-zA-Z0-9._-]{1,40}", 0..5),
+            address in proptest::option::of("\\PC{0,40}"),
+        ) {
+            let metadata = OffsetMetadata {
+                version: VERSION, fingerprint, table_id, lead, inputs, address,
+            };
+            prop_assert_eq!(OffsetMetadata::parse(&metadata.to_string()), Some(metadata));
+        }
+    }
+}
