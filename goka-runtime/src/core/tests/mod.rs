@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::dispatch::{HandlerError, Raw};
-use crate::log::{Acked, Committed, Failure, Group, Range, Settlement, UnitId};
+use crate::log::{Acked, Committed, Failure, Group, Range, Settlement};
 use crate::record::{AppendKind, Headers, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
@@ -23,7 +23,10 @@ pub(super) const FINGERPRINT: &str = "v1;key=string;value=int;partitioner=none";
 const RETENTION: Duration = Duration::from_secs(86_400);
 
 pub(super) fn task(partition: i32) -> TaskId {
-    TaskId { lead: TABLE, partition }
+    TaskId {
+        lead: TABLE,
+        partition,
+    }
 }
 
 pub(super) fn number(bytes: &[u8]) -> Result<i64, HandlerError> {
@@ -47,7 +50,10 @@ fn handler(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     if value == b"panic" {
         panic!("as asked");
     }
-    let held = raw.scope.load()?.map(|held| String::from_utf8_lossy(held.value).into_owned());
+    let held = raw
+        .scope
+        .load()?
+        .map(|held| String::from_utf8_lossy(held.value).into_owned());
     let new = match value {
         b"fail after a write" => "0/0".to_owned(),
         value => fold(held.as_deref(), value)?,
@@ -86,8 +92,17 @@ pub(super) fn plan(partitions: i32) -> Plan {
             partitioner: "first-byte",
             place,
         }],
-        outputs: vec![OutputPlan { name: "output", topic: OUTPUT, partitions, limit: 1 << 20 }],
-        table: Some(TablePlan { topic: TABLE, limit: 1 << 20, fingerprint: FINGERPRINT.into() }),
+        outputs: vec![OutputPlan {
+            name: "output",
+            topic: OUTPUT,
+            partitions,
+            limit: 1 << 20,
+        }],
+        table: Some(TablePlan {
+            topic: TABLE,
+            limit: 1 << 20,
+            fingerprint: FINGERPRINT.into(),
+        }),
         barrier: Duration::from_millis(100),
     }
 }
@@ -161,7 +176,10 @@ impl World {
             paused: false,
             settlements: 0,
             effects: Vec::new(),
-            now: Now { monotonic: Duration::from_secs(1), wall: 1_000_000 },
+            now: Now {
+                monotonic: Duration::from_secs(1),
+                wall: 1_000_000,
+            },
             epoch: 0,
         };
         world.assign_all();
@@ -184,7 +202,12 @@ impl World {
             .map(|task| Assignment {
                 task,
                 epoch: Epoch(self.epoch),
-                committed: self.committed.get(&task).map(|c| (INPUT, c.clone())).into_iter().collect(),
+                committed: self
+                    .committed
+                    .get(&task)
+                    .map(|c| (INPUT, c.clone()))
+                    .into_iter()
+                    .collect(),
             })
             .collect();
         self.step(Event::Assigned(&assignments));
@@ -196,7 +219,11 @@ impl World {
         let partition = place(&key, i32::try_from(self.input.len()).unwrap());
         let value = value.map(|value| value.as_bytes().to_vec());
         let rows = self.input.get_mut(&task(partition)).unwrap();
-        rows.push(Row { key, value, timestamp: 5 });
+        rows.push(Row {
+            key,
+            value,
+            timestamp: 5,
+        });
     }
 
     /// Hands at most `max` records of each fetched input to the core.
@@ -220,9 +247,15 @@ impl World {
                     headers: Headers::default(),
                 })
                 .collect();
-            self.fetched.insert(task, position + records.len() as Offset);
+            self.fetched
+                .insert(task, position + records.len() as Offset);
             let epoch = Epoch(self.epoch);
-            self.step(Event::Batch { task, epoch, topic: INPUT, records: &records });
+            self.step(Event::Batch {
+                task,
+                epoch,
+                topic: INPUT,
+                records: &records,
+            });
         }
     }
 
@@ -272,7 +305,8 @@ impl World {
 
     pub(super) fn step(&mut self, event: Event<'_>) {
         let mut effects = std::mem::take(&mut self.effects);
-        self.core.step(self.now, event, &self.open, &(), &mut effects);
+        self.core
+            .step(self.now, event, &self.open, &(), &mut effects);
         for effect in effects {
             self.perform(effect);
         }
@@ -289,7 +323,12 @@ impl World {
                 let facts = self.facts(task);
                 self.step(Event::Inspected(task, epoch, Ok(facts)));
             }
-            Effect::Restore { task, epoch, from, rebuild } => {
+            Effect::Restore {
+                task,
+                epoch,
+                from,
+                rebuild,
+            } => {
                 let reached = self.restore(task, from, rebuild.is_some());
                 self.step(Event::Restored(task, epoch, Ok(reached)));
             }
@@ -331,7 +370,11 @@ impl World {
     pub(super) fn facts(&self, task: TaskId) -> Facts {
         let end = |rows: &[Row]| {
             let high = rows.len() as Offset;
-            Range { start: 0, stable: high, high }
+            Range {
+                start: 0,
+                stable: high,
+                high,
+            }
         };
         Facts {
             stamp: self.open.0[&task].stamp().unwrap(),
@@ -372,10 +415,15 @@ impl World {
 
     fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
         if self.flush_fails {
-            return Err(StoreError::Io { path: "disk".into(), reason: "full".into() });
+            return Err(StoreError::Io {
+                path: "disk".into(),
+                reason: "full".into(),
+            });
         }
         let stamp = self.stamp(task, frozen.offset);
-        let Some(store) = self.open.0.get_mut(&task) else { return Ok(()) };
+        let Some(store) = self.open.0.get_mut(&task) else {
+            return Ok(());
+        };
         store.apply(&frozen.writes(), &stamp, frozen.durability)
     }
 
@@ -399,7 +447,9 @@ impl World {
         }
         for (task, _, offset, metadata) in &unit.offsets {
             let acks = match &settles {
-                Settles::Well | Settles::CommitFails(_) => Ok(acked.remove(task).unwrap_or_default()),
+                Settles::Well | Settles::CommitFails(_) => {
+                    Ok(acked.remove(task).unwrap_or_default())
+                }
                 Settles::ProduceFails(_) => Err(Failure::Unknown("no ack".into())),
                 Settles::Refused => Err(Failure::Refused {
                     topic: "group-state".into(),
@@ -426,11 +476,17 @@ impl World {
     /// What is on disk is a fold of the acknowledged changelog up to its stamp, never ahead of it.
     fn check(&self) {
         for (task, store) in &self.open.0 {
-            let Some(stamp) = store.stamp().unwrap() else { continue };
+            let Some(stamp) = store.stamp().unwrap() else {
+                continue;
+            };
             let log = &self.changelog[task];
             let reached = usize::try_from(stamp.offset).unwrap();
             assert!(reached <= log.len(), "the store is ahead of the changelog");
-            assert_eq!(contents(&**store), fold_rows(&log[..reached]), "the store is the fold");
+            assert_eq!(
+                contents(&**store),
+                fold_rows(&log[..reached]),
+                "the store is the fold"
+            );
         }
     }
 
@@ -440,9 +496,14 @@ impl World {
 }
 
 fn write(row: &Row) -> Write<'_> {
-    let value =
-        row.value.as_deref().map(|value| StoredRef { timestamp: row.timestamp, value });
-    Write { key: &row.key, value }
+    let value = row.value.as_deref().map(|value| StoredRef {
+        timestamp: row.timestamp,
+        value,
+    });
+    Write {
+        key: &row.key,
+        value,
+    }
 }
 
 pub(super) fn contents(store: &dyn StoreRead) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -483,5 +544,8 @@ pub(super) fn fold_input(rows: &[Row]) -> BTreeMap<Vec<u8>, Vec<u8>> {
             }
         }
     }
-    table.into_iter().map(|(key, value)| (key, value.into_bytes())).collect()
+    table
+        .into_iter()
+        .map(|(key, value)| (key, value.into_bytes()))
+        .collect()
 }

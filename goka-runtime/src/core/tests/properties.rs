@@ -97,7 +97,10 @@ fn exact(world: &World) {
 fn at_least(world: &World) {
     for task in world.tasks() {
         let (found, wanted) = (world.table(task), fold_input(&world.input[&task]));
-        assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+        assert_eq!(
+            found.keys().collect::<Vec<_>>(),
+            wanted.keys().collect::<Vec<_>>()
+        );
         for (key, wanted) in wanted {
             let split = |bytes: &[u8]| {
                 let text = String::from_utf8(bytes.to_vec()).unwrap();
