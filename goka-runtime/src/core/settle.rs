@@ -13,7 +13,10 @@ impl Core {
         let (appends, bytes) = self.appended;
         let full = appends >= BARRIER_APPENDS || bytes >= BARRIER_BYTES;
         let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry);
-        let starts = self.tasks.values().any(|task| task.state == State::Starting);
+        let starts = self
+            .tasks
+            .values()
+            .any(|task| task.state == State::Starting);
         let due = now.monotonic >= self.last_barrier + self.plan.barrier;
         if full || ((due || starts) && !waits) {
             self.barrier(now, out);
@@ -34,13 +37,20 @@ impl Core {
         }
         let mut offsets = Vec::new();
         for task in dirty {
-            let metadata = task.metadata.as_ref().map(ToString::to_string).unwrap_or_default();
+            let metadata = task
+                .metadata
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             for (topic, offset) in &task.positions {
                 offsets.push((task.id, *topic, *offset, metadata.clone()));
             }
         }
         self.unit += 1;
-        let unit = Unit { id: UnitId(self.unit), offsets };
+        let unit = Unit {
+            id: UnitId(self.unit),
+            offsets,
+        };
         self.settling = Some(unit.clone());
         out.push(Effect::Settle(unit));
     }
@@ -52,14 +62,18 @@ impl Core {
         mut settlement: Settlement,
         out: &mut Vec<Effect>,
     ) {
-        let Some(unit) = self.settling.take().filter(|unit| unit.id == id) else { return };
+        let Some(unit) = self.settling.take().filter(|unit| unit.id == id) else {
+            return;
+        };
         self.retry_at = None;
         let mut tasks: Vec<TaskId> = unit.offsets.iter().map(|(task, ..)| *task).collect();
         tasks.dedup();
         let (mut rebuild, mut pause, mut failed) = (false, false, None);
         for id in tasks {
             let acked = settlement.acks.remove(&id).unwrap_or(Ok(Acked::default()));
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             match acked {
                 Ok(acked) => match take_acks(task, acked) {
                     Acks::Level => {}
@@ -82,8 +96,12 @@ impl Core {
                     continue;
                 }
             }
-            let Some(outcome) = settlement.offsets.remove(&id) else { continue };
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(outcome) = settlement.offsets.remove(&id) else {
+                continue;
+            };
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             match outcome {
                 Ok(()) => {
                     for (_, topic, offset, _) in unit.offsets.iter().filter(|(of, ..)| *of == id) {
@@ -133,7 +151,10 @@ impl Core {
         for task in self.tasks.values_mut() {
             if task.layers.can_freeze() {
                 let durability = task.durability(now.monotonic, closing);
-                out.push(Effect::Flush(task.id, task.layers.freeze(now.wall, durability)));
+                out.push(Effect::Flush(
+                    task.id,
+                    task.layers.freeze(now.wall, durability),
+                ));
             }
         }
     }
@@ -145,7 +166,9 @@ impl Core {
         result: Result<(), StoreError>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
         task.layers.flushed(result.is_ok());
         match result {
             Ok(()) => {
@@ -184,14 +207,21 @@ fn take_acks(task: &mut Task, acked: Acked) -> Acks {
     match acked.changelog {
         None => Acks::Level,
         Some((first, last, count))
-            if first == task.layers.acknowledged() && last - first + 1 == made as i64 && count == made =>
+            if first == task.layers.acknowledged()
+                && last - first + 1 == made as i64
+                && count == made =>
         {
             task.layers.acknowledge(last + 1);
             Acks::Level
         }
         Some((first, ..)) => {
             let (partition, expected) = (task.id.partition, task.layers.acknowledged());
-            tracing::warn!(partition, first, expected, "another writer in the group topic, restoring");
+            tracing::warn!(
+                partition,
+                first,
+                expected,
+                "another writer in the group topic, restoring"
+            );
             Acks::Foreign
         }
     }
