@@ -1,0 +1,5 @@
+//! The integration tests: one binary, one file per subject.
+#![allow(missing_docs, unreachable_pub)]
+
+mod embedded_log;
+mod log_conformance;
