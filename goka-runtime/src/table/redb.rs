@@ -585,9 +585,10 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 /// was cut; a directory can only be in the way.
 fn of_io(error: &io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::IsADirectory => {
+        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => {
             Failure::Unreadable(error.to_string())
         }
+        io::ErrorKind::UnexpectedEof => Failure::Unreadable("the file is cut short".to_owned()),
         _ => Failure::Io(error.to_string()),
     }
 }
