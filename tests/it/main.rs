@@ -2,4 +2,6 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod embedded_log;
+mod kafka_broker;
 mod log_conformance;
+mod support;
