@@ -4,5 +4,6 @@ pub mod core;
 pub mod dispatch;
 pub mod graph;
 pub mod log;
+pub mod partitioner;
 pub mod record;
 pub mod table;
