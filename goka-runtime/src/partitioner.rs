@@ -215,10 +215,10 @@ mod tests {
         let mut lines = text.lines();
         let counts: Vec<i32> = lines
             .next()
-            .unwrap()
+            .expect("a header")
             .split('\t')
             .skip(2)
-            .map(|count| count.parse().unwrap())
+            .map(|count| count.parse().expect("a count"))
             .collect();
         assert_eq!(counts, [1, 3, 8, 12, 100, 1000]);
         lines
@@ -227,11 +227,11 @@ mod tests {
                 assert_eq!(cells.len(), 2 + counts.len(), "{line}");
                 Row {
                     key: unhex(cells[0]),
-                    hash: u32::from_str_radix(cells[1], 16).unwrap(),
+                    hash: u32::from_str_radix(cells[1], 16).expect("a hash"),
                     partitions: counts
                         .iter()
                         .zip(&cells[2..])
-                        .map(|(count, partition)| (*count, partition.parse().unwrap()))
+                        .map(|(count, partition)| (*count, partition.parse().expect("a partition")))
                         .collect(),
                 }
             })
@@ -243,7 +243,8 @@ mod tests {
         assert!(odd.is_empty(), "{text}");
         pairs
             .iter()
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .map(|pair| std::str::from_utf8(pair).expect("ASCII"))
+            .map(|pair| u8::from_str_radix(pair, 16).expect("hex"))
             .collect()
     }
 

@@ -1,4 +1,305 @@
-//! The sans-IO core.
+//! The sans-IO core: told what happened ([`Event`]), it runs the handlers and answers with what is
+//! to be done ([`Effect`]). It has no clock, thread, async or I/O; the worker, the tests and the
+//! simulator drive the same one. One core is one worker: one consumer, one producer, their tasks.
+//!
+//! The barrier is here: [`Effect::Settle`] carries the offsets of everything handled, its answer
+//! moves overlays into memtables, and [`Effect::Flush`] brings those to the stores.
 
+pub mod copartition;
+mod event;
 pub mod judge;
 pub mod metadata;
+mod overlay;
+mod plan;
+mod scope;
+mod settle;
+mod start;
+mod task;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use event::{Cause, Effect, Event, Facts, Now, TableFacts, Tables};
+pub use overlay::Frozen;
+pub use plan::{InputPlan, OutputPlan, Plan, TablePlan};
+pub use task::State;
+
+use crate::dispatch::Shared;
+use crate::log::{Assignment, Epoch, LogError, Unit};
+use crate::record::{Appends, Offset, Record, TaskId, TopicId};
+use scope::Scratch;
+use task::Task;
+
+/// After so many records or bytes appended a barrier runs before its time.
+const BARRIER_APPENDS: usize = 100_000;
+const BARRIER_BYTES: usize = 32 << 20;
+/// Offsets that do not move are committed again so often: the coordinator expires those of topics
+/// that no member subscribes to, `offsets.retention.minutes` after their last commit.
+const RECOMMIT: Duration = Duration::from_secs(2 * 3600);
+/// How long a failed commit or flush waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// A store that refuses so many flushes in a row stops its task.
+const FLUSH_TRIES: u32 = 25;
+
+/// The core of one worker.
+pub struct Core {
+    plan: Plan,
+    tasks: BTreeMap<TaskId, Task>,
+    appends: Appends,
+    /// Appended since the last barrier, handed to the log or not.
+    appended: (usize, usize),
+    scratch: Scratch,
+    last_barrier: Duration,
+    retry_at: Option<Duration>,
+    unit: u64,
+    settling: Option<Unit>,
+    paused: bool,
+    draining: bool,
+    /// Whether any task of this core ever ran: a misfit found before that refuses the start.
+    has_run: bool,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("group", &self.plan.group.name).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// A core without tasks.
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            tasks: BTreeMap::new(),
+            appends: Appends::default(),
+            appended: (0, 0),
+            scratch: Scratch::default(),
+            last_barrier: Duration::ZERO,
+            retry_at: None,
+            unit: 0,
+            settling: None,
+            paused: false,
+            draining: false,
+            has_run: false,
+        }
+    }
+
+    /// What it was made of.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where each task is, and the next record of each of its inputs.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, State, &BTreeMap<TopicId, Offset>)> {
+        self.tasks.values().map(|task| (task.id, task.state, &task.positions))
+    }
+
+    /// Whether everything handled is durable: nothing waits for a barrier or a flush.
+    pub fn is_settled(&self) -> bool {
+        self.settling.is_none()
+            && self.tasks.values().all(|task| {
+                matches!(task.state, State::Inspecting | State::Restoring | State::Gone)
+                    || (!task.is_dirty() && task.layers.is_flushed())
+            })
+    }
+
+    /// When the next [`Event::Tick`] has something to do.
+    pub fn next_tick(&self, now: Duration) -> Duration {
+        let due = self.last_barrier + self.plan.barrier;
+        let wake = self.retry_at.map_or(due, |retry| due.max(retry));
+        if self.tasks.values().any(Task::is_dirty) { wake.saturating_sub(now) } else { RETRY }
+    }
+
+    /// Takes the memory of handed-over records back.
+    pub fn recycle(&mut self, mut appends: Appends) {
+        appends.clear();
+        if self.appends.is_empty() {
+            self.appends = appends;
+        }
+    }
+
+    /// Tells the core what happened; adds what is to be done to `out`.
+    pub fn step(
+        &mut self,
+        now: Now,
+        event: Event<'_>,
+        tables: &dyn Tables,
+        shared: &Shared,
+        out: &mut Vec<Effect>,
+    ) {
+        match event {
+            Event::Assigned(assignments) => self.assigned(now, assignments, out),
+            Event::Inspected(task, epoch, facts) => self.inspected(now, task, epoch, facts, out),
+            Event::Restored(task, epoch, reached) => self.restored(task, epoch, reached, out),
+            Event::Batch { task, epoch, topic, records } => {
+                self.batch(task, epoch, topic, records, tables, shared, out);
+                self.barrier_if_due(now, out);
+            }
+            Event::Broken(task, error) => self.broken(task, error, out),
+            Event::Settled(id, settlement) => {
+                self.settled(now, id, settlement, out);
+                self.flush_all(now, false, out);
+            }
+            Event::Flushed(task, result) => self.flushed(now, task, result, out),
+            Event::Revoking(tasks) => {
+                for id in tasks {
+                    if let Some(task) = self.tasks.get(id) {
+                        if task.state == State::Running {
+                            out.push(Effect::Release(*id));
+                        }
+                    }
+                }
+                self.barrier(now, out);
+            }
+            Event::Revoked(tasks) => self.revoked(now, tasks, out),
+            Event::Lost(tasks) => {
+                for id in tasks {
+                    if self.tasks.remove(id).is_some() {
+                        out.push(Effect::Close(*id));
+                    }
+                }
+            }
+            Event::Tick => {
+                self.owe_old_commits(now);
+                self.flush_all(now, false, out);
+                self.barrier_if_due(now, out);
+            }
+            Event::Drain => {
+                if !self.draining {
+                    self.draining = true;
+                    self.pause(true, out);
+                }
+                self.barrier(now, out);
+                self.flush_all(now, true, out);
+            }
+        }
+    }
+
+    fn assigned(&mut self, now: Now, assignments: &[Assignment], out: &mut Vec<Effect>) {
+        for assignment in assignments {
+            let task = Task::new(assignment, now.monotonic);
+            out.push(Effect::Inspect(task.id, task.epoch));
+            self.tasks.insert(task.id, task);
+        }
+    }
+
+    fn inspected(
+        &mut self,
+        now: Now,
+        id: TaskId,
+        epoch: Epoch,
+        facts: Result<Facts, Cause>,
+        out: &mut Vec<Effect>,
+    ) {
+        let has_run = self.has_run;
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else { return };
+        match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
+            Ok(start::Start::Now) => task.state = State::Starting,
+            Ok(start::Start::Restore { from, rebuild }) => {
+                task.state = State::Restoring;
+                out.push(Effect::Restore { task: id, epoch, from, rebuild });
+            }
+            Err(cause) if has_run => self.stop(id, cause, out),
+            Err(cause) => out.push(Effect::Fail(cause)),
+        }
+    }
+
+    fn restored(
+        &mut self,
+        id: TaskId,
+        epoch: Epoch,
+        reached: Result<Offset, Cause>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else { return };
+        if task.state != State::Restoring {
+            return;
+        }
+        match reached {
+            Ok(offset) => {
+                task.layers = overlay::Layers::over(offset);
+                task.state = State::Starting;
+            }
+            Err(cause) => self.stop(id, cause, out),
+        }
+    }
+
+    fn batch(
+        &mut self,
+        id: TaskId,
+        epoch: Epoch,
+        topic: TopicId,
+        records: &[Record<'_>],
+        tables: &dyn Tables,
+        shared: &Shared,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.epoch != epoch || task.state != State::Running || self.draining {
+            return;
+        }
+        let Some(input) = self.plan.input(topic) else { return };
+        let (scratch, appends) = (&mut self.scratch, &mut self.appends);
+        let store = tables.table(id);
+        let handled = task.handle(&self.plan, input, records, store, shared, appends, scratch);
+        self.hand_over(out);
+        if let Err(cause) = handled {
+            self.stop(id, cause, out);
+        }
+    }
+
+    fn hand_over(&mut self, out: &mut Vec<Effect>) {
+        if !self.appends.is_empty() {
+            self.appended.0 += self.appends.len();
+            self.appended.1 += self.appends.size();
+            out.push(Effect::Append(std::mem::take(&mut self.appends)));
+        }
+    }
+
+    fn broken(&mut self, id: TaskId, error: LogError, out: &mut Vec<Effect>) {
+        self.stop(id, Cause::Input(error), out);
+    }
+
+    /// Stops one task for good: what it handled before stays for the next barrier.
+    fn stop(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if matches!(task.state, State::Stopped | State::Gone) {
+            return;
+        }
+        if task.state == State::Running {
+            out.push(Effect::Release(id));
+        } else {
+            task.rewind();
+        }
+        task.state = State::Stopped;
+        out.push(Effect::Stopped(id, cause));
+    }
+
+    fn revoked(&mut self, now: Now, ids: &[TaskId], out: &mut Vec<Effect>) {
+        for id in ids {
+            let Some(mut task) = self.tasks.remove(id) else { continue };
+            if task.layers.can_freeze() {
+                let durability = task.durability(now.monotonic, true);
+                out.push(Effect::Flush(*id, task.layers.freeze(now.wall, durability)));
+            }
+            out.push(Effect::Close(*id));
+        }
+    }
+
+    fn owe_old_commits(&mut self, now: Now) {
+        for task in self.tasks.values_mut() {
+            let age = now.monotonic.saturating_sub(task.last_commit);
+            if age >= RECOMMIT && matches!(task.state, State::Running | State::Stopped) {
+                task.commit_owed = true;
+            }
+        }
+    }
+
+    fn pause(&mut self, pause: bool, out: &mut Vec<Effect>) {
+        let pause = pause || self.draining;
+        if self.paused != pause {
+            self.paused = pause;
+            out.push(Effect::Pause(pause));
+        }
+    }
+}

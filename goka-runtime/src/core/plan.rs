@@ -1,0 +1,77 @@
+//! A group graph resolved against a log: topics by number, partition counts, limits. Made once at
+//! start, read by the core on every record.
+
+use std::time::Duration;
+
+use crate::dispatch::Call;
+use crate::log::Group;
+use crate::record::TopicId;
+
+/// An input and how it is handled.
+#[derive(Debug, Clone)]
+pub struct InputPlan {
+    /// Its topic.
+    pub topic: TopicId,
+    /// Its partition count.
+    pub partitions: i32,
+    /// The dispatch shim.
+    pub call: Call,
+    /// The declared partitioner's name.
+    pub partitioner: &'static str,
+    /// The partition of a key among so many.
+    pub place: fn(&[u8], i32) -> i32,
+}
+
+/// An output.
+#[derive(Debug, Clone)]
+pub struct OutputPlan {
+    /// Its name, as the handler's context gives it.
+    pub name: &'static str,
+    /// Its topic.
+    pub topic: TopicId,
+    /// Its partition count.
+    pub partitions: i32,
+    /// The largest record batch it takes, in bytes.
+    pub limit: usize,
+}
+
+/// The group table.
+#[derive(Debug, Clone)]
+pub struct TablePlan {
+    /// The group topic.
+    pub topic: TopicId,
+    /// The largest record batch it takes, in bytes.
+    pub limit: usize,
+    /// What the table is, as text.
+    pub fingerprint: String,
+}
+
+/// Everything that the core knows of its group.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The group and its topics.
+    pub group: Group,
+    /// The cluster.
+    pub cluster: String,
+    /// The inputs, in the order of `group.inputs`.
+    pub inputs: Vec<InputPlan>,
+    /// The outputs.
+    pub outputs: Vec<OutputPlan>,
+    /// The group table; `None` in a stateless group.
+    pub table: Option<TablePlan>,
+    /// How often a barrier runs.
+    pub barrier: Duration,
+}
+
+impl Plan {
+    pub(crate) fn input(&self, topic: TopicId) -> Option<&InputPlan> {
+        self.inputs.iter().find(|input| input.topic == topic)
+    }
+
+    pub(crate) fn output(&self, name: &str) -> &OutputPlan {
+        self.outputs
+            .iter()
+            .find(|output| std::ptr::eq(output.name, name) || output.name == name)
+            .expect("the macros let a handler emit to declared outputs only")
+    }
+}

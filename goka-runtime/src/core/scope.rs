@@ -1,0 +1,190 @@
+//! What one record's handler does, gathered: its writes to the table and its outputs, dropped whole
+//! when it fails. Made by the task for each record.
+
+use super::overlay::{Entry, Layers};
+use super::plan::Plan;
+use crate::dispatch::{ContextError, Destination, Encode, Scope};
+use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp};
+use crate::table::{StoreRead, Stored, StoredRef};
+
+/// Buffers kept from record to record.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    loaded: Option<Stored>,
+}
+
+/// The scope of one record.
+pub(crate) struct RecordScope<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) task: TaskId,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) layers: &'a Layers,
+    pub(crate) store: Option<&'a dyn StoreRead>,
+    pub(crate) appends: &'a mut Appends,
+    pub(crate) scratch: &'a mut Scratch,
+    /// The last write of this record to its key.
+    pub(crate) written: Option<Entry>,
+    /// How many changelog records it made.
+    pub(crate) updates: u64,
+}
+
+/// Where a record began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin(Mark);
+
+impl Begin {
+    pub(crate) fn of(appends: &Appends) -> Self {
+        Self(appends.mark())
+    }
+
+    pub(crate) fn drop_all_since(self, appends: &mut Appends) {
+        appends.cut(self.0);
+    }
+}
+
+fn varint(value: usize) -> usize {
+    let bits = usize::BITS - (value << 1).leading_zeros();
+    (bits.div_ceil(7) as usize).max(1)
+}
+
+/// The size of a record batch of this one record, as the broker counts it
+/// (Kafka protocol, record batch v2: 61 bytes of header, then the record with its varints).
+fn batch_size(key: &[u8], value: &[u8], headers: &[(String, Option<Vec<u8>>)]) -> usize {
+    let headers: usize = headers
+        .iter()
+        .map(|(name, value)| {
+            let value = value.as_ref().map_or(0, Vec::len);
+            varint(name.len()) + name.len() + varint(value) + value
+        })
+        .sum();
+    let body = 4 + varint(key.len()) + key.len() + varint(value.len()) + value.len() + headers;
+    61 + varint(body) + body
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).escape_debug().to_string()
+}
+
+impl Scope for RecordScope<'_> {
+    fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
+        let key = self.key.unwrap_or_default();
+        if let Some(written) = &self.written {
+            return Ok(written.view());
+        }
+        if let Some(entry) = self.layers.get(key) {
+            return Ok(entry.view());
+        }
+        self.scratch.loaded = match self.store {
+            Some(store) => store.get(key)?,
+            None => None,
+        };
+        Ok(self
+            .scratch
+            .loaded
+            .as_ref()
+            .map(|held| StoredRef { timestamp: held.timestamp, value: &held.value }))
+    }
+
+    fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
+        let Some(table) = &self.plan.table else { return Ok(()) };
+        let key = self.key.unwrap_or_default();
+        let name = self.plan.group.topic(table.topic);
+        let value = match value {
+            Some(encode) => {
+                self.scratch.value.clear();
+                encode(&mut self.scratch.value).map_err(|source| ContextError::Codec {
+                    what: "value",
+                    topic: name.to_string(),
+                    source,
+                })?;
+                Some(self.scratch.value.as_slice())
+            }
+            None => None,
+        };
+        let size = batch_size(key, value.unwrap_or_default(), &[]);
+        if size > table.limit {
+            let (topic, key) = (name.to_string(), text(key));
+            return Err(ContextError::TooLarge { topic, key, size, limit: table.limit });
+        }
+        self.appends.push(Append {
+            task: self.task,
+            kind: AppendKind::Changelog,
+            topic: table.topic,
+            partition: self.task.partition,
+            key: Some(key),
+            value,
+            timestamp: self.timestamp,
+            headers: &[],
+        });
+        self.updates += 1;
+        self.written = Some(Entry { timestamp: self.timestamp, value: value.map(Box::from) });
+        Ok(())
+    }
+
+    fn emit(
+        &mut self,
+        to: &Destination,
+        key: Option<Encode<'_>>,
+        value: Option<Encode<'_>>,
+        timestamp: Option<Timestamp>,
+        headers: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), ContextError> {
+        let output = self.plan.output(to.topic);
+        let Scratch { key: key_buffer, value: value_buffer, .. } = &mut *self.scratch;
+        let key = encode(key, key_buffer, "key", to.topic)?;
+        let value = encode(value, value_buffer, "value", to.topic)?;
+        let size = batch_size(key.unwrap_or_default(), value.unwrap_or_default(), headers);
+        if size > output.limit {
+            let (topic, key) = (to.topic.to_owned(), text(key.unwrap_or_default()));
+            return Err(ContextError::TooLarge { topic, key, size, limit: output.limit });
+        }
+        let partition = match key {
+            Some(key) => (to.place)(key, output.partitions),
+            None => self.task.partition % output.partitions,
+        };
+        self.appends.push(Append {
+            task: self.task,
+            kind: AppendKind::Output,
+            topic: output.topic,
+            partition,
+            key,
+            value,
+            timestamp: timestamp.unwrap_or(self.timestamp),
+            headers,
+        });
+        Ok(())
+    }
+}
+
+fn encode<'b>(
+    value: Option<Encode<'_>>,
+    buffer: &'b mut Vec<u8>,
+    what: &'static str,
+    topic: &str,
+) -> Result<Option<&'b [u8]>, ContextError> {
+    let Some(encode) = value else { return Ok(None) };
+    buffer.clear();
+    encode(buffer).map_err(|source| ContextError::Codec {
+        what,
+        topic: topic.to_owned(),
+        source,
+    })?;
+    Ok(Some(buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_sizes_are_those_of_the_protocol() {
+        // Header 61, length 1, attributes, two deltas and header count 4, key and value 2 each.
+        assert_eq!(batch_size(b"a", b"1", &[]), 70);
+        // Lengths of 64 and more take two bytes as zigzag varints.
+        assert_eq!(varint(63), 1);
+        assert_eq!(varint(64), 2);
+    }
+}

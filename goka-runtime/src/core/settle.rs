@@ -1,0 +1,225 @@
+//! The barrier, at least once: what is settled, and what each outcome does to each task
+//! (CORRECTNESS: "When it fails"). Part of [`Core`].
+
+use super::event::{Cause, Effect, Now};
+use super::task::{State, Task};
+use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, FLUSH_TRIES, RETRY};
+use crate::log::{Acked, Failure, LogError, Settlement, Unit, UnitId};
+use crate::record::TaskId;
+use crate::table::StoreError;
+
+impl Core {
+    pub(super) fn barrier_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let (appends, bytes) = self.appended;
+        let full = appends >= BARRIER_APPENDS || bytes >= BARRIER_BYTES;
+        let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry);
+        let starts = self.tasks.values().any(|task| task.state == State::Starting);
+        let due = now.monotonic >= self.last_barrier + self.plan.barrier;
+        if full || ((due || starts) && !waits) {
+            self.barrier(now, out);
+        }
+    }
+
+    /// Begins a barrier over all tasks, unless one is under way or there is nothing to do.
+    pub(super) fn barrier(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.settling.is_some() {
+            return;
+        }
+        self.hand_over(out);
+        self.last_barrier = now.monotonic;
+        self.appended = (0, 0);
+        let dirty: Vec<_> = self.tasks.values().filter(|task| task.is_dirty()).collect();
+        if dirty.is_empty() {
+            return;
+        }
+        let mut offsets = Vec::new();
+        for task in dirty {
+            let metadata = task.metadata.as_ref().map(ToString::to_string).unwrap_or_default();
+            for (topic, offset) in &task.positions {
+                offsets.push((task.id, *topic, *offset, metadata.clone()));
+            }
+        }
+        self.unit += 1;
+        let unit = Unit { id: UnitId(self.unit), offsets };
+        self.settling = Some(unit.clone());
+        out.push(Effect::Settle(unit));
+    }
+
+    pub(super) fn settled(
+        &mut self,
+        now: Now,
+        id: UnitId,
+        mut settlement: Settlement,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(unit) = self.settling.take().filter(|unit| unit.id == id) else { return };
+        self.retry_at = None;
+        let mut tasks: Vec<TaskId> = unit.offsets.iter().map(|(task, ..)| *task).collect();
+        tasks.dedup();
+        let (mut rebuild, mut pause, mut failed) = (false, false, None);
+        for id in tasks {
+            let acked = settlement.acks.remove(&id).unwrap_or(Ok(Acked::default()));
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            match acked {
+                Ok(acked) => match take_acks(task, acked) {
+                    Acks::Level => {}
+                    Acks::Foreign => reopen(task, out),
+                },
+                Err(Failure::Fenced(reason)) => {
+                    let who = self.plan.group.instance.clone();
+                    failed = Some(Cause::Member(LogError::Fenced { who, reason }));
+                }
+                Err(Failure::Lost(_)) => gone(task, out),
+                Err(refused @ Failure::Refused { .. }) => {
+                    task.rewind();
+                    self.stop(id, Cause::Append(refused), out);
+                    continue;
+                }
+                Err(failure) => {
+                    tracing::warn!(task = id.partition, %failure, "produce failed, restoring");
+                    rebuild = true;
+                    reopen(task, out);
+                    continue;
+                }
+            }
+            let Some(outcome) = settlement.offsets.remove(&id) else { continue };
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            match outcome {
+                Ok(()) => {
+                    for (_, topic, offset, _) in unit.offsets.iter().filter(|(of, ..)| *of == id) {
+                        task.committed.insert(*topic, *offset);
+                    }
+                    task.commit_owed = false;
+                    task.last_commit = now.monotonic;
+                    if task.state == State::Starting {
+                        task.state = State::Running;
+                        self.has_run = true;
+                        let positions = task.positions.iter().map(|(t, o)| (*t, *o)).collect();
+                        out.push(Effect::Fetch(id, positions));
+                    }
+                }
+                Err(Failure::Lost(_)) => gone(task, out),
+                Err(Failure::Fenced(reason)) => {
+                    let who = self.plan.group.instance.clone();
+                    failed = Some(Cause::Member(LogError::Fenced { who, reason }));
+                }
+                Err(Failure::Refused { topic, reason, .. }) => {
+                    failed = Some(Cause::Member(LogError::Refused {
+                        what: format!("committing offsets of `{topic}`"),
+                        reason,
+                    }));
+                }
+                Err(failure) => {
+                    tracing::debug!(task = id.partition, %failure, "offset commit is tried again");
+                    task.commit_owed = true;
+                    pause |= matches!(failure, Failure::Unknown(_));
+                    self.retry_at = Some(now.monotonic + RETRY);
+                }
+            }
+        }
+        if rebuild {
+            out.push(Effect::Rebuild);
+        }
+        self.pause(pause, out);
+        if let Some(cause) = failed {
+            out.push(Effect::Fail(cause));
+        }
+    }
+
+    pub(super) fn flush_all(&mut self, now: Now, closing: bool, out: &mut Vec<Effect>) {
+        if self.retry_at.is_some_and(|retry| now.monotonic < retry) && !closing {
+            return;
+        }
+        for task in self.tasks.values_mut() {
+            if task.layers.can_freeze() {
+                let durability = task.durability(now.monotonic, closing);
+                out.push(Effect::Flush(task.id, task.layers.freeze(now.wall, durability)));
+            }
+        }
+    }
+
+    pub(super) fn flushed(
+        &mut self,
+        now: Now,
+        id: TaskId,
+        result: Result<(), StoreError>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.layers.flushed(result.is_ok());
+        match result {
+            Ok(()) => {
+                if std::mem::take(&mut task.reopens) {
+                    out.push(Effect::Inspect(id, task.epoch));
+                }
+                if std::mem::take(&mut task.flush_failures) > 0 {
+                    self.pause(false, out);
+                }
+            }
+            Err(error) => {
+                task.flush_failures += 1;
+                self.retry_at = Some(now.monotonic + RETRY);
+                if task.flush_failures == 1 {
+                    tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
+                }
+                let spent = task.flush_failures >= FLUSH_TRIES;
+                self.pause(!spent, out);
+                if spent {
+                    self.stop(id, Cause::Store(error), out);
+                }
+            }
+        }
+    }
+}
+
+enum Acks {
+    /// Every changelog record lies where it was expected.
+    Level,
+    /// Another writer's lie between.
+    Foreign,
+}
+
+fn take_acks(task: &mut Task, acked: Acked) -> Acks {
+    let made = std::mem::take(&mut task.updates);
+    match acked.changelog {
+        None => Acks::Level,
+        Some((first, last, count))
+            if first == task.layers.acknowledged() && last - first + 1 == made as i64 && count == made =>
+        {
+            task.layers.acknowledge(last + 1);
+            Acks::Level
+        }
+        Some((first, ..)) => {
+            let (partition, expected) = (task.id.partition, task.layers.acknowledged());
+            tracing::warn!(partition, first, expected, "another writer in the group topic, restoring");
+            Acks::Foreign
+        }
+    }
+}
+
+/// Somebody else owns the task: nothing of it is ours to finish.
+fn gone(task: &mut Task, out: &mut Vec<Effect>) {
+    if task.state == State::Running {
+        out.push(Effect::Release(task.id));
+    }
+    task.rewind();
+    task.state = State::Gone;
+}
+
+/// The overlay's fate is not known: it is dropped, the memtable flushed, the copy restored from its
+/// own offset, and the inputs read again from what is committed.
+fn reopen(task: &mut Task, out: &mut Vec<Effect>) {
+    if task.state == State::Running {
+        out.push(Effect::Release(task.id));
+    }
+    task.rewind();
+    if task.state == State::Stopped {
+        return;
+    }
+    task.state = State::Inspecting;
+    if task.layers.is_flushed() {
+        out.push(Effect::Inspect(task.id, task.epoch));
+    } else {
+        task.reopens = true;
+    }
+}

@@ -1,0 +1,110 @@
+//! Whether and from where a task may start: its local copy judged, its start positions chosen.
+
+use super::event::{Cause, Facts, Now};
+use super::judge::{InputFacts, Role, Topic, Verdict, Why, judge};
+use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
+use super::plan::Plan;
+use super::task::Task;
+use crate::log::LogError;
+use crate::record::Offset;
+
+/// How a task starts.
+pub(super) enum Start {
+    /// There is no table to restore.
+    Now,
+    /// The copy is brought up first.
+    Restore { from: Offset, rebuild: Option<Why> },
+}
+
+/// Judges what was found, and sets the task's start positions and metadata.
+pub(super) fn examine(
+    plan: &Plan,
+    task: &mut Task,
+    facts: &Facts,
+    now: Now,
+) -> Result<Start, Cause> {
+    let start = match (&plan.table, &facts.table) {
+        (Some(table), Some(found)) => {
+            let inputs: Vec<_> = plan
+                .group
+                .inputs_of(task.id)
+                .map(|input| {
+                    let range = facts.inputs.get(&input).copied().unwrap_or_default();
+                    InputFacts {
+                        name: plan.group.topic(input),
+                        committed: task.committed.get(&input).copied(),
+                        start: range.start,
+                        end: range.high,
+                    }
+                })
+                .collect();
+            let topic = Topic {
+                name: plan.group.topic(table.topic),
+                cluster: &plan.cluster,
+                id: &found.id,
+                partition: task.id.partition,
+                start: found.range.start,
+                end: found.range.high,
+                delete_retention: found.delete_retention,
+            };
+            let role = Role::Owner { metadata: task.metadata.as_ref(), inputs: &inputs };
+            match judge(facts.stamp.as_ref(), &topic, &table.fingerprint, &role, now.wall) {
+                Verdict::CatchUp { from } => Start::Restore { from, rebuild: None },
+                Verdict::Rebuild(why) => {
+                    Start::Restore { from: found.range.start, rebuild: Some(why) }
+                }
+                Verdict::Refuse(why) => return Err(Cause::Unfit(why)),
+            }
+        }
+        _ => {
+            check_offsets(plan, task, facts)?;
+            Start::Now
+        }
+    };
+    task.positions = plan
+        .group
+        .inputs_of(task.id)
+        .map(|input| {
+            let start = facts.inputs.get(&input).map_or(0, |range| range.start);
+            (input, task.committed.get(&input).copied().unwrap_or(start))
+        })
+        .collect();
+    task.metadata = Some(metadata(plan, task, facts));
+    Ok(start)
+}
+
+/// A committed offset outside its input is refused, never a silent jump.
+fn check_offsets(plan: &Plan, task: &Task, facts: &Facts) -> Result<(), Cause> {
+    for input in plan.group.inputs_of(task.id) {
+        let (Some(&offset), Some(range)) = (task.committed.get(&input), facts.inputs.get(&input))
+        else {
+            continue;
+        };
+        if offset < range.start || offset > range.high {
+            return Err(Cause::Input(LogError::OutOfRange {
+                topic: plan.group.topic(input).to_string(),
+                partition: task.id.partition,
+                offset,
+            }));
+        }
+    }
+    Ok(())
+}
+
+fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
+    let mut inputs = task.metadata.as_ref().map(|known| known.inputs.clone()).unwrap_or_default();
+    for input in plan.group.inputs_of(task.id) {
+        let name = plan.group.topic(input);
+        if !task.metadata.as_ref().is_some_and(|known| known.knows(name)) {
+            inputs.push(name.to_string());
+        }
+    }
+    OffsetMetadata {
+        version: VERSION,
+        fingerprint: fingerprint_hash(plan.table.as_ref().map_or("", |table| &table.fingerprint)),
+        table_id: facts.table.as_ref().map(|table| table.id.clone()).unwrap_or_default(),
+        lead: plan.group.topic(task.id.lead).to_string(),
+        inputs,
+        address: None,
+    }
+}
