@@ -5,6 +5,8 @@
 //! A [`Member`] is synchronous and used by one thread. Its `poll` never calls back while it holds
 //! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
 
+pub mod embedded;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -364,7 +366,7 @@ pub struct NewTopic {
 
 /// A log engine.
 pub trait Log: Send + Sync + fmt::Debug {
-    /// What a person calls it: `embedded log at .goka/log.redb`, `Kafka at localhost:9092`.
+    /// What a person calls it: `the embedded log at .goka/log.redb`, `Kafka at localhost:9092`.
     fn describe_self(&self) -> String;
     /// Whether streams that are missing may be made by us (the embedded log), or never (Kafka).
     fn creates_streams(&self) -> bool;

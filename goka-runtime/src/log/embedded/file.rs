@@ -1,0 +1,464 @@
+//! The file: the only place that knows redb. Chunks of records, topics, partitions' offsets and
+//! groups' offsets lie in one database, so that one transaction covers a whole barrier. Keeps no
+//! state of its own; [`super::shared`] calls it, one writer at a time.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use super::chunk::{HEAD, Head, Page};
+use crate::log::{Committed, LogError};
+use crate::record::Offset;
+
+const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
+/// Handle → (start, end, cleaned, kept): see [`PartitionRow`].
+const PARTITIONS: TableDefinition<u32, (i64, i64, i64, u64)> = TableDefinition::new("partitions");
+/// Handle and base offset → chunk.
+const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
+/// (group, topic, partition) → (offset, metadata).
+const OFFSETS: TableDefinition<(&str, &str, i32), (i64, &str)> = TableDefinition::new("offsets");
+
+/// The layout of the tables above.
+const FORMAT: &str = "1";
+/// redb's page cache; its default of 1 GiB is for a database that owns the machine.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// What is stored of a topic.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TopicRow {
+    pub(super) id: String,
+    /// The handle of partition 0; the others follow.
+    pub(super) first: u32,
+    pub(super) partitions: i32,
+    pub(super) compact: bool,
+    pub(super) delete: bool,
+    pub(super) retention_ms: Option<u64>,
+    pub(super) delete_retention_ms: u64,
+    pub(super) max_message_bytes: usize,
+}
+
+/// What is stored of a partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PartitionRow {
+    /// The first offset still there.
+    pub(super) start: Offset,
+    /// Where the next record goes.
+    pub(super) end: Offset,
+    /// Compacted up to here.
+    pub(super) cleaned: Offset,
+    /// How many records compaction left before `cleaned`.
+    pub(super) kept: u64,
+}
+
+/// Everything but the records.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    pub(super) cluster: String,
+    pub(super) topics: Vec<(String, TopicRow)>,
+    /// By handle.
+    pub(super) partitions: Vec<PartitionRow>,
+}
+
+/// A chunk to be written: its records come in pieces that are copied once, into the page.
+#[derive(Debug)]
+pub(super) struct NewChunk<'a> {
+    pub(super) handle: u32,
+    pub(super) base: Offset,
+    pub(super) head: Head,
+    pub(super) pieces: Vec<&'a [u8]>,
+}
+
+/// An offset to be committed.
+#[derive(Debug)]
+pub(super) struct NewOffset<'a> {
+    pub(super) group: &'a str,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) offset: Offset,
+    pub(super) metadata: &'a str,
+}
+
+/// What one transaction changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes<'a> {
+    /// Bases of chunks to be removed; done first.
+    pub(super) removed: Vec<(u32, Offset)>,
+    /// Sorted by handle and base.
+    pub(super) chunks: Vec<NewChunk<'a>>,
+    pub(super) partitions: Vec<(u32, PartitionRow)>,
+    pub(super) offsets: Vec<NewOffset<'a>>,
+    /// May a crash take it back? What compaction did is done again.
+    pub(super) relaxed: bool,
+}
+
+/// Why a transaction is not there.
+#[derive(Debug, Clone)]
+pub(super) enum NotWritten {
+    /// Nothing was written.
+    Nothing(String),
+    /// It may have been.
+    Unknown(String),
+}
+
+/// The database.
+pub(super) struct File {
+    path: Option<PathBuf>,
+    open: Box<dyn Fn() -> Result<Database, LogError> + Send + Sync>,
+    /// `None` while it is broken and could not be opened again.
+    db: RwLock<Option<Database>>,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("path", &self.path).finish()
+    }
+}
+
+impl File {
+    /// Opens the file, made when it is missing.
+    pub(super) fn open(path: &Path) -> Result<(Self, Catalog), LogError> {
+        let at = path.to_owned();
+        Self::new(Some(path.to_owned()), Box::new(move || open_at(&at)))
+    }
+
+    /// Keeps everything in memory.
+    pub(super) fn in_memory() -> Result<(Self, Catalog), LogError> {
+        Self::new(
+            None,
+            Box::new(|| {
+                let backend = redb::backends::InMemoryBackend::new();
+                let db = redb::Builder::new()
+                    .set_cache_size(CACHE_BYTES)
+                    .create_with_backend(backend);
+                db.map_err(|error| storage(None, error.to_string()))
+            }),
+        )
+    }
+
+    /// Opens whatever `open` gives: tests hand in backends that fail.
+    pub(super) fn new(
+        path: Option<PathBuf>,
+        open: Box<dyn Fn() -> Result<Database, LogError> + Send + Sync>,
+    ) -> Result<(Self, Catalog), LogError> {
+        // redb may panic over a damaged file that it trusts because it was closed well.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = open()?;
+            let catalog =
+                catalog(&db).map_err(|error| damaged(path.as_deref(), &error.to_string()))?;
+            Ok((db, catalog))
+        }));
+        let (db, catalog) =
+            opened.unwrap_or_else(|_| Err(damaged(path.as_deref(), "its pages make no sense")))?;
+        let db = RwLock::new(Some(db));
+        Ok((Self { path, open, db }, catalog))
+    }
+
+    /// Opens it again after an I/O error: redb refuses everything until then.
+    pub(super) fn reopen(&self) -> Result<Catalog, LogError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        *db = None;
+        let opened = (self.open)()?;
+        let catalog = catalog(&opened).map_err(|error| self.error(error))?;
+        *db = Some(opened);
+        Ok(catalog)
+    }
+
+    /// Makes a topic, durably; its partitions are empty.
+    pub(super) fn create(&self, name: &str, row: &TopicRow) -> Result<(), LogError> {
+        let write = |db: &Database| -> Result<(), redb::Error> {
+            let mut txn = db.begin_write()?;
+            txn.set_quick_repair(self.path.is_some());
+            let json = serde_json::to_vec(row).expect("a row of plain fields is JSON");
+            txn.open_table(TOPICS)?.insert(name, json.as_slice())?;
+            let mut partitions = txn.open_table(PARTITIONS)?;
+            for handle in row.first..row.first + row.partitions.unsigned_abs() {
+                partitions.insert(handle, stored(PartitionRow::default()))?;
+            }
+            drop(partitions);
+            Ok(txn.commit()?)
+        };
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or_else(|| self.broken())?;
+        write(db).map_err(|error| self.error(error))
+    }
+
+    /// Writes all changes or none; durable when it returns, unless they are relaxed.
+    pub(super) fn write(&self, changes: &Changes<'_>) -> Result<(), NotWritten> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(db) = db.as_ref() else {
+            return Err(NotWritten::Nothing(self.broken().to_string()));
+        };
+        let prepared = self.prepare(db, changes);
+        let txn = prepared.map_err(|error| NotWritten::Nothing(self.error(error).to_string()))?;
+        let done = txn.commit();
+        done.map_err(|error| NotWritten::Unknown(self.error(error).to_string()))
+    }
+
+    fn prepare(
+        &self,
+        db: &Database,
+        changes: &Changes<'_>,
+    ) -> Result<redb::WriteTransaction, redb::Error> {
+        let mut txn = db.begin_write()?;
+        if changes.relaxed {
+            txn.set_durability(Durability::None)?;
+        } else {
+            // Or opening after a kill would walk the whole file.
+            txn.set_quick_repair(self.path.is_some());
+        }
+        if !changes.chunks.is_empty() || !changes.removed.is_empty() {
+            let mut records = txn.open_table(RECORDS)?;
+            for (handle, base) in &changes.removed {
+                records.remove(place(*handle, *base))?;
+            }
+            for chunk in &changes.chunks {
+                let length = chunk.pieces.iter().map(|piece| piece.len()).sum::<usize>() + HEAD;
+                let mut room = records.insert_reserve(place(chunk.handle, chunk.base), length)?;
+                let (head, mut rest) = room.as_mut().split_at_mut(HEAD);
+                head.copy_from_slice(&chunk.head.bytes());
+                for piece in &chunk.pieces {
+                    let (here, after) = rest.split_at_mut(piece.len());
+                    here.copy_from_slice(piece);
+                    rest = after;
+                }
+            }
+        }
+        if !changes.partitions.is_empty() {
+            let mut partitions = txn.open_table(PARTITIONS)?;
+            for (handle, row) in &changes.partitions {
+                partitions.insert(handle, stored(*row))?;
+            }
+        }
+        if !changes.offsets.is_empty() {
+            let mut offsets = txn.open_table(OFFSETS)?;
+            for new in &changes.offsets {
+                offsets.insert(
+                    (new.group, new.topic, new.partition),
+                    (new.offset, new.metadata),
+                )?;
+            }
+        }
+        Ok(txn)
+    }
+
+    /// Chunks of a partition that hold `from` and what follows before `end`: at least one when
+    /// there is one, then while they stay within the limits.
+    pub(super) fn read(
+        &self,
+        handle: u32,
+        from: Offset,
+        end: Offset,
+        limit: (usize, u32),
+    ) -> Result<Page, LogError> {
+        let read = |db: &Database| -> Result<Page, redb::Error> {
+            let txn = db.begin_read()?;
+            let records = txn.open_table(RECORDS)?;
+            let first = records
+                .range(place(handle, 0)..=place(handle, from))?
+                .next_back();
+            let first = first
+                .transpose()?
+                .map_or(place(handle, from), |(key, _)| key.value());
+            let mut page = Page::default();
+            let mut count = 0;
+            for entry in records.range(first..place(handle, end))? {
+                let (key, value) = entry?;
+                let (base, chunk) = (base_of(key.value()), value.value());
+                let held = Head::read(chunk).map_or(0, |head| head.count);
+                if !page.chunks.is_empty()
+                    && (page.bytes.len() + chunk.len() > limit.0 || count + held > limit.1)
+                {
+                    page.more = Some(base);
+                    break;
+                }
+                count += held;
+                let at = page.bytes.len();
+                page.bytes.extend_from_slice(chunk);
+                page.chunks.push((base, at..page.bytes.len()));
+            }
+            Ok(page)
+        };
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or_else(|| self.broken())?;
+        read(db).map_err(|error| self.error(error))
+    }
+
+    /// What a group committed for one partition.
+    pub(super) fn committed<'p>(
+        &self,
+        group: &str,
+        partitions: impl Iterator<Item = (&'p str, i32)>,
+    ) -> Result<Vec<Option<Committed>>, LogError> {
+        let read = |db: &Database| -> Result<Vec<Option<Committed>>, redb::Error> {
+            let txn = db.begin_read()?;
+            let offsets = txn.open_table(OFFSETS)?;
+            let mut all = Vec::new();
+            for (topic, partition) in partitions {
+                all.push(offsets.get((group, topic, partition))?.map(|found| {
+                    let (offset, metadata) = found.value();
+                    Committed {
+                        offset,
+                        metadata: metadata.to_owned(),
+                    }
+                }));
+            }
+            Ok(all)
+        };
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or_else(|| self.broken())?;
+        read(db).map_err(|error| self.error(error))
+    }
+
+    fn broken(&self) -> LogError {
+        storage(
+            self.path.as_deref(),
+            "it could not be opened again after an I/O error".to_owned(),
+        )
+    }
+
+    fn error(&self, error: impl Into<redb::Error>) -> LogError {
+        storage(self.path.as_deref(), explained(&error.into()))
+    }
+
+    /// The file's content makes no sense.
+    pub(super) fn damaged(&self, what: &str) -> LogError {
+        damaged(self.path.as_deref(), what)
+    }
+}
+
+fn place(handle: u32, offset: Offset) -> u128 {
+    u128::from(handle) << 64 | u128::from(offset.unsigned_abs())
+}
+
+fn base_of(place: u128) -> Offset {
+    Offset::try_from(place & u128::from(u64::MAX)).unwrap_or(Offset::MAX)
+}
+
+fn stored(row: PartitionRow) -> (i64, i64, i64, u64) {
+    (row.start, row.end, row.cleaned, row.kept)
+}
+
+/// Reads everything but the records; makes the tables of a new file.
+fn catalog(db: &Database) -> Result<Catalog, redb::Error> {
+    let txn = db.begin_write()?;
+    let mut meta = txn.open_table(META)?;
+    let known = meta.get("cluster")?.map(|id| id.value().to_owned());
+    let format = meta.get("format")?.map(|format| format.value().to_owned());
+    if format.as_deref().is_some_and(|format| format != FORMAT) {
+        return Err(redb::Error::Corrupted(
+            "it was written by another version of goka".to_owned(),
+        ));
+    }
+    let is_new = known.is_none();
+    let cluster = known.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    if is_new {
+        meta.insert("cluster", cluster.as_str())?;
+        meta.insert("format", FORMAT)?;
+    }
+    drop(meta);
+    let mut topics = Vec::new();
+    for entry in txn.open_table(TOPICS)?.iter()? {
+        let (name, row) = entry?;
+        let row = serde_json::from_slice(row.value());
+        let row = row.map_err(|error| redb::Error::Corrupted(format!("a topic's row: {error}")))?;
+        topics.push((name.value().to_owned(), row));
+    }
+    let mut partitions = Vec::new();
+    for entry in txn.open_table(PARTITIONS)?.iter()? {
+        let (start, end, cleaned, kept) = entry?.1.value();
+        partitions.push(PartitionRow {
+            start,
+            end,
+            cleaned,
+            kept,
+        });
+    }
+    txn.open_table(RECORDS)?;
+    txn.open_table(OFFSETS)?;
+    if is_new {
+        txn.commit()?;
+    } else {
+        txn.abort()?;
+    }
+    Ok(Catalog {
+        cluster,
+        topics,
+        partitions,
+    })
+}
+
+fn open_at(path: &Path) -> Result<Database, LogError> {
+    let say = |reason: String| storage(Some(path), reason);
+    if path.is_dir() {
+        return Err(say(
+            "is a directory; name a file in it, for example `log.redb`".to_owned(),
+        ));
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    match std::fs::metadata(parent) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => {
+            let reason = format!(
+                "`{}` is not a directory; choose another data directory",
+                parent.display()
+            );
+            return Err(say(reason));
+        }
+        Err(error) => {
+            let reason = format!(
+                "its directory cannot be used ({error}); make `{}`, or choose another data directory",
+                parent.display()
+            );
+            return Err(say(reason));
+        }
+    }
+    redb::Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => say(
+            "is in use by another process; stop that one, or give this one its own data directory".to_owned(),
+        ),
+        error => say(explained(&error.into())),
+    })
+}
+
+/// What a redb error means to a person, and what to do.
+fn explained(error: &redb::Error) -> String {
+    use std::io::ErrorKind;
+    match error {
+        redb::Error::Io(io) => match io.kind() {
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => unreadable(&io.to_string()),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                format!(
+                    "may not be read and written ({io}); correct its permissions, or choose another data directory"
+                )
+            }
+            ErrorKind::StorageFull => format!("the disk is full ({io}); make room"),
+            _ => format!("the file system refuses ({io}); look after the disk"),
+        },
+        redb::Error::Corrupted(what) => unreadable(what),
+        redb::Error::UpgradeRequired(version) => unreadable(&format!("redb file format {version}")),
+        error => error.to_string(),
+    }
+}
+
+fn unreadable(what: &str) -> String {
+    format!(
+        "is not a log, or is damaged ({what}); restore it from a backup, or move it away to start with an empty log"
+    )
+}
+
+fn damaged(path: Option<&Path>, what: &str) -> LogError {
+    storage(path, unreadable(what))
+}
+
+fn storage(path: Option<&Path>, reason: String) -> LogError {
+    let path = path.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
+    LogError::Storage { path, reason }
+}

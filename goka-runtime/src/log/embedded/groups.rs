@@ -1,0 +1,318 @@
+//! Who owns which tasks of one group: balanced, sticky and cooperative, as Kafka's
+//! cooperative-sticky assignor does it. A task that moves is first given back by its owner (or its
+//! owner is gone), then handed to the next one. Pure: told the time, called under the log's lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A task by the name of its lead and its partition; members number their topics differently.
+pub(super) type Slot = (Arc<str>, i32);
+
+/// A member's number; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct MemberId(pub(super) u64);
+
+/// What a member has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing.
+    Rest,
+    /// It was silent for too long and is out: everything it had is lost.
+    Out,
+    /// To give these back, then to say so by [`Coordinator::gave_back`].
+    Revoke(Vec<Slot>),
+    /// It owns these from now on, under these epochs.
+    Own(Vec<(Slot, u64)>),
+}
+
+#[derive(Debug)]
+struct Seat {
+    leads: Vec<Arc<str>>,
+    session: Duration,
+    seen: Instant,
+    /// Between the check of its ownership and the end of its write it cannot be put out.
+    settling: bool,
+    owned: BTreeMap<Slot, u64>,
+    target: BTreeSet<Slot>,
+}
+
+/// One group.
+#[derive(Debug, Default)]
+pub(super) struct Coordinator {
+    seats: BTreeMap<MemberId, Seat>,
+    epoch: u64,
+}
+
+/// How many partitions a topic has; 0 for one that does not exist.
+pub(super) type Partitions<'p> = &'p dyn Fn(&str) -> i32;
+
+impl Coordinator {
+    /// A member joins.
+    pub(super) fn join(
+        &mut self,
+        id: MemberId,
+        leads: Vec<Arc<str>>,
+        session: Duration,
+        now: Instant,
+        partitions: Partitions<'_>,
+    ) {
+        let (owned, target) = Default::default();
+        let seat = Seat {
+            leads,
+            session,
+            seen: now,
+            settling: false,
+            owned,
+            target,
+        };
+        self.seats.insert(id, seat);
+        self.rebalance(partitions);
+    }
+
+    /// A member is gone.
+    pub(super) fn leave(&mut self, id: MemberId, partitions: Partitions<'_>) {
+        self.seats.remove(&id);
+        self.rebalance(partitions);
+    }
+
+    /// A member polls. Says whether anything changed for others, too.
+    pub(super) fn step(
+        &mut self,
+        id: MemberId,
+        now: Instant,
+        partitions: Partitions<'_>,
+    ) -> (Step, bool) {
+        let swept = self.sweep(now, partitions);
+        let Some(seat) = self.seats.get_mut(&id) else {
+            return (Step::Out, swept);
+        };
+        seat.seen = now;
+        let target = &seat.target;
+        let surplus = seat
+            .owned
+            .keys()
+            .filter(|slot| !target.contains(*slot))
+            .cloned();
+        let surplus: Vec<Slot> = surplus.collect();
+        if !surplus.is_empty() {
+            return (Step::Revoke(surplus), swept);
+        }
+        let wanted = seat.target.clone();
+        let owned = |slot: &Slot| {
+            self.seats
+                .values()
+                .any(|seat| seat.owned.contains_key(slot))
+        };
+        let free: Vec<Slot> = wanted.into_iter().filter(|slot| !owned(slot)).collect();
+        if free.is_empty() {
+            return (Step::Rest, swept);
+        }
+        let mut given = Vec::with_capacity(free.len());
+        for slot in free {
+            self.epoch += 1;
+            given.push((slot, self.epoch));
+        }
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.owned.extend(given.iter().cloned());
+        }
+        (Step::Own(given), swept)
+    }
+
+    /// A member gave tasks back.
+    pub(super) fn gave_back(&mut self, id: MemberId, slots: &[Slot], now: Instant) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.owned.retain(|slot, _| !slots.contains(slot));
+            seat.seen = now;
+        }
+    }
+
+    /// Begins a member's write: it stays in until [`Coordinator::settled`]. `None` when it is out.
+    pub(super) fn settling(
+        &mut self,
+        id: MemberId,
+        now: Instant,
+        partitions: Partitions<'_>,
+    ) -> Option<&BTreeMap<Slot, u64>> {
+        self.sweep(now, partitions);
+        let seat = self.seats.get_mut(&id)?;
+        seat.settling = true;
+        Some(&seat.owned)
+    }
+
+    /// Ends a member's write.
+    pub(super) fn settled(&mut self, id: MemberId, now: Instant) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.settling = false;
+            seat.seen = now;
+        }
+    }
+
+    /// When the next silent member is put out.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.seats
+            .values()
+            .map(|seat| seat.seen + seat.session)
+            .min()
+    }
+
+    /// Puts out who was silent for longer than its session.
+    fn sweep(&mut self, now: Instant, partitions: Partitions<'_>) -> bool {
+        let before = self.seats.len();
+        self.seats.retain(|_, seat| {
+            seat.settling || now.saturating_duration_since(seat.seen) <= seat.session
+        });
+        let swept = self.seats.len() < before;
+        if swept {
+            self.rebalance(partitions);
+        }
+        swept
+    }
+
+    /// Says anew who is to own what: everybody keeps what it has, the rest goes to those who have
+    /// least, then tasks move until nobody has two more than another that could take one.
+    pub(super) fn rebalance(&mut self, partitions: Partitions<'_>) {
+        let leads: BTreeSet<&Arc<str>> = self.seats.values().flat_map(|seat| &seat.leads).collect();
+        let slots = leads
+            .into_iter()
+            .flat_map(|lead| (0..partitions(lead)).map(move |partition| (lead.clone(), partition)));
+        let slots: BTreeSet<Slot> = slots.collect();
+        let mut free = slots.clone();
+        for seat in self.seats.values_mut() {
+            let held = seat.owned.keys().chain(&seat.target);
+            seat.target = held.filter(|slot| free.contains(*slot)).cloned().collect();
+            free.retain(|slot| !seat.target.contains(slot));
+        }
+        for slot in free {
+            let takers = self
+                .seats
+                .values_mut()
+                .filter(|seat| seat.leads.contains(&slot.0));
+            if let Some(taker) = takers.min_by_key(|seat| seat.target.len()) {
+                taker.target.insert(slot);
+            }
+        }
+        while let Some((slot, from, to)) = self.unfair() {
+            for (id, seat) in &mut self.seats {
+                if *id == from {
+                    seat.target.remove(&slot);
+                } else if *id == to {
+                    seat.target.insert(slot.clone());
+                }
+            }
+        }
+    }
+
+    /// A task of the richest member whose taking by the poorest brings balance; rather one that
+    /// its holder does not own yet.
+    fn unfair(&self) -> Option<(Slot, MemberId, MemberId)> {
+        let mut rich: Vec<_> = self.seats.iter().collect();
+        rich.sort_by_key(|(id, seat)| (std::cmp::Reverse(seat.target.len()), **id));
+        for (from, seat) in &rich {
+            for (to, poor) in rich.iter().rev() {
+                if poor.target.len() + 2 > seat.target.len() {
+                    break;
+                }
+                let movable = seat
+                    .target
+                    .iter()
+                    .filter(|slot| poor.leads.contains(&slot.0));
+                if let Some(slot) =
+                    movable.max_by_key(|slot| (!seat.owned.contains_key(*slot), *slot))
+                {
+                    return Some((slot.clone(), **from, **to));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: Duration = Duration::from_secs(10);
+
+    fn two(_: &str) -> i32 {
+        4
+    }
+
+    fn slots(step: &Step) -> Vec<i32> {
+        match step {
+            Step::Own(own) => own.iter().map(|((_, partition), _)| *partition).collect(),
+            Step::Revoke(slots) => slots.iter().map(|(_, partition)| *partition).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_task_moves_only_after_it_was_given_back() {
+        let now = Instant::now();
+        let mut group = Coordinator::default();
+        let (a, b) = (MemberId(1), MemberId(2));
+        group.join(a, vec!["t".into()], SESSION, now, &two);
+        assert_eq!(slots(&group.step(a, now, &two).0), [0, 1, 2, 3]);
+        group.join(b, vec!["t".into()], SESSION, now, &two);
+        assert_eq!(group.step(b, now, &two).0, Step::Rest, "not given back yet");
+        let Step::Revoke(back) = group.step(a, now, &two).0 else {
+            panic!("the first member keeps everything")
+        };
+        assert_eq!(back.len(), 2);
+        assert_eq!(group.step(b, now, &two).0, Step::Rest);
+        group.gave_back(a, &back, now);
+        assert_eq!(
+            slots(&group.step(b, now, &two).0),
+            back.iter().map(|s| s.1).collect::<Vec<_>>()
+        );
+        assert_eq!(group.step(a, now, &two).0, Step::Rest);
+        group.leave(b, &two);
+        let (step, _) = group.step(a, now, &two);
+        let Step::Own(again) = step else {
+            panic!("tasks of the one that left stay free")
+        };
+        assert!(
+            again.iter().all(|(_, epoch)| *epoch > 4),
+            "new assignments have new epochs"
+        );
+    }
+
+    #[test]
+    fn a_silent_member_is_out_but_not_while_it_settles() {
+        let now = Instant::now();
+        let late = now + SESSION + Duration::from_millis(1);
+        let mut group = Coordinator::default();
+        let (a, b) = (MemberId(1), MemberId(2));
+        group.join(a, vec!["t".into()], SESSION, now, &two);
+        group.step(a, now, &two);
+        assert!(group.settling(a, now, &two).is_some());
+        group.join(b, vec!["t".into()], SESSION, late, &two);
+        assert_eq!(
+            group.step(b, late, &two).0,
+            Step::Rest,
+            "a write in flight holds its tasks"
+        );
+        group.settled(a, now);
+        assert_eq!(slots(&group.step(b, late, &two).0), [0, 1, 2, 3]);
+        assert_eq!(group.step(a, late, &two).0, Step::Out);
+        assert!(group.settling(a, late, &two).is_none());
+    }
+
+    #[test]
+    fn members_with_different_leads_get_only_theirs() {
+        let now = Instant::now();
+        let counts = |topic: &str| if topic == "s" { 3 } else { 1 };
+        let mut group = Coordinator::default();
+        group.join(MemberId(1), vec!["s".into()], SESSION, now, &counts);
+        group.join(
+            MemberId(2),
+            vec!["s".into(), "t".into()],
+            SESSION,
+            now,
+            &counts,
+        );
+        let first = slots(&group.step(MemberId(1), now, &counts).0);
+        let second = slots(&group.step(MemberId(2), now, &counts).0);
+        assert_eq!((first.len(), second.len()), (2, 2));
+    }
+}

@@ -1,0 +1,322 @@
+//! A member of a group: what it owns, what it fetches, and the order in which it tells its driver.
+//! Reads straight from the file, so nothing is prefetched and nothing has to be dropped. No lock
+//! is held while the driver is called.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Embedded;
+use super::groups::{MemberId, Slot, Step};
+use super::settle::Settler;
+use super::shared::Shared;
+use crate::log::{
+    Assignment, Driver, Epoch, Group, LogError, Member, MemberEvent, Settle, Settlement, Unit,
+};
+use crate::record::{Appends, Offset, TaskId, TopicId, TopicPartition};
+
+/// An input of a task that is being fetched.
+#[derive(Debug)]
+struct Intake {
+    tp: TopicPartition,
+    handle: u32,
+    position: Offset,
+}
+
+#[derive(Debug)]
+struct Held {
+    epoch: Epoch,
+    intakes: BTreeMap<TopicId, Intake>,
+}
+
+pub(super) struct EmbeddedMember {
+    /// Keeps the log open.
+    log: Embedded,
+    group: Arc<Group>,
+    settler: Settler,
+    held: BTreeMap<TaskId, Held>,
+    paused: bool,
+    /// Whose records came last: the others go first.
+    last: Option<(TaskId, TopicId)>,
+}
+
+impl fmt::Debug for EmbeddedMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("EmbeddedMember");
+        out.field("group", &self.group.name)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedMember {
+    pub(super) fn join(log: Embedded, group: Group) -> Self {
+        let group = Arc::new(group);
+        let id = enter(log.shared(), &group);
+        let settler = Settler::new(log.shared().clone(), group.clone(), id);
+        Self {
+            log,
+            group,
+            settler,
+            held: BTreeMap::new(),
+            paused: false,
+            last: None,
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.log.shared()
+    }
+
+    /// What the group wants of this member, the version of the log that was looked at, and when
+    /// to look again.
+    fn step(&self) -> (Step, u64, Instant) {
+        let now = Instant::now();
+        let mut state = self.shared().state();
+        let id = self.settler.id;
+        let ((step, others), next) = state.group(&self.group.name, |group, partitions| {
+            (group.step(id, now, partitions), group.next_expiry())
+        });
+        if others {
+            self.shared().notify(&mut state);
+        }
+        let by = now + self.group.session / 3;
+        (
+            step,
+            state.version,
+            next.map_or(by, |next| by.min(next + Duration::from_millis(1))),
+        )
+    }
+
+    /// The task of a slot, in this member's numbering.
+    fn task(&self, slot: &Slot) -> Option<TaskId> {
+        let lead = self
+            .group
+            .topics
+            .iter()
+            .position(|topic| *topic == slot.0)?;
+        Some(TaskId {
+            lead: TopicId(u16::try_from(lead).ok()?),
+            partition: slot.1,
+        })
+    }
+
+    fn out(&mut self, driver: &mut dyn Driver) {
+        let lost: Vec<TaskId> = std::mem::take(&mut self.held).into_keys().collect();
+        self.settler.clear();
+        self.settler.id = enter(self.shared(), &self.group);
+        if !lost.is_empty() {
+            driver.event(MemberEvent::Lost(&lost));
+        }
+    }
+
+    fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
+        let tasks: Vec<TaskId> = slots.iter().filter_map(|slot| self.task(slot)).collect();
+        driver.revoking(&tasks, &mut self.settler);
+        self.settler.forget(&tasks);
+        self.held.retain(|task, _| !tasks.contains(task));
+        let mut state = self.shared().state();
+        let id = self.settler.id;
+        state.group(&self.group.name, |group, _| {
+            group.gave_back(id, slots, Instant::now())
+        });
+        self.shared().notify(&mut state);
+    }
+
+    fn own(&mut self, slots: &[(Slot, u64)], driver: &mut dyn Driver) -> Result<(), LogError> {
+        let mut assignments = Vec::with_capacity(slots.len());
+        for (slot, epoch) in slots {
+            let Some(task) = self.task(slot) else {
+                continue;
+            };
+            let inputs: Vec<TopicId> = self.group.inputs_of(task).collect();
+            let names = inputs
+                .iter()
+                .map(|input| (&**self.group.topic(*input), task.partition));
+            let committed = self.shared().file.committed(&self.group.name, names)?;
+            let committed = inputs.iter().zip(committed);
+            let committed = committed
+                .filter_map(|(input, found)| Some((*input, found?)))
+                .collect();
+            let epoch = Epoch(*epoch);
+            self.held.insert(
+                task,
+                Held {
+                    epoch,
+                    intakes: BTreeMap::new(),
+                },
+            );
+            assignments.push(Assignment {
+                task,
+                epoch,
+                committed,
+            });
+        }
+        driver.event(MemberEvent::Assigned(&assignments));
+        Ok(())
+    }
+
+    /// Hands over one batch, of the input after the one that came last; says whether it did.
+    fn hand_out(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        if self.paused {
+            return Ok(false);
+        }
+        let shared = self.log.shared().clone();
+        let all = self
+            .held
+            .iter()
+            .flat_map(|(task, held)| held.intakes.keys().map(move |topic| (*task, *topic)));
+        let (mut order, first): (Vec<_>, Vec<_>) = all.partition(|place| Some(*place) > self.last);
+        order.extend(first);
+        for (task, topic) in order {
+            let Some(held) = self.held.get_mut(&task) else {
+                continue;
+            };
+            let Some(intake) = held.intakes.get_mut(&topic) else {
+                continue;
+            };
+            let batch = match shared.read(&intake.tp, intake.handle, intake.position) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => continue,
+                Err(error @ LogError::OutOfRange { .. }) => {
+                    held.intakes.remove(&topic);
+                    driver.event(MemberEvent::Broken { task, topic, error });
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+            };
+            self.last = Some((task, topic));
+            let epoch = held.epoch;
+            let mut any = false;
+            let next = batch.hand_out(&shared, |records| {
+                any = true;
+                driver.event(MemberEvent::Batch {
+                    task,
+                    epoch,
+                    topic,
+                    records,
+                });
+            })?;
+            intake.position = next;
+            if any {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn enter(shared: &Shared, group: &Group) -> MemberId {
+    let leads = match group.table {
+        Some(table) => vec![group.topic(table).clone()],
+        None => group
+            .inputs
+            .iter()
+            .map(|input| group.topic(*input).clone())
+            .collect(),
+    };
+    let mut state = shared.state();
+    state.members += 1;
+    let id = MemberId(state.members);
+    state.group(&group.name, |coordinator, partitions| {
+        coordinator.join(id, leads, group.session, Instant::now(), partitions);
+    });
+    shared.notify(&mut state);
+    id
+}
+
+impl Settle for EmbeddedMember {
+    fn append(&mut self, appends: &Appends) {
+        self.settler.append(appends);
+    }
+
+    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+        self.settler.settle(unit, deadline)
+    }
+}
+
+impl Member for EmbeddedMember {
+    fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
+        let deadline = Instant::now() + max;
+        loop {
+            let (step, version, look_again) = self.step();
+            match step {
+                Step::Out => {
+                    self.out(driver);
+                    return Ok(());
+                }
+                Step::Revoke(slots) => {
+                    self.revoke(&slots, driver);
+                    return Ok(());
+                }
+                Step::Own(slots) => return self.own(&slots, driver),
+                Step::Rest => {}
+            }
+            if self.hand_out(driver)? || Instant::now() >= deadline {
+                return Ok(());
+            }
+            self.shared().wait(version, deadline.min(look_again));
+        }
+    }
+
+    fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
+        let group = self.group.clone();
+        let shared = self.shared().clone();
+        let Some(held) = self.held.get_mut(&task) else {
+            let what = format!("fetching {}[{}]", group.topic(task.lead), task.partition);
+            let reason = "this member does not own the task".to_owned();
+            return Err(LogError::Client { what, reason });
+        };
+        for (topic, position) in positions {
+            let tp = TopicPartition::new(group.topic(*topic).clone(), task.partition);
+            let handle = shared.state().handle(&tp.topic, tp.partition)?;
+            held.intakes.insert(
+                *topic,
+                Intake {
+                    tp,
+                    handle,
+                    position: *position,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, task: TaskId) {
+        if let Some(held) = self.held.get_mut(&task) {
+            held.intakes.clear();
+        }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    fn rebuild(&mut self) -> Result<(), LogError> {
+        self.settler.clear();
+        Ok(())
+    }
+
+    fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
+        match self.settler.clear() {
+            0 => Ok(()),
+            dropped => Err(LogError::Client {
+                what: format!("leaving group `{}`", self.group.name),
+                reason: format!(
+                    "{dropped} records were appended and never settled; they are dropped"
+                ),
+            }),
+        }
+    }
+}
+
+impl Drop for EmbeddedMember {
+    fn drop(&mut self) {
+        let mut state = self.log.shared().state();
+        let id = self.settler.id;
+        let name = &self.group.name;
+        state.group(name, |group, partitions| group.leave(id, partitions));
+        self.log.shared().notify(&mut state);
+    }
+}

@@ -1,0 +1,75 @@
+//! Reads partitions without a group. Everything in the file is committed, so both isolations are
+//! the same here.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::Embedded;
+use crate::log::{Each, LogError, Reader};
+use crate::record::{Offset, TopicPartition};
+
+pub(super) struct EmbeddedReader {
+    log: Embedded,
+    partitions: Vec<(TopicPartition, u32, Offset)>,
+    /// Which partition is read first: the one after the one that came last.
+    first: usize,
+}
+
+impl fmt::Debug for EmbeddedReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedReader")
+            .field("partitions", &self.partitions)
+            .finish()
+    }
+}
+
+impl EmbeddedReader {
+    pub(super) fn new(log: Embedded, from: &[(TopicPartition, Offset)]) -> Result<Self, LogError> {
+        let mut partitions = Vec::with_capacity(from.len());
+        for (tp, offset) in from {
+            let handle = log.shared().state().handle(&tp.topic, tp.partition)?;
+            partitions.push((tp.clone(), handle, *offset));
+        }
+        Ok(Self {
+            log,
+            partitions,
+            first: 0,
+        })
+    }
+}
+
+impl Reader for EmbeddedReader {
+    fn poll(&mut self, max: Duration, each: Each<'_>) -> Result<(), LogError> {
+        let shared = self.log.shared().clone();
+        let deadline = Instant::now() + max;
+        let count = self.partitions.len();
+        loop {
+            let version = shared.state().version;
+            let mut moved = false;
+            for index in (0..count).map(|at| (self.first + at) % count) {
+                let (tp, handle, position) = &mut self.partitions[index];
+                let Some(batch) = shared.read(tp, *handle, *position)? else {
+                    continue;
+                };
+                let mut any = false;
+                *position = batch.hand_out(&shared, |records| {
+                    any = true;
+                    each(index, records);
+                })?;
+                moved = true;
+                if any {
+                    self.first = index + 1;
+                    return Ok(());
+                }
+            }
+            if moved || Instant::now() >= deadline {
+                return Ok(());
+            }
+            shared.wait(version, deadline);
+        }
+    }
+
+    fn position(&mut self, index: usize) -> Offset {
+        self.partitions[index].2
+    }
+}

@@ -1,0 +1,276 @@
+//! The durable half of a member: gathers appends as chunks in memory, and writes them with the
+//! offsets of a unit in one transaction. Whoever is out of the group, or does not own a task,
+//! writes nothing for it: a zombie cannot be seen here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::chunk::{Content, Run};
+use super::file::{NewOffset, NotWritten};
+use super::groups::{MemberId, Slot};
+use super::shared::{Place, Shared};
+use crate::log::{Acked, Failure, Group, LogError, Settle, Settlement, Unit};
+use crate::record::{Append, AppendKind, Appends, Offset, TaskId, TopicId};
+
+/// Where a task's records of one kind go: kept apart from other tasks' so that one task can fail alone.
+type Lane = (u32, TaskId, bool);
+
+/// The appends of a member since its last unit.
+#[derive(Debug, Default)]
+struct Pending {
+    runs: BTreeMap<Lane, Run>,
+    refused: BTreeMap<TaskId, Failure>,
+}
+
+#[derive(Debug)]
+pub(super) struct Settler {
+    shared: Arc<Shared>,
+    group: Arc<Group>,
+    pub(super) id: MemberId,
+    places: Vec<Option<Place>>,
+    pending: Pending,
+}
+
+impl Settler {
+    pub(super) fn new(shared: Arc<Shared>, group: Arc<Group>, id: MemberId) -> Self {
+        let places = vec![None; group.topics.len()];
+        Self {
+            shared,
+            group,
+            id,
+            places,
+            pending: Pending::default(),
+        }
+    }
+
+    /// Drops what tasks appended and did not settle.
+    pub(super) fn forget(&mut self, tasks: &[TaskId]) {
+        self.pending
+            .runs
+            .retain(|(_, task, _), _| !tasks.contains(task));
+        self.pending.refused.retain(|task, _| !tasks.contains(task));
+    }
+
+    /// Drops everything that was appended and not settled; says how many records that were.
+    pub(super) fn clear(&mut self) -> u64 {
+        let dropped = self.pending.runs.values().map(|run| run.count).sum();
+        self.pending = Pending::default();
+        dropped
+    }
+
+    /// The handle that a record goes to, or why the log does not take it.
+    fn admit(&mut self, append: &Append<'_>, content: &Content<'_>) -> Result<u32, String> {
+        let place = match self.place(append.topic) {
+            Some(place) => place,
+            None => return Err("the topic does not exist".to_owned()),
+        };
+        refusal(&place, content)?;
+        let partition = append.partition;
+        place
+            .handle(partition)
+            .ok_or_else(|| format!("the topic has no partition {partition}"))
+    }
+
+    fn place(&mut self, topic: TopicId) -> Option<Place> {
+        let known = &mut self.places[usize::from(topic.0)];
+        if known.is_none() {
+            *known = self.shared.state().place(self.group.topic(topic));
+        }
+        *known
+    }
+
+    fn slot(&self, task: TaskId) -> Slot {
+        (self.group.topic(task.lead).clone(), task.partition)
+    }
+}
+
+/// Why a topic does not take a record for good.
+pub(super) fn refusal(place: &Place, content: &Content<'_>) -> Result<(), String> {
+    if content.size() > place.max_message_bytes {
+        let (size, most) = (content.size(), place.max_message_bytes);
+        return Err(format!(
+            "it has {size} bytes, the topic takes {most} (max.message.bytes)"
+        ));
+    }
+    if place.compact && content.key.is_none() {
+        return Err("a compacted topic takes no record without a key".to_owned());
+    }
+    Ok(())
+}
+
+impl Settle for Settler {
+    fn append(&mut self, appends: &Appends) {
+        for append in appends.iter() {
+            if self.pending.refused.contains_key(&append.task) {
+                continue;
+            }
+            let content = Content {
+                key: append.key,
+                value: append.value,
+                timestamp: match append.timestamp {
+                    -1 => super::shared::now_millis(),
+                    timestamp => timestamp,
+                },
+                headers: append.headers,
+            };
+            match self.admit(&append, &content) {
+                Ok(handle) => {
+                    let lane = (handle, append.task, append.kind == AppendKind::Changelog);
+                    self.pending.runs.entry(lane).or_default().push(&content);
+                }
+                Err(reason) => {
+                    let failure = Failure::Refused {
+                        topic: self.group.topic(append.topic).to_string(),
+                        key: String::from_utf8_lossy(append.key.unwrap_or_default()).into_owned(),
+                        reason,
+                    };
+                    self.forget(&[append.task]);
+                    self.pending.refused.insert(append.task, failure);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+        let shared = self.shared.clone();
+        let group = self.group.name.clone();
+        let turn = match shared.turn(deadline) {
+            Ok(turn) => turn,
+            Err(error) => return self.put_off(unit, &error),
+        };
+        let tasks = self.tasks(unit);
+        let bad = self.judge(&tasks);
+        self.pending
+            .runs
+            .retain(|(_, task, _), _| !bad.contains_key(task));
+        self.pending.refused.clear();
+        let offsets = unit
+            .offsets
+            .iter()
+            .filter(|(task, ..)| !bad.contains_key(task));
+        let offsets = offsets.map(|(task, topic, offset, metadata)| NewOffset {
+            group: &self.group.name,
+            topic: self.group.topic(*topic),
+            partition: task.partition,
+            offset: *offset,
+            metadata,
+        });
+        let offsets: Vec<_> = offsets.collect();
+        let lanes: Vec<(u32, &Run)> = self
+            .pending
+            .runs
+            .iter()
+            .map(|((handle, ..), run)| (*handle, run))
+            .collect();
+        let written = match lanes.is_empty() && offsets.is_empty() {
+            true => Ok(Vec::new()),
+            false => shared.append(&turn, &lanes, offsets),
+        };
+        drop(turn);
+        shared
+            .state()
+            .group(&group, |group, _| group.settled(self.id, Instant::now()));
+        let mut settlement = self.answer(unit, &tasks, &bad);
+        match written {
+            Ok(bases) => {
+                for (((_, task, is_changelog), run), base) in self.pending.runs.iter().zip(bases) {
+                    if *is_changelog && run.count > 0 {
+                        let last = base + Offset::try_from(run.count).unwrap_or(Offset::MAX) - 1;
+                        let changelog = Some((base, last, run.count));
+                        settlement.acks.insert(*task, Ok(Acked { changelog }));
+                    }
+                }
+                self.pending.runs.clear();
+            }
+            Err(not) => {
+                let failure = match not {
+                    NotWritten::Nothing(why) => Failure::Retriable(why),
+                    NotWritten::Unknown(why) => {
+                        self.pending.runs.clear();
+                        Failure::Unknown(why)
+                    }
+                };
+                for ack in settlement.acks.values_mut().filter(|ack| ack.is_ok()) {
+                    *ack = Err(failure.clone());
+                }
+                for outcome in settlement
+                    .offsets
+                    .values_mut()
+                    .filter(|outcome| outcome.is_ok())
+                {
+                    *outcome = Err(failure.clone());
+                }
+            }
+        }
+        settlement
+    }
+}
+
+impl Settler {
+    fn tasks(&self, unit: &Unit) -> BTreeSet<TaskId> {
+        let appended = self.pending.runs.keys().map(|(_, task, _)| *task);
+        let refused = self.pending.refused.keys().copied();
+        appended
+            .chain(refused)
+            .chain(unit.offsets.iter().map(|(task, ..)| *task))
+            .collect()
+    }
+
+    /// Which tasks of the unit cannot be written; the others stay owned until `settled`.
+    fn judge(&self, tasks: &BTreeSet<TaskId>) -> BTreeMap<TaskId, Failure> {
+        let mut bad = self.pending.refused.clone();
+        let mut state = self.shared.state();
+        state.group(&self.group.name, |group, partitions| {
+            let owned = group.settling(self.id, Instant::now(), partitions);
+            for task in tasks {
+                let why = match owned {
+                    None => "this member was silent for longer than the session, the group went on without it",
+                    Some(owned) if !owned.contains_key(&self.slot(*task)) => "this member does not own the task",
+                    Some(_) => continue,
+                };
+                bad.insert(*task, Failure::Lost(why.to_owned()));
+            }
+        });
+        bad
+    }
+
+    fn answer(
+        &self,
+        unit: &Unit,
+        tasks: &BTreeSet<TaskId>,
+        bad: &BTreeMap<TaskId, Failure>,
+    ) -> Settlement {
+        let mut settlement = Settlement::default();
+        for task in tasks {
+            let ack = bad
+                .get(task)
+                .map_or(Ok(Acked::default()), |failure| Err(failure.clone()));
+            settlement.acks.insert(*task, ack);
+        }
+        for (task, ..) in &unit.offsets {
+            match bad.get(task) {
+                None => settlement.offsets.insert(*task, Ok(())),
+                Some(lost @ Failure::Lost(_)) => {
+                    settlement.offsets.insert(*task, Err(lost.clone()))
+                }
+                Some(_) => None,
+            };
+        }
+        settlement
+    }
+
+    /// Nothing happened, and everything is still in hand.
+    fn put_off(&self, unit: &Unit, error: &LogError) -> Settlement {
+        let failure = Failure::Retriable(error.to_string());
+        let acks = self.tasks(unit).into_iter();
+        Settlement {
+            acks: acks.map(|task| (task, Err(failure.clone()))).collect(),
+            offsets: unit
+                .offsets
+                .iter()
+                .map(|(task, ..)| (*task, Err(failure.clone())))
+                .collect(),
+        }
+    }
+}
