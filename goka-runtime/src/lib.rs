@@ -5,5 +5,8 @@ pub mod dispatch;
 pub mod graph;
 pub mod log;
 pub mod partitioner;
+pub mod processor;
 pub mod record;
+mod restore;
 pub mod table;
+mod worker;

@@ -24,13 +24,25 @@ impl std::error::Error for Mismatch {}
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the topics of group `{}` need one partition count, found ", self.group)?;
+        write!(
+            f,
+            "the topics of group `{}` need one partition count, found ",
+            self.group
+        )?;
         for (at, counted) in self.topics.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };
             write!(f, "{comma}`{}` with {}", counted.topic, counted.partitions)?;
         }
-        let most = self.topics.iter().map(|counted| counted.partitions).max().unwrap_or_default();
-        write!(f, "; recreate the odd ones, or write them again into topics of {most} partitions")
+        let most = self
+            .topics
+            .iter()
+            .map(|counted| counted.partitions)
+            .max()
+            .unwrap_or_default();
+        write!(
+            f,
+            "; recreate the odd ones, or write them again into topics of {most} partitions"
+        )
     }
 }
 
@@ -48,8 +60,14 @@ impl fmt::Display for Mismatch {
 /// Lists every topic with its count when they differ.
 pub fn copartitioned(group: &str, topics: &[Counted]) -> Result<Option<i32>, Mismatch> {
     let first = topics.first().map(|counted| counted.partitions);
-    if topics.iter().all(|counted| Some(counted.partitions) == first) {
+    if topics
+        .iter()
+        .all(|counted| Some(counted.partitions) == first)
+    {
         return Ok(first);
     }
-    Err(Mismatch { group: group.to_owned(), topics: topics.to_vec() })
+    Err(Mismatch {
+        group: group.to_owned(),
+        topics: topics.to_vec(),
+    })
 }

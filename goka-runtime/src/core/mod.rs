@@ -54,6 +54,8 @@ pub struct Core {
     unit: u64,
     settling: Option<Unit>,
     paused: bool,
+    /// Whether the outcome of an offset commit is not known yet.
+    unknown: bool,
     draining: bool,
     /// Whether any task of this core ever ran: a misfit found before that refuses the start.
     has_run: bool,
@@ -61,7 +63,9 @@ pub struct Core {
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("group", &self.plan.group.name).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("group", &self.plan.group.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,6 +83,7 @@ impl Core {
             unit: 0,
             settling: None,
             paused: false,
+            unknown: false,
             draining: false,
             has_run: false,
         }
@@ -91,15 +96,19 @@ impl Core {
 
     /// Where each task is, and the next record of each of its inputs.
     pub fn tasks(&self) -> impl Iterator<Item = (TaskId, State, &BTreeMap<TopicId, Offset>)> {
-        self.tasks.values().map(|task| (task.id, task.state, &task.positions))
+        self.tasks
+            .values()
+            .map(|task| (task.id, task.state, &task.positions))
     }
 
     /// Whether everything handled is durable: nothing waits for a barrier or a flush.
     pub fn is_settled(&self) -> bool {
         self.settling.is_none()
             && self.tasks.values().all(|task| {
-                matches!(task.state, State::Inspecting | State::Restoring | State::Gone)
-                    || (!task.is_dirty() && task.layers.is_flushed())
+                matches!(
+                    task.state,
+                    State::Inspecting | State::Restoring | State::Gone
+                ) || (!task.is_dirty() && task.layers.is_flushed())
             })
     }
 
@@ -107,7 +116,11 @@ impl Core {
     pub fn next_tick(&self, now: Duration) -> Duration {
         let due = self.last_barrier + self.plan.barrier;
         let wake = self.retry_at.map_or(due, |retry| due.max(retry));
-        if self.tasks.values().any(Task::is_dirty) { wake.saturating_sub(now) } else { RETRY }
+        if self.tasks.values().any(Task::is_dirty) {
+            wake.saturating_sub(now)
+        } else {
+            RETRY
+        }
     }
 
     /// Takes the memory of handed-over records back.
@@ -131,7 +144,12 @@ impl Core {
             Event::Assigned(assignments) => self.assigned(now, assignments, out),
             Event::Inspected(task, epoch, facts) => self.inspected(now, task, epoch, facts, out),
             Event::Restored(task, epoch, reached) => self.restored(task, epoch, reached, out),
-            Event::Batch { task, epoch, topic, records } => {
+            Event::Batch {
+                task,
+                epoch,
+                topic,
+                records,
+            } => {
                 self.batch(task, epoch, topic, records, tables, shared, out);
                 self.barrier_if_due(now, out);
             }
@@ -165,10 +183,8 @@ impl Core {
                 self.barrier_if_due(now, out);
             }
             Event::Drain => {
-                if !self.draining {
-                    self.draining = true;
-                    self.pause(true, out);
-                }
+                self.draining = true;
+                self.pace(out);
                 self.barrier(now, out);
                 self.flush_all(now, true, out);
             }
@@ -178,6 +194,9 @@ impl Core {
     fn assigned(&mut self, now: Now, assignments: &[Assignment], out: &mut Vec<Effect>) {
         for assignment in assignments {
             let task = Task::new(assignment, now.monotonic);
+            if self.tasks.contains_key(&task.id) {
+                out.push(Effect::Close(task.id));
+            }
             out.push(Effect::Inspect(task.id, task.epoch));
             self.tasks.insert(task.id, task);
         }
@@ -192,12 +211,19 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let has_run = self.has_run;
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
+            return;
+        };
         match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
             Ok(start::Start::Now) => task.state = State::Starting,
             Ok(start::Start::Restore { from, rebuild }) => {
                 task.state = State::Restoring;
-                out.push(Effect::Restore { task: id, epoch, from, rebuild });
+                out.push(Effect::Restore {
+                    task: id,
+                    epoch,
+                    from,
+                    rebuild,
+                });
             }
             Err(cause) if has_run => self.stop(id, cause, out),
             Err(cause) => out.push(Effect::Fail(cause)),
@@ -211,7 +237,9 @@ impl Core {
         reached: Result<Offset, Cause>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
+            return;
+        };
         if task.state != State::Restoring {
             return;
         }
@@ -234,11 +262,15 @@ impl Core {
         shared: &Shared,
         out: &mut Vec<Effect>,
     ) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
         if task.epoch != epoch || task.state != State::Running || self.draining {
             return;
         }
-        let Some(input) = self.plan.input(topic) else { return };
+        let Some(input) = self.plan.input(topic) else {
+            return;
+        };
         let (scratch, appends) = (&mut self.scratch, &mut self.appends);
         let store = tables.table(id);
         let handled = task.handle(&self.plan, input, records, store, shared, appends, scratch);
@@ -262,7 +294,9 @@ impl Core {
 
     /// Stops one task for good: what it handled before stays for the next barrier.
     fn stop(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
         if matches!(task.state, State::Stopped | State::Gone) {
             return;
         }
@@ -277,7 +311,9 @@ impl Core {
 
     fn revoked(&mut self, now: Now, ids: &[TaskId], out: &mut Vec<Effect>) {
         for id in ids {
-            let Some(mut task) = self.tasks.remove(id) else { continue };
+            let Some(mut task) = self.tasks.remove(id) else {
+                continue;
+            };
             if task.layers.can_freeze() {
                 let durability = task.durability(now.monotonic, true);
                 out.push(Effect::Flush(*id, task.layers.freeze(now.wall, durability)));
@@ -295,8 +331,10 @@ impl Core {
         }
     }
 
-    fn pause(&mut self, pause: bool, out: &mut Vec<Effect>) {
-        let pause = pause || self.draining;
+    /// Stops intake while what came in cannot go out, and goes on afterwards.
+    fn pace(&mut self, out: &mut Vec<Effect>) {
+        let stuck = |task: &Task| task.flush_failures > 0 && task.state != State::Stopped;
+        let pause = self.draining || self.unknown || self.tasks.values().any(stuck);
         if self.paused != pause {
             self.paused = pause;
             out.push(Effect::Pause(pause));

@@ -18,7 +18,10 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn view(&self) -> Option<StoredRef<'_>> {
-        self.value.as_deref().map(|value| StoredRef { timestamp: self.timestamp, value })
+        self.value.as_deref().map(|value| StoredRef {
+            timestamp: self.timestamp,
+            value,
+        })
     }
 }
 
@@ -39,11 +42,20 @@ pub struct Frozen {
 impl Frozen {
     /// The writes, sorted by key.
     pub fn writes(&self) -> Vec<Write<'_>> {
-        self.entries.iter().map(|(key, entry)| Write { key, value: entry.view() }).collect()
+        self.entries
+            .iter()
+            .map(|(key, entry)| Write {
+                key,
+                value: entry.view(),
+            })
+            .collect()
     }
 
     fn get(&self, key: &[u8]) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|(held, _)| (**held).cmp(key)).ok()?;
+        let at = self
+            .entries
+            .binary_search_by(|(held, _)| (**held).cmp(key))
+            .ok()?;
         Some(&self.entries[at].1)
     }
 }
@@ -63,7 +75,11 @@ pub(crate) struct Layers {
 impl Layers {
     /// Nothing but a store that reaches `stored`.
     pub(crate) fn over(stored: Offset) -> Self {
-        Self { acknowledged: stored, stored, ..Self::default() }
+        Self {
+            acknowledged: stored,
+            stored,
+            ..Self::default()
+        }
     }
 
     /// What the layers know of a key; `None` leaves it to the store.
@@ -118,8 +134,12 @@ impl Layers {
     pub(crate) fn freeze(&mut self, synced_at: Timestamp, durability: Durability) -> Arc<Frozen> {
         let mut entries: Vec<_> = self.memtable.drain().collect();
         entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let frozen =
-            Arc::new(Frozen { entries, offset: self.acknowledged, synced_at, durability });
+        let frozen = Arc::new(Frozen {
+            entries,
+            offset: self.acknowledged,
+            synced_at,
+            durability,
+        });
         self.flushing = Some(Arc::clone(&frozen));
         frozen
     }
@@ -127,7 +147,9 @@ impl Layers {
     /// The frozen writes are in the store, or (`false`) are not: then they are memtable again,
     /// under what was acknowledged meanwhile.
     pub(crate) fn flushed(&mut self, done: bool) {
-        let Some(frozen) = self.flushing.take() else { return };
+        let Some(frozen) = self.flushing.take() else {
+            return;
+        };
         if done {
             self.stored = frozen.offset;
             return;
@@ -145,12 +167,18 @@ mod tests {
     use super::*;
 
     fn entry(value: &str) -> Entry {
-        Entry { timestamp: 1, value: Some(value.as_bytes().into()) }
+        Entry {
+            timestamp: 1,
+            value: Some(value.as_bytes().into()),
+        }
     }
 
     fn read(layers: &Layers, key: &str) -> Option<String> {
         let entry = layers.get(key.as_bytes())?;
-        entry.value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned())
+        entry
+            .value
+            .as_ref()
+            .map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
     #[test]

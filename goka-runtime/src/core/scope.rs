@@ -81,15 +81,16 @@ impl Scope for RecordScope<'_> {
             Some(store) => store.get(key)?,
             None => None,
         };
-        Ok(self
-            .scratch
-            .loaded
-            .as_ref()
-            .map(|held| StoredRef { timestamp: held.timestamp, value: &held.value }))
+        Ok(self.scratch.loaded.as_ref().map(|held| StoredRef {
+            timestamp: held.timestamp,
+            value: &held.value,
+        }))
     }
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
-        let Some(table) = &self.plan.table else { return Ok(()) };
+        let Some(table) = &self.plan.table else {
+            return Ok(());
+        };
         let key = self.key.unwrap_or_default();
         let name = self.plan.group.topic(table.topic);
         let value = match value {
@@ -107,7 +108,12 @@ impl Scope for RecordScope<'_> {
         let size = batch_size(key, value.unwrap_or_default(), &[]);
         if size > table.limit {
             let (topic, key) = (name.to_string(), text(key));
-            return Err(ContextError::TooLarge { topic, key, size, limit: table.limit });
+            return Err(ContextError::TooLarge {
+                topic,
+                key,
+                size,
+                limit: table.limit,
+            });
         }
         self.appends.push(Append {
             task: self.task,
@@ -120,7 +126,10 @@ impl Scope for RecordScope<'_> {
             headers: &[],
         });
         self.updates += 1;
-        self.written = Some(Entry { timestamp: self.timestamp, value: value.map(Box::from) });
+        self.written = Some(Entry {
+            timestamp: self.timestamp,
+            value: value.map(Box::from),
+        });
         Ok(())
     }
 
@@ -133,13 +142,22 @@ impl Scope for RecordScope<'_> {
         headers: &[(String, Option<Vec<u8>>)],
     ) -> Result<(), ContextError> {
         let output = self.plan.output(to.topic);
-        let Scratch { key: key_buffer, value: value_buffer, .. } = &mut *self.scratch;
+        let Scratch {
+            key: key_buffer,
+            value: value_buffer,
+            ..
+        } = &mut *self.scratch;
         let key = encode(key, key_buffer, "key", to.topic)?;
         let value = encode(value, value_buffer, "value", to.topic)?;
         let size = batch_size(key.unwrap_or_default(), value.unwrap_or_default(), headers);
         if size > output.limit {
             let (topic, key) = (to.topic.to_owned(), text(key.unwrap_or_default()));
-            return Err(ContextError::TooLarge { topic, key, size, limit: output.limit });
+            return Err(ContextError::TooLarge {
+                topic,
+                key,
+                size,
+                limit: output.limit,
+            });
         }
         let partition = match key {
             Some(key) => (to.place)(key, output.partitions),

@@ -13,7 +13,10 @@ impl Core {
         let (appends, bytes) = self.appended;
         let full = appends >= BARRIER_APPENDS || bytes >= BARRIER_BYTES;
         let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry);
-        let starts = self.tasks.values().any(|task| task.state == State::Starting);
+        let starts = self
+            .tasks
+            .values()
+            .any(|task| task.state == State::Starting);
         let due = now.monotonic >= self.last_barrier + self.plan.barrier;
         if full || ((due || starts) && !waits) {
             self.barrier(now, out);
@@ -34,13 +37,20 @@ impl Core {
         }
         let mut offsets = Vec::new();
         for task in dirty {
-            let metadata = task.metadata.as_ref().map(ToString::to_string).unwrap_or_default();
+            let metadata = task
+                .metadata
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             for (topic, offset) in &task.positions {
                 offsets.push((task.id, *topic, *offset, metadata.clone()));
             }
         }
         self.unit += 1;
-        let unit = Unit { id: UnitId(self.unit), offsets };
+        let unit = Unit {
+            id: UnitId(self.unit),
+            offsets,
+        };
         self.settling = Some(unit.clone());
         out.push(Effect::Settle(unit));
     }
@@ -52,14 +62,19 @@ impl Core {
         mut settlement: Settlement,
         out: &mut Vec<Effect>,
     ) {
-        let Some(unit) = self.settling.take().filter(|unit| unit.id == id) else { return };
+        let Some(unit) = self.settling.take().filter(|unit| unit.id == id) else {
+            return;
+        };
         self.retry_at = None;
         let mut tasks: Vec<TaskId> = unit.offsets.iter().map(|(task, ..)| *task).collect();
         tasks.dedup();
-        let (mut rebuild, mut pause, mut failed) = (false, false, None);
+        let (mut rebuild, mut failed) = (false, None);
+        self.unknown = false;
         for id in tasks {
             let acked = settlement.acks.remove(&id).unwrap_or(Ok(Acked::default()));
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             match acked {
                 Ok(acked) => match take_acks(task, acked) {
                     Acks::Level => {}
@@ -82,8 +97,12 @@ impl Core {
                     continue;
                 }
             }
-            let Some(outcome) = settlement.offsets.remove(&id) else { continue };
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(outcome) = settlement.offsets.remove(&id) else {
+                continue;
+            };
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             match outcome {
                 Ok(()) => {
                     for (_, topic, offset, _) in unit.offsets.iter().filter(|(of, ..)| *of == id) {
@@ -112,7 +131,7 @@ impl Core {
                 Err(failure) => {
                     tracing::debug!(task = id.partition, %failure, "offset commit is tried again");
                     task.commit_owed = true;
-                    pause |= matches!(failure, Failure::Unknown(_));
+                    self.unknown |= matches!(failure, Failure::Unknown(_));
                     self.retry_at = Some(now.monotonic + RETRY);
                 }
             }
@@ -120,7 +139,7 @@ impl Core {
         if rebuild {
             out.push(Effect::Rebuild);
         }
-        self.pause(pause, out);
+        self.pace(out);
         if let Some(cause) = failed {
             out.push(Effect::Fail(cause));
         }
@@ -133,7 +152,10 @@ impl Core {
         for task in self.tasks.values_mut() {
             if task.layers.can_freeze() {
                 let durability = task.durability(now.monotonic, closing);
-                out.push(Effect::Flush(task.id, task.layers.freeze(now.wall, durability)));
+                out.push(Effect::Flush(
+                    task.id,
+                    task.layers.freeze(now.wall, durability),
+                ));
             }
         }
     }
@@ -145,16 +167,16 @@ impl Core {
         result: Result<(), StoreError>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
         task.layers.flushed(result.is_ok());
         match result {
             Ok(()) => {
                 if std::mem::take(&mut task.reopens) {
                     out.push(Effect::Inspect(id, task.epoch));
                 }
-                if std::mem::take(&mut task.flush_failures) > 0 {
-                    self.pause(false, out);
-                }
+                task.flush_failures = 0;
             }
             Err(error) => {
                 task.flush_failures += 1;
@@ -162,13 +184,12 @@ impl Core {
                 if task.flush_failures == 1 {
                     tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
                 }
-                let spent = task.flush_failures >= FLUSH_TRIES;
-                self.pause(!spent, out);
-                if spent {
+                if task.flush_failures >= FLUSH_TRIES {
                     self.stop(id, Cause::Store(error), out);
                 }
             }
         }
+        self.pace(out);
     }
 }
 
@@ -184,14 +205,21 @@ fn take_acks(task: &mut Task, acked: Acked) -> Acks {
     match acked.changelog {
         None => Acks::Level,
         Some((first, last, count))
-            if first == task.layers.acknowledged() && last - first + 1 == made as i64 && count == made =>
+            if first == task.layers.acknowledged()
+                && last - first + 1 == made as i64
+                && count == made =>
         {
             task.layers.acknowledge(last + 1);
             Acks::Level
         }
         Some((first, ..)) => {
             let (partition, expected) = (task.id.partition, task.layers.acknowledged());
-            tracing::warn!(partition, first, expected, "another writer in the group topic, restoring");
+            tracing::warn!(
+                partition,
+                first,
+                expected,
+                "another writer in the group topic, restoring"
+            );
             Acks::Foreign
         }
     }

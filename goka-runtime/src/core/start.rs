@@ -47,12 +47,25 @@ pub(super) fn examine(
                 end: found.range.high,
                 delete_retention: found.delete_retention,
             };
-            let role = Role::Owner { metadata: task.metadata.as_ref(), inputs: &inputs };
-            match judge(facts.stamp.as_ref(), &topic, &table.fingerprint, &role, now.wall) {
-                Verdict::CatchUp { from } => Start::Restore { from, rebuild: None },
-                Verdict::Rebuild(why) => {
-                    Start::Restore { from: found.range.start, rebuild: Some(why) }
-                }
+            let role = Role::Owner {
+                metadata: task.metadata.as_ref(),
+                inputs: &inputs,
+            };
+            match judge(
+                facts.stamp.as_ref(),
+                &topic,
+                &table.fingerprint,
+                &role,
+                now.wall,
+            ) {
+                Verdict::CatchUp { from } => Start::Restore {
+                    from,
+                    rebuild: None,
+                },
+                Verdict::Rebuild(why) => Start::Restore {
+                    from: found.range.start,
+                    rebuild: Some(why),
+                },
                 Verdict::Refuse(why) => return Err(Cause::Unfit(why)),
             }
         }
@@ -92,17 +105,29 @@ fn check_offsets(plan: &Plan, task: &Task, facts: &Facts) -> Result<(), Cause> {
 }
 
 fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
-    let mut inputs = task.metadata.as_ref().map(|known| known.inputs.clone()).unwrap_or_default();
+    let mut inputs = task
+        .metadata
+        .as_ref()
+        .map(|known| known.inputs.clone())
+        .unwrap_or_default();
     for input in plan.group.inputs_of(task.id) {
         let name = plan.group.topic(input);
-        if !task.metadata.as_ref().is_some_and(|known| known.knows(name)) {
+        if !task
+            .metadata
+            .as_ref()
+            .is_some_and(|known| known.knows(name))
+        {
             inputs.push(name.to_string());
         }
     }
     OffsetMetadata {
         version: VERSION,
         fingerprint: fingerprint_hash(plan.table.as_ref().map_or("", |table| &table.fingerprint)),
-        table_id: facts.table.as_ref().map(|table| table.id.clone()).unwrap_or_default(),
+        table_id: facts
+            .table
+            .as_ref()
+            .map(|table| table.id.clone())
+            .unwrap_or_default(),
         lead: plan.group.topic(task.id.lead).to_string(),
         inputs,
         address: None,

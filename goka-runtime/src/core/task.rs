@@ -160,7 +160,10 @@ impl Task {
                 value: record.value,
                 headers: record.headers,
             };
-            let raw = Raw { record: incoming, scope: &mut scope };
+            let raw = Raw {
+                record: incoming,
+                scope: &mut scope,
+            };
             // A panicking handler may leave its own shared state torn; ours is dropped whole.
             let outcome = catch_unwind(AssertUnwindSafe(|| (input.call)(shared, raw)));
             let (written, updates) = (scope.written, scope.updates);
@@ -189,26 +192,32 @@ impl Task {
         Ok(())
     }
 
-    fn check_key(
-        &self,
-        plan: &Plan,
-        input: &InputPlan,
-        record: &Record<'_>,
-    ) -> Result<(), Cause> {
+    fn check_key(&self, plan: &Plan, input: &InputPlan, record: &Record<'_>) -> Result<(), Cause> {
         if plan.table.is_none() {
             return Ok(());
         }
         let topic = || plan.group.topic(input.topic).to_string();
         let (partition, offset) = (self.id.partition, record.offset);
         let Some(key) = record.key else {
-            return Err(Cause::NullKey { topic: topic(), partition, offset });
+            return Err(Cause::NullKey {
+                topic: topic(),
+                partition,
+                offset,
+            });
         };
         let expected = (input.place)(key, input.partitions);
         if expected == partition {
             return Ok(());
         }
         let (key, partitioner) = (text(key), input.partitioner);
-        Err(Cause::Misplaced { topic: topic(), partition, offset, key, partitioner, expected })
+        Err(Cause::Misplaced {
+            topic: topic(),
+            partition,
+            offset,
+            key,
+            partitioner,
+            expected,
+        })
     }
 }
 

@@ -1,0 +1,429 @@
+//! A thread with one member of a group: it feeds the core with what the member and the restorer
+//! tell, and performs what the core asks for. All waiting is in `Member::poll` and has a deadline.
+//! Made by the processor.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::core::{Cause, Core, Effect, Event, Frozen, Now, Plan, State, Tables};
+use crate::dispatch::Shared;
+use crate::log::{Driver, Log, LogError, Member, MemberEvent, Settle, Settlement, Unit};
+use crate::record::{Appends, Offset, TaskId, TopicId};
+use crate::restore::{Done, Found, Restorer, wall_clock};
+use crate::table::{FORMAT, Stamp, Store, StoreError, StoreRead, Stores};
+
+/// How long a poll waits when nothing is due.
+const IDLE: Duration = Duration::from_millis(20);
+/// How often the outside is told where each task is.
+const REPORT: Duration = Duration::from_millis(100);
+const RESTORE_THREADS: usize = 2;
+/// After a client died, a new one joins after so long; a fenced one only once.
+const REJOIN: Duration = Duration::from_secs(1);
+
+/// Where one task is, as told to the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// The topic whose assignment brought it: the group topic, or an input.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Where it is in its life.
+    pub state: State,
+    /// The next record of each input.
+    pub positions: BTreeMap<String, Offset>,
+    /// Why it stopped.
+    pub stopped: Option<Cause>,
+}
+
+/// What worker and owner share.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    pub(crate) stop: AtomicBool,
+    pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
+}
+
+impl Signals {
+    pub(crate) fn stops(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) plan: Plan,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) stores: Arc<dyn Stores>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) deadline: Duration,
+    pub(crate) signals: Arc<Signals>,
+}
+
+/// Runs until told to stop, or until it cannot go on.
+pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
+    let mut fenced = false;
+    loop {
+        let ended = match parts.log.join(&parts.plan.group) {
+            Ok(member) => Worker::new(parts).run(member),
+            Err(error) => Err(Cause::Member(error)),
+        };
+        match ended {
+            Ok(()) => return Ok(()),
+            Err(Cause::Member(error @ LogError::Fenced { .. })) if !fenced => {
+                fenced = true;
+                tracing::warn!(%error, "fenced, joining once more");
+            }
+            Err(Cause::Member(error @ LogError::Client { .. })) => {
+                tracing::warn!(%error, "the client died, joining again");
+            }
+            Err(cause) => return Err(cause),
+        }
+        let wait = Instant::now();
+        while wait.elapsed() < REJOIN {
+            if parts.signals.stops() {
+                return Ok(());
+            }
+            std::thread::park_timeout(IDLE);
+        }
+    }
+}
+
+/// The stores of running tasks.
+#[derive(Default)]
+struct Open(HashMap<TaskId, Box<dyn Store>>);
+
+impl Tables for Open {
+    fn table(&self, task: TaskId) -> Option<&dyn StoreRead> {
+        self.0.get(&task).map(|store| &**store as &dyn StoreRead)
+    }
+}
+
+struct Worker<'p> {
+    parts: &'p Parts,
+    core: Core,
+    open: Open,
+    /// The identity of the group topic that each open store is of.
+    table_ids: HashMap<TaskId, String>,
+    restorer: Restorer,
+    effects: Vec<Effect>,
+    began: Instant,
+    failed: Option<Cause>,
+    trouble: bool,
+}
+
+impl<'p> Worker<'p> {
+    fn new(parts: &'p Parts) -> Self {
+        let (log, stores) = (Arc::clone(&parts.log), Arc::clone(&parts.stores));
+        Self {
+            parts,
+            core: Core::new(parts.plan.clone()),
+            open: Open::default(),
+            table_ids: HashMap::new(),
+            restorer: Restorer::new(log, stores, parts.plan.clone(), RESTORE_THREADS),
+            effects: Vec::new(),
+            began: Instant::now(),
+            failed: None,
+            trouble: false,
+        }
+    }
+
+    fn run(mut self, mut member: Box<dyn Member>) -> Result<(), Cause> {
+        let ended = self.turn(&mut *member);
+        if ended.is_ok() || self.failed.is_some() {
+            self.drain(&mut *member);
+        }
+        self.report();
+        let by = Instant::now() + self.parts.deadline;
+        if let Err(error) = member.close(by) {
+            tracing::warn!(%error, "the member did not leave in time");
+        }
+        ended
+    }
+
+    fn turn(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
+        let mut reported = Instant::now();
+        while !self.parts.signals.stops() {
+            if reported.elapsed() >= REPORT {
+                self.report();
+                reported = Instant::now();
+            }
+            let wait = self.core.next_tick(self.began.elapsed()).min(IDLE);
+            member.poll(wait, self).map_err(Cause::Member)?;
+            self.perform(member);
+            while let Some(done) = self.restorer.next() {
+                self.finished(done);
+            }
+            self.step(Event::Tick);
+            self.perform(member);
+            if let Some(cause) = &self.failed {
+                return Err(cause.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what was handled: no more intake, barriers and flushes until all is durable.
+    fn drain(&mut self, member: &mut dyn Member) {
+        let by = Instant::now() + self.parts.deadline / 2;
+        loop {
+            self.step(Event::Drain);
+            self.perform(member);
+            if self.core.is_settled() {
+                return;
+            }
+            if Instant::now() >= by {
+                tracing::warn!("the last barrier did not end in time; its records are read again");
+                return;
+            }
+            if member.poll(IDLE, self).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.began.elapsed(),
+            wall: wall_clock(),
+        }
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        let now = self.now();
+        self.core.step(
+            now,
+            event,
+            &self.open,
+            &*self.parts.shared,
+            &mut self.effects,
+        );
+    }
+
+    /// Performs what the core asked for, with what it asks for in turn.
+    fn perform(&mut self, member: &mut dyn Member) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                if let Some(effect) = self.perform_own(effect, &mut *member) {
+                    self.perform_at(effect, member);
+                }
+            }
+        }
+    }
+
+    /// Performs an effect that needs no more than settling, and gives back any other.
+    fn perform_own(&mut self, effect: Effect, settle: &mut dyn Settle) -> Option<Effect> {
+        match effect {
+            Effect::Append(appends) => self.append(appends, settle),
+            Effect::Settle(unit) => {
+                let settlement = self.settle(&unit, settle);
+                self.step(Event::Settled(unit.id, settlement));
+            }
+            Effect::Flush(task, frozen) => {
+                let flushed = self.flush(task, &frozen);
+                self.step(Event::Flushed(task, flushed));
+            }
+            Effect::Inspect(task, epoch) => {
+                self.restorer
+                    .inspect(task, epoch, self.open.0.remove(&task));
+            }
+            Effect::Restore {
+                task,
+                epoch,
+                from,
+                rebuild,
+            } => {
+                let store = self.open.0.remove(&task);
+                self.restorer.restore(task, epoch, store, from, rebuild);
+            }
+            Effect::Close(task) => {
+                self.restorer.cancel(task);
+                self.open.0.remove(&task);
+                self.table_ids.remove(&task);
+            }
+            Effect::Stopped(task, cause) => self.stopped(task, cause),
+            Effect::Fail(cause) => {
+                self.failed.get_or_insert(cause);
+            }
+            effect => return Some(effect),
+        }
+        None
+    }
+
+    fn perform_at(&mut self, effect: Effect, member: &mut dyn Member) {
+        let done = match effect {
+            Effect::Fetch(task, positions) => member.fetch(task, &positions),
+            Effect::Release(task) => {
+                member.release(task);
+                Ok(())
+            }
+            Effect::Pause(paused) => {
+                member.pause(paused);
+                Ok(())
+            }
+            Effect::Rebuild => member.rebuild(),
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            self.failed.get_or_insert(Cause::Member(error));
+        }
+    }
+
+    fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
+        settle.append(&appends);
+        self.core.recycle(appends);
+    }
+
+    fn settle(&self, unit: &Unit, settle: &mut dyn Settle) -> Settlement {
+        settle.settle(unit, Instant::now() + self.parts.deadline)
+    }
+
+    fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
+        let plan = &self.parts.plan;
+        let (Some(table), Some(store)) = (&plan.table, self.open.0.get_mut(&task)) else {
+            return Ok(());
+        };
+        let stamp = Stamp {
+            format: FORMAT,
+            cluster: plan.cluster.clone(),
+            topic_id: self.table_ids.get(&task).cloned().unwrap_or_default(),
+            partition: task.partition,
+            offset: frozen.offset,
+            fingerprint: table.fingerprint.clone(),
+            synced_at: frozen.synced_at,
+        };
+        store.apply(&frozen.writes(), &stamp, frozen.durability)
+    }
+
+    fn finished(&mut self, done: Done) {
+        let Done {
+            task,
+            epoch,
+            store,
+            found,
+        } = done;
+        if let Some(store) = store {
+            self.open.0.insert(task, store);
+        }
+        match found {
+            Found::Inspected(facts) => {
+                if let Ok(Some(table)) = facts.as_ref().map(|facts| facts.table.as_ref()) {
+                    self.table_ids.insert(task, table.id.clone());
+                }
+                self.step(Event::Inspected(task, epoch, facts));
+            }
+            Found::Restored(reached) => self.step(Event::Restored(task, epoch, reached)),
+        }
+    }
+
+    fn stopped(&mut self, task: TaskId, cause: Cause) {
+        let topic = &**self.parts.plan.group.topic(task.lead);
+        let group = &*self.parts.plan.group.name;
+        tracing::error!(group, topic, partition = task.partition, %cause, "partition stopped");
+        self.report();
+        let mut status = self
+            .parts
+            .signals
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = status.get_mut(&task) {
+            task.stopped = Some(cause);
+        }
+    }
+
+    /// Tells the outside where each task is; what stopped stays told until it is owned anew.
+    fn report(&self) {
+        let group = &self.parts.plan.group;
+        let mut status = self
+            .parts
+            .signals
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let tasks: BTreeMap<_, _> = self
+            .core
+            .tasks()
+            .map(|(id, state, positions)| {
+                let stopped = status.get(&id).and_then(|task| task.stopped.clone());
+                let named = |(topic, offset): (&TopicId, &Offset)| {
+                    (group.topic(*topic).to_string(), *offset)
+                };
+                let status = TaskStatus {
+                    topic: group.topic(id.lead).to_string(),
+                    partition: id.partition,
+                    state,
+                    positions: positions.iter().map(named).collect(),
+                    stopped,
+                };
+                (id, status)
+            })
+            .collect();
+        status.retain(|_, task| task.stopped.is_some());
+        status.extend(tasks);
+    }
+}
+
+impl Driver for Worker<'_> {
+    fn event(&mut self, event: MemberEvent<'_>) {
+        match event {
+            MemberEvent::Assigned(assignments) => {
+                for assignment in assignments {
+                    let (partition, epoch) = (assignment.task.partition, assignment.epoch.0);
+                    let topic = &**self.parts.plan.group.topic(assignment.task.lead);
+                    tracing::info!(topic, partition, epoch, "assigned");
+                }
+                self.step(Event::Assigned(assignments));
+            }
+            MemberEvent::Batch {
+                task,
+                epoch,
+                topic,
+                records,
+            } => {
+                self.step(Event::Batch {
+                    task,
+                    epoch,
+                    topic,
+                    records,
+                });
+            }
+            MemberEvent::Lost(tasks) => {
+                tracing::warn!(tasks = tasks.len(), "partitions were taken away");
+                self.step(Event::Lost(tasks));
+            }
+            MemberEvent::Broken { task, error, .. } => self.step(Event::Broken(task, error)),
+            MemberEvent::Trouble(Some(reason)) => {
+                if !std::mem::replace(&mut self.trouble, true) {
+                    tracing::warn!(%reason, "the log is in trouble, going on when it heals");
+                }
+            }
+            MemberEvent::Trouble(None) => {
+                if std::mem::replace(&mut self.trouble, false) {
+                    tracing::info!("the log is back");
+                }
+            }
+        }
+    }
+
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+        let mut later = Vec::new();
+        for event in [Event::Revoking(tasks), Event::Revoked(tasks)] {
+            self.step(event);
+            while !self.effects.is_empty() {
+                for effect in std::mem::take(&mut self.effects) {
+                    later.extend(self.perform_own(effect, settle));
+                }
+            }
+        }
+        // What only the whole member can do waits until its poll returns; what concerned the tasks
+        // given back is done by giving them back.
+        let ours = |task: &TaskId| !tasks.contains(task);
+        later.retain(|effect| match effect {
+            Effect::Fetch(task, _) | Effect::Release(task) => ours(task),
+            _ => true,
+        });
+        self.effects = later;
+        tracing::info!(tasks = tasks.len(), "gave partitions back");
+    }
+}
