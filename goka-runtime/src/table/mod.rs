@@ -2,6 +2,10 @@
 //! core reads through, [`Store`] what flushes and restores write to, [`Stores`] what opens them.
 //! Knows no log and no codec: keys and values are bytes, ordered by the key's bytes.
 
+pub mod conformance;
+pub mod memory;
+pub mod redb;
+
 use std::fmt;
 use std::ops::Bound;
 

@@ -1,0 +1,263 @@
+//! Tables in memory: for tests, and for programs whose tables may be rebuilt at every start. A
+//! partition outlives its [`Store`](super::Store) as long as a [`MemoryStores`] does. Same rules as
+//! the file store, one holder at a time included; every durability is the same here.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Durability, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores,
+    Write,
+};
+
+/// One partition's contents; shared with snapshots, copied when written while one is alive.
+#[derive(Debug, Clone, Default)]
+struct Contents {
+    values: BTreeMap<Vec<u8>, Stored>,
+    stamp: Option<Stamp>,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// Empty while a store has it.
+    contents: Arc<Contents>,
+    is_open: bool,
+}
+
+type Name = (String, i32);
+type Partitions = Arc<Mutex<BTreeMap<Name, Partition>>>;
+
+/// Partitions in memory; a clone is another handle on the same ones.
+///
+/// ```
+/// use goka_runtime::table::{Stores, memory::MemoryStores};
+/// let stores = MemoryStores::default();
+/// let store = stores.open("clicks-state", 0)?;
+/// assert_eq!(store.get(b"alice")?, None);
+/// # Ok::<(), goka_runtime::table::StoreError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStores {
+    partitions: Partitions,
+}
+
+impl Stores for MemoryStores {
+    fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
+        let name = (table.to_owned(), partition);
+        let mut partitions = locked(&self.partitions);
+        let entry = partitions.entry(name.clone()).or_default();
+        if entry.is_open {
+            return Err(StoreError::Locked { path: path(&name) });
+        }
+        entry.is_open = true;
+        let contents = std::mem::take(&mut entry.contents);
+        drop(partitions);
+        Ok(Box::new(MemoryStore {
+            contents,
+            partitions: Arc::clone(&self.partitions),
+            name,
+        }))
+    }
+
+    fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
+        let name = (table.to_owned(), partition);
+        let mut partitions = locked(&self.partitions);
+        let Some(found) = partitions.get(&name) else {
+            return Err(StoreError::Io {
+                path: path(&name),
+                reason: "nothing is there to set aside".to_owned(),
+            });
+        };
+        if found.is_open {
+            return Err(StoreError::Locked { path: path(&name) });
+        }
+        let aside = (1_u32..)
+            .map(|at| (format!("{table}.bad-{at}"), partition))
+            .find(|aside| !partitions.contains_key(aside))
+            .expect("fewer partitions than numbers");
+        if let Some(moved) = partitions.remove(&name) {
+            partitions.insert(aside.clone(), moved);
+        }
+        Ok(path(&aside))
+    }
+}
+
+/// One partition in memory.
+///
+/// ```
+/// use goka_runtime::table::{StoreRead, Stores, memory::{MemoryStore, MemoryStores}};
+/// fn is_new(store: &MemoryStore) -> bool {
+///     store.stamp() == Ok(None)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct MemoryStore {
+    contents: Arc<Contents>,
+    partitions: Partitions,
+    name: Name,
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        if let Some(partition) = locked(&self.partitions).get_mut(&self.name) {
+            partition.is_open = false;
+            partition.contents = std::mem::take(&mut self.contents);
+        }
+    }
+}
+
+impl StoreRead for MemoryStore {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        self.contents.stamp()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.contents.get(key)
+    }
+
+    fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
+    ) -> Result<(), StoreError> {
+        self.contents.range(keys, each)
+    }
+}
+
+impl Store for MemoryStore {
+    fn apply(
+        &mut self,
+        sorted: &[Write<'_>],
+        stamp: &Stamp,
+        _durability: Durability,
+    ) -> Result<(), StoreError> {
+        let changed = Arc::make_mut(&mut self.contents);
+        for write in sorted {
+            match write.value {
+                Some(stored) => {
+                    let stored = Stored {
+                        timestamp: stored.timestamp,
+                        value: stored.value.to_vec(),
+                    };
+                    changed.values.insert(write.key.to_vec(), stored);
+                }
+                None => {
+                    changed.values.remove(write.key);
+                }
+            }
+        }
+        changed.stamp = Some(stamp.clone());
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), StoreError> {
+        self.contents = Arc::default();
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn StoreRead + Send>, StoreError> {
+        Ok(Box::new(Snapshot(Arc::clone(&self.contents))))
+    }
+}
+
+#[derive(Debug)]
+struct Snapshot(Arc<Contents>);
+
+impl StoreRead for Snapshot {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        self.0.stamp()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
+    ) -> Result<(), StoreError> {
+        self.0.range(keys, each)
+    }
+}
+
+impl StoreRead for Contents {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        Ok(self.stamp.clone())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        Ok(self.values.get(key).cloned())
+    }
+
+    fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
+    ) -> Result<(), StoreError> {
+        if holds_no_key(keys) {
+            return Ok(());
+        }
+        for (key, stored) in self.values.range::<[u8], _>(keys) {
+            let stored = StoredRef {
+                timestamp: stored.timestamp,
+                value: &stored.value,
+            };
+            if each(key, stored).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the bounds cross or leave nothing between them: `BTreeMap::range` panics on some of these.
+fn holds_no_key(keys: KeyRange<'_>) -> bool {
+    match keys {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+    }
+}
+
+fn path(name: &Name) -> String {
+    format!("memory:{}/{}", name.0, name.1)
+}
+
+/// Nothing that panics runs under the lock, so a poisoned one is whole.
+fn locked(
+    partitions: &Mutex<BTreeMap<Name, Partition>>,
+) -> MutexGuard<'_, BTreeMap<Name, Partition>> {
+    partitions.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+
+    #[test]
+    fn conforms() {
+        conformance::conformance(&MemoryStores::default());
+    }
+
+    #[test]
+    fn is_the_model() {
+        conformance::tests::against_the_model(MemoryStores::default);
+    }
+
+    #[test]
+    fn a_clone_finds_the_same_partitions() {
+        let stores = MemoryStores::default();
+        let held = stores.open("t", 0).expect("opens");
+        let again = stores.clone().open("t", 0).err();
+        assert!(
+            matches!(again, Some(StoreError::Locked { .. })),
+            "{again:?}"
+        );
+        drop(held);
+        stores.clone().open("t", 0).expect("opens again");
+    }
+}
