@@ -33,7 +33,7 @@ use crate::topic::Topic;
 /// #     const CODEC: CodecOf<String> = CodecOf::new::<String>();
 /// #     const PARTITIONS: Option<i32> = None;
 /// # }
-/// let log: Arc<dyn Log> = Arc::new(Embedded::in_memory());
+/// let log: Arc<dyn Log> = Arc::new(Embedded::in_memory()?);
 /// let clicks = Emitter::<UserClicks>::new(log)?;
 /// let ack = clicks.emit("alice", "2026-01-01 12:00")?;
 /// let at = ack.wait(Duration::from_secs(5))?;
@@ -92,7 +92,7 @@ impl<T: Topic> Emitter<T> {
     ) -> Result<Ack, EmitError> {
         let mut bytes = Vec::new();
         value.put(&T::CODEC, &mut bytes).map_err(refused::<T>("value"))?;
-        self.raw.emit(Some(&encoded::<T>(&key)?), Some(&bytes), options)
+        self.raw.emit(&encoded::<T>(&key)?, Some(&bytes), options)
     }
 
     /// Emits a tombstone: the deletion of a key.
@@ -100,7 +100,7 @@ impl<T: Topic> Emitter<T> {
     /// # Errors
     /// See [`emit`](Emitter::emit).
     pub fn emit_tombstone(&self, key: impl AsKey<T::Key>) -> Result<Ack, EmitError> {
-        self.raw.emit(Some(&encoded::<T>(&key)?), None, &Emit::new())
+        self.raw.emit(&encoded::<T>(&key)?, None, &Emit::new())
     }
 
     /// Waits until everything emitted is delivered or has failed, at most so long.

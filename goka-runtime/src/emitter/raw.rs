@@ -73,12 +73,33 @@ impl RawEmitter {
         &self.topic
     }
 
-    /// Enqueues a record, in order with the ones before it from the same thread.
+    /// How many partitions the topic has.
+    pub fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
+    /// Enqueues a record for its key's partition, in order with the ones before it from the same
+    /// thread.
     ///
     /// # Errors
     /// When it was not enqueued: nothing of it is sent then.
     pub fn emit(
         &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        options: &Emit,
+    ) -> Result<Ack, EmitError> {
+        let partition = (self.place)(key, self.partitions);
+        self.emit_to(partition, Some(key), value, options)
+    }
+
+    /// Enqueues a record for a partition that the caller knows.
+    ///
+    /// # Errors
+    /// As [`emit`](RawEmitter::emit).
+    pub fn emit_to(
+        &self,
+        partition: i32,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         options: &Emit,
@@ -91,7 +112,7 @@ impl RawEmitter {
         let (token, slot) = self.pending.open();
         let sent = Sent {
             topic: &self.topic,
-            partition: (self.place)(key.unwrap_or_default(), self.partitions),
+            partition,
             key,
             value,
             timestamp: options.timestamp.unwrap_or(-1),

@@ -13,8 +13,8 @@ use super::direct::Placed;
 /// The largest frame taken: a record of a megabyte with every byte escaped fits.
 pub(super) const MAX_FRAME: u64 = 16 << 20;
 
-/// How long either side waits for the other's next frame; longer than a fold may stall.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
+/// How long either side waits for the other's next frame; longer than a fold of a large table takes.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// How many bytes of entries or records are put into one frame before it is sent.
 pub(super) const FRAME_FILL: usize = 256 << 10;

@@ -41,7 +41,7 @@ use crate::topic::{Table, Topic};
 /// #     const PARTITIONS: Option<i32> = None;
 /// # }
 /// # impl Table for Counts {}
-/// # let log: Arc<dyn Log> = Arc::new(Embedded::in_memory());
+/// # let log: Arc<dyn Log> = Arc::new(Embedded::in_memory()?);
 /// # log.create(&NewTopic { name: "counts".into(), partitions: 2, compact: true, retention: None })?;
 /// # let counts = Emitter::<Counts>::new(log.clone())?;
 /// # counts.emit("alice", &7)?.wait(Duration::from_secs(5))?;
