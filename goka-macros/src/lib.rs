@@ -1,1 +1,184 @@
-//! Stateful stream processing on Apache Kafka as a library.
+//! The attribute macros of goka. Use them through the facade crate `goka`, which documents them.
+//!
+//! Each goes the same way: tokens → `parse` → syntax → `check` → model → `expand`; or, when there
+//! are mistakes, → `fallback`. `GOKA_MACROS_DEBUG=Name` prints the expansion of what defines `Name`.
+
+mod check;
+mod diag;
+mod expand;
+mod fallback;
+mod model;
+mod parse;
+mod paths;
+mod syntax;
+mod words;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, Item, ItemStruct};
+
+use diag::Diag;
+use syntax::TopicSyntax;
+use words::{EdgeWord, Vocabulary};
+
+/// Declares a stream: a topic of records that come one after another.
+#[proc_macro_attribute]
+pub fn stream(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_topic(arguments.into(), item.into(), &words::STREAM).into()
+}
+
+/// Declares a table: a topic that keeps the last value of each key.
+#[proc_macro_attribute]
+pub fn table(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_topic(arguments.into(), item.into(), &words::TABLE).into()
+}
+
+/// Makes a processor of a function.
+#[proc_macro_attribute]
+pub fn processor(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_processor(arguments.into(), item.into()).into()
+}
+
+/// Names topics whose records a processor handles.
+#[proc_macro_attribute]
+pub fn input(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside(EdgeWord::Input, &arguments.into(), item.into()).into()
+}
+
+/// Names topics that a processor emits to.
+#[proc_macro_attribute]
+pub fn output(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside(EdgeWord::Output, &arguments.into(), item.into()).into()
+}
+
+fn expand_topic(arguments: TokenStream, item: TokenStream, words: &Vocabulary) -> TokenStream {
+    let mut diag = Diag::default();
+    let options = parse::topic::arguments(arguments, words, &mut diag);
+    let Some(item) = unit_struct(item.clone(), words.attribute, &mut diag) else {
+        let errors = diag.finish();
+        return quote!(#item #errors);
+    };
+    let name = item.ident.to_string();
+    let syntax = TopicSyntax {
+        options,
+        item,
+        is_table: words.attribute == words::TABLE.attribute,
+    };
+    let item = match check::topic(syntax, &mut diag) {
+        Ok(topic) => expand::topic(&topic),
+        Err(syntax) => fallback::topic(&syntax),
+    };
+    let errors = diag.finish();
+    debug(&name, quote!(#item #errors))
+}
+
+fn unit_struct(item: TokenStream, attribute: &str, diag: &mut Diag) -> Option<ItemStruct> {
+    match syn::parse2(item.clone()) {
+        Ok(item) => Some(item),
+        Err(_) => {
+            diag.at(
+                first_token(item),
+                format!("`#[{attribute}]` goes on a unit struct"),
+                "`pub struct Name;`",
+            );
+            None
+        }
+    }
+}
+
+fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut diag = Diag::default();
+    let options = parse::processor::arguments(arguments, &mut diag);
+    let function = match syn::parse2(item.clone()) {
+        Ok(Item::Fn(function)) => function,
+        Ok(other) => {
+            let message = match other {
+                Item::Impl(_) => "`#[processor]` on an `impl` is not available yet",
+                _ => "`#[processor]` goes on a function",
+            };
+            let help = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
+            diag.at(first_token(item), message, help);
+            let (item, errors) = (fallback::item(other), diag.finish());
+            return quote!(#item #errors);
+        }
+        Err(error) => {
+            diag.push(error);
+            let errors = diag.finish();
+            return quote!(#item #errors);
+        }
+    };
+    let syntax = parse::processor::function(options, function, &mut diag);
+    let name = syntax.ident.to_string();
+    let item = match check::processor(syntax, &mut diag) {
+        Ok(processor) => expand::processor(&processor),
+        Err(syntax) => fallback::processor(&syntax),
+    };
+    let errors = diag.finish();
+    debug(&name, quote!(#item #errors))
+}
+
+/// `#[input]` or `#[output]`, expanded by itself: above a `#[processor]` it steps below it, where
+/// the processor finds it; without one it is a mistake.
+fn expand_beside(word: EdgeWord, arguments: &TokenStream, item: TokenStream) -> TokenStream {
+    struct Attributed {
+        attributes: Vec<Attribute>,
+        rest: TokenStream,
+    }
+    impl Parse for Attributed {
+        fn parse(input: ParseStream) -> syn::Result<Self> {
+            Ok(Self {
+                attributes: input.call(Attribute::parse_outer)?,
+                rest: input.parse()?,
+            })
+        }
+    }
+
+    let name = word.name();
+    if let Ok(Attributed { attributes, rest }) = syn::parse2(item.clone()) {
+        let is_processor = |attribute: &Attribute| {
+            parse::edge::word(attribute).is_some_and(|word| word == "processor")
+        };
+        let (processor, others): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_processor);
+        if !processor.is_empty() {
+            let own = Ident::new(name, Span::call_site());
+            // In front of the others, because it was above them: the first input is special.
+            return quote!(#(#processor)* #[#own(#arguments)] #(#others)* #rest);
+        }
+    }
+    let mut diag = Diag::default();
+    diag.span(
+        Span::call_site(),
+        format!("`#[{name}]` has a meaning only beside `#[processor(..)]`"),
+        "`#[processor(group = \"..\")]` on the same function",
+    );
+    let errors = diag.finish();
+    quote!(#item #errors)
+}
+
+fn first_token(tokens: TokenStream) -> TokenStream {
+    tokens.into_iter().take(1).collect()
+}
+
+/// Prints an expansion that somebody asked for.
+fn debug(name: &str, expansion: TokenStream) -> TokenStream {
+    if std::env::var("GOKA_MACROS_DEBUG").is_ok_and(|wanted| wanted == name) {
+        eprintln!("{expansion}");
+    }
+    expansion
+}

@@ -118,6 +118,12 @@ pub enum ContextError {
         /// The codec's word.
         source: CodecError,
     },
+    /// The record has no key, and the group's key type has no way to say so.
+    #[error("the record of {topic} has no key")]
+    NoKey {
+        /// The topic.
+        topic: String,
+    },
     /// The record has no value, and the handler takes no tombstones.
     #[error("the record of {topic} is a tombstone; take `Option<..>` to handle deletions")]
     Tombstone {

@@ -50,6 +50,32 @@ pub struct TopicSpec {
     pub partitions: Option<i32>,
 }
 
+impl TopicSpec {
+    /// The definition of a table as text: local copies and committed offsets made under another one
+    /// are not used.
+    ///
+    /// ```
+    /// use goka_runtime::topic::Topic;
+    /// # use goka_runtime::{codec::CodecOf, partitioner::Murmur2};
+    /// # struct Counts;
+    /// # impl Topic for Counts {
+    /// #     type Key = String;
+    /// #     type Value = i64;
+    /// #     type Partitioner = Murmur2;
+    /// #     const NAME: &'static str = "counts";
+    /// #     const CODEC: CodecOf<i64> = CodecOf::new::<i64>();
+    /// #     const PARTITIONS: Option<i32> = None;
+    /// # }
+    /// assert_eq!(Counts::SPEC.fingerprint(), "v1;key=utf8;value=integer;partitioner=murmur2");
+    /// ```
+    pub fn fingerprint(&self) -> String {
+        format!(
+            "v1;key={};value={};partitioner={}",
+            self.key.codec, self.value.codec, self.partitioner
+        )
+    }
+}
+
 /// What an edge does.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

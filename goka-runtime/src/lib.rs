@@ -1,12 +1,29 @@
 //! What runs goka's group graphs. Use it through the facade crate `goka`.
 
+#[doc(hidden)]
+pub mod __private;
+pub mod codec;
+pub mod context;
 pub mod core;
 pub mod dispatch;
+pub mod edges;
+pub mod emitter;
 pub mod graph;
+pub mod key;
 pub mod log;
+pub mod param;
 pub mod partitioner;
 pub mod processor;
 pub mod record;
+pub mod registry;
 mod restore;
+#[cfg(feature = "cli")]
+pub mod service;
 pub mod table;
+mod text;
+pub mod topic;
+pub mod view;
 mod worker;
+
+/// What handlers return: any error that converts into a boxed one, by `?`.
+pub type Result<T = (), E = dispatch::HandlerError> = std::result::Result<T, E>;

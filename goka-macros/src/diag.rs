@@ -1,0 +1,58 @@
+//! The sink of mistakes: parse and check report here and go on, so that all are seen at once.
+//! Knows no attribute.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::Error;
+
+/// Collects mistakes in the order in which they are found. Has to be finished.
+#[derive(Default)]
+pub(crate) struct Diag {
+    errors: Vec<Error>,
+    finished: bool,
+}
+
+impl Diag {
+    /// Reports a mistake at some tokens, and how to mend it.
+    pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl AsRef<str>, help: &str) {
+        self.push(Error::new_spanned(tokens, text(message.as_ref(), help)));
+    }
+
+    /// Reports a mistake at a place that has no tokens of its own.
+    pub(crate) fn span(&mut self, span: Span, message: impl AsRef<str>, help: &str) {
+        self.push(Error::new(span, text(message.as_ref(), help)));
+    }
+
+    /// Reports what syn or a parser of ours found.
+    pub(crate) fn push(&mut self, error: Error) {
+        self.errors.push(error);
+    }
+
+    /// Whether there was a mistake.
+    pub(crate) fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// All mistakes as `compile_error!`s.
+    pub(crate) fn finish(mut self) -> TokenStream {
+        self.finished = true;
+        self.errors.iter().map(Error::to_compile_error).collect()
+    }
+}
+
+impl Drop for Diag {
+    fn drop(&mut self) {
+        debug_assert!(
+            self.finished || std::thread::panicking(),
+            "mistakes were collected and never shown"
+        );
+    }
+}
+
+/// A message and its help line, as one text: proc macros cannot attach notes on stable Rust.
+pub(crate) fn text(message: &str, help: &str) -> String {
+    if help.is_empty() {
+        return message.to_owned();
+    }
+    format!("{message}\nhelp: {help}")
+}

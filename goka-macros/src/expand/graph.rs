@@ -1,0 +1,98 @@
+//! The group graph: the group's key and partitioner, and the edges.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+
+use super::{at, dispatch, location, of_topic};
+use crate::model;
+use crate::paths;
+use crate::syntax::{EdgeSyntax, Target};
+use crate::words::EdgeWord;
+
+/// The group's key type.
+pub(super) fn key(processor: &model::Processor) -> TokenStream {
+    match (&processor.key, processor.first_typed()) {
+        (Some(key), _) => quote!(#key),
+        (None, Some(input)) => of_topic(input, "Key"),
+        (None, None) => paths::string(),
+    }
+}
+
+/// The group's partitioner.
+pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
+    match (&processor.partitioner, processor.first_typed()) {
+        (Some(partitioner), _) => quote!(#partitioner),
+        (None, Some(input)) => of_topic(input, "Partitioner"),
+        (None, None) => paths::murmur2(),
+    }
+}
+
+/// `EDGES`: the edges in the order of their declaration, then the table.
+pub(super) fn edges(processor: &model::Processor) -> TokenStream {
+    let private = paths::private();
+    let mut inputs = 0;
+    let edges = processor.edges.iter().map(|edge| match edge.word {
+        EdgeWord::Input => {
+            inputs += 1;
+            input(processor, edge, inputs - 1)
+        }
+        EdgeWord::Output => output(edge),
+    });
+    let table = processor.persist.as_ref().map(|_| {
+        let ident = &processor.ident;
+        let location = location(ident.span());
+        quote! {
+            #private::Edge {
+                kind: #private::EdgeKind::Table,
+                topic: #private::spec::<#ident>(),
+                location: #location,
+            },
+        }
+    });
+    quote! {
+        const EDGES: &[#private::Edge] = &[#(#edges)* #table];
+    }
+}
+
+fn input(processor: &model::Processor, edge: &EdgeSyntax, index: usize) -> TokenStream {
+    let private = paths::private();
+    let ident = &processor.ident;
+    let shim = dispatch::shim_name(index);
+    let taker = dispatch::taker(processor, edge);
+    let location = location(edge.target.span());
+    let topic = match &edge.target {
+        Target::Named(name) => quote!(#private::spec_named::<#ident>(#name, taker.format)),
+        Target::Typed(topic) => {
+            let span = at(edge.target.span());
+            quote_spanned!(span=> #private::spec::<#topic>())
+        }
+    };
+    quote! {
+        {
+            let taker = #taker;
+            #private::Edge {
+                kind: #private::EdgeKind::Input {
+                    call: #shim,
+                    tombstones: taker.tombstones,
+                },
+                topic: #topic,
+                location: #location,
+            }
+        },
+    }
+}
+
+fn output(edge: &EdgeSyntax) -> TokenStream {
+    let private = paths::private();
+    let topic = edge.target.tokens();
+    let location = location(edge.target.span());
+    let span = at(edge.target.span());
+    let spec = quote_spanned!(span=> #private::spec::<#topic>());
+    quote! {
+        #private::Edge {
+            kind: #private::EdgeKind::Output,
+            topic: #spec,
+            location: #location,
+        },
+    }
+}

@@ -1,0 +1,117 @@
+//! The impls of `Topic` and `Table`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, LitStr, Type};
+
+use super::{at, codec_of, graph, literal, of_topic, value_of};
+use crate::{model, paths};
+
+/// Expands `#[stream(..)]` and `#[table(..)]`.
+pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
+    let private = paths::private();
+    let item = &topic.item;
+    let cfgs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
+    let key = or(topic.key.as_ref(), paths::string());
+    let partitioner = or(topic.partitioner.as_ref(), paths::murmur2());
+    let partitions = match &topic.partitions {
+        Some(count) => {
+            let span = at(count.span());
+            quote_spanned!(span=> #private::partitions(#count))
+        }
+        None => quote!(::core::option::Option::None),
+    };
+    let implementation = Implementation {
+        ident: &item.ident,
+        name: &topic.name,
+        key,
+        value: &topic.value,
+        partitioner,
+        partitions,
+        is_table: topic.is_table,
+    };
+    let implementation = implementation.expand();
+    quote! {
+        #item
+        #(#cfgs)*
+        const _: () = {
+            #implementation
+        };
+    }
+}
+
+/// The processor as the handle of its table.
+pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
+    let private = paths::private();
+    let value = processor.persist.as_ref()?;
+    let ident = &processor.ident;
+    let name = literal(&processor.table_name(), processor.group.span());
+    let partitions = match processor.inputs().next().and_then(|edge| edge.target.ty()) {
+        Some(first) => of_topic(first, "PARTITIONS"),
+        None => quote!(::core::option::Option::None),
+    };
+    let implementation = Implementation {
+        ident,
+        name: &name,
+        key: graph::key(processor),
+        value,
+        partitioner: graph::partitioner(processor),
+        partitions,
+        is_table: true,
+    };
+    let implementation = implementation.expand();
+    let value = value_of(value);
+    Some(quote! {
+        #implementation
+        impl #private::Persists<#value> for #ident {
+            const TABLE: &'static str = <Self as #private::Topic>::NAME;
+            const CODEC: #private::CodecOf<#value> = <Self as #private::Topic>::CODEC;
+        }
+    })
+}
+
+pub(crate) struct Implementation<'m> {
+    pub(crate) ident: &'m Ident,
+    pub(crate) name: &'m LitStr,
+    pub(crate) key: TokenStream,
+    /// The codec of the values.
+    pub(crate) value: &'m Type,
+    pub(crate) partitioner: TokenStream,
+    pub(crate) partitions: TokenStream,
+    pub(crate) is_table: bool,
+}
+
+impl Implementation<'_> {
+    pub(crate) fn expand(&self) -> TokenStream {
+        let private = paths::private();
+        let Self {
+            ident,
+            name,
+            key,
+            value,
+            partitioner,
+            partitions,
+            is_table,
+        } = self;
+        let codec = codec_of(value);
+        let value = value_of(value);
+        let table = is_table.then(|| quote!(impl #private::Table for #ident {}));
+        quote! {
+            impl #private::Topic for #ident {
+                type Key = #key;
+                type Value = #value;
+                type Partitioner = #partitioner;
+                const NAME: &'static str = #name;
+                const CODEC: #private::CodecOf<Self::Value> = #codec;
+                const PARTITIONS: ::core::option::Option<i32> = #partitions;
+            }
+            #table
+        }
+    }
+}
+
+/// A type of the user's, or a default.
+fn or(given: Option<&Type>, default: TokenStream) -> TokenStream {
+    given.map_or(default, |given| quote!(#given))
+}

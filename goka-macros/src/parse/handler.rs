@@ -1,0 +1,240 @@
+//! The shape of a handler, and the `Context` that is filled into its signature.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{
+    FnArg, GenericArgument, GenericParam, Ident, PatType, PathArguments, ReturnType, Safety,
+    Signature, Type, parse_quote,
+};
+
+use crate::diag::Diag;
+use crate::syntax::{HandlerSyntax, type_text, ungroup};
+
+const SHAPE: &str = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
+
+/// Writes the processor into every `Context` of the signature that has none.
+pub(crate) fn fill(signature: &mut Signature, processor: &Ident) {
+    for input in &mut signature.inputs {
+        if let FnArg::Typed(PatType { ty, .. }) = input {
+            fill_type(ty, processor);
+        }
+    }
+}
+
+fn fill_type(ty: &mut Type, processor: &Ident) {
+    match ty {
+        Type::Group(group) => fill_type(&mut group.elem, processor),
+        Type::Reference(reference) => fill_type(&mut reference.elem, processor),
+        Type::Path(path) => {
+            let Some(last) = path.path.segments.last_mut() else {
+                return;
+            };
+            if last.ident != "Context" {
+                return;
+            }
+            match &mut last.arguments {
+                none @ PathArguments::None => {
+                    *none = PathArguments::AngleBracketed(parse_quote!(<'_, #processor>));
+                }
+                PathArguments::AngleBracketed(given) if !has_lifetime(&given.args) => {
+                    given.args.insert(0, parse_quote!('_));
+                }
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+}
+
+fn has_lifetime<P>(arguments: &Punctuated<GenericArgument, P>) -> bool {
+    let mut arguments = arguments.iter();
+    arguments.any(|argument| matches!(argument, GenericArgument::Lifetime(_)))
+}
+
+/// Reads a handler as the user wrote it; `None` when its shape is wrong.
+pub(crate) fn read(signature: &Signature, diag: &mut Diag) -> Option<HandlerSyntax> {
+    let parameters = check_parameters(signature, diag);
+    let plain = check_plain(signature, diag);
+    let returns = check_returns(signature, diag);
+    let value = check_value(parameters?, diag)?;
+    if !(plain && returns) {
+        return None;
+    }
+    let (value, by_ref) = strip_reference(value);
+    Some(HandlerSyntax {
+        name: signature.ident.clone(),
+        value,
+        by_ref,
+        returns: signature.output.span(),
+    })
+}
+
+/// ```text
+/// async fn count<T>(..)      unsafe fn count(..)
+/// ```
+fn check_plain(signature: &Signature, diag: &mut Diag) -> bool {
+    let mut plain = true;
+    let mut refuse = |tokens: &dyn ToTokens, message: &str, help: &str| {
+        diag.at(tokens, message, help);
+        plain = false;
+    };
+    if let Some(token) = &signature.asyncness {
+        refuse(token, "`async` handlers are not available yet", SHAPE);
+    }
+    let mut parameters = signature.generics.params.iter();
+    if let Some(parameter) = parameters.find(|p| !matches!(p, GenericParam::Lifetime(_))) {
+        refuse(parameter, "a handler has no type parameters", SHAPE);
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        refuse(token, "a handler is a safe function", SHAPE);
+    }
+    plain
+}
+
+/// ```text
+/// fn count(ctx: &mut Context, click: String)
+/// ```
+fn check_returns(signature: &Signature, diag: &mut Diag) -> bool {
+    if let ReturnType::Default = signature.output {
+        diag.at(
+            &signature.ident,
+            "a handler returns `Result<()>`, this one returns nothing",
+            SHAPE,
+        );
+        return false;
+    }
+    true
+}
+
+/// ```text
+/// fn count(click: String, ctx: &mut Context)      fn count(ctx: Context, click: String)
+/// fn count(ctx: &mut Context)                     fn count(ctx: &mut Context, a: A, b: B)
+/// ```
+fn check_parameters<'s>(signature: &'s Signature, diag: &mut Diag) -> Option<&'s Type> {
+    let mut inputs = signature.inputs.iter();
+    let Some(first) = inputs.next() else {
+        diag.at(
+            &signature.ident,
+            "a handler takes a context and a value",
+            SHAPE,
+        );
+        return None;
+    };
+    match first {
+        FnArg::Receiver(receiver) => {
+            diag.at(receiver, "a handler function has no `self`", SHAPE);
+            return None;
+        }
+        FnArg::Typed(context) if !is_context(&context.ty) => {
+            let found = type_text(&context.ty);
+            let message =
+                format!("the first parameter of a handler is `&mut Context`, found `{found}`");
+            diag.at(&context.ty, message, SHAPE);
+            return None;
+        }
+        FnArg::Typed(_) => {}
+    }
+    let Some(FnArg::Typed(value)) = inputs.next() else {
+        diag.at(&signature.ident, "this handler takes no value", SHAPE);
+        return None;
+    };
+    if let Some(third) = inputs.next() {
+        diag.at(
+            third,
+            "a handler takes one value, this is a third parameter",
+            SHAPE,
+        );
+        return None;
+    }
+    Some(&value.ty)
+}
+
+fn is_context(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_context(&group.elem),
+        Type::Reference(reference) => {
+            let elem = ungroup((*reference.elem).clone());
+            reference.mutability.is_some() && matches!(elem, Type::Path(_))
+        }
+        _ => false,
+    }
+}
+
+/// ```text
+/// fn count(ctx: &mut Context, click: &mut String)
+/// fn count<'a>(ctx: &mut Context, click: &'a str)
+/// fn count(ctx: &mut Context, click: impl Click)
+/// ```
+fn check_value(value: &Type, diag: &mut Diag) -> Option<Type> {
+    let value = ungroup(value.clone());
+    if let Type::Reference(reference) = &value
+        && reference.mutability.is_some()
+    {
+        diag.at(
+            &value,
+            format!(
+                "a handler cannot change its value in place, found `{}`",
+                type_text(&value)
+            ),
+            "take the value itself, `mut value: T`",
+        );
+        return None;
+    }
+    if let Some(lifetime) = named_lifetime(value.to_token_stream()) {
+        diag.at(
+            &value,
+            format!("a handler's value has no named lifetime, found `'{lifetime}`"),
+            "leave the lifetime out",
+        );
+        return None;
+    }
+    if matches!(value, Type::ImplTrait(_)) {
+        diag.at(
+            &value,
+            "a handler's value has one type, found `impl ..`",
+            SHAPE,
+        );
+        return None;
+    }
+    Some(value)
+}
+
+fn named_lifetime(tokens: TokenStream) -> Option<Ident> {
+    let mut after_quote = false;
+    for token in tokens {
+        match token {
+            TokenTree::Ident(name) if after_quote && name != "static" && name != "_" => {
+                return Some(name);
+            }
+            TokenTree::Group(group) => {
+                if let found @ Some(_) = named_lifetime(group.stream()) {
+                    return found;
+                }
+                after_quote = false;
+            }
+            TokenTree::Punct(punct) => after_quote = punct.as_char() == '\'',
+            _ => after_quote = false,
+        }
+    }
+    None
+}
+
+/// `&V` is a `V` by reference; `&str` and `&[u8]` are parameters of their own.
+fn strip_reference(value: Type) -> (Type, bool) {
+    let Type::Reference(reference) = &value else {
+        return (value, false);
+    };
+    let elem = ungroup((*reference.elem).clone());
+    let borrowed = match &elem {
+        Type::Slice(_) => true,
+        Type::Path(path) => path.path.is_ident("str"),
+        _ => false,
+    };
+    if borrowed {
+        (value, false)
+    } else {
+        (elem, true)
+    }
+}

@@ -1,0 +1,195 @@
+//! Tokens to [`Syntax`](crate::syntax): reads as much as it can and reports the rest.
+
+pub(crate) mod edge;
+pub(crate) mod handler;
+pub(crate) mod processor;
+pub(crate) mod topic;
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Error, Ident, LitStr, Result, Token, Type};
+
+use crate::diag::{Diag, text};
+use crate::syntax::{Arg, ungroup};
+use crate::words::{Standing, Vocabulary};
+
+/// Runs a parser over all of `tokens`; what it fails with is reported.
+fn run(
+    tokens: TokenStream,
+    diag: &mut Diag,
+    parse: impl FnOnce(ParseStream, &mut Diag) -> Result<()>,
+) {
+    let mut found = Vec::new();
+    let parser = |input: ParseStream| {
+        if let Err(error) = parse(input, diag) {
+            found.push(error);
+            // The parser's own complaint about what is left would be a second error.
+            drain(input);
+        }
+        Ok(())
+    };
+    if let Err(error) = parser.parse2(tokens) {
+        found.push(error);
+    }
+    for error in found {
+        diag.push(error);
+    }
+}
+
+/// Reads `word = value, ..`; `read` reads the value of a word that is known and not repeated.
+fn options(
+    input: ParseStream,
+    vocabulary: &Vocabulary,
+    diag: &mut Diag,
+    mut read: impl FnMut(Ident, ParseStream, &mut Diag) -> Result<()>,
+) {
+    let mut seen = Vec::<Ident>::new();
+    while !input.is_empty() {
+        match option(input, vocabulary, &mut seen, diag, &mut read) {
+            Ok(()) if input.is_empty() => return,
+            Ok(()) if input.peek(Token![,]) => next(input),
+            Ok(()) => {
+                diag.push(input.error("expected `,`"));
+                skip(input);
+            }
+            Err(error) => {
+                diag.push(error);
+                skip(input);
+            }
+        }
+    }
+}
+
+fn option(
+    input: ParseStream,
+    vocabulary: &Vocabulary,
+    seen: &mut Vec<Ident>,
+    diag: &mut Diag,
+    read: &mut impl FnMut(Ident, ParseStream, &mut Diag) -> Result<()>,
+) -> Result<()> {
+    let attribute = vocabulary.attribute;
+    let Ok(word) = input.call(Ident::parse_any) else {
+        return Err(input.error(text(
+            &format!("expected an option of `{attribute}`"),
+            &vocabulary.help(""),
+        )));
+    };
+    let refuse = |message: &str, help: &str| Err(Error::new(word.span(), text(message, help)));
+    match vocabulary.standing(&word.to_string()) {
+        Some(Standing::Known) => {}
+        Some(Standing::Later) => {
+            return refuse(&format!("`{word}` is not available yet"), "leave it out");
+        }
+        Some(Standing::Instead(help)) => {
+            return refuse(&format!("`{word}` is not an option of `{attribute}`"), help);
+        }
+        None => {
+            return refuse(
+                &format!("unknown option `{word}` of `{attribute}`"),
+                &vocabulary.help(&word.to_string()),
+            );
+        }
+    }
+    if seen.contains(&word) {
+        return refuse(&format!("option `{word}` is given twice"), "leave one out");
+    }
+    seen.push(word.clone());
+    if !input.peek(Token![=]) {
+        return refuse(
+            &format!("option `{word}` has no value"),
+            &format!("`{word} = ..`"),
+        );
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        return refuse(
+            &format!("option `{word}` has no value"),
+            &format!("`{word} = ..`"),
+        );
+    }
+    read(word, input, diag)
+}
+
+/// Reads a value that syn can read, with a message of ours when it cannot.
+fn value<T: Parse>(word: Ident, input: ParseStream, takes: &str, help: &str) -> Result<Arg<T>> {
+    match input.parse() {
+        Ok(value) => Ok(Arg { word, value }),
+        Err(error) => Err(Error::new(
+            error.span(),
+            text(&format!("`{word}` takes {takes}"), help),
+        )),
+    }
+}
+
+fn type_value(word: Ident, input: ParseStream) -> Result<Arg<Type>> {
+    let quoted = input.fork().parse::<LitStr>().map(|quoted| quoted.value());
+    let help = match quoted {
+        Ok(quoted) => format!("`{word} = {quoted}`, without quotes"),
+        Err(_) => String::new(),
+    };
+    let Arg { word, value } = value(word, input, "a type", &help)?;
+    let value = ungroup(value);
+    Ok(Arg { word, value })
+}
+
+/// Reads one of a few words, bare or quoted.
+fn choice(input: ParseStream) -> Result<(String, Span)> {
+    if input.peek(LitStr) {
+        let quoted: LitStr = input.parse()?;
+        return Ok((quoted.value(), quoted.span()));
+    }
+    let bare = Ident::parse_any(input)?;
+    Ok((bare.to_string(), bare.span()))
+}
+
+/// Goes on after a mistake: to the next `, word =`, or to the end.
+fn skip(input: ParseStream) {
+    while !input.is_empty() {
+        let at_comma = input.peek(Token![,]);
+        next(input);
+        if at_comma && (input.is_empty() || input.peek(Ident::peek_any) && input.peek2(Token![=])) {
+            return;
+        }
+    }
+}
+
+fn drain(input: ParseStream) {
+    while !input.is_empty() {
+        next(input);
+    }
+}
+
+fn next(input: ParseStream) {
+    input.parse::<TokenTree>().expect("the input is not empty");
+}
+
+/// Reports a name that Kafka does not take for a topic. `made` is what becomes of the literal.
+pub(crate) fn check_topic_name(name: &LitStr, made: &str, diag: &mut Diag) {
+    const HELP: &str = "Kafka allows at most 249 of `a-z A-Z 0-9 . _ -`";
+    let written = name.value();
+    if written.is_empty() {
+        return diag.at(name, "a topic name is not empty", HELP);
+    }
+    if written == "." || written == ".." {
+        return diag.at(name, format!("`{written}` is not a topic name"), HELP);
+    }
+    let illegal = |c: &char| !(c.is_ascii_alphanumeric() || "._-".contains(*c));
+    if let Some((at, c)) = written.chars().enumerate().find(|(_, c)| illegal(c)) {
+        return diag.at(
+            name,
+            format!(
+                "name `{written}` has `{}` at position {at}",
+                c.escape_debug()
+            ),
+            HELP,
+        );
+    }
+    if made.len() > 249 {
+        diag.at(
+            name,
+            format!("topic name `{made}` has {} characters", made.len()),
+            HELP,
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! The options of `#[processor(..)]`, and the function below it.
+
+use proc_macro2::{Span, TokenStream};
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::{Error, Ident, ItemFn, Result};
+
+use super::{check_topic_name, choice, edge, handler, options, run, type_value, value};
+use crate::diag::{Diag, text};
+use crate::syntax::{ProcessorOptions, ProcessorSyntax};
+use crate::words::PROCESSOR;
+
+pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
+    let mut read = ProcessorOptions::default();
+    let before = diag.has_errors();
+    run(tokens, diag, |input, diag| {
+        options(input, &PROCESSOR, diag, |word, input, diag| {
+            match word.to_string().as_str() {
+                "group" => {
+                    let group = value(word, input, "a string literal", "`group = \"..\"`")?;
+                    let table = format!("{}-state", syn::LitStr::value(&group.value));
+                    check_topic_name(&group.value, &table, diag);
+                    read.group = Some(group);
+                }
+                "persist" => read.persist = Some(type_value(word, input)?),
+                "key" => read.key = Some(type_value(word, input)?),
+                "partitioner" => read.partitioner = Some(type_value(word, input)?),
+                "name" => {
+                    read.name = Some(value(word, input, "the name of a type", "`name = Name`")?)
+                }
+                "guarantee" => guarantee(input)?,
+                _ => on_misplaced(input)?,
+            }
+            Ok(())
+        });
+        Ok(())
+    });
+    let complained = diag.has_errors() && !before;
+    if read.group.is_none() && !complained {
+        diag.span(
+            Span::call_site(),
+            "a processor needs a group",
+            "`#[processor(group = \"..\")]`",
+        );
+    }
+    read
+}
+
+fn guarantee(input: ParseStream) -> Result<()> {
+    let (found, span) = choice(input)?;
+    let message = match found.as_str() {
+        "at-least-once" => return Ok(()),
+        "exactly-once" => "`guarantee = \"exactly-once\"` is not available yet".to_owned(),
+        _ => format!("unknown guarantee `{found}`"),
+    };
+    let help = "`guarantee = \"at-least-once\"` is the default";
+    Err(Error::new(span, text(&message, help)))
+}
+
+fn on_misplaced(input: ParseStream) -> Result<()> {
+    let (found, span) = choice(input)?;
+    let message = match found.as_str() {
+        "fail" => return Ok(()),
+        "warn" | "allow" => format!("`on_misplaced = {found}` is not available yet"),
+        _ => format!("unknown answer `{found}` to a misplaced record"),
+    };
+    let help = "`on_misplaced = fail` is the default";
+    Err(Error::new(span, text(&message, help)))
+}
+
+/// Reads the function: takes our attributes out and fills its context in.
+pub(crate) fn function(
+    options: ProcessorOptions,
+    mut function: ItemFn,
+    diag: &mut Diag,
+) -> ProcessorSyntax {
+    let ident = match &options.name {
+        Some(name) => name.value.clone(),
+        None => upper_camel(&function.sig.ident),
+    };
+    let edges = edge::take(&mut function.attrs, diag);
+    let handler = handler::read(&function.sig, diag);
+    handler::fill(&mut function.sig, &ident);
+    ProcessorSyntax {
+        options,
+        ident,
+        function,
+        edges,
+        handler,
+    }
+}
+
+/// `click_count` to `ClickCount`, `r#match` to `Match`.
+fn upper_camel(name: &Ident) -> Ident {
+    let mut camel = String::new();
+    for word in name.unraw().to_string().split('_') {
+        let mut letters = word.chars();
+        camel.extend(letters.next().into_iter().flat_map(char::to_uppercase));
+        camel.push_str(letters.as_str());
+    }
+    // `fn _0` and `fn r#self_` leave what is no name, or a keyword that cannot be raw.
+    match syn::parse_str::<Ident>(&camel) {
+        Ok(_) => Ident::new(&camel, name.span()),
+        Err(_) => Ident::new(&format!("_{camel}_"), name.span()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upper_camel;
+    use proc_macro2::Span;
+    use syn::Ident;
+
+    #[test]
+    fn types_are_named_after_functions() {
+        for (function, ty) in [
+            ("process", "Process"),
+            ("click_count", "ClickCount"),
+            ("_clicks__by_1user_", "ClicksBy1user"),
+            ("größe", "Größe"),
+            ("self_", "_Self_"),
+            ("_0", "_0_"),
+            ("__", "__"),
+        ] {
+            let function = Ident::new(function, Span::call_site());
+            assert_eq!(upper_camel(&function).to_string(), ty);
+        }
+        let raw = Ident::new_raw("match", Span::call_site());
+        assert_eq!(upper_camel(&raw).to_string(), "Match");
+    }
+}

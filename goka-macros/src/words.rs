@@ -1,0 +1,250 @@
+//! Every word of the attributes, once: what it is called, and whether it works today.
+
+/// How far a word has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Standing {
+    /// It works.
+    Known,
+    /// It is planned and does nothing yet: refused, never ignored.
+    Later,
+    /// It is Goka's, or belongs elsewhere: what to write instead.
+    Instead(&'static str),
+}
+
+use Standing::{Instead, Known, Later};
+
+/// The options that one attribute takes.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    /// The attribute.
+    pub(crate) attribute: &'static str,
+    words: &'static [(&'static str, Standing)],
+}
+
+impl Vocabulary {
+    /// Looks a word up.
+    pub(crate) fn standing(&self, word: &str) -> Option<Standing> {
+        let mut words = self.words.iter();
+        words
+            .find(|(known, _)| *known == word)
+            .map(|(_, standing)| *standing)
+    }
+
+    /// What to say about a word that is not there.
+    pub(crate) fn help(&self, word: &str) -> String {
+        let known = self
+            .words
+            .iter()
+            .filter(|(_, standing)| matches!(standing, Known))
+            .map(|(known, _)| *known);
+        if let Some(near) = known.clone().find(|known| is_near(known, word)) {
+            return format!("did you mean `{near}`?");
+        }
+        let list: Vec<_> = known.map(|known| format!("`{known}`")).collect();
+        if list.is_empty() {
+            return format!("`#[{}]` has no options", self.attribute);
+        }
+        format!("known options: {}", list.join(", "))
+    }
+}
+
+pub(crate) const PROCESSOR: Vocabulary = Vocabulary {
+    attribute: "processor",
+    words: &[
+        ("group", Known),
+        ("persist", Known),
+        ("name", Known),
+        ("key", Known),
+        ("partitioner", Known),
+        ("guarantee", Known),
+        ("on_misplaced", Known),
+        ("on_error", Later),
+        ("concurrency", Later),
+        ("ttl", Later),
+        ("window", Later),
+        ("updates", Later),
+        ("codec", Later),
+        ("inputs", Instead("write one `#[input(..)]` for each topic")),
+        ("input", Instead("write `#[input(..)]` above the function")),
+        (
+            "outputs",
+            Instead("write one `#[output(..)]` for each topic"),
+        ),
+        (
+            "output",
+            Instead("write `#[output(..)]` above the function"),
+        ),
+        (
+            "edges",
+            Instead("write one attribute for each edge: `#[input(..)]`, `#[output(..)]`"),
+        ),
+        (
+            "start",
+            Instead("it is an option of the input: `#[input(.., start = earliest)]`"),
+        ),
+        ("value", Instead("write `persist = <type>`")),
+        (
+            "table",
+            Instead("write `persist = <type>`; the group topic is `<group>-state`"),
+        ),
+    ],
+};
+
+const TOPIC: &[(&str, Standing)] = &[
+    ("key", Known),
+    ("value", Known),
+    ("partitions", Known),
+    ("partitioner", Known),
+    ("codec", Later),
+    ("ttl", Later),
+    ("window", Later),
+    (
+        "persist",
+        Instead("a topic has `value = <type>`; `persist` belongs to `#[processor(..)]`"),
+    ),
+    (
+        "name",
+        Instead("the topic's name comes first, without a word: `(\"name\", ..)`"),
+    ),
+    (
+        "topic",
+        Instead("the topic's name comes first, without a word: `(\"name\", ..)`"),
+    ),
+];
+
+pub(crate) const STREAM: Vocabulary = Vocabulary {
+    attribute: "stream",
+    words: TOPIC,
+};
+
+pub(crate) const TABLE: Vocabulary = Vocabulary {
+    attribute: "table",
+    words: TOPIC,
+};
+
+pub(crate) const INPUT: Vocabulary = Vocabulary {
+    attribute: "input",
+    words: &[
+        ("start", Known),
+        ("on_error", Later),
+        ("concurrency", Later),
+        ("codec", Later),
+        (
+            "key",
+            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
+        ),
+        (
+            "value",
+            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
+        ),
+    ],
+};
+
+pub(crate) const OUTPUT: Vocabulary = Vocabulary {
+    attribute: "output",
+    words: &[
+        ("codec", Later),
+        (
+            "key",
+            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
+        ),
+        (
+            "value",
+            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
+        ),
+    ],
+};
+
+/// What an attribute beside `#[processor]` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EdgeWord {
+    Input,
+    Output,
+}
+
+impl EdgeWord {
+    pub(crate) fn vocabulary(self) -> &'static Vocabulary {
+        match self {
+            Self::Input => &INPUT,
+            Self::Output => &OUTPUT,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.vocabulary().attribute
+    }
+}
+
+/// What an attribute beside `#[processor]` means to us.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Beside {
+    Edge(EdgeWord),
+    Later,
+    Instead(&'static str),
+}
+
+/// Looks up an attribute beside `#[processor]`; `None` is somebody else's.
+pub(crate) fn beside(attribute: &str) -> Option<Beside> {
+    Some(match attribute {
+        "input" => Beside::Edge(EdgeWord::Input),
+        "output" => Beside::Edge(EdgeWord::Output),
+        "join" | "lookup" | "loopback" | "timer" | "visit" => Beside::Later,
+        "persist" => Beside::Instead("write `#[processor(group = \"..\", persist = <type>)]`"),
+        "cross" => {
+            Beside::Instead("write `#[input(..)]` for topics with the group's keys and partitions")
+        }
+        "inputs" => Beside::Instead("write one `#[input(..)]` for each topic"),
+        "outputs" => Beside::Instead("write one `#[output(..)]` for each topic"),
+        _ => return None,
+    })
+}
+
+/// Whether two words differ by a slip of the hand: at most two letters (Levenshtein).
+fn is_near(known: &str, word: &str) -> bool {
+    let (known, word): (Vec<_>, Vec<_>) = (known.chars().collect(), word.chars().collect());
+    if known.len().min(word.len()) < 3 {
+        return false;
+    }
+    let mut row: Vec<usize> = (0..=word.len()).collect();
+    for (i, a) in known.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in word.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (above + 1)
+                .min(row[j] + 1)
+                .min(diagonal + usize::from(a != b));
+            diagonal = above;
+        }
+    }
+    row[word.len()] <= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PROCESSOR, STREAM, beside, is_near};
+
+    #[test]
+    fn slips_are_near_and_others_are_not() {
+        for (known, word, near) in [
+            ("persist", "persists", true),
+            ("persist", "presist", true),
+            ("group", "grp", true),
+            ("key", "kye", true),
+            ("name", "window", false),
+            ("group", "topic", false),
+        ] {
+            assert_eq!(is_near(known, word), near, "{known} {word}");
+        }
+    }
+
+    #[test]
+    fn help_names_what_is_known() {
+        assert_eq!(PROCESSOR.help("presist"), "did you mean `persist`?");
+        assert_eq!(
+            STREAM.help("retention"),
+            "known options: `key`, `value`, `partitions`, `partitioner`"
+        );
+        assert!(beside("derive").is_none());
+    }
+}

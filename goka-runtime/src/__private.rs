@@ -1,0 +1,142 @@
+//! All that generated code may name. No promises: only the macros of the same version use it.
+
+use std::any::TypeId;
+
+pub use inventory;
+
+pub use crate::codec::{Codec, CodecOf};
+pub use crate::context::Context;
+pub use crate::dispatch::{ContextError, HandlerError, Raw, Shared};
+pub use crate::edges::{Emits, Persists, Processor, SameKey, SamePlace};
+pub use crate::graph::{Definition, Edge, EdgeKind, Format, GroupGraph, Location, TopicSpec};
+pub use crate::key::Key;
+pub use crate::param::{Named, Param, Taker, taker, taker_named};
+pub use crate::partitioner::{Murmur2, Partitioner};
+pub use crate::registry::Entry;
+pub use crate::topic::{Table, Topic};
+
+use crate::codec::format_of;
+use crate::text::{Text, same};
+
+/// The only place where generated code asks for a codec: one missing codec is one error.
+pub const fn codec_of<C: Codec>() -> CodecOf<C::Value> {
+    CodecOf::new::<C>()
+}
+
+/// The topic of a typed edge.
+pub const fn spec<T: Topic>() -> TopicSpec {
+    T::SPEC
+}
+
+/// The topic of an input given by name: keys and partitioner are the group's.
+pub const fn spec_named<P: Processor>(name: &'static str, value: Format) -> TopicSpec {
+    TopicSpec {
+        name,
+        key: format_of::<P::Key>(),
+        value,
+        partitioner: P::Partitioner::NAME,
+        place: P::Partitioner::partition,
+        partitions: None,
+    }
+}
+
+/// The context that a handler is called with.
+pub fn context<P: Processor>(raw: Raw<'_>) -> Result<Context<'_, P>, ContextError> {
+    Context::new(raw)
+}
+
+/// What a handler may return.
+#[diagnostic::on_unimplemented(
+    message = "a handler returns `Result<()>`, this one returns `{Self}`",
+    label = "expected `Result<()>`"
+)]
+pub trait Returns {
+    /// Boxes the error.
+    fn finish(self) -> Result<(), HandlerError>;
+}
+
+impl<E: Into<HandlerError>> Returns for Result<(), E> {
+    fn finish(self) -> Result<(), HandlerError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Makes the value that handlers share.
+pub fn make<P: Default + Send + Sync + 'static>() -> Box<Shared> {
+    Box::new(P::default())
+}
+
+/// The identity of a processor, for the registry.
+pub fn type_id<P: 'static>() -> TypeId {
+    TypeId::of::<P>()
+}
+
+/// A definition that stands in where a processor has mistakes; its program does not compile.
+pub const BROKEN: Definition = Definition {
+    graph: GroupGraph {
+        name: "",
+        group: "",
+        location: Location {
+            file: "",
+            line: 0,
+            column: 0,
+        },
+        edges: &[],
+    },
+    make: None,
+    type_id: type_id::<()>,
+};
+
+/// Checks a declared partition count.
+#[track_caller]
+pub const fn partitions(count: i32) -> Option<i32> {
+    assert!(count > 0, "a topic has at least one partition");
+    Some(count)
+}
+
+/// Checks that two inputs are not one topic under two names.
+#[track_caller]
+pub const fn distinct(a: &str, b: &str) {
+    if same(a, b) {
+        let text = Text::new().str("topic `").str(a).str("` is an input twice");
+        panic!("{}", text.as_str());
+    }
+}
+
+/// Checks that an edge is not the group's own table or loop topic under another name.
+#[track_caller]
+pub const fn foreign(topic: &str, table: &str, loopback: &str) {
+    if same(topic, table) || same(topic, loopback) {
+        let text = Text::new()
+            .str("topic `")
+            .str(topic)
+            .str("` is the group's own: the group alone reads and writes it");
+        panic!("{}", text.as_str());
+    }
+}
+
+/// Checks that two topics of a group with a table have the same declared partition count.
+#[track_caller]
+pub const fn copartitioned(a: TopicSpec, b: TopicSpec) {
+    if let (Some(first), Some(second)) = (a.partitions, b.partitions)
+        && first != second
+    {
+        let text = Text::new()
+            .str("`")
+            .str(a.name)
+            .str("` has ")
+            .num(first)
+            .str(" partitions and `")
+            .str(b.name)
+            .str("` has ")
+            .num(second)
+            .str(": inputs of a group with a table need equal counts");
+        panic!("{}", text.as_str());
+    }
+}
+
+/// Checks that an input has the group's key type.
+pub const fn same_key<A: SameKey<K, T, P>, K, T, P>() {}
+
+/// Checks that an input has the group's partitioner.
+pub const fn same_place<A: SamePlace<K, T, P>, K, T, P>() {}

@@ -1,0 +1,108 @@
+//! Text, bytes, `bool` and `()`.
+
+use super::{Codec, CodecError, text};
+
+impl Codec for String {
+    type Value = Self;
+    const NAME: &'static str = "utf8";
+
+    fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(value.as_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        utf8(bytes).map(str::to_owned)
+    }
+}
+
+/// Reads UTF-8 without a copy.
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, CodecError> {
+    std::str::from_utf8(bytes).map_err(|error| CodecError {
+        codec: <String as Codec>::NAME,
+        reason: format!("{}: {error}", text::excerpt(bytes)),
+    })
+}
+
+impl Codec for Vec<u8> {
+    type Value = Self;
+    const NAME: &'static str = "bytes";
+
+    fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        Ok(bytes.to_vec())
+    }
+}
+
+/// `true` and `false`, as text.
+impl Codec for bool {
+    type Value = Self;
+    const NAME: &'static str = "bool";
+
+    fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(if *value { b"true" } else { b"false" });
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        match bytes {
+            b"true" => Ok(true),
+            b"false" => Ok(false),
+            _ => Err(CodecError {
+                codec: Self::NAME,
+                reason: format!("{} is not `true` or `false`", text::excerpt(bytes)),
+            }),
+        }
+    }
+}
+
+/// No bytes at all, which is not a tombstone.
+impl Codec for () {
+    type Value = Self;
+    const NAME: &'static str = "unit";
+
+    fn encode((): &Self, _out: &mut Vec<u8>) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        Err(CodecError {
+            codec: Self::NAME,
+            reason: format!("{} is not empty", text::excerpt(bytes)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Codec;
+
+    #[test]
+    fn text_forms_come_back() {
+        fn check<C: Codec>(bytes: &[u8], text: &str) {
+            assert_eq!(C::show(bytes).as_deref(), Ok(text));
+            assert_eq!(C::parse(text).as_deref(), Ok(bytes));
+        }
+        check::<String>("a\tb\\é".as_bytes(), r"a\tb\\é");
+        check::<Vec<u8>>(b"\xffa\n", r"\xffa\n");
+        check::<bool>(b"true", "true");
+        check::<()>(b"", "");
+        check::<i64>(b"-3", "-3");
+    }
+
+    #[test]
+    fn text_forms_are_checked() {
+        assert!(<String as Codec>::parse(r"\xff").is_err());
+        assert!(<String as Codec>::show(b"\xff").is_err());
+        assert!(<bool as Codec>::parse("yes").is_err());
+        assert!(<() as Codec>::show(b"x").is_err());
+        assert!(<i64 as Codec>::parse("many").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! Serde types as JSON text.
+
+use std::ops::{Deref, DerefMut};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Codec, CodecError};
+
+/// A type that serde writes and reads; what [`Json`] takes. Never implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a serde type",
+    label = "needs `Serialize` and `DeserializeOwned`",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to `{Self}`"
+)]
+pub trait Serde: Serialize + DeserializeOwned + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> Serde for T {}
+
+/// The codec that writes values of a serde type as JSON text.
+///
+/// It stands in declarations (`value = Json<Alert>`); handlers take and give the bare type. It may
+/// also be a handler's parameter, which is how an input given by name gets it.
+///
+/// ```
+/// use goka_runtime::codec::{Codec, Json};
+///
+/// let mut bytes = Vec::new();
+/// Json::<Vec<u8>>::encode(&vec![1, 2], &mut bytes)?;
+/// assert_eq!(bytes, b"[1,2]");
+/// assert_eq!(Json::<Vec<u8>>::decode(b"[1, 2]")?, [1, 2]);
+/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Json<T>(pub T);
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Json<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+fn refused(error: &serde_json::Error) -> CodecError {
+    CodecError {
+        codec: "json",
+        reason: error.to_string(),
+    }
+}
+
+impl<T: Serde> Codec for Json<T> {
+    type Value = T;
+    const NAME: &'static str = "json";
+
+    fn encode(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        serde_json::to_writer(out, value).map_err(|error| refused(&error))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<T, CodecError> {
+        serde_json::from_slice(bytes).map_err(|error| refused(&error))
+    }
+
+    /// JSON is text already: nothing is escaped.
+    fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
+        Self::decode(text.as_bytes())?;
+        Ok(text.as_bytes().to_vec())
+    }
+
+    /// JSON on one line: a tab or newline can only stand between its tokens.
+    fn show(bytes: &[u8]) -> Result<String, CodecError> {
+        Self::decode(bytes)?;
+        let text = super::builtin::utf8(bytes)?;
+        Ok(text.replace(['\t', '\n', '\r'], " "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Codec, Json};
+
+    #[test]
+    fn one_line_of_json_is_the_same_json() {
+        type Words = Json<Vec<String>>;
+        let text = Words::show(b"[\n\t\"a\\nb\"\r\n]").expect("it is json");
+        assert_eq!(text, "[  \"a\\nb\"  ]");
+        let bytes = Words::parse(&text).expect("it is json");
+        assert_eq!(Words::decode(&bytes), Ok(vec!["a\nb".to_owned()]));
+        assert!(Words::parse("[1]").is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! How values travel in records: [`Codec`], a name for a pair of functions between values and
+//! bytes, and those that come with the library. A declaration names a codec (`value = Json<Alert>`),
+//! a handler sees what it stands for (`Alert`). Knows no topics.
+
+mod builtin;
+mod integer;
+mod json;
+mod text;
+
+use std::fmt;
+
+pub use crate::dispatch::CodecError;
+use crate::graph::Format;
+pub(crate) use builtin::utf8;
+pub use json::{Json, Serde};
+
+/// How one kind of value travels.
+///
+/// Most types are their own codec; a codec for values of another type names it in
+/// [`Value`](Codec::Value), as [`Json`] does. Implement it for a type of your own:
+///
+/// ```
+/// use goka_runtime::codec::{Codec, CodecError};
+///
+/// /// Cents.
+/// #[derive(Debug, PartialEq)]
+/// struct Money(u32);
+///
+/// impl Codec for Money {
+///     type Value = Self;
+///     const NAME: &'static str = "cents-be";
+///
+///     fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+///         out.extend_from_slice(&value.0.to_be_bytes());
+///         Ok(())
+///     }
+///
+///     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+///         let bytes = bytes.try_into().map_err(|_| CodecError {
+///             codec: Self::NAME,
+///             reason: format!("{} bytes, expected 4", bytes.len()),
+///         })?;
+///         Ok(Self(u32::from_be_bytes(bytes)))
+///     }
+/// }
+///
+/// let mut bytes = Vec::new();
+/// Money::encode(&Money(250), &mut bytes)?;
+/// assert_eq!(Money::decode(&bytes)?, Money(250));
+/// # Ok::<(), CodecError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel in a record: it has no codec",
+    label = "no codec",
+    note = "use `Json<{Self}>`, or implement `goka::Codec` for it"
+)]
+pub trait Codec: Sized + 'static {
+    /// What handlers take and give.
+    type Value: 'static;
+
+    /// The codec's name where two sides compare theirs: a codec that writes other bytes than before
+    /// needs another name.
+    const NAME: &'static str;
+
+    /// Writes a value to the end of `out`.
+    ///
+    /// # Errors
+    /// When the value cannot be written; what was written of it is dropped by the caller.
+    fn encode(value: &Self::Value, out: &mut Vec<u8>) -> Result<(), CodecError>;
+
+    /// Reads a value from all of `bytes`.
+    ///
+    /// # Errors
+    /// When the bytes are not what the codec writes.
+    fn decode(bytes: &[u8]) -> Result<Self::Value, CodecError>;
+
+    /// Makes bytes of text that somebody typed: undoes the escapes of [`show`](Codec::show).
+    ///
+    /// # Errors
+    /// When the text has an unknown escape, or stands for bytes that do not decode.
+    fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
+        let bytes = text::unescape(text).map_err(|reason| CodecError {
+            codec: Self::NAME,
+            reason,
+        })?;
+        Self::decode(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Makes one line of text of bytes: tab, newline and other control characters, backslash and
+    /// what is not UTF-8 are escaped.
+    ///
+    /// # Errors
+    /// When the bytes do not decode.
+    fn show(bytes: &[u8]) -> Result<String, CodecError> {
+        Self::decode(bytes)?;
+        Ok(text::escape(bytes))
+    }
+}
+
+/// A [`Codec`] for values of type `V`, as a value. A topic has one; user code has no need of it.
+///
+/// ```
+/// use goka_runtime::codec::CodecOf;
+///
+/// let codec: CodecOf<i64> = CodecOf::new::<i64>();
+/// assert_eq!(codec.decode(b"42"), Ok(42));
+/// ```
+pub struct CodecOf<V> {
+    format: Format,
+    encode: fn(&V, &mut Vec<u8>) -> Result<(), CodecError>,
+    decode: fn(&[u8]) -> Result<V, CodecError>,
+}
+
+impl<V> CodecOf<V> {
+    /// Takes a codec's functions.
+    pub const fn new<C: Codec<Value = V>>() -> Self {
+        Self {
+            format: format_of::<C>(),
+            encode: C::encode,
+            decode: C::decode,
+        }
+    }
+
+    /// The codec for those who have only text or bytes.
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Writes a value to the end of `out`.
+    ///
+    /// # Errors
+    /// See [`Codec::encode`].
+    pub fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        (self.encode)(value, out)
+    }
+
+    /// Reads a value from all of `bytes`.
+    ///
+    /// # Errors
+    /// See [`Codec::decode`].
+    pub fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
+        (self.decode)(bytes)
+    }
+}
+
+impl<V> Clone for CodecOf<V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for CodecOf<V> {}
+
+impl<V> fmt::Debug for CodecOf<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CodecOf").field(&self.format.codec).finish()
+    }
+}
+
+/// A codec's name and its text form.
+pub(crate) const fn format_of<C: Codec>() -> Format {
+    Format {
+        codec: C::NAME,
+        parse: C::parse,
+        show: C::show,
+    }
+}
+
+/// What may be given where values of type `V` travel: `V`, `str` for `String`, `[u8]` for
+/// `Vec<u8>`, `Json<V>` for `V`. Given by reference.
+///
+/// ```
+/// use goka_runtime::codec::{AsValue, CodecOf};
+///
+/// let mut out = Vec::new();
+/// AsValue::<String>::put("hello", &CodecOf::new::<String>(), &mut out)?;
+/// assert_eq!(out, b"hello");
+/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a value of type `{Self}` cannot be given where `{V}` travels",
+    label = "expected `{V}`, found `{Self}`"
+)]
+pub trait AsValue<V> {
+    /// Writes the value to the end of `out`.
+    ///
+    /// # Errors
+    /// When the codec refuses it.
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<(), CodecError>;
+}
+
+impl<V> AsValue<V> for V {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec.encode(self, out)
+    }
+}
+
+impl AsValue<String> for str {
+    fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        if codec.format.codec == <String as Codec>::NAME {
+            out.extend_from_slice(self.as_bytes());
+            return Ok(());
+        }
+        codec.encode(&self.to_owned(), out)
+    }
+}
+
+impl AsValue<Vec<u8>> for [u8] {
+    fn put(&self, codec: &CodecOf<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        if codec.format.codec == <Vec<u8> as Codec>::NAME {
+            out.extend_from_slice(self);
+            return Ok(());
+        }
+        codec.encode(&self.to_vec(), out)
+    }
+}
+
+impl<const N: usize> AsValue<Vec<u8>> for [u8; N] {
+    fn put(&self, codec: &CodecOf<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        self.as_slice().put(codec, out)
+    }
+}
+
+impl<T> AsValue<T> for Json<T> {
+    fn put(&self, codec: &CodecOf<T>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec.encode(&self.0, out)
+    }
+}

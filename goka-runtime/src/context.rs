@@ -1,0 +1,269 @@
+//! What a handler sees: the record, the group table's value for its key, the declared outputs.
+//! Types and codecs end here; the [`Scope`](crate::dispatch::Scope) below has bytes.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::codec::{AsValue, CodecError, CodecOf};
+use crate::dispatch::{ContextError, Destination, Encode, Incoming, Raw};
+use crate::edges::{Emits, Persists, Processor};
+use crate::key::{AsKey, Key};
+use crate::partitioner::Partitioner;
+use crate::record::{Headers, Offset, Timestamp};
+use crate::topic::Topic;
+
+/// Stands for the processor in a `Context` that no macro has filled in.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Unfilled {}
+
+/// A record being handled, and what may be done with it.
+///
+/// Handlers write it bare, `ctx: &mut Context`; the macro fills the processor in, from which the
+/// methods know the group's key type, its table and its outputs. What a handler did is kept whole
+/// when it returns `Ok`, and dropped whole otherwise.
+pub struct Context<'r, P: ?Sized = Unfilled> {
+    raw: Raw<'r>,
+    key: &'r [u8],
+    processor: PhantomData<fn() -> P>,
+}
+
+impl<P: ?Sized> fmt::Debug for Context<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("record", &self.raw.record)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'r, P: Processor> Context<'r, P> {
+    /// Wraps a record whose key is one of the group's.
+    pub(crate) fn new(raw: Raw<'r>) -> Result<Self, ContextError> {
+        let record = &raw.record;
+        let Some(key) = record.key else {
+            return Err(ContextError::NoKey {
+                topic: record.topic.to_owned(),
+            });
+        };
+        if let Err(source) = P::Key::view(key) {
+            return Err(ContextError::Codec {
+                what: "key",
+                topic: record.topic.to_owned(),
+                source,
+            });
+        }
+        Ok(Self {
+            raw,
+            key,
+            processor: PhantomData,
+        })
+    }
+
+    /// The record's key: `&str` for `String`, `&[u8]` for `Vec<u8>`, integers as they are.
+    pub fn key(&self) -> <P::Key as Key>::Ref<'r> {
+        P::Key::view(self.key).expect("the key was viewed before the handler ran")
+    }
+
+    /// The group table's value for the record's key; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds does not decode.
+    pub fn value<V>(&mut self) -> Result<Option<V>, ContextError>
+    where
+        P: Persists<V>,
+    {
+        let Some(stored) = self.raw.scope.load()? else {
+            return Ok(None);
+        };
+        match P::CODEC.decode(stored.value) {
+            Ok(value) => Ok(Some(value)),
+            Err(source) => Err(ContextError::Codec {
+                what: "value",
+                topic: P::TABLE.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Sets the group table's value for the record's key.
+    ///
+    /// # Errors
+    /// When the value does not encode, or its record would be larger than the log takes.
+    pub fn set_value<V>(&mut self, value: &(impl AsValue<V> + ?Sized)) -> Result<(), ContextError>
+    where
+        P: Persists<V>,
+    {
+        let codec: CodecOf<V> = P::CODEC;
+        self.raw
+            .scope
+            .store(Some(&mut |out: &mut Vec<u8>| value.put(&codec, out)))
+    }
+
+    /// Deletes the group table's value for the record's key: the changelog gets a tombstone.
+    ///
+    /// # Errors
+    /// When its record would be larger than the log takes.
+    pub fn delete<V>(&mut self) -> Result<(), ContextError>
+    where
+        P: Persists<V>,
+    {
+        self.raw.scope.store(None)
+    }
+
+    /// Makes a new value of the old one, sets it and returns it.
+    ///
+    /// # Errors
+    /// Those of [`value`](Context::value) and [`set_value`](Context::set_value).
+    pub fn update<V>(&mut self, make: impl FnOnce(Option<V>) -> V) -> Result<V, ContextError>
+    where
+        P: Persists<V>,
+    {
+        let value = make(self.value()?);
+        self.set_value::<V>(&value)?;
+        Ok(value)
+    }
+
+    /// Emits a record to an output, with the timestamp of the record at hand.
+    ///
+    /// # Errors
+    /// When key or value do not encode, or the record would be larger than the log takes.
+    pub fn emit<T: Topic>(
+        &mut self,
+        topic: T,
+        key: impl AsKey<T::Key>,
+        value: &(impl AsValue<T::Value> + ?Sized),
+    ) -> Result<(), ContextError>
+    where
+        P: Emits<T>,
+    {
+        self.emit_with(topic, key, value, &Emit::new())
+    }
+
+    /// Emits a record to an output, with headers or a timestamp of its own.
+    ///
+    /// # Errors
+    /// When key or value do not encode, or the record would be larger than the log takes.
+    pub fn emit_with<T: Topic>(
+        &mut self,
+        _topic: T,
+        key: impl AsKey<T::Key>,
+        value: &(impl AsValue<T::Value> + ?Sized),
+        options: &Emit,
+    ) -> Result<(), ContextError>
+    where
+        P: Emits<T>,
+    {
+        self.put::<T>(
+            &mut |out| key.put(out),
+            Some(&mut |out: &mut Vec<u8>| value.put(&T::CODEC, out)),
+            options,
+        )
+    }
+
+    /// Emits a tombstone to an output: the deletion of a key.
+    ///
+    /// # Errors
+    /// When the key does not encode.
+    pub fn emit_tombstone<T: Topic>(
+        &mut self,
+        _topic: T,
+        key: impl AsKey<T::Key>,
+    ) -> Result<(), ContextError>
+    where
+        P: Emits<T>,
+    {
+        self.put::<T>(&mut |out| key.put(out), None, &Emit::new())
+    }
+
+    fn put<T: Topic>(
+        &mut self,
+        key: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>,
+        value: Option<Encode<'_>>,
+        options: &Emit,
+    ) -> Result<(), ContextError> {
+        let to = Destination {
+            topic: T::NAME,
+            place: T::Partitioner::partition,
+        };
+        self.raw
+            .scope
+            .emit(&to, Some(key), value, options.timestamp, &options.headers)
+    }
+
+    /// The group.
+    pub fn group(&self) -> &'r str {
+        self.raw.record.group
+    }
+
+    /// The topic that the record was read from.
+    pub fn topic(&self) -> &'r str {
+        self.raw.record.topic
+    }
+
+    /// The record's partition.
+    pub fn partition(&self) -> i32 {
+        self.raw.record.partition
+    }
+
+    /// The record's offset.
+    pub fn offset(&self) -> Offset {
+        self.raw.record.offset
+    }
+
+    /// The record's timestamp: milliseconds since the Unix epoch, or -1 for none.
+    pub fn timestamp(&self) -> Timestamp {
+        self.raw.record.timestamp
+    }
+
+    /// The record's headers.
+    pub fn headers(&self) -> Headers<'r> {
+        self.raw.record.headers
+    }
+
+    /// The record as it was read, in bytes.
+    pub fn record(&self) -> &Incoming<'r> {
+        &self.raw.record
+    }
+}
+
+/// Headers and a timestamp for [`Context::emit_with`].
+///
+/// ```
+/// use goka_runtime::context::Emit;
+///
+/// let options = Emit::new().timestamp(1_700_000_000_000).header("trace", "4bf92f");
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Emit {
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Emit {
+    /// No headers, and the timestamp of the record at hand.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the timestamp, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// Adds a header; Kafka allows a name more than once.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Adds a header without a value.
+    #[must_use]
+    pub fn header_null(mut self, name: impl Into<String>) -> Self {
+        self.headers.push((name.into(), None));
+        self
+    }
+}

@@ -1,0 +1,200 @@
+//! What a handler's parameter may be: how the bytes of a record become it. Used by the dispatch
+//! shims, which the macros write.
+
+use std::fmt;
+
+use crate::codec::{Codec, CodecError, CodecOf, Json, utf8};
+use crate::dispatch::{ContextError, Incoming};
+use crate::graph::Format;
+use crate::text::{Text, same};
+
+/// What a handler may take where values of type `V` travel.
+#[diagnostic::on_unimplemented(
+    message = "this topic's value is `{V}`, the handler takes `{Self}`",
+    label = "expected `{V}`, found `{Self}`",
+    note = "also accepted: `&{V}`, `Option<{V}>` (tombstones); `&str` for `String`, `&[u8]` for `Vec<u8>`"
+)]
+pub trait Param<'r, V>: Sized {
+    /// Whether it takes tombstones.
+    const TOMBSTONES: bool = false;
+    /// The only codec whose bytes it can borrow, for a parameter that borrows.
+    const BORROWS: Option<&'static str> = None;
+
+    /// Makes the parameter of a value's bytes.
+    ///
+    /// # Errors
+    /// When they do not decode.
+    fn some(bytes: &'r [u8], codec: &CodecOf<V>) -> Result<Self, CodecError>;
+
+    /// Makes the parameter of a tombstone.
+    fn none() -> Option<Self> {
+        None
+    }
+}
+
+impl<'r, V> Param<'r, V> for V {
+    fn some(bytes: &'r [u8], codec: &CodecOf<V>) -> Result<Self, CodecError> {
+        codec.decode(bytes)
+    }
+}
+
+impl<'r, T> Param<'r, T> for Json<T> {
+    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
+        codec.decode(bytes).map(Json)
+    }
+}
+
+const UTF8: Option<&str> = Some(<String as Codec>::NAME);
+const BYTES: Option<&str> = Some(<Vec<u8> as Codec>::NAME);
+
+impl<'r> Param<'r, String> for &'r str {
+    const BORROWS: Option<&'static str> = UTF8;
+
+    fn some(bytes: &'r [u8], _: &CodecOf<String>) -> Result<Self, CodecError> {
+        utf8(bytes)
+    }
+}
+
+impl<'r> Param<'r, Vec<u8>> for &'r [u8] {
+    const BORROWS: Option<&'static str> = BYTES;
+
+    fn some(bytes: &'r [u8], _: &CodecOf<Vec<u8>>) -> Result<Self, CodecError> {
+        Ok(bytes)
+    }
+}
+
+/// One impl for all `Option`s would say that `&str` is missing where `Option<&str>` is.
+macro_rules! optional {
+    ($([$($generics:tt)*] $value:ty, $param:ty, $borrows:expr;)*) => {$(
+        impl<$($generics)*> Param<'r, $value> for Option<$param> {
+            const TOMBSTONES: bool = true;
+            const BORROWS: Option<&'static str> = $borrows;
+
+            fn some(bytes: &'r [u8], codec: &CodecOf<$value>) -> Result<Self, CodecError> {
+                <$param as Param<'r, $value>>::some(bytes, codec).map(Some)
+            }
+
+            fn none() -> Option<Self> {
+                Some(None)
+            }
+        }
+    )*};
+}
+
+optional! {
+    ['r, V] V, V, None;
+    ['r, T] T, Json<T>, None;
+    ['r] String, &'r str, UTF8;
+    ['r] Vec<u8>, &'r [u8], BYTES;
+}
+
+/// What a handler may take from an input given by name: the parameter selects the codec.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no codec, so it cannot be the value of a topic given by name",
+    label = "no codec",
+    note = "take `Json<{Self}>`, or declare the topic with `#[stream(..)]`"
+)]
+pub trait Named<'r>: Param<'r, <Self::Codec as Codec>::Value> {
+    /// The codec.
+    type Codec: Codec;
+}
+
+impl<'r, C: Codec + Param<'r, C::Value>> Named<'r> for C {
+    type Codec = C;
+}
+
+impl<'r, C: Codec> Named<'r> for Option<C>
+where
+    Option<C>: Param<'r, C::Value>,
+{
+    type Codec = C;
+}
+
+impl<'r> Named<'r> for &'r str {
+    type Codec = String;
+}
+
+impl<'r> Named<'r> for &'r [u8] {
+    type Codec = Vec<u8>;
+}
+
+impl<'r> Named<'r> for Option<&'r str> {
+    type Codec = String;
+}
+
+impl<'r> Named<'r> for Option<&'r [u8]> {
+    type Codec = Vec<u8>;
+}
+
+/// How a record's value becomes the parameter `P`.
+pub struct Taker<'r, P, V> {
+    /// Whether it takes tombstones.
+    pub tombstones: bool,
+    /// The codec, as edges have it.
+    pub format: Format,
+    codec: CodecOf<V>,
+    some: fn(&'r [u8], &CodecOf<V>) -> Result<P, CodecError>,
+    none: fn() -> Option<P>,
+}
+
+impl<P, V> fmt::Debug for Taker<'_, P, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Taker").field(&self.format.codec).finish()
+    }
+}
+
+impl<'r, P, V> Taker<'r, P, V> {
+    /// Makes the parameter of a record's value.
+    ///
+    /// # Errors
+    /// When the value does not decode, or is missing and the parameter takes no tombstones.
+    pub fn take(&self, record: &Incoming<'r>) -> Result<P, ContextError> {
+        match record.value {
+            Some(bytes) => (self.some)(bytes, &self.codec).map_err(|source| ContextError::Codec {
+                what: "value",
+                topic: record.topic.to_owned(),
+                source,
+            }),
+            None => (self.none)().ok_or_else(|| ContextError::Tombstone {
+                topic: record.topic.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The taker of a handler of a typed topic.
+///
+/// # Panics
+/// In a const context, when the parameter borrows bytes that the codec would change.
+#[track_caller]
+pub const fn taker<'r, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, P, V> {
+    if let Some(borrowed) = P::BORROWS
+        && !same(borrowed, codec.format().codec)
+    {
+        let text = Text::new()
+            .str("the codec `")
+            .str(codec.format().codec)
+            .str(
+                "` makes values of its own: take the value itself, not a reference into the record",
+            );
+        panic!("{}", text.as_str());
+    }
+    Taker {
+        tombstones: P::TOMBSTONES,
+        format: codec.format(),
+        codec,
+        some: P::some,
+        none: P::none,
+    }
+}
+
+/// The taker of a handler of a topic given by name.
+pub const fn taker_named<'r, P: Named<'r>>() -> Taker<'r, P, <P::Codec as Codec>::Value> {
+    Taker {
+        tombstones: P::TOMBSTONES,
+        format: CodecOf::new::<P::Codec>().format(),
+        codec: CodecOf::new::<P::Codec>(),
+        some: P::some,
+        none: P::none,
+    }
+}

@@ -1,0 +1,63 @@
+//! Text that is built while compiling: the messages of rules checked in const.
+
+/// A growing string for const contexts; what does not fit is cut off.
+#[derive(Debug)]
+pub(crate) struct Text {
+    bytes: [u8; 512],
+    len: usize,
+}
+
+impl Text {
+    pub(crate) const fn new() -> Self {
+        Self {
+            bytes: [0; 512],
+            len: 0,
+        }
+    }
+
+    pub(crate) const fn str(mut self, more: &str) -> Self {
+        let more = more.as_bytes();
+        let mut at = 0;
+        while at < more.len() && self.len < self.bytes.len() {
+            self.bytes[self.len] = more[at];
+            self.len += 1;
+            at += 1;
+        }
+        self
+    }
+
+    pub(crate) const fn num(mut self, number: i32) -> Self {
+        let number = number.unsigned_abs();
+        if number >= 10 {
+            self = self.num((number / 10).cast_signed());
+        }
+        if self.len < self.bytes.len() {
+            self.bytes[self.len] = b'0' + (number % 10) as u8;
+            self.len += 1;
+        }
+        self
+    }
+
+    pub(crate) const fn as_str(&self) -> &str {
+        match std::str::from_utf8(self.bytes.split_at(self.len).0) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }
+}
+
+/// `a == b` in const.
+pub(crate) const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}

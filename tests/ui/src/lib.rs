@@ -1,0 +1,4 @@
+//! What must compile, warnings and missing documentation denied; `*/fail/` has what must not.
+#![deny(warnings, missing_docs)]
+
+pub mod processor;
