@@ -2,7 +2,6 @@
 //! embedded log's files when no process has them. Commands see one thing.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::data::{DataDir, Held, Holder};
@@ -10,16 +9,21 @@ use super::direct::{Delivery, Direct, Placed};
 use super::fail::Fail;
 use super::protocol::{Bytes, Line, Reply, Request, Wire};
 use super::{engine, socket};
-use crate::log::Log;
 
 /// How long a process may be between taking its data directory and listening.
 const START: Duration = Duration::from_secs(10);
 
+/// Takes the entries of a scan, one by one.
+pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fail>;
+
 /// The way to the log.
 #[derive(Debug)]
 pub(super) enum Access {
-    /// The log is open here; an embedded one with its directory held.
-    Here(Direct, Option<Held>),
+    /// The log is open here; an embedded one with its directory held as long.
+    Here {
+        direct: Direct,
+        _held: Option<Held>,
+    },
     /// Another process has it.
     There(DataDir),
 }
@@ -32,7 +36,10 @@ impl Access {
         writes: bool,
     ) -> Result<Self, Fail> {
         if let Some(brokers) = brokers {
-            return Ok(Access::Here(Direct::new(engine::kafka(brokers)?), None));
+            return Ok(Access::Here {
+                direct: Direct::new(engine::kafka(brokers)?),
+                _held: None,
+            });
         }
         let dir = if writes {
             DataDir::create(data_dir)?
@@ -53,8 +60,10 @@ impl Access {
                 return Ok(Access::There(dir));
             }
             if let Some(held) = dir.hold(Holder::Command, START)? {
-                let log: Arc<dyn Log> = engine::embedded(&dir)?;
-                return Ok(Access::Here(Direct::new(log), Some(held)));
+                return Ok(Access::Here {
+                    direct: Direct::new(engine::embedded(&dir)?),
+                    _held: Some(held),
+                });
             }
             // It holds its directory and does not listen: it starts, or ends.
             if Instant::now() >= until {
@@ -66,7 +75,7 @@ impl Access {
 
     pub(super) fn stream(&self, topic: &str, declared: Option<i32>) -> Result<i32, Fail> {
         match self {
-            Access::Here(direct, _) => Ok(direct.stream(topic, declared)?),
+            Access::Here { direct, .. } => Ok(direct.stream(topic, declared)?),
             Access::There(dir) => {
                 let request = Request::Stream {
                     topic: topic.to_owned(),
@@ -82,7 +91,7 @@ impl Access {
 
     pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, Fail> {
         match self {
-            Access::Here(direct, _) => Ok(direct.table(topic)?.map(|info| info.partitions)),
+            Access::Here { direct, .. } => Ok(direct.table(topic)?.map(|info| info.partitions)),
             Access::There(dir) => {
                 let request = Request::Table {
                     topic: topic.to_owned(),
@@ -97,7 +106,7 @@ impl Access {
 
     pub(super) fn emit(&self, topic: &str, records: Vec<Placed>) -> Result<Delivery, Fail> {
         match self {
-            Access::Here(direct, _) => Ok(direct.emit(topic, &records)?),
+            Access::Here { direct, .. } => Ok(direct.emit(topic, &records)?),
             Access::There(dir) => {
                 let request = Request::Emit {
                     topic: topic.to_owned(),
@@ -118,7 +127,7 @@ impl Access {
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, Fail> {
         match self {
-            Access::Here(direct, _) => direct.get(topic, partition, key),
+            Access::Here { direct, .. } => direct.get(topic, partition, key),
             Access::There(dir) => {
                 let request = Request::Get {
                     topic: topic.to_owned(),
@@ -139,10 +148,10 @@ impl Access {
         partitions: i32,
         prefix: &[u8],
         limit: Option<usize>,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fail>,
+        each: Each<'_>,
     ) -> Result<(), Fail> {
         match self {
-            Access::Here(direct, _) => {
+            Access::Here { direct, .. } => {
                 for (key, value) in direct.scan(topic, partitions, prefix, limit)? {
                     each(&key, &value)?;
                 }

@@ -131,7 +131,8 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
         .value_parser(clap::value_parser!(PathBuf))
         .global(true)
         .help("Where tables, views and the embedded log lie; one process, one directory");
-    let root = Clap::new(program.to_owned())
+    let root = Clap::new("goka")
+        .bin_name(program)
         .args([brokers, data_dir])
         .disable_version_flag(true)
         .disable_help_subcommand(true)

@@ -110,7 +110,7 @@ impl Direct {
         partitions: i32,
         prefix: &[u8],
         limit: Option<usize>,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fail> {
+    ) -> Result<fold::Entries, Fail> {
         fold::table(&*self.log, topic, partitions, prefix, limit)
     }
 }

@@ -14,6 +14,9 @@ const STALL: Duration = Duration::from_secs(20);
 /// How many keys a limited scan keeps at least, so that few scans need a second pass.
 const KEEP: usize = 10_000;
 
+/// Keys and values, in key order.
+pub(super) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The last value of one key.
 pub(crate) fn last(
     log: &dyn Log,
@@ -38,7 +41,7 @@ pub(crate) fn table(
     partitions: i32,
     prefix: &[u8],
     limit: Option<usize>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fail> {
+) -> Result<Entries, Fail> {
     let list: Vec<_> = (0..partitions)
         .map(|partition| TopicPartition::new(topic, partition))
         .collect();
@@ -93,7 +96,7 @@ impl Kept {
     }
 
     /// The first `limit` live keys; `None` when they may lie beyond what was kept.
-    fn first(self, limit: usize) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    fn first(self, limit: usize) -> Option<Entries> {
         let found: Vec<_> = self
             .keys
             .into_iter()

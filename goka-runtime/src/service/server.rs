@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::data::DataDir;
 use super::direct::{Direct, Placed};
 use super::fail::{Fail, one_line};
+use super::fold::Entries;
 use super::protocol::{Bytes, FRAME_FILL, Reply, Request, Wire};
 use super::socket::Socket;
 
@@ -162,7 +163,7 @@ fn answer(
     Ok(said)
 }
 
-fn send_entries(entries: Vec<(Vec<u8>, Vec<u8>)>, wire: &mut Wire) -> std::io::Result<()> {
+fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
     let mut frame = Vec::new();
     let mut filled = 0;
     for (key, value) in entries {

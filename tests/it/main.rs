@@ -1,0 +1,3 @@
+//! Behaviour tests: one file a subject.
+
+mod support;
