@@ -236,8 +236,8 @@ impl<'r, P: Processor> Context<'r, P> {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Emit {
-    timestamp: Option<Timestamp>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Emit {

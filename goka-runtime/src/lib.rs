@@ -7,6 +7,7 @@ pub mod context;
 pub mod core;
 pub mod dispatch;
 pub mod edges;
+pub mod emitter;
 pub mod graph;
 pub mod key;
 pub mod log;
@@ -16,9 +17,12 @@ pub mod processor;
 pub mod record;
 pub mod registry;
 mod restore;
+#[cfg(feature = "cli")]
+pub mod service;
 pub mod table;
 mod text;
 pub mod topic;
+pub mod view;
 mod worker;
 
 /// What handlers return: any error that converts into a boxed one, by `?`.

@@ -1,0 +1,76 @@
+//! The example of Goka's introduction, whole: an emitter simulates users who click, a processor
+//! counts each user's clicks, a view shows the table now and then.
+//!
+//! ```text
+//! cargo run --example clicks                        # on the embedded log
+//! cargo run --example clicks -- --no-simulate       # clicks come from elsewhere:
+//! cargo run --example clicks -- emit user-clicks alice now
+//! cargo run --example clicks -- get my-group alice
+//! ```
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use goka::prelude::*;
+use goka::Background;
+
+/// Clicks: the key is the user's id, the value when the click happened.
+#[stream("user-clicks", key = String, value = String)]
+pub struct UserClicks;
+
+#[processor(group = "my-group", persist = i64)]
+#[input("user-clicks")]
+fn my_group(ctx: &mut Context, msg: String) -> Result<()> {
+    let counter = ctx.value()?.unwrap_or(0) + 1;
+    ctx.set_value(&counter)?;
+    // A reader that has gone away is no reason to stop counting.
+    let _ = writeln!(
+        std::io::stdout(),
+        "k: {} c: {counter} m: {msg}",
+        ctx.key()
+    );
+    Ok(())
+}
+
+/// Ten users click in turn, ten times a second.
+fn simulate(runtime: &Background) -> Result<()> {
+    if runtime.flag("no-simulate") {
+        return Ok(());
+    }
+    let clicks = runtime.emitter::<UserClicks>()?;
+    for user in (0..10).cycle() {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let timestamp = format!("{:.3}", now.as_secs_f64());
+        let _delivery = clicks.emit(format!("user-{user}"), &timestamp)?;
+        if !runtime.wait(Duration::from_millis(100)) {
+            break;
+        }
+    }
+    clicks.close(Duration::from_secs(5))?;
+    Ok(())
+}
+
+/// Shows the first users of the table every five seconds.
+fn show(runtime: &Background) -> Result<()> {
+    let counts = runtime.view::<MyGroup>()?;
+    while runtime.wait(Duration::from_secs(5)) {
+        if counts.wait_ready(Duration::ZERO).is_err() {
+            continue;
+        }
+        let mut table = String::from("table:");
+        for entry in counts.iter()?.take(20) {
+            let (user, count) = entry?;
+            table.push_str(&format!(" {user}={count}"));
+        }
+        let _ = writeln!(std::io::stdout(), "{table}");
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    Service::new()
+        .flag("no-simulate", "Emits no clicks; they come from elsewhere")
+        .background(simulate)
+        .background(show)
+        .main()
+}

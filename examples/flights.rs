@@ -1,0 +1,167 @@
+//! Delay statistics of airports, from a CSV of real flights: the columns of nycflights13, as in
+//! `examples/data/flights.csv`. Ends by itself when all flights are counted, and prints the table.
+//!
+//! ```text
+//! cargo run --example flights -- --file examples/data/flights.csv --data-dir /tmp/flights
+//! zcat all-flights.csv.gz | cargo run --example flights -- --data-dir /tmp/all-flights
+//! cargo run --example flights -- get airports JFK --data-dir /tmp/flights
+//! ```
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use goka::prelude::*;
+use goka::Background;
+use serde::{Deserialize, Serialize};
+
+/// What happened at an airport: a flight was to leave, or one that left arrived. The delay is in
+/// minutes; none is known of a flight that was cancelled or diverted.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    Departure { delay: Option<i64> },
+    Arrival { delay: Option<i64> },
+}
+
+/// Events, keyed by the airport's code.
+#[stream("airport-events", key = String, value = Json<Event>)]
+pub struct AirportEvents;
+
+/// What is known of an airport.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Airport {
+    /// Flights that were to leave.
+    flights: u64,
+    /// Those that did not.
+    cancelled: u64,
+    /// Those that left more than 15 minutes late.
+    delayed: u64,
+    departure_delay: Delay,
+    arrival_delay: Delay,
+}
+
+/// Delays in minutes; negative ones are early.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Delay {
+    count: u64,
+    sum: i64,
+    max: Option<i64>,
+}
+
+impl Delay {
+    fn add(&mut self, minutes: i64) {
+        self.count += 1;
+        self.sum += minutes;
+        self.max = self.max.max(Some(minutes));
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum as f64 / self.count.max(1) as f64
+    }
+}
+
+#[processor(group = "airports", persist = Json<Airport>)]
+#[input(AirportEvents)]
+fn airports(ctx: &mut Context, event: Event) -> Result<()> {
+    let mut airport = ctx.value()?.unwrap_or_default();
+    match event {
+        Event::Departure { delay: None } => {
+            airport.flights += 1;
+            airport.cancelled += 1;
+        }
+        Event::Departure { delay: Some(minutes) } => {
+            airport.flights += 1;
+            airport.delayed += u64::from(minutes > 15);
+            airport.departure_delay.add(minutes);
+        }
+        Event::Arrival { delay } => {
+            if let Some(minutes) = delay {
+                airport.arrival_delay.add(minutes);
+            }
+        }
+    }
+    ctx.set_value(&airport)?;
+    Ok(())
+}
+
+/// The columns that we need; `NA` stands for what is not known.
+#[derive(Debug, Deserialize)]
+struct Row {
+    dep_time: String,
+    dep_delay: String,
+    arr_delay: String,
+    origin: String,
+    dest: String,
+}
+
+fn minutes(cell: &str) -> Result<Option<i64>> {
+    match cell {
+        "NA" | "" => Ok(None),
+        known => Ok(Some(known.parse()?)),
+    }
+}
+
+/// Emits two events for each flight, then waits until they are counted.
+fn feed(runtime: &Background) -> Result<()> {
+    let input: Box<dyn Read> = match runtime.option("file") {
+        Some(path) => Box::new(File::open(path).map_err(|error| format!("{path}: {error}"))?),
+        None => Box::new(std::io::stdin()),
+    };
+    let events = runtime.emitter::<AirportEvents>()?;
+    let mut flights = 0u64;
+    for row in csv::Reader::from_reader(input).deserialize() {
+        let row: Row = row?;
+        let cancelled = minutes(&row.dep_time)?.is_none();
+        let delay = if cancelled { None } else { minutes(&row.dep_delay)? };
+        let _delivery = events.emit(row.origin.as_str(), &Event::Departure { delay })?;
+        if !cancelled {
+            let delay = minutes(&row.arr_delay)?;
+            let _delivery = events.emit(row.dest.as_str(), &Event::Arrival { delay })?;
+        }
+        flights += 1;
+        if runtime.is_stopping() {
+            return Ok(());
+        }
+    }
+    events.close(Duration::from_secs(60))?;
+    runtime.wait_processed(Duration::from_secs(600))?;
+    print(runtime, flights)?;
+    runtime.stop();
+    Ok(())
+}
+
+fn print(runtime: &Background, flights: u64) -> Result<()> {
+    let airports = runtime.view::<Airports>()?;
+    airports.wait_level(Duration::from_secs(60))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "airport  flights cancelled  >15min  mean departure (max)    mean arrival (max)"
+    )?;
+    for entry in airports.iter()? {
+        let (code, airport) = entry?;
+        let shown = |delay: &Delay| match delay.max {
+            Some(max) => format!("{:>8.1} min ({max:>5})", delay.mean()),
+            None => format!("{:>20}", "-"),
+        };
+        writeln!(
+            out,
+            "{code:<7} {:>8} {:>9} {:>7}  {}  {}",
+            airport.flights,
+            airport.cancelled,
+            airport.delayed,
+            shown(&airport.departure_delay),
+            shown(&airport.arrival_delay)
+        )?;
+    }
+    writeln!(out, "{flights} flights read")?;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    Service::new()
+        .option("file", "PATH", "The CSV to read instead of standard input")
+        .background(feed)
+        .main()
+}

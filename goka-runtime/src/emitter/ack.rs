@@ -1,0 +1,196 @@
+//! What an emitter knows of records under way: one slot for each, told by the log's delivery report,
+//! waited for by an [`Ack`]. Failures that nobody waited for are counted, so `flush` can tell them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::EmitError;
+use crate::log::Failure;
+use crate::record::Offset;
+
+/// Where an emitted record lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: Offset,
+}
+
+/// A record under way. Await it, or [`wait`](Ack::wait) for it; dropping it loses nothing: the
+/// record is sent all the same, and a failure is told by the emitter's `flush` or `close`.
+///
+/// # Cancel safety
+/// Dropping the future gives up waiting, not the record.
+#[must_use = "a record that was emitted is not delivered yet; await or wait for it, or flush the emitter"]
+pub struct Ack {
+    pub(super) topic: Arc<str>,
+    pub(super) slot: Arc<Slot>,
+}
+
+impl Ack {
+    /// Waits until the record is delivered or has failed, at most so long.
+    ///
+    /// # Errors
+    /// [`EmitError::NotDelivered`] with the log's reason; [`EmitError::Pending`] when the outcome
+    /// is still open after `deadline`.
+    pub fn wait(&self, deadline: Duration) -> Result<Delivered, EmitError> {
+        let until = Instant::now() + deadline;
+        let mut state = self.slot.lock();
+        loop {
+            if let Some(outcome) = &state.outcome {
+                return self.told(outcome);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(EmitError::Pending {
+                    topic: self.topic.to_string(),
+                    records: 1,
+                    after: deadline,
+                });
+            }
+            state = match self.slot.told.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    fn told(&self, outcome: &Result<(i32, Offset), Failure>) -> Result<Delivered, EmitError> {
+        match outcome {
+            Ok((partition, offset)) => Ok(Delivered {
+                topic: self.topic.clone(),
+                partition: *partition,
+                offset: *offset,
+            }),
+            Err(failure) => Err(EmitError::NotDelivered {
+                topic: self.topic.to_string(),
+                records: 1,
+                reason: failure.to_string(),
+            }),
+        }
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<Delivered, EmitError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.slot.lock();
+        match &state.outcome {
+            Some(outcome) => Poll::Ready(self.told(outcome)),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ack")
+            .field("topic", &self.topic)
+            .field("outcome", &self.slot.lock().outcome)
+            .finish()
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Slot {
+    state: Mutex<State>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    outcome: Option<Result<(i32, Offset), Failure>>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, outcome: Result<(i32, Offset), Failure>) {
+        let waker = {
+            let mut state = self.lock();
+            state.outcome = Some(outcome);
+            state.waker.take()
+        };
+        self.told.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The records of one emitter that are under way.
+#[derive(Default)]
+pub(super) struct Pending {
+    slots: Mutex<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    next: u64,
+    waiting: HashMap<u64, Arc<Slot>>,
+    failed: usize,
+    first: Option<Failure>,
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a record before it is sent, for its outcome may be told from within the sending.
+    pub(super) fn open(&self) -> (u64, Arc<Slot>) {
+        let slot = Arc::new(Slot::default());
+        let mut slots = self.lock();
+        let token = slots.next;
+        slots.next += 1;
+        slots.waiting.insert(token, slot.clone());
+        (token, slot)
+    }
+
+    /// Forgets a record that was not sent.
+    pub(super) fn withdraw(&self, token: u64) {
+        self.lock().waiting.remove(&token);
+    }
+
+    /// Takes the log's report.
+    pub(super) fn tell(&self, token: u64, outcome: Result<(i32, Offset), Failure>) {
+        let slot = {
+            let mut slots = self.lock();
+            if let Err(failure) = &outcome {
+                slots.failed += 1;
+                slots.first.get_or_insert_with(|| failure.clone());
+            }
+            slots.waiting.remove(&token)
+        };
+        if let Some(slot) = slot {
+            slot.tell(outcome);
+        }
+    }
+
+    /// How many records have no outcome yet.
+    pub(super) fn under_way(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// How many records failed since the last call, and why the first did.
+    pub(super) fn take_failures(&self) -> Option<(usize, Failure)> {
+        let mut slots = self.lock();
+        let failed = std::mem::take(&mut slots.failed);
+        slots.first.take().map(|first| (failed, first))
+    }
+}

@@ -1,0 +1,204 @@
+//! Emitters write records to topics from outside a processor: typed by the topic, in order, with
+//! back-pressure, and never silent about a record that did not arrive. Knows no engine.
+
+mod ack;
+mod raw;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::ack::{Ack, Delivered};
+pub use self::raw::{DEFAULT_DEADLINE, DEFAULT_PARTITIONS, RawEmitter};
+use crate::codec::{AsValue, CodecError};
+use crate::context::Emit;
+use crate::key::AsKey;
+use crate::log::{Log, LogError};
+use crate::topic::Topic;
+
+/// Writes records to the topic `T`.
+///
+/// Shared between threads by reference; the records of one thread keep their order.
+///
+/// ```
+/// # use goka_runtime::{codec::CodecOf, emitter::Emitter, log::{Log, embedded::Embedded}, partitioner::Murmur2, topic::Topic};
+/// # use std::{sync::Arc, time::Duration};
+/// # struct UserClicks;
+/// # impl Topic for UserClicks {
+/// #     type Key = String;
+/// #     type Value = String;
+/// #     type Partitioner = Murmur2;
+/// #     const NAME: &'static str = "user-clicks";
+/// #     const CODEC: CodecOf<String> = CodecOf::new::<String>();
+/// #     const PARTITIONS: Option<i32> = None;
+/// # }
+/// let log: Arc<dyn Log> = Arc::new(Embedded::in_memory()?);
+/// let clicks = Emitter::<UserClicks>::new(log)?;
+/// let ack = clicks.emit("alice", "2026-01-01 12:00")?;
+/// let at = ack.wait(Duration::from_secs(5))?;
+/// assert_eq!(at.offset, 0);
+/// clicks.close(Duration::from_secs(5))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Emitter<T: Topic> {
+    raw: RawEmitter,
+    topic: PhantomData<fn() -> T>,
+}
+
+impl<T: Topic> Emitter<T> {
+    /// Connects to the topic. The embedded log makes it when it is missing, with the declared
+    /// partition count or 4; on Kafka streams are made by whoever runs Kafka.
+    ///
+    /// # Errors
+    /// [`EmitError::MissingTopic`] with the command that creates it; what the log answers.
+    #[expect(clippy::needless_pass_by_value, reason = "the log is shared by handing it out")]
+    pub fn new(log: Arc<dyn Log>) -> Result<Self, EmitError> {
+        Ok(Self {
+            raw: RawEmitter::of(&*log, &T::SPEC)?,
+            topic: PhantomData,
+        })
+    }
+
+    /// Sets how long `emit` waits for room when records leave slower than they come; 10 s unless set.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.raw.set_deadline(deadline);
+        self
+    }
+
+    /// Emits a record: it is on its way, in order, when this returns.
+    ///
+    /// # Errors
+    /// When it is not on its way: key or value do not encode, the log refuses, or there was no room
+    /// in time.
+    pub fn emit(
+        &self,
+        key: impl AsKey<T::Key>,
+        value: &(impl AsValue<T::Value> + ?Sized),
+    ) -> Result<Ack, EmitError> {
+        self.emit_with(key, value, &Emit::new())
+    }
+
+    /// Emits a record with headers or a timestamp of its own; without one the log gives it one.
+    ///
+    /// # Errors
+    /// See [`emit`](Emitter::emit).
+    pub fn emit_with(
+        &self,
+        key: impl AsKey<T::Key>,
+        value: &(impl AsValue<T::Value> + ?Sized),
+        options: &Emit,
+    ) -> Result<Ack, EmitError> {
+        let mut bytes = Vec::new();
+        value.put(&T::CODEC, &mut bytes).map_err(refused::<T>("value"))?;
+        self.raw.emit(&encoded::<T>(&key)?, Some(&bytes), options)
+    }
+
+    /// Emits a tombstone: the deletion of a key.
+    ///
+    /// # Errors
+    /// See [`emit`](Emitter::emit).
+    pub fn emit_tombstone(&self, key: impl AsKey<T::Key>) -> Result<Ack, EmitError> {
+        self.raw.emit(&encoded::<T>(&key)?, None, &Emit::new())
+    }
+
+    /// Waits until everything emitted is delivered or has failed, at most so long.
+    ///
+    /// # Errors
+    /// [`EmitError::NotDelivered`] when a record failed since the last flush, whether anybody waited
+    /// for it or not; [`EmitError::Pending`] when some are still under way.
+    pub fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
+        self.raw.flush(deadline)
+    }
+
+    /// Flushes and lets go. An emitter that is dropped instead flushes too, and can only log what
+    /// went wrong.
+    ///
+    /// # Errors
+    /// See [`flush`](Emitter::flush).
+    pub fn close(self, deadline: Duration) -> Result<(), EmitError> {
+        self.raw.close(deadline)
+    }
+}
+
+fn encoded<T: Topic>(key: &impl AsKey<T::Key>) -> Result<Vec<u8>, EmitError> {
+    let mut bytes = Vec::new();
+    key.put(&mut bytes).map_err(refused::<T>("key"))?;
+    Ok(bytes)
+}
+
+fn refused<T: Topic>(what: &'static str) -> impl FnOnce(CodecError) -> EmitError {
+    move |source| EmitError::Codec {
+        what,
+        topic: T::NAME.to_owned(),
+        source,
+    }
+}
+
+impl<T: Topic> fmt::Debug for Emitter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Emitter").field(&self.raw).finish()
+    }
+}
+
+/// Why a record is not where it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The topic does not exist, and is not ours to make.
+    #[error(
+        "topic `{topic}` does not exist on {log}; create it: \
+         kafka-topics.sh --bootstrap-server <brokers> --create --topic {topic} --partitions {partitions}"
+    )]
+    MissingTopic {
+        /// Which.
+        topic: String,
+        /// Where.
+        log: String,
+        /// The declared partition count, or the default.
+        partitions: i32,
+    },
+    /// The key or the value does not encode.
+    #[error("{what} of {topic}: {source}")]
+    Codec {
+        /// `key` or `value`.
+        what: &'static str,
+        /// Of which topic.
+        topic: String,
+        /// The codec's word.
+        source: CodecError,
+    },
+    /// The log refused records that were under way.
+    #[error("{records} record(s) were not delivered to topic `{topic}`: {reason}")]
+    NotDelivered {
+        /// Which topic.
+        topic: String,
+        /// How many.
+        records: usize,
+        /// Why the first was not.
+        reason: String,
+    },
+    /// The outcome is still open: the records may or may not arrive.
+    #[error(
+        "{records} record(s) for topic `{topic}` are not acknowledged after {} ms; they may still arrive",
+        .after.as_millis()
+    )]
+    Pending {
+        /// Which topic.
+        topic: String,
+        /// How many.
+        records: usize,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The emitter was closed.
+    #[error("the emitter of topic `{topic}` is closed")]
+    Closed {
+        /// Which topic.
+        topic: String,
+    },
+    /// The log does not do what was asked.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}

@@ -1,0 +1,223 @@
+//! Emits bytes to one topic: what the typed [`Emitter`](super::Emitter) and the `emit` command use.
+//! Knows where a key goes, and nothing of codecs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ack::{Ack, Pending};
+use super::EmitError;
+use crate::context::Emit;
+use crate::graph::TopicSpec;
+use crate::log::{Appender, Log, LogError, NewTopic, Sent, TopicInfo};
+
+/// How many partitions the embedded log gives a stream that declares no count.
+pub const DEFAULT_PARTITIONS: i32 = 4;
+
+/// How long an emitter waits for room, and for the last records when it is dropped.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// An untyped emitter: keys and values are bytes.
+pub struct RawEmitter {
+    topic: Arc<str>,
+    partitions: i32,
+    place: fn(&[u8], i32) -> i32,
+    deadline: Duration,
+    pending: Arc<Pending>,
+    /// `None` once closed.
+    appender: Option<Box<dyn Appender>>,
+}
+
+impl RawEmitter {
+    /// Connects to a topic, which the embedded log makes when it is missing.
+    ///
+    /// # Errors
+    /// [`EmitError::MissingTopic`] where topics are not ours to make; what the log answers.
+    pub fn new(
+        log: &dyn Log,
+        topic: &str,
+        place: fn(&[u8], i32) -> i32,
+        declared: Option<i32>,
+    ) -> Result<Self, EmitError> {
+        let info = stream(log, topic, declared)?;
+        let pending = Arc::new(Pending::default());
+        let reports = pending.clone();
+        let appender = log.appender(Arc::new(move |token, outcome| {
+            reports.tell(token, outcome);
+        }))?;
+        Ok(Self {
+            topic: topic.into(),
+            partitions: info.partitions,
+            place,
+            deadline: DEFAULT_DEADLINE,
+            pending,
+            appender: Some(appender),
+        })
+    }
+
+    /// Connects to the topic of an edge.
+    ///
+    /// # Errors
+    /// As [`new`](RawEmitter::new).
+    pub fn of(log: &dyn Log, spec: &TopicSpec) -> Result<Self, EmitError> {
+        Self::new(log, spec.name, spec.place, spec.partitions)
+    }
+
+    /// How long to wait for room before a record is refused.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// How many partitions the topic has.
+    pub fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
+    /// Enqueues a record for its key's partition, in order with the ones before it from the same
+    /// thread.
+    ///
+    /// # Errors
+    /// When it was not enqueued: nothing of it is sent then.
+    pub fn emit(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        options: &Emit,
+    ) -> Result<Ack, EmitError> {
+        let partition = (self.place)(key, self.partitions);
+        self.emit_to(partition, Some(key), value, options)
+    }
+
+    /// Enqueues a record for a partition that the caller knows.
+    ///
+    /// # Errors
+    /// As [`emit`](RawEmitter::emit).
+    pub fn emit_to(
+        &self,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        options: &Emit,
+    ) -> Result<Ack, EmitError> {
+        let Some(appender) = &self.appender else {
+            return Err(EmitError::Closed {
+                topic: self.topic.to_string(),
+            });
+        };
+        let (token, slot) = self.pending.open();
+        let sent = Sent {
+            topic: &self.topic,
+            partition,
+            key,
+            value,
+            timestamp: options.timestamp.unwrap_or(-1),
+            headers: &options.headers,
+        };
+        match appender.send(sent, token, Instant::now() + self.deadline) {
+            Ok(()) => Ok(Ack {
+                topic: self.topic.clone(),
+                slot,
+            }),
+            Err(error) => {
+                self.pending.withdraw(token);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Waits until everything emitted is delivered or has failed, at most so long.
+    ///
+    /// # Errors
+    /// [`EmitError::NotDelivered`] when a record failed since the last flush, waited for or not;
+    /// [`EmitError::Pending`] when some are still under way.
+    pub fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
+        let Some(appender) = &self.appender else {
+            return Ok(());
+        };
+        let flushed = appender.flush(Instant::now() + deadline);
+        if let Some((records, first)) = self.pending.take_failures() {
+            return Err(EmitError::NotDelivered {
+                topic: self.topic.to_string(),
+                records,
+                reason: first.to_string(),
+            });
+        }
+        match flushed {
+            Ok(()) => Ok(()),
+            Err(LogError::Timeout { .. }) => match self.pending.under_way() {
+                0 => Ok(()),
+                records => Err(EmitError::Pending {
+                    topic: self.topic.to_string(),
+                    records,
+                    after: deadline,
+                }),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Flushes and gives the connection back.
+    ///
+    /// # Errors
+    /// As [`flush`](RawEmitter::flush): what is still under way then may or may not arrive.
+    pub fn close(mut self, deadline: Duration) -> Result<(), EmitError> {
+        let flushed = self.flush(deadline);
+        self.appender = None;
+        flushed
+    }
+}
+
+impl Drop for RawEmitter {
+    fn drop(&mut self) {
+        if self.appender.is_none() {
+            return;
+        }
+        if let Err(error) = self.flush(self.deadline) {
+            tracing::error!(topic = &*self.topic, %error, "emitter dropped with records undelivered");
+        }
+    }
+}
+
+impl fmt::Debug for RawEmitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawEmitter")
+            .field("topic", &self.topic)
+            .field("partitions", &self.partitions)
+            .field("under_way", &self.pending.under_way())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Looks a stream up; makes it where the log lets us.
+fn stream(log: &dyn Log, topic: &str, declared: Option<i32>) -> Result<TopicInfo, EmitError> {
+    let found = |log: &dyn Log| -> Result<Option<TopicInfo>, EmitError> {
+        Ok(log.describe(&[topic])?.into_iter().next().flatten())
+    };
+    if let Some(info) = found(log)? {
+        return Ok(info);
+    }
+    let partitions = declared.unwrap_or(DEFAULT_PARTITIONS);
+    let missing = || EmitError::MissingTopic {
+        topic: topic.to_owned(),
+        log: log.describe_self(),
+        partitions,
+    };
+    if !log.creates_streams() {
+        return Err(missing());
+    }
+    match log.create(&NewTopic {
+        name: topic.to_owned(),
+        partitions,
+        compact: false,
+        retention: None,
+    }) {
+        // Somebody else made it meanwhile: theirs is as good.
+        Ok(()) | Err(LogError::TopicExists { .. }) => found(log)?.ok_or_else(missing),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,227 @@
+//! How a command reaches the log: the broker, the process that runs on the embedded log, or the
+//! embedded log's files when no process has them. Commands see one thing.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::data::{DataDir, Held, Holder};
+use super::direct::{Delivery, Direct, Placed};
+use super::fail::Fail;
+use super::protocol::{Bytes, Line, Reply, Request, Wire};
+use super::{engine, socket};
+
+/// How long a process may be between taking its data directory and listening.
+const START: Duration = Duration::from_secs(10);
+
+/// Takes the entries of a scan, one by one.
+pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fail>;
+
+/// The way to the log.
+#[derive(Debug)]
+pub(super) enum Access {
+    /// The log is open here; an embedded one with its directory held as long.
+    Here {
+        direct: Direct,
+        _held: Option<Held>,
+    },
+    /// Another process has it.
+    There(DataDir),
+}
+
+impl Access {
+    /// Finds the way. A command that only reads makes no data directory.
+    pub(super) fn open(
+        brokers: Option<&str>,
+        data_dir: &Path,
+        writes: bool,
+    ) -> Result<Self, Fail> {
+        if let Some(brokers) = brokers {
+            return Ok(Access::Here {
+                direct: Direct::new(engine::kafka(brokers)?),
+                _held: None,
+            });
+        }
+        let dir = if writes {
+            DataDir::create(data_dir)?
+        } else {
+            DataDir::existing(data_dir)?
+                .filter(|dir| dir.log().exists())
+                .ok_or_else(|| {
+                    Fail::new(format!(
+                        "no embedded log in data directory `{}`; run the program first, or name \
+                         another with `--data-dir` / GOKA_DATA_DIR, or a broker with `--brokers`",
+                        data_dir.display()
+                    ))
+                })?
+        };
+        let until = Instant::now() + START;
+        loop {
+            if talk(&dir)?.is_some() {
+                return Ok(Access::There(dir));
+            }
+            if let Some(held) = dir.hold(Holder::Command, START)? {
+                return Ok(Access::Here {
+                    direct: Direct::new(engine::embedded(&dir)?),
+                    _held: Some(held),
+                });
+            }
+            // It holds its directory and does not listen: it starts, or ends.
+            if Instant::now() >= until {
+                return Err(dir.in_use());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(super) fn stream(&self, topic: &str, declared: Option<i32>) -> Result<i32, Fail> {
+        match self {
+            Access::Here { direct, .. } => Ok(direct.stream(topic, declared)?),
+            Access::There(dir) => {
+                let request = Request::Stream {
+                    topic: topic.to_owned(),
+                    declared,
+                };
+                match ask(dir, &request)?.1 {
+                    Reply::Partitions(Some(partitions)) => Ok(partitions),
+                    _ => Err(confused()),
+                }
+            }
+        }
+    }
+
+    pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, Fail> {
+        match self {
+            Access::Here { direct, .. } => Ok(direct.table(topic)?.map(|info| info.partitions)),
+            Access::There(dir) => {
+                let request = Request::Table {
+                    topic: topic.to_owned(),
+                };
+                match ask(dir, &request)?.1 {
+                    Reply::Partitions(partitions) => Ok(partitions),
+                    _ => Err(confused()),
+                }
+            }
+        }
+    }
+
+    pub(super) fn emit(&self, topic: &str, records: Vec<Placed>) -> Result<Delivery, Fail> {
+        match self {
+            Access::Here { direct, .. } => Ok(direct.emit(topic, &records)?),
+            Access::There(dir) => {
+                let request = Request::Emit {
+                    topic: topic.to_owned(),
+                    records: records.into_iter().map(Line::from).collect(),
+                };
+                match ask(dir, &request)?.1 {
+                    Reply::Emitted { delivered, error } => Ok(Delivery { delivered, error }),
+                    _ => Err(confused()),
+                }
+            }
+        }
+    }
+
+    pub(super) fn get(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, Fail> {
+        match self {
+            Access::Here { direct, .. } => direct.get(topic, partition, key),
+            Access::There(dir) => {
+                let request = Request::Get {
+                    topic: topic.to_owned(),
+                    partition,
+                    key: key.to_vec().into(),
+                };
+                match ask(dir, &request)?.1 {
+                    Reply::Value(value) => value.map(bytes).transpose(),
+                    _ => Err(confused()),
+                }
+            }
+        }
+    }
+
+    pub(super) fn scan(
+        &self,
+        topic: &str,
+        partitions: i32,
+        prefix: &[u8],
+        limit: Option<usize>,
+        each: Each<'_>,
+    ) -> Result<(), Fail> {
+        match self {
+            Access::Here { direct, .. } => {
+                for (key, value) in direct.scan(topic, partitions, prefix, limit)? {
+                    each(&key, &value)?;
+                }
+                Ok(())
+            }
+            Access::There(dir) => {
+                let request = Request::Scan {
+                    topic: topic.to_owned(),
+                    partitions,
+                    prefix: prefix.to_vec().into(),
+                    limit,
+                };
+                let (mut wire, mut reply) = ask(dir, &request)?;
+                loop {
+                    match reply {
+                        Reply::Entries(entries) => {
+                            for (key, value) in entries {
+                                each(&bytes(key)?, &bytes(value)?)?;
+                            }
+                        }
+                        Reply::End => return Ok(()),
+                        _ => return Err(confused()),
+                    }
+                    reply = receive(&mut wire)?;
+                }
+            }
+        }
+    }
+}
+
+fn talk(dir: &DataDir) -> Result<Option<Wire>, Fail> {
+    socket::connect(dir)
+        .and_then(|stream| stream.map(Wire::new).transpose())
+        .map_err(|error| broken(&error))
+}
+
+/// Asks, and waits for the first frame of the answer.
+fn ask(dir: &DataDir, request: &Request) -> Result<(Wire, Reply), Fail> {
+    let mut wire = talk(dir)?.ok_or_else(|| {
+        Fail::new(format!(
+            "the process on data directory `{}` has ended meanwhile; try again",
+            dir.path().display()
+        ))
+    })?;
+    wire.send(request).map_err(|error| broken(&error))?;
+    let reply = receive(&mut wire)?;
+    Ok((wire, reply))
+}
+
+fn receive(wire: &mut Wire) -> Result<Reply, Fail> {
+    match wire.receive() {
+        Ok(Reply::Error(error)) => Err(Fail::new(error)),
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(broken(&error)),
+    }
+}
+
+fn bytes(bytes: Bytes) -> Result<Vec<u8>, Fail> {
+    Vec::try_from(bytes).map_err(|error| broken(&error))
+}
+
+fn broken(error: &std::io::Error) -> Fail {
+    Fail::new(format!(
+        "the process that holds the data directory does not answer: {error}; try again, or restart it"
+    ))
+}
+
+fn confused() -> Fail {
+    Fail::new(
+        "the process that holds the data directory answers something else than was asked; it may \
+         be of another version: restart it",
+    )
+}

@@ -1,0 +1,203 @@
+//! What runs beside the processors: a program's own emitters and views, each closure on a thread of
+//! its own, told when the program ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::cli::Given;
+use super::stop::Stop;
+use crate::dispatch::HandlerError;
+use crate::emitter::{EmitError, Emitter};
+use crate::graph::Definition;
+use crate::log::{Log, LogError};
+use crate::record::TopicPartition;
+use crate::table::Stores;
+use crate::topic::{Table, Topic};
+use crate::view::{View, ViewError};
+
+/// How often [`Background::wait_processed`] looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a background closure gets: ways to the log, the program's own options, and the end.
+#[derive(Debug)]
+pub struct Background {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) views: Arc<dyn Stores>,
+    pub(super) given: Given,
+    pub(super) stop: Arc<Stop>,
+    pub(super) definitions: Vec<&'static Definition>,
+}
+
+impl Background {
+    /// An emitter to a topic.
+    ///
+    /// # Errors
+    /// See [`Emitter::new`].
+    pub fn emitter<T: Topic>(&self) -> Result<Emitter<T>, EmitError> {
+        Emitter::new(self.log.clone())
+    }
+
+    /// A view of a table; its copy lies apart from the processors', one for each table.
+    ///
+    /// # Errors
+    /// See [`View::start`].
+    pub fn view<T: Table>(&self) -> Result<View<T>, ViewError> {
+        View::start(self.log.clone(), &*self.views)
+    }
+
+    /// The log that the program runs on.
+    pub fn log(&self) -> Arc<dyn Log> {
+        self.log.clone()
+    }
+
+    /// Whether a flag of the program's own ([`Service::flag`](super::Service::flag)) was given.
+    pub fn flag(&self, name: &str) -> bool {
+        self.given.is_set(name)
+    }
+
+    /// The value of an option of the program's own ([`Service::option`](super::Service::option)).
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.given.value(name)
+    }
+
+    /// Whether the program is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_asked()
+    }
+
+    /// Waits so long, less when the program ends; says whether to go on.
+    pub fn wait(&self, time: Duration) -> bool {
+        self.stop.wait(time)
+    }
+
+    /// Ends the program as a signal would: processors drain, the exit code is 0.
+    pub fn stop(&self) {
+        self.stop.ask();
+    }
+
+    /// Waits until the program's processors have committed all that their inputs hold now, wherever
+    /// they run.
+    ///
+    /// # Errors
+    /// [`WaitError::Behind`] after `deadline`; [`WaitError::Stopping`] when the program ends first.
+    pub fn wait_processed(&self, deadline: Duration) -> Result<(), WaitError> {
+        let until = Instant::now() + deadline;
+        for definition in &self.definitions {
+            let group = definition.graph.group;
+            let mut partitions = Vec::new();
+            for edge in definition.graph.inputs() {
+                let found = self.log.describe(&[edge.topic.name])?.into_iter().next();
+                let count = found.flatten().map_or(0, |info| info.partitions);
+                partitions
+                    .extend((0..count).map(|number| TopicPartition::new(edge.topic.name, number)));
+            }
+            let ranges = self.log.ranges(&partitions)?;
+            loop {
+                let committed = self.log.committed(group, &partitions)?;
+                let behind = committed.iter().zip(&ranges).position(|(committed, range)| {
+                    committed.as_ref().map_or(range.start, |at| at.offset) < range.high
+                });
+                let Some(behind) = behind else { break };
+                if Instant::now() >= until {
+                    return Err(WaitError::Behind {
+                        group: group.to_owned(),
+                        partition: partitions[behind].clone(),
+                        committed: committed[behind].as_ref().map(|at| at.offset),
+                        end: ranges[behind].high,
+                    });
+                }
+                if !self.wait(LOOK) {
+                    return Err(WaitError::Stopping);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why [`Background::wait_processed`] gave up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// A group has not come so far.
+    #[error("group `{group}` has committed {committed:?} of {end} records of {partition}")]
+    Behind {
+        /// Which.
+        group: String,
+        /// Of which input.
+        partition: TopicPartition,
+        /// How far it is; `None` when nothing is committed.
+        committed: Option<i64>,
+        /// How far it was to come.
+        end: i64,
+    },
+    /// The program ends.
+    #[error("the program ends")]
+    Stopping,
+    /// The log does not do what was asked.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// A background closure.
+pub(super) type Body = Box<dyn FnOnce(&Background) -> Result<(), HandlerError> + Send>;
+
+/// A background closure that runs.
+#[derive(Debug)]
+pub(super) struct Thread {
+    handle: JoinHandle<Result<(), String>>,
+}
+
+impl Thread {
+    /// Starts it; when it fails the program is to end, for it may be what was to end it.
+    pub(super) fn start(
+        number: usize,
+        body: Body,
+        background: Arc<Background>,
+    ) -> std::io::Result<Self> {
+        let handle = std::thread::Builder::new()
+            .name(format!("background {number}"))
+            .spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| body(&background)));
+                let ended = match ended {
+                    Ok(Ok(())) => Ok(()),
+                    // It was interrupted by the end, and says so.
+                    Ok(Err(error)) if is_interruption(&*error) && background.is_stopping() => {
+                        Ok(())
+                    }
+                    Ok(Err(error)) => Err(format!("background {number} failed: {error}")),
+                    Err(panic) => Err(format!("background {number} panicked: {}", text(&*panic))),
+                };
+                if let Err(error) = &ended {
+                    tracing::error!("{error}; the program ends");
+                    background.stop();
+                }
+                ended
+            })?;
+        Ok(Self { handle })
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    pub(super) fn join(self) -> Result<(), String> {
+        self.handle
+            .join()
+            .unwrap_or_else(|_| Err("a background thread panicked".to_owned()))
+    }
+}
+
+fn is_interruption(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(WaitError::Stopping))
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,93 @@
+//! What this binary knows of topics and groups: the specs of its processors' edges; for all others
+//! keys and values are text, placed as Kafka's Java client places them.
+
+use super::fail::Fail;
+use crate::codec::{Codec, CodecError};
+use crate::graph::{Definition, Format, GroupGraph, TopicSpec};
+use crate::partitioner::{Murmur2, Partitioner};
+
+/// How keys and values of a topic are read from and shown to people.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) topic: String,
+    pub(super) key: Format,
+    pub(super) value: Format,
+    pub(super) place: fn(&[u8], i32) -> i32,
+    pub(super) partitions: Option<i32>,
+}
+
+impl Terms {
+    fn of(spec: &TopicSpec) -> Self {
+        Self {
+            topic: spec.name.to_owned(),
+            key: spec.key,
+            value: spec.value,
+            place: spec.place,
+            partitions: spec.partitions,
+        }
+    }
+
+    fn text(topic: String) -> Self {
+        Self {
+            topic,
+            key: TEXT,
+            value: TEXT,
+            place: Murmur2::partition,
+            partitions: None,
+        }
+    }
+}
+
+/// Bytes shown as text; what is not text is escaped, and taken back the same way.
+const TEXT: Format = Format {
+    codec: <Vec<u8> as Codec>::NAME,
+    parse: parse_text,
+    show: <Vec<u8> as Codec>::show,
+};
+
+fn parse_text(text: &str) -> Result<Vec<u8>, CodecError> {
+    <Vec<u8> as Codec>::parse(text)
+}
+
+/// The terms of a topic.
+pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> Terms {
+    definitions
+        .iter()
+        .flat_map(|definition| definition.graph.edges)
+        .find(|edge| edge.topic.name == name)
+        .map_or_else(|| Terms::text(name.to_owned()), |edge| Terms::of(&edge.topic))
+}
+
+/// The terms of a group's table.
+pub(super) fn table(definitions: &[&'static Definition], group: &str) -> Result<Terms, Fail> {
+    let Some(graph) = definitions
+        .iter()
+        .map(|definition| &definition.graph)
+        .find(|graph| graph.group == group)
+    else {
+        return Ok(Terms::text(format!("{group}-state")));
+    };
+    match graph.table() {
+        Some(edge) => Ok(Terms::of(&edge.topic)),
+        None => Err(Fail::new(format!(
+            "group `{group}` ({}) has no table; add `persist = <type>` to `#[processor(..)]`, or name \
+             another group",
+            graph.location
+        ))),
+    }
+}
+
+/// The groups of this binary that have a table, for whoever asked for another.
+pub(super) fn groups(definitions: &[&'static Definition]) -> String {
+    let known: Vec<_> = definitions
+        .iter()
+        .map(|definition| &definition.graph)
+        .filter(|graph: &&GroupGraph| graph.table().is_some())
+        .map(|graph| format!("`{}`", graph.group))
+        .collect();
+    if known.is_empty() {
+        "this program has no group with a table".to_owned()
+    } else {
+        format!("this program's groups: {}", known.join(", "))
+    }
+}

@@ -1,0 +1,297 @@
+//! The command line: the library's commands and options, the same in every binary, and the
+//! program's own flags for `run`. A mistake is one line and exit code 2.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+
+use super::fail::{Fail, one_line};
+
+/// A flag or option of the program's own.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub(super) name: &'static str,
+    /// What its value is called; `None` for a flag.
+    pub(super) value: Option<&'static str>,
+    pub(super) help: &'static str,
+}
+
+/// What the program's own flags and options were given as.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given(BTreeMap<&'static str, Option<String>>);
+
+impl Given {
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_deref()
+    }
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) brokers: Option<String>,
+    pub(super) data_dir: PathBuf,
+    pub(super) command: Command,
+}
+
+/// The commands.
+#[derive(Debug)]
+pub(super) enum Command {
+    Run(Given),
+    Emit {
+        topic: String,
+        /// Key and value, or lines from standard input.
+        record: Option<(String, String)>,
+    },
+    Get {
+        group: String,
+        key: String,
+    },
+    Scan {
+        group: String,
+        prefix: Option<String>,
+        limit: Option<usize>,
+    },
+    Topology,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Help was asked for and printed.
+    Helped,
+    Failed(Fail),
+}
+
+impl Ended {
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Ended::Helped => ExitCode::SUCCESS,
+            Ended::Failed(fail) => fail.report(),
+        }
+    }
+}
+
+/// Reads the command line.
+pub(super) fn parse(
+    own: &[Own],
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Asked, Ended> {
+    let mut args = args.into_iter().peekable();
+    let program = args
+        .peek()
+        .and_then(|path| Path::new(path).file_name())
+        .map_or_else(|| "goka".to_owned(), |name| name.to_string_lossy().into_owned());
+    let clap = clap(&program, own).map_err(Ended::Failed)?;
+    match clap.try_get_matches_from(args) {
+        Ok(matches) => asked(&matches, own).map_err(Ended::Failed),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
+            print!("{error}");
+            Err(Ended::Helped)
+        }
+        Err(error) => Err(Ended::Failed(Fail::new(refused(&error, &program)))),
+    }
+}
+
+/// clap's error as one line: what it says, its tips, and where help is.
+fn refused(error: &clap::Error, program: &str) -> String {
+    let text = error.to_string();
+    let said = text
+        .split("\n\nUsage:")
+        .next()
+        .unwrap_or_default()
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or_default();
+    let said = one_line(said.trim_start_matches("error: "));
+    format!("{said}; see `{program} --help`")
+}
+
+fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
+    let brokers = Arg::new("brokers")
+        .long("brokers")
+        .env("GOKA_BROKERS")
+        .value_name("HOST:PORT,..")
+        .global(true)
+        .help("Kafka's brokers; without them the embedded log is used");
+    let data_dir = Arg::new("data-dir")
+        .long("data-dir")
+        .env("GOKA_DATA_DIR")
+        .value_name("DIR")
+        .default_value(".goka")
+        .value_parser(clap::value_parser!(PathBuf))
+        .global(true)
+        .help("Where tables, views and the embedded log lie; one process, one directory");
+    let root = Clap::new("goka")
+        .bin_name(program)
+        .args([brokers, data_dir])
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .after_help("Logs go to standard error, as RUST_LOG says (default: info).");
+    let taken = ["brokers", "data-dir", "help", "prefix", "limit"];
+    let mut run = Clap::new("run").about("Run every processor of this program (the default)");
+    let mut root_args = Vec::new();
+    for own in own {
+        if taken.contains(&own.name) || root_args.iter().any(|arg: &Arg| arg.get_id() == own.name) {
+            return Err(Fail::new(format!(
+                "the program declares the option `--{}`, which is there already; rename it",
+                own.name
+            )));
+        }
+        let arg = Arg::new(own.name).long(own.name).help(own.help);
+        let arg = match own.value {
+            Some(value) => arg.value_name(value),
+            None => arg.action(ArgAction::SetTrue),
+        };
+        run = run.arg(arg.clone());
+        root_args.push(arg);
+    }
+    let positional = |name: &'static str, help: &'static str| {
+        Arg::new(name).value_name(name).allow_negative_numbers(true).help(help)
+    };
+    Ok(root.args(root_args).subcommands([
+        run,
+        Clap::new("emit")
+            .about("Emit a record, or lines `key<TAB>value` from standard input")
+            .arg(positional("TOPIC", "The topic").required(true))
+            .arg(positional("KEY", "The key, as text").requires("VALUE"))
+            .arg(positional("VALUE", "The value, as text of the topic's codec")),
+        Clap::new("get")
+            .about("Print the value of a key of a group's table")
+            .arg(positional("GROUP", "The group").required(true))
+            .arg(positional("KEY", "The key, as text").required(true)),
+        Clap::new("scan")
+            .about("Print a group's table in key order, `key<TAB>value` a line")
+            .arg(positional("GROUP", "The group").required(true))
+            .arg(Arg::new("prefix").long("prefix").value_name("P").help("Only keys that begin with this"))
+            .arg(
+                Arg::new("limit")
+                    .long("limit")
+                    .value_name("N")
+                    .value_parser(clap::value_parser!(usize))
+                    .help("At most so many"),
+            ),
+        Clap::new("topology").about("Print groups, topics, codecs and partitioners"),
+    ]))
+}
+
+fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
+    let text = |of: &ArgMatches, name: &str| of.get_one::<String>(name).cloned();
+    let required = |of: &ArgMatches, name: &str| text(of, name).unwrap_or_default();
+    let (name, sub) = matches.subcommand().unwrap_or(("run", matches));
+    let mut given = Given::default();
+    for own in own {
+        for of in [Some(matches), (name == "run").then_some(sub)].into_iter().flatten() {
+            if of.value_source(own.name) != Some(ValueSource::CommandLine) {
+                continue;
+            }
+            if name != "run" {
+                return Err(Fail::new(format!(
+                    "`--{}` is an option of `run`, and `{name}` is asked for; leave one out",
+                    own.name
+                )));
+            }
+            given.0.insert(own.name, own.value.and_then(|_| text(of, own.name)));
+        }
+    }
+    let command = match name {
+        "emit" => Command::Emit {
+            topic: required(sub, "TOPIC"),
+            record: text(sub, "KEY").zip(text(sub, "VALUE")),
+        },
+        "get" => Command::Get {
+            group: required(sub, "GROUP"),
+            key: required(sub, "KEY"),
+        },
+        "scan" => Command::Scan {
+            group: required(sub, "GROUP"),
+            prefix: text(sub, "prefix"),
+            limit: sub.get_one("limit").copied(),
+        },
+        "topology" => Command::Topology,
+        _ => Command::Run(given),
+    };
+    Ok(Asked {
+        // An empty variable is an unset one.
+        brokers: text(sub, "brokers").filter(|brokers| !brokers.trim().is_empty()),
+        data_dir: sub.get_one("data-dir").cloned().unwrap_or_else(|| ".goka".into()),
+        command,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: [Own; 2] = [
+        Own {
+            name: "no-simulate",
+            value: None,
+            help: "no clicks of our own",
+        },
+        Own {
+            name: "file",
+            value: Some("PATH"),
+            help: "what to read",
+        },
+    ];
+
+    fn parsed(line: &str) -> Result<Asked, String> {
+        let args = line.split(' ').map(OsString::from);
+        parse(&OWN, args).map_err(|ended| match ended {
+            Ended::Failed(Fail::Errors(lines)) => lines.join("|"),
+            other => format!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn run_is_the_default_and_takes_the_programs_own_options() {
+        for line in ["/bin/clicks --no-simulate --file f", "clicks run --file=f --no-simulate"] {
+            let Command::Run(given) = parsed(line).expect("good").command else {
+                panic!("{line}: not run");
+            };
+            assert!(given.is_set("no-simulate"), "{line}");
+            assert_eq!(given.value("file"), Some("f"), "{line}");
+        }
+        let Command::Run(given) = parsed("clicks").expect("good").command else {
+            panic!("not run");
+        };
+        assert!(!given.is_set("no-simulate") && given.value("file").is_none());
+    }
+
+    #[test]
+    fn options_of_the_library_stand_before_or_behind_the_command() {
+        for line in ["c --data-dir d --brokers b:1 get g -5", "c get --brokers b:1 g -5 --data-dir d"] {
+            let asked = parsed(line).expect(line);
+            assert_eq!(asked.brokers.as_deref(), Some("b:1"));
+            assert_eq!(asked.data_dir, Path::new("d"));
+            assert!(matches!(asked.command, Command::Get { key, .. } if key == "-5"));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_one_line() {
+        let rows = [
+            ("c --nosuch", "unexpected argument '--nosuch' found"),
+            ("c emitt t", "unrecognized subcommand 'emitt'"),
+            ("c emit t k", "<VALUE>"),
+            ("c scan g --limit many", "invalid value 'many' for '--limit <N>'"),
+            ("c get g", "<KEY>"),
+            ("c --no-simulate get g k", "`--no-simulate` is an option of `run`"),
+        ];
+        for (line, expected) in rows {
+            let said = parsed(line).expect_err(line);
+            assert!(said.contains(expected), "{line}: {said}");
+            assert!(!said.contains('\n') && !said.contains("Usage"), "{line}: {said}");
+        }
+    }
+}

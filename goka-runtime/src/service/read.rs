@@ -1,0 +1,91 @@
+//! The commands `get` and `scan`: a group's table as its topic has it, printed as text.
+
+use std::io::Write;
+
+use super::access::Access;
+use super::catalog::{self, Terms};
+use super::fail::{self, Fail};
+use crate::graph::{Definition, Format};
+
+/// Prints the value of a key and nothing else.
+pub(super) fn get(
+    access: &Access,
+    definitions: &[&'static Definition],
+    group: &str,
+    key: &str,
+    out: &mut dyn Write,
+) -> Result<(), Fail> {
+    let terms = catalog::table(definitions, group)?;
+    let bytes = (terms.key.parse)(key)
+        .map_err(|error| Fail::new(format!("key `{key}` of group `{group}`: {error}")))?;
+    let partitions = partitions(access, definitions, &terms, group)?;
+    let partition = (terms.place)(&bytes, partitions);
+    let Some(value) = access.get(&terms.topic, partition, &bytes)? else {
+        return Err(Fail::NoSuchKey(format!(
+            "no key `{key}` in the table of group `{group}`"
+        )));
+    };
+    let value = shown(&terms.value, "value", &value, &terms, key)?;
+    writeln!(out, "{value}")
+        .and_then(|()| out.flush())
+        .map_err(|error| fail::output(&error))
+}
+
+/// Prints `key<TAB>value` lines in key order.
+pub(super) fn scan(
+    access: &Access,
+    definitions: &[&'static Definition],
+    group: &str,
+    prefix: Option<&str>,
+    limit: Option<usize>,
+    out: &mut dyn Write,
+) -> Result<(), Fail> {
+    let terms = catalog::table(definitions, group)?;
+    let partitions = partitions(access, definitions, &terms, group)?;
+    // A prefix is no whole key: it is taken as the text that it is.
+    let prefix = prefix.unwrap_or_default().as_bytes();
+    access.scan(
+        &terms.topic,
+        partitions,
+        prefix,
+        limit,
+        &mut |key, value| {
+            let key = shown(&terms.key, "key", key, &terms, &String::from_utf8_lossy(key))?;
+            let value = shown(&terms.value, "value", value, &terms, &key)?;
+            writeln!(out, "{key}\t{value}").map_err(|error| fail::output(&error))
+        },
+    )?;
+    out.flush().map_err(|error| fail::output(&error))
+}
+
+fn partitions(
+    access: &Access,
+    definitions: &[&'static Definition],
+    terms: &Terms,
+    group: &str,
+) -> Result<i32, Fail> {
+    access.table(&terms.topic)?.ok_or_else(|| {
+        Fail::new(format!(
+            "group `{group}` has no table yet: topic `{}` does not exist; run its processor first \
+             ({})",
+            terms.topic,
+            catalog::groups(definitions)
+        ))
+    })
+}
+
+fn shown(
+    format: &Format,
+    what: &str,
+    bytes: &[u8],
+    terms: &Terms,
+    key: &str,
+) -> Result<String, Fail> {
+    (format.show)(bytes).map_err(|error| {
+        Fail::new(format!(
+            "{what} of key `{key}` in topic `{}`: {error}; this program declares another codec than \
+             the one it was written with",
+            terms.topic
+        ))
+    })
+}

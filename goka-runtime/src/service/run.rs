@@ -1,0 +1,215 @@
+//! The command `run`: opens the data directory and the log, starts the processors and what runs
+//! beside them, waits for the end, drains.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::background::{Background, Body, Thread};
+use super::cli::Given;
+use super::data::{DataDir, Held, Holder};
+use super::direct::Direct;
+use super::engine;
+use super::fail::Fail;
+use super::server::Server;
+use super::stop::Stop;
+use crate::dispatch::Shared;
+use crate::graph::Definition;
+use crate::log::Log;
+use crate::processor::{self, ProcessorOptions, Running};
+use crate::table::redb::RedbStores;
+
+/// How long draining may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often the processors are looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How long a command may hold a data directory before a program that starts gives up.
+const TAKE: Duration = Duration::from_secs(10);
+
+/// Bytes of cache of all tables, and of all views.
+const TABLE_CACHE: usize = 256 << 20;
+const VIEW_CACHE: usize = 64 << 20;
+
+/// What is to run.
+pub(super) struct Program {
+    pub(super) definitions: Vec<&'static Definition>,
+    pub(super) values: BTreeMap<TypeId, Arc<Shared>>,
+    pub(super) backgrounds: Vec<Body>,
+    pub(super) given: Given,
+}
+
+/// Runs until the end is asked for.
+pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> Result<(), Fail> {
+    let stop = Arc::new(Stop::default());
+    stop.on_signals()?;
+    let shared = program.shared()?;
+    let dir = DataDir::create(data_dir)?;
+    let held = dir
+        .hold(Holder::Run, TAKE)?
+        .ok_or_else(|| dir.in_use())?;
+    let (log, server) = open(&held, brokers)?;
+    let started = start(&program.definitions, shared, &log, &held);
+    let processors = started?;
+    let background = Arc::new(Background {
+        log,
+        views: Arc::new(RedbStores::new(dir.views(), VIEW_CACHE)),
+        given: program.given,
+        stop: stop.clone(),
+        definitions: program.definitions,
+    });
+    let threads = program
+        .backgrounds
+        .into_iter()
+        .enumerate()
+        .map(|(at, body)| Thread::start(at + 1, body, background.clone()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Fail::new(format!("no thread for a background: {error}")))?;
+    watch(&stop, &processors, &threads);
+    tracing::info!("draining");
+    let errors = drain(processors, threads);
+    drop(server);
+    // Last: from here on others may use the directory.
+    drop(background);
+    drop(held);
+    if errors.is_empty() {
+        tracing::info!("stopped");
+        Ok(())
+    } else {
+        Err(Fail::Errors(errors))
+    }
+}
+
+impl Program {
+    /// The value that each processor's handlers share, in the order of the definitions.
+    fn shared(&self) -> Result<Vec<Arc<Shared>>, Fail> {
+        let mut missing = Vec::new();
+        let mut shared = Vec::new();
+        for definition in &self.definitions {
+            let given = self.values.get(&(definition.type_id)()).cloned();
+            match given.or_else(|| definition.make.map(|make| Arc::from(make()))) {
+                Some(value) => shared.push(value),
+                None => missing.push(format!(
+                    "processor `{}` ({}) has no default value; give it one with `Service::with`",
+                    definition.graph.name, definition.graph.location
+                )),
+            }
+        }
+        if missing.is_empty() {
+            Ok(shared)
+        } else {
+            Err(Fail::Errors(missing))
+        }
+    }
+}
+
+fn open(held: &Held, brokers: Option<&str>) -> Result<(Arc<dyn Log>, Option<Server>), Fail> {
+    if let Some(brokers) = brokers {
+        return Ok((engine::kafka(brokers)?, None));
+    }
+    eprintln!(
+        "no brokers given (`--brokers` / GOKA_BROKERS): running on the embedded log at {}",
+        held.dir.log().display()
+    );
+    let log = engine::embedded(&held.dir)?;
+    let server = Server::start(&held.dir, Direct::new(log.clone()))?;
+    Ok((log, Some(server)))
+}
+
+fn start(
+    definitions: &[&'static Definition],
+    shared: Vec<Arc<Shared>>,
+    log: &Arc<dyn Log>,
+    held: &Held,
+) -> Result<Vec<(&'static str, Running)>, Fail> {
+    let options = ProcessorOptions {
+        instance: held.instance.clone(),
+        deadline: DEADLINE,
+        ..ProcessorOptions::default()
+    };
+    let stores = Arc::new(RedbStores::new(held.dir.tables(), TABLE_CACHE));
+    let mut running = Vec::new();
+    let mut errors = Vec::new();
+    for (definition, shared) in definitions.iter().zip(shared) {
+        let group = definition.graph.group;
+        match processor::start(definition, shared, log.clone(), stores.clone(), &options) {
+            Ok(processor) => running.push((group, processor)),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    if errors.is_empty() {
+        Ok(running)
+    } else {
+        Err(Fail::Errors(errors))
+    }
+}
+
+/// Waits for the end; says once of every processor that it has nothing left to do.
+fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]) {
+    let mut idle = vec![false; processors.len()];
+    while !stop.is_asked() {
+        for ((group, running), idle) in processors.iter().zip(&mut idle) {
+            if *idle {
+                continue;
+            }
+            let status = running.status();
+            if running.is_finished()
+                || (!status.is_empty() && status.iter().all(|task| task.stopped.is_some()))
+            {
+                *idle = true;
+                tracing::error!(
+                    group,
+                    "every partition of this processor has stopped; mend the cause and restart"
+                );
+            }
+        }
+        // A program of emitters and views alone ends with the last of them.
+        if processors.is_empty() && threads.iter().all(Thread::is_finished) {
+            stop.ask();
+        }
+        stop.wait(TICK);
+    }
+}
+
+/// Ends everything within the deadline; what went wrong, line by line.
+fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<String> {
+    let until = Instant::now() + DEADLINE;
+    for (_, running) in &processors {
+        running.stop();
+    }
+    let mut errors = Vec::new();
+    let late = |what: &str| {
+        let seconds = DEADLINE.as_secs();
+        format!("{what} did not end within {seconds} s; what it had not committed is done again")
+    };
+    for thread in threads {
+        if wait(until, || thread.is_finished()) {
+            errors.extend(thread.join().err());
+        } else {
+            errors.push(late("a background closure"));
+        }
+    }
+    for (group, running) in processors {
+        if wait(until, || running.is_finished()) {
+            errors.extend(running.join().err().map(|error| error.to_string()));
+        } else {
+            errors.push(late(&format!("group `{group}`")));
+            // Dropping it would wait for it.
+            std::mem::forget(running);
+        }
+    }
+    errors
+}
+
+fn wait(until: Instant, mut done: impl FnMut() -> bool) -> bool {
+    while !done() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}

@@ -1,0 +1,186 @@
+//! Serves the commands of other processes while this one holds the embedded log.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::data::DataDir;
+use super::direct::{Direct, Placed};
+use super::fail::{Fail, one_line};
+use super::fold::Entries;
+use super::protocol::{Bytes, FRAME_FILL, Reply, Request, Wire};
+use super::socket::Socket;
+
+/// How many commands are served at once; the next is told to come back.
+const MOST: usize = 16;
+
+/// How often the listener looks whether it is to end.
+const TICK: Duration = Duration::from_millis(25);
+
+/// A server; it ends when dropped, commands that are being served do not.
+#[derive(Debug)]
+pub(super) struct Server {
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(super) fn start(dir: &DataDir, direct: Direct) -> Result<Self, Fail> {
+        let refused = |error: std::io::Error| {
+            Fail::new(format!(
+                "data directory `{}`: no socket for the commands: {error}; use a local file system",
+                dir.path().display()
+            ))
+        };
+        let socket = Socket::listen(dir).map_err(refused)?;
+        socket.listener.set_nonblocking(true).map_err(refused)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let ends = stopping.clone();
+        let thread = std::thread::Builder::new()
+            .name("goka commands".into())
+            .spawn(move || listen(&socket, &direct, &ends))
+            .map_err(refused)?;
+        Ok(Self {
+            stopping,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the command server panicked");
+        }
+    }
+}
+
+fn listen(socket: &Socket, direct: &Direct, stopping: &AtomicBool) {
+    let busy = Arc::new(AtomicUsize::new(0));
+    while !stopping.load(Ordering::Acquire) {
+        let Ok((stream, _)) = socket.listener.accept() else {
+            std::thread::sleep(TICK);
+            continue;
+        };
+        let guard = Busy::one_more(&busy);
+        let direct = direct.clone();
+        let spawned = std::thread::Builder::new()
+            .name("goka command".into())
+            .spawn(move || {
+                if let Err(error) = serve(stream, &direct, &guard) {
+                    tracing::debug!(%error, "a command went away");
+                }
+            });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread for a command");
+        }
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Busy(Arc<AtomicUsize>, bool);
+
+impl Busy {
+    fn one_more(count: &Arc<AtomicUsize>) -> Self {
+        let before = count.fetch_add(1, Ordering::AcqRel);
+        Self(count.clone(), before >= MOST)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn serve(stream: UnixStream, direct: &Direct, busy: &Busy) -> std::io::Result<()> {
+    let mut wire = Wire::new(stream)?;
+    let request = wire.receive::<Request>()?;
+    if busy.1 {
+        let many = format!("{MOST} commands are being served already; try again");
+        return wire.send(&Reply::Error(many));
+    }
+    match answer(request, direct, &mut wire)? {
+        Ok(reply) => wire.send(&reply),
+        Err(error) => wire.send(&Reply::Error(error)),
+    }
+}
+
+/// The last frame of the answer; entries are sent on the way.
+fn answer(
+    request: Request,
+    direct: &Direct,
+    wire: &mut Wire,
+) -> std::io::Result<Result<Reply, String>> {
+    let said = match request {
+        Request::Stream { topic, declared } => direct
+            .stream(&topic, declared)
+            .map(|partitions| Reply::Partitions(Some(partitions)))
+            .map_err(|error| error.to_string()),
+        Request::Table { topic } => direct
+            .table(&topic)
+            .map(|info| Reply::Partitions(info.map(|info| info.partitions)))
+            .map_err(text),
+        Request::Emit { topic, records } => {
+            let records: Vec<Placed> = records
+                .into_iter()
+                .map(Placed::try_from)
+                .collect::<Result<_, _>>()?;
+            direct
+                .emit(&topic, &records)
+                .map(|delivery| Reply::Emitted {
+                    delivered: delivery.delivered,
+                    error: delivery.error,
+                })
+                .map_err(|error| error.to_string())
+        }
+        Request::Get {
+            topic,
+            partition,
+            key,
+        } => direct
+            .get(&topic, partition, &Vec::try_from(key)?)
+            .map(|value| Reply::Value(value.map(Bytes::from)))
+            .map_err(text),
+        Request::Scan {
+            topic,
+            partitions,
+            prefix,
+            limit,
+        } => match direct.scan(&topic, partitions, &Vec::try_from(prefix)?, limit) {
+            Ok(entries) => {
+                send_entries(entries, wire)?;
+                Ok(Reply::End)
+            }
+            Err(fail) => Err(text(fail)),
+        },
+    };
+    Ok(said)
+}
+
+fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
+    let mut frame = Vec::new();
+    let mut filled = 0;
+    for (key, value) in entries {
+        filled += key.len() + value.len();
+        frame.push((Bytes::from(key), Bytes::from(value)));
+        if filled >= FRAME_FILL {
+            wire.send(&Reply::Entries(std::mem::take(&mut frame)))?;
+            filled = 0;
+        }
+    }
+    wire.send(&Reply::Entries(frame))
+}
+
+fn text(fail: Fail) -> String {
+    match fail {
+        Fail::Errors(lines) => one_line(&lines.join("; ")),
+        Fail::NoSuchKey(line) => line,
+        Fail::OutputClosed => "output closed".to_owned(),
+    }
+}

@@ -1,0 +1,136 @@
+//! Where the process that holds the embedded log listens: `<data>/run/socket`, or a short path
+//! elsewhere, recorded beside it, where that name would be too long for a socket's address.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use super::data::DataDir;
+
+/// What every system takes: `sun_path` has 104 bytes on some, 108 on others, with the zero.
+const LONGEST: usize = 100;
+
+/// A listening socket; its files go when it is dropped.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) listener: UnixListener,
+    run: PathBuf,
+}
+
+impl Socket {
+    /// Listens, in place of whatever a killed process left there. The caller holds the directory.
+    pub(super) fn listen(dir: &DataDir) -> std::io::Result<Self> {
+        let run = run(dir);
+        clean(&run);
+        private(&run)?;
+        let near = run.canonicalize()?.join("socket");
+        let path = if near.as_os_str().as_bytes().len() <= LONGEST {
+            near
+        } else {
+            let elsewhere = elsewhere()?;
+            fs::write(run.join("elsewhere"), elsewhere.as_os_str().as_bytes())?;
+            elsewhere.join("socket")
+        };
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self { listener, run })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        clean(&self.run);
+    }
+}
+
+/// Connects to the process that holds the directory; `None` when nobody listens.
+pub(super) fn connect(dir: &DataDir) -> std::io::Result<Option<UnixStream>> {
+    let run = run(dir);
+    let path = match recorded(&run) {
+        Some(elsewhere) => elsewhere.join("socket"),
+        None => match run.canonicalize() {
+            Ok(run) => run.join("socket"),
+            Err(_) => return Ok(None),
+        },
+    };
+    if path.as_os_str().as_bytes().len() > LONGEST {
+        return Ok(None);
+    }
+    match UnixStream::connect(&path) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn run(dir: &DataDir) -> PathBuf {
+    dir.path().join("run")
+}
+
+/// A directory that only we may enter, so nobody connects before the socket's own permission is set.
+fn private(path: &Path) -> std::io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::set_permissions(path, Permissions::from_mode(0o700))
+        }
+        made => made,
+    }
+}
+
+fn recorded(run: &Path) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = fs::read(run.join("elsewhere")).ok()?;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+/// A new private directory with a short name.
+fn elsewhere() -> std::io::Result<PathBuf> {
+    let name = format!("goka-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let temporary = std::env::temp_dir();
+    let fits = temporary.as_os_str().as_bytes().len() + name.len() + "//socket".len() <= LONGEST;
+    let path = if fits { temporary } else { PathBuf::from("/tmp") }.join(name);
+    DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(path)
+}
+
+/// Removes what a socket leaves; what is not there is fine.
+fn clean(run: &Path) {
+    if let Some(elsewhere) = recorded(run) {
+        let _ = fs::remove_file(elsewhere.join("socket"));
+        let _ = fs::remove_dir(&elsewhere);
+        let _ = fs::remove_file(run.join("elsewhere"));
+    }
+    let _ = fs::remove_file(run.join("socket"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_found_near_and_elsewhere_and_a_stale_one_is_replaced() {
+        let temp = tempfile::tempdir().expect("a directory");
+        for name in ["short".to_owned(), "long".repeat(50)] {
+            let dir = DataDir::create(&temp.path().join(name)).expect("made");
+            assert!(connect(&dir).expect("asked").is_none());
+            let socket = Socket::listen(&dir).expect("listening");
+            assert!(connect(&dir).expect("asked").is_some());
+            // A killed process runs no destructor.
+            std::mem::forget(socket);
+            let socket = Socket::listen(&dir).expect("listening again");
+            assert!(connect(&dir).expect("asked").is_some());
+            let address = socket.listener.local_addr().expect("bound");
+            let path = address.as_pathname().expect("a path").to_owned();
+            let mode = fs::metadata(&path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            drop(socket);
+            assert!(!path.exists());
+            assert!(connect(&dir).expect("asked").is_none());
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A view of bytes: opens the copies, starts the thread that follows the table, answers reads.
+//! Knows where a key lives, and nothing of codecs.
+
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::ViewError;
+use super::follow::{Copy, Follower, wall_clock};
+use super::scan::RawScan;
+use super::shared::{Part, Shared, ViewState};
+use crate::graph::TopicSpec;
+use crate::log::Log;
+use crate::record::{Offset, Timestamp, TopicPartition};
+use crate::table::{Stored, Stores};
+
+/// An untyped view: keys and values are bytes.
+pub struct RawView {
+    topic: Arc<str>,
+    place: fn(&[u8], i32) -> i32,
+    partitions: i32,
+    log: Arc<dyn Log>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a view says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read<V> {
+    /// The value, if there is one.
+    pub value: Option<V>,
+    /// The timestamp of the record that made the value, -1 when it has none.
+    pub timestamp: Option<Timestamp>,
+    /// How long ago the copy was last known to hold everything that its topic held.
+    pub age: Duration,
+    /// The next offset of the group topic's partition to be applied: all before it are in.
+    pub offset: Offset,
+    /// What the view is doing.
+    pub state: ViewState,
+}
+
+impl RawView {
+    /// Opens the copies of a table and starts to follow it.
+    ///
+    /// # Errors
+    /// When the topic does not exist, the log does not answer, a copy cannot be opened, or belongs
+    /// to another cluster or another definition of the table.
+    pub fn start(
+        log: Arc<dyn Log>,
+        stores: &dyn Stores,
+        table: &TopicSpec,
+    ) -> Result<Self, ViewError> {
+        let missing = || ViewError::MissingTable {
+            topic: table.name.to_owned(),
+            log: log.describe_self(),
+        };
+        let found = log.describe(&[table.name])?.into_iter().next().flatten();
+        let info = found.ok_or_else(missing)?;
+        let copies = (0..info.partitions)
+            .map(|partition| open(stores, table.name, partition).map(Copy::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let topic: Arc<str> = table.name.into();
+        let shared = Arc::new(Shared::new(copies.len()));
+        let mut follower = Follower {
+            log: log.clone(),
+            topic: topic.clone(),
+            fingerprint: table.fingerprint(),
+            copies,
+            shared: shared.clone(),
+        };
+        follower.check()?;
+        let thread = std::thread::Builder::new()
+            .name(format!("view {topic}"))
+            .spawn(move || follower.run())
+            .map_err(|error| ViewError::Stopped {
+                topic: topic.to_string(),
+                reason: format!("no thread: {error}"),
+            })?;
+        Ok(Self {
+            topic,
+            place: table.place,
+            partitions: info.partitions,
+            log,
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// The table's topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// What the view is doing.
+    pub fn state(&self) -> ViewState {
+        self.shared.state()
+    }
+
+    /// Waits until every partition is readable.
+    ///
+    /// # Errors
+    /// [`ViewError::NotReady`] when one is not after `deadline`; [`ViewError::Stopped`].
+    pub fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
+        self.wait(deadline, |parts| {
+            parts.iter().position(|part| part.level_at.is_none())
+        })
+    }
+
+    /// Waits until the view holds all that its topic holds now: what was written before is seen.
+    ///
+    /// # Errors
+    /// What the log answers; as [`wait_ready`](RawView::wait_ready).
+    pub fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
+        let list: Vec<_> = (0..self.partitions)
+            .map(|partition| TopicPartition::new(self.topic.clone(), partition))
+            .collect();
+        let ranges = self.log.ranges(&list)?;
+        self.wait(deadline, |parts| {
+            parts
+                .iter()
+                .zip(&ranges)
+                .position(|(part, range)| part.offset < range.high || part.level_at.is_none())
+        })
+    }
+
+    fn wait(
+        &self,
+        deadline: Duration,
+        mut behind: impl FnMut(&[Part]) -> Option<usize>,
+    ) -> Result<(), ViewError> {
+        let until = Instant::now() + deadline;
+        let mut last = None;
+        let done = self.shared.wait(until, |state, parts| {
+            if let ViewState::Stopped { reason } = state {
+                return Some(Err(self.stopped(reason)));
+            }
+            last = behind(parts);
+            last.is_none().then_some(Ok(()))
+        });
+        done.unwrap_or_else(|| {
+            let partition = last.and_then(|at| i32::try_from(at).ok()).unwrap_or(-1);
+            Err(self.not_ready(partition))
+        })
+    }
+
+    fn stopped(&self, reason: &str) -> ViewError {
+        ViewError::Stopped {
+            topic: self.topic.to_string(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn not_ready(&self, partition: i32) -> ViewError {
+        ViewError::NotReady {
+            topic: self.topic.to_string(),
+            partition,
+            state: self.state(),
+        }
+    }
+
+    /// The value of a key, with how fresh it is.
+    ///
+    /// # Errors
+    /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
+    /// when the copy cannot be read.
+    pub fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
+        let partition = (self.place)(key, self.partitions);
+        let part = self.shared.part(partition);
+        let Some((part, frozen, level_at)) = part.and_then(|part| {
+            let (frozen, level_at) = (part.frozen.clone()?, part.level_at?);
+            Some((part, frozen, level_at))
+        }) else {
+            return Err(self.not_ready(partition));
+        };
+        let stored = frozen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(key)?;
+        let age = u64::try_from(wall_clock().saturating_sub(level_at)).unwrap_or(0);
+        Ok(Read {
+            timestamp: stored.as_ref().map(|stored| stored.timestamp),
+            value: stored.map(|Stored { value, .. }| value),
+            age: Duration::from_millis(age),
+            offset: part.offset,
+            state: self.shared.state(),
+        })
+    }
+
+    /// The entries between two keys, in the order of the keys' bytes; one frozen copy of each
+    /// partition, whatever comes in meanwhile.
+    ///
+    /// # Errors
+    /// [`ViewError::NotReady`] while a partition was never level with its topic.
+    pub fn range(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<RawScan, ViewError> {
+        let mut frozen = Vec::new();
+        for (partition, part) in (0i32..).zip(self.shared.parts()) {
+            match (part.frozen, part.level_at) {
+                (Some(copy), Some(_)) => frozen.push(copy),
+                _ => return Err(self.not_ready(partition)),
+            }
+        }
+        Ok(RawScan::new(frozen.into_iter(), &from, &to))
+    }
+}
+
+/// Opens one copy; what cannot be read is moved aside, for the log has it all.
+fn open(
+    stores: &dyn Stores,
+    table: &str,
+    partition: i32,
+) -> Result<Box<dyn crate::table::Store>, crate::table::StoreError> {
+    match stores.open(table, partition) {
+        Err(error @ crate::table::StoreError::Unreadable { .. }) => {
+            let aside = stores.set_aside(table, partition)?;
+            tracing::warn!(table, partition, %error, aside, "view: unreadable copy moved aside, rebuilding");
+            stores.open(table, partition)
+        }
+        opened => opened,
+    }
+}
+
+impl Drop for RawView {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(topic = &*self.topic, "the view's thread panicked");
+        }
+    }
+}
+
+impl fmt::Debug for RawView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawView")
+            .field("topic", &self.topic)
+            .field("partitions", &self.partitions)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
