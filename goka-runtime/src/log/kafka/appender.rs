@@ -21,6 +21,8 @@ const LAST_REPORTS: Duration = Duration::from_secs(1);
 pub(super) struct KafkaAppender {
     client: Client,
     topics: RwLock<HashMap<String, Arc<Topic>>>,
+    /// How long dropping may wait.
+    deadline: Duration,
     stop: Arc<AtomicBool>,
     teller: Option<JoinHandle<()>>,
 }
@@ -73,6 +75,7 @@ impl KafkaAppender {
         Ok(Self {
             client,
             topics: RwLock::default(),
+            deadline: config.deadline,
             stop,
             teller: Some(teller),
         })
@@ -169,8 +172,11 @@ impl Appender for KafkaAppender {
 
 impl Drop for KafkaAppender {
     fn drop(&mut self) {
-        // What was not flushed is told as failed, at once.
-        self.client.purge();
+        // What cannot be written in time is told as failed.
+        if let Err(error) = self.flush(Instant::now() + self.deadline) {
+            tracing::warn!(%error, "an emitter gives up");
+            self.client.purge();
+        }
         self.stop.store(true, Ordering::Release);
         if let Some(teller) = self.teller.take() {
             drop(teller.join());

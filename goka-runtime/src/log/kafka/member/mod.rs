@@ -367,6 +367,11 @@ impl Settle for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        // Not closed, so not drained: what was appended and not settled is worth nothing.
+        self.producer.purge();
         let by = Instant::now() + self.config.deadline;
         if let Err(error) = self.leave(by) {
             tracing::warn!(group = %self.group.name, %error, "left the group in a hurry");
