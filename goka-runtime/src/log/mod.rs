@@ -6,6 +6,8 @@
 //! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
 
 pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 use std::collections::BTreeMap;
 use std::fmt;
