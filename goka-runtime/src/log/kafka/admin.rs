@@ -15,6 +15,7 @@ use crate::record::{Offset, TopicPartition};
 const AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) struct Admin {
+    config: KafkaConfig,
     errors: Queue,
     brokers: String,
     deadline: Duration,
@@ -27,6 +28,7 @@ impl Admin {
         let client = Client::new(Kind::Producer, &config.asking())
             .map_err(|fault| client_error("making the Kafka client", fault))?;
         Ok(Self {
+            config: config.clone(),
             errors: client.main_queue(),
             brokers: config.brokers.clone(),
             deadline: config.deadline,
@@ -49,7 +51,17 @@ impl Admin {
         until: Instant,
         start: impl FnOnce(&Ask<'_>) -> Result<(), Fault>,
     ) -> Result<Event, LogError> {
-        let queue = self.client().new_queue();
+        self.ask_of(self.client(), what, until, start)
+    }
+
+    fn ask_of(
+        &self,
+        client: &Client,
+        what: &str,
+        until: Instant,
+        start: impl FnOnce(&Ask<'_>) -> Result<(), Fault>,
+    ) -> Result<Event, LogError> {
+        let queue = client.new_queue();
         let wait = until.saturating_duration_since(Instant::now());
         let ask = Ask {
             queue: &queue,
@@ -322,10 +334,14 @@ impl Admin {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
+        // A client of that group, though it never joins: librdkafka 2.12 dereferences a null group
+        // when a coordinator that has moved answers a client without one.
+        let client = Client::new(Kind::Consumer, &self.config.asking_of(group))
+            .map_err(|fault| client_error("making the Kafka client", fault))?;
         loop {
             let list = list(partitions, -1001).map_err(|fault| self.refused(&what, fault))?;
-            let answer = self.ask(&what, until, |ask| {
-                self.client().group_offsets(group, &list, ask)
+            let answer = self.ask_of(&client, &what, until, |ask| {
+                client.group_offsets(group, &list, ask)
             })?;
             let places = match answer.committed() {
                 Ok(places) => places,

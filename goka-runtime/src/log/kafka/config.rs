@@ -86,6 +86,14 @@ impl KafkaConfig {
         self.with(&[])
     }
 
+    /// For a client that asks about one group and never joins it.
+    pub(super) fn asking_of(&self, group: &str) -> Properties {
+        self.with(&[
+            ("group.id", group.to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+        ])
+    }
+
     /// For a member of a group.
     pub(super) fn member(&self, group: &Group) -> Properties {
         let session = group.session.as_millis();
