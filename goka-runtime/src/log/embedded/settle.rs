@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunk::{Content, Run};
-use super::file::{NewOffset, NotWritten};
 use super::groups::{MemberId, Slot};
-use super::shared::{Place, Shared};
+use super::rows::{NewOffset, NotWritten};
+use super::shared::Shared;
+use super::state::Place;
 use crate::log::{Acked, Failure, Group, LogError, Settle, Settlement, Unit};
 use crate::record::{Append, AppendKind, Appends, Offset, TaskId, TopicId};
 

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use redb::{StorageBackend, backends::InMemoryBackend};
-
 use super::clean::clean;
-use super::file::File;
-use super::shared::CLEAN_AFTER;
+use super::file::failing::Disk;
+use super::state::CLEAN_AFTER;
 use super::*;
 use crate::log::{Driver, Failure, MemberEvent, Sent, Settle, Unit, UnitId};
 use crate::record::{Append, AppendKind, Appends, Record, TaskId, TopicId};
@@ -45,7 +43,9 @@ fn change(log: &Embedded, act: impl FnOnce(&mut TopicRow)) {
 
 fn put<'a>(log: &Embedded, rows: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) {
     let appender = log
-        .appender(Arc::new(|_, outcome| drop(outcome.expect("written"))))
+        .appender(Arc::new(|_, outcome| {
+            outcome.expect("written");
+        }))
         .expect("one");
     for (key, value) in rows {
         let (key, value) = (Some(key.as_bytes()), value.map(str::as_bytes));
@@ -154,7 +154,7 @@ fn compaction_equals_a_fold_of_the_log() {
             let key = (number >> 33) % 997;
             batch.push((
                 format!("k{key}"),
-                ((number >> 50) % 5 > 0).then(|| format!("v{offset}")),
+                (!(number >> 50).is_multiple_of(5)).then(|| format!("v{offset}")),
             ));
             offset += 1;
         }
@@ -235,42 +235,6 @@ fn what_was_compacted_is_there_after_reopening() {
     assert_eq!(log.shared().state().partitions[0].cleaned, 3);
 }
 
-/// A disk that fails when it is told to, and keeps what it has.
-#[derive(Debug, Clone)]
-struct Disk {
-    inner: Arc<InMemoryBackend>,
-    fails: Arc<AtomicBool>,
-}
-
-impl Disk {
-    fn check(&self) -> std::io::Result<()> {
-        match self.fails.load(Ordering::Relaxed) {
-            true => Err(std::io::Error::other("the disk is on fire")),
-            false => Ok(()),
-        }
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> std::io::Result<u64> {
-        self.inner.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.inner.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.check()?;
-        self.inner.set_len(len)
-    }
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.check()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.check()?;
-        self.inner.write(offset, data)
-    }
-}
-
 struct Silent;
 
 impl Driver for Silent {
@@ -280,19 +244,8 @@ impl Driver for Silent {
 
 #[test]
 fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
-    let disk = Disk {
-        inner: Arc::default(),
-        fails: Arc::default(),
-    };
-    let again = disk.clone();
-    let open = move || {
-        let made = redb::Builder::new().create_with_backend(again.clone());
-        made.map_err(|error| LogError::Storage {
-            path: "disk".to_owned(),
-            reason: error.to_string(),
-        })
-    };
-    let file = File::new(None, Box::new(open)).expect("a new log");
+    let disk = Disk::default();
+    let file = disk.file().expect("a new log");
     let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
     table(&log, true);
     let group = Group {
