@@ -136,12 +136,20 @@ impl Settle for Settler {
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
         let shared = self.shared.clone();
         let group = self.group.name.clone();
-        let turn = match shared.turn(deadline) {
-            Ok(turn) => turn,
-            Err(error) => return self.put_off(unit, &error),
-        };
         let tasks = self.tasks(unit);
         let bad = self.judge(&tasks);
+        let id = self.id;
+        let settled = || {
+            let mut state = shared.state();
+            state.group(&group, |group, _| group.settled(id, Instant::now()));
+        };
+        let turn = match shared.turn(deadline) {
+            Ok(turn) => turn,
+            Err(error) => {
+                settled();
+                return self.put_off(unit, &error);
+            }
+        };
         self.pending
             .runs
             .retain(|(_, task, _), _| !bad.contains_key(task));
@@ -169,9 +177,7 @@ impl Settle for Settler {
             false => shared.append(&turn, &lanes, offsets),
         };
         drop(turn);
-        shared
-            .state()
-            .group(&group, |group, _| group.settled(self.id, Instant::now()));
+        settled();
         let mut settlement = self.answer(unit, &tasks, &bad);
         match written {
             Ok(bases) => {

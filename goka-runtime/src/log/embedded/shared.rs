@@ -208,6 +208,16 @@ impl Shared {
         }
     }
 
+    /// The file cannot be read: opens it again, if its turn comes until `deadline`.
+    pub(super) fn mend(&self, deadline: Instant) {
+        if let Ok(_turn) = self.turn(deadline) {
+            self.state().broken = true;
+            if let Err(error) = self.heal() {
+                tracing::debug!(log = %self.what, %error, "cannot be opened again yet");
+            }
+        }
+    }
+
     /// Opens the file again when a commit failed, and believes what it says.
     /// Its caller has the turn.
     pub(super) fn heal(&self) -> Result<(), LogError> {
