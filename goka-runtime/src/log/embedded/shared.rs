@@ -212,8 +212,11 @@ impl Shared {
     pub(super) fn mend(&self, deadline: Instant) {
         if let Ok(_turn) = self.turn(deadline) {
             self.state().broken = true;
-            if let Err(error) = self.heal() {
-                tracing::debug!(log = %self.what, %error, "cannot be opened again yet");
+            match self.heal() {
+                Ok(()) => self.notify(&mut self.state()),
+                Err(error) => {
+                    tracing::debug!(log = %self.what, %error, "cannot be opened again yet");
+                }
             }
         }
     }

@@ -235,19 +235,31 @@ fn what_was_compacted_is_there_after_reopening() {
     assert_eq!(log.shared().state().partitions[0].cleaned, 3);
 }
 
-struct Silent;
+/// Counts records and writes down troubles.
+#[derive(Default)]
+struct Notes {
+    records: usize,
+    troubles: Vec<bool>,
+}
 
-impl Driver for Silent {
-    fn event(&mut self, _: MemberEvent<'_>) {}
+impl Driver for Notes {
+    fn event(&mut self, event: MemberEvent<'_>) {
+        match event {
+            MemberEvent::Batch { records, .. } => self.records += records.len(),
+            MemberEvent::Trouble(trouble) => self.troubles.push(trouble.is_some()),
+            _ => {}
+        }
+    }
     fn revoking(&mut self, _: &[TaskId], _: &mut dyn Settle) {}
 }
 
-#[test]
-fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
-    let disk = Disk::default();
-    let file = disk.file().expect("a new log");
-    let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
-    table(&log, true);
+const TASK: TaskId = TaskId {
+    lead: TopicId(0),
+    partition: 0,
+};
+
+/// A member that owns the only task of table `t`, which is its own input.
+fn member(log: &Embedded) -> Box<dyn Member> {
     let group = Group {
         name: "g".into(),
         topics: vec!["t".into()],
@@ -257,14 +269,51 @@ fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
         worker: 0,
         session: Duration::from_secs(60),
     };
-    let task = TaskId {
-        lead: TopicId(0),
-        partition: 0,
-    };
     let mut member = log.join(&group).expect("joined");
+    let assigned = member.poll(Duration::from_secs(1), &mut Notes::default());
+    assigned.expect("assigned");
     member
-        .poll(Duration::from_secs(1), &mut Silent)
-        .expect("assigned");
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_is_one_trouble() {
+    let disk = Disk::default();
+    let file = disk.file().expect("a new log");
+    let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
+    table(&log, true);
+    put(&log, [("a", Some("1")), ("b", Some("1"))]);
+    let (mut member, mut notes) = (member(&log), Notes::default());
+    member.fetch(TASK, &[(TopicId(0), 0)]).expect("fetched");
+    disk.fails.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let polled = member.poll(Duration::from_millis(5), &mut notes);
+        polled.expect("the member waits");
+    }
+    assert_eq!((notes.records, &*notes.troubles), (0, &[true][..]));
+    disk.fails.store(false, Ordering::Relaxed);
+    let deadline = soon();
+    while notes.records < 2 {
+        assert!(
+            Instant::now() < deadline,
+            "the disk is well, yet nothing comes"
+        );
+        member
+            .poll(Duration::from_secs(1), &mut notes)
+            .expect("goes on");
+    }
+    let polled = member.poll(Duration::ZERO, &mut notes);
+    polled.expect("goes on");
+    assert_eq!(notes.troubles, [true, false]);
+}
+
+#[test]
+fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
+    let disk = Disk::default();
+    let file = disk.file().expect("a new log");
+    let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
+    table(&log, true);
+    let task = TASK;
+    let mut member = member(&log);
     let mut settle = |value: &str, offset: Offset| {
         let mut appends = Appends::default();
         appends.push(Append {

@@ -21,7 +21,9 @@ impl Disk {
         File::new(
             None,
             Box::new(move || {
-                let made = redb::Builder::new().create_with_backend(disk.clone());
+                let mut builder = redb::Builder::new();
+                // Everything is read from the disk.
+                let made = builder.set_cache_size(0).create_with_backend(disk.clone());
                 made.map_err(|error| storage(None, explained(&error.into())))
             }),
         )
@@ -40,6 +42,7 @@ impl StorageBackend for Disk {
         self.inner.len()
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.check()?;
         self.inner.read(offset, out)
     }
     fn set_len(&self, len: u64) -> Result<()> {
