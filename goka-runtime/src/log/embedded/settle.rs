@@ -179,6 +179,7 @@ impl Settle for Settler {
         drop(turn);
         settled();
         let mut settlement = self.answer(unit, &tasks, &bad);
+        let appended = self.appended();
         match written {
             Ok(bases) => {
                 for (((_, task, is_changelog), run), base) in self.pending.runs.iter().zip(bases) {
@@ -198,8 +199,10 @@ impl Settle for Settler {
                         Failure::Unknown(why)
                     }
                 };
-                for ack in settlement.acks.values_mut().filter(|ack| ack.is_ok()) {
-                    *ack = Err(failure.clone());
+                for (task, ack) in &mut settlement.acks {
+                    if ack.is_ok() && appended.contains(task) {
+                        *ack = Err(failure.clone());
+                    }
                 }
                 for outcome in settlement
                     .offsets
@@ -215,13 +218,16 @@ impl Settle for Settler {
 }
 
 impl Settler {
-    fn tasks(&self, unit: &Unit) -> BTreeSet<TaskId> {
-        let appended = self.pending.runs.keys().map(|(_, task, _)| *task);
+    fn appended(&self) -> BTreeSet<TaskId> {
+        let written = self.pending.runs.keys().map(|(_, task, _)| *task);
         let refused = self.pending.refused.keys().copied();
-        appended
-            .chain(refused)
-            .chain(unit.offsets.iter().map(|(task, ..)| *task))
-            .collect()
+        written.chain(refused).collect()
+    }
+
+    fn tasks(&self, unit: &Unit) -> BTreeSet<TaskId> {
+        let mut tasks = self.appended();
+        tasks.extend(unit.offsets.iter().map(|(task, ..)| *task));
+        tasks
     }
 
     /// Which tasks of the unit cannot be written; the others stay owned until `settled`.
@@ -270,7 +276,7 @@ impl Settler {
     /// Nothing happened, and everything is still in hand.
     fn put_off(&self, unit: &Unit, error: &LogError) -> Settlement {
         let failure = Failure::Retriable(error.to_string());
-        let acks = self.tasks(unit).into_iter();
+        let acks = self.appended().into_iter();
         Settlement {
             acks: acks.map(|task| (task, Err(failure.clone()))).collect(),
             offsets: unit
