@@ -14,6 +14,7 @@ use syn::{Attribute, Ident, LitStr, Type, Visibility};
 
 use crate::model;
 use crate::paths;
+use crate::syntax::bare;
 
 pub(crate) use topic::{Implementation, topic};
 
@@ -32,6 +33,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
     let table = topic::group_table(processor);
     let outputs = processor.outputs().map(|output| {
         let span = at(output.span());
+        let private = paths::private_at(span);
         quote_spanned!(span=> impl #private::Emits<#output> for #ident {})
     });
     let probes = probe::probes(processor);
@@ -99,8 +101,8 @@ pub(crate) fn at(span: Span) -> Span {
 
 /// `Location { .. }` of a place in the user's source.
 fn location(span: Span) -> TokenStream {
-    let private = paths::private();
     let span = at(span);
+    let private = paths::private_at(span);
     // `line!()` and not `Span::line()`, which knows nothing of the code that called a macro.
     quote_spanned! {span=>
         #private::Location {
@@ -113,24 +115,18 @@ fn location(span: Span) -> TokenStream {
 
 /// `<T as Topic>::ITEM`, with its errors at `T`.
 fn of_topic(topic: &Type, item: &str) -> TokenStream {
-    let private = paths::private();
-    let item = Ident::new(item, Span::call_site());
     let span = at(topic.span());
+    let private = paths::private_at(span);
+    let item = Ident::new(item, span);
     quote_spanned!(span=> <#topic as #private::Topic>::#item)
 }
 
-/// `codec_of::<C>()`: the only place where a codec is asked for.
+/// `codec_of::<C, V>()`: the only place where a codec is asked for.
 fn codec_of(codec: &Type) -> TokenStream {
-    let private = paths::private();
     let span = at(codec.span());
-    quote_spanned!(span=> #private::codec_of::<#codec>())
-}
-
-/// The type of the values of a codec.
-fn value_of(codec: &Type) -> TokenStream {
-    let private = paths::private();
-    let span = at(codec.span());
-    quote_spanned!(span=> <#codec as #private::Codec>::Value)
+    let private = paths::private_at(span);
+    let value = bare(codec);
+    quote_spanned!(span=> #private::codec_of::<#codec, #value>())
 }
 
 /// A string literal at a place.
