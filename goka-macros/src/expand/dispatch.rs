@@ -5,7 +5,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Type, parse_quote};
 
-use super::{at, codec_of, of_topic};
+use super::{codec_of, of_topic};
 use crate::model;
 use crate::paths;
 use crate::syntax::{EdgeSyntax, Target, bare, only_argument, ungroup};
@@ -33,10 +33,11 @@ fn shim(processor: &model::Processor, edge: &EdgeSyntax, name: &Ident) -> TokenS
     } else {
         quote!(value)
     };
-    let span = at(handler.returns);
+    let span = handler.returns;
     let private_there = paths::private_at(span);
-    let call =
-        quote_spanned!(span=> #private_there::Returns::finish(#function(&mut context, #value)));
+    // The variables are ours, whatever macro the user's tokens come from.
+    let arguments = quote!(&mut context, #value);
+    let call = quote_spanned!(span=> #private_there::Returns::finish(#function(#arguments)));
     quote! {
         fn #name<'r>(
             _: &'r #private::Shared,
@@ -54,7 +55,7 @@ fn shim(processor: &model::Processor, edge: &EdgeSyntax, name: &Ident) -> TokenS
 /// for the shim and for the edge: rustc shows one error for both.
 pub(super) fn taker(processor: &model::Processor, edge: &EdgeSyntax) -> TokenStream {
     let parameter = &processor.handler.value;
-    let span = at(parameter.span());
+    let span = parameter.span();
     let private = paths::private_at(span);
     let (value, codec) = match &edge.target {
         Target::Typed(topic) => (of_topic(topic, "Value"), of_topic(topic, "CODEC")),

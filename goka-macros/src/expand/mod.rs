@@ -93,17 +93,17 @@ fn docs(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// A place in the user's source, with the names of the place where the macro is called: code that
-/// is spanned so has its errors where the user looks, and sees its own variables.
+/// A place in the user's source, with the names of the place where the macro is called: what is
+/// spanned so has its errors where the user looks, and does not pass for the user's own code.
 pub(crate) fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
 
 /// `Location { .. }` of a place in the user's source.
 fn location(span: Span) -> TokenStream {
-    let span = at(span);
     let private = paths::private_at(span);
-    // `line!()` and not `Span::line()`, which knows nothing of the code that called a macro.
+    // `line!()` and not `Span::line()`, which knows nothing of the code that called a macro; and
+    // not at the place where our macro is called, as it would be with a span from `at`.
     quote_spanned! {span=>
         #private::Location {
             file: ::core::file!(),
@@ -115,7 +115,7 @@ fn location(span: Span) -> TokenStream {
 
 /// `<T as Topic>::ITEM`, with its errors at `T`.
 fn of_topic(topic: &Type, item: &str) -> TokenStream {
-    let span = at(topic.span());
+    let span = topic.span();
     let private = paths::private_at(span);
     let item = Ident::new(item, span);
     quote_spanned!(span=> <#topic as #private::Topic>::#item)
@@ -123,7 +123,7 @@ fn of_topic(topic: &Type, item: &str) -> TokenStream {
 
 /// `codec_of::<C, V>()`: the only place where a codec is asked for.
 fn codec_of(codec: &Type) -> TokenStream {
-    let span = at(codec.span());
+    let span = codec.span();
     let private = paths::private_at(span);
     let value = bare(codec);
     quote_spanned!(span=> #private::codec_of::<#codec, #value>())

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use super::{at, of_topic};
+use super::of_topic;
 use crate::model;
 use crate::paths;
 use crate::syntax::{EdgeSyntax, Target};
@@ -27,10 +27,10 @@ fn name(target: &Target) -> TokenStream {
 fn distinct(processor: &model::Processor) -> TokenStream {
     let inputs: Vec<_> = processor.inputs().collect();
     let mut probes = TokenStream::new();
-    for (at_input, input) in inputs.iter().enumerate() {
-        for other in &inputs[..at_input] {
+    for (index, input) in inputs.iter().enumerate() {
+        for other in &inputs[..index] {
             let (first, second) = (name(&other.target), name(&input.target));
-            let span = at(input.target.span());
+            let span = input.target.span();
             let private = paths::private_at(span);
             probes.extend(quote_spanned! {span=>
                 const _: () = #private::distinct(#first, #second);
@@ -45,7 +45,7 @@ fn foreign(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStrea
     edge.target.ty()?;
     let name = name(&edge.target);
     let (table, loopback) = (processor.table_name(), processor.loop_name());
-    let span = at(edge.target.span());
+    let span = edge.target.span();
     let private = paths::private_at(span);
     Some(quote_spanned! {span=>
         const _: () = #private::foreign(#name, #table, #loopback);
@@ -57,7 +57,7 @@ fn alike(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStream>
     debug_assert!(edge.word == EdgeWord::Input);
     let ident = &processor.ident;
     let topic = edge.target.ty()?;
-    let span = at(edge.target.span());
+    let span = edge.target.span();
     let private = paths::private_at(span);
     let is_first = processor
         .first_typed()

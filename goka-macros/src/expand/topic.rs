@@ -5,20 +5,19 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, LitStr, Type};
 
-use super::{at, codec_of, graph, literal, of_topic};
+use super::{codec_of, graph, literal, of_topic};
 use crate::syntax::bare;
 use crate::{model, paths};
 
 /// Expands `#[stream(..)]` and `#[table(..)]`.
 pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
-    let private = paths::private();
     let item = &topic.item;
     let cfgs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
     let key = or(topic.key.as_ref(), paths::string());
     let partitioner = or(topic.partitioner.as_ref(), paths::murmur2());
     let partitions = match &topic.partitions {
         Some(count) => {
-            let span = at(count.span());
+            let span = count.span();
             let private = paths::private_at(span);
             quote_spanned!(span=> #private::partitions(#count))
         }

@@ -110,7 +110,6 @@ pub trait CodecFor<V> {
     const CODEC: CodecOf<V>;
 }
 
-#[diagnostic::do_not_recommend]
 impl<C: Codec> CodecFor<C::Value> for C {
     const CODEC: CodecOf<C::Value> = CodecOf {
         format: format_of::<C>(),
