@@ -71,7 +71,7 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     let is = |path: &'static str| move |a: &&syn::Attribute| a.path().is_ident(path);
     let docs = function.attrs.iter().filter(is("doc"));
     let cfgs: Vec<_> = function.attrs.iter().filter(is("cfg")).collect();
-    let docs = quote!(#(#docs)* #[doc = "A processor with mistakes."]);
+    let docs = quote!(#(#docs)* #[doc = " A processor with mistakes."]);
     let unit = unit(&docs, &cfgs, &function.vis, ident);
 
     // The first input may be the mistake itself: the group's own table would ask for itself.

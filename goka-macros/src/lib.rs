@@ -186,3 +186,6 @@ fn debug(name: &str, expansion: TokenStream) -> TokenStream {
     }
     expansion
 }
+
+#[cfg(test)]
+mod tests;

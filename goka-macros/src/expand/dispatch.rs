@@ -1,6 +1,6 @@
 //! The dispatch shims: from a raw record to a call of the handler.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Type, parse_quote};
@@ -10,8 +10,9 @@ use crate::model;
 use crate::paths;
 use crate::syntax::{EdgeSyntax, Target, bare, only_argument, ungroup};
 
+/// The name of a shim: one that no handler has, whose name is looked up beside it.
 pub(super) fn shim_name(index: usize) -> Ident {
-    format_ident!("input_{index}")
+    format_ident!("__goka_input_{index}")
 }
 
 /// One function for each input.
@@ -28,24 +29,22 @@ fn shim(processor: &model::Processor, edge: &EdgeSyntax, name: &Ident) -> TokenS
     let handler = &processor.handler;
     let function = &handler.name;
     let taker = taker(processor, edge);
-    let value = if handler.by_ref {
-        quote!(&value)
-    } else {
-        quote!(value)
-    };
+    // Variables that only we can name: a handler may be called `value`.
+    let ours = |name| Ident::new(name, Span::mixed_site());
+    let (raw, context, value) = (ours("raw"), ours("context"), ours("value"));
+    let borrow = handler.by_ref.then(|| quote!(&));
     let span = handler.returns;
     let private_there = paths::private_at(span);
-    // The variables are ours, whatever macro the user's tokens come from.
-    let arguments = quote!(&mut context, #value);
+    let arguments = quote!(&mut #context, #borrow #value);
     let call = quote_spanned!(span=> #private_there::Returns::finish(#function(#arguments)));
     quote! {
         fn #name<'r>(
             _: &'r #private::Shared,
-            raw: #private::Raw<'r>,
+            #raw: #private::Raw<'r>,
         ) -> ::core::result::Result<(), #private::HandlerError> {
             // The key comes first: a record of another group's has no value to complain about.
-            let mut context = #private::context::<#ident>(raw)?;
-            let value = #taker.take(context.record())?;
+            let mut #context = #private::context::<#ident>(#raw)?;
+            let #value = #taker.take(#context.record())?;
             #call
         }
     }

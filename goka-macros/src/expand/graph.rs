@@ -27,7 +27,7 @@ pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// `EDGES`: the edges in the order of their declaration, then the table.
+/// `__GOKA_EDGES`: the edges in the order of their declaration, then the table.
 pub(super) fn edges(processor: &model::Processor) -> TokenStream {
     let private = paths::private();
     let mut inputs = 0;
@@ -50,7 +50,7 @@ pub(super) fn edges(processor: &model::Processor) -> TokenStream {
         }
     });
     quote! {
-        const EDGES: &[#private::Edge] = &[#(#edges)* #table];
+        const __GOKA_EDGES: &[#private::Edge] = &[#(#edges)* #table];
     }
 }
 

@@ -83,8 +83,8 @@ fn docs(processor: &model::Processor) -> TokenStream {
     let written: Vec<_> = processor.attributes("doc").collect();
     let group = processor.group.value();
     let what = match processor.persist {
-        Some(_) => format!("The processor of group `{group}`, and the handle of its table."),
-        None => format!("The processor of group `{group}`."),
+        Some(_) => format!(" The processor of group `{group}`, and the handle of its table."),
+        None => format!(" The processor of group `{group}`."),
     };
     if written.is_empty() {
         quote!(#[doc = #what])
