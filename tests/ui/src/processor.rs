@@ -224,6 +224,24 @@ pub fn deprecated(_: &mut Context, _: String) -> Result<()> {
     Ok(())
 }
 
+/// Names that generated code might use too.
+pub mod names {
+    use goka::prelude::*;
+
+    macro_rules! named {
+        ($($name:ident $group:literal)*) => {$(
+            #[processor(group = $group, persist = i64)]
+            #[input("named")]
+            fn $name(context: &mut Context, value: &i64) -> Result<()> {
+                context.set_value(value)?;
+                Ok(())
+            }
+        )*};
+    }
+
+    named!(value "value" context "context" raw "raw" taker "taker" input_0 "input-0" edges "edges");
+}
+
 /// Processors inside of a function: the registry finds them too.
 pub fn inside() {
     #[processor(group = "inside")]
