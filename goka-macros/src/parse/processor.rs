@@ -79,10 +79,18 @@ pub(crate) fn function(
         Some(name) => name.clone(),
         None => upper_camel(&function.sig.ident),
     };
-    if ident == function.sig.ident {
+    // The handler's own signature has `Context` and `Result`; a type of that name would hide them.
+    let like = match () {
+        () if ident == function.sig.ident => Some("like its function"),
+        () if ident == "Context" || ident == "Result" => {
+            Some("like what its handler takes or returns")
+        }
+        () => None,
+    };
+    if let Some(like) = like {
         diag.at(
             named.unwrap_or(&function.sig.ident),
-            format!("the processor's type would be called `{ident}` like its function"),
+            format!("the processor's type would be called `{ident}` {like}"),
             "give it a name of its own: `#[processor(.., name = Name)]`",
         );
         // Under another name the rest can be read as if all were well.

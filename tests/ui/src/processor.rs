@@ -239,7 +239,7 @@ pub mod names {
         )*};
     }
 
-    named!(value "value" context "context" raw "raw" taker "taker" input_0 "input-0" edges "edges");
+    named!(value "value" parameter "parameter" raw "raw" taker "taker" input_0 "input-0" edges "edges");
 }
 
 /// Processors inside of a function: the registry finds them too.
