@@ -1,3 +1,0 @@
-//! Behaviour tests: one file a subject.
-
-mod support;
