@@ -536,3 +536,6 @@ impl Topics {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

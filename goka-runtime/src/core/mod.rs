@@ -15,6 +15,8 @@ mod scope;
 mod settle;
 mod start;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +30,7 @@ use crate::dispatch::Shared;
 use crate::log::{Assignment, Epoch, LogError, Unit};
 use crate::record::{Appends, Offset, Record, TaskId, TopicId};
 use scope::Scratch;
-use task::Task;
+use task::{Desk, Task};
 
 /// After so many records or bytes appended a barrier runs before its time.
 const BARRIER_APPENDS: usize = 100_000;
@@ -150,7 +152,7 @@ impl Core {
                 topic,
                 records,
             } => {
-                self.batch(task, epoch, topic, records, tables, shared, out);
+                self.batch((task, epoch, topic), records, tables, shared, out);
                 self.barrier_if_due(now, out);
             }
             Event::Broken(task, error) => self.broken(task, error, out),
@@ -161,10 +163,12 @@ impl Core {
             Event::Flushed(task, result) => self.flushed(now, task, result, out),
             Event::Revoking(tasks) => {
                 for id in tasks {
-                    if let Some(task) = self.tasks.get(id) {
-                        if task.state == State::Running {
-                            out.push(Effect::Release(*id));
-                        }
+                    if self
+                        .tasks
+                        .get(id)
+                        .is_some_and(|task| task.state == State::Running)
+                    {
+                        out.push(Effect::Release(*id));
                     }
                 }
                 self.barrier(now, out);
@@ -254,9 +258,7 @@ impl Core {
 
     fn batch(
         &mut self,
-        id: TaskId,
-        epoch: Epoch,
-        topic: TopicId,
+        (id, epoch, topic): (TaskId, Epoch, TopicId),
         records: &[Record<'_>],
         tables: &dyn Tables,
         shared: &Shared,
@@ -271,9 +273,13 @@ impl Core {
         let Some(input) = self.plan.input(topic) else {
             return;
         };
-        let (scratch, appends) = (&mut self.scratch, &mut self.appends);
-        let store = tables.table(id);
-        let handled = task.handle(&self.plan, input, records, store, shared, appends, scratch);
+        let desk = Desk {
+            store: tables.table(id),
+            shared,
+            appends: &mut self.appends,
+            scratch: &mut self.scratch,
+        };
+        let handled = task.handle(&self.plan, input, records, desk);
         self.hand_over(out);
         if let Err(cause) = handled {
             self.stop(id, cause, out);

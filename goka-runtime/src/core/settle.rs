@@ -146,11 +146,10 @@ impl Core {
     }
 
     pub(super) fn flush_all(&mut self, now: Now, closing: bool, out: &mut Vec<Effect>) {
-        if self.retry_at.is_some_and(|retry| now.monotonic < retry) && !closing {
-            return;
-        }
+        let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry) && !closing;
         for task in self.tasks.values_mut() {
-            if task.layers.can_freeze() {
+            let waits = waits && task.flush_failures > 0;
+            if task.layers.can_freeze() && !waits {
                 let durability = task.durability(now.monotonic, closing);
                 out.push(Effect::Flush(
                     task.id,

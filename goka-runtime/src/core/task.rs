@@ -56,6 +56,14 @@ pub(crate) struct Task {
     pub(crate) reopens: bool,
 }
 
+/// What a task needs at hand while it handles records.
+pub(crate) struct Desk<'a> {
+    pub(crate) store: Option<&'a dyn StoreRead>,
+    pub(crate) shared: &'a Shared,
+    pub(crate) appends: &'a mut Appends,
+    pub(crate) scratch: &'a mut Scratch,
+}
+
 impl Task {
     pub(crate) fn new(assignment: &Assignment, now: Duration) -> Self {
         let metadata = assignment
@@ -124,11 +132,14 @@ impl Task {
         plan: &Plan,
         input: &InputPlan,
         records: &[Record<'_>],
-        store: Option<&dyn StoreRead>,
-        shared: &Shared,
-        appends: &mut Appends,
-        scratch: &mut Scratch,
+        desk: Desk<'_>,
     ) -> Result<(), Cause> {
+        let Desk {
+            store,
+            shared,
+            appends,
+            scratch,
+        } = desk;
         let topic = plan.group.topic(input.topic);
         let mut position = self.positions.get(&input.topic).copied().unwrap_or(0);
         for record in records {

@@ -1,5 +1,5 @@
 //! Tables in memory: for tests, and for programs whose tables may be rebuilt at every start. A
-//! partition outlives its [`Store`](super::Store) as long as a [`MemoryStores`] does. Same rules as
+//! partition outlives its [`Store`] as long as a [`MemoryStores`] does. Same rules as
 //! the file store, one holder at a time included; every durability is the same here.
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 //! Knows no log and no codec: keys and values are bytes, ordered by the key's bytes.
 
 pub mod conformance;
+mod layout;
 pub mod memory;
 pub mod redb;
 

@@ -25,24 +25,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    StorageError, TableDefinition, TableError, WriteTransaction,
+    TableDefinition, TableError, WriteTransaction,
 };
 
 use super::{
-    Durability, FORMAT, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write,
+    Durability, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores,
+    Write, layout,
 };
-use crate::record::Timestamp;
 
-/// Keys of the table to 8 bytes of timestamp, big-endian, and the value's bytes.
+/// The table's keys to their values, as [`layout`] has them.
 const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("values");
 /// What the file says of itself: [`STAMP`] and [`COMMITS`].
 const ABOUT: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("about");
 const STAMP: &str = "stamp";
 /// How many commits the file has seen, 8 bytes big-endian: tells a file that fell back.
 const COMMITS: &str = "commits";
-
-const TIMESTAMP_BYTES: usize = size_of::<Timestamp>();
 
 /// How many open files the cache budget is first cut for.
 const EXPECTED_FILES: usize = 8;
@@ -118,18 +115,17 @@ impl Stores for RedbStores {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         let path = self.path(table, partition)?;
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|error| Failure::from(error).at(&path))?;
+            fs::create_dir_all(parent).map_err(|error| of_io(&error).at(&path))?;
         }
         let share = Share::of(&self.open);
         let files = share.files.max(self.expected).max(1);
         let cache = (self.cache_bytes / files).max(SMALLEST_CACHE);
-        let opener = Arc::clone(&self.opener);
-        let reopen = move |path: &Path| guarded(|| Ok(opener(path, cache)?));
-        let file = reopen(&path).and_then(File::new);
+        let file = File::open(&*self.opener, &path, cache);
         let file = file.map_err(|failure| failure.at(&path))?;
         Ok(Box::new(RedbStore {
             path,
-            reopen: Box::new(reopen),
+            opener: Arc::clone(&self.opener),
+            cache,
             state: RefCell::new(State::Open(file)),
             _share: share,
         }))
@@ -141,7 +137,7 @@ impl Stores for RedbStores {
             .map(|at| path.with_extension(format!("redb.bad-{at}")))
             .find(|aside| !aside.exists())
             .expect("fewer files than numbers");
-        fs::rename(&path, &aside).map_err(|error| Failure::from(error).at(&path))?;
+        fs::rename(&path, &aside).map_err(|error| of_io(&error).at(&path))?;
         Ok(aside.display().to_string())
     }
 }
@@ -167,7 +163,9 @@ impl Drop for Share {
     }
 }
 
-/// One partition in a redb file. Its snapshots end when it is dropped.
+/// One partition in a redb file. Its snapshots end when it is dropped or had to open its file again:
+/// they answer [`StoreError::Io`] from then on. While one lives, the pages that it reads are not
+/// used again, and the file grows.
 ///
 /// ```
 /// use goka_runtime::table::{StoreRead, redb::RedbStore};
@@ -177,7 +175,8 @@ impl Drop for Share {
 /// ```
 pub struct RedbStore {
     path: PathBuf,
-    reopen: Box<dyn Fn(&Path) -> Result<Database, Failure> + Send>,
+    opener: Arc<Opener>,
+    cache: usize,
     state: RefCell<State>,
     _share: Share,
 }
@@ -235,7 +234,7 @@ impl RedbStore {
 
     fn opened<'s>(&self, state: &'s mut State) -> Result<&'s mut File, Failure> {
         if let State::Closed { commits } = state {
-            let file = File::new((self.reopen)(&self.path)?)?;
+            let file = File::open(&*self.opener, &self.path, self.cache)?;
             if file.commits < *commits {
                 let offset = file
                     .reader()?
@@ -325,7 +324,7 @@ impl Store for RedbStore {
         stamp: &Stamp,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        let stamp = encode_stamp(stamp);
+        let stamp = layout::encode_stamp(stamp);
         self.with(|file| {
             file.commit(durability, |transaction| {
                 let mut values = transaction.open_table(VALUES)?;
@@ -357,14 +356,15 @@ impl Store for RedbStore {
 }
 
 fn put(values: &mut redb::Table<'_, &[u8], &[u8]>, write: &Write<'_>) -> Result<(), Failure> {
-    let Some(stored) = write.value else {
-        values.remove(write.key)?;
-        return Ok(());
-    };
-    let mut place = values.insert_reserve(write.key, TIMESTAMP_BYTES + stored.value.len())?;
-    let (timestamp, value) = place.as_mut().split_at_mut(TIMESTAMP_BYTES);
-    timestamp.copy_from_slice(&stored.timestamp.to_be_bytes());
-    value.copy_from_slice(stored.value);
+    match write.value {
+        Some(stored) => {
+            let mut place = values.insert_reserve(write.key, layout::encoded_len(stored))?;
+            layout::encode_stored(stored, place.as_mut());
+        }
+        None => {
+            values.remove(write.key)?;
+        }
+    }
     Ok(())
 }
 
@@ -378,11 +378,11 @@ struct File {
 }
 
 impl File {
-    fn new(database: Database) -> Result<Self, Failure> {
+    fn open(opener: &Opener, path: &Path, cache: usize) -> Result<Self, Failure> {
         let mut file = Self {
             reader: OnceCell::new(),
             commits: 0,
-            database,
+            database: guarded(|| Ok(opener(path, cache)?))?,
         };
         file.commits = file.reader()?.commits;
         Ok(file)
@@ -440,15 +440,12 @@ impl Reader {
             Ok(ReadableTable::get(about, name)?.map(|bytes| bytes.value().to_vec()))
         };
         let stamp = bytes(STAMP)?
-            .map(|bytes| decode_stamp(&bytes))
+            .map(|bytes| layout::decode_stamp(&bytes))
             .transpose()?;
-        let commits = match bytes(COMMITS)? {
+        let commits = match bytes(COMMITS)?.map(TryInto::try_into) {
             None => 0,
-            Some(bytes) => u64::from_be_bytes(
-                bytes[..]
-                    .try_into()
-                    .map_err(|_| damaged("its count of commits is damaged"))?,
-            ),
+            Some(Ok(bytes)) => u64::from_be_bytes(bytes),
+            Some(Err(_)) => return Err(layout::Damaged::Commits.into()),
         };
         Ok(Self {
             stamp,
@@ -466,7 +463,7 @@ impl Reader {
             let Some(bytes) = ReadableTable::get(values, key)? else {
                 return Ok(None);
             };
-            let stored = decode_stored(bytes.value())?;
+            let stored = layout::decode_stored(bytes.value())?;
             Ok(Some(Stored {
                 timestamp: stored.timestamp,
                 value: stored.value.to_vec(),
@@ -485,7 +482,8 @@ impl Reader {
         };
         let mut entries = guarded(|| Ok(ReadableTable::range::<&[u8]>(values, keys)?))?;
         while let Some((key, bytes)) = guarded(|| Ok(entries.next().transpose()?))? {
-            let (key, stored) = guarded(|| Ok((key.value(), decode_stored(bytes.value())?)))?;
+            let (key, stored) =
+                guarded(|| Ok((key.value(), layout::decode_stored(bytes.value())?)))?;
             if each(key, stored).is_break() {
                 break;
             }
@@ -521,70 +519,6 @@ impl StoreRead for Snapshot {
     }
 }
 
-/// Format, partition, offset, time of sync, then three texts, each with its length before it.
-/// Numbers are big-endian; the format comes first in every layout.
-fn encode_stamp(stamp: &Stamp) -> Vec<u8> {
-    let mut bytes = stamp.format.to_be_bytes().to_vec();
-    bytes.extend(stamp.partition.to_be_bytes());
-    bytes.extend(stamp.offset.to_be_bytes());
-    bytes.extend(stamp.synced_at.to_be_bytes());
-    for text in [&stamp.cluster, &stamp.topic_id, &stamp.fingerprint] {
-        bytes.extend((text.len() as u64).to_be_bytes());
-        bytes.extend(text.as_bytes());
-    }
-    bytes
-}
-
-fn decode_stamp(bytes: &[u8]) -> Result<Stamp, Failure> {
-    let mut rest = bytes;
-    let format = take(&mut rest).map(u16::from_be_bytes);
-    match format {
-        Some(FORMAT) => {}
-        Some(other) => {
-            return Err(damaged(&format!(
-                "it has format {other}, this program reads {FORMAT}"
-            )));
-        }
-        None => return Err(damaged("its stamp is damaged")),
-    }
-    let read = || {
-        Some(Stamp {
-            format: FORMAT,
-            partition: take(&mut rest).map(i32::from_be_bytes)?,
-            offset: take(&mut rest).map(i64::from_be_bytes)?,
-            synced_at: take(&mut rest).map(i64::from_be_bytes)?,
-            cluster: take_text(&mut rest)?,
-            topic_id: take_text(&mut rest)?,
-            fingerprint: take_text(&mut rest)?,
-        })
-    };
-    let stamp = { read }();
-    stamp.ok_or_else(|| damaged("its stamp is damaged"))
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, left) = rest.split_first_chunk()?;
-    *rest = left;
-    Some(*taken)
-}
-
-fn take_text(rest: &mut &[u8]) -> Option<String> {
-    let length = usize::try_from(take(rest).map(u64::from_be_bytes)?).ok()?;
-    let (text, left) = rest.split_at_checked(length)?;
-    *rest = left;
-    String::from_utf8(text.to_vec()).ok()
-}
-
-fn decode_stored(bytes: &[u8]) -> Result<StoredRef<'_>, Failure> {
-    let (timestamp, value) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| damaged("a value is shorter than its timestamp"))?;
-    Ok(StoredRef {
-        timestamp: Timestamp::from_be_bytes(*timestamp),
-        value,
-    })
-}
-
 fn existing<T>(opened: Result<T, TableError>) -> Result<Option<T>, Failure> {
     match opened {
         Ok(table) => Ok(Some(table)),
@@ -614,8 +548,10 @@ impl Failure {
     }
 }
 
-fn damaged(reason: &str) -> Failure {
-    Failure::Unreadable(reason.to_owned())
+impl From<layout::Damaged> for Failure {
+    fn from(damaged: layout::Damaged) -> Self {
+        Failure::Unreadable(damaged.to_string())
+    }
 }
 
 /// Turns a panic of redb into [`Failure::Unreadable`]. Whatever it left behind is dropped by
@@ -624,71 +560,36 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(damaged(text.unwrap_or("reading it panics")))
+        Err(Failure::Unreadable(
+            text.unwrap_or("reading it panics").to_owned(),
+        ))
     })
+}
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        use redb::Error;
+        match error.into() {
+            Error::Io(error) => of_io(&error),
+            Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch => Failure::Locked,
+            error @ (Error::PreviousIo | Error::Backend(_) | Error::ValueTooLarge(_)) => {
+                Failure::Io(error.to_string())
+            }
+            Error::DatabaseClosed => Failure::Io("closed under its snapshot".to_owned()),
+            error => Failure::Unreadable(error.to_string()),
+        }
+    }
 }
 
 /// `InvalidData` is redb's "not a database"; the end of a file where a page should be shows that it
 /// was cut; a directory can only be in the way.
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::InvalidData
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::IsADirectory => Failure::Unreadable(error.to_string()),
-            _ => Failure::Io(error.to_string()),
+fn of_io(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => {
+            Failure::Unreadable(error.to_string())
         }
-    }
-}
-
-impl From<StorageError> for Failure {
-    fn from(error: StorageError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-
-impl From<TableError> for Failure {
-    fn from(error: TableError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-
-impl From<DatabaseError> for Failure {
-    fn from(error: DatabaseError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-
-impl From<redb::TransactionError> for Failure {
-    fn from(error: redb::TransactionError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-
-impl From<redb::CommitError> for Failure {
-    fn from(error: redb::CommitError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-
-impl From<redb::SetDurabilityError> for Failure {
-    fn from(error: redb::SetDurabilityError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-
-impl From<redb::Error> for Failure {
-    fn from(error: redb::Error) -> Self {
-        use redb::Error;
-        match error {
-            Error::Io(error) => error.into(),
-            Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch => Failure::Locked,
-            Error::PreviousIo
-            | Error::DatabaseClosed
-            | Error::Backend(_)
-            | Error::ValueTooLarge(_) => Failure::Io(error.to_string()),
-            _ => Failure::Unreadable(error.to_string()),
-        }
+        io::ErrorKind::UnexpectedEof => Failure::Unreadable("the file is cut short".to_owned()),
+        _ => Failure::Io(error.to_string()),
     }
 }
 
@@ -699,7 +600,7 @@ mod tests {
     use redb::StorageBackend;
     use redb::backends::FileBackend;
 
-    use super::super::conformance;
+    use super::super::{FORMAT, conformance};
     use super::*;
 
     /// Stores in a directory that goes with them.
@@ -861,14 +762,12 @@ mod tests {
         fs::create_dir_all(temporary.file().parent().expect("has one")).expect("makes");
         let database = Database::create(temporary.file()).expect("makes");
         let transaction = database.begin_write().expect("begins");
-        let values: TableDefinition<'_, u64, u64> = TableDefinition::new(VALUES_NAME);
+        let values: TableDefinition<'_, u64, u64> = TableDefinition::new("values");
         transaction.open_table(values).expect("opens");
         transaction.commit().expect("commits");
         drop(database);
         assert_eq!(kind(temporary.open()), "unreadable");
     }
-
-    const VALUES_NAME: &str = "values";
 
     #[test]
     fn another_format_is_unreadable() {
@@ -1034,6 +933,18 @@ mod tests {
         );
         drop(store);
         assert_eq!(offset(&*temporary.opened()), Some(2));
+    }
+
+    #[test]
+    fn a_snapshot_of_a_closed_store_is_io() {
+        let (temporary, _) = Temporary::filled();
+        let store = temporary.opened();
+        let snapshot = store.snapshot().expect("reads");
+        drop(store);
+        let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        let walked = snapshot.range(everything, &mut |_, _| Flow::Continue(()));
+        assert_eq!(kind(walked), "io");
+        temporary.opened();
     }
 
     /// Going on would put the third change on a table that lacks the second.

@@ -1,0 +1,551 @@
+//! Drives the core without log, thread or clock: a small world that performs its effects.
+
+mod properties;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::dispatch::{HandlerError, Raw};
+use crate::log::{Acked, Committed, Failure, Group, Range, Settlement};
+use crate::record::{AppendKind, Headers, Timestamp};
+use crate::table::memory::MemoryStores;
+use crate::table::{
+    Durability, FORMAT, Stamp, Store, StoreError, StoreRead, StoredRef, Stores, Write,
+};
+
+pub(super) const TABLE: TopicId = TopicId(0);
+pub(super) const INPUT: TopicId = TopicId(1);
+pub(super) const OUTPUT: TopicId = TopicId(2);
+pub(super) const FINGERPRINT: &str = "v1;key=string;value=int;partitioner=none";
+const RETENTION: Duration = Duration::from_secs(86_400);
+
+pub(super) fn task(partition: i32) -> TaskId {
+    TaskId {
+        lead: TABLE,
+        partition,
+    }
+}
+
+pub(super) fn number(bytes: &[u8]) -> Result<i64, HandlerError> {
+    Ok(std::str::from_utf8(bytes)?.parse()?)
+}
+
+/// Counts records, and keeps the largest value seen: `count/max`; a tombstone deletes.
+pub(super) fn fold(held: Option<&str>, value: &[u8]) -> Result<String, HandlerError> {
+    let (count, max) = match held.and_then(|held| held.split_once('/')) {
+        Some((count, max)) => (number(count.as_bytes())?, number(max.as_bytes())?),
+        None => (0, i64::MIN),
+    };
+    Ok(format!("{}/{}", count + 1, max.max(number(value)?)))
+}
+
+fn handler(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    let Some(value) = raw.record.value else {
+        raw.scope.store(None)?;
+        return Ok(());
+    };
+    if value == b"panic" {
+        panic!("as asked");
+    }
+    let held = raw
+        .scope
+        .load()?
+        .map(|held| String::from_utf8_lossy(held.value).into_owned());
+    let new = match value {
+        b"fail after a write" => "0/0".to_owned(),
+        value => fold(held.as_deref(), value)?,
+    };
+    raw.scope.store(Some(&mut |out| {
+        out.extend_from_slice(new.as_bytes());
+        Ok(())
+    }))?;
+    if value == b"fail after a write" {
+        return Err("as asked".into());
+    }
+    Ok(())
+}
+
+/// Keys of one character lie by that character's value.
+fn place(key: &[u8], partitions: i32) -> i32 {
+    i32::from(key.first().copied().unwrap_or_default()) % partitions
+}
+
+pub(super) fn plan(partitions: i32) -> Plan {
+    Plan {
+        group: Group {
+            name: "group".into(),
+            topics: vec!["group-state".into(), "input".into(), "output".into()],
+            inputs: vec![INPUT],
+            table: Some(TABLE),
+            instance: "instance".into(),
+            worker: 0,
+            session: Duration::from_secs(6),
+        },
+        cluster: "cluster".into(),
+        inputs: vec![InputPlan {
+            topic: INPUT,
+            partitions,
+            call: handler,
+            partitioner: "first-byte",
+            place,
+        }],
+        outputs: vec![OutputPlan {
+            name: "output",
+            topic: OUTPUT,
+            partitions,
+            limit: 1 << 20,
+        }],
+        table: Some(TablePlan {
+            topic: TABLE,
+            limit: 1 << 20,
+            fingerprint: FINGERPRINT.into(),
+        }),
+        barrier: Duration::from_millis(100),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) timestamp: Timestamp,
+}
+
+/// How the next settlement ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Settles {
+    Well,
+    /// So many of the records lie in the log, and nobody knows.
+    ProduceFails(usize),
+    CommitFails(Failure),
+    /// Every task's records are refused.
+    Refused,
+}
+
+#[derive(Default)]
+struct Disk(BTreeMap<TaskId, Box<dyn Store>>);
+
+impl Tables for Disk {
+    fn table(&self, task: TaskId) -> Option<&dyn StoreRead> {
+        self.0.get(&task).map(|store| &**store as &dyn StoreRead)
+    }
+}
+
+/// A log, disks and one core.
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) stores: Arc<dyn Stores>,
+    open: Disk,
+    pub(super) input: BTreeMap<TaskId, Vec<Row>>,
+    pub(super) changelog: BTreeMap<TaskId, Vec<Row>>,
+    pub(super) committed: BTreeMap<TaskId, Committed>,
+    /// Handed over and not settled.
+    flying: Vec<(TaskId, Row)>,
+    fetched: BTreeMap<TaskId, Offset>,
+    pub(super) settles: Settles,
+    pub(super) flush_fails: bool,
+    pub(super) stopped: Vec<(TaskId, Cause)>,
+    pub(super) failed: Option<Cause>,
+    pub(super) rebuilds: usize,
+    pub(super) paused: bool,
+    pub(super) settlements: usize,
+    effects: Vec<Effect>,
+    pub(super) now: Now,
+    epoch: u64,
+}
+
+impl World {
+    pub(super) fn new(partitions: i32, stores: Arc<dyn Stores>) -> Self {
+        let mut world = Self {
+            core: Core::new(plan(partitions)),
+            stores,
+            open: Disk::default(),
+            input: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
+            changelog: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
+            committed: BTreeMap::new(),
+            flying: Vec::new(),
+            fetched: BTreeMap::new(),
+            settles: Settles::Well,
+            flush_fails: false,
+            stopped: Vec::new(),
+            failed: None,
+            rebuilds: 0,
+            paused: false,
+            settlements: 0,
+            effects: Vec::new(),
+            now: Now {
+                monotonic: Duration::from_secs(1),
+                wall: 1_000_000,
+            },
+            epoch: 0,
+        };
+        world.assign_all();
+        world
+    }
+
+    pub(super) fn in_memory(partitions: i32) -> Self {
+        Self::new(partitions, Arc::new(MemoryStores::default()))
+    }
+
+    pub(super) fn tasks(&self) -> Vec<TaskId> {
+        self.input.keys().copied().collect()
+    }
+
+    pub(super) fn assign_all(&mut self) {
+        self.epoch += 1;
+        let assignments: Vec<_> = self
+            .tasks()
+            .into_iter()
+            .map(|task| Assignment {
+                task,
+                epoch: Epoch(self.epoch),
+                committed: self
+                    .committed
+                    .get(&task)
+                    .map(|c| (INPUT, c.clone()))
+                    .into_iter()
+                    .collect(),
+            })
+            .collect();
+        self.step(Event::Assigned(&assignments));
+        self.tick();
+    }
+
+    pub(super) fn feed(&mut self, key: &str, value: Option<&str>) {
+        let key = key.as_bytes().to_vec();
+        let partition = place(&key, i32::try_from(self.input.len()).unwrap());
+        let value = value.map(|value| value.as_bytes().to_vec());
+        let rows = self.input.get_mut(&task(partition)).unwrap();
+        rows.push(Row {
+            key,
+            value,
+            timestamp: 5,
+        });
+    }
+
+    /// Hands at most `max` records of each fetched input to the core.
+    pub(super) fn deliver(&mut self, max: usize) {
+        for (task, position) in self.fetched.clone() {
+            if self.paused || !self.fetched.contains_key(&task) {
+                continue;
+            }
+            let rows = self.input[&task].clone();
+            let from = usize::try_from(position).unwrap();
+            let records: Vec<_> = rows
+                .iter()
+                .enumerate()
+                .skip(from)
+                .take(max)
+                .map(|(at, row)| Record {
+                    offset: at as Offset,
+                    timestamp: row.timestamp,
+                    key: Some(&row.key),
+                    value: row.value.as_deref(),
+                    headers: Headers::default(),
+                })
+                .collect();
+            self.fetched
+                .insert(task, position + records.len() as Offset);
+            let epoch = Epoch(self.epoch);
+            self.step(Event::Batch {
+                task,
+                epoch,
+                topic: INPUT,
+                records: &records,
+            });
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.now.monotonic += Duration::from_millis(250);
+        self.now.wall += 250;
+        self.step(Event::Tick);
+    }
+
+    /// The process dies: what is in memory is gone, what flies lands or does not.
+    pub(super) fn crash(&mut self, landed: usize) {
+        for (task, row) in self.flying.drain(..).take(landed) {
+            self.changelog.get_mut(&task).unwrap().push(row);
+        }
+        self.open = Disk::default();
+        self.fetched.clear();
+        self.effects.clear();
+        self.paused = false;
+        self.core = Core::new(self.core.plan().clone());
+    }
+
+    pub(super) fn revoke_all(&mut self) {
+        let tasks = self.tasks();
+        self.step(Event::Revoking(&tasks));
+        self.step(Event::Revoked(&tasks));
+        self.fetched.clear();
+    }
+
+    pub(super) fn lose_all(&mut self) {
+        let tasks = self.tasks();
+        self.step(Event::Lost(&tasks));
+        self.fetched.clear();
+    }
+
+    /// Reads everything, then stops as a process does.
+    pub(super) fn finish(&mut self) {
+        (self.settles, self.flush_fails) = (Settles::Well, false);
+        for _ in 0..50 {
+            self.deliver(1_000);
+            self.tick();
+        }
+        for _ in 0..3 {
+            self.step(Event::Drain);
+        }
+        assert!(self.core.is_settled(), "all is durable after a drain");
+    }
+
+    pub(super) fn step(&mut self, event: Event<'_>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core
+            .step(self.now, event, &self.open, &(), &mut effects);
+        for effect in effects {
+            self.perform(effect);
+        }
+        self.check();
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Inspect(task, epoch) => {
+                if !self.open.0.contains_key(&task) {
+                    let store = self.stores.open("group-state", task.partition).unwrap();
+                    self.open.0.insert(task, store);
+                }
+                let facts = self.facts(task);
+                self.step(Event::Inspected(task, epoch, Ok(facts)));
+            }
+            Effect::Restore {
+                task,
+                epoch,
+                from,
+                rebuild,
+            } => {
+                let reached = self.restore(task, from, rebuild.is_some());
+                self.step(Event::Restored(task, epoch, Ok(reached)));
+            }
+            Effect::Fetch(task, positions) => {
+                self.fetched.insert(task, positions[0].1);
+            }
+            Effect::Release(task) => {
+                self.fetched.remove(&task);
+            }
+            Effect::Pause(paused) => self.paused = paused,
+            Effect::Append(appends) => {
+                for append in appends.iter().filter(|a| a.kind == AppendKind::Changelog) {
+                    let row = Row {
+                        key: append.key.unwrap().to_vec(),
+                        value: append.value.map(<[u8]>::to_vec),
+                        timestamp: append.timestamp,
+                    };
+                    self.flying.push((append.task, row));
+                }
+            }
+            Effect::Settle(unit) => {
+                self.settlements += 1;
+                let settlement = self.settle(&unit);
+                self.step(Event::Settled(unit.id, settlement));
+            }
+            Effect::Flush(task, frozen) => {
+                let result = self.flush(task, &frozen);
+                self.step(Event::Flushed(task, result));
+            }
+            Effect::Close(task) => {
+                self.open.0.remove(&task);
+            }
+            Effect::Rebuild => self.rebuilds += 1,
+            Effect::Stopped(task, cause) => self.stopped.push((task, cause)),
+            Effect::Fail(cause) => self.failed = Some(cause),
+        }
+    }
+
+    pub(super) fn facts(&self, task: TaskId) -> Facts {
+        let end = |rows: &[Row]| {
+            let high = rows.len() as Offset;
+            Range {
+                start: 0,
+                stable: high,
+                high,
+            }
+        };
+        Facts {
+            stamp: self.open.0[&task].stamp().unwrap(),
+            table: Some(TableFacts {
+                id: "table".into(),
+                range: end(&self.changelog[&task]),
+                delete_retention: RETENTION,
+            }),
+            inputs: [(INPUT, end(&self.input[&task]))].into(),
+        }
+    }
+
+    fn stamp(&self, task: TaskId, offset: Offset) -> Stamp {
+        Stamp {
+            format: FORMAT,
+            cluster: "cluster".into(),
+            topic_id: "table".into(),
+            partition: task.partition,
+            offset,
+            fingerprint: FINGERPRINT.into(),
+            synced_at: self.now.wall,
+        }
+    }
+
+    fn restore(&mut self, task: TaskId, from: Offset, clear: bool) -> Offset {
+        let end = self.changelog[&task].len() as Offset;
+        let stamp = self.stamp(task, end);
+        let rows = self.changelog[&task][usize::try_from(from).unwrap()..].to_vec();
+        let folded: BTreeMap<_, _> = rows.iter().map(|row| (&row.key, row)).collect();
+        let writes: Vec<_> = folded.into_values().map(write).collect();
+        let store = self.open.0.get_mut(&task).unwrap();
+        if clear {
+            store.clear().unwrap();
+        }
+        store.apply(&writes, &stamp, Durability::Synced).unwrap();
+        end
+    }
+
+    fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
+        if self.flush_fails {
+            return Err(StoreError::Io {
+                path: "disk".into(),
+                reason: "full".into(),
+            });
+        }
+        let stamp = self.stamp(task, frozen.offset);
+        let Some(store) = self.open.0.get_mut(&task) else {
+            return Ok(());
+        };
+        store.apply(&frozen.writes(), &stamp, frozen.durability)
+    }
+
+    fn settle(&mut self, unit: &Unit) -> Settlement {
+        let mut settlement = Settlement::default();
+        let flying = std::mem::take(&mut self.flying);
+        let settles = std::mem::replace(&mut self.settles, Settles::Well);
+        let landed = match &settles {
+            Settles::Well | Settles::CommitFails(_) => flying.len(),
+            Settles::ProduceFails(landed) => *landed,
+            Settles::Refused => 0,
+        };
+        let mut acked: BTreeMap<TaskId, Acked> = BTreeMap::new();
+        for (task, row) in flying.into_iter().take(landed) {
+            let log = self.changelog.get_mut(&task).unwrap();
+            let at = log.len() as Offset;
+            log.push(row);
+            let acks = acked.entry(task).or_default();
+            let (first, _, count) = acks.changelog.unwrap_or((at, at, 0));
+            acks.changelog = Some((first, at, count + 1));
+        }
+        for (task, _, offset, metadata) in &unit.offsets {
+            let acks = match &settles {
+                Settles::Well | Settles::CommitFails(_) => {
+                    Ok(acked.remove(task).unwrap_or_default())
+                }
+                Settles::ProduceFails(_) => Err(Failure::Unknown("no ack".into())),
+                Settles::Refused => Err(Failure::Refused {
+                    topic: "group-state".into(),
+                    key: "a".into(),
+                    reason: "too large".into(),
+                }),
+            };
+            if acks.is_ok() {
+                let outcome = match &settles {
+                    Settles::CommitFails(failure) => Err(failure.clone()),
+                    _ => Ok(()),
+                };
+                if outcome.is_ok() {
+                    let (offset, metadata) = (*offset, metadata.clone());
+                    self.committed.insert(*task, Committed { offset, metadata });
+                }
+                settlement.offsets.insert(*task, outcome);
+            }
+            settlement.acks.insert(*task, acks);
+        }
+        settlement
+    }
+
+    /// What is on disk is a fold of the acknowledged changelog up to its stamp, never ahead of it.
+    fn check(&self) {
+        for (task, store) in &self.open.0 {
+            let Some(stamp) = store.stamp().unwrap() else {
+                continue;
+            };
+            let log = &self.changelog[task];
+            let reached = usize::try_from(stamp.offset).unwrap();
+            assert!(reached <= log.len(), "the store is ahead of the changelog");
+            assert_eq!(
+                contents(&**store),
+                fold_rows(&log[..reached]),
+                "the store is the fold"
+            );
+        }
+    }
+
+    pub(super) fn table(&self, task: TaskId) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        contents(&*self.open.0[&task])
+    }
+}
+
+fn write(row: &Row) -> Write<'_> {
+    let value = row.value.as_deref().map(|value| StoredRef {
+        timestamp: row.timestamp,
+        value,
+    });
+    Write {
+        key: &row.key,
+        value,
+    }
+}
+
+pub(super) fn contents(store: &dyn StoreRead) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    use std::ops::Bound::Unbounded;
+    let mut rows = BTreeMap::new();
+    store
+        .range((Unbounded, Unbounded), &mut |key, stored| {
+            rows.insert(key.to_vec(), stored.value.to_vec());
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    rows
+}
+
+pub(super) fn fold_rows(rows: &[Row]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut table = BTreeMap::new();
+    for row in rows {
+        match &row.value {
+            Some(value) => table.insert(row.key.clone(), value.clone()),
+            None => table.remove(&row.key),
+        };
+    }
+    table
+}
+
+/// The fold of an input by the handler, computed directly.
+pub(super) fn fold_input(rows: &[Row]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut table: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    for row in rows {
+        match &row.value {
+            Some(value) => {
+                let held = table.get(&row.key).map(String::as_str);
+                let new = fold(held, value).unwrap();
+                table.insert(row.key.clone(), new);
+            }
+            None => {
+                table.remove(&row.key);
+            }
+        }
+    }
+    table
+        .into_iter()
+        .map(|(key, value)| (key, value.into_bytes()))
+        .collect()
+}

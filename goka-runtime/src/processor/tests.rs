@@ -1,0 +1,290 @@
+//! A whole processor on the embedded log in memory, its definition written by hand.
+
+use std::any::TypeId;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use super::*;
+use crate::dispatch::{CodecError, HandlerError, Raw};
+use crate::graph::{Format, TopicSpec};
+use crate::log::embedded::Embedded;
+use crate::log::{Failure, Sent};
+use crate::partitioner::{Murmur2, Partitioner};
+use crate::record::TopicPartition;
+use crate::table::memory::MemoryStores;
+
+const TEXT: Format = Format {
+    codec: "text",
+    parse: |text| Ok(text.as_bytes().to_vec()),
+    show: |bytes| Ok::<_, CodecError>(String::from_utf8_lossy(bytes).into_owned()),
+};
+const HERE: Location = Location {
+    file: file!(),
+    line: line!(),
+    column: 1,
+};
+
+const fn topic(name: &'static str) -> TopicSpec {
+    let (key, value) = (TEXT, TEXT);
+    let (partitioner, place) = (Murmur2::NAME, Murmur2::partition as fn(&[u8], i32) -> i32);
+    TopicSpec {
+        name,
+        key,
+        value,
+        partitioner,
+        place,
+        partitions: None,
+    }
+}
+
+fn count(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    if raw.record.value == Some(b"bad") {
+        return Err("bad value".into());
+    }
+    let held = raw
+        .scope
+        .load()?
+        .map(|held| String::from_utf8_lossy(held.value).into_owned());
+    let next = held.map_or(Ok(0), |held| held.parse::<u64>())? + 1;
+    raw.scope.store(Some(&mut |out| {
+        out.extend_from_slice(next.to_string().as_bytes());
+        Ok(())
+    }))?;
+    Ok(())
+}
+
+static EDGES: [Edge; 3] = [
+    Edge {
+        kind: EdgeKind::Input {
+            call: count,
+            tombstones: false,
+        },
+        topic: topic("clicks"),
+        location: HERE,
+    },
+    Edge {
+        kind: EdgeKind::Input {
+            call: count,
+            tombstones: false,
+        },
+        topic: topic("taps"),
+        location: HERE,
+    },
+    Edge {
+        kind: EdgeKind::Table,
+        topic: topic("count-state"),
+        location: HERE,
+    },
+];
+
+static COUNT: Definition = Definition {
+    graph: GroupGraph {
+        name: "Count",
+        group: "count",
+        location: HERE,
+        edges: &EDGES,
+    },
+    make: None,
+    type_id: TypeId::of::<()>,
+};
+
+struct App {
+    log: Arc<dyn Log>,
+    stores: Arc<dyn Stores>,
+}
+
+impl App {
+    fn new() -> Self {
+        Self {
+            log: Arc::new(Embedded::in_memory().unwrap()),
+            stores: Arc::new(MemoryStores::default()),
+        }
+    }
+
+    fn start(&self) -> Running {
+        let options = ProcessorOptions {
+            barrier: Duration::from_millis(5),
+            ..Default::default()
+        };
+        let (log, stores) = (Arc::clone(&self.log), Arc::clone(&self.stores));
+        start(&COUNT, Arc::new(()), log, stores, &options).unwrap()
+    }
+
+    fn send(&self, topic: &str, records: &[(&str, &str)]) {
+        let delivered = |_, result: Result<(i32, i64), Failure>| assert!(result.is_ok());
+        let appender = self.log.appender(Arc::new(delivered)).unwrap();
+        let by = Instant::now() + Duration::from_secs(5);
+        for (token, (key, value)) in records.iter().enumerate() {
+            let partition = Murmur2::partition(key.as_bytes(), DEFAULT_PARTITIONS);
+            let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+            let record = Sent {
+                topic,
+                partition,
+                key,
+                value,
+                timestamp: 7,
+                headers: &[],
+            };
+            appender.send(record, token as u64, by).unwrap();
+        }
+        appender.flush(by).unwrap();
+    }
+
+    fn partitions(&self, topic: &str) -> Vec<TopicPartition> {
+        (0..DEFAULT_PARTITIONS)
+            .map(|at| TopicPartition::new(topic, at))
+            .collect()
+    }
+
+    fn is_level(&self, topic: &str) -> bool {
+        let partitions = self.partitions(topic);
+        let committed = self.log.committed("count", &partitions).unwrap();
+        let ranges = self.log.ranges(&partitions).unwrap();
+        committed
+            .iter()
+            .zip(ranges)
+            .all(|(committed, range)| committed.as_ref().map(|c| c.offset) == Some(range.high))
+    }
+
+    fn table(&self) -> BTreeMap<String, String> {
+        let mut rows = BTreeMap::new();
+        for partition in 0..DEFAULT_PARTITIONS {
+            let store = self.stores.open("count-state", partition).unwrap();
+            let mut each = |key: &[u8], value: crate::table::StoredRef<'_>| {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                rows.insert(text(key), text(value.value));
+                ControlFlow::Continue(())
+            };
+            let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+            store.range(all, &mut each).unwrap();
+        }
+        rows
+    }
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let by = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < by, "waited too long: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn rows(expected: &[(&str, &str)]) -> BTreeMap<String, String> {
+    expected
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect()
+}
+
+#[test]
+fn counts_and_goes_on_after_a_restart() {
+    let app = App::new();
+    let running = app.start();
+    app.send("clicks", &[("alice", "x"), ("bob", "x"), ("alice", "x")]);
+    app.send("taps", &[("alice", "x"), ("", "x")]);
+    wait_until("all is committed", || {
+        app.is_level("clicks") && app.is_level("taps")
+    });
+    running.stop();
+    running.join().unwrap();
+    assert_eq!(
+        app.table(),
+        rows(&[("alice", "3"), ("bob", "1"), ("", "1")])
+    );
+
+    // On an empty disk the table comes back from the group topic.
+    let app = App {
+        stores: Arc::new(MemoryStores::default()),
+        ..app
+    };
+    app.send("clicks", &[("bob", "x")]);
+    let running = app.start();
+    wait_until("the rest is committed", || app.is_level("clicks"));
+    running.stop();
+    running.join().unwrap();
+    assert_eq!(
+        app.table(),
+        rows(&[("alice", "3"), ("bob", "2"), ("", "1")])
+    );
+}
+
+#[test]
+fn a_failing_record_stops_its_partition_only() {
+    let app = App::new();
+    let running = app.start();
+    app.send(
+        "clicks",
+        &[
+            ("alice", "x"),
+            ("alice", "bad"),
+            ("alice", "x"),
+            ("bob", "x"),
+        ],
+    );
+    let place = |key: &str| Murmur2::partition(key.as_bytes(), DEFAULT_PARTITIONS);
+    assert_ne!(place("alice"), place("bob"));
+    wait_until("alice's partition stops", || {
+        running.status().iter().any(|task| task.stopped.is_some())
+    });
+    app.send("clicks", &[("bob", "x")]);
+    let offset = |key: &str| {
+        let committed = app
+            .log
+            .committed("count", &[TopicPartition::new("clicks", place(key))]);
+        committed.unwrap()[0]
+            .as_ref()
+            .map(|committed| committed.offset)
+    };
+    wait_until("bob's goes on", || offset("bob") == Some(2));
+    wait_until("what came before is committed", || {
+        offset("alice") == Some(1)
+    });
+    running.stop();
+    let error = running.join().unwrap_err().to_string();
+    assert!(
+        error.contains("clicks") && error.contains("offset 1, key `alice`: bad value"),
+        "{error}"
+    );
+    assert_eq!(app.table(), rows(&[("alice", "1"), ("bob", "2")]));
+}
+
+#[test]
+fn a_group_topic_that_is_not_compacted_is_refused() {
+    let app = App::new();
+    let topic = NewTopic {
+        name: "count-state".into(),
+        partitions: 4,
+        compact: false,
+        retention: None,
+    };
+    app.log.create(&topic).unwrap();
+    let (log, stores) = (Arc::clone(&app.log), Arc::clone(&app.stores));
+    let error = start(&COUNT, Arc::new(()), log, stores, &Default::default()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`count-state` of `count` is not compacted"),
+        "{error}"
+    );
+}
+
+#[test]
+fn other_partition_counts_are_refused_with_every_topic_named() {
+    let app = App::new();
+    for (name, partitions) in [("clicks", 4), ("taps", 8)] {
+        let topic = NewTopic {
+            name: name.into(),
+            partitions,
+            compact: false,
+            retention: None,
+        };
+        app.log.create(&topic).unwrap();
+    }
+    let (log, stores) = (Arc::clone(&app.log), Arc::clone(&app.stores));
+    let error = start(&COUNT, Arc::new(()), log, stores, &Default::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("`clicks` with 4, `taps` with 8"),
+        "{error}"
+    );
+}

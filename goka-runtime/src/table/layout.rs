@@ -1,0 +1,127 @@
+//! The bytes of stamps and values in a file; knows no engine. A change here is a new
+//! [`FORMAT`](super::FORMAT).
+
+use super::{FORMAT, Stamp, StoredRef};
+use crate::record::Timestamp;
+
+const TIMESTAMP_BYTES: usize = size_of::<Timestamp>();
+
+/// Bytes that were not written by this layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Damaged {
+    #[error("it has format {0}, this program reads {FORMAT}")]
+    Format(u16),
+    #[error("its stamp is damaged")]
+    Stamp,
+    #[error("its count of commits is damaged")]
+    Commits,
+    #[error("a value in it is damaged")]
+    Value,
+}
+
+/// How many bytes a value takes: 8 of timestamp, big-endian, and its own.
+pub(super) fn encoded_len(stored: StoredRef<'_>) -> usize {
+    TIMESTAMP_BYTES + stored.value.len()
+}
+
+/// Fills `place`, which is [`encoded_len`] the value.
+pub(super) fn encode_stored(stored: StoredRef<'_>, place: &mut [u8]) {
+    let (timestamp, value) = place.split_at_mut(TIMESTAMP_BYTES);
+    timestamp.copy_from_slice(&stored.timestamp.to_be_bytes());
+    value.copy_from_slice(stored.value);
+}
+
+pub(super) fn decode_stored(bytes: &[u8]) -> Result<StoredRef<'_>, Damaged> {
+    let (timestamp, value) = bytes.split_first_chunk().ok_or(Damaged::Value)?;
+    Ok(StoredRef {
+        timestamp: Timestamp::from_be_bytes(*timestamp),
+        value,
+    })
+}
+
+/// Format, partition, offset, time of sync, then three texts, each with its length before it.
+/// Numbers are big-endian; the format comes first in every layout.
+pub(super) fn encode_stamp(stamp: &Stamp) -> Vec<u8> {
+    let mut bytes = stamp.format.to_be_bytes().to_vec();
+    bytes.extend(stamp.partition.to_be_bytes());
+    bytes.extend(stamp.offset.to_be_bytes());
+    bytes.extend(stamp.synced_at.to_be_bytes());
+    for text in [&stamp.cluster, &stamp.topic_id, &stamp.fingerprint] {
+        bytes.extend((text.len() as u64).to_be_bytes());
+        bytes.extend(text.as_bytes());
+    }
+    bytes
+}
+
+pub(super) fn decode_stamp(mut bytes: &[u8]) -> Result<Stamp, Damaged> {
+    match take(&mut bytes).map(u16::from_be_bytes) {
+        Some(FORMAT) => current_stamp(bytes).ok_or(Damaged::Stamp),
+        Some(other) => Err(Damaged::Format(other)),
+        None => Err(Damaged::Stamp),
+    }
+}
+
+fn current_stamp(mut rest: &[u8]) -> Option<Stamp> {
+    Some(Stamp {
+        format: FORMAT,
+        partition: take(&mut rest).map(i32::from_be_bytes)?,
+        offset: take(&mut rest).map(i64::from_be_bytes)?,
+        synced_at: take(&mut rest).map(i64::from_be_bytes)?,
+        cluster: take_text(&mut rest)?,
+        topic_id: take_text(&mut rest)?,
+        fingerprint: take_text(&mut rest)?,
+    })
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, left) = rest.split_first_chunk()?;
+    *rest = left;
+    Some(*taken)
+}
+
+fn take_text(rest: &mut &[u8]) -> Option<String> {
+    let length = usize::try_from(take(rest).map(u64::from_be_bytes)?).ok()?;
+    let (text, left) = rest.split_at_checked(length)?;
+    *rest = left;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_pinned() {
+        let stamp = Stamp {
+            format: FORMAT,
+            cluster: "c".into(),
+            topic_id: "id".into(),
+            partition: 3,
+            offset: 258,
+            fingerprint: "v1".into(),
+            synced_at: -1,
+        };
+        let bytes = encode_stamp(&stamp);
+        let mut expected = vec![0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1, 2];
+        expected.extend([0xff; 8]);
+        expected.extend(b"\0\0\0\0\0\0\0\x01c\0\0\0\0\0\0\0\x02id\0\0\0\0\0\0\0\x02v1");
+        assert_eq!(bytes, expected);
+        assert_eq!(decode_stamp(&bytes), Ok(stamp));
+        for cut in 0..bytes.len() {
+            assert_eq!(
+                decode_stamp(&bytes[..cut]),
+                Err(Damaged::Stamp),
+                "cut at {cut}"
+            );
+        }
+        let mut value = [9; 9];
+        let stored = StoredRef {
+            timestamp: -2,
+            value: b"v",
+        };
+        encode_stored(stored, &mut value);
+        assert_eq!(value, *b"\xff\xff\xff\xff\xff\xff\xff\xfev");
+        assert_eq!(decode_stored(&value), Ok(stored));
+        assert_eq!(decode_stored(&value[..7]), Err(Damaged::Value));
+    }
+}

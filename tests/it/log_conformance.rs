@@ -1,0 +1,87 @@
+//! What every log engine does alike: one list of cases, run on the embedded log in memory and on
+//! a file, and on Kafka. A case makes topics and groups of its own and waits with a deadline.
+
+mod members;
+mod rebalances;
+pub mod rig;
+mod topics;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use goka_runtime::log::Log;
+use goka_runtime::log::embedded::Embedded;
+
+/// What an engine has to do.
+type Case = (&'static str, fn(&dyn Log));
+
+macro_rules! cases {
+    ($($module:ident: $($case:ident)*;)*) => {
+        &[$($((stringify!($case), $module::$case)),*),*]
+    };
+}
+
+/// All cases; the same for every engine.
+pub const CASES: &[Case] = cases! {
+    topics:
+        create_and_describe create_with_retention create_twice unknown_topic cluster_is_stable
+        records_come_back_as_they_were the_log_chooses_a_timestamp order_in_each_partition
+        ranges_follow reader_from_the_middle reader_at_the_end reader_of_nothing
+        reader_of_two_partitions reader_out_of_range appender_tells_offsets
+        appender_flushes_when_dropped appender_refuses_what_is_too_large senders_share_an_appender;
+    members:
+        join_assigns_all_tasks settled_offsets_come_with_the_next_assignment
+        committed_is_seen_from_outside a_batch_begins_where_it_was_asked a_batch_says_whose_it_is
+        nothing_is_fetched_before_it_was_asked two_inputs_are_one_task
+        new_records_arrive_while_polling acks_are_contiguous outputs_are_not_counted_as_changelog
+        a_loop_comes_back release_and_fetch_elsewhere pause_and_resume
+        an_input_out_of_range_is_broken a_refused_record_fails_its_task_only a_unit_settled_twice
+        an_empty_unit rebuild_goes_on;
+    rebalances:
+        a_revoked_task_goes_on_where_it_was_settled a_task_that_stays_goes_on
+        a_member_that_leaves_gives_its_tasks_away a_member_that_crashes_gives_its_tasks_away
+        an_assignment_after_another_has_a_later_epoch stateless_inputs_are_tasks_apart
+        groups_do_not_see_each_other poll_returns_in_time;
+};
+
+/// How many cases run at once: most of them wait for a broker.
+const ABREAST: usize = 8;
+
+/// Runs all cases on one engine, tells every one that fails, and says how many ran.
+pub fn run(engine: &str, log: &dyn Log) -> usize {
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..ABREAST {
+            scope.spawn(|| {
+                while let Some((name, case)) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if catch_unwind(AssertUnwindSafe(|| case(log))).is_err() {
+                        failed.lock().expect("nobody panics with it").push(*name);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("nobody panics with it");
+    println!(
+        "log conformance: {} of {} cases hold on {engine}",
+        CASES.len() - failed.len(),
+        CASES.len()
+    );
+    assert!(failed.is_empty(), "{engine} fails {failed:?}");
+    CASES.len()
+}
+
+#[test]
+fn embedded_in_memory() {
+    let log = Embedded::in_memory().expect("a log in memory");
+    assert_eq!(run("the embedded log in memory", &log), CASES.len());
+}
+
+#[test]
+fn embedded_on_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = Embedded::open(&directory.path().join("log.redb")).expect("a new log");
+    assert_eq!(run("the embedded log on a file", &log), CASES.len());
+}

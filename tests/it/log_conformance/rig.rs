@@ -1,0 +1,366 @@
+//! What the cases are made of: topics and groups with names of their own, records that can be
+//! compared, a driver that writes down what it is told, and waiting with a deadline.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use goka_runtime::log::{
+    Appender, Assignment, Committed, Driver, Epoch, Failure, Group, Isolation, Log, LogError,
+    Member, MemberEvent, NewTopic, Sent, Settle, Settlement, Unit, UnitId,
+};
+use goka_runtime::record::{
+    Append, AppendKind, Appends, Offset, Record, TaskId, Timestamp, TopicId, TopicPartition,
+};
+
+/// Longer than any broker takes for a rebalance after a crash.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// One wait for news.
+pub const TICK: Duration = Duration::from_millis(100);
+/// A broker's shortest by default.
+pub const SESSION: Duration = Duration::from_secs(6);
+
+pub fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+/// A name that nobody else has, in this run or another.
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let (nanos, count) = (since.as_nanos(), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("{name}-{nanos:x}-{}-{count}", std::process::id())
+}
+
+/// Asks until it is so; `ask` may wait by itself.
+pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
+    let deadline = soon();
+    while !ask() {
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Makes a topic with a name of its own, and waits until it is known.
+pub fn topic(log: &dyn Log, name: &str, partitions: i32, compact: bool) -> String {
+    let name = unique(name);
+    let new = NewTopic {
+        name: name.clone(),
+        partitions,
+        compact,
+        retention: None,
+    };
+    log.create(&new).expect("the topic is made");
+    wait_until("the new topic is described", || {
+        log.describe(&[&name]).is_ok_and(|found| found[0].is_some())
+    });
+    name
+}
+
+pub fn stream(log: &dyn Log, partitions: i32) -> String {
+    topic(log, "stream", partitions, false)
+}
+
+/// A record of one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rec {
+    pub offset: Offset,
+    pub timestamp: Timestamp,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Rec {
+    pub fn of(record: &Record<'_>) -> Self {
+        let headers = record.headers.iter();
+        Self {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: headers
+                .map(|(n, v)| (n.to_owned(), v.map(<[u8]>::to_vec)))
+                .collect(),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.value.as_deref().unwrap_or(b"(none)")).into_owned()
+    }
+}
+
+pub fn offsets(records: &[Rec]) -> Vec<Offset> {
+    records.iter().map(|record| record.offset).collect()
+}
+
+pub fn texts(records: &[Rec]) -> Vec<String> {
+    records.iter().map(Rec::text).collect()
+}
+
+pub fn sent<'a>(topic: &'a str, partition: i32, key: &'a str, value: &'a str) -> Sent<'a> {
+    let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+    Sent {
+        topic,
+        partition,
+        key,
+        value,
+        timestamp: -1,
+        headers: &[],
+    }
+}
+
+/// What an appender told.
+pub type Told = Arc<Mutex<Vec<(u64, Result<(i32, Offset), Failure>)>>>;
+
+pub fn appender(log: &dyn Log) -> (Box<dyn Appender>, Told) {
+    let told = Told::default();
+    let theirs = told.clone();
+    let appender = log.appender(Arc::new(move |token, outcome| {
+        theirs
+            .lock()
+            .expect("no test panics with it")
+            .push((token, outcome));
+    }));
+    (appender.expect("an appender is made"), told)
+}
+
+/// Writes values `from..to` as text to a partition, and waits until they are there.
+pub fn write(log: &dyn Log, topic: &str, partition: i32, numbers: std::ops::Range<u64>) {
+    let (appender, told) = appender(log);
+    let count = numbers.end - numbers.start;
+    for number in numbers {
+        let text = number.to_string();
+        let sent = sent(topic, partition, "key", &text);
+        appender.send(sent, number, soon()).expect("there is room");
+    }
+    appender.flush(soon()).expect("everything is written");
+    let told = told.lock().expect("no test panics with it");
+    assert_eq!(told.len() as u64, count);
+    assert!(told.iter().all(|(_, outcome)| outcome.is_ok()), "{told:?}");
+}
+
+pub fn tp(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition)
+}
+
+pub fn high(log: &dyn Log, topic: &str, partition: i32) -> Offset {
+    log.ranges(&[tp(topic, partition)])
+        .expect("the partition is there")[0]
+        .high
+}
+
+/// Reads from an offset to the end, as it is now.
+pub fn read(log: &dyn Log, topic: &str, partition: i32, from: Offset) -> Vec<Rec> {
+    let end = high(log, topic, partition);
+    let mut reader = log
+        .reader(&[(tp(topic, partition), from)], Isolation::ReadCommitted)
+        .expect("a reader");
+    let mut all = Vec::new();
+    wait_until("the reader comes to the end", || {
+        let each = &mut |_: usize, records: &[Record<'_>]| all.extend(records.iter().map(Rec::of));
+        reader.poll(TICK, each).expect("readable");
+        reader.position(0) >= end
+    });
+    all
+}
+
+/// A stateful group: topic 0 is its table, 1 and so on its inputs.
+pub fn stateful(log: &dyn Log, inputs: &[String], partitions: i32) -> Group {
+    let table = topic(log, "table", partitions, true);
+    let topics = std::iter::once(&table)
+        .chain(inputs)
+        .map(|name| name.as_str().into())
+        .collect();
+    Group {
+        name: unique("group").into(),
+        topics,
+        inputs: (1..=inputs.len()).map(|at| TopicId(at as u16)).collect(),
+        table: Some(TopicId(0)),
+        instance: unique("instance"),
+        worker: 0,
+        session: SESSION,
+    }
+}
+
+/// The same group, seen by another worker.
+pub fn worker(group: &Group, worker: u32) -> Group {
+    Group {
+        worker,
+        ..group.clone()
+    }
+}
+
+/// The task of a stateful group's partition.
+pub fn task(partition: i32) -> TaskId {
+    TaskId {
+        lead: TopicId(0),
+        partition,
+    }
+}
+
+/// A driver that writes down what it is told, and settles `on_revoke` when tasks are taken.
+#[derive(Default)]
+pub struct Tape {
+    pub owned: BTreeMap<TaskId, (Epoch, BTreeMap<TopicId, Committed>)>,
+    pub batches: Vec<(TaskId, Epoch, TopicId, Vec<Rec>)>,
+    pub lost: Vec<TaskId>,
+    pub broken: Vec<(TaskId, TopicId, LogError)>,
+    pub revoked: Vec<TaskId>,
+    pub on_revoke: Option<Box<dyn FnMut(&[TaskId], &mut dyn Settle) + Send>>,
+}
+
+impl Tape {
+    /// The records of one input of one task, in the order of their arrival.
+    pub fn records(&self, of: TaskId, topic: TopicId) -> Vec<Rec> {
+        let batches = self
+            .batches
+            .iter()
+            .filter(|(task, _, input, _)| (*task, *input) == (of, topic));
+        batches.flat_map(|(.., records)| records.clone()).collect()
+    }
+}
+
+impl Driver for Tape {
+    fn event(&mut self, event: MemberEvent<'_>) {
+        match event {
+            MemberEvent::Assigned(assignments) => {
+                for Assignment {
+                    task,
+                    epoch,
+                    committed,
+                } in assignments
+                {
+                    let before = self.owned.insert(*task, (*epoch, committed.clone()));
+                    assert!(before.is_none(), "{task:?} was assigned twice");
+                }
+            }
+            MemberEvent::Batch {
+                task,
+                epoch,
+                topic,
+                records,
+            } => {
+                assert!(!records.is_empty(), "an empty batch");
+                let records = records.iter().map(Rec::of).collect();
+                self.batches.push((task, epoch, topic, records));
+            }
+            MemberEvent::Lost(tasks) => {
+                self.lost.extend(tasks);
+                self.owned.retain(|task, _| !tasks.contains(task));
+            }
+            MemberEvent::Broken { task, topic, error } => self.broken.push((task, topic, error)),
+            MemberEvent::Trouble(_) => {}
+        }
+    }
+
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+        if let Some(on_revoke) = &mut self.on_revoke {
+            on_revoke(tasks, settle);
+        }
+        self.revoked.extend(tasks);
+        self.owned.retain(|task, _| !tasks.contains(task));
+    }
+}
+
+/// A member and what it was told.
+pub struct Seat {
+    pub member: Box<dyn Member>,
+    pub tape: Tape,
+    units: u64,
+}
+
+impl Seat {
+    pub fn join(log: &dyn Log, group: &Group) -> Self {
+        let member = log.join(group).expect("the group can be joined");
+        Self {
+            member,
+            tape: Tape::default(),
+            units: 0,
+        }
+    }
+
+    pub fn poll(&mut self) {
+        self.member
+            .poll(TICK, &mut self.tape)
+            .expect("the member goes on");
+    }
+
+    /// Joins and waits until it owns that many tasks.
+    pub fn owning(log: &dyn Log, group: &Group, tasks: usize) -> Self {
+        let mut seat = Self::join(log, group);
+        seat.poll_until("the tasks are assigned", |tape| tape.owned.len() == tasks);
+        seat
+    }
+
+    pub fn poll_until(&mut self, what: &str, is_so: impl Fn(&Tape) -> bool) {
+        wait_until(what, || {
+            self.poll();
+            is_so(&self.tape)
+        });
+    }
+
+    pub fn fetch(&mut self, task: TaskId, topic: u16, position: Offset) {
+        self.member
+            .fetch(task, &[(TopicId(topic), position)])
+            .expect("an owned task can be fetched");
+    }
+
+    pub fn append(&mut self, records: &[(TaskId, AppendKind, u16, i32, &str)]) {
+        let mut appends = Appends::default();
+        for (task, kind, topic, partition, value) in records {
+            appends.push(Append {
+                task: *task,
+                kind: *kind,
+                topic: TopicId(*topic),
+                partition: *partition,
+                key: Some(b"key"),
+                value: Some(value.as_bytes()),
+                timestamp: -1,
+                headers: &[],
+            });
+        }
+        self.member.append(&appends);
+    }
+
+    pub fn settle(&mut self, offsets: &[(TaskId, u16, Offset)]) -> Settlement {
+        self.units += 1;
+        let unit = unit(self.units, offsets);
+        self.member.settle(&unit, soon())
+    }
+}
+
+/// A unit whose offsets carry `at <offset>` as metadata.
+pub fn unit(id: u64, offsets: &[(TaskId, u16, Offset)]) -> Unit {
+    let offsets = offsets.iter();
+    let offsets =
+        offsets.map(|(task, topic, at)| (*task, TopicId(*topic), *at, format!("at {at}")));
+    Unit {
+        id: UnitId(id),
+        offsets: offsets.collect(),
+    }
+}
+
+pub fn at(offset: Offset) -> Committed {
+    Committed {
+        offset,
+        metadata: format!("at {offset}"),
+    }
+}
+
+/// Whether a task's part of a unit is durable.
+pub fn assert_settled(settlement: &Settlement, task: TaskId) {
+    let ack = settlement.acks.get(&task);
+    assert!(ack.is_none_or(Result::is_ok), "{settlement:?}");
+    assert_eq!(
+        settlement.offsets.get(&task),
+        Some(&Ok(())),
+        "{settlement:?}"
+    );
+}

@@ -1,0 +1,337 @@
+//! A real Apache Kafka for tests, from Maven artifacts, without a container: one broker a test run,
+//! in a directory of its own, ended by its own pid when the test process ends, however it ends.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use tempfile::TempDir;
+
+const VERSION: &str = "4.1.0";
+const STARTS: Duration = Duration::from_secs(60);
+
+/// The broker of this test run; `None` says why on stderr.
+///
+/// # Panics
+/// With `GOKA_REQUIRE_KAFKA=1` when there is none.
+pub fn broker() -> Option<&'static Broker> {
+    static BROKER: OnceLock<Option<Broker>> = OnceLock::new();
+    BROKER.get_or_init(|| another(&[])).as_ref()
+}
+
+/// One more broker, a cluster of its own, with properties added to the usual ones.
+pub fn another(properties: &[(&str, &str)]) -> Option<Broker> {
+    match libs().and_then(|libs| Broker::start(&libs, properties)) {
+        Ok(broker) => Some(broker),
+        Err(why) => {
+            let required = std::env::var("GOKA_REQUIRE_KAFKA").is_ok_and(|set| set == "1");
+            assert!(
+                !required,
+                "GOKA_REQUIRE_KAFKA=1 and there is no Kafka: {why}"
+            );
+            eprintln!("skipped: a test on real Kafka; {why}");
+            None
+        }
+    }
+}
+
+/// One broker in KRaft mode.
+pub struct Broker {
+    libs: PathBuf,
+    dir: TempDir,
+    port: u16,
+    process: Mutex<Option<Child>>,
+}
+
+/// Kafka's jars, fetched once by Maven into the build's target folder.
+fn libs() -> Result<PathBuf, String> {
+    let runs = |program: &str, argument: &str| {
+        let mut command = Command::new(program);
+        command
+            .arg(argument)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !runs("java", "-version") || !runs("mvn", "--version") {
+        return Err("`java` and `mvn` are needed on the PATH".to_owned());
+    }
+    let exe = std::env::current_exe().map_err(|error| error.to_string())?;
+    let target = exe
+        .ancestors()
+        .nth(3)
+        .ok_or("the test binary lies outside a target folder")?;
+    let home = target.join(format!("kafka-{VERSION}"));
+    std::fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
+    // Two test runs that begin together fetch once.
+    let lock = File::create(home.join("lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    let (libs, pom, complete) = (
+        home.join("libs"),
+        home.join("pom.xml"),
+        home.join("complete"),
+    );
+    let dependency = |group: &str, artifact: &str, version: &str| {
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+             <version>{version}</version></dependency>"
+        )
+    };
+    let text = format!(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>goka</groupId>\
+         <artifactId>kafka-for-tests</artifactId><version>1</version><dependencies>{}{}{}</dependencies></project>",
+        dependency("org.apache.kafka", "kafka_2.13", VERSION),
+        dependency("org.apache.kafka", "kafka-tools", VERSION),
+        dependency("org.slf4j", "slf4j-nop", "1.7.36"),
+    );
+    if std::fs::read_to_string(&complete).is_ok_and(|fetched| fetched == text) {
+        return Ok(libs);
+    }
+    std::fs::write(&pom, &text).map_err(|error| error.to_string())?;
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "-f"])
+        .arg(&pom)
+        .arg("dependency:copy-dependencies")
+        .arg(format!("-DoutputDirectory={}", libs.display()))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("mvn: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "mvn failed: {}",
+            String::from_utf8_lossy(&output.stdout)
+        ));
+    }
+    std::fs::write(complete, text).map_err(|error| error.to_string())?;
+    Ok(libs)
+}
+
+fn free_port() -> Result<u16, String> {
+    let socket = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    socket
+        .local_addr()
+        .map(|address| address.port())
+        .map_err(|error| error.to_string())
+}
+
+impl Broker {
+    fn start(libs: &Path, properties: &[(&str, &str)]) -> Result<Self, String> {
+        let dir = TempDir::with_prefix("goka-kafka-").map_err(|error| error.to_string())?;
+        let (port, controller) = (free_port()?, free_port()?);
+        let data = dir.path().join("data");
+        let mut config = format!(
+            "process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             inter.broker.listener.name=PLAINTEXT\nlog.dirs={}\n\
+             offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\noffsets.topic.num.partitions=4\n\
+             transaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n\
+             group.min.session.timeout.ms=1000\nauto.create.topics.enable=false\n\
+             log.cleaner.backoff.ms=500\n",
+            data.display()
+        );
+        for (name, value) in properties {
+            config.push_str(&format!("{name}={value}\n"));
+        }
+        let file = dir.path().join("server.properties");
+        std::fs::write(&file, config).map_err(|error| error.to_string())?;
+        let broker = Self {
+            libs: libs.to_owned(),
+            dir,
+            port,
+            process: Mutex::new(None),
+        };
+        let file = file.display().to_string();
+        let id = cluster_id();
+        let format = broker.tool(
+            "kafka.tools.StorageTool",
+            &["format", "-t", &id, "-c", &file],
+            "",
+        );
+        if !format.status.success() {
+            return Err(format!(
+                "StorageTool: {}",
+                String::from_utf8_lossy(&format.stderr)
+            ));
+        }
+        broker.restart()?;
+        Ok(broker)
+    }
+
+    /// Starts the broker again, where it was and with what it had.
+    pub fn restart(&self) -> Result<(), String> {
+        let log = self.dir.path().join("broker.log");
+        let output = File::create(&log).map_err(|error| error.to_string())?;
+        let errors = output.try_clone().map_err(|error| error.to_string())?;
+        // The shell ends the broker when its standard input closes: with us, however we end.
+        let script = "java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp \"$1/*\" kafka.Kafka \
+                      \"$2\" & pid=$!; read -r how; if [ \"$how\" = stop ]; then kill $pid; else kill -9 $pid; \
+                      fi; wait $pid; [ \"$how\" ] || rm -rf \"$3\"";
+        let child = Command::new("sh")
+            .args(["-c", script, "kafka"])
+            .arg(&self.libs)
+            .arg(self.dir.path().join("server.properties"))
+            .arg(self.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        *self.process.lock().expect("no test panics with it") = Some(child);
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() || !self.answers() {
+            if began.elapsed() > STARTS {
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                return Err(format!("no broker after {STARTS:?}; its log: {log}"));
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn answers(&self) -> bool {
+        self.admin()
+            .inner()
+            .fetch_metadata(None, Duration::from_secs(1))
+            .is_ok()
+    }
+
+    /// Stops the broker, orderly or with SIGKILL; its data stays.
+    pub fn stop(&self, orderly: bool) {
+        let child = self.process.lock().expect("no test panics with it").take();
+        if let Some(mut child) = child {
+            if let Some(mut stdin) = child.stdin.take() {
+                let how: &[u8] = if orderly { b"stop\n" } else { b"kill\n" };
+                let _ = stdin.write_all(how);
+            }
+            let _ = child.wait();
+        }
+    }
+
+    /// Where clients find it.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .set("log_level", "0")
+            .create()
+            .expect("an admin client needs no broker to be made")
+    }
+
+    /// Makes a topic and waits until every partition has a leader.
+    #[track_caller]
+    pub fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        let admin = self.admin();
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (name, value) in config {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        let results =
+            block_on(admin.create_topics([&topic], &options)).expect("the broker answers");
+        for result in results {
+            result.expect("the topic is made");
+        }
+        super::wait_until("the topic has leaders", Duration::from_secs(10), || {
+            admin
+                .inner()
+                .fetch_metadata(Some(name), Duration::from_secs(5))
+                .is_ok_and(|metadata| {
+                    metadata.topics().iter().all(|topic| {
+                        topic.error().is_none()
+                            && topic.partitions().len() == usize::try_from(partitions).unwrap_or(0)
+                            && topic
+                                .partitions()
+                                .iter()
+                                .all(|partition| partition.leader() >= 0)
+                    })
+                })
+        });
+    }
+
+    /// Deletes a topic.
+    #[track_caller]
+    pub fn delete_topic(&self, name: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        block_on(self.admin().delete_topics(&[name], &options)).expect("the broker answers");
+    }
+
+    /// Runs one of Kafka's own tools.
+    pub fn tool(&self, class: &str, args: &[&str], stdin: &str) -> Output {
+        let mut child = Command::new("java")
+            .args([
+                "-Xmx256m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+            ])
+            .arg(format!("{}/*", self.libs.display()))
+            .arg(class)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("java was there a moment ago");
+        let mut pipe = child.stdin.take().expect("it is piped");
+        let text = stdin.to_owned();
+        let writer = std::thread::spawn(move || {
+            let _ = pipe.write_all(text.as_bytes());
+        });
+        let output = child.wait_with_output().expect("the tool ends");
+        let _ = writer.join();
+        output
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop(false);
+    }
+}
+
+/// A cluster id as Kafka writes them: 16 bytes in 22 characters.
+fn cluster_id() -> String {
+    let bytes = uuid::Uuid::new_v4().into_bytes();
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AB";
+    let number = u128::from_be_bytes(bytes);
+    let digit = |at: u32| char::from(alphabet[((number >> (6 * at)) & 63) as usize]);
+    // 21 digits of 6 bits and one of 2, which Base64 puts into the high bits of the last digit.
+    let tail = char::from(alphabet[((number >> 126) << 4) as usize]);
+    (0..21).map(digit).chain([tail]).collect()
+}
+
+/// Waits for a future of the admin client.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park_timeout(Duration::from_millis(20)),
+        }
+    }
+}
