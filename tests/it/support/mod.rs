@@ -1,6 +1,7 @@
 //! What tests share: a real Kafka, waiting without sleeping, names that do not collide.
 
 pub mod kafka;
+pub mod program;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -1,0 +1,247 @@
+//! Runs the example binaries as a user does: arguments, standard streams, signals, exit codes.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes; reached by failures only.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    /// The one line on standard error that is not an event of the log.
+    #[track_caller]
+    pub fn error(&self) -> &str {
+        let lines: Vec<_> = self
+            .err
+            .lines()
+            .filter(|line| !is_event(line) && !line.starts_with("no brokers given"))
+            .collect();
+        assert_eq!(lines.len(), 1, "one line was expected: {self:?}");
+        lines[0]
+    }
+}
+
+/// Events begin with their time.
+fn is_event(line: &str) -> bool {
+    line.starts_with("20") && line.contains('Z')
+}
+
+/// An example binary and the data directory to run it with.
+#[derive(Debug, Clone)]
+pub struct Program {
+    path: PathBuf,
+    data_dir: PathBuf,
+}
+
+impl Program {
+    #[track_caller]
+    pub fn new(example: &str, data_dir: impl Into<PathBuf>) -> Self {
+        let this = std::env::current_exe().expect("the test binary has a path");
+        let target = this.ancestors().nth(2).expect("target/<profile>/deps/it");
+        let path = target.join("examples").join(example);
+        assert!(
+            path.exists(),
+            "{} is missing; `cargo build --examples` makes it",
+            path.display()
+        );
+        Self {
+            path,
+            data_dir: data_dir.into(),
+        }
+    }
+
+    /// The command, with nothing of the surroundings but the data directory.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command
+            .env_remove("GOKA_BROKERS")
+            .env_remove("RUST_LOG")
+            .env("GOKA_DATA_DIR", &self.data_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Said {
+        self.run_with("", args)
+    }
+
+    /// Runs a command to its end, with something on its standard input.
+    #[track_caller]
+    pub fn run_with<A: AsRef<OsStr>>(
+        &self,
+        input: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Said {
+        let mut command = self.command();
+        let mut child = command
+            .args(args)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        let input = input.to_owned();
+        let feeder = std::thread::spawn(move || {
+            // A command may end before it has read it all.
+            let _ = stdin.write_all(input.as_bytes());
+        });
+        let out = drained(child.stdout.take().expect("piped"));
+        let err = drained(child.stderr.take().expect("piped"));
+        let status = ended(&mut child, PATIENCE);
+        feeder.join().expect("the feeder does not panic");
+        let text = |bytes: std::thread::JoinHandle<Vec<u8>>| {
+            String::from_utf8_lossy(&bytes.join().expect("read")).into_owned()
+        };
+        Said {
+            code: status.code(),
+            out: text(out),
+            err: text(err),
+        }
+    }
+
+    /// Starts it and lets it run.
+    #[track_caller]
+    pub fn start<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
+        let mut child = self.command().args(args).spawn().expect("it starts");
+        Running {
+            out: followed(child.stdout.take().expect("piped")),
+            err: followed(child.stderr.take().expect("piped")),
+            child,
+        }
+    }
+}
+
+fn drained(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+#[track_caller]
+fn ended(child: &mut Child, within: Duration) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            return status;
+        }
+        if began.elapsed() > within {
+            let _ = child.kill();
+            panic!("still running after {within:?}");
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+fn followed(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let into = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            into.lock().expect("no reader panics").push(line);
+        }
+    });
+    lines
+}
+
+/// A program that runs; killed when the test is over.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    out: Lines,
+    err: Lines,
+}
+
+impl Running {
+    pub fn out(&self) -> Vec<String> {
+        self.out.lock().expect("no reader panics").clone()
+    }
+
+    pub fn err(&self) -> Vec<String> {
+        self.err.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until its output is as wanted.
+    #[track_caller]
+    pub fn wait_out(&self, what: &str, mut wanted: impl FnMut(&[String]) -> bool) {
+        let began = Instant::now();
+        while !wanted(&self.out()) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "waited for {what}; it said {:?} and {:?}",
+                self.out(),
+                self.err()
+            );
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `KILL`, `STOP`, `CONT`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
+    }
+
+    /// Waits for its end; how it ended, and how long that took.
+    #[track_caller]
+    pub fn end(&mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        let status = ended(&mut self.child, PATIENCE);
+        (status, began.elapsed())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The user and the count of a line `k: user c: count m: click`.
+pub fn counted(line: &str) -> Option<(String, i64)> {
+    let (key, rest) = line.strip_prefix("k: ")?.split_once(" c: ")?;
+    let (count, _) = rest.split_once(" m: ")?;
+    Some((key.to_owned(), count.parse().ok()?))
+}
+
+/// The lines `key<TAB>value` of a scan.
+pub fn entries(out: &str) -> Vec<(String, String)> {
+    out.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A data directory for one test.
+#[track_caller]
+pub fn data_dir() -> (tempfile::TempDir, PathBuf) {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let path = temp.path().join("data");
+    (temp, path)
+}
+
+/// The path of a file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
