@@ -15,8 +15,9 @@ use goka::Background;
 use goka::prelude::*;
 
 /// Clicks: the key is the user's id, the value when the click happened.
+#[derive(Debug)]
 #[stream("user-clicks", key = String, value = String)]
-pub struct UserClicks;
+struct UserClicks;
 
 #[processor(group = "my-group", persist = i64)]
 #[input("user-clicks")]

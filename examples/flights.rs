@@ -15,22 +15,24 @@ use goka::Background;
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// What happened at an airport: a flight was to leave, or one that left arrived. The delay is in
-/// minutes; none is known of a flight that was cancelled or diverted.
+/// What happened at an airport; delays are in minutes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Event {
+enum Event {
+    /// A flight was to leave; one that was cancelled has no delay.
     Departure { delay: Option<i64> },
-    Arrival { delay: Option<i64> },
+    /// A flight arrived.
+    Arrival { delay: i64 },
 }
 
 /// Events, keyed by the airport's code.
+#[derive(Debug)]
 #[stream("airport-events", key = String, value = Json<Event>)]
-pub struct AirportEvents;
+struct AirportEvents;
 
 /// What is known of an airport.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Airport {
+struct Airport {
     /// Flights that were to leave.
     flights: u64,
     /// Those that did not.
@@ -43,7 +45,7 @@ pub struct Airport {
 
 /// Delays in minutes; negative ones are early.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Delay {
+struct Delay {
     count: u64,
     sum: i64,
     max: Option<i64>,
@@ -77,11 +79,7 @@ fn airports(ctx: &mut Context, event: Event) -> Result<()> {
             airport.delayed += u64::from(minutes > 15);
             airport.departure_delay.add(minutes);
         }
-        Event::Arrival { delay } => {
-            if let Some(minutes) = delay {
-                airport.arrival_delay.add(minutes);
-            }
-        }
+        Event::Arrival { delay: minutes } => airport.arrival_delay.add(minutes),
     }
     ctx.set_value(&airport)?;
     Ok(())
@@ -121,8 +119,8 @@ fn feed(runtime: &Background) -> Result<()> {
             minutes(&row.dep_delay)?
         };
         let _delivery = events.emit(row.origin.as_str(), &Event::Departure { delay })?;
-        if !cancelled {
-            let delay = minutes(&row.arr_delay)?;
+        // A flight that was cancelled or diverted arrives nowhere.
+        if let Some(delay) = minutes(&row.arr_delay)? {
             let _delivery = events.emit(row.dest.as_str(), &Event::Arrival { delay })?;
         }
         flights += 1;

@@ -14,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
-use crate::support::program::{Program, run};
+use crate::support::program::{Program, counted};
 use crate::support::wait_until;
 
 const RECORDS: usize = 200_000;
@@ -93,32 +93,13 @@ fn foreign_records_are_counted_exactly() {
     let Some(broker) = another(&[]) else { return };
     broker.create_topic("user-clicks", PARTITIONS, &[]);
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data").display().to_string();
-    let bootstrap = broker.bootstrap();
-    let args = |more: &[&'static str]| -> Vec<String> {
-        let base = ["--brokers", &bootstrap, "--data-dir", &data];
-        base.iter().chain(more).map(ToString::to_string).collect()
-    };
-    let clicks = |more: &[&'static str]| {
-        let args = args(more);
-        run(
-            "clicks",
-            &args.iter().map(String::as_str).collect::<Vec<_>>(),
-            "",
-        )
-    };
-    let start = || {
-        let args = args(&["--no-simulate"]);
-        Program::start(
-            "clicks",
-            &args.iter().map(String::as_str).collect::<Vec<_>>(),
-        )
-    };
+    let data = dir.path().join("data");
+    let clicks = Program::new("clicks", &data).on(broker.bootstrap());
     let log = log(&broker);
 
     let mut counts = BTreeMap::new();
     let began = Instant::now();
-    let program = start();
+    let mut program = clicks.start(["--no-simulate"]);
     produce(&broker, RECORDS, &mut counts);
     assert_eq!(counts.values().sum::<i64>(), RECORDS as i64);
     wait_until("all is counted and committed", SOON, || is_level(&*log));
@@ -133,39 +114,21 @@ fn foreign_records_are_counted_exactly() {
         .next()
         .map(|(user, count)| (user.clone(), *count))
         .unwrap();
-    let get: Vec<_> = args(&["get", "my-group"])
-        .into_iter()
-        .chain([user])
-        .collect();
-    let get = run(
-        "clicks",
-        &get.iter().map(String::as_str).collect::<Vec<_>>(),
-        "",
-    );
+    let get = clicks.run(["get", "my-group", &user]);
     assert_eq!(
-        (get.stdout.trim(), get.code),
-        (count.to_string().as_str(), Some(0)),
-        "{get:?}"
+        (get.out.trim(), get.code),
+        (count.to_string().as_str(), Some(0))
     );
-    let missing = clicks(&["get", "my-group", "nobody"]);
-    assert_eq!(
-        (missing.stdout.as_str(), missing.code),
-        ("", Some(1)),
-        "{missing:?}"
-    );
-    let scan = clicks(&["scan", "my-group"]);
-    assert_eq!(table(&scan.stdout), counts);
-    let stopped = program.stop();
-    assert_eq!(
-        (stopped.code, stopped.errors()),
-        (Some(0), vec![]),
-        "{}",
-        stopped.stderr
-    );
-    let scan = clicks(&["scan", "my-group"]);
-    assert_eq!(table(&scan.stdout), counts);
+    let missing = clicks.run(["get", "my-group", "nobody"]);
+    assert_eq!((missing.out.as_str(), missing.code), ("", Some(1)));
+    let scan = clicks.run(["scan", "my-group"]);
+    assert_eq!(table(&scan.out), counts);
+    let (code, said) = program.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let scan = clicks.run(["scan", "my-group"]);
+    assert_eq!(table(&scan.out), counts);
     let keys: Vec<_> = scan
-        .stdout
+        .out
         .lines()
         .filter_map(|line| line.split('\t').next())
         .collect();
@@ -182,7 +145,7 @@ fn foreign_records_are_counted_exactly() {
         "org.apache.kafka.tools.consumer.ConsoleConsumer",
         &[
             "--bootstrap-server",
-            &bootstrap,
+            &broker.bootstrap(),
             "--topic",
             "my-group-state",
             "--from-beginning",
@@ -197,17 +160,16 @@ fn foreign_records_are_counted_exactly() {
 
     // On an empty disk the same table comes back, and the inputs are not read again.
     std::fs::remove_dir_all(&data).unwrap();
-    let program = start();
+    let mut program = clicks.start(["--no-simulate"]);
     for partition in 0..PARTITIONS {
-        program.wait_for(
-            &format!("restored topic=\"my-group-state\" partition={partition} from=0"),
-            SOON,
-        );
+        program.wait_err(&format!(
+            "restored topic=\"my-group-state\" partition={partition} from=0"
+        ));
     }
     produce(&broker, KEYS, &mut counts);
     wait_until("the rest is counted", SOON, || is_level(&*log));
-    assert_eq!(program.stop().code, Some(0));
-    assert_eq!(table(&clicks(&["scan", "my-group"]).stdout), counts);
+    assert_eq!(program.stop().0, Some(0));
+    assert_eq!(table(&clicks.run(["scan", "my-group"]).out), counts);
 
     // A view in a process without the processor shows it too.
     let view = View::<Counts>::start(Arc::clone(&log), &MemoryStores::default()).unwrap();
@@ -221,59 +183,33 @@ fn two_processes_share_the_partitions_and_one_takes_over() {
     let Some(broker) = another(&[]) else { return };
     broker.create_topic("user-clicks", PARTITIONS, &[]);
     let dir = tempfile::tempdir().unwrap();
-    let bootstrap = broker.bootstrap();
     let log = log(&broker);
-    let start = |name: &str| {
-        let data = dir.path().join(name).display().to_string();
-        Program::start(
-            "clicks",
-            &[
-                "--brokers",
-                &bootstrap,
-                "--data-dir",
-                &data,
-                "--no-simulate",
-            ],
-        )
-    };
+    let program = |name: &str| Program::new("clicks", dir.path().join(name)).on(broker.bootstrap());
     let mut counts = BTreeMap::new();
-    let first = start("first");
+    let mut first = program("first").start(["--no-simulate"]);
     produce(&broker, 20_000, &mut counts);
     wait_until("the first counts", SOON, || is_level(&*log));
-    let second = start("second");
+    let mut second = program("second").start(["--no-simulate"]);
     // Constant input until both have counted.
-    let counted = |program: &Program| program.stdout().lines().any(|line| line.starts_with("k: "));
     wait_until("the second counts too", SOON, || {
         produce(&broker, 200, &mut counts);
-        counted(&second)
+        second.out().iter().any(|line| counted(line).is_some())
     });
-    let before = first.stdout().len();
+    let before = first.out().len();
     wait_until("the first counts on", SOON, || {
         produce(&broker, 200, &mut counts);
-        first.stdout().len() > before
+        first.out().len() > before
     });
-    let stopped = second.stop();
-    assert_eq!(stopped.code, Some(0), "{}", stopped.stderr);
+    let (code, said) = second.stop();
+    assert_eq!(code, Some(0), "{said}");
     let began = Instant::now();
     wait_until("the first owns all", SOON, || {
         produce(&broker, 200, &mut counts);
         is_level(&*log)
     });
     eprintln!("taken over in {:?}", began.elapsed());
-    let stopped = first.stop();
-    assert_eq!(stopped.code, Some(0), "{}", stopped.stderr);
-    let data = dir.path().join("third").display().to_string();
-    let scan = run(
-        "clicks",
-        &[
-            "--brokers",
-            &bootstrap,
-            "--data-dir",
-            &data,
-            "scan",
-            "my-group",
-        ],
-        "",
-    );
-    assert_eq!(table(&scan.stdout), counts);
+    let (code, said) = first.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let scan = program("third").run(["scan", "my-group"]);
+    assert_eq!(table(&scan.out), counts);
 }

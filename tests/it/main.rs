@@ -1,8 +1,14 @@
 //! The integration tests: one binary, one file per subject.
 #![allow(missing_docs, unreachable_pub)]
 
+mod bad_input;
 mod clicks_on_kafka;
+mod commands;
 mod embedded_log;
+mod emitters;
+mod flights;
 mod kafka_broker;
+mod lifecycle;
 mod log_conformance;
 mod support;
+mod views;

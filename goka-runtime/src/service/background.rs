@@ -81,7 +81,8 @@ impl Background {
     /// they run.
     ///
     /// # Errors
-    /// [`WaitError::Behind`] after `deadline`; [`WaitError::Stopping`] when the program ends first.
+    /// [`WaitError::Behind`] after `deadline`; [`WaitError::Broken`] when a partition has stopped,
+    /// [`WaitError::Stopping`] when the program ends.
     pub fn wait_processed(&self, deadline: Duration) -> Result<(), WaitError> {
         let until = Instant::now() + deadline;
         for definition in &self.definitions {
@@ -103,6 +104,11 @@ impl Background {
                         committed.as_ref().map_or(range.start, |at| at.offset) < range.high
                     });
                 let Some(behind) = behind else { break };
+                if let Some(what) = self.stop.broken() {
+                    return Err(WaitError::Broken {
+                        what: what.to_owned(),
+                    });
+                }
                 if Instant::now() >= until {
                     return Err(WaitError::Behind {
                         group: group.to_owned(),
@@ -135,6 +141,12 @@ pub enum WaitError {
         committed: Option<i64>,
         /// How far it was to come.
         end: i64,
+    },
+    /// A partition has stopped, so this would never come.
+    #[error("{what}")]
+    Broken {
+        /// Which, and why.
+        what: String,
     },
     /// The program ends.
     #[error("the program ends")]

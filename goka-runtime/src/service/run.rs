@@ -154,6 +154,14 @@ fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]
                 continue;
             }
             let status = running.status();
+            for task in &status {
+                if let Some(cause) = &task.stopped {
+                    stop.note_broken(format!(
+                        "partition {} of group `{group}` has stopped: {cause}",
+                        task.partition
+                    ));
+                }
+            }
             if running.is_finished()
                 || (!status.is_empty() && status.iter().all(|task| task.stopped.is_some()))
             {

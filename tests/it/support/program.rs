@@ -1,193 +1,276 @@
-//! Spawns the example programs as a user would, and reads what they say.
+//! Runs the example binaries as a user does: arguments, standard streams, signals, exit codes.
 
-use std::io::{BufRead, BufReader, Read as _};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::wait_until;
+/// Longer than anything here takes; reached by failures only.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The built example `name`; `cargo test` builds all of them.
-pub fn example(name: &str) -> PathBuf {
-    let exe = std::env::current_exe().expect("a test has an executable");
-    let target = exe
-        .ancestors()
-        .nth(2)
-        .expect("it lies in target/<profile>/deps");
-    target.join("examples").join(name)
-}
-
-/// What a finished command left behind.
+/// What a command said.
 #[derive(Debug)]
-pub struct Finished {
+pub struct Said {
     pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+    pub out: String,
+    pub err: String,
 }
 
-impl Finished {
-    /// The lines of stderr that tell of an error.
-    pub fn errors(&self) -> Vec<&str> {
-        self.stderr
+impl Said {
+    /// The one line on standard error that is not an event of the log.
+    #[track_caller]
+    pub fn error(&self) -> &str {
+        let lines: Vec<_> = self
+            .err
             .lines()
-            .filter(|line| line.starts_with("error:"))
-            .collect()
+            .filter(|line| !is_event(line) && !line.starts_with("no brokers given"))
+            .collect();
+        assert_eq!(lines.len(), 1, "one line was expected: {self:?}");
+        lines[0]
     }
 }
 
-/// Runs a command of an example to its end.
-pub fn run(name: &str, args: &[&str], stdin: &str) -> Finished {
-    let mut child = command(name, args)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("the example is built");
-    let mut pipe = child.stdin.take().expect("it is piped");
-    let text = stdin.to_owned();
-    let writer = std::thread::spawn(move || {
-        // A command that refuses its first line does not read the others.
-        let _ = std::io::Write::write_all(&mut pipe, text.as_bytes());
-    });
-    let output = child.wait_with_output().expect("it ends");
-    writer.join().expect("the writer ends with it");
-    Finished {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+/// Events begin with their time.
+fn is_event(line: &str) -> bool {
+    line.starts_with("20") && line.contains('Z')
 }
 
-fn command(name: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(example(name));
-    command
-        .args(args)
-        .env_remove("GOKA_BROKERS")
-        .env_remove("GOKA_DATA_DIR")
-        .env_remove("RUST_LOG")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-/// A running example, killed when dropped.
+/// An example binary and the data directory to run it with.
+#[derive(Debug, Clone)]
 pub struct Program {
-    child: Child,
-    readers: Vec<JoinHandle<()>>,
-    stdout: Arc<Mutex<String>>,
-    stderr: Arc<Mutex<String>>,
+    path: PathBuf,
+    data_dir: PathBuf,
+    brokers: Option<String>,
 }
 
 impl Program {
-    /// Starts an example.
-    pub fn start(name: &str, args: &[&str]) -> Self {
-        let mut child = command(name, args)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the example is built");
-        let (stdout, stderr) = (Arc::default(), Arc::default());
-        let readers = vec![
-            collect(child.stdout.take().expect("it is piped"), &stdout),
-            collect(child.stderr.take().expect("it is piped"), &stderr),
-        ];
+    #[track_caller]
+    pub fn new(example: &str, data_dir: impl Into<PathBuf>) -> Self {
+        let this = std::env::current_exe().expect("the test binary has a path");
+        let target = this.ancestors().nth(2).expect("target/<profile>/deps/it");
+        let path = target.join("examples").join(example);
+        assert!(
+            path.exists(),
+            "{} is missing; `cargo build --examples` makes it",
+            path.display()
+        );
         Self {
-            child,
-            readers,
-            stdout,
-            stderr,
+            path,
+            data_dir: data_dir.into(),
+            brokers: None,
         }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Runs it on Kafka.
+    pub fn on(mut self, brokers: impl Into<String>) -> Self {
+        self.brokers = Some(brokers.into());
+        self
     }
 
-    /// What it has written to stdout so far.
-    pub fn stdout(&self) -> String {
-        self.stdout
-            .lock()
-            .expect("the reader does not panic")
-            .clone()
+    /// The command, with nothing of the surroundings but the data directory.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command
+            .env_remove("GOKA_BROKERS")
+            .env_remove("RUST_LOG")
+            .env("GOKA_DATA_DIR", &self.data_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(brokers) = &self.brokers {
+            command.env("GOKA_BROKERS", brokers);
+        }
+        command
     }
 
-    /// What it has written to stderr so far.
-    pub fn stderr(&self) -> String {
-        self.stderr
-            .lock()
-            .expect("the reader does not panic")
-            .clone()
-    }
-
-    /// Waits until stdout or stderr has a text.
+    /// Runs a command to its end.
     #[track_caller]
-    pub fn wait_for(&self, text: &str, within: Duration) {
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Said {
+        self.run_with("", args)
+    }
+
+    /// Runs a command to its end, with something on its standard input.
+    #[track_caller]
+    pub fn run_with<A: AsRef<OsStr>>(
+        &self,
+        input: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Said {
+        let mut command = self.command();
+        let mut child = command
+            .args(args)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        let input = input.to_owned();
+        let feeder = std::thread::spawn(move || {
+            // A command may end before it has read it all.
+            let _ = stdin.write_all(input.as_bytes());
+        });
+        let out = drained(child.stdout.take().expect("piped"));
+        let err = drained(child.stderr.take().expect("piped"));
+        let status = ended(&mut child, PATIENCE);
+        feeder.join().expect("the feeder does not panic");
+        let text = |bytes: std::thread::JoinHandle<Vec<u8>>| {
+            String::from_utf8_lossy(&bytes.join().expect("read")).into_owned()
+        };
+        Said {
+            code: status.code(),
+            out: text(out),
+            err: text(err),
+        }
+    }
+
+    /// Starts it and lets it run.
+    #[track_caller]
+    pub fn start<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
+        let mut child = self.command().args(args).spawn().expect("it starts");
+        Running {
+            out: followed(child.stdout.take().expect("piped")),
+            err: followed(child.stderr.take().expect("piped")),
+            child,
+        }
+    }
+}
+
+fn drained(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+#[track_caller]
+fn ended(child: &mut Child, within: Duration) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            return status;
+        }
+        if began.elapsed() > within {
+            let _ = child.kill();
+            panic!("still running after {within:?}");
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+fn followed(from: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let into = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            into.lock().expect("no reader panics").push(line);
+        }
+    });
+    lines
+}
+
+/// A program that runs; killed when the test is over.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    out: Lines,
+    err: Lines,
+}
+
+impl Running {
+    pub fn out(&self) -> Vec<String> {
+        self.out.lock().expect("no reader panics").clone()
+    }
+
+    pub fn err(&self) -> Vec<String> {
+        self.err.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until a line on standard error has a text.
+    #[track_caller]
+    pub fn wait_err(&self, text: &str) {
+        super::wait_until(
+            &format!("`{text}` in {:?}", self.err.lock()),
+            PATIENCE,
+            || self.err().iter().any(|line| line.contains(text)),
+        );
+    }
+
+    /// Asks it to stop as an operator does; its exit code and all it said on standard error.
+    #[track_caller]
+    pub fn stop(&mut self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        let (status, _) = self.end();
+        (status.code(), self.err().join("\n"))
+    }
+
+    /// Waits until its output is as wanted.
+    #[track_caller]
+    pub fn wait_out(&self, what: &str, mut wanted: impl FnMut(&[String]) -> bool) {
         let began = Instant::now();
-        while !self.stdout().contains(text) && !self.stderr().contains(text) {
+        while !wanted(&self.out()) {
             assert!(
-                began.elapsed() < within,
-                "waited {within:?} for `{text}`; stderr: {}",
-                self.stderr()
+                began.elapsed() < PATIENCE,
+                "waited for {what}; it said {:?} and {:?}",
+                self.out(),
+                self.err()
             );
-            std::thread::park_timeout(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
     }
 
     /// Sends a signal: `TERM`, `INT`, `KILL`, `STOP`, `CONT`.
-    pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([format!("-{signal}"), self.pid().to_string()])
-            .status()
-            .expect("kill is there");
-        assert!(status.success());
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
-    /// Waits for its end.
+    /// Waits for its end; how it ended, and how long that took.
     #[track_caller]
-    pub fn wait(mut self, within: Duration) -> Finished {
-        let mut status: Option<ExitStatus> = None;
-        wait_until("the program ends", within, || {
-            status = self.child.try_wait().expect("it can be waited for");
-            status.is_some()
-        });
-        for reader in self.readers.drain(..) {
-            reader.join().expect("the reader does not panic");
-        }
-        let code = status.and_then(|status| status.code());
-        Finished {
-            code,
-            stdout: self.stdout(),
-            stderr: self.stderr(),
-        }
-    }
-
-    /// SIGTERM, then its end.
-    #[track_caller]
-    pub fn stop(self) -> Finished {
-        self.signal("TERM");
-        self.wait(Duration::from_secs(15))
+    pub fn end(&mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        let status = ended(&mut self.child, PATIENCE);
+        (status, began.elapsed())
     }
 }
 
-impl Drop for Program {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-fn collect(pipe: impl std::io::Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHandle<()> {
-    let into = Arc::clone(into);
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(pipe);
-        let mut line = Vec::new();
-        while lines
-            .by_ref()
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|read| read > 0)
-        {
-            let text = String::from_utf8_lossy(&line);
-            into.lock().expect("no reader panics").push_str(&text);
-            line.clear();
-        }
-    })
+/// The user and the count of a line `k: user c: count m: click`.
+pub fn counted(line: &str) -> Option<(String, i64)> {
+    let (key, rest) = line.strip_prefix("k: ")?.split_once(" c: ")?;
+    let (count, _) = rest.split_once(" m: ")?;
+    Some((key.to_owned(), count.parse().ok()?))
+}
+
+/// The lines `key<TAB>value` of a scan.
+pub fn entries(out: &str) -> Vec<(String, String)> {
+    out.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A data directory for one test.
+#[track_caller]
+pub fn data_dir() -> (tempfile::TempDir, PathBuf) {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let path = temp.path().join("data");
+    (temp, path)
+}
+
+/// The path of a file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

@@ -1,0 +1,127 @@
+//! What a user may get wrong: exit code 2, one line on standard error that says what, where and
+//! what to do, and nothing done.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::program::{Program, data_dir};
+
+#[test]
+fn mistakes_on_the_command_line() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir);
+    let rows: &[(&[&str], &str)] = &[
+        (&["--nosuch"], "unexpected argument '--nosuch' found"),
+        (&["nosuch"], "unrecognized subcommand 'nosuch'"),
+        (&["emit"], "<TOPIC>"),
+        (&["emit", "user-clicks", "key"], "<VALUE>"),
+        (&["get", "my-group"], "<KEY>"),
+        (
+            &["scan", "my-group", "--limit", "x"],
+            "invalid value 'x' for '--limit <N>'",
+        ),
+        (
+            &["--no-simulate", "topology"],
+            "`--no-simulate` is an option of `run`",
+        ),
+        (
+            &["get", "my-group", "key"],
+            "no embedded log in data directory",
+        ),
+    ];
+    for (args, expected) in rows {
+        let said = clicks.run(*args);
+        assert_eq!(said.code, Some(2), "{args:?}: {said:?}");
+        let line = said.error();
+        assert!(
+            line.starts_with("error: ") && line.contains(expected),
+            "{args:?}: {line}"
+        );
+        assert_eq!(said.out, "", "{args:?}");
+        assert!(!dir.exists(), "{args:?}");
+    }
+}
+
+#[test]
+fn data_directories_that_are_none() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let file = temp.path().join("file");
+    fs::write(&file, "mine").expect("written");
+    let sealed = temp.path().join("sealed");
+    fs::create_dir(&sealed).expect("made");
+    let mut permissions = fs::metadata(&sealed).expect("there").permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&sealed, permissions).expect("set");
+    // Root may write anywhere but here.
+    let nowhere = Path::new("/proc/self/fdinfo/goka");
+    let mut rows = vec![
+        (file.clone(), "is a file; name a directory"),
+        (file.join("below"), "data directory"),
+    ];
+    if fs::write(sealed.join("probe"), "").is_err() {
+        rows.push((sealed.clone(), "cannot be used"));
+    }
+    if Path::new("/proc/self").exists() {
+        rows.push((nowhere.into(), "cannot be used"));
+    }
+    for (dir, expected) in rows {
+        for args in [&["--no-simulate"][..], &["emit", "user-clicks", "a", "1"]] {
+            let said = Program::new("clicks", &dir).run(args);
+            assert_eq!(said.code, Some(2), "{dir:?} {args:?}: {said:?}");
+            let line = said.error();
+            assert!(
+                line.starts_with("error: ")
+                    && line.contains(expected)
+                    && line.contains("--data-dir"),
+                "{dir:?} {args:?}: {line}"
+            );
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).expect("there"), "mine");
+}
+
+#[test]
+fn a_damaged_embedded_log_is_refused_and_left_as_it_is() {
+    let (_temp, dir) = data_dir();
+    fs::create_dir(&dir).expect("made");
+    fs::write(dir.join("log.redb"), "this is no log").expect("written");
+    let said = Program::new("clicks", &dir).run(["--no-simulate"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let line = said.error();
+    assert!(
+        line.starts_with("error: embedded log `") && line.contains("log.redb"),
+        "{line}"
+    );
+    assert_eq!(
+        fs::read_to_string(dir.join("log.redb")).expect("there"),
+        "this is no log"
+    );
+}
+
+#[test]
+fn a_value_that_does_not_decode_stops_its_partition() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir);
+    // `clicks` takes it for text; `flights`, which declares the topic, cannot read it.
+    assert_eq!(
+        clicks
+            .run(["emit", "airport-events", "JFK", "not json"])
+            .code,
+        Some(0)
+    );
+    let said = Program::new("flights", &dir).run_with(
+        "dep_time,dep_delay,arr_delay,origin,dest\n517,2,11,EWR,IAH\n",
+        Vec::<&str>::new(),
+    );
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(
+        said.err.contains("airport-events") && said.err.contains("JFK"),
+        "{said:?}"
+    );
+    assert!(
+        said.err
+            .lines()
+            .any(|line| line.starts_with("error: group `airports`")),
+        "{said:?}"
+    );
+}

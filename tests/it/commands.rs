@@ -1,0 +1,179 @@
+//! `emit`, `get`, `scan` and `topology` on the embedded log, with and without a running program.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::support::program::{Program, counted, data_dir, entries};
+
+fn lines(users: usize, each: usize) -> String {
+    (0..users * each)
+        .map(|number| format!("user-{:03}\tclick {number}\n", number % users))
+        .collect()
+}
+
+/// Runs the counter until it has counted so many records.
+fn count(clicks: &Program, records: usize) {
+    let mut running = clicks.start(["--no-simulate"]);
+    running.wait_out("all counts", |out| {
+        out.iter().filter(|line| counted(line).is_some()).count() >= records
+    });
+    running.signal("TERM");
+    assert_eq!(running.end().0.code(), Some(0));
+}
+
+#[test]
+fn commands_work_without_a_running_program() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", dir);
+    let said = clicks.run_with(&lines(50, 4), ["emit", "user-clicks"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{said:?}");
+    count(&clicks, 200);
+
+    let said = clicks.run(["get", "my-group", "user-007"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "4\n"), "{said:?}");
+
+    let said = clicks.run(["get", "my-group", "nobody"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        said.error(),
+        "no key `nobody` in the table of group `my-group`"
+    );
+
+    let said = clicks.run(["scan", "my-group"]);
+    let all = entries(&said.out);
+    assert_eq!(all.len(), 50);
+    assert!(all.is_sorted() && all.iter().all(|(_, count)| count == "4"));
+
+    let said = clicks.run(["scan", "my-group", "--prefix", "user-01", "--limit", "3"]);
+    let keys: Vec<_> = entries(&said.out).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["user-010", "user-011", "user-012"]);
+}
+
+#[test]
+fn commands_reach_the_running_program() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir);
+    let running = clicks.start(["--no-simulate"]);
+    running.wait_out("nothing", |_| dir.join("run/socket").exists());
+    let said = clicks.run(["emit", "user-clicks", "alice", "now"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let said = clicks.run_with(&lines(300, 10), ["emit", "user-clicks"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    running.wait_out("all counts", |out| out.len() >= 3_001);
+    crate::support::wait_until("the barrier", crate::support::program::PATIENCE, || {
+        let said = clicks.run(["scan", "my-group", "--prefix", "user-"]);
+        let all = entries(&said.out);
+        all.len() == 300 && all.iter().all(|(_, count)| count == "10")
+    });
+    let said = clicks.run(["get", "my-group", "alice"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "1\n"), "{said:?}");
+    assert_eq!(clicks.run(["get", "my-group", "nobody"]).code, Some(1));
+}
+
+#[test]
+fn a_data_directory_with_a_long_name_has_its_socket_elsewhere() {
+    let (_temp, dir) = data_dir();
+    let dir = dir.join("deep".repeat(40));
+    let clicks = Program::new("clicks", &dir);
+    let mut running = clicks.start(["--no-simulate"]);
+    running.wait_out("nothing", |_| dir.join("run/elsewhere").exists());
+    let elsewhere = std::fs::read_to_string(dir.join("run/elsewhere")).expect("recorded");
+    assert_eq!(
+        clicks.run(["emit", "user-clicks", "alice", "now"]).code,
+        Some(0)
+    );
+    running.wait_out("a count", |out| {
+        out.iter().any(|line| counted(line).is_some())
+    });
+    running.signal("TERM");
+    assert_eq!(running.end().0.code(), Some(0));
+    assert!(!std::path::Path::new(&elsewhere).exists());
+}
+
+#[test]
+fn topics_that_the_binary_does_not_declare_take_text() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", dir);
+    // What `flights` declares is only text to `clicks`.
+    let said = clicks.run(["emit", "airports-state", "JFK", "line\\none"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let said = clicks.run(["get", "airports", "JFK"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "line\\none\n"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_malformed_line_is_named_and_the_lines_before_it_are_sent() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", dir);
+    let said = clicks.run_with("a\t1\nb\t2\nno tab here\nc\t3\n", ["emit", "user-clicks"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.error()
+            .starts_with("error: line 3: no tab between key and value; the 2 before")
+    );
+    count(&clicks, 2);
+    let said = clicks.run(["scan", "my-group"]);
+    assert_eq!(said.out, "a\t1\nb\t1\n");
+
+    let flights = Program::new("flights", data_dir().1);
+    let said = flights.run_with("JFK\tnot json\n", ["emit", "airport-events"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.error()
+            .starts_with("error: line 1: value `not json` of topic"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", dir);
+    clicks.run_with(&lines(20_000, 1), ["emit", "my-group-state"]);
+    let mut child = clicks
+        .command()
+        .args(["scan", "some-group"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    assert_eq!(
+        child.wait().expect("it ends").code(),
+        Some(2),
+        "there is no such group"
+    );
+    clicks.run_with(&lines(20_000, 1), ["emit", "some-group-state"]);
+    let mut child = clicks
+        .command()
+        .args(["scan", "some-group"])
+        .spawn()
+        .expect("it starts");
+    let mut few = [0; 10];
+    child
+        .stdout
+        .take()
+        .expect("piped")
+        .read_exact(&mut few)
+        .expect("something is printed");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn topology_tells_edges_and_where_they_are_declared() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir);
+    let said = clicks.run(["topology"]);
+    assert_eq!(said.code, Some(0));
+    for wanted in [
+        "group my-group  processor MyGroup  examples/clicks.rs:",
+        "input   user-clicks     key utf8  value utf8  by murmur2  examples/clicks.rs:",
+        "table   my-group-state  key utf8  value integer  by murmur2  examples/clicks.rs:",
+    ] {
+        assert!(said.out.contains(wanted), "{wanted}: {}", said.out);
+    }
+    assert!(!dir.exists(), "it asks for nothing, and makes nothing");
+}

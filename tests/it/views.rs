@@ -1,0 +1,235 @@
+//! Views on the embedded log: what they serve, how fresh it is, and what they do without the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use goka::{Emitter, View, ViewError, ViewState, table};
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::{
+    Appender, ClusterId, Committed, Each, Group, Isolation, Log, LogError, Member, NewTopic,
+    OnDelivery, Range, Reader, TopicInfo,
+};
+use goka_runtime::record::{Offset, TopicPartition};
+use goka_runtime::table::memory::MemoryStores;
+use goka_runtime::table::redb::RedbStores;
+
+use crate::support::wait_until;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+#[table("counts", key = String, value = i64)]
+struct Counts;
+
+/// The same topic, told otherwise.
+#[derive(Debug)]
+#[table("counts", key = String, value = String)]
+struct OtherCounts;
+
+fn log() -> Arc<dyn Log> {
+    let log = Embedded::in_memory().expect("in memory");
+    log.create(&NewTopic {
+        name: "counts".into(),
+        partitions: 4,
+        compact: true,
+        retention: None,
+    })
+    .expect("made");
+    Arc::new(log)
+}
+
+fn put(log: &Arc<dyn Log>, entries: impl IntoIterator<Item = (String, Option<i64>)>) {
+    let counts = Emitter::<Counts>::new(log.clone()).expect("made");
+    for (key, value) in entries {
+        let _ = match value {
+            Some(value) => counts.emit(key, &value).expect("sent"),
+            None => counts.emit_tombstone(key).expect("sent"),
+        };
+    }
+    counts.close(SOON).expect("delivered");
+}
+
+fn key(number: i64) -> String {
+    format!("user-{number:04}")
+}
+
+fn collected(entries: Result<goka::Entries<Counts>, ViewError>) -> Vec<(String, i64)> {
+    entries
+        .expect("ready")
+        .collect::<Result<_, _>>()
+        .expect("read")
+}
+
+#[test]
+fn a_view_serves_what_the_topic_says_in_key_order() {
+    let log = log();
+    put(&log, (0..2_000).map(|number| (key(number), Some(number))));
+    let view = View::<Counts>::start(log.clone(), &MemoryStores::default()).expect("started");
+    view.wait_ready(SOON).expect("ready");
+    assert_eq!(view.get("user-0007").expect("read"), Some(7));
+    assert_eq!(view.get("nobody").expect("read"), None);
+
+    let all = collected(view.iter());
+    assert!(all.len() == 2_000 && all.is_sorted());
+    let some = collected(view.range(key(10)..key(13)));
+    assert_eq!(some, [(key(10), 10), (key(11), 11), (key(12), 12)]);
+    assert_eq!(collected(view.prefix("user-199")).len(), 10);
+    assert!(collected(view.range(key(5)..key(3))).is_empty());
+
+    let frozen = view.iter().expect("ready");
+    put(&log, (0..1_000).map(|number| (key(number), None)));
+    put(&log, [("new".to_owned(), Some(-1))]);
+    view.wait_level(SOON).expect("level");
+    assert_eq!(view.get("user-0007").expect("read"), None);
+    assert_eq!(view.get("new").expect("read"), Some(-1));
+    assert_eq!(collected(view.iter()).len(), 1_001);
+    assert_eq!(
+        frozen.count(),
+        2_000,
+        "a walk sees what was there when it began"
+    );
+}
+
+#[test]
+fn a_view_goes_on_from_its_copy() {
+    let log = log();
+    let temp = tempfile::tempdir().expect("a directory");
+    for round in 1..=3 {
+        put(
+            &log,
+            (0..100).map(|number| (key(number), Some(number * round))),
+        );
+        let stores = RedbStores::new(temp.path().to_owned(), 16 << 20);
+        let view = View::<Counts>::start(log.clone(), &stores).expect("started");
+        view.wait_level(SOON).expect("level");
+        assert_eq!(view.get(key(7)).expect("read"), Some(7 * round));
+        assert_eq!(collected(view.iter()).len(), 100);
+    }
+    let stores = RedbStores::new(temp.path().to_owned(), 16 << 20);
+    let refused = View::<OtherCounts>::start(log, &stores).expect_err("another definition");
+    assert!(refused.to_string().contains("counts"), "{refused}");
+}
+
+#[test]
+fn a_table_that_does_not_exist_is_refused() {
+    let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().expect("in memory"));
+    let refused = View::<Counts>::start(log, &MemoryStores::default()).expect_err("no topic");
+    assert!(
+        matches!(refused, ViewError::MissingTable { .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_view_serves_on_when_the_log_is_away_and_follows_when_it_is_back() {
+    let inner = log();
+    put(&inner, (0..100).map(|number| (key(number), Some(number))));
+    let away = Arc::new(AtomicBool::new(false));
+    let log: Arc<dyn Log> = Arc::new(Flaky {
+        log: inner.clone(),
+        away: away.clone(),
+    });
+    let view = View::<Counts>::start(log, &MemoryStores::default()).expect("started");
+    view.wait_ready(SOON).expect("ready");
+
+    away.store(true, Ordering::Release);
+    wait_until("the view to notice", SOON, || {
+        matches!(view.state(), ViewState::Away { .. })
+    });
+    put(&inner, [(key(1), Some(-1))]);
+    let read = view.read(key(1)).expect("still served");
+    assert_eq!(read.value, Some(1));
+    assert!(matches!(read.state, ViewState::Away { .. }));
+    assert!(read.timestamp.is_some() && read.offset > 0);
+    let later = view.read(key(1)).expect("still served");
+    assert!(later.age >= read.age);
+
+    away.store(false, Ordering::Release);
+    wait_until("the view to come back", SOON, || {
+        view.get(key(1)) == Ok(Some(-1))
+    });
+    assert_eq!(view.state(), ViewState::Following);
+}
+
+/// A log that can be away.
+#[derive(Debug)]
+struct Flaky {
+    log: Arc<dyn Log>,
+    away: Arc<AtomicBool>,
+}
+
+impl Flaky {
+    fn there(&self) -> Result<&dyn Log, LogError> {
+        check(&self.away).map(|()| &*self.log)
+    }
+}
+
+fn check(away: &AtomicBool) -> Result<(), LogError> {
+    if away.load(Ordering::Acquire) {
+        return Err(LogError::Unreachable {
+            brokers: "here".into(),
+            reason: "it is away".into(),
+        });
+    }
+    Ok(())
+}
+
+impl Log for Flaky {
+    fn describe_self(&self) -> String {
+        self.log.describe_self()
+    }
+    fn creates_streams(&self) -> bool {
+        self.log.creates_streams()
+    }
+    fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
+        self.there()?.join(group)
+    }
+    fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError> {
+        self.there()?.appender(delivered)
+    }
+    fn reader(
+        &self,
+        from: &[(TopicPartition, Offset)],
+        isolation: Isolation,
+    ) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(FlakyReader {
+            reader: self.there()?.reader(from, isolation)?,
+            away: self.away.clone(),
+        }))
+    }
+    fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
+        self.there()?.describe(topics)
+    }
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+        self.there()?.ranges(partitions)
+    }
+    fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
+        self.there()?.create(topic)
+    }
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>, LogError> {
+        self.there()?.committed(group, partitions)
+    }
+    fn cluster(&self) -> Result<ClusterId, LogError> {
+        self.there()?.cluster()
+    }
+}
+
+struct FlakyReader {
+    reader: Box<dyn Reader>,
+    away: Arc<AtomicBool>,
+}
+
+impl Reader for FlakyReader {
+    fn poll(&mut self, max: Duration, each: Each<'_>) -> Result<(), LogError> {
+        check(&self.away)?;
+        self.reader.poll(max, each)
+    }
+    fn position(&mut self, index: usize) -> Offset {
+        self.reader.position(index)
+    }
+}
