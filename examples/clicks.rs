@@ -11,8 +11,8 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use goka::prelude::*;
 use goka::Background;
+use goka::prelude::*;
 
 /// Clicks: the key is the user's id, the value when the click happened.
 #[derive(Debug)]
@@ -25,11 +25,7 @@ fn my_group(ctx: &mut Context, msg: String) -> Result<()> {
     let counter = ctx.value()?.unwrap_or(0) + 1;
     ctx.set_value(&counter)?;
     // A reader that has gone away is no reason to stop counting.
-    let _ = writeln!(
-        std::io::stdout(),
-        "k: {} c: {counter} m: {msg}",
-        ctx.key()
-    );
+    let _ = writeln!(std::io::stdout(), "k: {} c: {counter} m: {msg}", ctx.key());
     Ok(())
 }
 

@@ -11,8 +11,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use goka::prelude::*;
 use goka::Background;
+use goka::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What happened at an airport; delays are in minutes.
@@ -72,7 +72,9 @@ fn airports(ctx: &mut Context, event: Event) -> Result<()> {
             airport.flights += 1;
             airport.cancelled += 1;
         }
-        Event::Departure { delay: Some(minutes) } => {
+        Event::Departure {
+            delay: Some(minutes),
+        } => {
             airport.flights += 1;
             airport.delayed += u64::from(minutes > 15);
             airport.departure_delay.add(minutes);
@@ -111,7 +113,11 @@ fn feed(runtime: &Background) -> Result<()> {
     for row in csv::Reader::from_reader(input).deserialize() {
         let row: Row = row?;
         let cancelled = minutes(&row.dep_time)?.is_none();
-        let delay = if cancelled { None } else { minutes(&row.dep_delay)? };
+        let delay = if cancelled {
+            None
+        } else {
+            minutes(&row.dep_delay)?
+        };
         let _delivery = events.emit(row.origin.as_str(), &Event::Departure { delay })?;
         // A flight that was cancelled or diverted arrives nowhere.
         if let Some(delay) = minutes(&row.arr_delay)? {

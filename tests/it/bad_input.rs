@@ -16,15 +16,27 @@ fn mistakes_on_the_command_line() {
         (&["emit"], "<TOPIC>"),
         (&["emit", "user-clicks", "key"], "<VALUE>"),
         (&["get", "my-group"], "<KEY>"),
-        (&["scan", "my-group", "--limit", "x"], "invalid value 'x' for '--limit <N>'"),
-        (&["--no-simulate", "topology"], "`--no-simulate` is an option of `run`"),
-        (&["get", "my-group", "key"], "no embedded log in data directory"),
+        (
+            &["scan", "my-group", "--limit", "x"],
+            "invalid value 'x' for '--limit <N>'",
+        ),
+        (
+            &["--no-simulate", "topology"],
+            "`--no-simulate` is an option of `run`",
+        ),
+        (
+            &["get", "my-group", "key"],
+            "no embedded log in data directory",
+        ),
     ];
     for (args, expected) in rows {
         let said = clicks.run(*args);
         assert_eq!(said.code, Some(2), "{args:?}: {said:?}");
         let line = said.error();
-        assert!(line.starts_with("error: ") && line.contains(expected), "{args:?}: {line}");
+        assert!(
+            line.starts_with("error: ") && line.contains(expected),
+            "{args:?}: {line}"
+        );
         assert_eq!(said.out, "", "{args:?}");
         assert!(!dir.exists(), "{args:?}");
     }
@@ -42,7 +54,10 @@ fn data_directories_that_are_none() {
     fs::set_permissions(&sealed, permissions).expect("set");
     // Root may write anywhere but here.
     let nowhere = Path::new("/proc/self/fdinfo/goka");
-    let mut rows = vec![(file.clone(), "is a file; name a directory"), (file.join("below"), "data directory")];
+    let mut rows = vec![
+        (file.clone(), "is a file; name a directory"),
+        (file.join("below"), "data directory"),
+    ];
     if fs::write(sealed.join("probe"), "").is_err() {
         rows.push((sealed.clone(), "cannot be used"));
     }
@@ -55,7 +70,9 @@ fn data_directories_that_are_none() {
             assert_eq!(said.code, Some(2), "{dir:?} {args:?}: {said:?}");
             let line = said.error();
             assert!(
-                line.starts_with("error: ") && line.contains(expected) && line.contains("--data-dir"),
+                line.starts_with("error: ")
+                    && line.contains(expected)
+                    && line.contains("--data-dir"),
                 "{dir:?} {args:?}: {line}"
             );
         }
@@ -71,8 +88,14 @@ fn a_damaged_embedded_log_is_refused_and_left_as_it_is() {
     let said = Program::new("clicks", &dir).run(["--no-simulate"]);
     assert_eq!(said.code, Some(2), "{said:?}");
     let line = said.error();
-    assert!(line.starts_with("error: embedded log `") && line.contains("log.redb"), "{line}");
-    assert_eq!(fs::read_to_string(dir.join("log.redb")).expect("there"), "this is no log");
+    assert!(
+        line.starts_with("error: embedded log `") && line.contains("log.redb"),
+        "{line}"
+    );
+    assert_eq!(
+        fs::read_to_string(dir.join("log.redb")).expect("there"),
+        "this is no log"
+    );
 }
 
 #[test]
@@ -80,12 +103,25 @@ fn a_value_that_does_not_decode_stops_its_partition() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     // `clicks` takes it for text; `flights`, which declares the topic, cannot read it.
-    assert_eq!(clicks.run(["emit", "airport-events", "JFK", "not json"]).code, Some(0));
+    assert_eq!(
+        clicks
+            .run(["emit", "airport-events", "JFK", "not json"])
+            .code,
+        Some(0)
+    );
     let said = Program::new("flights", &dir).run_with(
         "dep_time,dep_delay,arr_delay,origin,dest\n517,2,11,EWR,IAH\n",
         Vec::<&str>::new(),
     );
     assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.err.contains("airport-events") && said.err.contains("JFK"), "{said:?}");
-    assert!(said.err.lines().any(|line| line.starts_with("error: group `airports`")), "{said:?}");
+    assert!(
+        said.err.contains("airport-events") && said.err.contains("JFK"),
+        "{said:?}"
+    );
+    assert!(
+        said.err
+            .lines()
+            .any(|line| line.starts_with("error: group `airports`")),
+        "{said:?}"
+    );
 }

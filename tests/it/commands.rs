@@ -34,7 +34,10 @@ fn commands_work_without_a_running_program() {
 
     let said = clicks.run(["get", "my-group", "nobody"]);
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
-    assert_eq!(said.error(), "no key `nobody` in the table of group `my-group`");
+    assert_eq!(
+        said.error(),
+        "no key `nobody` in the table of group `my-group`"
+    );
 
     let said = clicks.run(["scan", "my-group"]);
     let all = entries(&said.out);
@@ -75,8 +78,13 @@ fn a_data_directory_with_a_long_name_has_its_socket_elsewhere() {
     let mut running = clicks.start(["--no-simulate"]);
     running.wait_out("nothing", |_| dir.join("run/elsewhere").exists());
     let elsewhere = std::fs::read_to_string(dir.join("run/elsewhere")).expect("recorded");
-    assert_eq!(clicks.run(["emit", "user-clicks", "alice", "now"]).code, Some(0));
-    running.wait_out("a count", |out| out.iter().any(|line| counted(line).is_some()));
+    assert_eq!(
+        clicks.run(["emit", "user-clicks", "alice", "now"]).code,
+        Some(0)
+    );
+    running.wait_out("a count", |out| {
+        out.iter().any(|line| counted(line).is_some())
+    });
     running.signal("TERM");
     assert_eq!(running.end().0.code(), Some(0));
     assert!(!std::path::Path::new(&elsewhere).exists());
@@ -90,7 +98,11 @@ fn topics_that_the_binary_does_not_declare_take_text() {
     let said = clicks.run(["emit", "airports-state", "JFK", "line\\none"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let said = clicks.run(["get", "airports", "JFK"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(0), "line\\none\n"), "{said:?}");
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "line\\none\n"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -99,7 +111,10 @@ fn a_malformed_line_is_named_and_the_lines_before_it_are_sent() {
     let clicks = Program::new("clicks", dir);
     let said = clicks.run_with("a\t1\nb\t2\nno tab here\nc\t3\n", ["emit", "user-clicks"]);
     assert_eq!(said.code, Some(2));
-    assert!(said.error().starts_with("error: line 3: no tab between key and value; the 2 before"));
+    assert!(
+        said.error()
+            .starts_with("error: line 3: no tab between key and value; the 2 before")
+    );
     count(&clicks, 2);
     let said = clicks.run(["scan", "my-group"]);
     assert_eq!(said.out, "a\t1\nb\t1\n");
@@ -107,7 +122,11 @@ fn a_malformed_line_is_named_and_the_lines_before_it_are_sent() {
     let flights = Program::new("flights", data_dir().1);
     let said = flights.run_with("JFK\tnot json\n", ["emit", "airport-events"]);
     assert_eq!(said.code, Some(2));
-    assert!(said.error().starts_with("error: line 1: value `not json` of topic"), "{said:?}");
+    assert!(
+        said.error()
+            .starts_with("error: line 1: value `not json` of topic"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -122,7 +141,11 @@ fn a_reader_that_goes_away_is_no_error() {
         .spawn()
         .expect("it starts");
     drop(child.stdout.take());
-    assert_eq!(child.wait().expect("it ends").code(), Some(2), "there is no such group");
+    assert_eq!(
+        child.wait().expect("it ends").code(),
+        Some(2),
+        "there is no such group"
+    );
     clicks.run_with(&lines(20_000, 1), ["emit", "some-group-state"]);
     let mut child = clicks
         .command()

@@ -28,11 +28,19 @@ fn log() -> Arc<dyn Log> {
 
 /// Key, value, timestamp and headers of each record of a topic, partition by partition.
 fn read(log: &dyn Log, topic: &str) -> Vec<(String, Option<String>, i64, usize)> {
-    let info = log.describe(&[topic]).expect("described").remove(0).expect("there");
-    let list: Vec<_> = (0..info.partitions).map(|number| TopicPartition::new(topic, number)).collect();
+    let info = log
+        .describe(&[topic])
+        .expect("described")
+        .remove(0)
+        .expect("there");
+    let list: Vec<_> = (0..info.partitions)
+        .map(|number| TopicPartition::new(topic, number))
+        .collect();
     let ranges = log.ranges(&list).expect("ranges");
     let from: Vec<_> = list.into_iter().map(|partition| (partition, 0)).collect();
-    let mut reader = log.reader(&from, Isolation::ReadCommitted).expect("a reader");
+    let mut reader = log
+        .reader(&from, Isolation::ReadCommitted)
+        .expect("a reader");
     let mut records = vec![Vec::new(); from.len()];
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     while (0..from.len()).any(|at| reader.position(at) < ranges[at].high) {
@@ -53,7 +61,11 @@ fn records_of_a_key_keep_their_order_and_acknowledgements_say_where_they_lie() {
     let log = log();
     let numbers = Emitter::<Numbers>::new(log.clone()).expect("made");
     let acks: Vec<_> = (0..1_000)
-        .map(|number: i64| numbers.emit(format!("k{}", number % 7), &number).expect("sent"))
+        .map(|number: i64| {
+            numbers
+                .emit(format!("k{}", number % 7), &number)
+                .expect("sent")
+        })
         .collect();
     let mut next = std::collections::BTreeMap::new();
     for ack in acks {
@@ -65,7 +77,10 @@ fn records_of_a_key_keep_their_order_and_acknowledgements_say_where_they_lie() {
     let mut last = std::collections::BTreeMap::new();
     for (key, value, _, _) in read(&*log, "numbers") {
         let number: i64 = value.expect("a value").parse().expect("a number");
-        assert!(last.insert(key, number).is_none_or(|before| before < number));
+        assert!(
+            last.insert(key, number)
+                .is_none_or(|before| before < number)
+        );
     }
     numbers.close(SOON).expect("all delivered");
 }
@@ -98,14 +113,25 @@ fn timestamps_headers_and_tombstones_arrive() {
     let options = Emit::new().timestamp(1_234).header("trace", "1");
     let _ = texts.emit_with("a", "value", &options).expect("sent");
     let _ = texts.emit_tombstone("a").expect("sent");
-    let _ = texts.emit(String::new(), "").expect("an empty key is a key, an empty value a value");
+    let _ = texts
+        .emit(String::new(), "")
+        .expect("an empty key is a key, an empty value a value");
     texts.flush(SOON).expect("delivered");
     let mut records = read(&*log, "texts");
     records.sort_by_key(|(key, ..)| key.is_empty());
     assert_eq!(records[0], ("a".into(), Some("value".into()), 1_234, 1));
     assert_eq!((records[1].0.as_str(), &records[1].1), ("a", &None));
-    assert_eq!((records[2].0.as_str(), records[2].1.as_deref()), ("", Some("")));
-    assert_eq!(log.describe(&["texts"]).expect("described")[0].as_ref().expect("there").partitions, 2);
+    assert_eq!(
+        (records[2].0.as_str(), records[2].1.as_deref()),
+        ("", Some(""))
+    );
+    assert_eq!(
+        log.describe(&["texts"]).expect("described")[0]
+            .as_ref()
+            .expect("there")
+            .partitions,
+        2
+    );
 }
 
 #[test]
@@ -120,7 +146,10 @@ fn a_record_that_does_not_arrive_is_never_silent() {
             let error = ack.wait(SOON).expect_err("too large");
             assert!(matches!(error, EmitError::NotDelivered { .. }), "{error}");
             let error = texts.close(SOON).expect_err("one was not delivered");
-            assert!(matches!(error, EmitError::NotDelivered { records: 1, .. }), "{error}");
+            assert!(
+                matches!(error, EmitError::NotDelivered { records: 1, .. }),
+                "{error}"
+            );
         }
     }
 }
@@ -129,7 +158,9 @@ fn a_record_that_does_not_arrive_is_never_silent() {
 fn codecs_encode_what_is_emitted() {
     let log = log();
     let words = Emitter::<Words>::new(log.clone()).expect("made");
-    let _ = words.emit("a", &vec!["x".to_owned(), "y".to_owned()]).expect("sent");
+    let _ = words
+        .emit("a", &vec!["x".to_owned(), "y".to_owned()])
+        .expect("sent");
     words.close(SOON).expect("delivered");
     let (_, value, ..) = read(&*log, "words").remove(0);
     assert_eq!(value.as_deref(), Some(r#"["x","y"]"#));

@@ -20,7 +20,12 @@ fn direct() -> (usize, BTreeMap<String, Value>) {
     let text = std::fs::read_to_string(repository("examples/data/flights.csv")).expect("shipped");
     let mut lines = text.lines();
     let header: Vec<_> = lines.next().expect("a header").split(',').collect();
-    let at = |name: &str| header.iter().position(|column| *column == name).expect(name);
+    let at = |name: &str| {
+        header
+            .iter()
+            .position(|column| *column == name)
+            .expect(name)
+    };
     let mut airports = BTreeMap::<String, Direct>::new();
     let mut rows = 0;
     for line in lines {
@@ -68,7 +73,11 @@ fn direct() -> (usize, BTreeMap<String, Value>) {
 #[test]
 fn the_statistics_are_those_of_a_direct_computation() {
     let (rows, expected) = direct();
-    assert!(rows > 5_000 && expected.len() > 100, "{rows} rows, {} airports", expected.len());
+    assert!(
+        rows > 5_000 && expected.len() > 100,
+        "{rows} rows, {} airports",
+        expected.len()
+    );
     let csv = repository("examples/data/flights.csv");
     let input = std::fs::read_to_string(&csv).expect("shipped");
     for from_stdin in [true, false] {
@@ -80,7 +89,11 @@ fn the_statistics_are_those_of_a_direct_computation() {
             flights.run(["--file".as_ref(), csv.as_os_str()])
         };
         assert_eq!(said.code, Some(0), "{said:?}");
-        assert!(said.out.ends_with(&format!("{rows} flights read\n")), "{}", said.out);
+        assert!(
+            said.out.ends_with(&format!("{rows} flights read\n")),
+            "{}",
+            said.out
+        );
         let table = flights.run(["scan", "airports"]);
         let found: BTreeMap<String, Value> = entries(&table.out)
             .into_iter()

@@ -7,7 +7,11 @@ use crate::support::program::{Program, Running, counted, data_dir};
 
 /// The last count of each user that was printed.
 fn last_counts(running: &Running) -> BTreeMap<String, i64> {
-    running.out().iter().filter_map(|line| counted(line)).collect()
+    running
+        .out()
+        .iter()
+        .filter_map(|line| counted(line))
+        .collect()
 }
 
 #[test]
@@ -16,7 +20,11 @@ fn a_killed_program_goes_on_from_the_stored_counts() {
     let clicks = Program::new("clicks", dir);
     let mut running = clicks.start::<&str>([]);
     running.wait_out("three clicks of all users", |out| {
-        out.iter().filter_map(|line| counted(line)).filter(|(_, count)| *count == 3).count() == 10
+        out.iter()
+            .filter_map(|line| counted(line))
+            .filter(|(_, count)| *count == 3)
+            .count()
+            == 10
     });
     running.signal("KILL");
     running.end();
@@ -24,8 +32,11 @@ fn a_killed_program_goes_on_from_the_stored_counts() {
 
     let mut again = clicks.start::<&str>([]);
     again.wait_out("a click of all users", |out| {
-        let users: std::collections::BTreeSet<_> =
-            out.iter().filter_map(|line| counted(line)).map(|(user, _)| user).collect();
+        let users: std::collections::BTreeSet<_> = out
+            .iter()
+            .filter_map(|line| counted(line))
+            .map(|(user, _)| user)
+            .collect();
         users.len() == 10
     });
     let mut seen = BTreeMap::new();
@@ -35,7 +46,10 @@ fn a_killed_program_goes_on_from_the_stored_counts() {
     for (user, first) in seen {
         let last = before[&user];
         // What was not committed is counted again; what was is not forgotten.
-        assert!((2..=last + 1).contains(&first), "{user}: {last} before, {first} after");
+        assert!(
+            (2..=last + 1).contains(&first),
+            "{user}: {last} before, {first} after"
+        );
     }
     again.signal("TERM");
     assert_eq!(again.end().0.code(), Some(0));
@@ -46,8 +60,13 @@ fn a_signal_drains_under_load_and_everything_is_counted_once() {
     for signal in ["TERM", "INT"] {
         let (_temp, dir) = data_dir();
         let clicks = Program::new("clicks", &dir);
-        let input: String = (0..20_000).map(|number| format!("k{}\tv\n", number % 100)).collect();
-        assert_eq!(clicks.run_with(&input, ["emit", "user-clicks"]).code, Some(0));
+        let input: String = (0..20_000)
+            .map(|number| format!("k{}\tv\n", number % 100))
+            .collect();
+        assert_eq!(
+            clicks.run_with(&input, ["emit", "user-clicks"]).code,
+            Some(0)
+        );
         let mut running = clicks.start(["--no-simulate"]);
         running.wait_out("some counts", |out| out.len() > 100);
         running.signal(signal);
@@ -71,13 +90,20 @@ fn a_second_process_is_refused_and_the_first_goes_on() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", dir);
     let mut running = clicks.start(["--no-simulate"]);
-    running.wait_out("nothing", |_| clicks.run(["emit", "user-clicks", "a", "1"]).code == Some(0));
+    running.wait_out("nothing", |_| {
+        clicks.run(["emit", "user-clicks", "a", "1"]).code == Some(0)
+    });
     let said = clicks.run(["run"]);
     assert_eq!(said.code, Some(2));
     let line = said.error();
-    assert!(line.contains("is in use by process") && line.contains("--data-dir"), "{line}");
+    assert!(
+        line.contains("is in use by process") && line.contains("--data-dir"),
+        "{line}"
+    );
     assert_eq!(clicks.run(["emit", "user-clicks", "b", "1"]).code, Some(0));
-    running.wait_out("the count of b", |out| out.iter().any(|line| line.starts_with("k: b c: 1 ")));
+    running.wait_out("the count of b", |out| {
+        out.iter().any(|line| line.starts_with("k: b c: 1 "))
+    });
     running.signal("TERM");
     assert_eq!(running.end().0.code(), Some(0));
 }
@@ -90,13 +116,26 @@ fn what_a_killed_program_leaves_is_in_nobodys_way() {
     running.wait_out("nothing", |_| dir.join("run/socket").exists());
     running.signal("KILL");
     running.end();
-    assert!(dir.join("run/socket").exists(), "the killed one cannot have removed it");
+    assert!(
+        dir.join("run/socket").exists(),
+        "the killed one cannot have removed it"
+    );
     // A command finds nobody there and opens the files itself.
-    assert_eq!(clicks.run(["emit", "user-clicks", "alice", "now"]).code, Some(0));
+    assert_eq!(
+        clicks.run(["emit", "user-clicks", "alice", "now"]).code,
+        Some(0)
+    );
     let running = clicks.start(["--no-simulate"]);
-    running.wait_out("alice's count", |out| out.iter().any(|line| line.starts_with("k: alice c: 1 ")));
-    assert_eq!(clicks.run(["emit", "user-clicks", "alice", "now"]).code, Some(0));
-    running.wait_out("alice's count", |out| out.iter().any(|line| line.starts_with("k: alice c: 2 ")));
+    running.wait_out("alice's count", |out| {
+        out.iter().any(|line| line.starts_with("k: alice c: 1 "))
+    });
+    assert_eq!(
+        clicks.run(["emit", "user-clicks", "alice", "now"]).code,
+        Some(0)
+    );
+    running.wait_out("alice's count", |out| {
+        out.iter().any(|line| line.starts_with("k: alice c: 2 "))
+    });
 }
 
 #[test]
@@ -111,7 +150,10 @@ fn a_damaged_store_is_moved_aside_and_rebuilt() {
         running.signal("TERM");
         assert_eq!(running.end().0.code(), Some(0));
         let scan = clicks.run(["scan", "my-group"]).out;
-        let sum: i64 = scan.lines().filter_map(|line| line.rsplit('\t').next()?.parse::<i64>().ok()).sum();
+        let sum: i64 = scan
+            .lines()
+            .filter_map(|line| line.rsplit('\t').next()?.parse::<i64>().ok())
+            .sum();
         assert_eq!(sum, expected, "run {run}");
         if run == 2 {
             let said = running.err().join("\n");

@@ -55,7 +55,10 @@ fn key(number: i64) -> String {
 }
 
 fn collected(entries: Result<goka::Entries<Counts>, ViewError>) -> Vec<(String, i64)> {
-    entries.expect("ready").collect::<Result<_, _>>().expect("read")
+    entries
+        .expect("ready")
+        .collect::<Result<_, _>>()
+        .expect("read")
 }
 
 #[test]
@@ -81,7 +84,11 @@ fn a_view_serves_what_the_topic_says_in_key_order() {
     assert_eq!(view.get("user-0007").expect("read"), None);
     assert_eq!(view.get("new").expect("read"), Some(-1));
     assert_eq!(collected(view.iter()).len(), 1_001);
-    assert_eq!(frozen.count(), 2_000, "a walk sees what was there when it began");
+    assert_eq!(
+        frozen.count(),
+        2_000,
+        "a walk sees what was there when it began"
+    );
 }
 
 #[test]
@@ -89,7 +96,10 @@ fn a_view_goes_on_from_its_copy() {
     let log = log();
     let temp = tempfile::tempdir().expect("a directory");
     for round in 1..=3 {
-        put(&log, (0..100).map(|number| (key(number), Some(number * round))));
+        put(
+            &log,
+            (0..100).map(|number| (key(number), Some(number * round))),
+        );
         let stores = RedbStores::new(temp.path().to_owned(), 16 << 20);
         let view = View::<Counts>::start(log.clone(), &stores).expect("started");
         view.wait_level(SOON).expect("level");
@@ -105,7 +115,10 @@ fn a_view_goes_on_from_its_copy() {
 fn a_table_that_does_not_exist_is_refused() {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().expect("in memory"));
     let refused = View::<Counts>::start(log, &MemoryStores::default()).expect_err("no topic");
-    assert!(matches!(refused, ViewError::MissingTable { .. }), "{refused}");
+    assert!(
+        matches!(refused, ViewError::MissingTable { .. }),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -121,7 +134,9 @@ fn a_view_serves_on_when_the_log_is_away_and_follows_when_it_is_back() {
     view.wait_ready(SOON).expect("ready");
 
     away.store(true, Ordering::Release);
-    wait_until("the view to notice", SOON, || matches!(view.state(), ViewState::Away { .. }));
+    wait_until("the view to notice", SOON, || {
+        matches!(view.state(), ViewState::Away { .. })
+    });
     put(&inner, [(key(1), Some(-1))]);
     let read = view.read(key(1)).expect("still served");
     assert_eq!(read.value, Some(1));
@@ -131,7 +146,9 @@ fn a_view_serves_on_when_the_log_is_away_and_follows_when_it_is_back() {
     assert!(later.age >= read.age);
 
     away.store(false, Ordering::Release);
-    wait_until("the view to come back", SOON, || view.get(key(1)) == Ok(Some(-1)));
+    wait_until("the view to come back", SOON, || {
+        view.get(key(1)) == Ok(Some(-1))
+    });
     assert_eq!(view.state(), ViewState::Following);
 }
 

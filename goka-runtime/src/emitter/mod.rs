@@ -52,7 +52,10 @@ impl<T: Topic> Emitter<T> {
     ///
     /// # Errors
     /// [`EmitError::MissingTopic`] with the command that creates it; what the log answers.
-    #[expect(clippy::needless_pass_by_value, reason = "the log is shared by handing it out")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the log is shared by handing it out"
+    )]
     pub fn new(log: Arc<dyn Log>) -> Result<Self, EmitError> {
         Ok(Self {
             raw: RawEmitter::of(&*log, &T::SPEC)?,
@@ -91,7 +94,9 @@ impl<T: Topic> Emitter<T> {
         options: &Emit,
     ) -> Result<Ack, EmitError> {
         let mut bytes = Vec::new();
-        value.put(&T::CODEC, &mut bytes).map_err(refused::<T>("value"))?;
+        value
+            .put(&T::CODEC, &mut bytes)
+            .map_err(refused::<T>("value"))?;
         self.raw.emit(&encoded::<T>(&key)?, Some(&bytes), options)
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ack::{Ack, Pending};
 use super::EmitError;
+use super::ack::{Ack, Pending};
 use crate::context::Emit;
 use crate::graph::TopicSpec;
 use crate::log::{Appender, Log, LogError, NewTopic, Sent, TopicInfo};
@@ -83,12 +83,7 @@ impl RawEmitter {
     ///
     /// # Errors
     /// When it was not enqueued: nothing of it is sent then.
-    pub fn emit(
-        &self,
-        key: &[u8],
-        value: Option<&[u8]>,
-        options: &Emit,
-    ) -> Result<Ack, EmitError> {
+    pub fn emit(&self, key: &[u8], value: Option<&[u8]>, options: &Emit) -> Result<Ack, EmitError> {
         let partition = (self.place)(key, self.partitions);
         self.emit_to(partition, Some(key), value, options)
     }

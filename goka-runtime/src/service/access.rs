@@ -20,21 +20,14 @@ pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fail>;
 #[derive(Debug)]
 pub(super) enum Access {
     /// The log is open here; an embedded one with its directory held as long.
-    Here {
-        direct: Direct,
-        _held: Option<Held>,
-    },
+    Here { direct: Direct, _held: Option<Held> },
     /// Another process has it.
     There(DataDir),
 }
 
 impl Access {
     /// Finds the way. A command that only reads makes no data directory.
-    pub(super) fn open(
-        brokers: Option<&str>,
-        data_dir: &Path,
-        writes: bool,
-    ) -> Result<Self, Fail> {
+    pub(super) fn open(brokers: Option<&str>, data_dir: &Path, writes: bool) -> Result<Self, Fail> {
         if let Some(brokers) = brokers {
             return Ok(Access::Here {
                 direct: Direct::new(engine::kafka(brokers)?),

@@ -97,9 +97,12 @@ impl Background {
             let ranges = self.log.ranges(&partitions)?;
             loop {
                 let committed = self.log.committed(group, &partitions)?;
-                let behind = committed.iter().zip(&ranges).position(|(committed, range)| {
-                    committed.as_ref().map_or(range.start, |at| at.offset) < range.high
-                });
+                let behind = committed
+                    .iter()
+                    .zip(&ranges)
+                    .position(|(committed, range)| {
+                        committed.as_ref().map_or(range.start, |at| at.offset) < range.high
+                    });
                 let Some(behind) = behind else { break };
                 if let Some(what) = self.stop.broken() {
                     return Err(WaitError::Broken {

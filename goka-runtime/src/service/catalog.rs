@@ -55,7 +55,10 @@ pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> Terms {
         .iter()
         .flat_map(|definition| definition.graph.edges)
         .find(|edge| edge.topic.name == name)
-        .map_or_else(|| Terms::text(name.to_owned()), |edge| Terms::of(&edge.topic))
+        .map_or_else(
+            || Terms::text(name.to_owned()),
+            |edge| Terms::of(&edge.topic),
+        )
 }
 
 /// The terms of a group's table.

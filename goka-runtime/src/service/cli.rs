@@ -82,15 +82,15 @@ impl Ended {
 }
 
 /// Reads the command line.
-pub(super) fn parse(
-    own: &[Own],
-    args: impl IntoIterator<Item = OsString>,
-) -> Result<Asked, Ended> {
+pub(super) fn parse(own: &[Own], args: impl IntoIterator<Item = OsString>) -> Result<Asked, Ended> {
     let mut args = args.into_iter().peekable();
     let program = args
         .peek()
         .and_then(|path| Path::new(path).file_name())
-        .map_or_else(|| "goka".to_owned(), |name| name.to_string_lossy().into_owned());
+        .map_or_else(
+            || "goka".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
     let clap = clap(&program, own).map_err(Ended::Failed)?;
     match clap.try_get_matches_from(args) {
         Ok(matches) => asked(&matches, own).map_err(Ended::Failed),
@@ -156,7 +156,10 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
         root_args.push(arg);
     }
     let positional = |name: &'static str, help: &'static str| {
-        Arg::new(name).value_name(name).allow_negative_numbers(true).help(help)
+        Arg::new(name)
+            .value_name(name)
+            .allow_negative_numbers(true)
+            .help(help)
     };
     Ok(root.args(root_args).subcommands([
         run,
@@ -164,7 +167,10 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
             .about("Emit a record, or lines `key<TAB>value` from standard input")
             .arg(positional("TOPIC", "The topic").required(true))
             .arg(positional("KEY", "The key, as text").requires("VALUE"))
-            .arg(positional("VALUE", "The value, as text of the topic's codec")),
+            .arg(positional(
+                "VALUE",
+                "The value, as text of the topic's codec",
+            )),
         Clap::new("get")
             .about("Print the value of a key of a group's table")
             .arg(positional("GROUP", "The group").required(true))
@@ -172,7 +178,12 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
         Clap::new("scan")
             .about("Print a group's table in key order, `key<TAB>value` a line")
             .arg(positional("GROUP", "The group").required(true))
-            .arg(Arg::new("prefix").long("prefix").value_name("P").help("Only keys that begin with this"))
+            .arg(
+                Arg::new("prefix")
+                    .long("prefix")
+                    .value_name("P")
+                    .help("Only keys that begin with this"),
+            )
             .arg(
                 Arg::new("limit")
                     .long("limit")
@@ -190,7 +201,10 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
     let (name, sub) = matches.subcommand().unwrap_or(("run", matches));
     let mut given = Given::default();
     for own in own {
-        for of in [Some(matches), (name == "run").then_some(sub)].into_iter().flatten() {
+        for of in [Some(matches), (name == "run").then_some(sub)]
+            .into_iter()
+            .flatten()
+        {
             if of.value_source(own.name) != Some(ValueSource::CommandLine) {
                 continue;
             }
@@ -200,7 +214,9 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
                     own.name
                 )));
             }
-            given.0.insert(own.name, own.value.and_then(|_| text(of, own.name)));
+            given
+                .0
+                .insert(own.name, own.value.and_then(|_| text(of, own.name)));
         }
     }
     let command = match name {
@@ -223,7 +239,10 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
     Ok(Asked {
         // An empty variable is an unset one.
         brokers: text(sub, "brokers").filter(|brokers| !brokers.trim().is_empty()),
-        data_dir: sub.get_one("data-dir").cloned().unwrap_or_else(|| ".goka".into()),
+        data_dir: sub
+            .get_one("data-dir")
+            .cloned()
+            .unwrap_or_else(|| ".goka".into()),
         command,
     })
 }
@@ -255,7 +274,10 @@ mod tests {
 
     #[test]
     fn run_is_the_default_and_takes_the_programs_own_options() {
-        for line in ["/bin/clicks --no-simulate --file f", "clicks run --file=f --no-simulate"] {
+        for line in [
+            "/bin/clicks --no-simulate --file f",
+            "clicks run --file=f --no-simulate",
+        ] {
             let Command::Run(given) = parsed(line).expect("good").command else {
                 panic!("{line}: not run");
             };
@@ -270,7 +292,10 @@ mod tests {
 
     #[test]
     fn options_of_the_library_stand_before_or_behind_the_command() {
-        for line in ["c --data-dir d --brokers b:1 get g -5", "c get --brokers b:1 g -5 --data-dir d"] {
+        for line in [
+            "c --data-dir d --brokers b:1 get g -5",
+            "c get --brokers b:1 g -5 --data-dir d",
+        ] {
             let asked = parsed(line).expect(line);
             assert_eq!(asked.brokers.as_deref(), Some("b:1"));
             assert_eq!(asked.data_dir, Path::new("d"));
@@ -284,14 +309,23 @@ mod tests {
             ("c --nosuch", "unexpected argument '--nosuch' found"),
             ("c emitt t", "unrecognized subcommand 'emitt'"),
             ("c emit t k", "<VALUE>"),
-            ("c scan g --limit many", "invalid value 'many' for '--limit <N>'"),
+            (
+                "c scan g --limit many",
+                "invalid value 'many' for '--limit <N>'",
+            ),
             ("c get g", "<KEY>"),
-            ("c --no-simulate get g k", "`--no-simulate` is an option of `run`"),
+            (
+                "c --no-simulate get g k",
+                "`--no-simulate` is an option of `run`",
+            ),
         ];
         for (line, expected) in rows {
             let said = parsed(line).expect_err(line);
             assert!(said.contains(expected), "{line}: {said}");
-            assert!(!said.contains('\n') && !said.contains("Usage"), "{line}: {said}");
+            assert!(
+                !said.contains('\n') && !said.contains("Usage"),
+                "{line}: {said}"
+            );
         }
     }
 }

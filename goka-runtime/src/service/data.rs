@@ -151,9 +151,8 @@ impl DataDir {
         let mut text = String::new();
         // A lock file caught between truncation and writing reads empty: it is a command's or
         // will be read again.
-        let _ = File::open(self.path.join("lock")).and_then(|file| {
-            file.take(64).read_to_string(&mut text)
-        });
+        let _ = File::open(self.path.join("lock"))
+            .and_then(|file| file.take(64).read_to_string(&mut text));
         let mut words = text.split_whitespace();
         let pid = words.next().unwrap_or("unknown").to_owned();
         match words.next() {
@@ -200,14 +199,26 @@ mod tests {
     fn the_instance_stays_and_a_second_holder_is_told_who_has_it() {
         let temp = tempfile::tempdir().expect("a directory");
         let dir = DataDir::create(&temp.path().join("a/b")).expect("made");
-        let held = dir.hold(Holder::Run, Duration::ZERO).expect("free").expect("free");
-        assert!(dir.hold(Holder::Run, Duration::ZERO).expect("asked").is_none());
+        let held = dir
+            .hold(Holder::Run, Duration::ZERO)
+            .expect("free")
+            .expect("free");
+        assert!(
+            dir.hold(Holder::Run, Duration::ZERO)
+                .expect("asked")
+                .is_none()
+        );
         assert!(message(dir.in_use()).contains(&std::process::id().to_string()));
         let name = held.instance.clone();
         drop(held);
-        let again = dir.hold(Holder::Command, Duration::ZERO).expect("free").expect("free");
+        let again = dir
+            .hold(Holder::Command, Duration::ZERO)
+            .expect("free")
+            .expect("free");
         assert_eq!(again.instance, name);
-        let refused = dir.hold(Holder::Run, Duration::ZERO).expect_err("a command has it");
+        let refused = dir
+            .hold(Holder::Run, Duration::ZERO)
+            .expect_err("a command has it");
         assert!(message(refused).contains("in use by process"));
     }
 
@@ -221,6 +232,10 @@ mod tests {
         }
         let refused = DataDir::existing(&file).expect_err("a file");
         assert!(message(refused).contains("is a file; name a directory"));
-        assert!(DataDir::existing(&temp.path().join("none")).expect("asked").is_none());
+        assert!(
+            DataDir::existing(&temp.path().join("none"))
+                .expect("asked")
+                .is_none()
+        );
     }
 }

@@ -25,11 +25,15 @@ pub(crate) fn last(
     key: &[u8],
 ) -> Result<Option<Vec<u8>>, Fail> {
     let mut value = None;
-    read(log, &[TopicPartition::new(topic, partition)], &mut |record| {
-        if record.key == Some(key) {
-            value = record.value.map(<[u8]>::to_vec);
-        }
-    })?;
+    read(
+        log,
+        &[TopicPartition::new(topic, partition)],
+        &mut |record| {
+            if record.key == Some(key) {
+                value = record.value.map(<[u8]>::to_vec);
+            }
+        },
+    )?;
     Ok(value)
 }
 
@@ -175,7 +179,12 @@ mod tests {
             kept.put(key, Some(b"1"));
         }
         kept.put(b"a", None);
-        let keys: Vec<_> = kept.first(2).expect("known").into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<_> = kept
+            .first(2)
+            .expect("known")
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
         assert_eq!(keys, [b"b".to_vec(), b"c".to_vec()]);
     }
 }

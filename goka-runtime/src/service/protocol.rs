@@ -48,7 +48,11 @@ impl TryFrom<Bytes> for Vec<u8> {
             Bytes::Text(text) => return Ok(text.into_bytes()),
             Bytes::Hex(hex) => hex,
         };
-        let digit = |at: &u8| char::from(*at).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit = |at: &u8| {
+            char::from(*at)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         hex.as_bytes()
             .chunks(2)
             .map(|pair| match pair {
@@ -167,7 +171,9 @@ impl Wire {
 
     pub(super) fn receive<F: for<'de> Deserialize<'de>>(&mut self) -> std::io::Result<F> {
         let mut line = Vec::new();
-        (&mut self.reader).take(MAX_FRAME).read_until(b'\n', &mut line)?;
+        (&mut self.reader)
+            .take(MAX_FRAME)
+            .read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
@@ -182,7 +188,10 @@ mod tests {
     #[test]
     fn frames_cross_a_socket_unchanged() {
         let (near, far) = UnixStream::pair().expect("a pair");
-        let (mut near, mut far) = (Wire::new(near).expect("set up"), Wire::new(far).expect("set up"));
+        let (mut near, mut far) = (
+            Wire::new(near).expect("set up"),
+            Wire::new(far).expect("set up"),
+        );
         let record = Placed {
             partition: 3,
             key: "Zürich\t\n".into(),

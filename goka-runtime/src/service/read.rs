@@ -50,7 +50,13 @@ pub(super) fn scan(
         prefix,
         limit,
         &mut |key, value| {
-            let key = shown(&terms.key, "key", key, &terms, &String::from_utf8_lossy(key))?;
+            let key = shown(
+                &terms.key,
+                "key",
+                key,
+                &terms,
+                &String::from_utf8_lossy(key),
+            )?;
             let value = shown(&terms.value, "value", value, &terms, &key)?;
             writeln!(out, "{key}\t{value}").map_err(|error| fail::output(&error))
         },

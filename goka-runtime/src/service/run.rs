@@ -48,9 +48,7 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
     stop.on_signals()?;
     let shared = program.shared()?;
     let dir = DataDir::create(data_dir)?;
-    let held = dir
-        .hold(Holder::Run, TAKE)?
-        .ok_or_else(|| dir.in_use())?;
+    let held = dir.hold(Holder::Run, TAKE)?.ok_or_else(|| dir.in_use())?;
     let (log, server) = open(&held, brokers)?;
     let started = start(&program.definitions, shared, &log, &held);
     let processors = started?;

@@ -61,7 +61,12 @@ pub(super) fn connect(dir: &DataDir) -> std::io::Result<Option<UnixStream>> {
     }
     match UnixStream::connect(&path) {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused
+            ) =>
+        {
             Ok(None)
         }
         Err(error) => Err(error),
@@ -93,7 +98,12 @@ fn elsewhere() -> std::io::Result<PathBuf> {
     let name = format!("goka-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
     let temporary = std::env::temp_dir();
     let fits = temporary.as_os_str().as_bytes().len() + name.len() + "//socket".len() <= LONGEST;
-    let path = if fits { temporary } else { PathBuf::from("/tmp") }.join(name);
+    let path = if fits {
+        temporary
+    } else {
+        PathBuf::from("/tmp")
+    }
+    .join(name);
     DirBuilder::new().mode(0o700).create(&path)?;
     Ok(path)
 }

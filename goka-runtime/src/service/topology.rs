@@ -28,7 +28,9 @@ pub(super) fn print(
                 EdgeKind::Table => "table",
             };
             let topic = &edge.topic;
-            let count = topic.partitions.map(|count| format!("  partitions {count}"));
+            let count = topic
+                .partitions
+                .map(|count| format!("  partitions {count}"));
             writeln!(
                 out,
                 "  {kind:<7} {:<widest$}  key {}  value {}  by {}{}  {}",

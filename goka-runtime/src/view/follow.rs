@@ -88,7 +88,13 @@ impl Follower {
                 delete_retention: info.delete_retention,
             };
             let found = copy.store.stamp()?;
-            let verdict = judge(found.as_ref(), &topic, &self.fingerprint, &Role::Follower, now);
+            let verdict = judge(
+                found.as_ref(),
+                &topic,
+                &self.fingerprint,
+                &Role::Follower,
+                now,
+            );
             let stamp = match (verdict, found) {
                 (Verdict::CatchUp { .. }, Some(stamp)) => stamp,
                 (Verdict::Refuse(why), _) => return Err(End::Final(why.to_string())),
@@ -181,9 +187,10 @@ impl Follower {
             if Instant::now() >= next_sync {
                 self.sync()?;
                 let now = wall_clock();
-                for (copy, range) in self.copies.iter_mut().zip(self.log.ranges(
-                    &from.iter().map(|(of, _)| of.clone()).collect::<Vec<_>>(),
-                )?) {
+                for (copy, range) in self.copies.iter_mut().zip(
+                    self.log
+                        .ranges(&from.iter().map(|(of, _)| of.clone()).collect::<Vec<_>>())?,
+                ) {
                     copy.target = (range.high, now);
                 }
                 next_sync = Instant::now() + SYNC;
@@ -193,7 +200,12 @@ impl Follower {
     }
 
     /// Applies a batch of one partition, and tells its readers how far it is.
-    fn advance(&mut self, at: usize, batch: &mut Batch, position: Offset) -> Result<(), StoreError> {
+    fn advance(
+        &mut self,
+        at: usize,
+        batch: &mut Batch,
+        position: Offset,
+    ) -> Result<(), StoreError> {
         let copy = &mut self.copies[at];
         let Some(stamp) = &mut copy.stamp else {
             return Ok(());
@@ -212,7 +224,8 @@ impl Follower {
             batch.last.clear();
             self.shared.publish(partition, copy.store.snapshot()?);
         }
-        self.shared.reached(partition, position, copy.target.1, level);
+        self.shared
+            .reached(partition, position, copy.target.1, level);
         Ok(())
     }
 

@@ -228,7 +228,9 @@ pub enum ViewError {
         log: String,
     },
     /// A partition was never level with its topic, so what is not there may only not be there yet.
-    #[error("view of `{topic}`: partition {partition} is not restored yet ({state:?}); wait for it with `wait_ready`")]
+    #[error(
+        "view of `{topic}`: partition {partition} is not restored yet ({state:?}); wait for it with `wait_ready`"
+    )]
     NotReady {
         /// Of which table.
         topic: String,

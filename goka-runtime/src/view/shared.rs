@@ -108,7 +108,9 @@ impl Shared {
 
     /// Waits, less when the view is dropped.
     pub(super) fn pause(&self, time: Duration) {
-        self.wait(Instant::now() + time, |_, _| self.is_stopping().then_some(()));
+        self.wait(Instant::now() + time, |_, _| {
+            self.is_stopping().then_some(())
+        });
     }
 
     // The readers' side.
