@@ -8,15 +8,14 @@ pub use goka_runtime::context::{Context, Emit};
 pub use goka_runtime::dispatch::{ContextError, HandlerError};
 pub use goka_runtime::edges::{Emits, Persists, Processor};
 pub use goka_runtime::emitter::{Ack, Delivered, EmitError, Emitter};
-pub use goka_runtime::graph;
 pub use goka_runtime::key::{AsKey, Key};
 pub use goka_runtime::partitioner::{Crc32, Fnv1a, Murmur2, Partitioner};
 pub use goka_runtime::record::{Headers, Offset, Timestamp};
-pub use goka_runtime::registry;
 #[cfg(feature = "cli")]
 pub use goka_runtime::service::{Background, Service, WaitError, main};
 pub use goka_runtime::topic::{Table, Topic};
 pub use goka_runtime::view::{Entries, Read, View, ViewError, ViewState};
+pub use goka_runtime::{dispatch, graph, record, registry, table, testing};
 
 #[doc(hidden)]
 pub use goka_runtime::__private;

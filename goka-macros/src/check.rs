@@ -94,7 +94,6 @@ pub(crate) fn processor(
     syntax: ProcessorSyntax,
     diag: &mut Diag,
 ) -> Result<Processor, Box<ProcessorSyntax>> {
-    check_name(&syntax, diag);
     check_has_input(&syntax, diag);
     check_typed_outputs(&syntax.edges, diag);
     check_repeats(&syntax.edges, diag);
@@ -119,24 +118,6 @@ pub(crate) fn processor(
         edges,
         handler: handler.expect("its shape was reported"),
     })
-}
-
-/// ```text
-/// #[processor(group = "g")] fn Count(..)
-/// ```
-fn check_name(syntax: &ProcessorSyntax, diag: &mut Diag) {
-    if syntax.ident == syntax.function.sig.ident {
-        let name = &syntax.ident;
-        let at = match &syntax.options.name {
-            Some(option) => &option.value,
-            None => name,
-        };
-        diag.at(
-            at,
-            format!("the processor's type would be called `{name}` like its function"),
-            "give it a name of its own: `#[processor(.., name = Name)]`",
-        );
-    }
 }
 
 /// ```text

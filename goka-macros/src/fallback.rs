@@ -7,7 +7,7 @@ use syn::{Item, LitStr, Type, parse_quote};
 
 use crate::expand::{Implementation, unit};
 use crate::paths;
-use crate::syntax::{ProcessorSyntax, Target, TopicSyntax};
+use crate::syntax::{ProcessorSyntax, Target, TopicSyntax, bare};
 use crate::words::EdgeWord;
 
 /// A topic with mistakes.
@@ -71,11 +71,8 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     let is = |path: &'static str| move |a: &&syn::Attribute| a.path().is_ident(path);
     let docs = function.attrs.iter().filter(is("doc"));
     let cfgs: Vec<_> = function.attrs.iter().filter(is("cfg")).collect();
-    let docs = quote!(#(#docs)* #[doc = "A processor with mistakes."]);
-    let unit = (function.sig.ident != *ident).then(|| unit(&docs, &cfgs, &function.vis, ident));
-    if unit.is_none() {
-        return quote!(#function);
-    }
+    let docs = quote!(#(#docs)* #[doc = " A processor with mistakes."]);
+    let unit = unit(&docs, &cfgs, &function.vis, ident);
 
     // The first input may be the mistake itself: the group's own table would ask for itself.
     let is_own = |ty: &Type| matches!(ty, Type::Path(path) if path.path.is_ident(ident));
@@ -107,12 +104,12 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
             partitioner.as_ref(),
             true,
         );
+        let value = bare(value);
         quote! {
             #table
-            impl #private::Persists<<Self_ as #private::Topic>::Value> for Self_ {
+            impl #private::Persists<#value> for #ident {
                 const TABLE: &'static str = "";
-                const CODEC: #private::CodecOf<<Self_ as #private::Topic>::Value> =
-                    <Self_ as #private::Topic>::CODEC;
+                const CODEC: #private::CodecOf<#value> = <Self as #private::Topic>::CODEC;
             }
         }
     });
@@ -133,8 +130,6 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         #unit
         #(#cfgs)*
         const _: () = {
-            #[allow(dead_code)]
-            type Self_ = #ident;
             impl #private::Processor for #ident {
                 type Key = #key;
                 type Partitioner = #partitioner;

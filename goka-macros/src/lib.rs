@@ -136,19 +136,6 @@ fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[input]` or `#[output]`, expanded by itself: above a `#[processor]` it steps below it, where
 /// the processor finds it; without one it is a mistake.
 fn expand_beside(word: EdgeWord, arguments: &TokenStream, item: TokenStream) -> TokenStream {
-    struct Attributed {
-        attributes: Vec<Attribute>,
-        rest: TokenStream,
-    }
-    impl Parse for Attributed {
-        fn parse(input: ParseStream) -> syn::Result<Self> {
-            Ok(Self {
-                attributes: input.call(Attribute::parse_outer)?,
-                rest: input.parse()?,
-            })
-        }
-    }
-
     let name = word.name();
     if let Ok(Attributed { attributes, rest }) = syn::parse2(item.clone()) {
         let is_processor = |attribute: &Attribute| {
@@ -171,8 +158,25 @@ fn expand_beside(word: EdgeWord, arguments: &TokenStream, item: TokenStream) -> 
     quote!(#item #errors)
 }
 
-fn first_token(tokens: TokenStream) -> TokenStream {
-    tokens.into_iter().take(1).collect()
+/// The first token of an item after its attributes: where to say that it is of the wrong kind.
+fn first_token(item: TokenStream) -> TokenStream {
+    let rest = syn::parse2::<Attributed>(item.clone()).map_or(item, |item| item.rest);
+    rest.into_iter().take(1).collect()
+}
+
+/// An item whose attributes alone have been read.
+struct Attributed {
+    attributes: Vec<Attribute>,
+    rest: TokenStream,
+}
+
+impl Parse for Attributed {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        Ok(Self {
+            attributes: input.call(Attribute::parse_outer)?,
+            rest: input.parse()?,
+        })
+    }
 }
 
 /// Prints an expansion that somebody asked for.
@@ -182,3 +186,6 @@ fn debug(name: &str, expansion: TokenStream) -> TokenStream {
     }
     expansion
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,17 @@
 //! The paths that generated code names: absolute, so that nothing in the user's scope matters.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
 
 /// The plumbing module of the runtime, through the facade.
 pub(crate) fn private() -> TokenStream {
-    quote!(::goka::__private)
+    private_at(Span::call_site())
+}
+
+/// The same, for code whose errors belong to a place in the user's source: rustc shows the span
+/// from the first token to the last.
+pub(crate) fn private_at(span: Span) -> TokenStream {
+    quote_spanned!(span=> ::goka::__private)
 }
 
 /// The key type where none is given.

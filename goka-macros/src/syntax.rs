@@ -4,7 +4,9 @@
 use proc_macro2::Span;
 use quote::ToTokens;
 use syn::spanned::Spanned;
-use syn::{Expr, Ident, ItemFn, ItemStruct, LitStr, Type};
+use syn::{
+    Expr, GenericArgument, Ident, ItemFn, ItemStruct, LitStr, PathArguments, PathSegment, Type,
+};
 
 use crate::words::EdgeWord;
 
@@ -113,6 +115,30 @@ pub(crate) struct HandlerSyntax {
     pub(crate) by_ref: bool,
     /// Where its result type stands.
     pub(crate) returns: Span,
+}
+
+/// The type of the values that a codec stands for. `Json` is the only codec that is not one for
+/// itself; asking the type system instead would make every use of a missing codec an error.
+pub(crate) fn bare(codec: &Type) -> Type {
+    if let Type::Path(path) = codec
+        && let Some(last) = path.path.segments.last()
+        && last.ident == "Json"
+        && let Some(value) = only_argument(last)
+    {
+        return value.clone();
+    }
+    codec.clone()
+}
+
+/// The `T` of `Json<T>` or `Option<T>`.
+pub(crate) fn only_argument(segment: &PathSegment) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    match (arguments.args.first(), arguments.args.len()) {
+        (Some(GenericArgument::Type(only)), 1) => Some(only),
+        _ => None,
+    }
 }
 
 /// Takes a type out of the invisible group that `$t:ty` arrives in.

@@ -4,13 +4,13 @@ use std::any::TypeId;
 
 pub use inventory;
 
-pub use crate::codec::{Codec, CodecOf};
+pub use crate::codec::{CodecFor, CodecOf};
 pub use crate::context::Context;
 pub use crate::dispatch::{ContextError, HandlerError, Raw, Shared};
 pub use crate::edges::{Emits, Persists, Processor, SameKey, SamePlace};
 pub use crate::graph::{Definition, Edge, EdgeKind, Format, GroupGraph, Location, TopicSpec};
 pub use crate::key::Key;
-pub use crate::param::{Named, Param, Taker, taker, taker_named};
+pub use crate::param::{Param, Taker, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::registry::Entry;
 pub use crate::topic::{Table, Topic};
@@ -19,13 +19,8 @@ use crate::codec::format_of;
 use crate::text::{Text, same};
 
 /// The only place where generated code asks for a codec: one missing codec is one error.
-pub const fn codec_of<C: Codec>() -> CodecOf<C::Value> {
-    CodecOf::new::<C>()
-}
-
-/// The topic of a typed edge.
-pub const fn spec<T: Topic>() -> TopicSpec {
-    T::SPEC
+pub const fn codec_of<C: CodecFor<V>, V>() -> CodecOf<V> {
+    C::CODEC
 }
 
 /// The topic of an input given by name: keys and partitioner are the group's.

@@ -20,6 +20,7 @@ mod restore;
 #[cfg(feature = "cli")]
 pub mod service;
 pub mod table;
+pub mod testing;
 mod text;
 pub mod topic;
 pub mod view;

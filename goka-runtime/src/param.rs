@@ -88,44 +88,6 @@ optional! {
     ['r] Vec<u8>, &'r [u8], BYTES;
 }
 
-/// What a handler may take from an input given by name: the parameter selects the codec.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` has no codec, so it cannot be the value of a topic given by name",
-    label = "no codec",
-    note = "take `Json<{Self}>`, or declare the topic with `#[stream(..)]`"
-)]
-pub trait Named<'r>: Param<'r, <Self::Codec as Codec>::Value> {
-    /// The codec.
-    type Codec: Codec;
-}
-
-impl<'r, C: Codec + Param<'r, C::Value>> Named<'r> for C {
-    type Codec = C;
-}
-
-impl<'r, C: Codec> Named<'r> for Option<C>
-where
-    Option<C>: Param<'r, C::Value>,
-{
-    type Codec = C;
-}
-
-impl<'r> Named<'r> for &'r str {
-    type Codec = String;
-}
-
-impl<'r> Named<'r> for &'r [u8] {
-    type Codec = Vec<u8>;
-}
-
-impl<'r> Named<'r> for Option<&'r str> {
-    type Codec = String;
-}
-
-impl<'r> Named<'r> for Option<&'r [u8]> {
-    type Codec = Vec<u8>;
-}
-
 /// How a record's value becomes the parameter `P`.
 pub struct Taker<'r, P, V> {
     /// Whether it takes tombstones.
@@ -162,7 +124,7 @@ impl<'r, P, V> Taker<'r, P, V> {
     }
 }
 
-/// The taker of a handler of a typed topic.
+/// The taker of a handler's parameter.
 ///
 /// # Panics
 /// In a const context, when the parameter borrows bytes that the codec would change.
@@ -183,17 +145,6 @@ pub const fn taker<'r, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, P, V>
         tombstones: P::TOMBSTONES,
         format: codec.format(),
         codec,
-        some: P::some,
-        none: P::none,
-    }
-}
-
-/// The taker of a handler of a topic given by name.
-pub const fn taker_named<'r, P: Named<'r>>() -> Taker<'r, P, <P::Codec as Codec>::Value> {
-    Taker {
-        tombstones: P::TOMBSTONES,
-        format: CodecOf::new::<P::Codec>().format(),
-        codec: CodecOf::new::<P::Codec>(),
         some: P::some,
         none: P::none,
     }

@@ -105,6 +105,8 @@ struct Worker<'p> {
     open: Open,
     /// The identity of the group topic that each open store is of.
     table_ids: HashMap<TaskId, String>,
+    /// The changelog offset of the last flush of each open store.
+    reached: HashMap<TaskId, Offset>,
     restorer: Restorer,
     effects: Vec<Effect>,
     began: Instant,
@@ -120,6 +122,7 @@ impl<'p> Worker<'p> {
             core: Core::new(parts.plan.clone()),
             open: Open::default(),
             table_ids: HashMap::new(),
+            reached: HashMap::new(),
             restorer: Restorer::new(log, stores, parts.plan.clone(), RESTORE_THREADS),
             effects: Vec::new(),
             began: Instant::now(),
@@ -221,7 +224,11 @@ impl<'p> Worker<'p> {
             }
             Effect::Flush(task, frozen) => {
                 let flushed = self.flush(task, &frozen);
+                let went_back = flushed.is_err() && self.went_back(task);
                 self.step(Event::Flushed(task, flushed));
+                if went_back {
+                    self.step(Event::Regressed(task));
+                }
             }
             Effect::Inspect(task, epoch) => {
                 self.restorer
@@ -240,6 +247,7 @@ impl<'p> Worker<'p> {
                 self.restorer.cancel(task);
                 self.open.0.remove(&task);
                 self.table_ids.remove(&task);
+                self.reached.remove(&task);
             }
             Effect::Stopped(task, cause) => self.stopped(task, cause),
             Effect::Fail(cause) => {
@@ -292,7 +300,32 @@ impl<'p> Worker<'p> {
             fingerprint: table.fingerprint.clone(),
             synced_at: frozen.synced_at,
         };
-        store.apply(&frozen.writes(), &stamp, frozen.durability)
+        store.apply(&frozen.writes(), &stamp, frozen.durability)?;
+        self.reached.insert(task, frozen.offset);
+        Ok(())
+    }
+
+    /// After a failed flush: a store that reopened itself and lost commits it had answers nothing
+    /// until it is opened anew, and then has to be judged again.
+    fn went_back(&mut self, task: TaskId) -> bool {
+        let Some(had) = self.reached.get(&task).copied() else {
+            return false;
+        };
+        let Some(store) = self.open.0.remove(&task) else {
+            return false;
+        };
+        if store
+            .stamp()
+            .ok()
+            .flatten()
+            .is_some_and(|stamp| stamp.offset >= had)
+        {
+            self.open.0.insert(task, store);
+            return false;
+        }
+        // Closed here; the restorer opens it.
+        self.reached.remove(&task);
+        true
     }
 
     fn finished(&mut self, done: Done) {

@@ -1,12 +1,17 @@
 //! The embedded log's own promises: what a file keeps, how it says that it cannot be used, and
 //! what becomes of members that fall silent or crash.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::{Failure, Group, Isolation, Log, LogError, NewTopic, Sent};
-use goka_runtime::record::{AppendKind, TopicId};
+use goka_runtime::log::{
+    Driver, Failure, Group, Isolation, Log, LogError, MemberEvent, NewTopic, Sent, Settle, Unit,
+    UnitId,
+};
+use goka_runtime::record::{Append, AppendKind, Appends, Offset, TaskId, TopicId};
 
 use crate::log_conformance::rig::*;
 
@@ -148,7 +153,7 @@ fn a_member_that_falls_silent_is_out() {
     let input = stream(&log, 1);
     let group = stateful(&log, std::slice::from_ref(&input), 1);
     let group = Group {
-        session: Duration::from_millis(300),
+        session: Duration::from_secs(1),
         ..group
     };
     let mut silent = Seat::owning(&log, &group, 1);
@@ -282,4 +287,151 @@ fn a_batch_is_bounded_and_nothing_is_left_out() {
         offsets(&seat.tape.records(task(0), TopicId(1))),
         (0..9_000).collect::<Vec<_>>()
     );
+}
+
+/// Copies its input to the output, settles now and then, and forgets at random.
+struct Copier {
+    positions: BTreeMap<TaskId, Offset>,
+    /// Tasks to be fetched.
+    new: Vec<TaskId>,
+    appends: Appends,
+    dice: u64,
+}
+
+impl Copier {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.dice = self
+            .dice
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.dice >> 33) % sides
+    }
+
+    fn settle(&mut self, settle: &mut dyn Settle) {
+        settle.append(&self.appends);
+        self.appends.clear();
+        let offsets = self.positions.iter();
+        let offsets = offsets.map(|(task, at)| (*task, TopicId(1), *at, String::new()));
+        let unit = Unit {
+            id: UnitId(0),
+            offsets: offsets.collect(),
+        };
+        for (task, outcome) in settle.settle(&unit, soon()).acks {
+            match outcome {
+                Ok(_) => {}
+                Err(Failure::Lost(_)) => drop(self.positions.remove(&task)),
+                Err(failure) => panic!("{failure}"),
+            }
+        }
+    }
+}
+
+impl Driver for Copier {
+    fn event(&mut self, event: MemberEvent<'_>) {
+        match event {
+            MemberEvent::Assigned(assignments) => {
+                for assignment in assignments {
+                    let committed = assignment.committed.get(&TopicId(1));
+                    let from = committed.map_or(0, |committed| committed.offset);
+                    self.positions.insert(assignment.task, from);
+                    self.new.push(assignment.task);
+                }
+            }
+            MemberEvent::Batch { task, records, .. } => {
+                // Without a position it was lost in a settlement, and is lost in a poll soon.
+                let Some(position) = self.positions.get_mut(&task) else {
+                    return;
+                };
+                for record in records {
+                    assert_eq!(
+                        record.offset, *position,
+                        "nothing is left out, nothing comes twice"
+                    );
+                    *position += 1;
+                    self.appends.push(Append {
+                        task,
+                        kind: AppendKind::Output,
+                        topic: TopicId(2),
+                        partition: task.partition,
+                        key: record.key,
+                        value: record.value,
+                        timestamp: record.timestamp,
+                        headers: &[],
+                    });
+                }
+            }
+            MemberEvent::Lost(tasks) => {
+                self.positions.retain(|task, _| !tasks.contains(task));
+                self.appends.clear();
+                assert!(self.positions.is_empty(), "who is out has nothing");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+        self.settle(settle);
+        self.positions.retain(|task, _| !tasks.contains(task));
+    }
+}
+
+#[test]
+fn members_come_and_go_and_every_record_is_copied_once() {
+    const ROUNDS: u64 = 150;
+    let log = Embedded::in_memory().expect("a log in memory");
+    let (input, output) = (stream(&log, 4), stream(&log, 4));
+    let mut group = stateful(&log, std::slice::from_ref(&input), 4);
+    group.topics.push(output.as_str().into());
+    group.session = Duration::from_millis(40);
+    let done = AtomicBool::new(false);
+    let member = &|worker_number: u32| {
+        let mut dice = u64::from(worker_number);
+        while !done.load(Ordering::Relaxed) {
+            let mut member = log.join(&worker(&group, worker_number)).expect("joined");
+            let (positions, new, appends) = Default::default();
+            let mut copier = Copier {
+                positions,
+                new,
+                appends,
+                dice,
+            };
+            for _ in 0..copier.roll(60) {
+                member
+                    .poll(Duration::from_millis(2), &mut copier)
+                    .expect("goes on");
+                for task in std::mem::take(&mut copier.new) {
+                    if let Some(position) = copier.positions.get(&task) {
+                        member
+                            .fetch(task, &[(TopicId(1), *position)])
+                            .expect("owned");
+                    }
+                }
+                match copier.roll(40) {
+                    0 => std::thread::park_timeout(Duration::from_millis(60)),
+                    1..20 => copier.settle(&mut *member),
+                    _ => {}
+                }
+            }
+            dice = copier.dice;
+        }
+    };
+    std::thread::scope(|scope| {
+        let members: Vec<_> = (0..3)
+            .map(|worker| scope.spawn(move || member(worker)))
+            .collect();
+        for round in 0..ROUNDS {
+            for partition in 0..4 {
+                write(&log, &input, partition, round * 5..(round + 1) * 5);
+            }
+        }
+        wait_until("everything is copied", || {
+            let stopped = members.iter().any(|member| member.is_finished());
+            stopped || (0..4).all(|at| high(&log, &output, at) as u64 >= ROUNDS * 5)
+        });
+        done.store(true, Ordering::Relaxed);
+    });
+    let expected: Vec<_> = (0..ROUNDS * 5).map(|number| number.to_string()).collect();
+    for partition in 0..4 {
+        assert_eq!(texts(&read(&log, &output, partition, 0)), expected);
+    }
 }

@@ -85,3 +85,19 @@ fn embedded_on_file() {
     let log = Embedded::open(&directory.path().join("log.redb")).expect("a new log");
     assert_eq!(run("the embedded log on a file", &log), CASES.len());
 }
+
+#[cfg(feature = "kafka")]
+#[test]
+fn kafka() {
+    use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+
+    let Some(broker) = crate::support::kafka::broker() else {
+        return;
+    };
+    let log = Kafka::new(KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    })
+    .expect("a client");
+    assert_eq!(run("Apache Kafka", &log), CASES.len());
+}

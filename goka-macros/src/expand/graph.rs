@@ -1,9 +1,9 @@
 //! The group graph: the group's key and partitioner, and the edges.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 
-use super::{at, dispatch, location, of_topic};
+use super::{dispatch, location, of_topic};
 use crate::model;
 use crate::paths;
 use crate::syntax::{EdgeSyntax, Target};
@@ -27,7 +27,7 @@ pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// `EDGES`: the edges in the order of their declaration, then the table.
+/// `__GOKA_EDGES`: the edges in the order of their declaration, then the table.
 pub(super) fn edges(processor: &model::Processor) -> TokenStream {
     let private = paths::private();
     let mut inputs = 0;
@@ -44,13 +44,13 @@ pub(super) fn edges(processor: &model::Processor) -> TokenStream {
         quote! {
             #private::Edge {
                 kind: #private::EdgeKind::Table,
-                topic: #private::spec::<#ident>(),
+                topic: <#ident as #private::Topic>::SPEC,
                 location: #location,
             },
         }
     });
     quote! {
-        const EDGES: &[#private::Edge] = &[#(#edges)* #table];
+        const __GOKA_EDGES: &[#private::Edge] = &[#(#edges)* #table];
     }
 }
 
@@ -62,10 +62,7 @@ fn input(processor: &model::Processor, edge: &EdgeSyntax, index: usize) -> Token
     let location = location(edge.target.span());
     let topic = match &edge.target {
         Target::Named(name) => quote!(#private::spec_named::<#ident>(#name, taker.format)),
-        Target::Typed(topic) => {
-            let span = at(edge.target.span());
-            quote_spanned!(span=> #private::spec::<#topic>())
-        }
+        Target::Typed(topic) => of_topic(topic, "SPEC"),
     };
     quote! {
         {
@@ -84,14 +81,12 @@ fn input(processor: &model::Processor, edge: &EdgeSyntax, index: usize) -> Token
 
 fn output(edge: &EdgeSyntax) -> TokenStream {
     let private = paths::private();
-    let topic = edge.target.tokens();
+    let topic = edge.target.ty().map(|topic| of_topic(topic, "SPEC"));
     let location = location(edge.target.span());
-    let span = at(edge.target.span());
-    let spec = quote_spanned!(span=> #private::spec::<#topic>());
     quote! {
         #private::Edge {
             kind: #private::EdgeKind::Output,
-            topic: #spec,
+            topic: #topic,
             location: #location,
         },
     }

@@ -14,6 +14,7 @@ use syn::{Attribute, Ident, LitStr, Type, Visibility};
 
 use crate::model;
 use crate::paths;
+use crate::syntax::bare;
 
 pub(crate) use topic::{Implementation, topic};
 
@@ -32,6 +33,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
     let table = topic::group_table(processor);
     let outputs = processor.outputs().map(|output| {
         let span = at(output.span());
+        let private = paths::private_at(span);
         quote_spanned!(span=> impl #private::Emits<#output> for #ident {})
     });
     let probes = probe::probes(processor);
@@ -81,8 +83,8 @@ fn docs(processor: &model::Processor) -> TokenStream {
     let written: Vec<_> = processor.attributes("doc").collect();
     let group = processor.group.value();
     let what = match processor.persist {
-        Some(_) => format!("The processor of group `{group}`, and the handle of its table."),
-        None => format!("The processor of group `{group}`."),
+        Some(_) => format!(" The processor of group `{group}`, and the handle of its table."),
+        None => format!(" The processor of group `{group}`."),
     };
     if written.is_empty() {
         quote!(#[doc = #what])
@@ -91,17 +93,17 @@ fn docs(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// A place in the user's source, with the names of the place where the macro is called: code that
-/// is spanned so has its errors where the user looks, and sees its own variables.
+/// A place in the user's source, with the names of the place where the macro is called: what is
+/// spanned so has its errors where the user looks, and does not pass for the user's own code.
 pub(crate) fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
 
 /// `Location { .. }` of a place in the user's source.
 fn location(span: Span) -> TokenStream {
-    let private = paths::private();
-    let span = at(span);
-    // `line!()` and not `Span::line()`, which knows nothing of the code that called a macro.
+    let private = paths::private_at(span);
+    // `line!()` and not `Span::line()`, which knows nothing of the code that called a macro; and
+    // not at the place where our macro is called, as it would be with a span from `at`.
     quote_spanned! {span=>
         #private::Location {
             file: ::core::file!(),
@@ -113,24 +115,18 @@ fn location(span: Span) -> TokenStream {
 
 /// `<T as Topic>::ITEM`, with its errors at `T`.
 fn of_topic(topic: &Type, item: &str) -> TokenStream {
-    let private = paths::private();
-    let item = Ident::new(item, Span::call_site());
-    let span = at(topic.span());
+    let span = topic.span();
+    let private = paths::private_at(span);
+    let item = Ident::new(item, span);
     quote_spanned!(span=> <#topic as #private::Topic>::#item)
 }
 
-/// `codec_of::<C>()`: the only place where a codec is asked for.
+/// `codec_of::<C, V>()`: the only place where a codec is asked for.
 fn codec_of(codec: &Type) -> TokenStream {
-    let private = paths::private();
-    let span = at(codec.span());
-    quote_spanned!(span=> #private::codec_of::<#codec>())
-}
-
-/// The type of the values of a codec.
-fn value_of(codec: &Type) -> TokenStream {
-    let private = paths::private();
-    let span = at(codec.span());
-    quote_spanned!(span=> <#codec as #private::Codec>::Value)
+    let span = codec.span();
+    let private = paths::private_at(span);
+    let value = bare(codec);
+    quote_spanned!(span=> #private::codec_of::<#codec, #value>())
 }
 
 /// A string literal at a place.

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use super::{at, of_topic};
+use super::of_topic;
 use crate::model;
 use crate::paths;
 use crate::syntax::{EdgeSyntax, Target};
@@ -25,13 +25,13 @@ fn name(target: &Target) -> TokenStream {
 
 /// One topic as two inputs, by an alias or by its name.
 fn distinct(processor: &model::Processor) -> TokenStream {
-    let private = paths::private();
     let inputs: Vec<_> = processor.inputs().collect();
     let mut probes = TokenStream::new();
-    for (at_input, input) in inputs.iter().enumerate() {
-        for other in &inputs[..at_input] {
+    for (index, input) in inputs.iter().enumerate() {
+        for other in &inputs[..index] {
             let (first, second) = (name(&other.target), name(&input.target));
-            let span = at(input.target.span());
+            let span = input.target.span();
+            let private = paths::private_at(span);
             probes.extend(quote_spanned! {span=>
                 const _: () = #private::distinct(#first, #second);
             });
@@ -42,11 +42,11 @@ fn distinct(processor: &model::Processor) -> TokenStream {
 
 /// The group's own table or loop topic, by an alias or by another declaration.
 fn foreign(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStream> {
-    let private = paths::private();
     edge.target.ty()?;
     let name = name(&edge.target);
     let (table, loopback) = (processor.table_name(), processor.loop_name());
-    let span = at(edge.target.span());
+    let span = edge.target.span();
+    let private = paths::private_at(span);
     Some(quote_spanned! {span=>
         const _: () = #private::foreign(#name, #table, #loopback);
     })
@@ -55,10 +55,10 @@ fn foreign(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStrea
 /// Inputs with other keys than the group; with a table also other places or partition counts.
 fn alike(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStream> {
     debug_assert!(edge.word == EdgeWord::Input);
-    let private = paths::private();
     let ident = &processor.ident;
     let topic = edge.target.ty()?;
-    let span = at(edge.target.span());
+    let span = edge.target.span();
+    let private = paths::private_at(span);
     let is_first = processor
         .first_typed()
         .is_some_and(|first| std::ptr::eq(first, topic));
@@ -81,12 +81,11 @@ fn alike(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStream>
             >();
         }
     });
-    let count = (has_table && !is_first).then(|| {
-        let first = processor.first_typed();
+    let first = processor.first_typed().filter(|_| has_table && !is_first);
+    let count = first.map(|first| {
+        let (first, this) = (of_topic(first, "SPEC"), of_topic(topic, "SPEC"));
         quote_spanned! {span=>
-            const _: () = #private::copartitioned(
-                #private::spec::<#first>(), #private::spec::<#topic>(),
-            );
+            const _: () = #private::copartitioned(#first, #this);
         }
     });
     Some(quote!(#key #place #count))

@@ -18,7 +18,7 @@ pub(super) fn definition(processor: &model::Processor) -> TokenStream {
                 name: #name,
                 group: #group,
                 location: #location,
-                edges: EDGES,
+                edges: __GOKA_EDGES,
             },
             make: ::core::option::Option::Some(#private::make::<#ident>),
             type_id: #private::type_id::<#ident>,

@@ -5,19 +5,20 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, LitStr, Type};
 
-use super::{at, codec_of, graph, literal, of_topic, value_of};
+use super::{codec_of, graph, literal, of_topic};
+use crate::syntax::bare;
 use crate::{model, paths};
 
 /// Expands `#[stream(..)]` and `#[table(..)]`.
 pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
-    let private = paths::private();
     let item = &topic.item;
     let cfgs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
     let key = or(topic.key.as_ref(), paths::string());
     let partitioner = or(topic.partitioner.as_ref(), paths::murmur2());
     let partitions = match &topic.partitions {
         Some(count) => {
-            let span = at(count.span());
+            let span = count.span();
+            let private = paths::private_at(span);
             quote_spanned!(span=> #private::partitions(#count))
         }
         None => quote!(::core::option::Option::None),
@@ -61,7 +62,7 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
         is_table: true,
     };
     let implementation = implementation.expand();
-    let value = value_of(value);
+    let value = bare(value);
     Some(quote! {
         #implementation
         impl #private::Persists<#value> for #ident {
@@ -95,7 +96,7 @@ impl Implementation<'_> {
             is_table,
         } = self;
         let codec = codec_of(value);
-        let value = value_of(value);
+        let value = bare(value);
         let table = is_table.then(|| quote!(impl #private::Table for #ident {}));
         quote! {
             impl #private::Topic for #ident {

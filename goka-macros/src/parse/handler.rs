@@ -67,7 +67,10 @@ pub(crate) fn read(signature: &Signature, diag: &mut Diag) -> Option<HandlerSynt
         name: signature.ident.clone(),
         value,
         by_ref,
-        returns: signature.output.span(),
+        returns: match &signature.output {
+            ReturnType::Default => signature.ident.span(),
+            ReturnType::Type(_, ty) => ty.span(),
+        },
     })
 }
 

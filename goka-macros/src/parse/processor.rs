@@ -74,10 +74,28 @@ pub(crate) fn function(
     mut function: ItemFn,
     diag: &mut Diag,
 ) -> ProcessorSyntax {
-    let ident = match &options.name {
-        Some(name) => name.value.clone(),
+    let named = options.name.as_ref().map(|name| &name.value);
+    let mut ident = match named {
+        Some(name) => name.clone(),
         None => upper_camel(&function.sig.ident),
     };
+    // The handler's own signature has `Context` and `Result`; a type of that name would hide them.
+    let like = match () {
+        () if ident == function.sig.ident => Some("like its function"),
+        () if ident == "Context" || ident == "Result" => {
+            Some("like what its handler takes or returns")
+        }
+        () => None,
+    };
+    if let Some(like) = like {
+        diag.at(
+            named.unwrap_or(&function.sig.ident),
+            format!("the processor's type would be called `{ident}` {like}"),
+            "give it a name of its own: `#[processor(.., name = Name)]`",
+        );
+        // Under another name the rest can be read as if all were well.
+        ident = Ident::new(&format!("{ident}Processor"), ident.span());
+    }
     let edges = edge::take(&mut function.attrs, diag);
     let handler = handler::read(&function.sig, diag);
     handler::fill(&mut function.sig, &ident);

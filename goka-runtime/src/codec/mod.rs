@@ -98,6 +98,26 @@ pub trait Codec: Sized + 'static {
     }
 }
 
+/// Says that `Self` is a codec for values of type `V`. Never implemented by hand: every [`Codec`] is
+/// one for its own values.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel in a record: it has no codec",
+    label = "no codec",
+    note = "use `Json<{Self}>`, or implement `goka::Codec` for it"
+)]
+pub trait CodecFor<V> {
+    /// The codec as a value.
+    const CODEC: CodecOf<V>;
+}
+
+impl<C: Codec> CodecFor<C::Value> for C {
+    const CODEC: CodecOf<C::Value> = CodecOf {
+        format: format_of::<C>(),
+        encode: C::encode,
+        decode: C::decode,
+    };
+}
+
 /// A [`Codec`] for values of type `V`, as a value. A topic has one; user code has no need of it.
 ///
 /// ```
@@ -114,12 +134,8 @@ pub struct CodecOf<V> {
 
 impl<V> CodecOf<V> {
     /// Takes a codec's functions.
-    pub const fn new<C: Codec<Value = V>>() -> Self {
-        Self {
-            format: format_of::<C>(),
-            encode: C::encode,
-            decode: C::decode,
-        }
+    pub const fn new<C: CodecFor<V>>() -> Self {
+        C::CODEC
     }
 
     /// The codec for those who have only text or bytes.

@@ -74,6 +74,8 @@ pub enum Event<'a> {
     Settled(UnitId, Settlement),
     /// An [`Effect::Flush`] is answered.
     Flushed(TaskId, Result<(), StoreError>),
+    /// The store of a task lost commits that it had: it was closed, to be judged and restored anew.
+    Regressed(TaskId),
     /// Tasks are about to be given back: the barrier of the whole worker comes first.
     Revoking(&'a [TaskId]),
     /// The barrier of [`Event::Revoking`] is over: the tasks are given back.

@@ -161,6 +161,7 @@ impl Core {
                 self.flush_all(now, false, out);
             }
             Event::Flushed(task, result) => self.flushed(now, task, result, out),
+            Event::Regressed(task) => self.regressed(task, out),
             Event::Revoking(tasks) => {
                 for id in tasks {
                     if self

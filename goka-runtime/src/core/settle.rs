@@ -2,6 +2,7 @@
 //! (CORRECTNESS: "When it fails"). Part of [`Core`].
 
 use super::event::{Cause, Effect, Now};
+use super::overlay::Layers;
 use super::task::{State, Task};
 use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, FLUSH_TRIES, RETRY};
 use crate::log::{Acked, Failure, LogError, Settlement, Unit, UnitId};
@@ -187,6 +188,22 @@ impl Core {
                     self.stop(id, Cause::Store(error), out);
                 }
             }
+        }
+        self.pace(out);
+    }
+}
+
+impl Core {
+    /// The store went back behind what the layers count on: all of them are dropped, since the
+    /// changelog has what was acknowledged, and the inputs what was not.
+    pub(super) fn regressed(&mut self, id: TaskId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        task.layers = Layers::default();
+        task.flush_failures = 0;
+        if matches!(task.state, State::Running | State::Starting) {
+            reopen(task, out);
         }
         self.pace(out);
     }

@@ -6,6 +6,8 @@
 //! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
 
 pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +20,7 @@ use crate::record::{Append, Appends, Offset, Record, TaskId, TopicId, TopicParti
 pub type ClusterId = String;
 
 /// Counts the assignments that a member was given: records and restores of an older one are dropped.
+/// A task that is assigned again has a greater one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Epoch(pub u64);
 
@@ -100,7 +103,8 @@ pub enum MemberEvent<'a> {
     },
     /// Tasks taken away without a chance to commit: somebody else may own them already.
     Lost(&'a [TaskId]),
-    /// An input of one task cannot be read on: out of range, deleted, forbidden.
+    /// An input of one task cannot be read on: out of range, deleted, forbidden. It is not fetched
+    /// any more until [`Member::fetch`] names it again; the task's other inputs go on.
     Broken {
         /// Whose input.
         task: TaskId,
@@ -145,6 +149,10 @@ pub struct Acked {
 }
 
 /// How a barrier ended, for each task that had appends or offsets in it.
+///
+/// `acks` has an entry for each task that appended; one for a task that only had offsets may be
+/// there (`Ok` of nothing) or not. Where `acks` is an error no offset of that task was committed,
+/// and `offsets` has the same failure or nothing.
 #[derive(Debug, Default)]
 pub struct Settlement {
     /// Whether the task's appends are all acknowledged.
@@ -205,30 +213,46 @@ impl fmt::Display for Failure {
 /// The durable half of a member: all that a barrier needs.
 pub trait Settle {
     /// Hands records over to be written, in order; may wait for room, under the engine's deadline.
-    /// Whether they were written is told by the next [`settle`](Settle::settle).
+    /// Whether they were written is told by the next [`settle`](Settle::settle). What a task
+    /// appended and did not settle before it was given back or lost is told nowhere: it may be
+    /// written or not, and no offset goes with it.
     fn append(&mut self, appends: &Appends);
     /// Waits until everything appended is acknowledged, then commits the offsets; at most until
-    /// `deadline`. A unit whose offsets had an unknown outcome may be settled again.
+    /// `deadline`. A unit whose offsets had an unknown outcome may be settled again: that commits
+    /// the same offsets, and acknowledges only what was appended since the first time.
+    ///
+    /// A task whose appends fail takes nothing from the others, unless the failure is everybody's
+    /// (a transaction, a disk): then each of them has it. What failed is not tried again by itself;
+    /// [`Member::rebuild`] drops what may still be in hand.
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement;
 }
 
 /// One member of a group: a consumer and a producer, used by one thread.
 pub trait Member: Settle + Send {
-    /// Waits at most `max` for something to happen and hands it to `driver`.
+    /// Waits at most `max` for something to happen and hands it to `driver`. A member that does
+    /// not poll or settle for the group's `session` may lose its tasks. It is in the group from
+    /// [`Log::join`] or from its first poll on, as the engine likes.
     ///
     /// # Errors
     /// What ends the member: fenced by a twin, a right missing, a client that cannot go on.
     fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError>;
-    /// Starts fetching the inputs of a task at explicit positions.
+    /// Starts fetching inputs of an owned task at explicit positions; an input that is fetched
+    /// already moves there, inputs that are not named go on. The first record handed out is the
+    /// first one that the log holds at or after the position.
     ///
     /// # Errors
-    /// When the client refuses.
+    /// When the client refuses, or the task is not owned. A position out of range is no error here,
+    /// but a [`MemberEvent::Broken`].
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError>;
     /// Stops fetching a task that stays owned; its records in hand are dropped.
     fn release(&mut self, task: TaskId);
     /// Stops and restarts intake of all fetched tasks, positions kept.
     fn pause(&mut self, paused: bool);
     /// Drops a failed producer, with whatever was appended and not settled, and makes a new one.
+    /// An engine that sends before `settle` may have written some of it already: such records lie
+    /// before everything appended afterwards, once, without offsets that cover them. A restore
+    /// reads them as it reads any other, and the inputs behind them are handled again; so at least
+    /// once holds. No later settlement counts them.
     ///
     /// # Errors
     /// When no client can be made.
@@ -298,12 +322,14 @@ impl<'a> Sent<'a> {
 /// Told once for every record sent: its token, and where it lies or why it does not.
 pub type OnDelivery = Arc<dyn Fn(u64, Result<(i32, Offset), Failure>) + Send + Sync>;
 
-/// Writes records outside a group; shared between threads.
+/// Writes records outside a group; shared between threads. Dropping it waits until everything sent
+/// is delivered or has failed.
 pub trait Appender: Send + Sync {
     /// Enqueues one record, in order with the ones before it; waits for room until `deadline`.
     ///
     /// # Errors
-    /// When it was not enqueued: its token is then never told.
+    /// When it was not enqueued: its token is then never told. A record that is too large is
+    /// refused here or told as failed, as the engine likes.
     fn send(&self, record: Sent<'_>, token: u64, deadline: Instant) -> Result<(), LogError>;
     /// Waits until everything sent is delivered or has failed, at most until `deadline`.
     ///
@@ -315,7 +341,7 @@ pub trait Appender: Send + Sync {
 /// What happens to old records of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Only the last record of each key is kept for ever.
+    /// Only the last record of each key is kept for ever; a record without a key is refused.
     pub compact: bool,
     /// Records past the retention are deleted.
     pub delete: bool,
@@ -380,10 +406,11 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// # Errors
     /// When no client can be made.
     fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError>;
-    /// Reads partitions from explicit offsets.
+    /// Reads partitions from explicit offsets. What is wrong with an offset is told by the reader's
+    /// polls.
     ///
     /// # Errors
-    /// When no client can be made.
+    /// When no client can be made, or a partition does not exist (which a poll may tell instead).
     fn reader(
         &self,
         from: &[(TopicPartition, Offset)],

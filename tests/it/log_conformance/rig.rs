@@ -205,6 +205,9 @@ pub fn task(partition: i32) -> TaskId {
     }
 }
 
+/// What a driver does about tasks that are taken.
+pub type OnRevoke = Box<dyn FnMut(&[TaskId], &mut dyn Settle) + Send>;
+
 /// A driver that writes down what it is told, and settles `on_revoke` when tasks are taken.
 #[derive(Default)]
 pub struct Tape {
@@ -213,7 +216,7 @@ pub struct Tape {
     pub lost: Vec<TaskId>,
     pub broken: Vec<(TaskId, TopicId, LogError)>,
     pub revoked: Vec<TaskId>,
-    pub on_revoke: Option<Box<dyn FnMut(&[TaskId], &mut dyn Settle) + Send>>,
+    pub on_revoke: Option<OnRevoke>,
 }
 
 impl Tape {

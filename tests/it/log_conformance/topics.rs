@@ -7,6 +7,8 @@ use goka_runtime::record::Record;
 
 use super::rig::*;
 
+type KeyAndValue = (Option<&'static [u8]>, Option<&'static [u8]>);
+
 pub fn create_and_describe(log: &dyn Log) {
     let (plain, table) = (stream(log, 3), topic(log, "table", 2, true));
     let found = log.describe(&[&table, &plain]).expect("described");
@@ -78,7 +80,7 @@ pub fn records_come_back_as_they_were(log: &dyn Log) {
         ("a".to_owned(), None),
         ("b".to_owned(), Some(Vec::new())),
     ];
-    let shapes: [(Option<&[u8]>, Option<&[u8]>); 4] = [
+    let shapes: [KeyAndValue; 4] = [
         (None, Some(b"v")),
         (Some(b""), Some(b"")),
         (Some(b"k"), None),

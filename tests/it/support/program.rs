@@ -42,6 +42,7 @@ fn is_event(line: &str) -> bool {
 pub struct Program {
     path: PathBuf,
     data_dir: PathBuf,
+    brokers: Option<String>,
 }
 
 impl Program {
@@ -58,7 +59,14 @@ impl Program {
         Self {
             path,
             data_dir: data_dir.into(),
+            brokers: None,
         }
+    }
+
+    /// Runs it on Kafka.
+    pub fn on(mut self, brokers: impl Into<String>) -> Self {
+        self.brokers = Some(brokers.into());
+        self
     }
 
     /// The command, with nothing of the surroundings but the data directory.
@@ -71,6 +79,9 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(brokers) = &self.brokers {
+            command.env("GOKA_BROKERS", brokers);
+        }
         command
     }
 
@@ -176,6 +187,24 @@ impl Running {
 
     pub fn err(&self) -> Vec<String> {
         self.err.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until a line on standard error has a text.
+    #[track_caller]
+    pub fn wait_err(&self, text: &str) {
+        super::wait_until(
+            &format!("`{text}` in {:?}", self.err.lock()),
+            PATIENCE,
+            || self.err().iter().any(|line| line.contains(text)),
+        );
+    }
+
+    /// Asks it to stop as an operator does; its exit code and all it said on standard error.
+    #[track_caller]
+    pub fn stop(&mut self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        let (status, _) = self.end();
+        (status.code(), self.err().join("\n"))
     }
 
     /// Waits until its output is as wanted.

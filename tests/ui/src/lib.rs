@@ -2,3 +2,4 @@
 #![deny(warnings, missing_docs)]
 
 pub mod processor;
+pub mod topics;

@@ -277,6 +277,11 @@ impl World {
         self.core = Core::new(self.core.plan().clone());
     }
 
+    /// The store loses what it had.
+    pub(super) fn wipe(&mut self, task: TaskId) {
+        self.open.0.get_mut(&task).unwrap().clear().unwrap();
+    }
+
     pub(super) fn revoke_all(&mut self) {
         let tasks = self.tasks();
         self.step(Event::Revoking(&tasks));

@@ -258,6 +258,26 @@ fn a_full_disk_pauses_intake_and_loses_nothing() {
 }
 
 #[test]
+fn a_store_that_went_back_is_restored_from_the_changelog() {
+    let mut world = running();
+    world.flush_fails = true;
+    world.tick();
+    world.flush_fails = false;
+    world.wipe(task(0));
+    world.step(Event::Regressed(task(0)));
+    world.tick();
+    assert_eq!(state(&world), State::Running);
+    assert!(!world.paused);
+    assert_eq!(value(&world), "3/3");
+    world.finish();
+    assert_eq!(
+        world.changelog[&task(0)].len(),
+        3,
+        "nothing was handled again"
+    );
+}
+
+#[test]
 fn a_disk_that_stays_full_stops_the_task() {
     let mut world = running();
     world.flush_fails = true;

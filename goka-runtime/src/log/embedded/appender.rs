@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Embedded;
 use super::chunk::{Content, Run};
-use super::file::NotWritten;
+use super::rows::NotWritten;
 use super::settle::refusal;
 use super::shared::{Shared, lock, now_millis};
 use crate::log::{Appender, Failure, LogError, OnDelivery, Sent};

@@ -3,8 +3,6 @@
 //! record begins with the number of offsets that compaction skipped before it, so fresh records
 //! can be put together by copying bytes. Knows no file; used by whoever appends, reads or compacts.
 
-use std::ops::Range;
-
 use crate::record::{HeaderSource, Headers, Offset, Record, Timestamp};
 
 /// Where a chunk is closed: with redb's own words it fits a page of 64 KiB, which come in powers of two.
@@ -122,6 +120,22 @@ pub(super) struct Stored<'a> {
     body: &'a [u8],
 }
 
+impl<'a> Stored<'a> {
+    /// The same as a record, which borrows from this.
+    pub(super) fn record(&'a self) -> Record<'a> {
+        Record {
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key,
+            value: self.value,
+            headers: match self.header_count {
+                0 => Headers::default(),
+                _ => Headers::new(self),
+            },
+        }
+    }
+}
+
 impl Stored<'_> {
     /// About what it takes in a chunk.
     pub(super) fn size(&self) -> usize {
@@ -194,61 +208,6 @@ fn take_record<'a>(next: Offset, rest: &mut &'a [u8]) -> Result<Stored<'a>, Dama
         headers: &headers[..headers.len() - rest.len()],
         body: &body[..body.len() - rest.len()],
     })
-}
-
-/// Chunks of one partition as read from the file, in one buffer.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) bytes: Vec<u8>,
-    /// The base offset of each chunk, and where it lies in `bytes`.
-    pub(super) chunks: Vec<(Offset, Range<usize>)>,
-    /// Where to read on; `None` when this is all that there is.
-    pub(super) more: Option<Offset>,
-}
-
-impl Page {
-    /// The chunks, with their base offsets.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = (Offset, &[u8])> {
-        let chunks = self.chunks.iter();
-        chunks.map(|(base, range)| (*base, &self.bytes[range.clone()]))
-    }
-
-    /// Hands over the records from `from` on, and returns the position after the last one.
-    pub(super) fn hand_out(
-        &self,
-        from: Offset,
-        each: impl FnOnce(&[Record<'_>]),
-    ) -> Result<Option<Offset>, Damaged> {
-        let mut stored = Vec::new();
-        for (base, chunk) in self.chunks() {
-            for record in records(base, chunk) {
-                let record = record?;
-                if record.offset >= from {
-                    stored.push(record);
-                }
-            }
-        }
-        let Some(last) = stored.last() else {
-            return Ok(None);
-        };
-        let next = last.offset + 1;
-        let batch: Vec<Record<'_>> = stored.iter().map(as_record).collect();
-        each(&batch);
-        Ok(Some(next))
-    }
-}
-
-fn as_record<'a>(stored: &'a Stored<'a>) -> Record<'a> {
-    Record {
-        offset: stored.offset,
-        timestamp: stored.timestamp,
-        key: stored.key,
-        value: stored.value,
-        headers: match stored.header_count {
-            0 => Headers::default(),
-            _ => Headers::new(stored),
-        },
-    }
 }
 
 fn put_number(out: &mut Vec<u8>, mut number: u64) {

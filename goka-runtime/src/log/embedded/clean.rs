@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::chunk::{Body, CHUNK_BYTES, CHUNK_RECORDS, Damaged, HEAD, Head, Page, records};
-use super::file::{NewChunk, TopicRow};
+use super::chunk::{Body, CHUNK_BYTES, CHUNK_RECORDS, Damaged, HEAD, Head, records};
+use super::page::Page;
+use super::rows::{NewChunk, TopicRow};
 use super::shared::{Shared, now_millis};
 use crate::log::LogError;
 use crate::record::{Offset, Timestamp};

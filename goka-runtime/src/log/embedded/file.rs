@@ -2,15 +2,20 @@
 //! groups' offsets lie in one database, so that one transaction covers a whole barrier. Keeps no
 //! state of its own; [`super::shared`] calls it, one writer at a time.
 
+#[cfg(test)]
+pub(super) mod failing;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::{Deserialize, Serialize};
 
-use super::chunk::{HEAD, Head, Page};
+use super::chunk::{HEAD, Head};
+use super::page::Page;
+use super::reasons::{check_place, damaged, refused, storage, unreadable};
+use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
 use crate::log::{Committed, LogError};
 use crate::record::Offset;
 
@@ -27,83 +32,6 @@ const OFFSETS: TableDefinition<(&str, &str, i32), (i64, &str)> = TableDefinition
 const FORMAT: &str = "1";
 /// redb's page cache; its default of 1 GiB is for a database that owns the machine.
 const CACHE_BYTES: usize = 64 << 20;
-
-/// What is stored of a topic.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct TopicRow {
-    pub(super) id: String,
-    /// The handle of partition 0; the others follow.
-    pub(super) first: u32,
-    pub(super) partitions: i32,
-    pub(super) compact: bool,
-    pub(super) delete: bool,
-    pub(super) retention_ms: Option<u64>,
-    pub(super) delete_retention_ms: u64,
-    pub(super) max_message_bytes: usize,
-}
-
-/// What is stored of a partition.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct PartitionRow {
-    /// The first offset still there.
-    pub(super) start: Offset,
-    /// Where the next record goes.
-    pub(super) end: Offset,
-    /// Compacted up to here.
-    pub(super) cleaned: Offset,
-    /// How many records compaction left before `cleaned`.
-    pub(super) kept: u64,
-}
-
-/// Everything but the records.
-#[derive(Debug)]
-pub(super) struct Catalog {
-    pub(super) cluster: String,
-    pub(super) topics: Vec<(String, TopicRow)>,
-    /// By handle.
-    pub(super) partitions: Vec<PartitionRow>,
-}
-
-/// A chunk to be written: its records come in pieces that are copied once, into the page.
-#[derive(Debug)]
-pub(super) struct NewChunk<'a> {
-    pub(super) handle: u32,
-    pub(super) base: Offset,
-    pub(super) head: Head,
-    pub(super) pieces: Vec<&'a [u8]>,
-}
-
-/// An offset to be committed.
-#[derive(Debug)]
-pub(super) struct NewOffset<'a> {
-    pub(super) group: &'a str,
-    pub(super) topic: &'a str,
-    pub(super) partition: i32,
-    pub(super) offset: Offset,
-    pub(super) metadata: &'a str,
-}
-
-/// What one transaction changes.
-#[derive(Debug, Default)]
-pub(super) struct Changes<'a> {
-    /// Bases of chunks to be removed; done first.
-    pub(super) removed: Vec<(u32, Offset)>,
-    /// Sorted by handle and base.
-    pub(super) chunks: Vec<NewChunk<'a>>,
-    pub(super) partitions: Vec<(u32, PartitionRow)>,
-    pub(super) offsets: Vec<NewOffset<'a>>,
-    /// May a crash take it back? What compaction did is done again.
-    pub(super) relaxed: bool,
-}
-
-/// Why a transaction is not there.
-#[derive(Debug, Clone)]
-pub(super) enum NotWritten {
-    /// Nothing was written.
-    Nothing(String),
-    /// It may have been.
-    Unknown(String),
-}
 
 /// The database.
 pub(super) struct File {
@@ -182,9 +110,7 @@ impl File {
             drop(partitions);
             Ok(txn.commit()?)
         };
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        let db = db.as_ref().ok_or_else(|| self.broken())?;
-        write(db).map_err(|error| self.error(error))
+        self.with(write)
     }
 
     /// Writes all changes or none; durable when it returns, unless they are relaxed.
@@ -283,9 +209,7 @@ impl File {
             }
             Ok(page)
         };
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        let db = db.as_ref().ok_or_else(|| self.broken())?;
-        read(db).map_err(|error| self.error(error))
+        self.with(read)
     }
 
     /// What a group committed for one partition.
@@ -309,9 +233,16 @@ impl File {
             }
             Ok(all)
         };
+        self.with(read)
+    }
+
+    fn with<R>(
+        &self,
+        act: impl FnOnce(&Database) -> Result<R, redb::Error>,
+    ) -> Result<R, LogError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(|| self.broken())?;
-        read(db).map_err(|error| self.error(error))
+        act(db).map_err(|error| self.error(error))
     }
 
     fn broken(&self) -> LogError {
@@ -393,72 +324,26 @@ fn catalog(db: &Database) -> Result<Catalog, redb::Error> {
 }
 
 fn open_at(path: &Path) -> Result<Database, LogError> {
-    let say = |reason: String| storage(Some(path), reason);
-    if path.is_dir() {
-        return Err(say(
-            "is a directory; name a file in it, for example `log.redb`".to_owned(),
-        ));
-    }
-    let parent = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    match std::fs::metadata(parent) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => {
-            let reason = format!(
-                "`{}` is not a directory; choose another data directory",
-                parent.display()
-            );
-            return Err(say(reason));
-        }
-        Err(error) => {
-            let reason = format!(
-                "its directory cannot be used ({error}); make `{}`, or choose another data directory",
-                parent.display()
-            );
-            return Err(say(reason));
-        }
-    }
-    redb::Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => say(
-            "is in use by another process; stop that one, or give this one its own data directory".to_owned(),
-        ),
-        error => say(explained(&error.into())),
+    check_place(path)?;
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(CACHE_BYTES).create(path).map_err(|error| {
+        let reason = match error {
+            DatabaseError::DatabaseAlreadyOpen => {
+                "is in use by another process; stop that one, or give this one its own data directory"
+                    .to_owned()
+            }
+            error => explained(&error.into()),
+        };
+        storage(Some(path), reason)
     })
 }
 
 /// What a redb error means to a person, and what to do.
 fn explained(error: &redb::Error) -> String {
-    use std::io::ErrorKind;
     match error {
-        redb::Error::Io(io) => match io.kind() {
-            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => unreadable(&io.to_string()),
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                format!(
-                    "may not be read and written ({io}); correct its permissions, or choose another data directory"
-                )
-            }
-            ErrorKind::StorageFull => format!("the disk is full ({io}); make room"),
-            _ => format!("the file system refuses ({io}); look after the disk"),
-        },
+        redb::Error::Io(io) => refused(io),
         redb::Error::Corrupted(what) => unreadable(what),
         redb::Error::UpgradeRequired(version) => unreadable(&format!("redb file format {version}")),
         error => error.to_string(),
     }
-}
-
-fn unreadable(what: &str) -> String {
-    format!(
-        "is not a log, or is damaged ({what}); restore it from a backup, or move it away to start with an empty log"
-    )
-}
-
-fn damaged(path: Option<&Path>, what: &str) -> LogError {
-    storage(path, unreadable(what))
-}
-
-fn storage(path: Option<&Path>, reason: String) -> LogError {
-    let path = path.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
-    LogError::Storage { path, reason }
 }

@@ -37,6 +37,8 @@ pub(super) struct EmbeddedMember {
     settler: Settler,
     held: BTreeMap<TaskId, Held>,
     paused: bool,
+    /// The file cannot be read, and the driver was told.
+    troubled: bool,
     /// Whose records came last: the others go first.
     last: Option<(TaskId, TopicId)>,
 }
@@ -61,6 +63,7 @@ impl EmbeddedMember {
             settler,
             held: BTreeMap::new(),
             paused: false,
+            troubled: false,
             last: None,
         }
     }
@@ -197,8 +200,15 @@ impl EmbeddedMember {
                     topic,
                     records,
                 });
-            })?;
-            intake.position = next;
+            });
+            match next {
+                Ok(next) => intake.position = next,
+                Err(error) => {
+                    held.intakes.remove(&topic);
+                    driver.event(MemberEvent::Broken { task, topic, error });
+                    return Ok(true);
+                }
+            }
             if any {
                 return Ok(true);
             }
@@ -253,8 +263,24 @@ impl Member for EmbeddedMember {
                 Step::Own(slots) => return self.own(&slots, driver),
                 Step::Rest => {}
             }
-            if self.hand_out(driver)? || Instant::now() >= deadline {
-                return Ok(());
+            match self.hand_out(driver) {
+                Ok(handed) => {
+                    if std::mem::take(&mut self.troubled) {
+                        driver.event(MemberEvent::Trouble(None));
+                    }
+                    if handed || Instant::now() >= deadline {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.troubled, true) {
+                        driver.event(MemberEvent::Trouble(Some(error.to_string())));
+                    }
+                    self.shared().mend(deadline);
+                    if Instant::now() >= deadline {
+                        return Ok(());
+                    }
+                }
             }
             self.shared().wait(version, deadline.min(look_again));
         }

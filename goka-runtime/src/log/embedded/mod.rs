@@ -9,9 +9,13 @@ mod clean;
 mod file;
 mod groups;
 mod member;
+mod page;
 mod reader;
+mod reasons;
+mod rows;
 mod settle;
 mod shared;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +28,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::appender::EmbeddedAppender;
-use self::file::{Catalog, File, PartitionRow, TopicRow};
+use self::file::File;
 use self::member::EmbeddedMember;
 use self::reader::EmbeddedReader;
+use self::rows::{Catalog, PartitionRow, TopicRow};
 use self::shared::Shared;
 use super::{
     Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OnDelivery,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunk::{Content, Run};
-use super::file::{NewOffset, NotWritten};
 use super::groups::{MemberId, Slot};
-use super::shared::{Place, Shared};
+use super::rows::{NewOffset, NotWritten};
+use super::shared::Shared;
+use super::state::Place;
 use crate::log::{Acked, Failure, Group, LogError, Settle, Settlement, Unit};
 use crate::record::{Append, AppendKind, Appends, Offset, TaskId, TopicId};
 
@@ -135,12 +136,20 @@ impl Settle for Settler {
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
         let shared = self.shared.clone();
         let group = self.group.name.clone();
-        let turn = match shared.turn(deadline) {
-            Ok(turn) => turn,
-            Err(error) => return self.put_off(unit, &error),
-        };
         let tasks = self.tasks(unit);
         let bad = self.judge(&tasks);
+        let id = self.id;
+        let settled = || {
+            let mut state = shared.state();
+            state.group(&group, |group, _| group.settled(id, Instant::now()));
+        };
+        let turn = match shared.turn(deadline) {
+            Ok(turn) => turn,
+            Err(error) => {
+                settled();
+                return self.put_off(unit, &error);
+            }
+        };
         self.pending
             .runs
             .retain(|(_, task, _), _| !bad.contains_key(task));
@@ -168,10 +177,9 @@ impl Settle for Settler {
             false => shared.append(&turn, &lanes, offsets),
         };
         drop(turn);
-        shared
-            .state()
-            .group(&group, |group, _| group.settled(self.id, Instant::now()));
+        settled();
         let mut settlement = self.answer(unit, &tasks, &bad);
+        let appended = self.appended();
         match written {
             Ok(bases) => {
                 for (((_, task, is_changelog), run), base) in self.pending.runs.iter().zip(bases) {
@@ -191,8 +199,10 @@ impl Settle for Settler {
                         Failure::Unknown(why)
                     }
                 };
-                for ack in settlement.acks.values_mut().filter(|ack| ack.is_ok()) {
-                    *ack = Err(failure.clone());
+                for (task, ack) in &mut settlement.acks {
+                    if ack.is_ok() && appended.contains(task) {
+                        *ack = Err(failure.clone());
+                    }
                 }
                 for outcome in settlement
                     .offsets
@@ -208,13 +218,16 @@ impl Settle for Settler {
 }
 
 impl Settler {
-    fn tasks(&self, unit: &Unit) -> BTreeSet<TaskId> {
-        let appended = self.pending.runs.keys().map(|(_, task, _)| *task);
+    fn appended(&self) -> BTreeSet<TaskId> {
+        let written = self.pending.runs.keys().map(|(_, task, _)| *task);
         let refused = self.pending.refused.keys().copied();
-        appended
-            .chain(refused)
-            .chain(unit.offsets.iter().map(|(task, ..)| *task))
-            .collect()
+        written.chain(refused).collect()
+    }
+
+    fn tasks(&self, unit: &Unit) -> BTreeSet<TaskId> {
+        let mut tasks = self.appended();
+        tasks.extend(unit.offsets.iter().map(|(task, ..)| *task));
+        tasks
     }
 
     /// Which tasks of the unit cannot be written; the others stay owned until `settled`.
@@ -263,7 +276,7 @@ impl Settler {
     /// Nothing happened, and everything is still in hand.
     fn put_off(&self, unit: &Unit, error: &LogError) -> Settlement {
         let failure = Failure::Retriable(error.to_string());
-        let acks = self.tasks(unit).into_iter();
+        let acks = self.appended().into_iter();
         Settlement {
             acks: acks.map(|task| (task, Err(failure.clone()))).collect(),
             offsets: unit

@@ -2,111 +2,21 @@
 //! writer at a time holds the [`Turn`]; the state's lock is held for moments only, never while
 //! the file is touched or a driver is called. Offsets become visible after their commit.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, HEAD, Head, Page, Run};
-use super::file::{
-    Catalog, Changes, File, NewChunk, NewOffset, NotWritten, PartitionRow, TopicRow,
-};
-use super::groups::Coordinator;
+use super::chunk::Run;
+use super::file::File;
+use super::page::Batch;
+use super::rows::{Catalog, Changes, NewChunk, NewOffset, NotWritten, PartitionRow, gather};
+use super::state::State;
 use crate::log::{LogError, Policy, TopicInfo};
 use crate::record::{Offset, Timestamp, TopicPartition};
 
 /// The limits of a batch: bytes and records.
 const BATCH: (usize, u32) = (1 << 20, 2_000);
-/// A partition is compacted when this many records came since, and as many as it then held.
-pub(super) const CLEAN_AFTER: Offset = 10_000;
-
-/// A topic's place.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// The handle of partition 0.
-    pub(super) first: u32,
-    pub(super) partitions: i32,
-    pub(super) compact: bool,
-    pub(super) max_message_bytes: usize,
-}
-
-impl Place {
-    /// The handle of one partition.
-    pub(super) fn handle(&self, partition: i32) -> Option<u32> {
-        let exists = (0..self.partitions).contains(&partition);
-        exists.then(|| self.first + partition.unsigned_abs())
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) topics: HashMap<Arc<str>, TopicRow>,
-    /// By handle.
-    pub(super) partitions: Vec<PartitionRow>,
-    /// By handle: whether it is compacted.
-    pub(super) compacted: Vec<bool>,
-    pub(super) groups: HashMap<Arc<str>, Coordinator>,
-    pub(super) members: u64,
-    /// Moves with everything that somebody may wait for.
-    pub(super) version: u64,
-    /// A commit failed: the file has to be opened again before the next one.
-    broken: bool,
-}
-
-impl State {
-    /// Takes in a topic whose partitions are there.
-    pub(super) fn add(&mut self, name: &str, row: TopicRow) {
-        let (first, count) = (row.first as usize, row.partitions.unsigned_abs() as usize);
-        if self.compacted.len() < first + count {
-            self.compacted.resize(first + count, false);
-        }
-        self.compacted[first..first + count].fill(row.compact);
-        self.topics.insert(name.into(), row);
-    }
-
-    /// Whether a partition is worth compacting.
-    pub(super) fn is_dirty(&self, handle: u32) -> bool {
-        let row = self.partitions[handle as usize];
-        let kept = Offset::try_from(row.kept).unwrap_or(Offset::MAX);
-        self.compacted[handle as usize] && row.end - row.cleaned >= kept.max(CLEAN_AFTER)
-    }
-
-    /// Where a topic lies.
-    pub(super) fn place(&self, topic: &str) -> Option<Place> {
-        self.topics.get(topic).map(|row| Place {
-            first: row.first,
-            partitions: row.partitions,
-            compact: row.compact,
-            max_message_bytes: row.max_message_bytes,
-        })
-    }
-
-    /// The handle of a partition.
-    pub(super) fn handle(&self, topic: &str, partition: i32) -> Result<u32, LogError> {
-        let unknown = || LogError::UnknownTopic {
-            topic: topic.to_owned(),
-        };
-        let place = self.place(topic).ok_or_else(unknown)?;
-        place
-            .handle(partition)
-            .ok_or_else(|| LogError::UnknownPartition {
-                topic: topic.to_owned(),
-                partition,
-            })
-    }
-
-    /// Does something with a group, and tells it how many partitions topics have.
-    pub(super) fn group<R>(
-        &mut self,
-        name: &Arc<str>,
-        act: impl FnOnce(&mut Coordinator, &dyn Fn(&str) -> i32) -> R,
-    ) -> R {
-        let topics = &self.topics;
-        let partitions = |topic: &str| topics.get(topic).map_or(0, |row| row.partitions);
-        act(self.groups.entry(name.clone()).or_default(), &partitions)
-    }
-}
 
 /// What all handles share.
 #[derive(Debug)]
@@ -237,7 +147,7 @@ impl Shared {
                 }
             }
         }
-        let chunks = chunks(runs, &bases);
+        let chunks = gather(runs, &bases);
         let changes = Changes {
             chunks,
             partitions: rows,
@@ -298,6 +208,19 @@ impl Shared {
         }
     }
 
+    /// The file cannot be read: opens it again, if its turn comes until `deadline`.
+    pub(super) fn mend(&self, deadline: Instant) {
+        if let Ok(_turn) = self.turn(deadline) {
+            self.state().broken = true;
+            match self.heal() {
+                Ok(()) => self.notify(&mut self.state()),
+                Err(error) => {
+                    tracing::debug!(log = %self.what, %error, "cannot be opened again yet");
+                }
+            }
+        }
+    }
+
     /// Opens the file again when a commit failed, and believes what it says.
     /// Its caller has the turn.
     pub(super) fn heal(&self) -> Result<(), LogError> {
@@ -353,69 +276,4 @@ impl Shared {
             max_message_bytes: row.max_message_bytes,
         })
     }
-}
-
-/// What was read of a partition.
-#[derive(Debug)]
-pub(super) struct Batch {
-    page: Page,
-    from: Offset,
-    end: Offset,
-}
-
-impl Batch {
-    /// Hands over its records, if there are any, and returns the position after them: over holes
-    /// to the end when nothing else is there.
-    pub(super) fn hand_out(
-        &self,
-        shared: &Shared,
-        each: impl FnOnce(&[crate::record::Record<'_>]),
-    ) -> Result<Offset, LogError> {
-        let next = self.page.hand_out(self.from, each);
-        let next = next.map_err(|_| shared.file.damaged("a chunk of records cannot be read"))?;
-        Ok(match self.page.more {
-            Some(more) => next.unwrap_or(more).max(self.from),
-            None => self.end,
-        })
-    }
-}
-
-/// Puts the bodies of runs together where they are small.
-fn chunks<'r>(runs: &[(u32, &'r Run)], bases: &[Offset]) -> Vec<NewChunk<'r>> {
-    let appended = now_millis();
-    let mut chunks: Vec<NewChunk<'r>> = Vec::new();
-    let mut bytes = 0;
-    for ((handle, run), base) in runs.iter().zip(bases) {
-        let mut base = *base;
-        for body in &run.bodies {
-            let fits = |chunk: &NewChunk<'_>| {
-                chunk.handle == *handle
-                    && bytes + body.bytes.len() <= CHUNK_BYTES - HEAD
-                    && chunk.head.count + body.count <= CHUNK_RECORDS
-            };
-            match chunks.last_mut() {
-                Some(last) if fits(last) => {
-                    last.head.count += body.count;
-                    last.pieces.push(&body.bytes);
-                    bytes += body.bytes.len();
-                }
-                _ => {
-                    let head = Head {
-                        appended,
-                        count: body.count,
-                    };
-                    let pieces = vec![body.bytes.as_slice()];
-                    chunks.push(NewChunk {
-                        handle: *handle,
-                        base,
-                        head,
-                        pieces,
-                    });
-                    bytes = body.bytes.len();
-                }
-            }
-            base += Offset::from(body.count);
-        }
-    }
-    chunks
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use redb::{StorageBackend, backends::InMemoryBackend};
-
 use super::clean::clean;
-use super::file::File;
-use super::shared::CLEAN_AFTER;
+use super::file::failing::Disk;
+use super::state::CLEAN_AFTER;
 use super::*;
 use crate::log::{Driver, Failure, MemberEvent, Sent, Settle, Unit, UnitId};
 use crate::record::{Append, AppendKind, Appends, Record, TaskId, TopicId};
@@ -45,7 +43,9 @@ fn change(log: &Embedded, act: impl FnOnce(&mut TopicRow)) {
 
 fn put<'a>(log: &Embedded, rows: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) {
     let appender = log
-        .appender(Arc::new(|_, outcome| drop(outcome.expect("written"))))
+        .appender(Arc::new(|_, outcome| {
+            outcome.expect("written");
+        }))
         .expect("one");
     for (key, value) in rows {
         let (key, value) = (Some(key.as_bytes()), value.map(str::as_bytes));
@@ -154,7 +154,7 @@ fn compaction_equals_a_fold_of_the_log() {
             let key = (number >> 33) % 997;
             batch.push((
                 format!("k{key}"),
-                ((number >> 50) % 5 > 0).then(|| format!("v{offset}")),
+                (!(number >> 50).is_multiple_of(5)).then(|| format!("v{offset}")),
             ));
             offset += 1;
         }
@@ -235,66 +235,31 @@ fn what_was_compacted_is_there_after_reopening() {
     assert_eq!(log.shared().state().partitions[0].cleaned, 3);
 }
 
-/// A disk that fails when it is told to, and keeps what it has.
-#[derive(Debug, Clone)]
-struct Disk {
-    inner: Arc<InMemoryBackend>,
-    fails: Arc<AtomicBool>,
+/// Counts records and writes down troubles.
+#[derive(Default)]
+struct Notes {
+    records: usize,
+    troubles: Vec<bool>,
 }
 
-impl Disk {
-    fn check(&self) -> std::io::Result<()> {
-        match self.fails.load(Ordering::Relaxed) {
-            true => Err(std::io::Error::other("the disk is on fire")),
-            false => Ok(()),
+impl Driver for Notes {
+    fn event(&mut self, event: MemberEvent<'_>) {
+        match event {
+            MemberEvent::Batch { records, .. } => self.records += records.len(),
+            MemberEvent::Trouble(trouble) => self.troubles.push(trouble.is_some()),
+            _ => {}
         }
     }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> std::io::Result<u64> {
-        self.inner.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.inner.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.check()?;
-        self.inner.set_len(len)
-    }
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.check()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.check()?;
-        self.inner.write(offset, data)
-    }
-}
-
-struct Silent;
-
-impl Driver for Silent {
-    fn event(&mut self, _: MemberEvent<'_>) {}
     fn revoking(&mut self, _: &[TaskId], _: &mut dyn Settle) {}
 }
 
-#[test]
-fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
-    let disk = Disk {
-        inner: Arc::default(),
-        fails: Arc::default(),
-    };
-    let again = disk.clone();
-    let open = move || {
-        let made = redb::Builder::new().create_with_backend(again.clone());
-        made.map_err(|error| LogError::Storage {
-            path: "disk".to_owned(),
-            reason: error.to_string(),
-        })
-    };
-    let file = File::new(None, Box::new(open)).expect("a new log");
-    let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
-    table(&log, true);
+const TASK: TaskId = TaskId {
+    lead: TopicId(0),
+    partition: 0,
+};
+
+/// A member that owns the only task of table `t`, which is its own input.
+fn member(log: &Embedded) -> Box<dyn Member> {
     let group = Group {
         name: "g".into(),
         topics: vec!["t".into()],
@@ -304,14 +269,51 @@ fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
         worker: 0,
         session: Duration::from_secs(60),
     };
-    let task = TaskId {
-        lead: TopicId(0),
-        partition: 0,
-    };
     let mut member = log.join(&group).expect("joined");
+    let assigned = member.poll(Duration::from_secs(1), &mut Notes::default());
+    assigned.expect("assigned");
     member
-        .poll(Duration::from_secs(1), &mut Silent)
-        .expect("assigned");
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_is_one_trouble() {
+    let disk = Disk::default();
+    let file = disk.file().expect("a new log");
+    let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
+    table(&log, true);
+    put(&log, [("a", Some("1")), ("b", Some("1"))]);
+    let (mut member, mut notes) = (member(&log), Notes::default());
+    member.fetch(TASK, &[(TopicId(0), 0)]).expect("fetched");
+    disk.fails.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let polled = member.poll(Duration::from_millis(5), &mut notes);
+        polled.expect("the member waits");
+    }
+    assert_eq!((notes.records, &*notes.troubles), (0, &[true][..]));
+    disk.fails.store(false, Ordering::Relaxed);
+    let deadline = soon();
+    while notes.records < 2 {
+        assert!(
+            Instant::now() < deadline,
+            "the disk is well, yet nothing comes"
+        );
+        member
+            .poll(Duration::from_secs(1), &mut notes)
+            .expect("goes on");
+    }
+    let polled = member.poll(Duration::ZERO, &mut notes);
+    polled.expect("goes on");
+    assert_eq!(notes.troubles, [true, false]);
+}
+
+#[test]
+fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
+    let disk = Disk::default();
+    let file = disk.file().expect("a new log");
+    let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
+    table(&log, true);
+    let task = TASK;
+    let mut member = member(&log);
     let mut settle = |value: &str, offset: Offset| {
         let mut appends = Appends::default();
         appends.push(Append {

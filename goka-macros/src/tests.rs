@@ -1,0 +1,239 @@
+//! What the macros write, and that they never panic.
+
+use expect_test::{ExpectFile, expect_file};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::{expand_beside, expand_processor, expand_topic, words};
+use crate::words::EdgeWord;
+
+fn check(expansion: TokenStream, expected: &ExpectFile) {
+    let file = syn::parse2(expansion).expect("what is written is Rust");
+    expected.assert_eq(&prettyplease::unparse(&file));
+}
+
+#[test]
+fn a_processor() {
+    let arguments = quote!(group = "click-count", persist = i64);
+    let item = quote! {
+        /// Counts clicks.
+        #[input(UserClicks, "more-clicks")]
+        #[output(Alerts)]
+        pub fn click_count(ctx: &mut Context, click: &str) -> Result<()> {
+            Ok(())
+        }
+    };
+    let expansion = expand_processor(arguments, item);
+    check(expansion, &expect_file!["./snapshots/processor.rs"]);
+}
+
+#[test]
+fn a_processor_with_mistakes() {
+    let arguments = quote!(group = "click-count", persists = i64);
+    let item = quote! {
+        #[input(UserClicks, "more clicks")]
+        #[output(Alerts)]
+        fn click_count(click: String) {}
+    };
+    let expansion = expand_processor(arguments, item);
+    check(
+        expansion,
+        &expect_file!["./snapshots/processor_with_mistakes.rs"],
+    );
+}
+
+#[test]
+fn a_stream() {
+    let arguments = quote!("alerts", value = Json<Alert>, partitions = 8);
+    let expansion = expand_topic(
+        arguments,
+        quote!(
+            pub struct Alerts;
+        ),
+        &words::STREAM,
+    );
+    check(expansion, &expect_file!["./snapshots/stream.rs"]);
+}
+
+#[test]
+fn an_input_steps_below_its_processor() {
+    let item = quote! {
+        #[output(Alerts)]
+        #[goka::processor(group = "g")]
+        #[input(Second)]
+        fn count() {}
+    };
+    let expansion = expand_beside(EdgeWord::Input, &quote!(First), item);
+    let expected = quote! {
+        #[goka::processor(group = "g")]
+        #[input(First)]
+        #[output(Alerts)]
+        #[input(Second)]
+        fn count() {}
+    };
+    assert_eq!(expansion.to_string(), expected.to_string());
+}
+
+/// Only absolute paths: whatever the user's scope has, it is not in the way.
+#[test]
+fn generated_code_names_nothing_of_the_users_scope() {
+    let arguments = quote!(group = "g", persist = A1, key = A2, partitioner = A3);
+    let item = quote! {
+        #[input(A4, "a")]
+        #[output(A5)]
+        fn handler(a: &mut Context, b: A6) -> A7 {}
+    };
+    let expansion = expand_processor(arguments, item).to_string();
+    for banned in [
+        "Option", "Result", "Vec", "String", "Box", "Some", "None", "str",
+    ] {
+        let words = expansion.split(' ').collect::<Vec<_>>();
+        for at in words.windows(2).filter(|pair| pair[1] == banned) {
+            // `str` is in the language, as `i32` is.
+            assert!(
+                at[0] == "::" || at == ["'static", "str"],
+                "{at:?} in {expansion}"
+            );
+        }
+    }
+}
+
+/// A generator of numbers (xorshift): the same ones in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).expect("it is below a usize")
+    }
+
+    fn tokens(&mut self, most: usize) -> TokenStream {
+        const WORDS: &[&str] = &[
+            "group",
+            "persist",
+            "name",
+            "key",
+            "value",
+            "partitions",
+            "start",
+            "=",
+            ",",
+            "=",
+            ",",
+            "\"a b\"",
+            "\"g\"",
+            "\"\"",
+            "i64",
+            "Vec",
+            "<",
+            "u8",
+            ">",
+            "(",
+            ")",
+            "[",
+            "]",
+            "{",
+            "}",
+            "&",
+            "'a",
+            "dyn",
+            "impl",
+            "::",
+            "3",
+            "0",
+            "#",
+            "!",
+            "input",
+            "output",
+            "join",
+            "persist",
+            "UserClicks",
+            "-",
+            "..",
+            "r#type",
+            "Self",
+            "self",
+            "fn",
+            "async",
+            "mut",
+            "Context",
+            ":",
+            "->",
+            "|",
+            "b\"x\"",
+            "1.5",
+            "_",
+            "__",
+            "where",
+            "for",
+            "struct",
+            ";",
+            "pub",
+            "c\"x\"",
+            "unsafe",
+            "const",
+            "Json",
+            "Option",
+            "earliest",
+            "goka",
+        ];
+        loop {
+            let count = self.below(most) + 1;
+            let words: Vec<_> = (0..count).map(|_| WORDS[self.below(WORDS.len())]).collect();
+            // Parentheses without a partner are no tokens.
+            if let Ok(tokens) = words.join(" ").parse() {
+                return tokens;
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_panics() {
+    let items = [
+        "#[input(UserClicks)] fn count(ctx: &mut Context, v: String) -> Result<()> { Ok(()) }",
+        "#[input(\"a\")] fn __(ctx: &mut Context, v: &str) -> Result<()> { Ok(()) }",
+        "#[input(A, start = earliest)] impl M { #[input(A)] fn on(&self) {} }",
+        "struct X;",
+        "struct X<T>(T);",
+        "fn f(self, _: (), ..) {}",
+        "fn f()",
+        "enum E {}",
+        "trait T { fn f(&self) {} }",
+        "",
+    ];
+    let items: Vec<TokenStream> = items
+        .iter()
+        .map(|item| item.parse().expect("tokens"))
+        .collect();
+    let mut random = Random(42);
+    for round in 0..4_000 {
+        let (arguments, item) = match round % 4 {
+            0 => (quote!(group = "g"), random.tokens(14)),
+            1 => (random.tokens(10), items[random.below(items.len())].clone()),
+            2 => {
+                let edge = random.tokens(8);
+                (
+                    quote!(group = "g"),
+                    quote!(
+                        #[input(#edge)]
+                        #[output(#edge)]
+                        fn f(c: &mut Context, v: String) -> R {}
+                    ),
+                )
+            }
+            _ => {
+                let parameters = random.tokens(10);
+                (
+                    quote!(group = "g"),
+                    quote!(#[input(A)] fn f(#parameters) -> R {}),
+                )
+            }
+        };
+        expand_processor(arguments.clone(), item.clone());
+        expand_topic(arguments.clone(), item.clone(), &words::TABLE);
+        expand_beside(EdgeWord::Output, &arguments, item);
+    }
+}

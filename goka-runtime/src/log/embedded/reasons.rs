@@ -1,0 +1,58 @@
+//! Why the file cannot be used, in words: what, where, what to do. Knows no database.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::log::LogError;
+
+/// Whether a log can lie there at all.
+pub(super) fn check_place(path: &Path) -> Result<(), LogError> {
+    let say = |reason: String| Err(storage(Some(path), reason));
+    if path.is_dir() {
+        return say("is a directory; name a file in it, for example `log.redb`".to_owned());
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let at = parent.display();
+    match std::fs::metadata(parent) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => say(format!(
+            "`{at}` is not a directory; choose another data directory"
+        )),
+        Err(error) => say(format!(
+            "its directory cannot be used ({error}); make `{at}`, or choose another data directory"
+        )),
+    }
+}
+
+/// What the system's word means.
+pub(super) fn refused(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => unreadable(&error.to_string()),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => format!(
+            "may not be read and written ({error}); correct its permissions, or choose another data directory"
+        ),
+        ErrorKind::StorageFull => format!("the disk is full ({error}); make room"),
+        _ => format!("the file system refuses ({error}); look after the disk"),
+    }
+}
+
+/// The content makes no sense.
+pub(super) fn unreadable(what: &str) -> String {
+    format!(
+        "is not a log, or is damaged ({what}); restore it from a backup, or move it away to start with an empty log"
+    )
+}
+
+/// The content makes no sense.
+pub(super) fn damaged(path: Option<&Path>, what: &str) -> LogError {
+    storage(path, unreadable(what))
+}
+
+/// The error for a log at `path`, or in memory.
+pub(super) fn storage(path: Option<&Path>, reason: String) -> LogError {
+    let path = path.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
+    LogError::Storage { path, reason }
+}

@@ -1,0 +1,125 @@
+//! What crosses the border to the file: rows as they are stored, and what one transaction changes.
+//! Knows no database.
+
+use serde::{Deserialize, Serialize};
+
+use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, HEAD, Head, Run};
+use super::shared::now_millis;
+use crate::record::Offset;
+
+/// What is stored of a topic.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TopicRow {
+    pub(super) id: String,
+    /// The handle of partition 0; the others follow.
+    pub(super) first: u32,
+    pub(super) partitions: i32,
+    pub(super) compact: bool,
+    pub(super) delete: bool,
+    pub(super) retention_ms: Option<u64>,
+    pub(super) delete_retention_ms: u64,
+    pub(super) max_message_bytes: usize,
+}
+
+/// What is stored of a partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PartitionRow {
+    /// The first offset still there.
+    pub(super) start: Offset,
+    /// Where the next record goes.
+    pub(super) end: Offset,
+    /// Compacted up to here.
+    pub(super) cleaned: Offset,
+    /// How many records compaction left before `cleaned`.
+    pub(super) kept: u64,
+}
+
+/// Everything but the records.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    pub(super) cluster: String,
+    pub(super) topics: Vec<(String, TopicRow)>,
+    /// By handle.
+    pub(super) partitions: Vec<PartitionRow>,
+}
+
+/// A chunk to be written: its records come in pieces that are copied once, into the page.
+#[derive(Debug)]
+pub(super) struct NewChunk<'a> {
+    pub(super) handle: u32,
+    pub(super) base: Offset,
+    pub(super) head: Head,
+    pub(super) pieces: Vec<&'a [u8]>,
+}
+
+/// An offset to be committed.
+#[derive(Debug)]
+pub(super) struct NewOffset<'a> {
+    pub(super) group: &'a str,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) offset: Offset,
+    pub(super) metadata: &'a str,
+}
+
+/// What one transaction changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes<'a> {
+    /// Bases of chunks to be removed; done first.
+    pub(super) removed: Vec<(u32, Offset)>,
+    /// Sorted by handle and base.
+    pub(super) chunks: Vec<NewChunk<'a>>,
+    pub(super) partitions: Vec<(u32, PartitionRow)>,
+    pub(super) offsets: Vec<NewOffset<'a>>,
+    /// May a crash take it back? What compaction did is done again.
+    pub(super) relaxed: bool,
+}
+
+/// Why a transaction is not there.
+#[derive(Debug, Clone)]
+pub(super) enum NotWritten {
+    /// Nothing was written.
+    Nothing(String),
+    /// It may have been.
+    Unknown(String),
+}
+
+/// Puts the bodies of runs together where they are small.
+pub(super) fn gather<'r>(runs: &[(u32, &'r Run)], bases: &[Offset]) -> Vec<NewChunk<'r>> {
+    let appended = now_millis();
+    let mut chunks: Vec<NewChunk<'r>> = Vec::new();
+    let mut bytes = 0;
+    for ((handle, run), base) in runs.iter().zip(bases) {
+        let mut base = *base;
+        for body in &run.bodies {
+            let fits = |chunk: &NewChunk<'_>| {
+                chunk.handle == *handle
+                    && bytes + body.bytes.len() <= CHUNK_BYTES - HEAD
+                    && chunk.head.count + body.count <= CHUNK_RECORDS
+            };
+            match chunks.last_mut() {
+                Some(last) if fits(last) => {
+                    last.head.count += body.count;
+                    last.pieces.push(&body.bytes);
+                    bytes += body.bytes.len();
+                }
+                _ => {
+                    let head = Head {
+                        appended,
+                        count: body.count,
+                    };
+                    let pieces = vec![body.bytes.as_slice()];
+                    chunks.push(NewChunk {
+                        handle: *handle,
+                        base,
+                        head,
+                        pieces,
+                    });
+                    bytes = body.bytes.len();
+                }
+            }
+            base += Offset::from(body.count);
+        }
+    }
+    chunks
+}

@@ -1,0 +1,166 @@
+//! Which properties each client gets, and why. What is ours to set cannot be overridden.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::{Group, Isolation, LogError};
+
+/// How to reach a Kafka cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// The addresses to start from: `host:port`, several with commas between.
+    pub brokers: String,
+    /// librdkafka's properties, for all clients, applied last: security, compression, buffers.
+    pub properties: BTreeMap<String, String>,
+    /// How long a call waits for a broker.
+    pub deadline: Duration,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: "localhost:9092".to_owned(),
+            properties: BTreeMap::new(),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Properties that carry the guarantees.
+const OURS: &[&str] = &[
+    "acks",
+    "auto.commit.enable",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "isolation.level",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "request.required.acks",
+    "session.timeout.ms",
+    "transactional.id",
+];
+
+type Properties = BTreeMap<String, String>;
+
+impl KafkaConfig {
+    /// Refuses properties that are ours.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        match self.properties.keys().find(|key| OURS.contains(&&***key)) {
+            Some(key) => Err(LogError::Client {
+                what: format!("client property `{key}`"),
+                reason: "goka sets it itself; remove it".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn with(&self, own: &[(&str, String)]) -> Properties {
+        let mut all: Properties = [
+            ("bootstrap.servers", self.brokers.clone()),
+            ("client.id", "goka".to_owned()),
+            // A broker that comes back is found within a second, not ten.
+            ("reconnect.backoff.max.ms", "1000".to_owned()),
+            // A missing topic is told after five seconds, not thirty.
+            ("topic.metadata.propagation.max.ms", "5000".to_owned()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+        all.extend(
+            own.iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone())),
+        );
+        all.extend(self.properties.clone());
+        all
+    }
+
+    /// For a client that only asks.
+    pub(super) fn asking(&self) -> Properties {
+        self.with(&[])
+    }
+
+    /// For a client that asks about one group and never joins it.
+    pub(super) fn asking_of(&self, group: &str) -> Properties {
+        self.with(&[
+            ("group.id", group.to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+        ])
+    }
+
+    /// For a member of a group.
+    pub(super) fn member(&self, group: &Group) -> Properties {
+        let session = group.session.as_millis();
+        let mut own = vec![
+            ("group.id", group.name.to_string()),
+            (
+                "partition.assignment.strategy",
+                "cooperative-sticky".to_owned(),
+            ),
+            ("session.timeout.ms", session.to_string()),
+            (
+                "heartbeat.interval.ms",
+                (session / 3).clamp(1, 3000).to_string(),
+            ),
+            ("isolation.level", "read_committed".to_owned()),
+            // A position that is gone is reported, never replaced.
+            ("auto.offset.reset", "error".to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("enable.auto.offset.store", "false".to_owned()),
+            // The default of a second starves a fast reader.
+            ("fetch.queue.backoff.ms", "2".to_owned()),
+            // A partition that is added waits for the fetch under way.
+            ("fetch.wait.max.ms", "100".to_owned()),
+        ];
+        if !group.instance.is_empty() {
+            own.push(("group.instance.id", instance(group)));
+        }
+        self.with(&own)
+    }
+
+    /// For a producer whose batches stay below `batch` bytes.
+    pub(super) fn producing(&self, batch: usize) -> Properties {
+        let batch = batch.clamp(1, 1_000_000);
+        self.with(&[
+            ("acks", "all".to_owned()),
+            ("enable.idempotence", "true".to_owned()),
+            ("linger.ms", "5".to_owned()),
+            ("batch.size", batch.to_string()),
+            // The largest that it takes: the topic decides what is too large.
+            ("message.max.bytes", "1000000000".to_owned()),
+            ("queue.buffering.max.messages", "200000".to_owned()),
+            ("queue.buffering.max.kbytes", "1048576".to_owned()),
+            // Above what a change of leaders takes, so that it is ridden out.
+            ("message.timeout.ms", "30000".to_owned()),
+        ])
+    }
+
+    /// For reading without a group.
+    pub(super) fn reading(&self, isolation: Isolation) -> Properties {
+        let level = match isolation {
+            Isolation::ReadCommitted => "read_committed",
+            Isolation::ReadUncommitted => "read_uncommitted",
+        };
+        self.with(&[
+            ("isolation.level", level.to_owned()),
+            ("auto.offset.reset", "error".to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("auto.commit.enable", "false".to_owned()),
+            // Where the end is shows in these events only.
+            ("enable.partition.eof", "true".to_owned()),
+            ("fetch.queue.backoff.ms", "2".to_owned()),
+            ("fetch.wait.max.ms", "10".to_owned()),
+        ])
+    }
+}
+
+/// The static identity of a member.
+pub(super) fn instance(group: &Group) -> String {
+    format!("{}-{}", group.instance, group.worker)
+}

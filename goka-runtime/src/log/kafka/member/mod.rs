@@ -1,0 +1,388 @@
+//! A member of a group.
+//!
+//! - A stateful group subscribes to its table's topic only: the lead. Its partitions are never
+//!   fetched; the inputs are added to the client's assignment by [`Member::fetch`].
+//! - A rebalance is an event in the client's queue. It is taken from there first and answered after,
+//!   so that a barrier can run between with the whole member at hand.
+//! - While a revocation is unanswered nothing else may take partitions away: librdkafka would take
+//!   that for the answer. So a task that is released is paused, and moved when it is fetched again.
+//! - Records come from a queue of our own, to which each partition is forwarded: batches taken from
+//!   the consumer's queue would swallow rebalances.
+
+mod fetch;
+mod rebalance;
+mod settle;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::super::{
+    Driver, Epoch, Failure, Group, LogError, Member, MemberEvent, Settle, Settlement, Unit,
+};
+use super::config::{KafkaConfig, instance};
+use super::native::{Ask, Batch, Client, Code, Event, EventKind, Fault, Kind, List, Queue};
+use super::producer::Producer;
+use super::{client_error, is_unreachable};
+use crate::record::{Appends, Offset, TaskId, TopicId};
+
+/// How long one look at the queues may sleep while something else can come.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What marks the answer to a probe; lookups count from above.
+const PROBE: usize = 1;
+
+/// How long a probe waits, and how long until the next one.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+
+pub(super) struct KafkaMember {
+    config: KafkaConfig,
+    group: Group,
+    batch_bytes: usize,
+    batch: Batch,
+    records: Queue,
+    commits: Queue,
+    events: Queue,
+    /// Events taken and not handled yet; a revocation with whether the assignment was lost.
+    backlog: VecDeque<(Event, bool)>,
+    producer: Producer,
+    tasks: BTreeMap<TaskId, Task>,
+    epoch: u64,
+    lookup: rebalance::Lookup,
+    commit: usize,
+    paused: bool,
+    trouble: Option<Trouble>,
+    next_probe: Option<Instant>,
+    /// What a broker last failed with.
+    complaint: Option<String>,
+    /// What ended the member.
+    dead: Option<LogError>,
+    left: bool,
+}
+
+/// A task given by the group.
+struct Task {
+    epoch: Epoch,
+    since: Instant,
+    /// Whether the driver was told.
+    known: bool,
+    /// What of its inputs is in the client's assignment.
+    added: BTreeMap<TopicId, Flow>,
+}
+
+/// How an input that is in the client's assignment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// It is fetched.
+    On,
+    /// It is paused; whatever still comes is dropped.
+    Off,
+    /// The client gave it up.
+    Broken,
+}
+
+/// What may heal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// No broker answers; a probe shows when one does.
+    Brokers,
+    /// A subscribed topic is missing; an assignment ends it.
+    Subscription,
+    /// Committed offsets cannot be read; the lookup ends it.
+    Lookup,
+}
+
+impl KafkaMember {
+    pub(super) fn join(
+        config: KafkaConfig,
+        group: Group,
+        batch_bytes: usize,
+    ) -> Result<Self, LogError> {
+        let failed = |fault: Fault| client_error(format!("joining group `{}`", group.name), fault);
+        let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
+        let producer = Producer::new(&config, &group, batch_bytes)?;
+        let leads: Vec<&str> = match group.table {
+            Some(table) => vec![group.topic(table)],
+            None => group.inputs.iter().map(|id| &**group.topic(*id)).collect(),
+        };
+        client.subscribe(&leads).map_err(failed)?;
+        Ok(Self {
+            batch: Batch::default(),
+            records: client.new_queue(),
+            commits: client.new_queue(),
+            events: client.consumer_queue(),
+            backlog: VecDeque::new(),
+            producer,
+            tasks: BTreeMap::new(),
+            epoch: 0,
+            lookup: rebalance::Lookup::default(),
+            commit: 0,
+            paused: false,
+            trouble: None,
+            next_probe: None,
+            complaint: None,
+            dead: None,
+            left: false,
+            config,
+            group,
+            batch_bytes,
+        })
+    }
+
+    fn client(&self) -> &Client {
+        self.events.client()
+    }
+
+    fn topic_id(&self, name: &str) -> Option<TopicId> {
+        let at = self.group.topics.iter().position(|topic| **topic == *name);
+        at.and_then(|at| u16::try_from(at).ok()).map(TopicId)
+    }
+
+    /// Takes what the client has to tell, with the state of things at that moment.
+    fn pull(&mut self, mut wait: Duration) {
+        while let Some(event) = self.events.poll(std::mem::take(&mut wait)) {
+            let lost = event.kind() == EventKind::Revoke && self.client().assignment_lost();
+            self.backlog.push_back((event, lost));
+        }
+    }
+
+    /// Handles what was taken; tells whether the driver heard something.
+    fn handle(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let mut told = false;
+        while let Some((event, lost)) = self.backlog.pop_front() {
+            told |= match event.kind() {
+                EventKind::Assign => self.assigned(&event.places(), driver)?,
+                EventKind::Revoke => self.revoked(&event.places(), lost, driver)?,
+                EventKind::Error => self.complained(&event, driver)?,
+                EventKind::Answer if event.opaque() == PROBE => self.probed(&event, driver),
+                EventKind::Answer => self.looked_up(&event, driver)?,
+                EventKind::Deliveries | EventKind::Commit | EventKind::Other => false,
+            };
+        }
+        Ok(told)
+    }
+
+    fn complained(&mut self, event: &Event, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let Some(fault) = event.fault() else {
+            return Ok(false);
+        };
+        if event.is_fatal() || fault.code == Code::Fatal {
+            return Err(self.fatal(fault));
+        }
+        let refused = |what| LogError::Refused {
+            what,
+            reason: fault.reason.clone(),
+        };
+        match fault.code {
+            Code::AllBrokersDown => {
+                let reason = self.complaint.clone().unwrap_or(fault.reason);
+                Ok(self.in_trouble(Trouble::Brokers, reason, driver))
+            }
+            code if is_unreachable(code) => {
+                self.complaint = Some(fault.reason);
+                Ok(false)
+            }
+            Code::GroupAuthorizationFailed => {
+                Err(refused(format!("joining group `{}`", self.group.name)))
+            }
+            Code::TopicAuthorizationFailed => Err(refused(format!(
+                "subscribing to topic `{}`",
+                event.topic().unwrap_or_default()
+            ))),
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+                Ok(self.in_trouble(Trouble::Subscription, fault.reason, driver))
+            }
+            code => {
+                tracing::debug!(?code, reason = fault.reason, "the consumer complains");
+                Ok(false)
+            }
+        }
+    }
+
+    fn fatal(&self, fault: Fault) -> LogError {
+        let fault = self.client().fatal().unwrap_or(fault);
+        match fault.code {
+            Code::FencedInstanceId | Code::UnreleasedInstanceId => LogError::Fenced {
+                who: format!("group instance `{}`", instance(&self.group)),
+                reason: fault.reason,
+            },
+            _ => client_error(format!("group `{}`", self.group.name), fault),
+        }
+    }
+
+    fn in_trouble(&mut self, trouble: Trouble, reason: String, driver: &mut dyn Driver) -> bool {
+        if self.trouble.is_some() {
+            return false;
+        }
+        self.trouble = Some(trouble);
+        self.next_probe = (trouble == Trouble::Brokers).then(Instant::now);
+        driver.event(MemberEvent::Trouble(Some(reason)));
+        true
+    }
+
+    fn healed(&mut self, trouble: Trouble, driver: &mut dyn Driver) -> bool {
+        if self.trouble != Some(trouble) {
+            return false;
+        }
+        self.trouble = None;
+        self.next_probe = None;
+        self.complaint = None;
+        driver.event(MemberEvent::Trouble(None));
+        true
+    }
+
+    /// While no broker answers, asks one now and then.
+    fn probe(&mut self) {
+        if self.next_probe.is_some_and(|next| next <= Instant::now()) {
+            self.next_probe = None;
+            self.client().describe_cluster(&Ask {
+                queue: &self.events,
+                wait: PROBE_WAIT,
+                opaque: PROBE,
+            });
+        }
+    }
+
+    fn probed(&mut self, answer: &Event, driver: &mut dyn Driver) -> bool {
+        if answer.fault().is_none() {
+            return self.healed(Trouble::Brokers, driver);
+        }
+        if self.trouble == Some(Trouble::Brokers) {
+            self.next_probe = Some(Instant::now() + PROBE_WAIT / 4);
+        }
+        false
+    }
+
+    fn turn(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
+        let until = Instant::now() + max;
+        loop {
+            self.pull(Duration::ZERO);
+            self.producer.serve(Duration::ZERO);
+            self.probe();
+            let mut told = self.handle(driver)?;
+            told |= self.look_up(driver)?;
+            if told {
+                return Ok(());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let wait = left.min(GLANCE);
+            let fetching = self.tasks.values().any(|task| !task.added.is_empty());
+            if fetching && !self.paused {
+                if self.take(wait, driver) {
+                    return Ok(());
+                }
+            } else {
+                self.pull(wait);
+            }
+            if left.is_zero() && self.backlog.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Leaves the group, answering its last rebalances, and ends the producer.
+    fn leave(&mut self, by: Instant) -> Result<(), LogError> {
+        if std::mem::replace(&mut self.left, true) {
+            return Ok(());
+        }
+        self.backlog.clear();
+        let pending = self.producer.close(by);
+        let mut done = true;
+        if self.client().fatal().is_none() && self.client().close(&self.events).is_ok() {
+            while !self.client().closed() {
+                let left = by.saturating_duration_since(Instant::now());
+                let Some(event) = self.events.poll(left.min(GLANCE)) else {
+                    if left.is_zero() {
+                        done = false;
+                        break;
+                    }
+                    continue;
+                };
+                // A refusal leaves nothing to be done: the client closes or the deadline ends it.
+                drop(match event.kind() {
+                    EventKind::Assign => self.client().incremental_assign(&List::new()),
+                    EventKind::Revoke => {
+                        let list = self.all_added();
+                        self.tasks.clear();
+                        self.client().incremental_unassign(&list)
+                    }
+                    _ => Ok(()),
+                });
+            }
+        }
+        let what = match (pending, done) {
+            (Ok(()), true) => return Ok(()),
+            (Err(records), _) => format!("delivering the last {records} records"),
+            (Ok(()), false) => format!("leaving group `{}`", self.group.name),
+        };
+        Err(LogError::Timeout {
+            what,
+            after: self.config.deadline,
+        })
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
+        if let Some(dead) = &self.dead {
+            return Err(dead.clone());
+        }
+        self.turn(max, driver)
+            .inspect_err(|error| self.dead = Some(error.clone()))
+    }
+
+    fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
+        self.start(task, positions)
+    }
+
+    fn release(&mut self, task: TaskId) {
+        self.stop(task);
+    }
+
+    fn pause(&mut self, paused: bool) {
+        // What is fetched stays in the queue, which is bounded by the client; nothing is asked twice.
+        self.paused = paused;
+    }
+
+    fn rebuild(&mut self) -> Result<(), LogError> {
+        let new = Producer::new(&self.config, &self.group, self.batch_bytes)?;
+        self.producer.purge();
+        self.producer = new;
+        Ok(())
+    }
+
+    fn close(mut self: Box<Self>, by: Instant) -> Result<(), LogError> {
+        self.leave(by)
+    }
+}
+
+impl Settle for KafkaMember {
+    fn append(&mut self, appends: &Appends) {
+        self.producer.append(appends);
+    }
+
+    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+        self.settle_unit(unit, deadline)
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        // Not closed, so not drained: what was appended and not settled is worth nothing.
+        self.producer.purge();
+        let by = Instant::now() + self.config.deadline;
+        if let Err(error) = self.leave(by) {
+            tracing::warn!(group = %self.group.name, %error, "left the group in a hurry");
+        }
+    }
+}
+
+/// A failure that is not of one record or commit.
+fn lost(task: TaskId) -> Failure {
+    Failure::Lost(format!(
+        "partition {} is not owned any more",
+        task.partition
+    ))
+}

@@ -1,0 +1,219 @@
+//! What the group gives and takes, and what it committed for what it gives.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::super::super::{Assignment, Committed, Driver, Epoch, LogError, MemberEvent, Settle};
+use super::super::admin::{committed, coordinator_moves};
+use super::super::native::{Ask, Code, Event, List, Place};
+use super::super::{client_error, is_unreachable};
+use super::{KafkaMember, PROBE, Task, Trouble};
+use crate::record::{TaskId, TopicId};
+
+/// How long one request for committed offsets may take, and how long until the next one.
+const LOOKUP_WAIT: Duration = Duration::from_secs(5);
+const LOOKUP_AGAIN: Duration = Duration::from_millis(50);
+
+/// The request for committed offsets under way.
+#[derive(Default)]
+pub(super) struct Lookup {
+    number: usize,
+    asked: Option<Vec<(TaskId, Epoch)>>,
+    next: Option<Instant>,
+    why_not: Option<String>,
+}
+
+impl KafkaMember {
+    fn tasks_of(&self, places: &[Place]) -> Vec<TaskId> {
+        places
+            .iter()
+            .filter_map(|place| {
+                Some(TaskId {
+                    lead: self.topic_id(&place.topic)?,
+                    partition: place.partition,
+                })
+            })
+            .collect()
+    }
+
+    /// Answers an assignment; the driver hears of it once the committed offsets are known.
+    pub(super) fn assigned(
+        &mut self,
+        places: &[Place],
+        driver: &mut dyn Driver,
+    ) -> Result<bool, LogError> {
+        self.epoch += 1;
+        for task in self.tasks_of(places) {
+            self.tasks.insert(
+                task,
+                Task {
+                    epoch: Epoch(self.epoch),
+                    since: Instant::now(),
+                    known: false,
+                    added: BTreeMap::new(),
+                },
+            );
+        }
+        self.client()
+            .incremental_assign(&List::new())
+            .map_err(|fault| client_error("taking an assignment", fault))?;
+        Ok(self.healed(Trouble::Subscription, driver))
+    }
+
+    /// Runs the driver's barrier, then gives back exactly what was added.
+    pub(super) fn revoked(
+        &mut self,
+        places: &[Place],
+        lost: bool,
+        driver: &mut dyn Driver,
+    ) -> Result<bool, LogError> {
+        let tasks = self.tasks_of(places);
+        let known =
+            |member: &Self, task: &TaskId| member.tasks.get(task).is_some_and(|task| task.known);
+        let told: Vec<TaskId> = tasks
+            .iter()
+            .copied()
+            .filter(|task| known(self, task))
+            .collect();
+        if !lost && !told.is_empty() {
+            driver.revoking(&told, self as &mut dyn Settle);
+        }
+        let mut list = List::new();
+        for id in tasks {
+            let Some(task) = self.tasks.remove(&id) else {
+                continue;
+            };
+            for input in task.added.keys() {
+                self.list(&mut list, *input, id.partition)?;
+            }
+        }
+        self.client()
+            .incremental_unassign(&list)
+            .map_err(|fault| client_error("giving partitions back", fault))?;
+        if lost && !told.is_empty() {
+            driver.event(MemberEvent::Lost(&told));
+        }
+        Ok(!told.is_empty())
+    }
+
+    /// Adds one input's partition to a list.
+    pub(super) fn list(
+        &self,
+        list: &mut List,
+        input: TopicId,
+        partition: i32,
+    ) -> Result<(), LogError> {
+        list.add(self.group.topic(input), partition)
+            .map_err(|fault| client_error("listing partitions", fault))
+    }
+
+    /// Everything in the client's assignment.
+    pub(super) fn all_added(&self) -> List {
+        let mut list = List::new();
+        for (id, task) in &self.tasks {
+            for input in task.added.keys() {
+                // The name was a topic's before, so it is one still.
+                drop(list.add(self.group.topic(*input), id.partition));
+            }
+        }
+        list
+    }
+
+    /// Asks for the committed offsets of tasks that wait for them.
+    pub(super) fn look_up(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let now = Instant::now();
+        let waiting = self.tasks.iter().filter(|(_, task)| !task.known);
+        let Some(since) = waiting.clone().map(|(_, task)| task.since).min() else {
+            return Ok(self.healed(Trouble::Lookup, driver));
+        };
+        if self.lookup.asked.is_none() && self.lookup.next.is_none_or(|next| next <= now) {
+            let asked: Vec<_> = waiting.map(|(id, task)| (*id, task.epoch)).collect();
+            let mut list = List::new();
+            for (task, _) in &asked {
+                for input in self.group.inputs_of(*task) {
+                    self.list(&mut list, input, task.partition)?;
+                }
+            }
+            self.lookup.number = self.lookup.number.max(PROBE) + 1;
+            let ask = Ask {
+                queue: &self.events,
+                wait: LOOKUP_WAIT.min(self.config.deadline),
+                opaque: self.lookup.number,
+            };
+            self.client()
+                .group_offsets(&self.group.name, &list, &ask)
+                .map_err(|fault| client_error("reading committed offsets", fault))?;
+            self.lookup.asked = Some(asked);
+        }
+        if now.duration_since(since) > self.config.deadline {
+            let why = self.lookup.why_not.clone();
+            let why = why.unwrap_or_else(|| "the coordinator does not answer".to_owned());
+            let why = format!("reading the committed offsets: {why}");
+            return Ok(self.in_trouble(Trouble::Lookup, why, driver));
+        }
+        Ok(false)
+    }
+
+    /// Tells the driver of the tasks whose committed offsets are now known.
+    pub(super) fn looked_up(
+        &mut self,
+        answer: &Event,
+        driver: &mut dyn Driver,
+    ) -> Result<bool, LogError> {
+        if answer.opaque() != self.lookup.number {
+            return Ok(false);
+        }
+        let asked = self.lookup.asked.take().unwrap_or_default();
+        self.lookup.next = Some(Instant::now() + LOOKUP_AGAIN);
+        let places = match answer.fault().map_or_else(|| answer.committed(), Err) {
+            Ok(places) => places,
+            Err(fault) if is_unreachable(fault.code) || coordinator_moves(fault.code) => {
+                self.lookup.why_not = Some(fault.reason);
+                return Ok(false);
+            }
+            Err(fault) => {
+                return Err(LogError::Refused {
+                    what: format!("reading the offsets of group `{}`", self.group.name),
+                    reason: fault.reason,
+                });
+            }
+        };
+        let unsettled: Vec<(String, i32)> = places
+            .iter()
+            .filter_map(|place| {
+                let code = place.error?;
+                (code != Code::UnknownTopicOrPartition).then(|| {
+                    self.lookup.why_not = Some(super::super::native::text(code));
+                    (place.topic.clone(), place.partition)
+                })
+            })
+            .collect();
+        let found: BTreeMap<(String, i32), Committed> =
+            places.into_iter().filter_map(committed).collect();
+        let mut assignments = Vec::new();
+        for (id, epoch) in asked {
+            let inputs: Vec<TopicId> = self.group.inputs_of(id).collect();
+            let key = |input: &TopicId| (self.group.topic(*input).to_string(), id.partition);
+            if inputs.iter().any(|input| unsettled.contains(&key(input))) {
+                continue;
+            }
+            let committed = inputs
+                .iter()
+                .filter_map(|input| Some((*input, found.get(&key(input))?.clone())))
+                .collect();
+            if let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) {
+                task.known = true;
+                assignments.push(Assignment {
+                    task: id,
+                    epoch,
+                    committed,
+                });
+            }
+        }
+        if assignments.is_empty() {
+            return Ok(false);
+        }
+        driver.event(MemberEvent::Assigned(&assignments));
+        Ok(true)
+    }
+}

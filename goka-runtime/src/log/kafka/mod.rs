@@ -1,0 +1,162 @@
+//! The Kafka engine: the log seam over librdkafka. It owns clients, group membership, delivery and
+//! commits; it knows nothing of handlers, codecs and tables. Made by the facade, used through
+//! [`Log`] by the worker, the restorer, emitters, views and commands.
+
+mod admin;
+mod appender;
+mod config;
+mod member;
+#[allow(unsafe_code)]
+mod native;
+mod producer;
+mod reader;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+pub use config::KafkaConfig;
+
+use admin::Admin;
+use native::{Code, Fault};
+
+use super::{
+    Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OnDelivery,
+    Range, Reader, TopicInfo,
+};
+use crate::record::{Offset, TopicPartition};
+
+/// Apache Kafka as the log. Made without asking a broker: what is wrong with the cluster shows in
+/// the first call.
+///
+/// ```
+/// use goka_runtime::log::{Log, kafka::{Kafka, KafkaConfig}};
+/// let kafka = Kafka::new(KafkaConfig { brokers: "localhost:9092".into(), ..Default::default() })?;
+/// assert_eq!(kafka.describe_self(), "Kafka at localhost:9092");
+/// # Ok::<(), goka_runtime::log::LogError>(())
+/// ```
+pub struct Kafka {
+    config: KafkaConfig,
+    admin: Admin,
+    /// `max.message.bytes` of the topics described so far. A batch is kept below it, so that a
+    /// record that a topic refuses for its size is refused alone.
+    limits: Mutex<HashMap<String, usize>>,
+}
+
+impl Kafka {
+    /// Checks the configuration and makes the client that asks.
+    ///
+    /// # Errors
+    /// [`LogError::Client`], naming a property that librdkafka does not know or that is ours to set.
+    pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        config.check()?;
+        let admin = Admin::new(&config)?;
+        Ok(Self {
+            config,
+            admin,
+            limits: Mutex::default(),
+        })
+    }
+
+    /// The largest batch that every one of these topics takes, as far as is known.
+    fn batch_bytes<'t>(&self, topics: impl Iterator<Item = &'t str>) -> usize {
+        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        topics
+            .filter_map(|topic| limits.get(topic).copied())
+            .min()
+            .unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka")
+            .field("brokers", &self.config.brokers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Log for Kafka {
+    fn describe_self(&self) -> String {
+        format!("Kafka at {}", self.config.brokers)
+    }
+
+    fn creates_streams(&self) -> bool {
+        false
+    }
+
+    fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
+        let batch = self.batch_bytes(group.topics.iter().map(|topic| &**topic));
+        let member = member::KafkaMember::join(self.config.clone(), group.clone(), batch)?;
+        Ok(Box::new(member))
+    }
+
+    fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError> {
+        let batch = {
+            let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            limits.values().copied().min().unwrap_or(usize::MAX)
+        };
+        let appender = appender::KafkaAppender::new(&self.config, batch, delivered)?;
+        Ok(Box::new(appender))
+    }
+
+    fn reader(
+        &self,
+        from: &[(TopicPartition, Offset)],
+        isolation: Isolation,
+    ) -> Result<Box<dyn Reader>, LogError> {
+        let reader = reader::KafkaReader::new(&self.config, from, isolation)?;
+        Ok(Box::new(reader))
+    }
+
+    fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
+        let infos = self.admin.describe(topics)?;
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        for info in infos.iter().flatten() {
+            limits.insert(info.name.clone(), info.max_message_bytes);
+        }
+        Ok(infos)
+    }
+
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+        self.admin.ranges(partitions)
+    }
+
+    fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
+        self.admin.create(topic)
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>, LogError> {
+        self.admin.committed(group, partitions)
+    }
+
+    fn cluster(&self) -> Result<ClusterId, LogError> {
+        self.admin.cluster()
+    }
+}
+
+/// A fault of a local call.
+fn client_error(what: impl Into<String>, fault: Fault) -> LogError {
+    LogError::Client {
+        what: what.into(),
+        reason: fault.reason,
+    }
+}
+
+/// Whether a fault only says that no broker can be talked to.
+fn is_unreachable(code: Code) -> bool {
+    matches!(
+        code,
+        Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::Authentication
+            | Code::SSL
+    )
+}

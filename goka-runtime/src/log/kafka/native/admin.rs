@@ -1,0 +1,348 @@
+//! Admin calls: started here, answered by an event of a queue, read here.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_void};
+use std::slice;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_admin_op_t as op;
+
+use super::client::{Client, Queue};
+use super::event::Event;
+use super::list::{List, Place, place, places};
+use super::{Code, Fault, Words, code, millis, string};
+use crate::log::Isolation;
+
+/// Where an answer goes, and how long the client may try.
+pub(in super::super) struct Ask<'q> {
+    pub(in super::super) queue: &'q Queue,
+    pub(in super::super) wait: Duration,
+    pub(in super::super) opaque: usize,
+}
+
+/// A topic as the cluster describes it.
+#[derive(Debug)]
+pub(in super::super) struct Described {
+    pub(in super::super) name: String,
+    pub(in super::super) id: String,
+    pub(in super::super) partitions: i32,
+    pub(in super::super) leaderless: usize,
+    pub(in super::super) error: Option<Fault>,
+}
+
+struct Options(*mut sys::rd_kafka_AdminOptions_t);
+
+impl Options {
+    fn new(client: &Client, call: op, ask: &Ask<'_>) -> Self {
+        let mut words = Words::new();
+        let (words_ptr, len) = (words.ptr(), words.len());
+        let wait = millis(ask.wait).max(1);
+        // SAFETY: live client; the options are ours until dropped; the opaque is a number.
+        unsafe {
+            let options = sys::rd_kafka_AdminOptions_new(client.ptr(), call);
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait, words_ptr, len);
+            sys::rd_kafka_AdminOptions_set_opaque(options, ask.opaque as *mut c_void);
+            Self(options)
+        }
+    }
+}
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once; calls copy what they need.
+        unsafe { sys::rd_kafka_AdminOptions_destroy(self.0) }
+    }
+}
+
+fn names(names: &[&str]) -> Result<Vec<CString>, Fault> {
+    names
+        .iter()
+        .map(|name| CString::new(*name).map_err(|_| Fault::of(Code::InvalidTopic)))
+        .collect()
+}
+
+impl Client {
+    /// Asks what topics are; read by [`Event::described`].
+    pub(in super::super) fn describe_topics(
+        &self,
+        topics: &[&str],
+        ask: &Ask<'_>,
+    ) -> Result<(), Fault> {
+        let topics = names(topics)?;
+        let mut list: Vec<_> = topics.iter().map(|name| name.as_ptr()).collect();
+        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, ask);
+        // SAFETY: live client, options and queue; the names outlive the call, which copies them.
+        unsafe {
+            let (at, count) = (list.as_mut_ptr(), list.len());
+            let collection = sys::rd_kafka_TopicCollection_of_topic_names(at, count);
+            sys::rd_kafka_DescribeTopics(self.ptr(), collection, options.0, ask.queue.ptr());
+            sys::rd_kafka_TopicCollection_destroy(collection);
+        }
+        Ok(())
+    }
+
+    /// Asks for topics' settings; read by [`Event::settings`].
+    pub(in super::super) fn describe_configs(
+        &self,
+        topics: &[&str],
+        ask: &Ask<'_>,
+    ) -> Result<(), Fault> {
+        let topics = names(topics)?;
+        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, ask);
+        let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+        // SAFETY: live client, options and queue; the resources are ours, and copied by the call.
+        unsafe {
+            let mut list: Vec<_> = topics
+                .iter()
+                .map(|name| sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()))
+                .collect();
+            let (at, count) = (list.as_mut_ptr(), list.len());
+            sys::rd_kafka_DescribeConfigs(self.ptr(), at, count, options.0, ask.queue.ptr());
+            sys::rd_kafka_ConfigResource_destroy_array(at, count);
+        }
+        Ok(())
+    }
+
+    /// Asks for the first (`-2`) or next (`-1`) offsets in the list's place; read by [`Event::offsets`].
+    pub(in super::super) fn list_offsets(&self, list: &List, isolation: Isolation, ask: &Ask<'_>) {
+        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_LISTOFFSETS, ask);
+        let level = match isolation {
+            Isolation::ReadCommitted => {
+                sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED
+            }
+            Isolation::ReadUncommitted => {
+                sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED
+            }
+        };
+        // SAFETY: live client, list, options and queue; the list is copied.
+        unsafe {
+            let set = sys::rd_kafka_AdminOptions_set_isolation_level(options.0, level);
+            debug_assert!(Fault::check(set).is_ok());
+            sys::rd_kafka_ListOffsets(self.ptr(), list.ptr(), options.0, ask.queue.ptr());
+        }
+    }
+
+    /// Makes a topic with the broker's replication; read by [`Event::created`].
+    pub(in super::super) fn create_topic(
+        &self,
+        topic: &str,
+        partitions: i32,
+        settings: &[(&str, String)],
+        ask: &Ask<'_>,
+    ) -> Result<(), Fault> {
+        let name = CString::new(topic).map_err(|_| Fault::of(Code::InvalidTopic))?;
+        let mut words = Words::new();
+        let (words_ptr, len) = (words.ptr(), words.len());
+        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_CREATETOPICS, ask);
+        // SAFETY: live client, options and queue; the topic is ours, destroyed after the call that
+        // copies it; strings are NUL-terminated and copied.
+        unsafe {
+            let mut new = sys::rd_kafka_NewTopic_new(name.as_ptr(), partitions, -1, words_ptr, len);
+            if new.is_null() {
+                return Err(Fault {
+                    code: Code::InvalidArgument,
+                    reason: words.text(),
+                });
+            }
+            for (setting, value) in settings {
+                if let (Ok(setting), Ok(value)) =
+                    (CString::new(*setting), CString::new(value.as_str()))
+                {
+                    sys::rd_kafka_NewTopic_set_config(new, setting.as_ptr(), value.as_ptr());
+                }
+            }
+            let wait = millis(ask.wait).max(1);
+            let (words_ptr, len) = (words.ptr(), words.len());
+            sys::rd_kafka_AdminOptions_set_operation_timeout(options.0, wait, words_ptr, len);
+            sys::rd_kafka_CreateTopics(self.ptr(), &raw mut new, 1, options.0, ask.queue.ptr());
+            sys::rd_kafka_NewTopic_destroy(new);
+        }
+        Ok(())
+    }
+
+    /// Asks what a group committed, pending transactions waited for; read by [`Event::committed`].
+    pub(in super::super) fn group_offsets(
+        &self,
+        group: &str,
+        list: &List,
+        ask: &Ask<'_>,
+    ) -> Result<(), Fault> {
+        let group = CString::new(group).map_err(|_| Fault::of(Code::InvalidArgument))?;
+        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, ask);
+        // SAFETY: live client, list, options and queue; the request is ours, and copied by the call.
+        unsafe {
+            let set = sys::rd_kafka_AdminOptions_set_require_stable_offsets(options.0, 1);
+            debug_assert!(Fault::check(set).is_ok());
+            let mut request =
+                sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list.ptr());
+            let (at, queue) = (&raw mut request, ask.queue.ptr());
+            sys::rd_kafka_ListConsumerGroupOffsets(self.ptr(), at, 1, options.0, queue);
+            sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
+        }
+        Ok(())
+    }
+
+    /// Asks for the cluster's identity; read by [`Event::cluster`].
+    pub(in super::super) fn describe_cluster(&self, ask: &Ask<'_>) {
+        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, ask);
+        // SAFETY: live client, options and queue.
+        unsafe { sys::rd_kafka_DescribeCluster(self.ptr(), options.0, ask.queue.ptr()) }
+    }
+}
+
+/// The entries of an answer.
+///
+/// # Safety
+/// `at` points to `count` live entries, or `count` is 0.
+unsafe fn entries<'a, T>(at: *mut *const T, count: usize) -> &'a [*const T] {
+    match count {
+        0 => &[],
+        // SAFETY: what the caller promises.
+        _ => unsafe { slice::from_raw_parts(at, count) },
+    }
+}
+
+impl Event {
+    /// The topics described.
+    pub(in super::super) fn described(&self) -> Vec<Described> {
+        let mut count = 0;
+        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+        unsafe {
+            let result = sys::rd_kafka_event_DescribeTopics_result(self.ptr());
+            if result.is_null() {
+                return Vec::new();
+            }
+            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+            entries(topics, count)
+                .iter()
+                .map(|topic| {
+                    let error = sys::rd_kafka_TopicDescription_error(*topic);
+                    let mut partitions = 0;
+                    let at = sys::rd_kafka_TopicDescription_partitions(*topic, &raw mut partitions);
+                    Described {
+                        name: string(sys::rd_kafka_TopicDescription_name(*topic)),
+                        id: string(sys::rd_kafka_Uuid_base64str(
+                            sys::rd_kafka_TopicDescription_topic_id(*topic),
+                        )),
+                        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                        leaderless: entries(at, partitions)
+                            .iter()
+                            .filter(|at| sys::rd_kafka_TopicPartitionInfo_leader(**at).is_null())
+                            .count(),
+                        error: code(sys::rd_kafka_error_code(error)).map(|code| Fault {
+                            code,
+                            reason: string(sys::rd_kafka_error_string(error)),
+                        }),
+                    }
+                })
+                .collect()
+        }
+    }
+
+    /// The settings asked for, in the order asked.
+    pub(in super::super) fn settings(&self) -> Vec<Result<BTreeMap<String, String>, Fault>> {
+        let mut count = 0;
+        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+        unsafe {
+            let result = sys::rd_kafka_event_DescribeConfigs_result(self.ptr());
+            if result.is_null() {
+                return Vec::new();
+            }
+            let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
+            entries(resources, count)
+                .iter()
+                .map(|resource| {
+                    if let Some(code) = code(sys::rd_kafka_ConfigResource_error(*resource)) {
+                        let reason = string(sys::rd_kafka_ConfigResource_error_string(*resource));
+                        return Err(Fault { code, reason });
+                    }
+                    let mut count = 0;
+                    let at = sys::rd_kafka_ConfigResource_configs(*resource, &raw mut count);
+                    Ok(entries(at, count)
+                        .iter()
+                        .map(|entry| {
+                            (
+                                string(sys::rd_kafka_ConfigEntry_name(*entry)),
+                                string(sys::rd_kafka_ConfigEntry_value(*entry)),
+                            )
+                        })
+                        .collect())
+                })
+                .collect()
+        }
+    }
+
+    /// The offsets listed.
+    pub(in super::super) fn offsets(&self) -> Vec<Place> {
+        let mut count = 0;
+        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+        unsafe {
+            let result = sys::rd_kafka_event_ListOffsets_result(self.ptr());
+            if result.is_null() {
+                return Vec::new();
+            }
+            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
+            entries(infos, count)
+                .iter()
+                .map(|info| place(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*info)))
+                .collect()
+        }
+    }
+
+    /// Whether the topic was made.
+    pub(in super::super) fn created(&self) -> Result<(), Fault> {
+        let mut count = 0;
+        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+        unsafe {
+            let result = sys::rd_kafka_event_CreateTopics_result(self.ptr());
+            if result.is_null() {
+                return Ok(());
+            }
+            let topics = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
+            for topic in entries(topics, count) {
+                if let Some(code) = code(sys::rd_kafka_topic_result_error(*topic)) {
+                    let reason = string(sys::rd_kafka_topic_result_error_string(*topic));
+                    return Err(Fault { code, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the group committed.
+    pub(in super::super) fn committed(&self) -> Result<Vec<Place>, Fault> {
+        let mut count = 0;
+        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+        unsafe {
+            let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(self.ptr());
+            if result.is_null() {
+                return Ok(Vec::new());
+            }
+            let groups =
+                sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
+            let Some(group) = entries(groups, count).first() else {
+                return Ok(Vec::new());
+            };
+            let error = sys::rd_kafka_group_result_error(*group);
+            if let Some(code) = code(sys::rd_kafka_error_code(error)) {
+                let reason = string(sys::rd_kafka_error_string(error));
+                return Err(Fault { code, reason });
+            }
+            Ok(places(sys::rd_kafka_group_result_partitions(*group)))
+        }
+    }
+
+    /// The cluster's identity.
+    pub(in super::super) fn cluster(&self) -> Option<String> {
+        // SAFETY: live event of that call, which owns the string; null only for another kind.
+        let id = unsafe {
+            let result = sys::rd_kafka_event_DescribeCluster_result(self.ptr());
+            if result.is_null() {
+                return None;
+            }
+            string(sys::rd_kafka_DescribeCluster_result_cluster_id(result))
+        };
+        Some(id).filter(|id| !id.is_empty())
+    }
+}

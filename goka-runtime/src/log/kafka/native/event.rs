@@ -1,0 +1,131 @@
+//! Events: what a queue gives. Each is read through the accessor of its kind and freed when dropped.
+
+use rdkafka::bindings as sys;
+
+use super::list::{Place, place, places};
+use super::message::Message;
+use super::{Code, Fault, code, string};
+
+/// What an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum EventKind {
+    /// Records were acknowledged, or failed.
+    Deliveries,
+    /// The client or one of its topics has an error.
+    Error,
+    /// Partitions were given by the group.
+    Assign,
+    /// Partitions are taken back by the group.
+    Revoke,
+    /// A commit ended.
+    Commit,
+    /// An admin call ended.
+    Answer,
+    /// Nothing for us.
+    Other,
+}
+
+/// One event, ours until dropped.
+pub(in super::super) struct Event(*mut sys::rd_kafka_event_t);
+
+// SAFETY: events belong to no thread; one is used by one at a time.
+unsafe impl Send for Event {}
+
+impl Event {
+    pub(super) fn new(ptr: *mut sys::rd_kafka_event_t) -> Option<Self> {
+        (!ptr.is_null()).then_some(Self(ptr))
+    }
+
+    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_event_t {
+        self.0
+    }
+
+    /// Its kind.
+    pub(in super::super) fn kind(&self) -> EventKind {
+        // SAFETY: live event.
+        match unsafe { sys::rd_kafka_event_type(self.0) } {
+            sys::RD_KAFKA_EVENT_DR => EventKind::Deliveries,
+            sys::RD_KAFKA_EVENT_ERROR => EventKind::Error,
+            sys::RD_KAFKA_EVENT_OFFSET_COMMIT => EventKind::Commit,
+            sys::RD_KAFKA_EVENT_REBALANCE => match self.error() {
+                Some(Code::AssignPartitions) => EventKind::Assign,
+                _ => EventKind::Revoke,
+            },
+            sys::RD_KAFKA_EVENT_CREATETOPICS_RESULT
+            | sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT
+            | sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT
+            | sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT
+            | sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT
+            | sys::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => EventKind::Answer,
+            _ => EventKind::Other,
+        }
+    }
+
+    /// Its error.
+    pub(in super::super) fn error(&self) -> Option<Code> {
+        // SAFETY: live event.
+        code(unsafe { sys::rd_kafka_event_error(self.0) })
+    }
+
+    /// Its error, with the words.
+    pub(in super::super) fn fault(&self) -> Option<Fault> {
+        let code = self.error()?;
+        // SAFETY: live event; the text lives as long.
+        let reason = string(unsafe { sys::rd_kafka_event_error_string(self.0) });
+        Some(match reason.is_empty() {
+            true => Fault::of(code),
+            false => Fault { code, reason },
+        })
+    }
+
+    /// Whether the error ends the client.
+    pub(in super::super) fn is_fatal(&self) -> bool {
+        // SAFETY: live event.
+        unsafe { sys::rd_kafka_event_error_is_fatal(self.0) != 0 }
+    }
+
+    /// What was given along with the call that it answers.
+    pub(in super::super) fn opaque(&self) -> usize {
+        // SAFETY: live event of a commit or an admin call; the opaque is a number.
+        unsafe { sys::rd_kafka_event_opaque(self.0) as usize }
+    }
+
+    /// The partitions of a rebalance or a commit.
+    pub(in super::super) fn places(&self) -> Vec<Place> {
+        // SAFETY: live event; null where it has no list.
+        unsafe { places(sys::rd_kafka_event_topic_partition_list(self.0)) }
+    }
+
+    /// The topic that an error is about.
+    pub(in super::super) fn topic(&self) -> Option<String> {
+        // SAFETY: live event; the entry is a copy that is ours to destroy.
+        unsafe {
+            let entry = sys::rd_kafka_event_topic_partition(self.0);
+            if entry.is_null() {
+                return None;
+            }
+            let topic = place(entry).topic;
+            sys::rd_kafka_topic_partition_destroy(entry);
+            Some(topic).filter(|topic| !topic.is_empty())
+        }
+    }
+
+    /// The delivery reports.
+    pub(in super::super) fn deliveries(&self, mut each: impl FnMut(&Message)) {
+        loop {
+            // SAFETY: live event, which owns the messages that it lends one by one.
+            let message = unsafe { sys::rd_kafka_event_message_next(self.0) };
+            if message.is_null() {
+                return;
+            }
+            each(&Message::wrap(message.cast_mut()));
+        }
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once.
+        unsafe { sys::rd_kafka_event_destroy(self.0) }
+    }
+}

@@ -1,0 +1,126 @@
+//! Lists of partitions with offsets, metadata and errors, as librdkafka takes and gives them.
+
+use std::ffi::CString;
+use std::{ptr, slice};
+
+use rdkafka::bindings as sys;
+
+use super::{Code, Fault, code, string};
+
+/// One entry of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Place {
+    pub(in super::super) topic: String,
+    pub(in super::super) partition: i32,
+    /// Below 0 where there is none.
+    pub(in super::super) offset: i64,
+    pub(in super::super) metadata: String,
+    pub(in super::super) error: Option<Code>,
+}
+
+/// A list that we own.
+pub(in super::super) struct List(*mut sys::rd_kafka_topic_partition_list_t);
+
+impl List {
+    /// An empty one.
+    pub(in super::super) fn new() -> Self {
+        // SAFETY: takes nothing; ours until dropped.
+        Self(unsafe { sys::rd_kafka_topic_partition_list_new(8) })
+    }
+
+    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_topic_partition_list_t {
+        self.0
+    }
+
+    /// Adds a partition without an offset.
+    pub(in super::super) fn add(&mut self, topic: &str, partition: i32) -> Result<(), Fault> {
+        self.add_with(
+            topic,
+            partition,
+            i64::from(sys::RD_KAFKA_OFFSET_INVALID),
+            "",
+        )
+    }
+
+    /// Adds a partition with what belongs to it.
+    pub(in super::super) fn add_with(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        metadata: &str,
+    ) -> Result<(), Fault> {
+        let topic = CString::new(topic).map_err(|_| Fault::of(Code::InvalidArgument))?;
+        // SAFETY: live list and string; the entry is valid until the next change of the list. Its
+        // metadata is freed by librdkafka, hence allocated by it, and filled to its length.
+        unsafe {
+            let entry = sys::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), partition);
+            (*entry).offset = offset;
+            if !metadata.is_empty() {
+                let copy = sys::rd_kafka_mem_malloc(ptr::null_mut(), metadata.len());
+                ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast(), metadata.len());
+                (*entry).metadata = copy;
+                (*entry).metadata_size = metadata.len();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is in it.
+    pub(in super::super) fn is_empty(&self) -> bool {
+        // SAFETY: live list.
+        unsafe { (*self.0).cnt == 0 }
+    }
+
+    /// Its entries.
+    pub(in super::super) fn places(&self) -> Vec<Place> {
+        // SAFETY: live list.
+        unsafe { places(self.0) }
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) }
+    }
+}
+
+/// Copies a list; null gives an empty one.
+///
+/// # Safety
+/// `list` is null or a live list.
+pub(super) unsafe fn places(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<Place> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: a live list holds `cnt` entries at `elems`.
+    unsafe {
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        (0..count).map(|at| place((*list).elems.add(at))).collect()
+    }
+}
+
+/// Copies an entry.
+///
+/// # Safety
+/// `entry` is a live entry.
+pub(super) unsafe fn place(entry: *const sys::rd_kafka_topic_partition_t) -> Place {
+    // SAFETY: a live entry has a topic, and `metadata_size` bytes at `metadata` unless that is null.
+    unsafe {
+        let entry = &*entry;
+        let metadata = if entry.metadata.is_null() {
+            String::new()
+        } else {
+            let bytes = slice::from_raw_parts(entry.metadata.cast::<u8>(), entry.metadata_size);
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        Place {
+            topic: string(entry.topic),
+            partition: entry.partition,
+            offset: entry.offset,
+            metadata,
+            error: code(entry.err),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Messages, lent by librdkafka until their batch or event is dropped, and batches of them.
+
+use std::ffi::{CStr, c_void};
+use std::time::Duration;
+use std::{ptr, slice};
+
+use rdkafka::bindings as sys;
+
+use super::client::Queue;
+use super::{Code, code, millis, string};
+use crate::record::{HeaderSource, Headers, Record};
+
+/// A message as long as its owner lives.
+#[repr(transparent)]
+pub(in super::super) struct Message(*mut sys::rd_kafka_message_t);
+
+unsafe fn bytes<'a>(at: *const c_void, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller has a message that owns `len` bytes there, or null.
+    (!at.is_null()).then(|| unsafe { slice::from_raw_parts(at.cast(), len) })
+}
+
+impl Message {
+    pub(super) fn wrap(ptr: *mut sys::rd_kafka_message_t) -> Self {
+        Self(ptr)
+    }
+
+    fn get(&self) -> &sys::rd_kafka_message_t {
+        // SAFETY: whoever lends a `Message` keeps it alive meanwhile.
+        unsafe { &*self.0 }
+    }
+
+    /// The error that it is, if it is no record.
+    pub(in super::super) fn error(&self) -> Option<Code> {
+        code(self.get().err)
+    }
+
+    /// The words of the error.
+    pub(in super::super) fn error_text(&self) -> String {
+        // SAFETY: live message; the text lives as long.
+        string(unsafe { sys::rd_kafka_message_errstr(self.0) })
+    }
+
+    /// Its topic's name; empty where an error belongs to none.
+    pub(in super::super) fn topic(&self) -> &str {
+        if self.get().rkt.is_null() {
+            return "";
+        }
+        // SAFETY: the message holds its topic, whose name is NUL-terminated ASCII.
+        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.get().rkt)) }
+            .to_str()
+            .unwrap_or("")
+    }
+
+    /// Whether two messages are of one partition.
+    pub(in super::super) fn same_partition(&self, other: &Message) -> bool {
+        let (a, b) = (self.get(), other.get());
+        a.partition == b.partition && a.rkt == b.rkt
+    }
+
+    pub(in super::super) fn partition(&self) -> i32 {
+        self.get().partition
+    }
+
+    pub(in super::super) fn offset(&self) -> i64 {
+        self.get().offset
+    }
+
+    /// What was given to [`produce`](super::Client::produce), in a delivery report.
+    pub(in super::super) fn opaque(&self) -> usize {
+        self.get()._private as usize
+    }
+
+    pub(in super::super) fn key(&self) -> Option<&[u8]> {
+        // SAFETY: live message, which owns its key.
+        unsafe { bytes(self.get().key, self.get().key_len) }
+    }
+
+    pub(in super::super) fn value(&self) -> Option<&[u8]> {
+        // SAFETY: live message, which owns its payload.
+        unsafe { bytes(self.get().payload, self.get().len) }
+    }
+
+    /// The record that it carries.
+    pub(in super::super) fn record(&self) -> Record<'_> {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: live message; -1 where it has no timestamp.
+        let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.0, &raw mut kind) };
+        Record {
+            offset: self.offset(),
+            timestamp,
+            key: self.key(),
+            value: self.value(),
+            headers: Headers::new(self),
+        }
+    }
+
+    fn headers(&self) -> *mut sys::rd_kafka_headers_t {
+        let mut headers = ptr::null_mut();
+        // SAFETY: live message, which owns the headers that it parses at the first call. Messages
+        // stay on one thread, since neither this type nor a batch is `Sync`.
+        unsafe { sys::rd_kafka_message_headers(self.0, &raw mut headers) };
+        headers
+    }
+}
+
+impl HeaderSource for Message {
+    fn count(&self) -> usize {
+        let headers = self.headers();
+        if headers.is_null() {
+            return 0;
+        }
+        // SAFETY: live headers of a live message.
+        unsafe { sys::rd_kafka_header_cnt(headers) }
+    }
+
+    fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
+        let headers = self.headers();
+        if headers.is_null() {
+            return None;
+        }
+        let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: live headers; what comes out lives as long as the message.
+        unsafe {
+            let (name_at, value_at) = (&raw mut name, &raw mut value);
+            let err = sys::rd_kafka_header_get_all(headers, index, name_at, value_at, &raw mut len);
+            if code(err).is_some() {
+                return None;
+            }
+            Some((CStr::from_ptr(name).to_str().ok()?, bytes(value, len)))
+        }
+    }
+}
+
+/// Fetched messages, freed together.
+#[derive(Default)]
+pub(in super::super) struct Batch(Vec<*mut sys::rd_kafka_message_t>);
+
+// SAFETY: messages belong to no thread; a batch is used by one at a time.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    /// Frees what is in it and takes up to `room` messages that are there now, or the first one to
+    /// come within `wait`. (The native call waits for a full batch until its time is over, so it is
+    /// asked for one message first.)
+    pub(in super::super) fn fill(&mut self, queue: &Queue, room: usize, wait: Duration) {
+        self.clear();
+        self.0.reserve(room);
+        if !wait.is_zero() {
+            self.take(queue, 1, wait);
+            if self.0.is_empty() {
+                return;
+            }
+        }
+        self.take(queue, room - self.0.len(), Duration::ZERO);
+    }
+
+    fn take(&mut self, queue: &Queue, room: usize, wait: Duration) {
+        // SAFETY: live queue; there is room for `room` pointers behind the length, and as many as it
+        // says are filled with messages that are ours to destroy.
+        unsafe {
+            let at = self.0.as_mut_ptr().add(self.0.len());
+            let got = sys::rd_kafka_consume_batch_queue(queue.ptr(), millis(wait), at, room);
+            let got = usize::try_from(got).unwrap_or(0);
+            self.0.set_len(self.0.len() + got);
+        }
+    }
+
+    /// The messages.
+    pub(in super::super) fn messages(&self) -> &[Message] {
+        // SAFETY: `Message` is transparent over the pointer; the slice borrows the batch.
+        unsafe { slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len()) }
+    }
+
+    /// Frees the messages, keeps the room.
+    pub(in super::super) fn clear(&mut self) {
+        for message in self.0.drain(..) {
+            // SAFETY: ours, destroyed once; nothing borrows the batch any more.
+            unsafe { sys::rd_kafka_message_destroy(message) };
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

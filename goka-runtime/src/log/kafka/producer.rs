@@ -1,0 +1,323 @@
+//! A member's producer: records go out with the number of their task's ledger, delivery reports are
+//! counted there, and a barrier asks how it went. Used by one thread; never commits offsets.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::super::{Acked, Failure, Group, LogError};
+use super::client_error;
+use super::config::KafkaConfig;
+use super::native::{Client, Code, EventKind, Kind, Message, Outgoing, Queue, Topic, text};
+use crate::record::{Append, AppendKind, Appends, Offset, TaskId};
+
+pub(super) struct Producer {
+    topics: Vec<Topic>,
+    reports: Queue,
+    ledgers: Vec<Ledger>,
+    numbers: BTreeMap<TaskId, usize>,
+    /// The ledger of the last append: records come task by task.
+    last: Option<(TaskId, usize)>,
+    /// Everything that is not reported yet.
+    pending: u64,
+    /// Counts the barriers that ended in the dark: reports of older records count no more.
+    round: u32,
+    /// What the client last complained of.
+    complaint: Option<String>,
+    /// Why the client is of no more use.
+    fatal: Option<String>,
+    /// How long an append waits for room.
+    deadline: Duration,
+}
+
+/// What became of one task's records since the last barrier.
+struct Ledger {
+    task: TaskId,
+    used: bool,
+    pending: u64,
+    changelog: Option<(Offset, Offset, u64)>,
+    failure: Option<Failure>,
+    /// The size of the record that `failure` names.
+    size: usize,
+}
+
+impl Ledger {
+    fn fail(&mut self, failure: Failure, size: usize) {
+        // Of several refused ones the largest is named: one that was in a batch with it may be small.
+        let refused = |failure: &Failure| matches!(failure, Failure::Refused { .. });
+        let replace = match &self.failure {
+            None => true,
+            Some(Failure::Fatal(_)) => false,
+            Some(old) if refused(old) => refused(&failure) && size > self.size,
+            Some(_) => refused(&failure) || matches!(failure, Failure::Fatal(_)),
+        };
+        if replace {
+            self.failure = Some(failure);
+            self.size = size;
+        }
+    }
+
+    fn close(&mut self) -> Option<Result<Acked, Failure>> {
+        if !std::mem::take(&mut self.used) {
+            return None;
+        }
+        let changelog = self.changelog.take();
+        self.size = 0;
+        self.pending = 0;
+        Some(match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(Acked { changelog }),
+        })
+    }
+}
+
+/// What a delivery report is of, in one word.
+fn opaque(round: u32, ledger: usize, kind: AppendKind) -> usize {
+    let changelog = usize::from(kind == AppendKind::Changelog);
+    (round as usize) << 32 | (ledger << 1 | changelog) & 0xffff_ffff
+}
+
+impl Producer {
+    pub(super) fn new(config: &KafkaConfig, group: &Group, batch: usize) -> Result<Self, LogError> {
+        let failed = |fault| client_error("making the producer", fault);
+        let client = Client::new(Kind::Producer, &config.producing(batch)).map_err(failed)?;
+        let topics = group.topics.iter().map(|name| client.topic(name));
+        Ok(Self {
+            topics: topics.collect::<Result<_, _>>().map_err(failed)?,
+            reports: client.main_queue(),
+            ledgers: Vec::new(),
+            numbers: BTreeMap::new(),
+            last: None,
+            pending: 0,
+            round: 0,
+            complaint: None,
+            fatal: None,
+            deadline: config.deadline,
+        })
+    }
+
+    fn client(&self) -> &Client {
+        self.reports.client()
+    }
+
+    fn ledger(&mut self, task: TaskId) -> usize {
+        if let Some((last, number)) = self.last
+            && last == task
+        {
+            return number;
+        }
+        let next = self.ledgers.len();
+        let number = *self.numbers.entry(task).or_insert(next);
+        if number == next {
+            self.ledgers.push(Ledger {
+                task,
+                used: false,
+                pending: 0,
+                changelog: None,
+                failure: None,
+                size: 0,
+            });
+        }
+        self.last = Some((task, number));
+        number
+    }
+
+    pub(super) fn append(&mut self, appends: &Appends) {
+        for append in appends.iter() {
+            let number = self.ledger(append.task);
+            self.ledgers[number].used = true;
+            // What follows a failed record is dropped with it, so the order is never broken.
+            if self.ledgers[number].failure.is_none()
+                && let Err((failure, size)) = self.produce(&append, number)
+            {
+                self.ledgers[number].fail(failure, size);
+            }
+        }
+        self.serve(Duration::ZERO);
+    }
+
+    fn produce(&mut self, append: &Append<'_>, number: usize) -> Result<(), (Failure, usize)> {
+        let size = append.key.map_or(0, <[u8]>::len) + append.value.map_or(0, <[u8]>::len);
+        let record = Outgoing {
+            partition: append.partition,
+            key: append.key,
+            value: append.value,
+            timestamp: append.timestamp,
+            headers: append.headers,
+            opaque: opaque(self.round, number, append.kind),
+        };
+        let mut until = None;
+        loop {
+            if let Some(fatal) = &self.fatal {
+                return Err((Failure::Fatal(fatal.clone()), size));
+            }
+            let topic = &self.topics[usize::from(append.topic.0)];
+            match self.client().produce(topic, &record) {
+                Ok(()) => {
+                    self.ledgers[number].pending += 1;
+                    self.pending += 1;
+                    return Ok(());
+                }
+                Err(Code::QueueFull) if self.pending > 0 => {
+                    let until = *until.get_or_insert_with(|| Instant::now() + self.deadline);
+                    if Instant::now() >= until {
+                        let why = "no room in the producer's queue: the broker takes nothing";
+                        return Err((Failure::Unknown(self.because(why)), size));
+                    }
+                    self.serve(Duration::from_millis(10));
+                }
+                Err(code) => {
+                    let topic = topic_name(append, self);
+                    return Err((failure(code, &topic, append.key, None), size));
+                }
+            }
+        }
+    }
+
+    fn because(&self, what: &str) -> String {
+        match &self.complaint {
+            Some(complaint) => format!("{what} ({complaint})"),
+            None => what.to_owned(),
+        }
+    }
+
+    /// Takes what is reported; waits at most `wait` for the first. Tells whether there was any.
+    pub(super) fn serve(&mut self, wait: Duration) -> bool {
+        let mut event = self.reports.poll(wait);
+        let any = event.is_some();
+        while let Some(some) = event {
+            match some.kind() {
+                EventKind::Deliveries => some.deliveries(|message| self.delivered(message)),
+                EventKind::Error => {
+                    if let Some(fault) = some.fault() {
+                        if some.is_fatal() || fault.code == Code::Fatal {
+                            let fault = self.client().fatal().unwrap_or(fault);
+                            self.fatal = Some(fault.reason);
+                        } else {
+                            self.complaint = Some(fault.reason);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            event = self.reports.poll(Duration::ZERO);
+        }
+        any
+    }
+
+    fn delivered(&mut self, message: &Message) {
+        let word = message.opaque();
+        if word >> 32 != self.round as usize {
+            return;
+        }
+        let ledger = &mut self.ledgers[(word & 0xffff_ffff) >> 1];
+        ledger.pending -= 1;
+        self.pending -= 1;
+        let Some(code) = message.error() else {
+            if word & 1 == 1 {
+                let offset = message.offset();
+                let (first, last, count) = ledger.changelog.unwrap_or((offset, offset, 0));
+                ledger.changelog = Some((first.min(offset), last.max(offset), count + 1));
+            }
+            return;
+        };
+        let size = message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
+        let why = message.error_text();
+        ledger.fail(
+            failure(code, message.topic(), message.key(), Some(why)),
+            size,
+        );
+    }
+
+    /// Waits until all records are reported, at most until `until`, and closes the ledgers.
+    pub(super) fn settle(&mut self, until: Instant) -> BTreeMap<TaskId, Result<Acked, Failure>> {
+        self.serve(Duration::ZERO);
+        self.client().nudge();
+        while self.pending > 0 && self.fatal.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            if !self.serve(left.min(Duration::from_millis(5))) {
+                self.client().nudge();
+            }
+        }
+        if self.pending > 0 {
+            let failure = match &self.fatal {
+                Some(fatal) => Failure::Fatal(fatal.clone()),
+                None => Failure::Unknown(self.because("not acknowledged in time")),
+            };
+            for ledger in &mut self.ledgers {
+                if ledger.pending > 0 {
+                    ledger.fail(failure.clone(), 0);
+                }
+            }
+            self.pending = 0;
+            self.round = self.round.wrapping_add(1);
+        }
+        self.ledgers
+            .iter_mut()
+            .filter_map(|ledger| Some((ledger.task, ledger.close()?)))
+            .collect()
+    }
+
+    /// Gives up whatever is not acknowledged.
+    pub(super) fn purge(&self) {
+        self.client().purge();
+    }
+
+    /// Waits until everything is out, at most until `until`; gives up the rest.
+    pub(super) fn close(&mut self, until: Instant) -> Result<(), u64> {
+        self.settle(until);
+        match self.client().in_flight() {
+            0 => Ok(()),
+            left => {
+                self.client().purge();
+                Err(left as u64)
+            }
+        }
+    }
+}
+
+fn topic_name(append: &Append<'_>, producer: &Producer) -> String {
+    producer.topics[usize::from(append.topic.0)].name()
+}
+
+/// What a failed record means.
+pub(super) fn failure(
+    code: Code,
+    topic: &str,
+    key: Option<&[u8]>,
+    words: Option<String>,
+) -> Failure {
+    let reason = words.unwrap_or_else(|| text(code));
+    match code {
+        Code::MessageSizeTooLarge
+        | Code::InvalidMessageSize
+        | Code::MessageBatchTooLarge
+        | Code::QueueFull
+        | Code::InvalidRecord
+        | Code::InvalidMessage
+        | Code::InvalidTimestamp
+        | Code::InvalidTopic
+        | Code::InvalidArgument
+        | Code::PolicyViolation
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::UnknownTopicOrPartition
+        | Code::UnknownTopic
+        | Code::UnknownPartition => Failure::Refused {
+            topic: topic.to_owned(),
+            key: key.map_or("(none)".into(), |key| {
+                String::from_utf8_lossy(key).into_owned()
+            }),
+            reason: match code {
+                Code::QueueFull => "larger than the client's send buffer".to_owned(),
+                _ => reason,
+            },
+        },
+        Code::Fatal | Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => {
+            Failure::Fatal(reason)
+        }
+        _ => Failure::Unknown(format!("writing to topic `{topic}`: {reason}")),
+    }
+}

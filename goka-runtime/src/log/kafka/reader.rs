@@ -1,0 +1,172 @@
+//! Reading without a group: no coordinator is asked, nothing is committed.
+//!
+//! The position is our own count: one past the last record, or what the end-of-partition event says,
+//! which knows of control records, aborted and compacted ones. librdkafka's `position()` is not asked,
+//! since batches that hold such an event leave it one too far.
+
+use std::time::{Duration, Instant};
+
+use super::super::{Each, Isolation, LogError, Reader};
+use super::client_error;
+use super::config::KafkaConfig;
+use super::native::{Batch, Client, Code, EventKind, Kind, Message, Queue, Topic};
+use crate::record::{Offset, Record, TopicPartition};
+
+/// How many messages are taken at once.
+const BATCH: usize = 5_000;
+
+pub(super) struct KafkaReader {
+    batch: Batch,
+    partitions: Vec<Partition>,
+    records: Queue,
+    events: Queue,
+}
+
+struct Partition {
+    at: TopicPartition,
+    topic: Topic,
+    position: Offset,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        config: &KafkaConfig,
+        from: &[(TopicPartition, Offset)],
+        isolation: Isolation,
+    ) -> Result<Self, LogError> {
+        let failed = |fault| client_error("making the reader", fault);
+        let client = Client::new(Kind::Consumer, &config.reading(isolation)).map_err(failed)?;
+        let mut reader = Self {
+            batch: Batch::default(),
+            partitions: Vec::with_capacity(from.len()),
+            records: client.new_queue(),
+            events: client.main_queue(),
+        };
+        for (at, offset) in from {
+            let topic = client.topic(&at.topic).map_err(failed)?;
+            topic
+                .start(at.partition, *offset, &reader.records)
+                .map_err(|fault| client_error(format!("reading {at}"), fault))?;
+            reader.partitions.push(Partition {
+                at: at.clone(),
+                topic,
+                position: *offset,
+            });
+        }
+        Ok(reader)
+    }
+
+    fn index(&self, message: &Message) -> Option<usize> {
+        let (topic, partition) = (message.topic(), message.partition());
+        self.partitions
+            .iter()
+            .position(|p| p.at.partition == partition && *p.at.topic == *topic)
+    }
+
+    /// Serves the client's own events; a fatal one ends the reader.
+    fn listen(&self) -> Result<(), LogError> {
+        while let Some(event) = self.events.poll(Duration::ZERO) {
+            if event.kind() == EventKind::Error
+                && let Some(fault) = event.fault()
+            {
+                if event.is_fatal() {
+                    return Err(client_error("reading", fault));
+                }
+                tracing::debug!(reason = fault.reason, "the reader's client complains");
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, index: usize, code: Code, message: &Message) -> Result<(), LogError> {
+        let Partition { at, position, .. } = &self.partitions[index];
+        Err(read_error(code, at, *position, message.error_text()))
+    }
+
+    fn hand_over(&mut self, batch: &Batch, each: Each<'_>) -> Result<(), LogError> {
+        let messages = batch.messages();
+        let mut records: Vec<Record<'_>> = Vec::with_capacity(messages.len());
+        for run in messages
+            .chunk_by(|a, b| a.same_partition(b) && a.error().is_none() && b.error().is_none())
+        {
+            let Some(index) = self.index(&run[0]) else {
+                continue;
+            };
+            match run[0].error() {
+                None => {
+                    let position = self.partitions[index].position;
+                    records.clear();
+                    // A fetched batch starts where it was written, which may be before the position.
+                    records.extend(
+                        run.iter()
+                            .filter(|message| message.offset() >= position)
+                            .map(Message::record),
+                    );
+                    if let Some(last) = records.last() {
+                        self.partitions[index].position = last.offset + 1;
+                        each(index, &records);
+                    }
+                }
+                Some(Code::PartitionEOF) => {
+                    let position = &mut self.partitions[index].position;
+                    *position = run[0].offset().max(*position);
+                }
+                Some(code) => self.error(index, code, &run[0])?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(&mut self, max: Duration, each: Each<'_>) -> Result<(), LogError> {
+        self.listen()?;
+        let until = Instant::now() + max;
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.fill(&self.records, BATCH, until - Instant::now());
+        let done = self.hand_over(&batch, each);
+        batch.clear();
+        self.batch = batch;
+        done
+    }
+
+    fn position(&mut self, index: usize) -> Offset {
+        self.partitions[index].position
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        for partition in &self.partitions {
+            partition.topic.stop(partition.at.partition);
+        }
+    }
+}
+
+/// What an error in place of a record means.
+pub(super) fn read_error(
+    code: Code,
+    at: &TopicPartition,
+    offset: Offset,
+    words: String,
+) -> LogError {
+    let topic = at.topic.to_string();
+    let partition = at.partition;
+    match code {
+        Code::AutoOffsetReset | Code::OffsetOutOfRange => LogError::OutOfRange {
+            topic,
+            partition,
+            offset,
+        },
+        Code::UnknownTopicOrPartition | Code::UnknownTopic => LogError::UnknownTopic { topic },
+        Code::UnknownPartition => LogError::UnknownPartition { topic, partition },
+        Code::TopicAuthorizationFailed => LogError::Refused {
+            what: format!("reading topic `{topic}`"),
+            reason: words,
+        },
+        _ => LogError::Client {
+            what: format!("reading {at}"),
+            reason: words,
+        },
+    }
+}

@@ -1,0 +1,215 @@
+//! For unit tests of handlers: a [`Probe`] has a group table in memory and collects what is
+//! emitted. No log, no store, no barrier.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::codec::{Codec, CodecError};
+use crate::context::Context;
+use crate::dispatch::{ContextError, Destination, Encode, Incoming, Raw, Scope};
+use crate::edges::{Persists, Processor};
+use crate::key::AsKey;
+use crate::record::{Headers, Timestamp};
+use crate::table::StoredRef;
+use crate::topic::Topic;
+
+/// The surroundings of a handler of the processor `P`: what it sets stays from call to call.
+///
+/// What a handler did before it failed stays too: whether a record is kept whole is not decided
+/// here.
+///
+/// ```
+/// # use goka_runtime as goka;
+/// # use goka::{codec::CodecOf, context::Context, edges::*, graph::Definition, partitioner::Murmur2};
+/// # struct Count;
+/// # impl Processor for Count {
+/// #     type Key = String;
+/// #     type Partitioner = Murmur2;
+/// #     const DEFINITION: &'static Definition = &goka::__private::BROKEN;
+/// # }
+/// # impl Persists<i64> for Count {
+/// #     const TABLE: &'static str = "count-state";
+/// #     const CODEC: CodecOf<i64> = CodecOf::new::<i64>();
+/// # }
+/// use goka::testing::Probe;
+///
+/// fn count(ctx: &mut Context<Count>, _click: String) -> goka::Result<()> {
+///     ctx.update(|n| n.unwrap_or(0) + 1)?;
+///     Ok(())
+/// }
+///
+/// let mut probe = Probe::new();
+/// count(&mut probe.context("alice")?, "a click".into())?;
+/// count(&mut probe.context("alice")?, "a click".into())?;
+/// assert_eq!(probe.value("alice")?, Some(2));
+/// assert_eq!(probe.value("bob")?, None);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct Probe<P> {
+    key: Vec<u8>,
+    memory: Memory,
+    processor: PhantomData<fn() -> P>,
+}
+
+impl<P> fmt::Debug for Probe<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Probe").field(&self.memory).finish()
+    }
+}
+
+impl<P> Default for Probe<P> {
+    fn default() -> Self {
+        Self {
+            key: Vec::new(),
+            memory: Memory::default(),
+            processor: PhantomData,
+        }
+    }
+}
+
+impl<P: Processor> Probe<P> {
+    /// With an empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The context of a record with this key: the first argument of a handler.
+    ///
+    /// # Errors
+    /// When the key does not encode.
+    pub fn context(&mut self, key: impl AsKey<P::Key>) -> Result<Context<'_, P>, ContextError> {
+        let topic = "probe";
+        self.key = bytes(&key).map_err(|source| refused("key", topic, source))?;
+        self.memory.key.clone_from(&self.key);
+        Context::new(Raw {
+            record: Incoming {
+                group: P::DEFINITION.graph.group,
+                topic,
+                partition: 0,
+                offset: 0,
+                timestamp: -1,
+                key: Some(&self.key),
+                value: None,
+                headers: Headers::default(),
+            },
+            scope: &mut self.memory,
+        })
+    }
+
+    /// The group table's value for a key.
+    ///
+    /// # Errors
+    /// When the key does not encode or the value does not decode.
+    pub fn value<V>(&self, key: impl AsKey<P::Key>) -> Result<Option<V>, ContextError>
+    where
+        P: Persists<V>,
+    {
+        let key = bytes(&key).map_err(|source| refused("key", P::TABLE, source))?;
+        let value = self.memory.table.get(&key);
+        value
+            .map(|value| P::CODEC.decode(value))
+            .transpose()
+            .map_err(|source| refused("value", P::TABLE, source))
+    }
+
+    /// The keys and values emitted to a topic so far, in order; `None` is a tombstone.
+    ///
+    /// # Errors
+    /// When they do not decode.
+    pub fn emitted<T: Topic>(&self, _topic: T) -> Result<Vec<Pair<T>>, ContextError> {
+        let emitted = self.memory.emitted.iter();
+        emitted
+            .filter(|record| record.topic == T::NAME)
+            .map(|record| {
+                let key = T::Key::decode(&record.key)
+                    .map_err(|source| refused("key", T::NAME, source))?;
+                let value = record.value.as_deref().map(|value| T::CODEC.decode(value));
+                let value = value
+                    .transpose()
+                    .map_err(|source| refused("value", T::NAME, source))?;
+                Ok((key, value))
+            })
+            .collect()
+    }
+}
+
+/// A key and a value of a topic; `None` is a tombstone.
+pub type Pair<T> = (<T as Topic>::Key, Option<<T as Topic>::Value>);
+
+fn bytes<K>(key: &impl AsKey<K>) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::new();
+    key.put(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn refused(what: &'static str, topic: &str, source: CodecError) -> ContextError {
+    ContextError::Codec {
+        what,
+        topic: topic.to_owned(),
+        source,
+    }
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    key: Vec<u8>,
+    table: BTreeMap<Vec<u8>, Vec<u8>>,
+    emitted: Vec<Emitted>,
+}
+
+#[derive(Debug)]
+struct Emitted {
+    topic: &'static str,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+fn encoded(encode: Encode<'_>, what: &'static str, topic: &str) -> Result<Vec<u8>, ContextError> {
+    let mut bytes = Vec::new();
+    match encode(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(source) => Err(refused(what, topic, source)),
+    }
+}
+
+impl Scope for Memory {
+    fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
+        let value = self.table.get(&self.key);
+        Ok(value.map(|value| StoredRef {
+            timestamp: -1,
+            value,
+        }))
+    }
+
+    fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
+        match value {
+            Some(value) => {
+                let value = encoded(value, "value", "the group table")?;
+                self.table.insert(self.key.clone(), value);
+            }
+            None => {
+                self.table.remove(&self.key);
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(
+        &mut self,
+        to: &Destination,
+        key: Option<Encode<'_>>,
+        value: Option<Encode<'_>>,
+        _timestamp: Option<Timestamp>,
+        _headers: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), ContextError> {
+        let key = key.map_or(Ok(Vec::new()), |key| encoded(key, "key", to.topic))?;
+        let value = value.map(|value| encoded(value, "value", to.topic));
+        self.emitted.push(Emitted {
+            topic: to.topic,
+            key,
+            value: value.transpose()?,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+// An input belongs to a processor.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[input(UserClicks)]
+fn count(click: String) {
+    let _ = click;
+}
+
+fn main() {
+    count(String::new());
+}

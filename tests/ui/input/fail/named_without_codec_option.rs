@@ -1,0 +1,17 @@
+// The value of a topic given by name has a codec, with tombstones too.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64)]
+#[input("clicks")]
+fn count(ctx: &mut Context, click: Option<Plain>) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

@@ -1,0 +1,20 @@
+// A topic is an output once.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64)]
+#[input(UserClicks)]
+#[output(Alerts)]
+#[output(Alerts)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    ctx.emit(Alerts, ctx.key(), &Alert(1))?;
+    let _ = click;
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

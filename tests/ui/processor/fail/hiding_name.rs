@@ -1,0 +1,16 @@
+// The processor's type does not hide the context.
+
+use goka::prelude::*;
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64)]
+#[input(UserClicks)]
+fn context(ctx: &mut Context, click: String) -> Result<()> {
+    ctx.set_value(&1)?;
+    let _ = click;
+    Ok(())
+}
+
+fn main() {
+    let _ = context;
+}

@@ -1,0 +1,17 @@
+// A key type is one of those that are keys.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", key = Plain)]
+#[input("clicks")]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx, click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

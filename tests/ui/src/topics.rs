@@ -1,0 +1,55 @@
+//! The topics that the cases share.
+
+use goka::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// What an alert says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alert(pub i64);
+
+/// Without a codec.
+#[derive(Debug, Clone)]
+pub struct Plain;
+
+/// Clicks, keyed by user.
+#[derive(Debug)]
+#[stream("user-clicks", key = String, value = String, partitions = 8)]
+pub struct UserClicks;
+
+/// The same, under another name.
+pub type SameClicks = UserClicks;
+
+/// Alerts.
+#[derive(Debug)]
+#[stream("alerts", value = Json<Alert>)]
+pub struct Alerts;
+
+/// Numbers.
+#[derive(Debug)]
+#[stream("numbers", key = String, value = i64)]
+pub struct Numbers;
+
+/// Bytes.
+#[derive(Debug)]
+#[stream("blobs", value = Vec<u8>)]
+pub struct Blobs;
+
+/// Keyed by numbers.
+#[derive(Debug)]
+#[stream("by-number", key = u64, value = i64)]
+pub struct ByNumber;
+
+/// Placed like Goka does.
+#[derive(Debug)]
+#[stream("by-fnv", value = String, partitioner = goka::Fnv1a)]
+pub struct ByFnv;
+
+/// Of four partitions.
+#[derive(Debug)]
+#[stream("four", value = String, partitions = 4)]
+pub struct Four;
+
+/// Profiles.
+#[derive(Debug)]
+#[table("profiles", value = Json<Alert>)]
+pub struct Profiles;

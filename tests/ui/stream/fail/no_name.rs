@@ -1,0 +1,19 @@
+// A stream begins with its name.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[stream(value = String)]
+struct Clicks;
+
+#[processor(group = "g")]
+#[input(Clicks)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Clicks, Count, count);
+}

@@ -1,0 +1,19 @@
+// An option that nobody knows is refused, with those that are known.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[stream("clicks", value = String, retention = "7d")]
+struct Clicks;
+
+#[processor(group = "g")]
+#[input(Clicks)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Clicks, Count, count);
+}

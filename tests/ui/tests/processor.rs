@@ -1,0 +1,216 @@
+//! What the generated code does when it runs: graphs, dispatch, registry.
+
+use goka::dispatch::{ContextError, Destination, Encode, Incoming, Raw, Scope};
+use goka::graph::{Definition, Edge, EdgeKind};
+use goka::prelude::*;
+use goka::registry::Registry;
+use goka::table::StoredRef;
+use goka::testing::Probe;
+use goka::{HandlerError, Headers, Processor, Timestamp, Topic};
+use goka_ui_tests::processor::{
+    ClickCount, CountByNumber, Fnv, JsonShapes, MadeOne, MadeTwo, click_count, count_by_number,
+};
+use goka_ui_tests::topics::{Alert, Alerts, ByNumber, UserClicks};
+
+/// The edges of a graph on one line each.
+fn lines(definition: &Definition) -> Vec<String> {
+    let line = |edge: &Edge| {
+        let kind = match edge.kind {
+            EdgeKind::Input { tombstones, .. } if tombstones => "input?",
+            EdgeKind::Input { .. } => "input",
+            EdgeKind::Output => "output",
+            EdgeKind::Table => "table",
+            _ => "other",
+        };
+        let topic = &edge.topic;
+        let count = topic.partitions.map_or(String::new(), |n| format!(" {n}"));
+        format!("{kind} {} {}{count}", topic.name, topic.fingerprint())
+    };
+    definition.graph.edges.iter().map(line).collect()
+}
+
+#[test]
+fn a_graph_has_the_edges_as_declared() {
+    let definition = ClickCount::DEFINITION;
+    assert_eq!(definition.graph.name, "ClickCount");
+    assert_eq!(definition.graph.group, "click-count");
+    let text = "v1;key=utf8;value=utf8;partitioner=murmur2";
+    assert_eq!(
+        lines(definition),
+        [
+            "output alerts v1;key=utf8;value=json;partitioner=murmur2".to_owned(),
+            format!("input user-clicks {text} 8"),
+            format!("input numbers-2 {text} 8"),
+            "table click-count-state v1;key=utf8;value=integer;partitioner=murmur2 8".to_owned(),
+        ]
+    );
+    assert_eq!(
+        lines(CountByNumber::DEFINITION)[0],
+        "input more-by-number v1;key=integer;value=integer;partitioner=murmur2"
+    );
+    assert_eq!(
+        lines(Fnv::DEFINITION),
+        [
+            "input goka-topic v1;key=bytes;value=bytes;partitioner=fnv1a",
+            "table fnv-state v1;key=bytes;value=bytes;partitioner=fnv1a",
+        ]
+    );
+    assert_eq!(<ClickCount as Topic>::NAME, "click-count-state");
+    assert_eq!(
+        (definition.make.expect("a unit"))().type_id(),
+        (definition.type_id)()
+    );
+}
+
+#[test]
+fn edges_know_where_they_stand() {
+    let source = include_str!("../src/processor.rs");
+    let line = |edge: &Edge| source.lines().nth(edge.location.line as usize - 1);
+    let edges = ClickCount::DEFINITION.graph.edges;
+    assert!(edges[0].location.file.ends_with("src/processor.rs"));
+    assert_eq!(line(&edges[0]), Some("#[output(Alerts)]"));
+    assert_eq!(line(&edges[1]), Some("#[input(UserClicks)]"));
+    let location = JsonShapes::DEFINITION.graph.location;
+    let line = source.lines().nth(location.line as usize - 1);
+    assert!(line.is_some_and(|line| line.starts_with("pub fn json_bare(")));
+}
+
+#[test]
+fn handlers_are_functions_to_be_tested() -> Result<()> {
+    let mut probe = Probe::new();
+    click_count(&mut probe.context("alice")?, "home")?;
+    click_count(&mut probe.context("alice")?, "away")?;
+    assert_eq!(probe.value("alice")?, Some(2));
+    click_count(&mut probe.context("alice")?, "")?;
+    assert_eq!(probe.value("alice")?, None);
+    let emitted = probe.emitted(Alerts)?;
+    assert_eq!(emitted[1], ("old-alice".to_owned(), None));
+    assert_eq!(emitted[2], ("alice".to_owned(), Some(Alert(2))));
+
+    let mut probe = Probe::new();
+    count_by_number(&mut probe.context(17)?, 1)?;
+    assert_eq!(probe.value(17)?, Some(true));
+    assert_eq!(probe.emitted(ByNumber)?, [(17, Some(3)), (4, Some(3))]);
+    Ok(())
+}
+
+/// Takes what the shim lets through.
+#[derive(Default)]
+struct Trace(Vec<String>);
+
+impl Scope for Trace {
+    fn load(&mut self) -> std::result::Result<Option<StoredRef<'_>>, ContextError> {
+        Ok(Some(StoredRef {
+            timestamp: 0,
+            value: b"41",
+        }))
+    }
+
+    fn store(&mut self, value: Option<Encode<'_>>) -> std::result::Result<(), ContextError> {
+        let mut bytes = Vec::new();
+        if let Some(value) = value {
+            value(&mut bytes).expect("it encodes");
+        }
+        self.0
+            .push(format!("store {}", String::from_utf8_lossy(&bytes)));
+        Ok(())
+    }
+
+    fn emit(
+        &mut self,
+        to: &Destination,
+        _key: Option<Encode<'_>>,
+        _value: Option<Encode<'_>>,
+        timestamp: Option<Timestamp>,
+        headers: &[(String, Option<Vec<u8>>)],
+    ) -> std::result::Result<(), ContextError> {
+        let headers = headers.len();
+        self.0
+            .push(format!("emit {} {timestamp:?} {headers}", to.topic));
+        Ok(())
+    }
+}
+
+fn call<P: Processor>(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> (std::result::Result<(), HandlerError>, Vec<String>) {
+    let mut trace = Trace::default();
+    let definition = P::DEFINITION;
+    let input = definition.graph.inputs().next().expect("it has an input");
+    let EdgeKind::Input { call, .. } = input.kind else {
+        unreachable!("inputs are inputs")
+    };
+    let shared = (definition.make.expect("a unit"))();
+    let record = Incoming {
+        group: definition.graph.group,
+        topic: input.topic.name,
+        partition: 3,
+        offset: 7,
+        timestamp: 5,
+        key,
+        value,
+        headers: Headers::default(),
+    };
+    let raw = Raw {
+        record,
+        scope: &mut trace,
+    };
+    let result = call(&*shared, raw);
+    (result, trace.0)
+}
+
+#[test]
+fn a_record_reaches_its_handler() {
+    let (result, trace) = call::<ClickCount>(Some(b"alice"), Some(b"x"));
+    assert!(result.is_ok());
+    assert_eq!(
+        trace,
+        ["store 42", "emit alerts Some(3) 1", "emit alerts None 0"]
+    );
+}
+
+#[test]
+fn a_record_that_is_not_what_was_declared_is_an_error() {
+    let error = |key: Option<&[u8]>, value: Option<&[u8]>| {
+        let (result, trace) = call::<ClickCount>(key, value);
+        assert!(trace.is_empty(), "the handler ran");
+        result.expect_err("it is wrong").to_string()
+    };
+    assert_eq!(
+        error(Some(b"alice"), None),
+        "the record of user-clicks is a tombstone; take `Option<..>` to handle deletions"
+    );
+    assert_eq!(
+        error(None, Some(b"x")),
+        "the record of user-clicks has no key"
+    );
+    assert!(error(Some(b"\xff"), None).starts_with(r"key of user-clicks: not utf8: `\xff`: "));
+    assert!(error(Some(b"a"), Some(b"\xff")).starts_with("value of user-clicks: not utf8: "));
+}
+
+#[test]
+fn the_registry_has_each_processor_once_and_in_order() {
+    let registry = Registry::collect()
+        .with::<ClickCount>()
+        .with::<ClickCount>();
+    let definitions = registry.check().expect("they can live together");
+    let groups: Vec<_> = definitions.iter().map(|d| d.graph.group).collect();
+    assert!(groups.is_sorted());
+    assert_eq!(
+        groups
+            .iter()
+            .filter(|group| **group == "click-count")
+            .count(),
+        1
+    );
+    // Registered though nothing names it: it is private, inside of a function.
+    assert!(groups.contains(&"inside"));
+}
+
+#[test]
+fn processors_made_by_macros_are_processors() {
+    assert_eq!(MadeOne::DEFINITION.graph.group, "made-1");
+    assert_eq!(MadeTwo::DEFINITION.graph.group, "made-2");
+    assert_eq!(UserClicks::SPEC.name, "user-clicks");
+}
