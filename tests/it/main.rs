@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod bad_input;
+mod bad_input_on_kafka;
 mod clicks_on_kafka;
 mod commands;
 mod embedded_log;
