@@ -51,7 +51,8 @@ impl Admin {
         until: Instant,
         start: impl FnOnce(&Ask<'_>) -> Result<(), Fault>,
     ) -> Result<Event, LogError> {
-        self.ask_of(self.client(), what, until, start)
+        self.ask_of(self.client(), what, until, start)?
+            .map_err(|fault| self.refused(what, fault))
     }
 
     fn ask_of(
@@ -60,7 +61,7 @@ impl Admin {
         what: &str,
         until: Instant,
         start: impl FnOnce(&Ask<'_>) -> Result<(), Fault>,
-    ) -> Result<Event, LogError> {
+    ) -> Result<Result<Event, Fault>, LogError> {
         let queue = client.new_queue();
         let wait = until.saturating_duration_since(Instant::now());
         let ask = Ask {
@@ -77,10 +78,10 @@ impl Admin {
             Some(answer) => match answer.fault() {
                 None => {
                     *self.word() = None;
-                    Ok(answer)
+                    Ok(Ok(answer))
                 }
                 Some(fault) if is_unreachable(fault.code) => Err(self.silent(what, fault.code)),
-                Some(fault) => Err(self.refused(what, fault)),
+                Some(fault) => Ok(Err(fault)),
             },
         }
     }
@@ -343,7 +344,7 @@ impl Admin {
             let answer = self.ask_of(&client, &what, until, |ask| {
                 client.group_offsets(group, &list, ask)
             })?;
-            let places = match answer.committed() {
+            let places = match answer.and_then(|answer| answer.committed()) {
                 Ok(places) => places,
                 Err(fault) if is_unreachable(fault.code) => {
                     return Err(self.silent(&what, fault.code));
