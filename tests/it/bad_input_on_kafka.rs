@@ -204,8 +204,20 @@ fn bad_records_stop_their_partitions_exactly_there() {
     let mut running = Program::new("clicks", dir.join("first"))
         .on(other.bootstrap())
         .start(["--no-simulate"]);
-    running.wait_err("another cluster");
-    let (code, said) = running.stop();
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("error: group `my-group`"), "{said}");
+    // Processor and view both refuse; the view's refusal ends the program.
+    let (status, _) = running.end();
+    let said = running.err();
+    assert_eq!(status.code(), Some(2), "{said:?}");
+    let errors: Vec<_> = said
+        .iter()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert!(!errors.is_empty());
+    assert!(
+        errors
+            .iter()
+            .all(|line| line.contains("the local copy belongs to cluster")),
+        "{errors:?}"
+    );
+    assert_eq!(committed(&*self::log(&other), 4), [None; 4]);
 }
