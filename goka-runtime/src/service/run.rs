@@ -18,7 +18,7 @@ use super::stop::Stop;
 use crate::dispatch::Shared;
 use crate::graph::Definition;
 use crate::log::Log;
-use crate::processor::{self, ProcessorOptions, Running};
+use crate::processor::{self, ProcessorOptions, Running, StartError};
 use crate::table::redb::RedbStores;
 
 /// How long draining may take.
@@ -50,8 +50,7 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
     let dir = DataDir::create(data_dir)?;
     let held = dir.hold(Holder::Run, TAKE)?.ok_or_else(|| dir.in_use())?;
     let (log, server) = open(&held, brokers)?;
-    let started = start(&program.definitions, shared, &log, &held);
-    let processors = started?;
+    let processors = start(&program.definitions, shared, &log, &held)?;
     let background = Arc::new(Background {
         log,
         views: Arc::new(RedbStores::new(dir.views(), VIEW_CACHE)),
@@ -135,6 +134,8 @@ fn start(
         let group = definition.graph.group;
         match processor::start(definition, shared, log.clone(), stores.clone(), &options) {
             Ok(processor) => running.push((group, processor)),
+            // A log that does not answer one does not answer the next.
+            Err(error @ StartError::Log { .. }) => return Err(Fail::new(error)),
             Err(error) => errors.push(error.to_string()),
         }
     }
