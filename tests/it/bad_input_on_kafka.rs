@@ -129,6 +129,9 @@ fn topics_that_do_not_fit() {
     );
 }
 
+/// What is wrong, where it lies, the record, and what the error says.
+type Row<'a> = (&'a str, i32, Option<&'a [u8]>, &'a [u8], &'a [&'a str]);
+
 /// A record that stops its partition: the error names it, the offset stays exactly there over a
 /// restart, and the other partition goes on.
 #[test]
@@ -139,7 +142,7 @@ fn records_that_stop_their_partition() {
         .find(|key| Crc32::partition(key, PARTITIONS) != place(key))
         .unwrap();
     let there = Crc32::partition(&misplaced, PARTITIONS);
-    let rows: [(&str, i32, Option<&[u8]>, &[u8], &[&str]); 3] = [
+    let rows: [Row<'_>; 3] = [
         (
             "no text",
             place(b"a"),
