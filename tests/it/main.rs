@@ -9,6 +9,7 @@ mod embedded_log;
 mod emitters;
 mod flights;
 mod kafka_broker;
+mod kafka_engine;
 mod lifecycle;
 mod log_conformance;
 mod support;
