@@ -6,9 +6,13 @@ pub use inventory;
 
 pub use crate::codec::{CodecFor, CodecOf};
 pub use crate::context::Context;
-pub use crate::dispatch::{ContextError, HandlerError, Raw, Shared};
+pub use crate::dispatch::{
+    AsyncCall, Call, ContextError, Deferred, HandlerError, Handling, Raw, Shared, SyncCall,
+};
 pub use crate::edges::{Emits, Persists, Processor, SameKey, SamePlace};
-pub use crate::graph::{Definition, Edge, EdgeKind, Format, GroupGraph, Location, TopicSpec};
+pub use crate::graph::{
+    Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicSpec,
+};
 pub use crate::key::Key;
 pub use crate::param::{Param, Taker, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};

@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::pin::Pin;
 
 use crate::record::{Headers, Offset, Timestamp};
 use crate::table::{StoreError, StoredRef};
@@ -57,6 +58,23 @@ pub trait Scope {
     /// # Errors
     /// When the value does not encode, or its record would be larger than the log takes.
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError>;
+    /// The value of the record's key in a joined table: the group's own partition of it.
+    ///
+    /// # Errors
+    /// When the local copy cannot be read.
+    fn join(&mut self, table: &'static str) -> Result<Option<StoredRef<'_>>, ContextError>;
+    /// The value of any key of a table that is looked up, from the copy that this process follows.
+    ///
+    /// # Errors
+    /// When the key does not encode, or the copy cannot be read.
+    fn lookup(
+        &mut self,
+        table: &'static str,
+        key: Encode<'_>,
+    ) -> Result<Option<StoredRef<'_>>, ContextError>;
+    /// Holds the record's commit back until the guard is told that it is done; what the handler
+    /// wrote and emitted is kept as with any other record.
+    fn defer(&mut self) -> Deferred;
     /// Emits a record; a key that is not there goes to the partition of the record at hand.
     /// Without a timestamp of its own it inherits the record's.
     ///
@@ -92,7 +110,64 @@ impl fmt::Debug for Raw<'_> {
 pub type Shared = dyn Any + Send + Sync;
 
 /// A dispatch shim: decodes the value, makes the context, calls the handler.
-pub type Call = for<'r> fn(&'r Shared, Raw<'r>) -> Result<(), HandlerError>;
+pub type SyncCall = for<'r> fn(&'r Shared, Raw<'r>) -> Result<(), HandlerError>;
+
+/// What an asynchronous handler's shim returns; it stays on the worker's thread.
+pub type Handling<'r> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + 'r>>;
+
+/// The shim of an asynchronous handler.
+pub type AsyncCall = for<'r> fn(&'r Shared, Raw<'r>) -> Handling<'r>;
+
+/// How a handler is called.
+#[derive(Debug, Clone, Copy)]
+pub enum Call {
+    /// It returns when it is done.
+    Sync(SyncCall),
+    /// Its future is driven by the worker: the next record of the task waits for it.
+    Async(AsyncCall),
+}
+
+/// Holds one record's commit back: see [`Context::defer`](crate::context::Context::defer). May be
+/// sent to another thread. Dropped without [`done`](Deferred::done) it fails the record.
+#[must_use = "dropping it fails the record"]
+pub struct Deferred(Option<Box<dyn FnOnce(Result<(), HandlerError>) + Send>>);
+
+impl Deferred {
+    /// A guard that tells `settle` once.
+    pub fn new(settle: impl FnOnce(Result<(), HandlerError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(settle)))
+    }
+
+    /// What was deferred is done: the record may be committed.
+    pub fn done(mut self) {
+        if let Some(settle) = self.0.take() {
+            settle(Ok(()));
+        }
+    }
+
+    /// What was deferred failed: the partition stops at this record.
+    pub fn fail(mut self, error: impl Into<HandlerError>) {
+        if let Some(settle) = self.0.take() {
+            settle(Err(error.into()));
+        }
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        if let Some(settle) = self.0.take() {
+            settle(Err(
+                "what was deferred was dropped before it was done".into()
+            ));
+        }
+    }
+}
+
+impl fmt::Debug for Deferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Deferred")
+    }
+}
 
 /// Bytes that a codec cannot read, or a value that it cannot write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -76,6 +76,16 @@ impl TopicSpec {
     }
 }
 
+/// Where a group begins to read an input for which it has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the first record that is still there: state that skipped its history is wrong.
+    #[default]
+    Earliest,
+    /// After the last record that is there.
+    Latest,
+}
+
 /// What an edge does.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -86,11 +96,30 @@ pub enum EdgeKind {
         call: Call,
         /// Whether the handler takes tombstones.
         tombstones: bool,
+        /// Where reading begins when the group has committed nothing for it.
+        start: Start,
     },
     /// Records go out.
     Output,
     /// The group table.
     Table,
+    /// A table with the group's keys, read by the record's own key.
+    Join,
+    /// A table of which any key may be read.
+    Lookup,
+    /// Records to other keys of the group, by way of the group's own loop topic.
+    Loopback {
+        /// The dispatch shim.
+        call: Call,
+    },
+    /// Walks every key of the group table when it is asked to, by a record in the group's visit
+    /// topic whose key is the visit's name; the shim gets the visited key and that record's value.
+    Visit {
+        /// The dispatch shim.
+        call: Call,
+        /// The visit's name.
+        name: &'static str,
+    },
 }
 
 /// One edge of a group graph.

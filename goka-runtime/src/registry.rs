@@ -162,7 +162,7 @@ fn check_writers(topic: &str, definitions: &[&'static Definition], findings: &mu
             let writers = match edge.kind {
                 EdgeKind::Table => &mut tables,
                 EdgeKind::Output => &mut outputs,
-                EdgeKind::Input { .. } => continue,
+                _ => continue,
             };
             if edge.topic.name == topic {
                 writers.push(Declared {

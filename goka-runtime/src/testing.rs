@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use crate::codec::{Codec, CodecError};
 use crate::context::Context;
-use crate::dispatch::{ContextError, Destination, Encode, Incoming, Raw, Scope};
+use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, Raw, Scope};
 use crate::edges::{Persists, Processor};
 use crate::key::AsKey;
 use crate::record::{Headers, Timestamp};
@@ -155,6 +155,8 @@ fn refused(what: &'static str, topic: &str, source: CodecError) -> ContextError 
 struct Memory {
     key: Vec<u8>,
     table: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Tables that are joined or looked up, by topic and key.
+    others: BTreeMap<(&'static str, Vec<u8>), Vec<u8>>,
     emitted: Vec<Emitted>,
 }
 
@@ -173,13 +175,17 @@ fn encoded(encode: Encode<'_>, what: &'static str, topic: &str) -> Result<Vec<u8
     }
 }
 
+fn stored(value: &[u8]) -> StoredRef<'_> {
+    StoredRef {
+        timestamp: -1,
+        value,
+    }
+}
+
 impl Scope for Memory {
     fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
         let value = self.table.get(&self.key);
-        Ok(value.map(|value| StoredRef {
-            timestamp: -1,
-            value,
-        }))
+        Ok(value.map(|value| stored(value)))
     }
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
@@ -193,6 +199,25 @@ impl Scope for Memory {
             }
         }
         Ok(())
+    }
+
+    fn join(&mut self, table: &'static str) -> Result<Option<StoredRef<'_>>, ContextError> {
+        let value = self.others.get(&(table, self.key.clone()));
+        Ok(value.map(|value| stored(value)))
+    }
+
+    fn lookup(
+        &mut self,
+        table: &'static str,
+        key: Encode<'_>,
+    ) -> Result<Option<StoredRef<'_>>, ContextError> {
+        let key = encoded(key, "key", table)?;
+        let value = self.others.get(&(table, key));
+        Ok(value.map(|value| stored(value)))
+    }
+
+    fn defer(&mut self) -> Deferred {
+        Deferred::new(|_| {})
     }
 
     fn emit(

@@ -69,8 +69,9 @@ fn input(processor: &model::Processor, edge: &EdgeSyntax, index: usize) -> Token
             let taker = #taker;
             #private::Edge {
                 kind: #private::EdgeKind::Input {
-                    call: #shim,
+                    call: #private::Call::Sync(#shim),
                     tombstones: taker.tombstones,
+                    start: #private::Start::Earliest,
                 },
                 topic: #topic,
                 location: #location,

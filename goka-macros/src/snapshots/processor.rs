@@ -76,8 +76,9 @@ const _: () = {
             >(<UserClicks as ::goka::__private::Topic>::CODEC);
             ::goka::__private::Edge {
                 kind: ::goka::__private::EdgeKind::Input {
-                    call: __goka_input_0,
+                    call: ::goka::__private::Call::Sync(__goka_input_0),
                     tombstones: taker.tombstones,
+                    start: ::goka::__private::Start::Earliest,
                 },
                 topic: <UserClicks as ::goka::__private::Topic>::SPEC,
                 location: ::goka::__private::Location {
@@ -99,8 +100,9 @@ const _: () = {
             );
             ::goka::__private::Edge {
                 kind: ::goka::__private::EdgeKind::Input {
-                    call: __goka_input_1,
+                    call: ::goka::__private::Call::Sync(__goka_input_1),
                     tombstones: taker.tombstones,
+                    start: ::goka::__private::Start::Earliest,
                 },
                 topic: ::goka::__private::spec_named::<
                     ClickCount,

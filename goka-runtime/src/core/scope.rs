@@ -3,7 +3,7 @@
 
 use super::overlay::{Entry, Layers};
 use super::plan::Plan;
-use crate::dispatch::{ContextError, Destination, Encode, Scope};
+use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp};
 use crate::table::{StoreRead, Stored, StoredRef};
 
@@ -131,6 +131,22 @@ impl Scope for RecordScope<'_> {
             value: value.map(Box::from),
         });
         Ok(())
+    }
+
+    fn join(&mut self, _table: &'static str) -> Result<Option<StoredRef<'_>>, ContextError> {
+        Ok(None)
+    }
+
+    fn lookup(
+        &mut self,
+        _table: &'static str,
+        _key: Encode<'_>,
+    ) -> Result<Option<StoredRef<'_>>, ContextError> {
+        Ok(None)
+    }
+
+    fn defer(&mut self) -> Deferred {
+        Deferred::new(|_| {})
     }
 
     fn emit(

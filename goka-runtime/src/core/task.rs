@@ -12,7 +12,7 @@ use super::metadata::OffsetMetadata;
 use super::overlay::Layers;
 use super::plan::{InputPlan, Plan};
 use super::scope::{Begin, RecordScope, Scratch, text};
-use crate::dispatch::{Incoming, Raw, Shared};
+use crate::dispatch::{Call, Incoming, Raw, Shared};
 use crate::log::{Assignment, Epoch};
 use crate::record::{Appends, Offset, Record, TaskId, TopicId};
 use crate::table::{Durability, StoreRead};
@@ -176,7 +176,10 @@ impl Task {
                 scope: &mut scope,
             };
             // A panicking handler may leave its own shared state torn; ours is dropped whole.
-            let outcome = catch_unwind(AssertUnwindSafe(|| (input.call)(shared, raw)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| match input.call {
+                Call::Sync(call) => call(shared, raw),
+                Call::Async(_) => Ok(()),
+            }));
             let (written, updates) = (scope.written, scope.updates);
             let error = match outcome {
                 Ok(Ok(())) => None,

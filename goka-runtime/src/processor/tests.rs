@@ -56,16 +56,18 @@ fn count(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
 static EDGES: [Edge; 3] = [
     Edge {
         kind: EdgeKind::Input {
-            call: count,
+            call: crate::dispatch::Call::Sync(count),
             tombstones: false,
+            start: crate::graph::Start::Earliest,
         },
         topic: topic("clicks"),
         location: HERE,
     },
     Edge {
         kind: EdgeKind::Input {
-            call: count,
+            call: crate::dispatch::Call::Sync(count),
             tombstones: false,
+            start: crate::graph::Start::Earliest,
         },
         topic: topic("taps"),
         location: HERE,

@@ -26,6 +26,10 @@ pub(super) fn print(
                 EdgeKind::Input { .. } => "input",
                 EdgeKind::Output => "output",
                 EdgeKind::Table => "table",
+                EdgeKind::Join => "join",
+                EdgeKind::Lookup => "lookup",
+                EdgeKind::Loopback { .. } => "loopback",
+                EdgeKind::Visit { .. } => "visit",
             };
             let topic = &edge.topic;
             let count = topic
@@ -33,7 +37,7 @@ pub(super) fn print(
                 .map(|count| format!("  partitions {count}"));
             writeln!(
                 out,
-                "  {kind:<7} {:<widest$}  key {}  value {}  by {}{}  {}",
+                "  {kind:<8} {:<widest$}  key {}  value {}  by {}{}  {}",
                 topic.name,
                 topic.key.codec,
                 topic.value.codec,

@@ -1,6 +1,6 @@
 //! What the generated code does when it runs: graphs, dispatch, registry.
 
-use goka::dispatch::{ContextError, Destination, Encode, Incoming, Raw, Scope};
+use goka::dispatch::{Call, ContextError, Deferred, Destination, Encode, Incoming, Raw, Scope};
 use goka::graph::{Definition, Edge, EdgeKind};
 use goka::prelude::*;
 use goka::registry::Registry;
@@ -116,6 +116,25 @@ impl Scope for Trace {
         Ok(())
     }
 
+    fn join(
+        &mut self,
+        _table: &'static str,
+    ) -> std::result::Result<Option<StoredRef<'_>>, ContextError> {
+        Ok(None)
+    }
+
+    fn lookup(
+        &mut self,
+        _table: &'static str,
+        _key: Encode<'_>,
+    ) -> std::result::Result<Option<StoredRef<'_>>, ContextError> {
+        Ok(None)
+    }
+
+    fn defer(&mut self) -> Deferred {
+        Deferred::new(|_| {})
+    }
+
     fn emit(
         &mut self,
         to: &Destination,
@@ -138,8 +157,12 @@ fn call<P: Processor>(
     let mut trace = Trace::default();
     let definition = P::DEFINITION;
     let input = definition.graph.inputs().next().expect("it has an input");
-    let EdgeKind::Input { call, .. } = input.kind else {
-        unreachable!("inputs are inputs")
+    let EdgeKind::Input {
+        call: Call::Sync(call),
+        ..
+    } = input.kind
+    else {
+        unreachable!("inputs are inputs, and this one is synchronous")
     };
     let shared = (definition.make.expect("a unit"))();
     let record = Incoming {

@@ -88,7 +88,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
         inputs: vec![InputPlan {
             topic: INPUT,
             partitions,
-            call: handler,
+            call: crate::dispatch::Call::Sync(handler),
             partitioner: "first-byte",
             place,
         }],
