@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use crate::edges::Processor;
-use crate::graph::{Definition, EdgeKind, Location, TopicSpec};
+use crate::graph::{Definition, Edge, EdgeKind, Location, TopicSpec};
 
 /// A processor that a macro submitted.
 #[doc(hidden)]
@@ -123,7 +123,9 @@ const PROPERTIES: [Property; 4] = [
 fn check_topics(definitions: &[&'static Definition], findings: &mut Vec<Finding>) {
     let mut topics = BTreeMap::<_, Vec<_>>::new();
     for definition in definitions {
-        for edge in definition.graph.edges {
+        // The values of a visit topic are those of the visit that a record's key names.
+        let visit = |edge: &&Edge| matches!(edge.kind, EdgeKind::Visit { .. });
+        for edge in definition.graph.edges.iter().filter(|edge| !visit(edge)) {
             topics.entry(edge.topic.name).or_default().push(edge);
         }
     }
