@@ -182,7 +182,7 @@ impl KafkaMember {
         let topic = (self.group.inputs.iter().copied())
             .find(|topic| **self.group.topic(*topic) == *name)?;
         let id = TaskId {
-            lead: self.group.table.unwrap_or(topic),
+            lead: self.group.lead.unwrap_or(topic),
             partition,
         };
         let task = self.tasks.get(&id)?;
