@@ -1,6 +1,27 @@
 //! Stateful stream processing on Apache Kafka as a library.
+//!
+//! - A *topic* is a type: [`#[stream]`](macro@stream) and [`#[table]`](macro@table) declare its name,
+//!   its key and value types, and how its keys are spread over partitions.
+//! - A *processor* is a function with a *group*, its inputs and its outputs:
+//!   [`#[processor]`](macro@processor). The group is a Kafka consumer group. With `persist` it has a
+//!   *group table*: one value for each key, which its handler reads and sets through the [`Context`],
+//!   and which lives in a topic of its own, the *group topic* (changelog).
+//! - An *emitter* writes records to streams: [`Emitter`]. A *view* reads a table: [`View`].
+//! - A *codec* is how a type travels in records: [`Codec`], [`Json`].
+//!
+//! What a handler emits to, the types of keys and values, and whether there is a table are checked
+//! by the compiler; what only the whole program shows, by the [`registry`], before anything runs.
 
-pub use goka_macros::{input, output, processor, stream, table};
+#[doc = include_str!("docs/input.md")]
+pub use goka_macros::input;
+#[doc = include_str!("docs/output.md")]
+pub use goka_macros::output;
+#[doc = include_str!("docs/processor.md")]
+pub use goka_macros::processor;
+#[doc = include_str!("docs/stream.md")]
+pub use goka_macros::stream;
+#[doc = include_str!("docs/table.md")]
+pub use goka_macros::table;
 
 pub use goka_runtime::Result;
 pub use goka_runtime::codec::{AsValue, Codec, CodecError, CodecOf, Json, Serde};

@@ -3,7 +3,7 @@
 
 use proc_macro2::Span;
 use quote::ToTokens;
-use syn::{Expr, ExprLit, Fields, Lit, Type};
+use syn::{Expr, ExprLit, Fields, Ident, Lit, Type};
 
 use crate::diag::Diag;
 use crate::model::{Processor, Topic};
@@ -175,8 +175,7 @@ fn check_repeats(edges: &[EdgeSyntax], diag: &mut Diag) {
 fn check_own_topics(syntax: &ProcessorSyntax, diag: &mut Diag) {
     for edge in &syntax.edges {
         let is_own = match &edge.target {
-            Target::Typed(Type::Path(path)) => path.path.is_ident(&syntax.ident),
-            Target::Typed(_) => false,
+            Target::Typed(ty) => is_type(ty, &syntax.ident),
             Target::Named(name) => syntax.options.group.as_ref().is_some_and(|group| {
                 let (name, group) = (name.value(), group.value.value());
                 let own = name.strip_prefix(group.as_str());
@@ -192,4 +191,9 @@ fn check_own_topics(syntax: &ProcessorSyntax, diag: &mut Diag) {
             );
         }
     }
+}
+
+/// Whether a type is written as this one name.
+pub(crate) fn is_type(ty: &Type, ident: &Ident) -> bool {
+    matches!(ty, Type::Path(path) if path.path.is_ident(ident))
 }

@@ -5,9 +5,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::{Item, LitStr, Type, parse_quote};
 
+use crate::check::is_type;
 use crate::expand::{Implementation, unit};
 use crate::paths;
-use crate::syntax::{ProcessorSyntax, Target, TopicSyntax, bare};
+use crate::syntax::{ProcessorSyntax, TopicSyntax, bare};
 use crate::words::EdgeWord;
 
 /// A topic with mistakes.
@@ -75,11 +76,9 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     let unit = unit(&docs, &cfgs, &function.vis, ident);
 
     // The first input may be the mistake itself: the group's own table would ask for itself.
-    let is_own = |ty: &Type| matches!(ty, Type::Path(path) if path.path.is_ident(ident));
-    let first = edges.iter().find_map(|edge| match &edge.target {
-        Target::Typed(ty) if edge.word == EdgeWord::Input && !is_own(ty) => Some(ty),
-        _ => None,
-    });
+    let inputs = edges.iter().filter(|edge| edge.word == EdgeWord::Input);
+    let mut types = inputs.filter_map(|edge| edge.target.ty());
+    let first = types.find(|ty| !is_type(ty, ident));
     let of_first = |item: &str| -> Option<Type> {
         let first = first?;
         let item = Ident::new(item, Span::call_site());

@@ -3,6 +3,8 @@
 //! Each goes the same way: tokens → `parse` → syntax → `check` → model → `expand`; or, when there
 //! are mistakes, → `fallback`. `GOKA_MACROS_DEBUG=Name` prints the expansion of what defines `Name`.
 
+#![allow(missing_docs)] // documented where they are re-exported
+
 mod check;
 mod diag;
 mod expand;
@@ -22,7 +24,6 @@ use diag::Diag;
 use syntax::TopicSyntax;
 use words::{EdgeWord, Vocabulary};
 
-/// Declares a stream: a topic of records that come one after another.
 #[proc_macro_attribute]
 pub fn stream(
     arguments: proc_macro::TokenStream,
@@ -31,7 +32,6 @@ pub fn stream(
     expand_topic(arguments.into(), item.into(), &words::STREAM).into()
 }
 
-/// Declares a table: a topic that keeps the last value of each key.
 #[proc_macro_attribute]
 pub fn table(
     arguments: proc_macro::TokenStream,
@@ -40,7 +40,6 @@ pub fn table(
     expand_topic(arguments.into(), item.into(), &words::TABLE).into()
 }
 
-/// Makes a processor of a function.
 #[proc_macro_attribute]
 pub fn processor(
     arguments: proc_macro::TokenStream,
@@ -49,7 +48,6 @@ pub fn processor(
     expand_processor(arguments.into(), item.into()).into()
 }
 
-/// Names topics whose records a processor handles.
 #[proc_macro_attribute]
 pub fn input(
     arguments: proc_macro::TokenStream,
@@ -58,7 +56,6 @@ pub fn input(
     expand_beside(EdgeWord::Input, &arguments.into(), item.into()).into()
 }
 
-/// Names topics that a processor emits to.
 #[proc_macro_attribute]
 pub fn output(
     arguments: proc_macro::TokenStream,

@@ -52,7 +52,7 @@ impl TopicSyntax {
 /// What an edge names.
 pub(crate) enum Target {
     Named(LitStr),
-    Typed(Type),
+    Typed(Box<Type>),
 }
 
 impl Target {
@@ -66,7 +66,7 @@ impl Target {
     pub(crate) fn tokens(&self) -> &dyn ToTokens {
         match self {
             Self::Named(name) => name,
-            Self::Typed(ty) => ty,
+            Self::Typed(ty) => ty.as_ref(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Between a handler's [`Context`](crate::Context) and the core: the record, and what may be done
+//! Between a handler's [`Context`](crate::context::Context) and the core: the record, and what may be done
 //! with it, in bytes. The typed layer above knows codecs, the core below knows neither types nor
 //! codecs; one indirect call a record crosses it.
 
@@ -104,7 +104,7 @@ pub struct CodecError {
     pub reason: String,
 }
 
-/// What a [`Context`](crate::Context) answers when it cannot do what was asked.
+/// What a [`Context`](crate::context::Context) answers when it cannot do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContextError {

@@ -11,7 +11,7 @@ pub mod emitter;
 pub mod graph;
 pub mod key;
 pub mod log;
-pub mod param;
+mod param;
 pub mod partitioner;
 pub mod processor;
 pub mod record;

@@ -30,6 +30,11 @@
 ///
 /// assert_eq!(ByTenant::partition(b"acme/1", 12), ByTenant::partition(b"acme/2", 12));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a partitioner",
+    label = "not a partitioner",
+    note = "use `goka::Murmur2`, `goka::Fnv1a` or `goka::Crc32`, or implement `goka::Partitioner`"
+)]
 pub trait Partitioner: 'static {
     /// What the partitioner is called where two sides compare theirs.
     ///

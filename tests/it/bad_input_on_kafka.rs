@@ -1,223 +1,325 @@
-//! What may be wrong with a Kafka cluster or its records: exit code 2, one line that says what,
-//! where and what to do, and committed offsets that stay where they belong.
+//! What can be wrong with a Kafka and with what lies on it: exit code 2, one error line that says
+//! what, where and what to do, and committed offsets exactly where they were.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use goka_runtime::log::Log;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::partitioner::{Murmur2, Partitioner};
+use goka_runtime::partitioner::{Crc32, Murmur2, Partitioner};
 use goka_runtime::record::TopicPartition;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
-use crate::support::program::{Program, data_dir};
+use crate::support::program::{Program, Said, data_dir};
 use crate::support::wait_until;
 
+const PARTITIONS: i32 = 2;
 const SOON: Duration = Duration::from_secs(60);
-const STATE: &str = "my-group-state";
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
     let config = KafkaConfig {
         brokers: broker.bootstrap(),
         ..KafkaConfig::default()
     };
-    Arc::new(Kafka::new(config).expect("a client"))
+    Arc::new(Kafka::new(config).unwrap())
 }
 
-fn remove(broker: &Broker, log: &dyn Log, topic: &str) {
-    broker.delete_topic(topic);
-    wait_until("the topic is gone", SOON, || {
-        log.describe(&[topic]).is_ok_and(|found| found[0].is_none())
-    });
-}
-
-fn committed(log: &dyn Log, partitions: i32) -> Vec<Option<i64>> {
-    let list: Vec<_> = (0..partitions)
+fn committed(log: &dyn Log) -> Vec<Option<i64>> {
+    let partitions: Vec<_> = (0..PARTITIONS)
         .map(|at| TopicPartition::new("user-clicks", at))
         .collect();
-    let committed = log.committed("my-group", &list).expect("asked");
+    let committed = log.committed("my-group", &partitions).unwrap();
     committed
-        .into_iter()
-        .map(|at| at.map(|at| at.offset))
+        .iter()
+        .map(|at| at.as_ref().map(|at| at.offset))
         .collect()
 }
 
-#[test]
-fn no_broker_is_one_error() {
-    for brokers in ["localhost:1", "no.such.host.invalid:9092"] {
-        let (_temp, dir) = data_dir();
-        let clicks = Program::new("clicks", dir).on(brokers.to_owned());
-        for args in [&["--no-simulate"][..], &["get", "my-group", "a"]] {
-            let said = clicks.run(args);
-            assert_eq!(said.code, Some(2), "{said:?}");
-            let line = said.error();
-            assert!(
-                line.contains("no broker answers") && line.contains(brokers),
-                "{line}"
-            );
-            assert!(line.contains("--brokers"), "{line}");
-        }
-    }
-}
-
-#[test]
-fn topics_that_do_not_fit_are_refused_at_start() {
-    let Some(broker) = another(&[]) else { return };
-    let (_temp, dir) = data_dir();
-    let log = log(&broker);
-    let clicks = Program::new("clicks", dir).on(broker.bootstrap());
-    let refused = |args: &[&str], expected: &[&str]| {
-        let said = clicks.run(args);
-        assert_eq!(said.code, Some(2), "{args:?}: {said:?}");
-        let line = said.error();
-        for text in expected {
-            assert!(line.contains(text), "{args:?}: `{text}` in {line}");
-        }
-    };
-    let create = "kafka-topics.sh --bootstrap-server";
-    refused(
-        &["--no-simulate"],
-        &["user-clicks", create, "--partitions 4"],
-    );
-    refused(
-        &["emit", "user-clicks", "a", "1"],
-        &["topic `user-clicks` does not exist", create],
-    );
-    refused(
-        &["get", "my-group", "a"],
-        &["topic `my-group-state` does not exist"],
-    );
-
-    broker.create_topic("user-clicks", 3, &[]);
-    broker.create_topic(STATE, 2, &[("cleanup.policy", "compact")]);
-    refused(&["--no-simulate"], &["user-clicks", "3", STATE, "2"]);
-    remove(&broker, &*log, STATE);
-
-    broker.create_topic(STATE, 3, &[]);
-    refused(
-        &["--no-simulate"],
-        &[STATE, "not compacted", "cleanup.policy=compact"],
-    );
-    remove(&broker, &*log, STATE);
-    assert_eq!(committed(&*log, 3), [None, None, None]);
-
-    broker.create_topic("small", 1, &[("max.message.bytes", "2000")]);
-    let large = "x".repeat(5_000);
-    refused(&["emit", "small", "a", &large], &["small"]);
-    let said = clicks.run(["emit", "small", "a", "fits"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-
-    // What was refused above left nothing behind: now it runs.
-    let mut running = clicks.start(["--no-simulate"]);
-    assert_eq!(clicks.run(["emit", "user-clicks", "a", "1"]).code, Some(0));
-    running.wait_out("a count", |out| {
-        out.iter().any(|line| line.starts_with("k: a c: 1 "))
-    });
-    let (code, said) = running.stop();
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(clicks.run(["get", "my-group", "a"]).out, "1\n");
-    assert_eq!(clicks.run(["get", "my-group", "b"]).code, Some(1));
-    assert_eq!(
-        clicks.run(["scan", "my-group", "--limit", "5"]).out,
-        "a\t1\n"
-    );
-}
-
-#[test]
-fn bad_records_stop_their_partitions_exactly_there() {
-    let Some(broker) = another(&[]) else { return };
-    broker.create_topic("user-clicks", 4, &[]);
-    let log = log(&broker);
-    let (_temp, dir) = data_dir();
-    let clicks = Program::new("clicks", dir.join("first")).on(broker.bootstrap());
+/// Writes one record where told, as any producer may.
+fn write(broker: &Broker, partition: i32, key: Option<&[u8]>, value: &[u8]) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
+        .set("message.max.bytes", "10000000")
         .create()
-        .expect("a producer");
-    let send = |partition: i32, key: Option<&str>, value: &[u8]| {
-        let mut record = BaseRecord::<str, [u8]>::to("user-clicks")
-            .partition(partition)
-            .payload(value);
-        record.key = key;
-        producer
-            .send(record)
-            .map_err(|(error, _)| error)
-            .expect("sent");
-    };
-    // A key of each partition; the empty one is a key like any other.
-    let key_of = |partition: i32| {
-        (0..)
-            .map(|number| {
-                if number == 0 {
-                    String::new()
-                } else {
-                    format!("k{number}")
-                }
-            })
-            .find(|key| Murmur2::partition(key.as_bytes(), 4) == partition)
-            .expect("there is one")
-    };
-    for partition in 0..4 {
-        send(partition, Some(&key_of(partition)), b"good");
-        send(partition, Some(&key_of(partition)), b"good");
-    }
-    send(0, None, b"null key");
-    send(1, Some(&key_of(1)), b"\xff not text");
-    send(2, Some(&key_of(3)), b"misplaced");
-    for partition in 0..4 {
-        send(partition, Some(&key_of(partition)), b"after");
-    }
-    producer.flush(SOON).expect("delivered");
+        .unwrap();
+    let mut record = BaseRecord::<[u8], [u8]>::to("user-clicks")
+        .partition(partition)
+        .payload(value);
+    record.key = key;
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(Duration::from_secs(10)).unwrap();
+}
 
-    let mut running = clicks.start(["--no-simulate"]);
-    wait_until(
-        "good records are committed, bad ones are not passed",
-        SOON,
-        || committed(&*log, 4) == [Some(2), Some(2), Some(2), Some(3)],
+#[track_caller]
+fn refused(said: &Said, expected: &[&str]) {
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let line = said.error();
+    assert!(line.starts_with("error: "), "{line}");
+    for text in expected {
+        assert!(line.contains(text), "`{text}` is missing in: {line}");
+    }
+}
+
+#[test]
+fn no_broker_there() {
+    let (_temp, dir) = data_dir();
+    // Port 1 on loopback is nobody's.
+    for (brokers, expected) in [
+        ("127.0.0.1:1", "no broker answers at `127.0.0.1:1`"),
+        (
+            "no-such-host.invalid:9092",
+            "no broker answers at `no-such-host.invalid:9092`",
+        ),
+    ] {
+        for args in [&["--no-simulate"][..], &["get", "my-group", "a"]] {
+            let said = Program::new("clicks", &dir).on(brokers).run(args);
+            refused(&said, &[expected, "GOKA_BROKERS"]);
+        }
+    }
+}
+
+#[test]
+fn topics_that_do_not_fit() {
+    let Some(broker) = another(&[]) else { return };
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+    let log = log(&broker);
+
+    refused(
+        &clicks.run(["--no-simulate"]),
+        &[
+            "`user-clicks`",
+            "kafka-topics.sh",
+            "--create --topic user-clicks",
+        ],
     );
-    let (code, said) = running.stop();
-    assert_eq!(code, Some(2), "{said}");
-    let line = said
-        .lines()
-        .find(|line| line.starts_with("error: "))
-        .expect("an error");
-    assert!(
-        line.contains("my-group") && line.contains("3 partitions"),
-        "{line}"
-    );
-    assert_eq!(committed(&*log, 4), [Some(2), Some(2), Some(2), Some(3)]);
-    let scan = clicks.run(["scan", "my-group"]).out;
-    let counts: Vec<_> = scan
-        .lines()
-        .map(|line| line.rsplit('\t').next().unwrap_or(""))
-        .collect();
-    assert_eq!(counts.len(), 4, "{scan}");
-    assert!(
-        counts.iter().filter(|count| **count == "2").count() == 3,
-        "{scan}"
+    let said = clicks.run(["emit", "user-clicks", "alice", "now"]);
+    refused(&said, &["`user-clicks`", "kafka-topics.sh"]);
+
+    broker.create_topic("user-clicks", PARTITIONS, &[]);
+    broker.create_topic("my-group-state", 3, &[("cleanup.policy", "compact")]);
+    refused(
+        &clicks.run(["--no-simulate"]),
+        &["`user-clicks` with 2", "`my-group-state` with 3"],
     );
 
-    let Some(other) = another(&[]) else { return };
-    other.create_topic("user-clicks", 4, &[]);
-    let mut running = Program::new("clicks", dir.join("first"))
-        .on(other.bootstrap())
-        .start(["--no-simulate"]);
-    // Processor and view both refuse; the view's refusal ends the program.
-    let (status, _) = running.end();
-    let said = running.err();
-    assert_eq!(status.code(), Some(2), "{said:?}");
-    let errors: Vec<_> = said
-        .iter()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
-    assert!(!errors.is_empty());
-    assert!(
-        errors
-            .iter()
-            .all(|line| line.contains("the local copy belongs to cluster")),
-        "{errors:?}"
+    broker.delete_topic("my-group-state");
+    let gone = || log.describe(&["my-group-state"]).unwrap() == [None];
+    wait_until("the table is gone", SOON, gone);
+    broker.create_topic(
+        "my-group-state",
+        PARTITIONS,
+        &[("cleanup.policy", "delete")],
     );
-    assert_eq!(committed(&*self::log(&other), 4), [None; 4]);
+    refused(
+        &clicks.run(["--no-simulate"]),
+        &[
+            "`my-group-state`",
+            "not compacted",
+            "cleanup.policy=compact",
+        ],
+    );
+    assert_eq!(committed(&*log), [None, None], "nobody committed anything");
+    let found = log.describe(&["my-group-state"]).unwrap();
+    assert!(
+        !found[0].as_ref().unwrap().policy.compact,
+        "it is left as it was"
+    );
+}
+
+/// What is wrong, where it lies, the record, and what the error says.
+type Row<'a> = (&'a str, i32, Option<&'a [u8]>, &'a [u8], &'a [&'a str]);
+
+/// A record that stops its partition: the error names it, the offset stays exactly there over a
+/// restart, and the other partition goes on.
+#[test]
+fn records_that_stop_their_partition() {
+    let place = |key: &[u8]| Murmur2::partition(key, PARTITIONS);
+    let misplaced = (0..)
+        .map(|at| format!("k{at}").into_bytes())
+        .find(|key| Crc32::partition(key, PARTITIONS) != place(key))
+        .unwrap();
+    let there = Crc32::partition(&misplaced, PARTITIONS);
+    let rows: [Row<'_>; 3] = [
+        (
+            "no text",
+            place(b"a"),
+            Some(b"a"),
+            b"\xff\xfe",
+            &["key `a`", "not utf8"],
+        ),
+        ("null key", 0, None, b"now", &["null key"]),
+        (
+            "placed by crc32",
+            there,
+            Some(&misplaced),
+            b"now",
+            &["murmur2 places this key"],
+        ),
+    ];
+    let Some(broker) = another(&[]) else { return };
+    let log = log(&broker);
+    for (what, partition, key, value, expected) in rows {
+        eprintln!("{what}");
+        for topic in ["user-clicks", "my-group-state"] {
+            if log.describe(&[topic]).unwrap() != [None] {
+                broker.delete_topic(topic);
+                let gone = || log.describe(&[topic]).unwrap() == [None];
+                wait_until("the topic is gone", SOON, gone);
+            }
+        }
+        broker.create_topic("user-clicks", PARTITIONS, &[]);
+        let (_temp, dir) = data_dir();
+        let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+        // One good record of a key that lies here, then the bad one, then another good one.
+        let good = |partition| {
+            let key = (0..)
+                .map(|at| format!("u{at}"))
+                .find(|key| place(key.as_bytes()) == partition);
+            key.unwrap().into_bytes()
+        };
+        write(&broker, partition, Some(&good(partition)), b"now");
+        write(&broker, partition, key, value);
+        write(&broker, partition, Some(&good(partition)), b"now");
+        for round in 0..2 {
+            let mut program = clicks.start(["--no-simulate"]);
+            program.wait_err("partition stopped");
+            let other = 1 - partition;
+            write(&broker, other, Some(&good(other)), b"now");
+            let at = usize::try_from(partition).unwrap();
+            let mut wanted = vec![Some(round + 1); 2];
+            wanted[at] = Some(1);
+            wait_until("the other partition goes on", SOON, || {
+                committed(&*log) == wanted
+            });
+            let (code, said) = program.stop();
+            assert_eq!(code, Some(2), "{said}");
+            let line = said
+                .lines()
+                .find(|line| line.starts_with("error: "))
+                .unwrap_or_default();
+            let place = format!("user-clicks[{partition}] offset 1");
+            for text in expected.iter().chain([&place.as_str()]) {
+                assert!(line.contains(text), "`{text}` is missing in: {line}");
+            }
+            assert_eq!(committed(&*log), wanted, "exactly at the bad record");
+        }
+        // The group's offsets go with the group, so that the next row begins anew.
+        let bootstrap = broker.bootstrap();
+        let args = [
+            "--bootstrap-server",
+            &bootstrap,
+            "--delete",
+            "--group",
+            "my-group",
+        ];
+        wait_until("the group is deleted", SOON, || {
+            let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+            let said = broker.tool(tool, &args, "");
+            String::from_utf8_lossy(&said.stdout).contains("was successful")
+        });
+    }
+}
+
+#[test]
+fn an_empty_key_is_a_key() {
+    let Some(broker) = another(&[]) else { return };
+    broker.create_topic("user-clicks", PARTITIONS, &[]);
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+    write(
+        &broker,
+        Murmur2::partition(b"", PARTITIONS),
+        Some(b""),
+        b"now",
+    );
+    let mut program = clicks.start(["--no-simulate"]);
+    program.wait_out("the empty key is counted", |lines| {
+        lines.iter().any(|line| line.starts_with("k:  c: 1"))
+    });
+    assert_eq!(program.stop().0, Some(0));
+    let said = clicks.run(["get", "my-group", ""]);
+    assert_eq!((said.out.as_str(), said.code), ("1\n", Some(0)));
+}
+
+#[test]
+fn a_value_over_the_topics_limit() {
+    let Some(broker) = another(&[]) else { return };
+    broker.create_topic("user-clicks", PARTITIONS, &[("max.message.bytes", "2000")]);
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+    let long = "x".repeat(3000);
+    let said = clicks.run(["emit", "user-clicks", "alice", &long]);
+    refused(&said, &["`user-clicks`", "`alice`"]);
+    let said = clicks.run_with(&format!("a\t1\nb\t{long}\nc\t3\n"), ["emit", "user-clicks"]);
+    refused(&said, &["line 2"]);
+}
+
+#[test]
+fn another_clusters_data_directory() {
+    let (Some(first), Some(second)) = (another(&[]), another(&[])) else {
+        return;
+    };
+    let (_temp, dir) = data_dir();
+    for broker in [&first, &second] {
+        broker.create_topic("user-clicks", PARTITIONS, &[]);
+    }
+    let at = |broker: &Broker| Program::new("clicks", &dir).on(broker.bootstrap());
+    write(
+        &first,
+        Murmur2::partition(b"a", PARTITIONS),
+        Some(b"a"),
+        b"now",
+    );
+    let mut program = at(&first).start(["--no-simulate"]);
+    program.wait_out("one is counted", |lines| !lines.is_empty());
+    assert_eq!(program.stop().0, Some(0));
+
+    let said = at(&second).run(["--no-simulate"]);
+    refused(&said, &["cluster"]);
+    assert_eq!(committed(&*log(&second)), [None, None]);
+    // Where it belongs it still works.
+    let mut program = at(&first).start(["--no-simulate"]);
+    write(
+        &first,
+        Murmur2::partition(b"a", PARTITIONS),
+        Some(b"a"),
+        b"now",
+    );
+    program.wait_out("it goes on", |lines| {
+        lines.iter().any(|line| line.starts_with("k: a c: 2"))
+    });
+    assert_eq!(program.stop().0, Some(0));
+}
+
+#[test]
+fn a_corrupt_store_is_moved_aside_and_rebuilt() {
+    let Some(broker) = another(&[]) else { return };
+    broker.create_topic("user-clicks", PARTITIONS, &[]);
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+    let partition = Murmur2::partition(b"a", PARTITIONS);
+    write(&broker, partition, Some(b"a"), b"now");
+    let mut program = clicks.start(["--no-simulate"]);
+    program.wait_out("one is counted", |lines| !lines.is_empty());
+    assert_eq!(program.stop().0, Some(0));
+    let store = dir.join(format!("tables/my-group-state/{partition}.redb"));
+    std::fs::write(&store, "no store").unwrap();
+
+    write(&broker, partition, Some(b"a"), b"now");
+    let mut program = clicks.start(["--no-simulate"]);
+    program.wait_err("store moved aside, rebuilding");
+    program.wait_out("the count goes on", |lines| {
+        lines.iter().any(|line| line.starts_with("k: a c: 2"))
+    });
+    assert_eq!(program.stop().0, Some(0));
+    let kept = std::fs::read_dir(store.parent().unwrap())
+        .unwrap()
+        .flatten();
+    let kept: Vec<_> = kept
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    assert!(kept.iter().any(|name| name.contains(".bad")), "{kept:?}");
 }

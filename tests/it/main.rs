@@ -1,5 +1,5 @@
 //! The integration tests: one binary, one file per subject.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod bad_input;
 mod bad_input_on_kafka;
@@ -8,8 +8,10 @@ mod commands;
 mod embedded_log;
 mod emitters;
 mod flights;
+mod invariants;
 mod kafka_broker;
 mod lifecycle;
 mod log_conformance;
 mod support;
+mod two_inputs_on_kafka;
 mod views;

@@ -10,7 +10,7 @@ mod topic;
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Ident, LitStr, Type, Visibility};
+use syn::{Attribute, Ident, Type, Visibility};
 
 use crate::model;
 use crate::paths;
@@ -127,9 +127,4 @@ fn codec_of(codec: &Type) -> TokenStream {
     let private = paths::private_at(span);
     let value = bare(codec);
     quote_spanned!(span=> #private::codec_of::<#codec, #value>())
-}
-
-/// A string literal at a place.
-fn literal(text: &str, span: Span) -> LitStr {
-    LitStr::new(text, span)
 }

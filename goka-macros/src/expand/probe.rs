@@ -81,12 +81,14 @@ fn alike(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStream>
             >();
         }
     });
-    let first = processor.first_typed().filter(|_| has_table && !is_first);
-    let count = first.map(|first| {
-        let (first, this) = (of_topic(first, "SPEC"), of_topic(topic, "SPEC"));
+    // With each one before, because any of them may have no declared count.
+    let before = processor.inputs().filter_map(|edge| edge.target.ty());
+    let before = before.take_while(|other| has_table && !std::ptr::eq(*other, topic));
+    let counts = before.map(|other| {
+        let (other, this) = (of_topic(other, "SPEC"), of_topic(topic, "SPEC"));
         quote_spanned! {span=>
-            const _: () = #private::copartitioned(#first, #this);
+            const _: () = #private::copartitioned(#other, #this);
         }
     });
-    Some(quote!(#key #place #count))
+    Some(quote!(#key #place #(#counts)*))
 }

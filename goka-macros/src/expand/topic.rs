@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, LitStr, Type};
 
-use super::{codec_of, graph, literal, of_topic};
+use super::{codec_of, graph, of_topic};
 use crate::syntax::bare;
 use crate::{model, paths};
 
@@ -47,8 +47,8 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
     let value = processor.persist.as_ref()?;
     let ident = &processor.ident;
-    let name = literal(&processor.table_name(), processor.group.span());
-    let partitions = match processor.inputs().next().and_then(|edge| edge.target.ty()) {
+    let name = LitStr::new(&processor.table_name(), processor.group.span());
+    let partitions = match processor.first_typed() {
         Some(first) => of_topic(first, "PARTITIONS"),
         None => quote!(::core::option::Option::None),
     };

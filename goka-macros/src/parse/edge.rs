@@ -86,7 +86,7 @@ fn targets(
                 let found = format!("`#[{name}]` takes topic types, or names as string literals");
                 Error::new(before, text(&found, &format!("`#[{name}(Topic)]`")))
             })?;
-            Target::Typed(ungroup(ty))
+            Target::Typed(Box::new(ungroup(ty)))
         };
         edges.push(EdgeSyntax { word, target });
         if !input.is_empty() {

@@ -6,7 +6,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{
     FnArg, GenericArgument, GenericParam, Ident, PatType, PathArguments, ReturnType, Safety,
-    Signature, Type, parse_quote,
+    Signature, Type, TypePath, parse_quote,
 };
 
 use crate::diag::Diag;
@@ -154,12 +154,19 @@ fn check_parameters<'s>(signature: &'s Signature, diag: &mut Diag) -> Option<&'s
     Some(&value.ty)
 }
 
+fn is_named(path: &TypePath, name: &str) -> bool {
+    let last = path.path.segments.last();
+    last.is_some_and(|last| last.ident == name)
+}
+
 fn is_context(ty: &Type) -> bool {
     match ty {
         Type::Group(group) => is_context(&group.elem),
         Type::Reference(reference) => {
             let elem = ungroup((*reference.elem).clone());
-            reference.mutability.is_some() && matches!(elem, Type::Path(_))
+            // Under another name it could not be filled in.
+            reference.mutability.is_some()
+                && matches!(elem, Type::Path(path) if is_named(&path, "Context"))
         }
         _ => false,
     }

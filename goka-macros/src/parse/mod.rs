@@ -37,28 +37,40 @@ fn run(
     }
 }
 
-/// Reads `word = value, ..`; `read` reads the value of a word that is known and not repeated.
+/// Reads `word = value, ..`; `read` reads the value of a word that is known and not repeated. Gives
+/// the known words back; `None` when something could not be placed, so that nobody knows what is
+/// missing.
 fn options(
     input: ParseStream,
     vocabulary: &Vocabulary,
     diag: &mut Diag,
     mut read: impl FnMut(Ident, ParseStream, &mut Diag) -> Result<()>,
-) {
-    let mut seen = Vec::<Ident>::new();
+) -> Option<Vec<Ident>> {
+    let mut seen = Vec::new();
+    let mut placed = true;
     while !input.is_empty() {
         match option(input, vocabulary, &mut seen, diag, &mut read) {
-            Ok(()) if input.is_empty() => return,
+            Ok(()) if input.is_empty() => {}
             Ok(()) if input.peek(Token![,]) => next(input),
             Ok(()) => {
                 diag.push(input.error("expected `,`"));
+                placed = false;
                 skip(input);
             }
-            Err(error) => {
+            Err(Refused { error, known }) => {
                 diag.push(error);
+                placed &= known;
                 skip(input);
             }
         }
     }
+    placed.then_some(seen)
+}
+
+/// An option that was refused, and whether its word is one of ours.
+struct Refused {
+    error: Error,
+    known: bool,
 }
 
 fn option(
@@ -67,16 +79,23 @@ fn option(
     seen: &mut Vec<Ident>,
     diag: &mut Diag,
     read: &mut impl FnMut(Ident, ParseStream, &mut Diag) -> Result<()>,
-) -> Result<()> {
+) -> std::result::Result<(), Refused> {
     let attribute = vocabulary.attribute;
     let Ok(word) = input.call(Ident::parse_any) else {
-        return Err(input.error(text(
-            &format!("expected an option of `{attribute}`"),
-            &vocabulary.help(""),
-        )));
+        let message = format!("expected an option of `{attribute}`");
+        return Err(Refused {
+            error: input.error(text(&message, &vocabulary.help(""))),
+            known: false,
+        });
     };
-    let refuse = |message: &str, help: &str| Err(Error::new(word.span(), text(message, help)));
-    match vocabulary.standing(&word.to_string()) {
+    let standing = vocabulary.standing(&word.to_string());
+    let refuse = |message: &str, help: &str| {
+        Err(Refused {
+            error: Error::new(word.span(), text(message, help)),
+            known: standing.is_some(),
+        })
+    };
+    match standing {
         Some(Standing::Known) => {}
         Some(Standing::Later) => {
             return refuse(&format!("`{word}` is not available yet"), "leave it out");
@@ -95,20 +114,14 @@ fn option(
         return refuse(&format!("option `{word}` is given twice"), "leave one out");
     }
     seen.push(word.clone());
-    if !input.peek(Token![=]) {
+    let has_value = input.parse::<Token![=]>().is_ok();
+    if !has_value || input.is_empty() || input.peek(Token![,]) {
         return refuse(
             &format!("option `{word}` has no value"),
             &format!("`{word} = ..`"),
         );
     }
-    input.parse::<Token![=]>()?;
-    if input.is_empty() || input.peek(Token![,]) {
-        return refuse(
-            &format!("option `{word}` has no value"),
-            &format!("`{word} = ..`"),
-        );
-    }
-    read(word, input, diag)
+    read(word, input, diag).map_err(|error| Refused { error, known: true })
 }
 
 /// Reads a value that syn can read, with a message of ours when it cannot.

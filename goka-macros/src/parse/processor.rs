@@ -12,9 +12,9 @@ use crate::words::PROCESSOR;
 
 pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
     let mut read = ProcessorOptions::default();
-    let before = diag.has_errors();
+    let mut words = None;
     run(tokens, diag, |input, diag| {
-        options(input, &PROCESSOR, diag, |word, input, diag| {
+        words = options(input, &PROCESSOR, diag, |word, input, diag| {
             match word.to_string().as_str() {
                 "group" => {
                     let group = value(word, input, "a string literal", "`group = \"..\"`")?;
@@ -35,8 +35,8 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
         });
         Ok(())
     });
-    let complained = diag.has_errors() && !before;
-    if read.group.is_none() && !complained {
+    // After a word that nobody knows, the group may be what was meant.
+    if words.is_some_and(|words| words.iter().all(|word| word != "group")) {
         diag.span(
             Span::call_site(),
             "a processor needs a group",

@@ -1,9 +1,9 @@
 //! The arguments of `#[stream(..)]` and `#[table(..)]`.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use syn::{LitStr, Token};
 
-use super::{check_topic_name, options, run, type_value, value};
+use super::{check_topic_name, options, run, skip, type_value, value};
 use crate::diag::Diag;
 use crate::syntax::TopicOptions;
 use crate::words::Vocabulary;
@@ -16,27 +16,22 @@ pub(crate) fn arguments(
     let mut topic = TopicOptions::default();
     let attribute = vocabulary.attribute;
     run(tokens, diag, |input, diag| {
-        match input.parse::<LitStr>() {
-            Ok(name) => {
-                check_topic_name(&name, &name.value(), diag);
-                topic.name = Some(name);
-                if !input.is_empty() {
-                    input.parse::<Token![,]>()?;
-                }
+        if let Ok(name) = input.parse::<LitStr>() {
+            check_topic_name(&name, &name.value(), diag);
+            topic.name = Some(name);
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
             }
-            Err(_) => diag.span(
-                if input.is_empty() {
-                    Span::call_site()
-                } else {
-                    input.span()
-                },
-                format!("`#[{attribute}]` begins with the topic's name, as a string literal"),
-                &format!("`#[{attribute}(\"..\", key = .., value = ..)]`"),
-            ),
-        }
-        // A name of another kind: what follows it can still be read.
-        if topic.name.is_none() && !input.peek2(Token![=]) {
-            super::skip(input);
+        } else {
+            // At the end of the tokens the span is that of the whole attribute.
+            let message =
+                format!("`#[{attribute}]` begins with the topic's name, as a string literal");
+            let help = format!("`#[{attribute}(\"..\", key = .., value = ..)]`");
+            diag.span(input.span(), message, &help);
+            // After a name of another kind, what follows can still be read.
+            if !input.peek2(Token![=]) {
+                skip(input);
+            }
         }
         options(input, vocabulary, diag, |word, input, _| {
             match word.to_string().as_str() {

@@ -163,7 +163,9 @@ pub fn count_by_number(ctx: &mut Context, _: i64) -> Result<()> {
     ctx.emit(ByNumber, key, &3)?;
     ctx.emit(ByNumber, 4, &3)?;
     ctx.emit(Alerts, key.to_string(), &Json(Alert(1)))?;
-    ctx.emit(Alerts, &key.to_string(), &Alert(1))?;
+    let owned = key.to_string();
+    ctx.emit(Alerts, &owned, &Alert(1))?;
+    ctx.emit(Alerts, owned, &Alert(1))?;
     ctx.emit(Blobs, "text", b"bytes")?;
     ctx.emit(Blobs, "text", &b"bytes"[..])?;
     ctx.emit(Blobs, "text", &vec![1, 2])?;

@@ -1,0 +1,86 @@
+//! What ARCHITECTURE.md says of the source, checked on the source.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::program::repository;
+
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Whether a source names a path from its root: `redb::` is not in `table::redb::`.
+fn names(source: &str, text: &str) -> bool {
+    source
+        .match_indices(text)
+        .any(|(at, _)| !source[..at].ends_with(':'))
+}
+
+/// Files of the runtime that hold a text, as paths within it; tests left out where asked.
+fn holding(text: &str, below: &str) -> Vec<String> {
+    let root = repository("goka-runtime/src");
+    let mut files = Vec::new();
+    sources(&root.join(below), &mut files);
+    assert!(!files.is_empty(), "{below} holds sources");
+    let mut found: Vec<_> = files
+        .iter()
+        .filter(|path| names(&std::fs::read_to_string(path).unwrap(), text))
+        .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn clients_and_files_stay_behind_their_seams() {
+    let outside = |text: &str, homes: &[&str]| {
+        let found = holding(text, "");
+        assert!(!found.is_empty(), "`{text}` is used at all");
+        let stray: Vec<_> = found
+            .into_iter()
+            .filter(|path| !homes.iter().any(|home| path.starts_with(home)))
+            .collect();
+        assert_eq!(stray, Vec::<String>::new(), "`{text}` outside {homes:?}");
+    };
+    outside("rdkafka::", &["log/kafka/"]);
+    outside(
+        "redb::",
+        &["log/embedded/file", "table/redb", "table/mod.rs"],
+    );
+    outside("allow(unsafe_code)", &["log/kafka/mod.rs"]);
+    outside("unsafe {", &["log/kafka/native/"]);
+}
+
+#[test]
+fn the_core_has_no_clock_thread_async_or_io() {
+    for text in [
+        "Instant",
+        "SystemTime",
+        "std::thread",
+        "async fn",
+        "async move",
+        "async {",
+        "std::fs",
+        "std::net",
+        "Mutex",
+        "dyn Log",
+    ] {
+        let found: Vec<_> = holding(text, "core")
+            .into_iter()
+            .filter(|path| !path.starts_with("core/tests/"))
+            .collect();
+        assert_eq!(found, Vec::<String>::new(), "`{text}` in the core");
+    }
+}
+
+#[test]
+fn macros_know_nothing_of_the_runtime() {
+    let manifest = std::fs::read_to_string(repository("goka-macros/Cargo.toml")).unwrap();
+    assert!(!manifest.contains("goka-runtime"));
+}
