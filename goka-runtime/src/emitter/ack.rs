@@ -29,6 +29,18 @@ pub struct Delivered {
 ///
 /// # Cancel safety
 /// Dropping the future gives up waiting, not the record.
+///
+/// ```
+/// use goka_runtime::emitter::{Ack, EmitError};
+/// use std::time::Duration;
+///
+/// async fn offset(delivery: Ack) -> Result<i64, EmitError> {
+///     Ok(delivery.await?.offset)
+/// }
+/// fn offset_soon(delivery: &Ack) -> Result<i64, EmitError> {
+///     Ok(delivery.wait(Duration::from_secs(5))?.offset)
+/// }
+/// ```
 pub struct Ack {
     pub(super) topic: Arc<str>,
     pub(super) slot: Arc<Slot>,

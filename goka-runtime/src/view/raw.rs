@@ -27,6 +27,16 @@ pub(crate) struct RawView {
 }
 
 /// What a view says of a key.
+///
+/// ```
+/// use goka_runtime::view::Read;
+/// use std::time::Duration;
+///
+/// /// A value, when the copy is young enough.
+/// fn fresh(read: Read<i64>, within: Duration) -> Option<i64> {
+///     read.value.filter(|_| read.age <= within)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read<V> {
     /// The value, if there is one.
