@@ -11,6 +11,7 @@ mod emitters;
 mod flights;
 mod invariants;
 mod kafka_broker;
+mod kafka_engine;
 mod lifecycle;
 mod log_conformance;
 mod support;

@@ -216,6 +216,7 @@ pub struct Tape {
     pub lost: Vec<TaskId>,
     pub broken: Vec<(TaskId, TopicId, LogError)>,
     pub revoked: Vec<TaskId>,
+    pub troubles: Vec<Option<String>>,
     pub on_revoke: Option<OnRevoke>,
 }
 
@@ -259,7 +260,7 @@ impl Driver for Tape {
                 self.owned.retain(|task, _| !tasks.contains(task));
             }
             MemberEvent::Broken { task, topic, error } => self.broken.push((task, topic, error)),
-            MemberEvent::Trouble(_) => {}
+            MemberEvent::Trouble(why) => self.troubles.push(why),
         }
     }
 

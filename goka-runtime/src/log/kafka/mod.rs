@@ -8,6 +8,7 @@ mod config;
 mod member;
 #[allow(unsafe_code)]
 mod native;
+mod offsets;
 mod producer;
 mod reader;
 

@@ -56,8 +56,7 @@ impl KafkaReader {
         Ok(reader)
     }
 
-    fn index(&self, message: &Message) -> Option<usize> {
-        let (topic, partition) = (message.topic(), message.partition());
+    fn index(&self, topic: &str, partition: i32) -> Option<usize> {
         self.partitions
             .iter()
             .position(|p| p.at.partition == partition && *p.at.topic == *topic)
@@ -78,9 +77,9 @@ impl KafkaReader {
         Ok(())
     }
 
-    fn error(&self, index: usize, code: Code, message: &Message) -> Result<(), LogError> {
+    fn error(&self, index: usize, code: Code, words: String) -> LogError {
         let Partition { at, position, .. } = &self.partitions[index];
-        Err(read_error(code, at, *position, message.error_text()))
+        read_error(code, at, *position, words)
     }
 
     fn hand_over(&mut self, batch: &Batch, each: Each<'_>) -> Result<(), LogError> {
@@ -89,7 +88,7 @@ impl KafkaReader {
         for run in messages
             .chunk_by(|a, b| a.same_partition(b) && a.error().is_none() && b.error().is_none())
         {
-            let Some(index) = self.index(&run[0]) else {
+            let Some(index) = self.index(run[0].topic(), run[0].partition()) else {
                 continue;
             };
             match run[0].error() {
@@ -111,7 +110,12 @@ impl KafkaReader {
                     let position = &mut self.partitions[index].position;
                     *position = run[0].offset().max(*position);
                 }
-                Some(code) => self.error(index, code, &run[0])?,
+                Some(code) => return Err(self.error(index, code, run[0].error_text())),
+            }
+        }
+        for lost in batch.adrift() {
+            if let Some(index) = self.index(&lost.topic, lost.partition) {
+                return Err(self.error(index, lost.fault.code, lost.fault.reason.clone()));
             }
         }
         Ok(())

@@ -128,7 +128,7 @@ impl KafkaMember {
             .chunk_by(|a, b| a.same_partition(b) && a.error().is_none() && b.error().is_none())
         {
             let first = &run[0];
-            let Some((task, epoch, topic)) = self.whose(first) else {
+            let Some((task, epoch, topic)) = self.whose(first.topic(), first.partition()) else {
                 continue;
             };
             told = true;
@@ -144,26 +144,46 @@ impl KafkaMember {
                     });
                 }
                 Some(code) => {
-                    if let Some(task) = self.tasks.get_mut(&task) {
-                        task.added.insert(topic, Flow::Broken);
-                    }
-                    let at = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
-                    let error = read_error(code, &at, first.offset(), first.error_text());
-                    driver.event(MemberEvent::Broken { task, topic, error });
+                    let (offset, words) = (first.offset(), first.error_text());
+                    self.broken(task, topic, driver, |at| {
+                        read_error(code, at, offset, words)
+                    });
                 }
+            }
+        }
+        for lost in batch.adrift() {
+            if let Some((task, _, topic)) = self.whose(&lost.topic, lost.partition) {
+                told = true;
+                self.broken(task, topic, driver, |at| {
+                    read_error(lost.fault.code, at, 0, lost.fault.reason.clone())
+                });
             }
         }
         told
     }
 
-    /// Whose input a message is of, if that is fetched.
-    fn whose(&self, message: &Message) -> Option<(TaskId, Epoch, TopicId)> {
-        let name = message.topic();
+    fn broken(
+        &mut self,
+        task: TaskId,
+        topic: TopicId,
+        driver: &mut dyn Driver,
+        error: impl FnOnce(&TopicPartition) -> LogError,
+    ) {
+        if let Some(task) = self.tasks.get_mut(&task) {
+            task.added.insert(topic, Flow::Broken);
+        }
+        let at = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
+        let error = error(&at);
+        driver.event(MemberEvent::Broken { task, topic, error });
+    }
+
+    /// Whose input a partition is, if that is fetched.
+    fn whose(&self, name: &str, partition: i32) -> Option<(TaskId, Epoch, TopicId)> {
         let topic = (self.group.inputs.iter().copied())
             .find(|topic| **self.group.topic(*topic) == *name)?;
         let id = TaskId {
             lead: self.group.table.unwrap_or(topic),
-            partition: message.partition(),
+            partition,
         };
         let task = self.tasks.get(&id)?;
         (task.added.get(&topic) == Some(&Flow::On)).then_some((id, task.epoch, topic))

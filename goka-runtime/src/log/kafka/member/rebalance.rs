@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::super::{Assignment, Committed, Driver, Epoch, LogError, MemberEvent, Settle};
-use super::super::admin::{committed, coordinator_moves};
 use super::super::native::{Ask, Code, Event, List, Place};
+use super::super::offsets::{committed, coordinator_moves};
 use super::super::{client_error, is_unreachable};
 use super::{KafkaMember, PROBE, Task, Trouble};
 use crate::record::{TaskId, TopicId};

@@ -53,6 +53,13 @@ impl KafkaMember {
             let why = "no time was left to commit offsets";
             return Err(Failure::Retriable(why.to_owned()));
         }
+        if self.client().assignment_lost() {
+            // A static member that left the group for not polling would commit without a member id,
+            // be refused as if it had a twin, and take that for the end of the client.
+            return Err(Failure::Lost(
+                "the group took the assignment away".to_owned(),
+            ));
+        }
         self.commit += 1;
         let number = self.commit;
         self.client()

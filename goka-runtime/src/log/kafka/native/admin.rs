@@ -8,8 +8,9 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_admin_op_t as op;
 
-use super::client::{Client, Queue};
+use super::client::Client;
 use super::event::Event;
+use super::handles::Queue;
 use super::list::{List, Place, place, places};
 use super::{Code, Fault, Words, code, millis, string};
 use crate::log::Isolation;

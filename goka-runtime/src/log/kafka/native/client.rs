@@ -1,5 +1,4 @@
-//! Clients, queues and topic handles. A client is thread-safe and destroyed when the last of its
-//! queues and topics is gone. Destroying never leaves a group: that is `close`, with a deadline.
+//! Clients. One is thread-safe and destroyed when the last of its queues and topics is gone. Destroying never leaves a group: that is `close`, with a deadline.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -10,9 +9,10 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
-use super::event::Event;
+use super::handles::{Queue, Topic};
 use super::list::List;
-use super::{Code, Fault, Words, code, millis, string};
+use super::message;
+use super::{Code, Fault, Words, code, millis};
 
 /// What a client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,17 +61,6 @@ impl Last {
 /// A client of librdkafka: its threads and connections.
 #[derive(Clone)]
 pub(in super::super) struct Client(Arc<Handle>);
-
-/// One record to be produced.
-pub(in super::super) struct Outgoing<'a> {
-    pub(in super::super) partition: i32,
-    pub(in super::super) key: Option<&'a [u8]>,
-    pub(in super::super) value: Option<&'a [u8]>,
-    pub(in super::super) timestamp: i64,
-    pub(in super::super) headers: &'a [(String, Option<Vec<u8>>)],
-    /// Comes back with the delivery report.
-    pub(in super::super) opaque: usize,
-}
 
 /// Sends librdkafka's log lines to `tracing`, below the levels that people see: what matters of them
 /// comes as an event too.
@@ -137,11 +126,12 @@ impl Client {
             Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
-        // SAFETY: live configuration; the callback is a plain function without state; `rd_kafka_new`
+        // SAFETY: live configuration; the callbacks are plain functions without state; `rd_kafka_new`
         // takes the configuration when it succeeds, else it stays ours.
         unsafe {
             sys::rd_kafka_conf_set_events(conf, events);
             sys::rd_kafka_conf_set_log_cb(conf, Some(log));
+            sys::rd_kafka_conf_set_error_cb(conf, Some(message::adrift));
             let (words_ptr, len) = (words.ptr(), words.len());
             let client = sys::rd_kafka_new(native, conf, words_ptr, len);
             if client.is_null() {
@@ -159,17 +149,10 @@ impl Client {
         self.0.0
     }
 
-    fn queue(&self, ptr: *mut sys::rd_kafka_queue_t) -> Queue {
-        Queue {
-            ptr,
-            client: self.clone(),
-        }
-    }
-
     /// The queue of delivery reports and errors.
     pub(in super::super) fn main_queue(&self) -> Queue {
         // SAFETY: live client; the reference is given back when the queue is dropped.
-        self.queue(unsafe { sys::rd_kafka_queue_get_main(self.ptr()) })
+        Queue::take(self, unsafe { sys::rd_kafka_queue_get_main(self.ptr()) })
     }
 
     /// The queue of a group consumer: rebalances, errors, and what is sent there.
@@ -177,14 +160,14 @@ impl Client {
         // SAFETY: live consumer with a group, to which alone this is called.
         unsafe {
             sys::rd_kafka_poll_set_consumer(self.ptr());
-            self.queue(sys::rd_kafka_queue_get_consumer(self.ptr()))
+            Queue::take(self, sys::rd_kafka_queue_get_consumer(self.ptr()))
         }
     }
 
     /// A queue of our own.
     pub(in super::super) fn new_queue(&self) -> Queue {
         // SAFETY: live client; the queue is destroyed when dropped, before the client.
-        self.queue(unsafe { sys::rd_kafka_queue_new(self.ptr()) })
+        Queue::take(self, unsafe { sys::rd_kafka_queue_new(self.ptr()) })
     }
 
     /// A handle for producing to, or reading from, a topic.
@@ -196,93 +179,7 @@ impl Client {
             // SAFETY: reads the thread's last error.
             return Err(Fault::of(unsafe { sys::rd_kafka_last_error() }.into()));
         }
-        Ok(Topic {
-            ptr,
-            client: self.clone(),
-        })
-    }
-
-    /// Enqueues one record; the bytes are copied.
-    pub(in super::super) fn produce(
-        &self,
-        topic: &Topic,
-        record: &Outgoing<'_>,
-    ) -> Result<(), Code> {
-        fn bytes(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
-            bytes.map_or((ptr::null_mut(), 0), |bytes| {
-                (bytes.as_ptr().cast_mut().cast(), bytes.len())
-            })
-        }
-        let (key, key_len) = bytes(record.key);
-        let (value, value_len) = bytes(record.value);
-        let headers = if record.headers.is_empty() {
-            ptr::null_mut()
-        } else {
-            native_headers(record.headers)
-        };
-        // To librdkafka 0 is "now", as -1 is to us; the first millisecond of 1970 is the nearest to 0.
-        let timestamp = match record.timestamp {
-            ..=-1 => 0,
-            0 => 1,
-            later => later,
-        };
-        // SAFETY: live client and topic of it; each tag is followed by what rdkafka.h says it takes;
-        // F_COPY leaves key and value ours. The headers are taken when it succeeds, else they stay ours.
-        unsafe {
-            use sys::rd_kafka_vtype_t as tag;
-            let err = sys::rd_kafka_producev(
-                self.ptr(),
-                tag::RD_KAFKA_VTYPE_RKT,
-                topic.ptr,
-                tag::RD_KAFKA_VTYPE_PARTITION,
-                record.partition,
-                tag::RD_KAFKA_VTYPE_MSGFLAGS,
-                sys::RD_KAFKA_MSG_F_COPY,
-                tag::RD_KAFKA_VTYPE_VALUE,
-                value,
-                value_len,
-                tag::RD_KAFKA_VTYPE_KEY,
-                key,
-                key_len,
-                tag::RD_KAFKA_VTYPE_OPAQUE,
-                record.opaque as *mut c_void,
-                tag::RD_KAFKA_VTYPE_TIMESTAMP,
-                timestamp,
-                tag::RD_KAFKA_VTYPE_HEADERS,
-                headers,
-                tag::RD_KAFKA_VTYPE_END,
-            );
-            match code(err) {
-                None => Ok(()),
-                Some(code) => {
-                    if !headers.is_null() {
-                        sys::rd_kafka_headers_destroy(headers);
-                    }
-                    Err(code)
-                }
-            }
-        }
-    }
-
-    /// Wakes the senders; waits for nothing.
-    pub(in super::super) fn nudge(&self) {
-        // SAFETY: live producer.
-        unsafe { sys::rd_kafka_flush(self.ptr(), 0) };
-    }
-
-    /// How many records and reports are under way.
-    pub(in super::super) fn in_flight(&self) -> usize {
-        // SAFETY: live client.
-        usize::try_from(unsafe { sys::rd_kafka_outq_len(self.ptr()) }).unwrap_or(0)
-    }
-
-    /// Gives up everything that is not yet acknowledged.
-    pub(in super::super) fn purge(&self) {
-        let flags = sys::RD_KAFKA_PURGE_F_QUEUE
-            | sys::RD_KAFKA_PURGE_F_INFLIGHT
-            | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
-        // SAFETY: live producer.
-        unsafe { sys::rd_kafka_purge(self.ptr(), flags) };
+        Ok(Topic::take(self, ptr))
     }
 
     /// Joins the consumer's group for these topics.
@@ -346,7 +243,7 @@ impl Client {
             if from.is_null() {
                 return Err(Fault::of(Code::UnknownPartition));
             }
-            sys::rd_kafka_queue_forward(from, queue.ptr);
+            sys::rd_kafka_queue_forward(from, queue.ptr());
             sys::rd_kafka_queue_destroy(from);
         }
         Ok(())
@@ -370,7 +267,7 @@ impl Client {
             sys::rd_kafka_commit_queue(
                 self.ptr(),
                 list.ptr(),
-                queue.ptr,
+                queue.ptr(),
                 None,
                 opaque as *mut c_void,
             )
@@ -393,112 +290,12 @@ impl Client {
     /// Starts leaving the group; rebalances come to `queue` until [`closed`](Client::closed).
     pub(in super::super) fn close(&self, queue: &Queue) -> Result<(), Fault> {
         // SAFETY: live consumer and queue.
-        Fault::check(unsafe { sys::rd_kafka_consumer_close_queue(self.ptr(), queue.ptr) })
+        Fault::check(unsafe { sys::rd_kafka_consumer_close_queue(self.ptr(), queue.ptr()) })
     }
 
     /// Whether the group is left.
     pub(in super::super) fn closed(&self) -> bool {
         // SAFETY: live consumer.
         unsafe { sys::rd_kafka_consumer_closed(self.ptr()) == 1 }
-    }
-}
-
-fn native_headers(headers: &[(String, Option<Vec<u8>>)]) -> *mut sys::rd_kafka_headers_t {
-    // SAFETY: a fresh list; names and values are copied with their lengths; null is a null value.
-    unsafe {
-        let list = sys::rd_kafka_headers_new(headers.len());
-        for (name, value) in headers {
-            let (bytes, len) = value.as_deref().map_or((ptr::null(), 0), |value| {
-                (value.as_ptr().cast(), value.len())
-            });
-            let (name_len, len) = (name.len().cast_signed(), len.cast_signed());
-            sys::rd_kafka_header_add(list, name.as_ptr().cast(), name_len, bytes, len);
-        }
-        list
-    }
-}
-
-/// A queue of events or messages.
-pub(in super::super) struct Queue {
-    ptr: *mut sys::rd_kafka_queue_t,
-    client: Client,
-}
-
-// SAFETY: queues are locked inside.
-unsafe impl Send for Queue {}
-// SAFETY: as above.
-unsafe impl Sync for Queue {}
-
-impl Queue {
-    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_queue_t {
-        self.ptr
-    }
-
-    /// Whose queue it is.
-    pub(in super::super) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// The next event, waited for at most `wait`.
-    pub(in super::super) fn poll(&self, wait: Duration) -> Option<Event> {
-        // SAFETY: live queue; the event is ours to destroy.
-        Event::new(unsafe { sys::rd_kafka_queue_poll(self.ptr, millis(wait)) })
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: our reference, given back once, before the client's that this holds.
-        unsafe { sys::rd_kafka_queue_destroy(self.ptr) }
-    }
-}
-
-/// A topic of a client.
-pub(in super::super) struct Topic {
-    ptr: *mut sys::rd_kafka_topic_t,
-    client: Client,
-}
-
-// SAFETY: topic handles are locked inside.
-unsafe impl Send for Topic {}
-// SAFETY: as above.
-unsafe impl Sync for Topic {}
-
-impl Topic {
-    /// Its name.
-    pub(in super::super) fn name(&self) -> String {
-        // SAFETY: live topic, which owns its name.
-        string(unsafe { sys::rd_kafka_topic_name(self.ptr) })
-    }
-
-    /// Starts reading a partition without a group, into `queue`.
-    pub(in super::super) fn start(
-        &self,
-        partition: i32,
-        offset: i64,
-        queue: &Queue,
-    ) -> Result<(), Fault> {
-        debug_assert!(Arc::ptr_eq(&self.client.0, &queue.client.0));
-        // SAFETY: live topic and queue of one client.
-        let done =
-            unsafe { sys::rd_kafka_consume_start_queue(self.ptr, partition, offset, queue.ptr) };
-        if done == -1 {
-            // SAFETY: reads the thread's last error.
-            return Err(Fault::of(unsafe { sys::rd_kafka_last_error() }.into()));
-        }
-        Ok(())
-    }
-
-    /// Ends reading; nothing is left in the queue of it afterwards.
-    pub(in super::super) fn stop(&self, partition: i32) {
-        // SAFETY: live topic; stopping what was not started is only refused.
-        unsafe { sys::rd_kafka_consume_stop(self.ptr, partition) };
-    }
-}
-
-impl Drop for Topic {
-    fn drop(&mut self) {
-        // SAFETY: our reference, given back once, before the client's that this holds.
-        unsafe { sys::rd_kafka_topic_destroy(self.ptr) }
     }
 }

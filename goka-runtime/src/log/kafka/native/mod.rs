@@ -9,14 +9,18 @@
 mod admin;
 mod client;
 mod event;
+mod handles;
 mod list;
 mod message;
+mod produce;
 
 pub(super) use admin::{Ask, Described};
-pub(super) use client::{Client, Kind, Outgoing, Queue, Topic};
+pub(super) use client::{Client, Kind};
 pub(super) use event::{Event, EventKind};
+pub(super) use handles::{Queue, Topic};
 pub(super) use list::{List, Place};
 pub(super) use message::{Batch, Message};
+pub(super) use produce::Outgoing;
 pub(super) use rdkafka::types::RDKafkaErrorCode as Code;
 
 use std::ffi::{CStr, c_char, c_int};

@@ -1,0 +1,206 @@
+//! Questions about offsets: where partitions begin and end, and what groups committed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::thread;
+use std::time::Instant;
+
+use super::super::{Committed, Isolation, LogError, Range};
+use super::admin::{AGAIN, Admin};
+use super::native::{Client, Code, Fault, Kind, List, Place};
+use super::{client_error, is_unreachable};
+use crate::record::{Offset, TopicPartition};
+
+impl Admin {
+    pub(super) fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+        let until = self.until();
+        let mut topics: Vec<&str> = partitions.iter().map(|at| &*at.topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let found = self.described(&topics, until)?;
+        for at in partitions {
+            let count = found
+                .get(&*at.topic)
+                .map(|topic| topic.partitions)
+                .ok_or_else(|| unknown_topic(&at.topic))?;
+            if !(0..count).contains(&at.partition) {
+                return Err(unknown_partition(at));
+            }
+        }
+        let start = self.offsets(partitions, -2, Isolation::ReadUncommitted, until)?;
+        let stable = self.offsets(partitions, -1, Isolation::ReadCommitted, until)?;
+        // Last, so that it is never behind the stable one.
+        let high = self.offsets(partitions, -1, Isolation::ReadUncommitted, until)?;
+        partitions
+            .iter()
+            .map(|at| {
+                let of = |all: &Offsets| all.get(&key(at)).copied();
+                of(&start)
+                    .zip(of(&stable))
+                    .zip(of(&high))
+                    .map(|((start, stable), high)| Range {
+                        start,
+                        stable,
+                        high,
+                    })
+                    .ok_or_else(|| unknown_partition(at))
+            })
+            .collect()
+    }
+
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: Offset,
+        isolation: Isolation,
+        until: Instant,
+    ) -> Result<Offsets, LogError> {
+        let what = "reading partitions' offsets";
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        loop {
+            let list = list(partitions, which).map_err(|fault| self.refused(what, fault))?;
+            let answer = self.ask(what, until, |ask| {
+                self.client().list_offsets(&list, isolation, ask);
+                Ok(())
+            })?;
+            let places = answer.offsets();
+            let Some(bad) = places.iter().find(|place| place.error.is_some()) else {
+                return Ok(places
+                    .into_iter()
+                    .map(|place| ((place.topic, place.partition), place.offset))
+                    .collect());
+            };
+            self.retry(what, bad, until)?;
+        }
+    }
+
+    /// Waits a moment where a place's error may pass, else is the error.
+    fn retry(&self, what: &str, place: &Place, until: Instant) -> Result<(), LogError> {
+        let code = place.error.unwrap_or(Code::Unknown);
+        let passes = matches!(
+            code,
+            Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::OffsetNotAvailable
+                | Code::KafkaStorageError
+                | Code::UnstableOffsetCommit
+                | Code::BrokerTransportFailure
+                | Code::RequestTimedOut
+        );
+        if !passes {
+            let reason = super::native::text(code);
+            let what = format!("{what} of {}[{}]", place.topic, place.partition);
+            return Err(LogError::Refused { what, reason });
+        }
+        if Instant::now() + AGAIN >= until {
+            return Err(LogError::Timeout {
+                what: format!("{what}: {}", super::native::text(code)),
+                after: self.deadline,
+            });
+        }
+        thread::sleep(AGAIN);
+        Ok(())
+    }
+
+    pub(super) fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>, LogError> {
+        let what = format!("reading the committed offsets of group `{group}`");
+        let until = self.until();
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A client of that group, though it never joins: librdkafka 2.12 dereferences a null group
+        // when a coordinator that has moved answers a client without one.
+        let errors = Client::new(Kind::Consumer, &self.config.asking_of(group))
+            .map_err(|fault| client_error("making the Kafka client", fault))?
+            .main_queue();
+        loop {
+            let list = list(partitions, -1001).map_err(|fault| self.refused(&what, fault))?;
+            let answer = self.ask_of(&errors, &what, until, |ask| {
+                errors.client().group_offsets(group, &list, ask)
+            })?;
+            let places = match answer.and_then(|answer| answer.committed()) {
+                Ok(places) => places,
+                Err(fault) if is_unreachable(fault.code) => {
+                    return Err(self.silent(&what, fault.code));
+                }
+                Err(fault) if coordinator_moves(fault.code) && Instant::now() + AGAIN < until => {
+                    thread::sleep(AGAIN);
+                    continue;
+                }
+                Err(fault) => return Err(self.refused(&what, fault)),
+            };
+            let bad = places.iter().find(|place| {
+                place
+                    .error
+                    .is_some_and(|code| code != Code::UnknownTopicOrPartition)
+            });
+            if let Some(bad) = bad {
+                self.retry(&what, bad, until)?;
+                continue;
+            }
+            let found: BTreeMap<(String, i32), Committed> =
+                places.into_iter().filter_map(committed).collect();
+            return Ok(partitions
+                .iter()
+                .map(|at| found.get(&key(at)).cloned())
+                .collect());
+        }
+    }
+}
+
+type Offsets = HashMap<(String, i32), Offset>;
+
+fn key(at: &TopicPartition) -> (String, i32) {
+    (at.topic.to_string(), at.partition)
+}
+
+fn list(partitions: &[TopicPartition], offset: Offset) -> Result<List, Fault> {
+    let mut list = List::new();
+    for at in partitions {
+        list.add_with(&at.topic, at.partition, offset, "")?;
+    }
+    Ok(list)
+}
+
+/// What a place of a committed-offsets answer holds, if anything was committed.
+pub(super) fn committed(place: Place) -> Option<((String, i32), Committed)> {
+    (place.error.is_none() && place.offset >= 0).then_some((
+        (place.topic, place.partition),
+        Committed {
+            offset: place.offset,
+            metadata: place.metadata,
+        },
+    ))
+}
+
+/// Whether a coordinator is being found or elected.
+pub(super) fn coordinator_moves(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::UnstableOffsetCommit
+            | Code::WaitingForCoordinator
+    )
+}
+
+fn unknown_topic(topic: &str) -> LogError {
+    LogError::UnknownTopic {
+        topic: topic.to_owned(),
+    }
+}
+
+fn unknown_partition(at: &TopicPartition) -> LogError {
+    LogError::UnknownPartition {
+        topic: at.topic.to_string(),
+        partition: at.partition,
+    }
+}
