@@ -86,6 +86,21 @@ fn a_signal_drains_under_load_and_everything_is_counted_once() {
     }
 }
 
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (_temp, dir) = data_dir();
+    // Nobody answers there, so it is busy for as long as it waits for a broker: 10 s.
+    let clicks = Program::new("clicks", &dir).on("localhost:1");
+    let mut running = clicks.start(["--no-simulate"]);
+    wait_until("it has started", PATIENCE, || dir.join("lock").exists());
+    running.signal("TERM");
+    std::thread::park_timeout(Duration::from_millis(100));
+    running.signal("TERM");
+    let (status, took) = running.end();
+    assert_eq!(status.code(), Some(2), "{:?}", running.err());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
 /// On the embedded log a barrier is one transaction, so even a kill counts nothing twice.
 #[test]
 fn kills_under_load_lose_nothing_and_count_nothing_twice() {
