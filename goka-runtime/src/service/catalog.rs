@@ -2,7 +2,7 @@
 //! keys and values are text, placed as Kafka's Java client places them.
 
 use super::fail::Fail;
-use crate::codec::{Codec, CodecError};
+use crate::codec::Codec;
 use crate::graph::{Definition, Format, GroupGraph, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 
@@ -41,13 +41,9 @@ impl Terms {
 /// Bytes shown as text; what is not text is escaped, and taken back the same way.
 const TEXT: Format = Format {
     codec: <Vec<u8> as Codec>::NAME,
-    parse: parse_text,
+    parse: <Vec<u8> as Codec>::parse,
     show: <Vec<u8> as Codec>::show,
 };
-
-fn parse_text(text: &str) -> Result<Vec<u8>, CodecError> {
-    <Vec<u8> as Codec>::parse(text)
-}
 
 /// The terms of a topic.
 pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> Terms {
