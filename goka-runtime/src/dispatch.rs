@@ -220,6 +220,14 @@ pub enum ContextError {
         /// What the topic takes.
         limit: usize,
     },
+    /// The copy of a table that is looked up cannot be read.
+    #[error("looking up in `{table}`: {reason}")]
+    Lookup {
+        /// The table's topic.
+        table: String,
+        /// Why.
+        reason: String,
+    },
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

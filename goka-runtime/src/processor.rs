@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,16 +11,20 @@ pub use crate::core::{Cause, State};
 pub use crate::worker::TaskStatus;
 
 use crate::core::copartition::{Counted, Mismatch, copartitioned};
-use crate::core::{InputPlan, OutputPlan, Plan, TablePlan};
+use crate::core::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 use crate::dispatch::Shared;
-use crate::graph::{Definition, Edge, EdgeKind, GroupGraph, Location};
+use crate::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start};
 use crate::log::{Group, Log, LogError, NewTopic, TopicInfo};
 use crate::record::TopicId;
-use crate::table::Stores;
+use crate::table::{Store, StoreError, Stores};
+use crate::view::RawView;
 use crate::worker::{Parts, Signals, run};
 
 /// Partitions of a stream that the embedded log makes, where none are declared.
 pub const DEFAULT_PARTITIONS: i32 = 4;
+
+/// How long loop and visit topics keep their records: longer than any outage.
+pub const LOOP_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How a processor runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +93,29 @@ pub enum StartError {
         declared: i32,
         /// Where.
         location: Location,
+    },
+    /// A table that is joined does not exist.
+    #[error(
+        "group `{group}` ({location}): table `{table}` does not exist; run the processor that writes it first"
+    )]
+    MissingTable {
+        /// The group.
+        group: String,
+        /// The table's topic.
+        table: String,
+        /// Where it is joined.
+        location: Location,
+    },
+    /// The group's loop or visit topic would lose records that were not handled yet.
+    #[error(
+        "topic `{topic}` of group `{group}` keeps records for less than seven days, so an outage could \
+         lose some; set cleanup.policy=delete and retention.ms=604800000 or more"
+    )]
+    LoopRetention {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
     },
     /// The group topic would lose the table's rows.
     #[error(
@@ -254,6 +281,7 @@ pub fn start(
     options: &ProcessorOptions,
 ) -> Result<Running, StartError> {
     let plan = resolve(&definition.graph, &*log, options)?;
+    let lookups = lookups(&definition.graph, &log, &stores)?;
     let signals = Arc::new(Signals::default());
     let group = definition.graph.group.to_owned();
     let parts = Parts {
@@ -261,6 +289,7 @@ pub fn start(
         log,
         stores,
         shared,
+        lookups,
         deadline: options.deadline,
         signals: Arc::clone(&signals),
     };
@@ -305,41 +334,66 @@ fn resolve(
         Some(edge) => Some(topics.table(graph, edge)?),
         None => None,
     };
-    let inputs: Vec<_> = graph
-        .inputs()
-        .filter_map(|edge| {
-            let EdgeKind::Input { call, .. } = edge.kind else {
-                return None;
-            };
-            let (topic, info) = topics.of(edge);
-            let (partitioner, place) = (edge.topic.partitioner, edge.topic.place);
-            Some(InputPlan {
-                topic,
-                partitions: info.partitions,
-                call,
-                partitioner,
-                place,
-            })
-        })
-        .collect();
-    let outputs = graph
-        .outputs()
-        .map(|edge| {
-            let (topic, info) = topics.of(edge);
-            let (partitions, limit) = (info.partitions, info.max_message_bytes);
-            OutputPlan {
+    let mut inputs = Vec::new();
+    let mut outputs = Vec::new();
+    let mut joins = Vec::new();
+    let mut visits: Option<VisitPlan> = None;
+    for edge in graph.edges {
+        if matches!(edge.kind, EdgeKind::Lookup) {
+            continue;
+        }
+        let (topic, info) = topics.of(edge);
+        let input = |call, start| InputPlan {
+            topic,
+            partitions: info.partitions,
+            call,
+            start,
+            partitioner: edge.topic.partitioner,
+            place: edge.topic.place,
+        };
+        let output = || OutputPlan {
+            name: edge.topic.name,
+            topic,
+            partitions: info.partitions,
+            limit: info.max_message_bytes,
+        };
+        match edge.kind {
+            EdgeKind::Input { call, start, .. } => inputs.push(input(call, start)),
+            EdgeKind::Output => outputs.push(output()),
+            EdgeKind::Loopback { call } => {
+                inputs.push(input(call, Start::Earliest));
+                outputs.push(output());
+            }
+            EdgeKind::Join => joins.push(JoinPlan {
                 name: edge.topic.name,
                 topic,
-                partitions,
-                limit,
-            }
-        })
+                fingerprint: fingerprint(&edge.topic),
+            }),
+            EdgeKind::Visit { call, name } => visits
+                .get_or_insert_with(|| VisitPlan {
+                    topic,
+                    calls: Vec::new(),
+                })
+                .calls
+                .push((name, call)),
+            EdgeKind::Table | EdgeKind::Lookup => {}
+        }
+    }
+    let asked = visits.iter().map(|visits| visits.topic);
+    let fetched: Vec<_> = inputs
+        .iter()
+        .map(|input| input.topic)
+        .chain(asked)
         .collect();
     let group = Group {
         name: graph.group.into(),
         topics: topics.names.iter().map(|name| (*name).into()).collect(),
-        inputs: inputs.iter().map(|input| input.topic).collect(),
-        table: table.as_ref().map(|table| table.topic),
+        lead: match &table {
+            Some(table) => Some(table.topic),
+            None if is_copartitioned(graph) => fetched.first().copied(),
+            None => None,
+        },
+        inputs: fetched,
         instance: options.instance.clone(),
         worker: 0,
         session: options.session,
@@ -351,8 +405,72 @@ fn resolve(
         inputs,
         outputs,
         table,
+        joins,
+        visits,
         barrier: options.barrier,
     })
+}
+
+/// Whether the group's topics need one partition count: it has a table, or joins one.
+fn is_copartitioned(graph: &GroupGraph) -> bool {
+    let together = |edge: &Edge| matches!(edge.kind, EdgeKind::Table | EdgeKind::Join);
+    graph.edges.iter().any(together)
+}
+
+/// The tables that are looked up: one copy of each a process, followed by its own thread.
+fn lookups(
+    graph: &GroupGraph,
+    log: &Arc<dyn Log>,
+    stores: &Arc<dyn Stores>,
+) -> Result<Vec<(&'static str, Arc<RawView>)>, StartError> {
+    type Key = (usize, usize, &'static str);
+    static SHARED: Mutex<BTreeMap<Key, Weak<RawView>>> = Mutex::new(BTreeMap::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.retain(|_, view| view.strong_count() > 0);
+    let mut found = Vec::new();
+    for edge in graph.edges {
+        if !matches!(edge.kind, EdgeKind::Lookup) {
+            continue;
+        }
+        let name = edge.topic.name;
+        let address = |at: *const ()| at.addr();
+        let key = (
+            address(Arc::as_ptr(log).cast()),
+            address(Arc::as_ptr(stores).cast()),
+            name,
+        );
+        let view = match shared.get(&key).and_then(Weak::upgrade) {
+            Some(view) => view,
+            None => {
+                let view = RawView::start(Arc::clone(log), &Apart(&**stores), &edge.topic)
+                    .map_err(|error| StartError::Graph {
+                        group: graph.group.to_owned(),
+                        location: edge.location,
+                        reason: error.to_string(),
+                    })?;
+                let view = Arc::new(view);
+                shared.insert(key, Arc::downgrade(&view));
+                view
+            }
+        };
+        found.push((name, view));
+    }
+    Ok(found)
+}
+
+/// Keeps the copies of looked-up tables apart from the tables of this process's own processors:
+/// `@` is in no topic's name.
+#[derive(Debug)]
+struct Apart<'a>(&'a dyn Stores);
+
+impl Stores for Apart<'_> {
+    fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
+        self.0.open(&format!("{table}@lookup"), partition)
+    }
+
+    fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
+        self.0.set_aside(&format!("{table}@lookup"), partition)
+    }
 }
 
 fn check_graph(graph: &GroupGraph) -> Result<(), StartError> {
@@ -390,7 +508,8 @@ struct Topics {
 impl Topics {
     fn look(graph: &GroupGraph, log: &dyn Log) -> Result<Self, LogError> {
         let mut names: Vec<&'static str> = Vec::new();
-        for edge in graph.edges {
+        let own = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Lookup);
+        for edge in graph.edges.iter().filter(own) {
             if !names.contains(&edge.topic.name) {
                 names.push(edge.topic.name);
             }
@@ -421,7 +540,7 @@ impl Topics {
             group: group.clone(),
             source,
         };
-        let is_stateful = graph.table().is_some();
+        let together = is_copartitioned(graph);
         let shared_count = graph
             .inputs()
             .find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
@@ -429,7 +548,7 @@ impl Topics {
             .unwrap_or(DEFAULT_PARTITIONS);
         let wanted = |edge: &Edge| {
             let is_input = matches!(edge.kind, EdgeKind::Input { .. });
-            let shared = (is_input && is_stateful).then_some(shared_count);
+            let shared = (is_input && together).then_some(shared_count);
             edge.topic
                 .partitions
                 .or(shared)
@@ -452,7 +571,8 @@ impl Topics {
             });
         }
         for (name, partitions) in missing {
-            self.make(log, name, partitions, false).map_err(failed)?;
+            self.make(log, name, partitions, false, None)
+                .map_err(failed)?;
         }
         for edge in graph.inputs().chain(graph.outputs()) {
             let found = self.infos[edge.topic.name].partitions;
@@ -465,28 +585,65 @@ impl Topics {
                 });
             }
         }
-        if let Some(table) = graph.table() {
-            let counted = |edge: &Edge| {
-                let info = self.infos.get(edge.topic.name)?;
-                Some(Counted {
-                    topic: info.name.clone(),
-                    partitions: info.partitions,
+        for edge in graph.edges {
+            let is_join = matches!(edge.kind, EdgeKind::Join);
+            if is_join && !self.infos.contains_key(edge.topic.name) {
+                return Err(StartError::MissingTable {
+                    group,
+                    table: edge.topic.name.to_owned(),
+                    location: edge.location,
+                });
+            }
+        }
+        if together {
+            // Outputs and lookups are exempt; the group's own topics are checked where they exist.
+            let bound = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Output | EdgeKind::Lookup);
+            let topics: Vec<_> = graph
+                .edges
+                .iter()
+                .filter(bound)
+                .filter_map(|edge| {
+                    let info = self.infos.get(edge.topic.name)?;
+                    Some(Counted {
+                        topic: info.name.clone(),
+                        partitions: info.partitions,
+                    })
                 })
-            };
-            let topics: Vec<_> = graph.inputs().chain([table]).filter_map(counted).collect();
-            let count = copartitioned(graph.group, &topics).map_err(|mismatch| {
-                StartError::Copartition {
-                    mismatch,
-                    location: graph.location,
-                }
+                .collect();
+            copartitioned(graph.group, &topics).map_err(|mismatch| StartError::Copartition {
+                mismatch,
+                location: graph.location,
             })?;
-            if !self.infos.contains_key(table.topic.name) {
-                let partitions = count.unwrap_or(DEFAULT_PARTITIONS);
-                self.make(log, table.topic.name, partitions, true)
+        }
+        for edge in graph.edges {
+            let (compact, retention) = match edge.kind {
+                EdgeKind::Table => (true, None),
+                EdgeKind::Loopback { .. } | EdgeKind::Visit { .. } => (false, Some(LOOP_RETENTION)),
+                _ => continue,
+            };
+            if !self.infos.contains_key(edge.topic.name) {
+                let count = self.count(graph).unwrap_or(shared_count);
+                self.make(log, edge.topic.name, count, compact, retention)
                     .map_err(failed)?;
+            }
+            let kept = &self.infos[edge.topic.name];
+            if !compact
+                && (kept.policy.compact || kept.retention < Some(LOOP_RETENTION))
+                && kept.retention.is_some()
+            {
+                return Err(StartError::LoopRetention {
+                    group,
+                    topic: edge.topic.name.to_owned(),
+                });
             }
         }
         Ok(self)
+    }
+
+    /// The partition count of the inputs.
+    fn count(&self, graph: &GroupGraph) -> Option<i32> {
+        let mut inputs = graph.inputs();
+        inputs.find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
     }
 
     fn make(
@@ -495,12 +652,13 @@ impl Topics {
         name: &'static str,
         partitions: i32,
         compact: bool,
+        retention: Option<Duration>,
     ) -> Result<(), LogError> {
         let topic = NewTopic {
             name: name.to_owned(),
             partitions,
             compact,
-            retention: None,
+            retention,
         };
         match log.create(&topic) {
             Ok(()) => tracing::info!(topic = name, partitions, compact, "topic created"),

@@ -8,10 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::core::judge::Why;
-use crate::core::{Cause, Facts, Plan, TableFacts};
-use crate::log::{Epoch, Isolation, Log, LogError};
-use crate::record::{Offset, TaskId, Timestamp, TopicPartition};
+use crate::core::judge::{Role, Topic, Verdict, Why, judge};
+use crate::core::{Cause, CopyId, Facts, Plan, TableFacts};
+use crate::log::{Epoch, Isolation, Log, LogError, Range};
+use crate::record::{Offset, TaskId, Timestamp, TopicId, TopicPartition};
 use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Stores, Write};
 
 /// Applied to the store when so many keys or bytes are gathered.
@@ -36,11 +36,16 @@ type OpenStore = Option<Box<dyn Store>>;
 
 enum Work {
     Inspect,
-    Restore { from: Offset, rebuild: Option<Why> },
+    Restore {
+        from: Offset,
+        rebuild: Option<Why>,
+    },
+    /// A joined table: judged here, since only the copy itself is at stake.
+    Follow,
 }
 
 struct Job {
-    task: TaskId,
+    copy: CopyId,
     epoch: Epoch,
     store: OpenStore,
     work: Work,
@@ -49,12 +54,13 @@ struct Job {
 /// What a job found.
 pub(crate) enum Found {
     Inspected(Result<Facts, Cause>),
-    Restored(Result<Offset, Cause>),
+    /// The offset reached, and the identity of the topic it was read from.
+    Restored(Result<(Offset, String), Cause>),
 }
 
 /// A finished job, with the store that it worked on.
 pub(crate) struct Done {
-    pub(crate) task: TaskId,
+    pub(crate) copy: CopyId,
     pub(crate) epoch: Epoch,
     pub(crate) store: OpenStore,
     pub(crate) found: Found,
@@ -84,6 +90,25 @@ impl Context {
     fn is_current(&self, task: TaskId, epoch: Epoch) -> bool {
         let queue = self.queue();
         !queue.closed && queue.current.get(&task) == Some(&epoch)
+    }
+
+    /// The topic's name and what the table is, as text.
+    fn definition(&self, table: TopicId) -> Option<(&str, &str)> {
+        let name = &**self.plan.group.topic(table);
+        let own = self.plan.table.as_ref().filter(|own| own.topic == table);
+        let fingerprint = own.map(|own| own.fingerprint.as_str());
+        let joined = || Some(self.plan.join(table)?.fingerprint.as_str());
+        Some((name, fingerprint.or_else(joined)?))
+    }
+
+    /// Where a copy lies: `@` is in no topic's name, so that a joined copy is apart from the table
+    /// of a processor of this process.
+    fn store_name(&self, table: TopicId) -> String {
+        let topic = self.plan.group.topic(table);
+        match &self.plan.table {
+            Some(own) if own.topic == table => topic.to_string(),
+            _ => format!("{topic}@{}", self.plan.group.name),
+        }
     }
 
     /// Waits a little, unless the job is of no use any more.
@@ -136,36 +161,36 @@ impl Restorer {
     }
 
     /// Looks at a task: a store that is open already comes along.
-    pub(crate) fn inspect(&self, task: TaskId, epoch: Epoch, store: OpenStore) {
-        self.push(Job {
-            task,
-            epoch,
-            store,
-            work: Work::Inspect,
-        });
+    pub(crate) fn inspect(&self, copy: CopyId, epoch: Epoch, store: OpenStore) {
+        self.push(copy, epoch, store, Work::Inspect);
     }
 
-    /// Restores a task from a changelog offset on.
+    /// Restores a copy from a changelog offset on.
     pub(crate) fn restore(
         &self,
-        task: TaskId,
+        copy: CopyId,
         epoch: Epoch,
         store: OpenStore,
         from: Offset,
         rebuild: Option<Why>,
     ) {
-        self.push(Job {
-            task,
-            epoch,
-            store,
-            work: Work::Restore { from, rebuild },
-        });
+        self.push(copy, epoch, store, Work::Restore { from, rebuild });
     }
 
-    fn push(&self, job: Job) {
+    /// Brings the copy of a joined table up to the end of its topic.
+    pub(crate) fn follow(&self, copy: CopyId, epoch: Epoch, store: OpenStore) {
+        self.push(copy, epoch, store, Work::Follow);
+    }
+
+    fn push(&self, copy: CopyId, epoch: Epoch, store: OpenStore, work: Work) {
         let mut queue = self.context.queue();
-        queue.current.insert(job.task, job.epoch);
-        queue.jobs.push_back(job);
+        queue.current.insert(copy.task, epoch);
+        queue.jobs.push_back(Job {
+            copy,
+            epoch,
+            store,
+            work,
+        });
         self.context.wake.notify_all();
     }
 
@@ -208,13 +233,13 @@ fn serve(context: &Context, done: &Sender<Done>) {
                     .unwrap_or_else(PoisonError::into_inner);
             }
         };
-        let (task, epoch) = (job.task, job.epoch);
+        let (copy, epoch) = (job.copy, job.epoch);
         let finished = run(context, job);
         if let Some((store, found)) = finished
-            && context.is_current(task, epoch)
+            && context.is_current(copy.task, epoch)
             && done
                 .send(Done {
-                    task,
+                    copy,
                     epoch,
                     store,
                     found,
@@ -228,55 +253,111 @@ fn serve(context: &Context, done: &Sender<Done>) {
 
 fn run(context: &Context, job: Job) -> Option<(OpenStore, Found)> {
     let Job {
-        task,
+        copy,
         epoch,
         mut store,
         work,
     } = job;
     match work {
         Work::Inspect => {
-            let found = inspect(context, task, epoch, &mut store)?;
+            let found = inspect(context, copy, epoch, &mut store)?;
             Some((store, Found::Inspected(found)))
         }
         Work::Restore { from, rebuild } => {
             let mut store = store?;
-            let found = restore(context, task, epoch, &mut *store, from, rebuild)?;
+            let found = restore(context, copy, epoch, &mut *store, from, rebuild)?;
             Some((Some(store), Found::Restored(found)))
+        }
+        Work::Follow => {
+            let found = follow(context, copy, epoch, &mut store)?;
+            Some((store, Found::Restored(found)))
         }
     }
 }
 
 fn inspect(
     context: &Context,
-    task: TaskId,
+    copy: CopyId,
     epoch: Epoch,
     store: &mut OpenStore,
 ) -> Option<Result<Facts, Cause>> {
-    let plan = &context.plan;
-    if let (Some(table), None) = (&plan.table, &*store) {
-        let topic = plan.group.topic(table.topic);
-        match open(context, task, epoch, topic)? {
-            Ok(opened) => *store = Some(opened),
+    let is_stateful = context.plan.table.is_some();
+    let stamp = match is_stateful {
+        true => match stamp(context, copy, epoch, store)? {
+            Ok(stamp) => stamp,
             Err(error) => return Some(Err(Cause::Store(error))),
-        }
-    }
-    let stamp = match store.as_ref().map(|store| store.stamp()).transpose() {
-        Ok(stamp) => stamp.flatten(),
+        },
+        false => None,
+    };
+    let facts = patiently(context, copy, epoch, || {
+        let table = match is_stateful {
+            true => Some(look_at_table(context, copy)?),
+            false => None,
+        };
+        let inputs = look_at_inputs(context, copy.task)?;
+        Ok((table, inputs))
+    })?;
+    Some(facts.map(|(table, inputs)| Facts {
+        stamp,
+        table,
+        inputs,
+    }))
+}
+
+/// Opens a joined table's copy, judges it and brings it up.
+fn follow(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut OpenStore,
+) -> Option<Result<(Offset, String), Cause>> {
+    let stamp = match stamp(context, copy, epoch, store)? {
+        Ok(stamp) => stamp,
         Err(error) => return Some(Err(Cause::Store(error))),
     };
+    let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))? {
+        Ok(facts) => facts,
+        Err(cause) => return Some(Err(cause)),
+    };
+    let (name, fingerprint) = context.definition(copy.table)?;
+    let topic = Topic {
+        name,
+        cluster: &context.plan.cluster,
+        id: &facts.id,
+        partition: copy.task.partition,
+        start: facts.range.start,
+        end: facts.range.high,
+        delete_retention: facts.delete_retention,
+    };
+    let now = wall_clock();
+    let (from, rebuild) = match judge(stamp.as_ref(), &topic, fingerprint, &Role::Follower, now) {
+        Verdict::CatchUp { from } => (from, None),
+        Verdict::Rebuild(why) => (facts.range.start, Some(why)),
+        Verdict::Refuse(why) => return Some(Err(Cause::Unfit(why))),
+    };
+    restore(context, copy, epoch, &mut **store.as_mut()?, from, rebuild)
+}
+
+/// Asks the log until it answers, or nobody waits any more.
+fn patiently<T>(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    mut look: impl FnMut() -> Result<T, LogError>,
+) -> Option<Result<T, Cause>> {
     let mut warned = false;
     loop {
-        match look(context, task, stamp.clone()) {
-            Ok(facts) => return Some(Ok(facts)),
+        match look() {
+            Ok(found) => return Some(Ok(found)),
             Err(error @ (LogError::UnknownTopic { .. } | LogError::UnknownPartition { .. })) => {
                 return Some(Err(Cause::Input(error)));
             }
             Err(error) => {
-                if !warned {
-                    tracing::warn!(partition = task.partition, %error, "cannot look at the topics yet");
-                    warned = true;
+                if !std::mem::replace(&mut warned, true) {
+                    let partition = copy.task.partition;
+                    tracing::warn!(partition, %error, "cannot look at the topics yet");
                 }
-                if !context.pause(task, epoch) {
+                if !context.pause(copy.task, epoch) {
                     return None;
                 }
             }
@@ -284,93 +365,84 @@ fn inspect(
     }
 }
 
+/// What a copy says of itself; opened when it is not.
+fn stamp(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut OpenStore,
+) -> Option<Result<Option<Stamp>, StoreError>> {
+    if store.is_none() {
+        match open(context, copy, epoch)? {
+            Ok(opened) => *store = Some(opened),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    let stamp = store.as_ref().map(|store| store.stamp()).transpose();
+    Some(stamp.map(Option::flatten))
+}
+
 /// Opens a store; one that cannot be read is moved aside, to be rebuilt.
 fn open(
     context: &Context,
-    task: TaskId,
+    copy: CopyId,
     epoch: Epoch,
-    topic: &str,
 ) -> Option<Result<Box<dyn Store>, StoreError>> {
-    let began = Instant::now();
+    let (began, name) = (Instant::now(), context.store_name(copy.table));
+    let partition = copy.task.partition;
     loop {
-        match context.stores.open(topic, task.partition) {
+        let error = match context.stores.open(&name, partition) {
             Ok(store) => match store.stamp() {
                 Ok(_) => return Some(Ok(store)),
-                Err(error) => {
-                    drop(store);
-                    if let Err(error) = aside(context, task, topic, &error) {
-                        return Some(Err(error));
-                    }
-                }
+                Err(error) => error,
             },
-            Err(error @ StoreError::Unreadable { .. }) => {
-                if let Err(error) = aside(context, task, topic, &error) {
-                    return Some(Err(error));
-                }
-            }
             Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
-                if !context.pause(task, epoch) {
+                if !context.pause(copy.task, epoch) {
                     return None;
                 }
+                continue;
+            }
+            Err(error @ StoreError::Unreadable { .. }) => error,
+            Err(error) => return Some(Err(error)),
+        };
+        match context.stores.set_aside(&name, partition) {
+            Ok(kept) => {
+                tracing::warn!(table = name, partition, %error, kept, "store moved aside, rebuilding");
             }
             Err(error) => return Some(Err(error)),
         }
     }
 }
 
-fn aside(
-    context: &Context,
-    task: TaskId,
-    topic: &str,
-    error: &StoreError,
-) -> Result<(), StoreError> {
-    let kept = context.stores.set_aside(topic, task.partition)?;
-    tracing::warn!(topic, partition = task.partition, %error, kept, "store moved aside, rebuilding");
-    Ok(())
+fn look_at_table(context: &Context, copy: CopyId) -> Result<TableFacts, LogError> {
+    let name = context.plan.group.topic(copy.table);
+    let info = context
+        .log
+        .describe(&[&**name])?
+        .into_iter()
+        .next()
+        .flatten();
+    let info = info.ok_or_else(|| LogError::UnknownTopic {
+        topic: name.to_string(),
+    })?;
+    let partition = TopicPartition::new(Arc::clone(name), copy.task.partition);
+    let range = context.log.ranges(&[partition])?.into_iter().next();
+    Ok(TableFacts {
+        id: info.id,
+        range: range.unwrap_or_default(),
+        delete_retention: info.delete_retention,
+    })
 }
 
-fn look(context: &Context, task: TaskId, stamp: Option<Stamp>) -> Result<Facts, LogError> {
-    let plan = &context.plan;
-    let group = &plan.group;
-    let table = match &plan.table {
-        Some(table) => {
-            let name = group.topic(table.topic);
-            let info = context
-                .log
-                .describe(&[&**name])?
-                .into_iter()
-                .next()
-                .flatten();
-            let info = info.ok_or_else(|| LogError::UnknownTopic {
-                topic: name.to_string(),
-            })?;
-            let partition = TopicPartition::new(Arc::clone(name), task.partition);
-            let range = context
-                .log
-                .ranges(&[partition])?
-                .into_iter()
-                .next()
-                .unwrap_or_default();
-            let (id, delete_retention) = (info.id, info.delete_retention);
-            Some(TableFacts {
-                id,
-                range,
-                delete_retention,
-            })
-        }
-        None => None,
-    };
+fn look_at_inputs(context: &Context, task: TaskId) -> Result<BTreeMap<TopicId, Range>, LogError> {
+    let group = &context.plan.group;
     let topics: Vec<_> = group.inputs_of(task).collect();
     let partitions: Vec<_> = topics
         .iter()
         .map(|topic| TopicPartition::new(Arc::clone(group.topic(*topic)), task.partition))
         .collect();
     let ranges = context.log.ranges(&partitions)?;
-    Ok(Facts {
-        stamp,
-        table,
-        inputs: topics.into_iter().zip(ranges).collect(),
-    })
+    Ok(topics.into_iter().zip(ranges).collect())
 }
 
 struct Target<'a> {
@@ -382,32 +454,24 @@ struct Target<'a> {
 
 fn restore(
     context: &Context,
-    task: TaskId,
+    copy: CopyId,
     epoch: Epoch,
     store: &mut dyn Store,
     from: Offset,
     rebuild: Option<Why>,
-) -> Option<Result<Offset, Cause>> {
-    let table = context.plan.table.as_ref()?;
-    let topic = context.plan.group.topic(table.topic);
+) -> Option<Result<(Offset, String), Cause>> {
+    let (_, fingerprint) = context.definition(copy.table)?;
+    let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
     let began = wall_clock();
-    let facts = loop {
-        match look(context, task, None) {
-            Ok(facts) => break facts.table?,
-            Err(error) => {
-                tracing::warn!(topic = &**topic, partition = task.partition, %error, "restore waits");
-                if !context.pause(task, epoch) {
-                    return None;
-                }
-            }
-        }
+    let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))? {
+        Ok(facts) => facts,
+        Err(cause) => return Some(Err(cause)),
     };
-    let (fingerprint, end) = (table.fingerprint.as_str(), facts.range.high);
     let target = Target {
         topic,
         id: facts.id,
         fingerprint,
-        end,
+        end: facts.range.high,
     };
     // Until it is level, a copy is as old as it was: what it missed meanwhile may be compacted away.
     let synced_at = match (&rebuild, store.stamp()) {
@@ -460,7 +524,7 @@ fn restore(
         records,
         "restored"
     );
-    Some(Ok(position))
+    Some(Ok((position, copy.target.id)))
 }
 
 enum Trouble {

@@ -233,4 +233,7 @@ pub enum Cause {
     /// The local storage fails.
     #[error("{0}")]
     Store(StoreError),
+    /// A table that is looked up cannot be followed.
+    #[error("{0}")]
+    Lookup(String),
 }

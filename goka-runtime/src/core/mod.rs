@@ -16,16 +16,14 @@ mod scope;
 mod settle;
 mod start;
 mod task;
-mod visit;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use event::{
-    Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, TableFacts,
-};
+pub use event::{Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, TableFacts};
 pub use overlay::Frozen;
 pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 pub use task::State;
@@ -33,9 +31,9 @@ pub use task::State;
 use crate::dispatch::Shared;
 use crate::log::{Assignment, Epoch, LogError, Unit};
 use crate::record::{Appends, Offset, Record, TaskId, TopicId};
+use handle::Desk;
 use overlay::Layers;
 use scope::Scratch;
-use handle::Desk;
 use task::Task;
 
 /// After so many records or bytes appended a barrier runs before its time.
@@ -213,8 +211,9 @@ impl Core {
             let mut task = Task::new(assignment, now.monotonic);
             if let Some(visits) = &self.plan.visits {
                 let committed = assignment.committed.get(&visits.topic);
-                task.visited = committed
-                    .and_then(|committed| Some((committed.offset, visit::noted(&committed.metadata)?)));
+                task.visited = committed.and_then(|committed| {
+                    Some((committed.offset, visit::noted(&committed.metadata)?))
+                });
             }
             if self.tasks.contains_key(&task.id) {
                 out.push(Effect::Close(task.id));
@@ -296,12 +295,7 @@ impl Core {
     }
 
     /// A guard was told, or dropped: its record may be committed, or fails its task.
-    fn deferred(
-        &mut self,
-        record: RecordId,
-        outcome: Result<(), String>,
-        out: &mut Vec<Effect>,
-    ) {
+    fn deferred(&mut self, record: RecordId, outcome: Result<(), String>, out: &mut Vec<Effect>) {
         let topic = self.plan.group.topic(record.topic).to_string();
         let Some(task) = self.tasks.get_mut(&record.task) else {
             return;
@@ -438,10 +432,7 @@ impl Core {
             let Some(mut task) = self.tasks.remove(id) else {
                 continue;
             };
-            if task.layers.can_freeze() {
-                let durability = task.durability(now.monotonic, true);
-                out.push(Effect::Flush(*id, task.layers.freeze(now.wall, durability)));
-            }
+            self.flush_task(now, true, &mut task, out);
             out.push(Effect::Close(*id));
         }
     }

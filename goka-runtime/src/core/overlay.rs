@@ -110,7 +110,10 @@ impl Layers {
     /// The keys after `from` that the layers know, sorted, with whether they have a value.
     pub(crate) fn keys_after(&self, from: Option<&[u8]>) -> BTreeMap<Box<[u8]>, bool> {
         let after = |key: &[u8]| from.is_none_or(|from| key > from);
-        let frozen = self.flushing.iter().flat_map(|frozen| frozen.entries.iter());
+        let frozen = self
+            .flushing
+            .iter()
+            .flat_map(|frozen| frozen.entries.iter());
         let frozen = frozen.map(|(key, entry)| (key, entry));
         // Older layers first: newer ones have the last word.
         frozen

@@ -156,7 +156,11 @@ impl Scope for RecordScope<'_> {
         let Some(join) = self.plan.joins.iter().find(|join| join.name == table) else {
             return Ok(None);
         };
-        if let Some(entry) = self.joins.get(&join.topic).and_then(|layers| layers.get(key)) {
+        if let Some(entry) = self
+            .joins
+            .get(&join.topic)
+            .and_then(|layers| layers.get(key))
+        {
             return Ok(entry.view());
         }
         let copy = CopyId {

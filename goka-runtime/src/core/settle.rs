@@ -4,7 +4,7 @@
 use super::event::{Cause, CopyId, Effect, Now};
 use super::overlay::Layers;
 use super::task::{State, Task};
-use super::{visit, BARRIER_APPENDS, BARRIER_BYTES, Core, FLUSH_TRIES, RETRY};
+use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, FLUSH_TRIES, RETRY, visit};
 use crate::log::{Acked, Failure, LogError, Settlement, Unit, UnitId};
 use crate::record::TaskId;
 use crate::table::StoreError;
@@ -282,7 +282,9 @@ fn reopen(task: &mut Task, out: &mut Vec<Effect>) {
         return;
     }
     // Joined tables are read again from where their stores are.
-    task.joins.values_mut().for_each(|layers| *layers = Layers::default());
+    task.joins
+        .values_mut()
+        .for_each(|layers| *layers = Layers::default());
     task.state = State::Inspecting;
     if task.layers.is_flushed() {
         out.push(Effect::Inspect(task.id, task.epoch));

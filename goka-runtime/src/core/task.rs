@@ -124,7 +124,12 @@ impl Task {
         let text = self.metadata.as_ref().map(ToString::to_string);
         let text = text.unwrap_or_default();
         match &self.visit {
-            Some(visit) if plan.visits.as_ref().is_some_and(|visits| visits.topic == topic) => {
+            Some(visit)
+                if plan
+                    .visits
+                    .as_ref()
+                    .is_some_and(|visits| visits.topic == topic) =>
+            {
                 visit.note(text)
             }
             _ => text,
@@ -148,7 +153,12 @@ impl Task {
     pub(crate) fn copies(&self, plan: &Plan) -> Vec<CopyId> {
         let own = plan.table.as_ref().map(|table| table.topic);
         let tables = own.into_iter().chain(self.joins.keys().copied());
-        tables.map(|table| CopyId { task: self.id, table }).collect()
+        tables
+            .map(|table| CopyId {
+                task: self.id,
+                table,
+            })
+            .collect()
     }
 
     /// Drops what is not acknowledged; the inputs are to be read again from what is committed.

@@ -67,14 +67,20 @@ impl Task {
         }
         self.positions.insert(visits.topic, record.offset);
         let name = record.key.unwrap_or_default();
-        let call = visits.calls.iter().find(|(known, _)| known.as_bytes() == name);
+        let call = visits
+            .calls
+            .iter()
+            .find(|(known, _)| known.as_bytes() == name);
         let Some((_, call)) = call else {
             let (group, name) = (&*desk.plan.group.name, text(name));
             tracing::warn!(group, name, "no visit of that name; its record is skipped");
             self.positions.insert(visits.topic, record.offset + 1);
             return;
         };
-        let visited = self.visited.take().filter(|(offset, _)| *offset == record.offset);
+        let visited = self
+            .visited
+            .take()
+            .filter(|(offset, _)| *offset == record.offset);
         self.visit = Some(Visit {
             call: *call,
             offset: record.offset,
@@ -141,13 +147,20 @@ impl Task {
             let enough = SLICE + layered.len();
             let mut each = |key: &[u8], _: crate::table::StoredRef<'_>| {
                 stored.push(key.to_vec());
-                if stored.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if stored.len() < enough {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             };
             store
                 .range((from, Bound::Unbounded), &mut each)
                 .map_err(Cause::Store)?;
         }
-        let fresh = layered.iter().filter(|(_, lives)| **lives).map(|(key, _)| key.to_vec());
+        let fresh = layered
+            .iter()
+            .filter(|(_, lives)| **lives)
+            .map(|(key, _)| key.to_vec());
         let mut keys: Vec<_> = stored
             .into_iter()
             .filter(|key| !layered.contains_key(key.as_slice()))

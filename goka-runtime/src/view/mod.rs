@@ -12,7 +12,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::raw::RawView;
+pub(crate) use self::raw::RawView;
 pub use self::raw::Read;
 use self::scan::RawScan;
 pub use self::shared::ViewState;

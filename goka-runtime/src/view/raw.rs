@@ -165,6 +165,25 @@ impl RawView {
         }
     }
 
+    /// The value of a key as stored.
+    ///
+    /// # Errors
+    /// As [`read`](RawView::read).
+    pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
+        let partition = (self.place)(key, self.partitions);
+        let part = self.shared.part(partition);
+        let Some(frozen) = part
+            .filter(|part| part.level_at.is_some())
+            .and_then(|part| part.frozen)
+        else {
+            return Err(self.not_ready(partition));
+        };
+        let frozen = frozen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(frozen.get(key)?)
+    }
+
     /// The value of a key, with how fresh it is.
     ///
     /// # Errors

@@ -4,16 +4,16 @@ mod properties;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::dispatch::{HandlerError, Raw};
+use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Raw};
 use crate::log::{Acked, Committed, Failure, Group, Range, Settlement};
 use crate::record::{AppendKind, Headers, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
-    Durability, FORMAT, Stamp, Store, StoreError, StoreRead, StoredRef, Stores, Write,
+    Durability, FORMAT, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores, Write,
 };
 
 pub(super) const TABLE: TopicId = TopicId(0);
@@ -79,7 +79,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             name: "group".into(),
             topics: vec!["group-state".into(), "input".into(), "output".into()],
             inputs: vec![INPUT],
-            table: Some(TABLE),
+            lead: Some(TABLE),
             instance: "instance".into(),
             worker: 0,
             session: Duration::from_secs(6),
@@ -89,6 +89,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             topic: INPUT,
             partitions,
             call: crate::dispatch::Call::Sync(handler),
+            start: crate::graph::Start::Earliest,
             partitioner: "first-byte",
             place,
         }],
@@ -103,8 +104,15 @@ pub(super) fn plan(partitions: i32) -> Plan {
             limit: 1 << 20,
             fingerprint: FINGERPRINT.into(),
         }),
+        joins: Vec::new(),
+        visits: None,
         barrier: Duration::from_millis(100),
     }
+}
+
+/// The copy of a task's own table.
+pub(super) fn own(task: TaskId) -> CopyId {
+    CopyId { task, table: TABLE }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,11 +134,26 @@ pub(super) enum Settles {
 }
 
 #[derive(Default)]
-struct Disk(BTreeMap<TaskId, Box<dyn Store>>);
+struct Disk(BTreeMap<TaskId, Box<dyn Store>>, Mutex<Vec<RecordId>>);
 
-impl Tables for Disk {
-    fn table(&self, task: TaskId) -> Option<&dyn StoreRead> {
-        self.0.get(&task).map(|store| &**store as &dyn StoreRead)
+impl Around for Disk {
+    fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
+        self.0
+            .get(&copy.task)
+            .map(|store| &**store as &dyn StoreRead)
+    }
+
+    fn lookup(&self, _: &'static str, _: &[u8]) -> Result<Option<Stored>, ContextError> {
+        Ok(None)
+    }
+
+    fn drive(&self, _: Handling<'_>) -> Result<(), HandlerError> {
+        Err("no executor here".into())
+    }
+
+    fn defer(&self, record: RecordId) -> Deferred {
+        self.1.lock().unwrap().push(record);
+        Deferred::new(|_| {})
     }
 }
 
@@ -335,7 +358,7 @@ impl World {
                 rebuild,
             } => {
                 let reached = self.restore(task, from, rebuild.is_some());
-                self.step(Event::Restored(task, epoch, Ok(reached)));
+                self.step(Event::Restored(own(task), epoch, Ok(reached)));
             }
             Effect::Fetch(task, positions) => {
                 self.fetched.insert(task, positions[0].1);
@@ -359,9 +382,10 @@ impl World {
                 let settlement = self.settle(&unit);
                 self.step(Event::Settled(unit.id, settlement));
             }
-            Effect::Flush(task, frozen) => {
-                let result = self.flush(task, &frozen);
-                self.step(Event::Flushed(task, result));
+            Effect::Follow(..) => unreachable!("nothing is joined"),
+            Effect::Flush(copy, frozen) => {
+                let result = self.flush(copy.task, &frozen);
+                self.step(Event::Flushed(copy, result));
             }
             Effect::Close(task) => {
                 self.open.0.remove(&task);
