@@ -61,6 +61,11 @@ impl RawEmitter {
         Self::new(log, spec.name, spec.place, spec.partitions)
     }
 
+    /// How many partitions the topic has.
+    pub(crate) fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
     /// How long to wait for room before a record is refused.
     pub(crate) fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;

@@ -3,7 +3,7 @@
 
 use super::fail::Fail;
 use crate::codec::Codec;
-use crate::graph::{Definition, Format, GroupGraph, TopicSpec};
+use crate::graph::{Definition, EdgeKind, Format, GroupGraph, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 
 /// How keys and values of a topic are read from and shown to people.
@@ -74,6 +74,40 @@ pub(super) fn table(definitions: &[&'static Definition], group: &str) -> Result<
             graph.location
         ))),
     }
+}
+
+/// The terms of a group's visit topic, as one of its visits uses it.
+pub(super) fn visit(
+    definitions: &[&'static Definition],
+    group: &str,
+    name: &str,
+) -> Result<Terms, Fail> {
+    let graphs = definitions.iter().map(|definition| &definition.graph);
+    let Some(graph) = graphs.clone().find(|graph| graph.group == group) else {
+        return Err(Fail::new(format!(
+            "group `{group}` is not in this program; {}",
+            groups(definitions)
+        )));
+    };
+    let mut known = Vec::new();
+    for edge in graph.edges {
+        match edge.kind {
+            EdgeKind::Visit { name: visit, .. } if visit == name => {
+                return Ok(Terms::of(&edge.topic));
+            }
+            EdgeKind::Visit { name: visit, .. } => known.push(format!("`{visit}`")),
+            _ => {}
+        }
+    }
+    Err(Fail::new(format!(
+        "group `{group}` ({}) has no visit `{name}`; it has {}",
+        graph.location,
+        if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        }
+    )))
 }
 
 /// The groups of this binary that have a table, for whoever asked for another.
