@@ -180,6 +180,15 @@ impl Service {
                 let prefix = prefix.as_deref();
                 read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
             }
+            Command::Visit {
+                group,
+                name,
+                argument,
+            } => {
+                let definitions = self.registry.definitions();
+                let terms = catalog::visit(&definitions, &group, &name)?;
+                emit::everywhere(&open(true)?, &terms, &name, &argument)
+            }
             Command::Topology => {
                 topology::print(&self.registry.definitions(), &mut out)
                     .map_err(|error| fail::output(&error))?;
