@@ -55,6 +55,7 @@ fn stub(
         partitioner: partitioner.map_or_else(paths::murmur2, |p| quote!(#p)),
         partitions: quote!(::core::option::Option::None),
         is_table,
+        is_group: false,
     };
     implementation.expand()
 }

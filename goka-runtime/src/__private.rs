@@ -11,7 +11,7 @@ pub use crate::dispatch::{
 };
 pub use crate::edges::{Emits, Persists, Processor, SameKey, SamePlace};
 pub use crate::graph::{
-    Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicSpec,
+    Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };
 pub use crate::key::Key;
 pub use crate::param::{Param, Taker, taker};
@@ -31,6 +31,7 @@ pub const fn codec_of<C: CodecFor<V>, V>() -> CodecOf<V> {
 pub const fn spec_named<P: Processor>(name: &'static str, value: Format) -> TopicSpec {
     TopicSpec {
         name,
+        kind: TopicKind::Stream,
         key: format_of::<P::Key>(),
         value,
         partitioner: P::Partitioner::NAME,

@@ -31,6 +31,7 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         partitioner,
         partitions,
         is_table: topic.is_table,
+        is_group: false,
     };
     let implementation = implementation.expand();
     quote! {
@@ -60,6 +61,7 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
         partitioner: graph::partitioner(processor),
         partitions,
         is_table: true,
+        is_group: true,
     };
     let implementation = implementation.expand();
     let value = bare(value);
@@ -81,6 +83,8 @@ pub(crate) struct Implementation<'m> {
     pub(crate) partitioner: TokenStream,
     pub(crate) partitions: TokenStream,
     pub(crate) is_table: bool,
+    /// Whether it is a processor's own table.
+    pub(crate) is_group: bool,
 }
 
 impl Implementation<'_> {
@@ -94,10 +98,16 @@ impl Implementation<'_> {
             partitioner,
             partitions,
             is_table,
+            is_group,
         } = self;
         let codec = codec_of(value);
         let value = bare(value);
         let table = is_table.then(|| quote!(impl #private::Table for #ident {}));
+        let kind = match (is_table, is_group) {
+            (_, true) => quote!(const KIND: #private::TopicKind = #private::TopicKind::GroupTable;),
+            (true, false) => quote!(const KIND: #private::TopicKind = #private::TopicKind::Table;),
+            (false, false) => quote!(),
+        };
         quote! {
             impl #private::Topic for #ident {
                 type Key = #key;
@@ -106,6 +116,7 @@ impl Implementation<'_> {
                 const NAME: &'static str = #name;
                 const CODEC: #private::CodecOf<Self::Value> = #codec;
                 const PARTITIONS: ::core::option::Option<i32> = #partitions;
+                #kind
             }
             #table
         }

@@ -180,8 +180,8 @@ impl Service {
                 let prefix = prefix.as_deref();
                 read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
             }
-            Command::Topology => {
-                topology::print(&self.registry.definitions(), &mut out)
+            Command::Topology(format) => {
+                topology::print(&self.registry.application(), format, &mut out)
                     .map_err(|error| fail::output(&error))?;
                 self.checked().map(drop)
             }
