@@ -180,6 +180,8 @@ fn check_reserved(groups: &Groups, findings: &mut Vec<Finding>) {
     }
 }
 
+type Answer<'a> = &'a dyn Fn(&ApplicationEdge) -> Option<String>;
+
 /// A property on which edges have to agree.
 type Property = (&'static str, fn(&ApplicationEdge) -> Option<String>);
 
@@ -263,7 +265,7 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
             let known = edge.partitions.or(counts.get(&edge.topic).copied())?;
             Some(known.to_string())
         };
-        let properties: [(&str, &dyn Fn(&ApplicationEdge) -> Option<String>); 3] = [
+        let properties: [(&str, Answer<'_>); 3] = [
             (KEY.0, &KEY.1),
             (PARTITIONER.0, &PARTITIONER.1),
             (COUNT.0, &count),
