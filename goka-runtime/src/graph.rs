@@ -5,6 +5,8 @@
 mod application;
 mod draw;
 mod finding;
+#[cfg(feature = "cli")]
+mod order;
 mod rules;
 
 use std::any::TypeId;
@@ -12,6 +14,8 @@ use std::any::TypeId;
 pub use self::application::{Application, ApplicationEdge, ApplicationGroup, ApplicationTopic};
 pub use self::application::{EdgeShape, TopicShape};
 pub use self::finding::{Declared, Finding};
+#[cfg(feature = "cli")]
+pub(crate) use self::order::start_order;
 
 use crate::dispatch::{Call, CodecError, Shared};
 

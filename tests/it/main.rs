@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_input_on_kafka;
 mod clicks_on_kafka;
 mod commands;
+mod commands_on_kafka;
 mod embedded_log;
 mod emitters;
 mod flights;

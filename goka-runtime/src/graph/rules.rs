@@ -252,13 +252,10 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
                 EdgeShape::Input | EdgeShape::Table | EdgeShape::Join | EdgeShape::Loopback
             )
         };
-        // Without a table, a join or a loop every input stands for itself.
-        let inputs_only = group
-            .edges
-            .iter()
-            .filter(same_key)
-            .all(|edge| edge.shape == EdgeShape::Input);
-        if inputs_only {
+        // Without a table and a join every input stands for itself.
+        let together =
+            |edge: &ApplicationEdge| matches!(edge.shape, EdgeShape::Table | EdgeShape::Join);
+        if !group.edges.iter().any(together) {
             continue;
         }
         let count = |edge: &ApplicationEdge| {

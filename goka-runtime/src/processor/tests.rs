@@ -1,14 +1,15 @@
 //! A whole processor on the embedded log in memory, its definition written by hand.
 
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::*;
 use crate::dispatch::{CodecError, HandlerError, Raw};
-use crate::graph::{Format, TopicKind, TopicSpec};
+use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicKind, TopicSpec};
 use crate::log::embedded::Embedded;
-use crate::log::{Failure, Sent};
+use crate::log::{Failure, NewTopic, Sent};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::TopicPartition;
 use crate::table::memory::MemoryStores;

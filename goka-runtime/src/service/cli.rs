@@ -62,6 +62,11 @@ pub(super) enum Command {
         prefix: Option<String>,
         limit: Option<usize>,
     },
+    Visit {
+        group: String,
+        name: String,
+        argument: String,
+    },
     Topology(Format),
 }
 
@@ -192,6 +197,11 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
                     .value_parser(clap::value_parser!(usize))
                     .help("At most so many"),
             ),
+        Clap::new("visit")
+            .about("Ask a group to walk over its table: one of its visits, for every key")
+            .arg(positional("GROUP", "The group").required(true))
+            .arg(positional("NAME", "The visit").required(true))
+            .arg(positional("ARGUMENT", "What its handler is given, as text").default_value("")),
         Clap::new("topology")
             .about("Print groups, topics, codecs and partitioners")
             .arg(
@@ -242,6 +252,11 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
             group: required(sub, "GROUP"),
             prefix: text(sub, "prefix"),
             limit: sub.get_one("limit").copied(),
+        },
+        "visit" => Command::Visit {
+            group: required(sub, "GROUP"),
+            name: required(sub, "NAME"),
+            argument: required(sub, "ARGUMENT"),
         },
         "topology" => Command::Topology(
             text(sub, "format").map_or_else(Format::default, |name| Format::named(&name)),

@@ -33,7 +33,7 @@ use self::cli::{Asked, Command, Own};
 use self::fail::Fail;
 use crate::dispatch::{HandlerError, Shared};
 use crate::edges::Processor;
-use crate::graph::Definition;
+use crate::graph::{Definition, start_order};
 use crate::registry::{Finding, Registry};
 use crate::table::Stores;
 
@@ -178,7 +178,7 @@ impl Service {
             Command::Run(given) => {
                 drop(out);
                 let program = run::Program {
-                    definitions: self.checked()?,
+                    definitions: start_order(self.checked()?),
                     values: self.values,
                     backgrounds: self.backgrounds,
                     given,
@@ -206,6 +206,15 @@ impl Service {
                 let definitions = self.registry.definitions();
                 let prefix = prefix.as_deref();
                 read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
+            }
+            Command::Visit {
+                group,
+                name,
+                argument,
+            } => {
+                let definitions = self.registry.definitions();
+                let terms = catalog::visit(&definitions, &group, &name)?;
+                emit::everywhere(&open(true)?, &terms, &name, &argument)
             }
             Command::Topology(format) => {
                 topology::print(&self.registry.application(), format, &mut out)

@@ -116,7 +116,9 @@ impl Program {
 
 fn open(held: &Held, brokers: Option<&str>) -> Result<(Arc<dyn Log>, Option<Server>), Fail> {
     if let Some(brokers) = brokers {
-        return Ok((engine::kafka(brokers)?, None));
+        let log = engine::kafka(brokers)?;
+        tracing::info!("running on {}", log.describe_self());
+        return Ok((log, None));
     }
     eprintln!(
         "no brokers given (`--brokers` / GOKA_BROKERS): running on the embedded log at {}",

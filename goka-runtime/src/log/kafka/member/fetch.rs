@@ -53,6 +53,9 @@ impl KafkaMember {
             self.client()
                 .incremental_unassign(&drop_first)
                 .map_err(failed)?;
+            // Stopping goes on by itself, and ends by cutting the partition off our queue: what is
+            // forwarded before that would never arrive. A seek is refused once it is done.
+            drop(self.client().seek(&drop_first, SEEK_WAIT));
         }
         if !add.is_empty() {
             for place in add.places() {
@@ -182,7 +185,7 @@ impl KafkaMember {
         let topic = (self.group.inputs.iter().copied())
             .find(|topic| **self.group.topic(*topic) == *name)?;
         let id = TaskId {
-            lead: self.group.table.unwrap_or(topic),
+            lead: self.group.lead.unwrap_or(topic),
             partition,
         };
         let task = self.tasks.get(&id)?;
