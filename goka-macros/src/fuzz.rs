@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use proc_macro2::TokenStream;
 
 use super::{expand_beside, expand_processor, expand_topic, words};
-use crate::words::EdgeWord;
 
 /// So many in each run.
 const ROUNDS: usize = 100_000;
@@ -226,6 +225,7 @@ const EDGES: &[&str] = &[
     "\"user-clicks\"",
     "UserClicks , start = latest",
     "A , \"b\" , c::D",
+    "name = \"rescore\"",
 ];
 
 /// Right items, their words apart.
@@ -258,7 +258,7 @@ const OTHERS: &[&str] = &[
 enum Entry {
     Processor,
     Topic(bool),
-    Beside(EdgeWord),
+    Beside(&'static str),
 }
 
 impl Entry {
@@ -280,12 +280,16 @@ impl Entry {
     }
 }
 
+/// What stands beside a processor, or in its impl.
+const BESIDE: &[&str] = &[
+    "input", "output", "join", "lookup", "loopback", "visit", "timer",
+];
+
 fn entry(random: &mut Random) -> Entry {
     match random.below(8) {
         0 => Entry::Topic(false),
         1 => Entry::Topic(true),
-        2 => Entry::Beside(EdgeWord::Input),
-        3 => Entry::Beside(EdgeWord::Output),
+        2 | 3 => Entry::Beside(BESIDE[random.below(BESIDE.len())]),
         _ => Entry::Processor,
     }
 }
@@ -319,18 +323,9 @@ fn nothing_that_is_typed_makes_a_panic() {
         let (arguments, item, is_item_right) = match done % 2 {
             0 => (random.changed(arguments), item.to_owned(), true),
             _ => {
-                let edges = [
-                    "input",
-                    "output",
-                    "join",
-                    "lookup",
-                    "loopback",
-                    "visit",
-                    "processor",
-                ];
                 let item = match random.below(3) {
                     0 => {
-                        let (edge, text) = (random.one(&edges), random.one(EDGES));
+                        let (edge, text) = (random.one(BESIDE), random.one(EDGES));
                         format!("#[{edge}({})] {item}", random.changed(text))
                     }
                     _ => random.changed(item),

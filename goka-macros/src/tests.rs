@@ -5,7 +5,6 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{expand_beside, expand_processor, expand_topic, words};
-use crate::words::EdgeWord;
 
 fn check(expansion: TokenStream, expected: &ExpectFile) {
     let file = syn::parse2(expansion).expect("what is written is Rust");
@@ -63,7 +62,7 @@ fn an_input_steps_below_its_processor() {
         #[input(Second)]
         fn count() {}
     };
-    let expansion = expand_beside(EdgeWord::Input, &quote!(First), item);
+    let expansion = expand_beside("input", &quote!(First), item);
     let expected = quote! {
         #[goka::processor(group = "g")]
         #[input(First)]
@@ -234,6 +233,6 @@ fn nothing_panics() {
         };
         expand_processor(arguments.clone(), item.clone());
         expand_topic(arguments.clone(), item.clone(), &words::TABLE);
-        expand_beside(EdgeWord::Output, &arguments, item);
+        expand_beside("output", &arguments, item);
     }
 }

@@ -1,11 +1,11 @@
 //! The impls of `Topic` and `Table`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, LitStr, Type};
+use syn::{Generics, LitStr, Type};
 
-use super::{codec_of, graph, of_topic};
+use super::{codec_of, graph, of_topic, parameters};
 use crate::syntax::bare;
 use crate::{model, paths};
 
@@ -24,7 +24,8 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         None => quote!(::core::option::Option::None),
     };
     let implementation = Implementation {
-        ident: &item.ident,
+        this: &item.ident,
+        generics: None,
         name: &topic.name,
         key,
         value: &topic.value,
@@ -47,14 +48,16 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
 pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
     let value = processor.persist.as_ref()?;
-    let ident = &processor.ident;
+    let this = &processor.this;
+    let generics = processor.form.generics();
     let name = LitStr::new(&processor.table_name(), processor.group.span());
     let partitions = match processor.first_typed() {
         Some(first) => of_topic(first, "PARTITIONS"),
         None => quote!(::core::option::Option::None),
     };
     let implementation = Implementation {
-        ident,
+        this,
+        generics,
         name: &name,
         key: graph::key(processor),
         value,
@@ -65,9 +68,10 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     };
     let implementation = implementation.expand();
     let value = bare(value);
+    let (parameters, bounds) = parameters(generics);
     Some(quote! {
         #implementation
-        impl #private::Persists<#value> for #ident {
+        impl #parameters #private::Persists<#value> for #this #bounds {
             const TABLE: &'static str = <Self as #private::Topic>::NAME;
             const CODEC: #private::CodecOf<#value> = <Self as #private::Topic>::CODEC;
         }
@@ -75,7 +79,9 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
 }
 
 pub(crate) struct Implementation<'m> {
-    pub(crate) ident: &'m Ident,
+    pub(crate) this: &'m dyn ToTokens,
+    /// Those of `this`.
+    pub(crate) generics: Option<&'m Generics>,
     pub(crate) name: &'m LitStr,
     pub(crate) key: TokenStream,
     /// The codec of the values.
@@ -91,7 +97,8 @@ impl Implementation<'_> {
     pub(crate) fn expand(&self) -> TokenStream {
         let private = paths::private();
         let Self {
-            ident,
+            this,
+            generics,
             name,
             key,
             value,
@@ -102,14 +109,15 @@ impl Implementation<'_> {
         } = self;
         let codec = codec_of(value);
         let value = bare(value);
-        let table = is_table.then(|| quote!(impl #private::Table for #ident {}));
+        let (parameters, bounds) = parameters(*generics);
+        let table = is_table.then(|| quote!(impl #parameters #private::Table for #this #bounds {}));
         let kind = match (is_table, is_group) {
             (_, true) => quote!(const KIND: #private::TopicKind = #private::TopicKind::GroupTable;),
             (true, false) => quote!(const KIND: #private::TopicKind = #private::TopicKind::Table;),
             (false, false) => quote!(),
         };
         quote! {
-            impl #private::Topic for #ident {
+            impl #parameters #private::Topic for #this #bounds {
                 type Key = #key;
                 type Value = #value;
                 type Partitioner = #partitioner;

@@ -213,16 +213,16 @@ fn answers<'e>(
 /// ```
 fn check_topics(groups: &Groups, findings: &mut Vec<Finding>) {
     let mut topics = BTreeMap::<_, Vec<_>>::new();
-    for (_, edge) in all(groups) {
+    // The values of a visit topic are those of the visit that a record's key names.
+    let visit = |edge: &ApplicationEdge| edge.shape == EdgeShape::Visit;
+    for (_, edge) in all(groups).filter(|(_, edge)| !visit(edge)) {
         let edges = topics.entry(&edge.topic).or_default();
         edges.push(edge);
     }
     for (topic, edges) in topics {
-        // The handlers of a loop topic agree with each other where they are declared.
-        let of_one = edges.iter().all(|edge| edge.shape == EdgeShape::Visit);
         for (property, of) in [KEY, VALUE, PARTITIONER, COUNT] {
             let answers = answers(edges.iter().copied(), of);
-            if answers.len() > 1 && !of_one {
+            if answers.len() > 1 {
                 findings.push(Finding::TopicDiffers {
                     topic: topic.clone(),
                     property,

@@ -101,7 +101,7 @@ impl Program {
             match given.or_else(|| definition.make.map(|make| Arc::from(make()))) {
                 Some(value) => shared.push(value),
                 None => missing.push(format!(
-                    "processor `{}` ({}) has no default value; give it one with `Service::with`",
+                    "`{0}` ({1}) has no `Default`: pass it with `Service::new().with({0} ..)`",
                     definition.graph.name, definition.graph.location
                 )),
             }

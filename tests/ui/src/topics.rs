@@ -53,3 +53,8 @@ pub struct Four;
 #[derive(Debug)]
 #[table("profiles", value = Json<Alert>)]
 pub struct Profiles;
+
+/// Plans, keyed by number.
+#[derive(Debug)]
+#[table("plans", key = u64, value = String)]
+pub struct Plans;
