@@ -14,7 +14,7 @@ pub use crate::edges::{
     Emits, JoinedKey, JoinedPlace, Joins, LooksUp, Loops, Persists, Processor, SameKey, SamePlace,
 };
 pub use crate::graph::{
-    Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicSpec,
+    Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };
 pub use crate::here;
 pub use crate::key::Key;

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::codec::{Codec, CodecError, CodecOf, Json, format_of, utf8};
 use crate::dispatch::{Call, ContextError, Incoming};
 use crate::edges::Processor;
-use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicSpec};
+use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::Partitioner;
 use crate::text::{Text, same};
 
@@ -212,6 +212,7 @@ pub const fn edge(kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge 
 const fn spec_named<G: Processor>(name: &'static str, value: Format) -> TopicSpec {
     TopicSpec {
         name,
+        kind: TopicKind::Stream,
         key: format_of::<G::Key>(),
         value,
         partitioner: G::Partitioner::NAME,

@@ -99,6 +99,7 @@ const _: () = {
             i64,
         >();
         const PARTITIONS: ::core::option::Option<i32> = <UserClicks as ::goka::__private::Topic>::PARTITIONS;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
     impl ::goka::__private::Table for ClickCount {}
     impl ::goka::__private::Persists<i64> for ClickCount {
