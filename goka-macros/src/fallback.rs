@@ -58,6 +58,7 @@ fn stub(
         partitioner: partitioner.map_or_else(paths::murmur2, |p| quote!(#p)),
         partitions: quote!(::core::option::Option::None),
         is_table,
+        is_group: false,
     };
     implementation.expand()
 }
@@ -97,7 +98,8 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     let of_first = |item: &str| -> Option<Type> {
         let first = first?;
         let item = Ident::new(item, Span::call_site());
-        Some(parse_quote!(<#first as #private::Topic>::#item))
+        // What syn reads as a type need not be one everywhere: `A +`.
+        syn::parse2(quote!(<#first as #private::Topic>::#item)).ok()
     };
     let key = match &options.key {
         Some(key) => Some(key.value.clone()),

@@ -242,4 +242,6 @@ fn debug(name: &str, expansion: TokenStream) -> TokenStream {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::codec::{Codec, CodecError, CodecOf, Json, format_of, utf8};
 use crate::context::Context;
 use crate::dispatch::{Call, ContextError, Incoming, Raw};
 use crate::edges::Processor;
-use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicSpec};
+use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::Partitioner;
 use crate::text::{Text, same};
 use crate::topic::Table;
@@ -146,8 +146,8 @@ impl<G: Processor, P, V> Taker<'_, G, P, V> {
     /// # Panics
     /// In a const context, when the topic is a table and the parameter takes no tombstones.
     #[track_caller]
-    pub const fn reading(self, is_table: bool) -> Self {
-        if is_table && !self.tombstones {
+    pub const fn reading(self, kind: TopicKind) -> Self {
+        if !matches!(kind, TopicKind::Stream) && !self.tombstones {
             panic!("a table's keys may be deleted: take `Option<..>` for the value");
         }
         self
@@ -218,6 +218,7 @@ impl<G: Processor, P, V> Taker<'_, G, P, V> {
     const fn spec(&self, name: &'static str) -> TopicSpec {
         TopicSpec {
             name,
+            kind: TopicKind::Stream,
             key: format_of::<G::Key>(),
             value: self.format,
             partitioner: G::Partitioner::NAME,

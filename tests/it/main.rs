@@ -14,6 +14,7 @@ mod kafka_broker;
 mod kafka_engine;
 mod lifecycle;
 mod log_conformance;
+mod own_store;
 mod support;
 mod two_inputs_on_kafka;
 mod views;

@@ -32,6 +32,7 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         partitioner,
         partitions,
         is_table: topic.is_table,
+        is_group: false,
     };
     let implementation = implementation.expand();
     quote! {
@@ -63,6 +64,7 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
         partitioner: graph::partitioner(processor),
         partitions,
         is_table: true,
+        is_group: true,
     };
     let implementation = implementation.expand();
     let value = bare(value);
@@ -87,6 +89,8 @@ pub(crate) struct Implementation<'m> {
     pub(crate) partitioner: TokenStream,
     pub(crate) partitions: TokenStream,
     pub(crate) is_table: bool,
+    /// Whether it is a processor's own table.
+    pub(crate) is_group: bool,
 }
 
 impl Implementation<'_> {
@@ -101,11 +105,17 @@ impl Implementation<'_> {
             partitioner,
             partitions,
             is_table,
+            is_group,
         } = self;
         let codec = codec_of(value);
         let value = bare(value);
         let (parameters, bounds) = parameters(*generics);
         let table = is_table.then(|| quote!(impl #parameters #private::Table for #this #bounds {}));
+        let kind = match (is_table, is_group) {
+            (_, true) => quote!(const KIND: #private::TopicKind = #private::TopicKind::GroupTable;),
+            (true, false) => quote!(const KIND: #private::TopicKind = #private::TopicKind::Table;),
+            (false, false) => quote!(),
+        };
         quote! {
             impl #parameters #private::Topic for #this #bounds {
                 type Key = #key;
@@ -114,6 +124,7 @@ impl Implementation<'_> {
                 const NAME: &'static str = #name;
                 const CODEC: #private::CodecOf<Self::Value> = #codec;
                 const PARTITIONS: ::core::option::Option<i32> = #partitions;
+                #kind
             }
             #table
         }

@@ -52,7 +52,7 @@ const _: () = {
                             Message,
                             <Messages as ::goka::__private::Topic>::Value,
                         >(<Messages as ::goka::__private::Topic>::CODEC)
-                            .reading(::goka::__private::Probe::<Messages>::IS_TABLE),
+                            .reading(<Messages as ::goka::__private::Topic>::KIND),
                         ::goka::__private::Call::Sync(|shared, raw| {
                             let (mut context, value) = ::goka::__private::taker::<
                                 Self,
@@ -113,6 +113,7 @@ const _: () = {
             Inbox,
         >();
         const PARTITIONS: ::core::option::Option<i32> = <Messages as ::goka::__private::Topic>::PARTITIONS;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
     impl ::goka::__private::Table for Mailbox {}
     impl ::goka::__private::Persists<Inbox> for Mailbox {

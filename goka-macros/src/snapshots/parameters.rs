@@ -36,7 +36,7 @@ const _: () = {
                                 T,
                                 <Events<T> as ::goka::__private::Topic>::Value,
                             >(<Events<T> as ::goka::__private::Topic>::CODEC)
-                                .reading(::goka::__private::Probe::<Events<T>>::IS_TABLE),
+                                .reading(<Events<T> as ::goka::__private::Topic>::KIND),
                             ::goka::__private::Call::Sync(|shared, raw| {
                                 let (mut context, value) = ::goka::__private::taker::<
                                     Self,
@@ -79,6 +79,7 @@ const _: () = {
         const PARTITIONS: ::core::option::Option<i32> = <Events<
             T,
         > as ::goka::__private::Topic>::PARTITIONS;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
     impl<T> ::goka::__private::Table for Router<T>
     where

@@ -31,7 +31,7 @@ const _: () = {
                             &str,
                             <UserClicks as ::goka::__private::Topic>::Value,
                         >(<UserClicks as ::goka::__private::Topic>::CODEC)
-                            .reading(::goka::__private::Probe::<UserClicks>::IS_TABLE),
+                            .reading(<UserClicks as ::goka::__private::Topic>::KIND),
                         ::goka::__private::Call::Sync(|_, raw| {
                             let (mut context, value) = ::goka::__private::taker::<
                                 Self,
@@ -101,6 +101,7 @@ const _: () = {
             i64,
         >();
         const PARTITIONS: ::core::option::Option<i32> = <UserClicks as ::goka::__private::Topic>::PARTITIONS;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
     impl ::goka::__private::Table for ClickCount {}
     impl ::goka::__private::Persists<i64> for ClickCount {

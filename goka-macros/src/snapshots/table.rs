@@ -10,6 +10,7 @@ const _: () = {
             String,
         >();
         const PARTITIONS: ::core::option::Option<i32> = ::core::option::Option::None;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::Table;
     }
     impl ::goka::__private::Table for Profiles {}
 };

@@ -92,6 +92,7 @@ const _: () = {
             i64,
         >();
         const PARTITIONS: ::core::option::Option<i32> = ::core::option::Option::None;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
     impl ::goka::__private::Table for Counts {}
     impl ::goka::__private::Persists<i64> for Counts {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::dispatch::{CodecError, HandlerError, Raw};
-use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicSpec};
+use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicKind, TopicSpec};
 use crate::log::embedded::Embedded;
 use crate::log::{Failure, NewTopic, Sent};
 use crate::partitioner::{Murmur2, Partitioner};
@@ -30,6 +30,7 @@ const fn topic(name: &'static str) -> TopicSpec {
     let (partitioner, place) = (Murmur2::NAME, Murmur2::partition as fn(&[u8], i32) -> i32);
     TopicSpec {
         name,
+        kind: TopicKind::Stream,
         key,
         value,
         partitioner,
