@@ -180,10 +180,10 @@ impl KafkaMember {
         driver.event(MemberEvent::Broken { task, topic, error });
     }
 
-    /// Whose input a partition is, if that is fetched.
+    /// Whose input or joined table a partition is, if that is fetched.
     fn whose(&self, name: &str, partition: i32) -> Option<(TaskId, Epoch, TopicId)> {
-        let topic = (self.group.inputs.iter().copied())
-            .find(|topic| **self.group.topic(*topic) == *name)?;
+        let at = self.group.topics.iter().position(|topic| **topic == *name)?;
+        let topic = TopicId(u16::try_from(at).ok()?);
         let id = TaskId {
             lead: self.group.lead.unwrap_or(topic),
             partition,
