@@ -18,7 +18,7 @@ pub use crate::graph::{
 };
 pub use crate::here;
 pub use crate::key::Key;
-pub use crate::param::{Param, Taker, edge, taker};
+pub use crate::param::{Param, Taker, edge, table, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::registry::Entry;
 pub use crate::topic::{Table, Topic};
@@ -41,11 +41,6 @@ macro_rules! here {
 /// The only place where generated code asks for a codec: one missing codec is one error.
 pub const fn codec_of<C: CodecFor<V>, V>() -> CodecOf<V> {
     C::CODEC
-}
-
-/// The context that a handler is called with.
-pub fn context<P: Processor>(raw: Raw<'_>) -> Result<Context<'_, P>, ContextError> {
-    Context::new(raw)
 }
 
 /// What a handler may return.
@@ -153,28 +148,11 @@ pub const fn partitions(count: i32) -> Option<i32> {
     Some(count)
 }
 
-/// Checks that two edges of one kind are not one topic under two names.
+/// Checks that two inputs are not one topic under two names.
 #[track_caller]
-pub const fn distinct(a: &str, b: &str, kind: &str) {
+pub const fn distinct(a: &str, b: &str) {
     if same(a, b) {
-        let text = Text::new()
-            .str("topic `")
-            .str(a)
-            .str("` is ")
-            .str(kind)
-            .str(" twice");
-        panic!("{}", text.as_str());
-    }
-}
-
-/// Checks that an edge is not the group's own table or loop topic under another name.
-#[track_caller]
-pub const fn foreign(topic: &str, table: &str, loopback: &str) {
-    if same(topic, table) || same(topic, loopback) {
-        let text = Text::new()
-            .str("topic `")
-            .str(topic)
-            .str("` is the group's own: the group alone reads and writes it");
+        let text = Text::new().str("topic `").str(a).str("` is an input twice");
         panic!("{}", text.as_str());
     }
 }
@@ -207,14 +185,17 @@ pub const fn same_key<A: SameKey<K, T, P>, K, T, P>() {}
 /// Checks that an input has the group's partitioner.
 pub const fn same_place<A: SamePlace<K, T, P>, K, T, P>() {}
 
-/// Checks that a joined table has the group's key type.
-pub const fn joined_key<A: JoinedKey<K, T, P>, K, T, P>() {}
-
-/// Checks that a joined table has the group's partitioner.
-pub const fn joined_place<A: JoinedPlace<K, T, P>, K, T, P>() {}
+/// Checks that a joined table has the group's key type and its partitioner.
+pub const fn joined<K, A, T, P>()
+where
+    P: Processor,
+    K: JoinedKey<P::Key, T, P>,
+    A: JoinedPlace<P::Partitioner, T, P>,
+{
+}
 
 /// Checks that the value that handlers share can be.
-pub const fn shared<P: Send + Sync>() {}
+pub const fn shared<P: Sync>() {}
 
 /// The codec of a loopback whose handler has mistakes.
 ///

@@ -14,6 +14,9 @@ pub trait Processor: 'static {
     type Key: Key;
     /// The function from a key to its partition.
     type Partitioner: Partitioner;
+    /// The names of the group's own topics: table, loop, visits. No other edge may have them.
+    #[doc(hidden)]
+    const OWN: [&'static str; 3] = [""; 3];
     /// Its graph and its handlers.
     const DEFINITION: &'static Definition;
 }
@@ -80,7 +83,7 @@ impl<K, T, P> SameKey<K, T, P> for K {}
 
 /// Says that `Self`, the partitioner of the topic `T`, is that of the group of `P`.
 #[diagnostic::on_unimplemented(
-    message = "`{T}` is placed by `{Self}`, `{P}` by `{K}`",
+    message = "`{T}` and `{P}` have different partitioners",
     label = "placed by `{Self}`, not `{K}`",
     note = "a key must lie in the same partition of all inputs and the group table"
 )]
@@ -100,7 +103,7 @@ impl<K, T, P> JoinedKey<K, T, P> for K {}
 
 /// Says that `Self`, the partitioner of the joined table `T`, is that of the group of `P`.
 #[diagnostic::on_unimplemented(
-    message = "`{T}` is placed by `{Self}`, `{P}` by `{K}`",
+    message = "`{T}` and `{P}` have different partitioners",
     label = "placed by `{Self}`, not `{K}`",
     note = "a key of `{T}` would lie in another partition; to read any partition use `#[lookup({T})]`"
 )]

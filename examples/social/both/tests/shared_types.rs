@@ -50,7 +50,7 @@ fn errors(workspace: &Path) -> BTreeSet<(String, usize)> {
         .args(["check", "--workspace", "--no-default-features", "--offline"])
         .args(["--keep-going", "--quiet", "--message-format=json"])
         .current_dir(workspace)
-        .env("CARGO_TARGET_DIR", workspace.join("target"))
+        .env("CARGO_TARGET_DIR", workspace.with_file_name("programs"))
         .env_remove("RUSTFLAGS")
         .output()
         .expect("cargo runs");

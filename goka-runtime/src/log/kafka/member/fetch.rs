@@ -182,7 +182,11 @@ impl KafkaMember {
 
     /// Whose input or joined table a partition is, if that is fetched.
     fn whose(&self, name: &str, partition: i32) -> Option<(TaskId, Epoch, TopicId)> {
-        let at = self.group.topics.iter().position(|topic| **topic == *name)?;
+        let at = self
+            .group
+            .topics
+            .iter()
+            .position(|topic| **topic == *name)?;
         let topic = TopicId(u16::try_from(at).ok()?);
         let id = TaskId {
             lead: self.group.lead.unwrap_or(topic),
