@@ -146,8 +146,8 @@ impl<G: Processor, P, V> Taker<'_, G, P, V> {
     /// # Panics
     /// In a const context, when the topic is a table and the parameter takes no tombstones.
     #[track_caller]
-    pub const fn reading(self, is_table: bool) -> Self {
-        if is_table && !self.tombstones {
+    pub const fn reading(self, kind: TopicKind) -> Self {
+        if !matches!(kind, TopicKind::Stream) && !self.tombstones {
             panic!("a table's keys may be deleted: take `Option<..>` for the value");
         }
         self

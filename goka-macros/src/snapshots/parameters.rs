@@ -36,7 +36,7 @@ const _: () = {
                                 T,
                                 <Events<T> as ::goka::__private::Topic>::Value,
                             >(<Events<T> as ::goka::__private::Topic>::CODEC)
-                                .reading(::goka::__private::Probe::<Events<T>>::IS_TABLE),
+                                .reading(<Events<T> as ::goka::__private::Topic>::KIND),
                             ::goka::__private::Call::Sync(|shared, raw| {
                                 let (mut context, value) = ::goka::__private::taker::<
                                     Self,
