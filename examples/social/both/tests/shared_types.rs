@@ -7,6 +7,9 @@ use std::process::Command;
 
 const CRATES: [&str; 3] = ["topics", "click-count", "user-status"];
 
+/// A file, and a text of the line that is meant.
+type Place = (&'static str, &'static str);
+
 const CLICK_COUNT: &str = "click-count/src/lib.rs";
 const USER_STATUS: &str = "user-status/src/lib.rs";
 
@@ -100,7 +103,7 @@ fn a_change_of_a_type_breaks_the_handlers_that_no_longer_fit() {
         (USER_STATUS, "let clicks: i64 = ctx.join(ClickCounts)"),
         (USER_STATUS, "Profile { status, clicks }"),
     ];
-    let changes: [(&str, &str, &[(&str, &str)]); 3] = [
+    let changes: [(&str, &str, &[Place]); 3] = [
         // A click is a number now: only who handles clicks is concerned.
         ("value = String)]", "value = u64)]", &handler),
         // A status change is bare text now.
