@@ -121,6 +121,7 @@ impl Task {
             self.deferred.insert((topic, incoming.offset));
         }
         self.updates += updates;
+        self.appended |= begin != Begin::of(desk.appends);
         Ok(())
     }
 

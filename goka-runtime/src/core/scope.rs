@@ -50,7 +50,7 @@ pub(crate) struct RecordScope<'a> {
 }
 
 /// Where a record began.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Begin(Mark);
 
 impl Begin {

@@ -55,10 +55,15 @@ pub(crate) struct Task {
     pub(crate) metadata: Option<OffsetMetadata>,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
+    /// Whether the outcome of its commit is not known yet.
+    pub(crate) unknown: bool,
     pub(crate) last_commit: Duration,
     /// How many changelog records were made since the last barrier.
     pub(crate) updates: u64,
-    last_synced: Duration,
+    /// Whether it appended anything since the last barrier.
+    pub(crate) appended: bool,
+    last_synced: BTreeMap<TopicId, Duration>,
+    assigned_at: Duration,
     pub(crate) flush_failures: u32,
     /// It is inspected again once its memtable is flushed.
     pub(crate) reopens: bool,
@@ -89,9 +94,12 @@ impl Task {
             committed,
             metadata,
             commit_owed: false,
+            unknown: false,
             last_commit: now,
             updates: 0,
-            last_synced: now,
+            appended: false,
+            last_synced: BTreeMap::new(),
+            assigned_at: now,
             flush_failures: 0,
             reopens: false,
         }
@@ -102,7 +110,10 @@ impl Task {
         match self.state {
             State::Starting => true,
             State::Running | State::Stopped => {
-                self.updates > 0 || self.commit_owed || self.committable() != self.committed
+                self.updates > 0
+                    || self.appended
+                    || self.commit_owed
+                    || self.committable() != self.committed
             }
             State::Inspecting | State::Restoring | State::Gone => false,
         }
@@ -123,14 +134,14 @@ impl Task {
     pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId) -> String {
         let text = self.metadata.as_ref().map(ToString::to_string);
         let text = text.unwrap_or_default();
-        match &self.visit {
-            Some(visit)
-                if plan
-                    .visits
-                    .as_ref()
-                    .is_some_and(|visits| visits.topic == topic) =>
+        let is_visits = plan.visits.as_ref().is_some_and(|v| v.topic == topic);
+        match (&self.visit, &self.visited) {
+            (Some(visit), _) if is_visits => visit.note(text),
+            // Not begun again yet: the place is kept.
+            (None, Some((offset, cursor)))
+                if is_visits && self.positions.get(&topic) == Some(offset) =>
             {
-                visit.note(text)
+                super::visit::note(text, cursor)
             }
             _ => text,
         }
@@ -165,17 +176,25 @@ impl Task {
     pub(crate) fn rewind(&mut self) {
         self.layers.drop_overlay();
         self.updates = 0;
+        self.appended = false;
         self.positions = self.committed.clone();
         self.deferred.clear();
         self.visit = None;
+        self.unknown = false;
     }
 
     /// How durable the next flush is: every few seconds one is synced, so that a restart replays
     /// little and the file can free its pages.
-    pub(crate) fn durability(&mut self, now: Duration, closing: bool) -> Durability {
+    pub(crate) fn durability(
+        &mut self,
+        table: TopicId,
+        now: Duration,
+        closing: bool,
+    ) -> Durability {
         const SYNCED_EVERY: Duration = Duration::from_secs(5);
-        if closing || now.saturating_sub(self.last_synced) >= SYNCED_EVERY {
-            self.last_synced = now;
+        let last = self.last_synced.entry(table).or_insert(self.assigned_at);
+        if closing || now.saturating_sub(*last) >= SYNCED_EVERY {
+            *last = now;
             Durability::Synced
         } else {
             Durability::Relaxed

@@ -32,17 +32,21 @@ pub(crate) struct Visit {
 impl Visit {
     /// Adds the walk's place to what is committed with the visit record's offset. A key that does not
     /// fit is cut short: the walk then goes on a little before where it was.
-    pub(crate) fn note(&self, mut metadata: String) -> String {
-        let Some(cursor) = &self.cursor else {
-            return metadata;
-        };
-        let room = MAX_BYTES.saturating_sub(metadata.len() + NOTE.len()) / 2;
-        metadata.push_str(NOTE);
-        for byte in cursor.iter().take(room) {
-            metadata.push_str(&format!("{byte:02x}"));
+    pub(crate) fn note(&self, metadata: String) -> String {
+        match &self.cursor {
+            Some(cursor) => note(metadata, cursor),
+            None => metadata,
         }
-        metadata
     }
+}
+
+pub(crate) fn note(mut metadata: String, cursor: &[u8]) -> String {
+    let room = MAX_BYTES.saturating_sub(metadata.len() + NOTE.len()) / 2;
+    metadata.push_str(NOTE);
+    for byte in cursor.iter().take(room) {
+        metadata.push_str(&format!("{byte:02x}"));
+    }
+    metadata
 }
 
 /// The walk's place in what was committed.
@@ -79,7 +83,7 @@ impl Task {
         };
         let visited = self
             .visited
-            .take()
+            .clone()
             .filter(|(offset, _)| *offset == record.offset);
         self.visit = Some(Visit {
             call: *call,
