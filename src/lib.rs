@@ -51,6 +51,12 @@ pub use goka_runtime::{dispatch, graph, record, registry, table, testing};
 #[doc(hidden)]
 pub use goka_runtime::__private;
 
+/// Pages that belong to no single item.
+pub mod docs {
+    #[doc = include_str!("docs/refusals.md")]
+    pub mod refusals {}
+}
+
 /// What a program with processors needs: `use goka::prelude::*;`.
 pub mod prelude {
     pub use std::process::ExitCode;
