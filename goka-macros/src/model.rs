@@ -3,7 +3,7 @@
 
 use syn::{Attribute, Expr, Ident, ItemFn, ItemStruct, LitStr, Type, Visibility};
 
-use crate::syntax::{EdgeSyntax, HandlerSyntax};
+use crate::syntax::{EdgeSyntax, HandlerSyntax, bare};
 use crate::words::EdgeWord;
 
 /// `#[stream(..)]` or `#[table(..)]`.
@@ -11,10 +11,28 @@ pub(crate) struct Topic {
     pub(crate) item: ItemStruct,
     pub(crate) name: LitStr,
     pub(crate) key: Option<Type>,
-    pub(crate) value: Type,
+    pub(crate) value: Value,
     pub(crate) partitioner: Option<Type>,
     pub(crate) partitions: Option<Expr>,
     pub(crate) is_table: bool,
+}
+
+/// The values of a topic: their type and how they travel.
+pub(crate) struct Value {
+    /// What the user gave as `value = ..` or `persist = ..`.
+    pub(crate) given: Type,
+    /// What the user gave as `codec = ..`.
+    pub(crate) codec: Option<Type>,
+}
+
+impl Value {
+    /// The type of the values.
+    pub(crate) fn bare(&self) -> Type {
+        match &self.codec {
+            Some(_) => self.given.clone(),
+            None => bare(&self.given),
+        }
+    }
 }
 
 /// `#[processor(..)]` on a function.
@@ -23,8 +41,8 @@ pub(crate) struct Processor {
     pub(crate) function: ItemFn,
     pub(crate) ident: Ident,
     pub(crate) group: LitStr,
-    /// The codec of the group table's values.
-    pub(crate) persist: Option<Type>,
+    /// The group table's values.
+    pub(crate) persist: Option<Value>,
     pub(crate) key: Option<Type>,
     pub(crate) partitioner: Option<Type>,
     /// In the order in which they were declared; at least one input.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::codec::{Codec, CodecError, CodecOf, Json, utf8};
+use crate::codec::{Be, Codec, CodecError, CodecOf, Json, utf8};
 use crate::dispatch::{ContextError, Incoming};
 use crate::graph::Format;
 use crate::text::{Text, same};
@@ -41,6 +41,12 @@ impl<'r, V> Param<'r, V> for V {
 impl<'r, T> Param<'r, T> for Json<T> {
     fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
         codec.decode(bytes).map(Json)
+    }
+}
+
+impl<'r, T> Param<'r, T> for Be<T> {
+    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
+        codec.decode(bytes).map(Be)
     }
 }
 
@@ -84,6 +90,7 @@ macro_rules! optional {
 optional! {
     ['r, V] V, V, None;
     ['r, T] T, Json<T>, None;
+    ['r, T] T, Be<T>, None;
     ['r] String, &'r str, UTF8;
     ['r] Vec<u8>, &'r [u8], BYTES;
 }

@@ -279,16 +279,6 @@ pub fn start(
     })
 }
 
-/// What a table is, as text: stored with every local copy and hashed into committed offsets.
-///
-/// Names codecs and partitioner, never Rust types: a rename is no change.
-pub fn fingerprint(table: &crate::graph::TopicSpec) -> String {
-    format!(
-        "v1;key={};value={};partitioner={}",
-        table.key.codec, table.value.codec, table.partitioner
-    )
-}
-
 fn resolve(
     graph: &GroupGraph,
     log: &dyn Log,
@@ -532,7 +522,7 @@ impl Topics {
         Ok(TablePlan {
             topic,
             limit,
-            fingerprint: fingerprint(&edge.topic),
+            fingerprint: edge.topic.fingerprint(),
         })
     }
 }

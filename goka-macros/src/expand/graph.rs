@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{dispatch, location, of_topic};
+use super::{dispatch, location, of_topic, place};
 use crate::model;
 use crate::paths;
 use crate::syntax::{EdgeSyntax, Target};
@@ -21,7 +21,7 @@ pub(super) fn key(processor: &model::Processor) -> TokenStream {
 /// The group's partitioner.
 pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     match (&processor.partitioner, processor.first_typed()) {
-        (Some(partitioner), _) => quote!(#partitioner),
+        (Some(partitioner), _) => place::ty(partitioner),
         (None, Some(input)) => of_topic(input, "Partitioner"),
         (None, None) => paths::murmur2(),
     }

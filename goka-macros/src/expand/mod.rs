@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod graph;
+pub(crate) mod place;
 mod probe;
 mod register;
 mod topic;
@@ -12,7 +13,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Ident, Type, Visibility};
 
-use crate::model;
+use crate::model::{self, Value};
 use crate::paths;
 use crate::syntax::bare;
 
@@ -29,6 +30,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
     let private = paths::private();
     let key = graph::key(processor);
     let partitioner = graph::partitioner(processor);
+    let place = place::item(processor.partitioner.as_ref());
     let shims = dispatch::shims(processor);
     let table = topic::group_table(processor);
     let outputs = processor.outputs().map(|output| {
@@ -49,6 +51,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
         #[allow(deprecated)]
         const _: () = {
             #shims
+            #place
             impl #private::Processor for #ident {
                 type Key = #key;
                 type Partitioner = #partitioner;
@@ -119,6 +122,19 @@ fn of_topic(topic: &Type, item: &str) -> TokenStream {
     let private = paths::private_at(span);
     let item = Ident::new(item, span);
     quote_spanned!(span=> <#topic as #private::Topic>::#item)
+}
+
+/// The codec of a topic's values, with their shape.
+fn codec_with(value: &Value) -> TokenStream {
+    let (codec, ask) = match &value.codec {
+        Some(codec) => (codec, "codec_given"),
+        None => (&value.given, "codec_with"),
+    };
+    let span = codec.span();
+    let private = paths::private_at(span);
+    let ask = Ident::new(ask, span);
+    let value = value.bare();
+    quote_spanned!(span=> #private::#ask::<#codec, #value>(#private::schema!(#codec)))
 }
 
 /// `codec_of::<C, V>()`: the only place where a codec is asked for.

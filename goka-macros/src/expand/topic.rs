@@ -5,8 +5,8 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, LitStr, Type};
 
-use super::{codec_of, graph, of_topic};
-use crate::syntax::bare;
+use super::{codec_with, graph, of_topic, place};
+use crate::model::Value;
 use crate::{model, paths};
 
 /// Expands `#[stream(..)]` and `#[table(..)]`.
@@ -14,7 +14,11 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
     let item = &topic.item;
     let cfgs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
     let key = or(topic.key.as_ref(), paths::string());
-    let partitioner = or(topic.partitioner.as_ref(), paths::murmur2());
+    let place = place::item(topic.partitioner.as_ref());
+    let partitioner = topic
+        .partitioner
+        .as_ref()
+        .map_or_else(paths::murmur2, place::ty);
     let partitions = match &topic.partitions {
         Some(count) => {
             let span = count.span();
@@ -37,6 +41,7 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         #item
         #(#cfgs)*
         const _: () = {
+            #place
             #implementation
         };
     }
@@ -62,8 +67,17 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
         is_table: true,
     };
     let implementation = implementation.expand();
-    let value = bare(value);
+    let value = value.bare();
+    let keyed = processor
+        .first_typed()
+        .filter(|_| processor.key.is_none())
+        .map(|first| {
+            let span = first.span();
+            let (private, spec) = (paths::private_at(span), of_topic(first, "SPEC"));
+            quote_spanned!(span=> const _: () = #private::keyed(#spec);)
+        });
     Some(quote! {
+        #keyed
         #implementation
         impl #private::Persists<#value> for #ident {
             const TABLE: &'static str = <Self as #private::Topic>::NAME;
@@ -76,8 +90,7 @@ pub(crate) struct Implementation<'m> {
     pub(crate) ident: &'m Ident,
     pub(crate) name: &'m LitStr,
     pub(crate) key: TokenStream,
-    /// The codec of the values.
-    pub(crate) value: &'m Type,
+    pub(crate) value: &'m Value,
     pub(crate) partitioner: TokenStream,
     pub(crate) partitions: TokenStream,
     pub(crate) is_table: bool,
@@ -95,8 +108,8 @@ impl Implementation<'_> {
             partitions,
             is_table,
         } = self;
-        let codec = codec_of(value);
-        let value = bare(value);
+        let codec = codec_with(value);
+        let value = value.bare();
         let table = is_table.then(|| quote!(impl #private::Table for #ident {}));
         quote! {
             impl #private::Topic for #ident {

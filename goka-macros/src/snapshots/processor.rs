@@ -51,15 +51,18 @@ const _: () = {
             type_id: ::goka::__private::type_id::<ClickCount>,
         };
     }
+    const _: () = ::goka::__private::keyed(
+        <UserClicks as ::goka::__private::Topic>::SPEC,
+    );
     impl ::goka::__private::Topic for ClickCount {
         type Key = <UserClicks as ::goka::__private::Topic>::Key;
         type Value = i64;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
         const NAME: &'static str = "click-count-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_of::<
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_with::<
             i64,
             i64,
-        >();
+        >(::goka::__private::schema!(i64));
         const PARTITIONS: ::core::option::Option<i32> = <UserClicks as ::goka::__private::Topic>::PARTITIONS;
     }
     impl ::goka::__private::Table for ClickCount {}

@@ -43,6 +43,8 @@ const TEXT: Format = Format {
     codec: <Vec<u8> as Codec>::NAME,
     parse: parse_text,
     show: <Vec<u8> as Codec>::show,
+    describe: <Vec<u8> as Codec>::describe,
+    schema: None,
 };
 
 fn parse_text(text: &str) -> Result<Vec<u8>, CodecError> {

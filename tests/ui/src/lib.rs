@@ -1,5 +1,6 @@
 //! What must compile, warnings and missing documentation denied; `*/fail/` has what must not.
 #![deny(warnings, missing_docs)]
 
+pub mod keys;
 pub mod processor;
 pub mod topics;
