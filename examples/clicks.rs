@@ -38,7 +38,7 @@ fn simulate(runtime: &Background) -> Result<()> {
     for user in (0..10).cycle() {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let timestamp = format!("{:.3}", now.as_secs_f64());
-        let _delivery = clicks.emit(format!("user-{user}"), &timestamp)?;
+        clicks.emit(format!("user-{user}"), &timestamp)?;
         if !runtime.wait(Duration::from_millis(100)) {
             break;
         }

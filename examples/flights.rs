@@ -118,10 +118,10 @@ fn feed(runtime: &Background) -> Result<()> {
         } else {
             minutes(&row.dep_delay)?
         };
-        let _delivery = events.emit(row.origin.as_str(), &Event::Departure { delay })?;
+        events.emit(row.origin.as_str(), &Event::Departure { delay })?;
         // A flight that was cancelled or diverted arrives nowhere.
         if let Some(delay) = minutes(&row.arr_delay)? {
-            let _delivery = events.emit(row.dest.as_str(), &Event::Arrival { delay })?;
+            events.emit(row.dest.as_str(), &Event::Arrival { delay })?;
         }
         flights += 1;
         if runtime.is_stopping() {

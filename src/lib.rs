@@ -14,6 +14,12 @@
 
 #[doc = include_str!("docs/input.md")]
 pub use goka_macros::input;
+#[doc = include_str!("docs/join.md")]
+pub use goka_macros::join;
+#[doc = include_str!("docs/lookup.md")]
+pub use goka_macros::lookup;
+#[doc = include_str!("docs/loopback.md")]
+pub use goka_macros::loopback;
 #[doc = include_str!("docs/output.md")]
 pub use goka_macros::output;
 #[doc = include_str!("docs/processor.md")]
@@ -22,6 +28,10 @@ pub use goka_macros::processor;
 pub use goka_macros::stream;
 #[doc = include_str!("docs/table.md")]
 pub use goka_macros::table;
+#[doc = include_str!("docs/timer.md")]
+pub use goka_macros::timer;
+#[doc = include_str!("docs/visit.md")]
+pub use goka_macros::visit;
 
 #[doc = include_str!("docs/derive_codec.md")]
 pub use goka_macros::Codec;
@@ -33,8 +43,8 @@ pub use goka_macros::Schema;
 pub use goka_runtime::Result;
 pub use goka_runtime::codec::{AsValue, Be, Codec, CodecError, CodecOf, Json, Serde};
 pub use goka_runtime::context::{Context, Emit};
-pub use goka_runtime::dispatch::{ContextError, HandlerError};
-pub use goka_runtime::edges::{Emits, Persists, Processor};
+pub use goka_runtime::dispatch::{ContextError, Deferred, HandlerError};
+pub use goka_runtime::edges::{Emits, Joins, LooksUp, Loops, Persists, Processor};
 pub use goka_runtime::emitter::{Ack, Delivered, EmitError, Emitter};
 pub use goka_runtime::key::{AsKey, Composite, Key, NoKey, Ordered, OrderedKey, PrefixOf, prefix};
 pub use goka_runtime::partitioner::{Crc32, Fnv1a, Murmur2, Partitioner};
@@ -56,7 +66,9 @@ pub mod prelude {
     #[cfg(feature = "cli")]
     pub use crate::Service;
     pub use crate::{Be, Context, Emit, Emitter, Json, Result, View};
-    pub use crate::{input, output, processor, stream, table};
+    pub use crate::{
+        input, join, lookup, loopback, output, processor, stream, table, timer, visit,
+    };
 }
 
 #[cfg(all(doctest, feature = "cli"))]

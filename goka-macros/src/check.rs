@@ -3,15 +3,17 @@
 
 use proc_macro2::Span;
 use quote::ToTokens;
-use syn::{Expr, ExprLit, Fields, Ident, Lit, Type};
+use syn::{Expr, ExprLit, Fields, Generics, Lit, LitStr, Type};
 
 use crate::diag::Diag;
-use crate::model::{Processor, Topic, Value};
+use crate::model::{Edge, Input, Own, Processor, Topic, Value};
+use crate::parse::check_length;
 use crate::paths;
 use crate::syntax::{
-    Arg, EdgeSyntax, ProcessorSyntax, Target, TopicOptions, TopicSyntax, bare, type_text,
+    Arg, EdgeSyntax, Form, ProcessorOptions, ProcessorSyntax, Target, TopicOptions, TopicSyntax,
+    bare, only_argument, type_text,
 };
-use crate::words::EdgeWord;
+use crate::words::{EdgeWord, LOOP, STATE, VISIT_TOPIC};
 
 /// Checks a topic; what was written comes back when anything was reported, here or before.
 pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Result<Topic, Box<TopicSyntax>> {
@@ -171,8 +173,14 @@ pub(crate) fn processor(
     diag: &mut Diag,
 ) -> Result<Processor, Box<ProcessorSyntax>> {
     check_has_input(&syntax, diag);
-    check_typed_outputs(&syntax.edges, diag);
+    check_lifetimes(&syntax, diag);
+    check_typed(&syntax.edges, diag);
     check_repeats(&syntax.edges, diag);
+    check_one_loopback(&syntax.edges, diag);
+    check_visits(&syntax, diag);
+    check_values(&syntax.edges, diag);
+    check_suffix(&syntax.options, diag);
+    check_own_names(&syntax, diag);
     check_own_topics(&syntax, diag);
     check_one_codec(
         syntax.options.persist.as_ref(),
@@ -184,13 +192,15 @@ pub(crate) fn processor(
     }
     let ProcessorSyntax {
         options,
+        this,
         ident,
-        function,
+        form,
         edges,
-        handler,
     } = syntax;
+    let suffix = suffix(&options);
     Ok(Processor {
-        function,
+        form,
+        this,
         ident,
         group: options.group.expect("its absence was reported").value,
         persist: options.persist.map(|persist| Value {
@@ -199,9 +209,51 @@ pub(crate) fn processor(
         }),
         key: options.key.map(|key| key.value),
         partitioner: options.partitioner.map(|partitioner| partitioner.value),
-        edges,
-        handler: handler.expect("its shape was reported"),
+        suffix,
+        edges: edges.into_iter().map(edge).collect(),
     })
+}
+
+fn edge(edge: EdgeSyntax) -> Edge {
+    let EdgeSyntax {
+        word,
+        at,
+        target,
+        start,
+        name,
+        handler,
+    } = edge;
+    let handler = || handler.expect("its shape was reported");
+    let ty = |target: Option<Target>| match target {
+        Some(Target::Typed(ty)) => *ty,
+        _ => unreachable!("names were reported"),
+    };
+    match word {
+        EdgeWord::Input => Edge::Input(Input {
+            target: target.expect("an input has one"),
+            start,
+            handler: handler(),
+        }),
+        EdgeWord::Output => Edge::Output(ty(target)),
+        EdgeWord::Join => Edge::Join(ty(target)),
+        EdgeWord::Lookup => Edge::Lookup(ty(target)),
+        EdgeWord::Loopback => Edge::Loopback(Own {
+            at,
+            handler: handler(),
+        }),
+        EdgeWord::Visit => {
+            let own = Own {
+                at,
+                handler: handler(),
+            };
+            Edge::Visit(own, name.expect("it is the handler's, or its own"))
+        }
+    }
+}
+
+fn suffix(options: &ProcessorOptions) -> String {
+    let given = options.suffix.as_ref().map(|suffix| suffix.value.value());
+    given.unwrap_or_else(|| STATE.to_owned())
 }
 
 /// ```text
@@ -210,25 +262,44 @@ pub(crate) fn processor(
 fn check_has_input(syntax: &ProcessorSyntax, diag: &mut Diag) {
     let mut edges = syntax.edges.iter();
     if edges.all(|edge| edge.word != EdgeWord::Input) && !diag.has_errors() {
+        let help = match &syntax.form {
+            Form::Function(_) => "`#[input(Topic)]` above the function",
+            Form::Block(_) => "`#[input(Topic)]` above a method",
+        };
+        diag.at(&syntax.ident, "a processor needs an input", help);
+    }
+}
+
+/// ```text
+/// #[processor(group = "g")] impl<'a> Mailbox<'a> { .. }
+/// ```
+fn check_lifetimes(syntax: &ProcessorSyntax, diag: &mut Diag) {
+    let lifetimes = syntax.form.generics().map(Generics::lifetimes);
+    if let Some(lifetime) = lifetimes.and_then(|mut lifetimes| lifetimes.next()) {
         diag.at(
-            &syntax.function.sig.ident,
-            "a processor needs an input",
-            "`#[input(Topic)]` above the function",
+            lifetime,
+            "a processor has no lifetime parameters: it lives as long as the program",
+            "share what it needs in an `Arc`",
         );
     }
 }
 
 /// ```text
-/// #[output("alerts")]
+/// #[output("alerts")]      #[join("profiles")]
 /// ```
-fn check_typed_outputs(edges: &[EdgeSyntax], diag: &mut Diag) {
-    for edge in edges {
-        if let (EdgeWord::Output, Target::Named(name)) = (edge.word, &edge.target) {
+fn check_typed(edges: &[EdgeSyntax], diag: &mut Diag) {
+    for edge in edges.iter().filter(|edge| edge.word != EdgeWord::Input) {
+        if let Some(Target::Named(name)) = &edge.target {
             let written = name.token();
+            let word = edge.word.name();
+            let attribute = match edge.word {
+                EdgeWord::Output => "stream",
+                _ => "table",
+            };
             diag.at(
                 name,
-                format!("an output needs a type, found the name {written}"),
-                &format!("declare it: `#[stream({written}, value = ..)] pub struct Name;`, and write `#[output(Name)]`"),
+                format!("{} needs a type, found the name {written}", edge.word.one()),
+                &format!("declare it: `#[{attribute}({written}, value = ..)] pub struct Name;`, and write `#[{word}(Name)]`"),
             );
         }
     }
@@ -238,14 +309,16 @@ fn check_typed_outputs(edges: &[EdgeSyntax], diag: &mut Diag) {
 /// #[input(UserClicks, UserClicks)]
 /// ```
 fn check_repeats(edges: &[EdgeSyntax], diag: &mut Diag) {
+    let text = |edge: &EdgeSyntax| edge.target.as_ref().map(Target::text);
     for (at, edge) in edges.iter().enumerate() {
-        let text = edge.target.text();
-        let same = |other: &EdgeSyntax| other.word == edge.word && other.target.text() == text;
+        let Some(target) = &edge.target else {
+            continue;
+        };
+        let same = |other: &EdgeSyntax| other.word == edge.word && text(other) == text(edge);
         if edges[..at].iter().any(same) {
-            let name = edge.word.name();
             diag.at(
-                edge.target.tokens(),
-                format!("`{text}` is an {name} twice"),
+                target.tokens(),
+                format!("`{}` is {} twice", target.text(), edge.word.one()),
                 "leave one out",
             );
         }
@@ -253,31 +326,142 @@ fn check_repeats(edges: &[EdgeSyntax], diag: &mut Diag) {
 }
 
 /// ```text
+/// impl Mailbox { #[loopback] fn on_receipt(..) { .. } #[loopback] fn on_bounce(..) { .. } }
+/// ```
+fn check_one_loopback(edges: &[EdgeSyntax], diag: &mut Diag) {
+    let loopbacks = edges.iter().filter(|edge| edge.word == EdgeWord::Loopback);
+    for edge in loopbacks.skip(1) {
+        diag.span(
+            edge.at,
+            "a processor has one loopback, this is a second one",
+            "one handler for both: an `enum` as its value says which it is",
+        );
+    }
+}
+
+/// ```text
+/// #[processor(group = "g")] impl Mailbox { #[visit] fn clean(..) { .. } }
+/// ```
+fn check_visits(syntax: &ProcessorSyntax, diag: &mut Diag) {
+    let visits = syntax.edges.iter();
+    let visits: Vec<_> = visits.filter(|edge| edge.word == EdgeWord::Visit).collect();
+    for (at, visit) in visits.iter().enumerate() {
+        // On a function it is in the wrong place, which was reported.
+        if syntax.options.persist.is_none() && matches!(syntax.form, Form::Block(_)) {
+            diag.span(
+                visit.at,
+                "a visit walks the group table, and this processor has none",
+                "add `persist = <type>` to `#[processor(..)]`",
+            );
+        }
+        let name = visit.name.as_ref().map(LitStr::value);
+        let before = |other: &&EdgeSyntax| other.name.as_ref().map(LitStr::value) == name;
+        if let (Some(name), true) = (&visit.name, visits[..at].iter().any(before)) {
+            diag.at(
+                name,
+                format!("two visits are called `{}`", name.value()),
+                "`#[visit(name = \"..\")]`",
+            );
+        }
+    }
+}
+
+/// ```text
+/// #[loopback] fn on_receipt(&self, ctx: &mut Context, receipt: Option<Receipt>) -> Result<()>
+/// ```
+fn check_values(edges: &[EdgeSyntax], diag: &mut Diag) {
+    let loopbacks = edges.iter().filter(|edge| edge.word == EdgeWord::Loopback);
+    for handler in loopbacks.filter_map(|edge| edge.handler.as_ref()) {
+        if let Type::Path(path) = &handler.value
+            && let Some(last) = path.path.segments.last()
+            && last.ident == "Option"
+            && let Some(value) = only_argument(last)
+        {
+            diag.at(
+                &handler.value,
+                "a loopback has no tombstones",
+                &format!("take the value itself, `{}`", type_text(value)),
+            );
+        }
+    }
+}
+
+/// ```text
+/// #[processor(group = "g", suffix = "-table")]      #[processor(.., persist = i64, suffix = "-loop")]
+/// ```
+fn check_suffix(options: &ProcessorOptions, diag: &mut Diag) {
+    let Some(suffix) = &options.suffix else {
+        return;
+    };
+    if options.persist.is_none() {
+        diag.at(
+            &suffix.word,
+            "`suffix` names the group table, and this processor has none",
+            "add `persist = <type>`, or leave it out",
+        );
+    }
+    let written = suffix.value.value();
+    if [LOOP, VISIT_TOPIC].contains(&written.as_str()) {
+        diag.at(
+            &suffix.value,
+            format!("suffix `{written}` is that of another topic of the group"),
+            "`suffix = \"-state\"` is the default",
+        );
+    }
+}
+
+/// ```text
+/// #[processor(group = "<250 letters>")]
+/// ```
+fn check_own_names(syntax: &ProcessorSyntax, diag: &mut Diag) {
+    let Some(group) = &syntax.options.group else {
+        return;
+    };
+    let has = |word| syntax.edges.iter().any(|edge| edge.word == word);
+    let table = syntax.options.persist.is_some();
+    let table = table.then(|| suffix(&syntax.options));
+    let loopback = has(EdgeWord::Loopback).then(|| LOOP.to_owned());
+    let visit = has(EdgeWord::Visit).then(|| VISIT_TOPIC.to_owned());
+    let suffixes = [Some(String::new()), table, loopback, visit];
+    let longest = suffixes.into_iter().flatten().max_by_key(String::len);
+    let longest = longest.unwrap_or_default();
+    let made = format!("{}{longest}", group.value.value());
+    check_length(&group.value, &made, diag);
+}
+
+/// ```text
 /// #[processor(group = "g", persist = i64)] #[input("g-state")] fn count(..)
-/// #[processor(group = "g", persist = i64)] #[input(Count)]     fn count(..)
+/// #[processor(group = "g", persist = i64)] #[join(Count)]      fn count(..)
 /// ```
 fn check_own_topics(syntax: &ProcessorSyntax, diag: &mut Diag) {
+    let table = suffix(&syntax.options);
     for edge in &syntax.edges {
-        let is_own = match &edge.target {
-            Target::Typed(ty) => is_type(ty, &syntax.ident),
+        let Some(target) = &edge.target else {
+            continue;
+        };
+        let is_own = match target {
+            Target::Typed(ty) => is_this(ty, syntax),
             Target::Named(name) => syntax.options.group.as_ref().is_some_and(|group| {
                 let (name, group) = (name.value(), group.value.value());
                 let own = name.strip_prefix(group.as_str());
-                matches!(own, Some("-state" | "-loop"))
+                own.is_some_and(|own| own == table || own == LOOP || own == VISIT_TOPIC)
             }),
         };
         if is_own {
-            let name = edge.word.name();
+            let one = edge.word.one();
             diag.at(
-                edge.target.tokens(),
-                format!("a processor cannot have its own table or loop topic as an {name}"),
+                target.tokens(),
+                format!("a processor cannot have its own table or loop topic as {one}"),
                 "read and write the table with `ctx.value()` and `ctx.set_value(..)`",
             );
         }
     }
 }
 
-/// Whether a type is written as this one name.
-pub(crate) fn is_type(ty: &Type, ident: &Ident) -> bool {
-    matches!(ty, Type::Path(path) if path.path.is_ident(ident))
+/// Whether a type is written as the processor's own.
+pub(crate) fn is_this(ty: &Type, syntax: &ProcessorSyntax) -> bool {
+    let Type::Path(path) = ty else {
+        return false;
+    };
+    path.path.is_ident("Self") || type_text(ty) == type_text(&syntax.this)
 }

@@ -2,14 +2,14 @@
 //! rustc from complaining about what follows from them. Never the registration.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
-use syn::{Item, LitStr, Type, parse_quote};
+use quote::{ToTokens, quote};
+use syn::{Generics, Item, LitStr, Type, parse_quote};
 
-use crate::check::is_type;
-use crate::expand::{Implementation, place, unit};
+use crate::check::is_this;
+use crate::expand::{Implementation, loops, named, parameters, place, unit};
 use crate::model::Value;
 use crate::paths;
-use crate::syntax::{Arg, ProcessorSyntax, TopicSyntax, bare, type_text};
+use crate::syntax::{Arg, Form, ProcessorSyntax, Target, TopicSyntax, bare, type_text};
 use crate::words::EdgeWord;
 
 /// A topic with mistakes.
@@ -31,6 +31,7 @@ pub(crate) fn topic(syntax: &TopicSyntax) -> TokenStream {
     let nameless = LitStr::new("", Span::call_site());
     let implementation = stub(
         &item.ident,
+        None,
         options.name.as_ref().unwrap_or(&nameless),
         options.key.as_ref().map(|key| &key.value),
         &value,
@@ -44,7 +45,8 @@ pub(crate) fn topic(syntax: &TopicSyntax) -> TokenStream {
 }
 
 fn stub(
-    ident: &Ident,
+    this: &dyn ToTokens,
+    generics: Option<&Generics>,
     name: &LitStr,
     key: Option<&Type>,
     value: &Value,
@@ -52,13 +54,15 @@ fn stub(
     is_table: bool,
 ) -> TokenStream {
     let implementation = Implementation {
-        ident,
+        this,
+        generics,
         name,
         key: key.map_or_else(paths::string, |key| quote!(#key)),
         value,
         partitioner: typed(partitioner).map_or_else(paths::murmur2, |p| quote!(#p)),
         partitions: quote!(::core::option::Option::None),
         is_table,
+        is_group: false,
     };
     implementation.expand()
 }
@@ -81,25 +85,38 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     let private = paths::private();
     let ProcessorSyntax {
         options,
+        this,
         ident,
-        function,
+        form,
         edges,
-        ..
     } = syntax;
     let is = |path: &'static str| move |a: &&syn::Attribute| a.path().is_ident(path);
-    let docs = function.attrs.iter().filter(is("doc"));
-    let cfgs: Vec<_> = function.attrs.iter().filter(is("cfg")).collect();
-    let docs = quote!(#(#docs)* #[doc = " A processor with mistakes."]);
-    let unit = unit(&docs, &cfgs, &function.vis, ident);
+    let cfgs: Vec<_> = form.attributes().iter().filter(is("cfg")).collect();
+    let item = match form {
+        Form::Function(function) => {
+            let docs = function.attrs.iter().filter(is("doc"));
+            let docs = quote!(#(#docs)* #[doc = " A processor with mistakes."]);
+            let unit = unit(&docs, &cfgs, &function.vis, ident);
+            quote!(#function #unit)
+        }
+        Form::Block(block) => quote!(#block),
+    };
+    let generics = form.generics();
+    // One with lifetimes can be no processor, and has no impl to offer that fits.
+    if generics.is_some_and(|generics| generics.lifetimes().next().is_some()) {
+        return item;
+    }
+    let (parameters, bounds) = parameters(generics);
 
     // The first input may be the mistake itself: the group's own table would ask for itself.
     let inputs = edges.iter().filter(|edge| edge.word == EdgeWord::Input);
-    let mut types = inputs.filter_map(|edge| edge.target.ty());
-    let first = types.find(|ty| !is_type(ty, ident));
+    let mut types = inputs.filter_map(|edge| edge.target.as_ref()?.ty());
+    let first = types.find(|ty| !is_this(ty, syntax));
     let of_first = |item: &str| -> Option<Type> {
         let first = first?;
         let item = Ident::new(item, Span::call_site());
-        Some(parse_quote!(<#first as #private::Topic>::#item))
+        // What syn reads as a type need not be one everywhere: `A +`.
+        syn::parse2(quote!(<#first as #private::Topic>::#item)).ok()
     };
     let key = match &options.key {
         Some(key) => Some(key.value.clone()),
@@ -113,7 +130,8 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     let table = persist.map(|value| {
         let nameless = LitStr::new("", Span::call_site());
         let table = stub(
-            ident,
+            this,
+            generics,
             &nameless,
             key.as_ref(),
             &value,
@@ -123,37 +141,76 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         let value = value.bare();
         quote! {
             #table
-            impl #private::Persists<#value> for #ident {
+            impl #parameters #private::Persists<#value> for #this #bounds {
                 const TABLE: &'static str = "";
                 const CODEC: #private::CodecOf<#value> = <Self as #private::Topic>::CODEC;
             }
         }
     });
-    let mut emitted = Vec::new();
-    let outputs = edges.iter().filter_map(|edge| {
-        let ty = edge.target.ty()?;
-        let text = edge.target.text();
-        if edge.word != EdgeWord::Output || emitted.contains(&text) {
-            return None;
-        }
-        emitted.push(text);
-        Some(quote!(impl #private::Emits<#ty> for #ident {}))
-    });
+    let declared = declared(syntax);
     let key = key.map_or_else(paths::string, |key| quote!(#key));
     let partitioner = typed(partitioner.as_ref()).map_or_else(paths::murmur2, |p| quote!(#p));
     quote! {
-        #function
-        #unit
+        #item
         #(#cfgs)*
         const _: () = {
-            impl #private::Processor for #ident {
+            impl #parameters #private::Processor for #this #bounds {
                 type Key = #key;
                 type Partitioner = #partitioner;
                 const DEFINITION: &'static #private::Definition = &#private::BROKEN;
             }
             #table
-            #(#outputs)*
+            #declared
         };
+    }
+}
+
+/// What the edges let handlers do, each once.
+fn declared(syntax: &ProcessorSyntax) -> TokenStream {
+    let private = paths::private();
+    let this = &syntax.this;
+    let generics = syntax.form.generics();
+    let (parameters, bounds) = parameters(generics);
+    let mut seen = Vec::new();
+    let mut impls = TokenStream::new();
+    for edge in &syntax.edges {
+        let text = edge.target.as_ref().map(Target::text);
+        if seen.contains(&(edge.word, text.clone())) {
+            continue;
+        }
+        seen.push((edge.word, text));
+        let word = match edge.word {
+            EdgeWord::Input | EdgeWord::Visit => continue,
+            EdgeWord::Output => "Emits",
+            EdgeWord::Join => "Joins",
+            EdgeWord::Lookup => "LooksUp",
+            EdgeWord::Loopback => {
+                impls.extend(match &edge.handler {
+                    Some(handler) => loops(this, generics, &named(&handler.value), ""),
+                    // Nobody knows of which values.
+                    None => any_loop(this, generics),
+                });
+                continue;
+            }
+        };
+        if let Some(ty) = edge.target.as_ref().and_then(Target::ty) {
+            let word = Ident::new(word, Span::call_site());
+            impls.extend(quote!(impl #parameters #private::#word<#ty> for #this #bounds {}));
+        }
+    }
+    impls
+}
+
+fn any_loop(this: &Type, generics: Option<&Generics>) -> TokenStream {
+    let private = paths::private();
+    let mut generics = generics.cloned().unwrap_or_default();
+    generics.params.push(parse_quote!(__GokaValue));
+    let (parameters, bounds) = parameters(Some(&generics));
+    quote! {
+        impl #parameters #private::Loops<__GokaValue> for #this #bounds {
+            const LOOP: &'static str = "";
+            const CODEC: #private::CodecOf<__GokaValue> = #private::broken();
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use syn::{Attribute, Item, ItemStruct};
 
 use diag::Diag;
 use syntax::TopicSyntax;
-use words::{EdgeWord, Vocabulary};
+use words::{Beside, Vocabulary};
 
 #[proc_macro_attribute]
 pub fn stream(
@@ -54,7 +54,7 @@ pub fn input(
     arguments: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    expand_beside(EdgeWord::Input, &arguments.into(), item.into()).into()
+    expand_beside("input", &arguments.into(), item.into()).into()
 }
 
 #[proc_macro_attribute]
@@ -62,7 +62,47 @@ pub fn output(
     arguments: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    expand_beside(EdgeWord::Output, &arguments.into(), item.into()).into()
+    expand_beside("output", &arguments.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn join(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside("join", &arguments.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn lookup(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside("lookup", &arguments.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn loopback(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside("loopback", &arguments.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn visit(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside("visit", &arguments.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn timer(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside("timer", &arguments.into(), item.into()).into()
 }
 
 #[proc_macro_derive(Codec, attributes(codec))]
@@ -118,56 +158,73 @@ fn unit_struct(item: TokenStream, attribute: &str, diag: &mut Diag) -> Option<It
 fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut diag = Diag::default();
     let options = parse::processor::arguments(arguments, &mut diag);
-    let function = match syn::parse2(item.clone()) {
-        Ok(Item::Fn(function)) => function,
+    let read = match syn::parse2(item.clone()) {
+        Ok(Item::Fn(function)) => Ok(parse::processor::function(options, function, &mut diag)),
+        Ok(Item::Impl(block)) => parse::processor::block(options, block, &mut diag)
+            .map_err(|block| fallback::item(Item::Impl(*block))),
         Ok(other) => {
-            let message = match other {
-                Item::Impl(_) => "`#[processor]` on an `impl` is not available yet",
-                _ => "`#[processor]` goes on a function",
-            };
+            let message = "`#[processor]` goes on a function or on the `impl` of a type";
             let help = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
             diag.at(first_token(item), message, help);
-            let (item, errors) = (fallback::item(other), diag.finish());
-            return quote!(#item #errors);
+            Err(fallback::item(other))
         }
         Err(error) => {
             diag.push(error);
-            let errors = diag.finish();
-            return quote!(#item #errors);
+            Err(item)
         }
     };
-    let syntax = parse::processor::function(options, function, &mut diag);
-    let name = syntax.ident.to_string();
-    let item = match check::processor(syntax, &mut diag) {
-        Ok(processor) => expand::processor(&processor),
-        Err(syntax) => fallback::processor(&syntax),
+    let (name, item) = match read {
+        Ok(syntax) => {
+            let name = syntax.ident.to_string();
+            let item = match check::processor(syntax, &mut diag) {
+                Ok(processor) => expand::processor(&processor),
+                Err(syntax) => fallback::processor(&syntax),
+            };
+            (name, item)
+        }
+        Err(item) => (String::new(), item),
     };
     let errors = diag.finish();
     debug(&name, quote!(#item #errors))
 }
 
-/// `#[input]` or `#[output]`, expanded by itself: above a `#[processor]` it steps below it, where
-/// the processor finds it; without one it is a mistake.
-fn expand_beside(word: EdgeWord, arguments: &TokenStream, item: TokenStream) -> TokenStream {
-    let name = word.name();
-    if let Ok(Attributed { attributes, rest }) = syn::parse2(item.clone()) {
-        let is_processor = |attribute: &Attribute| {
-            parse::edge::word(attribute).is_some_and(|word| word == "processor")
-        };
+/// `#[input]` or another attribute beside a processor, expanded by itself: above a `#[processor]`
+/// it steps below it, where the processor finds it; without one it is a mistake.
+fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> TokenStream {
+    let Ok(Attributed { attributes, rest }) = syn::parse2(item.clone()) else {
+        return item;
+    };
+    let is_processor = |attribute: &Attribute| {
+        parse::edge::word(attribute).is_some_and(|word| word == "processor")
+    };
+    if attributes.iter().any(is_processor) {
         let (processor, others): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_processor);
-        if !processor.is_empty() {
-            let own = Ident::new(name, Span::call_site());
-            // In front of the others, because it was above them: the first input is special.
-            return quote!(#(#processor)* #[#own(#arguments)] #(#others)* #rest);
-        }
+        let own = Ident::new(name, Span::call_site());
+        let own = match arguments.is_empty() {
+            true => quote!(#own),
+            false => quote!(#own(#arguments)),
+        };
+        // In front of the others, because it was above them: the first input is special.
+        return quote!(#(#processor)* #[#own] #(#others)* #rest);
     }
     let mut diag = Diag::default();
+    let help = match words::beside(name) {
+        Some(Beside::Edge(word)) if word.is_own() => {
+            "`#[processor(group = \"..\")]` on the `impl` around it"
+        }
+        _ => "`#[processor(group = \"..\")]` on the same function or `impl`",
+    };
     diag.span(
         Span::call_site(),
         format!("`#[{name}]` has a meaning only beside `#[processor(..)]`"),
-        "`#[processor(group = \"..\")]` on the same function",
+        help,
     );
     let errors = diag.finish();
+    // The others would say the same again.
+    let item = match syn::parse2(item.clone()) {
+        Ok(parsed) => fallback::item(parsed),
+        Err(_) => item,
+    };
     quote!(#item #errors)
 }
 
@@ -200,5 +257,7 @@ fn debug(name: &str, expansion: TokenStream) -> TokenStream {
     expansion
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

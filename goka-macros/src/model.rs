@@ -1,10 +1,11 @@
 //! What is right: made by check of [`Syntax`](crate::syntax), read by expand. No field of it is
 //! "maybe invalid".
 
-use syn::{Attribute, Expr, Ident, ItemFn, ItemStruct, LitStr, Type, Visibility};
+use proc_macro2::Span;
+use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Type};
 
-use crate::syntax::{EdgeSyntax, HandlerSyntax, bare};
-use crate::words::EdgeWord;
+use crate::syntax::{Form, HandlerSyntax, Start, Target, bare};
+use crate::words::{LOOP, VISIT_TOPIC};
 
 /// `#[stream(..)]` or `#[table(..)]`.
 pub(crate) struct Topic {
@@ -35,59 +36,87 @@ impl Value {
     }
 }
 
-/// `#[processor(..)]` on a function.
+/// `#[processor(..)]` on a function or on an `impl`.
 pub(crate) struct Processor {
-    /// The function, to be emitted as it is.
-    pub(crate) function: ItemFn,
+    /// The function or the `impl`, to be emitted as it is.
+    pub(crate) form: Form,
+    /// The processor's type.
+    pub(crate) this: Type,
+    /// The last word of it.
     pub(crate) ident: Ident,
     pub(crate) group: LitStr,
     /// The group table's values.
     pub(crate) persist: Option<Value>,
     pub(crate) key: Option<Type>,
     pub(crate) partitioner: Option<Type>,
+    /// What follows the group in the group topic's name.
+    pub(crate) suffix: String,
     /// In the order in which they were declared; at least one input.
-    pub(crate) edges: Vec<EdgeSyntax>,
+    pub(crate) edges: Vec<Edge>,
+}
+
+/// An edge of a processor.
+pub(crate) enum Edge {
+    Input(Input),
+    Output(Type),
+    Join(Type),
+    Lookup(Type),
+    Loopback(Own),
+    /// With its name.
+    Visit(Own, LitStr),
+}
+
+/// One topic of one handler.
+pub(crate) struct Input {
+    pub(crate) target: Target,
+    pub(crate) start: Start,
+    pub(crate) handler: HandlerSyntax,
+}
+
+/// A handler of one of the group's own topics.
+pub(crate) struct Own {
+    /// Where its attribute stands.
+    pub(crate) at: Span,
     pub(crate) handler: HandlerSyntax,
 }
 
 impl Processor {
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = &EdgeSyntax> {
-        self.edges
-            .iter()
-            .filter(|edge| edge.word == EdgeWord::Input)
-    }
-
-    /// The types of all outputs.
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = &Type> {
-        let outputs = self
-            .edges
-            .iter()
-            .filter(|edge| edge.word == EdgeWord::Output);
-        outputs.filter_map(|edge| edge.target.ty())
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Input> {
+        self.edges.iter().filter_map(|edge| match edge {
+            Edge::Input(input) => Some(input),
+            _ => None,
+        })
     }
 
     /// The first input that is a type: its key and its partitioner are the group's.
     pub(crate) fn first_typed(&self) -> Option<&Type> {
-        self.inputs().find_map(|edge| edge.target.ty())
+        self.inputs().find_map(|input| input.target.ty())
     }
 
-    pub(crate) fn visibility(&self) -> &Visibility {
-        &self.function.vis
+    /// Whether a key has to lie in one partition of all inputs.
+    pub(crate) fn is_copartitioned(&self) -> bool {
+        let mut edges = self.edges.iter();
+        self.persist.is_some() || edges.any(|edge| matches!(edge, Edge::Join(_)))
     }
 
-    /// The function's attributes of one kind.
+    /// The attributes of one kind on what `#[processor]` stands on.
     pub(crate) fn attributes(&self, path: &str) -> impl Iterator<Item = &Attribute> {
-        let attributes = self.function.attrs.iter();
+        let attributes = self.form.attributes().iter();
         attributes.filter(move |attribute| attribute.path().is_ident(path))
     }
 
     /// The group topic's name.
     pub(crate) fn table_name(&self) -> String {
-        format!("{}-state", self.group.value())
+        format!("{}{}", self.group.value(), self.suffix)
     }
 
     /// The loop topic's name.
     pub(crate) fn loop_name(&self) -> String {
-        format!("{}-loop", self.group.value())
+        format!("{}{LOOP}", self.group.value())
+    }
+
+    /// The visit topic's name.
+    pub(crate) fn visit_name(&self) -> String {
+        format!("{}{VISIT_TOPIC}", self.group.value())
     }
 }

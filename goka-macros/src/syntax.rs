@@ -5,7 +5,8 @@ use proc_macro2::Span;
 use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::{
-    Expr, GenericArgument, Ident, ItemFn, ItemStruct, LitStr, PathArguments, PathSegment, Type,
+    Attribute, Expr, GenericArgument, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitStr,
+    PathArguments, PathSegment, Type,
 };
 
 use crate::words::EdgeWord;
@@ -25,6 +26,7 @@ pub(crate) struct ProcessorOptions {
     pub(crate) key: Option<Arg<Type>>,
     pub(crate) partitioner: Option<Arg<Type>>,
     pub(crate) codec: Option<Arg<Type>>,
+    pub(crate) suffix: Option<Arg<LitStr>>,
 }
 
 /// The arguments of `#[stream(..)]` or `#[table(..)]`.
@@ -90,25 +92,68 @@ impl Target {
     }
 }
 
-/// One target of one `#[input(..)]` or `#[output(..)]`.
+/// One target of one attribute beside a processor, or a loopback or a visit, which have none.
 pub(crate) struct EdgeSyntax {
     pub(crate) word: EdgeWord,
-    pub(crate) target: Target,
-}
-
-/// A processor on a function.
-pub(crate) struct ProcessorSyntax {
-    pub(crate) options: ProcessorOptions,
-    /// The name of the processor's type: `name`, or the function's in upper camel case.
-    pub(crate) ident: Ident,
-    /// The function without our attributes, its `Context` filled in.
-    pub(crate) function: ItemFn,
-    pub(crate) edges: Vec<EdgeSyntax>,
-    /// `None` when its shape is wrong, which has been reported.
+    /// The attribute's own word.
+    pub(crate) at: Span,
+    /// `None` for the group's own topics.
+    pub(crate) target: Option<Target>,
+    /// Where an input starts.
+    pub(crate) start: Start,
+    /// The name of a visit, if it is not its handler's.
+    pub(crate) name: Option<LitStr>,
+    /// What is called, unless its shape is wrong, which has been reported.
     pub(crate) handler: Option<HandlerSyntax>,
 }
 
+/// Where a new input starts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+/// What `#[processor]` stands on, without our attributes, its `Context`s filled in.
+pub(crate) enum Form {
+    Function(ItemFn),
+    Block(ItemImpl),
+}
+
+impl Form {
+    pub(crate) fn attributes(&self) -> &[Attribute] {
+        match self {
+            Self::Function(function) => &function.attrs,
+            Self::Block(block) => &block.attrs,
+        }
+    }
+
+    /// The parameters of the processor's type.
+    pub(crate) fn generics(&self) -> Option<&Generics> {
+        match self {
+            Self::Function(_) => None,
+            Self::Block(block) => {
+                let generics = &block.generics;
+                (!generics.params.is_empty()).then_some(generics)
+            }
+        }
+    }
+}
+
+/// A processor on a function or on an `impl`.
+pub(crate) struct ProcessorSyntax {
+    pub(crate) options: ProcessorOptions,
+    /// The processor's type: `name`, the function's name in upper camel case, or that of the `impl`.
+    pub(crate) this: Type,
+    /// The last word of it.
+    pub(crate) ident: Ident,
+    pub(crate) form: Form,
+    pub(crate) edges: Vec<EdgeSyntax>,
+}
+
 /// A handler of the right shape.
+#[derive(Clone)]
 pub(crate) struct HandlerSyntax {
     /// The function.
     pub(crate) name: Ident,
@@ -118,6 +163,11 @@ pub(crate) struct HandlerSyntax {
     pub(crate) by_ref: bool,
     /// Where its result type stands.
     pub(crate) returns: Span,
+    pub(crate) is_async: bool,
+    /// Whether it is a method of the `impl`, and not the function.
+    pub(crate) is_method: bool,
+    /// Whether it takes `&self`.
+    pub(crate) takes_self: bool,
 }
 
 /// The codecs of the library that are for values of another type.
@@ -157,7 +207,7 @@ pub(crate) fn ungroup(ty: Type) -> Type {
 }
 
 /// A type as the user would write it.
-pub(crate) fn type_text(ty: &Type) -> String {
+pub(crate) fn type_text(ty: &impl ToTokens) -> String {
     let text = ty.to_token_stream().to_string();
     [
         (" :: ", "::"),

@@ -5,7 +5,6 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{derive, expand_beside, expand_processor, expand_topic, words};
-use crate::words::EdgeWord;
 
 fn check(expansion: TokenStream, expected: &ExpectFile) {
     let file = syn::parse2(expansion).expect("what is written is Rust");
@@ -126,7 +125,7 @@ fn an_input_steps_below_its_processor() {
         #[input(Second)]
         fn count() {}
     };
-    let expansion = expand_beside(EdgeWord::Input, &quote!(First), item);
+    let expansion = expand_beside("input", &quote!(First), item);
     let expected = quote! {
         #[goka::processor(group = "g")]
         #[input(First)]
@@ -320,6 +319,6 @@ fn nothing_panics() {
             derive::run(derived.clone(), derive::key);
             derive::run(derived, derive::schema);
         }
-        expand_beside(EdgeWord::Output, &arguments, item);
+        expand_beside("output", &arguments, item);
     }
 }

@@ -13,6 +13,11 @@ pub(crate) enum Standing {
 
 use Standing::{Instead, Known, Later};
 
+/// What follows the group in the names of its own topics.
+pub(crate) const STATE: &str = "-state";
+pub(crate) const LOOP: &str = "-loop";
+pub(crate) const VISIT_TOPIC: &str = "-visit";
+
 /// The options that one attribute takes.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
@@ -56,6 +61,7 @@ pub(crate) const PROCESSOR: Vocabulary = Vocabulary {
         ("name", Known),
         ("key", Known),
         ("partitioner", Known),
+        ("suffix", Known),
         ("guarantee", Known),
         ("on_misplaced", Known),
         ("on_error", Later),
@@ -86,6 +92,26 @@ pub(crate) const PROCESSOR: Vocabulary = Vocabulary {
         (
             "table",
             Instead("write `persist = <type>`; the group topic is `<group>-state`"),
+        ),
+        (
+            "join",
+            Instead("write `#[join(..)]` above the function or the `impl`"),
+        ),
+        (
+            "lookup",
+            Instead("write `#[lookup(..)]` above the function or the `impl`"),
+        ),
+        (
+            "cross",
+            Instead("write `#[lookup(..)]` above the function or the `impl`"),
+        ),
+        (
+            "loopback",
+            Instead("write `#[loopback]` above a method of the `impl`"),
+        ),
+        (
+            "loop_",
+            Instead("write `#[loopback]` above a method of the `impl`"),
         ),
     ],
 };
@@ -170,11 +196,55 @@ pub(crate) const OUTPUT: Vocabulary = Vocabulary {
     ],
 };
 
+pub(crate) const JOIN: Vocabulary = Vocabulary {
+    attribute: "join",
+    words: &[
+        (
+            "codec",
+            Instead("it is an option of the table's declaration"),
+        ),
+        (
+            "key",
+            Instead("a join reads the record's own key; `#[lookup(..)]` reads any"),
+        ),
+    ],
+};
+
+pub(crate) const LOOKUP: Vocabulary = Vocabulary {
+    attribute: "lookup",
+    words: &[(
+        "codec",
+        Instead("it is an option of the table's declaration"),
+    )],
+};
+
+pub(crate) const LOOPBACK: Vocabulary = Vocabulary {
+    attribute: "loopback",
+    words: &[
+        ("on_error", Later),
+        ("concurrency", Later),
+        ("codec", Later),
+        (
+            "value",
+            Instead("the handler's parameter says what travels: `value: Json<T>`"),
+        ),
+    ],
+};
+
+pub(crate) const VISIT: Vocabulary = Vocabulary {
+    attribute: "visit",
+    words: &[("name", Known), ("on_error", Later), ("codec", Later)],
+};
+
 /// What an attribute beside `#[processor]` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EdgeWord {
     Input,
     Output,
+    Join,
+    Lookup,
+    Loopback,
+    Visit,
 }
 
 impl EdgeWord {
@@ -182,11 +252,37 @@ impl EdgeWord {
         match self {
             Self::Input => &INPUT,
             Self::Output => &OUTPUT,
+            Self::Join => &JOIN,
+            Self::Lookup => &LOOKUP,
+            Self::Loopback => &LOOPBACK,
+            Self::Visit => &VISIT,
         }
     }
 
     pub(crate) fn name(self) -> &'static str {
         self.vocabulary().attribute
+    }
+
+    /// Whether it calls a handler.
+    pub(crate) fn has_handler(self) -> bool {
+        matches!(self, Self::Input | Self::Loopback | Self::Visit)
+    }
+
+    /// Whether its topic is the group's own, and not named.
+    pub(crate) fn is_own(self) -> bool {
+        matches!(self, Self::Loopback | Self::Visit)
+    }
+
+    /// With its article: `an input`.
+    pub(crate) fn one(self) -> &'static str {
+        match self {
+            Self::Input => "an input",
+            Self::Output => "an output",
+            Self::Join => "a join",
+            Self::Lookup => "a lookup",
+            Self::Loopback => "a loopback",
+            Self::Visit => "a visit",
+        }
     }
 }
 
@@ -203,13 +299,19 @@ pub(crate) fn beside(attribute: &str) -> Option<Beside> {
     Some(match attribute {
         "input" => Beside::Edge(EdgeWord::Input),
         "output" => Beside::Edge(EdgeWord::Output),
-        "join" | "lookup" | "loopback" | "timer" | "visit" => Beside::Later,
+        "join" => Beside::Edge(EdgeWord::Join),
+        "lookup" => Beside::Edge(EdgeWord::Lookup),
+        "loopback" => Beside::Edge(EdgeWord::Loopback),
+        "visit" => Beside::Edge(EdgeWord::Visit),
+        "timer" => Beside::Later,
         "persist" => Beside::Instead("write `#[processor(group = \"..\", persist = <type>)]`"),
-        "cross" => {
-            Beside::Instead("write `#[input(..)]` for topics with the group's keys and partitions")
-        }
+        "cross" => Beside::Instead("write `#[lookup(..)]` to read any key of a table"),
+        "loop" | "loops" => Beside::Instead("write `#[loopback]` above a method of the `impl`"),
+        "visitor" => Beside::Instead("write `#[visit]` above a method of the `impl`"),
         "inputs" => Beside::Instead("write one `#[input(..)]` for each topic"),
         "outputs" => Beside::Instead("write one `#[output(..)]` for each topic"),
+        "joins" => Beside::Instead("write one `#[join(..)]` for each table"),
+        "lookups" => Beside::Instead("write one `#[lookup(..)]` for each table"),
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! All that generated code may name. No promises: only the macros of the same version use it.
 
 use std::any::TypeId;
+use std::marker::PhantomData;
 
 pub use inventory;
 
@@ -10,23 +11,36 @@ pub use crate::context::Context;
 pub use crate::dispatch::{
     AsyncCall, Call, ContextError, Deferred, HandlerError, Handling, Raw, Shared, SyncCall,
 };
-pub use crate::edges::{Emits, Persists, Processor, SameKey};
+pub use crate::edges::{Emits, JoinedKey, Joins, LooksUp, Loops, Persists, Processor, SameKey};
 pub use crate::graph::{
-    Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicSpec,
+    Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };
+pub use crate::here;
 pub use crate::key::ordered::{
     ORDERED, Part, decode_ordered, describe_ordered, encode_ordered, parse_ordered,
     part_of as part, show_ordered,
 };
 pub use crate::key::{Composite, Key, NoKey, OrderedKey};
-pub use crate::param::{Param, Taker, taker};
+pub use crate::param::{Param, Taker, edge, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::registry::Entry;
 pub use crate::schema::{Describer, Schema, Tag};
 pub use crate::topic::{Table, Topic};
 
-use crate::codec::format_of;
 use crate::text::{Text, same};
+
+/// The place in the user's source whose spans the call has.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! here {
+    () => {
+        $crate::__private::Location {
+            file: ::core::file!(),
+            line: ::core::line!(),
+            column: ::core::column!(),
+        }
+    };
+}
 
 /// The only place where generated code asks for a codec: one missing codec is one error.
 pub const fn codec_of<C: CodecFor<V>, V>() -> CodecOf<V> {
@@ -41,18 +55,6 @@ pub const fn codec_with<C: CodecFor<V>, V>(schema: fn(&mut Describer) -> bool) -
 /// The only place where generated code asks whether `codec = ..` fits.
 pub const fn codec_given<C: Fits<V>, V>(schema: fn(&mut Describer) -> bool) -> CodecOf<V> {
     C::CODEC.with_schema(schema)
-}
-
-/// The topic of an input given by name: keys and partitioner are the group's.
-pub const fn spec_named<P: Processor>(name: &'static str, value: Format) -> TopicSpec {
-    TopicSpec {
-        name,
-        key: format_of::<P::Key>(),
-        value,
-        partitioner: P::Partitioner::NAME,
-        place: P::Partitioner::partition,
-        partitions: None,
-    }
 }
 
 /// The context that a handler is called with.
@@ -76,9 +78,65 @@ impl<E: Into<HandlerError>> Returns for Result<(), E> {
     }
 }
 
-/// Makes the value that handlers share.
-pub fn make<P: Default + Send + Sync + 'static>() -> Box<Shared> {
-    Box::new(P::default())
+/// The value that handlers share, as what it is.
+pub fn this<P: 'static>(shared: &Shared) -> &P {
+    let this = shared.downcast_ref();
+    this.expect("a processor's handlers are called with its own value")
+}
+
+/// What an asynchronous handler's shim returns.
+pub fn handling<'r>(handled: impl Future<Output = Result<(), HandlerError>> + 'r) -> Handling<'r> {
+    Box::pin(handled)
+}
+
+/// Asks what a type is without demanding it: an inherent constant, where its bounds hold, hides that
+/// of [`Otherwise`].
+#[derive(Debug)]
+pub struct Probe<T>(PhantomData<T>);
+
+impl<P: Default + Send + Sync + 'static> Probe<P> {
+    /// Makes the value that handlers share.
+    pub const MAKE: Option<fn() -> Box<Shared>> = Some(|| Box::new(P::default()));
+}
+
+impl<T: Table> Probe<T> {
+    /// Whether a topic is a table.
+    pub const IS_TABLE: bool = true;
+}
+
+/// The other answers of a [`Probe`].
+pub trait Otherwise {
+    /// Nobody but the user can make the value that handlers share.
+    const MAKE: Option<fn() -> Box<Shared>> = None;
+    /// Whether a topic is a table.
+    const IS_TABLE: bool = false;
+}
+
+impl<T> Otherwise for Probe<T> {}
+
+/// A topic where only a table fits: a stream there is one error, and so is what is no topic.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a table",
+    label = "not a table",
+    note = "tables are declared with `#[table(..)]` or `#[processor(persist = ..)]`"
+)]
+pub trait ReadTable {
+    /// See [`Topic::Key`].
+    type Key;
+    /// See [`Topic::Partitioner`].
+    type Partitioner;
+    /// See [`Topic::NAME`].
+    const NAME: &'static str;
+    /// See [`Topic::SPEC`].
+    const SPEC: TopicSpec;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Table> ReadTable for T {
+    type Key = <T as Topic>::Key;
+    type Partitioner = <T as Topic>::Partitioner;
+    const NAME: &'static str = <T as Topic>::NAME;
+    const SPEC: TopicSpec = <T as Topic>::SPEC;
 }
 
 /// The identity of a processor, for the registry.
@@ -109,11 +167,16 @@ pub const fn partitions(count: i32) -> Option<i32> {
     Some(count)
 }
 
-/// Checks that two inputs are not one topic under two names.
+/// Checks that two edges of one kind are not one topic under two names.
 #[track_caller]
-pub const fn distinct(a: &str, b: &str) {
+pub const fn distinct(a: &str, b: &str, kind: &str) {
     if same(a, b) {
-        let text = Text::new().str("topic `").str(a).str("` is an input twice");
+        let text = Text::new()
+            .str("topic `")
+            .str(a)
+            .str("` is ")
+            .str(kind)
+            .str(" twice");
         panic!("{}", text.as_str());
     }
 }
@@ -130,9 +193,9 @@ pub const fn foreign(topic: &str, table: &str, loopback: &str) {
     }
 }
 
-/// Checks that two topics of a group with a table have the same declared partition count.
+/// Checks that two topics of a group that is partitioned alike have the same declared count.
 #[track_caller]
-pub const fn copartitioned(a: TopicSpec, b: TopicSpec) {
+pub const fn copartitioned(a: TopicSpec, b: TopicSpec, who: &str) {
     if let (Some(first), Some(second)) = (a.partitions, b.partitions)
         && first != second
     {
@@ -145,7 +208,9 @@ pub const fn copartitioned(a: TopicSpec, b: TopicSpec) {
             .str(b.name)
             .str("` has ")
             .num(second)
-            .str(": inputs of a group with a table need equal counts");
+            .str(": ")
+            .str(who)
+            .str(" need equal counts");
         panic!("{}", text.as_str());
     }
 }
@@ -204,4 +269,32 @@ macro_rules! __goka_schema {
             (&$crate::__private::Shape::<$codec>::ASK).describe(to)
         }
     };
+}
+
+/// Checks that a joined table has the group's key type.
+pub const fn joined_key<A: JoinedKey<K, T, P>, K, T, P>() {}
+
+/// Checks that a joined table has the group's partitioner.
+#[track_caller]
+pub const fn joined_place<A: Partitioner, K: Partitioner, T, P>() {
+    if !same(A::NAME, K::NAME) {
+        let text = Text::new()
+            .str("placed by `")
+            .str(A::NAME)
+            .str("`, the group by `")
+            .str(K::NAME)
+            .str("`: the key would lie in another partition; to read any partition use `#[lookup(..)]`");
+        panic!("{}", text.as_str());
+    }
+}
+
+/// Checks that the value that handlers share can be.
+pub const fn shared<P: Send + Sync>() {}
+
+/// The codec of a loopback whose handler has mistakes.
+///
+/// # Panics
+/// Always: its program does not compile.
+pub const fn broken<V>() -> CodecOf<V> {
+    panic!("the loopback's handler has mistakes")
 }

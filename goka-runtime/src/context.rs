@@ -1,12 +1,12 @@
-//! What a handler sees: the record, the group table's value for its key, the declared outputs.
+//! What a handler sees: the record, the group table's value for its key, the declared edges.
 //! Types and codecs end here; the [`Scope`](crate::dispatch::Scope) below has bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use crate::codec::{AsValue, CodecError, CodecOf};
-use crate::dispatch::{ContextError, Destination, Encode, Incoming, Raw};
-use crate::edges::{Emits, Persists, Processor};
+use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, Raw};
+use crate::edges::{Emits, Joins, LooksUp, Loops, Persists, Processor};
 use crate::key::{AsKey, Key};
 use crate::partitioner::Partitioner;
 use crate::record::{Headers, Offset, Timestamp};
@@ -195,6 +195,94 @@ impl<'r, P: Processor> Context<'r, P> {
             .emit(&to, key, value, options.timestamp, &options.headers)
     }
 
+    /// The value of the record's key in a joined table: as far as this process has followed it.
+    ///
+    /// # Errors
+    /// When the local copy cannot be read, or what it holds does not decode.
+    pub fn join<T: Topic>(&mut self, _table: T) -> Result<Option<T::Value>, ContextError>
+    where
+        P: Joins<T>,
+    {
+        self.join_of::<T>()
+    }
+
+    /// The same as [`join`](Context::join), for a table whose type is not a unit: the processor of
+    /// an `impl`.
+    ///
+    /// # Errors
+    /// Those of [`join`](Context::join).
+    pub fn join_of<T: Topic>(&mut self) -> Result<Option<T::Value>, ContextError>
+    where
+        P: Joins<T>,
+    {
+        let stored = self.raw.scope.join(T::NAME)?;
+        decoded::<T>(stored.map(|stored| stored.value))
+    }
+
+    /// The value of any key of a table that is looked up: as far as this process has followed it.
+    ///
+    /// # Errors
+    /// When the key does not encode, the copy cannot be read, or what it holds does not decode.
+    pub fn lookup<T: Topic>(
+        &mut self,
+        _table: T,
+        key: impl AsKey<T::Key>,
+    ) -> Result<Option<T::Value>, ContextError>
+    where
+        P: LooksUp<T>,
+    {
+        self.lookup_of::<T>(key)
+    }
+
+    /// The same as [`lookup`](Context::lookup), for a table whose type is not a unit: the processor
+    /// of an `impl`.
+    ///
+    /// # Errors
+    /// Those of [`lookup`](Context::lookup).
+    pub fn lookup_of<T: Topic>(
+        &mut self,
+        key: impl AsKey<T::Key>,
+    ) -> Result<Option<T::Value>, ContextError>
+    where
+        P: LooksUp<T>,
+    {
+        let stored = self.raw.scope.lookup(T::NAME, &mut |out| key.put(out))?;
+        decoded::<T>(stored.map(|stored| stored.value))
+    }
+
+    /// Sends a value to another key of the group: its `#[loopback]` handler is called for it.
+    ///
+    /// # Errors
+    /// When key or value do not encode, or the record would be larger than the log takes.
+    pub fn loopback<V>(
+        &mut self,
+        key: impl AsKey<P::Key>,
+        value: &(impl AsValue<V> + ?Sized),
+    ) -> Result<(), ContextError>
+    where
+        P: Loops<V>,
+    {
+        let to = Destination {
+            topic: P::LOOP,
+            place: P::Partitioner::partition,
+        };
+        let codec: CodecOf<V> = <P as Loops<V>>::CODEC;
+        self.raw.scope.emit(
+            &to,
+            Some(&mut |out| key.put(out)),
+            Some(&mut |out: &mut Vec<u8>| value.put(&codec, out)),
+            None,
+            &[],
+        )
+    }
+
+    /// Holds the record's commit back until the guard is told that it is done, from any thread;
+    /// what the handler wrote and emitted is kept as with any other record. Meant for asynchronous
+    /// handlers that leave work behind, and there for all.
+    pub fn defer(&mut self) -> Deferred {
+        self.raw.scope.defer()
+    }
+
     /// The group.
     pub fn group(&self) -> &'r str {
         self.raw.record.group
@@ -229,6 +317,16 @@ impl<'r, P: Processor> Context<'r, P> {
     pub fn record(&self) -> &Incoming<'r> {
         &self.raw.record
     }
+}
+
+/// The value of a table that is not the group's own.
+fn decoded<T: Topic>(bytes: Option<&[u8]>) -> Result<Option<T::Value>, ContextError> {
+    let value = bytes.map(|bytes| T::CODEC.decode(bytes)).transpose();
+    value.map_err(|source| ContextError::Codec {
+        what: "value",
+        topic: T::NAME.to_owned(),
+        source,
+    })
 }
 
 /// Headers and a timestamp for [`Context::emit_with`].

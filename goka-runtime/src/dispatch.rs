@@ -130,7 +130,9 @@ pub enum Call {
 /// Holds one record's commit back: see [`Context::defer`](crate::context::Context::defer). May be
 /// sent to another thread. Dropped without [`done`](Deferred::done) it fails the record.
 #[must_use = "dropping it fails the record"]
-pub struct Deferred(Option<Box<dyn FnOnce(Result<(), HandlerError>) + Send>>);
+pub struct Deferred(Option<Box<Told>>);
+
+type Told = dyn FnOnce(Result<(), HandlerError>) + Send;
 
 impl Deferred {
     /// A guard that tells `settle` once.
@@ -219,6 +221,14 @@ pub enum ContextError {
         size: usize,
         /// What the topic takes.
         limit: usize,
+    },
+    /// The copy of a table that is looked up cannot be read.
+    #[error("looking up in `{table}`: {reason}")]
+    Lookup {
+        /// The table's topic.
+        table: String,
+        /// Why.
+        reason: String,
     },
     /// The store cannot be read.
     #[error(transparent)]

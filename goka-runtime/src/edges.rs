@@ -39,6 +39,35 @@ pub trait Persists<V> {
     const CODEC: CodecOf<V>;
 }
 
+/// Says that a processor has `T` as a joined table.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not join `{T}`",
+    label = "undeclared join",
+    note = "add `#[join({T})]` to the processor"
+)]
+pub trait Joins<T> {}
+
+/// Says that a processor looks `T` up.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not look up `{T}`",
+    label = "undeclared lookup",
+    note = "add `#[lookup({T})]` to the processor"
+)]
+pub trait LooksUp<T> {}
+
+/// Says that a processor has a loopback of values `V`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no loopback",
+    label = "undeclared loopback",
+    note = "add a `#[loopback]` handler, whose parameter says what travels"
+)]
+pub trait Loops<V> {
+    /// The loop topic's name.
+    const LOOP: &'static str;
+    /// How its values travel.
+    const CODEC: CodecOf<V>;
+}
+
 /// Says that `Self`, the key type of the topic `T`, is that of the group of `P`.
 #[diagnostic::on_unimplemented(
     message = "`{T}` is keyed by `{Self}`, `{P}` by `{K}`",
@@ -49,7 +78,17 @@ pub trait SameKey<K, T, P> {}
 
 impl<K, T, P> SameKey<K, T, P> for K {}
 
-/// Never an output of anything. Two impls that rustc does not recommend make it report the missing
+/// Says that `Self`, the key type of the joined table `T`, is that of the group of `P`.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` is keyed by `{Self}`, `{P}` by `{K}`",
+    label = "its key is `{Self}`, not `{K}`",
+    note = "a join reads the record's own key; to read by another key use `#[lookup({T})]`"
+)]
+pub trait JoinedKey<K, T, P> {}
+
+impl<K, T, P> JoinedKey<K, T, P> for K {}
+
+/// Never an edge of anything. Two impls that rustc does not recommend make it report the missing
 /// one by the trait's own message, instead of assuming that the only impl there is was meant.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -64,8 +103,14 @@ impl<const N: u8> Topic for Decoy<N> {
     const PARTITIONS: Option<i32> = None;
 }
 
-#[diagnostic::do_not_recommend]
-impl<P: Processor> Emits<Decoy<0>> for P {}
+macro_rules! decoys {
+    ($($edge:ident)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<P: Processor> $edge<Decoy<0>> for P {}
 
-#[diagnostic::do_not_recommend]
-impl<P: Processor> Emits<Decoy<1>> for P {}
+        #[diagnostic::do_not_recommend]
+        impl<P: Processor> $edge<Decoy<1>> for P {}
+    )*};
+}
+
+decoys!(Emits Joins LooksUp);

@@ -1,7 +1,21 @@
 //! What the macros generate: a group's typed edges as plain data, and how its handlers are called.
-//! Pure. Read by the registry, the processor, the commands and `topology`.
+//! Pure. Read by the registry, the processor, the commands and `topology`. Several groups together
+//! are an [`Application`].
+
+mod application;
+mod draw;
+mod finding;
+#[cfg(feature = "cli")]
+mod order;
+mod rules;
 
 use std::any::TypeId;
+
+pub use self::application::{Application, ApplicationEdge, ApplicationGroup, ApplicationTopic};
+pub use self::application::{EdgeShape, TopicShape};
+pub use self::finding::{Declared, Finding};
+#[cfg(feature = "cli")]
+pub(crate) use self::order::start_order;
 
 use crate::codec::Codec;
 use crate::dispatch::{Call, CodecError, Shared};
@@ -63,11 +77,25 @@ impl Format {
     }
 }
 
+/// How a topic was declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TopicKind {
+    /// By `#[stream(..)]`, or by its name alone.
+    #[default]
+    Stream,
+    /// By `#[table(..)]`: a table that another program, or nobody's group, writes.
+    Table,
+    /// By `#[processor(persist = ..)]`: the table of that processor's group.
+    GroupTable,
+}
+
 /// A topic as an edge sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct TopicSpec {
     /// Its name.
     pub name: &'static str,
+    /// How it was declared.
+    pub kind: TopicKind,
     /// How its keys travel.
     pub key: Format,
     /// How its values travel.
@@ -188,6 +216,30 @@ pub struct GroupGraph {
 }
 
 impl GroupGraph {
+    /// What is wrong with this group alone: see [`Application::validate`].
+    ///
+    /// ```
+    /// use goka_runtime::graph::{Finding, GroupGraph, Location};
+    ///
+    /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
+    /// let graph = GroupGraph { name: "Count", group: "count", location, edges: &[] };
+    /// assert!(matches!(graph.validate()[..], [Finding::NoInput { .. }]));
+    /// ```
+    pub fn validate(&self) -> Vec<Finding> {
+        Application::from(self).validate()
+    }
+
+    /// Several groups as one application.
+    ///
+    /// ```
+    /// use goka_runtime::graph::GroupGraph;
+    ///
+    /// assert_eq!(GroupGraph::merge(&[]).groups(), []);
+    /// ```
+    pub fn merge<'g>(graphs: impl IntoIterator<Item = &'g GroupGraph>) -> Application {
+        graphs.into_iter().collect()
+    }
+
     /// The inputs, in order.
     pub fn inputs(&self) -> impl Iterator<Item = &'static Edge> {
         self.edges

@@ -25,6 +25,7 @@ pub mod testing;
 mod text;
 pub mod topic;
 pub mod view;
+pub mod visit;
 mod worker;
 
 /// What handlers return: any error that converts into a boxed one, by `?`.

@@ -3,9 +3,11 @@
 
 use std::fmt;
 
-use crate::codec::{Be, Codec, CodecError, CodecOf, Json, utf8};
-use crate::dispatch::{ContextError, Incoming};
-use crate::graph::Format;
+use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
+use crate::dispatch::{Call, ContextError, Incoming};
+use crate::edges::Processor;
+use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
+use crate::partitioner::Partitioner;
 use crate::text::{Text, same};
 
 /// What a handler may take where values of type `V` travel.
@@ -128,6 +130,101 @@ impl<'r, P, V> Taker<'r, P, V> {
                 topic: record.topic.to_owned(),
             }),
         }
+    }
+}
+
+/// Edges that call a handler: what the macros put into a graph.
+impl<P, V> Taker<'_, P, V> {
+    /// An input of a topic that is a type.
+    ///
+    /// # Panics
+    /// In a const context, when the topic is a table and the parameter takes no tombstones.
+    #[track_caller]
+    pub const fn input(
+        &self,
+        call: Call,
+        start: Start,
+        topic: TopicSpec,
+        is_table: bool,
+        location: Location,
+    ) -> Edge {
+        if is_table && !self.tombstones {
+            let text = Text::new()
+                .str("`")
+                .str(topic.name)
+                .str("` is a table, whose keys may be deleted: take `Option<..>` for the value");
+            panic!("{}", text.as_str());
+        }
+        let kind = EdgeKind::Input {
+            call,
+            tombstones: self.tombstones,
+            start,
+        };
+        edge(kind, topic, location)
+    }
+
+    /// An input given by name: its keys and its partitioner are the group's.
+    pub const fn named<G: Processor>(
+        &self,
+        call: Call,
+        start: Start,
+        name: &'static str,
+        location: Location,
+    ) -> Edge {
+        let kind = EdgeKind::Input {
+            call,
+            tombstones: self.tombstones,
+            start,
+        };
+        edge(kind, spec_named::<G>(name, self.format), location)
+    }
+
+    /// The group's loop topic.
+    pub const fn loopback<G: Processor>(
+        &self,
+        call: Call,
+        name: &'static str,
+        location: Location,
+    ) -> Edge {
+        let topic = spec_named::<G>(name, self.format);
+        edge(EdgeKind::Loopback { call }, topic, location)
+    }
+
+    /// A visit: its records are keyed by its name.
+    pub const fn visit<G: Processor>(
+        &self,
+        call: Call,
+        topic: &'static str,
+        name: &'static str,
+        location: Location,
+    ) -> Edge {
+        let topic = TopicSpec {
+            key: format_of::<String>(),
+            ..spec_named::<G>(topic, self.format)
+        };
+        edge(EdgeKind::Visit { call, name }, topic, location)
+    }
+}
+
+/// An edge of a graph.
+pub const fn edge(kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge {
+    Edge {
+        kind,
+        topic,
+        location,
+    }
+}
+
+/// A topic given by name: its keys and its partitioner are the group's.
+const fn spec_named<G: Processor>(name: &'static str, value: Format) -> TopicSpec {
+    TopicSpec {
+        name,
+        kind: TopicKind::Stream,
+        key: format_of::<G::Key>(),
+        value,
+        partitioner: G::Partitioner::NAME,
+        place: G::Partitioner::partition,
+        partitions: None,
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::codec::{Codec, CodecError};
+use crate::codec::{AsValue, Codec, CodecError};
 use crate::context::Context;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, Raw, Scope};
-use crate::edges::{Persists, Processor};
+use crate::edges::{Loops, Persists, Processor};
 use crate::key::AsKey;
 use crate::record::{Headers, Timestamp};
 use crate::table::StoredRef;
@@ -95,6 +95,81 @@ impl<P: Processor> Probe<P> {
             },
             scope: &mut self.memory,
         })
+    }
+
+    /// Sets the group table's value for a key.
+    ///
+    /// # Errors
+    /// When key or value do not encode.
+    pub fn set_value<V>(
+        &mut self,
+        key: impl AsKey<P::Key>,
+        value: &(impl AsValue<V> + ?Sized),
+    ) -> Result<(), ContextError>
+    where
+        P: Persists<V>,
+    {
+        let key = bytes(&key).map_err(|source| refused("key", P::TABLE, source))?;
+        let mut bytes = Vec::new();
+        let value = value.put(&P::CODEC, &mut bytes);
+        value.map_err(|source| refused("value", P::TABLE, source))?;
+        self.memory.table.insert(key, bytes);
+        Ok(())
+    }
+
+    /// Sets the value of a key in a table that is joined or looked up.
+    ///
+    /// # Errors
+    /// When key or value do not encode.
+    pub fn set_in<T: Topic>(
+        &mut self,
+        _table: T,
+        key: impl AsKey<T::Key>,
+        value: &(impl AsValue<T::Value> + ?Sized),
+    ) -> Result<(), ContextError> {
+        self.set_in_of::<T>(key, value)
+    }
+
+    /// The same as [`set_in`](Probe::set_in), for a table whose type is not a unit.
+    ///
+    /// # Errors
+    /// When key or value do not encode.
+    pub fn set_in_of<T: Topic>(
+        &mut self,
+        key: impl AsKey<T::Key>,
+        value: &(impl AsValue<T::Value> + ?Sized),
+    ) -> Result<(), ContextError> {
+        let key = bytes(&key).map_err(|source| refused("key", T::NAME, source))?;
+        let mut bytes = Vec::new();
+        let value = value.put(&T::CODEC, &mut bytes);
+        value.map_err(|source| refused("value", T::NAME, source))?;
+        self.memory.others.insert((T::NAME, key), bytes);
+        Ok(())
+    }
+
+    /// The keys and values sent to other keys of the group so far, in order. Their handler has not
+    /// been called: call it with [`context`](Probe::context) of each key.
+    ///
+    /// # Errors
+    /// When they do not decode.
+    pub fn looped<V>(&self) -> Result<Vec<(P::Key, V)>, ContextError>
+    where
+        P: Loops<V>,
+    {
+        let emitted = self.memory.emitted.iter();
+        emitted
+            .filter(|record| record.topic == P::LOOP)
+            .map(|record| {
+                let key = P::Key::decode(&record.key)
+                    .map_err(|source| refused("key", P::LOOP, source))?;
+                let value = record.value.as_deref().unwrap_or_default();
+                let value = P::CODEC.decode(value);
+                Ok((
+                    key,
+                    value.map_err(|source| refused("value", P::LOOP, source))?,
+                ))
+            })
+            .collect()
     }
 
     /// The group table's value for a key.

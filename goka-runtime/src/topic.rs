@@ -2,7 +2,7 @@
 //! `#[processor(persist = ..)]` implements. Pure.
 
 use crate::codec::{CodecOf, format_of};
-use crate::graph::TopicSpec;
+use crate::graph::{TopicKind, TopicSpec};
 use crate::key::Key;
 use crate::partitioner::Partitioner;
 
@@ -27,9 +27,12 @@ pub trait Topic: 'static {
     const CODEC: CodecOf<Self::Value>;
     /// The declared partition count.
     const PARTITIONS: Option<i32>;
+    /// How it was declared.
+    const KIND: TopicKind = TopicKind::Stream;
     /// All of that as plain data.
     const SPEC: TopicSpec = TopicSpec {
         name: Self::NAME,
+        kind: Self::KIND,
         key: format_of::<Self::Key>(),
         value: Self::CODEC.format(),
         partitioner: Self::Partitioner::NAME,

@@ -2,17 +2,22 @@
 //! tell, and performs what the core asks for. All waiting is in `Member::poll` and has a deadline.
 //! Made by the processor.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::{Cause, Core, Effect, Event, Frozen, Now, Plan, State, Tables};
-use crate::dispatch::Shared;
+use crate::core::{Around, Cause, CopyId, Core, Effect, Event, Frozen, Now, Plan, RecordId, State};
+use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Shared};
 use crate::log::{Driver, Log, LogError, Member, MemberEvent, Settle, Settlement, Unit};
+use tokio::runtime::Runtime;
+
 use crate::record::{Appends, Offset, TaskId, TopicId};
 use crate::restore::{Done, Found, Restorer, wall_clock};
-use crate::table::{FORMAT, Stamp, Store, StoreError, StoreRead, Stores};
+use crate::table::{FORMAT, Stamp, Store, StoreError, StoreRead, Stored, Stores};
+use crate::view::{RawView, ViewError};
 
 /// How long a poll waits when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
@@ -56,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) stores: Arc<dyn Stores>,
     pub(crate) shared: Arc<Shared>,
+    /// The tables that are looked up, by topic.
+    pub(crate) lookups: Vec<(&'static str, Arc<RawView>)>,
     pub(crate) deadline: Duration,
     pub(crate) signals: Arc<Signals>,
 }
@@ -63,6 +70,20 @@ pub(crate) struct Parts {
 /// Runs until told to stop, or until it cannot go on.
 pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
     let mut fenced = false;
+    for (_, view) in &parts.lookups {
+        // Before the first input a lookup must hold all that the table held.
+        loop {
+            match view.wait_level(IDLE) {
+                Ok(()) => break,
+                Err(error @ ViewError::Stopped { .. }) => {
+                    return Err(Cause::Lookup(error.to_string()));
+                }
+                Err(_) if parts.signals.stops() => return Ok(()),
+                // The view itself tells when the log is away.
+                Err(_) => {}
+            }
+        }
+    }
     loop {
         let ended = match parts.log.join(&parts.plan.group) {
             Ok(member) => Worker::new(parts).run(member),
@@ -89,24 +110,63 @@ pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
     }
 }
 
-/// The stores of running tasks.
-#[derive(Default)]
-struct Open(HashMap<TaskId, Box<dyn Store>>);
+/// What handlers reach: open stores, followed tables, the executor, guards.
+struct Reach {
+    stores: HashMap<CopyId, Box<dyn Store>>,
+    lookups: Vec<(&'static str, Arc<RawView>)>,
+    /// Made when the first asynchronous handler is called.
+    runtime: OnceCell<Runtime>,
+    guards: Sender<(RecordId, Result<(), String>)>,
+}
 
-impl Tables for Open {
-    fn table(&self, task: TaskId) -> Option<&dyn StoreRead> {
-        self.0.get(&task).map(|store| &**store as &dyn StoreRead)
+impl Around for Reach {
+    fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
+        self.stores
+            .get(&copy)
+            .map(|store| &**store as &dyn StoreRead)
+    }
+
+    fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError> {
+        let Some((_, view)) = self.lookups.iter().find(|(name, _)| *name == table) else {
+            return Ok(None);
+        };
+        view.stored(key).map_err(|error| ContextError::Lookup {
+            table: table.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
+        let runtime = match self.runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let made = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                self.runtime.get_or_init(|| made)
+            }
+        };
+        runtime.block_on(handling)
+    }
+
+    fn defer(&self, record: RecordId) -> Deferred {
+        let guards = self.guards.clone();
+        Deferred::new(move |outcome| {
+            // A worker that has ended needs no answer: the record was not committed.
+            let _ = guards.send((record, outcome.map_err(|error| error.to_string())));
+        })
     }
 }
 
 struct Worker<'p> {
     parts: &'p Parts,
     core: Core,
-    open: Open,
-    /// The identity of the group topic that each open store is of.
-    table_ids: HashMap<TaskId, String>,
+    reach: Reach,
+    guarded: Receiver<(RecordId, Result<(), String>)>,
+    /// The identity of the topic that each open store is of.
+    table_ids: HashMap<CopyId, String>,
     /// The changelog offset of the last flush of each open store.
-    reached: HashMap<TaskId, Offset>,
+    reached: HashMap<CopyId, Offset>,
     restorer: Restorer,
     effects: Vec<Effect>,
     began: Instant,
@@ -117,10 +177,17 @@ struct Worker<'p> {
 impl<'p> Worker<'p> {
     fn new(parts: &'p Parts) -> Self {
         let (log, stores) = (Arc::clone(&parts.log), Arc::clone(&parts.stores));
+        let (guards, guarded) = channel();
         Self {
             parts,
             core: Core::new(parts.plan.clone()),
-            open: Open::default(),
+            reach: Reach {
+                stores: HashMap::new(),
+                lookups: parts.lookups.clone(),
+                runtime: OnceCell::new(),
+                guards,
+            },
+            guarded,
             table_ids: HashMap::new(),
             reached: HashMap::new(),
             restorer: Restorer::new(log, stores, parts.plan.clone(), RESTORE_THREADS),
@@ -156,6 +223,9 @@ impl<'p> Worker<'p> {
             self.perform(member);
             while let Some(done) = self.restorer.next() {
                 self.finished(done);
+            }
+            while let Ok((record, outcome)) = self.guarded.try_recv() {
+                self.step(Event::Deferred(record, outcome));
             }
             self.step(Event::Tick);
             self.perform(member);
@@ -197,7 +267,7 @@ impl<'p> Worker<'p> {
         self.core.step(
             now,
             event,
-            &self.open,
+            &self.reach,
             &*self.parts.shared,
             &mut self.effects,
         );
@@ -222,17 +292,18 @@ impl<'p> Worker<'p> {
                 let settlement = self.settle(&unit, settle);
                 self.step(Event::Settled(unit.id, settlement));
             }
-            Effect::Flush(task, frozen) => {
-                let flushed = self.flush(task, &frozen);
-                let went_back = flushed.is_err() && self.went_back(task);
-                self.step(Event::Flushed(task, flushed));
+            Effect::Flush(copy, frozen) => {
+                let flushed = self.flush(copy, &frozen);
+                let went_back = flushed.is_err() && self.went_back(copy);
+                self.step(Event::Flushed(copy, flushed));
                 if went_back {
-                    self.step(Event::Regressed(task));
+                    self.step(Event::Regressed(copy));
                 }
             }
             Effect::Inspect(task, epoch) => {
-                self.restorer
-                    .inspect(task, epoch, self.open.0.remove(&task));
+                let copy = self.own(task);
+                let store = self.reach.stores.remove(&copy);
+                self.restorer.inspect(copy, epoch, store);
             }
             Effect::Restore {
                 task,
@@ -240,14 +311,19 @@ impl<'p> Worker<'p> {
                 from,
                 rebuild,
             } => {
-                let store = self.open.0.remove(&task);
-                self.restorer.restore(task, epoch, store, from, rebuild);
+                let copy = self.own(task);
+                let store = self.reach.stores.remove(&copy);
+                self.restorer.restore(copy, epoch, store, from, rebuild);
+            }
+            Effect::Follow(copy, epoch) => {
+                let store = self.reach.stores.remove(&copy);
+                self.restorer.follow(copy, epoch, store);
             }
             Effect::Close(task) => {
                 self.restorer.cancel(task);
-                self.open.0.remove(&task);
-                self.table_ids.remove(&task);
-                self.reached.remove(&task);
+                self.reach.stores.retain(|copy, _| copy.task != task);
+                self.table_ids.retain(|copy, _| copy.task != task);
+                self.reached.retain(|copy, _| copy.task != task);
             }
             Effect::Stopped(task, cause) => self.stopped(task, cause),
             Effect::Fail(cause) => {
@@ -286,32 +362,47 @@ impl<'p> Worker<'p> {
         settle.settle(unit, Instant::now() + self.parts.deadline)
     }
 
-    fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
+    /// The copy of the group's own table; in a stateless group it names nothing.
+    fn own(&self, task: TaskId) -> CopyId {
+        let own = self.parts.plan.table.as_ref();
+        CopyId {
+            task,
+            table: own.map_or(task.lead, |table| table.topic),
+        }
+    }
+
+    fn flush(&mut self, copy: CopyId, frozen: &Frozen) -> Result<(), StoreError> {
         let plan = &self.parts.plan;
-        let (Some(table), Some(store)) = (&plan.table, self.open.0.get_mut(&task)) else {
+        let own = plan.table.as_ref().filter(|own| own.topic == copy.table);
+        let joined = plan.joins.iter().find(|join| join.topic == copy.table);
+        let fingerprint = own
+            .map(|own| &own.fingerprint)
+            .or_else(|| joined.map(|join| &join.fingerprint));
+        let (Some(fingerprint), Some(store)) = (fingerprint, self.reach.stores.get_mut(&copy))
+        else {
             return Ok(());
         };
         let stamp = Stamp {
             format: FORMAT,
             cluster: plan.cluster.clone(),
-            topic_id: self.table_ids.get(&task).cloned().unwrap_or_default(),
-            partition: task.partition,
+            topic_id: self.table_ids.get(&copy).cloned().unwrap_or_default(),
+            partition: copy.task.partition,
             offset: frozen.offset,
-            fingerprint: table.fingerprint.clone(),
+            fingerprint: fingerprint.clone(),
             synced_at: frozen.synced_at,
         };
         store.apply(&frozen.writes(), &stamp, frozen.durability)?;
-        self.reached.insert(task, frozen.offset);
+        self.reached.insert(copy, frozen.offset);
         Ok(())
     }
 
     /// After a failed flush: a store that reopened itself and lost commits it had answers nothing
     /// until it is opened anew, and then has to be judged again.
-    fn went_back(&mut self, task: TaskId) -> bool {
-        let Some(had) = self.reached.get(&task).copied() else {
+    fn went_back(&mut self, copy: CopyId) -> bool {
+        let Some(had) = self.reached.get(&copy).copied() else {
             return false;
         };
-        let Some(store) = self.open.0.remove(&task) else {
+        let Some(store) = self.reach.stores.remove(&copy) else {
             return false;
         };
         if store
@@ -320,32 +411,38 @@ impl<'p> Worker<'p> {
             .flatten()
             .is_some_and(|stamp| stamp.offset >= had)
         {
-            self.open.0.insert(task, store);
+            self.reach.stores.insert(copy, store);
             return false;
         }
         // Closed here; the restorer opens it.
-        self.reached.remove(&task);
+        self.reached.remove(&copy);
         true
     }
 
     fn finished(&mut self, done: Done) {
         let Done {
-            task,
+            copy,
             epoch,
             store,
             found,
         } = done;
         if let Some(store) = store {
-            self.open.0.insert(task, store);
+            self.reach.stores.insert(copy, store);
         }
         match found {
             Found::Inspected(facts) => {
                 if let Ok(Some(table)) = facts.as_ref().map(|facts| facts.table.as_ref()) {
-                    self.table_ids.insert(task, table.id.clone());
+                    self.table_ids.insert(copy, table.id.clone());
                 }
-                self.step(Event::Inspected(task, epoch, facts));
+                self.step(Event::Inspected(copy.task, epoch, facts));
             }
-            Found::Restored(reached) => self.step(Event::Restored(task, epoch, reached)),
+            Found::Restored(reached) => {
+                let reached = reached.map(|(offset, id)| {
+                    self.table_ids.insert(copy, id);
+                    offset
+                });
+                self.step(Event::Restored(copy, epoch, reached));
+            }
         }
     }
 

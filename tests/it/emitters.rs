@@ -111,9 +111,9 @@ fn timestamps_headers_and_tombstones_arrive() {
     let log = log();
     let texts = Emitter::<Texts>::new(log.clone()).expect("made");
     let options = Emit::new().timestamp(1_234).header("trace", "1");
-    let _ack = texts.emit_with("a", "value", &options).expect("sent");
-    let _ack = texts.emit_tombstone("a").expect("sent");
-    let _ack = texts
+    texts.emit_with("a", "value", &options).expect("sent");
+    texts.emit_tombstone("a").expect("sent");
+    texts
         .emit(String::new(), "")
         .expect("an empty key is a key, an empty value a value");
     texts.flush(SOON).expect("delivered");
@@ -137,7 +137,7 @@ fn timestamps_headers_and_tombstones_arrive() {
 #[test]
 fn a_record_that_does_not_arrive_is_never_silent() {
     let texts = Emitter::<Texts>::new(log()).expect("made");
-    let _ack = texts.emit("a", "fits").expect("sent");
+    texts.emit("a", "fits").expect("sent");
     let large = "x".repeat(3 << 20);
     match texts.emit("a", large.as_str()) {
         // Refused on the spot, or by the delivery report: both are errors.
@@ -158,7 +158,7 @@ fn a_record_that_does_not_arrive_is_never_silent() {
 fn codecs_encode_what_is_emitted() {
     let log = log();
     let words = Emitter::<Words>::new(log.clone()).expect("made");
-    let _ack = words
+    words
         .emit("a", &vec!["x".to_owned(), "y".to_owned()])
         .expect("sent");
     words.close(SOON).expect("delivered");

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::program::{Program, Running, counted, data_dir};
+use crate::support::program::{PATIENCE, Program, Running, counted, data_dir};
+use crate::support::wait_until;
 
 /// The last count of each user that was printed.
 fn last_counts(running: &Running) -> BTreeMap<String, i64> {
@@ -83,6 +84,50 @@ fn a_signal_drains_under_load_and_everything_is_counted_once() {
         assert_eq!(scan.lines().count(), 100);
         assert!(scan.lines().all(|line| line.ends_with("\t200")), "{scan}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (_temp, dir) = data_dir();
+    // Nobody answers there, so it is busy for as long as it waits for a broker: 10 s.
+    let clicks = Program::new("clicks", &dir).on("localhost:1");
+    let mut running = clicks.start(["--no-simulate"]);
+    wait_until("it has started", PATIENCE, || dir.join("lock").exists());
+    running.signal("TERM");
+    std::thread::park_timeout(Duration::from_millis(100));
+    running.signal("TERM");
+    let (status, took) = running.end();
+    assert_eq!(status.code(), Some(2), "{:?}", running.err());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// On the embedded log a barrier is one transaction, so even a kill counts nothing twice.
+#[test]
+fn kills_under_load_lose_nothing_and_count_nothing_twice() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir);
+    let input: String = (0..50_000)
+        .map(|number| format!("k{}\tv\n", number % 100))
+        .collect();
+    assert_eq!(
+        clicks.run_with(&input, ["emit", "user-clicks"]).code,
+        Some(0)
+    );
+    for kill in 1..=4 {
+        let mut running = clicks.start(["--no-simulate"]);
+        running.wait_out("some counts", |out| out.len() >= 3_000 * kill);
+        running.signal("KILL");
+        running.end();
+    }
+    let mut running = clicks.start(["--no-simulate"]);
+    let table = || clicks.run(["scan", "my-group"]).out;
+    wait_until("all counts", PATIENCE, || {
+        let table = table();
+        table.lines().count() == 100 && table.lines().all(|line| line.ends_with("\t500"))
+    });
+    running.signal("TERM");
+    assert_eq!(running.end().0.code(), Some(0));
+    assert!(table().lines().all(|line| line.ends_with("\t500")));
 }
 
 #[test]

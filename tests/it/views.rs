@@ -42,7 +42,7 @@ fn log() -> Arc<dyn Log> {
 fn put(log: &Arc<dyn Log>, entries: impl IntoIterator<Item = (String, Option<i64>)>) {
     let counts = Emitter::<Counts>::new(log.clone()).expect("made");
     for (key, value) in entries {
-        let _ack = match value {
+        match value {
             Some(value) => counts.emit(key, &value).expect("sent"),
             None => counts.emit_tombstone(key).expect("sent"),
         };

@@ -1,13 +1,13 @@
 //! The group graph: the group's key and partitioner, and the edges.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
+use syn::spanned::Spanned;
 
-use super::{dispatch, location, of_topic, place};
-use crate::model;
+use super::{dispatch, location, of_table, of_topic, place};
+use crate::model::{self, Edge, Input};
 use crate::paths;
-use crate::syntax::{EdgeSyntax, Target};
-use crate::words::EdgeWord;
+use crate::syntax::{Start, Target};
 
 /// The group's key type.
 pub(super) fn key(processor: &model::Processor) -> TokenStream {
@@ -27,68 +27,61 @@ pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// `__GOKA_EDGES`: the edges in the order of their declaration, then the table.
-pub(super) fn edges(processor: &model::Processor) -> TokenStream {
-    let private = paths::private();
-    let mut inputs = 0;
-    let edges = processor.edges.iter().map(|edge| match edge.word {
-        EdgeWord::Input => {
-            inputs += 1;
-            input(processor, edge, inputs - 1)
+/// An edge as a value.
+pub(super) fn edge(processor: &model::Processor, edge: &Edge) -> TokenStream {
+    match edge {
+        Edge::Input(input) => self::input(input),
+        Edge::Output(topic) => plain("Output", &of_topic(topic, "SPEC"), topic.span()),
+        Edge::Join(table) => plain("Join", &of_table(table, "SPEC"), table.span()),
+        Edge::Lookup(table) => plain("Lookup", &of_table(table, "SPEC"), table.span()),
+        Edge::Loopback(own) => {
+            let taker = dispatch::taker(&own.handler, None);
+            let call = dispatch::call(&own.handler, &taker);
+            let (name, location) = (processor.loop_name(), location(own.at));
+            quote!(#taker.loopback::<Self>(#call, #name, #location))
         }
-        EdgeWord::Output => output(edge),
-    });
-    let table = processor.persist.as_ref().map(|_| {
-        let ident = &processor.ident;
-        let location = location(ident.span());
-        quote! {
-            #private::Edge {
-                kind: #private::EdgeKind::Table,
-                topic: <#ident as #private::Topic>::SPEC,
-                location: #location,
-            },
+        Edge::Visit(own, name) => {
+            let taker = dispatch::taker(&own.handler, None);
+            let call = dispatch::call(&own.handler, &taker);
+            let (topic, location) = (processor.visit_name(), location(own.at));
+            quote!(#taker.visit::<Self>(#call, #topic, #name, #location))
         }
-    });
-    quote! {
-        const __GOKA_EDGES: &[#private::Edge] = &[#(#edges)* #table];
     }
 }
 
-fn input(processor: &model::Processor, edge: &EdgeSyntax, index: usize) -> TokenStream {
+/// The edge to the group table.
+pub(super) fn table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
-    let ident = &processor.ident;
-    let shim = dispatch::shim_name(index);
-    let taker = dispatch::taker(processor, edge);
-    let location = location(edge.target.span());
-    let topic = match &edge.target {
-        Target::Named(name) => quote!(#private::spec_named::<#ident>(#name, taker.format)),
-        Target::Typed(topic) => of_topic(topic, "SPEC"),
+    processor.persist.as_ref()?;
+    let topic = quote!(<Self as #private::Topic>::SPEC);
+    Some(plain("Table", &topic, processor.ident.span()))
+}
+
+fn plain(kind: &str, topic: &TokenStream, span: Span) -> TokenStream {
+    let private = paths::private();
+    let kind = Ident::new(kind, Span::call_site());
+    let location = location(span);
+    quote!(#private::edge(#private::EdgeKind::#kind, #topic, #location))
+}
+
+fn input(input: &Input) -> TokenStream {
+    let private = paths::private();
+    let handler = &input.handler;
+    let taker = dispatch::taker(handler, input.target.ty());
+    let call = dispatch::call(handler, &taker);
+    let start = match input.start {
+        Start::Earliest => quote!(#private::Start::Earliest),
+        Start::Latest => quote!(#private::Start::Latest),
     };
-    quote! {
-        {
-            let taker = #taker;
-            #private::Edge {
-                kind: #private::EdgeKind::Input {
-                    call: #private::Call::Sync(#shim),
-                    tombstones: taker.tombstones,
-                    start: #private::Start::Earliest,
-                },
-                topic: #topic,
-                location: #location,
-            }
-        },
-    }
-}
-
-fn output(edge: &EdgeSyntax) -> TokenStream {
-    let private = paths::private();
-    let topic = edge.target.ty().map(|topic| of_topic(topic, "SPEC"));
-    let location = location(edge.target.span());
-    quote! {
-        #private::Edge {
-            kind: #private::EdgeKind::Output,
-            topic: #topic,
-            location: #location,
-        },
-    }
+    let location = location(input.target.span());
+    let method = match &input.target {
+        Target::Named(name) => {
+            return quote!(#taker.named::<Self>(#call, #start, #name, #location));
+        }
+        // Where its refusal of a table's values shows.
+        Target::Typed(_) => Ident::new("input", handler.value.span()),
+    };
+    let topic = input.target.ty();
+    let spec = topic.map(|topic| of_topic(topic, "SPEC"));
+    quote!(#taker.#method(#call, #start, #spec, #private::Probe::<#topic>::IS_TABLE, #location))
 }

@@ -11,59 +11,102 @@ mod topic;
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Ident, Type, Visibility};
+use syn::{Attribute, Generics, Ident, Type, Visibility};
 
 use crate::model::{self, Value};
 use crate::paths;
-use crate::syntax::bare;
+use crate::syntax::{Form, bare};
+
+pub(crate) use dispatch::named;
 
 pub(crate) use topic::{Implementation, topic};
 
 /// Expands `#[processor(..)]`.
 pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
-    let function = &processor.function;
-    let ident = &processor.ident;
-    let docs = docs(processor);
     let cfgs: Vec<_> = processor.attributes("cfg").collect();
-    let unit = unit(&docs, &cfgs, processor.visibility(), ident);
-
-    let private = paths::private();
-    let key = graph::key(processor);
-    let partitioner = graph::partitioner(processor);
+    let item = match &processor.form {
+        Form::Function(function) => {
+            let docs = docs(processor);
+            let unit = unit(&docs, &cfgs, &function.vis, &processor.ident);
+            quote!(#function #unit)
+        }
+        Form::Block(block) => quote!(#block),
+    };
     let place = place::item(processor.partitioner.as_ref());
-    let shims = dispatch::shims(processor);
+    let definition = register::implementation(processor);
     let table = topic::group_table(processor);
-    let outputs = processor.outputs().map(|output| {
-        let span = at(output.span());
-        let private = paths::private_at(span);
-        quote_spanned!(span=> impl #private::Emits<#output> for #ident {})
-    });
-    let probes = probe::probes(processor);
-    let edges = graph::edges(processor);
-    let definition = register::definition(processor);
+    let edges = processor.edges.iter();
+    let declared = edges.map(|edge| declared(processor, edge));
+    let probes = probe::statements(processor);
     let submit = register::submit(processor);
 
     quote! {
-        #function
-        #unit
+        #item
         #(#cfgs)*
         // A handler may be marked deprecated, or use what is.
         #[allow(deprecated)]
         const _: () = {
-            #shims
             #place
-            impl #private::Processor for #ident {
-                type Key = #key;
-                type Partitioner = #partitioner;
-                const DEFINITION: &'static #private::Definition = &#definition;
-            }
+            #definition
             #table
-            #(#outputs)*
-            #edges
+            #(#declared)*
             #probes
             #submit
         };
     }
+}
+
+/// What an edge lets handlers do.
+fn declared(processor: &model::Processor, edge: &model::Edge) -> Option<TokenStream> {
+    let (word, topic) = match edge {
+        model::Edge::Input(_) | model::Edge::Visit(..) => return None,
+        model::Edge::Output(topic) => ("Emits", topic),
+        model::Edge::Join(topic) => ("Joins", topic),
+        model::Edge::Lookup(topic) => ("LooksUp", topic),
+        model::Edge::Loopback(own) => {
+            let codec = dispatch::named(&own.handler.value);
+            let name = processor.loop_name();
+            return Some(loops(
+                &processor.this,
+                processor.form.generics(),
+                &codec,
+                &name,
+            ));
+        }
+    };
+    let span = at(topic.span());
+    let private = paths::private_at(span);
+    let word = Ident::new(word, span);
+    let this = &processor.this;
+    let (parameters, bounds) = parameters(processor.form.generics());
+    Some(quote_spanned!(span=> impl #parameters #private::#word<#topic> for #this #bounds {}))
+}
+
+pub(crate) fn loops(
+    this: &Type,
+    generics: Option<&Generics>,
+    codec: &Type,
+    name: &str,
+) -> TokenStream {
+    let private = paths::private();
+    let (parameters, bounds) = parameters(generics);
+    let value = bare(codec);
+    let codec = codec_of(codec);
+    quote! {
+        impl #parameters #private::Loops<#value> for #this #bounds {
+            const LOOP: &'static str = #name;
+            const CODEC: #private::CodecOf<#value> = #codec;
+        }
+    }
+}
+
+/// The parameters of an `impl`, and its bounds.
+pub(crate) fn parameters(generics: Option<&Generics>) -> (TokenStream, TokenStream) {
+    let Some(generics) = generics else {
+        return Default::default();
+    };
+    let (parameters, _, bounds) = generics.split_for_impl();
+    (quote!(#parameters), quote!(#bounds))
 }
 
 /// The processor's type.
@@ -105,23 +148,26 @@ pub(crate) fn at(span: Span) -> Span {
 /// `Location { .. }` of a place in the user's source.
 fn location(span: Span) -> TokenStream {
     let private = paths::private_at(span);
-    // `line!()` and not `Span::line()`, which knows nothing of the code that called a macro; and
-    // not at the place where our macro is called, as it would be with a span from `at`.
-    quote_spanned! {span=>
-        #private::Location {
-            file: ::core::file!(),
-            line: ::core::line!(),
-            column: ::core::column!(),
-        }
-    }
+    // `line!()` inside, and not `Span::line()`, which knows nothing of the code that called a
+    // macro; and not at the place where our macro is called, as with a span from `at`.
+    quote_spanned!(span=> #private::here!())
 }
 
 /// `<T as Topic>::ITEM`, with its errors at `T`.
 fn of_topic(topic: &Type, item: &str) -> TokenStream {
+    projection(topic, "Topic", item)
+}
+
+/// `<T as ReadTable>::ITEM`: the same for what has to be a table.
+fn of_table(table: &Type, item: &str) -> TokenStream {
+    projection(table, "ReadTable", item)
+}
+
+fn projection(topic: &Type, of: &str, item: &str) -> TokenStream {
     let span = topic.span();
     let private = paths::private_at(span);
-    let item = Ident::new(item, span);
-    quote_spanned!(span=> <#topic as #private::Topic>::#item)
+    let (of, item) = (Ident::new(of, span), Ident::new(item, span));
+    quote_spanned!(span=> <#topic as #private::#of>::#item)
 }
 
 /// The codec of a topic's values, with their shape.

@@ -2,93 +2,170 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
+use syn::Type;
+use syn::spanned::Spanned;
 
-use super::of_topic;
-use crate::model;
+use super::{of_table, of_topic};
+use crate::model::{self, Edge};
 use crate::paths;
-use crate::syntax::{EdgeSyntax, Target};
-use crate::words::EdgeWord;
+use crate::syntax::{Form, Target};
 
-pub(super) fn probes(processor: &model::Processor) -> TokenStream {
-    let distinct = distinct(processor);
-    let foreign = processor.edges.iter().map(|edge| foreign(processor, edge));
-    let alike = processor.inputs().map(|edge| alike(processor, edge));
-    quote!(#distinct #(#foreign)* #(#alike)*)
-}
-
-fn name(target: &Target) -> TokenStream {
-    match target {
-        Target::Named(name) => quote!(#name),
-        Target::Typed(topic) => of_topic(topic, "NAME"),
+/// The rules as items, for a processor without parameters: each has its own error.
+pub(super) fn statements(processor: &model::Processor) -> TokenStream {
+    if processor.form.generics().is_some() {
+        return TokenStream::new();
     }
+    let probes = probes(processor);
+    quote!(#(const _: () = #probes;)*)
 }
 
-/// One topic as two inputs, by an alias or by its name.
-fn distinct(processor: &model::Processor) -> TokenStream {
-    let inputs: Vec<_> = processor.inputs().collect();
-    let mut probes = TokenStream::new();
-    for (index, input) in inputs.iter().enumerate() {
-        for other in &inputs[..index] {
-            let (first, second) = (name(&other.target), name(&input.target));
-            let span = input.target.span();
-            let private = paths::private_at(span);
-            probes.extend(quote_spanned! {span=>
-                const _: () = #private::distinct(#first, #second);
-            });
+/// The rules as statements, for a processor with parameters: items would not know these.
+pub(super) fn inside(processor: &model::Processor) -> Option<TokenStream> {
+    processor.form.generics()?;
+    let probes = probes(processor);
+    Some(quote!(#(#probes;)*))
+}
+
+fn probes(processor: &model::Processor) -> Vec<TokenStream> {
+    let mut probes = Vec::new();
+    shared(processor, &mut probes);
+    distinct(processor, &mut probes);
+    let mut before = Vec::new();
+    for edge in &processor.edges {
+        match edge {
+            Edge::Input(input) => {
+                if let Some(topic) = input.target.ty() {
+                    foreign(processor, of_topic(topic, "NAME"), topic, &mut probes);
+                    alike(processor, topic, &before, &mut probes);
+                    before.push(topic);
+                }
+            }
+            Edge::Output(topic) => {
+                foreign(processor, of_topic(topic, "NAME"), topic, &mut probes);
+            }
+            Edge::Join(table) => {
+                foreign(processor, of_table(table, "NAME"), table, &mut probes);
+                joined(processor, table, &mut probes);
+            }
+            Edge::Lookup(table) => {
+                foreign(processor, of_table(table, "NAME"), table, &mut probes);
+            }
+            Edge::Loopback(_) | Edge::Visit(..) => {}
         }
     }
     probes
 }
 
-/// The group's own table or loop topic, by an alias or by another declaration.
-fn foreign(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStream> {
-    edge.target.ty()?;
-    let name = name(&edge.target);
-    let (table, loopback) = (processor.table_name(), processor.loop_name());
-    let span = edge.target.span();
-    let private = paths::private_at(span);
-    Some(quote_spanned! {span=>
-        const _: () = #private::foreign(#name, #table, #loopback);
-    })
+/// The value of an `impl` form is shared by the workers' threads.
+fn shared(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
+    if let Form::Block(block) = &processor.form {
+        let this = &block.self_ty;
+        let span = this.span();
+        let private = paths::private_at(span);
+        probes.push(quote_spanned!(span=> #private::shared::<#this>()));
+    }
 }
 
-/// Inputs with other keys than the group; with a table also other places or partition counts.
-fn alike(processor: &model::Processor, edge: &EdgeSyntax) -> Option<TokenStream> {
-    debug_assert!(edge.word == EdgeWord::Input);
-    let ident = &processor.ident;
-    let topic = edge.target.ty()?;
-    let span = edge.target.span();
+/// One topic as two edges of one kind, by an alias or by its name.
+fn distinct(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
+    let mut named = Vec::<(&str, TokenStream)>::new();
+    for edge in &processor.edges {
+        let (kind, name, span) = match edge {
+            Edge::Input(input) => {
+                let name = match &input.target {
+                    Target::Named(name) => quote!(#name),
+                    Target::Typed(topic) => of_topic(topic, "NAME"),
+                };
+                ("an input", name, input.target.span())
+            }
+            // Twice by an alias is an impl twice, and rustc's own error.
+            _ => continue,
+        };
+        let private = paths::private_at(span);
+        for (_, other) in named.iter().filter(|(other, _)| *other == kind) {
+            probes.push(quote_spanned!(span=> #private::distinct(#other, #name, #kind)));
+        }
+        named.push((kind, name));
+    }
+}
+
+/// The group's own table or loop topic, by an alias or by another declaration.
+fn foreign(
+    processor: &model::Processor,
+    name: TokenStream,
+    topic: &Type,
+    probes: &mut Vec<TokenStream>,
+) {
+    let (table, loopback) = (processor.table_name(), processor.loop_name());
+    let span = topic.span();
     let private = paths::private_at(span);
-    let is_first = processor
-        .first_typed()
-        .is_some_and(|first| std::ptr::eq(first, topic));
+    probes.push(quote_spanned!(span=> #private::foreign(#name, #table, #loopback)));
+}
+
+/// Inputs with other keys than the group; where keys have to lie together also other places or
+/// partition counts.
+fn alike(
+    processor: &model::Processor,
+    topic: &Type,
+    before: &[&Type],
+    probes: &mut Vec<TokenStream>,
+) {
+    let this = &processor.this;
+    let span = topic.span();
+    let private = paths::private_at(span);
+    let first = processor.first_typed();
+    let is_first = first.is_some_and(|first| std::ptr::eq(first, topic));
 
     // What was taken from the first input is the same as there, and would only repeat its errors.
-    let key = (!is_first || processor.key.is_some()).then(|| {
+    if !is_first || processor.key.is_some() {
         let key = of_topic(topic, "Key");
-        quote_spanned! {span=>
-            const _: () = #private::same_key::<
-                #key, <#ident as #private::Processor>::Key, #topic, #ident,
-            >();
-        }
-    });
-    let has_table = processor.persist.is_some();
-    let place = (has_table && (!is_first || processor.partitioner.is_some())).then(|| {
+        probes.push(quote_spanned! {span=>
+            #private::same_key::<#key, <#this as #private::Processor>::Key, #topic, #this>()
+        });
+    }
+    if is_first && processor.key.is_none() && processor.persist.is_some() {
+        let spec = of_topic(topic, "SPEC");
+        probes.push(quote_spanned!(span=> #private::keyed(#spec)));
+    }
+    if !processor.is_copartitioned() {
+        return;
+    }
+    if !is_first || processor.partitioner.is_some() {
         let partitioner = of_topic(topic, "Partitioner");
-        quote_spanned! {span=>
-            const _: () = #private::same_place::<
-                #partitioner, <#ident as #private::Processor>::Partitioner, #topic, #ident,
-            >();
-        }
-    });
+        probes.push(quote_spanned! {span=>
+            #private::same_place::<
+                #partitioner, <#this as #private::Processor>::Partitioner, #topic, #this,
+            >()
+        });
+    }
     // With each one before, because any of them may have no declared count.
-    let before = processor.inputs().filter_map(|edge| edge.target.ty());
-    let before = before.take_while(|other| has_table && !std::ptr::eq(*other, topic));
-    let counts = before.map(|other| {
+    let who = match processor.persist {
+        Some(_) => "inputs of a group with a table",
+        None => "inputs of a group with a join",
+    };
+    for other in before {
         let (other, this) = (of_topic(other, "SPEC"), of_topic(topic, "SPEC"));
-        quote_spanned! {span=>
-            const _: () = #private::copartitioned(#other, #this);
-        }
-    });
-    Some(quote!(#key #place #(#counts)*))
+        probes.push(quote_spanned!(span=> #private::copartitioned(#other, #this, #who)));
+    }
+}
+
+/// Joined tables with other keys than the group, other places or partition counts.
+fn joined(processor: &model::Processor, table: &Type, probes: &mut Vec<TokenStream>) {
+    let this = &processor.this;
+    let span = table.span();
+    let private = paths::private_at(span);
+    for (check, item) in [("joined_key", "Key"), ("joined_place", "Partitioner")] {
+        let check = syn::Ident::new(check, span);
+        let of_table = of_table(table, item);
+        let item = syn::Ident::new(item, span);
+        probes.push(quote_spanned! {span=>
+            #private::#check::<#of_table, <#this as #private::Processor>::#item, #table, #this>()
+        });
+    }
+    // Of inputs that differ from each other, one is enough to say so.
+    for input in processor.inputs().filter_map(|input| input.target.ty()) {
+        let (input, table) = (of_topic(input, "SPEC"), of_table(table, "SPEC"));
+        let who = "an input and a joined table";
+        probes.push(quote_spanned!(span=> #private::copartitioned(#input, #table, #who)));
+    }
 }

@@ -3,35 +3,62 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::location;
+use super::{graph, location, parameters, probe};
+use crate::syntax::Form;
 use crate::{model, paths};
 
-pub(super) fn definition(processor: &model::Processor) -> TokenStream {
+/// The impl of `Processor`: all that runs is in it.
+pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     let private = paths::private();
-    let ident = &processor.ident;
-    let name = ident.to_string();
+    let this = &processor.this;
+    let name = processor.ident.to_string();
     let group = &processor.group;
-    let location = location(processor.function.sig.ident.span());
-    quote! {
-        #private::Definition {
+    let location = location(match &processor.form {
+        Form::Function(function) => function.sig.ident.span(),
+        Form::Block(_) => processor.ident.span(),
+    });
+    let key = graph::key(processor);
+    let partitioner = graph::partitioner(processor);
+    let edges = processor.edges.iter();
+    let edges = edges.map(|edge| graph::edge(processor, edge));
+    let edges = edges.chain(graph::table(processor));
+    let mut definition = quote! {
+        &#private::Definition {
             graph: #private::GroupGraph {
                 name: #name,
                 group: #group,
                 location: #location,
-                edges: __GOKA_EDGES,
+                edges: &[#(#edges),*],
             },
-            make: ::core::option::Option::Some(#private::make::<#ident>),
-            type_id: #private::type_id::<#ident>,
+            make: #private::Probe::<Self>::MAKE,
+            type_id: #private::type_id::<Self>,
+        }
+    };
+    if let Some(probes) = probe::inside(processor) {
+        definition = quote!({ #probes #definition });
+    }
+    let (parameters, bounds) = parameters(processor.form.generics());
+    quote! {
+        #[allow(unused_imports)]
+        use #private::Otherwise as _;
+        impl #parameters #private::Processor for #this #bounds {
+            type Key = #key;
+            type Partitioner = #partitioner;
+            const DEFINITION: &'static #private::Definition = #definition;
         }
     }
 }
 
-pub(super) fn submit(processor: &model::Processor) -> TokenStream {
-    let private = paths::private();
-    let ident = &processor.ident;
-    quote! {
-        #private::inventory::submit! {
-            #private::Entry(<#ident as #private::Processor>::DEFINITION)
-        }
+/// Its entry, unless it has parameters: then the user registers what it is wanted for.
+pub(super) fn submit(processor: &model::Processor) -> Option<TokenStream> {
+    if processor.form.generics().is_some() {
+        return None;
     }
+    let private = paths::private();
+    let this = &processor.this;
+    Some(quote! {
+        #private::inventory::submit! {
+            #private::Entry(<#this as #private::Processor>::DEFINITION)
+        }
+    })
 }

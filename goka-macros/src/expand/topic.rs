@@ -1,11 +1,11 @@
 //! The impls of `Topic` and `Table`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, LitStr, Type};
+use syn::{Generics, LitStr, Type};
 
-use super::{codec_with, graph, of_topic, place};
+use super::{codec_with, graph, of_topic, parameters, place};
 use crate::model::Value;
 use crate::{model, paths};
 
@@ -28,13 +28,15 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         None => quote!(::core::option::Option::None),
     };
     let implementation = Implementation {
-        ident: &item.ident,
+        this: &item.ident,
+        generics: None,
         name: &topic.name,
         key,
         value: &topic.value,
         partitioner,
         partitions,
         is_table: topic.is_table,
+        is_group: false,
     };
     let implementation = implementation.expand();
     quote! {
@@ -51,35 +53,30 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
 pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
     let value = processor.persist.as_ref()?;
-    let ident = &processor.ident;
+    let this = &processor.this;
+    let generics = processor.form.generics();
     let name = LitStr::new(&processor.table_name(), processor.group.span());
     let partitions = match processor.first_typed() {
         Some(first) => of_topic(first, "PARTITIONS"),
         None => quote!(::core::option::Option::None),
     };
     let implementation = Implementation {
-        ident,
+        this,
+        generics,
         name: &name,
         key: graph::key(processor),
         value,
         partitioner: graph::partitioner(processor),
         partitions,
         is_table: true,
+        is_group: true,
     };
     let implementation = implementation.expand();
     let value = value.bare();
-    let keyed = processor
-        .first_typed()
-        .filter(|_| processor.key.is_none())
-        .map(|first| {
-            let span = first.span();
-            let (private, spec) = (paths::private_at(span), of_topic(first, "SPEC"));
-            quote_spanned!(span=> const _: () = #private::keyed(#spec);)
-        });
+    let (parameters, bounds) = parameters(generics);
     Some(quote! {
-        #keyed
         #implementation
-        impl #private::Persists<#value> for #ident {
+        impl #parameters #private::Persists<#value> for #this #bounds {
             const TABLE: &'static str = <Self as #private::Topic>::NAME;
             const CODEC: #private::CodecOf<#value> = <Self as #private::Topic>::CODEC;
         }
@@ -87,38 +84,51 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
 }
 
 pub(crate) struct Implementation<'m> {
-    pub(crate) ident: &'m Ident,
+    pub(crate) this: &'m dyn ToTokens,
+    /// Those of `this`.
+    pub(crate) generics: Option<&'m Generics>,
     pub(crate) name: &'m LitStr,
     pub(crate) key: TokenStream,
     pub(crate) value: &'m Value,
     pub(crate) partitioner: TokenStream,
     pub(crate) partitions: TokenStream,
     pub(crate) is_table: bool,
+    /// Whether it is a processor's own table.
+    pub(crate) is_group: bool,
 }
 
 impl Implementation<'_> {
     pub(crate) fn expand(&self) -> TokenStream {
         let private = paths::private();
         let Self {
-            ident,
+            this,
+            generics,
             name,
             key,
             value,
             partitioner,
             partitions,
             is_table,
+            is_group,
         } = self;
         let codec = codec_with(value);
         let value = value.bare();
-        let table = is_table.then(|| quote!(impl #private::Table for #ident {}));
+        let (parameters, bounds) = parameters(*generics);
+        let table = is_table.then(|| quote!(impl #parameters #private::Table for #this #bounds {}));
+        let kind = match (is_table, is_group) {
+            (_, true) => quote!(const KIND: #private::TopicKind = #private::TopicKind::GroupTable;),
+            (true, false) => quote!(const KIND: #private::TopicKind = #private::TopicKind::Table;),
+            (false, false) => quote!(),
+        };
         quote! {
-            impl #private::Topic for #ident {
+            impl #parameters #private::Topic for #this #bounds {
                 type Key = #key;
                 type Value = #value;
                 type Partitioner = #partitioner;
                 const NAME: &'static str = #name;
                 const CODEC: #private::CodecOf<Self::Value> = #codec;
                 const PARTITIONS: ::core::option::Option<i32> = #partitions;
+                #kind
             }
             #table
         }

@@ -1,13 +1,15 @@
-//! The attributes beside `#[processor]`: `#[input(..)]`, `#[output(..)]`, and those that we know
-//! and refuse. The others stay where they are.
+//! The attributes beside `#[processor]` and on the methods of its `impl`: the edges, and those that
+//! we know and refuse. The others stay where they are.
 
+use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
+use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, LitStr, Meta, Result, Token, Type};
 
-use super::{check_topic_name, choice, options, run};
+use super::{check_topic_name, choice, options, run, value};
 use crate::diag::{Diag, text};
-use crate::syntax::{EdgeSyntax, Target, ungroup};
+use crate::syntax::{EdgeSyntax, Start, Target, ungroup};
 use crate::words::{self, Beside, EdgeWord};
 
 /// The word of one of our attributes: `input`, `goka::input`.
@@ -17,8 +19,20 @@ pub(crate) fn word(attribute: &Attribute) -> Option<String> {
     ours.then(|| segments.last().map(|last| last.ident.to_string()))?
 }
 
+/// What an attribute stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Function,
+    Block,
+    Method,
+}
+
 /// Takes our attributes out of `attributes` and reads them.
-pub(crate) fn take(attributes: &mut Vec<Attribute>, diag: &mut Diag) -> Vec<EdgeSyntax> {
+pub(crate) fn take(
+    attributes: &mut Vec<Attribute>,
+    place: Place,
+    diag: &mut Diag,
+) -> Vec<EdgeSyntax> {
     let mut edges = Vec::new();
     attributes.retain(|attribute| {
         let Some(word) = word(attribute) else {
@@ -26,7 +40,11 @@ pub(crate) fn take(attributes: &mut Vec<Attribute>, diag: &mut Diag) -> Vec<Edge
         };
         match words::beside(&word) {
             None => return true,
-            Some(Beside::Edge(edge)) => read(attribute, edge, &mut edges, diag),
+            Some(Beside::Edge(edge)) => {
+                // In the wrong place it is read all the same: what follows would miss it.
+                check_place(attribute, edge, place, diag);
+                read(attribute, edge, &mut edges, diag);
+            }
             Some(Beside::Later) => diag.at(
                 attribute.path(),
                 format!("`#[{word}]` is not available yet"),
@@ -41,39 +59,123 @@ pub(crate) fn take(attributes: &mut Vec<Attribute>, diag: &mut Diag) -> Vec<Edge
     edges
 }
 
-fn read(attribute: &Attribute, word: EdgeWord, edges: &mut Vec<EdgeSyntax>, diag: &mut Diag) {
+/// ```text
+/// #[loopback] fn count(..)      #[input(A)] impl Mailbox      impl Mailbox { #[output(A)] fn on(..) }
+/// ```
+fn check_place(attribute: &Attribute, word: EdgeWord, place: Place, diag: &mut Diag) {
     let name = word.name();
-    let before = edges.len();
+    let (message, help) = match (place, word.has_handler()) {
+        (Place::Method, false) => (
+            format!("`#[{name}]` goes on the `impl`, not on a handler"),
+            format!("`#[processor(group = \"..\")] #[{name}(..)] impl Name {{ .. }}`"),
+        ),
+        (Place::Block, true) => (
+            format!("`#[{name}]` goes on a handler, not on the `impl`"),
+            format!(
+                "write it above a method: `#[{name}] fn name(&self, ctx: &mut Context, value: T) -> Result<()>`"
+            ),
+        ),
+        (Place::Function, true) if word.is_own() => (
+            format!("`#[{name}]` goes on a method of a processor's `impl`"),
+            format!(
+                "`#[processor(group = \"..\")] impl Name {{ #[{name}] fn name(&self, ctx: &mut Context, value: T) -> Result<()> }}`"
+            ),
+        ),
+        _ => return,
+    };
+    diag.at(attribute.path(), message, &help);
+}
+
+fn read(attribute: &Attribute, word: EdgeWord, edges: &mut Vec<EdgeSyntax>, diag: &mut Diag) {
+    if word.is_own() {
+        return own(attribute, word, edges, diag);
+    }
+    let name = word.name();
+    let (what, help) = match word {
+        EdgeWord::Join | EdgeWord::Lookup => ("table", format!("`#[{name}(Table)]`")),
+        _ => ("topic", format!("`#[{name}(Topic)]`")),
+    };
     let Meta::List(list) = &attribute.meta else {
         return diag.at(
             &attribute.meta,
-            format!("`#[{name}]` names no topic"),
-            &format!("`#[{name}(Topic)]`"),
+            format!("`#[{name}]` names no {what}"),
+            &help,
         );
     };
-    let mut complained = false;
+    let (mut targets, mut begin, mut complained) = (Vec::new(), Start::default(), false);
     run(list.tokens.clone(), diag, |input, diag| {
-        targets(input, word, edges, diag).inspect_err(|_| complained = true)
+        self::targets(input, word, &mut targets, &mut begin, diag)
+            .inspect_err(|_| complained = true)
     });
-    if edges.len() == before && !complained {
+    if targets.is_empty() && !complained {
         diag.at(
             attribute.path(),
-            format!("`#[{name}]` names no topic"),
-            &format!("`#[{name}(Topic)]`"),
+            format!("`#[{name}]` names no {what}"),
+            &help,
         );
     }
+    edges.extend(targets.into_iter().map(|target| EdgeSyntax {
+        word,
+        at: attribute.path().span(),
+        target: Some(target),
+        start: begin,
+        name: None,
+        handler: None,
+    }));
+}
+
+/// `#[loopback]` or `#[visit]`.
+fn own(attribute: &Attribute, word: EdgeWord, edges: &mut Vec<EdgeSyntax>, diag: &mut Diag) {
+    let name = word.name();
+    let mut called = None;
+    match &attribute.meta {
+        Meta::Path(_) => {}
+        Meta::List(list) => run(list.tokens.clone(), diag, |input, diag| {
+            if !input.is_empty() && !(input.peek(Ident::peek_any) && input.peek2(Token![=])) {
+                let message = format!("`#[{name}]` names no topic: it is the group's own");
+                let found = Error::new(input.span(), text(&message, &format!("`#[{name}]`")));
+                return Err(found);
+            }
+            options(input, word.vocabulary(), diag, |word, input, diag| {
+                let arg = value::<LitStr>(word, input, "a string literal", "`name = \"..\"`")?;
+                if arg.value.value().is_empty() {
+                    diag.at(&arg.value, "a visit's name is not empty", "`name = \"..\"`");
+                }
+                called = Some(arg.value);
+                Ok(())
+            });
+            Ok(())
+        }),
+        Meta::NameValue(_) => diag.at(
+            &attribute.meta,
+            format!("`#[{name}]` takes no value"),
+            &format!("`#[{name}]`"),
+        ),
+    }
+    edges.push(EdgeSyntax {
+        word,
+        at: attribute.path().span(),
+        target: None,
+        start: Start::default(),
+        name: called,
+        handler: None,
+    });
 }
 
 fn targets(
     input: ParseStream,
     word: EdgeWord,
-    edges: &mut Vec<EdgeSyntax>,
+    targets: &mut Vec<Target>,
+    begin: &mut Start,
     diag: &mut Diag,
 ) -> Result<()> {
     let name = word.name();
     while !input.is_empty() {
         if input.peek(Ident::peek_any) && input.peek2(Token![=]) {
-            options(input, word.vocabulary(), diag, |_, input, _| start(input));
+            options(input, word.vocabulary(), diag, |_, input, _| {
+                *begin = start(input)?;
+                Ok(())
+            });
             return Ok(());
         }
         let target = if input.peek(LitStr) {
@@ -83,12 +185,20 @@ fn targets(
         } else {
             let before = input.span();
             let ty = input.parse::<Type>().map_err(|_| {
-                let found = format!("`#[{name}]` takes topic types, or names as string literals");
-                Error::new(before, text(&found, &format!("`#[{name}(Topic)]`")))
+                let (takes, help) = match word {
+                    EdgeWord::Input => (
+                        "topic types, or names as string literals",
+                        format!("`#[{name}(Topic)]`"),
+                    ),
+                    EdgeWord::Output => ("topic types", format!("`#[{name}(Topic)]`")),
+                    _ => ("table types", format!("`#[{name}(Table)]`")),
+                };
+                let found = format!("`#[{name}]` takes {takes}");
+                Error::new(before, text(&found, &help))
             })?;
             Target::Typed(Box::new(ungroup(ty)))
         };
-        edges.push(EdgeSyntax { word, target });
+        targets.push(target);
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
         }
@@ -96,21 +206,23 @@ fn targets(
     Ok(())
 }
 
-/// `start = earliest`, the only one there is.
-fn start(input: ParseStream) -> Result<()> {
+/// `start = earliest` or `start = latest`.
+fn start(input: ParseStream) -> Result<Start> {
     let (found, span) = choice(input)?;
     match found.as_str() {
-        "earliest" => Ok(()),
-        "latest" => Err(Error::new(
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        // Goka's and librdkafka's words.
+        "oldest" | "beginning" | "smallest" => Err(unknown(&found, span, "`start = earliest`")),
+        "newest" | "end" | "largest" => Err(unknown(&found, span, "`start = latest`")),
+        _ => Err(unknown(
+            &found,
             span,
-            text(
-                "`start = latest` is not available yet",
-                "`start = earliest` is the default",
-            ),
-        )),
-        _ => Err(Error::new(
-            span,
-            text(&format!("unknown start `{found}`"), "`start = earliest`"),
+            "`start = earliest` or `start = latest`",
         )),
     }
+}
+
+fn unknown(found: &str, span: Span, help: &str) -> Error {
+    Error::new(span, text(&format!("unknown start `{found}`"), help))
 }

@@ -12,10 +12,11 @@ use syn::{
 use crate::diag::Diag;
 use crate::syntax::{HandlerSyntax, type_text, ungroup};
 
-const SHAPE: &str = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
+const FUNCTION: &str = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
+const METHOD: &str = "`fn name(&self, ctx: &mut Context, value: T) -> Result<()>`";
 
 /// Writes the processor into every `Context` of the signature that has none.
-pub(crate) fn fill(signature: &mut Signature, processor: &Ident) {
+pub(crate) fn fill(signature: &mut Signature, processor: &Type) {
     for input in &mut signature.inputs {
         if let FnArg::Typed(PatType { ty, .. }) = input {
             fill_type(ty, processor);
@@ -23,17 +24,17 @@ pub(crate) fn fill(signature: &mut Signature, processor: &Ident) {
     }
 }
 
-fn fill_type(ty: &mut Type, processor: &Ident) {
+fn fill_type(ty: &mut Type, processor: &Type) {
     match ty {
         Type::Group(group) => fill_type(&mut group.elem, processor),
         Type::Reference(reference) => fill_type(&mut reference.elem, processor),
         Type::Path(path) => {
+            if !is_named(path, "Context") {
+                return;
+            }
             let Some(last) = path.path.segments.last_mut() else {
                 return;
             };
-            if last.ident != "Context" {
-                return;
-            }
             match &mut last.arguments {
                 none @ PathArguments::None => {
                     *none = PathArguments::AngleBracketed(parse_quote!(<'_, #processor>));
@@ -54,11 +55,21 @@ fn has_lifetime<P>(arguments: &Punctuated<GenericArgument, P>) -> bool {
 }
 
 /// Reads a handler as the user wrote it; `None` when its shape is wrong.
-pub(crate) fn read(signature: &Signature, diag: &mut Diag) -> Option<HandlerSyntax> {
-    let parameters = check_parameters(signature, diag);
-    let plain = check_plain(signature, diag);
-    let returns = check_returns(signature, diag);
-    let value = check_value(parameters?, diag)?;
+pub(crate) fn read(
+    signature: &Signature,
+    is_method: bool,
+    diag: &mut Diag,
+) -> Option<HandlerSyntax> {
+    let shape = if is_method { METHOD } else { FUNCTION };
+    let receiver = check_receiver(signature, is_method, diag);
+    // With a wrong `self` the rest can still be judged, but would often be wrong for the same cause.
+    let parameters = match receiver {
+        Some(_) => check_parameters(signature, shape, diag),
+        None => None,
+    };
+    let plain = check_plain(signature, shape, diag);
+    let returns = check_returns(signature, shape, diag);
+    let value = check_value(parameters?, shape, diag)?;
     if !(plain && returns) {
         return None;
     }
@@ -71,27 +82,49 @@ pub(crate) fn read(signature: &Signature, diag: &mut Diag) -> Option<HandlerSynt
             ReturnType::Default => signature.ident.span(),
             ReturnType::Type(_, ty) => ty.span(),
         },
+        is_async: signature.asyncness.is_some(),
+        is_method,
+        takes_self: receiver?,
     })
 }
 
 /// ```text
-/// async fn count<T>(..)      unsafe fn count(..)
+/// fn count(self, ctx: &mut Context, click: String)      fn on(&mut self, ctx: &mut Context, ..)
 /// ```
-fn check_plain(signature: &Signature, diag: &mut Diag) -> bool {
+fn check_receiver(signature: &Signature, is_method: bool, diag: &mut Diag) -> Option<bool> {
+    let Some(FnArg::Receiver(receiver)) = signature.inputs.first() else {
+        return Some(false);
+    };
+    if !is_method {
+        diag.at(receiver, "a handler function has no `self`", FUNCTION);
+        return None;
+    }
+    if receiver.to_token_stream().to_string() == "& self" {
+        return Some(true);
+    }
+    diag.at(
+        receiver,
+        format!("a handler takes `&self`, found `{}`", type_text(receiver)),
+        "what changes belongs in the group table, or behind a `Mutex`",
+    );
+    None
+}
+
+/// ```text
+/// fn count<T>(..)      unsafe fn count(..)
+/// ```
+fn check_plain(signature: &Signature, shape: &str, diag: &mut Diag) -> bool {
     let mut plain = true;
     let mut refuse = |tokens: &dyn ToTokens, message: &str, help: &str| {
         diag.at(tokens, message, help);
         plain = false;
     };
-    if let Some(token) = &signature.asyncness {
-        refuse(token, "`async` handlers are not available yet", SHAPE);
-    }
     let mut parameters = signature.generics.params.iter();
     if let Some(parameter) = parameters.find(|p| !matches!(p, GenericParam::Lifetime(_))) {
-        refuse(parameter, "a handler has no type parameters", SHAPE);
+        refuse(parameter, "a handler has no type parameters", shape);
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        refuse(token, "a handler is a safe function", SHAPE);
+        refuse(token, "a handler is a safe function", shape);
     }
     plain
 }
@@ -99,12 +132,12 @@ fn check_plain(signature: &Signature, diag: &mut Diag) -> bool {
 /// ```text
 /// fn count(ctx: &mut Context, click: String)
 /// ```
-fn check_returns(signature: &Signature, diag: &mut Diag) -> bool {
+fn check_returns(signature: &Signature, shape: &str, diag: &mut Diag) -> bool {
     if let ReturnType::Default = signature.output {
         diag.at(
             &signature.ident,
             "a handler returns `Result<()>`, this one returns nothing",
-            SHAPE,
+            shape,
         );
         return false;
     }
@@ -115,48 +148,55 @@ fn check_returns(signature: &Signature, diag: &mut Diag) -> bool {
 /// fn count(click: String, ctx: &mut Context)      fn count(ctx: Context, click: String)
 /// fn count(ctx: &mut Context)                     fn count(ctx: &mut Context, a: A, b: B)
 /// ```
-fn check_parameters<'s>(signature: &'s Signature, diag: &mut Diag) -> Option<&'s Type> {
+fn check_parameters<'s>(
+    signature: &'s Signature,
+    shape: &str,
+    diag: &mut Diag,
+) -> Option<&'s Type> {
     let mut inputs = signature.inputs.iter();
+    if signature.receiver().is_some() {
+        inputs.next();
+    }
     let Some(first) = inputs.next() else {
         diag.at(
             &signature.ident,
             "a handler takes a context and a value",
-            SHAPE,
+            shape,
         );
         return None;
     };
     match first {
-        FnArg::Receiver(receiver) => {
-            diag.at(receiver, "a handler function has no `self`", SHAPE);
-            return None;
-        }
+        // rustc refuses a second one.
+        FnArg::Receiver(_) => return None,
         FnArg::Typed(context) if !is_context(&context.ty) => {
             let found = type_text(&context.ty);
             let message =
                 format!("the first parameter of a handler is `&mut Context`, found `{found}`");
-            diag.at(&context.ty, message, SHAPE);
+            diag.at(&context.ty, message, shape);
             return None;
         }
         FnArg::Typed(_) => {}
     }
     let Some(FnArg::Typed(value)) = inputs.next() else {
-        diag.at(&signature.ident, "this handler takes no value", SHAPE);
+        diag.at(&signature.ident, "this handler takes no value", shape);
         return None;
     };
     if let Some(third) = inputs.next() {
         diag.at(
             third,
             "a handler takes one value, this is a third parameter",
-            SHAPE,
+            shape,
         );
         return None;
     }
     Some(&value.ty)
 }
 
+/// Whether a type is `name` or `goka::name`.
 fn is_named(path: &TypePath, name: &str) -> bool {
-    let last = path.path.segments.last();
-    last.is_some_and(|last| last.ident == name)
+    let segments = &path.path.segments;
+    let ours = segments.len() == 1 || segments.first().is_some_and(|first| first.ident == "goka");
+    ours && segments.last().is_some_and(|last| last.ident == name)
 }
 
 fn is_context(ty: &Type) -> bool {
@@ -177,7 +217,7 @@ fn is_context(ty: &Type) -> bool {
 /// fn count<'a>(ctx: &mut Context, click: &'a str)
 /// fn count(ctx: &mut Context, click: impl Click)
 /// ```
-fn check_value(value: &Type, diag: &mut Diag) -> Option<Type> {
+fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
     let value = ungroup(value.clone());
     if let Type::Reference(reference) = &value
         && reference.mutability.is_some()
@@ -204,7 +244,7 @@ fn check_value(value: &Type, diag: &mut Diag) -> Option<Type> {
         diag.at(
             &value,
             "a handler's value has one type, found `impl ..`",
-            SHAPE,
+            shape,
         );
         return None;
     }

@@ -184,32 +184,47 @@ fn next(input: ParseStream) {
     input.parse::<TokenTree>().expect("the input is not empty");
 }
 
+const KAFKA: &str = "Kafka allows at most 249 of `a-z A-Z 0-9 . _ -`";
+
 /// Reports a name that Kafka does not take for a topic. `made` is what becomes of the literal.
 pub(crate) fn check_topic_name(name: &LitStr, made: &str, diag: &mut Diag) {
-    const HELP: &str = "Kafka allows at most 249 of `a-z A-Z 0-9 . _ -`";
     let written = name.value();
     if written.is_empty() {
-        return diag.at(name, "a topic name is not empty", HELP);
+        return diag.at(name, "a topic name is not empty", KAFKA);
     }
     if written == "." || written == ".." {
-        return diag.at(name, format!("`{written}` is not a topic name"), HELP);
+        return diag.at(name, format!("`{written}` is not a topic name"), KAFKA);
     }
+    if check_letters(name, "name", diag) {
+        check_length(name, made, diag);
+    }
+}
+
+/// Reports a letter that Kafka does not take.
+pub(crate) fn check_letters(name: &LitStr, what: &str, diag: &mut Diag) -> bool {
+    let written = name.value();
     let illegal = |c: &char| !(c.is_ascii_alphanumeric() || "._-".contains(*c));
     if let Some((at, c)) = written.chars().enumerate().find(|(_, c)| illegal(c)) {
-        return diag.at(
+        diag.at(
             name,
             format!(
-                "name `{written}` has `{}` at position {at}",
+                "{what} `{written}` has `{}` at position {at}",
                 c.escape_debug()
             ),
-            HELP,
+            KAFKA,
         );
+        return false;
     }
+    true
+}
+
+/// Reports a topic name that is too long for Kafka.
+pub(crate) fn check_length(name: &LitStr, made: &str, diag: &mut Diag) {
     if made.len() > 249 {
         diag.at(
             name,
             format!("topic name `{made}` has {} characters", made.len()),
-            HELP,
+            KAFKA,
         );
     }
 }

@@ -1,13 +1,16 @@
-//! The options of `#[processor(..)]`, and the function below it.
+//! The options of `#[processor(..)]`, and the function or the `impl` below it.
 
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::{Error, Ident, ItemFn, Result};
+use syn::{Attribute, Error, Ident, ImplItem, ItemFn, ItemImpl, LitStr, Result, Type, parse_quote};
 
-use super::{check_topic_name, choice, edge, handler, options, run, type_value, value};
+use super::edge::Place;
+use super::{
+    check_letters, check_topic_name, choice, edge, handler, options, run, type_value, value,
+};
 use crate::diag::{Diag, text};
-use crate::syntax::{ProcessorOptions, ProcessorSyntax};
+use crate::syntax::{Form, ProcessorOptions, ProcessorSyntax, ungroup};
 use crate::words::PROCESSOR;
 
 pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
@@ -18,8 +21,7 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
             match word.to_string().as_str() {
                 "group" => {
                     let group = value(word, input, "a string literal", "`group = \"..\"`")?;
-                    let table = format!("{}-state", syn::LitStr::value(&group.value));
-                    check_topic_name(&group.value, &table, diag);
+                    check_topic_name(&group.value, "", diag);
                     read.group = Some(group);
                 }
                 "persist" => read.persist = Some(type_value(word, input)?),
@@ -28,6 +30,12 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
                 "partitioner" => read.partitioner = Some(type_value(word, input)?),
                 "name" => {
                     read.name = Some(value(word, input, "the name of a type", "`name = Name`")?)
+                }
+                "suffix" => {
+                    let help = "`suffix = \"-table\"`";
+                    let suffix = value::<LitStr>(word, input, "a string literal", help)?;
+                    check_letters(&suffix.value, "suffix", diag);
+                    read.suffix = Some(suffix);
                 }
                 "guarantee" => guarantee(input)?,
                 _ => on_misplaced(input)?,
@@ -97,15 +105,109 @@ pub(crate) fn function(
         // Under another name the rest can be read as if all were well.
         ident = Ident::new(&format!("{ident}Processor"), ident.span());
     }
-    let edges = edge::take(&mut function.attrs, diag);
-    let handler = handler::read(&function.sig, diag);
-    handler::fill(&mut function.sig, &ident);
+    let mut edges = edge::take(&mut function.attrs, Place::Function, diag);
+    let read = handler::read(&function.sig, false, diag);
+    for edge in edges.iter_mut().filter(|edge| edge.word.has_handler()) {
+        edge.handler.clone_from(&read);
+    }
+    let this: Type = parse_quote!(#ident);
+    handler::fill(&mut function.sig, &this);
     ProcessorSyntax {
         options,
+        this,
         ident,
-        function,
+        form: Form::Function(function),
         edges,
-        handler,
+    }
+}
+
+/// Reads the `impl`: takes our attributes out and fills its contexts in. `None` when it is of no
+/// type that could be a processor.
+pub(crate) fn block(
+    options: ProcessorOptions,
+    mut block: ItemImpl,
+    diag: &mut Diag,
+) -> std::result::Result<ProcessorSyntax, Box<ItemImpl>> {
+    let this = ungroup((*block.self_ty).clone());
+    let ident = match &this {
+        _ if block.trait_.is_some() => None,
+        Type::Path(path) if path.qself.is_none() => path.path.segments.last(),
+        _ => None,
+    };
+    let Some(ident) = ident.map(|last| last.ident.clone()) else {
+        check_inherent(&block, diag);
+        return Err(Box::new(block));
+    };
+    if let Some(name) = &options.name {
+        diag.at(
+            &name.word,
+            format!("`name` is an option of a processor on a function, `{ident}` has its name"),
+            "leave it out",
+        );
+    }
+    let mut edges = edge::take(&mut block.attrs, Place::Block, diag);
+    for item in &mut block.items {
+        let ImplItem::Fn(method) = item else {
+            continue;
+        };
+        let mut own = edge::take(&mut method.attrs, Place::Method, diag);
+        if own.iter().any(|edge| edge.word.has_handler()) {
+            check_unconditional(&method.attrs, diag);
+            let read = handler::read(&method.sig, true, diag);
+            for edge in own.iter_mut().filter(|edge| edge.word.has_handler()) {
+                edge.handler.clone_from(&read);
+                let name = method.sig.ident.unraw();
+                if edge.name.is_none() {
+                    edge.name = Some(LitStr::new(&name.to_string(), name.span()));
+                }
+            }
+        }
+        edges.append(&mut own);
+        handler::fill(&mut method.sig, &parse_quote!(Self));
+    }
+    Ok(ProcessorSyntax {
+        options,
+        this,
+        ident,
+        form: Form::Block(block),
+        edges,
+    })
+}
+
+/// ```text
+/// #[processor(group = "g")] impl Handle for Mailbox { .. }
+/// #[processor(group = "g")] impl (A, B) { .. }
+/// ```
+fn check_inherent(block: &ItemImpl, diag: &mut Diag) {
+    if let Some((path, _)) = &block.trait_ {
+        let this = crate::syntax::type_text(&block.self_ty);
+        diag.at(
+            path,
+            "a processor is the `impl` of a type, not of a trait for it",
+            &format!("`impl {this} {{ .. }}`"),
+        );
+    } else {
+        diag.at(
+            &block.self_ty,
+            "a processor is a type with a name",
+            "`impl Name { .. }`",
+        );
+    }
+}
+
+/// ```text
+/// impl Mailbox { #[cfg(feature = "receipts")] #[loopback] fn on_receipt(..) }
+/// ```
+fn check_unconditional(attributes: &[Attribute], diag: &mut Diag) {
+    let conditional = |attribute: &&Attribute| {
+        attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr")
+    };
+    if let Some(attribute) = attributes.iter().find(conditional) {
+        diag.at(
+            attribute.path(),
+            "a handler is there or not with its processor",
+            "put the `cfg` on the whole `impl`, and write another one without the handler",
+        );
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::judge::Why;
 use super::overlay::Frozen;
+use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
 use crate::log::{Assignment, Epoch, Failure, LogError, Range, Settlement, Unit, UnitId};
 use crate::record::{Appends, Offset, Record, TaskId, Timestamp, TopicId};
-use crate::table::{Stamp, StoreError, StoreRead};
+use crate::table::{Stamp, StoreError, StoreRead, Stored};
 
 /// What time it is: a clock that only goes forward, and the wall's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,10 +21,44 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
-/// The open stores of running tasks.
-pub trait Tables {
-    /// The store of a task; `None` where there is none.
-    fn table(&self, task: TaskId) -> Option<&dyn StoreRead>;
+/// Names the local copy of one partition of a table: the group's own, or a joined one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CopyId {
+    /// Whose.
+    pub task: TaskId,
+    /// Of which table topic.
+    pub table: TopicId,
+}
+
+/// Names one record of a task's assignment, for what is settled later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordId {
+    /// Whose.
+    pub task: TaskId,
+    /// Of which assignment.
+    pub epoch: Epoch,
+    /// Of which input.
+    pub topic: TopicId,
+    /// Which.
+    pub offset: Offset,
+}
+
+/// What a handler reaches beyond its task: stores, followed tables, the executor of futures.
+pub trait Around {
+    /// The store of a local copy; `None` where there is none.
+    fn store(&self, copy: CopyId) -> Option<&dyn StoreRead>;
+    /// The value of a key in a table that is looked up.
+    ///
+    /// # Errors
+    /// When the copy cannot be read.
+    fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError>;
+    /// Drives a handler's future to its end.
+    ///
+    /// # Errors
+    /// The handler's own.
+    fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError>;
+    /// A guard whose end comes back as [`Event::Deferred`].
+    fn defer(&self, record: RecordId) -> Deferred;
 }
 
 /// What was found about a task before it may start.
@@ -55,8 +90,10 @@ pub enum Event<'a> {
     Assigned(&'a [Assignment]),
     /// An [`Effect::Inspect`] is answered.
     Inspected(TaskId, Epoch, Result<Facts, Cause>),
-    /// An [`Effect::Restore`] ended: the store reaches that changelog offset.
-    Restored(TaskId, Epoch, Result<Offset, Cause>),
+    /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that changelog offset.
+    Restored(CopyId, Epoch, Result<Offset, Cause>),
+    /// What a handler deferred is done, or failed.
+    Deferred(RecordId, Result<(), String>),
     /// Records of one input of one task.
     Batch {
         /// Whose.
@@ -73,9 +110,9 @@ pub enum Event<'a> {
     /// An [`Effect::Settle`] is answered.
     Settled(UnitId, Settlement),
     /// An [`Effect::Flush`] is answered.
-    Flushed(TaskId, Result<(), StoreError>),
-    /// The store of a task lost commits that it had: it was closed, to be judged and restored anew.
-    Regressed(TaskId),
+    Flushed(CopyId, Result<(), StoreError>),
+    /// A store lost commits that it had: it was closed, to be judged and restored anew.
+    Regressed(CopyId),
     /// Tasks are about to be given back: the barrier of the whole worker comes first.
     Revoking(&'a [TaskId]),
     /// The barrier of [`Event::Revoking`] is over: the tasks are given back.
@@ -104,7 +141,9 @@ pub enum Effect {
         /// Why the copy is emptied first; `None` keeps it.
         rebuild: Option<Why>,
     },
-    /// Fetch the inputs of a task from these positions.
+    /// Open the copy of a joined table and bring it up to the end of its topic.
+    Follow(CopyId, Epoch),
+    /// Fetch inputs and joined tables of a task from these positions.
     Fetch(TaskId, Vec<(TopicId, Offset)>),
     /// Stop fetching a task.
     Release(TaskId),
@@ -115,8 +154,8 @@ pub enum Effect {
     /// Make everything appended durable, then commit the offsets.
     Settle(Unit),
     /// Bring acknowledged writes to the store, in one commit.
-    Flush(TaskId, Arc<Frozen>),
-    /// Close the store of a task; it stays on disk.
+    Flush(CopyId, Arc<Frozen>),
+    /// Close the stores of a task; they stay on disk.
     Close(TaskId),
     /// Make a new producer: the old one failed.
     Rebuild,
@@ -194,4 +233,7 @@ pub enum Cause {
     /// The local storage fails.
     #[error("{0}")]
     Store(StoreError),
+    /// A table that is looked up cannot be followed.
+    #[error("{0}")]
+    Lookup(String),
 }

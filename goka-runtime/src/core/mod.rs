@@ -8,6 +8,7 @@
 pub mod copartition;
 mod definition;
 mod event;
+mod handle;
 pub mod judge;
 pub mod metadata;
 mod overlay;
@@ -18,20 +19,23 @@ mod start;
 mod task;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use event::{Cause, Effect, Event, Facts, Now, TableFacts, Tables};
+pub use event::{Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, TableFacts};
 pub use overlay::Frozen;
-pub use plan::{InputPlan, OutputPlan, Plan, TablePlan};
+pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 pub use task::State;
 
 use crate::dispatch::Shared;
 use crate::log::{Assignment, Epoch, LogError, Unit};
 use crate::record::{Appends, Offset, Record, TaskId, TopicId};
+use handle::Desk;
+use overlay::Layers;
 use scope::Scratch;
-use task::{Desk, Task};
+use task::Task;
 
 /// After so many records or bytes appended a barrier runs before its time.
 const BARRIER_APPENDS: usize = 100_000;
@@ -43,6 +47,8 @@ const RECOMMIT: Duration = Duration::from_secs(2 * 3600);
 const RETRY: Duration = Duration::from_millis(200);
 /// A store that refuses so many flushes in a row stops its task.
 const FLUSH_TRIES: u32 = 25;
+/// So many records of a task may wait for their guards before intake does.
+const DEFERRED: usize = 10_000;
 
 /// The core of one worker.
 pub struct Core {
@@ -111,7 +117,7 @@ impl Core {
                 matches!(
                     task.state,
                     State::Inspecting | State::Restoring | State::Gone
-                ) || (!task.is_dirty() && task.layers.is_flushed())
+                ) || (!task.is_dirty() && task.is_flushed())
             })
     }
 
@@ -119,7 +125,9 @@ impl Core {
     pub fn next_tick(&self, now: Duration) -> Duration {
         let due = self.last_barrier + self.plan.barrier;
         let wake = self.retry_at.map_or(due, |retry| due.max(retry));
-        if self.tasks.values().any(Task::is_dirty) {
+        if self.tasks.values().any(|task| task.visit.is_some()) && !self.paused {
+            Duration::ZERO
+        } else if self.tasks.values().any(Task::is_dirty) {
             wake.saturating_sub(now)
         } else {
             RETRY
@@ -139,21 +147,22 @@ impl Core {
         &mut self,
         now: Now,
         event: Event<'_>,
-        tables: &dyn Tables,
+        around: &dyn Around,
         shared: &Shared,
         out: &mut Vec<Effect>,
     ) {
         match event {
             Event::Assigned(assignments) => self.assigned(now, assignments, out),
             Event::Inspected(task, epoch, facts) => self.inspected(now, task, epoch, facts, out),
-            Event::Restored(task, epoch, reached) => self.restored(task, epoch, reached, out),
+            Event::Restored(copy, epoch, reached) => self.restored(copy, epoch, reached, out),
+            Event::Deferred(record, outcome) => self.deferred(record, outcome, out),
             Event::Batch {
                 task,
                 epoch,
                 topic,
                 records,
             } => {
-                self.batch((task, epoch, topic), records, tables, shared, out);
+                self.batch((task, epoch, topic), records, around, shared, out);
                 self.barrier_if_due(now, out);
             }
             Event::Broken(task, error) => self.broken(task, error, out),
@@ -161,8 +170,8 @@ impl Core {
                 self.settled(now, id, settlement, out);
                 self.flush_all(now, false, out);
             }
-            Event::Flushed(task, result) => self.flushed(now, task, result, out),
-            Event::Regressed(task) => self.regressed(task, out),
+            Event::Flushed(copy, result) => self.flushed(now, copy, result, out),
+            Event::Regressed(copy) => self.regressed(copy, out),
             Event::Revoking(tasks) => {
                 for id in tasks {
                     if self
@@ -185,6 +194,7 @@ impl Core {
             }
             Event::Tick => {
                 self.owe_old_commits(now);
+                self.visit_all(around, shared, out);
                 self.flush_all(now, false, out);
                 self.barrier_if_due(now, out);
             }
@@ -199,7 +209,13 @@ impl Core {
 
     fn assigned(&mut self, now: Now, assignments: &[Assignment], out: &mut Vec<Effect>) {
         for assignment in assignments {
-            let task = Task::new(assignment, now.monotonic);
+            let mut task = Task::new(assignment, now.monotonic);
+            if let Some(visits) = &self.plan.visits {
+                let committed = assignment.committed.get(&visits.topic);
+                task.visited = committed.and_then(|committed| {
+                    Some((committed.offset, visit::noted(&committed.metadata)?))
+                });
+            }
             if self.tasks.contains_key(&task.id) {
                 out.push(Effect::Close(task.id));
             }
@@ -220,41 +236,123 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
             return;
         };
-        match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
-            Ok(start::Start::Now) => task.state = State::Starting,
-            Ok(start::Start::Restore { from, rebuild }) => {
-                task.state = State::Restoring;
-                out.push(Effect::Restore {
-                    task: id,
-                    epoch,
-                    from,
-                    rebuild,
-                });
-            }
-            Err(cause) if has_run => self.stop(id, cause, out),
-            Err(cause) => out.push(Effect::Fail(cause)),
+        let start = match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
+            Ok(start) => start,
+            Err(cause) if has_run => return self.stop(id, cause, out),
+            Err(cause) => return out.push(Effect::Fail(cause)),
+        };
+        task.state = State::Restoring;
+        task.restoring.clear();
+        if let (start::Start::Restore { from, rebuild }, Some(table)) = (start, &self.plan.table) {
+            task.restoring.insert(table.topic);
+            out.push(Effect::Restore {
+                task: id,
+                epoch,
+                from,
+                rebuild,
+            });
+        }
+        for join in &self.plan.joins {
+            let (task_id, table) = (id, join.topic);
+            task.restoring.insert(table);
+            task.joins.insert(table, Layers::default());
+            let copy = CopyId {
+                task: task_id,
+                table,
+            };
+            out.push(Effect::Follow(copy, epoch));
+        }
+        if task.restoring.is_empty() {
+            task.state = State::Starting;
         }
     }
 
     fn restored(
         &mut self,
-        id: TaskId,
+        copy: CopyId,
         epoch: Epoch,
         reached: Result<Offset, Cause>,
         out: &mut Vec<Effect>,
     ) {
+        let (id, plan) = (copy.task, &self.plan);
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
             return;
         };
-        if task.state != State::Restoring {
+        if task.state != State::Restoring || !task.restoring.remove(&copy.table) {
             return;
         }
         match reached {
             Ok(offset) => {
-                task.layers = overlay::Layers::over(offset);
-                task.state = State::Starting;
+                if let Some(layers) = task.layers_of(plan, copy.table) {
+                    *layers = Layers::over(offset);
+                }
+                if task.restoring.is_empty() {
+                    task.state = State::Starting;
+                }
             }
-            Err(cause) => self.stop(id, cause, out),
+            Err(cause) if self.has_run => self.stop(id, cause, out),
+            Err(cause) => out.push(Effect::Fail(cause)),
+        }
+    }
+
+    /// A guard was told, or dropped: its record may be committed, or fails its task.
+    fn deferred(&mut self, record: RecordId, outcome: Result<(), String>, out: &mut Vec<Effect>) {
+        let topic = self.plan.group.topic(record.topic).to_string();
+        let Some(task) = self.tasks.get_mut(&record.task) else {
+            return;
+        };
+        if task.epoch != record.epoch || !task.deferred.contains(&(record.topic, record.offset)) {
+            return;
+        }
+        match outcome {
+            Ok(()) => {
+                task.deferred.remove(&(record.topic, record.offset));
+                self.pace(out);
+            }
+            Err(error) => {
+                let cause = Cause::Handler {
+                    topic,
+                    partition: record.task.partition,
+                    offset: record.offset,
+                    key: String::new(),
+                    error,
+                };
+                self.stop(record.task, cause, out);
+            }
+        }
+    }
+
+    /// Visits the next keys of every walk under way.
+    fn visit_all(&mut self, around: &dyn Around, shared: &Shared, out: &mut Vec<Effect>) {
+        let Some(topic) = self.plan.visits.as_ref().map(|visits| visits.topic) else {
+            return;
+        };
+        if self.paused {
+            return;
+        }
+        let visiting = |task: &&mut Task| task.visit.is_some() && task.state == State::Running;
+        let mut ended = Vec::new();
+        for task in self.tasks.values_mut().filter(visiting) {
+            let mut desk = Desk {
+                plan: &self.plan,
+                around,
+                shared,
+                appends: &mut self.appends,
+                scratch: &mut self.scratch,
+            };
+            match task.visit_slice(&mut desk) {
+                Ok(false) => {}
+                Ok(true) => {
+                    // What asked for more walks lies behind the one that is over.
+                    let next = task.positions.get(&topic).copied().unwrap_or(0);
+                    out.push(Effect::Fetch(task.id, vec![(topic, next)]));
+                }
+                Err(cause) => ended.push((task.id, cause)),
+            }
+        }
+        self.hand_over(out);
+        for (id, cause) in ended {
+            self.stop(id, cause, out);
         }
     }
 
@@ -262,7 +360,7 @@ impl Core {
         &mut self,
         (id, epoch, topic): (TaskId, Epoch, TopicId),
         records: &[Record<'_>],
-        tables: &dyn Tables,
+        around: &dyn Around,
         shared: &Shared,
         out: &mut Vec<Effect>,
     ) {
@@ -272,16 +370,29 @@ impl Core {
         if task.epoch != epoch || task.state != State::Running || self.draining {
             return;
         }
-        let Some(input) = self.plan.input(topic) else {
-            return;
-        };
-        let desk = Desk {
-            store: tables.table(id),
+        let mut desk = Desk {
+            plan: &self.plan,
+            around,
             shared,
             appends: &mut self.appends,
             scratch: &mut self.scratch,
         };
-        let handled = task.handle(&self.plan, input, records, desk);
+        let handled = match self.plan.input(topic) {
+            Some(input) => task.handle(input, records, &mut desk),
+            None if self.plan.join(topic).is_some() => {
+                task.follow(topic, records);
+                Ok(())
+            }
+            None => {
+                if let Some(record) = records.first() {
+                    task.begin_visit(record, &desk);
+                }
+                Ok(())
+            }
+        };
+        if task.deferred.len() >= DEFERRED {
+            self.pace(out);
+        }
         self.hand_over(out);
         if let Err(cause) = handled {
             self.stop(id, cause, out);
@@ -322,10 +433,7 @@ impl Core {
             let Some(mut task) = self.tasks.remove(id) else {
                 continue;
             };
-            if task.layers.can_freeze() {
-                let durability = task.durability(now.monotonic, true);
-                out.push(Effect::Flush(*id, task.layers.freeze(now.wall, durability)));
-            }
+            self.flush_task(now, true, &mut task, out);
             out.push(Effect::Close(*id));
         }
     }
@@ -341,7 +449,10 @@ impl Core {
 
     /// Stops intake while what came in cannot go out, and goes on afterwards.
     fn pace(&mut self, out: &mut Vec<Effect>) {
-        let stuck = |task: &Task| task.flush_failures > 0 && task.state != State::Stopped;
+        let stuck = |task: &Task| {
+            let waits = task.flush_failures > 0 || task.deferred.len() >= DEFERRED;
+            waits && task.state != State::Stopped
+        };
         let pause = self.draining || self.unknown || self.tasks.values().any(stuck);
         if self.paused != pause {
             self.paused = pause;

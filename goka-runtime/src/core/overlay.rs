@@ -2,6 +2,7 @@
 //! (acknowledged), and what is being flushed. Reads go through them in that order, then to the store.
 //! Knows no record and no log; the task moves writes from layer to layer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -98,6 +99,29 @@ impl Layers {
                 self.overlay.insert(key.into(), entry);
             }
         }
+    }
+
+    /// Takes a record of a followed table: it is acknowledged as it comes.
+    pub(crate) fn follow(&mut self, key: &[u8], entry: Entry, next: Offset) {
+        self.memtable.insert(key.into(), entry);
+        self.acknowledged = next;
+    }
+
+    /// The keys after `from` that the layers know, sorted, with whether they have a value.
+    pub(crate) fn keys_after(&self, from: Option<&[u8]>) -> BTreeMap<Box<[u8]>, bool> {
+        let after = |key: &[u8]| from.is_none_or(|from| key > from);
+        let frozen = self
+            .flushing
+            .iter()
+            .flat_map(|frozen| frozen.entries.iter());
+        let frozen = frozen.map(|(key, entry)| (key, entry));
+        // Older layers first: newer ones have the last word.
+        frozen
+            .chain(&self.memtable)
+            .chain(&self.overlay)
+            .filter(|(key, _)| after(key))
+            .map(|(key, entry)| (key.clone(), entry.value.is_some()))
+            .collect()
     }
 
     /// Forgets everything since the last barrier.

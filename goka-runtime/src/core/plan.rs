@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::dispatch::Call;
+use crate::graph::Start;
 use crate::log::Group;
 use crate::record::TopicId;
 
@@ -16,6 +17,8 @@ pub struct InputPlan {
     pub partitions: i32,
     /// The dispatch shim.
     pub call: Call,
+    /// Where reading begins when nothing is committed.
+    pub start: Start,
     /// The declared partitioner's name.
     pub partitioner: &'static str,
     /// The partition of a key among so many.
@@ -46,6 +49,26 @@ pub struct TablePlan {
     pub fingerprint: String,
 }
 
+/// A table that is read by the record's own key.
+#[derive(Debug, Clone)]
+pub struct JoinPlan {
+    /// Its name, as the handler's context gives it.
+    pub name: &'static str,
+    /// Its topic.
+    pub topic: TopicId,
+    /// What the table is, as text.
+    pub fingerprint: String,
+}
+
+/// Walks over the group table.
+#[derive(Debug, Clone)]
+pub struct VisitPlan {
+    /// The topic whose records ask for walks: an input of the group.
+    pub topic: TopicId,
+    /// The handlers by name.
+    pub calls: Vec<(&'static str, Call)>,
+}
+
 /// Everything that the core knows of its group.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -53,12 +76,16 @@ pub struct Plan {
     pub group: Group,
     /// The cluster.
     pub cluster: String,
-    /// The inputs, in the order of `group.inputs`.
+    /// The inputs, the loop topic among them.
     pub inputs: Vec<InputPlan>,
     /// The outputs.
     pub outputs: Vec<OutputPlan>,
     /// The group table; `None` in a stateless group.
     pub table: Option<TablePlan>,
+    /// The tables that are joined.
+    pub joins: Vec<JoinPlan>,
+    /// The walks over the table; `None` where there are none.
+    pub visits: Option<VisitPlan>,
     /// How often a barrier runs.
     pub barrier: Duration,
 }
@@ -66,6 +93,10 @@ pub struct Plan {
 impl Plan {
     pub(crate) fn input(&self, topic: TopicId) -> Option<&InputPlan> {
         self.inputs.iter().find(|input| input.topic == topic)
+    }
+
+    pub(crate) fn join(&self, topic: TopicId) -> Option<&JoinPlan> {
+        self.joins.iter().find(|join| join.topic == topic)
     }
 
     pub(crate) fn output(&self, name: &str) -> &OutputPlan {

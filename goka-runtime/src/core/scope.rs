@@ -1,10 +1,13 @@
 //! What one record's handler does, gathered: its writes to the table and its outputs, dropped whole
 //! when it fails. Made by the task for each record.
 
+use std::collections::BTreeMap;
+
+use super::event::{Around, CopyId, RecordId};
 use super::overlay::{Entry, Layers};
 use super::plan::Plan;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
-use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp};
+use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
 use crate::table::{StoreRead, Stored, StoredRef};
 
 /// Buffers kept from record to record.
@@ -15,20 +18,35 @@ pub(crate) struct Scratch {
     loaded: Option<Stored>,
 }
 
+impl Scratch {
+    fn loaded(&self) -> Option<StoredRef<'_>> {
+        let held = self.loaded.as_ref()?;
+        Some(StoredRef {
+            timestamp: held.timestamp,
+            value: &held.value,
+        })
+    }
+}
+
 /// The scope of one record.
 pub(crate) struct RecordScope<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) task: TaskId,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) timestamp: Timestamp,
+    pub(crate) record: RecordId,
     pub(crate) layers: &'a Layers,
+    pub(crate) joins: &'a BTreeMap<TopicId, Layers>,
     pub(crate) store: Option<&'a dyn StoreRead>,
+    pub(crate) around: &'a dyn Around,
     pub(crate) appends: &'a mut Appends,
     pub(crate) scratch: &'a mut Scratch,
     /// The last write of this record to its key.
     pub(crate) written: Option<Entry>,
     /// How many changelog records it made.
     pub(crate) updates: u64,
+    /// Whether its commit waits for a guard.
+    pub(crate) deferred: bool,
 }
 
 /// Where a record began.
@@ -133,20 +151,42 @@ impl Scope for RecordScope<'_> {
         Ok(())
     }
 
-    fn join(&mut self, _table: &'static str) -> Result<Option<StoredRef<'_>>, ContextError> {
-        Ok(None)
+    fn join(&mut self, table: &'static str) -> Result<Option<StoredRef<'_>>, ContextError> {
+        let key = self.key.unwrap_or_default();
+        let Some(join) = self.plan.joins.iter().find(|join| join.name == table) else {
+            return Ok(None);
+        };
+        if let Some(entry) = self
+            .joins
+            .get(&join.topic)
+            .and_then(|layers| layers.get(key))
+        {
+            return Ok(entry.view());
+        }
+        let copy = CopyId {
+            task: self.task,
+            table: join.topic,
+        };
+        self.scratch.loaded = match self.around.store(copy) {
+            Some(store) => store.get(key)?,
+            None => None,
+        };
+        Ok(self.scratch.loaded())
     }
 
     fn lookup(
         &mut self,
-        _table: &'static str,
-        _key: Encode<'_>,
+        table: &'static str,
+        key: Encode<'_>,
     ) -> Result<Option<StoredRef<'_>>, ContextError> {
-        Ok(None)
+        let key = encode(Some(key), &mut self.scratch.key, "key", table)?;
+        self.scratch.loaded = self.around.lookup(table, key.unwrap_or_default())?;
+        Ok(self.scratch.loaded())
     }
 
     fn defer(&mut self) -> Deferred {
-        Deferred::new(|_| {})
+        self.deferred = true;
+        self.around.defer(self.record)
     }
 
     fn emit(

@@ -1,10 +1,10 @@
 //! The barrier, at least once: what is settled, and what each outcome does to each task
 //! (CORRECTNESS: "When it fails"). Part of [`Core`].
 
-use super::event::{Cause, Effect, Now};
+use super::event::{Cause, CopyId, Effect, Now};
 use super::overlay::Layers;
 use super::task::{State, Task};
-use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, FLUSH_TRIES, RETRY};
+use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, FLUSH_TRIES, RETRY, visit};
 use crate::log::{Acked, Failure, LogError, Settlement, Unit, UnitId};
 use crate::record::TaskId;
 use crate::table::StoreError;
@@ -38,13 +38,9 @@ impl Core {
         }
         let mut offsets = Vec::new();
         for task in dirty {
-            let metadata = task
-                .metadata
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            for (topic, offset) in &task.positions {
-                offsets.push((task.id, *topic, *offset, metadata.clone()));
+            for (topic, offset) in task.committable() {
+                let metadata = task.commit_text(&self.plan, topic);
+                offsets.push((task.id, topic, offset, metadata));
             }
         }
         self.unit += 1;
@@ -106,16 +102,21 @@ impl Core {
             };
             match outcome {
                 Ok(()) => {
-                    for (_, topic, offset, _) in unit.offsets.iter().filter(|(of, ..)| *of == id) {
+                    let own = unit.offsets.iter().filter(|(of, ..)| *of == id);
+                    for (_, topic, offset, metadata) in own {
                         task.committed.insert(*topic, *offset);
+                        if let Some(cursor) = visit::noted(metadata) {
+                            task.visited = Some((*offset, cursor));
+                        }
                     }
                     task.commit_owed = false;
                     task.last_commit = now.monotonic;
                     if task.state == State::Starting {
                         task.state = State::Running;
                         self.has_run = true;
-                        let positions = task.positions.iter().map(|(t, o)| (*t, *o)).collect();
-                        out.push(Effect::Fetch(id, positions));
+                        let joined = task.joins.iter().map(|(t, l)| (*t, l.acknowledged()));
+                        let inputs = task.positions.iter().map(|(t, o)| (*t, *o));
+                        out.push(Effect::Fetch(id, inputs.chain(joined).collect()));
                     }
                 }
                 Err(Failure::Lost(_)) => gone(task, out),
@@ -148,14 +149,30 @@ impl Core {
 
     pub(super) fn flush_all(&mut self, now: Now, closing: bool, out: &mut Vec<Effect>) {
         let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry) && !closing;
-        for task in self.tasks.values_mut() {
-            let waits = waits && task.flush_failures > 0;
-            if task.layers.can_freeze() && !waits {
-                let durability = task.durability(now.monotonic, closing);
-                out.push(Effect::Flush(
-                    task.id,
-                    task.layers.freeze(now.wall, durability),
-                ));
+        let mut tasks = std::mem::take(&mut self.tasks);
+        for task in tasks.values_mut() {
+            if !waits || task.flush_failures == 0 {
+                self.flush_task(now, closing, task, out);
+            }
+        }
+        self.tasks = tasks;
+    }
+
+    pub(super) fn flush_task(
+        &self,
+        now: Now,
+        closing: bool,
+        task: &mut Task,
+        out: &mut Vec<Effect>,
+    ) {
+        for copy in task.copies(&self.plan) {
+            let layers = task.layers_of(&self.plan, copy.table);
+            if !layers.is_some_and(|layers| layers.can_freeze()) {
+                continue;
+            }
+            let durability = task.durability(now.monotonic, closing);
+            if let Some(layers) = task.layers_of(&self.plan, copy.table) {
+                out.push(Effect::Flush(copy, layers.freeze(now.wall, durability)));
             }
         }
     }
@@ -163,17 +180,21 @@ impl Core {
     pub(super) fn flushed(
         &mut self,
         now: Now,
-        id: TaskId,
+        copy: CopyId,
         result: Result<(), StoreError>,
         out: &mut Vec<Effect>,
     ) {
+        let id = copy.task;
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        task.layers.flushed(result.is_ok());
+        if let Some(layers) = task.layers_of(&self.plan, copy.table) {
+            layers.flushed(result.is_ok());
+        }
         match result {
             Ok(()) => {
-                if std::mem::take(&mut task.reopens) {
+                if task.reopens && task.layers.is_flushed() {
+                    task.reopens = false;
                     out.push(Effect::Inspect(id, task.epoch));
                 }
                 task.flush_failures = 0;
@@ -191,16 +212,16 @@ impl Core {
         }
         self.pace(out);
     }
-}
 
-impl Core {
-    /// The store went back behind what the layers count on: all of them are dropped, since the
+    /// A store went back behind what the layers count on: all of them are dropped, since the
     /// changelog has what was acknowledged, and the inputs what was not.
-    pub(super) fn regressed(&mut self, id: TaskId, out: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get_mut(&id) else {
+    pub(super) fn regressed(&mut self, copy: CopyId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&copy.task) else {
             return;
         };
-        task.layers = Layers::default();
+        if let Some(layers) = task.layers_of(&self.plan, copy.table) {
+            *layers = Layers::default();
+        }
         task.flush_failures = 0;
         if matches!(task.state, State::Running | State::Starting) {
             reopen(task, out);
@@ -260,6 +281,10 @@ fn reopen(task: &mut Task, out: &mut Vec<Effect>) {
     if task.state == State::Stopped {
         return;
     }
+    // Joined tables are read again from where their stores are.
+    task.joins
+        .values_mut()
+        .for_each(|layers| *layers = Layers::default());
     task.state = State::Inspecting;
     if task.layers.is_flushed() {
         out.push(Effect::Inspect(task.id, task.epoch));

@@ -5,6 +5,7 @@ use super::judge::{InputFacts, Role, Topic, Verdict, Why, judge};
 use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
 use super::plan::Plan;
 use super::task::Task;
+use crate::graph::Start as From;
 use crate::log::LogError;
 use crate::record::Offset;
 
@@ -78,7 +79,11 @@ pub(super) fn examine(
         .group
         .inputs_of(task.id)
         .map(|input| {
-            let start = facts.inputs.get(&input).map_or(0, |range| range.start);
+            let range = facts.inputs.get(&input).copied().unwrap_or_default();
+            let start = match plan.input(input).map(|input| input.start) {
+                Some(From::Latest) => range.high,
+                _ => range.start,
+            };
             (input, task.committed.get(&input).copied().unwrap_or(start))
         })
         .collect();

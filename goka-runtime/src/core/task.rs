@@ -1,21 +1,19 @@
 //! One task: a partition of the table with all its inputs, from assignment to its end.
 //!
 //! `Inspecting -> Restoring -> Starting -> Running -> (Stopped)`; a failed barrier leads back to
-//! `Inspecting`. The core decides when; this file holds what a task is and what one batch does to it.
+//! `Inspecting`. The core decides when; this file holds what a task is, `handle.rs` what records do.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::event::Cause;
+use super::event::CopyId;
 use super::metadata::OffsetMetadata;
 use super::overlay::Layers;
-use super::plan::{InputPlan, Plan};
-use super::scope::{Begin, RecordScope, Scratch, text};
-use crate::dispatch::{Call, Incoming, Raw, Shared};
+use super::plan::Plan;
+use super::visit::Visit;
 use crate::log::{Assignment, Epoch};
-use crate::record::{Appends, Offset, Record, TaskId, TopicId};
-use crate::table::{Durability, StoreRead};
+use crate::record::{Offset, TaskId, TopicId};
+use crate::table::Durability;
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +37,16 @@ pub(crate) struct Task {
     pub(crate) epoch: Epoch,
     pub(crate) state: State,
     pub(crate) layers: Layers,
+    /// What is known of each joined table beyond its store.
+    pub(crate) joins: BTreeMap<TopicId, Layers>,
+    /// The copies that are still being restored.
+    pub(crate) restoring: BTreeSet<TopicId>,
+    /// Handled records whose commit waits for a guard.
+    pub(crate) deferred: BTreeSet<(TopicId, Offset)>,
+    /// The walk under way.
+    pub(crate) visit: Option<Visit>,
+    /// Where the walk that the group committed last had come to.
+    pub(crate) visited: Option<(Offset, Vec<u8>)>,
     /// The next record of each input to handle.
     pub(crate) positions: BTreeMap<TopicId, Offset>,
     /// The next record of each input, as the group has it.
@@ -54,14 +62,6 @@ pub(crate) struct Task {
     pub(crate) flush_failures: u32,
     /// It is inspected again once its memtable is flushed.
     pub(crate) reopens: bool,
-}
-
-/// What a task needs at hand while it handles records.
-pub(crate) struct Desk<'a> {
-    pub(crate) store: Option<&'a dyn StoreRead>,
-    pub(crate) shared: &'a Shared,
-    pub(crate) appends: &'a mut Appends,
-    pub(crate) scratch: &'a mut Scratch,
 }
 
 impl Task {
@@ -80,6 +80,11 @@ impl Task {
             epoch: assignment.epoch,
             state: State::Inspecting,
             layers: Layers::default(),
+            joins: BTreeMap::new(),
+            restoring: BTreeSet::new(),
+            deferred: BTreeSet::new(),
+            visit: None,
+            visited: None,
             positions: BTreeMap::new(),
             committed,
             metadata,
@@ -97,10 +102,63 @@ impl Task {
         match self.state {
             State::Starting => true,
             State::Running | State::Stopped => {
-                self.updates > 0 || self.commit_owed || self.positions != self.committed
+                self.updates > 0 || self.commit_owed || self.committable() != self.committed
             }
             State::Inspecting | State::Restoring | State::Gone => false,
         }
+    }
+
+    /// The next record of each input that may be committed: none past one that waits for a guard.
+    pub(crate) fn committable(&self) -> BTreeMap<TopicId, Offset> {
+        let mut offsets = self.positions.clone();
+        for (topic, offset) in &self.deferred {
+            if let Some(next) = offsets.get_mut(topic) {
+                *next = (*next).min(*offset);
+            }
+        }
+        offsets
+    }
+
+    /// What is committed with the offset of an input.
+    pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId) -> String {
+        let text = self.metadata.as_ref().map(ToString::to_string);
+        let text = text.unwrap_or_default();
+        match &self.visit {
+            Some(visit)
+                if plan
+                    .visits
+                    .as_ref()
+                    .is_some_and(|visits| visits.topic == topic) =>
+            {
+                visit.note(text)
+            }
+            _ => text,
+        }
+    }
+
+    /// The layers of a copy.
+    pub(crate) fn layers_of(&mut self, plan: &Plan, table: TopicId) -> Option<&mut Layers> {
+        match &plan.table {
+            Some(own) if own.topic == table => Some(&mut self.layers),
+            _ => self.joins.get_mut(&table),
+        }
+    }
+
+    /// Whether everything acknowledged of its own table is in the store.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.layers.is_flushed()
+    }
+
+    /// All copies of the task.
+    pub(crate) fn copies(&self, plan: &Plan) -> Vec<CopyId> {
+        let own = plan.table.as_ref().map(|table| table.topic);
+        let tables = own.into_iter().chain(self.joins.keys().copied());
+        tables
+            .map(|table| CopyId {
+                task: self.id,
+                table,
+            })
+            .collect()
     }
 
     /// Drops what is not acknowledged; the inputs are to be read again from what is committed.
@@ -108,6 +166,8 @@ impl Task {
         self.layers.drop_overlay();
         self.updates = 0;
         self.positions = self.committed.clone();
+        self.deferred.clear();
+        self.visit = None;
     }
 
     /// How durable the next flush is: every few seconds one is synced, so that a restart replays
@@ -121,137 +181,4 @@ impl Task {
             Durability::Relaxed
         }
     }
-
-    /// Handles records of one input until one fails.
-    ///
-    /// # Errors
-    /// Why the task stops: the position is then exactly at the failed record, whose writes and
-    /// outputs are dropped whole.
-    pub(crate) fn handle(
-        &mut self,
-        plan: &Plan,
-        input: &InputPlan,
-        records: &[Record<'_>],
-        desk: Desk<'_>,
-    ) -> Result<(), Cause> {
-        let Desk {
-            store,
-            shared,
-            appends,
-            scratch,
-        } = desk;
-        let topic = plan.group.topic(input.topic);
-        let mut position = self.positions.get(&input.topic).copied().unwrap_or(0);
-        for record in records {
-            if record.offset < position {
-                continue;
-            }
-            self.positions.insert(input.topic, record.offset);
-            self.check_key(plan, input, record)?;
-            let begin = Begin::of(appends);
-            let mut scope = RecordScope {
-                plan,
-                task: self.id,
-                key: record.key,
-                timestamp: record.timestamp,
-                layers: &self.layers,
-                store,
-                appends,
-                scratch,
-                written: None,
-                updates: 0,
-            };
-            let incoming = Incoming {
-                group: &plan.group.name,
-                topic,
-                partition: self.id.partition,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: record.key,
-                value: record.value,
-                headers: record.headers,
-            };
-            let raw = Raw {
-                record: incoming,
-                scope: &mut scope,
-            };
-            // A panicking handler may leave its own shared state torn; ours is dropped whole.
-            let outcome = catch_unwind(AssertUnwindSafe(|| match input.call {
-                Call::Sync(call) => call(shared, raw),
-                Call::Async(_) => Ok(()),
-            }));
-            let (written, updates) = (scope.written, scope.updates);
-            let error = match outcome {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(chain(&*error)),
-                Err(panic) => Some(format!("the handler panicked: {}", panic_text(&*panic))),
-            };
-            if let Some(error) = error {
-                begin.drop_all_since(appends);
-                return Err(Cause::Handler {
-                    topic: topic.to_string(),
-                    partition: self.id.partition,
-                    offset: record.offset,
-                    key: text(record.key.unwrap_or_default()),
-                    error,
-                });
-            }
-            if let (Some(entry), Some(key)) = (written, record.key) {
-                self.layers.write(key, entry);
-            }
-            self.updates += updates;
-            position = record.offset + 1;
-            self.positions.insert(input.topic, position);
-        }
-        Ok(())
-    }
-
-    fn check_key(&self, plan: &Plan, input: &InputPlan, record: &Record<'_>) -> Result<(), Cause> {
-        if plan.table.is_none() {
-            return Ok(());
-        }
-        let topic = || plan.group.topic(input.topic).to_string();
-        let (partition, offset) = (self.id.partition, record.offset);
-        let Some(key) = record.key else {
-            return Err(Cause::NullKey {
-                topic: topic(),
-                partition,
-                offset,
-            });
-        };
-        let expected = (input.place)(key, input.partitions);
-        if expected == partition {
-            return Ok(());
-        }
-        let (key, partitioner) = (text(key), input.partitioner);
-        Err(Cause::Misplaced {
-            topic: topic(),
-            partition,
-            offset,
-            key,
-            partitioner,
-            expected,
-        })
-    }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

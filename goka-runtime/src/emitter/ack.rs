@@ -24,12 +24,23 @@ pub struct Delivered {
     pub offset: Offset,
 }
 
-/// A record under way. Await it, or [`wait`](Ack::wait) for it; dropping it loses nothing: the
-/// record is sent all the same, and a failure is told by the emitter's `flush` or `close`.
+/// A record under way. Await it, or [`wait`](Ack::wait) for it. It may be dropped: the record is sent
+/// all the same, and a failure is told by the emitter's `flush` or `close`.
 ///
 /// # Cancel safety
 /// Dropping the future gives up waiting, not the record.
-#[must_use = "a record that was emitted is not delivered yet; await or wait for it, or flush the emitter"]
+///
+/// ```
+/// use goka_runtime::emitter::{Ack, EmitError};
+/// use std::time::Duration;
+///
+/// async fn offset(delivery: Ack) -> Result<i64, EmitError> {
+///     Ok(delivery.await?.offset)
+/// }
+/// fn offset_soon(delivery: &Ack) -> Result<i64, EmitError> {
+///     Ok(delivery.wait(Duration::from_secs(5))?.offset)
+/// }
+/// ```
 pub struct Ack {
     pub(super) topic: Arc<str>,
     pub(super) slot: Arc<Slot>,

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::ack::{Ack, Delivered};
-pub use self::raw::{DEFAULT_DEADLINE, DEFAULT_PARTITIONS, RawEmitter};
+pub(crate) use self::raw::RawEmitter;
+#[cfg(feature = "cli")]
+pub(crate) use self::raw::stream;
 use crate::codec::{AsValue, CodecError};
 use crate::context::Emit;
 use crate::key::{AsKey, Key, NoKey};

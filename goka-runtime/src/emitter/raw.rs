@@ -11,15 +11,13 @@ use super::ack::{Ack, Pending};
 use crate::context::Emit;
 use crate::graph::TopicSpec;
 use crate::log::{Appender, Log, LogError, NewTopic, Sent, TopicInfo};
-
-/// How many partitions the embedded log gives a stream that declares no count.
-pub const DEFAULT_PARTITIONS: i32 = 4;
+use crate::processor::DEFAULT_PARTITIONS;
 
 /// How long an emitter waits for room, and for the last records when it is dropped.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// An untyped emitter: keys and values are bytes.
-pub struct RawEmitter {
+pub(crate) struct RawEmitter {
     topic: Arc<str>,
     partitions: i32,
     place: fn(&[u8], i32) -> i32,
@@ -36,7 +34,7 @@ impl RawEmitter {
     ///
     /// # Errors
     /// [`EmitError::MissingTopic`] where topics are not ours to make; what the log answers.
-    pub fn new(
+    pub(crate) fn new(
         log: &dyn Log,
         topic: &str,
         place: fn(&[u8], i32) -> i32,
@@ -63,23 +61,18 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`new`](RawEmitter::new).
-    pub fn of(log: &dyn Log, spec: &TopicSpec) -> Result<Self, EmitError> {
+    pub(crate) fn of(log: &dyn Log, spec: &TopicSpec) -> Result<Self, EmitError> {
         Self::new(log, spec.name, spec.place, spec.partitions)
     }
 
-    /// How long to wait for room before a record is refused.
-    pub fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = deadline;
-    }
-
-    /// The topic.
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
     /// How many partitions the topic has.
-    pub fn partitions(&self) -> i32 {
+    pub(crate) fn partitions(&self) -> i32 {
         self.partitions
+    }
+
+    /// How long to wait for room before a record is refused.
+    pub(crate) fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
     }
 
     /// Enqueues a record for its key's partition, in order with the ones before it from the same
@@ -87,7 +80,12 @@ impl RawEmitter {
     ///
     /// # Errors
     /// When it was not enqueued: nothing of it is sent then.
-    pub fn emit(&self, key: &[u8], value: Option<&[u8]>, options: &Emit) -> Result<Ack, EmitError> {
+    pub(crate) fn emit(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        options: &Emit,
+    ) -> Result<Ack, EmitError> {
         let partition = (self.place)(key, self.partitions);
         self.emit_to(partition, Some(key), value, options)
     }
@@ -96,7 +94,7 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`emit`](RawEmitter::emit).
-    pub fn emit_anywhere(&self, value: Option<&[u8]>, options: &Emit) -> Result<Ack, EmitError> {
+    pub(crate) fn emit_anywhere(&self, value: Option<&[u8]>, options: &Emit) -> Result<Ack, EmitError> {
         let turn = self.spread.fetch_add(1, Ordering::Relaxed);
         let partition = (turn % self.partitions.cast_unsigned()).cast_signed();
         self.emit_to(partition, None, value, options)
@@ -106,7 +104,7 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`emit`](RawEmitter::emit).
-    pub fn emit_to(
+    pub(crate) fn emit_to(
         &self,
         partition: i32,
         key: Option<&[u8]>,
@@ -144,7 +142,7 @@ impl RawEmitter {
     /// # Errors
     /// [`EmitError::NotDelivered`] when a record failed since the last flush, waited for or not;
     /// [`EmitError::Pending`] when some are still under way.
-    pub fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
+    pub(crate) fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
         let Some(appender) = &self.appender else {
             return Ok(());
         };
@@ -174,7 +172,7 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`flush`](RawEmitter::flush): what is still under way then may or may not arrive.
-    pub fn close(mut self, deadline: Duration) -> Result<(), EmitError> {
+    pub(crate) fn close(mut self, deadline: Duration) -> Result<(), EmitError> {
         let flushed = self.flush(deadline);
         self.appender = None;
         flushed
@@ -203,7 +201,11 @@ impl fmt::Debug for RawEmitter {
 }
 
 /// Looks a stream up; makes it where the log lets us.
-fn stream(log: &dyn Log, topic: &str, declared: Option<i32>) -> Result<TopicInfo, EmitError> {
+pub(crate) fn stream(
+    log: &dyn Log,
+    topic: &str,
+    declared: Option<i32>,
+) -> Result<TopicInfo, EmitError> {
     let found = |log: &dyn Log| -> Result<Option<TopicInfo>, EmitError> {
         Ok(log.describe(&[topic])?.into_iter().next().flatten())
     };

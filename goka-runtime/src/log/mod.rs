@@ -33,9 +33,10 @@ pub struct Group {
     pub topics: Vec<Arc<str>>,
     /// The inputs (and the loop topic).
     pub inputs: Vec<TopicId>,
-    /// The group table's topic: the lead of a stateful group, never fetched by the member.
-    /// A stateless group (`None`) leads with each of its inputs, which are then tasks apart.
-    pub table: Option<TopicId>,
+    /// The topic whose assignment hands out the tasks of a co-partitioned group: its table, which the
+    /// member never fetches, or the first input of a group that only joins. `None`: each input leads
+    /// itself, and is a task apart.
+    pub lead: Option<TopicId>,
     /// Who this member is, over restarts: the instance kept in the data directory and the worker's
     /// number. Static membership and transactional ids are made of it.
     pub instance: String,
@@ -54,13 +55,13 @@ impl Group {
         &self.topics[usize::from(id.0)]
     }
 
-    /// The inputs of a task: all of them in a stateful group, the lead alone in a stateless one.
+    /// The inputs of a task: all of them in a co-partitioned group, else the lead alone.
     pub fn inputs_of(&self, task: TaskId) -> impl Iterator<Item = TopicId> + '_ {
-        let stateful = self.table.is_some();
+        let together = self.lead.is_some();
         self.inputs
             .iter()
             .copied()
-            .filter(move |input| stateful || *input == task.lead)
+            .filter(move |input| together || *input == task.lead)
     }
 }
 

@@ -1,14 +1,15 @@
 //! A whole processor on the embedded log in memory, its definition written by hand.
 
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::*;
 use crate::dispatch::{CodecError, HandlerError, Raw};
-use crate::graph::{Format, TopicSpec};
+use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicKind, TopicSpec};
 use crate::log::embedded::Embedded;
-use crate::log::{Failure, Sent};
+use crate::log::{Failure, NewTopic, Sent};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::TopicPartition;
 use crate::table::memory::MemoryStores;
@@ -31,6 +32,7 @@ const fn topic(name: &'static str) -> TopicSpec {
     let (partitioner, place) = (Murmur2::NAME, Murmur2::partition as fn(&[u8], i32) -> i32);
     TopicSpec {
         name,
+        kind: TopicKind::Stream,
         key,
         value,
         partitioner,

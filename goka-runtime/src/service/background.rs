@@ -21,6 +21,33 @@ use crate::view::{View, ViewError};
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What a background closure gets: ways to the log, the program's own options, and the end.
+///
+/// ```no_run
+/// use goka_runtime::service::{Background, Service};
+/// use goka_runtime::topic::{Table, Topic};
+/// use std::time::Duration;
+///
+/// /// Emits a thousand records, waits until they are counted, prints the table, ends the program.
+/// fn feed<Clicks, Counts>(runtime: &Background) -> goka_runtime::Result
+/// where
+///     Clicks: Topic<Key = String, Value = String>,
+///     Counts: Table<Key = String, Value = i64>,
+/// {
+///     let clicks = runtime.emitter::<Clicks>()?;
+///     for user in 0..1_000 {
+///         clicks.emit(format!("user-{user}"), "now")?;
+///     }
+///     clicks.close(Duration::from_secs(10))?;
+///     runtime.wait_processed(Duration::from_secs(60))?;
+///     let counts = runtime.view::<Counts>()?;
+///     counts.wait_level(Duration::from_secs(60))?;
+///     for entry in counts.iter()? {
+///         println!("{entry:?}");
+///     }
+///     runtime.stop();
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Background {
     pub(super) log: Arc<dyn Log>,
@@ -215,4 +242,63 @@ fn text(panic: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::NewTopic;
+    use crate::log::embedded::Embedded;
+    use crate::table::memory::MemoryStores;
+
+    fn background() -> Arc<Background> {
+        Arc::new(Background {
+            log: Arc::new(Embedded::in_memory().expect("in memory")),
+            views: Arc::new(MemoryStores::default()),
+            given: Given::default(),
+            stop: Arc::new(Stop::default()),
+            definitions: Vec::new(),
+        })
+    }
+
+    fn ended(body: Body) -> (Result<(), String>, bool) {
+        let background = background();
+        let thread = Thread::start(1, body, background.clone()).expect("a thread");
+        (thread.join(), background.is_stopping())
+    }
+
+    #[test]
+    fn an_error_or_a_panic_ends_the_program_and_is_told() {
+        let (said, stopping) = ended(Box::new(|_| Err("no luck".into())));
+        assert_eq!(said, Err("background 1 failed: no luck".to_owned()));
+        assert!(stopping);
+        let (said, stopping) = ended(Box::new(|_| panic!("at {}", "all")));
+        assert_eq!(said, Err("background 1 panicked: at all".to_owned()));
+        assert!(stopping);
+        let (said, stopping) = ended(Box::new(|_| Ok(())));
+        assert_eq!((said, stopping), (Ok(()), false));
+    }
+
+    #[test]
+    fn a_wait_that_the_end_interrupts_is_no_error() {
+        let (said, _) = ended(Box::new(|runtime| {
+            runtime.stop();
+            assert!(!runtime.wait(Duration::from_secs(60)));
+            Err(WaitError::Stopping.into())
+        }));
+        assert_eq!(said, Ok(()));
+    }
+
+    #[test]
+    fn a_program_without_processors_has_nothing_to_wait_for() {
+        let background = background();
+        let topic = NewTopic {
+            name: "clicks".into(),
+            partitions: 1,
+            compact: false,
+            retention: None,
+        };
+        background.log().create(&topic).expect("made");
+        assert_eq!(background.wait_processed(Duration::ZERO), Ok(()));
+    }
 }

@@ -2,8 +2,8 @@
 //! keys and values are text, placed as Kafka's Java client places them.
 
 use super::fail::Fail;
-use crate::codec::{Codec, CodecError};
-use crate::graph::{Definition, Format, GroupGraph, TopicSpec};
+use crate::codec::Codec;
+use crate::graph::{Definition, EdgeKind, Format, GroupGraph, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 
 /// How keys and values of a topic are read from and shown to people.
@@ -41,15 +41,11 @@ impl Terms {
 /// Bytes shown as text; what is not text is escaped, and taken back the same way.
 const TEXT: Format = Format {
     codec: <Vec<u8> as Codec>::NAME,
-    parse: parse_text,
+    parse: <Vec<u8> as Codec>::parse,
     show: <Vec<u8> as Codec>::show,
     describe: <Vec<u8> as Codec>::describe,
     schema: None,
 };
-
-fn parse_text(text: &str) -> Result<Vec<u8>, CodecError> {
-    <Vec<u8> as Codec>::parse(text)
-}
 
 /// The terms of a topic.
 pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> Terms {
@@ -80,6 +76,40 @@ pub(super) fn table(definitions: &[&'static Definition], group: &str) -> Result<
             graph.location
         ))),
     }
+}
+
+/// The terms of a group's visit topic, as one of its visits uses it.
+pub(super) fn visit(
+    definitions: &[&'static Definition],
+    group: &str,
+    name: &str,
+) -> Result<Terms, Fail> {
+    let graphs = definitions.iter().map(|definition| &definition.graph);
+    let Some(graph) = graphs.clone().find(|graph| graph.group == group) else {
+        return Err(Fail::new(format!(
+            "group `{group}` is not in this program; {}",
+            groups(definitions)
+        )));
+    };
+    let mut known = Vec::new();
+    for edge in graph.edges {
+        match edge.kind {
+            EdgeKind::Visit { name: visit, .. } if visit == name => {
+                return Ok(Terms::of(&edge.topic));
+            }
+            EdgeKind::Visit { name: visit, .. } => known.push(format!("`{visit}`")),
+            _ => {}
+        }
+    }
+    Err(Fail::new(format!(
+        "group `{group}` ({}) has no visit `{name}`; it has {}",
+        graph.location,
+        if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        }
+    )))
 }
 
 /// The groups of this binary that have a table, for whoever asked for another.

@@ -11,6 +11,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::fail::{Fail, one_line};
+use super::topology::{FORMATS, Format};
 
 /// A flag or option of the program's own.
 #[derive(Debug, Clone)]
@@ -61,7 +62,12 @@ pub(super) enum Command {
         prefix: Option<String>,
         limit: Option<usize>,
     },
-    Topology,
+    Visit {
+        group: String,
+        name: String,
+        argument: String,
+    },
+    Topology(Format),
 }
 
 /// Why there is nothing to run.
@@ -137,7 +143,7 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .after_help("Logs go to standard error, as RUST_LOG says (default: info).");
-    let taken = ["brokers", "data-dir", "help", "prefix", "limit"];
+    let taken = ["brokers", "data-dir", "help", "prefix", "limit", "format"];
     let mut run = Clap::new("run").about("Run every processor of this program (the default)");
     let mut root_args = Vec::new();
     for own in own {
@@ -191,7 +197,21 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
                     .value_parser(clap::value_parser!(usize))
                     .help("At most so many"),
             ),
-        Clap::new("topology").about("Print groups, topics, codecs and partitioners"),
+        Clap::new("visit")
+            .about("Ask a group to walk over its table: one of its visits, for every key")
+            .arg(positional("GROUP", "The group").required(true))
+            .arg(positional("NAME", "The visit").required(true))
+            .arg(positional("ARGUMENT", "What its handler is given, as text").default_value("")),
+        Clap::new("topology")
+            .about("Print groups, topics, codecs and partitioners")
+            .arg(
+                Arg::new("format")
+                    .long("format")
+                    .value_name("F")
+                    .value_parser(FORMATS)
+                    .default_value(FORMATS[0])
+                    .help("How to print them"),
+            ),
     ]))
 }
 
@@ -233,7 +253,14 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
             prefix: text(sub, "prefix"),
             limit: sub.get_one("limit").copied(),
         },
-        "topology" => Command::Topology,
+        "visit" => Command::Visit {
+            group: required(sub, "GROUP"),
+            name: required(sub, "NAME"),
+            argument: required(sub, "ARGUMENT"),
+        },
+        "topology" => Command::Topology(
+            text(sub, "format").map_or_else(Format::default, |name| Format::named(&name)),
+        ),
         _ => Command::Run(given),
     };
     Ok(Asked {
@@ -314,6 +341,10 @@ mod tests {
                 "invalid value 'many' for '--limit <N>'",
             ),
             ("c get g", "<KEY>"),
+            (
+                "c topology --format svg",
+                "[possible values: text, mermaid, dot, json]",
+            ),
             (
                 "c --no-simulate get g k",
                 "`--no-simulate` is an option of `run`",

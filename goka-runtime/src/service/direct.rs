@@ -1,13 +1,14 @@
 //! What `emit`, `get` and `scan` do to a log that this process has open: the broker's, or the
 //! embedded one when no other process runs on it. The server does the same for its clients.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::fail::Fail;
 use super::fold;
 use crate::context::Emit;
-use crate::emitter::{EmitError, RawEmitter};
+use crate::emitter::{self, EmitError, RawEmitter};
 use crate::log::Log;
 
 /// How long records of one batch may take to be acknowledged.
@@ -38,16 +39,21 @@ pub(super) struct TableInfo {
 #[derive(Debug, Clone)]
 pub(super) struct Direct {
     log: Arc<dyn Log>,
+    /// One for each topic: a producer is dear.
+    emitters: Arc<Mutex<HashMap<String, Arc<RawEmitter>>>>,
 }
 
 impl Direct {
     pub(super) fn new(log: Arc<dyn Log>) -> Self {
-        Self { log }
+        Self {
+            log,
+            emitters: Arc::default(),
+        }
     }
 
     /// The partition count of a stream; the embedded log makes it when it is missing.
     pub(super) fn stream(&self, topic: &str, declared: Option<i32>) -> Result<i32, EmitError> {
-        Ok(RawEmitter::new(&*self.log, topic, nowhere, declared)?.partitions())
+        Ok(emitter::stream(&*self.log, topic, declared)?.partitions)
     }
 
     /// A table's topic; `None` when there is none of that name.
@@ -60,7 +66,7 @@ impl Direct {
 
     /// Emits a batch in order and waits for it.
     pub(super) fn emit(&self, topic: &str, records: &[Placed]) -> Result<Delivery, EmitError> {
-        let emitter = RawEmitter::new(&*self.log, topic, nowhere, None)?;
+        let emitter = self.emitter(topic)?;
         let mut acks = Vec::with_capacity(records.len());
         let mut error = None;
         for record in records {
@@ -91,6 +97,16 @@ impl Direct {
             }
         }
         Ok(Delivery { delivered, error })
+    }
+
+    fn emitter(&self, topic: &str) -> Result<Arc<RawEmitter>, EmitError> {
+        let mut emitters = self.emitters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(emitter) = emitters.get(topic) {
+            return Ok(emitter.clone());
+        }
+        let emitter = Arc::new(RawEmitter::new(&*self.log, topic, nowhere, None)?);
+        emitters.insert(topic.to_owned(), emitter.clone());
+        Ok(emitter)
     }
 
     /// The value of one key.

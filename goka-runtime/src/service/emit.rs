@@ -20,6 +20,35 @@ pub(super) fn one(access: &Access, terms: &Terms, key: &str, value: &str) -> Res
     delivery.error.map_or(Ok(()), |error| Err(Fail::new(error)))
 }
 
+/// Emits one record to every partition: a visit's name and argument.
+pub(super) fn everywhere(
+    access: &Access,
+    terms: &Terms,
+    key: &str,
+    value: &str,
+) -> Result<(), Fail> {
+    let partitions = access.table(&terms.topic)?.ok_or_else(|| {
+        Fail::new(format!(
+            "topic `{}` does not exist; run the group's processor first",
+            terms.topic
+        ))
+    })?;
+    let records = (0..partitions)
+        .map(|partition| {
+            let value = (terms.value.parse)(value).map_err(|error| error.to_string())?;
+            let key = key.as_bytes().to_vec();
+            Ok::<_, String>(Placed {
+                partition,
+                key,
+                value,
+            })
+        })
+        .collect::<Result<_, _>>()
+        .map_err(Fail::new)?;
+    let delivery = access.emit(&terms.topic, records)?;
+    delivery.error.map_or(Ok(()), |error| Err(Fail::new(error)))
+}
+
 /// Emits what `input` holds.
 pub(super) fn lines(access: &Access, terms: &Terms, input: impl Read) -> Result<(), Fail> {
     let mut sender = Sender {

@@ -24,6 +24,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::BufWriter;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,8 +33,9 @@ use self::cli::{Asked, Command, Own};
 use self::fail::Fail;
 use crate::dispatch::{HandlerError, Shared};
 use crate::edges::Processor;
-use crate::graph::Definition;
+use crate::graph::{Definition, start_order};
 use crate::registry::{Finding, Registry};
+use crate::table::Stores;
 
 /// Runs every processor of this binary: `goka::Service::new().main()`.
 ///
@@ -72,6 +74,7 @@ pub struct Service {
     values: BTreeMap<TypeId, Arc<Shared>>,
     backgrounds: Vec<background::Body>,
     own: Vec<Own>,
+    stores: run::MakeStores,
 }
 
 impl Service {
@@ -83,6 +86,7 @@ impl Service {
             values: BTreeMap::new(),
             backgrounds: Vec::new(),
             own: Vec::new(),
+            stores: run::files(),
         }
     }
 
@@ -96,6 +100,28 @@ impl Service {
     pub fn with<P: Processor + Send + Sync>(mut self, value: P) -> Self {
         self.values.insert(TypeId::of::<P>(), Arc::new(value));
         self.register::<P>()
+    }
+
+    /// Keeps the group tables in stores of the program's own, instead of files; `make` gets the
+    /// directory for them, below the data directory, which may not be there yet.
+    /// [`conformance`](crate::table::conformance) judges them.
+    ///
+    /// ```no_run
+    /// use goka_runtime::service::Service;
+    /// use goka_runtime::table::memory::MemoryStores;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     // Tables that are restored at every start.
+    ///     Service::new().stores(|_| MemoryStores::default()).main()
+    /// }
+    /// ```
+    pub fn stores<S, F>(mut self, make: F) -> Self
+    where
+        S: Stores + 'static,
+        F: FnOnce(&Path) -> S + Send + 'static,
+    {
+        self.stores = Box::new(|directory| Arc::new(make(directory)));
+        self
     }
 
     /// Declares a flag of the program's own: `--name`, for `run`, asked for with
@@ -152,10 +178,11 @@ impl Service {
             Command::Run(given) => {
                 drop(out);
                 let program = run::Program {
-                    definitions: self.checked()?,
+                    definitions: start_order(self.checked()?),
                     values: self.values,
                     backgrounds: self.backgrounds,
                     given,
+                    stores: self.stores,
                 };
                 run::run(program, brokers, &asked.data_dir)
             }
@@ -180,8 +207,17 @@ impl Service {
                 let prefix = prefix.as_deref();
                 read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
             }
-            Command::Topology => {
-                topology::print(&self.registry.definitions(), &mut out)
+            Command::Visit {
+                group,
+                name,
+                argument,
+            } => {
+                let definitions = self.registry.definitions();
+                let terms = catalog::visit(&definitions, &group, &name)?;
+                emit::everywhere(&open(true)?, &terms, &name, &argument)
+            }
+            Command::Topology(format) => {
+                topology::print(&self.registry.application(), format, &mut out)
                     .map_err(|error| fail::output(&error))?;
                 self.checked().map(drop)
             }

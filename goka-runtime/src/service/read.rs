@@ -5,6 +5,7 @@ use std::io::Write;
 use super::access::Access;
 use super::catalog::{self, Terms};
 use super::fail::{self, Fail};
+use crate::codec::Codec;
 use crate::graph::{Definition, Format};
 
 /// Prints the value of a key and nothing else.
@@ -42,12 +43,13 @@ pub(super) fn scan(
 ) -> Result<(), Fail> {
     let terms = catalog::table(definitions, group)?;
     let partitions = partitions(access, definitions, &terms, group)?;
-    // A prefix is no whole key: it is taken as the text that it is.
-    let prefix = prefix.unwrap_or_default().as_bytes();
+    // A prefix is no whole key, so no codec reads it; escapes are taken back as they are shown.
+    let prefix = <Vec<u8> as Codec>::parse(prefix.unwrap_or_default())
+        .map_err(|error| Fail::new(format!("--prefix: {error}; double a backslash")))?;
     access.scan(
         &terms.topic,
         partitions,
-        prefix,
+        &prefix,
         limit,
         &mut |key, value| {
             let key = shown(

@@ -19,6 +19,7 @@ use crate::dispatch::Shared;
 use crate::graph::Definition;
 use crate::log::Log;
 use crate::processor::{self, ProcessorOptions, Running, StartError};
+use crate::table::Stores;
 use crate::table::redb::RedbStores;
 
 /// How long draining may take.
@@ -40,6 +41,15 @@ pub(super) struct Program {
     pub(super) values: BTreeMap<TypeId, Arc<Shared>>,
     pub(super) backgrounds: Vec<Body>,
     pub(super) given: Given,
+    pub(super) stores: MakeStores,
+}
+
+/// Makes the stores of the group tables, given the directory for them.
+pub(super) type MakeStores = Box<dyn FnOnce(&Path) -> Arc<dyn Stores> + Send>;
+
+/// Stores that are files.
+pub(super) fn files() -> MakeStores {
+    Box::new(|directory| Arc::new(RedbStores::new(directory.to_owned(), TABLE_CACHE)))
 }
 
 /// Runs until the end is asked for.
@@ -50,7 +60,8 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
     let dir = DataDir::create(data_dir)?;
     let held = dir.hold(Holder::Run, TAKE)?.ok_or_else(|| dir.in_use())?;
     let (log, server) = open(&held, brokers)?;
-    let processors = start(&program.definitions, shared, &log, &held)?;
+    let stores = (program.stores)(&held.dir.tables());
+    let processors = start(&program.definitions, shared, &log, &stores, &held)?;
     let background = Arc::new(Background {
         log,
         views: Arc::new(RedbStores::new(dir.views(), VIEW_CACHE)),
@@ -90,7 +101,7 @@ impl Program {
             match given.or_else(|| definition.make.map(|make| Arc::from(make()))) {
                 Some(value) => shared.push(value),
                 None => missing.push(format!(
-                    "processor `{}` ({}) has no default value; give it one with `Service::with`",
+                    "`{0}` ({1}) has no `Default`: pass it with `Service::new().with({0} ..)`",
                     definition.graph.name, definition.graph.location
                 )),
             }
@@ -105,7 +116,9 @@ impl Program {
 
 fn open(held: &Held, brokers: Option<&str>) -> Result<(Arc<dyn Log>, Option<Server>), Fail> {
     if let Some(brokers) = brokers {
-        return Ok((engine::kafka(brokers)?, None));
+        let log = engine::kafka(brokers)?;
+        tracing::info!("running on {}", log.describe_self());
+        return Ok((log, None));
     }
     eprintln!(
         "no brokers given (`--brokers` / GOKA_BROKERS): running on the embedded log at {}",
@@ -120,6 +133,7 @@ fn start(
     definitions: &[&'static Definition],
     shared: Vec<Arc<Shared>>,
     log: &Arc<dyn Log>,
+    stores: &Arc<dyn Stores>,
     held: &Held,
 ) -> Result<Vec<(&'static str, Running)>, Fail> {
     let options = ProcessorOptions {
@@ -127,7 +141,6 @@ fn start(
         deadline: DEADLINE,
         ..ProcessorOptions::default()
     };
-    let stores = Arc::new(RedbStores::new(held.dir.tables(), TABLE_CACHE));
     let mut running = Vec::new();
     let mut errors = Vec::new();
     for (definition, shared) in definitions.iter().zip(shared) {

@@ -1,51 +1,50 @@
-//! The command `topology`: what this program reads and writes, as text.
+//! The command `topology`: what this program reads and writes, in the format that was asked for.
 
 use std::io::Write;
 
-use crate::graph::{Definition, EdgeKind};
+use crate::graph::Application;
 
-/// Prints every group with its edges, one a line, each with the place of its declaration.
-pub(super) fn print(
-    definitions: &[&'static Definition],
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
-    for (at, definition) in definitions.iter().enumerate() {
-        let graph = &definition.graph;
-        if at > 0 {
-            writeln!(out)?;
-        }
-        writeln!(
-            out,
-            "group {}  processor {}  {}",
-            graph.group, graph.name, graph.location
-        )?;
-        let widest = graph.edges.iter().map(|edge| edge.topic.name.len()).max();
-        let widest = widest.unwrap_or(0);
-        for edge in graph.edges {
-            let kind = match edge.kind {
-                EdgeKind::Input { .. } => "input",
-                EdgeKind::Output => "output",
-                EdgeKind::Table => "table",
-                EdgeKind::Join => "join",
-                EdgeKind::Lookup => "lookup",
-                EdgeKind::Loopback { .. } => "loopback",
-                EdgeKind::Visit { .. } => "visit",
-            };
-            let topic = &edge.topic;
-            let count = topic
-                .partitions
-                .map(|count| format!("  partitions {count}"));
-            writeln!(
-                out,
-                "  {kind:<8} {:<widest$}  key {}  value {}  by {}{}  {}",
-                topic.name,
-                topic.key.codec,
-                topic.value.codec,
-                topic.partitioner,
-                count.unwrap_or_default(),
-                edge.location
-            )?;
+/// How the graph is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A Graphviz digraph.
+    Dot,
+    /// For programs.
+    Json,
+}
+
+/// What the formats are called.
+pub(super) const FORMATS: [&str; 4] = ["text", "mermaid", "dot", "json"];
+
+impl Format {
+    /// The format of a name; one that is none of [`FORMATS`] is text.
+    pub(super) fn named(name: &str) -> Self {
+        match name {
+            "mermaid" => Self::Mermaid,
+            "dot" => Self::Dot,
+            "json" => Self::Json,
+            _ => Self::Text,
         }
     }
+}
+
+/// Prints the whole program's graph.
+pub(super) fn print(
+    application: &Application,
+    format: Format,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let text = match format {
+        Format::Text => application.text(),
+        Format::Mermaid => application.mermaid(),
+        Format::Dot => application.dot(),
+        Format::Json => application.json(),
+    };
+    out.write_all(text.as_bytes())?;
     out.flush()
 }

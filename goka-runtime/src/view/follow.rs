@@ -18,6 +18,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often copies are put on disk, and the topic's end is asked for.
 const SYNC: Duration = Duration::from_secs(3);
 
+/// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds.
+/// Far below `delete.retention.ms`, past which a copy is not trusted.
+const RESTAMP: Timestamp = 60_000;
+
 /// How long to wait before the log is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -38,6 +42,8 @@ pub(super) struct Copy {
     target: (Offset, Timestamp),
     /// Whether something is newer than what is surely on disk.
     dirty: bool,
+    /// The time of the stamp that is surely on disk.
+    stamped: Timestamp,
 }
 
 impl Copy {
@@ -47,6 +53,7 @@ impl Copy {
             stamp: None,
             target: (Offset::MAX, 0),
             dirty: false,
+            stamped: 0,
         }
     }
 }
@@ -231,10 +238,12 @@ impl Follower {
 
     /// Puts what was applied on disk.
     fn sync(&mut self) -> Result<(), StoreError> {
-        for copy in self.copies.iter_mut().filter(|copy| copy.dirty) {
-            if let Some(stamp) = &copy.stamp {
+        for copy in &mut self.copies {
+            let Some(stamp) = &copy.stamp else { continue };
+            if copy.dirty || stamp.synced_at >= copy.stamped.saturating_add(RESTAMP) {
                 copy.store.apply(&[], stamp, Durability::Synced)?;
                 copy.dirty = false;
+                copy.stamped = stamp.synced_at;
             }
         }
         Ok(())

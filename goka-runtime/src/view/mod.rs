@@ -12,8 +12,9 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::raw::{RawView, Read};
-pub use self::scan::RawScan;
+pub(crate) use self::raw::RawView;
+pub use self::raw::Read;
+use self::scan::RawScan;
 pub use self::shared::ViewState;
 use crate::codec::{Codec, CodecError};
 use crate::key::AsKey;

@@ -17,7 +17,7 @@ use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::table::{Stored, Stores};
 
 /// An untyped view: keys and values are bytes.
-pub struct RawView {
+pub(crate) struct RawView {
     topic: Arc<str>,
     place: fn(&[u8], i32) -> i32,
     partitions: i32,
@@ -27,6 +27,16 @@ pub struct RawView {
 }
 
 /// What a view says of a key.
+///
+/// ```
+/// use goka_runtime::view::Read;
+/// use std::time::Duration;
+///
+/// /// A value, when the copy is young enough.
+/// fn fresh(read: Read<i64>, within: Duration) -> Option<i64> {
+///     read.value.filter(|_| read.age <= within)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read<V> {
     /// The value, if there is one.
@@ -47,7 +57,7 @@ impl RawView {
     /// # Errors
     /// When the topic does not exist, the log does not answer, a copy cannot be opened, or belongs
     /// to another cluster or another definition of the table.
-    pub fn start(
+    pub(crate) fn start(
         log: Arc<dyn Log>,
         stores: &dyn Stores,
         table: &TopicSpec,
@@ -88,13 +98,8 @@ impl RawView {
         })
     }
 
-    /// The table's topic.
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
     /// What the view is doing.
-    pub fn state(&self) -> ViewState {
+    pub(crate) fn state(&self) -> ViewState {
         self.shared.state()
     }
 
@@ -102,7 +107,7 @@ impl RawView {
     ///
     /// # Errors
     /// [`ViewError::NotReady`] when one is not after `deadline`; [`ViewError::Stopped`].
-    pub fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
+    pub(crate) fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
         self.wait(deadline, |parts| {
             parts.iter().position(|part| part.level_at.is_none())
         })
@@ -112,7 +117,7 @@ impl RawView {
     ///
     /// # Errors
     /// What the log answers; as [`wait_ready`](RawView::wait_ready).
-    pub fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
+    pub(crate) fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
         let list: Vec<_> = (0..self.partitions)
             .map(|partition| TopicPartition::new(self.topic.clone(), partition))
             .collect();
@@ -160,12 +165,31 @@ impl RawView {
         }
     }
 
+    /// The value of a key as stored.
+    ///
+    /// # Errors
+    /// As [`read`](RawView::read).
+    pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
+        let partition = (self.place)(key, self.partitions);
+        let part = self.shared.part(partition);
+        let Some(frozen) = part
+            .filter(|part| part.level_at.is_some())
+            .and_then(|part| part.frozen)
+        else {
+            return Err(self.not_ready(partition));
+        };
+        let frozen = frozen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(frozen.get(key)?)
+    }
+
     /// The value of a key, with how fresh it is.
     ///
     /// # Errors
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
     /// when the copy cannot be read.
-    pub fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
+    pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
         let partition = (self.place)(key, self.partitions);
         let part = self.shared.part(partition);
         let Some((part, frozen, level_at)) = part.and_then(|part| {
@@ -193,7 +217,11 @@ impl RawView {
     ///
     /// # Errors
     /// [`ViewError::NotReady`] while a partition was never level with its topic.
-    pub fn range(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<RawScan, ViewError> {
+    pub(crate) fn range(
+        &self,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+    ) -> Result<RawScan, ViewError> {
         let mut frozen = Vec::new();
         for (partition, part) in (0i32..).zip(self.shared.parts()) {
             match (part.frozen, part.level_at) {

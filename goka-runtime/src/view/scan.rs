@@ -16,7 +16,7 @@ const PAGE: usize = 256;
 pub(super) type Frozen = Arc<Mutex<Box<dyn StoreRead + Send>>>;
 
 /// The entries of a range, in the order of the keys' bytes. Made by [`RawView`](super::RawView).
-pub struct RawScan {
+pub(crate) struct RawScan {
     cursors: Vec<Cursor>,
 }
 

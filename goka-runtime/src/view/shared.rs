@@ -10,6 +10,15 @@ use crate::record::{Offset, Timestamp};
 use crate::table::StoreRead;
 
 /// What a view is doing.
+///
+/// ```
+/// use goka_runtime::view::ViewState;
+///
+/// fn is_ready(state: &ViewState) -> bool {
+///     matches!(state, ViewState::Following | ViewState::Away { .. })
+/// }
+/// assert!(!is_ready(&ViewState::Restoring));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ViewState {

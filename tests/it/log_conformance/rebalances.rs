@@ -234,7 +234,7 @@ fn stateless(inputs: &[String]) -> Group {
         name: unique("stateless").into(),
         topics: inputs.iter().map(|name| name.as_str().into()).collect(),
         inputs: (0..inputs.len()).map(|at| TopicId(at as u16)).collect(),
-        table: None,
+        lead: None,
         instance: unique("instance"),
         worker: 0,
         session: SESSION,

@@ -182,7 +182,7 @@ pub fn stateful(log: &dyn Log, inputs: &[String], partitions: i32) -> Group {
         name: unique("group").into(),
         topics,
         inputs: (1..=inputs.len()).map(|at| TopicId(at as u16)).collect(),
-        table: Some(TopicId(0)),
+        lead: Some(TopicId(0)),
         instance: unique("instance"),
         worker: 0,
         session: SESSION,

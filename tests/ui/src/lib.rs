@@ -1,6 +1,7 @@
 //! What must compile, warnings and missing documentation denied; `*/fail/` has what must not.
 #![deny(warnings, missing_docs)]
 
+pub mod edges;
 pub mod keys;
 pub mod processor;
 pub mod topics;

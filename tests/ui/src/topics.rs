@@ -84,3 +84,8 @@ pub struct ByKey;
 #[derive(Debug)]
 #[stream("by-tenant", value = String, partitioner = by_tenant)]
 pub struct ByTenant;
+
+/// Plans, keyed by number.
+#[derive(Debug)]
+#[table("plans", key = u64, value = String)]
+pub struct Plans;

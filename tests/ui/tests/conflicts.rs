@@ -37,7 +37,7 @@ fn everything_wrong_with_a_program_is_shown_at_once() {
         "topic `user-clicks` has 2 value codecs:\n  bytes at ",
         "topic `user-clicks` has 2 partitioners:\n  crc32 at ",
         "topic `user-clicks` has 2 partition counts:\n  9 at ",
-        "group table `click-count-state` has 2 writers:\n  ClickCount at ",
+        "table `click-count-state` has 2 writers:\n  ClickCount at ",
         "\n  Intruder at ",
     ] {
         assert!(text.contains(expected), "{expected:?} in {text}");

@@ -1,16 +1,17 @@
 //! What the generated code does when it runs: graphs, dispatch, registry.
 
 use goka::dispatch::{Call, ContextError, Deferred, Destination, Encode, Incoming, Raw, Scope};
-use goka::graph::{Definition, Edge, EdgeKind};
+use goka::graph::{Definition, Edge, EdgeKind, Start};
 use goka::prelude::*;
 use goka::registry::Registry;
 use goka::table::StoredRef;
 use goka::testing::Probe;
 use goka::{HandlerError, Headers, Processor, Timestamp, Topic};
+use goka_ui_tests::edges::{Mailbox, Plain, Receipt, Router};
 use goka_ui_tests::processor::{
     ClickCount, CountByNumber, Fnv, JsonShapes, MadeOne, MadeTwo, click_count, count_by_number,
 };
-use goka_ui_tests::topics::{Alert, Alerts, ByNumber, UserClicks};
+use goka_ui_tests::topics::{Alert, Alerts, ByNumber, Plans, Profiles, UserClicks};
 
 /// The edges of a graph on one line each.
 fn lines(definition: &Definition) -> Vec<String> {
@@ -20,6 +21,10 @@ fn lines(definition: &Definition) -> Vec<String> {
             EdgeKind::Input { .. } => "input",
             EdgeKind::Output => "output",
             EdgeKind::Table => "table",
+            EdgeKind::Join => "join",
+            EdgeKind::Lookup => "lookup",
+            EdgeKind::Loopback { .. } => "loopback",
+            EdgeKind::Visit { name, .. } => name,
             _ => "other",
         };
         let topic = &edge.topic;
@@ -236,4 +241,137 @@ fn processors_made_by_macros_are_processors() {
     assert_eq!(MadeOne::DEFINITION.graph.group, "made-1");
     assert_eq!(MadeTwo::DEFINITION.graph.group, "made-2");
     assert_eq!(UserClicks::SPEC.name, "user-clicks");
+}
+
+#[test]
+fn an_impl_has_every_edge() {
+    let definition = Mailbox::DEFINITION;
+    assert_eq!(definition.graph.name, "Mailbox");
+    assert!(definition.make.is_none(), "nobody knows the greeting");
+    assert!(Plain::DEFINITION.make.is_some());
+    let text = "v1;key=utf8;value=utf8;partitioner=murmur2";
+    assert_eq!(
+        lines(definition),
+        [
+            "join profiles v1;key=utf8;value=json;partitioner=murmur2".to_owned(),
+            "join click-count-state v1;key=utf8;value=integer;partitioner=murmur2 8".to_owned(),
+            "lookup plans v1;key=integer;value=utf8;partitioner=murmur2".to_owned(),
+            "output alerts v1;key=utf8;value=json;partitioner=murmur2".to_owned(),
+            format!("input user-clicks {text} 8"),
+            format!("input more-messages {text}"),
+            "loopback mailbox-loop v1;key=utf8;value=json;partitioner=murmur2".to_owned(),
+            "input alerts v1;key=utf8;value=json;partitioner=murmur2".to_owned(),
+            "clean mailbox-visit v1;key=utf8;value=integer;partitioner=murmur2".to_owned(),
+            format!("forget-all mailbox-visit {text}"),
+            "table mailbox-table v1;key=utf8;value=json;partitioner=murmur2 8".to_owned(),
+        ]
+    );
+    let starts: Vec<_> = definition
+        .graph
+        .inputs()
+        .map(|edge| match edge.kind {
+            EdgeKind::Input { start, .. } => start,
+            _ => unreachable!("inputs are inputs"),
+        })
+        .collect();
+    assert_eq!(starts, [Start::Latest, Start::Earliest, Start::Earliest]);
+}
+
+#[test]
+fn methods_are_methods_to_be_tested() -> Result<()> {
+    let mailbox = Mailbox::new("hello");
+    let mut probe = Probe::new();
+    probe.set_value("alice", &vec!["before".to_owned()])?;
+    probe.set_in(Profiles, "alice", &Alert(3))?;
+    probe.set_in(ClickCount, "alice", &7)?;
+    probe.set_in(Plans, 7, "free")?;
+    mailbox.on_message(&mut probe.context("alice")?, "bob".into())?;
+    let line = r#"hello bob Some(Alert(3)) Some(7) Some("free")"#;
+    assert_eq!(
+        probe.value("alice")?,
+        Some(vec!["before".to_owned(), line.to_owned()])
+    );
+    let looped = probe.looped()?;
+    let from = "alice".to_owned();
+    assert_eq!(looped, [("bob".to_owned(), Receipt { from })]);
+    for (key, receipt) in looped {
+        mailbox.on_receipt(&mut probe.context(key)?, Json(receipt))?;
+    }
+    assert_eq!(probe.value("bob")?, Some(vec!["hello alice".to_owned()]));
+    mailbox.clean(&mut probe.context("alice")?, 1)?;
+    assert_eq!(probe.value("alice")?, None);
+    assert_eq!(Mailbox::KIND, "mailbox");
+    Ok(())
+}
+
+/// Calls what an edge calls, and waits for it.
+fn dispatch(edge: &Edge, shared: &goka::dispatch::Shared, key: &[u8], value: &[u8]) -> Vec<String> {
+    let mut trace = Trace::default();
+    let raw = Raw {
+        record: Incoming {
+            group: "group",
+            topic: edge.topic.name,
+            partition: 0,
+            offset: 0,
+            timestamp: 0,
+            key: Some(key),
+            value: Some(value),
+            headers: Headers::default(),
+        },
+        scope: &mut trace,
+    };
+    let (EdgeKind::Input { call, .. } | EdgeKind::Loopback { call } | EdgeKind::Visit { call, .. }) =
+        edge.kind
+    else {
+        unreachable!("the edge has a handler")
+    };
+    let handled = match call {
+        Call::Sync(call) => call(shared, raw),
+        Call::Async(call) => {
+            let mut handling = call(shared, raw);
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match handling.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(handled) => handled,
+                std::task::Poll::Pending => unreachable!("its futures are ready"),
+            }
+        }
+    };
+    handled.expect("it is what the handler takes");
+    trace.0
+}
+
+#[test]
+fn every_handler_is_reached() {
+    let mailbox = Mailbox::new("hello");
+    let edges = Mailbox::DEFINITION.graph.edges;
+    let alert = dispatch(&edges[7], &mailbox, b"alice", b"3");
+    assert_eq!(alert, ["emit alerts None 0"]);
+    let forget = dispatch(&edges[9], &mailbox, b"alice", b"");
+    assert_eq!(forget, ["store "]);
+    let router = Router::<i64>::DEFINITION;
+    let back = dispatch(&router.graph.edges[4], &Router(0_i64), b"alice", b"5");
+    assert_eq!(back, ["store 5"]);
+}
+
+#[test]
+fn generic_processors_are_registered_by_hand() {
+    let is_router = |definition: &&Definition| definition.graph.name == "Router";
+    assert_eq!(
+        Registry::collect()
+            .definitions()
+            .into_iter()
+            .filter(is_router)
+            .count(),
+        0
+    );
+    let registry = Registry::collect().with::<Router<i64>>();
+    assert_eq!(
+        registry.definitions().into_iter().filter(is_router).count(),
+        1
+    );
+    assert!(
+        Router::<i64>::DEFINITION.make.is_none(),
+        "the bounds ask for no `Default`"
+    );
+    assert_eq!(<Router<i64> as Topic>::NAME, "router-state");
 }

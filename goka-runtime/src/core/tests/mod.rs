@@ -1,19 +1,20 @@
 //! Drives the core without log, thread or clock: a small world that performs its effects.
 
+mod edges;
 mod properties;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::dispatch::{HandlerError, Raw};
+use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Raw};
 use crate::log::{Acked, Committed, Failure, Group, Range, Settlement};
 use crate::record::{AppendKind, Headers, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
-    Durability, FORMAT, Stamp, Store, StoreError, StoreRead, StoredRef, Stores, Write,
+    Durability, FORMAT, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores, Write,
 };
 
 pub(super) const TABLE: TopicId = TopicId(0);
@@ -79,7 +80,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             name: "group".into(),
             topics: vec!["group-state".into(), "input".into(), "output".into()],
             inputs: vec![INPUT],
-            table: Some(TABLE),
+            lead: Some(TABLE),
             instance: "instance".into(),
             worker: 0,
             session: Duration::from_secs(6),
@@ -89,6 +90,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             topic: INPUT,
             partitions,
             call: crate::dispatch::Call::Sync(handler),
+            start: crate::graph::Start::Earliest,
             partitioner: "first-byte",
             place,
         }],
@@ -103,8 +105,15 @@ pub(super) fn plan(partitions: i32) -> Plan {
             limit: 1 << 20,
             fingerprint: FINGERPRINT.into(),
         }),
+        joins: Vec::new(),
+        visits: None,
         barrier: Duration::from_millis(100),
     }
+}
+
+/// The copy of a task's own table.
+pub(super) fn own(task: TaskId) -> CopyId {
+    CopyId { task, table: TABLE }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,11 +135,25 @@ pub(super) enum Settles {
 }
 
 #[derive(Default)]
-struct Disk(BTreeMap<TaskId, Box<dyn Store>>);
+struct Disk(BTreeMap<TaskId, Box<dyn Store>>, Mutex<Vec<RecordId>>);
 
-impl Tables for Disk {
-    fn table(&self, task: TaskId) -> Option<&dyn StoreRead> {
-        self.0.get(&task).map(|store| &**store as &dyn StoreRead)
+impl Around for Disk {
+    fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
+        let store = self.0.get(&copy.task).filter(|_| copy.table == TABLE);
+        store.map(|store| &**store as &dyn StoreRead)
+    }
+
+    fn lookup(&self, _: &'static str, _: &[u8]) -> Result<Option<Stored>, ContextError> {
+        Ok(None)
+    }
+
+    fn drive(&self, _: Handling<'_>) -> Result<(), HandlerError> {
+        Err("no executor here".into())
+    }
+
+    fn defer(&self, record: RecordId) -> Deferred {
+        self.1.lock().unwrap().push(record);
+        Deferred::new(|_| {})
     }
 }
 
@@ -142,6 +165,13 @@ pub(super) struct World {
     pub(super) input: BTreeMap<TaskId, Vec<Row>>,
     pub(super) changelog: BTreeMap<TaskId, Vec<Row>>,
     pub(super) committed: BTreeMap<TaskId, Committed>,
+    /// What is committed of topics beside the input.
+    pub(super) others: BTreeMap<(TaskId, TopicId), Committed>,
+    /// What the core asked to fetch, in order.
+    pub(super) fetches: Vec<(TaskId, Vec<(TopicId, Offset)>)>,
+    pub(super) follows: Vec<(CopyId, Epoch)>,
+    /// The flushes of joined tables.
+    pub(super) joined: Vec<(CopyId, Offset)>,
     /// Handed over and not settled.
     flying: Vec<(TaskId, Row)>,
     fetched: BTreeMap<TaskId, Offset>,
@@ -159,13 +189,21 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(partitions: i32, stores: Arc<dyn Stores>) -> Self {
+        Self::of(plan(partitions), partitions, stores)
+    }
+
+    pub(super) fn of(plan: Plan, partitions: i32, stores: Arc<dyn Stores>) -> Self {
         let mut world = Self {
-            core: Core::new(plan(partitions)),
+            core: Core::new(plan),
             stores,
             open: Disk::default(),
             input: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
             changelog: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
             committed: BTreeMap::new(),
+            others: BTreeMap::new(),
+            fetches: Vec::new(),
+            follows: Vec::new(),
+            joined: Vec::new(),
             flying: Vec::new(),
             fetched: BTreeMap::new(),
             settles: Settles::Well,
@@ -205,8 +243,14 @@ impl World {
                 committed: self
                     .committed
                     .get(&task)
-                    .map(|c| (INPUT, c.clone()))
+                    .map(|committed| (INPUT, committed.clone()))
                     .into_iter()
+                    .chain(
+                        self.others
+                            .iter()
+                            .filter(|((of, _), _)| *of == task)
+                            .map(|((_, topic), committed)| (*topic, committed.clone())),
+                    )
                     .collect(),
             })
             .collect();
@@ -335,10 +379,13 @@ impl World {
                 rebuild,
             } => {
                 let reached = self.restore(task, from, rebuild.is_some());
-                self.step(Event::Restored(task, epoch, Ok(reached)));
+                self.step(Event::Restored(own(task), epoch, Ok(reached)));
             }
             Effect::Fetch(task, positions) => {
-                self.fetched.insert(task, positions[0].1);
+                if let Some((_, at)) = positions.iter().find(|(topic, _)| *topic == INPUT) {
+                    self.fetched.insert(task, *at);
+                }
+                self.fetches.push((task, positions));
             }
             Effect::Release(task) => {
                 self.fetched.remove(&task);
@@ -359,9 +406,16 @@ impl World {
                 let settlement = self.settle(&unit);
                 self.step(Event::Settled(unit.id, settlement));
             }
-            Effect::Flush(task, frozen) => {
-                let result = self.flush(task, &frozen);
-                self.step(Event::Flushed(task, result));
+            Effect::Follow(copy, epoch) => self.follows.push((copy, epoch)),
+            Effect::Flush(copy, frozen) => {
+                let result = match copy.table {
+                    TABLE => self.flush(copy.task, &frozen),
+                    _ => {
+                        self.joined.push((copy, frozen.offset));
+                        Ok(())
+                    }
+                };
+                self.step(Event::Flushed(copy, result));
             }
             Effect::Close(task) => {
                 self.open.0.remove(&task);
@@ -388,8 +442,26 @@ impl World {
                 range: end(&self.changelog[&task]),
                 delete_retention: RETENTION,
             }),
-            inputs: [(INPUT, end(&self.input[&task]))].into(),
+            inputs: (1..9)
+                .map(|topic| (TopicId(topic), end(&self.input[&task])))
+                .collect(),
         }
+    }
+
+    /// Hands one record of any topic to the core.
+    pub(super) fn hand(&mut self, task: TaskId, topic: TopicId, record: Record<'_>) {
+        let (epoch, records) = (Epoch(self.epoch), [record]);
+        self.step(Event::Batch {
+            task,
+            epoch,
+            topic,
+            records: &records,
+        });
+    }
+
+    /// The records whose commit a handler deferred.
+    pub(super) fn deferred(&self) -> Vec<RecordId> {
+        self.open.1.lock().unwrap().clone()
     }
 
     fn stamp(&self, task: TaskId, offset: Offset) -> Stamp {
@@ -450,7 +522,13 @@ impl World {
             let (first, _, count) = acks.changelog.unwrap_or((at, at, 0));
             acks.changelog = Some((first, at, count + 1));
         }
-        for (task, _, offset, metadata) in &unit.offsets {
+        for (task, topic, offset, metadata) in &unit.offsets {
+            if *topic != INPUT {
+                let (offset, metadata) = (*offset, metadata.clone());
+                self.others
+                    .insert((*task, *topic), Committed { offset, metadata });
+                continue;
+            }
             let acks = match &settles {
                 Settles::Well | Settles::CommitFails(_) => {
                     Ok(acked.remove(task).unwrap_or_default())

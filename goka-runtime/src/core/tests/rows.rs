@@ -264,7 +264,7 @@ fn a_store_that_went_back_is_restored_from_the_changelog() {
     world.tick();
     world.flush_fails = false;
     world.wipe(task(0));
-    world.step(Event::Regressed(task(0)));
+    world.step(Event::Regressed(own(task(0))));
     world.tick();
     assert_eq!(state(&world), State::Running);
     assert!(!world.paused);

@@ -218,7 +218,7 @@ impl EmbeddedMember {
 }
 
 fn enter(shared: &Shared, group: &Group) -> MemberId {
-    let leads = match group.table {
+    let leads = match group.lead {
         Some(table) => vec![group.topic(table).clone()],
         None => group
             .inputs

@@ -264,7 +264,7 @@ fn member(log: &Embedded) -> Box<dyn Member> {
         name: "g".into(),
         topics: vec!["t".into()],
         inputs: vec![TopicId(0)],
-        table: Some(TopicId(0)),
+        lead: Some(TopicId(0)),
         instance: "i".to_owned(),
         worker: 0,
         session: Duration::from_secs(60),

@@ -20,7 +20,7 @@ pub(super) struct Producer {
     /// Everything that is not reported yet.
     pending: u64,
     /// Counts the barriers that ended in the dark: reports of older records count no more.
-    round: u32,
+    round: usize,
     /// What the client last complained of.
     complaint: Option<String>,
     /// Why the client is of no more use.
@@ -70,10 +70,33 @@ impl Ledger {
     }
 }
 
-/// What a delivery report is of, in one word.
-fn opaque(round: u32, ledger: usize, kind: AppendKind) -> usize {
-    let changelog = usize::from(kind == AppendKind::Changelog);
-    (round as usize) << 32 | (ledger << 1 | changelog) & 0xffff_ffff
+/// What a delivery report is of, in one word: no record costs an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    round: usize,
+    ledger: usize,
+    kind: AppendKind,
+}
+
+impl Mark {
+    const HALF: u32 = usize::BITS / 2;
+    const LOW: usize = (1 << Self::HALF) - 1;
+
+    fn word(self) -> usize {
+        let changelog = usize::from(self.kind == AppendKind::Changelog);
+        self.round << Self::HALF | (self.ledger << 1 | changelog) & Self::LOW
+    }
+
+    fn of(word: usize) -> Self {
+        Self {
+            round: word >> Self::HALF,
+            ledger: (word & Self::LOW) >> 1,
+            kind: match word & 1 {
+                1 => AppendKind::Changelog,
+                _ => AppendKind::Output,
+            },
+        }
+    }
 }
 
 impl Producer {
@@ -143,7 +166,12 @@ impl Producer {
             value: append.value,
             timestamp: append.timestamp,
             headers: append.headers,
-            opaque: opaque(self.round, number, append.kind),
+            opaque: Mark {
+                round: self.round,
+                ledger: number,
+                kind: append.kind,
+            }
+            .word(),
         };
         let mut until = None;
         loop {
@@ -205,15 +233,15 @@ impl Producer {
     }
 
     fn delivered(&mut self, message: &Message) {
-        let word = message.opaque();
-        if word >> 32 != self.round as usize {
+        let mark = Mark::of(message.opaque());
+        if mark.round != self.round {
             return;
         }
-        let ledger = &mut self.ledgers[(word & 0xffff_ffff) >> 1];
+        let ledger = &mut self.ledgers[mark.ledger];
         ledger.pending -= 1;
         self.pending -= 1;
         let Some(code) = message.error() else {
-            if word & 1 == 1 {
+            if mark.kind == AppendKind::Changelog {
                 let offset = message.offset();
                 let (first, last, count) = ledger.changelog.unwrap_or((offset, offset, 0));
                 ledger.changelog = Some((first.min(offset), last.max(offset), count + 1));
@@ -252,7 +280,7 @@ impl Producer {
                 }
             }
             self.pending = 0;
-            self.round = self.round.wrapping_add(1);
+            self.round = (self.round + 1) & Mark::LOW;
         }
         self.ledgers
             .iter_mut()
@@ -319,5 +347,63 @@ pub(super) fn failure(
             Failure::Fatal(reason)
         }
         _ => Failure::Unknown(format!("writing to topic `{topic}`: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::TopicId;
+
+    #[test]
+    fn a_mark_survives_its_word() {
+        for (round, ledger, kind) in [
+            (0, 0, AppendKind::Output),
+            (0, 0, AppendKind::Changelog),
+            (3, 70_000, AppendKind::Changelog),
+            (Mark::LOW, 1, AppendKind::Output),
+        ] {
+            let mark = Mark {
+                round,
+                ledger,
+                kind,
+            };
+            assert_eq!(Mark::of(mark.word()), mark);
+        }
+    }
+
+    #[test]
+    fn the_worst_failure_is_told() {
+        let refused = |key: &str| Failure::Refused {
+            topic: "topic".to_owned(),
+            key: key.to_owned(),
+            reason: String::new(),
+        };
+        let unknown = || Failure::Unknown(String::new());
+        let fatal = || Failure::Fatal(String::new());
+        let rows = [
+            (vec![(unknown(), 9), (refused("a"), 1)], refused("a")),
+            (vec![(refused("a"), 1), (unknown(), 9)], refused("a")),
+            (vec![(refused("a"), 1), (refused("b"), 2)], refused("b")),
+            (vec![(refused("a"), 2), (refused("b"), 1)], refused("a")),
+            (vec![(fatal(), 0), (refused("a"), 1)], fatal()),
+            (vec![(unknown(), 0), (fatal(), 0)], fatal()),
+        ];
+        for (failures, expected) in rows {
+            let lead = TopicId(0);
+            let mut ledger = Ledger {
+                task: TaskId { lead, partition: 0 },
+                used: true,
+                pending: 0,
+                changelog: Some((1, 1, 1)),
+                failure: None,
+                size: 0,
+            };
+            for (failure, size) in failures {
+                ledger.fail(failure, size);
+            }
+            assert_eq!(ledger.close(), Some(Err(expected)));
+            assert_eq!(ledger.close(), None, "told once");
+        }
     }
 }

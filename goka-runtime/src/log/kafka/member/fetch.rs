@@ -53,6 +53,9 @@ impl KafkaMember {
             self.client()
                 .incremental_unassign(&drop_first)
                 .map_err(failed)?;
+            // Stopping goes on by itself, and ends by cutting the partition off our queue: what is
+            // forwarded before that would never arrive. A seek is refused once it is done.
+            drop(self.client().seek(&drop_first, SEEK_WAIT));
         }
         if !add.is_empty() {
             for place in add.places() {
@@ -177,12 +180,16 @@ impl KafkaMember {
         driver.event(MemberEvent::Broken { task, topic, error });
     }
 
-    /// Whose input a partition is, if that is fetched.
+    /// Whose input or joined table a partition is, if that is fetched.
     fn whose(&self, name: &str, partition: i32) -> Option<(TaskId, Epoch, TopicId)> {
-        let topic = (self.group.inputs.iter().copied())
-            .find(|topic| **self.group.topic(*topic) == *name)?;
+        let at = self
+            .group
+            .topics
+            .iter()
+            .position(|topic| **topic == *name)?;
+        let topic = TopicId(u16::try_from(at).ok()?);
         let id = TaskId {
-            lead: self.group.table.unwrap_or(topic),
+            lead: self.group.lead.unwrap_or(topic),
             partition,
         };
         let task = self.tasks.get(&id)?;

@@ -100,7 +100,7 @@ impl KafkaMember {
         let failed = |fault: Fault| client_error(format!("joining group `{}`", group.name), fault);
         let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
         let producer = Producer::new(&config, &group, batch_bytes)?;
-        let leads: Vec<&str> = match group.table {
+        let leads: Vec<&str> = match group.lead {
             Some(table) => vec![group.topic(table)],
             None => group.inputs.iter().map(|id| &**group.topic(*id)).collect(),
         };

@@ -1,0 +1,127 @@
+//! The sources that are timed: the same topics and handlers, and processors made in two ways.
+
+use std::fmt::Write;
+
+/// What all three crates have.
+pub(super) fn topics() -> String {
+    let mut source = String::from("use goka::prelude::*;\n");
+    for (name, topic, value) in [
+        ("Clicks", "clicks", "String"),
+        ("Views", "views", "String"),
+        ("Alerts", "alerts", "String"),
+        ("Totals", "totals", "i64"),
+    ] {
+        write!(
+            source,
+            "#[stream({topic:?}, key = String, value = {value}, partitions = 8)]\npub struct {name};\n"
+        )
+        .expect("a String takes any text");
+    }
+    source
+}
+
+/// What a handler does; in both crates the same.
+const BODY: &str = r#" {
+    let n = ctx.value()?.unwrap_or(0) + 1;
+    ctx.set_value(&n)?;
+    if n % 100 == 0 {
+        ctx.emit(Alerts, ctx.key(), &value)?;
+    }
+    ctx.emit(Totals, ctx.key(), &n)?;
+    Ok(())
+}
+"#;
+
+/// Processors of five edges by attributes.
+pub(super) fn by_macros(processors: usize) -> String {
+    let mut source = topics();
+    for at in 0..processors {
+        write!(
+            source,
+            r#"
+#[processor(group = "group-{at}", persist = i64)]
+#[input(Clicks)]
+#[input(Views)]
+#[output(Alerts)]
+#[output(Totals)]
+pub fn counter_{at}(ctx: &mut Context, value: String) -> Result<()>{BODY}"#
+        )
+        .expect("a String takes any text");
+    }
+    source
+}
+
+/// The same without attributes: what one would write who had no macros.
+pub(super) fn by_hand(processors: usize) -> String {
+    let mut source = topics();
+    source.push_str(
+        "
+use goka::dispatch::{Call, HandlerError, Raw, Shared};
+use goka::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start, TopicKind};
+use goka::{CodecOf, Emits, Murmur2, Persists, Processor, Table, Topic};
+
+const fn here(line: u32) -> Location {
+    Location { file: file!(), line, column: 1 }
+}
+",
+    );
+    for at in 0..processors {
+        write!(
+            source,
+            r#"
+pub struct Counter{at};
+pub fn counter_{at}(ctx: &mut Context<'_, Counter{at}>, value: String) -> Result<()>{BODY}
+fn call_{at}<'r>(_: &'r Shared, raw: Raw<'r>) -> std::result::Result<(), HandlerError> {{
+    let value = String::from_utf8(raw.record.value.ok_or("a tombstone")?.to_vec())?;
+    counter_{at}(&mut goka::__private::context::<Counter{at}>(raw)?, value)
+}}
+impl Processor for Counter{at} {{
+    type Key = String;
+    type Partitioner = Murmur2;
+    const DEFINITION: &'static Definition = &Definition {{
+        graph: GroupGraph {{
+            name: "Counter{at}",
+            group: "group-{at}",
+            location: here(line!()),
+            edges: &[
+                Edge {{
+                    kind: EdgeKind::Input {{ call: Call::Sync(call_{at}), tombstones: false, start: Start::Earliest }},
+                    topic: Clicks::SPEC,
+                    location: here(line!()),
+                }},
+                Edge {{
+                    kind: EdgeKind::Input {{ call: Call::Sync(call_{at}), tombstones: false, start: Start::Earliest }},
+                    topic: Views::SPEC,
+                    location: here(line!()),
+                }},
+                Edge {{ kind: EdgeKind::Output, topic: Alerts::SPEC, location: here(line!()) }},
+                Edge {{ kind: EdgeKind::Output, topic: Totals::SPEC, location: here(line!()) }},
+                Edge {{ kind: EdgeKind::Table, topic: Counter{at}::SPEC, location: here(line!()) }},
+            ],
+        }},
+        make: Some(|| Box::new(())),
+        type_id: || std::any::TypeId::of::<Counter{at}>(),
+    }};
+}}
+impl Topic for Counter{at} {{
+    type Key = String;
+    type Value = i64;
+    type Partitioner = Murmur2;
+    const NAME: &'static str = "group-{at}-state";
+    const CODEC: CodecOf<i64> = CodecOf::new::<i64>();
+    const PARTITIONS: Option<i32> = Clicks::PARTITIONS;
+    const KIND: TopicKind = TopicKind::GroupTable;
+}}
+impl Table for Counter{at} {{}}
+impl Persists<i64> for Counter{at} {{
+    const TABLE: &'static str = "group-{at}-state";
+    const CODEC: CodecOf<i64> = <Self as Topic>::CODEC;
+}}
+impl Emits<Alerts> for Counter{at} {{}}
+impl Emits<Totals> for Counter{at} {{}}
+"#
+        )
+        .expect("a String takes any text");
+    }
+    source
+}

@@ -1,0 +1,341 @@
+//! A table kept in a store of one's own: each partition is one small file, read whole at start and
+//! written anew when it is to be on disk. Good for tables of some thousand keys, and for seeing what
+//! a store has to do. `goka::table::conformance` judges it, in the test below.
+//!
+//! ```text
+//! cargo run --example own_store
+//! cargo run --example own_store -- emit visits alice /index.html
+//! cargo test --example own_store
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use goka::prelude::*;
+use goka::table::{
+    Durability, FORMAT, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef,
+    Stores, Write,
+};
+
+#[processor(group = "page-visits", persist = u64)]
+#[input("visits")]
+fn page_visits(ctx: &mut Context, _page: String) -> Result<()> {
+    ctx.update(|visits| visits.unwrap_or(0) + 1)?;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    Service::new().stores(FileStores::below).main()
+}
+
+/// Opens `<table>.<partition>` in one directory.
+#[derive(Debug)]
+struct FileStores(PathBuf);
+
+impl FileStores {
+    fn below(directory: &Path) -> Self {
+        Self(directory.to_owned())
+    }
+
+    fn path(&self, table: &str, partition: i32) -> PathBuf {
+        self.0.join(format!("{table}.{partition}"))
+    }
+}
+
+impl Stores for FileStores {
+    fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
+        let path = self.path(table, partition);
+        let refused = |error| io(&path, &error);
+        fs::create_dir_all(&self.0).map_err(refused)?;
+        let lock = File::create(path.with_extension(format!("{partition}.lock")));
+        let lock = lock.map_err(refused)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let path = path.display().to_string();
+                return Err(StoreError::Locked { path });
+            }
+            Err(TryLockError::Error(error)) => return Err(refused(error)),
+        }
+        let contents = match fs::read(&path) {
+            Ok(bytes) => Contents::read(&bytes).ok_or_else(|| StoreError::Unreadable {
+                path: path.display().to_string(),
+                reason: "it is damaged, or of another format".to_owned(),
+            })?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Contents::default(),
+            Err(error) => return Err(refused(error)),
+        };
+        Ok(Box::new(FileStore {
+            contents: Arc::new(contents),
+            is_written: true,
+            path,
+            _lock: lock,
+        }))
+    }
+
+    fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
+        let path = self.path(table, partition);
+        let aside = (1_u32..)
+            .map(|at| self.0.join(format!("{table}.{partition}.bad-{at}")))
+            .find(|aside| !aside.exists())
+            .expect("there are fewer files than numbers");
+        fs::rename(&path, &aside).map_err(|error| io(&path, &error))?;
+        Ok(aside.display().to_string())
+    }
+}
+
+fn io(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Io {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+/// One partition, in memory and in a file.
+#[derive(Debug)]
+struct FileStore {
+    /// Shared with snapshots, copied when it is written while one is alive.
+    contents: Arc<Contents>,
+    is_written: bool,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl FileStore {
+    /// A new file takes the place of the old one: a crash leaves either.
+    fn write(&mut self) -> Result<(), StoreError> {
+        let draft = self.path.with_added_extension("new");
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&draft)?;
+            file.write_all(&self.contents.to_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, &self.path)?;
+            File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|error| io(&self.path, &error))?;
+        self.is_written = true;
+        Ok(())
+    }
+}
+
+impl Store for FileStore {
+    fn apply(
+        &mut self,
+        sorted: &[Write<'_>],
+        stamp: &Stamp,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        let before = Arc::clone(&self.contents);
+        let contents = Arc::make_mut(&mut self.contents);
+        for Write { key, value } in sorted {
+            match value {
+                Some(StoredRef { timestamp, value }) => {
+                    let (timestamp, value) = (*timestamp, value.to_vec());
+                    contents
+                        .values
+                        .insert(key.to_vec(), Stored { timestamp, value });
+                }
+                None => {
+                    contents.values.remove(*key);
+                }
+            }
+        }
+        contents.stamp = Some(stamp.clone());
+        self.is_written = false;
+        if durability == Durability::Synced {
+            // All or nothing, in memory too.
+            self.write().inspect_err(|_| self.contents = before)?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), StoreError> {
+        self.contents = Arc::default();
+        self.write()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn StoreRead + Send>, StoreError> {
+        Ok(Box::new(Snapshot(Arc::clone(&self.contents))))
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        // What was not asked to be on disk may be lost: the group topic has it.
+        if !self.is_written {
+            let _ = self.write();
+        }
+    }
+}
+
+impl StoreRead for FileStore {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        self.contents.stamp()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.contents.get(key)
+    }
+
+    fn range(&self, keys: KeyRange<'_>, each: Each<'_>) -> Result<(), StoreError> {
+        self.contents.range(keys, each)
+    }
+}
+
+type Each<'e> = &'e mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow;
+
+struct Snapshot(Arc<Contents>);
+
+impl StoreRead for Snapshot {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        self.0.stamp()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, keys: KeyRange<'_>, each: Each<'_>) -> Result<(), StoreError> {
+        self.0.range(keys, each)
+    }
+}
+
+/// What a partition holds.
+#[derive(Debug, Clone, Default)]
+struct Contents {
+    stamp: Option<Stamp>,
+    values: BTreeMap<Vec<u8>, Stored>,
+}
+
+impl StoreRead for Contents {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        Ok(self.stamp.clone())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        Ok(self.values.get(key).cloned())
+    }
+
+    fn range(&self, keys: KeyRange<'_>, each: Each<'_>) -> Result<(), StoreError> {
+        let (from, to) = keys;
+        let after_start = |key: &[u8]| (from, std::ops::Bound::Unbounded).contains_key(key);
+        let before_end = |key: &[u8]| (std::ops::Bound::Unbounded, to).contains_key(key);
+        let values = self.values.iter().skip_while(|(key, _)| !after_start(key));
+        for (key, stored) in values.take_while(|(key, _)| before_end(key)) {
+            let (timestamp, value) = (stored.timestamp, &stored.value[..]);
+            if each(key, StoredRef { timestamp, value }).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `BTreeMap::range` panics on a range that ends before it starts; this does not.
+trait ContainsKey {
+    fn contains_key(&self, key: &[u8]) -> bool;
+}
+
+impl ContainsKey for KeyRange<'_> {
+    fn contains_key(&self, key: &[u8]) -> bool {
+        std::ops::RangeBounds::<[u8]>::contains(self, key)
+    }
+}
+
+/// The file: format, stamp (or none), then timestamp, key and value by turns; every text and number
+/// is its length in 8 bytes and its bytes.
+impl Contents {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut put = |field: &[u8]| {
+            bytes.extend((field.len() as u64).to_be_bytes());
+            bytes.extend(field);
+        };
+        put(&FORMAT.to_be_bytes());
+        if let Some(stamp) = &self.stamp {
+            put(&stamp.format.to_be_bytes());
+            put(stamp.cluster.as_bytes());
+            put(stamp.topic_id.as_bytes());
+            put(&stamp.partition.to_be_bytes());
+            put(&stamp.offset.to_be_bytes());
+            put(stamp.fingerprint.as_bytes());
+            put(&stamp.synced_at.to_be_bytes());
+        }
+        for (key, stored) in &self.values {
+            put(&stored.timestamp.to_be_bytes());
+            put(key);
+            put(&stored.value);
+        }
+        bytes
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<Self> {
+        let mut contents = Self::default();
+        if number(&mut bytes)? != FORMAT.to_be_bytes() {
+            return None;
+        }
+        if bytes.is_empty() {
+            return Some(contents);
+        }
+        contents.stamp = Some(Stamp {
+            format: u16::from_be_bytes(number(&mut bytes)?),
+            cluster: text(&mut bytes)?,
+            topic_id: text(&mut bytes)?,
+            partition: i32::from_be_bytes(number(&mut bytes)?),
+            offset: i64::from_be_bytes(number(&mut bytes)?),
+            fingerprint: text(&mut bytes)?,
+            synced_at: i64::from_be_bytes(number(&mut bytes)?),
+        });
+        while !bytes.is_empty() {
+            let timestamp = i64::from_be_bytes(number(&mut bytes)?);
+            let key = field(&mut bytes)?.to_vec();
+            let value = field(&mut bytes)?.to_vec();
+            contents.values.insert(key, Stored { timestamp, value });
+        }
+        Some(contents)
+    }
+}
+
+fn field<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::try_from(u64::from_be_bytes(*length)).ok()?;
+    let (field, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    Some(field)
+}
+
+fn number<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    field(bytes)?.try_into().ok()
+}
+
+fn text(bytes: &mut &[u8]) -> Option<String> {
+    String::from_utf8(field(bytes)?.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        goka::table::conformance::conformance(&FileStores::below(directory.path()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let stores = FileStores::below(directory.path());
+        fs::write(stores.path("t", 0), b"not a store").expect("written");
+        let refused = stores.open("t", 0).err().expect("it is damaged");
+        assert!(
+            matches!(refused, StoreError::Unreadable { .. }),
+            "{refused}"
+        );
+        stores.set_aside("t", 0).expect("there is room");
+        assert!(stores.open("t", 0).is_ok());
+    }
+}

@@ -1,0 +1,191 @@
+//! What records do to a task: inputs are handled, joined tables followed. A record's writes and
+//! outputs are kept whole when its handler returns `Ok`, dropped whole otherwise.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::event::{Around, Cause, CopyId, RecordId};
+use super::overlay::Entry;
+use super::plan::{InputPlan, Plan};
+use super::scope::{Begin, RecordScope, Scratch, text};
+use super::task::Task;
+use crate::dispatch::{Call, Incoming, Raw, Shared};
+use crate::record::{Appends, Record, TopicId};
+
+/// What a task needs at hand while it handles records.
+pub(crate) struct Desk<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) around: &'a dyn Around,
+    pub(crate) shared: &'a Shared,
+    pub(crate) appends: &'a mut Appends,
+    pub(crate) scratch: &'a mut Scratch,
+}
+
+impl Task {
+    /// Handles records of one input until one fails.
+    ///
+    /// # Errors
+    /// Why the task stops: the position is then exactly at the failed record.
+    pub(crate) fn handle(
+        &mut self,
+        input: &InputPlan,
+        records: &[Record<'_>],
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Cause> {
+        let topic = desk.plan.group.topic(input.topic);
+        let mut position = self.positions.get(&input.topic).copied().unwrap_or(0);
+        for record in records {
+            if record.offset < position {
+                continue;
+            }
+            self.positions.insert(input.topic, record.offset);
+            self.check_key(desk.plan, input, record)?;
+            let incoming = Incoming {
+                group: &desk.plan.group.name,
+                topic,
+                partition: self.id.partition,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+            };
+            self.call(input.call, input.topic, incoming, desk)?;
+            position = record.offset + 1;
+            self.positions.insert(input.topic, position);
+        }
+        Ok(())
+    }
+
+    /// Calls one handler and keeps or drops what it did.
+    pub(crate) fn call(
+        &mut self,
+        call: Call,
+        topic: TopicId,
+        incoming: Incoming<'_>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Cause> {
+        let begin = Begin::of(desk.appends);
+        let (task, own) = (self.id, desk.plan.table.as_ref().map(|table| table.topic));
+        let own = own.and_then(|table| desk.around.store(CopyId { task, table }));
+        let mut scope = RecordScope {
+            plan: desk.plan,
+            task,
+            key: incoming.key,
+            timestamp: incoming.timestamp,
+            record: RecordId {
+                task,
+                epoch: self.epoch,
+                topic,
+                offset: incoming.offset,
+            },
+            layers: &self.layers,
+            joins: &self.joins,
+            store: own,
+            around: desk.around,
+            appends: desk.appends,
+            scratch: desk.scratch,
+            written: None,
+            updates: 0,
+            deferred: false,
+        };
+        let raw = Raw {
+            record: incoming,
+            scope: &mut scope,
+        };
+        let (around, shared) = (desk.around, desk.shared);
+        // A panicking handler may leave its own shared state torn; ours is dropped whole.
+        let outcome = catch_unwind(AssertUnwindSafe(|| match call {
+            Call::Sync(call) => call(shared, raw),
+            Call::Async(call) => around.drive(call(shared, raw)),
+        }));
+        let (written, updates, deferred) = (scope.written, scope.updates, scope.deferred);
+        let error = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&*error)),
+            Err(panic) => Some(format!("the handler panicked: {}", panic_text(&*panic))),
+        };
+        if let Some(error) = error {
+            begin.drop_all_since(desk.appends);
+            return Err(Cause::Handler {
+                topic: incoming.topic.to_owned(),
+                partition: self.id.partition,
+                offset: incoming.offset,
+                key: text(incoming.key.unwrap_or_default()),
+                error,
+            });
+        }
+        if let (Some(entry), Some(key)) = (written, incoming.key) {
+            self.layers.write(key, entry);
+        }
+        if deferred {
+            self.deferred.insert((topic, incoming.offset));
+        }
+        self.updates += updates;
+        Ok(())
+    }
+
+    /// Takes records of a joined table into its copy.
+    pub(crate) fn follow(&mut self, table: TopicId, records: &[Record<'_>]) {
+        let Some(layers) = self.joins.get_mut(&table) else {
+            return;
+        };
+        for record in records {
+            // A record without a key is nobody's row.
+            let Some(key) = record.key else { continue };
+            let entry = Entry {
+                timestamp: record.timestamp,
+                value: record.value.map(Box::from),
+            };
+            layers.follow(key, entry, record.offset + 1);
+        }
+    }
+
+    fn check_key(&self, plan: &Plan, input: &InputPlan, record: &Record<'_>) -> Result<(), Cause> {
+        if plan.table.is_none() {
+            return Ok(());
+        }
+        let topic = || plan.group.topic(input.topic).to_string();
+        let (partition, offset) = (self.id.partition, record.offset);
+        let Some(key) = record.key else {
+            return Err(Cause::NullKey {
+                topic: topic(),
+                partition,
+                offset,
+            });
+        };
+        let expected = (input.place)(key, input.partitions);
+        if expected == partition {
+            return Ok(());
+        }
+        let (key, partitioner) = (text(key), input.partitioner);
+        Err(Cause::Misplaced {
+            topic: topic(),
+            partition,
+            offset,
+            key,
+            partitioner,
+            expected,
+        })
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

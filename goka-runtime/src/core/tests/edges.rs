@@ -1,0 +1,243 @@
+//! Edges beyond input and table: walks over the table, deferred commits, joined tables.
+
+use std::cell::RefCell;
+
+use super::*;
+use crate::dispatch::Call;
+
+const VISIT: TopicId = TopicId(3);
+const JOINED: TopicId = TopicId(4);
+
+thread_local! {
+    static VISITED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn visited() -> Vec<String> {
+    VISITED.with_borrow_mut(std::mem::take)
+}
+
+/// Sets every key to the argument; fails at the key that the argument names.
+fn reset(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    let key = String::from_utf8(raw.record.key.unwrap().to_vec())?;
+    let argument = raw.record.value.unwrap_or_default().to_vec();
+    if argument == format!("fail at {key}").as_bytes() {
+        return Err("as asked".into());
+    }
+    VISITED.with_borrow_mut(|visited| visited.push(key));
+    raw.scope.store(Some(&mut |out| {
+        out.extend_from_slice(&argument);
+        Ok(())
+    }))?;
+    Ok(())
+}
+
+fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    if raw.record.value == Some(b"later") {
+        raw.scope.defer().done();
+    }
+    Ok(())
+}
+
+/// Keeps what the joined table says of the key.
+fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    let joined = raw.scope.join("joined")?.map(|row| row.value.to_vec());
+    raw.scope.store(Some(&mut |out| {
+        out.extend_from_slice(joined.as_deref().unwrap_or(b"nothing"));
+        Ok(())
+    }))?;
+    Ok(())
+}
+
+fn record<'a>(offset: Offset, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
+    Record {
+        offset,
+        timestamp: 1,
+        key: Some(key),
+        value: Some(value),
+        headers: Headers::default(),
+    }
+}
+
+fn visiting() -> World {
+    let mut plan = plan(1);
+    plan.group.topics.push("group-visit".into());
+    plan.group.inputs.push(VISIT);
+    plan.visits = Some(VisitPlan {
+        topic: VISIT,
+        calls: vec![("reset", Call::Sync(reset))],
+    });
+    let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    for key in 0..1_200 {
+        world.feed(&format!("a{key:04}"), Some("1"));
+    }
+    world.deliver(2_000);
+    world.tick();
+    visited();
+    world
+}
+
+fn all(world: &World, value: &[u8]) -> usize {
+    let table = world.table(task(0));
+    table.values().filter(|held| *held == value).count()
+}
+
+#[test]
+fn a_visit_changes_every_key_in_slices_between_other_records() {
+    let mut world = visiting();
+    world.hand(task(0), VISIT, record(0, b"reset", b"0/0"));
+    world.feed("a0000", Some("9"));
+    world.tick();
+    assert_eq!(visited().len(), 500, "a slice");
+    world.deliver(10);
+    world.tick();
+    world.tick();
+    assert_eq!(visited().len(), 700, "the rest");
+    assert_eq!(world.fetches.last(), Some(&(task(0), vec![(VISIT, 1)])));
+    world.finish();
+    assert_eq!(world.others[&(task(0), VISIT)].offset, 1);
+    assert_eq!(all(&world, b"0/0"), 1_199);
+    assert_eq!(
+        world.table(task(0))[&b"a0000"[..].to_vec()],
+        b"1/9",
+        "the other record came later"
+    );
+}
+
+#[test]
+fn a_visit_goes_on_where_it_was_after_a_crash() {
+    let mut world = visiting();
+    world.hand(task(0), VISIT, record(0, b"reset", b"0/0"));
+    world.tick();
+    world.tick();
+    assert_eq!(visited().len(), 1_000);
+    assert_eq!(world.others[&(task(0), VISIT)].offset, 0, "it is not over");
+    world.crash(usize::MAX);
+    world.assign_all();
+    let fetched = &world.fetches.last().unwrap().1;
+    assert!(
+        fetched.contains(&(VISIT, 0)),
+        "the visit record is read again"
+    );
+    world.hand(task(0), VISIT, record(0, b"reset", b"0/0"));
+    for _ in 0..3 {
+        world.tick();
+    }
+    let again = visited();
+    assert!(
+        again.len() <= 700 && again.len() >= 200,
+        "{} visited again",
+        again.len()
+    );
+    world.finish();
+    assert_eq!(all(&world, b"0/0"), 1_200);
+    assert_eq!(world.others[&(task(0), VISIT)].offset, 1);
+}
+
+#[test]
+fn a_failing_visit_stops_the_task_at_its_key() {
+    let mut world = visiting();
+    world.hand(task(0), VISIT, record(0, b"reset", b"fail at a0007"));
+    world.tick();
+    let cause = world.stopped[0].1.to_string();
+    assert!(
+        cause.contains("group-visit[0] offset 0, key `a0007`: as asked"),
+        "{cause}"
+    );
+    world.finish();
+    let committed = &world.others[&(task(0), VISIT)];
+    assert_eq!(committed.offset, 0);
+    assert_eq!(
+        visit::noted(&committed.metadata).as_deref(),
+        Some(&b"a0006"[..])
+    );
+}
+
+#[test]
+fn an_unknown_visit_is_skipped() {
+    let mut world = visiting();
+    world.hand(task(0), VISIT, record(0, b"nobody", b""));
+    world.finish();
+    assert_eq!(world.others[&(task(0), VISIT)].offset, 1);
+    assert_eq!(world.stopped, []);
+}
+
+#[test]
+fn a_deferred_record_holds_the_commit_back_until_its_guard_is_told() {
+    let mut plan = plan(1);
+    plan.inputs[0].call = Call::Sync(deferring);
+    let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    for value in ["now", "later", "now", "later"] {
+        world.feed("a", Some(value));
+    }
+    world.deliver(10);
+    world.tick();
+    assert_eq!(
+        world.committed[&task(0)].offset,
+        1,
+        "not past the first that waits"
+    );
+    let waiting = world.deferred();
+    assert_eq!(
+        waiting
+            .iter()
+            .map(|record| record.offset)
+            .collect::<Vec<_>>(),
+        [1, 3]
+    );
+    world.step(Event::Deferred(waiting[0], Ok(())));
+    world.tick();
+    assert_eq!(world.committed[&task(0)].offset, 3);
+    world.step(Event::Deferred(waiting[1], Err("gave up".into())));
+    world.tick();
+    let cause = world.stopped[0].1.to_string();
+    assert!(
+        cause.contains("offset 3") && cause.contains("gave up"),
+        "{cause}"
+    );
+    assert_eq!(
+        world.committed[&task(0)].offset,
+        3,
+        "exactly at the failed record"
+    );
+}
+
+#[test]
+fn a_joined_table_is_restored_first_and_followed_afterwards() {
+    let mut plan = plan(1);
+    plan.inputs[0].call = Call::Sync(joining);
+    plan.group
+        .topics
+        .extend(["group-visit".into(), "joined".into()]);
+    plan.joins = vec![JoinPlan {
+        name: "joined",
+        topic: JOINED,
+        fingerprint: FINGERPRINT.into(),
+    }];
+    let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    world.feed("a", Some("1"));
+    world.tick();
+    world.deliver(10);
+    let copy = CopyId {
+        task: task(0),
+        table: JOINED,
+    };
+    let (asked, epoch) = world.follows[0];
+    assert_eq!(asked, copy);
+    assert!(
+        world.fetches.is_empty(),
+        "no input before the joined table is there"
+    );
+    world.step(Event::Restored(copy, epoch, Ok(7)));
+    world.tick();
+    assert_eq!(world.fetches[0].1, [(INPUT, 0), (JOINED, 7)]);
+    world.hand(task(0), JOINED, record(7, b"a", b"profile"));
+    world.deliver(10);
+    world.feed("a", Some("1"));
+    world.finish();
+    assert_eq!(world.table(task(0))[&b"a"[..].to_vec()], b"profile");
+    assert_eq!(
+        world.changelog[&task(0)].len(),
+        2,
+        "what is followed is not written again"
+    );
+}

@@ -1,0 +1,195 @@
+//! Walks over the group table, asked for by records of the group's visit topic: the handler named
+//! by the record's key is called for every key of the table, in slices between other records, under
+//! the processor's own guarantees. The walk's place is committed with the visit record's offset, so a
+//! crash or another owner goes on from there.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::event::{Cause, CopyId};
+use super::handle::Desk;
+use super::metadata::MAX_BYTES;
+use super::scope::text;
+use super::task::Task;
+use crate::dispatch::{Call, Incoming};
+use crate::record::{Headers, Offset, Record, Timestamp};
+
+/// So many keys are visited before other records get their turn.
+const SLICE: usize = 500;
+const NOTE: &str = ";visited=";
+
+/// A walk under way.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    call: Call,
+    /// The record that asked for it.
+    offset: Offset,
+    timestamp: Timestamp,
+    argument: Option<Vec<u8>>,
+    /// The last key visited.
+    cursor: Option<Vec<u8>>,
+}
+
+impl Visit {
+    /// Adds the walk's place to what is committed with the visit record's offset. A key that does not
+    /// fit is cut short: the walk then goes on a little before where it was.
+    pub(crate) fn note(&self, mut metadata: String) -> String {
+        let Some(cursor) = &self.cursor else {
+            return metadata;
+        };
+        let room = MAX_BYTES.saturating_sub(metadata.len() + NOTE.len()) / 2;
+        metadata.push_str(NOTE);
+        for byte in cursor.iter().take(room) {
+            metadata.push_str(&format!("{byte:02x}"));
+        }
+        metadata
+    }
+}
+
+/// The walk's place in what was committed.
+pub(crate) fn noted(metadata: &str) -> Option<Vec<u8>> {
+    let (_, hex) = metadata.split_once(NOTE)?;
+    let hex = hex.split(';').next().unwrap_or_default();
+    let digits = hex.as_bytes().chunks_exact(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+impl Task {
+    /// Begins the walk that a record asks for; the records behind it are fetched again when it ends.
+    pub(crate) fn begin_visit(&mut self, record: &Record<'_>, desk: &Desk<'_>) {
+        let Some(visits) = &desk.plan.visits else {
+            return;
+        };
+        let position = self.positions.get(&visits.topic).copied().unwrap_or(0);
+        if record.offset < position || self.visit.is_some() {
+            return;
+        }
+        self.positions.insert(visits.topic, record.offset);
+        let name = record.key.unwrap_or_default();
+        let call = visits
+            .calls
+            .iter()
+            .find(|(known, _)| known.as_bytes() == name);
+        let Some((_, call)) = call else {
+            let (group, name) = (&*desk.plan.group.name, text(name));
+            tracing::warn!(group, name, "no visit of that name; its record is skipped");
+            self.positions.insert(visits.topic, record.offset + 1);
+            return;
+        };
+        let visited = self
+            .visited
+            .take()
+            .filter(|(offset, _)| *offset == record.offset);
+        self.visit = Some(Visit {
+            call: *call,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            argument: record.value.map(<[u8]>::to_vec),
+            cursor: visited.map(|(_, cursor)| cursor),
+        });
+    }
+
+    /// Visits the next keys; says whether the walk is over.
+    ///
+    /// # Errors
+    /// Why the task stops: the walk goes on at the failed key when it is read again.
+    pub(crate) fn visit_slice(&mut self, desk: &mut Desk<'_>) -> Result<bool, Cause> {
+        let (Some(visits), Some(mut visit)) = (&desk.plan.visits, self.visit.take()) else {
+            return Ok(false);
+        };
+        let topic = visits.topic;
+        let keys = match self.next_keys(visit.cursor.as_deref(), desk) {
+            Ok(keys) => keys,
+            Err(cause) => {
+                self.visit = Some(visit);
+                return Err(cause);
+            }
+        };
+        let is_last = keys.len() < SLICE;
+        for key in keys {
+            let incoming = Incoming {
+                group: &desk.plan.group.name,
+                topic: desk.plan.group.topic(topic),
+                partition: self.id.partition,
+                offset: visit.offset,
+                timestamp: visit.timestamp,
+                key: Some(&key),
+                value: visit.argument.as_deref(),
+                headers: Headers::default(),
+            };
+            if let Err(cause) = self.call(visit.call, topic, incoming, desk) {
+                self.visit = Some(visit);
+                return Err(cause);
+            }
+            visit.cursor = Some(key);
+        }
+        self.commit_owed = true;
+        if is_last {
+            self.positions.insert(topic, visit.offset + 1);
+        } else {
+            self.visit = Some(visit);
+        }
+        Ok(is_last)
+    }
+
+    /// The keys after `from` that have a value, in order, at most a slice of them.
+    fn next_keys(&self, from: Option<&[u8]>, desk: &Desk<'_>) -> Result<Vec<Vec<u8>>, Cause> {
+        let layered = self.layers.keys_after(from);
+        let mut stored = Vec::new();
+        let copy = desk.plan.table.as_ref().map(|table| CopyId {
+            task: self.id,
+            table: table.topic,
+        });
+        if let Some(store) = copy.and_then(|copy| desk.around.store(copy)) {
+            let from = from.map_or(Bound::Unbounded, Bound::Excluded);
+            // Deleted ones among them may thin the slice out: as many again as the layers know.
+            let enough = SLICE + layered.len();
+            let mut each = |key: &[u8], _: crate::table::StoredRef<'_>| {
+                stored.push(key.to_vec());
+                if stored.len() < enough {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            };
+            store
+                .range((from, Bound::Unbounded), &mut each)
+                .map_err(Cause::Store)?;
+        }
+        let fresh = layered
+            .iter()
+            .filter(|(_, lives)| **lives)
+            .map(|(key, _)| key.to_vec());
+        let mut keys: Vec<_> = stored
+            .into_iter()
+            .filter(|key| !layered.contains_key(key.as_slice()))
+            .chain(fresh)
+            .collect();
+        keys.sort_unstable();
+        keys.truncate(SLICE);
+        Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_noted_and_found_again() {
+        let visit = |cursor: &[u8]| Visit {
+            call: Call::Sync(|_, _| Ok(())),
+            offset: 0,
+            timestamp: 0,
+            argument: None,
+            cursor: Some(cursor.to_vec()),
+        };
+        let text = visit(b"a;b=\xff").note("goka1;fp=00".to_owned());
+        assert_eq!(noted(&text), Some(b"a;b=\xff".to_vec()));
+        assert_eq!(noted("goka1;fp=00"), None);
+        let long = visit(&[7; 9000]).note("goka1;fp=00".to_owned());
+        assert!(long.len() <= MAX_BYTES);
+        assert!(noted(&long).unwrap().len() > 2000);
+    }
+}

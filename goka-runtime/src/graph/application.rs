@@ -1,0 +1,269 @@
+//! Several groups as one graph: owned data, in an order that does not depend on the build. What is
+//! wrong with it: `rules`; how it is shown: `draw`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Edge, EdgeKind, Finding, GroupGraph, Location, TopicKind, rules};
+
+/// The graph of a program, or of several: groups, and the topics between them.
+///
+/// ```
+/// use goka_runtime::graph::{Application, GroupGraph, Location};
+///
+/// let location = Location { file: "src/main.rs", line: 7, column: 1 };
+/// let one = GroupGraph { name: "Count", group: "count", location, edges: &[] };
+/// let application = Application::new().merge(&one).merge(&one);
+/// assert_eq!(application.groups().len(), 2);
+/// let findings = application.validate();
+/// assert!(findings[0].to_string().starts_with("group `count` has 2 processors:"));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Application {
+    groups: Vec<ApplicationGroup>,
+}
+
+/// A group of an [`Application`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationGroup {
+    /// The group.
+    pub group: String,
+    /// Its processor's name.
+    pub processor: String,
+    /// Where the processor is declared.
+    pub location: Location,
+    /// Its edges, in the order of their declaration.
+    pub edges: Vec<ApplicationEdge>,
+}
+
+impl ApplicationGroup {
+    /// The edges of one shape, in order.
+    pub fn edges_of(&self, shape: EdgeShape) -> impl Iterator<Item = &ApplicationEdge> {
+        self.edges.iter().filter(move |edge| edge.shape == shape)
+    }
+}
+
+/// An edge of an [`ApplicationGroup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationEdge {
+    /// What it does.
+    pub shape: EdgeShape,
+    /// The topic at its end.
+    pub topic: String,
+    /// How that was declared.
+    pub kind: TopicKind,
+    /// The codec of its keys.
+    pub key: String,
+    /// The codec of its values.
+    pub value: String,
+    /// Its partitioner.
+    pub partitioner: String,
+    /// Its declared partition count.
+    pub partitions: Option<i32>,
+    /// Where the edge is declared.
+    pub location: Location,
+}
+
+/// What an edge does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum EdgeShape {
+    /// The group handles the topic's records.
+    Input,
+    /// The group emits to it.
+    Output,
+    /// It is the group table.
+    Table,
+    /// The group reads its value of the record's key.
+    Join,
+    /// The group reads its value of any key.
+    Lookup,
+    /// The group's records to its own keys.
+    Loopback,
+    /// What asks for a walk over the group table.
+    Visit,
+}
+
+impl EdgeShape {
+    /// Whether records go from the topic to the group.
+    pub fn is_read(self) -> bool {
+        !matches!(self, Self::Output | Self::Table)
+    }
+
+    /// Whether records go from the group to the topic.
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::Output | Self::Table | Self::Loopback)
+    }
+}
+
+impl fmt::Display for EdgeShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Table => "table",
+            Self::Join => "join",
+            Self::Lookup => "lookup",
+            Self::Loopback => "loopback",
+            Self::Visit => "visit",
+        })
+    }
+}
+
+/// A topic of an [`Application`]: once, however many edges end at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApplicationTopic {
+    /// Its name.
+    pub topic: String,
+    /// What it is.
+    pub shape: TopicShape,
+    /// The codec of its keys, as the first edge has it.
+    pub key: String,
+    /// The codec of its values, as the first edge has it.
+    pub value: String,
+    /// Its partitioner, as the first edge has it.
+    pub partitioner: String,
+    /// Its declared partition count, where one is declared.
+    pub partitions: Option<i32>,
+}
+
+/// What a topic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum TopicShape {
+    /// Records in order.
+    Stream,
+    /// The last value of each key.
+    Table,
+    /// A group's records to itself: loop topic and visit topic.
+    Loop,
+}
+
+impl fmt::Display for TopicShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stream => "stream",
+            Self::Table => "table",
+            Self::Loop => "loop",
+        })
+    }
+}
+
+impl Application {
+    /// Without a group.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a group, or all groups of another application.
+    #[must_use]
+    pub fn merge(mut self, other: impl Into<Self>) -> Self {
+        self.groups.append(&mut other.into().groups);
+        self.sorted()
+    }
+
+    /// The groups, sorted by group, processor and place of declaration.
+    pub fn groups(&self) -> &[ApplicationGroup] {
+        &self.groups
+    }
+
+    /// The topics, each once, sorted by name.
+    pub fn topics(&self) -> Vec<ApplicationTopic> {
+        let mut topics = BTreeMap::<&str, ApplicationTopic>::new();
+        for edge in self.groups.iter().flat_map(|group| &group.edges) {
+            let shape = match (edge.shape, edge.kind) {
+                (EdgeShape::Table | EdgeShape::Join | EdgeShape::Lookup, _) => TopicShape::Table,
+                (EdgeShape::Loopback | EdgeShape::Visit, _) => TopicShape::Loop,
+                (_, TopicKind::Stream) => TopicShape::Stream,
+                (_, TopicKind::Table | TopicKind::GroupTable) => TopicShape::Table,
+            };
+            let topic = topics
+                .entry(&edge.topic)
+                .or_insert_with(|| ApplicationTopic {
+                    topic: edge.topic.clone(),
+                    shape,
+                    key: edge.key.clone(),
+                    value: edge.value.clone(),
+                    partitioner: edge.partitioner.clone(),
+                    partitions: edge.partitions,
+                });
+            topic.partitions = topic.partitions.or(edge.partitions);
+            // Whoever names it by its name alone does not know that it is a table.
+            topic.shape = topic.shape.max(shape);
+        }
+        topics.into_values().collect()
+    }
+
+    /// Everything that is wrong with the groups, alone and together, each with where it is
+    /// declared; empty when they can run.
+    pub fn validate(&self) -> Vec<Finding> {
+        rules::check(&self.groups)
+    }
+
+    fn sorted(mut self) -> Self {
+        self.groups.sort_by(|a, b| {
+            let of = |group: &ApplicationGroup| (group.location.file, group.location.line);
+            let names = (&a.group, &a.processor).cmp(&(&b.group, &b.processor));
+            names.then_with(|| of(a).cmp(&of(b)))
+        });
+        self
+    }
+}
+
+impl From<&GroupGraph> for Application {
+    fn from(graph: &GroupGraph) -> Self {
+        Self {
+            groups: vec![ApplicationGroup {
+                group: graph.group.to_owned(),
+                processor: graph.name.to_owned(),
+                location: graph.location,
+                edges: graph.edges.iter().map(ApplicationEdge::from).collect(),
+            }],
+        }
+    }
+}
+
+impl From<&Edge> for ApplicationEdge {
+    fn from(edge: &Edge) -> Self {
+        let shape = match edge.kind {
+            EdgeKind::Input { .. } => EdgeShape::Input,
+            EdgeKind::Output => EdgeShape::Output,
+            EdgeKind::Table => EdgeShape::Table,
+            EdgeKind::Join => EdgeShape::Join,
+            EdgeKind::Lookup => EdgeShape::Lookup,
+            EdgeKind::Loopback { .. } => EdgeShape::Loopback,
+            EdgeKind::Visit { .. } => EdgeShape::Visit,
+        };
+        Self {
+            shape,
+            topic: edge.topic.name.to_owned(),
+            kind: edge.topic.kind,
+            key: edge.topic.key.codec.to_owned(),
+            value: edge.topic.value.codec.to_owned(),
+            partitioner: edge.topic.partitioner.to_owned(),
+            partitions: edge.topic.partitions,
+            location: edge.location,
+        }
+    }
+}
+
+impl From<Vec<ApplicationGroup>> for Application {
+    fn from(groups: Vec<ApplicationGroup>) -> Self {
+        Self { groups }.sorted()
+    }
+}
+
+impl<'g> FromIterator<&'g GroupGraph> for Application {
+    fn from_iter<I: IntoIterator<Item = &'g GroupGraph>>(graphs: I) -> Self {
+        let applications = graphs.into_iter().map(Self::from);
+        let groups = applications.flat_map(|application| application.groups);
+        Self {
+            groups: groups.collect(),
+        }
+        .sorted()
+    }
+}

@@ -1,0 +1,122 @@
+//! In which order the groups of a program are started. Pure.
+
+use super::{Definition, EdgeKind};
+
+/// Those whose tables others read come before them: a group makes its table's topic when it starts,
+/// and who reads one that is not there is refused. Otherwise as given.
+pub(crate) fn start_order(mut left: Vec<&'static Definition>) -> Vec<&'static Definition> {
+    let mut ordered = Vec::new();
+    while !left.is_empty() {
+        // Tables that feed each other as inputs have no order: any will do.
+        let next = left.iter().position(|definition| !waits(definition, &left));
+        ordered.push(left.remove(next.unwrap_or(0)));
+    }
+    ordered
+}
+
+fn waits(definition: &Definition, left: &[&'static Definition]) -> bool {
+    let reads = |topic: &str| {
+        definition.graph.edges.iter().any(|edge| {
+            let is_read = matches!(
+                edge.kind,
+                EdgeKind::Input { .. } | EdgeKind::Join | EdgeKind::Lookup
+            );
+            is_read && edge.topic.name == topic
+        })
+    };
+    left.iter().any(|other| {
+        let table = other.graph.table();
+        let is_other = other.graph.group != definition.graph.group;
+        is_other && table.is_some_and(|table| reads(table.topic.name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::TypeId;
+
+    use super::*;
+    use crate::codec::format_of;
+    use crate::graph::{Edge, GroupGraph, Location, TopicKind, TopicSpec};
+    use crate::partitioner::{Murmur2, Partitioner};
+
+    const HERE: Location = Location {
+        file: file!(),
+        line: line!(),
+        column: 1,
+    };
+
+    const fn edge(kind: EdgeKind, name: &'static str) -> Edge {
+        Edge {
+            kind,
+            topic: TopicSpec {
+                name,
+                kind: TopicKind::Stream,
+                key: format_of::<String>(),
+                value: format_of::<String>(),
+                partitioner: Murmur2::NAME,
+                place: Murmur2::partition,
+                partitions: None,
+            },
+            location: HERE,
+        }
+    }
+
+    const fn group(group: &'static str, edges: &'static [Edge]) -> Definition {
+        Definition {
+            graph: GroupGraph {
+                name: group,
+                group,
+                location: HERE,
+                edges,
+            },
+            make: None,
+            type_id: TypeId::of::<()>,
+        }
+    }
+
+    #[test]
+    fn tables_start_before_who_reads_them() {
+        static A: Definition = group(
+            "a",
+            &[
+                edge(EdgeKind::Join, "b-state"),
+                edge(EdgeKind::Table, "a-state"),
+            ],
+        );
+        static B: Definition = group(
+            "b",
+            &[
+                edge(EdgeKind::Lookup, "d-state"),
+                edge(EdgeKind::Table, "b-state"),
+            ],
+        );
+        static C: Definition = group("c", &[edge(EdgeKind::Join, "elsewhere")]);
+        static D: Definition = group("d", &[edge(EdgeKind::Table, "d-state")]);
+        let order = start_order(vec![&A, &B, &C, &D]);
+        let groups: Vec<_> = order
+            .iter()
+            .map(|definition| definition.graph.group)
+            .collect();
+        assert_eq!(groups, ["c", "d", "b", "a"]);
+    }
+
+    #[test]
+    fn a_circle_starts_somewhere() {
+        static A: Definition = group(
+            "a",
+            &[
+                edge(EdgeKind::Join, "b-state"),
+                edge(EdgeKind::Table, "a-state"),
+            ],
+        );
+        static B: Definition = group(
+            "b",
+            &[
+                edge(EdgeKind::Join, "a-state"),
+                edge(EdgeKind::Table, "b-state"),
+            ],
+        );
+        assert_eq!(start_order(vec![&A, &B]).len(), 2);
+    }
+}

@@ -1,0 +1,156 @@
+//! Why a processor does not start, and how it ends: each says what, where and what to do.
+
+use crate::core::Cause;
+use crate::core::copartition::Mismatch;
+use crate::graph::Location;
+use crate::log::LogError;
+
+/// Why a processor does not start: what, where, what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The log does not answer, or refuses.
+    #[error("group `{group}`: {source}")]
+    Log {
+        /// The group.
+        group: String,
+        /// The log's word.
+        source: LogError,
+    },
+    /// Streams are missing, and this log's are made by whoever owns them.
+    #[error("group `{group}` ({location}): topics do not exist: {}; create them: {}", names(.topics), commands(.topics))]
+    MissingTopics {
+        /// The group.
+        group: String,
+        /// Where it is declared.
+        location: Location,
+        /// Each with the partitions it needs.
+        topics: Vec<(String, i32)>,
+    },
+    /// Topics of the group have different partition counts.
+    #[error("{mismatch} ({location})")]
+    Copartition {
+        /// The counts.
+        mismatch: Mismatch,
+        /// Where the group is declared.
+        location: Location,
+    },
+    /// A topic has another partition count than declared.
+    #[error(
+        "topic `{topic}` has {found} partitions, {location} declares {declared}; correct the declaration"
+    )]
+    OtherCount {
+        /// The topic.
+        topic: String,
+        /// What it has.
+        found: i32,
+        /// What is declared.
+        declared: i32,
+        /// Where.
+        location: Location,
+    },
+    /// A table that is joined does not exist.
+    #[error(
+        "group `{group}` ({location}): table `{table}` does not exist; run the processor that writes it first"
+    )]
+    MissingTable {
+        /// The group.
+        group: String,
+        /// The table's topic.
+        table: String,
+        /// Where it is joined.
+        location: Location,
+    },
+    /// The group's loop or visit topic would lose records that were not handled yet.
+    #[error(
+        "topic `{topic}` of group `{group}` keeps records for less than seven days, so an outage could \
+         lose some; set cleanup.policy=delete and retention.ms=604800000 or more"
+    )]
+    LoopRetention {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+    },
+    /// The group topic would lose the table's rows.
+    #[error(
+        "group topic `{topic}` of `{group}` is not compacted (cleanup.policy={policy}), so the table's \
+         rows would expire; set it: kafka-configs.sh --bootstrap-server <brokers> --alter --entity-type \
+         topics --entity-name {topic} --add-config cleanup.policy=compact"
+    )]
+    NotCompacted {
+        /// The group.
+        group: String,
+        /// The group topic.
+        topic: String,
+        /// Its policy.
+        policy: &'static str,
+    },
+    /// The graph cannot be run as it is.
+    #[error("group `{group}` ({location}): {reason}")]
+    Graph {
+        /// The group.
+        group: String,
+        /// Where it is declared.
+        location: Location,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+fn names(topics: &[(String, i32)]) -> String {
+    let quoted: Vec<_> = topics.iter().map(|(name, _)| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+fn commands(topics: &[(String, i32)]) -> String {
+    let lines: Vec<_> = topics
+        .iter()
+        .map(|(name, count)| {
+            format!(
+                "kafka-topics.sh --bootstrap-server <brokers> --create --topic {name} --partitions {count}"
+            )
+        })
+        .collect();
+    lines.join(" && ")
+}
+
+/// Why a processor ended, or what of it did not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessorError {
+    /// Nothing could go on.
+    #[error("group `{group}`: {cause}")]
+    Failed {
+        /// The group.
+        group: String,
+        /// Why.
+        cause: Cause,
+    },
+    /// Partitions stopped; the others went on.
+    #[error("group `{group}`: {} stopped, the first of them: {}", count(.stopped), first(.stopped))]
+    Stopped {
+        /// The group.
+        group: String,
+        /// Each with its cause.
+        stopped: Vec<(i32, Cause)>,
+    },
+    /// The worker's thread panicked: a defect of this library.
+    #[error("group `{group}`: the worker panicked; this is a defect of goka")]
+    Panicked {
+        /// The group.
+        group: String,
+    },
+}
+
+fn count(stopped: &[(i32, Cause)]) -> String {
+    let s = if stopped.len() == 1 { "" } else { "s" };
+    format!("{} partition{s}", stopped.len())
+}
+
+fn first(stopped: &[(i32, Cause)]) -> String {
+    stopped
+        .first()
+        .map(|(_, cause)| cause.to_string())
+        .unwrap_or_default()
+}

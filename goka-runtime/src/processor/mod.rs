@@ -1,0 +1,163 @@
+//! A processor: a group graph checked against a log, and the worker that runs it. What is wrong at
+//! start refuses to start. Held by the service, by tests and by programs of their own.
+
+mod error;
+mod resolve;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use self::error::{ProcessorError, StartError};
+pub use crate::core::{Cause, State};
+pub use crate::worker::TaskStatus;
+
+use self::resolve::{lookups, resolve};
+use crate::dispatch::Shared;
+use crate::graph::Definition;
+use crate::log::Log;
+use crate::table::Stores;
+use crate::worker::{Parts, Signals, run};
+
+/// Partitions of a stream that the embedded log makes, where none are declared.
+pub const DEFAULT_PARTITIONS: i32 = 4;
+
+/// How long loop and visit topics keep their records: longer than any outage.
+pub const LOOP_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How a processor runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessorOptions {
+    /// Who this process is, over restarts; empty for nobody in particular.
+    pub instance: String,
+    /// How often a barrier runs.
+    pub barrier: Duration,
+    /// How long the group waits for a silent member.
+    pub session: Duration,
+    /// How long a broker may take, and stopping.
+    pub deadline: Duration,
+}
+
+impl Default for ProcessorOptions {
+    fn default() -> Self {
+        Self {
+            instance: String::new(),
+            barrier: Duration::from_millis(100),
+            session: Duration::from_secs(10),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A running processor; dropping it stops it.
+#[derive(Debug)]
+pub struct Running {
+    group: String,
+    signals: Arc<Signals>,
+    thread: Option<JoinHandle<Result<(), Cause>>>,
+}
+
+impl Running {
+    /// Begins to stop: no more intake, a last barrier. Returns at once.
+    pub fn stop(&self) {
+        self.signals.stop.store(true, Ordering::Release);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Whether it has ended, by itself or after [`Running::stop`].
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Where each partition that it owns is.
+    pub fn status(&self) -> Vec<TaskStatus> {
+        let status = self
+            .signals
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        status.values().cloned().collect()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Why it could not go on, or which partitions stopped.
+    pub fn join(mut self) -> Result<(), ProcessorError> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let group = self.group.clone();
+        match thread.join() {
+            Err(_) => return Err(ProcessorError::Panicked { group }),
+            Ok(Err(cause)) => return Err(ProcessorError::Failed { group, cause }),
+            Ok(Ok(())) => {}
+        }
+        let stopped: Vec<_> = self
+            .status()
+            .into_iter()
+            .filter_map(|task| Some((task.partition, task.stopped?)))
+            .collect();
+        if stopped.is_empty() {
+            Ok(())
+        } else {
+            Err(ProcessorError::Stopped { group, stopped })
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Checks a group against the log, makes its group topic (and, on a log that does so, its streams)
+/// where they are missing, and starts its worker.
+///
+/// # Errors
+/// What is wrong with the topics, or the log's word when it does not answer.
+pub fn start(
+    definition: &Definition,
+    shared: Arc<Shared>,
+    log: Arc<dyn Log>,
+    stores: Arc<dyn Stores>,
+    options: &ProcessorOptions,
+) -> Result<Running, StartError> {
+    let plan = resolve(&definition.graph, &*log, options)?;
+    let lookups = lookups(&definition.graph, &log, &stores)?;
+    let signals = Arc::new(Signals::default());
+    let group = definition.graph.group.to_owned();
+    let parts = Parts {
+        plan,
+        log,
+        stores,
+        shared,
+        lookups,
+        deadline: options.deadline,
+        signals: Arc::clone(&signals),
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("goka-{group}"))
+        .spawn(move || run(&parts))
+        .map_err(|error| StartError::Graph {
+            group: group.clone(),
+            location: definition.graph.location,
+            reason: format!("no thread for its worker: {error}"),
+        })?;
+    Ok(Running {
+        group,
+        signals,
+        thread: Some(thread),
+    })
+}

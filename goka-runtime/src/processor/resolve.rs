@@ -1,0 +1,194 @@
+//! A group graph against a log: the plan that the core runs, and the tables that it looks up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::ProcessorOptions;
+use super::error::StartError;
+use super::topics::Topics;
+use crate::core::{InputPlan, JoinPlan, OutputPlan, Plan, VisitPlan};
+use crate::graph::{Edge, EdgeKind, GroupGraph, Start};
+use crate::log::{Group, Log};
+use crate::table::{Store, StoreError, Stores};
+use crate::view::RawView;
+
+pub(super) fn resolve(
+    graph: &GroupGraph,
+    log: &dyn Log,
+    options: &ProcessorOptions,
+) -> Result<Plan, StartError> {
+    let failed = |source| StartError::Log {
+        group: graph.group.to_owned(),
+        source,
+    };
+    check_graph(graph)?;
+    let topics = Topics::look(graph, log).map_err(failed)?;
+    let topics = topics.complete(graph, log)?;
+    let table = match graph.table() {
+        Some(edge) => Some(topics.table(graph, edge)?),
+        None => None,
+    };
+    let mut inputs = Vec::new();
+    let mut outputs = Vec::new();
+    let mut joins = Vec::new();
+    let mut visits: Option<VisitPlan> = None;
+    for edge in graph.edges {
+        if matches!(edge.kind, EdgeKind::Lookup) {
+            continue;
+        }
+        let (topic, info) = topics.of(edge);
+        let input = |call, start| InputPlan {
+            topic,
+            partitions: info.partitions,
+            call,
+            start,
+            partitioner: edge.topic.partitioner,
+            place: edge.topic.place,
+        };
+        let output = || OutputPlan {
+            name: edge.topic.name,
+            topic,
+            partitions: info.partitions,
+            limit: info.max_message_bytes,
+        };
+        match edge.kind {
+            EdgeKind::Input { call, start, .. } => inputs.push(input(call, start)),
+            EdgeKind::Output => outputs.push(output()),
+            EdgeKind::Loopback { call } => {
+                inputs.push(input(call, Start::Earliest));
+                outputs.push(output());
+            }
+            EdgeKind::Join => joins.push(JoinPlan {
+                name: edge.topic.name,
+                topic,
+                fingerprint: edge.topic.fingerprint(),
+            }),
+            EdgeKind::Visit { call, name } => visits
+                .get_or_insert_with(|| VisitPlan {
+                    topic,
+                    calls: Vec::new(),
+                })
+                .calls
+                .push((name, call)),
+            EdgeKind::Table | EdgeKind::Lookup => {}
+        }
+    }
+    let asked = visits.iter().map(|visits| visits.topic);
+    let fetched: Vec<_> = inputs
+        .iter()
+        .map(|input| input.topic)
+        .chain(asked)
+        .collect();
+    let group = Group {
+        name: graph.group.into(),
+        topics: topics.names.iter().map(|name| (*name).into()).collect(),
+        lead: match &table {
+            Some(table) => Some(table.topic),
+            None if is_copartitioned(graph) => fetched.first().copied(),
+            None => None,
+        },
+        inputs: fetched,
+        instance: options.instance.clone(),
+        worker: 0,
+        session: options.session,
+    };
+    let cluster = log.cluster().map_err(failed)?;
+    Ok(Plan {
+        group,
+        cluster,
+        inputs,
+        outputs,
+        table,
+        joins,
+        visits,
+        barrier: options.barrier,
+    })
+}
+
+/// Whether the group's topics need one partition count: it has a table, or joins one.
+pub(super) fn is_copartitioned(graph: &GroupGraph) -> bool {
+    let together = |edge: &Edge| matches!(edge.kind, EdgeKind::Table | EdgeKind::Join);
+    graph.edges.iter().any(together)
+}
+
+/// The tables that are looked up: one copy of each a process, followed by its own thread.
+pub(super) fn lookups(
+    graph: &GroupGraph,
+    log: &Arc<dyn Log>,
+    stores: &Arc<dyn Stores>,
+) -> Result<Vec<(&'static str, Arc<RawView>)>, StartError> {
+    type Key = (usize, usize, &'static str);
+    static SHARED: Mutex<BTreeMap<Key, Weak<RawView>>> = Mutex::new(BTreeMap::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.retain(|_, view| view.strong_count() > 0);
+    let mut found = Vec::new();
+    for edge in graph.edges {
+        if !matches!(edge.kind, EdgeKind::Lookup) {
+            continue;
+        }
+        let name = edge.topic.name;
+        let address = |at: *const ()| at.addr();
+        let key = (
+            address(Arc::as_ptr(log).cast()),
+            address(Arc::as_ptr(stores).cast()),
+            name,
+        );
+        let view = match shared.get(&key).and_then(Weak::upgrade) {
+            Some(view) => view,
+            None => {
+                let view = RawView::start(Arc::clone(log), &Apart(&**stores), &edge.topic)
+                    .map_err(|error| StartError::Graph {
+                        group: graph.group.to_owned(),
+                        location: edge.location,
+                        reason: error.to_string(),
+                    })?;
+                let view = Arc::new(view);
+                shared.insert(key, Arc::downgrade(&view));
+                view
+            }
+        };
+        found.push((name, view));
+    }
+    Ok(found)
+}
+
+/// Keeps the copies of looked-up tables apart from the tables of this process's own processors:
+/// `@` is in no topic's name.
+#[derive(Debug)]
+struct Apart<'a>(&'a dyn Stores);
+
+impl Stores for Apart<'_> {
+    fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
+        self.0.open(&format!("{table}@lookup"), partition)
+    }
+
+    fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
+        self.0.set_aside(&format!("{table}@lookup"), partition)
+    }
+}
+
+fn check_graph(graph: &GroupGraph) -> Result<(), StartError> {
+    let refuse = |reason: String| {
+        let (group, location) = (graph.group.to_owned(), graph.location);
+        Err(StartError::Graph {
+            group,
+            location,
+            reason,
+        })
+    };
+    if graph.inputs().next().is_none() {
+        return refuse("it has no input; add `#[input(..)]`".to_owned());
+    }
+    let inputs: Vec<_> = graph.inputs().map(|edge| edge.topic.name).collect();
+    for (at, name) in inputs.iter().enumerate() {
+        if inputs[..at].contains(name) {
+            return refuse(format!("topic `{name}` is an input twice; remove one"));
+        }
+        if graph.table().is_some_and(|table| table.topic.name == *name) {
+            return refuse(format!(
+                "its own table `{name}` is an input; read it with `ctx.value()`"
+            ));
+        }
+    }
+    Ok(())
+}

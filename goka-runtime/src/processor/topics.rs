@@ -1,0 +1,213 @@
+//! The topics of a graph's edges: looked at, made where that is ours to do, and checked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::error::StartError;
+use super::resolve::is_copartitioned;
+use super::{DEFAULT_PARTITIONS, LOOP_RETENTION};
+use crate::core::TablePlan;
+use crate::core::copartition::{Counted, copartitioned};
+use crate::graph::{Edge, EdgeKind, GroupGraph};
+use crate::log::{Log, LogError, NewTopic, TopicInfo};
+use crate::record::TopicId;
+
+/// The topics of a graph's edges, each once, in the order of the edges.
+pub(super) struct Topics {
+    pub(super) names: Vec<&'static str>,
+    infos: BTreeMap<&'static str, TopicInfo>,
+}
+
+impl Topics {
+    pub(super) fn look(graph: &GroupGraph, log: &dyn Log) -> Result<Self, LogError> {
+        let mut names: Vec<&'static str> = Vec::new();
+        let own = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Lookup);
+        for edge in graph.edges.iter().filter(own) {
+            if !names.contains(&edge.topic.name) {
+                names.push(edge.topic.name);
+            }
+        }
+        let found = log.describe(&names)?;
+        let infos = names
+            .iter()
+            .zip(found)
+            .filter_map(|(name, info)| Some((*name, info?)));
+        Ok(Self {
+            infos: infos.collect(),
+            names,
+        })
+    }
+
+    pub(super) fn of(&self, edge: &Edge) -> (TopicId, &TopicInfo) {
+        let at = self.names.iter().position(|name| *name == edge.topic.name);
+        let at = at
+            .and_then(|at| u16::try_from(at).ok())
+            .expect("every edge was looked at");
+        (TopicId(at), &self.infos[edge.topic.name])
+    }
+
+    /// Makes what is missing and may be made, and checks the counts.
+    pub(super) fn complete(
+        mut self,
+        graph: &GroupGraph,
+        log: &dyn Log,
+    ) -> Result<Self, StartError> {
+        let group = graph.group.to_owned();
+        let failed = |source| StartError::Log {
+            group: group.clone(),
+            source,
+        };
+        let together = is_copartitioned(graph);
+        let shared_count = graph
+            .inputs()
+            .find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
+            .or_else(|| graph.inputs().find_map(|edge| edge.topic.partitions))
+            .unwrap_or(DEFAULT_PARTITIONS);
+        let wanted = |edge: &Edge| {
+            let is_input = matches!(edge.kind, EdgeKind::Input { .. });
+            let shared = (is_input && together).then_some(shared_count);
+            edge.topic
+                .partitions
+                .or(shared)
+                .unwrap_or(DEFAULT_PARTITIONS)
+        };
+        let missing: Vec<(&'static str, i32)> = graph
+            .inputs()
+            .chain(graph.outputs())
+            .filter(|edge| !self.infos.contains_key(edge.topic.name))
+            .map(|edge| (edge.topic.name, wanted(edge)))
+            .collect();
+        if !missing.is_empty() && !log.creates_streams() {
+            return Err(StartError::MissingTopics {
+                group,
+                location: graph.location,
+                topics: missing
+                    .iter()
+                    .map(|(name, count)| (name.to_string(), *count))
+                    .collect(),
+            });
+        }
+        for (name, partitions) in missing {
+            self.make(log, name, partitions, false, None)
+                .map_err(failed)?;
+        }
+        for edge in graph.inputs().chain(graph.outputs()) {
+            let found = self.infos[edge.topic.name].partitions;
+            if let Some(declared) = edge.topic.partitions.filter(|declared| *declared != found) {
+                return Err(StartError::OtherCount {
+                    topic: edge.topic.name.to_owned(),
+                    found,
+                    declared,
+                    location: edge.location,
+                });
+            }
+        }
+        for edge in graph.edges {
+            let is_join = matches!(edge.kind, EdgeKind::Join);
+            if is_join && !self.infos.contains_key(edge.topic.name) {
+                return Err(StartError::MissingTable {
+                    group,
+                    table: edge.topic.name.to_owned(),
+                    location: edge.location,
+                });
+            }
+        }
+        if together {
+            // Outputs and lookups are exempt; the group's own topics are checked where they exist.
+            let bound = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Output | EdgeKind::Lookup);
+            let topics: Vec<_> = graph
+                .edges
+                .iter()
+                .filter(bound)
+                .filter_map(|edge| {
+                    let info = self.infos.get(edge.topic.name)?;
+                    Some(Counted {
+                        topic: info.name.clone(),
+                        partitions: info.partitions,
+                    })
+                })
+                .collect();
+            copartitioned(graph.group, &topics).map_err(|mismatch| StartError::Copartition {
+                mismatch,
+                location: graph.location,
+            })?;
+        }
+        for edge in graph.edges {
+            let (compact, retention) = match edge.kind {
+                EdgeKind::Table => (true, None),
+                EdgeKind::Loopback { .. } | EdgeKind::Visit { .. } => (false, Some(LOOP_RETENTION)),
+                _ => continue,
+            };
+            if !self.infos.contains_key(edge.topic.name) {
+                let count = self.count(graph).unwrap_or(shared_count);
+                self.make(log, edge.topic.name, count, compact, retention)
+                    .map_err(failed)?;
+            }
+            let kept = &self.infos[edge.topic.name];
+            if !compact
+                && (kept.policy.compact || kept.retention < Some(LOOP_RETENTION))
+                && kept.retention.is_some()
+            {
+                return Err(StartError::LoopRetention {
+                    group,
+                    topic: edge.topic.name.to_owned(),
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    /// The partition count of the inputs.
+    fn count(&self, graph: &GroupGraph) -> Option<i32> {
+        let mut inputs = graph.inputs();
+        inputs.find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
+    }
+
+    fn make(
+        &mut self,
+        log: &dyn Log,
+        name: &'static str,
+        partitions: i32,
+        compact: bool,
+        retention: Option<Duration>,
+    ) -> Result<(), LogError> {
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions,
+            compact,
+            retention,
+        };
+        match log.create(&topic) {
+            Ok(()) => tracing::info!(topic = name, partitions, compact, "topic created"),
+            Err(LogError::TopicExists { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let info = log.describe(&[name])?.into_iter().next().flatten();
+        let info = info.ok_or_else(|| LogError::UnknownTopic {
+            topic: name.to_owned(),
+        })?;
+        self.infos.insert(name, info);
+        Ok(())
+    }
+
+    pub(super) fn table(&self, graph: &GroupGraph, edge: &Edge) -> Result<TablePlan, StartError> {
+        let (topic, info) = self.of(edge);
+        if !info.policy.compact || info.policy.delete {
+            return Err(StartError::NotCompacted {
+                group: graph.group.to_owned(),
+                topic: info.name.clone(),
+                policy: if info.policy.compact {
+                    "compact,delete"
+                } else {
+                    "delete"
+                },
+            });
+        }
+        let limit = info.max_message_bytes;
+        Ok(TablePlan {
+            topic,
+            limit,
+            fingerprint: edge.topic.fingerprint(),
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Looks at local copies and their topics: what a task needs to know before it may start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::copy::restore;
+use super::{Context, OpenStore, wall_clock};
+use crate::core::judge::{Role, Topic, Verdict, judge};
+use crate::core::{Cause, CopyId, Facts, TableFacts};
+use crate::log::{Epoch, LogError, Range};
+use crate::record::{Offset, TaskId, TopicId, TopicPartition};
+use crate::table::{Stamp, Store, StoreError};
+
+/// How long a store may still be held by the assignment before.
+const STORE_HELD: Duration = Duration::from_secs(10);
+
+pub(super) fn inspect(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut OpenStore,
+) -> Option<Result<Facts, Cause>> {
+    let is_stateful = context.plan.table.is_some();
+    let stamp = match is_stateful {
+        true => match stamp(context, copy, epoch, store)? {
+            Ok(stamp) => stamp,
+            Err(error) => return Some(Err(Cause::Store(error))),
+        },
+        false => None,
+    };
+    let facts = patiently(context, copy, epoch, || {
+        let table = match is_stateful {
+            true => Some(look_at_table(context, copy)?),
+            false => None,
+        };
+        let inputs = look_at_inputs(context, copy.task)?;
+        Ok((table, inputs))
+    })?;
+    Some(facts.map(|(table, inputs)| Facts {
+        stamp,
+        table,
+        inputs,
+    }))
+}
+
+/// Opens a joined table's copy, judges it and brings it up.
+pub(super) fn follow(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut OpenStore,
+) -> Option<Result<(Offset, String), Cause>> {
+    let stamp = match stamp(context, copy, epoch, store)? {
+        Ok(stamp) => stamp,
+        Err(error) => return Some(Err(Cause::Store(error))),
+    };
+    let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))? {
+        Ok(facts) => facts,
+        Err(cause) => return Some(Err(cause)),
+    };
+    let (name, fingerprint) = context.definition(copy.table)?;
+    let topic = Topic {
+        name,
+        cluster: &context.plan.cluster,
+        id: &facts.id,
+        partition: copy.task.partition,
+        start: facts.range.start,
+        end: facts.range.high,
+        delete_retention: facts.delete_retention,
+    };
+    let now = wall_clock();
+    let (from, rebuild) = match judge(stamp.as_ref(), &topic, fingerprint, &Role::Follower, now) {
+        Verdict::CatchUp { from } => (from, None),
+        Verdict::Rebuild(why) => (facts.range.start, Some(why)),
+        Verdict::Refuse(why) => return Some(Err(Cause::Unfit(why))),
+    };
+    restore(context, copy, epoch, &mut **store.as_mut()?, from, rebuild)
+}
+
+/// Asks the log until it answers, or nobody waits any more.
+pub(super) fn patiently<T>(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    mut look: impl FnMut() -> Result<T, LogError>,
+) -> Option<Result<T, Cause>> {
+    let mut warned = false;
+    loop {
+        match look() {
+            Ok(found) => return Some(Ok(found)),
+            Err(error @ (LogError::UnknownTopic { .. } | LogError::UnknownPartition { .. })) => {
+                return Some(Err(Cause::Input(error)));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut warned, true) {
+                    let partition = copy.task.partition;
+                    tracing::warn!(partition, %error, "cannot look at the topics yet");
+                }
+                if !context.pause(copy.task, epoch) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// What a copy says of itself; opened when it is not.
+fn stamp(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut OpenStore,
+) -> Option<Result<Option<Stamp>, StoreError>> {
+    if store.is_none() {
+        match open(context, copy, epoch)? {
+            Ok(opened) => *store = Some(opened),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    let stamp = store.as_ref().map(|store| store.stamp()).transpose();
+    Some(stamp.map(Option::flatten))
+}
+
+/// Opens a store; one that cannot be read is moved aside, to be rebuilt.
+fn open(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+) -> Option<Result<Box<dyn Store>, StoreError>> {
+    let (began, name) = (Instant::now(), context.store_name(copy.table));
+    let partition = copy.task.partition;
+    loop {
+        let error = match context.stores.open(&name, partition) {
+            Ok(store) => match store.stamp() {
+                Ok(_) => return Some(Ok(store)),
+                Err(error) => error,
+            },
+            Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
+                if !context.pause(copy.task, epoch) {
+                    return None;
+                }
+                continue;
+            }
+            Err(error @ StoreError::Unreadable { .. }) => error,
+            Err(error) => return Some(Err(error)),
+        };
+        match context.stores.set_aside(&name, partition) {
+            Ok(kept) => {
+                tracing::warn!(table = name, partition, %error, kept, "store moved aside, rebuilding");
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+}
+
+pub(super) fn look_at_table(context: &Context, copy: CopyId) -> Result<TableFacts, LogError> {
+    let name = context.plan.group.topic(copy.table);
+    let info = context
+        .log
+        .describe(&[&**name])?
+        .into_iter()
+        .next()
+        .flatten();
+    let info = info.ok_or_else(|| LogError::UnknownTopic {
+        topic: name.to_string(),
+    })?;
+    let partition = TopicPartition::new(Arc::clone(name), copy.task.partition);
+    let range = context.log.ranges(&[partition])?.into_iter().next();
+    Ok(TableFacts {
+        id: info.id,
+        range: range.unwrap_or_default(),
+        delete_retention: info.delete_retention,
+    })
+}
+
+fn look_at_inputs(context: &Context, task: TaskId) -> Result<BTreeMap<TopicId, Range>, LogError> {
+    let group = &context.plan.group;
+    let topics: Vec<_> = group.inputs_of(task).collect();
+    let partitions: Vec<_> = topics
+        .iter()
+        .map(|topic| TopicPartition::new(Arc::clone(group.topic(*topic)), task.partition))
+        .collect();
+    let ranges = context.log.ranges(&partitions)?;
+    Ok(topics.into_iter().zip(ranges).collect())
+}

@@ -1,0 +1,273 @@
+//! Brings local copies up to their group topics, apart from the worker's thread: inspects what is
+//! there, reads the changelog in sorted batches of bounded memory, stamps the position as it goes.
+//! A restore ends by position, never by a record's offset. Knows no handler. Driven by the worker.
+
+mod copy;
+mod inspect;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use self::copy::restore;
+use self::inspect::{follow, inspect};
+use crate::core::judge::Why;
+use crate::core::{Cause, CopyId, Facts, Plan};
+use crate::log::{Epoch, Log};
+use crate::record::{Offset, TaskId, Timestamp, TopicId};
+use crate::table::{Store, Stores};
+
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::try_from(since.as_millis()).unwrap_or(Timestamp::MAX)
+}
+
+type OpenStore = Option<Box<dyn Store>>;
+
+enum Work {
+    Inspect,
+    Restore {
+        from: Offset,
+        rebuild: Option<Why>,
+    },
+    /// A joined table: judged here, since only the copy itself is at stake.
+    Follow,
+}
+
+struct Job {
+    copy: CopyId,
+    epoch: Epoch,
+    store: OpenStore,
+    work: Work,
+}
+
+/// What a job found.
+pub(crate) enum Found {
+    Inspected(Result<Facts, Cause>),
+    /// The offset reached, and the identity of the topic it was read from.
+    Restored(Result<(Offset, String), Cause>),
+}
+
+/// A finished job, with the store that it worked on.
+pub(crate) struct Done {
+    pub(crate) copy: CopyId,
+    pub(crate) epoch: Epoch,
+    pub(crate) store: OpenStore,
+    pub(crate) found: Found,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// The assignment that is worth working for.
+    current: BTreeMap<TaskId, Epoch>,
+    closed: bool,
+}
+
+struct Context {
+    log: Arc<dyn Log>,
+    stores: Arc<dyn Stores>,
+    plan: Plan,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+impl Context {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_current(&self, task: TaskId, epoch: Epoch) -> bool {
+        let queue = self.queue();
+        !queue.closed && queue.current.get(&task) == Some(&epoch)
+    }
+
+    /// The topic's name and what the table is, as text.
+    fn definition(&self, table: TopicId) -> Option<(&str, &str)> {
+        let name = &**self.plan.group.topic(table);
+        let own = self.plan.table.as_ref().filter(|own| own.topic == table);
+        let fingerprint = own.map(|own| own.fingerprint.as_str());
+        let joined = || Some(self.plan.join(table)?.fingerprint.as_str());
+        Some((name, fingerprint.or_else(joined)?))
+    }
+
+    /// Where a copy lies: `@` is in no topic's name, so that a joined copy is apart from the table
+    /// of a processor of this process.
+    fn store_name(&self, table: TopicId) -> String {
+        let topic = self.plan.group.topic(table);
+        match &self.plan.table {
+            Some(own) if own.topic == table => topic.to_string(),
+            _ => format!("{topic}@{}", self.plan.group.name),
+        }
+    }
+
+    /// Waits a little, unless the job is of no use any more.
+    fn pause(&self, task: TaskId, epoch: Epoch) -> bool {
+        let queue = self.queue();
+        let wanted = |queue: &mut Queue| !queue.closed && queue.current.get(&task) == Some(&epoch);
+        let _ = self
+            .wake
+            .wait_timeout_while(queue, RETRY, wanted)
+            .unwrap_or_else(PoisonError::into_inner);
+        self.is_current(task, epoch)
+    }
+}
+
+/// A few threads that inspect and restore.
+pub(crate) struct Restorer {
+    context: Arc<Context>,
+    done: Receiver<Done>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Restorer {
+    /// Starts `threads` threads.
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        stores: Arc<dyn Stores>,
+        plan: Plan,
+        threads: usize,
+    ) -> Self {
+        let (queue, wake) = (Mutex::default(), Condvar::new());
+        let context = Arc::new(Context {
+            log,
+            stores,
+            plan,
+            queue,
+            wake,
+        });
+        let (sender, done) = channel();
+        let threads = (0..threads)
+            .map(|_| {
+                let (context, sender) = (Arc::clone(&context), sender.clone());
+                std::thread::spawn(move || serve(&context, &sender))
+            })
+            .collect();
+        Self {
+            context,
+            done,
+            threads,
+        }
+    }
+
+    /// Looks at a task: a store that is open already comes along.
+    pub(crate) fn inspect(&self, copy: CopyId, epoch: Epoch, store: OpenStore) {
+        self.push(copy, epoch, store, Work::Inspect);
+    }
+
+    /// Restores a copy from a changelog offset on.
+    pub(crate) fn restore(
+        &self,
+        copy: CopyId,
+        epoch: Epoch,
+        store: OpenStore,
+        from: Offset,
+        rebuild: Option<Why>,
+    ) {
+        self.push(copy, epoch, store, Work::Restore { from, rebuild });
+    }
+
+    /// Brings the copy of a joined table up to the end of its topic.
+    pub(crate) fn follow(&self, copy: CopyId, epoch: Epoch, store: OpenStore) {
+        self.push(copy, epoch, store, Work::Follow);
+    }
+
+    fn push(&self, copy: CopyId, epoch: Epoch, store: OpenStore, work: Work) {
+        let mut queue = self.context.queue();
+        queue.current.insert(copy.task, epoch);
+        queue.jobs.push_back(Job {
+            copy,
+            epoch,
+            store,
+            work,
+        });
+        self.context.wake.notify_all();
+    }
+
+    /// A task is not owned any more: what works for it stops and closes its store.
+    pub(crate) fn cancel(&self, task: TaskId) {
+        self.context.queue().current.remove(&task);
+        self.context.wake.notify_all();
+    }
+
+    /// A finished job, if there is one.
+    pub(crate) fn next(&self) -> Option<Done> {
+        self.done.try_recv().ok()
+    }
+}
+
+impl Drop for Restorer {
+    fn drop(&mut self) {
+        self.context.queue().closed = true;
+        self.context.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(context: &Context, done: &Sender<Done>) {
+    loop {
+        let job = {
+            let mut queue = context.queue();
+            loop {
+                if queue.closed {
+                    return;
+                }
+                if let Some(job) = queue.jobs.pop_front() {
+                    break job;
+                }
+                queue = context
+                    .wake
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        let (copy, epoch) = (job.copy, job.epoch);
+        let finished = run(context, job);
+        if let Some((store, found)) = finished
+            && context.is_current(copy.task, epoch)
+            && done
+                .send(Done {
+                    copy,
+                    epoch,
+                    store,
+                    found,
+                })
+                .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn run(context: &Context, job: Job) -> Option<(OpenStore, Found)> {
+    let Job {
+        copy,
+        epoch,
+        mut store,
+        work,
+    } = job;
+    match work {
+        Work::Inspect => {
+            let found = inspect(context, copy, epoch, &mut store)?;
+            Some((store, Found::Inspected(found)))
+        }
+        Work::Restore { from, rebuild } => {
+            let mut store = store?;
+            let found = restore(context, copy, epoch, &mut *store, from, rebuild)?;
+            Some((Some(store), Found::Restored(found)))
+        }
+        Work::Follow => {
+            let found = follow(context, copy, epoch, &mut store)?;
+            Some((store, Found::Restored(found)))
+        }
+    }
+}

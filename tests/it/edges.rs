@@ -1,0 +1,380 @@
+//! Every edge of a group graph at work, on the embedded log and on a real Kafka: the same cases.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use goka::prelude::*;
+use goka::{Emitter, Processor, Topic, View};
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Log, NewTopic};
+use goka_runtime::processor::{ProcessorOptions, Running, start};
+use goka_runtime::record::TopicPartition;
+use goka_runtime::table::memory::MemoryStores;
+use goka_runtime::visit::visit;
+use serde::{Deserialize, Serialize};
+
+use crate::support::kafka::broker;
+use crate::support::wait_until;
+
+const SOON: Duration = Duration::from_secs(60);
+const PARTITIONS: i32 = 3;
+
+/// A log, and the stores of one process on it.
+struct Rig {
+    log: Arc<dyn Log>,
+    stores: Arc<MemoryStores>,
+}
+
+/// Runs a case on every engine.
+fn on_every_log(case: fn(&Rig)) {
+    let rig = |log| Rig {
+        log,
+        stores: Arc::default(),
+    };
+    case(&rig(Arc::new(Embedded::in_memory().unwrap())));
+    let Some(broker) = broker() else { return };
+    let config = KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    };
+    case(&rig(Arc::new(Kafka::new(config).unwrap())));
+}
+
+impl Rig {
+    fn make(&self, topic: &str, partitions: i32, compact: bool) {
+        let topic = NewTopic {
+            name: topic.to_owned(),
+            partitions,
+            compact,
+            retention: None,
+        };
+        self.log.create(&topic).unwrap();
+    }
+
+    fn start<P: Processor>(&self) -> Running {
+        let definition = P::DEFINITION;
+        let shared = definition.make.expect("it has a default")();
+        let options = ProcessorOptions {
+            session: Duration::from_secs(6),
+            barrier: Duration::from_millis(20),
+            ..ProcessorOptions::default()
+        };
+        let (log, stores) = (Arc::clone(&self.log), self.stores.clone());
+        start(definition, Arc::from(shared), log, stores, &options).unwrap()
+    }
+
+    fn emit<T: Topic<Key = String>>(&self, records: impl IntoIterator<Item = (String, T::Value)>) {
+        let emitter = Emitter::<T>::new(Arc::clone(&self.log)).unwrap();
+        for (key, value) in records {
+            let _ack = emitter.emit(&key, &value).unwrap();
+        }
+        emitter.close(SOON).unwrap();
+    }
+
+    fn table<T: goka::Table<Key = String>>(&self) -> BTreeMap<String, T::Value> {
+        let view = View::<T>::start(Arc::clone(&self.log), &MemoryStores::default()).unwrap();
+        view.wait_ready(SOON).unwrap();
+        view.iter().unwrap().map(Result::unwrap).collect()
+    }
+
+    fn is_committed(&self, group: &str, topic: &str) -> bool {
+        let info = self.log.describe(&[topic]).unwrap().remove(0).unwrap();
+        let partitions: Vec<_> = (0..info.partitions)
+            .map(|at| TopicPartition::new(topic, at))
+            .collect();
+        let committed = self.log.committed(group, &partitions).unwrap();
+        let ends = self.log.ranges(&partitions).unwrap();
+        let ends = ends.iter().map(|end| Some(end.high));
+        committed
+            .iter()
+            .map(|at| at.as_ref().map(|at| at.offset))
+            .eq(ends)
+    }
+
+    fn wait_committed(&self, group: &str, topic: &str) {
+        wait_until("the input is committed to its end", SOON, || {
+            self.is_committed(group, topic)
+        });
+    }
+}
+
+fn users(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|at| format!("user-{at}"))
+}
+
+fn stop(running: Running) {
+    running.stop();
+    running.join().unwrap();
+}
+
+#[table("edges-profiles", key = String, value = String)]
+#[derive(Debug)]
+struct Profiles;
+
+#[stream("edges-greetings", key = String, value = String)]
+#[derive(Debug)]
+struct Greetings;
+
+/// Keeps what the profile said when the greeting came.
+#[derive(Debug, Default)]
+struct Greeter;
+
+#[processor(group = "edges-greeter", persist = String)]
+#[join(Profiles)]
+impl Greeter {
+    #[input(Greetings)]
+    fn on_greeting(&self, ctx: &mut Context, _greeting: String) -> Result<()> {
+        let profile = ctx.join(Profiles)?.unwrap_or_else(|| "nobody".into());
+        ctx.set_value(&profile)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_joined_table_is_restored_before_the_first_input_and_followed_after_it() {
+    on_every_log(|rig| {
+        rig.make("edges-profiles", PARTITIONS, true);
+        rig.make("edges-greetings", PARTITIONS, false);
+        rig.emit::<Profiles>(users(30).map(|user| (user, "first".to_owned())));
+        rig.emit::<Greetings>(users(30).map(|user| (user, "hello".to_owned())));
+        let running = rig.start::<Greeter>();
+        rig.wait_committed("edges-greeter", "edges-greetings");
+        let table = rig.table::<Greeter>();
+        assert_eq!(table.len(), 30);
+        assert!(
+            table.values().all(|profile| profile == "first"),
+            "{table:?}"
+        );
+
+        rig.emit::<Profiles>(users(30).map(|user| (user, "second".to_owned())));
+        wait_until("the joined table is followed", SOON, || {
+            rig.emit::<Greetings>(users(30).map(|user| (user, "hello again".to_owned())));
+            rig.wait_committed("edges-greeter", "edges-greetings");
+            rig.table::<Greeter>()
+                .values()
+                .all(|profile| profile == "second")
+        });
+        stop(running);
+
+        // What was followed is on disk; what came meanwhile is caught up with.
+        rig.emit::<Profiles>(users(30).map(|user| (user, "third".to_owned())));
+        rig.emit::<Greetings>(users(30).map(|user| (user, "hello".to_owned())));
+        let running = rig.start::<Greeter>();
+        rig.wait_committed("edges-greeter", "edges-greetings");
+        let table = rig.table::<Greeter>();
+        assert!(
+            table.values().all(|profile| profile == "third"),
+            "{table:?}"
+        );
+        stop(running);
+    });
+}
+
+#[table("edges-devices", key = String, value = String)]
+#[derive(Debug)]
+struct Devices;
+
+#[stream("edges-pings", key = String, value = String)]
+#[derive(Debug)]
+struct Pings;
+
+/// A ping names a device, of any partition.
+#[processor(group = "edges-pinger", persist = String)]
+#[input(Pings)]
+#[lookup(Devices)]
+fn edges_pinger(ctx: &mut Context, device: String) -> Result<()> {
+    let device = ctx
+        .lookup(Devices, &device)?
+        .unwrap_or_else(|| "unknown".into());
+    ctx.set_value(&device)?;
+    Ok(())
+}
+
+#[test]
+fn a_lookup_sees_every_partition() {
+    on_every_log(|rig| {
+        rig.make("edges-devices", 5, true);
+        rig.make("edges-pings", PARTITIONS, false);
+        let device = |at: usize| format!("device-{}", (at * 7) % 40);
+        rig.emit::<Devices>((0..40).map(|at| (format!("device-{at}"), format!("is {at}"))));
+        rig.emit::<Pings>(users(40).enumerate().map(|(at, user)| (user, device(at))));
+        let running = rig.start::<EdgesPinger>();
+        rig.wait_committed("edges-pinger", "edges-pings");
+        let table = rig.table::<EdgesPinger>();
+        for (at, user) in users(40).enumerate() {
+            assert_eq!(table[&user], format!("is {}", (at * 7) % 40));
+        }
+        stop(running);
+    });
+}
+
+#[stream("edges-transfers", key = String, value = String)]
+#[derive(Debug)]
+struct Transfers;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Account {
+    sent: u64,
+    received: u64,
+    /// The last number from each sender.
+    last: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Credit {
+    from: String,
+    number: u64,
+}
+
+#[derive(Debug, Default)]
+struct Bank;
+
+#[processor(group = "edges-bank", persist = Json<Account>)]
+impl Bank {
+    #[input(Transfers)]
+    fn on_transfer(&self, ctx: &mut Context, to: String) -> Result<()> {
+        let mut account = ctx.value()?.unwrap_or_default();
+        account.sent += 1;
+        let credit = Credit {
+            from: ctx.key().to_owned(),
+            number: account.sent,
+        };
+        ctx.set_value(&account)?;
+        ctx.loopback(&to, &credit)?;
+        Ok(())
+    }
+
+    #[loopback]
+    fn on_credit(&self, ctx: &mut Context, credit: Json<Credit>) -> Result<()> {
+        let Json(credit) = credit;
+        let mut account = ctx.value()?.unwrap_or_default();
+        let last = account.last.entry(credit.from.clone()).or_default();
+        if credit.number <= *last {
+            return Err(format!("{} after {last} from {}", credit.number, credit.from).into());
+        }
+        *last = credit.number;
+        account.received += 1;
+        ctx.set_value(&account)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_loopback_reaches_another_key_in_order() {
+    on_every_log(|rig| {
+        rig.make("edges-transfers", PARTITIONS, false);
+        let transfers = (0..600_usize).map(|at| {
+            let (from, to) = (at % 7, (at * 5 + 3) % 11);
+            (format!("user-{from}"), format!("user-{to}"))
+        });
+        let running = rig.start::<Bank>();
+        rig.emit::<Transfers>(transfers);
+        rig.wait_committed("edges-bank", "edges-transfers");
+        rig.wait_committed("edges-bank", "edges-bank-loop");
+        let table = rig.table::<Bank>();
+        assert_eq!(table.values().map(|account| account.sent).sum::<u64>(), 600);
+        assert_eq!(
+            table.values().map(|account| account.received).sum::<u64>(),
+            600
+        );
+        stop(running);
+    });
+}
+
+#[stream("edges-words", key = String, value = String)]
+#[derive(Debug)]
+struct Words;
+
+#[stream("edges-lengths", key = String, value = i64)]
+#[derive(Debug)]
+struct Lengths;
+
+/// Without a table: it only passes on.
+#[processor(group = "edges-measure")]
+#[input(Words)]
+#[output(Lengths)]
+fn edges_measure(ctx: &mut Context, word: &str) -> Result<()> {
+    ctx.emit(Lengths, ctx.key(), &i64::try_from(word.len())?)?;
+    Ok(())
+}
+
+#[processor(group = "edges-total", persist = i64)]
+#[input(Lengths)]
+fn edges_total(ctx: &mut Context, length: i64) -> Result<()> {
+    let total = ctx.value()?.unwrap_or(0) + length;
+    ctx.set_value(&total)?;
+    Ok(())
+}
+
+#[test]
+fn processors_of_one_program_feed_each_other() {
+    on_every_log(|rig| {
+        // A stateless group needs no equal counts.
+        rig.make("edges-words", 2, false);
+        rig.make("edges-lengths", PARTITIONS, false);
+        let (first, second) = (rig.start::<EdgesMeasure>(), rig.start::<EdgesTotal>());
+        rig.emit::<Words>((1..=90).map(|at| (format!("user-{}", at % 9), "x".repeat(at))));
+        rig.wait_committed("edges-measure", "edges-words");
+        rig.wait_committed("edges-total", "edges-lengths");
+        let table = rig.table::<EdgesTotal>();
+        assert_eq!(table.len(), 9);
+        assert_eq!(table.values().sum::<i64>(), (1..=90).sum::<i64>());
+        stop(first);
+        stop(second);
+    });
+}
+
+#[stream("edges-steps", key = String, value = i64)]
+#[derive(Debug)]
+struct Steps;
+
+#[derive(Debug, Default)]
+struct Walker;
+
+/// Gives other futures a turn.
+async fn pause() {
+    let mut paused = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut paused, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+#[processor(group = "edges-walker", persist = i64)]
+impl Walker {
+    #[input(Steps)]
+    async fn on_step(&self, ctx: &mut Context, step: i64) -> Result<()> {
+        let shared = Rc::new(step);
+        pause().await;
+        let last = ctx.value()?.unwrap_or(0);
+        if *shared != last + 1 {
+            return Err(format!("step {shared} after {last}").into());
+        }
+        let guard = ctx.defer();
+        pause().await;
+        ctx.set_value(&*shared)?;
+        std::thread::spawn(move || guard.done());
+        Ok(())
+    }
+}
+
+#[test]
+fn asynchronous_handlers_keep_the_order_of_a_key() {
+    on_every_log(|rig| {
+        rig.make("edges-steps", PARTITIONS, false);
+        let running = rig.start::<Walker>();
+        rig.emit::<Steps>((1..=50).flat_map(|step| users(8).map(move |user| (user, step))));
+        rig.wait_committed("edges-walker", "edges-steps");
+        let table = rig.table::<Walker>();
+        assert_eq!(table.len(), 8);
+        assert!(table.values().all(|last| *last == 50), "{table:?}");
+        stop(running);
+    });
+}

@@ -1,0 +1,29 @@
+//! The example with a store of its own: its tables lie where it keeps them, over restarts.
+
+use crate::support::program::{PATIENCE, Program, data_dir};
+use crate::support::wait_until;
+
+#[test]
+fn tables_lie_in_the_programs_own_store() {
+    let (_temp, dir) = data_dir();
+    let visits = Program::new("own_store", &dir);
+    for expected in ["1\n", "2\n"] {
+        let said = visits.run(["emit", "visits", "alice", "/index.html"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let mut running = visits.start(["run"]);
+        wait_until("the visit is counted", PATIENCE, || {
+            visits.run(["get", "page-visits", "alice"]).out == expected
+        });
+        let (code, said) = running.stop();
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let files: Vec<_> = std::fs::read_dir(dir.join("tables"))
+        .unwrap()
+        .flatten()
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(
+        files.contains(&"page-visits-state.0".to_owned()),
+        "{files:?}"
+    );
+}
