@@ -26,6 +26,131 @@ fn a_processor() {
     check(expansion, &expect_file!["./snapshots/processor.rs"]);
 }
 
+/// Five edges, as in the documentation, and the table.
+fn mailbox() -> TokenStream {
+    let arguments = quote!(group = "mailbox", persist = Json<Inbox>);
+    let item = quote! {
+        #[join(Profiles)]
+        #[lookup(Devices)]
+        #[output(Pushes)]
+        impl Mailbox {
+            #[input(Messages)]
+            fn on_message(&self, ctx: &mut Context, msg: Message) -> Result<()> {
+                Ok(())
+            }
+            #[loopback]
+            async fn on_receipt(&self, ctx: &mut Context, receipt: Json<Receipt>) -> Result<()> {
+                Ok(())
+            }
+        }
+    };
+    expand_processor(arguments, item)
+}
+
+#[test]
+fn an_impl() {
+    check(mailbox(), &expect_file!["./snapshots/impl.rs"]);
+}
+
+#[test]
+fn a_processor_of_five_edges_has_less_than_150_lines() {
+    let file = syn::parse2(mailbox()).expect("what is written is Rust");
+    let lines = prettyplease::unparse(&file).lines().count();
+    assert!(lines < 150, "{lines} lines");
+}
+
+#[test]
+fn a_join() {
+    let arguments = quote!(group = "g");
+    let item = quote! {
+        #[input("clicks")]
+        #[join(Profiles)]
+        fn count(ctx: &mut Context, click: &str) -> Result<()> {
+            Ok(())
+        }
+    };
+    let expansion = expand_processor(arguments, item);
+    check(expansion, &expect_file!["./snapshots/join.rs"]);
+}
+
+#[test]
+fn a_visit() {
+    let arguments = quote!(group = "g", persist = i64, suffix = "-table");
+    let item = quote! {
+        impl Counts {
+            #[input("clicks", start = latest)]
+            fn count(ctx: &mut Context, click: &str) -> Result<()> {
+                Ok(())
+            }
+            #[visit(name = "forget")]
+            fn clean(&self, ctx: &mut Context, least: &i64) -> Result<()> {
+                Ok(())
+            }
+        }
+    };
+    let expansion = expand_processor(arguments, item);
+    check(expansion, &expect_file!["./snapshots/visit.rs"]);
+}
+
+#[test]
+fn a_processor_with_parameters() {
+    let arguments = quote!(group = "g", persist = Json<T>);
+    let item = quote! {
+        #[output(Alerts)]
+        impl<T> Router<T>
+        where
+            T: Serde,
+        {
+            #[input(Events<T>)]
+            fn on(&self, ctx: &mut Context, event: &T) -> Result<()> {
+                Ok(())
+            }
+        }
+    };
+    let expansion = expand_processor(arguments, item);
+    check(expansion, &expect_file!["./snapshots/parameters.rs"]);
+}
+
+#[test]
+fn a_table() {
+    let expansion = expand_topic(
+        quote!("profiles", key = u64, value = String),
+        quote!(
+            pub struct Profiles;
+        ),
+        &words::TABLE,
+    );
+    check(expansion, &expect_file!["./snapshots/table.rs"]);
+}
+
+#[test]
+fn an_impl_with_mistakes() {
+    let arguments = quote!(group = "mailbox");
+    let item = quote! {
+        #[output(Pushes)]
+        impl Mailbox {
+            #[input(Messages)]
+            fn on_message(&mut self, ctx: &mut Context, msg: Message) -> Result<()> {
+                Ok(())
+            }
+            #[loopback]
+            #[join(Profiles)]
+            fn on_receipt(&self, ctx: &mut Context) -> Result<()> {
+                Ok(())
+            }
+            #[visit]
+            fn clean(&self, ctx: &mut Context, least: i64) -> Result<()> {
+                Ok(())
+            }
+        }
+    };
+    let expansion = expand_processor(arguments, item);
+    check(
+        expansion,
+        &expect_file!["./snapshots/impl_with_mistakes.rs"],
+    );
+}
+
 #[test]
 fn a_processor_with_mistakes() {
     let arguments = quote!(group = "click-count", persists = i64);

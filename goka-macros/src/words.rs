@@ -109,10 +109,6 @@ pub(crate) const PROCESSOR: Vocabulary = Vocabulary {
             "loopback",
             Instead("write `#[loopback]` above a method of the `impl`"),
         ),
-        (
-            "loop_",
-            Instead("write `#[loopback]` above a method of the `impl`"),
-        ),
     ],
 };
 
@@ -306,7 +302,7 @@ pub(crate) fn beside(attribute: &str) -> Option<Beside> {
         "timer" => Beside::Later,
         "persist" => Beside::Instead("write `#[processor(group = \"..\", persist = <type>)]`"),
         "cross" => Beside::Instead("write `#[lookup(..)]` to read any key of a table"),
-        "loop" | "loops" => Beside::Instead("write `#[loopback]` above a method of the `impl`"),
+        "loops" => Beside::Instead("write `#[loopback]` above a method of the `impl`"),
         "visitor" => Beside::Instead("write `#[visit]` above a method of the `impl`"),
         "inputs" => Beside::Instead("write one `#[input(..)]` for each topic"),
         "outputs" => Beside::Instead("write one `#[output(..)]` for each topic"),

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 pub use inventory;
 
-pub use crate::__goka_schema as schema;
+pub use crate::__goka_codec as codec;
 pub use crate::codec::{Codec, CodecError, CodecFor, CodecOf, Fits, Known, Opaque, Shape};
 pub use crate::context::Context;
 pub use crate::dispatch::{
@@ -21,7 +21,7 @@ pub use crate::key::ordered::{
     part_of as part, show_ordered,
 };
 pub use crate::key::{Composite, Key, NoKey, OrderedKey};
-pub use crate::param::{Param, Taker, edge, taker};
+pub use crate::param::{Param, Taker, edge, table, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::registry::Entry;
 pub use crate::schema::{Describer, Schema, Tag};
@@ -55,11 +55,6 @@ pub const fn codec_with<C: CodecFor<V>, V>(schema: fn(&mut Describer) -> bool) -
 /// The only place where generated code asks whether `codec = ..` fits.
 pub const fn codec_given<C: Fits<V>, V>(schema: fn(&mut Describer) -> bool) -> CodecOf<V> {
     C::CODEC.with_schema(schema)
-}
-
-/// The context that a handler is called with.
-pub fn context<P: Processor>(raw: Raw<'_>) -> Result<Context<'_, P>, ContextError> {
-    Context::new(raw)
 }
 
 /// What a handler may return.
@@ -167,28 +162,11 @@ pub const fn partitions(count: i32) -> Option<i32> {
     Some(count)
 }
 
-/// Checks that two edges of one kind are not one topic under two names.
+/// Checks that two inputs are not one topic under two names.
 #[track_caller]
-pub const fn distinct(a: &str, b: &str, kind: &str) {
+pub const fn distinct(a: &str, b: &str) {
     if same(a, b) {
-        let text = Text::new()
-            .str("topic `")
-            .str(a)
-            .str("` is ")
-            .str(kind)
-            .str(" twice");
-        panic!("{}", text.as_str());
-    }
-}
-
-/// Checks that an edge is not the group's own table or loop topic under another name.
-#[track_caller]
-pub const fn foreign(topic: &str, table: &str, loopback: &str) {
-    if same(topic, table) || same(topic, loopback) {
-        let text = Text::new()
-            .str("topic `")
-            .str(topic)
-            .str("` is the group's own: the group alone reads and writes it");
+        let text = Text::new().str("topic `").str(a).str("` is an input twice");
         panic!("{}", text.as_str());
     }
 }
@@ -258,12 +236,18 @@ pub fn placed(partition: i32, count: i32, name: &str) -> i32 {
     partition
 }
 
-/// The fn pointer that asks for the shape of a codec's values: a method call, which finds out what
-/// no bound can say.
+/// The codec of a topic's values, with a function that asks for their shape: a method call, which
+/// finds out what no bound can say.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __goka_schema {
-    ($codec:ty) => {
+macro_rules! __goka_codec {
+    (of $codec:ty) => {
+        $crate::__private::codec_with::<$codec, _>($crate::__private::codec!(shape $codec))
+    };
+    (given $codec:ty, $value:ty) => {
+        $crate::__private::codec_given::<$codec, $value>($crate::__private::codec!(shape $codec))
+    };
+    (shape $codec:ty) => {
         |to: &mut $crate::__private::Describer| {
             use $crate::__private::{Known as _, Opaque as _};
             (&$crate::__private::Shape::<$codec>::ASK).describe(to)
@@ -271,25 +255,26 @@ macro_rules! __goka_schema {
     };
 }
 
-/// Checks that a joined table has the group's key type.
-pub const fn joined_key<A: JoinedKey<K, T, P>, K, T, P>() {}
-
-/// Checks that a joined table has the group's partitioner.
+/// Checks that a joined table has the group's key type and its partitioner; that one by name.
 #[track_caller]
-pub const fn joined_place<A: Partitioner, K: Partitioner, T, P>() {
-    if !same(A::NAME, K::NAME) {
+pub const fn joined<K, A: Partitioner, T, P>()
+where
+    P: Processor,
+    K: JoinedKey<P::Key, T, P>,
+{
+    if !same(A::NAME, P::Partitioner::NAME) {
         let text = Text::new()
             .str("placed by `")
             .str(A::NAME)
             .str("`, the group by `")
-            .str(K::NAME)
+            .str(P::Partitioner::NAME)
             .str("`: the key would lie in another partition; to read any partition use `#[lookup(..)]`");
         panic!("{}", text.as_str());
     }
 }
 
 /// Checks that the value that handlers share can be.
-pub const fn shared<P: Send + Sync>() {}
+pub const fn shared<P: Sync>() {}
 
 /// The codec of a loopback whose handler has mistakes.
 ///

@@ -14,6 +14,9 @@ pub trait Processor: 'static {
     type Key: Key;
     /// The function from a key to its partition.
     type Partitioner: Partitioner;
+    /// The names of the group's own topics: table, loop, visits. No other edge may have them.
+    #[doc(hidden)]
+    const OWN: [&'static str; 3] = [""; 3];
     /// Its graph and its handlers.
     const DEFINITION: &'static Definition;
 }

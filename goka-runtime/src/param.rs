@@ -2,13 +2,16 @@
 //! shims, which the macros write.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
-use crate::dispatch::{Call, ContextError, Incoming};
+use crate::context::Context;
+use crate::dispatch::{Call, ContextError, Incoming, Raw};
 use crate::edges::Processor;
 use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::Partitioner;
 use crate::text::{Text, same};
+use crate::topic::Table;
 
 /// What a handler may take where values of type `V` travel.
 #[diagnostic::on_unimplemented(
@@ -97,29 +100,39 @@ optional! {
     ['r] Vec<u8>, &'r [u8], BYTES;
 }
 
-/// How a record's value becomes the parameter `P`.
-pub struct Taker<'r, P, V> {
+/// How a record becomes the context of the processor `G` and a handler's parameter `P`.
+pub struct Taker<'r, G, P, V> {
     /// Whether it takes tombstones.
-    pub tombstones: bool,
+    tombstones: bool,
     /// The codec, as edges have it.
-    pub format: Format,
+    format: Format,
     codec: CodecOf<V>,
     some: fn(&'r [u8], &CodecOf<V>) -> Result<P, CodecError>,
     none: fn() -> Option<P>,
+    processor: PhantomData<fn() -> G>,
 }
 
-impl<P, V> fmt::Debug for Taker<'_, P, V> {
+impl<G, P, V> fmt::Debug for Taker<'_, G, P, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Taker").field(&self.format.codec).finish()
     }
 }
 
-impl<'r, P, V> Taker<'r, P, V> {
-    /// Makes the parameter of a record's value.
+/// What a dispatch shim does before it calls the handler.
+impl<'r, G: Processor, P, V> Taker<'r, G, P, V> {
+    /// Makes the context and the parameter of a record. The key comes first: a record of another
+    /// group's has no value to complain about.
     ///
     /// # Errors
-    /// When the value does not decode, or is missing and the parameter takes no tombstones.
-    pub fn take(&self, record: &Incoming<'r>) -> Result<P, ContextError> {
+    /// When key or value do not decode, or the value is missing and the parameter takes no
+    /// tombstones.
+    pub fn enter(&self, raw: Raw<'r>) -> Result<(Context<'r, G>, P), ContextError> {
+        let context = Context::new(raw)?;
+        let value = self.take(context.record())?;
+        Ok((context, value))
+    }
+
+    fn take(&self, record: &Incoming<'r>) -> Result<P, ContextError> {
         match record.value {
             Some(bytes) => (self.some)(bytes, &self.codec).map_err(|source| ContextError::Codec {
                 what: "value",
@@ -134,37 +147,41 @@ impl<'r, P, V> Taker<'r, P, V> {
 }
 
 /// Edges that call a handler: what the macros put into a graph.
-impl<P, V> Taker<'_, P, V> {
-    /// An input of a topic that is a type.
+impl<G: Processor, P, V> Taker<'_, G, P, V> {
+    /// Checks that the parameter takes what the topic has.
     ///
     /// # Panics
     /// In a const context, when the topic is a table and the parameter takes no tombstones.
     #[track_caller]
+    pub const fn reading(self, is_table: bool) -> Self {
+        if is_table && !self.tombstones {
+            panic!("a table's keys may be deleted: take `Option<..>` for the value");
+        }
+        self
+    }
+
+    /// An input of a topic that is a type.
+    ///
+    /// # Panics
+    /// In a const context, when the topic is one of the group's own under another name.
+    #[track_caller]
     pub const fn input(
-        &self,
+        self,
         call: Call,
         start: Start,
         topic: TopicSpec,
-        is_table: bool,
         location: Location,
     ) -> Edge {
-        if is_table && !self.tombstones {
-            let text = Text::new()
-                .str("`")
-                .str(topic.name)
-                .str("` is a table, whose keys may be deleted: take `Option<..>` for the value");
-            panic!("{}", text.as_str());
-        }
         let kind = EdgeKind::Input {
             call,
             tombstones: self.tombstones,
             start,
         };
-        edge(kind, topic, location)
+        edge(G::OWN, kind, topic, location)
     }
 
     /// An input given by name: its keys and its partitioner are the group's.
-    pub const fn named<G: Processor>(
+    pub const fn named(
         &self,
         call: Call,
         start: Start,
@@ -176,38 +193,67 @@ impl<P, V> Taker<'_, P, V> {
             tombstones: self.tombstones,
             start,
         };
-        edge(kind, spec_named::<G>(name, self.format), location)
+        Edge {
+            kind,
+            topic: self.spec(name),
+            location,
+        }
     }
 
     /// The group's loop topic.
-    pub const fn loopback<G: Processor>(
-        &self,
-        call: Call,
-        name: &'static str,
-        location: Location,
-    ) -> Edge {
-        let topic = spec_named::<G>(name, self.format);
-        edge(EdgeKind::Loopback { call }, topic, location)
+    pub const fn loopback(&self, call: Call, location: Location) -> Edge {
+        Edge {
+            kind: EdgeKind::Loopback { call },
+            topic: self.spec(G::OWN[1]),
+            location,
+        }
     }
 
     /// A visit: its records are keyed by its name.
-    pub const fn visit<G: Processor>(
-        &self,
-        call: Call,
-        topic: &'static str,
-        name: &'static str,
-        location: Location,
-    ) -> Edge {
-        let topic = TopicSpec {
-            key: format_of::<String>(),
-            ..spec_named::<G>(topic, self.format)
-        };
-        edge(EdgeKind::Visit { call, name }, topic, location)
+    pub const fn visit(&self, call: Call, name: &'static str, location: Location) -> Edge {
+        Edge {
+            kind: EdgeKind::Visit { call, name },
+            topic: TopicSpec {
+                key: format_of::<String>(),
+                ..self.spec(G::OWN[2])
+            },
+            location,
+        }
+    }
+
+    /// A topic that is no type: its keys and its partitioner are the group's.
+    const fn spec(&self, name: &'static str) -> TopicSpec {
+        TopicSpec {
+            name,
+            kind: TopicKind::Stream,
+            key: format_of::<G::Key>(),
+            value: self.format,
+            partitioner: G::Partitioner::NAME,
+            place: G::Partitioner::partition,
+            partitions: None,
+        }
     }
 }
 
-/// An edge of a graph.
-pub const fn edge(kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge {
+/// An edge to a topic that is a type; `own` are the names of the group's own.
+///
+/// # Panics
+/// In a const context, when the topic is one of the group's own under another name.
+#[track_caller]
+pub const fn edge(
+    own: [&'static str; 3],
+    kind: EdgeKind,
+    topic: TopicSpec,
+    location: Location,
+) -> Edge {
+    let [table, loopback, visit] = own;
+    if same(topic.name, table) || same(topic.name, loopback) || same(topic.name, visit) {
+        let text = Text::new()
+            .str("topic `")
+            .str(topic.name)
+            .str("` is the group's own: the group alone reads and writes it");
+        panic!("{}", text.as_str());
+    }
     Edge {
         kind,
         topic,
@@ -215,16 +261,12 @@ pub const fn edge(kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge 
     }
 }
 
-/// A topic given by name: its keys and its partitioner are the group's.
-const fn spec_named<G: Processor>(name: &'static str, value: Format) -> TopicSpec {
-    TopicSpec {
-        name,
-        kind: TopicKind::Stream,
-        key: format_of::<G::Key>(),
-        value,
-        partitioner: G::Partitioner::NAME,
-        place: G::Partitioner::partition,
-        partitions: None,
+/// The edge to the group table.
+pub const fn table<G: Table>(location: Location) -> Edge {
+    Edge {
+        kind: EdgeKind::Table,
+        topic: G::SPEC,
+        location,
     }
 }
 
@@ -233,7 +275,7 @@ const fn spec_named<G: Processor>(name: &'static str, value: Format) -> TopicSpe
 /// # Panics
 /// In a const context, when the parameter borrows bytes that the codec would change.
 #[track_caller]
-pub const fn taker<'r, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, P, V> {
+pub const fn taker<'r, G, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, G, P, V> {
     if let Some(borrowed) = P::BORROWS
         && !same(borrowed, codec.format().codec)
     {
@@ -251,5 +293,6 @@ pub const fn taker<'r, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, P, V>
         codec,
         some: P::some,
         none: P::none,
+        processor: PhantomData,
     }
 }

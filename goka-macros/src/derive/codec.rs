@@ -1,12 +1,12 @@
 //! `#[derive(Codec)]`: a struct of one field travels as the field does.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
-use syn::spanned::Spanned;
+use quote::quote;
 use syn::{DeriveInput, Type};
 
 use super::{broken_codec, check_field, delegated, own, parts};
 use crate::diag::Diag;
+use crate::expand::codec_asked;
 use crate::paths;
 use crate::syntax::ungroup;
 
@@ -64,13 +64,6 @@ pub(crate) fn codec(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
 /// The constant `INNER`: the only place where the field's codec is asked for.
 pub(super) fn inner(given: Option<&Type>, ty: &Type) -> TokenStream {
     let private = paths::private();
-    let codec = given.unwrap_or(ty);
-    let span = codec.span();
-    let there = paths::private_at(span);
-    let ask = match given {
-        Some(_) => quote_spanned!(span=> codec_given),
-        None => quote_spanned!(span=> codec_with),
-    };
-    let ask = quote_spanned!(span=> #there::#ask::<#codec, #ty>(#there::schema!(#codec)));
+    let ask = codec_asked(given, ty);
     quote!(const INNER: #private::CodecOf<#ty> = #ask;)
 }

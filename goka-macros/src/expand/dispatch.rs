@@ -16,30 +16,30 @@ pub(super) fn call(handler: &HandlerSyntax, taker: &TokenStream) -> TokenStream 
     let private = paths::private();
     // Variables that only we can name: a handler may be called `value`.
     let ours = |name| Ident::new(name, Span::mixed_site());
-    let (shared, raw, context, value) =
-        (ours("shared"), ours("raw"), ours("context"), ours("value"));
+    let (shared, raw) = (ours("shared"), ours("raw"));
+    let (context, value) = (ours("context"), ours("value"));
     let borrow = handler.by_ref.then(|| quote!(&));
     let mut arguments = quote!(&mut #context, #borrow #value);
     let mut parameter = quote!(_);
     if handler.takes_self {
-        arguments = quote!(#private::this::<Self>(#shared), #arguments);
+        arguments = quote!(#private::this(#shared), #arguments);
         parameter = quote!(#shared);
     }
-    let name = &handler.name;
+    // What it returns is judged where it says so: all of the call has that place.
+    let span = handler.returns;
+    let private_there = paths::private_at(span);
+    let mut name = handler.name.clone();
+    name.set_span(name.span().located_at(span));
     let function = if handler.is_method {
-        quote!(Self::#name)
+        quote_spanned!(span=> Self::#name)
     } else {
         quote!(#name)
     };
-    let wait = handler.is_async.then(|| quote!(.await));
-    let span = handler.returns;
-    let private_there = paths::private_at(span);
+    let wait = handler.is_async.then(|| quote_spanned!(span=> .await));
     let finish =
         quote_spanned!(span=> #private_there::Returns::finish(#function(#arguments) #wait));
     let body = quote! {
-        // The key comes first: a record of another group's has no value to complain about.
-        let mut #context = #private::context::<Self>(#raw)?;
-        let #value = #taker.take(#context.record())?;
+        let (mut #context, #value) = #taker.enter(#raw)?;
         #finish
     };
     if handler.is_async {
@@ -62,7 +62,7 @@ pub(super) fn taker(handler: &HandlerSyntax, topic: Option<&Type>) -> TokenStrea
             (bare(&codec).into_token_stream(), codec_of(&codec))
         }
     };
-    quote_spanned!(span=> #private::taker::<#parameter, #value>(#codec))
+    quote_spanned!(span=> #private::taker::<Self, #parameter, #value>(#codec))
 }
 
 /// The codec that a parameter selects where no topic type names one.

@@ -1,7 +1,8 @@
 //! The group graph: the group's key and partitioner, and the edges.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Type;
 use syn::spanned::Spanned;
 
 use super::{dispatch, location, of_table, of_topic, place};
@@ -28,23 +29,23 @@ pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
 }
 
 /// An edge as a value.
-pub(super) fn edge(processor: &model::Processor, edge: &Edge) -> TokenStream {
+pub(super) fn edge(edge: &Edge) -> TokenStream {
     match edge {
         Edge::Input(input) => self::input(input),
-        Edge::Output(topic) => plain("Output", &of_topic(topic, "SPEC"), topic.span()),
-        Edge::Join(table) => plain("Join", &of_table(table, "SPEC"), table.span()),
-        Edge::Lookup(table) => plain("Lookup", &of_table(table, "SPEC"), table.span()),
+        Edge::Output(topic) => plain("Output", &of_topic(topic, "SPEC"), topic),
+        Edge::Join(table) => plain("Join", &of_table(table, "SPEC"), table),
+        Edge::Lookup(table) => plain("Lookup", &of_table(table, "SPEC"), table),
         Edge::Loopback(own) => {
             let taker = dispatch::taker(&own.handler, None);
             let call = dispatch::call(&own.handler, &taker);
-            let (name, location) = (processor.loop_name(), location(own.at));
-            quote!(#taker.loopback::<Self>(#call, #name, #location))
+            let location = location(own.at);
+            quote!(#taker.loopback(#call, #location))
         }
         Edge::Visit(own, name) => {
             let taker = dispatch::taker(&own.handler, None);
             let call = dispatch::call(&own.handler, &taker);
-            let (topic, location) = (processor.visit_name(), location(own.at));
-            quote!(#taker.visit::<Self>(#call, #topic, #name, #location))
+            let location = location(own.at);
+            quote!(#taker.visit(#call, #name, #location))
         }
     }
 }
@@ -53,15 +54,19 @@ pub(super) fn edge(processor: &model::Processor, edge: &Edge) -> TokenStream {
 pub(super) fn table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
     processor.persist.as_ref()?;
-    let topic = quote!(<Self as #private::Topic>::SPEC);
-    Some(plain("Table", &topic, processor.ident.span()))
+    let location = location(processor.ident.span());
+    Some(quote!(#private::table::<Self>(#location)))
 }
 
-fn plain(kind: &str, topic: &TokenStream, span: Span) -> TokenStream {
-    let private = paths::private();
-    let kind = Ident::new(kind, Span::call_site());
+fn plain(kind: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
+    let span = topic.span();
+    let private = paths::private_at(span);
+    let kind = Ident::new(kind, span);
     let location = location(span);
-    quote!(#private::edge(#private::EdgeKind::#kind, #topic, #location))
+    // Where it is refused when the topic is the group's own.
+    quote_spanned! {span=>
+        #private::edge(Self::OWN, #private::EdgeKind::#kind, #spec, #location)
+    }
 }
 
 fn input(input: &Input) -> TokenStream {
@@ -74,14 +79,19 @@ fn input(input: &Input) -> TokenStream {
         Start::Latest => quote!(#private::Start::Latest),
     };
     let location = location(input.target.span());
-    let method = match &input.target {
-        Target::Named(name) => {
-            return quote!(#taker.named::<Self>(#call, #start, #name, #location));
+    match &input.target {
+        Target::Named(name) => quote!(#taker.named(#call, #start, #name, #location)),
+        Target::Typed(topic) => {
+            let spec = of_topic(topic, "SPEC");
+            // Each refusal where its cause is: deletions at the parameter, an own topic at its name.
+            let is_table = quote!(#private::Probe::<#topic>::IS_TABLE);
+            let span = handler.value.span();
+            let reading = quote_spanned!(span=> .reading(#is_table));
+            let span = topic.span();
+            let private = paths::private_at(span);
+            quote_spanned! {span=>
+                #private::Taker::input(#taker #reading, #call, #start, #spec, #location)
+            }
         }
-        // Where its refusal of a table's values shows.
-        Target::Typed(_) => Ident::new("input", handler.value.span()),
-    };
-    let topic = input.target.ty();
-    let spec = topic.map(|topic| of_topic(topic, "SPEC"));
-    quote!(#taker.#method(#call, #start, #spec, #private::Probe::<#topic>::IS_TABLE, #location))
+    }
 }

@@ -172,15 +172,18 @@ fn projection(topic: &Type, of: &str, item: &str) -> TokenStream {
 
 /// The codec of a topic's values, with their shape.
 fn codec_with(value: &Value) -> TokenStream {
-    let (codec, ask) = match &value.codec {
-        Some(codec) => (codec, "codec_given"),
-        None => (&value.given, "codec_with"),
-    };
-    let span = codec.span();
+    codec_asked(value.codec.as_ref(), &value.given)
+}
+
+/// The codec of a type, its own or a given one, with the shape of its values: the only place where
+/// it is asked for.
+pub(crate) fn codec_asked(given: Option<&Type>, value: &Type) -> TokenStream {
+    let span = given.unwrap_or(value).span();
     let private = paths::private_at(span);
-    let ask = Ident::new(ask, span);
-    let value = value.bare();
-    quote_spanned!(span=> #private::#ask::<#codec, #value>(#private::schema!(#codec)))
+    match given {
+        Some(codec) => quote_spanned!(span=> #private::codec!(given #codec, #value)),
+        None => quote_spanned!(span=> #private::codec!(of #value)),
+    }
 }
 
 /// `codec_of::<C, V>()`: the only place where a codec is asked for.

@@ -35,22 +35,12 @@ fn probes(processor: &model::Processor) -> Vec<TokenStream> {
         match edge {
             Edge::Input(input) => {
                 if let Some(topic) = input.target.ty() {
-                    foreign(processor, of_topic(topic, "NAME"), topic, &mut probes);
                     alike(processor, topic, &before, &mut probes);
                     before.push(topic);
                 }
             }
-            Edge::Output(topic) => {
-                foreign(processor, of_topic(topic, "NAME"), topic, &mut probes);
-            }
-            Edge::Join(table) => {
-                foreign(processor, of_table(table, "NAME"), table, &mut probes);
-                joined(processor, table, &mut probes);
-            }
-            Edge::Lookup(table) => {
-                foreign(processor, of_table(table, "NAME"), table, &mut probes);
-            }
-            Edge::Loopback(_) | Edge::Visit(..) => {}
+            Edge::Join(table) => joined(processor, table, &mut probes),
+            _ => {}
         }
     }
     probes
@@ -58,7 +48,8 @@ fn probes(processor: &model::Processor) -> Vec<TokenStream> {
 
 /// The value of an `impl` form is shared by the workers' threads.
 fn shared(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
-    if let Form::Block(block) = &processor.form {
+    // Of one with parameters it depends on these; who gives a value is asked for it then.
+    if let (Form::Block(block), None) = (&processor.form, processor.form.generics()) {
         let this = &block.self_ty;
         let span = this.span();
         let private = paths::private_at(span);
@@ -66,40 +57,22 @@ fn shared(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     }
 }
 
-/// One topic as two edges of one kind, by an alias or by its name.
+/// One topic as two inputs, by an alias or by its name. Twice another edge by an alias is an impl
+/// twice, and rustc's own error.
 fn distinct(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
-    let mut named = Vec::<(&str, TokenStream)>::new();
-    for edge in &processor.edges {
-        let (kind, name, span) = match edge {
-            Edge::Input(input) => {
-                let name = match &input.target {
-                    Target::Named(name) => quote!(#name),
-                    Target::Typed(topic) => of_topic(topic, "NAME"),
-                };
-                ("an input", name, input.target.span())
-            }
-            // Twice by an alias is an impl twice, and rustc's own error.
-            _ => continue,
+    let mut before = Vec::<TokenStream>::new();
+    for input in processor.inputs() {
+        let name = match &input.target {
+            Target::Named(name) => quote!(#name),
+            Target::Typed(topic) => of_topic(topic, "NAME"),
         };
+        let span = input.target.span();
         let private = paths::private_at(span);
-        for (_, other) in named.iter().filter(|(other, _)| *other == kind) {
-            probes.push(quote_spanned!(span=> #private::distinct(#other, #name, #kind)));
+        for other in &before {
+            probes.push(quote_spanned!(span=> #private::distinct(#other, #name)));
         }
-        named.push((kind, name));
+        before.push(name);
     }
-}
-
-/// The group's own table or loop topic, by an alias or by another declaration.
-fn foreign(
-    processor: &model::Processor,
-    name: TokenStream,
-    topic: &Type,
-    probes: &mut Vec<TokenStream>,
-) {
-    let (table, loopback) = (processor.table_name(), processor.loop_name());
-    let span = topic.span();
-    let private = paths::private_at(span);
-    probes.push(quote_spanned!(span=> #private::foreign(#name, #table, #loopback)));
 }
 
 /// Inputs with other keys than the group; where keys have to lie together also other places or
@@ -154,14 +127,10 @@ fn joined(processor: &model::Processor, table: &Type, probes: &mut Vec<TokenStre
     let this = &processor.this;
     let span = table.span();
     let private = paths::private_at(span);
-    for (check, item) in [("joined_key", "Key"), ("joined_place", "Partitioner")] {
-        let check = syn::Ident::new(check, span);
-        let of_table = of_table(table, item);
-        let item = syn::Ident::new(item, span);
-        probes.push(quote_spanned! {span=>
-            #private::#check::<#of_table, <#this as #private::Processor>::#item, #table, #this>()
-        });
-    }
+    let (key, partitioner) = (of_table(table, "Key"), of_table(table, "Partitioner"));
+    probes.push(quote_spanned! {span=>
+        #private::joined::<#key, #partitioner, #table, #this>()
+    });
     // Of inputs that differ from each other, one is enough to say so.
     for input in processor.inputs().filter_map(|input| input.target.ty()) {
         let (input, table) = (of_topic(input, "SPEC"), of_table(table, "SPEC"));

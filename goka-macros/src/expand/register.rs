@@ -20,7 +20,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     let key = graph::key(processor);
     let partitioner = graph::partitioner(processor);
     let edges = processor.edges.iter();
-    let edges = edges.map(|edge| graph::edge(processor, edge));
+    let edges = edges.map(graph::edge);
     let edges = edges.chain(graph::table(processor));
     let mut definition = quote! {
         &#private::Definition {
@@ -37,6 +37,11 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     if let Some(probes) = probe::inside(processor) {
         definition = quote!({ #probes #definition });
     }
+    let own = [
+        processor.table_name(),
+        processor.loop_name(),
+        processor.visit_name(),
+    ];
     let (parameters, bounds) = parameters(processor.form.generics());
     quote! {
         #[allow(unused_imports)]
@@ -44,6 +49,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
         impl #parameters #private::Processor for #this #bounds {
             type Key = #key;
             type Partitioner = #partitioner;
+            const OWN: [&'static str; 3] = [#(#own),*];
             const DEFINITION: &'static #private::Definition = #definition;
         }
     }

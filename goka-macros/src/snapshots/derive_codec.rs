@@ -1,8 +1,7 @@
 const _: () = {
-    const INNER: ::goka::__private::CodecOf<Vec<String>> = ::goka::__private::codec_given::<
-        Json<Vec<String>>,
-        Vec<String>,
-    >(::goka::__private::schema!(Json < Vec < String > >));
+    const INNER: ::goka::__private::CodecOf<Vec<String>> = ::goka::__private::codec!(
+        given Json < Vec < String > >, Vec < String >
+    );
     impl ::goka::__private::Codec for Names {
         type Value = Self;
         const NAME: &'static str = INNER.format().codec;

@@ -14,34 +14,41 @@ const _: () = {
     impl ::goka::__private::Processor for ClickCount {
         type Key = <UserClicks as ::goka::__private::Topic>::Key;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
+        const OWN: [&'static str; 3] = [
+            "click-count-state",
+            "click-count-loop",
+            "click-count-visit",
+        ];
         const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
             graph: ::goka::__private::GroupGraph {
                 name: "ClickCount",
                 group: "click-count",
                 location: ::goka::__private::here!(),
                 edges: &[
+                    ::goka::__private::Taker::input(
+                        ::goka::__private::taker::<
+                            Self,
+                            &str,
+                            <UserClicks as ::goka::__private::Topic>::Value,
+                        >(<UserClicks as ::goka::__private::Topic>::CODEC)
+                            .reading(::goka::__private::Probe::<UserClicks>::IS_TABLE),
+                        ::goka::__private::Call::Sync(|_, raw| {
+                            let (mut context, value) = ::goka::__private::taker::<
+                                Self,
+                                &str,
+                                <UserClicks as ::goka::__private::Topic>::Value,
+                            >(<UserClicks as ::goka::__private::Topic>::CODEC)
+                                .enter(raw)?;
+                            ::goka::__private::Returns::finish(
+                                click_count(&mut context, value),
+                            )
+                        }),
+                        ::goka::__private::Start::Earliest,
+                        <UserClicks as ::goka::__private::Topic>::SPEC,
+                        ::goka::__private::here!(),
+                    ),
                     ::goka::__private::taker::<
-                        &str,
-                        <UserClicks as ::goka::__private::Topic>::Value,
-                    >(<UserClicks as ::goka::__private::Topic>::CODEC)
-                        .input(
-                            ::goka::__private::Call::Sync(|_, raw| {
-                                let mut context = ::goka::__private::context::<Self>(raw)?;
-                                let value = ::goka::__private::taker::<
-                                    &str,
-                                    <UserClicks as ::goka::__private::Topic>::Value,
-                                >(<UserClicks as ::goka::__private::Topic>::CODEC)
-                                    .take(context.record())?;
-                                ::goka::__private::Returns::finish(
-                                    click_count(&mut context, value),
-                                )
-                            }),
-                            ::goka::__private::Start::Earliest,
-                            <UserClicks as ::goka::__private::Topic>::SPEC,
-                            ::goka::__private::Probe::<UserClicks>::IS_TABLE,
-                            ::goka::__private::here!(),
-                        ),
-                    ::goka::__private::taker::<
+                        Self,
                         &str,
                         ::std::string::String,
                     >(
@@ -50,12 +57,10 @@ const _: () = {
                                 ::std::string::String,
                             >(),
                         )
-                        .named::<
-                            Self,
-                        >(
+                        .named(
                             ::goka::__private::Call::Sync(|_, raw| {
-                                let mut context = ::goka::__private::context::<Self>(raw)?;
-                                let value = ::goka::__private::taker::<
+                                let (mut context, value) = ::goka::__private::taker::<
+                                    Self,
                                     &str,
                                     ::std::string::String,
                                 >(
@@ -64,7 +69,7 @@ const _: () = {
                                             ::std::string::String,
                                         >(),
                                     )
-                                    .take(context.record())?;
+                                    .enter(raw)?;
                                 ::goka::__private::Returns::finish(
                                     click_count(&mut context, value),
                                 )
@@ -74,15 +79,12 @@ const _: () = {
                             ::goka::__private::here!(),
                         ),
                     ::goka::__private::edge(
+                        Self::OWN,
                         ::goka::__private::EdgeKind::Output,
                         <Alerts as ::goka::__private::Topic>::SPEC,
                         ::goka::__private::here!(),
                     ),
-                    ::goka::__private::edge(
-                        ::goka::__private::EdgeKind::Table,
-                        <Self as ::goka::__private::Topic>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
+                    ::goka::__private::table::<Self>(::goka::__private::here!()),
                 ],
             },
             make: ::goka::__private::Probe::<Self>::MAKE,
@@ -94,10 +96,9 @@ const _: () = {
         type Value = i64;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
         const NAME: &'static str = "click-count-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_with::<
-            i64,
-            i64,
-        >(::goka::__private::schema!(i64));
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of i64
+        );
         const PARTITIONS: ::core::option::Option<i32> = <UserClicks as ::goka::__private::Topic>::PARTITIONS;
         const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
@@ -110,20 +111,9 @@ const _: () = {
     const _: () = ::goka::__private::distinct(
         <UserClicks as ::goka::__private::Topic>::NAME,
         "more-clicks",
-        "an input",
-    );
-    const _: () = ::goka::__private::foreign(
-        <UserClicks as ::goka::__private::Topic>::NAME,
-        "click-count-state",
-        "click-count-loop",
     );
     const _: () = ::goka::__private::keyed(
         <UserClicks as ::goka::__private::Topic>::SPEC,
-    );
-    const _: () = ::goka::__private::foreign(
-        <Alerts as ::goka::__private::Topic>::NAME,
-        "click-count-state",
-        "click-count-loop",
     );
     ::goka::__private::inventory::submit! {
         ::goka::__private::Entry(< ClickCount as ::goka::__private::Processor >

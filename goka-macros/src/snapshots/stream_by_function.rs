@@ -16,10 +16,9 @@ const _: () = {
         type Value = Cents;
         type Partitioner = __GokaPartitioner;
         const NAME: &'static str = "prices";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_given::<
-            crate::CentsOnTheWire,
-            Cents,
-        >(::goka::__private::schema!(crate ::CentsOnTheWire));
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            given crate ::CentsOnTheWire, Cents
+        );
         const PARTITIONS: ::core::option::Option<i32> = ::core::option::Option::None;
     }
 };

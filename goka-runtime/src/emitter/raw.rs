@@ -94,7 +94,11 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`emit`](RawEmitter::emit).
-    pub(crate) fn emit_anywhere(&self, value: Option<&[u8]>, options: &Emit) -> Result<Ack, EmitError> {
+    pub(crate) fn emit_anywhere(
+        &self,
+        value: Option<&[u8]>,
+        options: &Emit,
+    ) -> Result<Ack, EmitError> {
         let turn = self.spread.fetch_add(1, Ordering::Relaxed);
         let partition = (turn % self.partitions.cast_unsigned()).cast_signed();
         self.emit_to(partition, None, value, options)

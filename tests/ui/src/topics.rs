@@ -89,3 +89,13 @@ pub struct ByTenant;
 #[derive(Debug)]
 #[table("plans", key = u64, value = String)]
 pub struct Plans;
+
+/// Profiles in four partitions.
+#[derive(Debug)]
+#[table("profiles-four", value = Json<Alert>, partitions = 4)]
+pub struct ProfilesFour;
+
+/// A table placed like Goka does.
+#[derive(Debug)]
+#[table("table-by-fnv", value = String, partitioner = goka::Fnv1a)]
+pub struct TableByFnv;

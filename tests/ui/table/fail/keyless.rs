@@ -9,7 +9,7 @@ struct Things;
 
 #[processor(group = "g")]
 #[input(Things)]
-fn count(ctx: &mut Context, value: i64) -> Result<()> {
+fn count(ctx: &mut Context, value: Option<i64>) -> Result<()> {
     let _ = (ctx.topic(), value);
     Ok(())
 }

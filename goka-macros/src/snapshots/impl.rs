@@ -1,0 +1,149 @@
+impl Mailbox {
+    fn on_message(&self, ctx: &mut Context<'_, Self>, msg: Message) -> Result<()> {
+        Ok(())
+    }
+    async fn on_receipt(
+        &self,
+        ctx: &mut Context<'_, Self>,
+        receipt: Json<Receipt>,
+    ) -> Result<()> {
+        Ok(())
+    }
+}
+#[allow(deprecated)]
+const _: () = {
+    #[allow(unused_imports)]
+    use ::goka::__private::Otherwise as _;
+    impl ::goka::__private::Processor for Mailbox {
+        type Key = <Messages as ::goka::__private::Topic>::Key;
+        type Partitioner = <Messages as ::goka::__private::Topic>::Partitioner;
+        const OWN: [&'static str; 3] = [
+            "mailbox-state",
+            "mailbox-loop",
+            "mailbox-visit",
+        ];
+        const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
+            graph: ::goka::__private::GroupGraph {
+                name: "Mailbox",
+                group: "mailbox",
+                location: ::goka::__private::here!(),
+                edges: &[
+                    ::goka::__private::edge(
+                        Self::OWN,
+                        ::goka::__private::EdgeKind::Join,
+                        <Profiles as ::goka::__private::ReadTable>::SPEC,
+                        ::goka::__private::here!(),
+                    ),
+                    ::goka::__private::edge(
+                        Self::OWN,
+                        ::goka::__private::EdgeKind::Lookup,
+                        <Devices as ::goka::__private::ReadTable>::SPEC,
+                        ::goka::__private::here!(),
+                    ),
+                    ::goka::__private::edge(
+                        Self::OWN,
+                        ::goka::__private::EdgeKind::Output,
+                        <Pushes as ::goka::__private::Topic>::SPEC,
+                        ::goka::__private::here!(),
+                    ),
+                    ::goka::__private::Taker::input(
+                        ::goka::__private::taker::<
+                            Self,
+                            Message,
+                            <Messages as ::goka::__private::Topic>::Value,
+                        >(<Messages as ::goka::__private::Topic>::CODEC)
+                            .reading(::goka::__private::Probe::<Messages>::IS_TABLE),
+                        ::goka::__private::Call::Sync(|shared, raw| {
+                            let (mut context, value) = ::goka::__private::taker::<
+                                Self,
+                                Message,
+                                <Messages as ::goka::__private::Topic>::Value,
+                            >(<Messages as ::goka::__private::Topic>::CODEC)
+                                .enter(raw)?;
+                            ::goka::__private::Returns::finish(
+                                Self::on_message(
+                                    ::goka::__private::this(shared),
+                                    &mut context,
+                                    value,
+                                ),
+                            )
+                        }),
+                        ::goka::__private::Start::Earliest,
+                        <Messages as ::goka::__private::Topic>::SPEC,
+                        ::goka::__private::here!(),
+                    ),
+                    ::goka::__private::taker::<
+                        Self,
+                        Json<Receipt>,
+                        Receipt,
+                    >(::goka::__private::codec_of::<Json<Receipt>, Receipt>())
+                        .loopback(
+                            ::goka::__private::Call::Async(|shared, raw| ::goka::__private::handling(async move {
+                                let (mut context, value) = ::goka::__private::taker::<
+                                    Self,
+                                    Json<Receipt>,
+                                    Receipt,
+                                >(::goka::__private::codec_of::<Json<Receipt>, Receipt>())
+                                    .enter(raw)?;
+                                ::goka::__private::Returns::finish(
+                                    Self::on_receipt(
+                                            ::goka::__private::this(shared),
+                                            &mut context,
+                                            value,
+                                        )
+                                        .await,
+                                )
+                            })),
+                            ::goka::__private::here!(),
+                        ),
+                    ::goka::__private::table::<Self>(::goka::__private::here!()),
+                ],
+            },
+            make: ::goka::__private::Probe::<Self>::MAKE,
+            type_id: ::goka::__private::type_id::<Self>,
+        };
+    }
+    impl ::goka::__private::Topic for Mailbox {
+        type Key = <Messages as ::goka::__private::Topic>::Key;
+        type Value = Inbox;
+        type Partitioner = <Messages as ::goka::__private::Topic>::Partitioner;
+        const NAME: &'static str = "mailbox-state";
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of Json < Inbox >
+        );
+        const PARTITIONS: ::core::option::Option<i32> = <Messages as ::goka::__private::Topic>::PARTITIONS;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
+    }
+    impl ::goka::__private::Table for Mailbox {}
+    impl ::goka::__private::Persists<Inbox> for Mailbox {
+        const TABLE: &'static str = <Self as ::goka::__private::Topic>::NAME;
+        const CODEC: ::goka::__private::CodecOf<Inbox> = <Self as ::goka::__private::Topic>::CODEC;
+    }
+    impl ::goka::__private::Joins<Profiles> for Mailbox {}
+    impl ::goka::__private::LooksUp<Devices> for Mailbox {}
+    impl ::goka::__private::Emits<Pushes> for Mailbox {}
+    impl ::goka::__private::Loops<Receipt> for Mailbox {
+        const LOOP: &'static str = "mailbox-loop";
+        const CODEC: ::goka::__private::CodecOf<Receipt> = ::goka::__private::codec_of::<
+            Json<Receipt>,
+            Receipt,
+        >();
+    }
+    const _: () = ::goka::__private::shared::<Mailbox>();
+    const _: () = ::goka::__private::joined::<
+        <Profiles as ::goka::__private::ReadTable>::Key,
+        <Profiles as ::goka::__private::ReadTable>::Partitioner,
+        Profiles,
+        Mailbox,
+    >();
+    const _: () = ::goka::__private::copartitioned(
+        <Messages as ::goka::__private::Topic>::SPEC,
+        <Profiles as ::goka::__private::ReadTable>::SPEC,
+        "an input and a joined table",
+    );
+    const _: () = ::goka::__private::keyed(<Messages as ::goka::__private::Topic>::SPEC);
+    ::goka::__private::inventory::submit! {
+        ::goka::__private::Entry(< Mailbox as ::goka::__private::Processor >
+        ::DEFINITION)
+    }
+};

@@ -1,0 +1,99 @@
+impl<T> Router<T>
+where
+    T: Serde,
+{
+    fn on(&self, ctx: &mut Context<'_, Self>, event: &T) -> Result<()> {
+        Ok(())
+    }
+}
+#[allow(deprecated)]
+const _: () = {
+    #[allow(unused_imports)]
+    use ::goka::__private::Otherwise as _;
+    impl<T> ::goka::__private::Processor for Router<T>
+    where
+        T: Serde,
+    {
+        type Key = <Events<T> as ::goka::__private::Topic>::Key;
+        type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
+        const OWN: [&'static str; 3] = ["g-state", "g-loop", "g-visit"];
+        const DEFINITION: &'static ::goka::__private::Definition = {
+            ::goka::__private::keyed(<Events<T> as ::goka::__private::Topic>::SPEC);
+            &::goka::__private::Definition {
+                graph: ::goka::__private::GroupGraph {
+                    name: "Router",
+                    group: "g",
+                    location: ::goka::__private::here!(),
+                    edges: &[
+                        ::goka::__private::edge(
+                            Self::OWN,
+                            ::goka::__private::EdgeKind::Output,
+                            <Alerts as ::goka::__private::Topic>::SPEC,
+                            ::goka::__private::here!(),
+                        ),
+                        ::goka::__private::Taker::input(
+                            ::goka::__private::taker::<
+                                Self,
+                                T,
+                                <Events<T> as ::goka::__private::Topic>::Value,
+                            >(<Events<T> as ::goka::__private::Topic>::CODEC)
+                                .reading(::goka::__private::Probe::<Events<T>>::IS_TABLE),
+                            ::goka::__private::Call::Sync(|shared, raw| {
+                                let (mut context, value) = ::goka::__private::taker::<
+                                    Self,
+                                    T,
+                                    <Events<T> as ::goka::__private::Topic>::Value,
+                                >(<Events<T> as ::goka::__private::Topic>::CODEC)
+                                    .enter(raw)?;
+                                ::goka::__private::Returns::finish(
+                                    Self::on(
+                                        ::goka::__private::this(shared),
+                                        &mut context,
+                                        &value,
+                                    ),
+                                )
+                            }),
+                            ::goka::__private::Start::Earliest,
+                            <Events<T> as ::goka::__private::Topic>::SPEC,
+                            ::goka::__private::here!(),
+                        ),
+                        ::goka::__private::table::<Self>(::goka::__private::here!()),
+                    ],
+                },
+                make: ::goka::__private::Probe::<Self>::MAKE,
+                type_id: ::goka::__private::type_id::<Self>,
+            }
+        };
+    }
+    impl<T> ::goka::__private::Topic for Router<T>
+    where
+        T: Serde,
+    {
+        type Key = <Events<T> as ::goka::__private::Topic>::Key;
+        type Value = T;
+        type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
+        const NAME: &'static str = "g-state";
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of Json < T >
+        );
+        const PARTITIONS: ::core::option::Option<i32> = <Events<
+            T,
+        > as ::goka::__private::Topic>::PARTITIONS;
+        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
+    }
+    impl<T> ::goka::__private::Table for Router<T>
+    where
+        T: Serde,
+    {}
+    impl<T> ::goka::__private::Persists<T> for Router<T>
+    where
+        T: Serde,
+    {
+        const TABLE: &'static str = <Self as ::goka::__private::Topic>::NAME;
+        const CODEC: ::goka::__private::CodecOf<T> = <Self as ::goka::__private::Topic>::CODEC;
+    }
+    impl<T> ::goka::__private::Emits<Alerts> for Router<T>
+    where
+        T: Serde,
+    {}
+};

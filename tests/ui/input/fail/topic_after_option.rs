@@ -1,0 +1,17 @@
+// Topics come before options.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64)]
+#[input(UserClicks, start = earliest, Alerts)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

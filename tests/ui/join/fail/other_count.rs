@@ -1,0 +1,19 @@
+// A joined table has as many partitions as the inputs.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64)]
+#[input(UserClicks)]
+#[join(ProfilesFour)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    let _ = ctx.join(ProfilesFour)?;
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

@@ -1,0 +1,18 @@
+// A join has to be declared, the first one too.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64)]
+#[input(UserClicks)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    let _ = ctx.join(Profiles)?;
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

@@ -1,0 +1,20 @@
+// A lookup is declared once.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64)]
+#[input(UserClicks)]
+#[lookup(Plans)]
+#[lookup(Plans)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    let _ = ctx.lookup(Plans, 3)?;
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

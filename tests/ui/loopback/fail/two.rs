@@ -1,0 +1,35 @@
+// A processor has one loopback.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(Default)]
+struct Mailbox;
+
+#[processor(group = "g", persist = i64)]
+impl Mailbox {
+    #[input(UserClicks)]
+    fn on_click(&self, ctx: &mut Context, click: String) -> Result<()> {
+        let _ = (ctx.key(), click);
+        ctx.loopback("k", &3)?;
+        Ok(())
+    }
+
+    #[loopback]
+    fn back(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        let _ = (ctx.key(), value);
+        Ok(())
+    }
+
+    #[loopback]
+    fn back_again(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        let _ = (ctx.key(), value);
+        Ok(())
+    }
+}
+
+fn main() {
+    let _ = Mailbox.on_click(&mut goka::testing::Probe::new().context("k").unwrap(), String::new());
+    goka::registry::Registry::new().with::<Mailbox>();
+}

@@ -1,0 +1,22 @@
+// A group's own table is no output, under another name either.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[stream("g-state", value = i64)]
+struct Other;
+
+#[processor(group = "g", persist = i64)]
+#[input(UserClicks)]
+#[output(Other)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    ctx.emit(Other, "k", &1)?;
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

@@ -1,0 +1,17 @@
+// A suffix is not that of another topic of the group.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[processor(group = "g", persist = i64, suffix = "-loop")]
+#[input(UserClicks)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

@@ -1,0 +1,18 @@
+// An attribute above the processor is as wrong as one below.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[timer(every = "1s")]
+#[processor(group = "g")]
+#[input(UserClicks)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}

@@ -1,0 +1,34 @@
+// Visits have different names.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(Default)]
+struct Mailbox;
+
+#[processor(group = "g", persist = i64)]
+impl Mailbox {
+    #[input(UserClicks)]
+    fn on_click(&self, ctx: &mut Context, click: String) -> Result<()> {
+        let _ = (ctx.key(), click);
+        Ok(())
+    }
+
+    #[visit]
+    fn clean(&self, ctx: &mut Context, least: i64) -> Result<()> {
+        let _ = (ctx.key(), least);
+        Ok(())
+    }
+
+    #[visit(name = "clean")]
+    fn forget(&self, ctx: &mut Context, least: i64) -> Result<()> {
+        let _ = (ctx.key(), least);
+        Ok(())
+    }
+}
+
+fn main() {
+    let _ = Mailbox.on_click(&mut goka::testing::Probe::new().context("k").unwrap(), String::new());
+    goka::registry::Registry::new().with::<Mailbox>();
+}
