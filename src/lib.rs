@@ -33,20 +33,28 @@ pub use goka_macros::timer;
 #[doc = include_str!("docs/visit.md")]
 pub use goka_macros::visit;
 
+#[doc = include_str!("docs/derive_codec.md")]
+pub use goka_macros::Codec;
+#[doc = include_str!("docs/derive_key.md")]
+pub use goka_macros::Key;
+#[doc = include_str!("docs/derive_schema.md")]
+pub use goka_macros::Schema;
+
 pub use goka_runtime::Result;
-pub use goka_runtime::codec::{AsValue, Codec, CodecError, CodecOf, Json, Serde};
+pub use goka_runtime::codec::{AsValue, Be, Codec, CodecError, CodecOf, Json, Serde};
 pub use goka_runtime::context::{Context, Emit};
 pub use goka_runtime::dispatch::{ContextError, Deferred, HandlerError};
 pub use goka_runtime::edges::{Emits, Joins, LooksUp, Loops, Persists, Processor};
 pub use goka_runtime::emitter::{Ack, Delivered, EmitError, Emitter};
-pub use goka_runtime::key::{AsKey, Key};
+pub use goka_runtime::key::{AsKey, Composite, Key, NoKey, Ordered, OrderedKey, PrefixOf, prefix};
 pub use goka_runtime::partitioner::{Crc32, Fnv1a, Murmur2, Partitioner};
 pub use goka_runtime::record::{Headers, Offset, Timestamp};
+pub use goka_runtime::schema::{Describer, Schema};
 #[cfg(feature = "cli")]
 pub use goka_runtime::service::{Background, Service, WaitError, main};
 pub use goka_runtime::topic::{Table, Topic};
 pub use goka_runtime::view::{Entries, Read, View, ViewError, ViewState};
-pub use goka_runtime::{dispatch, graph, record, registry, table, testing};
+pub use goka_runtime::{dispatch, graph, record, registry, schema, table, testing};
 
 // Words of Goka's, that they be answered with ours.
 #[doc(hidden)]
@@ -67,7 +75,7 @@ pub mod prelude {
 
     #[cfg(feature = "cli")]
     pub use crate::Service;
-    pub use crate::{Context, Emit, Emitter, Json, Result, View};
+    pub use crate::{Be, Context, Emit, Emitter, Json, Result, View};
     #[doc(hidden)]
     pub use crate::{cross, persist};
     pub use crate::{

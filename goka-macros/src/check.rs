@@ -6,11 +6,12 @@ use quote::ToTokens;
 use syn::{Expr, ExprLit, Fields, Generics, Lit, LitStr, Type};
 
 use crate::diag::Diag;
-use crate::model::{Edge, Input, Own, Processor, Topic};
+use crate::model::{Edge, Input, Own, Processor, Topic, Value};
 use crate::parse::check_length;
+use crate::paths;
 use crate::syntax::{
-    EdgeSyntax, Form, ProcessorOptions, ProcessorSyntax, Target, TopicOptions, TopicSyntax,
-    only_argument, type_text,
+    Arg, EdgeSyntax, Form, ProcessorOptions, ProcessorSyntax, Target, TopicOptions, TopicSyntax,
+    bare, only_argument, type_text,
 };
 use crate::words::{EdgeWord, LOOP, STATE, VISIT_TOPIC};
 
@@ -19,6 +20,12 @@ pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Result<Topic, Box<T
     check_unit(&syntax, diag);
     check_count(&syntax.options, diag);
     check_has_value(&syntax, diag);
+    check_one_codec(
+        syntax.options.value.as_ref(),
+        syntax.options.codec.as_ref(),
+        diag,
+    );
+    check_keyless(&syntax, diag);
     if diag.has_errors() {
         return Err(Box::new(syntax));
     }
@@ -30,8 +37,14 @@ pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Result<Topic, Box<T
     Ok(Topic {
         item,
         name: options.name.expect("its absence was reported"),
-        key: options.key.map(|key| key.value),
-        value: options.value.expect("its absence was reported").value,
+        key: match options.keyless {
+            Some(word) => Some(paths::no_key(word.span())),
+            None => options.key.map(|key| key.value),
+        },
+        value: Value {
+            given: options.value.expect("its absence was reported").value,
+            codec: options.codec.map(|codec| codec.value),
+        },
         partitioner: options.partitioner.map(|partitioner| partitioner.value),
         partitions: options.partitions.map(|partitions| partitions.value),
         is_table,
@@ -93,6 +106,67 @@ fn check_has_value(syntax: &TopicSyntax, diag: &mut Diag) {
     }
 }
 
+/// ```text
+/// #[stream("clicks", value = Json<Click>, codec = ClickCodec)]
+/// #[processor(group = "g", codec = ClickCodec)]
+/// ```
+fn check_one_codec(value: Option<&Arg<Type>>, codec: Option<&Arg<Type>>, diag: &mut Diag) {
+    let Some(codec) = codec else {
+        return;
+    };
+    let Some(value) = value else {
+        if !diag.has_errors() {
+            diag.at(
+                &codec.word,
+                "`codec` belongs to a table, and there is none",
+                "`persist = <type>, codec = ..`",
+            );
+        }
+        return;
+    };
+    let given = type_text(&value.value);
+    let of_values = type_text(&bare(&value.value));
+    if given != of_values {
+        diag.at(
+            &codec.value,
+            format!("`{given}` is a codec already"),
+            &format!("`{} = {of_values}, codec = ..`, or no `codec`", value.word),
+        );
+    }
+}
+
+/// ```text
+/// #[stream("clicks", keyless, key = String, value = String)]
+/// #[table("clicks", keyless, value = String)]
+/// ```
+fn check_keyless(syntax: &TopicSyntax, diag: &mut Diag) {
+    let Some(keyless) = &syntax.options.keyless else {
+        return;
+    };
+    if syntax.is_table {
+        diag.at(
+            keyless,
+            "a table has keys",
+            "`#[stream(.., keyless, ..)]` for records without keys",
+        );
+    }
+    for (word, what) in [
+        (
+            syntax.options.key.as_ref().map(|key| &key.word),
+            "a key type",
+        ),
+        (
+            syntax.options.partitioner.as_ref().map(|p| &p.word),
+            "a partitioner",
+        ),
+    ] {
+        if let Some(word) = word {
+            let message = format!("a keyless stream has no need of {what}");
+            diag.at(word, message, &format!("leave out `{word}` or `keyless`"));
+        }
+    }
+}
+
 /// Checks a processor; what was written comes back when anything was reported, here or before.
 pub(crate) fn processor(
     syntax: ProcessorSyntax,
@@ -108,6 +182,11 @@ pub(crate) fn processor(
     check_suffix(&syntax.options, diag);
     check_own_names(&syntax, diag);
     check_own_topics(&syntax, diag);
+    check_one_codec(
+        syntax.options.persist.as_ref(),
+        syntax.options.codec.as_ref(),
+        diag,
+    );
     if diag.has_errors() {
         return Err(Box::new(syntax));
     }
@@ -124,7 +203,10 @@ pub(crate) fn processor(
         this,
         ident,
         group: options.group.expect("its absence was reported").value,
-        persist: options.persist.map(|persist| persist.value),
+        persist: options.persist.map(|persist| Value {
+            given: persist.value,
+            codec: options.codec.map(|codec| codec.value),
+        }),
         key: options.key.map(|key| key.value),
         partitioner: options.partitioner.map(|partitioner| partitioner.value),
         suffix,

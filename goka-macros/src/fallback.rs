@@ -6,9 +6,10 @@ use quote::{ToTokens, quote};
 use syn::{Generics, Item, LitStr, Type, parse_quote};
 
 use crate::check::is_this;
-use crate::expand::{Implementation, loops, named, parameters, unit};
+use crate::expand::{Implementation, loops, named, parameters, place, unit};
+use crate::model::Value;
 use crate::paths;
-use crate::syntax::{Form, ProcessorSyntax, Target, TopicSyntax, bare};
+use crate::syntax::{Arg, Form, ProcessorSyntax, Target, TopicSyntax, bare, type_text};
 use crate::words::EdgeWord;
 
 /// A topic with mistakes.
@@ -23,14 +24,17 @@ pub(crate) fn topic(syntax: &TopicSyntax) -> TokenStream {
         return quote!(#item);
     }
     let bytes: Type = parse_quote!(::std::vec::Vec<u8>);
-    let value = options.value.as_ref().map_or(&bytes, |value| &value.value);
+    let value = value(options.value.as_ref(), options.codec.as_ref()).unwrap_or(Value {
+        given: bytes,
+        codec: None,
+    });
     let nameless = LitStr::new("", Span::call_site());
     let implementation = stub(
         &item.ident,
         None,
         options.name.as_ref().unwrap_or(&nameless),
         options.key.as_ref().map(|key| &key.value),
-        value,
+        &value,
         options.partitioner.as_ref().map(|p| &p.value),
         *is_table,
     );
@@ -45,7 +49,7 @@ fn stub(
     generics: Option<&Generics>,
     name: &LitStr,
     key: Option<&Type>,
-    value: &Type,
+    value: &Value,
     partitioner: Option<&Type>,
     is_table: bool,
 ) -> TokenStream {
@@ -55,12 +59,25 @@ fn stub(
         name,
         key: key.map_or_else(paths::string, |key| quote!(#key)),
         value,
-        partitioner: partitioner.map_or_else(paths::murmur2, |p| quote!(#p)),
+        partitioner: typed(partitioner).map_or_else(paths::murmur2, |p| quote!(#p)),
         partitions: quote!(::core::option::Option::None),
         is_table,
         is_group: false,
     };
     implementation.expand()
+}
+
+/// The values as they were given; not with two codecs.
+fn value(given: Option<&Arg<Type>>, codec: Option<&Arg<Type>>) -> Option<Value> {
+    let given = given?.value.clone();
+    let codec = codec.map(|codec| codec.value.clone());
+    let codec = codec.filter(|_| type_text(&bare(&given)) == type_text(&given));
+    Some(Value { given, codec })
+}
+
+/// A partitioner that is a type; for a function the default stands in.
+fn typed(partitioner: Option<&Type>) -> Option<&Type> {
+    partitioner.filter(|given| place::function(given).is_none())
 }
 
 /// A processor with mistakes.
@@ -109,19 +126,19 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         Some(partitioner) => Some(partitioner.value.clone()),
         None => of_first("Partitioner"),
     };
-    let table = options.persist.as_ref().map(|persist| {
-        let value = &persist.value;
+    let persist = value(options.persist.as_ref(), options.codec.as_ref());
+    let table = persist.map(|value| {
         let nameless = LitStr::new("", Span::call_site());
         let table = stub(
             this,
             generics,
             &nameless,
             key.as_ref(),
-            value,
+            &value,
             partitioner.as_ref(),
             true,
         );
-        let value = bare(value);
+        let value = value.bare();
         quote! {
             #table
             impl #parameters #private::Persists<#value> for #this #bounds {
@@ -132,7 +149,7 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     });
     let declared = declared(syntax);
     let key = key.map_or_else(paths::string, |key| quote!(#key));
-    let partitioner = partitioner.map_or_else(paths::murmur2, |p| quote!(#p));
+    let partitioner = typed(partitioner.as_ref()).map_or_else(paths::murmur2, |p| quote!(#p));
     quote! {
         #item
         #(#cfgs)*

@@ -4,7 +4,7 @@
 use proc_macro2::Span;
 use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Type};
 
-use crate::syntax::{Form, HandlerSyntax, Start, Target};
+use crate::syntax::{Form, HandlerSyntax, Start, Target, bare};
 use crate::words::{LOOP, VISIT_TOPIC};
 
 /// `#[stream(..)]` or `#[table(..)]`.
@@ -12,10 +12,28 @@ pub(crate) struct Topic {
     pub(crate) item: ItemStruct,
     pub(crate) name: LitStr,
     pub(crate) key: Option<Type>,
-    pub(crate) value: Type,
+    pub(crate) value: Value,
     pub(crate) partitioner: Option<Type>,
     pub(crate) partitions: Option<Expr>,
     pub(crate) is_table: bool,
+}
+
+/// The values of a topic: their type and how they travel.
+pub(crate) struct Value {
+    /// What the user gave as `value = ..` or `persist = ..`.
+    pub(crate) given: Type,
+    /// What the user gave as `codec = ..`.
+    pub(crate) codec: Option<Type>,
+}
+
+impl Value {
+    /// The type of the values.
+    pub(crate) fn bare(&self) -> Type {
+        match &self.codec {
+            Some(_) => self.given.clone(),
+            None => bare(&self.given),
+        }
+    }
 }
 
 /// `#[processor(..)]` on a function or on an `impl`.
@@ -27,8 +45,8 @@ pub(crate) struct Processor {
     /// The last word of it.
     pub(crate) ident: Ident,
     pub(crate) group: LitStr,
-    /// The codec of the group table's values.
-    pub(crate) persist: Option<Type>,
+    /// The group table's values.
+    pub(crate) persist: Option<Value>,
     pub(crate) key: Option<Type>,
     pub(crate) partitioner: Option<Type>,
     /// What follows the group in the group topic's name.

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Type;
 
 /// The plumbing module of the runtime, through the facade.
 pub(crate) fn private() -> TokenStream {
@@ -17,6 +18,12 @@ pub(crate) fn private_at(span: Span) -> TokenStream {
 /// The key type where none is given.
 pub(crate) fn string() -> TokenStream {
     quote!(::std::string::String)
+}
+
+/// The key type of a stream without keys.
+pub(crate) fn no_key(span: Span) -> Type {
+    let private = private_at(span);
+    syn::parse_quote_spanned!(span=> #private::NoKey)
 }
 
 /// The partitioner where none is given.

@@ -25,6 +25,7 @@ pub(crate) struct ProcessorOptions {
     pub(crate) name: Option<Arg<Ident>>,
     pub(crate) key: Option<Arg<Type>>,
     pub(crate) partitioner: Option<Arg<Type>>,
+    pub(crate) codec: Option<Arg<Type>>,
     pub(crate) suffix: Option<Arg<LitStr>>,
 }
 
@@ -36,6 +37,8 @@ pub(crate) struct TopicOptions {
     pub(crate) value: Option<Arg<Type>>,
     pub(crate) partitions: Option<Arg<Expr>>,
     pub(crate) partitioner: Option<Arg<Type>>,
+    pub(crate) codec: Option<Arg<Type>>,
+    pub(crate) keyless: Option<Ident>,
 }
 
 /// A topic on a struct.
@@ -167,12 +170,16 @@ pub(crate) struct HandlerSyntax {
     pub(crate) takes_self: bool,
 }
 
-/// The type of the values that a codec stands for. `Json` is the only codec that is not one for
-/// itself; asking the type system instead would make every use of a missing codec an error.
+/// The codecs of the library that are for values of another type.
+pub(crate) const WRAPPERS: &[&str] = &["Json", "Be", "Proto", "Avro"];
+
+/// The type of the values that a codec stands for: itself, but for those [`WRAPPERS`]; asking the
+/// type system instead would make every use of a missing codec an error. Others of the kind are
+/// given as `codec = ..`.
 pub(crate) fn bare(codec: &Type) -> Type {
     if let Type::Path(path) = codec
         && let Some(last) = path.path.segments.last()
-        && last.ident == "Json"
+        && WRAPPERS.iter().any(|wrapper| last.ident == wrapper)
         && let Some(value) = only_argument(last)
     {
         return value.clone();

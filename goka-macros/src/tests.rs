@@ -4,7 +4,7 @@ use expect_test::{ExpectFile, expect_file};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{expand_beside, expand_processor, expand_topic, words};
+use super::{derive, expand_beside, expand_processor, expand_topic, words};
 
 fn check(expansion: TokenStream, expected: &ExpectFile) {
     let file = syn::parse2(expansion).expect("what is written is Rust");
@@ -180,6 +180,69 @@ fn a_stream() {
 }
 
 #[test]
+fn a_stream_with_a_function_and_a_codec() {
+    let arguments = quote!(
+        "prices",
+        value = Cents,
+        codec = crate::CentsOnTheWire,
+        partitioner = place::by_tenant
+    );
+    let expansion = expand_topic(
+        arguments,
+        quote!(
+            pub struct Prices;
+        ),
+        &words::STREAM,
+    );
+    check(
+        expansion,
+        &expect_file!["./snapshots/stream_by_function.rs"],
+    );
+}
+
+#[test]
+fn the_derives() {
+    let codec = quote!(
+        #[codec(Json<Vec<String>>)]
+        struct Names {
+            all: Vec<String>,
+        }
+    );
+    let key = quote!(
+        struct UserDay(UserId, i64);
+    );
+    let schema = quote!(
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        enum Kind<T> {
+            VeryEmpty,
+            Full(Box<Kind<T>>),
+            Rich {
+                #[serde(flatten)]
+                page: Page<T>,
+                #[schema(opaque)]
+                other: Other,
+            },
+        }
+    );
+    for (expansion, expected) in [
+        (
+            derive::run(codec, derive::codec),
+            expect_file!["./snapshots/derive_codec.rs"],
+        ),
+        (
+            derive::run(key, derive::key),
+            expect_file!["./snapshots/derive_key.rs"],
+        ),
+        (
+            derive::run(schema, derive::schema),
+            expect_file!["./snapshots/derive_schema.rs"],
+        ),
+    ] {
+        check(expansion, &expected);
+    }
+}
+
+#[test]
 fn an_input_steps_below_its_processor() {
     let item = quote! {
         #[output(Alerts)]
@@ -300,6 +363,13 @@ impl Random {
             "const",
             "Json",
             "Option",
+            "codec",
+            "keyless",
+            "ordered",
+            "opaque",
+            "rename",
+            "tag",
+            "partitioner",
             "earliest",
             "goka",
         ];
@@ -358,6 +428,22 @@ fn nothing_panics() {
         };
         expand_processor(arguments.clone(), item.clone());
         expand_topic(arguments.clone(), item.clone(), &words::TABLE);
+        for derived in [
+            quote!(#[codec(#arguments)] #[key(#arguments)] #[schema(#arguments)] #item),
+            quote!(
+                #[serde(#arguments)]
+                struct X {
+                    #[serde(#arguments)]
+                    #[schema(#arguments)]
+                    x: u8,
+                }
+            ),
+            quote!(#[serde(#arguments)] enum X { #[serde(#arguments)] A(u8), B { #item } }),
+        ] {
+            derive::run(derived.clone(), derive::codec);
+            derive::run(derived.clone(), derive::key);
+            derive::run(derived, derive::schema);
+        }
         expand_beside("output", &arguments, item);
     }
 }

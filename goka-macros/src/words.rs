@@ -69,7 +69,7 @@ pub(crate) const PROCESSOR: Vocabulary = Vocabulary {
         ("ttl", Later),
         ("window", Later),
         ("updates", Later),
-        ("codec", Later),
+        ("codec", Known),
         ("inputs", Instead("write one `#[input(..)]` for each topic")),
         ("input", Instead("write `#[input(..)]` above the function")),
         (
@@ -117,7 +117,8 @@ const TOPIC: &[(&str, Standing)] = &[
     ("value", Known),
     ("partitions", Known),
     ("partitioner", Known),
-    ("codec", Later),
+    ("codec", Known),
+    ("keyless", Known),
     ("ttl", Later),
     ("window", Later),
     (
@@ -144,13 +145,24 @@ pub(crate) const TABLE: Vocabulary = Vocabulary {
     words: TOPIC,
 };
 
+/// The options that have no value.
+pub(crate) const FLAGS: &[&str] = &["keyless"];
+
+pub(crate) const KEY: Vocabulary = Vocabulary {
+    attribute: "key",
+    words: &[("codec", Known), ("ordered", Known)],
+};
+
 pub(crate) const INPUT: Vocabulary = Vocabulary {
     attribute: "input",
     words: &[
         ("start", Known),
         ("on_error", Later),
         ("concurrency", Later),
-        ("codec", Later),
+        (
+            "codec",
+            Instead("it is an option of the stream: `#[stream(\"..\", value = .., codec = ..)]`"),
+        ),
         (
             "key",
             Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
@@ -165,7 +177,10 @@ pub(crate) const INPUT: Vocabulary = Vocabulary {
 pub(crate) const OUTPUT: Vocabulary = Vocabulary {
     attribute: "output",
     words: &[
-        ("codec", Later),
+        (
+            "codec",
+            Instead("it is an option of the stream: `#[stream(\"..\", value = .., codec = ..)]`"),
+        ),
         (
             "key",
             Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
@@ -341,7 +356,7 @@ mod tests {
         assert_eq!(PROCESSOR.help("presist"), "did you mean `persist`?");
         assert_eq!(
             STREAM.help("retention"),
-            "known options: `key`, `value`, `partitions`, `partitioner`"
+            "known options: `key`, `value`, `partitions`, `partitioner`, `codec`, `keyless`"
         );
         assert!(beside("derive").is_none());
     }

@@ -5,22 +5,26 @@ use std::marker::PhantomData;
 
 pub use inventory;
 
-pub use crate::codec::{CodecFor, CodecOf};
+pub use crate::__goka_codec as codec;
+pub use crate::codec::{Codec, CodecError, CodecFor, CodecOf, Fits, Known, Opaque, Shape};
 pub use crate::context::Context;
 pub use crate::dispatch::{
     AsyncCall, Call, ContextError, Deferred, HandlerError, Handling, Raw, Shared, SyncCall,
 };
-pub use crate::edges::{
-    Emits, JoinedKey, JoinedPlace, Joins, LooksUp, Loops, Persists, Processor, SameKey, SamePlace,
-};
+pub use crate::edges::{Emits, JoinedKey, Joins, LooksUp, Loops, Persists, Processor, SameKey};
 pub use crate::graph::{
     Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };
 pub use crate::here;
-pub use crate::key::Key;
+pub use crate::key::ordered::{
+    ORDERED, Part, decode_ordered, describe_ordered, encode_ordered, parse_ordered,
+    part_of as part, show_ordered,
+};
+pub use crate::key::{Composite, Key, NoKey, OrderedKey};
 pub use crate::param::{Param, Taker, edge, table, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::registry::Entry;
+pub use crate::schema::{Describer, Schema, Tag};
 pub use crate::topic::{Table, Topic};
 
 use crate::text::{Text, same};
@@ -41,6 +45,16 @@ macro_rules! here {
 /// The only place where generated code asks for a codec: one missing codec is one error.
 pub const fn codec_of<C: CodecFor<V>, V>() -> CodecOf<V> {
     C::CODEC
+}
+
+/// The same for a topic: with the shape of its values, when there is one.
+pub const fn codec_with<C: CodecFor<V>, V>(schema: fn(&mut Describer) -> bool) -> CodecOf<V> {
+    C::CODEC.with_schema(schema)
+}
+
+/// The only place where generated code asks whether `codec = ..` fits.
+pub const fn codec_given<C: Fits<V>, V>(schema: fn(&mut Describer) -> bool) -> CodecOf<V> {
+    C::CODEC.with_schema(schema)
 }
 
 /// What a handler may return.
@@ -175,16 +189,81 @@ pub const fn copartitioned(a: TopicSpec, b: TopicSpec, who: &str) {
 /// Checks that an input has the group's key type.
 pub const fn same_key<A: SameKey<K, T, P>, K, T, P>() {}
 
-/// Checks that an input has the group's partitioner.
-pub const fn same_place<A: SamePlace<K, T, P>, K, T, P>() {}
+/// Checks that a topic has the group's partitioner: by name, for a function given twice is two types.
+#[track_caller]
+pub const fn same_place<A: Partitioner, K: Partitioner, T, P>() {
+    if !same(A::NAME, K::NAME) {
+        let text = Text::new()
+            .str("placed by `")
+            .str(A::NAME)
+            .str("`, the group by `")
+            .str(K::NAME)
+            .str("`: a key must lie in the same partition of all inputs and the group table");
+        panic!("{}", text.as_str());
+    }
+}
 
-/// Checks that a joined table has the group's key type and its partitioner.
-pub const fn joined<K, A, T, P>()
+/// Checks that a group with a table has keys.
+#[track_caller]
+pub const fn keyed(input: TopicSpec) {
+    assert!(
+        !input.is_keyless(),
+        "a group table needs keys, and this stream has none: emit its records to a stream with keys"
+    );
+}
+
+/// A comma between the parts of a key's description.
+pub fn comma(to: &mut Describer) {
+    to.raw(",");
+}
+
+/// Passes on the partition that a function of the user's chose.
+///
+/// # Panics
+/// When there is no such partition.
+pub fn placed(partition: i32, count: i32, name: &str) -> i32 {
+    assert!(
+        (0..count).contains(&partition),
+        "partitioner `{name}` chose partition {partition} of {count}"
+    );
+    partition
+}
+
+/// The codec of a topic's values, with a function that asks for their shape: a method call, which
+/// finds out what no bound can say.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __goka_codec {
+    (of $codec:ty) => {
+        $crate::__private::codec_with::<$codec, _>($crate::__private::codec!(shape $codec))
+    };
+    (given $codec:ty, $value:ty) => {
+        $crate::__private::codec_given::<$codec, $value>($crate::__private::codec!(shape $codec))
+    };
+    (shape $codec:ty) => {
+        |to: &mut $crate::__private::Describer| {
+            use $crate::__private::{Known as _, Opaque as _};
+            (&$crate::__private::Shape::<$codec>::ASK).describe(to)
+        }
+    };
+}
+
+/// Checks that a joined table has the group's key type and its partitioner; that one by name.
+#[track_caller]
+pub const fn joined<K, A: Partitioner, T, P>()
 where
     P: Processor,
     K: JoinedKey<P::Key, T, P>,
-    A: JoinedPlace<P::Partitioner, T, P>,
 {
+    if !same(A::NAME, P::Partitioner::NAME) {
+        let text = Text::new()
+            .str("placed by `")
+            .str(A::NAME)
+            .str("`, the group by `")
+            .str(P::Partitioner::NAME)
+            .str("`: the key would lie in another partition; to read any partition use `#[lookup(..)]`");
+        panic!("{}", text.as_str());
+    }
 }
 
 /// Checks that the value that handlers share can be.

@@ -40,10 +40,14 @@ impl<'r, P: Processor> Context<'r, P> {
     /// Wraps a record whose key is one of the group's.
     pub(crate) fn new(raw: Raw<'r>) -> Result<Self, ContextError> {
         let record = &raw.record;
-        let Some(key) = record.key else {
-            return Err(ContextError::NoKey {
-                topic: record.topic.to_owned(),
-            });
+        let key = match record.key {
+            Some(key) => key,
+            None if P::Key::IS_NONE => &[],
+            None => {
+                return Err(ContextError::NoKey {
+                    topic: record.topic.to_owned(),
+                });
+            }
         };
         if let Err(source) = P::Key::view(key) {
             return Err(ContextError::Codec {
@@ -181,13 +185,14 @@ impl<'r, P: Processor> Context<'r, P> {
         value: Option<Encode<'_>>,
         options: &Emit,
     ) -> Result<(), ContextError> {
+        let key: Option<Encode<'_>> = if T::Key::IS_NONE { None } else { Some(key) };
         let to = Destination {
             topic: T::NAME,
             place: T::Partitioner::partition,
         };
         self.raw
             .scope
-            .emit(&to, Some(key), value, options.timestamp, &options.headers)
+            .emit(&to, key, value, options.timestamp, &options.headers)
     }
 
     /// The value of the record's key in a joined table: as far as this process has followed it.

@@ -81,16 +81,6 @@ pub trait SameKey<K, T, P> {}
 
 impl<K, T, P> SameKey<K, T, P> for K {}
 
-/// Says that `Self`, the partitioner of the topic `T`, is that of the group of `P`.
-#[diagnostic::on_unimplemented(
-    message = "`{T}` is placed by `{Self}`, `{P}` by `{K}`",
-    label = "placed by `{Self}`, not `{K}`",
-    note = "a key must lie in the same partition of all inputs and the group table"
-)]
-pub trait SamePlace<K, T, P> {}
-
-impl<K, T, P> SamePlace<K, T, P> for K {}
-
 /// Says that `Self`, the key type of the joined table `T`, is that of the group of `P`.
 #[diagnostic::on_unimplemented(
     message = "`{T}` is keyed by `{Self}`, `{P}` by `{K}`",
@@ -100,16 +90,6 @@ impl<K, T, P> SamePlace<K, T, P> for K {}
 pub trait JoinedKey<K, T, P> {}
 
 impl<K, T, P> JoinedKey<K, T, P> for K {}
-
-/// Says that `Self`, the partitioner of the joined table `T`, is that of the group of `P`.
-#[diagnostic::on_unimplemented(
-    message = "`{T}` is placed by `{Self}`, `{P}` by `{K}`",
-    label = "placed by `{Self}`, not `{K}`",
-    note = "a key of `{T}` would lie in another partition; to read any partition use `#[lookup({T})]`"
-)]
-pub trait JoinedPlace<K, T, P> {}
-
-impl<K, T, P> JoinedPlace<K, T, P> for K {}
 
 /// Never an edge of anything. Two impls that rustc does not recommend make it report the missing
 /// one by the trait's own message, instead of assuming that the only impl there is was meant.

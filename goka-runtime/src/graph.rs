@@ -17,7 +17,11 @@ pub use self::finding::{Declared, Finding};
 #[cfg(feature = "cli")]
 pub(crate) use self::order::start_order;
 
+use crate::codec::Codec;
 use crate::dispatch::{Call, CodecError, Shared};
+use crate::key::NoKey;
+use crate::schema::Describer;
+use crate::text::same;
 
 /// Where something stands in the user's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,32 @@ pub struct Format {
     pub parse: fn(&str) -> Result<Vec<u8>, CodecError>,
     /// Bytes to text (one line; tab, newline and non-UTF-8 escaped), checked by the codec.
     pub show: fn(&[u8]) -> Result<String, CodecError>,
+    /// What the codec says of itself in the fingerprint.
+    pub describe: fn(&mut Describer),
+    /// The shape of the values, when there is one: says whether it wrote any.
+    pub schema: Option<fn(&mut Describer) -> bool>,
+}
+
+impl Format {
+    /// The codec and the shape of its values, as the fingerprint has them.
+    ///
+    /// ```
+    /// use goka_runtime::codec::{Be, CodecOf};
+    ///
+    /// assert_eq!(CodecOf::new::<Be<i64>>().format().text(), "be-int64");
+    /// ```
+    pub fn text(&self) -> String {
+        let mut describer = Describer::default();
+        self.describe_to(&mut describer);
+        describer.finish()
+    }
+
+    /// Writes [`text`](Format::text).
+    pub fn describe_to(&self, to: &mut Describer) {
+        if !self.schema.is_some_and(|schema| schema(to)) {
+            (self.describe)(to);
+        }
+    }
 }
 
 /// How a topic was declared.
@@ -79,8 +109,17 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
+    /// Whether its records have no keys: a stream that is declared `keyless`.
+    pub const fn is_keyless(&self) -> bool {
+        same(self.key.codec, <NoKey as Codec>::NAME)
+    }
+
     /// The definition of a table as text: local copies and committed offsets made under another one
-    /// are not used.
+    /// are not used. It names codecs, shapes and the partitioner, never Rust types: renaming or
+    /// moving one changes nothing.
+    ///
+    /// Values of `Json<T>` have their fields in it when `T` derives [`Schema`](crate::schema::Schema):
+    /// `value=json:{name:string,visits:integer}`; else they are opaque, `value=json`.
     ///
     /// ```
     /// use goka_runtime::topic::Topic;
@@ -99,7 +138,9 @@ impl TopicSpec {
     pub fn fingerprint(&self) -> String {
         format!(
             "v1;key={};value={};partitioner={}",
-            self.key.codec, self.value.codec, self.partitioner
+            self.key.text(),
+            self.value.text(),
+            self.partitioner
         )
     }
 }

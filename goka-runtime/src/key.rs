@@ -1,5 +1,11 @@
-//! Record keys: what a handler sees of one without a copy, and what may be given as one.
+//! Record keys: what a handler sees of one without a copy, and what may be given as one. Keys whose
+//! bytes are in the order of their values: [`Ordered`], [`OrderedKey`]; no keys at all: [`NoKey`].
 
+mod none;
+pub(crate) mod ordered;
+
+pub use self::none::NoKey;
+pub use self::ordered::{Composite, Ordered, OrderedKey, PrefixOf, prefix};
 use crate::codec::{Codec, CodecError, utf8};
 
 /// A type of record keys. Its own codec, whose bytes decide the partition and the order in a table.
@@ -14,11 +20,14 @@ use crate::codec::{Codec, CodecError, utf8};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a record key",
     label = "not a key type",
-    note = "keys are `String`, integers or `Vec<u8>`; for others implement `goka::Key`"
+    note = "keys are `String`, integers, `Vec<u8>`, `Uuid`, tuples of those, and types with `#[derive(goka::Key)]`"
 )]
 pub trait Key: Codec<Value = Self> {
-    /// What a handler sees: a view into the record, or a copy when that is cheaper.
-    type Ref<'r>: Copy;
+    /// What a handler sees: a view into the record, or the key itself.
+    type Ref<'r>;
+
+    /// Whether records have no keys at all; true of [`NoKey`] alone.
+    const IS_NONE: bool = false;
 
     /// Looks at a key's bytes.
     ///
@@ -56,6 +65,14 @@ macro_rules! integers {
 }
 
 integers!(i8 i16 i32 i64 i128 u8 u16 u32 u64 u128);
+
+impl Key for uuid::Uuid {
+    type Ref<'r> = Self;
+
+    fn view(bytes: &[u8]) -> Result<Self, CodecError> {
+        Self::decode(bytes)
+    }
+}
 
 /// What may be given as a key of type `K`: `K`, `&K`, `&str` for `String`, `&[u8]` for `Vec<u8>`.
 ///

@@ -17,6 +17,7 @@ pub mod processor;
 pub mod record;
 pub mod registry;
 mod restore;
+pub mod schema;
 #[cfg(feature = "cli")]
 pub mod service;
 pub mod table;

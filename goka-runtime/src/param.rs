@@ -4,7 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::codec::{Codec, CodecError, CodecOf, Json, format_of, utf8};
+use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
 use crate::context::Context;
 use crate::dispatch::{Call, ContextError, Incoming, Raw};
 use crate::edges::Processor;
@@ -49,6 +49,12 @@ impl<'r, T> Param<'r, T> for Json<T> {
     }
 }
 
+impl<'r, T> Param<'r, T> for Be<T> {
+    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
+        codec.decode(bytes).map(Be)
+    }
+}
+
 const UTF8: Option<&str> = Some(<String as Codec>::NAME);
 const BYTES: Option<&str> = Some(<Vec<u8> as Codec>::NAME);
 
@@ -89,6 +95,7 @@ macro_rules! optional {
 optional! {
     ['r, V] V, V, None;
     ['r, T] T, Json<T>, None;
+    ['r, T] T, Be<T>, None;
     ['r] String, &'r str, UTF8;
     ['r] Vec<u8>, &'r [u8], BYTES;
 }

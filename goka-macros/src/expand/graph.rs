@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
-use super::{dispatch, location, of_table, of_topic};
+use super::{dispatch, location, of_table, of_topic, place};
 use crate::model::{self, Edge, Input};
 use crate::paths;
 use crate::syntax::{Start, Target};
@@ -22,7 +22,7 @@ pub(super) fn key(processor: &model::Processor) -> TokenStream {
 /// The group's partitioner.
 pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     match (&processor.partitioner, processor.first_typed()) {
-        (Some(partitioner), _) => quote!(#partitioner),
+        (Some(partitioner), _) => place::ty(partitioner),
         (None, Some(input)) => of_topic(input, "Partitioner"),
         (None, None) => paths::murmur2(),
     }

@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod graph;
+pub(crate) mod place;
 mod probe;
 mod register;
 mod topic;
@@ -12,7 +13,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Generics, Ident, Type, Visibility};
 
-use crate::model;
+use crate::model::{self, Value};
 use crate::paths;
 use crate::syntax::{Form, bare};
 
@@ -31,6 +32,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
         }
         Form::Block(block) => quote!(#block),
     };
+    let place = place::item(processor.partitioner.as_ref());
     let definition = register::implementation(processor);
     let table = topic::group_table(processor);
     let edges = processor.edges.iter();
@@ -44,6 +46,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
         // A handler may be marked deprecated, or use what is.
         #[allow(deprecated)]
         const _: () = {
+            #place
             #definition
             #table
             #(#declared)*
@@ -165,6 +168,22 @@ fn projection(topic: &Type, of: &str, item: &str) -> TokenStream {
     let private = paths::private_at(span);
     let (of, item) = (Ident::new(of, span), Ident::new(item, span));
     quote_spanned!(span=> <#topic as #private::#of>::#item)
+}
+
+/// The codec of a topic's values, with their shape.
+fn codec_with(value: &Value) -> TokenStream {
+    codec_asked(value.codec.as_ref(), &value.given)
+}
+
+/// The codec of a type, its own or a given one, with the shape of its values: the only place where
+/// it is asked for.
+pub(crate) fn codec_asked(given: Option<&Type>, value: &Type) -> TokenStream {
+    let span = given.unwrap_or(value).span();
+    let private = paths::private_at(span);
+    match given {
+        Some(codec) => quote_spanned!(span=> #private::codec!(given #codec, #value)),
+        None => quote_spanned!(span=> #private::codec!(of #value)),
+    }
 }
 
 /// `codec_of::<C, V>()`: the only place where a codec is asked for.

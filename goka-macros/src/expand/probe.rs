@@ -96,6 +96,10 @@ fn alike(
             #private::same_key::<#key, <#this as #private::Processor>::Key, #topic, #this>()
         });
     }
+    if is_first && processor.key.is_none() && processor.persist.is_some() {
+        let spec = of_topic(topic, "SPEC");
+        probes.push(quote_spanned!(span=> #private::keyed(#spec)));
+    }
     if !processor.is_copartitioned() {
         return;
     }

@@ -5,8 +5,8 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Generics, LitStr, Type};
 
-use super::{codec_of, graph, of_topic, parameters};
-use crate::syntax::bare;
+use super::{codec_with, graph, of_topic, parameters, place};
+use crate::model::Value;
 use crate::{model, paths};
 
 /// Expands `#[stream(..)]` and `#[table(..)]`.
@@ -14,7 +14,11 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
     let item = &topic.item;
     let cfgs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
     let key = or(topic.key.as_ref(), paths::string());
-    let partitioner = or(topic.partitioner.as_ref(), paths::murmur2());
+    let place = place::item(topic.partitioner.as_ref());
+    let partitioner = topic
+        .partitioner
+        .as_ref()
+        .map_or_else(paths::murmur2, place::ty);
     let partitions = match &topic.partitions {
         Some(count) => {
             let span = count.span();
@@ -39,6 +43,7 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         #item
         #(#cfgs)*
         const _: () = {
+            #place
             #implementation
         };
     }
@@ -67,7 +72,7 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
         is_group: true,
     };
     let implementation = implementation.expand();
-    let value = bare(value);
+    let value = value.bare();
     let (parameters, bounds) = parameters(generics);
     Some(quote! {
         #implementation
@@ -84,8 +89,7 @@ pub(crate) struct Implementation<'m> {
     pub(crate) generics: Option<&'m Generics>,
     pub(crate) name: &'m LitStr,
     pub(crate) key: TokenStream,
-    /// The codec of the values.
-    pub(crate) value: &'m Type,
+    pub(crate) value: &'m Value,
     pub(crate) partitioner: TokenStream,
     pub(crate) partitions: TokenStream,
     pub(crate) is_table: bool,
@@ -107,8 +111,8 @@ impl Implementation<'_> {
             is_table,
             is_group,
         } = self;
-        let codec = codec_of(value);
-        let value = bare(value);
+        let codec = codec_with(value);
+        let value = value.bare();
         let (parameters, bounds) = parameters(*generics);
         let table = is_table.then(|| quote!(impl #parameters #private::Table for #this #bounds {}));
         let kind = match (is_table, is_group) {

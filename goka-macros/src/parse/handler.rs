@@ -263,6 +263,7 @@ fn is_context(ty: &Type) -> bool {
 /// fn count(ctx: &mut Context, click: &mut String)
 /// fn count<'a>(ctx: &mut Context, click: &'a str)
 /// fn count(ctx: &mut Context, click: impl Click)
+/// fn count(ctx: &mut Context, click: str)
 /// ```
 fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
     let value = ungroup(value.clone());
@@ -295,7 +296,25 @@ fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
         );
         return None;
     }
+    if is_unsized(&value) {
+        let found = type_text(&value);
+        diag.at(
+            &value,
+            format!("a handler's value has a size, `{found}` has none"),
+            &format!("`&{found}`"),
+        );
+        return None;
+    }
     Some(value)
+}
+
+/// `[u8]` and `str`, by how they are written.
+fn is_unsized(value: &Type) -> bool {
+    match value {
+        Type::Slice(_) => true,
+        Type::Path(path) => path.path.is_ident("str"),
+        _ => false,
+    }
 }
 
 fn named_lifetime(tokens: TokenStream) -> Option<Ident> {
@@ -324,12 +343,7 @@ fn strip_reference(value: Type) -> (Type, bool) {
         return (value, false);
     };
     let elem = ungroup((*reference.elem).clone());
-    let borrowed = match &elem {
-        Type::Slice(_) => true,
-        Type::Path(path) => path.path.is_ident("str"),
-        _ => false,
-    };
-    if borrowed {
+    if is_unsized(&elem) {
         (value, false)
     } else {
         (elem, true)

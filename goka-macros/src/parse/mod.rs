@@ -12,7 +12,7 @@ use syn::{Error, Ident, LitStr, Result, Token, Type};
 
 use crate::diag::{Diag, text};
 use crate::syntax::{Arg, ungroup};
-use crate::words::{Standing, Vocabulary};
+use crate::words::{FLAGS, Standing, Vocabulary};
 
 /// Runs a parser over all of `tokens`; what it fails with is reported.
 fn run(
@@ -114,6 +114,13 @@ fn option(
         return refuse(&format!("option `{word}` is given twice"), "leave one out");
     }
     seen.push(word.clone());
+    if FLAGS.iter().any(|flag| word == flag) {
+        if input.peek(Token![=]) {
+            let message = format!("option `{word}` takes no value");
+            return refuse(&message, &format!("`{word}` alone"));
+        }
+        return read(word, input, diag).map_err(|error| Refused { error, known: true });
+    }
     let has_value = input.parse::<Token![=]>().is_ok();
     if !has_value || input.is_empty() || input.peek(Token![,]) {
         return refuse(

@@ -26,6 +26,7 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
                 }
                 "persist" => read.persist = Some(type_value(word, input)?),
                 "key" => read.key = Some(type_value(word, input)?),
+                "codec" => read.codec = Some(type_value(word, input)?),
                 "partitioner" => read.partitioner = Some(type_value(word, input)?),
                 "name" => {
                     read.name = Some(value(word, input, "the name of a type", "`name = Name`")?)

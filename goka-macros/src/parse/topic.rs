@@ -37,6 +37,8 @@ pub(crate) fn arguments(
             match word.to_string().as_str() {
                 "key" => topic.key = Some(type_value(word, input)?),
                 "value" => topic.value = Some(type_value(word, input)?),
+                "codec" => topic.codec = Some(type_value(word, input)?),
+                "keyless" => topic.keyless = Some(word),
                 "partitioner" => topic.partitioner = Some(type_value(word, input)?),
                 _ => topic.partitions = Some(value(word, input, "a number", "")?),
             }

@@ -108,10 +108,9 @@ const _: () = {
         type Value = Inbox;
         type Partitioner = <Messages as ::goka::__private::Topic>::Partitioner;
         const NAME: &'static str = "mailbox-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_of::<
-            Json<Inbox>,
-            Inbox,
-        >();
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of Json < Inbox >
+        );
         const PARTITIONS: ::core::option::Option<i32> = <Messages as ::goka::__private::Topic>::PARTITIONS;
         const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
@@ -142,6 +141,7 @@ const _: () = {
         <Profiles as ::goka::__private::ReadTable>::SPEC,
         "an input and a joined table",
     );
+    const _: () = ::goka::__private::keyed(<Messages as ::goka::__private::Topic>::SPEC);
     ::goka::__private::inventory::submit! {
         ::goka::__private::Entry(< Mailbox as ::goka::__private::Processor >
         ::DEFINITION)

@@ -20,6 +20,7 @@ const _: () = {
         type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
         const OWN: [&'static str; 3] = ["g-state", "g-loop", "g-visit"];
         const DEFINITION: &'static ::goka::__private::Definition = {
+            ::goka::__private::keyed(<Events<T> as ::goka::__private::Topic>::SPEC);
             &::goka::__private::Definition {
                 graph: ::goka::__private::GroupGraph {
                     name: "Router",
@@ -75,10 +76,9 @@ const _: () = {
         type Value = T;
         type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
         const NAME: &'static str = "g-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_of::<
-            Json<T>,
-            T,
-        >();
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of Json < T >
+        );
         const PARTITIONS: ::core::option::Option<i32> = <Events<
             T,
         > as ::goka::__private::Topic>::PARTITIONS;

@@ -96,10 +96,9 @@ const _: () = {
         type Value = i64;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
         const NAME: &'static str = "click-count-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_of::<
-            i64,
-            i64,
-        >();
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of i64
+        );
         const PARTITIONS: ::core::option::Option<i32> = <UserClicks as ::goka::__private::Topic>::PARTITIONS;
         const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }
@@ -112,6 +111,9 @@ const _: () = {
     const _: () = ::goka::__private::distinct(
         <UserClicks as ::goka::__private::Topic>::NAME,
         "more-clicks",
+    );
+    const _: () = ::goka::__private::keyed(
+        <UserClicks as ::goka::__private::Topic>::SPEC,
     );
     ::goka::__private::inventory::submit! {
         ::goka::__private::Entry(< ClickCount as ::goka::__private::Processor >

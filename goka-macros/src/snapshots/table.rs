@@ -5,10 +5,9 @@ const _: () = {
         type Value = String;
         type Partitioner = ::goka::__private::Murmur2;
         const NAME: &'static str = "profiles";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_of::<
-            String,
-            String,
-        >();
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of String
+        );
         const PARTITIONS: ::core::option::Option<i32> = ::core::option::Option::None;
         const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::Table;
     }

@@ -87,10 +87,9 @@ const _: () = {
         type Value = i64;
         type Partitioner = ::goka::__private::Murmur2;
         const NAME: &'static str = "g-table";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec_of::<
-            i64,
-            i64,
-        >();
+        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
+            of i64
+        );
         const PARTITIONS: ::core::option::Option<i32> = ::core::option::Option::None;
         const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
     }

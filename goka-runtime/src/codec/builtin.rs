@@ -80,6 +80,25 @@ impl Codec for () {
     }
 }
 
+/// As text with hyphens, in lower case; other spellings are read too.
+impl Codec for uuid::Uuid {
+    type Value = Self;
+    const NAME: &'static str = "uuid";
+
+    fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let mut buffer = Self::encode_buffer();
+        out.extend_from_slice(value.hyphenated().encode_lower(&mut buffer).as_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        Self::try_parse_ascii(bytes).map_err(|error| CodecError {
+            codec: Self::NAME,
+            reason: format!("{}: {error}", text::excerpt(bytes)),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Codec;
@@ -95,6 +114,8 @@ mod tests {
         check::<bool>(b"true", "true");
         check::<()>(b"", "");
         check::<i64>(b"-3", "-3");
+        let uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        check::<uuid::Uuid>(uuid.as_bytes(), uuid);
     }
 
     #[test]
@@ -104,5 +125,6 @@ mod tests {
         assert!(<bool as Codec>::parse("yes").is_err());
         assert!(<() as Codec>::show(b"x").is_err());
         assert!(<i64 as Codec>::parse("many").is_err());
+        assert!(<uuid::Uuid as Codec>::parse("67e55044").is_err());
     }
 }

@@ -2,15 +2,19 @@
 //! bytes, and those that come with the library. A declaration names a codec (`value = Json<Alert>`),
 //! a handler sees what it stands for (`Alert`). Knows no topics.
 
+mod be;
 mod builtin;
 mod integer;
 mod json;
-mod text;
+pub(crate) mod text;
 
 use std::fmt;
+use std::marker::PhantomData;
 
 pub use crate::dispatch::CodecError;
 use crate::graph::Format;
+use crate::schema::{Describer, Schema};
+pub use be::Be;
 pub(crate) use builtin::utf8;
 pub use json::{Json, Serde};
 
@@ -96,6 +100,12 @@ pub trait Codec: Sized + 'static {
         Self::decode(bytes)?;
         Ok(text::escape(bytes))
     }
+
+    /// Writes what the fingerprint of a table says of its values: the codec's name, unless there is
+    /// more to say that decides over their bytes.
+    fn describe(to: &mut Describer) {
+        to.word(Self::NAME);
+    }
 }
 
 /// Says that `Self` is a codec for values of type `V`. Never implemented by hand: every [`Codec`] is
@@ -118,6 +128,60 @@ impl<C: Codec> CodecFor<C::Value> for C {
     };
 }
 
+/// Says that `Self` was rightly given as `codec = ..` for values of type `V`. Never implemented by
+/// hand: every [`Codec`] fits its own values.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a codec for values of type `{V}`",
+    label = "not a codec for `{V}`",
+    note = "`codec = ..` names a type that implements `goka::Codec` with `type Value = {V}`"
+)]
+pub trait Fits<V> {
+    /// The codec as a value.
+    const CODEC: CodecOf<V>;
+}
+
+impl<C: Codec> Fits<C::Value> for C {
+    const CODEC: CodecOf<C::Value> = <C as CodecFor<C::Value>>::CODEC;
+}
+
+/// Asks whether the shape of a codec's values is known: `Json<T>` of a `T: Schema`. Two traits with
+/// one method; the call `(&Shape::<C>::ASK).describe(to)` in generated code takes the first that
+/// fits.
+#[derive(Debug)]
+pub struct Shape<C: ?Sized>(PhantomData<fn() -> C>);
+
+impl<C: ?Sized> Shape<C> {
+    /// To be asked.
+    pub const ASK: Self = Self(PhantomData);
+}
+
+/// The first answer.
+pub trait Known {
+    /// Writes the shape.
+    fn describe(&self, to: &mut Describer) -> bool;
+}
+
+impl<T: Schema> Known for Shape<Json<T>> {
+    fn describe(&self, to: &mut Describer) -> bool {
+        to.word("json");
+        to.raw(":");
+        to.of::<T>();
+        true
+    }
+}
+
+/// The other answer.
+pub trait Opaque {
+    /// Writes nothing.
+    fn describe(&self, to: &mut Describer) -> bool;
+}
+
+impl<C: ?Sized> Opaque for &Shape<C> {
+    fn describe(&self, _: &mut Describer) -> bool {
+        false
+    }
+}
+
 /// A [`Codec`] for values of type `V`, as a value. A topic has one; user code has no need of it.
 ///
 /// ```
@@ -136,6 +200,12 @@ impl<V> CodecOf<V> {
     /// Takes a codec's functions.
     pub const fn new<C: CodecFor<V>>() -> Self {
         C::CODEC
+    }
+
+    /// The same codec, whose values have a shape that only generated code can ask for.
+    pub(crate) const fn with_schema(mut self, schema: fn(&mut Describer) -> bool) -> Self {
+        self.format.schema = Some(schema);
+        self
     }
 
     /// The codec for those who have only text or bytes.
@@ -180,6 +250,8 @@ pub(crate) const fn format_of<C: Codec>() -> Format {
         codec: C::NAME,
         parse: C::parse,
         show: C::show,
+        describe: C::describe,
+        schema: None,
     }
 }
 
@@ -239,6 +311,12 @@ impl<const N: usize> AsValue<Vec<u8>> for [u8; N] {
 }
 
 impl<T> AsValue<T> for Json<T> {
+    fn put(&self, codec: &CodecOf<T>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec.encode(&self.0, out)
+    }
+}
+
+impl<T> AsValue<T> for Be<T> {
     fn put(&self, codec: &CodecOf<T>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         codec.encode(&self.0, out)
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Shows bytes on one line: backslash, control characters and what is not UTF-8 are escaped.
-pub(super) fn escape(bytes: &[u8]) -> String {
+pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -35,7 +35,7 @@ fn hex(text: &mut String, byte: u8) {
 }
 
 /// Undoes [`escape`].
-pub(super) fn unescape(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
@@ -61,7 +61,7 @@ pub(super) fn unescape(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Quotes the beginning of bytes that were refused.
-pub(super) fn excerpt(bytes: &[u8]) -> String {
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;
     let cut = &bytes[..bytes.len().min(SHOWN)];
     let dots = if bytes.len() > SHOWN { ".." } else { "" };

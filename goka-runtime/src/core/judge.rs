@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::metadata::{OffsetMetadata, fingerprint_hash};
+use super::definition::{changes, changes_of_hash, follows, hash_follows};
+use super::metadata::OffsetMetadata;
 use crate::record::{Offset, Timestamp};
 use crate::table::{FORMAT, Stamp};
 
@@ -175,7 +176,7 @@ fn foreign(
                 expected: topic.cluster.to_owned(),
             });
         }
-        if stamp.fingerprint != fingerprint {
+        if !follows(&stamp.fingerprint, fingerprint) {
             return Some(Why::OtherFingerprint {
                 table,
                 partition,
@@ -191,7 +192,7 @@ fn foreign(
     else {
         return None;
     };
-    if metadata.fingerprint != fingerprint_hash(fingerprint) {
+    if !hash_follows(metadata.fingerprint, fingerprint) {
         return Some(Why::OtherFingerprintInOffsets {
             table,
             partition,
@@ -339,8 +340,9 @@ pub enum Why {
     },
     /// The copy was written by another definition of the table.
     #[error(
-        "{table}[{partition}]: the local copy was written as `{found}`, this program declares \
-         `{expected}`; restore the declaration, use a new group, or `reset` this one"
+        "{table}[{partition}]: the local copy was written by another definition of the table: {}; \
+         undo the change, use a new group, or `reset` this one",
+        changes(.found, .expected)
     )]
     OtherFingerprint {
         /// The group topic.
@@ -354,9 +356,9 @@ pub enum Why {
     },
     /// The offsets were committed by another definition of the table.
     #[error(
-        "{table}[{partition}]: the group's offsets were committed with a table of another \
-         definition (hash {found:016x}), this program declares `{expected}`; restore the \
-         declaration, use a new group, or `reset` this one"
+        "{table}[{partition}]: the group's offsets were committed with another definition of the \
+         table: {}; undo the change, use a new group, or `reset` this one",
+        changes_of_hash(*.found, .expected)
     )]
     OtherFingerprintInOffsets {
         /// The group topic.
@@ -483,7 +485,7 @@ pub enum Why {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::metadata::VERSION;
+    use crate::core::metadata::{VERSION, fingerprint_hash};
 
     const NOW: Timestamp = 1_000_000_000;
     const DAY: Timestamp = 86_400_000;

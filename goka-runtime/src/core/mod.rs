@@ -6,6 +6,7 @@
 //! moves overlays into memtables, and [`Effect::Flush`] brings those to the stores.
 
 pub mod copartition;
+mod definition;
 mod event;
 mod handle;
 pub mod judge;

@@ -15,7 +15,7 @@ pub(crate) use self::raw::RawEmitter;
 pub(crate) use self::raw::stream;
 use crate::codec::{AsValue, CodecError};
 use crate::context::Emit;
-use crate::key::AsKey;
+use crate::key::{AsKey, Key, NoKey};
 use crate::log::{Log, LogError};
 use crate::topic::Topic;
 
@@ -99,6 +99,9 @@ impl<T: Topic> Emitter<T> {
         value
             .put(&T::CODEC, &mut bytes)
             .map_err(refused::<T>("value"))?;
+        if <T::Key as Key>::IS_NONE {
+            return self.raw.emit_anywhere(Some(&bytes), options);
+        }
         self.raw.emit(&encoded::<T>(&key)?, Some(&bytes), options)
     }
 
@@ -126,6 +129,34 @@ impl<T: Topic> Emitter<T> {
     /// See [`flush`](Emitter::flush).
     pub fn close(self, deadline: Duration) -> Result<(), EmitError> {
         self.raw.close(deadline)
+    }
+}
+
+/// Of a stream that is declared `keyless`.
+impl<T: Topic<Key = NoKey>> Emitter<T> {
+    /// Emits a record without a key: each goes to the partition after that of the one before.
+    ///
+    /// # Errors
+    /// See [`emit`](Emitter::emit).
+    pub fn emit_value(&self, value: &(impl AsValue<T::Value> + ?Sized)) -> Result<Ack, EmitError> {
+        self.emit(NoKey, value)
+    }
+
+    /// Emits a record without a key to a partition of the caller's.
+    ///
+    /// # Errors
+    /// See [`emit`](Emitter::emit); when there is no such partition.
+    pub fn emit_to(
+        &self,
+        partition: i32,
+        value: &(impl AsValue<T::Value> + ?Sized),
+    ) -> Result<Ack, EmitError> {
+        let mut bytes = Vec::new();
+        value
+            .put(&T::CODEC, &mut bytes)
+            .map_err(refused::<T>("value"))?;
+        self.raw
+            .emit_to(partition, None, Some(&bytes), &Emit::new())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::EmitError;
@@ -21,6 +22,8 @@ pub(crate) struct RawEmitter {
     partitions: i32,
     place: fn(&[u8], i32) -> i32,
     deadline: Duration,
+    /// How many records without a key there were.
+    spread: AtomicU32,
     pending: Arc<Pending>,
     /// `None` once closed.
     appender: Option<Box<dyn Appender>>,
@@ -48,6 +51,7 @@ impl RawEmitter {
             partitions: info.partitions,
             place,
             deadline: DEFAULT_DEADLINE,
+            spread: AtomicU32::new(0),
             pending,
             appender: Some(appender),
         })
@@ -84,6 +88,20 @@ impl RawEmitter {
     ) -> Result<Ack, EmitError> {
         let partition = (self.place)(key, self.partitions);
         self.emit_to(partition, Some(key), value, options)
+    }
+
+    /// Enqueues a record without a key: the partitions take turns.
+    ///
+    /// # Errors
+    /// As [`emit`](RawEmitter::emit).
+    pub(crate) fn emit_anywhere(
+        &self,
+        value: Option<&[u8]>,
+        options: &Emit,
+    ) -> Result<Ack, EmitError> {
+        let turn = self.spread.fetch_add(1, Ordering::Relaxed);
+        let partition = (turn % self.partitions.cast_unsigned()).cast_signed();
+        self.emit_to(partition, None, value, options)
     }
 
     /// Enqueues a record for a partition that the caller knows.

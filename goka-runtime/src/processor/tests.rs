@@ -18,6 +18,8 @@ const TEXT: Format = Format {
     codec: "text",
     parse: |text| Ok(text.as_bytes().to_vec()),
     show: |bytes| Ok::<_, CodecError>(String::from_utf8_lossy(bytes).into_owned()),
+    describe: |to| to.word("text"),
+    schema: None,
 };
 const HERE: Location = Location {
     file: file!(),

@@ -43,6 +43,8 @@ const TEXT: Format = Format {
     codec: <Vec<u8> as Codec>::NAME,
     parse: <Vec<u8> as Codec>::parse,
     show: <Vec<u8> as Codec>::show,
+    describe: <Vec<u8> as Codec>::describe,
+    schema: None,
 };
 
 /// The terms of a topic.

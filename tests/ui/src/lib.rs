@@ -2,5 +2,6 @@
 #![deny(warnings, missing_docs)]
 
 pub mod edges;
+pub mod keys;
 pub mod processor;
 pub mod topics;

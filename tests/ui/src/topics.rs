@@ -54,6 +54,37 @@ pub struct Four;
 #[table("profiles", value = Json<Alert>)]
 pub struct Profiles;
 
+/// Without keys.
+#[derive(Debug)]
+#[stream("measurements", keyless, value = i64)]
+pub struct Measurements;
+
+/// Without keys, in text.
+#[derive(Debug)]
+#[stream("measurements-text", keyless, value = String)]
+pub struct MeasurementsText;
+
+/// Places what begins alike together.
+pub fn by_tenant(key: &[u8], count: i32) -> i32 {
+    let tenant = key.split(|byte| *byte == b'/').next().unwrap_or_default();
+    <goka::Murmur2 as goka::Partitioner>::partition(tenant, count)
+}
+
+/// A function that is called as a parameter might be.
+pub fn key(_: &[u8], _: i32) -> i32 {
+    0
+}
+
+/// Placed by it.
+#[derive(Debug)]
+#[stream("by-key", value = String, partitioner = key)]
+pub struct ByKey;
+
+/// Placed by a function.
+#[derive(Debug)]
+#[stream("by-tenant", value = String, partitioner = by_tenant)]
+pub struct ByTenant;
+
 /// Plans, keyed by number.
 #[derive(Debug)]
 #[table("plans", key = u64, value = String)]

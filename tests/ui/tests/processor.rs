@@ -263,7 +263,7 @@ fn an_impl_has_every_edge() {
             "input alerts v1;key=utf8;value=json;partitioner=murmur2".to_owned(),
             "clean mailbox-visit v1;key=utf8;value=integer;partitioner=murmur2".to_owned(),
             format!("forget-all mailbox-visit {text}"),
-            "table mailbox-table v1;key=utf8;value=json;partitioner=murmur2 8".to_owned(),
+            "table mailbox-table v1;key=utf8;value=json:[string];partitioner=murmur2 8".to_owned(),
         ]
     );
     let starts: Vec<_> = definition

@@ -1,0 +1,69 @@
+//! `#[derive(Codec)]`: a struct of one field travels as the field does.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{DeriveInput, Type};
+
+use super::{broken_codec, check_field, delegated, own, parts};
+use crate::diag::Diag;
+use crate::expand::codec_asked;
+use crate::paths;
+use crate::syntax::ungroup;
+
+pub(crate) fn codec(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
+    let ident = &item.ident;
+    let mut given = None::<Type>;
+    for attribute in own(&item.attrs, "codec") {
+        match attribute.parse_args::<Type>() {
+            Ok(_) if given.is_some() => {
+                diag.at(attribute, "`#[codec(..)]` is given twice", "leave one out");
+            }
+            Ok(codec) => given = Some(ungroup(codec)),
+            Err(_) => diag.at(
+                attribute,
+                "`#[codec(..)]` names the codec of the field",
+                "`#[codec(Json<Vec<String>>)]`",
+            ),
+        }
+    }
+    let Some(parts) = parts(item, "Codec", diag) else {
+        // With parameters there is no impl to offer that fits.
+        return match item.generics.params.len() {
+            0 => broken_codec(ident),
+            _ => TokenStream::new(),
+        };
+    };
+    let [part] = &parts[..] else {
+        diag.at(
+            ident,
+            format!(
+                "`#[derive(Codec)]` goes on a struct of one field, this one has {}",
+                parts.len()
+            ),
+            &format!("`Json<{ident}>` where it is declared, or implement `goka::Codec`"),
+        );
+        return broken_codec(ident);
+    };
+    if given.is_none() {
+        check_field(&part.ty, "codec(", diag);
+    }
+    if diag.has_errors() {
+        return broken_codec(ident);
+    }
+    let ty = &part.ty;
+    let inner = inner(given.as_ref(), ty);
+    let codec = delegated(ident, &part.member);
+    quote! {
+        const _: () = {
+            #inner
+            #codec
+        };
+    }
+}
+
+/// The constant `INNER`: the only place where the field's codec is asked for.
+pub(super) fn inner(given: Option<&Type>, ty: &Type) -> TokenStream {
+    let private = paths::private();
+    let ask = codec_asked(given, ty);
+    quote!(const INNER: #private::CodecOf<#ty> = #ask;)
+}

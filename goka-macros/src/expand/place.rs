@@ -1,0 +1,59 @@
+//! Partitioners: a type is named as it is; for a function there is a type that calls it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::Type;
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+
+use crate::paths;
+
+/// The partitioner's type.
+pub(crate) fn ty(given: &Type) -> TokenStream {
+    match function(given) {
+        Some(_) => wrapper().into_token_stream(),
+        None => quote!(#given),
+    }
+}
+
+/// The type that calls a function, when one is given. Its name is the function's, without the path:
+/// a function that is moved is the same partitioner.
+pub(crate) fn item(given: Option<&Type>) -> Option<TokenStream> {
+    let given = given?;
+    let name = format!("{}()", function(given)?.unraw());
+    let private = paths::private();
+    let wrapper = wrapper();
+    let span = given.span();
+    // Outside of the function below: one of the user's may be called as its parameters are.
+    let place = quote_spanned! {span=>
+        const PLACE: fn(&[u8], i32) -> i32 = #given;
+    };
+    Some(quote! {
+        #place
+        #[doc(hidden)]
+        #[allow(unreachable_pub)]
+        #[derive(Debug)]
+        pub struct #wrapper;
+        impl #private::Partitioner for #wrapper {
+            const NAME: &'static str = #name;
+            fn partition(key: &[u8], count: i32) -> i32 {
+                #private::placed(PLACE(key, count), count, Self::NAME)
+            }
+        }
+    })
+}
+
+fn wrapper() -> Ident {
+    format_ident!("__GokaPartitioner", span = Span::call_site())
+}
+
+/// The function's name, when the path is one of a function: what begins with a small letter.
+pub(crate) fn function(given: &Type) -> Option<&Ident> {
+    let Type::Path(path) = given else {
+        return None;
+    };
+    let last = path.path.segments.last()?;
+    let name = last.ident.unraw().to_string();
+    let is_function = name.trim_start_matches('_').starts_with(char::is_lowercase);
+    (is_function && last.arguments.is_none()).then_some(&last.ident)
+}

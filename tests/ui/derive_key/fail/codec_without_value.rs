@@ -1,0 +1,23 @@
+// The option has a value.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(goka::Key)]
+#[key(codec)]
+struct Thing(i64);
+
+#[stream("things", key = Thing, value = i64)]
+struct Things;
+
+#[processor(group = "g")]
+#[input(Things)]
+fn count(ctx: &mut Context, value: i64) -> Result<()> {
+    let _ = (ctx.topic(), value);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Things, Count, count);
+}

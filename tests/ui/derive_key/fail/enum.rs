@@ -1,0 +1,22 @@
+// A key is derived for a struct.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(goka::Key)]
+enum Thing {}
+
+#[stream("things", key = Thing, value = i64)]
+struct Things;
+
+#[processor(group = "g")]
+#[input(Things)]
+fn count(ctx: &mut Context, value: i64) -> Result<()> {
+    let _ = (ctx.topic(), value);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Things, Count, count);
+}

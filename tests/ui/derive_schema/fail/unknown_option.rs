@@ -1,0 +1,26 @@
+// An option that nobody knows is refused.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(serde::Serialize, serde::Deserialize, goka::Schema)]
+struct Thing {
+    #[schema(opaqe)]
+    #[allow(dead_code)]
+    inner: i64,
+}
+
+#[stream("things", value = Json<Thing>)]
+struct Things;
+
+#[processor(group = "g")]
+#[input(Things)]
+fn count(ctx: &mut Context, value: Thing) -> Result<()> {
+    let _ = (ctx.topic(), value);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Things, Count, count);
+}

@@ -1,0 +1,19 @@
+// A codec is a type that there is.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[stream("things", value = i64, codec = Missing)]
+struct Things;
+
+#[processor(group = "g")]
+#[input(Things)]
+fn count(ctx: &mut Context, value: i64) -> Result<()> {
+    let _ = (ctx.topic(), value);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Things, Count, count);
+}

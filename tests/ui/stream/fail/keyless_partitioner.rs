@@ -1,0 +1,19 @@
+// What has no key has no place.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[stream("things", keyless, value = i64, partitioner = goka::Fnv1a)]
+struct Things;
+
+#[processor(group = "g")]
+#[input(Things)]
+fn count(ctx: &mut Context, value: i64) -> Result<()> {
+    let _ = (ctx.topic(), value);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Things, Count, count);
+}
