@@ -94,6 +94,8 @@ const WORDS: &[&str] = &[
     "loopback",
     "visit",
     "timer",
+    "persist",
+    "cross",
     "processor",
     "stream",
     "table",
@@ -305,7 +307,7 @@ impl Entry {
 
 /// What stands beside a processor, or in its impl.
 const BESIDE: &[&str] = &[
-    "input", "output", "join", "lookup", "loopback", "visit", "timer",
+    "input", "output", "join", "lookup", "loopback", "visit", "timer", "persist", "cross",
 ];
 
 fn entry(random: &mut Random) -> Entry {

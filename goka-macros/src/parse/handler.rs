@@ -56,10 +56,39 @@ fn has_lifetime<P>(arguments: &Punctuated<GenericArgument, P>) -> bool {
 
 /// Reads a handler as the user wrote it; `None` when its shape is wrong.
 pub(crate) fn read(
-    signature: &Signature,
+    signature: &mut Signature,
+    processor: &Ident,
     is_method: bool,
     diag: &mut Diag,
 ) -> Option<HandlerSyntax> {
+    let handler = judge(signature, processor, is_method, diag);
+    if handler.is_none() {
+        lend(signature);
+    }
+    handler
+}
+
+/// Takes by reference what has no size, and has been reported: rustc would say it again, and of
+/// every use.
+fn lend(signature: &mut Signature) {
+    for input in &mut signature.inputs {
+        if let FnArg::Typed(PatType { ty, .. }) = input
+            && is_unsized(ty)
+        {
+            let lent = &*ty;
+            **ty = parse_quote!(&#lent);
+        }
+    }
+}
+
+fn judge(
+    signature: &mut Signature,
+    processor: &Ident,
+    is_method: bool,
+    diag: &mut Diag,
+) -> Option<HandlerSyntax> {
+    check_contexts(signature, processor, diag);
+    let signature = &*signature;
     let shape = if is_method { METHOD } else { FUNCTION };
     let receiver = check_receiver(signature, is_method, diag);
     // With a wrong `self` the rest can still be judged, but would often be wrong for the same cause.
@@ -86,6 +115,50 @@ pub(crate) fn read(
         is_method,
         takes_self: receiver?,
     })
+}
+
+/// ```text
+/// fn count(ctx: &mut Context<Other>, click: String)
+/// ```
+/// The others are made bare, so that what follows can be judged.
+fn check_contexts(signature: &mut Signature, processor: &Ident, diag: &mut Diag) {
+    for input in &mut signature.inputs {
+        let FnArg::Typed(PatType { ty, .. }) = input else {
+            continue;
+        };
+        let Type::Reference(reference) = &mut **ty else {
+            continue;
+        };
+        let Type::Path(path) = &mut *reference.elem else {
+            continue;
+        };
+        if !is_named(path, "Context") {
+            continue;
+        }
+        let Some(last) = path.path.segments.last_mut() else {
+            continue;
+        };
+        let PathArguments::AngleBracketed(given) = &last.arguments else {
+            continue;
+        };
+        let other = given.args.iter().find_map(|argument| match argument {
+            GenericArgument::Type(Type::Path(path)) => {
+                let last = path.path.segments.last()?;
+                let own = last.ident == "Self" || last.ident == *processor;
+                (!own).then_some(path)
+            }
+            _ => None,
+        });
+        if let Some(other) = other {
+            let found = type_text(other);
+            diag.at(
+                other,
+                format!("a handler takes its own processor's context, found that of `{found}`"),
+                "write it bare: `&mut Context`",
+            );
+            last.arguments = PathArguments::None;
+        }
+    }
 }
 
 /// ```text

@@ -235,7 +235,8 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let has_run = self.has_run;
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
+        let waits = |task: &&mut Task| task.epoch == epoch && task.state == State::Inspecting;
+        let Some(task) = self.tasks.get_mut(&id).filter(waits) else {
             return;
         };
         let start = match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
@@ -303,12 +304,12 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&record.task) else {
             return;
         };
-        if task.epoch != record.epoch || !task.deferred.contains(&(record.topic, record.offset)) {
+        if task.epoch != record.epoch || !task.deferred.contains_key(&record.guard) {
             return;
         }
         match outcome {
             Ok(()) => {
-                task.deferred.remove(&(record.topic, record.offset));
+                task.deferred.remove(&record.guard);
                 self.pace(out);
             }
             Err(error) => {
@@ -428,6 +429,7 @@ impl Core {
             task.rewind();
         }
         task.state = State::Stopped;
+        task.reopens = false;
         out.push(Effect::Stopped(id, cause));
     }
 
@@ -453,7 +455,8 @@ impl Core {
     /// Stops intake while what came in cannot go out, and goes on afterwards.
     fn pace(&mut self, out: &mut Vec<Effect>) {
         let stuck = |task: &Task| {
-            let waits = task.flush_failures > 0 || task.unknown || task.deferred.len() >= DEFERRED;
+            let waits =
+                !task.flush_failures.is_empty() || task.unknown || task.deferred.len() >= DEFERRED;
             waits && task.state != State::Stopped
         };
         let pause = self.draining || self.tasks.values().any(stuck);

@@ -157,7 +157,7 @@ impl Core {
         let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry) && !closing;
         let mut tasks = std::mem::take(&mut self.tasks);
         for task in tasks.values_mut() {
-            if !waits || task.flush_failures == 0 {
+            if !waits || task.flush_failures.is_empty() {
                 self.flush_task(now, closing, task, out);
             }
         }
@@ -203,15 +203,17 @@ impl Core {
                     task.reopens = false;
                     out.push(Effect::Inspect(id, task.epoch));
                 }
-                task.flush_failures = 0;
+                task.flush_failures.remove(&copy.table);
             }
             Err(error) => {
-                task.flush_failures += 1;
+                let failures = task.flush_failures.entry(copy.table).or_default();
+                *failures += 1;
+                let failures = *failures;
                 self.retry_at = Some(now.monotonic + RETRY);
-                if task.flush_failures == 1 {
+                if failures == 1 {
                     tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
                 }
-                if task.flush_failures >= FLUSH_TRIES {
+                if failures >= FLUSH_TRIES {
                     self.stop(id, Cause::Store(error), out);
                 }
             }
@@ -228,7 +230,7 @@ impl Core {
         if let Some(layers) = task.layers_of(&self.plan, copy.table) {
             *layers = Layers::default();
         }
-        task.flush_failures = 0;
+        task.flush_failures.remove(&copy.table);
         if matches!(task.state, State::Running | State::Starting) {
             reopen(task, out);
         } else if task.state == State::Inspecting && std::mem::take(&mut task.reopens) {

@@ -42,7 +42,9 @@ pub(crate) struct Task {
     /// The copies that are still being restored.
     pub(crate) restoring: BTreeSet<TopicId>,
     /// Handled records whose commit waits for a guard.
-    pub(crate) deferred: BTreeSet<(TopicId, Offset)>,
+    pub(crate) deferred: BTreeMap<u64, (TopicId, Offset)>,
+    /// The number of the next guard; never used twice by one assignment.
+    pub(crate) guards: u64,
     /// The walk under way.
     pub(crate) visit: Option<Visit>,
     /// Where the walk that the group committed last had come to.
@@ -64,7 +66,8 @@ pub(crate) struct Task {
     pub(crate) appended: bool,
     last_synced: BTreeMap<TopicId, Duration>,
     assigned_at: Duration,
-    pub(crate) flush_failures: u32,
+    /// How often in a row each copy's flush failed.
+    pub(crate) flush_failures: BTreeMap<TopicId, u32>,
     /// It is inspected again once its memtable is flushed.
     pub(crate) reopens: bool,
 }
@@ -87,7 +90,8 @@ impl Task {
             layers: Layers::default(),
             joins: BTreeMap::new(),
             restoring: BTreeSet::new(),
-            deferred: BTreeSet::new(),
+            deferred: BTreeMap::new(),
+            guards: 0,
             visit: None,
             visited: None,
             positions: BTreeMap::new(),
@@ -100,7 +104,7 @@ impl Task {
             appended: false,
             last_synced: BTreeMap::new(),
             assigned_at: now,
-            flush_failures: 0,
+            flush_failures: BTreeMap::new(),
             reopens: false,
         }
     }
@@ -122,7 +126,7 @@ impl Task {
     /// The next record of each input that may be committed: none past one that waits for a guard.
     pub(crate) fn committable(&self) -> BTreeMap<TopicId, Offset> {
         let mut offsets = self.positions.clone();
-        for (topic, offset) in &self.deferred {
+        for (topic, offset) in self.deferred.values() {
             if let Some(next) = offsets.get_mut(topic) {
                 *next = (*next).min(*offset);
             }
@@ -158,6 +162,11 @@ impl Task {
     /// Whether everything acknowledged of its own table is in the store.
     pub(crate) fn is_flushed(&self) -> bool {
         self.layers.is_flushed()
+    }
+
+    /// Whether a guard holds back records of a topic.
+    pub(crate) fn is_held(&self, topic: TopicId) -> bool {
+        self.deferred.values().any(|(of, _)| *of == topic)
     }
 
     /// All copies of the task.

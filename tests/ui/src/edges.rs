@@ -282,6 +282,25 @@ impl<const N: usize> inner::Sized<i64, N> {
     }
 }
 
+/// Whose parameter has no bounds but those that it needs.
+#[derive(Debug)]
+pub struct Wrapped<T>(pub T);
+
+#[processor(group = "wrapped", persist = i64)]
+impl<T: Send + Sync> Wrapped<T> {
+    /// Around a value.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    #[input("wrapped")]
+    fn on(&self, ctx: &mut Context, n: &i64) -> Result<()> {
+        let _ = &self.0;
+        ctx.set_value(n)?;
+        Ok(())
+    }
+}
+
 /// Deprecated, as processors may be.
 #[deprecated]
 #[derive(Debug, Default)]

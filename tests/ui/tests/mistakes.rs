@@ -189,6 +189,7 @@ const OTHERS: &[&str] = &[
 const PRELUDE: &[&str] = &[
     // goka's
     "goka",
+    "Be",
     "Context",
     "Emit",
     "Emitter",
