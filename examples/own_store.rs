@@ -52,13 +52,19 @@ impl Stores for FileStores {
         fs::create_dir_all(&self.0).map_err(refused)?;
         let lock = File::create(path.with_extension(format!("{partition}.lock")));
         let lock = lock.map_err(refused)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let path = path.display().to_string();
-                return Err(StoreError::Locked { path });
+        // A process that is just being started holds copies of all open files for a moment.
+        for tries in (0..50).rev() {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries > 0 => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let path = path.display().to_string();
+                    return Err(StoreError::Locked { path });
+                }
+                Err(TryLockError::Error(error)) => return Err(refused(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(refused(error)),
         }
         let contents = match fs::read(&path) {
             Ok(bytes) => Contents::read(&bytes).ok_or_else(|| StoreError::Unreadable {

@@ -60,8 +60,18 @@ pub use goka_runtime::topic::{Table, Topic};
 pub use goka_runtime::view::{Entries, Read, View, ViewError, ViewState};
 pub use goka_runtime::{dispatch, graph, record, registry, schema, table, testing};
 
+// Words of Goka's, that they be answered with ours.
+#[doc(hidden)]
+pub use goka_macros::{cross, persist};
+
 #[doc(hidden)]
 pub use goka_runtime::__private;
+
+/// Pages that belong to no single item.
+pub mod docs {
+    #[doc = include_str!("docs/refusals.md")]
+    pub mod refusals {}
+}
 
 /// What a program with processors needs: `use goka::prelude::*;`.
 pub mod prelude {
@@ -70,6 +80,8 @@ pub mod prelude {
     #[cfg(feature = "cli")]
     pub use crate::Service;
     pub use crate::{Be, Context, Emit, Emitter, Json, Result, View};
+    #[doc(hidden)]
+    pub use crate::{cross, persist};
     pub use crate::{
         input, join, lookup, loopback, output, processor, stream, table, timer, visit,
     };

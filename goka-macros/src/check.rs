@@ -370,8 +370,15 @@ fn check_visits(syntax: &ProcessorSyntax, diag: &mut Diag) {
 /// #[loopback] fn on_receipt(&self, ctx: &mut Context, receipt: Option<Receipt>) -> Result<()>
 /// ```
 fn check_values(edges: &[EdgeSyntax], diag: &mut Diag) {
-    let loopbacks = edges.iter().filter(|edge| edge.word == EdgeWord::Loopback);
-    for handler in loopbacks.filter_map(|edge| edge.handler.as_ref()) {
+    let of = |word| {
+        let edges = edges.iter().filter(move |edge| edge.word == word);
+        edges.filter_map(|edge| edge.handler.as_ref())
+    };
+    for handler in of(EdgeWord::Loopback) {
+        // An input beside it may have them.
+        if of(EdgeWord::Input).any(|input| input.name == handler.name) {
+            continue;
+        }
         if let Type::Path(path) = &handler.value
             && let Some(last) = path.path.segments.last()
             && last.ident == "Option"

@@ -105,6 +105,24 @@ pub fn timer(
     expand_beside("timer", &arguments.into(), item.into()).into()
 }
 
+// Words of Goka's. Below a `#[processor]` it answers them itself; above it they have to be there.
+
+#[proc_macro_attribute]
+pub fn persist(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside("persist", &arguments.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn cross(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand_beside("cross", &arguments.into(), item.into()).into()
+}
+
 #[proc_macro_derive(Codec, attributes(codec))]
 pub fn derive_codec(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive::run(item.into(), derive::codec).into()
@@ -208,17 +226,20 @@ fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> Toke
         return quote!(#(#processor)* #[#own] #(#others)* #rest);
     }
     let mut diag = Diag::default();
-    let help = match words::beside(name) {
-        Some(Beside::Edge(word)) if word.is_own() => {
-            "`#[processor(group = \"..\")]` on the `impl` around it"
-        }
-        _ => "`#[processor(group = \"..\")]` on the same function or `impl`",
+    let alone = format!("`#[{name}]` has a meaning only beside `#[processor(..)]`");
+    let (message, help) = match words::beside(name) {
+        Some(Beside::Edge(word)) if word.is_own() => (
+            alone,
+            "`#[processor(group = \"..\")]` on the `impl` around it",
+        ),
+        Some(Beside::Instead(help)) => (format!("there is no `#[{name}]`"), help),
+        Some(Beside::Later) => (format!("`#[{name}]` is not available yet"), "leave it out"),
+        _ => (
+            alone,
+            "`#[processor(group = \"..\")]` on the same function or `impl`",
+        ),
     };
-    diag.span(
-        Span::call_site(),
-        format!("`#[{name}]` has a meaning only beside `#[processor(..)]`"),
-        help,
-    );
+    diag.span(Span::call_site(), message, help);
     let errors = diag.finish();
     // The others would say the same again.
     let item = match syn::parse2(item.clone()) {

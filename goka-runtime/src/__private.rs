@@ -94,17 +94,10 @@ impl<P: Default + Send + Sync + 'static> Probe<P> {
     pub const MAKE: Option<fn() -> Box<Shared>> = Some(|| Box::new(P::default()));
 }
 
-impl<T: Table> Probe<T> {
-    /// Whether a topic is a table.
-    pub const IS_TABLE: bool = true;
-}
-
-/// The other answers of a [`Probe`].
+/// The other answer of a [`Probe`].
 pub trait Otherwise {
     /// Nobody but the user can make the value that handlers share.
     const MAKE: Option<fn() -> Box<Shared>> = None;
-    /// Whether a topic is a table.
-    const IS_TABLE: bool = false;
 }
 
 impl<T> Otherwise for Probe<T> {}

@@ -177,8 +177,8 @@ impl<G: Processor, P, V> Taker<'_, G, P, V> {
     /// # Panics
     /// In a const context, when the topic is a table and the parameter takes no tombstones.
     #[track_caller]
-    pub const fn reading(self, is_table: bool) -> Self {
-        if is_table && !self.tombstones {
+    pub const fn reading(self, kind: TopicKind) -> Self {
+        if !matches!(kind, TopicKind::Stream) && !self.tombstones {
             panic!("a table's keys may be deleted: take `Option<..>` for the value");
         }
         self
@@ -318,5 +318,66 @@ pub const fn taker<'r, G, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, G,
         some: P::some,
         none: P::none,
         processor: PhantomData,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Param;
+    use crate::codec::{CodecOf, Json};
+
+    const TEXT: CodecOf<String> = CodecOf::new::<String>();
+    const BYTES: CodecOf<Vec<u8>> = CodecOf::new::<Vec<u8>>();
+    const LIST: CodecOf<Vec<i64>> = CodecOf::new::<Json<Vec<i64>>>();
+
+    #[test]
+    fn borrowing_parameters_are_the_records_own_bytes() {
+        let record = *b"hello";
+        let text: &str = Param::some(&record, &TEXT).expect("it is UTF-8");
+        let bytes: &[u8] = Param::some(&record, &BYTES).expect("all bytes are");
+        let some_text: Option<&str> = Param::some(&record, &TEXT).expect("it is UTF-8");
+        let some_bytes: Option<&[u8]> = Param::some(&record, &BYTES).expect("all bytes are");
+        for borrowed in [
+            text.as_bytes(),
+            bytes,
+            some_text.expect("it is there").as_bytes(),
+            some_bytes.expect("it is there"),
+        ] {
+            assert_eq!(borrowed.as_ptr_range(), record.as_ptr_range());
+        }
+    }
+
+    #[test]
+    fn values_are_decoded() {
+        let owned: String = Param::some(b"hello", &TEXT).expect("it is UTF-8");
+        assert_eq!(owned, "hello");
+        let bare: Vec<i64> = Param::some(b"[1,2]", &LIST).expect("it is a list");
+        assert_eq!(bare, [1, 2]);
+        let Json(wrapped) = Json::<Vec<i64>>::some(b"[1,2]", &LIST).expect("it is a list");
+        assert_eq!(wrapped, [1, 2]);
+        let some = Option::<Json<Vec<i64>>>::some(b"[3]", &LIST).expect("it is a list");
+        assert_eq!(some.map(|Json(list)| list), Some(vec![3]));
+    }
+
+    #[test]
+    fn wrong_bytes_are_no_parameter() {
+        assert!(<&str as Param<String>>::some(b"\xff", &TEXT).is_err());
+        assert!(<Option<&str> as Param<String>>::some(b"\xff", &TEXT).is_err());
+        assert!(<Vec<i64> as Param<Vec<i64>>>::some(b"{}", &LIST).is_err());
+    }
+
+    #[test]
+    fn tombstones_are_none_where_they_are_taken() {
+        assert_eq!(<Option<String> as Param<String>>::none(), Some(None));
+        assert_eq!(<Option<&str> as Param<String>>::none(), Some(None));
+        assert_eq!(<Option<&[u8]> as Param<Vec<u8>>>::none(), Some(None));
+        assert_eq!(<String as Param<String>>::none(), None);
+        assert_eq!(<&str as Param<String>>::none(), None);
+        let takes = [
+            <Option<String> as Param<String>>::TOMBSTONES,
+            <Option<Json<i64>> as Param<i64>>::TOMBSTONES,
+            <String as Param<String>>::TOMBSTONES,
+        ];
+        assert_eq!(takes, [true, true, false]);
     }
 }

@@ -149,7 +149,7 @@ struct Entry {
 }
 
 /// Where [`Appends`] can be cut back to: what a failed record added is dropped whole.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     bytes: usize,
     entries: usize,

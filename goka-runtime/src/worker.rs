@@ -23,6 +23,10 @@ use crate::view::{RawView, ViewError};
 const IDLE: Duration = Duration::from_millis(20);
 /// How often the outside is told where each task is.
 const REPORT: Duration = Duration::from_millis(100);
+const WATCHDOG: Duration = Duration::from_secs(10);
+/// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is
+/// ridden out rather than handled twice. Below Kafka's `max.poll.interval.ms` of 5 minutes.
+const ACKS: Duration = Duration::from_secs(40);
 const RESTORE_THREADS: usize = 2;
 /// After a client died, a new one joins after so long; a fenced one only once.
 const REJOIN: Duration = Duration::from_secs(1);
@@ -70,18 +74,9 @@ pub(crate) struct Parts {
 /// Runs until told to stop, or until it cannot go on.
 pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
     let mut fenced = false;
-    for (_, view) in &parts.lookups {
-        // Before the first input a lookup must hold all that the table held.
-        loop {
-            match view.wait_level(IDLE) {
-                Ok(()) => break,
-                Err(error @ ViewError::Stopped { .. }) => {
-                    return Err(Cause::Lookup(error.to_string()));
-                }
-                Err(_) if parts.signals.stops() => return Ok(()),
-                // The view itself tells when the log is away.
-                Err(_) => {}
-            }
+    for (table, view) in &parts.lookups {
+        if !await_lookup(table, view, &parts.signals)? {
+            return Ok(());
         }
     }
     loop {
@@ -108,6 +103,34 @@ pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
             std::thread::park_timeout(IDLE);
         }
     }
+}
+
+/// Waits until a looked-up table holds all that its topic held when this began; `false` when told to
+/// stop.
+fn await_lookup(table: &str, view: &RawView, signals: &Signals) -> Result<bool, Cause> {
+    let mut ends: Option<Vec<Offset>> = None;
+    let mut warned = Instant::now();
+    while !signals.stops() {
+        let reached = match &ends {
+            Some(ends) => view.wait_reached(ends, IDLE).map(|()| true),
+            // The view itself tells when the log is away.
+            None => view.ends().map(|found| {
+                ends = Some(found);
+                false
+            }),
+        };
+        match reached {
+            Ok(true) => return Ok(true),
+            Err(error @ ViewError::Stopped { .. }) => return Err(Cause::Lookup(error.to_string())),
+            _ if ends.is_none() => std::thread::park_timeout(IDLE),
+            _ => {}
+        }
+        if warned.elapsed() >= WATCHDOG {
+            warned = Instant::now();
+            tracing::warn!(table, ?ends, "the table that is looked up is not there yet");
+        }
+    }
+    Ok(false)
 }
 
 /// What handlers reach: open stores, followed tables, the executor, guards.
@@ -172,6 +195,7 @@ struct Worker<'p> {
     began: Instant,
     failed: Option<Cause>,
     trouble: bool,
+    draining: bool,
 }
 
 impl<'p> Worker<'p> {
@@ -195,6 +219,7 @@ impl<'p> Worker<'p> {
             began: Instant::now(),
             failed: None,
             trouble: false,
+            draining: false,
         }
     }
 
@@ -239,6 +264,7 @@ impl<'p> Worker<'p> {
     /// Ends what was handled: no more intake, barriers and flushes until all is durable.
     fn drain(&mut self, member: &mut dyn Member) {
         let by = Instant::now() + self.parts.deadline / 2;
+        self.draining = true;
         loop {
             self.step(Event::Drain);
             self.perform(member);
@@ -359,7 +385,12 @@ impl<'p> Worker<'p> {
     }
 
     fn settle(&self, unit: &Unit, settle: &mut dyn Settle) -> Settlement {
-        settle.settle(unit, Instant::now() + self.parts.deadline)
+        let patience = if self.draining {
+            self.parts.deadline / 2
+        } else {
+            ACKS
+        };
+        settle.settle(unit, Instant::now() + patience)
     }
 
     /// The copy of the group's own table; in a stateless group it names nothing.

@@ -170,8 +170,8 @@ fn topology_tells_edges_and_where_they_are_declared() {
     assert_eq!(said.code, Some(0));
     for wanted in [
         "group my-group  processor MyGroup  examples/clicks.rs:",
-        "input   user-clicks     key utf8  value utf8  by murmur2  examples/clicks.rs:",
-        "table   my-group-state  key utf8  value integer  by murmur2  examples/clicks.rs:",
+        "input    user-clicks     key utf8  value utf8  by murmur2  examples/clicks.rs:",
+        "table    my-group-state  key utf8  value integer  by murmur2  examples/clicks.rs:",
     ] {
         assert!(said.out.contains(wanted), "{wanted}: {}", said.out);
     }

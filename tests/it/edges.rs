@@ -1,6 +1,8 @@
 //! Every edge of a group graph at work, on the embedded log and on a real Kafka: the same cases.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -377,4 +379,132 @@ fn asynchronous_handlers_keep_the_order_of_a_key() {
         assert!(table.values().all(|last| *last == 50), "{table:?}");
         stop(running);
     });
+}
+
+#[stream("edges-marks", key = String, value = String)]
+#[derive(Debug)]
+struct Marks;
+
+/// Keeps the last mark of a key; a visit sets all of them, slowly, and says how far it is.
+#[derive(Debug, Default)]
+struct Marker;
+
+#[processor(group = "edges-marker", persist = String)]
+impl Marker {
+    #[input(Marks)]
+    fn on_mark(&self, ctx: &mut Context, mark: String) -> Result<()> {
+        ctx.set_value(&mark)?;
+        Ok(())
+    }
+
+    #[visit]
+    fn remark(&self, ctx: &mut Context, mark: String) -> Result<()> {
+        ctx.set_value(&mark)?;
+        println!("visited {}", ctx.key());
+        std::thread::park_timeout(Duration::from_millis(1));
+        Ok(())
+    }
+}
+
+const KEYS: usize = 3_000;
+
+/// Where the child below finds its log: `kafka HOST:PORT`, or `file DIR`.
+const CHILD: &str = "GOKA_TEST_EDGES_CHILD";
+
+fn log_of(place: &str) -> Arc<dyn Log> {
+    match place.split_once(' ').unwrap() {
+        ("kafka", brokers) => Arc::new(
+            Kafka::new(KafkaConfig {
+                brokers: brokers.to_owned(),
+                ..KafkaConfig::default()
+            })
+            .unwrap(),
+        ),
+        (_, dir) => Arc::new(Embedded::open(&std::path::Path::new(dir).join("log.redb")).unwrap()),
+    }
+}
+
+/// Not a test of its own: the process that the next test starts and kills.
+#[test]
+fn the_child_that_is_killed() {
+    let Ok(place) = std::env::var(CHILD) else {
+        return;
+    };
+    let rig = Rig {
+        log: log_of(&place),
+        stores: Arc::default(),
+    };
+    let _running = rig.start::<Marker>();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Starts the child, and kills it once it has visited so many keys; how many it had.
+fn visit_until(place: &str, many: usize) -> usize {
+    let mut child: Child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "edges::the_child_that_is_killed", "--nocapture"])
+        .env(CHILD, place)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let visits = lines
+        .map_while(std::result::Result::ok)
+        .filter(|line| line.contains("visited "));
+    let seen = visits.take(many).count();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    seen
+}
+
+#[test]
+fn a_visit_goes_on_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = format!("file {}", dir.path().display());
+    let kafka = broker().map(|broker| format!("kafka {}", broker.bootstrap()));
+    for place in std::iter::once(file).chain(kafka) {
+        let rig = |log| Rig {
+            log,
+            stores: Arc::default(),
+        };
+        let first = rig(log_of(&place));
+        first.make("edges-marks", 1, false);
+        first.emit::<Marks>((0..KEYS).map(|at| (format!("key-{at:05}"), "old".to_owned())));
+        let running = first.start::<Marker>();
+        first.wait_committed("edges-marker", "edges-marks");
+        stop(running);
+        visit::<Marker>(Arc::clone(&first.log), "remark", "new", SOON).unwrap();
+        drop(first);
+
+        let seen = visit_until(&place, KEYS / 2);
+        assert_eq!(seen, KEYS / 2, "killed in the middle");
+        // Its successor goes on where the last barrier was; then nothing is left to do.
+        let second = rig(log_of(&place));
+        let running = second.start::<Marker>();
+        second.wait_committed("edges-marker", "edges-marker-visit");
+        let table = second.table::<Marker>();
+        stop(running);
+        assert_eq!(table.len(), KEYS);
+        assert!(table.values().all(|mark| mark == "new"));
+        let state = TopicPartition::new("edges-marker-state", 0);
+        let updates = second.log.ranges(&[state]).unwrap()[0].high;
+        let visits = usize::try_from(updates).unwrap() - KEYS;
+        // A visit that began anew would have made KEYS more than what was durable at the kill.
+        assert!(
+            (KEYS..KEYS + KEYS / 3).contains(&visits),
+            "{visits} visits of {KEYS} keys on {place}"
+        );
+    }
+}
+
+#[test]
+fn a_visit_nobody_knows_is_refused() {
+    let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
+    let error = visit::<Marker>(log, "nobody", "", SOON).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "group `edges-marker` has no visit `nobody`"
+    );
 }

@@ -34,6 +34,7 @@ pub const CASES: &[Case] = cases! {
         join_assigns_all_tasks settled_offsets_come_with_the_next_assignment
         committed_is_seen_from_outside a_batch_begins_where_it_was_asked a_batch_says_whose_it_is
         nothing_is_fetched_before_it_was_asked two_inputs_are_one_task
+        a_joined_topic_is_fetched_beside_the_inputs
         new_records_arrive_while_polling acks_are_contiguous outputs_are_not_counted_as_changelog
         a_loop_comes_back release_and_fetch_elsewhere pause_and_resume
         an_input_out_of_range_is_broken a_refused_record_fails_its_task_only a_unit_settled_twice

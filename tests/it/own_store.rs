@@ -1,5 +1,10 @@
 //! The example with a store of its own: its tables lie where it keeps them, over restarts.
 
+// Its own tests run here, the conformance suite among them: an example built as a test is no program.
+#[path = "../../examples/own_store.rs"]
+#[allow(dead_code)]
+mod example;
+
 use crate::support::program::{PATIENCE, Program, data_dir};
 use crate::support::wait_until;
 

@@ -5,15 +5,15 @@ use std::fmt::Write;
 /// What all three crates have.
 pub(super) fn topics() -> String {
     let mut source = String::from("use goka::prelude::*;\n");
-    for (name, topic, value) in [
-        ("Clicks", "clicks", "String"),
-        ("Views", "views", "String"),
-        ("Alerts", "alerts", "String"),
-        ("Totals", "totals", "i64"),
+    for (attribute, name, topic, value) in [
+        ("stream", "Clicks", "clicks", "String"),
+        ("stream", "Alerts", "alerts", "String"),
+        ("table", "Plans", "plans", "i64"),
+        ("table", "Limits", "limits", "i64"),
     ] {
         write!(
             source,
-            "#[stream({topic:?}, key = String, value = {value}, partitions = 8)]\npub struct {name};\n"
+            "#[{attribute}({topic:?}, key = String, value = {value}, partitions = 8)]\npub struct {name};\n"
         )
         .expect("a String takes any text");
     }
@@ -22,12 +22,11 @@ pub(super) fn topics() -> String {
 
 /// What a handler does; in both crates the same.
 const BODY: &str = r#" {
-    let n = ctx.value()?.unwrap_or(0) + 1;
+    let n = ctx.value()?.unwrap_or(0) + ctx.join(Plans)?.unwrap_or(1);
     ctx.set_value(&n)?;
-    if n % 100 == 0 {
+    if n > ctx.lookup(Limits, "clicks")?.unwrap_or(100) {
         ctx.emit(Alerts, ctx.key(), &value)?;
     }
-    ctx.emit(Totals, ctx.key(), &n)?;
     Ok(())
 }
 "#;
@@ -41,9 +40,9 @@ pub(super) fn by_macros(processors: usize) -> String {
             r#"
 #[processor(group = "group-{at}", persist = i64)]
 #[input(Clicks)]
-#[input(Views)]
 #[output(Alerts)]
-#[output(Totals)]
+#[join(Plans)]
+#[lookup(Limits)]
 pub fn counter_{at}(ctx: &mut Context, value: String) -> Result<()>{BODY}"#
         )
         .expect("a String takes any text");
@@ -51,14 +50,15 @@ pub fn counter_{at}(ctx: &mut Context, value: String) -> Result<()>{BODY}"#
     source
 }
 
-/// The same without attributes: what one would write who had no macros.
+/// The same without attributes: what one would write who had no macros. A context is made as the
+/// macros do it; nobody else can.
 pub(super) fn by_hand(processors: usize) -> String {
     let mut source = topics();
     source.push_str(
         "
 use goka::dispatch::{Call, HandlerError, Raw, Shared};
 use goka::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start, TopicKind};
-use goka::{CodecOf, Emits, Murmur2, Persists, Processor, Table, Topic};
+use goka::{CodecOf, Emits, Joins, LooksUp, Murmur2, Persists, Processor, Table, Topic};
 
 const fn here(line: u32) -> Location {
     Location { file: file!(), line, column: 1 }
@@ -72,8 +72,9 @@ const fn here(line: u32) -> Location {
 pub struct Counter{at};
 pub fn counter_{at}(ctx: &mut Context<'_, Counter{at}>, value: String) -> Result<()>{BODY}
 fn call_{at}<'r>(_: &'r Shared, raw: Raw<'r>) -> std::result::Result<(), HandlerError> {{
-    let value = String::from_utf8(raw.record.value.ok_or("a tombstone")?.to_vec())?;
-    counter_{at}(&mut goka::__private::context::<Counter{at}>(raw)?, value)
+    let taker = goka::__private::taker::<Counter{at}, String, String>(Clicks::CODEC);
+    let (mut ctx, value) = taker.enter(raw)?;
+    counter_{at}(&mut ctx, value)
 }}
 impl Processor for Counter{at} {{
     type Key = String;
@@ -85,17 +86,17 @@ impl Processor for Counter{at} {{
             location: here(line!()),
             edges: &[
                 Edge {{
-                    kind: EdgeKind::Input {{ call: Call::Sync(call_{at}), tombstones: false, start: Start::Earliest }},
+                    kind: EdgeKind::Input {{
+                        call: Call::Sync(call_{at}),
+                        tombstones: false,
+                        start: Start::Earliest,
+                    }},
                     topic: Clicks::SPEC,
                     location: here(line!()),
                 }},
-                Edge {{
-                    kind: EdgeKind::Input {{ call: Call::Sync(call_{at}), tombstones: false, start: Start::Earliest }},
-                    topic: Views::SPEC,
-                    location: here(line!()),
-                }},
                 Edge {{ kind: EdgeKind::Output, topic: Alerts::SPEC, location: here(line!()) }},
-                Edge {{ kind: EdgeKind::Output, topic: Totals::SPEC, location: here(line!()) }},
+                Edge {{ kind: EdgeKind::Join, topic: Plans::SPEC, location: here(line!()) }},
+                Edge {{ kind: EdgeKind::Lookup, topic: Limits::SPEC, location: here(line!()) }},
                 Edge {{ kind: EdgeKind::Table, topic: Counter{at}::SPEC, location: here(line!()) }},
             ],
         }},
@@ -118,7 +119,8 @@ impl Persists<i64> for Counter{at} {{
     const CODEC: CodecOf<i64> = <Self as Topic>::CODEC;
 }}
 impl Emits<Alerts> for Counter{at} {{}}
-impl Emits<Totals> for Counter{at} {{}}
+impl Joins<Plans> for Counter{at} {{}}
+impl LooksUp<Limits> for Counter{at} {{}}
 "#
         )
         .expect("a String takes any text");

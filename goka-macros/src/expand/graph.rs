@@ -84,9 +84,9 @@ fn input(input: &Input) -> TokenStream {
         Target::Typed(topic) => {
             let spec = of_topic(topic, "SPEC");
             // Each refusal where its cause is: deletions at the parameter, an own topic at its name.
-            let is_table = quote!(#private::Probe::<#topic>::IS_TABLE);
+            let kind = of_topic(topic, "KIND");
             let span = handler.value.span();
-            let reading = quote_spanned!(span=> .reading(#is_table));
+            let reading = quote_spanned!(span=> .reading(#kind));
             let span = topic.span();
             let private = paths::private_at(span);
             quote_spanned! {span=>

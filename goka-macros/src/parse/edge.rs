@@ -131,7 +131,8 @@ fn own(attribute: &Attribute, word: EdgeWord, edges: &mut Vec<EdgeSyntax>, diag:
     match &attribute.meta {
         Meta::Path(_) => {}
         Meta::List(list) => run(list.tokens.clone(), diag, |input, diag| {
-            if !input.is_empty() && !(input.peek(Ident::peek_any) && input.peek2(Token![=])) {
+            let is_option = input.peek(Ident::peek_any) && input.peek2(Token![=]);
+            if !(input.is_empty() || is_option) {
                 let message = format!("`#[{name}]` names no topic: it is the group's own");
                 let found = Error::new(input.span(), text(&message, &format!("`#[{name}]`")));
                 return Err(found);

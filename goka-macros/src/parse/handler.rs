@@ -56,10 +56,13 @@ fn has_lifetime<P>(arguments: &Punctuated<GenericArgument, P>) -> bool {
 
 /// Reads a handler as the user wrote it; `None` when its shape is wrong.
 pub(crate) fn read(
-    signature: &Signature,
+    signature: &mut Signature,
+    processor: &Ident,
     is_method: bool,
     diag: &mut Diag,
 ) -> Option<HandlerSyntax> {
+    check_contexts(signature, processor, diag);
+    let signature = &*signature;
     let shape = if is_method { METHOD } else { FUNCTION };
     let receiver = check_receiver(signature, is_method, diag);
     // With a wrong `self` the rest can still be judged, but would often be wrong for the same cause.
@@ -86,6 +89,50 @@ pub(crate) fn read(
         is_method,
         takes_self: receiver?,
     })
+}
+
+/// ```text
+/// fn count(ctx: &mut Context<Other>, click: String)
+/// ```
+/// The others are made bare, so that what follows can be judged.
+fn check_contexts(signature: &mut Signature, processor: &Ident, diag: &mut Diag) {
+    for input in &mut signature.inputs {
+        let FnArg::Typed(PatType { ty, .. }) = input else {
+            continue;
+        };
+        let Type::Reference(reference) = &mut **ty else {
+            continue;
+        };
+        let Type::Path(path) = &mut *reference.elem else {
+            continue;
+        };
+        if !is_named(path, "Context") {
+            continue;
+        }
+        let Some(last) = path.path.segments.last_mut() else {
+            continue;
+        };
+        let PathArguments::AngleBracketed(given) = &last.arguments else {
+            continue;
+        };
+        let other = given.args.iter().find_map(|argument| match argument {
+            GenericArgument::Type(Type::Path(path)) => {
+                let last = path.path.segments.last()?;
+                let own = last.ident == "Self" || last.ident == *processor;
+                (!own).then_some(path)
+            }
+            _ => None,
+        });
+        if let Some(other) = other {
+            let found = type_text(other);
+            diag.at(
+                other,
+                format!("a handler takes its own processor's context, found that of `{found}`"),
+                "write it bare: `&mut Context`",
+            );
+            last.arguments = PathArguments::None;
+        }
+    }
 }
 
 /// ```text
@@ -216,6 +263,7 @@ fn is_context(ty: &Type) -> bool {
 /// fn count(ctx: &mut Context, click: &mut String)
 /// fn count<'a>(ctx: &mut Context, click: &'a str)
 /// fn count(ctx: &mut Context, click: impl Click)
+/// fn count(ctx: &mut Context, click: str)
 /// ```
 fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
     let value = ungroup(value.clone());
@@ -248,7 +296,25 @@ fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
         );
         return None;
     }
+    if is_unsized(&value) {
+        let found = type_text(&value);
+        diag.at(
+            &value,
+            format!("a handler's value has a size, `{found}` has none"),
+            &format!("`&{found}`"),
+        );
+        return None;
+    }
     Some(value)
+}
+
+/// `[u8]` and `str`, by how they are written.
+fn is_unsized(value: &Type) -> bool {
+    match value {
+        Type::Slice(_) => true,
+        Type::Path(path) => path.path.is_ident("str"),
+        _ => false,
+    }
 }
 
 fn named_lifetime(tokens: TokenStream) -> Option<Ident> {
@@ -277,12 +343,7 @@ fn strip_reference(value: Type) -> (Type, bool) {
         return (value, false);
     };
     let elem = ungroup((*reference.elem).clone());
-    let borrowed = match &elem {
-        Type::Slice(_) => true,
-        Type::Path(path) => path.path.is_ident("str"),
-        _ => false,
-    };
-    if borrowed {
+    if is_unsized(&elem) {
         (value, false)
     } else {
         (elem, true)

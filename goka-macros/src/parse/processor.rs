@@ -106,7 +106,7 @@ pub(crate) fn function(
         ident = Ident::new(&format!("{ident}Processor"), ident.span());
     }
     let mut edges = edge::take(&mut function.attrs, Place::Function, diag);
-    let read = handler::read(&function.sig, false, diag);
+    let read = handler::read(&mut function.sig, &ident, false, diag);
     for edge in edges.iter_mut().filter(|edge| edge.word.has_handler()) {
         edge.handler.clone_from(&read);
     }
@@ -145,6 +145,16 @@ pub(crate) fn block(
             "leave it out",
         );
     }
+    // A processor lives as long as the program, and so does what its parameters stand for.
+    let parameters: Vec<_> = block
+        .generics
+        .type_params()
+        .map(|p| p.ident.clone())
+        .collect();
+    for parameter in parameters {
+        let bounds = block.generics.make_where_clause();
+        bounds.predicates.push(parse_quote!(#parameter: 'static));
+    }
     let mut edges = edge::take(&mut block.attrs, Place::Block, diag);
     for item in &mut block.items {
         let ImplItem::Fn(method) = item else {
@@ -153,7 +163,7 @@ pub(crate) fn block(
         let mut own = edge::take(&mut method.attrs, Place::Method, diag);
         if own.iter().any(|edge| edge.word.has_handler()) {
             check_unconditional(&method.attrs, diag);
-            let read = handler::read(&method.sig, true, diag);
+            let read = handler::read(&mut method.sig, &ident, true, diag);
             for edge in own.iter_mut().filter(|edge| edge.word.has_handler()) {
                 edge.handler.clone_from(&read);
                 let name = method.sig.ident.unraw();

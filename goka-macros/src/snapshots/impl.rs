@@ -52,7 +52,7 @@ const _: () = {
                             Message,
                             <Messages as ::goka::__private::Topic>::Value,
                         >(<Messages as ::goka::__private::Topic>::CODEC)
-                            .reading(::goka::__private::Probe::<Messages>::IS_TABLE),
+                            .reading(<Messages as ::goka::__private::Topic>::KIND),
                         ::goka::__private::Call::Sync(|shared, raw| {
                             let (mut context, value) = ::goka::__private::taker::<
                                 Self,

@@ -1,6 +1,7 @@
 impl<T> Router<T>
 where
     T: Serde,
+    T: 'static,
 {
     fn on(&self, ctx: &mut Context<'_, Self>, event: &T) -> Result<()> {
         Ok(())
@@ -13,6 +14,7 @@ const _: () = {
     impl<T> ::goka::__private::Processor for Router<T>
     where
         T: Serde,
+        T: 'static,
     {
         type Key = <Events<T> as ::goka::__private::Topic>::Key;
         type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
@@ -37,7 +39,7 @@ const _: () = {
                                 T,
                                 <Events<T> as ::goka::__private::Topic>::Value,
                             >(<Events<T> as ::goka::__private::Topic>::CODEC)
-                                .reading(::goka::__private::Probe::<Events<T>>::IS_TABLE),
+                                .reading(<Events<T> as ::goka::__private::Topic>::KIND),
                             ::goka::__private::Call::Sync(|shared, raw| {
                                 let (mut context, value) = ::goka::__private::taker::<
                                     Self,
@@ -68,6 +70,7 @@ const _: () = {
     impl<T> ::goka::__private::Topic for Router<T>
     where
         T: Serde,
+        T: 'static,
     {
         type Key = <Events<T> as ::goka::__private::Topic>::Key;
         type Value = T;
@@ -84,10 +87,12 @@ const _: () = {
     impl<T> ::goka::__private::Table for Router<T>
     where
         T: Serde,
+        T: 'static,
     {}
     impl<T> ::goka::__private::Persists<T> for Router<T>
     where
         T: Serde,
+        T: 'static,
     {
         const TABLE: &'static str = <Self as ::goka::__private::Topic>::NAME;
         const CODEC: ::goka::__private::CodecOf<T> = <Self as ::goka::__private::Topic>::CODEC;
@@ -95,5 +100,6 @@ const _: () = {
     impl<T> ::goka::__private::Emits<Alerts> for Router<T>
     where
         T: Serde,
+        T: 'static,
     {}
 };

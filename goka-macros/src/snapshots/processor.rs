@@ -31,7 +31,7 @@ const _: () = {
                             &str,
                             <UserClicks as ::goka::__private::Topic>::Value,
                         >(<UserClicks as ::goka::__private::Topic>::CODEC)
-                            .reading(::goka::__private::Probe::<UserClicks>::IS_TABLE),
+                            .reading(<UserClicks as ::goka::__private::Topic>::KIND),
                         ::goka::__private::Call::Sync(|_, raw| {
                             let (mut context, value) = ::goka::__private::taker::<
                                 Self,

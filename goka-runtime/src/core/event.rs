@@ -41,6 +41,8 @@ pub struct RecordId {
     pub topic: TopicId,
     /// Which.
     pub offset: Offset,
+    /// The number of the guard: a record may have several, and a walk has one record for all keys.
+    pub guard: u64,
 }
 
 /// What a handler reaches beyond its task: stores, followed tables, the executor of futures.
@@ -217,6 +219,19 @@ pub enum Cause {
         partitioner: &'static str,
         /// Where it belongs.
         expected: i32,
+    },
+    /// Another member of the group is led by another topic.
+    #[error(
+        "group `{group}` was led by topic `{found}`, this program leads it by `{expected}`; keep the \
+         group's first input first, or give the group another name"
+    )]
+    OtherLead {
+        /// The group.
+        group: String,
+        /// What the committed offsets say.
+        found: String,
+        /// This program's.
+        expected: String,
     },
     /// The local copy, the topics and the committed offsets do not fit together.
     #[error("{0}")]

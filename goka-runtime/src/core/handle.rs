@@ -77,6 +77,7 @@ impl Task {
                 epoch: self.epoch,
                 topic,
                 offset: incoming.offset,
+                guard: self.guards,
             },
             layers: &self.layers,
             joins: &self.joins,
@@ -86,7 +87,6 @@ impl Task {
             scratch: desk.scratch,
             written: None,
             updates: 0,
-            deferred: false,
         };
         let raw = Raw {
             record: incoming,
@@ -98,7 +98,8 @@ impl Task {
             Call::Sync(call) => call(shared, raw),
             Call::Async(call) => around.drive(call(shared, raw)),
         }));
-        let (written, updates, deferred) = (scope.written, scope.updates, scope.deferred);
+        let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
+        let first = std::mem::replace(&mut self.guards, guards);
         let error = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(chain(&*error)),
@@ -117,10 +118,11 @@ impl Task {
         if let (Some(entry), Some(key)) = (written, incoming.key) {
             self.layers.write(key, entry);
         }
-        if deferred {
-            self.deferred.insert((topic, incoming.offset));
+        for guard in first..guards {
+            self.deferred.insert(guard, (topic, incoming.offset));
         }
         self.updates += updates;
+        self.appended |= begin != Begin::of(desk.appends);
         Ok(())
     }
 

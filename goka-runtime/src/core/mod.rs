@@ -63,8 +63,6 @@ pub struct Core {
     unit: u64,
     settling: Option<Unit>,
     paused: bool,
-    /// Whether the outcome of an offset commit is not known yet.
-    unknown: bool,
     draining: bool,
     /// Whether any task of this core ever ran: a misfit found before that refuses the start.
     has_run: bool,
@@ -92,7 +90,6 @@ impl Core {
             unit: 0,
             settling: None,
             paused: false,
-            unknown: false,
             draining: false,
             has_run: false,
         }
@@ -125,7 +122,12 @@ impl Core {
     pub fn next_tick(&self, now: Duration) -> Duration {
         let due = self.last_barrier + self.plan.barrier;
         let wake = self.retry_at.map_or(due, |retry| due.max(retry));
-        if self.tasks.values().any(|task| task.visit.is_some()) && !self.paused {
+        if self
+            .tasks
+            .values()
+            .any(|task| task.visit.is_some() && task.state == State::Running)
+            && !self.paused
+        {
             Duration::ZERO
         } else if self.tasks.values().any(Task::is_dirty) {
             wake.saturating_sub(now)
@@ -163,7 +165,6 @@ impl Core {
                 records,
             } => {
                 self.batch((task, epoch, topic), records, around, shared, out);
-                self.barrier_if_due(now, out);
             }
             Event::Broken(task, error) => self.broken(task, error, out),
             Event::Settled(id, settlement) => {
@@ -205,6 +206,7 @@ impl Core {
                 self.flush_all(now, true, out);
             }
         }
+        self.pace(out);
     }
 
     fn assigned(&mut self, now: Now, assignments: &[Assignment], out: &mut Vec<Effect>) {
@@ -233,7 +235,8 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let has_run = self.has_run;
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
+        let waits = |task: &&mut Task| task.epoch == epoch && task.state == State::Inspecting;
+        let Some(task) = self.tasks.get_mut(&id).filter(waits) else {
             return;
         };
         let start = match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
@@ -301,12 +304,12 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&record.task) else {
             return;
         };
-        if task.epoch != record.epoch || !task.deferred.contains(&(record.topic, record.offset)) {
+        if task.epoch != record.epoch || !task.deferred.contains_key(&record.guard) {
             return;
         }
         match outcome {
             Ok(()) => {
-                task.deferred.remove(&(record.topic, record.offset));
+                task.deferred.remove(&record.guard);
                 self.pace(out);
             }
             Err(error) => {
@@ -384,7 +387,8 @@ impl Core {
                 Ok(())
             }
             None => {
-                if let Some(record) = records.first() {
+                // Past one that begins, the rest is fetched again when it ends.
+                for record in records {
                     task.begin_visit(record, &desk);
                 }
                 Ok(())
@@ -425,6 +429,7 @@ impl Core {
             task.rewind();
         }
         task.state = State::Stopped;
+        task.reopens = false;
         out.push(Effect::Stopped(id, cause));
     }
 
@@ -450,10 +455,11 @@ impl Core {
     /// Stops intake while what came in cannot go out, and goes on afterwards.
     fn pace(&mut self, out: &mut Vec<Effect>) {
         let stuck = |task: &Task| {
-            let waits = task.flush_failures > 0 || task.deferred.len() >= DEFERRED;
+            let waits =
+                !task.flush_failures.is_empty() || task.unknown || task.deferred.len() >= DEFERRED;
             waits && task.state != State::Stopped
         };
-        let pause = self.draining || self.unknown || self.tasks.values().any(stuck);
+        let pause = self.draining || self.tasks.values().any(stuck);
         if self.paused != pause {
             self.paused = pause;
             out.push(Effect::Pause(pause));

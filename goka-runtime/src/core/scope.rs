@@ -34,6 +34,7 @@ pub(crate) struct RecordScope<'a> {
     pub(crate) task: TaskId,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) timestamp: Timestamp,
+    /// The record, and the number of its next guard.
     pub(crate) record: RecordId,
     pub(crate) layers: &'a Layers,
     pub(crate) joins: &'a BTreeMap<TopicId, Layers>,
@@ -45,12 +46,10 @@ pub(crate) struct RecordScope<'a> {
     pub(crate) written: Option<Entry>,
     /// How many changelog records it made.
     pub(crate) updates: u64,
-    /// Whether its commit waits for a guard.
-    pub(crate) deferred: bool,
 }
 
 /// Where a record began.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Begin(Mark);
 
 impl Begin {
@@ -185,8 +184,9 @@ impl Scope for RecordScope<'_> {
     }
 
     fn defer(&mut self) -> Deferred {
-        self.deferred = true;
-        self.around.defer(self.record)
+        let record = self.record;
+        self.record.guard += 1;
+        self.around.defer(record)
     }
 
     fn emit(

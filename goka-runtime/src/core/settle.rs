@@ -64,9 +64,14 @@ impl Core {
         };
         self.retry_at = None;
         let mut tasks: Vec<TaskId> = unit.offsets.iter().map(|(task, ..)| *task).collect();
+        let alive = |id: &TaskId| {
+            let state = self.tasks.get(id).map(|task| task.state);
+            matches!(state, Some(State::Running | State::Stopped))
+        };
+        tasks.extend(settlement.acks.keys().copied().filter(alive));
+        tasks.sort_unstable();
         tasks.dedup();
         let (mut rebuild, mut failed) = (false, None);
-        self.unknown = false;
         for id in tasks {
             let acked = settlement.acks.remove(&id).unwrap_or(Ok(Acked::default()));
             let Some(task) = self.tasks.get_mut(&id) else {
@@ -110,6 +115,7 @@ impl Core {
                         }
                     }
                     task.commit_owed = false;
+                    task.unknown = false;
                     task.last_commit = now.monotonic;
                     if task.state == State::Starting {
                         task.state = State::Running;
@@ -133,7 +139,7 @@ impl Core {
                 Err(failure) => {
                     tracing::debug!(task = id.partition, %failure, "offset commit is tried again");
                     task.commit_owed = true;
-                    self.unknown |= matches!(failure, Failure::Unknown(_));
+                    task.unknown = matches!(failure, Failure::Unknown(_));
                     self.retry_at = Some(now.monotonic + RETRY);
                 }
             }
@@ -151,7 +157,7 @@ impl Core {
         let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry) && !closing;
         let mut tasks = std::mem::take(&mut self.tasks);
         for task in tasks.values_mut() {
-            if !waits || task.flush_failures == 0 {
+            if !waits || task.flush_failures.is_empty() {
                 self.flush_task(now, closing, task, out);
             }
         }
@@ -170,7 +176,7 @@ impl Core {
             if !layers.is_some_and(|layers| layers.can_freeze()) {
                 continue;
             }
-            let durability = task.durability(now.monotonic, closing);
+            let durability = task.durability(copy.table, now.monotonic, closing);
             if let Some(layers) = task.layers_of(&self.plan, copy.table) {
                 out.push(Effect::Flush(copy, layers.freeze(now.wall, durability)));
             }
@@ -197,15 +203,17 @@ impl Core {
                     task.reopens = false;
                     out.push(Effect::Inspect(id, task.epoch));
                 }
-                task.flush_failures = 0;
+                task.flush_failures.remove(&copy.table);
             }
             Err(error) => {
-                task.flush_failures += 1;
+                let failures = task.flush_failures.entry(copy.table).or_default();
+                *failures += 1;
+                let failures = *failures;
                 self.retry_at = Some(now.monotonic + RETRY);
-                if task.flush_failures == 1 {
+                if failures == 1 {
                     tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
                 }
-                if task.flush_failures >= FLUSH_TRIES {
+                if failures >= FLUSH_TRIES {
                     self.stop(id, Cause::Store(error), out);
                 }
             }
@@ -222,9 +230,11 @@ impl Core {
         if let Some(layers) = task.layers_of(&self.plan, copy.table) {
             *layers = Layers::default();
         }
-        task.flush_failures = 0;
+        task.flush_failures.remove(&copy.table);
         if matches!(task.state, State::Running | State::Starting) {
             reopen(task, out);
+        } else if task.state == State::Inspecting && std::mem::take(&mut task.reopens) {
+            out.push(Effect::Inspect(copy.task, task.epoch));
         }
         self.pace(out);
     }
@@ -239,8 +249,10 @@ enum Acks {
 
 fn take_acks(task: &mut Task, acked: Acked) -> Acks {
     let made = std::mem::take(&mut task.updates);
+    task.appended = false;
     match acked.changelog {
-        None => Acks::Level,
+        None if made == 0 => Acks::Level,
+        None => Acks::Foreign,
         Some((first, last, count))
             if first == task.layers.acknowledged()
                 && last - first + 1 == made as i64

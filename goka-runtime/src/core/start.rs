@@ -93,6 +93,17 @@ pub(super) fn examine(
 
 /// A committed offset outside its input is refused, never a silent jump.
 fn check_offsets(plan: &Plan, task: &Task, facts: &Facts) -> Result<(), Cause> {
+    let expected = plan.group.topic(task.id.lead);
+    if let Some(known) = &task.metadata
+        && plan.group.lead.is_some()
+        && known.lead != **expected
+    {
+        return Err(Cause::OtherLead {
+            group: plan.group.name.to_string(),
+            found: known.lead.clone(),
+            expected: expected.to_string(),
+        });
+    }
     for input in plan.group.inputs_of(task.id) {
         let (Some(&offset), Some(range)) = (task.committed.get(&input), facts.inputs.get(&input))
         else {

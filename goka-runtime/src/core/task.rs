@@ -42,7 +42,9 @@ pub(crate) struct Task {
     /// The copies that are still being restored.
     pub(crate) restoring: BTreeSet<TopicId>,
     /// Handled records whose commit waits for a guard.
-    pub(crate) deferred: BTreeSet<(TopicId, Offset)>,
+    pub(crate) deferred: BTreeMap<u64, (TopicId, Offset)>,
+    /// The number of the next guard; never used twice by one assignment.
+    pub(crate) guards: u64,
     /// The walk under way.
     pub(crate) visit: Option<Visit>,
     /// Where the walk that the group committed last had come to.
@@ -55,11 +57,17 @@ pub(crate) struct Task {
     pub(crate) metadata: Option<OffsetMetadata>,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
+    /// Whether the outcome of its commit is not known yet.
+    pub(crate) unknown: bool,
     pub(crate) last_commit: Duration,
     /// How many changelog records were made since the last barrier.
     pub(crate) updates: u64,
-    last_synced: Duration,
-    pub(crate) flush_failures: u32,
+    /// Whether it appended anything since the last barrier.
+    pub(crate) appended: bool,
+    last_synced: BTreeMap<TopicId, Duration>,
+    assigned_at: Duration,
+    /// How often in a row each copy's flush failed.
+    pub(crate) flush_failures: BTreeMap<TopicId, u32>,
     /// It is inspected again once its memtable is flushed.
     pub(crate) reopens: bool,
 }
@@ -82,17 +90,21 @@ impl Task {
             layers: Layers::default(),
             joins: BTreeMap::new(),
             restoring: BTreeSet::new(),
-            deferred: BTreeSet::new(),
+            deferred: BTreeMap::new(),
+            guards: 0,
             visit: None,
             visited: None,
             positions: BTreeMap::new(),
             committed,
             metadata,
             commit_owed: false,
+            unknown: false,
             last_commit: now,
             updates: 0,
-            last_synced: now,
-            flush_failures: 0,
+            appended: false,
+            last_synced: BTreeMap::new(),
+            assigned_at: now,
+            flush_failures: BTreeMap::new(),
             reopens: false,
         }
     }
@@ -102,7 +114,10 @@ impl Task {
         match self.state {
             State::Starting => true,
             State::Running | State::Stopped => {
-                self.updates > 0 || self.commit_owed || self.committable() != self.committed
+                self.updates > 0
+                    || self.appended
+                    || self.commit_owed
+                    || self.committable() != self.committed
             }
             State::Inspecting | State::Restoring | State::Gone => false,
         }
@@ -111,7 +126,7 @@ impl Task {
     /// The next record of each input that may be committed: none past one that waits for a guard.
     pub(crate) fn committable(&self) -> BTreeMap<TopicId, Offset> {
         let mut offsets = self.positions.clone();
-        for (topic, offset) in &self.deferred {
+        for (topic, offset) in self.deferred.values() {
             if let Some(next) = offsets.get_mut(topic) {
                 *next = (*next).min(*offset);
             }
@@ -123,14 +138,14 @@ impl Task {
     pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId) -> String {
         let text = self.metadata.as_ref().map(ToString::to_string);
         let text = text.unwrap_or_default();
-        match &self.visit {
-            Some(visit)
-                if plan
-                    .visits
-                    .as_ref()
-                    .is_some_and(|visits| visits.topic == topic) =>
+        let is_visits = plan.visits.as_ref().is_some_and(|v| v.topic == topic);
+        match (&self.visit, &self.visited) {
+            (Some(visit), _) if is_visits => visit.note(text),
+            // Not begun again yet: the place is kept.
+            (None, Some((offset, cursor)))
+                if is_visits && self.positions.get(&topic) == Some(offset) =>
             {
-                visit.note(text)
+                super::visit::note(text, cursor)
             }
             _ => text,
         }
@@ -149,6 +164,11 @@ impl Task {
         self.layers.is_flushed()
     }
 
+    /// Whether a guard holds back records of a topic.
+    pub(crate) fn is_held(&self, topic: TopicId) -> bool {
+        self.deferred.values().any(|(of, _)| *of == topic)
+    }
+
     /// All copies of the task.
     pub(crate) fn copies(&self, plan: &Plan) -> Vec<CopyId> {
         let own = plan.table.as_ref().map(|table| table.topic);
@@ -165,17 +185,25 @@ impl Task {
     pub(crate) fn rewind(&mut self) {
         self.layers.drop_overlay();
         self.updates = 0;
+        self.appended = false;
         self.positions = self.committed.clone();
         self.deferred.clear();
         self.visit = None;
+        self.unknown = false;
     }
 
     /// How durable the next flush is: every few seconds one is synced, so that a restart replays
     /// little and the file can free its pages.
-    pub(crate) fn durability(&mut self, now: Duration, closing: bool) -> Durability {
+    pub(crate) fn durability(
+        &mut self,
+        table: TopicId,
+        now: Duration,
+        closing: bool,
+    ) -> Durability {
         const SYNCED_EVERY: Duration = Duration::from_secs(5);
-        if closing || now.saturating_sub(self.last_synced) >= SYNCED_EVERY {
-            self.last_synced = now;
+        let last = self.last_synced.entry(table).or_insert(self.assigned_at);
+        if closing || now.saturating_sub(*last) >= SYNCED_EVERY {
+            *last = now;
             Durability::Synced
         } else {
             Durability::Relaxed

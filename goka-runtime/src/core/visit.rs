@@ -27,22 +27,28 @@ pub(crate) struct Visit {
     argument: Option<Vec<u8>>,
     /// The last key visited.
     cursor: Option<Vec<u8>>,
+    /// The last key up to which no guard holds anything back: what may be committed.
+    safe: Option<Vec<u8>>,
 }
 
 impl Visit {
     /// Adds the walk's place to what is committed with the visit record's offset. A key that does not
     /// fit is cut short: the walk then goes on a little before where it was.
-    pub(crate) fn note(&self, mut metadata: String) -> String {
-        let Some(cursor) = &self.cursor else {
-            return metadata;
-        };
-        let room = MAX_BYTES.saturating_sub(metadata.len() + NOTE.len()) / 2;
-        metadata.push_str(NOTE);
-        for byte in cursor.iter().take(room) {
-            metadata.push_str(&format!("{byte:02x}"));
+    pub(crate) fn note(&self, metadata: String) -> String {
+        match &self.safe {
+            Some(cursor) => note(metadata, cursor),
+            None => metadata,
         }
-        metadata
     }
+}
+
+pub(crate) fn note(mut metadata: String, cursor: &[u8]) -> String {
+    let room = MAX_BYTES.saturating_sub(metadata.len() + NOTE.len()) / 2;
+    metadata.push_str(NOTE);
+    for byte in cursor.iter().take(room) {
+        metadata.push_str(&format!("{byte:02x}"));
+    }
+    metadata
 }
 
 /// The walk's place in what was committed.
@@ -79,14 +85,15 @@ impl Task {
         };
         let visited = self
             .visited
-            .take()
+            .clone()
             .filter(|(offset, _)| *offset == record.offset);
         self.visit = Some(Visit {
             call: *call,
             offset: record.offset,
             timestamp: record.timestamp,
             argument: record.value.map(<[u8]>::to_vec),
-            cursor: visited.map(|(_, cursor)| cursor),
+            cursor: visited.as_ref().map(|(_, cursor)| cursor.clone()),
+            safe: visited.map(|(_, cursor)| cursor),
         });
     }
 
@@ -123,6 +130,9 @@ impl Task {
                 return Err(cause);
             }
             visit.cursor = Some(key);
+            if !self.is_held(topic) {
+                visit.safe.clone_from(&visit.cursor);
+            }
         }
         self.commit_owed = true;
         if is_last {
@@ -183,7 +193,8 @@ mod tests {
             offset: 0,
             timestamp: 0,
             argument: None,
-            cursor: Some(cursor.to_vec()),
+            cursor: None,
+            safe: Some(cursor.to_vec()),
         };
         let text = visit(b"a;b=\xff").note("goka1;fp=00".to_owned());
         assert_eq!(noted(&text), Some(b"a;b=\xff".to_vec()));

@@ -5,7 +5,7 @@
 mod copy;
 mod inspect;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -66,6 +66,9 @@ pub(crate) struct Done {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// The copies that a thread has in hand: a job for one of them waits, cancelled or not, since the
+    /// copy's store is open there.
+    working: BTreeSet<CopyId>,
     /// The assignment that is worth working for.
     current: BTreeMap<TaskId, Epoch>,
     closed: bool,
@@ -221,7 +224,12 @@ fn serve(context: &Context, done: &Sender<Done>) {
                 if queue.closed {
                     return;
                 }
-                if let Some(job) = queue.jobs.pop_front() {
+                let free = queue
+                    .jobs
+                    .iter()
+                    .position(|job| !queue.working.contains(&job.copy));
+                if let Some(job) = free.and_then(|at| queue.jobs.remove(at)) {
+                    queue.working.insert(job.copy);
                     break job;
                 }
                 queue = context
@@ -231,17 +239,25 @@ fn serve(context: &Context, done: &Sender<Done>) {
             }
         };
         let (copy, epoch) = (job.copy, job.epoch);
-        let finished = run(context, job);
-        if let Some((store, found)) = finished
-            && context.is_current(copy.task, epoch)
-            && done
-                .send(Done {
-                    copy,
-                    epoch,
-                    store,
-                    found,
-                })
-                .is_err()
+        let finished = run(context, job).filter(|_| context.is_current(copy.task, epoch));
+        let ended = |context: &Context| {
+            context.queue().working.remove(&copy);
+            context.wake.notify_all();
+        };
+        let Some((store, found)) = finished else {
+            // What nobody waits for is closed before the next one may open it.
+            ended(context);
+            continue;
+        };
+        ended(context);
+        if done
+            .send(Done {
+                copy,
+                epoch,
+                store,
+                found,
+            })
+            .is_err()
         {
             return;
         }

@@ -118,15 +118,35 @@ impl RawView {
     /// # Errors
     /// What the log answers; as [`wait_ready`](RawView::wait_ready).
     pub(crate) fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
+        self.wait_reached(&self.ends()?, deadline)
+    }
+
+    /// Where each partition of its topic ends now.
+    ///
+    /// # Errors
+    /// What the log answers.
+    pub(crate) fn ends(&self) -> Result<Vec<Offset>, ViewError> {
         let list: Vec<_> = (0..self.partitions)
             .map(|partition| TopicPartition::new(self.topic.clone(), partition))
             .collect();
         let ranges = self.log.ranges(&list)?;
+        Ok(ranges.iter().map(|range| range.high).collect())
+    }
+
+    /// Waits until the view has come to `ends`.
+    ///
+    /// # Errors
+    /// As [`wait_ready`](RawView::wait_ready).
+    pub(crate) fn wait_reached(
+        &self,
+        ends: &[Offset],
+        deadline: Duration,
+    ) -> Result<(), ViewError> {
         self.wait(deadline, |parts| {
             parts
                 .iter()
-                .zip(&ranges)
-                .position(|(part, range)| part.offset < range.high || part.level_at.is_none())
+                .zip(ends)
+                .position(|(part, end)| part.offset < *end || part.level_at.is_none())
         })
     }
 

@@ -107,6 +107,22 @@ pub fn two_inputs_are_one_task(log: &dyn Log) {
     assert_eq!(texts(&seat.tape.records(task(0), TopicId(2))), ["14"]);
 }
 
+pub fn a_joined_topic_is_fetched_beside_the_inputs(log: &dyn Log) {
+    let topics = [stream(log, 1), stream(log, 1)];
+    write(log, &topics[0], 0, 0..2);
+    write(log, &topics[1], 0, 10..13);
+    let mut group = stateful(log, &topics, 1);
+    // The second one is no input: nothing is committed for it, and it is fetched all the same.
+    group.inputs = vec![TopicId(1)];
+    let mut seat = Seat::owning(log, &group, 1);
+    let positions = [(TopicId(1), 0), (TopicId(2), 1)];
+    seat.member.fetch(task(0), &positions).expect("fetched");
+    seat.poll_until("both arrive", |tape| {
+        tape.records(task(0), TopicId(1)).len() + tape.records(task(0), TopicId(2)).len() == 4
+    });
+    assert_eq!(texts(&seat.tape.records(task(0), TopicId(2))), ["11", "12"]);
+}
+
 pub fn new_records_arrive_while_polling(log: &dyn Log) {
     let input = stream(log, 1);
     let group = stateful(log, std::slice::from_ref(&input), 1);

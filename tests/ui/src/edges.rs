@@ -157,21 +157,227 @@ where
 #[table("by-number-table", key = u64, value = i64)]
 pub struct ByNumberTable;
 
-/// Two processors that join each other's tables.
+/// One of two processors that handle the changes of each other's tables.
+#[derive(Debug, Default)]
+pub struct Left;
+
 #[processor(group = "left", persist = i64)]
-#[input(UserClicks)]
-#[join(Right)]
-fn left(ctx: &mut Context, _: &str) -> Result<()> {
-    let _ = ctx.join(Right)?;
-    Ok(())
+#[output(UserClicks)]
+impl Left {
+    #[input(UserClicks)]
+    fn on_click(&self, ctx: &mut Context, _: &str) -> Result<()> {
+        ctx.update(|n| n.unwrap_or(0) + 1)?;
+        Ok(())
+    }
+
+    #[input(Right, start = latest)]
+    fn on_right(&self, ctx: &mut Context, right: Option<i64>) -> Result<()> {
+        if right.is_none() {
+            ctx.delete()?;
+        }
+        Ok(())
+    }
 }
 
-#[processor(group = "right", persist = i64)]
-#[input(UserClicks)]
-#[join(Left)]
-fn right(ctx: &mut Context, _: &str) -> Result<()> {
-    let _ = ctx.join(Left)?;
-    Ok(())
+/// The other one.
+#[derive(Debug, Default)]
+pub struct Right;
+
+#[processor(group = "right", persist = i64, key = String, partitioner = goka::Murmur2)]
+impl Right {
+    #[input("right")]
+    #[input(Left)]
+    #[loopback]
+    fn on(ctx: &mut Context, left: Option<i64>) -> Result<()> {
+        match left {
+            Some(left) => ctx.set_value(&left)?,
+            None => ctx.delete()?,
+        }
+        Ok(())
+    }
+}
+
+/// Raw identifiers.
+pub mod raw {
+    use goka::prelude::*;
+
+    /// A type with a raw name.
+    #[derive(Debug, Default)]
+    #[allow(non_camel_case_types)]
+    pub struct r#struct;
+
+    #[processor(group = "raw-impl", persist = String)]
+    #[lookup(super::Plans)]
+    impl r#struct {
+        #[input(crate::topics::UserClicks)]
+        fn r#fn(&self, ctx: &mut Context, r#in: &str) -> Result<()> {
+            ctx.set_value(r#in)?;
+            ctx.loopback(r#in, "x")?;
+            Ok(())
+        }
+
+        #[loopback]
+        fn r#loop(&self, ctx: &mut Context, r#type: String) -> Result<()> {
+            ctx.set_value(&r#type)?;
+            Ok(())
+        }
+
+        #[visit]
+        fn r#match(&self, ctx: &mut Context, (): ()) -> Result<()> {
+            ctx.delete()?;
+            Ok(())
+        }
+    }
+}
+
+macro_rules! mailbox {
+    ($name:ident, $group:literal, $topic:ty, $value:ty, $table:path) => {
+        /// Made by a macro.
+        #[derive(Debug, Default)]
+        pub struct $name;
+
+        #[processor(group = $group, persist = $value)]
+        #[join($table)]
+        #[output(Alerts)]
+        impl $name {
+            #[input($topic)]
+            async fn value(&self, context: &mut Context, raw: String) -> Result<()> {
+                let _ = context.join($table)?;
+                context.set_value(&<$value>::from(!raw.is_empty()))?;
+                context.loopback(context.key(), &<$value>::from(true))?;
+                Ok(())
+            }
+
+            #[loopback]
+            fn shared(context: &mut Context, value: $value) -> Result<()> {
+                context.set_value(&value)?;
+                Ok(())
+            }
+        }
+    };
+}
+
+mailbox!(MadeMailbox, "made-mailbox", UserClicks, u32, Profiles);
+mailbox!(
+    MadeMailboxToo,
+    "made-mailbox-2",
+    crate::topics::UserClicks,
+    i8,
+    crate::topics::Profiles
+);
+
+/// A processor inside of a module, named by its path, with parameters that have defaults.
+pub mod inner {
+    /// By a constant and a type.
+    #[derive(Debug, Default)]
+    pub struct Sized<T = i64, const N: usize = 3>(pub T);
+}
+
+#[processor(group = "sized")]
+impl<const N: usize> inner::Sized<i64, N> {
+    #[input("sized")]
+    fn on(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        let _ = (self.0, value, N, ctx.key());
+        Ok(())
+    }
+}
+
+/// Whose parameter has no bounds but those that it needs.
+#[derive(Debug)]
+pub struct Wrapped<T>(pub T);
+
+#[processor(group = "wrapped", persist = i64)]
+impl<T: Send + Sync> Wrapped<T> {
+    /// Around a value.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    #[input("wrapped")]
+    fn on(&self, ctx: &mut Context, n: &i64) -> Result<()> {
+        let _ = &self.0;
+        ctx.set_value(n)?;
+        Ok(())
+    }
+}
+
+/// Deprecated, as processors may be.
+#[deprecated]
+#[derive(Debug, Default)]
+pub struct Old;
+
+#[allow(deprecated)]
+#[processor(group = "old-impl")]
+impl Old {
+    /// It too.
+    #[deprecated]
+    #[input("old-impl")]
+    pub fn on(&self, _: &mut Context, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// An error of its own, and a handler that never fails.
+#[derive(Debug, Default)]
+pub struct OwnError;
+
+#[processor(group = "own-error")]
+impl OwnError {
+    #[input("own-error")]
+    async fn on(&self, _: &mut Context, number: &str) -> Result<(), std::num::ParseIntError> {
+        let _: i64 = number.parse()?;
+        Ok(())
+    }
+
+    #[input("never-fails", start = "earliest")]
+    fn never(_: &mut Context, _: Option<Json<Vec<u8>>>) -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+}
+
+/// Nothing of it is there.
+#[derive(Debug)]
+pub struct Absent;
+
+#[cfg(any())]
+#[processor(group = "absent")]
+impl Absent {
+    #[input(DoesNotExist)]
+    fn on(&self) {}
+}
+
+/// A processor whose values are private to its module.
+mod private {
+    use goka::prelude::*;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    struct Secret(u8);
+
+    #[derive(Default)]
+    struct Keeper;
+
+    #[goka::input(crate::topics::UserClicks)]
+    #[goka::processor(group = "keeper-of-clicks", persist = Json<Secret>, name = KeeperOfClicks)]
+    fn keep(ctx: &mut Context, _: &str) -> Result<()> {
+        ctx.set_value(&Secret(1))?;
+        Ok(())
+    }
+
+    #[processor(group = "keeper", persist = Json<Secret>, suffix = ".table")]
+    impl Keeper {
+        #[input("keeper")]
+        fn keep(&self, ctx: &mut Context, _: ()) -> Result<()> {
+            ctx.loopback("other", &Secret(2))?;
+            Ok(())
+        }
+
+        #[loopback]
+        async fn again(&self, ctx: &mut Context, secret: Json<Secret>) -> Result<()> {
+            ctx.set_value(&secret)?;
+            Ok(())
+        }
+    }
 }
 
 #[input(ByNumber)]

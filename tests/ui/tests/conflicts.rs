@@ -46,3 +46,128 @@ fn everything_wrong_with_a_program_is_shown_at_once() {
     let empty = Registry::new().check().expect_err("it is empty");
     assert!(empty.to_string().contains("add `use that_crate as _;`"));
 }
+
+/// The table of a group that keeps none.
+#[table("no-table-state", value = i64)]
+struct NoTable;
+
+#[processor(group = "no-table")]
+#[input("pages")]
+fn stateless(_: &mut Context, _: &str) -> Result<()> {
+    Ok(())
+}
+
+/// Registered by hand, if at all.
+#[derive(Debug, Default)]
+struct Forgotten;
+
+#[processor(group = "forgotten", persist = i64)]
+impl Forgotten {
+    #[input("pages")]
+    fn on(_: &mut Context, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Another program's.
+#[table("plans", value = String)]
+struct Plans;
+
+#[processor(group = "reader")]
+#[input("pages")]
+#[join(NoTable, Plans)]
+#[lookup(Forgotten)]
+fn reader(_: &mut Context, _: &str) -> Result<()> {
+    Ok(())
+}
+
+#[test]
+fn a_table_that_nobody_declares_is_found() {
+    let registry = Registry::new().with::<Reader>().with::<Stateless>();
+    let text = registry.check().expect_err("two are missing").to_string();
+    let file = "tests/ui/tests/conflicts.rs";
+    for expected in [
+        "nobody declares the table `no-table-state`: group `no-table` (tests/ui/tests/conflicts.rs:",
+        "help: add `persist = ..` to its processor",
+        "nobody declares the table `forgotten-state`:\n  Reader (lookup) at ",
+        "help: register its processor, or declare another program's table with `#[table(\"forgotten-state\", ..)]`",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in {text}");
+    }
+    assert!(text.contains(file) && !text.contains("plans"), "{text}");
+    let all = registry.with::<Forgotten>();
+    assert!(all.check().expect_err("one is left").findings.len() == 1);
+}
+
+#[processor(group = "first", persist = i64)]
+#[input("pages")]
+#[join(Second)]
+fn first(_: &mut Context, _: &str) -> Result<()> {
+    Ok(())
+}
+
+#[processor(group = "second", persist = i64)]
+#[input("pages")]
+#[lookup(First)]
+fn second(_: &mut Context, _: &str) -> Result<()> {
+    Ok(())
+}
+
+#[test]
+fn tables_that_are_read_in_a_circle_are_named() {
+    let registry = Registry::new().with::<Second>().with::<First>();
+    let error = registry.check().expect_err("each waits for the other");
+    let [Finding::Cycle { edges }] = &error.findings[..] else {
+        panic!("{error}");
+    };
+    let edges: Vec<_> = edges.iter().map(|edge| edge.what.as_str()).collect();
+    assert_eq!(
+        edges,
+        ["First reads `second-state`", "Second reads `first-state`"]
+    );
+}
+
+#[stream("eight", value = String, partitions = 8)]
+struct Eight;
+
+#[processor(group = "of-eight", persist = i64)]
+#[input("pages")]
+#[input(Eight)]
+fn of_eight(_: &mut Context, _: String) -> Result<()> {
+    Ok(())
+}
+
+/// The compiler does not see that its input has four: another processor says so.
+#[processor(group = "of-four")]
+#[input("four")]
+#[join(OfEight)]
+#[output(Looped)]
+fn of_four(_: &mut Context, _: String) -> Result<()> {
+    Ok(())
+}
+
+#[stream("four", value = String, partitions = 4)]
+struct Four;
+
+#[processor(group = "teller")]
+#[input(Four)]
+fn teller(_: &mut Context, _: String) -> Result<()> {
+    Ok(())
+}
+
+#[stream("of-eight-loop", value = String)]
+struct Looped;
+
+#[test]
+fn counts_and_names_are_compared_over_groups() {
+    let registry = Registry::new();
+    let registry = registry.with::<OfFour>().with::<OfEight>().with::<Teller>();
+    let text = registry.check().expect_err("eight is not four").to_string();
+    for expected in [
+        "of group `of-four` have 2 partition counts:\n  4 (`four`) at ",
+        "\n  8 (`of-eight-state`) at tests/ui/tests/conflicts.rs:",
+        "the name `of-eight-loop` belongs to group `of-eight` (tests/ui/tests/conflicts.rs:",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in {text}");
+    }
+}

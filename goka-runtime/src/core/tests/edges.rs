@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use super::*;
 use crate::dispatch::Call;
 
-const VISIT: TopicId = TopicId(3);
-const JOINED: TopicId = TopicId(4);
+pub(super) const VISIT: TopicId = TopicId(3);
+pub(super) const JOINED: TopicId = TopicId(4);
 
 thread_local! {
     static VISITED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-fn visited() -> Vec<String> {
+pub(super) fn visited() -> Vec<String> {
     VISITED.with_borrow_mut(std::mem::take)
 }
 
@@ -58,7 +58,7 @@ fn record<'a>(offset: Offset, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
     }
 }
 
-fn visiting() -> World {
+pub(super) fn visiting() -> World {
     let mut plan = plan(1);
     plan.group.topics.push("group-visit".into());
     plan.group.inputs.push(VISIT);

@@ -2,6 +2,7 @@
 
 mod edges;
 mod properties;
+mod review;
 mod rows;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -323,10 +324,24 @@ fn catalog(db: &Database) -> Result<Catalog, redb::Error> {
     })
 }
 
+/// How long a lock may outlive its holder: a process that is just being started holds copies of all
+/// open files until it has become its own program.
+const LOCK_OUTLIVES: Duration = Duration::from_millis(500);
+
 fn open_at(path: &Path) -> Result<Database, LogError> {
     check_place(path)?;
     let mut builder = redb::Builder::new();
-    builder.set_cache_size(CACHE_BYTES).create(path).map_err(|error| {
+    builder.set_cache_size(CACHE_BYTES);
+    let until = Instant::now() + LOCK_OUTLIVES;
+    let opened = loop {
+        match builder.create(path) {
+            Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => break opened,
+        }
+    };
+    opened.map_err(|error| {
         let reason = match error {
             DatabaseError::DatabaseAlreadyOpen => {
                 "is in use by another process; stop that one, or give this one its own data directory"

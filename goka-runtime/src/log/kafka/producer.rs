@@ -256,6 +256,13 @@ impl Producer {
         );
     }
 
+    /// Drops what is known of a task that is not owned any more: its next owner may be this member.
+    pub(super) fn forget(&mut self, task: TaskId) {
+        for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.task == task) {
+            (ledger.changelog, ledger.failure, ledger.used) = (None, None, false);
+        }
+    }
+
     /// Waits until all records are reported, at most until `until`, and closes the ledgers.
     pub(super) fn settle(&mut self, until: Instant) -> BTreeMap<TaskId, Result<Acked, Failure>> {
         self.serve(Duration::ZERO);

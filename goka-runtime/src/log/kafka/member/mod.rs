@@ -279,14 +279,31 @@ impl KafkaMember {
         }
     }
 
+    /// Answers a rebalance with nothing kept.
+    fn answer_leaving(&mut self, event: &Event) {
+        // A refusal leaves nothing to be done: the client closes or the deadline ends it.
+        drop(match event.kind() {
+            EventKind::Assign => self.client().incremental_assign(&List::new()),
+            EventKind::Revoke => {
+                let list = self.all_added();
+                self.tasks.clear();
+                self.client().incremental_unassign(&list)
+            }
+            _ => Ok(()),
+        });
+    }
+
     /// Leaves the group, answering its last rebalances, and ends the producer.
     fn leave(&mut self, by: Instant) -> Result<(), LogError> {
         if std::mem::replace(&mut self.left, true) {
             return Ok(());
         }
-        self.backlog.clear();
         let pending = self.producer.close(by);
         let mut done = true;
+        // A revocation that is not answered would keep the client from leaving.
+        for (event, _) in std::mem::take(&mut self.backlog) {
+            self.answer_leaving(&event);
+        }
         if self.client().fatal().is_none() && self.client().close(&self.events).is_ok() {
             while !self.client().closed() {
                 let left = by.saturating_duration_since(Instant::now());
@@ -297,16 +314,7 @@ impl KafkaMember {
                     }
                     continue;
                 };
-                // A refusal leaves nothing to be done: the client closes or the deadline ends it.
-                drop(match event.kind() {
-                    EventKind::Assign => self.client().incremental_assign(&List::new()),
-                    EventKind::Revoke => {
-                        let list = self.all_added();
-                        self.tasks.clear();
-                        self.client().incremental_unassign(&list)
-                    }
-                    _ => Ok(()),
-                });
+                self.answer_leaving(&event);
             }
         }
         let what = match (pending, done) {

@@ -83,6 +83,7 @@ impl KafkaMember {
             let Some(task) = self.tasks.remove(&id) else {
                 continue;
             };
+            self.producer.forget(id);
             for input in task.added.keys() {
                 self.list(&mut list, *input, id.partition)?;
             }

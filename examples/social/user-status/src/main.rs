@@ -1,0 +1,8 @@
+//! `cargo run -p user-status -- --brokers localhost:9092`; on the embedded log, which one process
+//! has for itself, run both: `cargo run -p social`.
+
+use user_status as _;
+
+fn main() -> std::process::ExitCode {
+    goka::main()
+}

@@ -1,0 +1,27 @@
+// What a loopback carries is a type that there is.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(Default)]
+struct Mailbox;
+
+#[processor(group = "g")]
+impl Mailbox {
+    #[input(UserClicks)]
+    fn on_click(&self, ctx: &mut Context, click: String) -> Result<()> {
+        let _ = (ctx.key(), click);
+        Ok(())
+    }
+
+    #[loopback]
+    fn back(&self, ctx: &mut Context, value: Missing) -> Result<()> {
+        let _ = (ctx.key(), value);
+        Ok(())
+    }
+}
+
+fn main() {
+    goka::registry::Registry::new().with::<Mailbox>();
+}

@@ -1,0 +1,18 @@
+// The group table is an option, above the processor too.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[persist(i64)]
+#[processor(group = "g")]
+#[input(UserClicks)]
+fn count(ctx: &mut Context, click: String) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
+fn main() {
+    let _ = (Count, count);
+    goka::registry::Registry::new().with::<Count>();
+}
