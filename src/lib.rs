@@ -41,6 +41,10 @@ pub use goka_macros::Key;
 pub use goka_macros::Schema;
 
 pub use goka_runtime::Result;
+#[cfg(feature = "protobuf")]
+pub use goka_runtime::codec::Proto;
+#[cfg(feature = "avro")]
+pub use goka_runtime::codec::avro::{self, Avro};
 pub use goka_runtime::codec::{AsValue, Be, Codec, CodecError, CodecOf, Json, Serde};
 pub use goka_runtime::context::{Context, Emit};
 pub use goka_runtime::dispatch::{ContextError, Deferred, HandlerError};

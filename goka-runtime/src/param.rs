@@ -55,6 +55,20 @@ impl<'r, T> Param<'r, T> for Be<T> {
     }
 }
 
+#[cfg(feature = "protobuf")]
+impl<'r, T> Param<'r, T> for crate::codec::Proto<T> {
+    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
+        codec.decode(bytes).map(Self)
+    }
+}
+
+#[cfg(feature = "avro")]
+impl<'r, T> Param<'r, T> for crate::codec::avro::Avro<T> {
+    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
+        codec.decode(bytes).map(Self)
+    }
+}
+
 const UTF8: Option<&str> = Some(<String as Codec>::NAME);
 const BYTES: Option<&str> = Some(<Vec<u8> as Codec>::NAME);
 
@@ -98,6 +112,16 @@ optional! {
     ['r, T] T, Be<T>, None;
     ['r] String, &'r str, UTF8;
     ['r] Vec<u8>, &'r [u8], BYTES;
+}
+
+#[cfg(feature = "protobuf")]
+optional! {
+    ['r, T] T, crate::codec::Proto<T>, None;
+}
+
+#[cfg(feature = "avro")]
+optional! {
+    ['r, T] T, crate::codec::avro::Avro<T>, None;
 }
 
 /// How a record becomes the context of the processor `G` and a handler's parameter `P`.

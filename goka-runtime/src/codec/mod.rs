@@ -2,10 +2,14 @@
 //! bytes, and those that come with the library. A declaration names a codec (`value = Json<Alert>`),
 //! a handler sees what it stands for (`Alert`). Knows no topics.
 
+#[cfg(feature = "avro")]
+pub mod avro;
 mod be;
 mod builtin;
 mod integer;
 mod json;
+#[cfg(feature = "protobuf")]
+mod proto;
 pub(crate) mod text;
 
 use std::fmt;
@@ -17,6 +21,8 @@ use crate::schema::{Describer, Schema};
 pub use be::Be;
 pub(crate) use builtin::utf8;
 pub use json::{Json, Serde};
+#[cfg(feature = "protobuf")]
+pub use proto::Proto;
 
 /// How one kind of value travels.
 ///

@@ -133,6 +133,30 @@ impl<T: Topic> Emitter<T> {
 }
 
 /// Of a stream that is declared `keyless`.
+///
+/// ```
+/// # use goka_runtime::{codec::CodecOf, emitter::Emitter, key::NoKey, log::{Log, embedded::Embedded}, partitioner::Murmur2, topic::Topic};
+/// # use std::{sync::Arc, time::Duration};
+/// # struct Measurements;
+/// # impl Topic for Measurements {
+/// #     type Key = NoKey;
+/// #     type Value = i64;
+/// #     type Partitioner = Murmur2;
+/// #     const NAME: &'static str = "measurements";
+/// #     const CODEC: CodecOf<i64> = CodecOf::new::<i64>();
+/// #     const PARTITIONS: Option<i32> = Some(2);
+/// # }
+/// # let log: Arc<dyn Log> = Arc::new(Embedded::in_memory()?);
+/// let measurements = Emitter::<Measurements>::new(log)?;
+/// let mut partitions = Vec::new();
+/// for value in 0..4 {
+///     partitions.push(measurements.emit_value(&value)?.wait(Duration::from_secs(5))?.partition);
+/// }
+/// assert_eq!(partitions, [0, 1, 0, 1]);
+/// let at = measurements.emit_to(1, &17)?.wait(Duration::from_secs(5))?;
+/// assert_eq!(at.partition, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl<T: Topic<Key = NoKey>> Emitter<T> {
     /// Emits a record without a key: each goes to the partition after that of the one before.
     ///

@@ -1,0 +1,168 @@
+//! Avro records in Confluent's wire format: a zero byte, the id that a schema registry gave to the
+//! writer's schema, Avro's binary encoding. The registry is asked once for each schema.
+
+mod registry;
+#[cfg(test)]
+mod tests;
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
+
+pub use self::registry::Registry;
+use super::{AsValue, Codec, CodecError, CodecOf, Serde, text};
+
+/// A serde type with the Avro schema that it is written by; what [`Avro`] takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no Avro schema",
+    label = "no `goka::avro::Record`",
+    note = "implement `goka::avro::Record` for `{Self}`"
+)]
+pub trait Record: Serde {
+    /// The schema, as JSON.
+    const SCHEMA: &'static str;
+
+    /// The subject that the schema is registered under; without one the record's full name, as with
+    /// Confluent's `RecordNameStrategy`. Its default, `TopicNameStrategy`, is `<topic>-value`.
+    const SUBJECT: Option<&'static str> = None;
+}
+
+/// The codec that writes Avro records as Confluent's serializers do; feature `avro`.
+///
+/// It stands in declarations (`value = Avro<Ride>`); handlers take and give the bare record. What
+/// others wrote under another schema is read by Avro's rules of resolution. To write, and to read
+/// what others wrote, it asks the [`Registry`]; for people it is JSON.
+///
+/// ```no_run
+/// use goka_runtime::codec::avro::{Avro, Record, Registry};
+/// use goka_runtime::codec::Codec;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Ride {
+///     id: i64,
+/// }
+///
+/// impl Record for Ride {
+///     const SCHEMA: &str = r#"{"type": "record", "name": "Ride", "namespace": "taxi",
+///         "fields": [{"name": "id", "type": "long"}]}"#;
+///     const SUBJECT: Option<&str> = Some("rides-value");
+/// }
+///
+/// Registry::new("http://localhost:8081").install();
+/// let mut bytes = Vec::new();
+/// Avro::<Ride>::encode(&Ride { id: 17 }, &mut bytes)?;
+/// assert_eq!(bytes[0], 0);
+/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Avro<T>(pub T);
+
+impl<T> Deref for Avro<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Avro<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+const NAME: &str = "avro";
+
+#[cold]
+fn refused(reason: impl ToString) -> CodecError {
+    CodecError {
+        codec: NAME,
+        reason: reason.to_string(),
+    }
+}
+
+/// The parsed schema of a type of ours.
+fn schema_of<T: Record>() -> Result<Arc<Schema>, CodecError> {
+    static SCHEMAS: LazyLock<RwLock<HashMap<TypeId, Arc<Schema>>>> = LazyLock::new(RwLock::default);
+    let known = SCHEMAS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(schema) = known.get(&TypeId::of::<T>()) {
+        return Ok(schema.clone());
+    }
+    drop(known);
+    let schema = Schema::parse_str(T::SCHEMA).map_err(refused)?;
+    let schema = Arc::new(schema);
+    let mut known = SCHEMAS.write().unwrap_or_else(PoisonError::into_inner);
+    known.insert(TypeId::of::<T>(), schema.clone());
+    Ok(schema)
+}
+
+fn subject_of<T: Record>(schema: &Schema) -> Result<String, CodecError> {
+    match (T::SUBJECT, schema.name()) {
+        (Some(subject), _) => Ok(subject.to_owned()),
+        (None, Some(name)) => Ok(name.to_string()),
+        (None, None) => Err(refused("a schema without a name needs a `SUBJECT`")),
+    }
+}
+
+impl<T: Record> Codec for Avro<T> {
+    type Value = T;
+    const NAME: &'static str = NAME;
+
+    fn encode(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let schema = schema_of::<T>()?;
+        // Before the registry is asked: a value that does not fit is nobody else's business.
+        let writer = GenericDatumWriter::builder(&schema)
+            .build()
+            .map_err(refused)?;
+        let datum = writer.write_ser_to_vec(value).map_err(refused)?;
+        let id = Registry::get()?.id(&subject_of::<T>(&schema)?, T::SCHEMA)?;
+        out.push(0);
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&datum);
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<T, CodecError> {
+        let Some(([0, id @ ..], mut datum)) = bytes.split_first_chunk::<5>() else {
+            return Err(refused(format!(
+                "{} does not begin with a zero byte and a schema's id",
+                text::excerpt(bytes)
+            )));
+        };
+        let written = Registry::get()?.schema(u32::from_be_bytes(*id))?;
+        let schema = schema_of::<T>()?;
+        let reader = GenericDatumReader::builder(&written)
+            .reader_schema(&schema)
+            .build()
+            .map_err(refused)?;
+        let value = reader.read_value(&mut datum).map_err(refused)?;
+        if !datum.is_empty() {
+            return Err(refused(format!("{} bytes too many", datum.len())));
+        }
+        apache_avro::from_value(&value).map_err(refused)
+    }
+
+    /// JSON, as serde reads it.
+    fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
+        let value = serde_json::from_str(text).map_err(refused)?;
+        let mut bytes = Vec::new();
+        Self::encode(&value, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// JSON, as serde writes it.
+    fn show(bytes: &[u8]) -> Result<String, CodecError> {
+        serde_json::to_string(&Self::decode(bytes)?).map_err(refused)
+    }
+}
+
+impl<T> AsValue<T> for Avro<T> {
+    fn put(&self, codec: &CodecOf<T>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec.encode(&self.0, out)
+    }
+}

@@ -1,0 +1,164 @@
+//! The client of a Confluent schema registry, one for the process: who wrote what by which schema.
+//! Knows no types.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use apache_avro::Schema;
+use schema_registry_converter::blocking::schema_registry::{
+    SrSettings, get_schema_by_id, post_schema,
+};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
+
+use super::refused;
+use crate::codec::CodecError;
+
+/// The variable that names the registry of a program that installs none.
+const VARIABLE: &str = "GOKA_SCHEMA_REGISTRY";
+
+/// How long the registry has for an answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The registry that the process in use has.
+static INSTALLED: RwLock<Option<Arc<Registry>>> = RwLock::new(None);
+
+/// A Confluent schema registry, asked once for each schema.
+///
+/// A program has one: [`install`](Registry::install) it before anything runs, or set
+/// `GOKA_SCHEMA_REGISTRY` to its URL.
+pub struct Registry {
+    urls: Vec<String>,
+    credentials: Option<(String, String)>,
+    /// Made on the thread that asks first.
+    settings: OnceLock<Result<SrSettings, String>>,
+    schemas: RwLock<HashMap<u32, Arc<Schema>>>,
+    /// By subject and schema.
+    ids: RwLock<HashMap<(String, &'static str), u32>>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registry").field(&self.urls).finish()
+    }
+}
+
+impl Registry {
+    /// A registry by its URL, or several of one cluster with commas between them.
+    ///
+    /// ```
+    /// use goka_runtime::codec::avro::Registry;
+    ///
+    /// let registry = Registry::new("http://one:8081,http://two:8081").basic_auth("user", "secret");
+    /// # let _ = registry;
+    /// ```
+    pub fn new(urls: &str) -> Self {
+        Self {
+            urls: urls.split(',').map(|url| url.trim().to_owned()).collect(),
+            credentials: None,
+            settings: OnceLock::new(),
+            schemas: RwLock::default(),
+            ids: RwLock::default(),
+        }
+    }
+
+    /// Adds a name and a password.
+    #[must_use]
+    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
+        self.credentials = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Makes it the registry of this process, in place of the one before.
+    pub fn install(self) {
+        let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
+        *installed = Some(Arc::new(self));
+    }
+
+    /// The registry of this process.
+    pub(super) fn get() -> Result<Arc<Self>, CodecError> {
+        let installed = INSTALLED.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(registry) = &*installed {
+            return Ok(registry.clone());
+        }
+        drop(installed);
+        let Ok(urls) = std::env::var(VARIABLE) else {
+            return Err(refused(format!(
+                "no schema registry: set `{VARIABLE}` to its URL, or install a `goka::avro::Registry`"
+            )));
+        };
+        let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(installed
+            .get_or_insert_with(|| Arc::new(Self::new(&urls)))
+            .clone())
+    }
+
+    /// The schema of an id.
+    pub(super) fn schema(&self, id: u32) -> Result<Arc<Schema>, CodecError> {
+        let known = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schema) = known.get(&id) {
+            return Ok(schema.clone());
+        }
+        drop(known);
+        let found = self.ask(|settings| get_schema_by_id(id, settings))?;
+        if !found.references.is_empty() {
+            return Err(refused(format!(
+                "schema {id} refers to others, which is not available yet"
+            )));
+        }
+        let schema = Arc::new(Schema::parse_str(&found.schema).map_err(refused)?);
+        let mut known = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(id, schema.clone());
+        Ok(schema)
+    }
+
+    /// The id of a schema, which is registered when it is not yet.
+    pub(super) fn id(&self, subject: &str, schema: &'static str) -> Result<u32, CodecError> {
+        let key = (subject.to_owned(), schema);
+        let known = self.ids.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = known.get(&key) {
+            return Ok(*id);
+        }
+        drop(known);
+        let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
+        let found = self.ask(|settings| post_schema(settings, subject.to_owned(), supplied))?;
+        let mut known = self.ids.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(key, found.id);
+        Ok(found.id)
+    }
+
+    /// Asks on a thread of its own: the client blocks, which a thread that drives asynchronous
+    /// handlers must not be told by a panic.
+    fn ask<A: Send>(
+        &self,
+        question: impl FnOnce(&SrSettings) -> Result<A, SRCError> + Send,
+    ) -> Result<A, CodecError> {
+        let unreachable = |error: &dyn fmt::Display| {
+            refused(format!("schema registry {}: {error}", self.urls.join(", ")))
+        };
+        let asked = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| match self.settings.get_or_init(|| self.settings()) {
+                Ok(settings) => question(settings).map_err(|error| unreachable(&error)),
+                Err(error) => Err(unreachable(error)),
+            });
+            asking.join()
+        });
+        asked.unwrap_or_else(|_| Err(unreachable(&"the client panicked")))
+    }
+
+    fn settings(&self) -> Result<SrSettings, String> {
+        let mut urls = self.urls.iter();
+        let first = urls.next().cloned().unwrap_or_default();
+        let mut builder = SrSettings::new_builder(first);
+        for url in urls {
+            builder.add_url(url.clone());
+        }
+        builder.set_timeout(DEADLINE);
+        if let Some((user, password)) = &self.credentials {
+            builder.set_basic_authorization(user, Some(password));
+        }
+        builder.build().map_err(|error| error.to_string())
+    }
+}
