@@ -1,15 +1,19 @@
 //! Whatever is typed into an attribute, and whatever an attribute is put on: no panic, and what comes
 //! back is Rust. Arbitrary attribute text on valid items, valid attributes on arbitrary items, in
-//! equal parts; the same ones in each run. `GOKA_FUZZ=n` makes another number of rounds.
+//! equal parts; the same ones in each run. `GOKA_FUZZ=n` makes another number of rounds: 100,000 where
+//! every change is judged.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proc_macro2::TokenStream;
 
-use super::{expand_beside, expand_processor, expand_topic, words};
+use super::{derive, expand_beside, expand_processor, expand_topic, words};
 
-/// So many in each run.
-const ROUNDS: usize = 100_000;
+/// So many in each run, for one that does not keep people waiting.
+const ROUNDS: usize = 20_000;
+
+/// So many at a time.
+const THREADS: usize = 4;
 
 /// A generator of numbers (xorshift).
 struct Random(u64);
@@ -90,6 +94,8 @@ const WORDS: &[&str] = &[
     "loopback",
     "visit",
     "timer",
+    "persist",
+    "cross",
     "processor",
     "stream",
     "table",
@@ -220,6 +226,13 @@ const TOPICS: &[&str] = &[
     "\"clicks\" , value = String",
     "\"clicks\" , key = u64 , value = Json < Alert > , partitions = 8 , partitioner = goka::Crc32",
 ];
+const DERIVES: &[&str] = &[
+    "name = \"money\"",
+    "codec = Json",
+    "ordered",
+    "opaque",
+    "name = \"a\" , ordered",
+];
 const EDGES: &[&str] = &[
     "UserClicks",
     "\"user-clicks\"",
@@ -242,6 +255,9 @@ const IMPLS: &[&str] = &[
 const STRUCTS: &[&str] = &[
     "/// Doc.\n #[derive(Debug)] pub struct Clicks ;",
     "struct Clicks < T > ( T ) where T : Copy ;",
+    "pub struct Money ( pub u32 ) ;",
+    "struct Place { #[serde(rename = \"x\")] a : u32 , #[key(ordered)] pub b : Option < String > , c : Vec < Place > }",
+    "enum Event { #[schema(opaque)] A , B ( u8 , Json < T > ) , C { d : i64 } }",
 ];
 const OTHERS: &[&str] = &[
     "enum E { A , B ( u8 ) }",
@@ -259,6 +275,7 @@ enum Entry {
     Processor,
     Topic(bool),
     Beside(&'static str),
+    Derive(usize),
 }
 
 impl Entry {
@@ -267,6 +284,7 @@ impl Entry {
             Self::Processor => PROCESSORS,
             Self::Topic(_) => TOPICS,
             Self::Beside(_) => EDGES,
+            Self::Derive(_) => DERIVES,
         }
     }
 
@@ -276,19 +294,27 @@ impl Entry {
             Self::Topic(false) => expand_topic(arguments, item, &words::STREAM),
             Self::Topic(true) => expand_topic(arguments, item, &words::TABLE),
             Self::Beside(word) => expand_beside(word, &arguments, item),
+            // What stands in the attribute that the derive takes: above the item.
+            Self::Derive(at) => {
+                let attribute = ["codec", "key", "schema"][at];
+                let attribute = proc_macro2::Ident::new(attribute, proc_macro2::Span::call_site());
+                let item = quote::quote!(#[#attribute(#arguments)] #item);
+                derive::run(item, [derive::codec, derive::key, derive::schema][at])
+            }
         }
     }
 }
 
 /// What stands beside a processor, or in its impl.
 const BESIDE: &[&str] = &[
-    "input", "output", "join", "lookup", "loopback", "visit", "timer",
+    "input", "output", "join", "lookup", "loopback", "visit", "timer", "persist", "cross",
 ];
 
 fn entry(random: &mut Random) -> Entry {
-    match random.below(8) {
+    match random.below(10) {
         0 => Entry::Topic(false),
         1 => Entry::Topic(true),
+        8 | 9 => Entry::Derive(random.below(3)),
         2 | 3 => Entry::Beside(BESIDE[random.below(BESIDE.len())]),
         _ => Entry::Processor,
     }
@@ -298,7 +324,7 @@ fn entry(random: &mut Random) -> Entry {
 fn item(random: &mut Random, entry: Entry) -> &'static str {
     let kinds = match (entry, random.below(8)) {
         (_, 0) => OTHERS,
-        (Entry::Topic(_), _) => STRUCTS,
+        (Entry::Topic(_) | Entry::Derive(_), _) => STRUCTS,
         (_, 1 | 2) => IMPLS,
         _ => FUNCTIONS,
     };
@@ -314,7 +340,15 @@ fn tokens(text: &str) -> Option<TokenStream> {
 fn nothing_that_is_typed_makes_a_panic() {
     let asked = std::env::var("GOKA_FUZZ").ok();
     let rounds = asked.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    std::thread::scope(|scope| {
+        for seed in 1..=THREADS {
+            scope.spawn(move || fuzz(seed, rounds.div_ceil(THREADS)));
+        }
+    });
+}
+
+fn fuzz(seed: usize, rounds: usize) {
+    let mut random = Random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed as u64));
     let mut done = 0;
     while done < rounds {
         let entry = entry(&mut random);

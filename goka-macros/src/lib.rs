@@ -105,6 +105,21 @@ pub fn timer(
     expand_beside("timer", &arguments.into(), item.into()).into()
 }
 
+#[proc_macro_derive(Codec, attributes(codec))]
+pub fn derive_codec(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    derive::run(item.into(), derive::codec).into()
+}
+
+#[proc_macro_derive(Key, attributes(key))]
+pub fn derive_key(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    derive::run(item.into(), derive::key).into()
+}
+
+#[proc_macro_derive(Schema, attributes(schema))]
+pub fn derive_schema(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    derive::run(item.into(), derive::schema).into()
+}
+
 // Words of Goka's. Below a `#[processor]` it answers them itself; above it they have to be there.
 
 #[proc_macro_attribute]
@@ -121,21 +136,6 @@ pub fn cross(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     expand_beside("cross", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_derive(Codec, attributes(codec))]
-pub fn derive_codec(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    derive::run(item.into(), derive::codec).into()
-}
-
-#[proc_macro_derive(Key, attributes(key))]
-pub fn derive_key(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    derive::run(item.into(), derive::key).into()
-}
-
-#[proc_macro_derive(Schema, attributes(schema))]
-pub fn derive_schema(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    derive::run(item.into(), derive::schema).into()
 }
 
 fn expand_topic(arguments: TokenStream, item: TokenStream, words: &Vocabulary) -> TokenStream {

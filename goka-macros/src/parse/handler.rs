@@ -61,6 +61,32 @@ pub(crate) fn read(
     is_method: bool,
     diag: &mut Diag,
 ) -> Option<HandlerSyntax> {
+    let handler = judge(signature, processor, is_method, diag);
+    if handler.is_none() {
+        lend(signature);
+    }
+    handler
+}
+
+/// Takes by reference what has no size, and has been reported: rustc would say it again, and of
+/// every use.
+fn lend(signature: &mut Signature) {
+    for input in &mut signature.inputs {
+        if let FnArg::Typed(PatType { ty, .. }) = input
+            && is_unsized(ty)
+        {
+            let lent = &*ty;
+            **ty = parse_quote!(&#lent);
+        }
+    }
+}
+
+fn judge(
+    signature: &mut Signature,
+    processor: &Ident,
+    is_method: bool,
+    diag: &mut Diag,
+) -> Option<HandlerSyntax> {
     check_contexts(signature, processor, diag);
     let signature = &*signature;
     let shape = if is_method { METHOD } else { FUNCTION };

@@ -128,6 +128,38 @@ fn relay(ctx: &mut Context, blob: &[u8]) -> Result<()> {
 #[stream("blobs-2", value = Vec<u8>)]
 struct Blobs2;
 "#,
+    r#"
+#[derive(Debug, Clone, PartialEq, goka::Key)]
+#[key(ordered)]
+pub struct Place {
+    pub country: String,
+    pub number: u32,
+}
+
+#[derive(Debug, Clone, goka::Codec)]
+pub struct Cents(pub i64);
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, goka::Schema)]
+pub struct Ledger {
+    pub lines: Vec<String>,
+    #[schema(opaque)]
+    pub sum: i64,
+}
+
+#[stream("payments", key = Place, value = Cents)]
+pub struct Payments;
+
+#[processor(group = "ledgers", persist = Json<Ledger>, key = Place)]
+#[input(Payments)]
+#[output(Payments)]
+fn ledgers(ctx: &mut Context, cents: Cents) -> Result<()> {
+    let mut ledger: Ledger = ctx.value()?.unwrap_or_default();
+    ledger.sum += cents.0;
+    ctx.set_value(&ledger)?;
+    ctx.emit(Payments, ctx.key(), &cents)?;
+    Ok(())
+}
+"#,
 ];
 
 /// What is put in place of a word.
@@ -157,6 +189,7 @@ const OTHERS: &[&str] = &[
 const PRELUDE: &[&str] = &[
     // goka's
     "goka",
+    "Be",
     "Context",
     "Emit",
     "Emitter",
@@ -188,6 +221,8 @@ const PRELUDE: &[&str] = &[
     "FnOnce",
     "Iterator",
     "ToString",
+    // what a context's methods return: rustc names the type of an expression that is called
+    "ContextError",
     // what the compiler says of `?` and `..`
     "Try",
     "FromResidual",

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The folders, and what they are about.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: &[(&str, &str)] = &[
     ("processor", "`#[processor]`"),
     ("input", "`#[input]`"),
     ("output", "`#[output]`"),
@@ -14,8 +14,11 @@ const SECTIONS: [(&str, &str); 11] = [
     ("visit", "`#[visit]`"),
     ("timer", "`#[timer]`"),
     ("stream", "`#[stream]` and `#[table]`"),
+    ("table", "`#[table]`"),
     ("context", "`Context`"),
-    ("derive", "`#[derive(..)]`"),
+    ("derive_codec", "`#[derive(goka::Codec)]`"),
+    ("derive_key", "`#[derive(goka::Key)]`"),
+    ("derive_schema", "`#[derive(goka::Schema)]`"),
 ];
 
 const UPDATE: &str = "GOKA_UPDATE_DOCS";
@@ -41,7 +44,7 @@ fn page() -> String {
          mistake is.\n\nRules that need types are checked in constants; their messages begin with \
          rustc's own words, which are left out here: `evaluation panicked:`.\n",
     );
-    for (folder, title) in SECTIONS {
+    for (folder, title) in SECTIONS.iter().copied() {
         let cases = cases(folder);
         if cases.is_empty() {
             continue;
