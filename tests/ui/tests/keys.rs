@@ -183,7 +183,8 @@ fn handlers_of_keyless_streams_have_no_key() -> Result<()> {
     );
     let mut probe = Probe::<Sums>::new();
     sums(&mut probe.context(day("bob", 4))?, Cents(3))?;
-    sums(&mut probe.context(day("bob", 4))?, Cents(4))?;
+    let bob = day("bob", 4);
+    sums(&mut probe.context(&bob)?, Cents(4))?;
     assert_eq!(probe.value(day("bob", 4))?, Some(Cents(7)));
     assert_eq!(
         probe.emitted(Balances)?[0],
