@@ -221,6 +221,9 @@ impl Log for Embedded {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>, LogError> {
         let names = partitions.iter().map(|tp| (&*tp.topic, tp.partition));
+        // No writer between its commit and telling the new ends: whoever sees an offset sees the
+        // records that were written with it.
+        let _turn = self.shared().turn(Instant::now() + TURN)?;
         self.shared().file.committed(group, names)
     }
 
