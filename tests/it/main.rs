@@ -6,6 +6,7 @@ mod bad_input_on_kafka;
 mod clicks_on_kafka;
 mod commands;
 mod commands_on_kafka;
+mod definitions;
 mod edges;
 mod embedded_log;
 mod emitters;

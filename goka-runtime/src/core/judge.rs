@@ -75,7 +75,7 @@ pub enum Role<'a> {
 ///
 /// What the rules rest on:
 /// - *Table not empty* is `topic.end > topic.start`, or a stamp past offset 0. Only then can
-///   replayed input count twice: a topic whose records were all deleted (`reset` does that) begins
+///   replayed input count twice: a topic whose records were all deleted (a reset does that) begins
 ///   anew, unless this machine still holds a copy of what it was.
 /// - *Known input*: one that the metadata names, whatever the table holds, since initial offsets
 ///   are committed before the first handler runs. Without metadata (expired with the offsets, or
@@ -313,6 +313,9 @@ pub enum Misfit {
     },
 }
 
+/// How a group begins anew.
+const RESET: &str = "delete its committed offsets, its group topic and its data directory";
+
 /// Why a copy is rebuilt or refused: one line, what, where and what to do.
 ///
 /// ```
@@ -341,7 +344,7 @@ pub enum Why {
     /// The copy was written by another definition of the table.
     #[error(
         "{table}[{partition}]: the local copy was written by another definition of the table: {}; \
-         undo the change, use a new group, or `reset` this one",
+         undo the change, use a new group, or reset this one: {RESET}",
         changes(.found, .expected)
     )]
     OtherFingerprint {
@@ -357,7 +360,7 @@ pub enum Why {
     /// The offsets were committed by another definition of the table.
     #[error(
         "{table}[{partition}]: the group's offsets were committed with another definition of the \
-         table: {}; undo the change, use a new group, or `reset` this one",
+         table: {}; undo the change, use a new group, or reset this one: {RESET}",
         changes_of_hash(*.found, .expected)
     )]
     OtherFingerprintInOffsets {
@@ -374,7 +377,7 @@ pub enum Why {
     #[error(
         "{table}[{partition}]: the group's offsets were committed with a group topic of id \
          `{found}`, the topic now has id `{expected}`: its updates are lost though their inputs \
-         count as read; `reset` the group, or set `on_lost_changelog = rebuild`"
+         count as read; reset the group: {RESET}"
     )]
     OtherTopicInOffsets {
         /// The group topic.
@@ -390,7 +393,8 @@ pub enum Why {
     #[error(
         "{table}[{partition}]: the table is not new, but the group has no committed offset for \
          {inputs} (offsets expire while a group is down): replaying would count records twice; \
-         `reset` the group, or say with `start` where to go on"
+         set the offsets where to go on (kafka-consumer-groups.sh --reset-offsets), or reset the \
+         group: {RESET}"
     )]
     MissingOffsets {
         /// The group topic.
@@ -403,8 +407,8 @@ pub enum Why {
     /// An input does not hold the committed position.
     #[error(
         "{table}[{partition}]: the group's committed offset {committed} of input `{input}` is \
-         outside of what the topic holds, {start} to {end}: records were lost; `reset` the group, \
-         or say with `start` where to go on"
+         outside of what the topic holds, {start} to {end}: records were lost; set the offsets where to \
+         go on (kafka-consumer-groups.sh --reset-offsets), or reset the group: {RESET}"
     )]
     OffsetOutOfRange {
         /// The group topic.
@@ -423,7 +427,8 @@ pub enum Why {
     /// An owner's copy does not belong to the changelog that is there.
     #[error(
         "{table}[{partition}]: {misfit}: a table rebuilt from it may lack updates whose inputs \
-         count as read; `reset` the group, or set `on_lost_changelog = rebuild`"
+         count as read; delete the data directory to go on with what the topic holds, or reset the \
+         group: {RESET}"
     )]
     LostChangelog {
         /// The group topic.
@@ -985,7 +990,7 @@ mod tests {
             panic!("not refused");
         };
         let line = why.to_string();
-        for part in ["`a`, `b`", "`reset`", "`start`"] {
+        for part in ["`a`, `b`", "--reset-offsets", "reset the group"] {
             assert!(line.contains(part), "{part} in: {line}");
         }
     }

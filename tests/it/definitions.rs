@@ -1,0 +1,180 @@
+//! What a group was, and what a program says it is: start positions, and tables that changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use goka::prelude::*;
+use goka::{Emitter, Processor, View};
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Log, NewTopic};
+use goka_runtime::processor::{ProcessorOptions, Running, start};
+use goka_runtime::record::TopicPartition;
+use goka_runtime::table::memory::MemoryStores;
+
+use crate::support::kafka::broker;
+use crate::support::wait_until;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn on_every_log(case: fn(Arc<dyn Log>)) {
+    case(Arc::new(Embedded::in_memory().unwrap()));
+    let Some(broker) = broker() else { return };
+    let config = KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    };
+    case(Arc::new(Kafka::new(config).unwrap()));
+}
+
+fn make(log: &dyn Log, topic: &str) {
+    let topic = NewTopic {
+        name: topic.to_owned(),
+        partitions: 2,
+        compact: false,
+        retention: None,
+    };
+    log.create(&topic).unwrap();
+}
+
+fn run<P: Processor>(log: &Arc<dyn Log>, stores: &Arc<MemoryStores>) -> Running {
+    let shared = P::DEFINITION.make.expect("it has a default")();
+    let options = ProcessorOptions {
+        session: Duration::from_secs(6),
+        ..ProcessorOptions::default()
+    };
+    let (log, stores) = (Arc::clone(log), Arc::clone(stores));
+    start(P::DEFINITION, Arc::from(shared), log, stores, &options).unwrap()
+}
+
+fn committed(log: &dyn Log, group: &str, topic: &str) -> Vec<Option<i64>> {
+    let partitions: Vec<_> = (0..2).map(|at| TopicPartition::new(topic, at)).collect();
+    let committed = log.committed(group, &partitions).unwrap();
+    committed
+        .iter()
+        .map(|at| at.as_ref().map(|at| at.offset))
+        .collect()
+}
+
+fn ends(log: &dyn Log, topic: &str) -> Vec<Option<i64>> {
+    let partitions: Vec<_> = (0..2).map(|at| TopicPartition::new(topic, at)).collect();
+    let ranges = log.ranges(&partitions).unwrap();
+    ranges.iter().map(|range| Some(range.high)).collect()
+}
+
+#[stream("definitions-early", key = String, value = i64)]
+#[derive(Debug)]
+struct Early;
+
+#[stream("definitions-late", key = String, value = i64)]
+#[derive(Debug)]
+struct Late;
+
+#[derive(Debug, Default)]
+struct Starts;
+
+#[processor(group = "definitions-starts", persist = i64)]
+impl Starts {
+    #[input(Early)]
+    fn early(&self, ctx: &mut Context, add: i64) -> Result<()> {
+        ctx.update(|sum| sum.unwrap_or(0) + add)?;
+        Ok(())
+    }
+
+    #[input(Late, start = latest)]
+    fn late(&self, ctx: &mut Context, add: i64) -> Result<()> {
+        ctx.update(|sum| sum.unwrap_or(0) + add)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_new_input_begins_where_it_was_declared() {
+    on_every_log(|log| {
+        make(&*log, "definitions-early");
+        make(&*log, "definitions-late");
+        let early = Emitter::<Early>::new(Arc::clone(&log)).unwrap();
+        let late = Emitter::<Late>::new(Arc::clone(&log)).unwrap();
+        for at in 0..10 {
+            let _ack = early.emit(format!("key-{at}"), &1).unwrap();
+            let _ack = late.emit(format!("key-{at}"), &100).unwrap();
+        }
+        early.flush(SOON).unwrap();
+        late.flush(SOON).unwrap();
+        let stores = Arc::default();
+        let running = run::<Starts>(&log, &stores);
+        let level = |topic| committed(&*log, "definitions-starts", topic) == ends(&*log, topic);
+        wait_until("both are at their ends", SOON, || {
+            level("definitions-early") && level("definitions-late")
+        });
+        let _ack = late.emit("key-0".to_owned(), &1000).unwrap();
+        late.flush(SOON).unwrap();
+        wait_until("the new one is handled", SOON, || level("definitions-late"));
+        running.stop();
+        running.join().unwrap();
+        let view = View::<Starts>::start(log, &MemoryStores::default()).unwrap();
+        view.wait_ready(SOON).unwrap();
+        assert_eq!(
+            view.get("key-0").unwrap(),
+            Some(1001),
+            "history of the first, news of the second"
+        );
+        assert_eq!(view.get("key-1").unwrap(), Some(1));
+    });
+}
+
+#[stream("definitions-notes", key = String, value = String)]
+#[derive(Debug)]
+struct Notes;
+
+#[processor(group = "definitions-changed", persist = i64)]
+#[input(Notes)]
+fn counts_notes(ctx: &mut Context, _note: String) -> Result<()> {
+    ctx.update(|count| count.unwrap_or(0) + 1)?;
+    Ok(())
+}
+
+/// The same group in the next version of the program, with another value.
+#[processor(group = "definitions-changed", persist = String)]
+#[input(Notes)]
+fn keeps_notes(ctx: &mut Context, note: String) -> Result<()> {
+    ctx.set_value(&note)?;
+    Ok(())
+}
+
+#[test]
+fn a_table_of_another_definition_is_refused_on_its_disk_and_on_an_empty_one() {
+    on_every_log(|log| {
+        make(&*log, "definitions-notes");
+        let notes = Emitter::<Notes>::new(Arc::clone(&log)).unwrap();
+        for at in 0..10 {
+            let _ack = notes.emit(format!("key-{at}"), &"note".to_owned()).unwrap();
+        }
+        notes.flush(SOON).unwrap();
+        let level = || {
+            committed(&*log, "definitions-changed", "definitions-notes")
+                == ends(&*log, "definitions-notes")
+        };
+        let disk = Arc::default();
+        let running = run::<CountsNotes>(&log, &disk);
+        wait_until("it counted", SOON, level);
+        running.stop();
+        running.join().unwrap();
+        let before = committed(&*log, "definitions-changed", "definitions-notes");
+
+        for (stores, said) in [
+            (disk, "value was `integer`, now is `utf8`"),
+            (Arc::default(), "utf8"),
+        ] {
+            let running = run::<KeepsNotes>(&log, &stores);
+            wait_until("it ends by itself", SOON, || running.is_finished());
+            let error = running.join().unwrap_err().to_string();
+            assert!(
+                error.contains("definitions-changed") && error.contains(said),
+                "{error}"
+            );
+            let after = committed(&*log, "definitions-changed", "definitions-notes");
+            assert_eq!(after, before, "offsets stay where they were");
+        }
+    });
+}
