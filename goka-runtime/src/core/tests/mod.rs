@@ -2,8 +2,8 @@
 
 mod edges;
 mod properties;
-mod review;
 mod rows;
+mod scenarios;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

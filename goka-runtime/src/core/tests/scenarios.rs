@@ -1,4 +1,6 @@
-//! Findings of a review, each as a failing test.
+//! Stories that once went wrong, each named for what must not happen again: barriers between the runs
+//! of one poll, pauses whose cause is gone, walks and guards that were forgotten.
+
 use super::edges::*;
 use super::*;
 use crate::dispatch::Call;
