@@ -119,12 +119,23 @@ impl EmbeddedMember {
         driver.revoking(&tasks, &mut self.settler);
         self.settler.forget(&tasks);
         self.held.retain(|task, _| !tasks.contains(task));
+        self.give_back(slots);
+    }
+
+    fn give_back(&self, slots: &[Slot]) {
         let mut state = self.shared().state();
         let id = self.settler.id;
         state.group(&self.group.name, |group, _| {
             group.gave_back(id, slots, Instant::now())
         });
         self.shared().notify(&mut state);
+    }
+
+    /// Tells of trouble, once until it heals.
+    fn trouble(&mut self, error: &LogError, driver: &mut dyn Driver) {
+        if !std::mem::replace(&mut self.troubled, true) {
+            driver.event(MemberEvent::Trouble(Some(error.to_string())));
+        }
     }
 
     fn own(&mut self, slots: &[(Slot, u64)], driver: &mut dyn Driver) -> Result<(), LogError> {
@@ -142,19 +153,18 @@ impl EmbeddedMember {
             let committed = committed
                 .filter_map(|(input, found)| Some((*input, found?)))
                 .collect();
-            let epoch = Epoch(*epoch);
-            self.held.insert(
-                task,
-                Held {
-                    epoch,
-                    intakes: BTreeMap::new(),
-                },
-            );
             assignments.push(Assignment {
                 task,
-                epoch,
+                epoch: Epoch(*epoch),
                 committed,
             });
+        }
+        for assignment in &assignments {
+            let held = Held {
+                epoch: assignment.epoch,
+                intakes: BTreeMap::new(),
+            };
+            self.held.insert(assignment.task, held);
         }
         driver.event(MemberEvent::Assigned(&assignments));
         Ok(())
@@ -260,7 +270,17 @@ impl Member for EmbeddedMember {
                     self.revoke(&slots, driver);
                     return Ok(());
                 }
-                Step::Own(slots) => return self.own(&slots, driver),
+                Step::Own(slots) => match self.own(&slots, driver) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => {
+                        // Not taken: given back, to be handed out again when the disk heals.
+                        let slots: Vec<Slot> = slots.into_iter().map(|(slot, _)| slot).collect();
+                        self.give_back(&slots);
+                        self.trouble(&error, driver);
+                        self.shared().mend(deadline);
+                        return Ok(());
+                    }
+                },
                 Step::Rest => {}
             }
             match self.hand_out(driver) {
@@ -273,9 +293,7 @@ impl Member for EmbeddedMember {
                     }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.troubled, true) {
-                        driver.event(MemberEvent::Trouble(Some(error.to_string())));
-                    }
+                    self.trouble(&error, driver);
                     self.shared().mend(deadline);
                     if Instant::now() >= deadline {
                         return Ok(());

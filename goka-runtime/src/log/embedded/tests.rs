@@ -307,6 +307,35 @@ fn a_disk_that_cannot_be_read_is_one_trouble() {
 }
 
 #[test]
+fn an_assignment_waits_for_a_disk_that_cannot_be_read() {
+    let disk = Disk::default();
+    let file = disk.file().expect("a new log");
+    let log = Embedded::start(file, "the log on a disk".to_owned()).expect("started");
+    table(&log, true);
+    put(&log, [("a", Some("1"))]);
+    // Something is committed, so that there is something to read.
+    drop(member(&log));
+    disk.fails.store(true, Ordering::Relaxed);
+    let (mut member, mut notes) = (member(&log), Notes::default());
+    for _ in 0..3 {
+        let polled = member.poll(Duration::from_millis(5), &mut notes);
+        polled.expect("the member waits");
+    }
+    let fetched = member.fetch(TASK, &[(TopicId(0), 0)]);
+    assert!(fetched.is_err(), "the task was not handed out");
+    disk.fails.store(false, Ordering::Relaxed);
+    let deadline = soon();
+    while member.fetch(TASK, &[(TopicId(0), 0)]).is_err() {
+        assert!(
+            Instant::now() < deadline,
+            "the disk is well, yet no task comes"
+        );
+        let polled = member.poll(Duration::from_millis(20), &mut notes);
+        polled.expect("goes on");
+    }
+}
+
+#[test]
 fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
     let disk = Disk::default();
     let file = disk.file().expect("a new log");
