@@ -3,13 +3,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::event::{Around, Cause, CopyId, RecordId};
+use super::event::{Around, Cause, RecordId};
 use super::overlay::Entry;
 use super::plan::{InputPlan, Plan};
 use super::scope::{Begin, RecordScope, Scratch, text};
 use super::task::Task;
 use crate::dispatch::{Call, Incoming, Raw, Shared};
-use crate::record::{Appends, Record, TopicId};
+use crate::record::{Appends, Offset, Record, TopicId};
 
 /// What a task needs at hand while it handles records.
 pub(crate) struct Desk<'a> {
@@ -31,13 +31,25 @@ impl Task {
         records: &[Record<'_>],
         desk: &mut Desk<'_>,
     ) -> Result<(), Cause> {
-        let topic = desk.plan.group.topic(input.topic);
         let mut position = self.positions.get(&input.topic).copied().unwrap_or(0);
+        let handled = self.handle_from(&mut position, input, records, desk);
+        self.positions.insert(input.topic, position);
+        handled
+    }
+
+    fn handle_from(
+        &mut self,
+        position: &mut Offset,
+        input: &InputPlan,
+        records: &[Record<'_>],
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Cause> {
+        let topic = desk.plan.group.topic(input.topic);
         for record in records {
-            if record.offset < position {
+            if record.offset < *position {
                 continue;
             }
-            self.positions.insert(input.topic, record.offset);
+            *position = record.offset;
             self.check_key(desk.plan, input, record)?;
             let incoming = Incoming {
                 group: &desk.plan.group.name,
@@ -50,8 +62,7 @@ impl Task {
                 headers: record.headers,
             };
             self.call(input.call, input.topic, incoming, desk)?;
-            position = record.offset + 1;
-            self.positions.insert(input.topic, position);
+            *position = record.offset + 1;
         }
         Ok(())
     }
@@ -65,8 +76,7 @@ impl Task {
         desk: &mut Desk<'_>,
     ) -> Result<(), Cause> {
         let begin = Begin::of(desk.appends);
-        let (task, own) = (self.id, desk.plan.table.as_ref().map(|table| table.topic));
-        let own = own.and_then(|table| desk.around.store(CopyId { task, table }));
+        let task = self.id;
         let mut scope = RecordScope {
             plan: desk.plan,
             task,
@@ -81,7 +91,6 @@ impl Task {
             },
             layers: &self.layers,
             joins: &self.joins,
-            store: own,
             around: desk.around,
             appends: desk.appends,
             scratch: desk.scratch,

@@ -8,7 +8,7 @@ use super::overlay::{Entry, Layers};
 use super::plan::Plan;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
-use crate::table::{StoreRead, Stored, StoredRef};
+use crate::table::{Stored, StoredRef};
 
 /// Buffers kept from record to record.
 #[derive(Debug, Default)]
@@ -19,6 +19,20 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// What the store of a copy has for a key, once no layer over it knows the key.
+    fn stored(
+        &mut self,
+        around: &dyn Around,
+        copy: CopyId,
+        key: &[u8],
+    ) -> Result<Option<StoredRef<'_>>, ContextError> {
+        self.loaded = match around.store(copy) {
+            Some(store) => store.get(key)?,
+            None => None,
+        };
+        Ok(self.loaded())
+    }
+
     fn loaded(&self) -> Option<StoredRef<'_>> {
         let held = self.loaded.as_ref()?;
         Some(StoredRef {
@@ -38,7 +52,6 @@ pub(crate) struct RecordScope<'a> {
     pub(crate) record: RecordId,
     pub(crate) layers: &'a Layers,
     pub(crate) joins: &'a BTreeMap<TopicId, Layers>,
-    pub(crate) store: Option<&'a dyn StoreRead>,
     pub(crate) around: &'a dyn Around,
     pub(crate) appends: &'a mut Appends,
     pub(crate) scratch: &'a mut Scratch,
@@ -94,14 +107,14 @@ impl Scope for RecordScope<'_> {
         if let Some(entry) = self.layers.get(key) {
             return Ok(entry.view());
         }
-        self.scratch.loaded = match self.store {
-            Some(store) => store.get(key)?,
-            None => None,
+        let Some(table) = &self.plan.table else {
+            return Ok(None);
         };
-        Ok(self.scratch.loaded.as_ref().map(|held| StoredRef {
-            timestamp: held.timestamp,
-            value: &held.value,
-        }))
+        let copy = CopyId {
+            task: self.task,
+            table: table.topic,
+        };
+        self.scratch.stored(self.around, copy, key)
     }
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
@@ -166,11 +179,7 @@ impl Scope for RecordScope<'_> {
             task: self.task,
             table: join.topic,
         };
-        self.scratch.loaded = match self.around.store(copy) {
-            Some(store) => store.get(key)?,
-            None => None,
-        };
-        Ok(self.scratch.loaded())
+        self.scratch.stored(self.around, copy, key)
     }
 
     fn lookup(

@@ -2,28 +2,28 @@
 //! tell, and performs what the core asks for. All waiting is in `Member::poll` and has a deadline.
 //! Made by the processor.
 
+mod reach;
+
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::core::{Around, Cause, CopyId, Core, Effect, Event, Frozen, Now, Plan, RecordId, State};
-use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Shared};
+use self::reach::{Reach, await_lookup};
+use crate::core::{Cause, CopyId, Core, Effect, Event, Frozen, Now, Plan, RecordId, State};
+use crate::dispatch::Shared;
 use crate::log::{Driver, Log, LogError, Member, MemberEvent, Settle, Settlement, Unit};
-use tokio::runtime::Runtime;
-
 use crate::record::{Appends, Offset, TaskId, TopicId};
 use crate::restore::{Done, Found, Restorer, wall_clock};
-use crate::table::{FORMAT, Stamp, Store, StoreError, StoreRead, Stored, Stores};
-use crate::view::{RawView, ViewError};
+use crate::table::{FORMAT, Stamp, StoreError, Stores};
+use crate::view::RawView;
 
 /// How long a poll waits when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
 /// How often the outside is told where each task is.
 const REPORT: Duration = Duration::from_millis(100);
-const WATCHDOG: Duration = Duration::from_secs(10);
 /// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is
 /// ridden out rather than handled twice. Below Kafka's `max.poll.interval.ms` of 5 minutes.
 const ACKS: Duration = Duration::from_secs(40);
@@ -102,82 +102,6 @@ pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
             }
             std::thread::park_timeout(IDLE);
         }
-    }
-}
-
-/// Waits until a looked-up table holds all that its topic held when this began; `false` when told to
-/// stop.
-fn await_lookup(table: &str, view: &RawView, signals: &Signals) -> Result<bool, Cause> {
-    let mut ends: Option<Vec<Offset>> = None;
-    let mut warned = Instant::now();
-    while !signals.stops() {
-        let reached = match &ends {
-            Some(ends) => view.wait_reached(ends, IDLE).map(|()| true),
-            // The view itself tells when the log is away.
-            None => view.ends().map(|found| {
-                ends = Some(found);
-                false
-            }),
-        };
-        match reached {
-            Ok(true) => return Ok(true),
-            Err(error @ ViewError::Stopped { .. }) => return Err(Cause::Lookup(error.to_string())),
-            _ if ends.is_none() => std::thread::park_timeout(IDLE),
-            _ => {}
-        }
-        if warned.elapsed() >= WATCHDOG {
-            warned = Instant::now();
-            tracing::warn!(table, ?ends, "the table that is looked up is not there yet");
-        }
-    }
-    Ok(false)
-}
-
-/// What handlers reach: open stores, followed tables, the executor, guards.
-struct Reach {
-    stores: HashMap<CopyId, Box<dyn Store>>,
-    lookups: Vec<(&'static str, Arc<RawView>)>,
-    /// Made when the first asynchronous handler is called.
-    runtime: OnceCell<Runtime>,
-    guards: Sender<(RecordId, Result<(), String>)>,
-}
-
-impl Around for Reach {
-    fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
-        self.stores
-            .get(&copy)
-            .map(|store| &**store as &dyn StoreRead)
-    }
-
-    fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError> {
-        let Some((_, view)) = self.lookups.iter().find(|(name, _)| *name == table) else {
-            return Ok(None);
-        };
-        view.stored(key).map_err(|error| ContextError::Lookup {
-            table: table.to_owned(),
-            reason: error.to_string(),
-        })
-    }
-
-    fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
-        let runtime = match self.runtime.get() {
-            Some(runtime) => runtime,
-            None => {
-                let made = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                self.runtime.get_or_init(|| made)
-            }
-        };
-        runtime.block_on(handling)
-    }
-
-    fn defer(&self, record: RecordId) -> Deferred {
-        let guards = self.guards.clone();
-        Deferred::new(move |outcome| {
-            // A worker that has ended needs no answer: the record was not committed.
-            let _ = guards.send((record, outcome.map_err(|error| error.to_string())));
-        })
     }
 }
 

@@ -1,0 +1,96 @@
+//! What handlers reach through the worker: open stores, looked-up tables, the executor of futures,
+//! the guards that hold commits back. Made by the worker, used by the core.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use super::{IDLE, Signals};
+use crate::core::{Around, Cause, CopyId, RecordId};
+use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
+use crate::record::Offset;
+use crate::table::{Store, StoreRead, Stored};
+use crate::view::{RawView, ViewError};
+
+/// A table that does not come up is reported so often.
+const WATCHDOG: Duration = Duration::from_secs(10);
+
+/// Waits until a looked-up table holds all that its topic held when this began; `false` when told to
+/// stop.
+pub(super) fn await_lookup(table: &str, view: &RawView, signals: &Signals) -> Result<bool, Cause> {
+    let mut ends: Option<Vec<Offset>> = None;
+    let mut warned = Instant::now();
+    while !signals.stops() {
+        let reached = match &ends {
+            Some(ends) => view.wait_reached(ends, IDLE).map(|()| true),
+            // The view itself tells when the log is away.
+            None => view.ends().map(|found| {
+                ends = Some(found);
+                false
+            }),
+        };
+        match reached {
+            Ok(true) => return Ok(true),
+            Err(error @ ViewError::Stopped { .. }) => return Err(Cause::Lookup(error.to_string())),
+            _ if ends.is_none() => std::thread::park_timeout(IDLE),
+            _ => {}
+        }
+        if warned.elapsed() >= WATCHDOG {
+            warned = Instant::now();
+            tracing::warn!(table, ?ends, "the table that is looked up is not there yet");
+        }
+    }
+    Ok(false)
+}
+
+/// What handlers reach: open stores, followed tables, the executor, guards.
+pub(super) struct Reach {
+    pub(super) stores: HashMap<CopyId, Box<dyn Store>>,
+    pub(super) lookups: Vec<(&'static str, Arc<RawView>)>,
+    /// Made when the first asynchronous handler is called.
+    pub(super) runtime: OnceCell<Runtime>,
+    pub(super) guards: Sender<(RecordId, Result<(), String>)>,
+}
+
+impl Around for Reach {
+    fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
+        self.stores
+            .get(&copy)
+            .map(|store| &**store as &dyn StoreRead)
+    }
+
+    fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError> {
+        let Some((_, view)) = self.lookups.iter().find(|(name, _)| *name == table) else {
+            return Ok(None);
+        };
+        view.stored(key).map_err(|error| ContextError::Lookup {
+            table: table.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
+        let runtime = match self.runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let made = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                self.runtime.get_or_init(|| made)
+            }
+        };
+        runtime.block_on(handling)
+    }
+
+    fn defer(&self, record: RecordId) -> Deferred {
+        let guards = self.guards.clone();
+        Deferred::new(move |outcome| {
+            // A worker that has ended needs no answer: the record was not committed.
+            let _ = guards.send((record, outcome.map_err(|error| error.to_string())));
+        })
+    }
+}
