@@ -508,3 +508,51 @@ fn a_visit_nobody_knows_is_refused() {
         "group `edges-marker` has no visit `nobody`"
     );
 }
+
+#[stream("edges-readings", keyless, value = String)]
+#[derive(Debug)]
+struct Readings;
+
+#[stream("edges-measured", key = String, value = i64)]
+#[derive(Debug)]
+struct Measured;
+
+/// Gives records without keys one, and passes them on.
+#[processor(group = "edges-rekey")]
+#[input(Readings)]
+#[output(Measured)]
+fn edges_rekey(ctx: &mut Context, reading: &str) -> Result<()> {
+    let (key, _) = reading.split_once(' ').ok_or("no name")?;
+    ctx.emit(Measured, key, &i64::try_from(reading.len())?)?;
+    Ok(())
+}
+
+#[test]
+fn a_keyless_stream_is_spread_and_given_keys() {
+    on_every_log(|rig| {
+        rig.make("edges-readings", 2, false);
+        rig.make("edges-measured", PARTITIONS, false);
+        let running = rig.start::<EdgesRekey>();
+        let readings = Emitter::<Readings>::new(Arc::clone(&rig.log)).unwrap();
+        for at in 0..20 {
+            let _ack = readings.emit((), &format!("sensor-{} on", at % 4)).unwrap();
+        }
+        readings.close(SOON).unwrap();
+        rig.wait_committed("edges-rekey", "edges-readings");
+        let both: Vec<_> = (0..2)
+            .map(|at| TopicPartition::new("edges-readings", at))
+            .collect();
+        let ends = rig.log.ranges(&both).unwrap();
+        assert_eq!(
+            ends.iter().map(|end| end.high).collect::<Vec<_>>(),
+            [10, 10],
+            "spread"
+        );
+        let written: Vec<_> = (0..PARTITIONS)
+            .map(|at| TopicPartition::new("edges-measured", at))
+            .collect();
+        let written = rig.log.ranges(&written).unwrap();
+        assert_eq!(written.iter().map(|end| end.high).sum::<i64>(), 20);
+        stop(running);
+    });
+}
