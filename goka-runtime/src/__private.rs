@@ -23,6 +23,7 @@ pub use crate::key::ordered::{
 pub use crate::key::{Composite, Key, NoKey, OrderedKey};
 pub use crate::param::{Param, Taker, edge, table, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};
+pub use crate::record::Guarantee;
 pub use crate::registry::Entry;
 pub use crate::schema::{Describer, Schema, Tag};
 pub use crate::topic::{Table, Topic};
@@ -142,6 +143,7 @@ pub const BROKEN: Definition = Definition {
             line: 0,
             column: 0,
         },
+        guarantee: Guarantee::AtLeastOnce,
         edges: &[],
     },
     make: None,

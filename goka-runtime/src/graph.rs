@@ -20,6 +20,7 @@ pub(crate) use self::order::start_order;
 use crate::codec::Codec;
 use crate::dispatch::{Call, CodecError, Shared};
 use crate::key::NoKey;
+use crate::record::Guarantee;
 use crate::schema::Describer;
 use crate::text::same;
 
@@ -211,6 +212,8 @@ pub struct GroupGraph {
     pub group: &'static str,
     /// Where the processor is declared.
     pub location: Location,
+    /// What it promises, unless the configuration says otherwise.
+    pub guarantee: Guarantee,
     /// The edges.
     pub edges: &'static [Edge],
 }
@@ -222,7 +225,7 @@ impl GroupGraph {
     /// use goka_runtime::graph::{Finding, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
-    /// let graph = GroupGraph { name: "Count", group: "count", location, edges: &[] };
+    /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
     /// assert!(matches!(graph.validate()[..], [Finding::NoInput { .. }]));
     /// ```
     pub fn validate(&self) -> Vec<Finding> {

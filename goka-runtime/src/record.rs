@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// A position in a partition: the number of the next record, as Kafka counts.
@@ -104,6 +105,41 @@ pub struct TaskId {
     pub lead: TopicId,
     /// The partition's number.
     pub partition: i32,
+}
+
+/// What a processor promises about what a record does, when a failure makes it be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Guarantee {
+    /// Nothing is lost; after a crash the records since the last barrier are handled again, and what
+    /// they had written stands beside what they write now.
+    #[default]
+    AtLeastOnce,
+    /// Table, outputs and offsets of a barrier become visible together or not at all.
+    ExactlyOnce,
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Guarantee::AtLeastOnce => "at-least-once",
+            Guarantee::ExactlyOnce => "exactly-once",
+        })
+    }
+}
+
+impl FromStr for Guarantee {
+    type Err = String;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "at-least-once" => Ok(Guarantee::AtLeastOnce),
+            "exactly-once" => Ok(Guarantee::ExactlyOnce),
+            _ => Err(format!(
+                "unknown guarantee `{text}`: `at-least-once` or `exactly-once`"
+            )),
+        }
+    }
 }
 
 /// Why a record is written.

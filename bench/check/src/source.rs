@@ -84,6 +84,7 @@ impl Processor for Counter{at} {{
             name: "Counter{at}",
             group: "group-{at}",
             location: here(line!()),
+            guarantee: Guarantee::AtLeastOnce,
             edges: &[
                 Edge {{
                     kind: EdgeKind::Input {{

@@ -28,6 +28,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
                 name: #name,
                 group: #group,
                 location: #location,
+                guarantee: #private::Guarantee::AtLeastOnce,
                 edges: &[#(#edges),*],
             },
             make: #private::Probe::<Self>::MAKE,

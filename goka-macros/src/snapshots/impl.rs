@@ -27,6 +27,7 @@ const _: () = {
                 name: "Mailbox",
                 group: "mailbox",
                 location: ::goka::__private::here!(),
+                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
                     ::goka::__private::edge(
                         Self::OWN,

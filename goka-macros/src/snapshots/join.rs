@@ -17,6 +17,7 @@ const _: () = {
                 name: "Count",
                 group: "g",
                 location: ::goka::__private::here!(),
+                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
                     ::goka::__private::taker::<
                         Self,

@@ -26,6 +26,7 @@ const _: () = {
                     name: "Router",
                     group: "g",
                     location: ::goka::__private::here!(),
+                    guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                     edges: &[
                         ::goka::__private::edge(
                             Self::OWN,

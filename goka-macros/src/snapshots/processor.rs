@@ -24,6 +24,7 @@ const _: () = {
                 name: "ClickCount",
                 group: "click-count",
                 location: ::goka::__private::here!(),
+                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
                     ::goka::__private::Taker::input(
                         ::goka::__private::taker::<

@@ -19,6 +19,7 @@ const _: () = {
                 name: "Counts",
                 group: "g",
                 location: ::goka::__private::here!(),
+                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
                     ::goka::__private::taker::<
                         Self,

@@ -14,7 +14,7 @@ use super::{Edge, EdgeKind, Finding, GroupGraph, Location, TopicKind, rules};
 /// use goka_runtime::graph::{Application, GroupGraph, Location};
 ///
 /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
-/// let one = GroupGraph { name: "Count", group: "count", location, edges: &[] };
+/// let one = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
 /// let application = Application::new().merge(&one).merge(&one);
 /// assert_eq!(application.groups().len(), 2);
 /// let findings = application.validate();

@@ -15,7 +15,7 @@ impl Application {
     /// use goka_runtime::graph::{Application, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
-    /// let graph = GroupGraph { name: "Count", group: "count", location, edges: &[] };
+    /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
     /// let application = Application::from(&graph);
     /// assert_eq!(application.text(), "group count  processor Count  src/main.rs:7\n");
     /// ```
@@ -90,7 +90,7 @@ impl Application {
     /// use goka_runtime::graph::{Application, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
-    /// let graph = GroupGraph { name: "Count", group: "count", location, edges: &[] };
+    /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
     /// let application = Application::from(&graph);
     /// assert_eq!(application.mermaid(), "flowchart LR\n  g0[\"count\"]\n");
     /// ```

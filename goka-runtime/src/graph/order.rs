@@ -39,6 +39,7 @@ mod tests {
     use crate::codec::format_of;
     use crate::graph::{Edge, GroupGraph, Location, TopicKind, TopicSpec};
     use crate::partitioner::{Murmur2, Partitioner};
+    use crate::record::Guarantee;
 
     const HERE: Location = Location {
         file: file!(),
@@ -68,6 +69,7 @@ mod tests {
                 name: group,
                 group,
                 location: HERE,
+                guarantee: Guarantee::AtLeastOnce,
                 edges,
             },
             make: None,

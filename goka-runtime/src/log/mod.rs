@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::record::{Append, Appends, Offset, Record, TaskId, TopicId, TopicPartition};
+use crate::record::{Append, Appends, Guarantee, Offset, Record, TaskId, TopicId, TopicPartition};
 
 /// The name of the cluster that a log lives in; a store is never moved between two of them.
 pub type ClusterId = String;
@@ -44,6 +44,10 @@ pub struct Group {
     pub worker: u32,
     /// How long the group waits for a silent member.
     pub session: Duration,
+    /// Exactly once, each unit of the member is one transaction.
+    pub guarantee: Guarantee,
+    /// How long the log lets a transaction stay open before it aborts it by itself.
+    pub transaction_timeout: Duration,
 }
 
 impl Group {
@@ -147,6 +151,9 @@ pub struct Acked {
     /// First and last offset of its changelog records, and how many there were:
     /// `last - first + 1 != count` shows another writer.
     pub changelog: Option<(Offset, Offset, u64)>,
+    /// How many offsets of the log's own follow the last one: Kafka writes a control record into
+    /// each partition that a transaction touched. 0 where `changelog` is `None`.
+    pub markers: u64,
 }
 
 /// How a barrier ended, for each task that had appends or offsets in it.
@@ -225,7 +232,25 @@ pub trait Settle {
     /// A task whose appends fail takes nothing from the others, unless the failure is everybody's
     /// (a transaction, a disk): then each of them has it. What failed is not tried again by itself;
     /// [`Member::rebuild`] drops what may still be in hand.
+    ///
+    /// Exactly once the unit is one transaction: the first [`append`](Settle::append) after the last
+    /// one ended, or a settlement with offsets, begins it; records and offsets become visible
+    /// together. How it may end, for all its tasks alike on a log whose transactions are the
+    /// member's (Kafka), or for each task by itself (the embedded log):
+    /// - it is committed: all `Ok`;
+    /// - [`Failure::Unknown`] of the *offsets*, `Ok` of the acks: the commit may have happened. The
+    ///   same unit (by its id) is settled again, without anything appended meanwhile, until its
+    ///   outcome is known; the answer then has the same acks;
+    /// - [`Failure::Fatal`] or [`Failure::Fenced`]: the member is of no more use;
+    /// - any other failure: it did not happen and will not, once [`abort`](Settle::abort) is called.
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement;
+    /// Exactly once: drops everything appended and not settled, and ends the transaction that holds
+    /// it; with none open nothing happens. No reader that reads committed ever sees the records.
+    ///
+    /// # Errors
+    /// [`Failure::Fatal`] or [`Failure::Fenced`]: the member is of no more use, and whoever joins
+    /// next in its name ends the transaction.
+    fn abort(&mut self, deadline: Instant) -> Result<(), Failure>;
 }
 
 /// One member of a group: a consumer and a producer, used by one thread.

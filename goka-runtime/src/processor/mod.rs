@@ -21,6 +21,7 @@ use self::resolve::{lookups, resolve};
 use crate::dispatch::Shared;
 use crate::graph::Definition;
 use crate::log::Log;
+use crate::record::Guarantee;
 use crate::table::Stores;
 use crate::worker::{Parts, Signals, run};
 
@@ -41,6 +42,18 @@ pub struct ProcessorOptions {
     pub session: Duration,
     /// How long a broker may take, and stopping.
     pub deadline: Duration,
+    /// What it promises; `None` is what the processor declares.
+    pub guarantee: Option<Guarantee>,
+    /// Exactly once: how long the log lets a transaction stay open when its owner is silent. A
+    /// barrier has to be shorter; Kafka refuses more than its `transaction.max.timeout.ms`.
+    pub transaction_timeout: Duration,
+    /// Writes wait at most so long in memory before they go to the local store: a restart replays
+    /// no more than that from the group topic.
+    pub flush_interval: Duration,
+    /// Writes go to the local store before that when they take so many bytes of memory.
+    pub flush_bytes: usize,
+    /// The memory for values of tables, in bytes: what waits for the store, and a cache of it.
+    pub memory: usize,
 }
 
 impl Default for ProcessorOptions {
@@ -50,6 +63,11 @@ impl Default for ProcessorOptions {
             barrier: Duration::from_millis(100),
             session: Duration::from_secs(10),
             deadline: Duration::from_secs(10),
+            guarantee: None,
+            transaction_timeout: Duration::from_secs(10),
+            flush_interval: Duration::from_secs(5),
+            flush_bytes: 64 << 20,
+            memory: 256 << 20,
         }
     }
 }

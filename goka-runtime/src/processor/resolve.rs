@@ -91,6 +91,8 @@ pub(super) fn resolve(
         instance: options.instance.clone(),
         worker: 0,
         session: options.session,
+        guarantee: options.guarantee.unwrap_or(graph.guarantee),
+        transaction_timeout: options.transaction_timeout,
     };
     let cluster = log.cluster().map_err(failed)?;
     Ok(Plan {

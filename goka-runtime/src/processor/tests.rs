@@ -11,7 +11,7 @@ use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicKind, Topi
 use crate::log::embedded::Embedded;
 use crate::log::{Failure, NewTopic, Sent};
 use crate::partitioner::{Murmur2, Partitioner};
-use crate::record::TopicPartition;
+use crate::record::{Guarantee, TopicPartition};
 use crate::table::memory::MemoryStores;
 
 const TEXT: Format = Format {
@@ -88,6 +88,7 @@ static COUNT: Definition = Definition {
         name: "Count",
         group: "count",
         location: HERE,
+        guarantee: Guarantee::AtLeastOnce,
         edges: &EDGES,
     },
     make: None,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use goka_runtime::log::{Group, Log};
-use goka_runtime::record::{AppendKind, TaskId, TopicId};
+use goka_runtime::record::{AppendKind, Guarantee, TaskId, TopicId};
 
 use super::rig::*;
 
@@ -238,5 +238,7 @@ fn stateless(inputs: &[String]) -> Group {
         instance: unique("instance"),
         worker: 0,
         session: SESSION,
+        guarantee: Guarantee::AtLeastOnce,
+        transaction_timeout: Duration::from_secs(10),
     }
 }

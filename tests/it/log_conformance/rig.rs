@@ -11,7 +11,8 @@ use goka_runtime::log::{
     Member, MemberEvent, NewTopic, Sent, Settle, Settlement, Unit, UnitId,
 };
 use goka_runtime::record::{
-    Append, AppendKind, Appends, Offset, Record, TaskId, Timestamp, TopicId, TopicPartition,
+    Append, AppendKind, Appends, Guarantee, Offset, Record, TaskId, Timestamp, TopicId,
+    TopicPartition,
 };
 
 /// Longer than any broker takes for a rebalance after a crash.
@@ -186,6 +187,8 @@ pub fn stateful(log: &dyn Log, inputs: &[String], partitions: i32) -> Group {
         instance: unique("instance"),
         worker: 0,
         session: SESSION,
+        guarantee: Guarantee::AtLeastOnce,
+        transaction_timeout: Duration::from_secs(10),
     }
 }
 

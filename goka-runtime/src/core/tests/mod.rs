@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::*;
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Raw};
 use crate::log::{Acked, Committed, Failure, Group, Range, Settlement};
-use crate::record::{AppendKind, Headers, Timestamp};
+use crate::record::{AppendKind, Guarantee, Headers, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
     Durability, FORMAT, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores, Write,
@@ -85,6 +85,8 @@ pub(super) fn plan(partitions: i32) -> Plan {
             instance: "instance".into(),
             worker: 0,
             session: Duration::from_secs(6),
+            guarantee: Guarantee::AtLeastOnce,
+            transaction_timeout: Duration::from_secs(10),
         },
         cluster: "cluster".into(),
         inputs: vec![InputPlan {

@@ -12,7 +12,8 @@ use super::groups::{MemberId, Slot, Step};
 use super::settle::Settler;
 use super::shared::Shared;
 use crate::log::{
-    Assignment, Driver, Epoch, Group, LogError, Member, MemberEvent, Settle, Settlement, Unit,
+    Assignment, Driver, Epoch, Failure, Group, LogError, Member, MemberEvent, Settle, Settlement,
+    Unit,
 };
 use crate::record::{Appends, Offset, TaskId, TopicId, TopicPartition};
 
@@ -253,6 +254,10 @@ impl Settle for EmbeddedMember {
 
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
         self.settler.settle(unit, deadline)
+    }
+
+    fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
+        self.settler.abort(deadline)
     }
 }
 

@@ -12,7 +12,7 @@ use super::rows::{NewOffset, NotWritten};
 use super::shared::Shared;
 use super::state::Place;
 use crate::log::{Acked, Failure, Group, LogError, Settle, Settlement, Unit};
-use crate::record::{Append, AppendKind, Appends, Offset, TaskId, TopicId};
+use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
 
 /// Where a task's records of one kind go: kept apart from other tasks' so that one task can fail alone.
 type Lane = (u32, TaskId, bool);
@@ -186,7 +186,13 @@ impl Settle for Settler {
                     if *is_changelog && run.count > 0 {
                         let last = base + Offset::try_from(run.count).unwrap_or(Offset::MAX) - 1;
                         let changelog = Some((base, last, run.count));
-                        settlement.acks.insert(*task, Ok(Acked { changelog }));
+                        settlement.acks.insert(
+                            *task,
+                            Ok(Acked {
+                                changelog,
+                                markers: 0,
+                            }),
+                        );
                     }
                 }
                 self.pending.runs.clear();
@@ -196,7 +202,11 @@ impl Settle for Settler {
                     NotWritten::Nothing(why) => Failure::Retriable(why),
                     NotWritten::Unknown(why) => {
                         self.pending.runs.clear();
-                        Failure::Unknown(why)
+                        match self.group.guarantee {
+                            Guarantee::AtLeastOnce => Failure::Unknown(why),
+                            // Whoever joins next reads in the file what happened.
+                            Guarantee::ExactlyOnce => Failure::Fatal(why),
+                        }
                     }
                 };
                 for (task, ack) in &mut settlement.acks {
@@ -214,6 +224,12 @@ impl Settle for Settler {
             }
         }
         settlement
+    }
+
+    fn abort(&mut self, _deadline: Instant) -> Result<(), Failure> {
+        // Nothing is written before it is settled.
+        self.clear();
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use super::file::failing::Disk;
 use super::state::CLEAN_AFTER;
 use super::*;
 use crate::log::{Driver, Failure, MemberEvent, Sent, Settle, Unit, UnitId};
-use crate::record::{Append, AppendKind, Appends, Record, TaskId, TopicId};
+use crate::record::{Append, AppendKind, Appends, Guarantee, Record, TaskId, TopicId};
 
 type Row = (Offset, String, Option<String>);
 
@@ -268,6 +268,8 @@ fn member(log: &Embedded) -> Box<dyn Member> {
         instance: "i".to_owned(),
         worker: 0,
         session: Duration::from_secs(60),
+        guarantee: Guarantee::AtLeastOnce,
+        transaction_timeout: Duration::from_secs(10),
     };
     let mut member = log.join(&group).expect("joined");
     let assigned = member.poll(Duration::from_secs(1), &mut Notes::default());

@@ -65,7 +65,10 @@ impl Ledger {
         self.pending = 0;
         Some(match self.failure.take() {
             Some(failure) => Err(failure),
-            None => Ok(Acked { changelog }),
+            None => Ok(Acked {
+                changelog,
+                markers: 0,
+            }),
         })
     }
 }

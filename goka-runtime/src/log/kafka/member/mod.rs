@@ -371,6 +371,10 @@ impl Settle for KafkaMember {
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
         self.settle_unit(unit, deadline)
     }
+
+    fn abort(&mut self, _deadline: Instant) -> Result<(), Failure> {
+        Err(Failure::Fatal("no transaction is open".to_owned()))
+    }
 }
 
 impl Drop for KafkaMember {
