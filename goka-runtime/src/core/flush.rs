@@ -154,7 +154,7 @@ impl Core {
     }
 
     /// The memory of all copies: all of it, and what waits for the stores.
-    fn memory(&self) -> (usize, usize) {
+    pub(super) fn memory(&self) -> (usize, usize) {
         let layers = self
             .tasks
             .values()

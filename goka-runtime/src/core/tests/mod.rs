@@ -1,6 +1,7 @@
 //! Drives the core without log, thread or clock: a small world that performs its effects.
 
 mod edges;
+mod flushes;
 mod properties;
 mod rows;
 mod rows_once;
@@ -199,6 +200,7 @@ pub(super) struct World {
     fetched: BTreeMap<TaskId, Offset>,
     pub(super) settles: Settles,
     pub(super) flush_fails: bool,
+    pub(super) flushes: usize,
     pub(super) stopped: Vec<(TaskId, Cause)>,
     pub(super) failed: Option<Cause>,
     pub(super) rebuilds: usize,
@@ -233,6 +235,7 @@ impl World {
             fetched: BTreeMap::new(),
             settles: Settles::Well,
             flush_fails: false,
+            flushes: 0,
             stopped: Vec::new(),
             failed: None,
             rebuilds: 0,
@@ -530,6 +533,7 @@ impl World {
     }
 
     fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
+        self.flushes += 1;
         if self.flush_fails {
             return Err(StoreError::Io {
                 path: "disk".into(),

@@ -155,11 +155,26 @@ proptest! {
     }
 
     #[test]
-    fn crashes_lose_nothing_in_memory(acts in prop::collection::vec(any_act(), 1..80)) {
-        let mut world = World::in_memory(2);
+    fn crashes_lose_nothing_in_memory(
+        acts in prop::collection::vec(any_act(), 1..80),
+        flush_every in flush_every(),
+    ) {
+        let mut world = flushing(plan(2), flush_every);
         play(&mut world, &no_deletions(acts));
         at_least(&world);
     }
+}
+
+/// Flushes at every barrier, or with most of the table in memory.
+fn flush_every() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(700)]
+}
+
+fn flushing(mut plan: Plan, every: u64) -> World {
+    plan.flush_interval = Duration::from_millis(every);
+    // Room for a few rows: the cache is looked through all the time.
+    plan.memory = 2_000;
+    World::of(plan, 2, Arc::new(MemoryStores::default()))
 }
 
 fn once_acts() -> impl Strategy<Value = Act> {
@@ -177,15 +192,11 @@ proptest! {
     #[test]
     fn exactly_once_survives_anything(
         acts in prop::collection::vec(once_acts(), 1..80),
-        // With flushes at every barrier, and with most of the table in memory.
-        flush_every in prop_oneof![Just(0), Just(700)],
+        flush_every in flush_every(),
     ) {
-        let mut world = World::exactly_once(2);
-        let mut plan = world.core.plan().clone();
-        plan.flush_interval = Duration::from_millis(flush_every);
-        plan.memory = 2_000;
-        world.core = Core::new(plan);
-        world.assign_all();
+        let mut plan = plan(2);
+        plan.group.guarantee = Guarantee::ExactlyOnce;
+        let mut world = flushing(plan, flush_every);
         play(&mut world, &acts);
         exact(&world);
     }
