@@ -66,10 +66,11 @@ fn libs() -> Result<PathBuf, String> {
         return Err("`java` and `mvn` are needed on the PATH".to_owned());
     }
     let exe = std::env::current_exe().map_err(|error| error.to_string())?;
+    // Tests lie deeper in it than programs do.
     let target = exe
         .ancestors()
-        .nth(3)
-        .ok_or("the test binary lies outside a target folder")?;
+        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+        .ok_or("the program lies outside a target folder")?;
     let home = target.join(format!("kafka-{VERSION}"));
     std::fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
     // Two test runs that begin together fetch once.

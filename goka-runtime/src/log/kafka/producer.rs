@@ -148,7 +148,8 @@ impl Producer {
     }
 
     pub(super) fn append(&mut self, appends: &Appends) {
-        for append in appends.iter() {
+        for (_at, append) in appends.iter().enumerate() {
+            fail_point!("mid-produce", _at);
             let number = self.ledger(append.task);
             self.ledgers[number].used = true;
             // What follows a failed record is dropped with it, so the order is never broken.
