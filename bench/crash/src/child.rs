@@ -156,18 +156,16 @@ impl Life {
     fn reached(&self, point: &'static Point) {
         let handled = self.handled.load(Ordering::Relaxed);
         let unsettled = handled - self.settled.load(Ordering::Relaxed);
-        let in_hand = goka_runtime::fail_points::records();
+        let in_hand = goka_runtime::fail_points::records() as u64;
+        let records = point.hits(unsettled, handled, in_hand);
         if let Some(end) = self.end.filter(|end| end.point == point)
-            && point.counts(unsettled, handled, in_hand)
+            && records > 0
+            && self.hits.fetch_add(1, Ordering::Relaxed) + 1 == end.hit
         {
-            let hit = self.hits.fetch_add(1, Ordering::Relaxed) + 1;
-            if hit == end.hit {
-                std::thread::sleep(end.lingers);
-                let records = unsettled.max(in_hand as u64);
-                eprintln!("{KILLED} {} {hit} records={records}", point.name);
-                let killed = signal_hook::low_level::raise(signal_hook::consts::SIGKILL);
-                unreachable!("nobody survives that: {killed:?}");
-            }
+            std::thread::sleep(end.lingers);
+            eprintln!("{KILLED} {} {} records={records}", point.name, end.hit);
+            let killed = signal_hook::low_level::raise(signal_hook::consts::SIGKILL);
+            unreachable!("nobody survives that: {killed:?}");
         }
         if point.ends_a_barrier() {
             self.settled.store(handled, Ordering::Relaxed);

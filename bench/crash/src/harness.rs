@@ -141,7 +141,23 @@ impl<'p> Harness<'p> {
                 }
             }
         }
+        self.miss();
         Ok(())
+    }
+
+    /// A run that is long enough has killed at every place.
+    fn miss(&mut self) {
+        let places: Vec<_> = points::of(self.plan.guarantee).collect();
+        if self.plan.kills < (places.len() + RANDOMS) as u64 * 2 {
+            return;
+        }
+        for point in places {
+            if self.summary.at(point.name).kills == 0 {
+                let what = format!("no kill hit {}", point.name);
+                let oracle = Oracle::GoesOn;
+                self.note([Finding { oracle, what }]);
+            }
+        }
     }
 
     /// The next kill, from a bag that holds each place once, and some at random moments.
@@ -429,16 +445,20 @@ impl<'p> Harness<'p> {
 
     /// Takes what was found; the run ends with it.
     fn found(&mut self, findings: impl IntoIterator<Item = Finding>) -> ControlFlow<()> {
+        self.note(findings);
+        match self.findings.is_empty() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    }
+
+    fn note(&mut self, findings: impl IntoIterator<Item = Finding>) {
         let place = self.last_place();
         for finding in findings {
             if finding.oracle.is_mismatch() {
                 self.summary.at(place).mismatches += 1;
             }
             self.findings.push(finding);
-        }
-        match self.findings.is_empty() {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
         }
     }
 }

@@ -79,14 +79,15 @@ impl Point {
         matches!(self.name, "after-offset-commit" | "after-transaction-end")
     }
 
-    /// Whether a kill hits something: records handled since the last barrier, in this life, and
-    /// those that are in hand at the place.
-    pub(crate) fn counts(&self, unsettled: u64, handled: u64, in_hand: usize) -> bool {
+    /// How many records a kill would hit, of those handled since the last barrier, those handled in
+    /// this life, and what is in hand at the place.
+    pub(crate) fn hits(&self, unsettled: u64, handled: u64, in_hand: u64) -> u64 {
         match self.what {
-            What::Unsettled => unsettled > 0,
-            What::SomeAppended => unsettled > 0 && in_hand > 0,
+            What::Unsettled => unsettled,
+            What::SomeAppended if in_hand > 0 => unsettled,
             // A restore writes to stores too, before anything was handled.
-            What::Writes => handled > 0 && in_hand > 0,
+            What::Writes if handled > 0 => in_hand,
+            What::SomeAppended | What::Writes => 0,
         }
     }
 }
