@@ -1,5 +1,8 @@
 //! What runs goka's group graphs. Use it through the facade crate `goka`.
 
+#[macro_use]
+mod fail_point;
+
 #[doc(hidden)]
 pub mod __private;
 pub mod codec;
@@ -8,6 +11,8 @@ pub mod core;
 pub mod dispatch;
 pub mod edges;
 pub mod emitter;
+#[cfg(feature = "fail-points")]
+pub mod fail_points;
 pub mod graph;
 pub mod key;
 pub mod log;

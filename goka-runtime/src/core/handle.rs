@@ -62,6 +62,7 @@ impl Task {
                 headers: record.headers,
             };
             self.call(input.call, input.topic, incoming, desk)?;
+            fail_point!("after-handler", 1);
             *position = record.offset + 1;
         }
         Ok(())

@@ -324,8 +324,10 @@ impl Store for RedbStore {
         stamp: &Stamp,
         durability: Durability,
     ) -> Result<(), StoreError> {
+        #[cfg(feature = "fail-points")]
+        let stamp = &crate::fail_points::stamp(stamp);
         let stamp = layout::encode_stamp(stamp);
-        self.with(|file| {
+        let applied = self.with(|file| {
             file.commit(durability, |transaction| {
                 let mut values = transaction.open_table(VALUES)?;
                 for write in sorted {
@@ -333,9 +335,12 @@ impl Store for RedbStore {
                 }
                 let mut about = transaction.open_table(ABOUT)?;
                 about.insert(STAMP, &stamp[..])?;
+                fail_point!("mid-store-flush", sorted.len());
                 Ok(())
             })
-        })
+        });
+        fail_point!("after-store-flush", sorted.len());
+        applied
     }
 
     fn clear(&mut self) -> Result<(), StoreError> {

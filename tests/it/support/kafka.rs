@@ -66,13 +66,11 @@ fn libs() -> Result<PathBuf, String> {
         return Err("`java` and `mvn` are needed on the PATH".to_owned());
     }
     let exe = std::env::current_exe().map_err(|error| error.to_string())?;
-    // A test binary lies in target/<profile>/deps, a program one higher.
+    // Tests lie deeper in it than programs do.
     let target = exe
         .ancestors()
-        .skip(1)
-        .find(|dir| !dir.ends_with("deps"))
-        .and_then(Path::parent)
-        .ok_or("this binary lies outside a target folder")?;
+        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+        .ok_or("the program lies outside a target folder")?;
     let home = target.join(format!("kafka-{VERSION}"));
     std::fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
     // Two test runs that begin together fetch once.

@@ -162,7 +162,8 @@ impl Producer {
 
     pub(super) fn append(&mut self, appends: &Appends) {
         let begun = self.begin(Instant::now() + self.deadline);
-        for append in appends.iter() {
+        for (_at, append) in appends.iter().enumerate() {
+            fail_point!("mid-produce", _at);
             let number = self.ledger(append.task);
             self.ledgers[number].used = true;
             if let Err(failure) = &begun {

@@ -117,6 +117,7 @@ impl KafkaMember {
     pub(super) fn take(&mut self, wait: Duration, driver: &mut dyn Driver) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
         batch.fill(&self.records, BATCH, wait);
+        fail_point!("after-fetch", batch.messages().len());
         let told = self.hand_over(&batch, driver);
         batch.clear();
         self.batch = batch;

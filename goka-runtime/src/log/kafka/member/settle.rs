@@ -11,6 +11,7 @@ use crate::record::{TaskId, TopicId};
 impl KafkaMember {
     pub(super) fn settle_unit(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
         let mut acks = self.producer.settle(deadline);
+        fail_point!("after-acks", acks.len());
         let mut offsets = BTreeMap::new();
         let mut list = List::new();
         let mut listed: Vec<(TaskId, TopicId)> = Vec::new();
@@ -24,6 +25,8 @@ impl KafkaMember {
                 continue;
             }
             let name = self.group.topic(*topic);
+            #[cfg(feature = "fail-points")]
+            let offset = &crate::fail_points::offset(*offset);
             match list.add_with(name, task.partition, *offset, metadata) {
                 Ok(()) => listed.push((*task, *topic)),
                 Err(fault) => {
@@ -33,6 +36,9 @@ impl KafkaMember {
         }
         if !listed.is_empty() {
             let outcome = self.commit_list(&list, deadline);
+            if outcome.is_ok() {
+                fail_point!("after-offset-commit", listed.len());
+            }
             for (task, topic) in listed {
                 let result = match &outcome {
                     Ok(places) => self.committed_place(places, task, topic),

@@ -1,0 +1,91 @@
+//! The crash harness: a real process with a real processor on a real Kafka is killed, at random
+//! moments and at every step that makes something durable, and started again, on the same disk or on
+//! an emptied one. What is left is judged each time. README.md says how to run it.
+
+mod child;
+mod fold;
+mod harness;
+mod input;
+mod life;
+mod oracle;
+mod points;
+mod random;
+mod summary;
+mod support;
+mod topics;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use goka_runtime::record::Guarantee;
+
+/// Exit codes: all is well, something is wrong with the processor, the harness itself could not run,
+/// there is no Kafka.
+const WRONG: u8 = 1;
+const FAILED: u8 = 2;
+const NO_KAFKA: u8 = 3;
+
+#[derive(Debug, Parser)]
+#[command(about = "Kills a processor on a real Kafka, again and again, and looks at what is left")]
+struct Args {
+    #[command(flatten)]
+    plan: Plan,
+    #[command(subcommand)]
+    command: Option<Own>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, clap::Args)]
+struct Plan {
+    /// How many kills have to hit something
+    #[arg(long, default_value_t = 300)]
+    kills: u64,
+    /// Makes the same choices again
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value = "at-least-once")]
+    guarantee: Guarantee,
+    /// Kills between two comparisons with the whole input
+    #[arg(long, default_value_t = 10)]
+    check_every: u64,
+    /// Records a second that are produced meanwhile
+    #[arg(long, default_value_t = 1000)]
+    rate: u64,
+    /// Plants a mistake that has to be found: `store-ahead` or `commit-ahead`
+    #[arg(long)]
+    plant: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Own {
+    /// The process that is killed
+    #[command(hide = true)]
+    Child(child::ChildArgs),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(Own::Child(args)) = &args.command {
+        return child::run(args);
+    }
+    let Some(broker) = support::kafka::another(&[]) else {
+        return ExitCode::from(NO_KAFKA);
+    };
+    match harness::run(&broker, &args.plan) {
+        Ok(findings) if findings.is_empty() => {
+            println!("nothing is wrong");
+            ExitCode::SUCCESS
+        }
+        Ok(findings) => {
+            for finding in findings.iter().take(10) {
+                println!("{}: {}", finding.oracle.name(), finding.what);
+            }
+            println!("{} findings", findings.len());
+            ExitCode::from(WRONG)
+        }
+        Err(error) => {
+            eprintln!("the harness could not go on: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}

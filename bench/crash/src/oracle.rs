@@ -1,0 +1,385 @@
+//! What must be true, judged by what a foreign client has read. Pure: knows no process and no broker.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::child::INPUTS;
+use crate::fold::{Expected, Folded, Input};
+use crate::topics::{PARTITIONS, Seen};
+
+/// Something that must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) oracle: Oracle,
+    pub(crate) what: String,
+}
+
+/// The questions, by the names that the summary has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oracle {
+    /// A store's stamp is beyond what of the group topic is committed.
+    StoreAhead,
+    /// A store is not what the group topic comes to at the store's stamp.
+    StoreIsPrefix,
+    /// The group topic does not come to the fold of the input.
+    TableIsFold,
+    /// An input has no output.
+    NothingLost,
+    /// Exactly once: an input has two outputs.
+    NothingTwice,
+    /// There is an output of an input that there never was.
+    NothingInvented,
+    /// A store, closed in order, is behind the group topic.
+    StoreIsLevel,
+    /// A process came to an end that it should not have come to, or to a standstill.
+    GoesOn,
+}
+
+impl Oracle {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Oracle::StoreAhead => "store-ahead-of-changelog",
+            Oracle::StoreIsPrefix => "store-is-no-prefix-of-changelog",
+            Oracle::TableIsFold => "table-is-not-the-fold-of-the-input",
+            Oracle::NothingLost => "input-lost",
+            Oracle::NothingTwice => "output-twice",
+            Oracle::NothingInvented => "output-of-no-input",
+            Oracle::StoreIsLevel => "store-behind-after-an-orderly-stop",
+            Oracle::GoesOn => "does-not-go-on",
+        }
+    }
+
+    /// Whether it is about a table that is wrong.
+    pub(crate) fn is_mismatch(self) -> bool {
+        matches!(
+            self,
+            Oracle::StoreAhead | Oracle::StoreIsPrefix | Oracle::TableIsFold | Oracle::StoreIsLevel
+        )
+    }
+}
+
+/// The contents of a store or of a topic: values by key.
+pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A place in the input: partition and offset.
+pub(crate) type Place = (i32, i64);
+
+/// Everything that was read of the three topics.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    is_exact: bool,
+    expected: HashMap<Vec<u8>, Expected>,
+    /// How often each input has an output, by partition and offset; `None` is not an input.
+    outputs: Vec<Vec<Option<u32>>>,
+    /// Outputs whose input was not read yet.
+    early: Vec<Place>,
+    changelogs: Vec<Changelog>,
+    duplicates: u64,
+    odd: Vec<String>,
+}
+
+/// One partition of the group topic.
+#[derive(Debug, Default)]
+struct Changelog {
+    records: Vec<(i64, Vec<u8>, Option<Vec<u8>>)>,
+    /// What the first records come to: how many, and the rows.
+    folded: (usize, Rows),
+}
+
+impl Changelog {
+    /// What the records before an offset come to.
+    fn at(&mut self, offset: i64) -> &Rows {
+        let count = self.records.partition_point(|(at, ..)| *at < offset);
+        if count < self.folded.0 {
+            self.folded = Default::default();
+        }
+        let (done, rows) = &mut self.folded;
+        for (_, key, value) in &self.records[*done..count] {
+            match value {
+                Some(value) => drop(rows.insert(key.clone(), value.clone())),
+                None => drop(rows.remove(key)),
+            }
+        }
+        *done = count;
+        rows
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(is_exact: bool) -> Self {
+        let partitions = || 0..PARTITIONS;
+        Self {
+            is_exact,
+            expected: HashMap::new(),
+            outputs: partitions().map(|_| Vec::new()).collect(),
+            early: Vec::new(),
+            changelogs: partitions().map(|_| Changelog::default()).collect(),
+            duplicates: 0,
+            odd: Vec::new(),
+        }
+    }
+
+    pub(crate) fn take_input(&mut self, seen: Seen<'_>) {
+        match seen.value.map(serde_json::from_slice::<Input>) {
+            Some(Ok(input)) => self
+                .expected
+                .entry(seen.key.to_vec())
+                .or_default()
+                .add(input),
+            other => self
+                .odd
+                .push(format!("input {}: {other:?}", place_text(&seen))),
+        }
+        let outputs = &mut self.outputs[seen.partition as usize];
+        outputs.resize((seen.offset as usize).max(outputs.len()), None);
+        outputs.push(Some(0));
+    }
+
+    pub(crate) fn take_output(&mut self, seen: Seen<'_>) {
+        let text = String::from_utf8_lossy(seen.value.unwrap_or_default());
+        match place(&text) {
+            Some(place) => self.count_output(place),
+            None => self.odd.push(format!("`{text}` at {}", place_text(&seen))),
+        }
+    }
+
+    fn count_output(&mut self, (partition, offset): Place) {
+        let input = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.outputs.get_mut(partition as usize)?.get_mut(offset));
+        let Some(Some(count)) = input else {
+            self.early.push((partition, offset));
+            return;
+        };
+        *count += 1;
+        if *count > 1 {
+            self.duplicates += 1;
+        }
+    }
+
+    pub(crate) fn take_change(&mut self, seen: Seen<'_>) {
+        let (key, value) = (seen.key.to_vec(), seen.value.map(<[u8]>::to_vec));
+        let changelog = &mut self.changelogs[seen.partition as usize];
+        changelog.records.push((seen.offset, key, value));
+    }
+
+    /// How many outputs there are beyond one of each input.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.outputs.iter().flatten().flatten().count()
+    }
+
+    /// A store against what the group topic comes to at the store's stamp.
+    pub(crate) fn judge_store(&mut self, partition: i32, stamp: i64, rows: &Rows) -> Vec<Finding> {
+        let right = self.changelogs[partition as usize].at(stamp);
+        let text = |row: Option<&Vec<u8>>| row.map(|row| String::from_utf8_lossy(row).into_owned());
+        let wrong = right
+            .keys()
+            .chain(rows.keys().filter(|key| !right.contains_key(*key)))
+            .filter(|key| right.get(*key) != rows.get(*key));
+        let wrong = wrong.map(|key| Finding {
+            oracle: Oracle::StoreIsPrefix,
+            what: format!(
+                "partition {partition}, key `{}`: {:?} in the store, {:?} in the group topic before \
+                 the store's offset {stamp}",
+                String::from_utf8_lossy(key),
+                text(rows.get(key)),
+                text(right.get(key)),
+            ),
+        });
+        wrong.collect()
+    }
+
+    /// Whether the group topic has records from an offset on.
+    pub(crate) fn has_changes_from(&self, partition: i32, offset: i64) -> bool {
+        let last = self.changelogs[partition as usize].records.last();
+        last.is_some_and(|(at, ..)| *at >= offset)
+    }
+
+    /// The inputs that have no output.
+    pub(crate) fn lost(&self) -> Vec<Place> {
+        let mut lost = Vec::new();
+        for (partition, outputs) in (0..).zip(&self.outputs) {
+            let none = (0..).zip(outputs).filter(|(_, count)| **count == Some(0));
+            lost.extend(none.map(|(offset, _)| (partition, offset)));
+        }
+        lost
+    }
+
+    /// When everything was handled and read: group topic and outputs against the input.
+    pub(crate) fn judge_all(&mut self) -> Vec<Finding> {
+        for place in std::mem::take(&mut self.early) {
+            self.count_output(place);
+        }
+        let finding = |oracle, what| Finding { oracle, what };
+        let mut findings = Vec::new();
+        for what in &self.odd {
+            findings.push(finding(Oracle::NothingInvented, what.clone()));
+        }
+        for place in &self.early {
+            findings.push(finding(
+                Oracle::NothingInvented,
+                format!("of input {place:?}"),
+            ));
+        }
+        for place in self.lost() {
+            findings.push(finding(
+                Oracle::NothingLost,
+                format!("input {place:?} has no output"),
+            ));
+        }
+        if self.is_exact && self.duplicates > 0 {
+            let what = format!("{} outputs too many", self.duplicates);
+            findings.push(finding(Oracle::NothingTwice, what));
+        }
+        let mut table = Rows::new();
+        for changelog in &mut self.changelogs {
+            table.extend(changelog.at(i64::MAX).clone());
+        }
+        for (key, expected) in &self.expected {
+            let value = table.remove(key);
+            let value = value.map(|value| serde_json::from_slice::<Folded>(&value));
+            let wrong = match value.transpose() {
+                Ok(value) => expected.mismatch(value.as_ref(), self.is_exact),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(wrong) = wrong {
+                let key = String::from_utf8_lossy(key);
+                findings.push(finding(
+                    Oracle::TableIsFold,
+                    format!("key `{key}`: {wrong}"),
+                ));
+            }
+        }
+        for key in table.keys() {
+            let key = String::from_utf8_lossy(key);
+            findings.push(finding(
+                Oracle::TableIsFold,
+                format!("key `{key}` has no input"),
+            ));
+        }
+        findings
+    }
+}
+
+fn place_text(seen: &Seen<'_>) -> String {
+    format!("partition {} offset {}", seen.partition, seen.offset)
+}
+
+/// Reads what the processor emits.
+fn place(text: &str) -> Option<Place> {
+    let (partition, offset) = text
+        .strip_prefix(INPUTS)?
+        .strip_prefix('/')?
+        .split_once('/')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen<'a>(offset: i64, key: &'a str, value: &'a str) -> Seen<'a> {
+        Seen {
+            partition: 1,
+            offset,
+            key: key.as_bytes(),
+            value: Some(value.as_bytes()),
+        }
+    }
+
+    /// Three inputs of one key, with the given outputs and changelog.
+    fn ledger(is_exact: bool, outputs: &[i64], changelog: &[&Folded]) -> Ledger {
+        let mut ledger = Ledger::new(is_exact);
+        for number in 0..3 {
+            let (amount, offset) = (number, number as i64);
+            let input = serde_json::to_string(&Input { number, amount }).expect("JSON");
+            ledger.take_input(seen(offset, "k", &input));
+        }
+        for offset in outputs {
+            ledger.take_output(seen(*offset, "k", &format!("{INPUTS}/1/{offset}")));
+        }
+        for (offset, value) in (0..).zip(changelog) {
+            let value = serde_json::to_string(value).expect("JSON");
+            ledger.take_change(seen(offset, "k", &value));
+        }
+        ledger
+    }
+
+    fn names(findings: &[Finding]) -> Vec<&'static str> {
+        findings
+            .iter()
+            .map(|finding| finding.oracle.name())
+            .collect()
+    }
+
+    #[test]
+    fn losses_duplicates_and_wrong_tables_are_found() {
+        let of = |count, end| Folded {
+            count,
+            max: end - 1,
+            seen: vec![(0, end)],
+        };
+        let (right, less, twice) = (of(3, 3), of(2, 2), of(4, 3));
+        let none: &[&str] = &[];
+        let rows: &[(bool, &[i64], &Folded, &[&str])] = &[
+            (true, &[0, 1, 2], &right, none),
+            (true, &[0, 2], &right, &["input-lost"]),
+            (true, &[0, 1, 1, 2], &right, &["output-twice"]),
+            (false, &[0, 1, 1, 2], &right, none),
+            (false, &[0, 1, 2, 3], &right, &["output-of-no-input"]),
+            (
+                false,
+                &[0, 1, 2],
+                &less,
+                &["table-is-not-the-fold-of-the-input"],
+            ),
+            (
+                true,
+                &[0, 1, 2],
+                &twice,
+                &["table-is-not-the-fold-of-the-input"],
+            ),
+            (false, &[0, 1, 2], &twice, none),
+        ];
+        for (is_exact, outputs, value, expected) in rows {
+            let mut ledger = ledger(*is_exact, outputs, &[value]);
+            assert_eq!(
+                names(&ledger.judge_all()),
+                *expected,
+                "{outputs:?} {value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_store_is_a_prefix_of_the_group_topic() {
+        let (first, second) = (
+            Folded::default(),
+            Folded {
+                count: 1,
+                ..Folded::default()
+            },
+        );
+        let mut ledger = ledger(true, &[], &[&first, &second]);
+        let holding = |value: &Folded| -> Rows {
+            let value = serde_json::to_vec(value).expect("JSON");
+            [(b"k".to_vec(), value)].into()
+        };
+        let rows = [
+            (2, holding(&second), true),
+            (1, holding(&first), true),
+            (1, holding(&second), false),
+            (2, holding(&first), false),
+            (0, holding(&first), false),
+            (0, Rows::new(), true),
+            (2, Rows::new(), false),
+        ];
+        for (stamp, store, is_right) in rows {
+            let findings = ledger.judge_store(1, stamp, &store);
+            assert_eq!(findings.is_empty(), is_right, "{stamp} {store:?}");
+        }
+    }
+}
