@@ -67,6 +67,7 @@ impl KafkaMember {
             return Err(all(&ended));
         }
         let acks = acknowledged(tasks, acks)?;
+        fail_point!("after-acks", acks.len());
         self.owned(tasks)?;
         self.producer
             .begin(deadline)
@@ -165,7 +166,11 @@ impl KafkaMember {
 
     /// Commits the transaction; an outcome that is not known is asked for by the next settlement.
     fn end(&mut self, unit: &Unit, mut acks: Acks, deadline: Instant) -> Settlement {
+        fail_point!("before-transaction-end", unit.offsets.len());
         let outcome = self.producer.commit(deadline);
+        if outcome.is_ok() {
+            fail_point!("after-transaction-end", unit.offsets.len());
+        }
         let tasks = tasks(unit, acks.keys().copied());
         match outcome {
             Ok(()) => {
