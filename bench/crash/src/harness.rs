@@ -28,6 +28,8 @@ use crate::topics::{Broker, Follower, PARTITIONS};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The name of kills at random moments in the summary.
 const RANDOM: &str = "(random moment)";
+/// The name of no kill at all: something is wrong if it has a row.
+const ORDERLY: &str = "(orderly stop)";
 /// How many kills at random moments there are for one at each place.
 const RANDOMS: usize = 3;
 const CACHE: usize = 8 << 20;
@@ -88,7 +90,7 @@ pub(crate) fn run(kafka: &kafka::Broker, plan: &Plan) -> Result<Vec<Finding>> {
     let mut harness = Harness::new(&brokers, plan)?;
     let inputs = Inputs::start(&brokers, plan.seed, plan.rate)?;
     harness.go(&inputs)?;
-    harness.summary.inputs = harness.ledger.inputs();
+    harness.sum_up();
     harness.summary.took = began.elapsed();
     println!("{} --seed {}", plan.guarantee, plan.seed);
     print!("{}", harness.summary);
@@ -158,6 +160,15 @@ impl<'p> Harness<'p> {
                 self.note([Finding { oracle, what }]);
             }
         }
+    }
+
+    /// Blames each duplicate on the kill that ended the life that had written the output before.
+    fn sum_up(&mut self) {
+        for (life, count) in self.ledger.duplicates() {
+            let place = self.done.get(*life).map_or(ORDERLY, |done| done.place);
+            self.summary.at(place).duplicates += count;
+        }
+        self.summary.inputs = self.ledger.inputs();
     }
 
     /// The next kill, from a bag that holds each place once, and some at random moments.
@@ -264,6 +275,7 @@ impl<'p> Harness<'p> {
     /// Looks at what a process left behind when it was killed.
     fn look(&mut self, kill: Kill) -> Result<ControlFlow<()>> {
         self.read_outputs(false)?;
+        self.ledger.end_life();
         self.done.push(Done {
             place: kill.place(),
             committed: self.broker.committed(INPUTS)?,
@@ -276,22 +288,16 @@ impl<'p> Harness<'p> {
         self.done.last().map_or(RANDOM, |done| done.place)
     }
 
-    /// What was written twice counts for the kill before.
+    /// Reads the outputs that can be read now, or to their end; tells whether it came there.
     fn read_outputs(&mut self, to_the_end: bool) -> Result<bool> {
         let ends = match to_the_end {
             true => self.broker.ends(OUTPUTS)?,
             false => self.broker.stable_ends(OUTPUTS)?,
         };
         self.read_inputs()?;
-        let before = self.ledger.duplicates();
         let ledger = &mut self.ledger;
         let take = |seen: crate::topics::Seen<'_>| ledger.take_output(seen);
-        let reached = self.followers.outputs.reach(&ends, PATIENCE, take)?;
-        let more = self.ledger.duplicates() - before;
-        if let Some(last) = self.done.last() {
-            self.summary.at(last.place).duplicates += more;
-        }
-        Ok(reached)
+        Ok(self.followers.outputs.reach(&ends, PATIENCE, take)?)
     }
 
     fn read_inputs(&mut self) -> Result<()> {

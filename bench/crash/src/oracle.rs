@@ -68,13 +68,24 @@ pub(crate) type Place = (i32, i64);
 pub(crate) struct Ledger {
     is_exact: bool,
     expected: HashMap<Vec<u8>, Expected>,
-    /// How often each input has an output, by partition and offset; `None` is not an input.
-    outputs: Vec<Vec<Option<u32>>>,
+    /// The outputs of each input, by partition and offset; `None` is not an input.
+    outputs: Vec<Vec<Option<Outputs>>>,
     /// Outputs whose input was not read yet.
     early: Vec<Place>,
     changelogs: Vec<Changelog>,
-    duplicates: u64,
+    /// How many lives have ended.
+    life: usize,
+    /// Outputs beyond one of each input, by the life that wrote the one before.
+    duplicates: BTreeMap<usize, u64>,
     odd: Vec<String>,
+}
+
+/// The outputs of one input.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outputs {
+    count: u32,
+    /// The life that wrote the last one.
+    life: usize,
 }
 
 /// One partition of the group topic.
@@ -113,7 +124,8 @@ impl Ledger {
             outputs: partitions().map(|_| Vec::new()).collect(),
             early: Vec::new(),
             changelogs: partitions().map(|_| Changelog::default()).collect(),
-            duplicates: 0,
+            life: 0,
+            duplicates: BTreeMap::new(),
             odd: Vec::new(),
         }
     }
@@ -131,7 +143,7 @@ impl Ledger {
         }
         let outputs = &mut self.outputs[seen.partition as usize];
         outputs.resize((seen.offset as usize).max(outputs.len()), None);
-        outputs.push(Some(0));
+        outputs.push(Some(Outputs::default()));
     }
 
     pub(crate) fn take_output(&mut self, seen: Seen<'_>) {
@@ -146,14 +158,20 @@ impl Ledger {
         let input = usize::try_from(offset)
             .ok()
             .and_then(|offset| self.outputs.get_mut(partition as usize)?.get_mut(offset));
-        let Some(Some(count)) = input else {
+        let Some(Some(outputs)) = input else {
             self.early.push((partition, offset));
             return;
         };
-        *count += 1;
-        if *count > 1 {
-            self.duplicates += 1;
+        if outputs.count > 0 {
+            *self.duplicates.entry(outputs.life).or_default() += 1;
         }
+        outputs.count += 1;
+        outputs.life = self.life;
+    }
+
+    /// What is read from now on, the next life has written.
+    pub(crate) fn end_life(&mut self) {
+        self.life += 1;
     }
 
     pub(crate) fn take_change(&mut self, seen: Seen<'_>) {
@@ -162,9 +180,9 @@ impl Ledger {
         changelog.records.push((seen.offset, key, value));
     }
 
-    /// How many outputs there are beyond one of each input.
-    pub(crate) fn duplicates(&self) -> u64 {
-        self.duplicates
+    /// How many outputs there are beyond one of each input, by the life that wrote the one before.
+    pub(crate) fn duplicates(&self) -> &BTreeMap<usize, u64> {
+        &self.duplicates
     }
 
     pub(crate) fn inputs(&self) -> usize {
@@ -202,8 +220,11 @@ impl Ledger {
     pub(crate) fn lost(&self) -> Vec<Place> {
         let mut lost = Vec::new();
         for (partition, outputs) in (0..).zip(&self.outputs) {
-            let none = (0..).zip(outputs).filter(|(_, count)| **count == Some(0));
-            lost.extend(none.map(|(offset, _)| (partition, offset)));
+            for (offset, outputs) in (0..).zip(outputs) {
+                if outputs.is_some_and(|outputs| outputs.count == 0) {
+                    lost.push((partition, offset));
+                }
+            }
         }
         lost
     }
@@ -230,8 +251,9 @@ impl Ledger {
                 format!("input {place:?} has no output"),
             ));
         }
-        if self.is_exact && self.duplicates > 0 {
-            let what = format!("{} outputs too many", self.duplicates);
+        let duplicates: u64 = self.duplicates.values().sum();
+        if self.is_exact && duplicates > 0 {
+            let what = format!("{duplicates} outputs too many");
             findings.push(finding(Oracle::NothingTwice, what));
         }
         let mut table = Rows::new();

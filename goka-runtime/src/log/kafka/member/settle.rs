@@ -36,9 +36,6 @@ impl KafkaMember {
         }
         if !listed.is_empty() {
             let outcome = self.commit_list(&list, deadline);
-            if outcome.is_ok() {
-                fail_point!("after-offset-commit", listed.len());
-            }
             for (task, topic) in listed {
                 let result = match &outcome {
                     Ok(places) => self.committed_place(places, task, topic),
@@ -88,7 +85,10 @@ impl KafkaMember {
             let told = places.iter().any(|place| place.error.is_some());
             return match event.fault() {
                 Some(fault) if !told => Err(self.commit_failure(fault.code, fault.reason)),
-                _ => Ok(places),
+                _ => {
+                    fail_point!("after-offset-commit", places.len());
+                    Ok(places)
+                }
             };
         }
     }
