@@ -286,38 +286,38 @@ fn a_time_out_above_the_brokers_is_refused() {
     }
 }
 
-#[test]
-fn a_missing_right_on_the_transactional_id_is_told() {
-    let Some(broker) = another(&[
-        (
-            "authorizer.class.name",
-            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        ),
+/// A broker that asks who may do what; whoever is not denied may.
+fn guarded() -> Option<Broker> {
+    let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    another(&[
+        ("authorizer.class.name", authorizer),
         ("allow.everyone.if.no.acl.found", "true"),
-    ]) else {
-        return;
-    };
+    ])
+}
+
+fn deny(broker: &Broker, operation: &str, resource: &[&str]) {
+    let bootstrap = broker.bootstrap();
+    let mut args = vec!["--bootstrap-server", &bootstrap, "--add"];
+    args.extend(["--deny-principal", "User:ANONYMOUS"]);
+    args.extend(["--operation", operation]);
+    args.extend(resource);
+    let denied = broker.tool("org.apache.kafka.tools.AclCommand", &args, "");
+    assert!(denied.status.success(), "{denied:?}");
+}
+
+#[test]
+fn missing_rights_are_told() {
+    let Some(broker) = guarded() else { return };
     let log = kafka(&broker);
     let group = exactly_once(&log);
-    let bootstrap = broker.bootstrap();
-    let denied = broker.tool(
-        "org.apache.kafka.tools.AclCommand",
-        &[
-            "--bootstrap-server",
-            &bootstrap,
-            "--add",
-            "--deny-principal",
-            "User:ANONYMOUS",
-            "--operation",
-            "All",
-            "--resource-pattern-type",
-            "prefixed",
-            "--transactional-id",
-            &format!("{}/", group.name),
-        ],
-        "",
-    );
-    assert!(denied.status.success(), "{denied:?}");
+    let prefix = format!("{}/", group.name);
+    let resource = [
+        "--resource-pattern-type",
+        "prefixed",
+        "--transactional-id",
+        &prefix,
+    ];
+    deny(&broker, "All", &resource);
     let error = refusal(&log, &group);
     assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
     let words = error.to_string();
@@ -325,6 +325,26 @@ fn a_missing_right_on_the_transactional_id_is_told() {
     for part in [&*id, "WRITE and DESCRIBE", "at-least-once"] {
         assert!(words.contains(part), "{words}");
     }
+
+    let mut group = exactly_once(&log);
+    let output = stream(&log, 1);
+    group.topics.push(output.as_str().into());
+    deny(&broker, "Write", &["--topic", &output]);
+    let mut seat = Seat::owning(&log, &group, 1);
+    for round in 1..3 {
+        seat.append(&[
+            (task(0), Changelog, 0, 0, "with it"),
+            (task(0), Output, 2, 0, "forbidden"),
+        ]);
+        let settlement = seat.settle(&[(task(0), 1, 1)]);
+        match failure(&settlement) {
+            Failure::Refused { topic, .. } => assert!(topic.contains(&output), "{topic}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(seat.member.abort(soon()), Ok(()));
+        assert_settled(&settle(&mut seat, "without it", round), task(0));
+    }
+    assert_eq!(table(&log, &group), ["without it"; 2]);
 }
 
 #[test]
@@ -343,6 +363,39 @@ fn a_broker_that_is_away_at_the_start_is_only_trouble() {
     broker.restart().expect("it starts again");
     seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
     assert_settled(&settle(&mut seat, "after", 1), task(0));
+}
+
+#[test]
+fn a_broker_that_goes_away_with_an_open_unit_commits_nothing_of_it() {
+    let Some(broker) = another(&[]) else { return };
+    let log = Kafka::new(KafkaConfig {
+        brokers: broker.bootstrap(),
+        deadline: Duration::from_secs(2),
+        ..KafkaConfig::default()
+    })
+    .expect("a client");
+    let group = exactly_once(&log);
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_settled(&settle(&mut seat, "settled", 1), task(0));
+    seat.append(&[(task(0), Changelog, 0, 0, "written")]);
+    let end = || high(&log, group.topic(TopicId(0)), 0);
+    wait_until("the open record is written", || end() == 3);
+    broker.stop(false);
+    seat.append(&[(task(0), Changelog, 0, 0, "in the dark")]);
+    let shortly = || Instant::now() + Duration::from_secs(1);
+    let settlement = seat.member.settle(&unit(9, &[(task(0), 1, 2)]), shortly());
+    assert!(
+        matches!(failure(&settlement), Failure::Abortable(_)),
+        "{settlement:?}"
+    );
+    let aborted = seat.member.abort(shortly());
+    assert!(matches!(aborted, Err(Failure::Fatal(_))), "{aborted:?}");
+    drop(seat);
+    broker.restart().expect("it starts again");
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
+    assert_settled(&settle(&mut seat, "again", 2), task(0));
+    assert_eq!(table(&log, &group), ["settled", "again"]);
 }
 
 /// A cluster that answers as it is told to, and knows nothing of transactions' meaning.

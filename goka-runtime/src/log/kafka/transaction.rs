@@ -197,6 +197,14 @@ impl Producer {
         })
     }
 
+    /// Why librdkafka gave the open transaction up, where it did. It has no word for that but its
+    /// refusal of another transaction, which is refused in any case while one is open.
+    pub(super) fn given_up(&self) -> Option<Fault> {
+        self.transactions.as_ref()?.since()?;
+        let refusal = self.client().begin_transaction().err()?;
+        (refusal.remedy == Remedy::Abort).then_some(refusal.fault)
+    }
+
     /// Begins a transaction where none is open; waits until `until` for the transactional id.
     pub(super) fn begin(&mut self, until: Instant) -> Result<(), Failure> {
         let Some(transactions) = &self.transactions else {

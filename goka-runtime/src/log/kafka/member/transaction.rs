@@ -66,7 +66,11 @@ impl KafkaMember {
         if let Some(ended) = self.producer.ended() {
             return Err(all(&ended));
         }
-        let acks = acknowledged(tasks, acks)?;
+        let failed = self.producer.take_failed();
+        let acks = match acknowledged(tasks, acks) {
+            Ok(acks) => acks,
+            Err(failures) => return Err(self.without_right(failures, &failed)),
+        };
         self.owned(tasks)?;
         self.producer
             .begin(deadline)
@@ -77,6 +81,25 @@ impl KafkaMember {
             return Err(all(&Failure::Abortable(why.to_owned())));
         }
         Ok(acks)
+    }
+
+    /// A topic that may not be written to is refused before any record is sent: all of them are given
+    /// up then, and only the transaction knows why. Nobody would succeed by trying again.
+    fn without_right(&self, failures: Failures, topics: &BTreeSet<String>) -> Failures {
+        let fault = self.producer.given_up();
+        let Some(fault) = fault.filter(|fault| fault.code == Code::TopicAuthorizationFailed) else {
+            return failures;
+        };
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let refused = Failure::Refused {
+            topic: topics.join("` or `"),
+            key: "(any)".to_owned(),
+            reason: fault.reason,
+        };
+        failures
+            .into_keys()
+            .map(|task| (task, refused.clone()))
+            .collect()
     }
 
     /// Refuses a unit with a task that somebody else may own.
