@@ -436,12 +436,42 @@ impl Mock {
     }
 }
 
+/// What a request is answered with, and what the unit fails with then.
+type Row = (Answer, fn(&Failure) -> bool);
+
+#[test]
+fn nothing_is_assigned_before_the_transactional_id_is_taken_over() {
+    let mock = Mock::new();
+    mock.answer(
+        Api::InitProducerId,
+        &[Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 10_000],
+    );
+    let log = Kafka::new(KafkaConfig {
+        brokers: mock.cluster.bootstrap_servers(),
+        deadline: Duration::from_secs(1),
+        ..KafkaConfig::default()
+    })
+    .expect("a client");
+    let mut seat = Seat::join(&log, &mock.group);
+    // It has the task, and would read what is committed for it.
+    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
+    let words = seat.tape.troubles[0].clone().expect("what it is");
+    assert!(
+        words.contains("taking the transactional id over"),
+        "{words}"
+    );
+    assert!(seat.tape.owned.is_empty());
+    mock.cluster.clear_request_errors(Api::InitProducerId);
+    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
+    seat.poll_until("the trouble is over", |tape| tape.troubles.len() == 2);
+    assert_eq!(seat.tape.troubles[1], None);
+}
+
 #[test]
 fn refused_offsets_are_told_by_what_refuses_them() {
     let mock = Mock::new();
     let mut seat = Seat::owning(&mock.log, &mock.group, 1);
-    type Is = fn(&Failure) -> bool;
-    let rows: [(Answer, Is); 6] = [
+    let rows: [Row; 6] = [
         (Answer::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, |it| {
             matches!(it, Failure::Stale(_))
         }),
@@ -506,7 +536,7 @@ fn a_commit_that_is_not_answered_is_asked_for_again() {
 
 #[test]
 fn a_coordinator_that_fences_or_refuses_the_end_is_told() {
-    let rows: [(Answer, fn(&Failure) -> bool); 3] = [
+    let rows: [Row; 3] = [
         (Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, |it| {
             matches!(it, Failure::Fenced(_))
         }),

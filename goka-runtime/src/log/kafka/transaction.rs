@@ -142,7 +142,10 @@ impl Producer {
         }
         let state = match self.client().init_transactions(Duration::ZERO) {
             Ok(()) => State::Idle,
-            Err(Failed { fault, remedy }) if remedy == Remedy::Again => State::Starting {
+            Err(Failed {
+                fault,
+                remedy: Remedy::Again,
+            }) => State::Starting {
                 next: Instant::now() + START_AGAIN,
                 why_not: Some(fault.reason),
             },

@@ -400,7 +400,11 @@ impl Settle for KafkaMember {
     }
 
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.producer.abort(deadline)
+        match self.group.guarantee {
+            // What is appended may be written already, and nothing takes it back.
+            Guarantee::AtLeastOnce => Err(Failure::Fatal("no transaction is open".to_owned())),
+            Guarantee::ExactlyOnce => self.producer.abort(deadline),
+        }
     }
 }
 
