@@ -14,6 +14,7 @@ mod flights;
 mod invariants;
 mod kafka_broker;
 mod kafka_engine;
+mod kafka_transactions;
 mod lifecycle;
 mod log_conformance;
 mod own_store;
