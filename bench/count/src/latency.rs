@@ -49,7 +49,8 @@ pub(crate) struct Pace {
 
 impl Bed {
     /// The latencies of all records after the warm-up, in milliseconds.
-    pub(crate) fn latency(&self, setting: Setting, pace: Pace) -> Outcome<Figures> {
+    pub(crate) fn latency(&self, mut setting: Setting, pace: Pace) -> Outcome<Figures> {
+        setting.records = u64::try_from(total(pace))?;
         for topic in [Numbers::NAME, Counts::NAME] {
             self.broker.create_topic(topic, setting.partitions, &[]);
         }
@@ -73,6 +74,7 @@ impl Bed {
         })?;
         running.stop();
         running.join()?;
+        self.check_updates(Counts::NAME, setting)?;
         let group = definition.graph.group;
         let table = &*format!("{group}-state");
         self.forget(group, &[table, Numbers::NAME, Counts::NAME])?;
