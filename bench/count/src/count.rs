@@ -49,7 +49,7 @@ pub(crate) struct Count {
     handled: AtomicU64,
 }
 
-#[processor(group = "bench-count", persist = i64)]
+#[processor(group = "counter", persist = i64)]
 impl Count {
     #[input(Numbers)]
     fn on_number(&self, ctx: &mut Context, add: i64) -> Result<()> {

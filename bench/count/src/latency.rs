@@ -28,7 +28,7 @@ type Outcome<T> = goka_bench_floor::Result<T>;
 #[derive(Debug)]
 pub(crate) struct Counts;
 
-#[processor(group = "bench-count-latency", persist = i64)]
+#[processor(group = "counter-latency", persist = i64)]
 #[input(Numbers)]
 #[output(Counts)]
 fn count_and_tell(ctx: &mut Context, add: i64) -> Result<()> {
