@@ -10,6 +10,7 @@ mod definitions;
 mod edges;
 mod embedded_log;
 mod emitters;
+mod faults_on_kafka;
 mod flights;
 mod invariants;
 mod kafka_broker;
