@@ -1,0 +1,99 @@
+//! What time it is: the machine's, or a time that moves only when it is told to. Whoever decides by
+//! time is given a clock; the core is given the time itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::record::Timestamp;
+
+/// A clock; clones show the same time.
+///
+/// ```
+/// use goka_runtime::clock::Clock;
+/// use std::time::Duration;
+///
+/// let clock = Clock::simulated(1_000);
+/// let same = clock.clone();
+/// clock.advance(Duration::from_millis(250));
+/// assert_eq!(same.monotonic(), Duration::from_millis(250));
+/// assert_eq!(same.wall(), 1_250);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Clock(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Machine(Instant),
+    Simulated(Arc<Mutex<Shown>>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    monotonic: Duration,
+    wall: Timestamp,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Kind::Machine(Instant::now()))
+    }
+}
+
+impl Clock {
+    /// A clock that stands still until it is told to move; `wall` is its wall time, in milliseconds
+    /// since the Unix epoch.
+    pub fn simulated(wall: Timestamp) -> Self {
+        let monotonic = Duration::ZERO;
+        Self(Kind::Simulated(Arc::new(Mutex::new(Shown {
+            monotonic,
+            wall,
+        }))))
+    }
+
+    /// Since some fixed moment; never goes back.
+    pub fn monotonic(&self) -> Duration {
+        match &self.0 {
+            Kind::Machine(began) => began.elapsed(),
+            Kind::Simulated(shown) => lock(shown).monotonic,
+        }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn wall(&self) -> Timestamp {
+        match &self.0 {
+            Kind::Machine(_) => {
+                let since = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
+                Timestamp::try_from(since.as_millis()).unwrap_or(Timestamp::MAX)
+            }
+            Kind::Simulated(shown) => lock(shown).wall,
+        }
+    }
+
+    /// Whether it moves only when it is told to.
+    pub fn is_simulated(&self) -> bool {
+        matches!(self.0, Kind::Simulated(_))
+    }
+
+    /// Moves a simulated clock on; the machine's is not to be moved.
+    pub fn advance(&self, by: Duration) {
+        if let Kind::Simulated(shown) = &self.0 {
+            let mut shown = lock(shown);
+            shown.monotonic += by;
+            let millis = Timestamp::try_from(by.as_millis()).unwrap_or(Timestamp::MAX);
+            shown.wall = shown.wall.saturating_add(millis);
+        }
+    }
+
+    /// Sets the wall time of a simulated clock, as somebody who corrects a machine's clock does.
+    pub fn set_wall(&self, wall: Timestamp) {
+        if let Kind::Simulated(shown) = &self.0 {
+            lock(shown).wall = wall;
+        }
+    }
+}
+
+fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}
