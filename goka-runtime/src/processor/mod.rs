@@ -18,6 +18,7 @@ pub use crate::core::{Cause, State};
 pub use crate::worker::TaskStatus;
 
 use self::resolve::{lookups, resolve};
+use crate::clock::Clock;
 use crate::dispatch::Shared;
 use crate::graph::{Definition, GroupGraph};
 use crate::log::Log;
@@ -157,15 +158,16 @@ pub fn start(
     let lookups = lookups(&definition.graph, &log, &stores)?;
     let signals = Arc::new(Signals::default());
     let group = definition.graph.group.to_owned();
-    let parts = Parts {
+    let parts = Arc::new(Parts {
         plan,
         log,
         stores,
         shared,
         lookups,
         deadline: options.deadline,
+        clock: Clock::default(),
         signals: Arc::clone(&signals),
-    };
+    });
     let thread = std::thread::Builder::new()
         .name(format!("goka-{group}"))
         .spawn(move || run(&parts))

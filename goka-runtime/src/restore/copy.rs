@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Context;
 use super::inspect::{look_at_table, patiently};
-use super::{Context, wall_clock};
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId};
 use crate::log::{Epoch, Isolation, LogError};
@@ -37,7 +37,7 @@ pub(super) fn restore(
 ) -> Option<Result<(Offset, String), Cause>> {
     let (_, fingerprint) = context.definition(copy.table)?;
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
-    let began = wall_clock();
+    let began = context.clock.wall();
     let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))? {
         Ok(facts) => facts,
         Err(cause) => return Some(Err(cause)),
@@ -150,6 +150,8 @@ impl Copy<'_> {
             let reached = reader.position(0);
             if reached > position {
                 (position, moved) = (reached, Instant::now());
+            } else if self.context.is_inline {
+                return Ok(None);
             } else if moved.elapsed() >= WATCHDOG {
                 moved = Instant::now();
                 let (topic, target) = (&**self.target.topic, self.target.end);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::copy::restore;
-use super::{Context, OpenStore, wall_clock};
+use super::{Context, OpenStore};
 use crate::core::judge::{Role, Topic, Verdict, judge};
 use crate::core::{Cause, CopyId, Facts, TableFacts};
 use crate::log::{Epoch, LogError, Range};
@@ -69,7 +69,7 @@ pub(super) fn follow(
         end: facts.range.high,
         delete_retention: facts.delete_retention,
     };
-    let now = wall_clock();
+    let now = context.clock.wall();
     let (from, rebuild) = match judge(stamp.as_ref(), &topic, fingerprint, &Role::Follower, now) {
         Verdict::CatchUp { from } => (from, None),
         Verdict::Rebuild(why) => (facts.range.start, Some(why)),

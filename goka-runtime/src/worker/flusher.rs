@@ -2,7 +2,7 @@
 //! store of each copy at a time; the worker reads a snapshot meanwhile. Made by the worker; what is
 //! handed over before it is dropped is still written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -27,16 +27,29 @@ pub(super) struct Flushed {
     pub(super) result: Result<(), StoreError>,
 }
 
-/// The thread, and what it has in hand.
+/// The thread, if there is one, and what is in hand.
 pub(super) struct Flusher {
-    work: Option<Sender<Flush>>,
-    done: Receiver<Flushed>,
-    thread: Option<JoinHandle<()>>,
+    hands: Hands,
     in_hand: BTreeMap<CopyId, usize>,
 }
 
+enum Hands {
+    Thread {
+        work: Option<Sender<Flush>>,
+        done: Receiver<Flushed>,
+        thread: Option<JoinHandle<()>>,
+    },
+    /// Whoever asks for what is done does it.
+    Own(VecDeque<Flush>),
+}
+
 impl Flusher {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(with_thread: bool) -> Self {
+        let in_hand = BTreeMap::new();
+        if !with_thread {
+            let hands = Hands::Own(VecDeque::new());
+            return Self { hands, in_hand };
+        }
         let (work, jobs) = channel::<Flush>();
         let (results, done) = channel();
         let thread = std::thread::spawn(move || {
@@ -45,12 +58,12 @@ impl Flusher {
                 let _ = results.send(run(job));
             }
         });
-        Self {
+        let hands = Hands::Thread {
             work: Some(work),
             done,
             thread: Some(thread),
-            in_hand: BTreeMap::new(),
-        }
+        };
+        Self { hands, in_hand }
     }
 
     /// Whether it has a store of the copy in hand.
@@ -60,15 +73,24 @@ impl Flusher {
 
     pub(super) fn flush(&mut self, flush: Flush) {
         *self.in_hand.entry(flush.copy).or_default() += 1;
-        if let Some(work) = &self.work {
-            let sent = work.send(flush);
-            debug_assert!(sent.is_ok(), "the thread lives as long as its queue");
+        match &mut self.hands {
+            Hands::Thread { work, .. } => {
+                let sent = work.as_ref().map(|work| work.send(flush));
+                debug_assert!(
+                    matches!(sent, Some(Ok(()))),
+                    "the thread lives as long as its queue"
+                );
+            }
+            Hands::Own(jobs) => jobs.push_back(flush),
         }
     }
 
     /// The next store that comes back.
     pub(super) fn next(&mut self) -> Option<Flushed> {
-        let flushed = self.done.try_recv().ok()?;
+        let flushed = match &mut self.hands {
+            Hands::Thread { done, .. } => done.try_recv().ok()?,
+            Hands::Own(jobs) => run(jobs.pop_front()?),
+        };
         self.in_hand.remove(&flushed.copy);
         Some(flushed)
     }
@@ -76,9 +98,11 @@ impl Flusher {
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.work = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Hands::Thread { work, thread, .. } = &mut self.hands {
+            *work = None;
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
         }
     }
 }
