@@ -3,6 +3,7 @@
 //! handed over before it is dropped is still written.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -21,7 +22,8 @@ pub(super) struct Flush {
 /// A store that comes back.
 pub(super) struct Flushed {
     pub(super) copy: CopyId,
-    pub(super) store: Box<dyn Store>,
+    /// Closed, if it panicked.
+    pub(super) store: Option<Box<dyn Store>>,
     /// The changelog offset that it reaches if all went well.
     pub(super) offset: Offset,
     pub(super) result: Result<(), StoreError>,
@@ -75,11 +77,8 @@ impl Flusher {
         *self.in_hand.entry(flush.copy).or_default() += 1;
         match &mut self.hands {
             Hands::Thread { work, .. } => {
-                let sent = work.as_ref().map(|work| work.send(flush));
-                debug_assert!(
-                    matches!(sent, Some(Ok(()))),
-                    "the thread lives as long as its queue"
-                );
+                let taken = work.as_ref().is_some_and(|work| work.send(flush).is_ok());
+                debug_assert!(taken, "the thread lives as long as its queue");
             }
             Hands::Own(jobs) => jobs.push_back(flush),
         }
@@ -114,11 +113,23 @@ fn run(job: Flush) -> Flushed {
         frozen,
         stamp,
     } = job;
-    let result = store.apply(&frozen.writes(), &stamp, frozen.durability);
+    let offset = frozen.offset;
+    // A store that panics is in no state to be used; its file may be.
+    let applied = catch_unwind(AssertUnwindSafe(move || {
+        let result = store.apply(&frozen.writes(), &stamp, frozen.durability);
+        (store, result)
+    }));
+    let (store, result) = match applied {
+        Ok((store, result)) => (Some(store), result),
+        Err(_) => {
+            let (path, reason) = (format!("{copy:?}"), "it panicked".to_owned());
+            (None, Err(StoreError::Io { path, reason }))
+        }
+    };
     Flushed {
         copy,
         store,
-        offset: frozen.offset,
+        offset,
         result,
     }
 }

@@ -66,8 +66,12 @@ impl Worker {
             self.effects.append(&mut self.waiting);
             return;
         }
-        self.reach.stores.insert(copy, Open::Here(store));
-        let went_back = result.is_err() && self.went_back(copy);
+        self.reach.stores.remove(&copy);
+        let is_closed = store.is_none();
+        if let Some(store) = store {
+            self.reach.stores.insert(copy, Open::Here(store));
+        }
+        let went_back = is_closed || (result.is_err() && self.went_back(copy));
         if result.is_ok() {
             self.reached.insert(copy, offset);
         }
