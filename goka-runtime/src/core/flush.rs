@@ -15,7 +15,9 @@ use crate::table::{Durability, StoreError};
 /// pages.
 const SYNCED_EVERY: Duration = Duration::from_secs(5);
 /// A store that refuses flushes for so long stops its task.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long without a commit the control records of the last one are surely written.
+const IDLE: Duration = Duration::from_secs(60);
 /// How many rows the cache looks through at a time.
 const LOOKS: usize = 50_000;
 
@@ -59,6 +61,10 @@ impl Core {
         let full = self.memory().1 >= self.plan.flush_bytes;
         let mut tasks = std::mem::take(&mut self.tasks);
         for task in tasks.values_mut() {
+            let idle = now.monotonic.saturating_sub(task.last_commit) >= IDLE;
+            if idle && task.state == State::Running && !task.is_dirty() {
+                task.layers.pass_markers();
+            }
             self.flush_task(now, full, closing, task, out);
         }
         self.tasks = tasks;
@@ -74,6 +80,9 @@ impl Core {
         task: &mut Task,
         out: &mut Vec<Effect>,
     ) {
+        if task.is_storeless {
+            return;
+        }
         // A walk looks at what is not stored with every slice.
         let urgent = full || closing || task.reopens || task.visit.is_some();
         for copy in task.copies(&self.plan) {
@@ -108,8 +117,10 @@ impl Core {
         if let Some(layers) = task.layers_of(&self.plan, copy.table) {
             layers.flushed(result.is_ok());
         }
+        let is_storeless = task.is_storeless;
         let flushes = task.flushes.entry(copy.table).or_default();
         match result {
+            _ if is_storeless => {}
             Ok(()) => {
                 if flushes.failing_since.take().is_some() {
                     tracing::info!(task = id.partition, "the store takes writes again");
@@ -134,6 +145,10 @@ impl Core {
     /// A store went back behind what the layers count on: all of them are dropped, since the
     /// changelog has what was acknowledged, and the inputs what was not.
     pub(super) fn regressed(&mut self, copy: CopyId, out: &mut Vec<Effect>) {
+        if self.is_in_doubt() {
+            // What may be committed cannot be aborted; nothing is read until it is known.
+            return self.regressed.push(copy);
+        }
         let appended = |task: &Task| task.appended || task.updates > 0;
         if self.is_exactly_once() && self.tasks.get(&copy.task).is_some_and(appended) {
             self.abort(out);

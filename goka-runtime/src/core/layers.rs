@@ -362,6 +362,13 @@ impl Layers {
         }
     }
 
+    /// The control records behind the last write are passed: the copy is level with its topic.
+    pub(crate) fn pass_markers(&mut self) {
+        if let Some(expected) = self.expected {
+            self.acknowledged = self.acknowledged.max(expected);
+        }
+    }
+
     /// The changelog offset that the acknowledged writes reach.
     pub(crate) fn acknowledged(&self) -> Offset {
         self.acknowledged

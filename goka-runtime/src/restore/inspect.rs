@@ -12,8 +12,8 @@ use crate::log::{Epoch, LogError, Range};
 use crate::record::{Offset, TaskId, TopicId, TopicPartition};
 use crate::table::{Stamp, Store, StoreError};
 
-/// How long a store may still be held by the assignment before.
-const STORE_HELD: Duration = Duration::from_secs(10);
+/// How long a store may still be held by the assignment before, or its disk be in trouble.
+pub(super) const STORE_HELD: Duration = Duration::from_secs(10);
 
 pub(super) fn inspect(
     context: &Context,
@@ -136,7 +136,9 @@ fn open(
                 Ok(_) => return Some(Ok(store)),
                 Err(error) => error,
             },
-            Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
+            Err(StoreError::Locked { .. } | StoreError::Io { .. })
+                if began.elapsed() < STORE_HELD =>
+            {
                 if !context.pause(copy.task, epoch) {
                     return None;
                 }

@@ -548,7 +548,8 @@ impl Failure {
         match self {
             Failure::Unreadable(reason) => StoreError::Unreadable { path, reason },
             Failure::Locked => StoreError::Locked { path },
-            Failure::Io(reason) | Failure::FellBack(reason) => StoreError::Io { path, reason },
+            Failure::Io(reason) => StoreError::Io { path, reason },
+            Failure::FellBack(reason) => StoreError::Regressed { path, reason },
         }
     }
 }
@@ -691,7 +692,7 @@ mod tests {
             Ok(_) => "fine",
             Err(StoreError::Unreadable { .. }) => "unreadable",
             Err(StoreError::Locked { .. }) => "locked",
-            Err(StoreError::Io { .. }) => "io",
+            Err(StoreError::Io { .. } | StoreError::Regressed { .. }) => "io",
         }
     }
 

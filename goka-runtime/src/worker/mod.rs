@@ -19,14 +19,18 @@ use self::reach::{Reach, await_lookup};
 use crate::clock::Clock;
 use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Log, LogError, Member, MemberEvent, Settle};
-use crate::record::{Offset, TaskId, TopicId};
+use crate::log::{Driver, Epoch, Log, LogError, Member, MemberEvent, Settle};
+use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
 use crate::view::RawView;
 
 /// How long a poll waits when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
+/// The same while handlers have left work behind: it goes on between two polls.
+const GUARDED: Duration = Duration::from_millis(1);
+/// Exactly once, so many records are handed to the core between two looks at the clock.
+const CHUNK: usize = 64;
 /// How often the outside is told where each task is.
 const REPORT: Duration = Duration::from_millis(100);
 /// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is
@@ -58,12 +62,18 @@ pub struct TaskStatus {
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     pub(crate) stop: AtomicBool,
+    /// Whether any task ran, with this client or one that died.
+    has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
 }
 
 impl Signals {
     pub(crate) fn stops(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    fn has_run(&self) -> bool {
+        self.has_run.load(Ordering::Acquire)
     }
 }
 
@@ -91,6 +101,8 @@ pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
     loop {
         let ended = match parts.log.join(&parts.plan.group) {
             Ok(member) => Worker::new(parts).run(member),
+            // One that cannot be made at all was configured wrongly.
+            Err(error) if !parts.signals.has_run() => return Err(Cause::Member(error)),
             Err(error) => Err(Cause::Member(error)),
         };
         match ended {
@@ -147,7 +159,7 @@ impl Worker {
         };
         Self {
             parts: Arc::clone(parts),
-            core: Core::new(parts.plan.clone()),
+            core: Core::new(parts.plan.clone(), parts.signals.has_run()),
             reach: Reach {
                 stores: HashMap::new(),
                 lookups: parts.lookups.clone(),
@@ -199,7 +211,10 @@ impl Worker {
     /// # Errors
     /// Why the worker cannot go on.
     pub(crate) fn turn(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
-        let wait = self.core.next_tick(self.parts.clock.monotonic()).min(IDLE);
+        let mut wait = self.core.next_tick(self.parts.clock.monotonic()).min(IDLE);
+        if self.core.has_guards() {
+            wait = wait.min(GUARDED);
+        }
         member.poll(wait, self).map_err(Cause::Member)?;
         self.perform(member);
         while let Some(done) = self.restorer.next() {
@@ -208,14 +223,22 @@ impl Worker {
         while let Some(flushed) = self.flusher.next() {
             self.flushed(flushed);
         }
-        while let Ok((record, outcome)) = self.guarded.try_recv() {
-            self.step(Event::Deferred(record, outcome));
-        }
+        self.settle_guards();
         self.step(Event::Tick);
         self.perform(member);
         match &self.failed {
             Some(cause) => Err(cause.clone()),
             None => Ok(()),
+        }
+    }
+
+    /// Lets what handlers left behind go on, and hears what of it is done.
+    fn settle_guards(&mut self) {
+        if self.core.has_guards() {
+            self.reach.go_on();
+        }
+        while let Ok((record, outcome)) = self.guarded.try_recv() {
+            self.step(Event::Deferred(record, outcome));
         }
     }
 
@@ -236,6 +259,7 @@ impl Worker {
     /// One step towards the end; says whether everything handled is durable.
     pub(crate) fn drain_turn(&mut self, member: &mut dyn Member) -> bool {
         self.draining = true;
+        self.settle_guards();
         while let Some(flushed) = self.flusher.next() {
             self.flushed(flushed);
         }
@@ -251,6 +275,30 @@ impl Worker {
         }
     }
 
+    /// Hands a batch to the core. Exactly once, slow handlers must not outlive their transaction: the
+    /// rest of what takes too long is fetched again, after a barrier.
+    fn batch(&mut self, (task, epoch, topic): (TaskId, Epoch, TopicId), records: &[Record<'_>]) {
+        let group = &self.parts.plan.group;
+        let (chunk, most) = match group.guarantee {
+            Guarantee::AtLeastOnce => (usize::MAX, Duration::MAX),
+            Guarantee::ExactlyOnce => (CHUNK, group.transaction_timeout / 4),
+        };
+        let (began, mut left) = (self.parts.clock.monotonic(), records);
+        while !left.is_empty() {
+            let (records, rest) = left.split_at(left.len().min(chunk));
+            self.step(Event::Batch {
+                task,
+                epoch,
+                topic,
+                records,
+            });
+            left = rest;
+            if !left.is_empty() && self.parts.clock.monotonic().saturating_sub(began) >= most {
+                return self.step(Event::Cut(task));
+            }
+        }
+    }
+
     fn step(&mut self, event: Event<'_>) {
         let now = self.now();
         self.core.step(
@@ -260,6 +308,9 @@ impl Worker {
             &*self.parts.shared,
             &mut self.effects,
         );
+        if self.core.has_run() {
+            self.parts.signals.has_run.store(true, Ordering::Release);
+        }
     }
 
     fn stopped(&mut self, task: TaskId, cause: Cause) {
@@ -329,14 +380,13 @@ impl Driver for Worker {
                 topic,
                 records,
             } => {
-                self.step(Event::Batch {
-                    task,
-                    epoch,
-                    topic,
-                    records,
-                });
+                self.batch((task, epoch, topic), records);
             }
             MemberEvent::Lost(tasks) => {
+                self.effects.retain(|effect| match effect {
+                    Effect::Fetch(task, _) | Effect::Release(task) => !tasks.contains(task),
+                    _ => true,
+                });
                 tracing::warn!(tasks = tasks.len(), "partitions were taken away");
                 self.step(Event::Lost(tasks));
             }

@@ -7,7 +7,7 @@ use super::reach::Open;
 use crate::core::{CopyId, Event, Frozen};
 use crate::record::TaskId;
 use crate::restore::{Done, Found};
-use crate::table::{FORMAT, Stamp};
+use crate::table::{FORMAT, Stamp, StoreError};
 
 impl Worker {
     /// The copy of the group's own table; in a stateless group it names nothing.
@@ -24,7 +24,8 @@ impl Worker {
         let plan = &self.parts.plan;
         let Some((store, fingerprint)) = self.reach.take(copy).zip(plan.fingerprint(copy.table))
         else {
-            return self.step(Event::Flushed(copy, Ok(())));
+            let (path, reason) = (format!("{copy:?}"), "it is not open".to_owned());
+            return self.step(Event::Flushed(copy, Err(StoreError::Io { path, reason })));
         };
         let stamp = Stamp {
             format: FORMAT,
@@ -60,18 +61,26 @@ impl Worker {
             offset,
             result,
         } = flushed;
+        self.effects.append(&mut self.waiting);
         if !matches!(self.reach.stores.get(&copy), Some(Open::Away(_))) {
             // Its task was given back meanwhile; another assignment of it may wait for the file.
-            drop(store);
-            self.effects.append(&mut self.waiting);
-            return;
+            return drop(store);
         }
         self.reach.stores.remove(&copy);
         let is_closed = store.is_none();
         if let Some(store) = store {
             self.reach.stores.insert(copy, Open::Here(store));
         }
-        let went_back = is_closed || (result.is_err() && self.went_back(copy));
+        let went_back = match &result {
+            Ok(()) => false,
+            Err(StoreError::Regressed { .. }) => {
+                // Closed here; the restorer opens it.
+                self.reach.stores.remove(&copy);
+                self.reached.remove(&copy);
+                true
+            }
+            Err(_) => is_closed || self.went_back(copy),
+        };
         if result.is_ok() {
             self.reached.insert(copy, offset);
         }
@@ -81,8 +90,8 @@ impl Worker {
         }
     }
 
-    /// After a failed flush: a store that reopened itself and lost commits it had answers nothing
-    /// until it is opened anew, and then has to be judged again.
+    /// After a failed flush: a store that lost commits it had has to be judged again. One that
+    /// cannot say so now may be as it was.
     pub(super) fn went_back(&mut self, copy: CopyId) -> bool {
         let Some(had) = self.reached.get(&copy).copied() else {
             return false;
@@ -90,8 +99,12 @@ impl Worker {
         let Some(store) = self.reach.take(copy) else {
             return false;
         };
-        let stamp = store.stamp().ok().flatten();
-        if stamp.is_some_and(|stamp| stamp.offset >= had) {
+        let has = match store.stamp() {
+            Ok(stamp) => stamp.map_or(0, |stamp| stamp.offset),
+            Err(StoreError::Regressed { .. }) => 0,
+            Err(_) => had,
+        };
+        if has >= had {
             self.reach.stores.insert(copy, Open::Here(store));
             return false;
         }
@@ -107,6 +120,10 @@ impl Worker {
             store,
             found,
         } = done;
+        if self.core.epoch(copy.task) != Some(epoch) {
+            // Given back meanwhile: the store closes here.
+            return;
+        }
         if let Some(store) = store {
             self.reach.stores.insert(copy, Open::Here(store));
         }
