@@ -52,7 +52,7 @@ pub use goka_runtime::edges::{Emits, Joins, LooksUp, Loops, Persists, Processor}
 pub use goka_runtime::emitter::{Ack, Delivered, EmitError, Emitter};
 pub use goka_runtime::key::{AsKey, Composite, Key, NoKey, Ordered, OrderedKey, PrefixOf, prefix};
 pub use goka_runtime::partitioner::{Crc32, Fnv1a, Murmur2, Partitioner};
-pub use goka_runtime::record::{Headers, Offset, Timestamp};
+pub use goka_runtime::record::{Guarantee, Headers, Offset, Timestamp};
 pub use goka_runtime::schema::{Describer, Schema};
 #[cfg(feature = "cli")]
 pub use goka_runtime::service::{Background, Service, WaitError, main};

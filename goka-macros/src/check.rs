@@ -210,6 +210,7 @@ pub(crate) fn processor(
         key: options.key.map(|key| key.value),
         partitioner: options.partitioner.map(|partitioner| partitioner.value),
         suffix,
+        guarantee: options.guarantee,
         edges: edges.into_iter().map(edge).collect(),
     })
 }

@@ -4,8 +4,8 @@
 use proc_macro2::Span;
 use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Type};
 
-use crate::syntax::{Form, HandlerSyntax, Start, Target, bare};
-use crate::words::{LOOP, VISIT_TOPIC};
+use crate::syntax::{Form, Guarantee, HandlerSyntax, Start, Target, bare};
+use crate::words::LOOP;
 
 /// `#[stream(..)]` or `#[table(..)]`.
 pub(crate) struct Topic {
@@ -51,6 +51,7 @@ pub(crate) struct Processor {
     pub(crate) partitioner: Option<Type>,
     /// What follows the group in the group topic's name.
     pub(crate) suffix: String,
+    pub(crate) guarantee: Guarantee,
     /// In the order in which they were declared; at least one input.
     pub(crate) edges: Vec<Edge>,
 }
@@ -113,10 +114,5 @@ impl Processor {
     /// The loop topic's name.
     pub(crate) fn loop_name(&self) -> String {
         format!("{}{LOOP}", self.group.value())
-    }
-
-    /// The visit topic's name.
-    pub(crate) fn visit_name(&self) -> String {
-        format!("{}{VISIT_TOPIC}", self.group.value())
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct ProcessorOptions {
     pub(crate) partitioner: Option<Arg<Type>>,
     pub(crate) codec: Option<Arg<Type>>,
     pub(crate) suffix: Option<Arg<LitStr>>,
+    pub(crate) guarantee: Guarantee,
 }
 
 /// The arguments of `#[stream(..)]` or `#[table(..)]`.
@@ -113,6 +114,14 @@ pub(crate) enum Start {
     #[default]
     Earliest,
     Latest,
+}
+
+/// What a processor promises.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Guarantee {
+    #[default]
+    AtLeastOnce,
+    ExactlyOnce,
 }
 
 /// What `#[processor]` stands on, without our attributes, its `Context`s filled in.

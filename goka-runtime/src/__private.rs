@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 pub use inventory;
 
 pub use crate::__goka_codec as codec;
+pub use crate::__goka_own as own;
 pub use crate::codec::{Codec, CodecError, CodecFor, CodecOf, Fits, Known, Opaque, Shape};
 pub use crate::context::Context;
 pub use crate::dispatch::{
@@ -40,6 +41,19 @@ macro_rules! here {
             line: ::core::line!(),
             column: ::core::column!(),
         }
+    };
+}
+
+/// The names of a group's own topics: what the macros' words for them say too.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __goka_own {
+    ($group:literal, $suffix:literal) => {
+        [
+            ::core::concat!($group, $suffix),
+            ::core::concat!($group, "-loop"),
+            ::core::concat!($group, "-visit"),
+        ]
     };
 }
 
@@ -91,17 +105,26 @@ pub fn handling<'r>(handled: impl Future<Output = Result<(), HandlerError>> + 'r
 pub struct Probe<T>(PhantomData<T>);
 
 impl<P: Default + Send + Sync + 'static> Probe<P> {
-    /// Makes the value that handlers share.
-    pub const MAKE: Option<fn() -> Box<Shared>> = Some(|| Box::new(P::default()));
+    /// The definition of a processor, but for its graph: with how to make the value that handlers
+    /// share.
+    pub const MADE: Definition = Definition {
+        make: Some(|| Box::new(P::default())),
+        ..<Self as Otherwise>::MADE
+    };
 }
 
 /// The other answer of a [`Probe`].
 pub trait Otherwise {
-    /// Nobody but the user can make the value that handlers share.
-    const MAKE: Option<fn() -> Box<Shared>> = None;
+    /// The same where nobody but the user can make that value.
+    const MADE: Definition;
 }
 
-impl<T> Otherwise for Probe<T> {}
+impl<P: 'static> Otherwise for Probe<P> {
+    const MADE: Definition = Definition {
+        type_id: TypeId::of::<P>,
+        ..BROKEN
+    };
+}
 
 /// A topic where only a table fits: a stream there is one error, and so is what is no topic.
 #[diagnostic::on_unimplemented(
@@ -128,11 +151,6 @@ impl<T: Table> ReadTable for T {
     const SPEC: TopicSpec = <T as Topic>::SPEC;
 }
 
-/// The identity of a processor, for the registry.
-pub fn type_id<P: 'static>() -> TypeId {
-    TypeId::of::<P>()
-}
-
 /// A definition that stands in where a processor has mistakes; its program does not compile.
 pub const BROKEN: Definition = Definition {
     graph: GroupGraph {
@@ -147,7 +165,7 @@ pub const BROKEN: Definition = Definition {
         edges: &[],
     },
     make: None,
-    type_id: type_id::<()>,
+    type_id: TypeId::of::<()>,
 };
 
 /// Checks a declared partition count.

@@ -71,6 +71,32 @@ fn commands_reach_the_running_program() {
 }
 
 #[test]
+fn settings_of_the_environment_are_read_and_an_empty_one_is_unset() {
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", dir);
+    for (variable, value, expected) in [
+        ("GOKA_GUARANTEE", "at-most-once", "unknown guarantee"),
+        ("GOKA_BARRIER", "100", "a time is like `100ms`"),
+        ("GOKA_FLUSH_INTERVAL", "soon", "a time is like `100ms`"),
+        ("GOKA_TABLE_MEMORY", "64", "a size is like `512KiB`"),
+    ] {
+        let run = |value| {
+            clicks
+                .command()
+                .env(variable, value)
+                .arg("topology")
+                .output()
+        };
+        let said = run(value).expect("it starts");
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(2), "{error}");
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(run("").expect("it starts").status.success());
+    }
+}
+
+#[test]
 fn a_data_directory_with_a_long_name_has_its_socket_elsewhere() {
     let (_temp, dir) = data_dir();
     let dir = dir.join("deep".repeat(40));

@@ -5,6 +5,7 @@ mod members;
 mod rebalances;
 pub mod rig;
 mod topics;
+mod transactions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -44,6 +45,12 @@ pub const CASES: &[Case] = cases! {
         a_member_that_leaves_gives_its_tasks_away a_member_that_crashes_gives_its_tasks_away
         an_assignment_after_another_has_a_later_epoch stateless_inputs_are_tasks_apart
         groups_do_not_see_each_other poll_returns_in_time;
+    transactions:
+        a_units_records_and_offsets_become_visible_together an_aborted_unit_leaves_nothing
+        a_unit_with_a_refused_record_commits_nothing a_unit_of_offsets_only
+        markers_tell_where_the_next_unit_begins nothing_to_settle_and_nothing_to_abort
+        a_member_closed_with_an_open_unit_holds_nobody_back
+        a_unit_settled_in_a_revocation_is_the_next_owners_start;
 };
 
 /// How many cases run at once: most of them wait for a broker.

@@ -17,6 +17,8 @@ mod kafka_engine;
 mod lifecycle;
 mod log_conformance;
 mod own_store;
+mod restores;
+mod restores_on_kafka;
 mod support;
 mod two_inputs_on_kafka;
 mod views;

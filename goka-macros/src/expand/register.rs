@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{graph, location, parameters, probe};
-use crate::syntax::Form;
+use crate::syntax::{Form, Guarantee};
 use crate::{model, paths};
 
 /// The impl of `Processor`: all that runs is in it.
@@ -19,6 +19,10 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     });
     let key = graph::key(processor);
     let partitioner = graph::partitioner(processor);
+    let guarantee = match processor.guarantee {
+        Guarantee::AtLeastOnce => quote!(AtLeastOnce),
+        Guarantee::ExactlyOnce => quote!(ExactlyOnce),
+    };
     let edges = processor.edges.iter();
     let edges = edges.map(graph::edge);
     let edges = edges.chain(graph::table(processor));
@@ -28,21 +32,16 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
                 name: #name,
                 group: #group,
                 location: #location,
-                guarantee: #private::Guarantee::AtLeastOnce,
+                guarantee: #private::Guarantee::#guarantee,
                 edges: &[#(#edges),*],
             },
-            make: #private::Probe::<Self>::MAKE,
-            type_id: #private::type_id::<Self>,
+            ..#private::Probe::<Self>::MADE
         }
     };
     if let Some(probes) = probe::inside(processor) {
         definition = quote!({ #probes #definition });
     }
-    let own = [
-        processor.table_name(),
-        processor.loop_name(),
-        processor.visit_name(),
-    ];
+    let suffix = &processor.suffix;
     let (parameters, bounds) = parameters(processor.form.generics());
     quote! {
         #[allow(unused_imports)]
@@ -50,7 +49,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
         impl #parameters #private::Processor for #this #bounds {
             type Key = #key;
             type Partitioner = #partitioner;
-            const OWN: [&'static str; 3] = [#(#own),*];
+            const OWN: [&'static str; 3] = #private::own!(#group, #suffix);
             const DEFINITION: &'static #private::Definition = #definition;
         }
     }

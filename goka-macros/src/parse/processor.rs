@@ -10,7 +10,7 @@ use super::{
     check_letters, check_topic_name, choice, edge, handler, options, run, type_value, value,
 };
 use crate::diag::{Diag, text};
-use crate::syntax::{Form, ProcessorOptions, ProcessorSyntax, ungroup};
+use crate::syntax::{Form, Guarantee, ProcessorOptions, ProcessorSyntax, ungroup};
 use crate::words::PROCESSOR;
 
 pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
@@ -37,7 +37,7 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
                     check_letters(&suffix.value, "suffix", diag);
                     read.suffix = Some(suffix);
                 }
-                "guarantee" => guarantee(input)?,
+                "guarantee" => read.guarantee = guarantee(input)?,
                 _ => on_misplaced(input)?,
             }
             Ok(())
@@ -55,15 +55,17 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
     read
 }
 
-fn guarantee(input: ParseStream) -> Result<()> {
+fn guarantee(input: ParseStream) -> Result<Guarantee> {
     let (found, span) = choice(input)?;
-    let message = match found.as_str() {
-        "at-least-once" => return Ok(()),
-        "exactly-once" => "`guarantee = \"exactly-once\"` is not available yet".to_owned(),
-        _ => format!("unknown guarantee `{found}`"),
-    };
-    let help = "`guarantee = \"at-least-once\"` is the default";
-    Err(Error::new(span, text(&message, help)))
+    match found.as_str() {
+        "at-least-once" => Ok(Guarantee::AtLeastOnce),
+        "exactly-once" => Ok(Guarantee::ExactlyOnce),
+        _ => {
+            let message = format!("unknown guarantee `{found}`");
+            let help = "`guarantee = \"exactly-once\"` or `guarantee = \"at-least-once\"`";
+            Err(Error::new(span, text(&message, help)))
+        }
+    }
 }
 
 fn on_misplaced(input: ParseStream) -> Result<()> {

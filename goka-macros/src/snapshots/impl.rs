@@ -17,11 +17,7 @@ const _: () = {
     impl ::goka::__private::Processor for Mailbox {
         type Key = <Messages as ::goka::__private::Topic>::Key;
         type Partitioner = <Messages as ::goka::__private::Topic>::Partitioner;
-        const OWN: [&'static str; 3] = [
-            "mailbox-state",
-            "mailbox-loop",
-            "mailbox-visit",
-        ];
+        const OWN: [&'static str; 3] = ::goka::__private::own!("mailbox", "-state");
         const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
             graph: ::goka::__private::GroupGraph {
                 name: "Mailbox",
@@ -100,8 +96,7 @@ const _: () = {
                     ::goka::__private::table::<Self>(::goka::__private::here!()),
                 ],
             },
-            make: ::goka::__private::Probe::<Self>::MAKE,
-            type_id: ::goka::__private::type_id::<Self>,
+            ..::goka::__private::Probe::<Self>::MADE
         };
     }
     impl ::goka::__private::Topic for Mailbox {

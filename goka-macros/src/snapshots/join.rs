@@ -11,7 +11,7 @@ const _: () = {
     impl ::goka::__private::Processor for Count {
         type Key = ::std::string::String;
         type Partitioner = ::goka::__private::Murmur2;
-        const OWN: [&'static str; 3] = ["g-state", "g-loop", "g-visit"];
+        const OWN: [&'static str; 3] = ::goka::__private::own!("g", "-state");
         const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
             graph: ::goka::__private::GroupGraph {
                 name: "Count",
@@ -58,8 +58,7 @@ const _: () = {
                     ),
                 ],
             },
-            make: ::goka::__private::Probe::<Self>::MAKE,
-            type_id: ::goka::__private::type_id::<Self>,
+            ..::goka::__private::Probe::<Self>::MADE
         };
     }
     impl ::goka::__private::Joins<Profiles> for Count {}

@@ -18,7 +18,7 @@ const _: () = {
     {
         type Key = <Events<T> as ::goka::__private::Topic>::Key;
         type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
-        const OWN: [&'static str; 3] = ["g-state", "g-loop", "g-visit"];
+        const OWN: [&'static str; 3] = ::goka::__private::own!("g", "-state");
         const DEFINITION: &'static ::goka::__private::Definition = {
             ::goka::__private::keyed(<Events<T> as ::goka::__private::Topic>::SPEC);
             &::goka::__private::Definition {
@@ -63,8 +63,7 @@ const _: () = {
                         ::goka::__private::table::<Self>(::goka::__private::here!()),
                     ],
                 },
-                make: ::goka::__private::Probe::<Self>::MAKE,
-                type_id: ::goka::__private::type_id::<Self>,
+                ..::goka::__private::Probe::<Self>::MADE
             }
         };
     }

@@ -14,11 +14,7 @@ const _: () = {
     impl ::goka::__private::Processor for ClickCount {
         type Key = <UserClicks as ::goka::__private::Topic>::Key;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
-        const OWN: [&'static str; 3] = [
-            "click-count-state",
-            "click-count-loop",
-            "click-count-visit",
-        ];
+        const OWN: [&'static str; 3] = ::goka::__private::own!("click-count", "-state");
         const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
             graph: ::goka::__private::GroupGraph {
                 name: "ClickCount",
@@ -88,8 +84,7 @@ const _: () = {
                     ::goka::__private::table::<Self>(::goka::__private::here!()),
                 ],
             },
-            make: ::goka::__private::Probe::<Self>::MAKE,
-            type_id: ::goka::__private::type_id::<Self>,
+            ..::goka::__private::Probe::<Self>::MADE
         };
     }
     impl ::goka::__private::Topic for ClickCount {

@@ -13,7 +13,7 @@ const _: () = {
     impl ::goka::__private::Processor for Counts {
         type Key = ::std::string::String;
         type Partitioner = ::goka::__private::Murmur2;
-        const OWN: [&'static str; 3] = ["g-table", "g-loop", "g-visit"];
+        const OWN: [&'static str; 3] = ::goka::__private::own!("g", "-table");
         const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
             graph: ::goka::__private::GroupGraph {
                 name: "Counts",
@@ -79,8 +79,7 @@ const _: () = {
                     ::goka::__private::table::<Self>(::goka::__private::here!()),
                 ],
             },
-            make: ::goka::__private::Probe::<Self>::MAKE,
-            type_id: ::goka::__private::type_id::<Self>,
+            ..::goka::__private::Probe::<Self>::MADE
         };
     }
     impl ::goka::__private::Topic for Counts {

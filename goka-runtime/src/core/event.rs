@@ -2,11 +2,10 @@
 //! effects in the order in which they come, and answers with events.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::judge::Why;
-use super::overlay::Frozen;
+use super::layers::Frozen;
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
 use crate::log::{Assignment, Epoch, Failure, LogError, Range, Settlement, Unit, UnitId};
 use crate::record::{Appends, Offset, Record, TaskId, Timestamp, TopicId};
@@ -155,8 +154,10 @@ pub enum Effect {
     Append(Appends),
     /// Make everything appended durable, then commit the offsets.
     Settle(Unit),
+    /// Exactly once: end the open transaction as if nothing of it had been.
+    Abort,
     /// Bring acknowledged writes to the store, in one commit.
-    Flush(CopyId, Arc<Frozen>),
+    Flush(CopyId, Frozen),
     /// Close the stores of a task; they stay on disk.
     Close(TaskId),
     /// Make a new producer: the old one failed.

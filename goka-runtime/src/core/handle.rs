@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::event::{Around, Cause, RecordId};
-use super::overlay::Entry;
+use super::layers::Entry;
 use super::plan::{InputPlan, Plan};
 use super::scope::{Begin, RecordScope, Scratch, text};
 use super::task::Task;
@@ -90,7 +90,8 @@ impl Task {
                 offset: incoming.offset,
                 guard: self.guards,
             },
-            layers: &self.layers,
+            layers: &mut self.layers,
+            row: None,
             joins: &self.joins,
             around: desk.around,
             appends: desk.appends,
@@ -109,6 +110,7 @@ impl Task {
             Call::Async(call) => around.drive(call(shared, raw)),
         }));
         let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
+        let row = scope.row;
         let first = std::mem::replace(&mut self.guards, guards);
         let error = match outcome {
             Ok(Ok(())) => None,
@@ -126,7 +128,7 @@ impl Task {
             });
         }
         if let (Some(entry), Some(key)) = (written, incoming.key) {
-            self.layers.write(key, entry);
+            self.layers.write(key, row, entry);
         }
         for guard in first..guards {
             self.deferred.insert(guard, (topic, incoming.offset));
@@ -144,10 +146,7 @@ impl Task {
         for record in records {
             // A record without a key is nobody's row.
             let Some(key) = record.key else { continue };
-            let entry = Entry {
-                timestamp: record.timestamp,
-                value: record.value.map(Box::from),
-            };
+            let entry = Entry::new(record.timestamp, record.value);
             layers.follow(key, entry, record.offset + 1);
         }
     }

@@ -5,16 +5,17 @@
 //! The barrier is here: [`Effect::Settle`] carries the offsets of everything handled, its answer
 //! moves overlays into memtables, and [`Effect::Flush`] brings those to the stores.
 
+mod barrier;
 pub mod copartition;
 mod definition;
 mod event;
+mod flush;
 mod handle;
 pub mod judge;
+mod layers;
 pub mod metadata;
-mod overlay;
 mod plan;
 mod scope;
-mod settle;
 mod start;
 mod task;
 #[cfg(test)]
@@ -25,15 +26,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use event::{Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, TableFacts};
-pub use overlay::Frozen;
+pub use layers::Frozen;
 pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 pub use task::State;
 
 use crate::dispatch::Shared;
-use crate::log::{Assignment, Epoch, LogError, Unit};
+use crate::log::{Assignment, Epoch, LogError};
 use crate::record::{Appends, Offset, Record, TaskId, TopicId};
+use barrier::Barrier;
 use handle::Desk;
-use overlay::Layers;
+use layers::Layers;
 use scope::Scratch;
 use task::Task;
 
@@ -45,8 +47,6 @@ const BARRIER_BYTES: usize = 32 << 20;
 const RECOMMIT: Duration = Duration::from_secs(2 * 3600);
 /// How long a failed commit or flush waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// A store that refuses so many flushes in a row stops its task.
-const FLUSH_TRIES: u32 = 25;
 /// So many records of a task may wait for their guards before intake does.
 const DEFERRED: usize = 10_000;
 
@@ -61,7 +61,13 @@ pub struct Core {
     last_barrier: Duration,
     retry_at: Option<Duration>,
     unit: u64,
-    settling: Option<Unit>,
+    settling: Option<Barrier>,
+    /// Exactly once: the barrier whose transaction may be committed or not.
+    doubt: Option<Barrier>,
+    /// Exactly once: since when a transaction is open.
+    open_since: Option<Duration>,
+    /// Exactly once: a barrier waits for what handlers deferred.
+    guarded: bool,
     paused: bool,
     draining: bool,
     /// Whether any task of this core ever ran: a misfit found before that refuses the start.
@@ -89,6 +95,9 @@ impl Core {
             retry_at: None,
             unit: 0,
             settling: None,
+            doubt: None,
+            open_since: None,
+            guarded: false,
             paused: false,
             draining: false,
             has_run: false,
@@ -110,6 +119,7 @@ impl Core {
     /// Whether everything handled is durable: nothing waits for a barrier or a flush.
     pub fn is_settled(&self) -> bool {
         self.settling.is_none()
+            && self.doubt.is_none()
             && self.tasks.values().all(|task| {
                 matches!(
                     task.state,
@@ -158,13 +168,19 @@ impl Core {
             Event::Inspected(task, epoch, facts) => self.inspected(now, task, epoch, facts, out),
             Event::Restored(copy, epoch, reached) => self.restored(copy, epoch, reached, out),
             Event::Deferred(record, outcome) => self.deferred(record, outcome, out),
+            Event::Batch { task, .. } if self.doubt.is_some() => {
+                // Nothing may join a transaction that is ending: it is fetched again afterwards.
+                if let Some(task) = self.tasks.get_mut(&task) {
+                    task.missed = true;
+                }
+            }
             Event::Batch {
                 task,
                 epoch,
                 topic,
                 records,
             } => {
-                self.batch((task, epoch, topic), records, around, shared, out);
+                self.batch(now, (task, epoch, topic), records, around, shared, out);
             }
             Event::Broken(task, error) => self.broken(task, error, out),
             Event::Settled(id, settlement) => {
@@ -183,19 +199,17 @@ impl Core {
                         out.push(Effect::Release(*id));
                     }
                 }
+                // There is no time to wait for what handlers deferred.
+                if self.is_exactly_once() && self.tasks.values().any(|t| !t.deferred.is_empty()) {
+                    self.abort(out);
+                }
                 self.barrier(now, out);
             }
             Event::Revoked(tasks) => self.revoked(now, tasks, out),
-            Event::Lost(tasks) => {
-                for id in tasks {
-                    if self.tasks.remove(id).is_some() {
-                        out.push(Effect::Close(*id));
-                    }
-                }
-            }
+            Event::Lost(tasks) => self.lost(tasks, out),
             Event::Tick => {
                 self.owe_old_commits(now);
-                self.visit_all(around, shared, out);
+                self.visit_all(now, around, shared, out);
                 self.flush_all(now, false, out);
                 self.barrier_if_due(now, out);
             }
@@ -313,6 +327,10 @@ impl Core {
                 self.pace(out);
             }
             Err(error) => {
+                if self.is_exactly_once() {
+                    // What the record did is in the transaction already.
+                    self.abort(out);
+                }
                 let cause = Cause::Handler {
                     topic,
                     partition: record.task.partition,
@@ -326,7 +344,7 @@ impl Core {
     }
 
     /// Visits the next keys of every walk under way.
-    fn visit_all(&mut self, around: &dyn Around, shared: &Shared, out: &mut Vec<Effect>) {
+    fn visit_all(&mut self, now: Now, around: &dyn Around, shared: &Shared, out: &mut Vec<Effect>) {
         let Some(topic) = self.plan.visits.as_ref().map(|visits| visits.topic) else {
             return;
         };
@@ -353,7 +371,7 @@ impl Core {
                 Err(cause) => ended.push((task.id, cause)),
             }
         }
-        self.hand_over(out);
+        self.hand_over(now, out);
         for (id, cause) in ended {
             self.stop(id, cause, out);
         }
@@ -361,6 +379,7 @@ impl Core {
 
     fn batch(
         &mut self,
+        now: Now,
         (id, epoch, topic): (TaskId, Epoch, TopicId),
         records: &[Record<'_>],
         around: &dyn Around,
@@ -397,14 +416,15 @@ impl Core {
         if task.deferred.len() >= DEFERRED {
             self.pace(out);
         }
-        self.hand_over(out);
+        self.hand_over(now, out);
         if let Err(cause) = handled {
             self.stop(id, cause, out);
         }
     }
 
-    fn hand_over(&mut self, out: &mut Vec<Effect>) {
+    fn hand_over(&mut self, now: Now, out: &mut Vec<Effect>) {
         if !self.appends.is_empty() {
+            self.open_since.get_or_insert(now.monotonic);
             self.appended.0 += self.appends.len();
             self.appended.1 += self.appends.size();
             out.push(Effect::Append(std::mem::take(&mut self.appends)));
@@ -438,8 +458,22 @@ impl Core {
             let Some(mut task) = self.tasks.remove(id) else {
                 continue;
             };
-            self.flush_task(now, true, &mut task, out);
+            self.flush_task(now, false, true, &mut task, out);
             out.push(Effect::Close(*id));
+        }
+    }
+
+    fn lost(&mut self, ids: &[TaskId], out: &mut Vec<Effect>) {
+        let mut appended = false;
+        for id in ids {
+            if let Some(task) = self.tasks.remove(id) {
+                appended |= task.appended || task.updates > 0;
+                out.push(Effect::Close(*id));
+            }
+        }
+        // Their records are in the transaction of all the others.
+        if appended && self.is_exactly_once() && self.doubt.is_none() {
+            self.abort(out);
         }
     }
 
@@ -452,14 +486,22 @@ impl Core {
         }
     }
 
+    fn is_in_doubt(&self) -> bool {
+        let barriers = self.settling.iter().chain(&self.doubt);
+        barriers.into_iter().any(|barrier| barrier.in_doubt)
+    }
+
     /// Stops intake while what came in cannot go out, and goes on afterwards.
     fn pace(&mut self, out: &mut Vec<Effect>) {
         let stuck = |task: &Task| {
-            let waits =
-                !task.flush_failures.is_empty() || task.unknown || task.deferred.len() >= DEFERRED;
+            let waits = task.unknown || task.deferred.len() >= DEFERRED;
             waits && task.state != State::Stopped
         };
-        let pause = self.draining || self.tasks.values().any(stuck);
+        let pause = self.draining
+            || self.is_in_doubt()
+            || self.guarded
+            || self.is_out_of_memory()
+            || self.tasks.values().any(stuck);
         if self.paused != pause {
             self.paused = pause;
             out.push(Effect::Pause(pause));

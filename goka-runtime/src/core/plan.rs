@@ -88,11 +88,24 @@ pub struct Plan {
     pub visits: Option<VisitPlan>,
     /// How often a barrier runs.
     pub barrier: Duration,
+    /// Acknowledged writes wait so long for the store.
+    pub flush_interval: Duration,
+    /// So many bytes of them are flushed before that.
+    pub flush_bytes: usize,
+    /// So many bytes the copies of this worker may take in memory.
+    pub memory: usize,
 }
 
 impl Plan {
     pub(crate) fn input(&self, topic: TopicId) -> Option<&InputPlan> {
         self.inputs.iter().find(|input| input.topic == topic)
+    }
+
+    /// What a table of the plan is, as text.
+    pub(crate) fn fingerprint(&self, table: TopicId) -> Option<&str> {
+        let own = self.table.as_ref().filter(|own| own.topic == table);
+        let joined = || Some(self.join(table)?.fingerprint.as_str());
+        own.map(|own| own.fingerprint.as_str()).or_else(joined)
     }
 
     pub(crate) fn join(&self, topic: TopicId) -> Option<&JoinPlan> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::event::{Around, CopyId, RecordId};
-use super::overlay::{Entry, Layers};
+use super::layers::{Entry, Layers, RowId};
 use super::plan::Plan;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
@@ -50,7 +50,9 @@ pub(crate) struct RecordScope<'a> {
     pub(crate) timestamp: Timestamp,
     /// The record, and the number of its next guard.
     pub(crate) record: RecordId,
-    pub(crate) layers: &'a Layers,
+    pub(crate) layers: &'a mut Layers,
+    /// The row of its key, once it was looked for.
+    pub(crate) row: Option<RowId>,
     pub(crate) joins: &'a BTreeMap<TopicId, Layers>,
     pub(crate) around: &'a dyn Around,
     pub(crate) appends: &'a mut Appends,
@@ -104,17 +106,26 @@ impl Scope for RecordScope<'_> {
         if let Some(written) = &self.written {
             return Ok(written.view());
         }
-        if let Some(entry) = self.layers.get(key) {
-            return Ok(entry.view());
-        }
         let Some(table) = &self.plan.table else {
             return Ok(None);
         };
-        let copy = CopyId {
-            task: self.task,
-            table: table.topic,
+        let known = self.row.or_else(|| self.layers.touch(key));
+        let row = match known {
+            Some(row) => row,
+            None => {
+                let copy = CopyId {
+                    task: self.task,
+                    table: table.topic,
+                };
+                let stored = match self.around.store(copy) {
+                    Some(store) => store.get(key)?,
+                    None => None,
+                };
+                self.layers.remember(key, Entry::of(stored.as_ref()))
+            }
         };
-        self.scratch.stored(self.around, copy, key)
+        self.row = Some(row);
+        Ok(self.layers.entry(row).and_then(Entry::view))
     }
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
@@ -156,10 +167,7 @@ impl Scope for RecordScope<'_> {
             headers: &[],
         });
         self.updates += 1;
-        self.written = Some(Entry {
-            timestamp: self.timestamp,
-            value: value.map(Box::from),
-        });
+        self.written = Some(Entry::new(self.timestamp, value));
         Ok(())
     }
 

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::event::CopyId;
+use super::flush::Flushes;
+use super::layers::Layers;
 use super::metadata::OffsetMetadata;
-use super::overlay::Layers;
 use super::plan::Plan;
 use super::visit::Visit;
 use crate::log::{Assignment, Epoch};
 use crate::record::{Offset, TaskId, TopicId};
-use crate::table::Durability;
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +64,10 @@ pub(crate) struct Task {
     pub(crate) updates: u64,
     /// Whether it appended anything since the last barrier.
     pub(crate) appended: bool,
-    last_synced: BTreeMap<TopicId, Duration>,
-    assigned_at: Duration,
-    /// How often in a row each copy's flush failed.
-    pub(crate) flush_failures: BTreeMap<TopicId, u32>,
+    /// How the flushes of each copy stand.
+    pub(crate) flushes: BTreeMap<TopicId, Flushes>,
+    /// Records came that could not be handled: they are to be fetched again.
+    pub(crate) missed: bool,
     /// It is inspected again once its memtable is flushed.
     pub(crate) reopens: bool,
 }
@@ -102,9 +102,8 @@ impl Task {
             last_commit: now,
             updates: 0,
             appended: false,
-            last_synced: BTreeMap::new(),
-            assigned_at: now,
-            flush_failures: BTreeMap::new(),
+            flushes: BTreeMap::new(),
+            missed: false,
             reopens: false,
         }
     }
@@ -132,6 +131,13 @@ impl Task {
             }
         }
         offsets
+    }
+
+    /// Where its inputs and joined tables are read from.
+    pub(crate) fn intake(&self) -> Vec<(TopicId, Offset)> {
+        let joined = self.joins.iter().map(|(t, l)| (*t, l.acknowledged()));
+        let inputs = self.positions.iter().map(|(t, o)| (*t, *o));
+        inputs.chain(joined).collect()
     }
 
     /// What is committed with the offset of an input.
@@ -184,29 +190,13 @@ impl Task {
     /// Drops what is not acknowledged; the inputs are to be read again from what is committed.
     pub(crate) fn rewind(&mut self) {
         self.layers.drop_overlay();
-        self.updates = 0;
+        if std::mem::take(&mut self.updates) > 0 {
+            self.layers.expect_anything();
+        }
         self.appended = false;
         self.positions = self.committed.clone();
         self.deferred.clear();
         self.visit = None;
         self.unknown = false;
-    }
-
-    /// How durable the next flush is: every few seconds one is synced, so that a restart replays
-    /// little and the file can free its pages.
-    pub(crate) fn durability(
-        &mut self,
-        table: TopicId,
-        now: Duration,
-        closing: bool,
-    ) -> Durability {
-        const SYNCED_EVERY: Duration = Duration::from_secs(5);
-        let last = self.last_synced.entry(table).or_insert(self.assigned_at);
-        if closing || now.saturating_sub(*last) >= SYNCED_EVERY {
-            *last = now;
-            Durability::Synced
-        } else {
-            Durability::Relaxed
-        }
     }
 }

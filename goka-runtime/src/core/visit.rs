@@ -145,38 +145,35 @@ impl Task {
 
     /// The keys after `from` that have a value, in order, at most a slice of them.
     fn next_keys(&self, from: Option<&[u8]>, desk: &Desk<'_>) -> Result<Vec<Vec<u8>>, Cause> {
-        let layered = self.layers.keys_after(from);
-        let mut stored = Vec::new();
+        let mut keys = Vec::new();
         let copy = desk.plan.table.as_ref().map(|table| CopyId {
             task: self.id,
             table: table.topic,
         });
         if let Some(store) = copy.and_then(|copy| desk.around.store(copy)) {
             let from = from.map_or(Bound::Unbounded, Bound::Excluded);
-            // Deleted ones among them may thin the slice out: as many again as the layers know.
-            let enough = SLICE + layered.len();
             let mut each = |key: &[u8], _: crate::table::StoredRef<'_>| {
-                stored.push(key.to_vec());
-                if stored.len() < enough {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
+                // A deleted one may still be in the store.
+                let lives = self
+                    .layers
+                    .get(key)
+                    .is_none_or(|entry| entry.view().is_some());
+                if lives {
+                    keys.push(key.to_vec());
+                }
+                match keys.len() < SLICE {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
                 }
             };
             store
                 .range((from, Bound::Unbounded), &mut each)
                 .map_err(Cause::Store)?;
         }
-        let fresh = layered
-            .iter()
-            .filter(|(_, lives)| **lives)
-            .map(|(key, _)| key.to_vec());
-        let mut keys: Vec<_> = stored
-            .into_iter()
-            .filter(|key| !layered.contains_key(key.as_slice()))
-            .chain(fresh)
-            .collect();
+        let fresh = self.layers.unstored_after(from, SLICE);
+        keys.extend(fresh.into_iter().map(<[u8]>::to_vec));
         keys.sort_unstable();
+        keys.dedup();
         keys.truncate(SLICE);
         Ok(keys)
     }

@@ -1,5 +1,7 @@
 //! Why a processor does not start, and how it ends: each says what, where and what to do.
 
+use std::time::Duration;
+
 use crate::core::Cause;
 use crate::core::copartition::Mismatch;
 use crate::graph::Location;
@@ -85,6 +87,21 @@ pub enum StartError {
         topic: String,
         /// Its policy.
         policy: &'static str,
+    },
+    /// Exactly once, the log would end a transaction before its barrier does.
+    #[error(
+        "group `{group}` ({location}): a barrier every {barrier:?} takes longer than a transaction may \
+         be open, which is {timeout:?}; set a shorter barrier interval or a longer transaction timeout"
+    )]
+    TransactionTimeout {
+        /// The group.
+        group: String,
+        /// Where it is declared.
+        location: Location,
+        /// How often a barrier runs.
+        barrier: Duration,
+        /// How long a transaction may be open.
+        timeout: Duration,
     },
     /// The graph cannot be run as it is.
     #[error("group `{group}` ({location}): {reason}")]

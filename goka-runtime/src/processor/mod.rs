@@ -19,7 +19,7 @@ pub use crate::worker::TaskStatus;
 
 use self::resolve::{lookups, resolve};
 use crate::dispatch::Shared;
-use crate::graph::Definition;
+use crate::graph::{Definition, GroupGraph};
 use crate::log::Log;
 use crate::record::Guarantee;
 use crate::table::Stores;
@@ -152,6 +152,7 @@ pub fn start(
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
 ) -> Result<Running, StartError> {
+    check_transaction(&definition.graph, options)?;
     let plan = resolve(&definition.graph, &*log, options)?;
     let lookups = lookups(&definition.graph, &log, &stores)?;
     let signals = Arc::new(Signals::default());
@@ -177,5 +178,20 @@ pub fn start(
         group,
         signals,
         thread: Some(thread),
+    })
+}
+
+/// A transaction lasts from one barrier to the next.
+fn check_transaction(graph: &GroupGraph, options: &ProcessorOptions) -> Result<(), StartError> {
+    let (barrier, timeout) = (options.barrier, options.transaction_timeout);
+    let guarantee = options.guarantee.unwrap_or(graph.guarantee);
+    if guarantee == Guarantee::AtLeastOnce || timeout > barrier {
+        return Ok(());
+    }
+    Err(StartError::TransactionTimeout {
+        group: graph.group.to_owned(),
+        location: graph.location,
+        barrier,
+        timeout,
     })
 }

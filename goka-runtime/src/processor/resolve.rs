@@ -104,6 +104,9 @@ pub(super) fn resolve(
         joins,
         visits,
         barrier: options.barrier,
+        flush_interval: options.flush_interval,
+        flush_bytes: options.flush_bytes.min(options.memory / 2),
+        memory: options.memory,
     })
 }
 

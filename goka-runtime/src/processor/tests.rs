@@ -277,6 +277,34 @@ fn a_group_topic_that_is_not_compacted_is_refused() {
 }
 
 #[test]
+fn a_barrier_that_outlasts_its_transaction_is_refused() {
+    let app = App::new();
+    let start = |guarantee, barrier| {
+        let options = ProcessorOptions {
+            guarantee,
+            barrier,
+            transaction_timeout: Duration::from_secs(2),
+            ..Default::default()
+        };
+        let (log, stores) = (Arc::clone(&app.log), Arc::clone(&app.stores));
+        start(&COUNT, Arc::new(()), log, stores, &options)
+    };
+    let two = Duration::from_secs(2);
+    let error = start(Some(Guarantee::ExactlyOnce), two).unwrap_err();
+    assert!(matches!(error, StartError::TransactionTimeout { .. }));
+    let text = error.to_string();
+    for part in [
+        "group `count`",
+        "every 2s",
+        "set a shorter barrier interval",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    // At least once there is no transaction to end too early.
+    start(None, two).unwrap();
+}
+
+#[test]
 fn other_partition_counts_are_refused_with_every_topic_named() {
     let app = App::new();
     for (name, partitions) in [("clicks", 4), ("taps", 8)] {

@@ -11,6 +11,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::fail::{Fail, one_line};
+use super::settings::{self, Settings};
 use super::topology::{FORMATS, Format};
 
 /// A flag or option of the program's own.
@@ -47,7 +48,7 @@ pub(super) struct Asked {
 /// The commands.
 #[derive(Debug)]
 pub(super) enum Command {
-    Run(Given),
+    Run(Given, Settings),
     Emit {
         topic: String,
         /// Key and value, or lines from standard input.
@@ -144,8 +145,7 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
         .disable_help_subcommand(true)
         .after_help("Logs go to standard error, as RUST_LOG says (default: info).");
     let taken = ["brokers", "data-dir", "help", "prefix", "limit", "format"];
-    let mut run = Clap::new("run").about("Run every processor of this program (the default)");
-    let mut root_args = Vec::new();
+    let mut root_args = Vec::from(settings::args());
     for own in own {
         if taken.contains(&own.name) || root_args.iter().any(|arg: &Arg| arg.get_id() == own.name) {
             return Err(Fail::new(format!(
@@ -154,13 +154,14 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
             )));
         }
         let arg = Arg::new(own.name).long(own.name).help(own.help);
-        let arg = match own.value {
+        root_args.push(match own.value {
             Some(value) => arg.value_name(value),
             None => arg.action(ArgAction::SetTrue),
-        };
-        run = run.arg(arg.clone());
-        root_args.push(arg);
+        });
     }
+    let run = Clap::new("run")
+        .about("Run every processor of this program (the default)")
+        .args(root_args.clone());
     let positional = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .value_name(name)
@@ -219,26 +220,23 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
     let text = |of: &ArgMatches, name: &str| of.get_one::<String>(name).cloned();
     let required = |of: &ArgMatches, name: &str| text(of, name).unwrap_or_default();
     let (name, sub) = matches.subcommand().unwrap_or(("run", matches));
-    let mut given = Given::default();
-    for own in own {
-        for of in [Some(matches), (name == "run").then_some(sub)]
-            .into_iter()
-            .flatten()
-        {
-            if of.value_source(own.name) != Some(ValueSource::CommandLine) {
-                continue;
-            }
-            if name != "run" {
+    let is_given =
+        |of: &ArgMatches, option: &str| of.value_source(option) == Some(ValueSource::CommandLine);
+    let options = own.iter().map(|own| own.name).chain(settings::NAMES);
+    if name != "run" {
+        for option in options {
+            if is_given(matches, option) {
                 return Err(Fail::new(format!(
-                    "`--{}` is an option of `run`, and `{name}` is asked for; leave one out",
-                    own.name
+                    "`--{option}` is an option of `run`, and `{name}` is asked for; leave one out"
                 )));
             }
-            given
-                .0
-                .insert(own.name, own.value.and_then(|_| text(of, own.name)));
         }
     }
+    // Options of `run` stand before the command or behind it.
+    let of = |option: &str| match name {
+        "run" if is_given(sub, option) => sub,
+        _ => matches,
+    };
     let command = match name {
         "emit" => Command::Emit {
             topic: required(sub, "TOPIC"),
@@ -261,7 +259,12 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
         "topology" => Command::Topology(
             text(sub, "format").map_or_else(Format::default, |name| Format::named(&name)),
         ),
-        _ => Command::Run(given),
+        _ => {
+            let own = own.iter().filter(|own| is_given(of(own.name), own.name));
+            let value = |own: &Own| own.value.and_then(|_| text(of(own.name), own.name));
+            let given = own.map(|own| (own.name, value(own))).collect();
+            Command::Run(Given(given), Settings::read(of))
+        }
     };
     Ok(Asked {
         // An empty variable is an unset one.
@@ -305,16 +308,33 @@ mod tests {
             "/bin/clicks --no-simulate --file f",
             "clicks run --file=f --no-simulate",
         ] {
-            let Command::Run(given) = parsed(line).expect("good").command else {
+            let Command::Run(given, _) = parsed(line).expect("good").command else {
                 panic!("{line}: not run");
             };
             assert!(given.is_set("no-simulate"), "{line}");
             assert_eq!(given.value("file"), Some("f"), "{line}");
         }
-        let Command::Run(given) = parsed("clicks").expect("good").command else {
+        let Command::Run(given, _) = parsed("clicks").expect("good").command else {
             panic!("not run");
         };
         assert!(!given.is_set("no-simulate") && given.value("file").is_none());
+    }
+
+    #[test]
+    fn settings_stand_before_or_behind_run_and_the_latter_counts() {
+        let settings = |line| match parsed(line).expect(line).command {
+            Command::Run(_, settings) => settings,
+            _ => panic!("{line}: not run"),
+        };
+        let second = settings("c --barrier 1s");
+        assert_ne!(second, settings("c"));
+        for line in [
+            "c run --barrier 1s",
+            "c --barrier 1s run",
+            "c --barrier 2s run --barrier 1s",
+        ] {
+            assert_eq!(settings(line), second, "{line}");
+        }
     }
 
     #[test]
@@ -344,6 +364,14 @@ mod tests {
             (
                 "c topology --format svg",
                 "[possible values: text, mermaid, dot, json]",
+            ),
+            (
+                "c run --barrier 100",
+                "for '--barrier <TIME>': a time is like",
+            ),
+            (
+                "c --barrier 1s get g k",
+                "`--barrier` is an option of `run`",
             ),
             (
                 "c --no-simulate get g k",

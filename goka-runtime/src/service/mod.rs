@@ -16,6 +16,7 @@ mod protocol;
 mod read;
 mod run;
 mod server;
+mod settings;
 mod socket;
 mod stop;
 mod topology;
@@ -31,9 +32,11 @@ use std::sync::Arc;
 pub use self::background::{Background, WaitError};
 use self::cli::{Asked, Command, Own};
 use self::fail::Fail;
+use self::settings::Guarantees;
 use crate::dispatch::{HandlerError, Shared};
 use crate::edges::Processor;
 use crate::graph::{Definition, start_order};
+use crate::record::Guarantee;
 use crate::registry::{Finding, Registry};
 use crate::table::Stores;
 
@@ -75,6 +78,7 @@ pub struct Service {
     backgrounds: Vec<background::Body>,
     own: Vec<Own>,
     stores: run::MakeStores,
+    guarantees: Guarantees,
 }
 
 impl Service {
@@ -87,6 +91,7 @@ impl Service {
             backgrounds: Vec::new(),
             own: Vec::new(),
             stores: run::files(),
+            guarantees: Guarantees::default(),
         }
     }
 
@@ -121,6 +126,28 @@ impl Service {
         F: FnOnce(&Path) -> S + Send + 'static,
     {
         self.stores = Box::new(|directory| Arc::new(make(directory)));
+        self
+    }
+
+    /// Promises this for every processor, whatever each declares. Who runs the program may say
+    /// otherwise: `--guarantee` or `GOKA_GUARANTEE`.
+    ///
+    /// ```no_run
+    /// use goka_runtime::record::Guarantee;
+    /// use goka_runtime::service::Service;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Service::new().guarantee(Guarantee::ExactlyOnce).main()
+    /// }
+    /// ```
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.guarantees.all = Some(guarantee);
+        self
+    }
+
+    /// The same as [`guarantee`](Service::guarantee) for one processor, which counts before that.
+    pub fn guarantee_of<P: Processor>(mut self, guarantee: Guarantee) -> Self {
+        self.guarantees.of.insert(TypeId::of::<P>(), guarantee);
         self
     }
 
@@ -175,10 +202,12 @@ impl Service {
         let open = |writes| access::Access::open(brokers, &asked.data_dir, writes);
         let mut out = BufWriter::new(std::io::stdout().lock());
         match asked.command {
-            Command::Run(given) => {
+            Command::Run(given, settings) => {
                 drop(out);
+                let definitions = start_order(self.checked()?);
                 let program = run::Program {
-                    definitions: start_order(self.checked()?),
+                    options: settings::options(&definitions, &settings, &self.guarantees),
+                    definitions,
                     values: self.values,
                     backgrounds: self.backgrounds,
                     given,

@@ -38,6 +38,8 @@ const VIEW_CACHE: usize = 64 << 20;
 /// What is to run.
 pub(super) struct Program {
     pub(super) definitions: Vec<&'static Definition>,
+    /// How each of them runs.
+    pub(super) options: Vec<ProcessorOptions>,
     pub(super) values: BTreeMap<TypeId, Arc<Shared>>,
     pub(super) backgrounds: Vec<Body>,
     pub(super) given: Given,
@@ -61,7 +63,12 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
     let held = dir.hold(Holder::Run, TAKE)?.ok_or_else(|| dir.in_use())?;
     let (log, server) = open(&held, brokers)?;
     let stores = (program.stores)(&held.dir.tables());
-    let processors = start(&program.definitions, shared, &log, &stores, &held)?;
+    let options = program.options.into_iter().map(|options| ProcessorOptions {
+        instance: held.instance.clone(),
+        deadline: DEADLINE,
+        ..options
+    });
+    let processors = start(&program.definitions, shared, options, &log, &stores)?;
     let background = Arc::new(Background {
         log,
         views: Arc::new(RedbStores::new(dir.views(), VIEW_CACHE)),
@@ -132,18 +139,13 @@ fn open(held: &Held, brokers: Option<&str>) -> Result<(Arc<dyn Log>, Option<Serv
 fn start(
     definitions: &[&'static Definition],
     shared: Vec<Arc<Shared>>,
+    options: impl Iterator<Item = ProcessorOptions>,
     log: &Arc<dyn Log>,
     stores: &Arc<dyn Stores>,
-    held: &Held,
 ) -> Result<Vec<(&'static str, Running)>, Fail> {
-    let options = ProcessorOptions {
-        instance: held.instance.clone(),
-        deadline: DEADLINE,
-        ..ProcessorOptions::default()
-    };
     let mut running = Vec::new();
     let mut errors = Vec::new();
-    for (definition, shared) in definitions.iter().zip(shared) {
+    for ((definition, shared), options) in definitions.iter().zip(shared).zip(options) {
         let group = definition.graph.group;
         match processor::start(definition, shared, log.clone(), stores.clone(), &options) {
             Ok(processor) => running.push((group, processor)),

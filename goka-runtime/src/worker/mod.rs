@@ -2,6 +2,7 @@
 //! tell, and performs what the core asks for. All waiting is in `Member::poll` and has a deadline.
 //! Made by the processor.
 
+mod flusher;
 mod reach;
 
 use std::cell::OnceCell;
@@ -11,13 +12,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::reach::{Reach, await_lookup};
+use self::flusher::{Flush, Flushed, Flusher};
+use self::reach::{Open, Reach, await_lookup};
 use crate::core::{Cause, CopyId, Core, Effect, Event, Frozen, Now, Plan, RecordId, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Log, LogError, Member, MemberEvent, Settle, Settlement, Unit};
+use crate::log::{Driver, Failure, Log, LogError, Member, MemberEvent, Settle, Settlement, Unit};
 use crate::record::{Appends, Offset, TaskId, TopicId};
 use crate::restore::{Done, Found, Restorer, wall_clock};
-use crate::table::{FORMAT, Stamp, StoreError, Stores};
+use crate::table::{FORMAT, Stamp, Stores};
 use crate::view::RawView;
 
 /// How long a poll waits when nothing is due.
@@ -28,8 +30,11 @@ const REPORT: Duration = Duration::from_millis(100);
 /// ridden out rather than handled twice. Below Kafka's `max.poll.interval.ms` of 5 minutes.
 const ACKS: Duration = Duration::from_secs(40);
 const RESTORE_THREADS: usize = 2;
-/// After a client died, a new one joins after so long; a fenced one only once.
+/// After a client died, a new one joins after so long.
 const REJOIN: Duration = Duration::from_secs(1);
+/// One that is fenced joins once more: a transaction that took too long looks the same. Fenced
+/// again within so long, it has a twin.
+const TWIN: Duration = Duration::from_secs(60);
 
 /// Where one task is, as told to the outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +78,7 @@ pub(crate) struct Parts {
 
 /// Runs until told to stop, or until it cannot go on.
 pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
-    let mut fenced = false;
+    let mut fenced: Option<Instant> = None;
     for (table, view) in &parts.lookups {
         if !await_lookup(table, view, &parts.signals)? {
             return Ok(());
@@ -86,8 +91,10 @@ pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
         };
         match ended {
             Ok(()) => return Ok(()),
-            Err(Cause::Member(error @ LogError::Fenced { .. })) if !fenced => {
-                fenced = true;
+            Err(Cause::Member(error @ LogError::Fenced { .. }))
+                if fenced.is_none_or(|last| last.elapsed() >= TWIN) =>
+            {
+                fenced = Some(Instant::now());
                 tracing::warn!(%error, "fenced, joining once more");
             }
             Err(Cause::Member(error @ LogError::Client { .. })) => {
@@ -114,6 +121,9 @@ struct Worker<'p> {
     table_ids: HashMap<CopyId, String>,
     /// The changelog offset of the last flush of each open store.
     reached: HashMap<CopyId, Offset>,
+    flusher: Flusher,
+    /// What needs a store that the flusher has in hand.
+    waiting: Vec<Effect>,
     restorer: Restorer,
     effects: Vec<Effect>,
     began: Instant,
@@ -138,6 +148,8 @@ impl<'p> Worker<'p> {
             guarded,
             table_ids: HashMap::new(),
             reached: HashMap::new(),
+            flusher: Flusher::new(),
+            waiting: Vec::new(),
             restorer: Restorer::new(log, stores, parts.plan.clone(), RESTORE_THREADS),
             effects: Vec::new(),
             began: Instant::now(),
@@ -149,7 +161,8 @@ impl<'p> Worker<'p> {
 
     fn run(mut self, mut member: Box<dyn Member>) -> Result<(), Cause> {
         let ended = self.turn(&mut *member);
-        if ended.is_ok() || self.failed.is_some() {
+        let is_over = matches!(self.failed, Some(Cause::Member(_)));
+        if ended.is_ok() || (self.failed.is_some() && !is_over) {
             self.drain(&mut *member);
         }
         self.report();
@@ -173,6 +186,9 @@ impl<'p> Worker<'p> {
             while let Some(done) = self.restorer.next() {
                 self.finished(done);
             }
+            while let Some(flushed) = self.flusher.next() {
+                self.flushed(flushed);
+            }
             while let Ok((record, outcome)) = self.guarded.try_recv() {
                 self.step(Event::Deferred(record, outcome));
             }
@@ -190,6 +206,9 @@ impl<'p> Worker<'p> {
         let by = Instant::now() + self.parts.deadline / 2;
         self.draining = true;
         loop {
+            while let Some(flushed) = self.flusher.next() {
+                self.flushed(flushed);
+            }
             self.step(Event::Drain);
             self.perform(member);
             if self.core.is_settled() {
@@ -242,17 +261,16 @@ impl<'p> Worker<'p> {
                 let settlement = self.settle(&unit, settle);
                 self.step(Event::Settled(unit.id, settlement));
             }
-            Effect::Flush(copy, frozen) => {
-                let flushed = self.flush(copy, &frozen);
-                let went_back = flushed.is_err() && self.went_back(copy);
-                self.step(Event::Flushed(copy, flushed));
-                if went_back {
-                    self.step(Event::Regressed(copy));
-                }
+            Effect::Abort => self.abort(settle),
+            Effect::Flush(copy, frozen) => self.flush(copy, frozen),
+            // One that the flusher still has was of an assignment that is over.
+            Effect::Inspect(task, _) if self.flusher.has(self.own(task)) => {
+                self.waiting.push(effect);
             }
+            Effect::Follow(copy, _) if self.flusher.has(copy) => self.waiting.push(effect),
             Effect::Inspect(task, epoch) => {
                 let copy = self.own(task);
-                let store = self.reach.stores.remove(&copy);
+                let store = self.reach.take(copy);
                 self.restorer.inspect(copy, epoch, store);
             }
             Effect::Restore {
@@ -262,15 +280,20 @@ impl<'p> Worker<'p> {
                 rebuild,
             } => {
                 let copy = self.own(task);
-                let store = self.reach.stores.remove(&copy);
+                let store = self.reach.take(copy);
                 self.restorer.restore(copy, epoch, store, from, rebuild);
             }
             Effect::Follow(copy, epoch) => {
-                let store = self.reach.stores.remove(&copy);
+                let store = self.reach.take(copy);
                 self.restorer.follow(copy, epoch, store);
             }
             Effect::Close(task) => {
                 self.restorer.cancel(task);
+                self.waiting.retain(|effect| match effect {
+                    Effect::Inspect(of, _) => *of != task,
+                    Effect::Follow(copy, _) => copy.task != task,
+                    _ => true,
+                });
                 self.reach.stores.retain(|copy, _| copy.task != task);
                 self.table_ids.retain(|copy, _| copy.task != task);
                 self.reached.retain(|copy, _| copy.task != task);
@@ -317,6 +340,11 @@ impl<'p> Worker<'p> {
         settle.settle(unit, Instant::now() + patience)
     }
 
+    fn moves(&self, task: TaskId) -> bool {
+        let is_move = |effect: &Effect| matches!(effect, Effect::Fetch(of, _) if *of == task);
+        self.effects.iter().any(is_move)
+    }
+
     /// The copy of the group's own table; in a stateless group it names nothing.
     fn own(&self, task: TaskId) -> CopyId {
         let own = self.parts.plan.table.as_ref();
@@ -326,16 +354,30 @@ impl<'p> Worker<'p> {
         }
     }
 
-    fn flush(&mut self, copy: CopyId, frozen: &Frozen) -> Result<(), StoreError> {
+    fn abort(&mut self, settle: &mut dyn Settle) {
+        let Err(failure) = settle.abort(Instant::now() + self.parts.deadline) else {
+            return;
+        };
+        let group = &self.parts.plan.group;
+        let error = match failure {
+            Failure::Fenced(reason) => LogError::Fenced {
+                who: group.instance.clone(),
+                reason,
+            },
+            failure => LogError::Client {
+                what: format!("aborting a transaction of group `{}`", group.name),
+                reason: failure.to_string(),
+            },
+        };
+        self.failed.get_or_insert(Cause::Member(error));
+    }
+
+    /// Hands a store to the flusher; until it is back, a snapshot of it is read.
+    fn flush(&mut self, copy: CopyId, frozen: Frozen) {
         let plan = &self.parts.plan;
-        let own = plan.table.as_ref().filter(|own| own.topic == copy.table);
-        let joined = plan.joins.iter().find(|join| join.topic == copy.table);
-        let fingerprint = own
-            .map(|own| &own.fingerprint)
-            .or_else(|| joined.map(|join| &join.fingerprint));
-        let (Some(fingerprint), Some(store)) = (fingerprint, self.reach.stores.get_mut(&copy))
+        let Some((store, fingerprint)) = self.reach.take(copy).zip(plan.fingerprint(copy.table))
         else {
-            return Ok(());
+            return self.step(Event::Flushed(copy, Ok(())));
         };
         let stamp = Stamp {
             format: FORMAT,
@@ -343,12 +385,49 @@ impl<'p> Worker<'p> {
             topic_id: self.table_ids.get(&copy).cloned().unwrap_or_default(),
             partition: copy.task.partition,
             offset: frozen.offset,
-            fingerprint: fingerprint.clone(),
+            fingerprint: fingerprint.to_owned(),
             synced_at: frozen.synced_at,
         };
-        store.apply(&frozen.writes(), &stamp, frozen.durability)?;
-        self.reached.insert(copy, frozen.offset);
-        Ok(())
+        match store.snapshot() {
+            Ok(snapshot) => {
+                self.reach.stores.insert(copy, Open::Away(snapshot));
+                self.flusher.flush(Flush {
+                    copy,
+                    store,
+                    frozen,
+                    stamp,
+                });
+            }
+            Err(error) => {
+                self.reach.stores.insert(copy, Open::Here(store));
+                self.step(Event::Flushed(copy, Err(error)));
+            }
+        }
+    }
+
+    /// Takes a store back from the flusher.
+    fn flushed(&mut self, flushed: Flushed) {
+        let Flushed {
+            copy,
+            store,
+            offset,
+            result,
+        } = flushed;
+        if !matches!(self.reach.stores.get(&copy), Some(Open::Away(_))) {
+            // Its task was given back meanwhile; another assignment of it may wait for the file.
+            drop(store);
+            self.effects.append(&mut self.waiting);
+            return;
+        }
+        self.reach.stores.insert(copy, Open::Here(store));
+        let went_back = result.is_err() && self.went_back(copy);
+        if result.is_ok() {
+            self.reached.insert(copy, offset);
+        }
+        self.step(Event::Flushed(copy, result));
+        if went_back {
+            self.step(Event::Regressed(copy));
+        }
     }
 
     /// After a failed flush: a store that reopened itself and lost commits it had answers nothing
@@ -357,16 +436,12 @@ impl<'p> Worker<'p> {
         let Some(had) = self.reached.get(&copy).copied() else {
             return false;
         };
-        let Some(store) = self.reach.stores.remove(&copy) else {
+        let Some(store) = self.reach.take(copy) else {
             return false;
         };
-        if store
-            .stamp()
-            .ok()
-            .flatten()
-            .is_some_and(|stamp| stamp.offset >= had)
-        {
-            self.reach.stores.insert(copy, store);
+        let stamp = store.stamp().ok().flatten();
+        if stamp.is_some_and(|stamp| stamp.offset >= had) {
+            self.reach.stores.insert(copy, Open::Here(store));
             return false;
         }
         // Closed here; the restorer opens it.
@@ -382,7 +457,7 @@ impl<'p> Worker<'p> {
             found,
         } = done;
         if let Some(store) = store {
-            self.reach.stores.insert(copy, store);
+            self.reach.stores.insert(copy, Open::Here(store));
         }
         match found {
             Found::Inspected(facts) => {
@@ -460,6 +535,8 @@ impl Driver for Worker<'_> {
                 }
                 self.step(Event::Assigned(assignments));
             }
+            // It is about to be fetched from elsewhere: these are not the records that come next.
+            MemberEvent::Batch { task, .. } if self.moves(task) => {}
             MemberEvent::Batch {
                 task,
                 epoch,

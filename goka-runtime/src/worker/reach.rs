@@ -47,20 +47,40 @@ pub(super) fn await_lookup(table: &str, view: &RawView, signals: &Signals) -> Re
     Ok(false)
 }
 
+/// The store of a copy, or what is read while it is being written to elsewhere.
+pub(super) enum Open {
+    Here(Box<dyn Store>),
+    Away(Box<dyn StoreRead + Send>),
+}
+
 /// What handlers reach: open stores, followed tables, the executor, guards.
 pub(super) struct Reach {
-    pub(super) stores: HashMap<CopyId, Box<dyn Store>>,
+    pub(super) stores: HashMap<CopyId, Open>,
     pub(super) lookups: Vec<(&'static str, Arc<RawView>)>,
     /// Made when the first asynchronous handler is called.
     pub(super) runtime: OnceCell<Runtime>,
     pub(super) guards: Sender<(RecordId, Result<(), String>)>,
 }
 
+impl Reach {
+    /// Takes a store out, if it is here.
+    pub(super) fn take(&mut self, copy: CopyId) -> Option<Box<dyn Store>> {
+        match self.stores.remove(&copy)? {
+            Open::Here(store) => Some(store),
+            away @ Open::Away(_) => {
+                self.stores.insert(copy, away);
+                None
+            }
+        }
+    }
+}
+
 impl Around for Reach {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
-        self.stores
-            .get(&copy)
-            .map(|store| &**store as &dyn StoreRead)
+        Some(match self.stores.get(&copy)? {
+            Open::Here(store) => &**store as &dyn StoreRead,
+            Open::Away(snapshot) => &**snapshot as &dyn StoreRead,
+        })
     }
 
     fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError> {

@@ -1,6 +1,6 @@
 //! Several members of one group, and groups without a table.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use goka_runtime::log::{Group, Log};
 use goka_runtime::record::{AppendKind, Guarantee, TaskId, TopicId};

@@ -29,8 +29,23 @@ pub fn broker() -> Option<&'static Broker> {
 
 /// One more broker, a cluster of its own, with properties added to the usual ones.
 pub fn another(properties: &[(&str, &str)]) -> Option<Broker> {
-    match libs().and_then(|libs| Broker::start(&libs, properties)) {
-        Ok(broker) => Some(broker),
+    found(libs().and_then(|libs| Broker::start(&libs, properties, None)))
+}
+
+/// The same with one more listener: [`Broker::outside`].
+pub fn another_with(properties: &[(&str, &str)], outside: &Outside<'_>) -> Option<Broker> {
+    found(libs().and_then(|libs| Broker::start(&libs, properties, Some(outside))))
+}
+
+/// Three brokers as one cluster, each a controller too; topics of the group and of transactions have
+/// three replicas, two of which have to be in sync.
+pub fn three() -> Option<[Broker; 3]> {
+    found(libs().and_then(|libs| Broker::start_three(&libs)))
+}
+
+fn found<T>(started: Result<T, String>) -> Option<T> {
+    match started {
+        Ok(brokers) => Some(brokers),
         Err(why) => {
             let required = std::env::var("GOKA_REQUIRE_KAFKA").is_ok_and(|set| set == "1");
             assert!(
@@ -48,7 +63,24 @@ pub struct Broker {
     libs: PathBuf,
     dir: TempDir,
     port: u16,
+    outside: u16,
     process: Mutex<Option<Child>>,
+}
+
+/// A listener beside the plain one.
+pub struct Outside<'a> {
+    /// `PLAINTEXT`, `SASL_PLAINTEXT`.
+    pub protocol: &'a str,
+    /// The port that clients are told, when it is not the listener's own: a proxy's.
+    pub advertised: Option<u16>,
+}
+
+/// One node among those of its cluster.
+struct Place<'a> {
+    cluster: &'a str,
+    node: usize,
+    /// The ports of the controllers, by node.
+    controllers: &'a [u16],
 }
 
 /// Kafka's jars, fetched once by Maven into the build's target folder.
@@ -125,23 +157,82 @@ fn free_port() -> Result<u16, String> {
 }
 
 impl Broker {
-    fn start(libs: &Path, properties: &[(&str, &str)]) -> Result<Self, String> {
+    fn start(
+        libs: &Path,
+        properties: &[(&str, &str)],
+        outside: Option<&Outside<'_>>,
+    ) -> Result<Self, String> {
+        let place = Place {
+            cluster: &cluster_id(),
+            node: 0,
+            controllers: &[free_port()?],
+        };
+        let broker = Self::prepare(libs, &place, properties, outside)?;
+        broker.restart()?;
+        Ok(broker)
+    }
+
+    fn start_three(libs: &Path) -> Result<[Self; 3], String> {
+        let controllers = [free_port()?, free_port()?, free_port()?];
+        let cluster = cluster_id();
+        let properties = [
+            ("offsets.topic.replication.factor", "3"),
+            ("transaction.state.log.replication.factor", "3"),
+            ("transaction.state.log.min.isr", "2"),
+            ("default.replication.factor", "3"),
+            ("min.insync.replicas", "2"),
+        ];
+        let prepare = |node| {
+            let place = Place {
+                cluster: &cluster,
+                node,
+                controllers: &controllers,
+            };
+            Self::prepare(libs, &place, &properties, None)
+        };
+        let brokers = [prepare(0)?, prepare(1)?, prepare(2)?];
+        // None answers before a second one is there.
+        brokers.iter().try_for_each(Self::launch)?;
+        brokers.iter().try_for_each(Self::await_answer)?;
+        Ok(brokers)
+    }
+
+    /// Writes its settings and formats its storage.
+    fn prepare(
+        libs: &Path,
+        place: &Place<'_>,
+        properties: &[(&str, &str)],
+        outside: Option<&Outside<'_>>,
+    ) -> Result<Self, String> {
         let dir = TempDir::with_prefix("goka-kafka-").map_err(|error| error.to_string())?;
-        let (port, controller) = (free_port()?, free_port()?);
+        let (port, outside_port) = (free_port()?, free_port()?);
+        let (node, controller) = (place.node + 1, place.controllers[place.node]);
+        let voters: Vec<_> = (1..)
+            .zip(place.controllers)
+            .map(|(node, port)| format!("{node}@127.0.0.1:{port}"))
+            .collect();
+        let (mut listeners, mut advertised, mut protocols) = Default::default();
+        if let Some(outside) = outside {
+            let told = outside.advertised.unwrap_or(outside_port);
+            listeners = format!(",OUTSIDE://127.0.0.1:{outside_port}");
+            advertised = format!(",OUTSIDE://127.0.0.1:{told}");
+            protocols = format!(",OUTSIDE:{}", outside.protocol);
+        }
         let data = dir.path().join("data");
         let mut config = format!(
-            "process.roles=broker,controller\nnode.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+            "process.roles=broker,controller\nnode.id={node}\n\
+             controller.quorum.voters={}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
              controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              inter.broker.listener.name=PLAINTEXT\nlog.dirs={}\n\
              offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\noffsets.topic.num.partitions=4\n\
              transaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n\
              group.min.session.timeout.ms=1000\nauto.create.topics.enable=false\n\
              log.cleaner.backoff.ms=500\n",
+            voters.join(","),
             data.display()
         );
         for (name, value) in properties {
@@ -153,13 +244,13 @@ impl Broker {
             libs: libs.to_owned(),
             dir,
             port,
+            outside: outside_port,
             process: Mutex::new(None),
         };
         let file = file.display().to_string();
-        let id = cluster_id();
         let format = broker.tool(
             "kafka.tools.StorageTool",
-            &["format", "-t", &id, "-c", &file],
+            &["format", "-t", place.cluster, "-c", &file],
             "",
         );
         if !format.status.success() {
@@ -168,12 +259,16 @@ impl Broker {
                 String::from_utf8_lossy(&format.stderr)
             ));
         }
-        broker.restart()?;
         Ok(broker)
     }
 
     /// Starts the broker again, where it was and with what it had.
     pub fn restart(&self) -> Result<(), String> {
+        self.launch()?;
+        self.await_answer()
+    }
+
+    fn launch(&self) -> Result<(), String> {
         let log = self.dir.path().join("broker.log");
         let output = File::create(&log).map_err(|error| error.to_string())?;
         let errors = output.try_clone().map_err(|error| error.to_string())?;
@@ -192,6 +287,11 @@ impl Broker {
             .spawn()
             .map_err(|error| error.to_string())?;
         *self.process.lock().expect("no test panics with it") = Some(child);
+        Ok(())
+    }
+
+    fn await_answer(&self) -> Result<(), String> {
+        let log = self.dir.path().join("broker.log");
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() || !self.answers() {
             if began.elapsed() > STARTS {
@@ -227,7 +327,18 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
+    /// The port of the listener beside the plain one.
+    pub fn outside(&self) -> u16 {
+        self.outside
+    }
+
+    /// Where it keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A client for what Kafka's administrators do.
+    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
         ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
             .set("log_level", "0")
@@ -238,8 +349,20 @@ impl Broker {
     /// Makes a topic and waits until every partition has a leader.
     #[track_caller]
     pub fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        self.create_replicated(name, partitions, 1, config);
+    }
+
+    /// The same, with so many replicas.
+    #[track_caller]
+    pub fn create_replicated(
+        &self,
+        name: &str,
+        partitions: i32,
+        replicas: i32,
+        config: &[(&str, &str)],
+    ) {
         let admin = self.admin();
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
         for (name, value) in config {
             topic = topic.set(name, value);
         }
@@ -319,7 +442,7 @@ fn cluster_id() -> String {
 }
 
 /// Waits for a future of the admin client.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -1,7 +1,9 @@
 //! What tests share: a real Kafka, waiting without sleeping, names that do not collide.
 
+pub mod events;
 pub mod kafka;
 pub mod program;
+pub mod proxy;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -59,7 +59,7 @@ fn r#match(_ctx: &mut Context, r#type: Option<&[u8]>) -> Result<()> {
 }
 
 /// A bare value of a JSON stream, its own error, and the table's value in JSON.
-#[processor(group = "json", persist = Json<Alert>, name = JsonShapes)]
+#[processor(group = "json", persist = Json<Alert>, name = JsonShapes, guarantee = "exactly-once")]
 #[input(Alerts)]
 pub fn json_bare(ctx: &mut Context, alert: Alert) -> Result<(), std::io::Error> {
     let before: Option<Alert> = ctx.value().map_err(std::io::Error::other)?;

@@ -6,7 +6,7 @@ use goka::prelude::*;
 use goka::registry::Registry;
 use goka::table::StoredRef;
 use goka::testing::Probe;
-use goka::{HandlerError, Headers, Processor, Timestamp, Topic};
+use goka::{Guarantee, HandlerError, Headers, Processor, Timestamp, Topic};
 use goka_ui_tests::edges::{Mailbox, Plain, Receipt, Router};
 use goka_ui_tests::processor::{
     ClickCount, CountByNumber, Fnv, JsonShapes, MadeOne, MadeTwo, click_count, count_by_number,
@@ -65,6 +65,13 @@ fn a_graph_has_the_edges_as_declared() {
         (definition.make.expect("a unit"))().type_id(),
         (definition.type_id)()
     );
+}
+
+#[test]
+fn a_guarantee_is_at_least_once_unless_said() {
+    let promised = |definition: &Definition| definition.graph.guarantee;
+    assert_eq!(promised(JsonShapes::DEFINITION), Guarantee::ExactlyOnce);
+    assert_eq!(promised(ClickCount::DEFINITION), Guarantee::AtLeastOnce);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Drives the core without log, thread or clock: a small world that performs its effects.
 
 mod edges;
+mod flushes;
 mod properties;
 mod rows;
+mod rows_once;
 mod scenarios;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Raw};
-use crate::log::{Acked, Committed, Failure, Group, Range, Settlement};
+use crate::log::{Acked, Committed, Failure, Group, Range, Settlement, Unit};
 use crate::record::{AppendKind, Guarantee, Headers, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
@@ -111,6 +114,9 @@ pub(super) fn plan(partitions: i32) -> Plan {
         joins: Vec::new(),
         visits: None,
         barrier: Duration::from_millis(100),
+        flush_interval: Duration::ZERO,
+        flush_bytes: 1 << 20,
+        memory: 4 << 20,
     }
 }
 
@@ -124,6 +130,18 @@ pub(super) struct Row {
     pub(super) key: Vec<u8>,
     pub(super) value: Option<Vec<u8>>,
     pub(super) timestamp: Timestamp,
+    pub(super) kind: Kind,
+}
+
+/// What a record of the changelog is to a reader that reads committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Data,
+    /// In the open transaction.
+    Open,
+    Aborted,
+    /// A control record.
+    Marker,
 }
 
 /// How the next settlement ends.
@@ -135,6 +153,8 @@ pub(super) enum Settles {
     CommitFails(Failure),
     /// Every task's records are refused.
     Refused,
+    /// Exactly once: the outcome is told after so many questions, and then is this.
+    Doubt(usize, bool),
 }
 
 #[derive(Default)]
@@ -180,9 +200,13 @@ pub(super) struct World {
     fetched: BTreeMap<TaskId, Offset>,
     pub(super) settles: Settles,
     pub(super) flush_fails: bool,
+    pub(super) flushes: usize,
     pub(super) stopped: Vec<(TaskId, Cause)>,
     pub(super) failed: Option<Cause>,
     pub(super) rebuilds: usize,
+    pub(super) aborts: usize,
+    /// Exactly once: what the doubtful unit had acknowledged.
+    doubtful: Option<(Unit, BTreeMap<TaskId, Acked>)>,
     pub(super) paused: bool,
     pub(super) settlements: usize,
     effects: Vec<Effect>,
@@ -211,9 +235,12 @@ impl World {
             fetched: BTreeMap::new(),
             settles: Settles::Well,
             flush_fails: false,
+            flushes: 0,
             stopped: Vec::new(),
             failed: None,
             rebuilds: 0,
+            aborts: 0,
+            doubtful: None,
             paused: false,
             settlements: 0,
             effects: Vec::new(),
@@ -236,6 +263,10 @@ impl World {
     }
 
     pub(super) fn assign_all(&mut self) {
+        // Committed offsets are told when no transaction is pending on them.
+        while self.doubtful.is_some() {
+            self.tick();
+        }
         self.epoch += 1;
         let assignments: Vec<_> = self
             .tasks()
@@ -270,6 +301,7 @@ impl World {
             key,
             value,
             timestamp: 5,
+            kind: Kind::Data,
         });
     }
 
@@ -317,6 +349,7 @@ impl World {
         for (task, row) in self.flying.drain(..).take(landed) {
             self.changelog.get_mut(&task).unwrap().push(row);
         }
+        self.end_predecessor();
         self.open = Disk::default();
         self.fetched.clear();
         self.effects.clear();
@@ -400,13 +433,17 @@ impl World {
                         key: append.key.unwrap().to_vec(),
                         value: append.value.map(<[u8]>::to_vec),
                         timestamp: append.timestamp,
+                        kind: Kind::Data,
                     };
-                    self.flying.push((append.task, row));
+                    self.fly(append.task, row);
                 }
             }
             Effect::Settle(unit) => {
                 self.settlements += 1;
-                let settlement = self.settle(&unit);
+                let settlement = match self.is_exactly_once() {
+                    true => self.settle_once(&unit),
+                    false => self.settle(&unit),
+                };
                 self.step(Event::Settled(unit.id, settlement));
             }
             Effect::Follow(copy, epoch) => self.follows.push((copy, epoch)),
@@ -424,6 +461,7 @@ impl World {
                 self.open.0.remove(&task);
             }
             Effect::Rebuild => self.rebuilds += 1,
+            Effect::Abort => self.abort(),
             Effect::Stopped(task, cause) => self.stopped.push((task, cause)),
             Effect::Fail(cause) => self.failed = Some(cause),
         }
@@ -483,7 +521,8 @@ impl World {
         let end = self.changelog[&task].len() as Offset;
         let stamp = self.stamp(task, end);
         let rows = self.changelog[&task][usize::try_from(from).unwrap()..].to_vec();
-        let folded: BTreeMap<_, _> = rows.iter().map(|row| (&row.key, row)).collect();
+        let rows = rows.iter().filter(|row| row.kind == Kind::Data);
+        let folded: BTreeMap<_, _> = rows.map(|row| (&row.key, row)).collect();
         let writes: Vec<_> = folded.into_values().map(write).collect();
         let store = self.open.0.get_mut(&task).unwrap();
         if clear {
@@ -494,6 +533,7 @@ impl World {
     }
 
     fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
+        self.flushes += 1;
         if self.flush_fails {
             return Err(StoreError::Io {
                 path: "disk".into(),
@@ -514,7 +554,7 @@ impl World {
         let landed = match &settles {
             Settles::Well | Settles::CommitFails(_) => flying.len(),
             Settles::ProduceFails(landed) => *landed,
-            Settles::Refused => 0,
+            Settles::Refused | Settles::Doubt(..) => 0,
         };
         let mut acked: BTreeMap<TaskId, Acked> = BTreeMap::new();
         for (task, row) in flying.into_iter().take(landed) {
@@ -536,7 +576,9 @@ impl World {
                 Settles::Well | Settles::CommitFails(_) => {
                     Ok(acked.remove(task).unwrap_or_default())
                 }
-                Settles::ProduceFails(_) => Err(Failure::Unknown("no ack".into())),
+                Settles::ProduceFails(_) | Settles::Doubt(..) => {
+                    Err(Failure::Unknown("no ack".into()))
+                }
                 Settles::Refused => Err(Failure::Refused {
                     topic: "group-state".into(),
                     key: "a".into(),
@@ -574,6 +616,7 @@ impl World {
                 "the store is the fold"
             );
         }
+        self.check_once();
     }
 
     pub(super) fn table(&self, task: TaskId) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -606,7 +649,7 @@ pub(super) fn contents(store: &dyn StoreRead) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 pub(super) fn fold_rows(rows: &[Row]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut table = BTreeMap::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| row.kind == Kind::Data) {
         match &row.value {
             Some(value) => table.insert(row.key.clone(), value.clone()),
             None => table.remove(&row.key),

@@ -20,6 +20,10 @@ enum Act {
     Stale,
     Unknown,
     Crash(usize),
+    /// Exactly once: the outcome is known after so many questions.
+    Doubt(usize, bool),
+    /// Exactly once: the barrier is aborted.
+    Refuses,
     /// The barrier is done in the log and the process dies before it knows.
     CrashAfterCommit,
 }
@@ -68,6 +72,10 @@ fn play(world: &mut World, acts: &[Act]) {
             Act::ProduceFails(landed) => world.settles = Settles::ProduceFails(*landed),
             Act::Stale => world.settles = Settles::CommitFails(Failure::Stale("moved".into())),
             Act::Unknown => world.settles = Settles::CommitFails(Failure::Unknown("late".into())),
+            Act::Doubt(asks, outcome) => world.settles = Settles::Doubt(*asks, *outcome),
+            Act::Refuses => {
+                world.settles = Settles::CommitFails(Failure::Abortable("told to".into()));
+            }
             Act::Crash(landed) => {
                 world.crash(*landed);
                 world.assign_all();
@@ -147,10 +155,50 @@ proptest! {
     }
 
     #[test]
-    fn crashes_lose_nothing_in_memory(acts in prop::collection::vec(any_act(), 1..80)) {
-        let mut world = World::in_memory(2);
+    fn crashes_lose_nothing_in_memory(
+        acts in prop::collection::vec(any_act(), 1..80),
+        flush_every in flush_every(),
+    ) {
+        let mut world = flushing(plan(2), flush_every);
         play(&mut world, &no_deletions(acts));
         at_least(&world);
+    }
+}
+
+/// Flushes at every barrier, or with most of the table in memory.
+fn flush_every() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(700)]
+}
+
+fn flushing(mut plan: Plan, every: u64) -> World {
+    plan.flush_interval = Duration::from_millis(every);
+    // Room for a few rows: the cache is looked through all the time.
+    plan.memory = 2_000;
+    World::of(plan, 2, Arc::new(MemoryStores::default()))
+}
+
+fn once_acts() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        20 => any_act(),
+        1 => (0..4_usize, any::<bool>()).prop_map(|(asks, outcome)| Act::Doubt(asks, outcome)),
+        1 => Just(Act::Refuses),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// The world checks after every step that the visible table is the fold of the committed input.
+    #[test]
+    fn exactly_once_survives_anything(
+        acts in prop::collection::vec(once_acts(), 1..80),
+        flush_every in flush_every(),
+    ) {
+        let mut plan = plan(2);
+        plan.group.guarantee = Guarantee::ExactlyOnce;
+        let mut world = flushing(plan, flush_every);
+        play(&mut world, &acts);
+        exact(&world);
     }
 }
 

@@ -5,7 +5,10 @@ use super::*;
 
 /// A world in which `a` was counted twice and committed, and once more in the overlay.
 fn running() -> World {
-    let mut world = World::in_memory(1);
+    begun(World::in_memory(1))
+}
+
+fn begun(mut world: World) -> World {
     world.feed("a", Some("1"));
     world.feed("a", Some("2"));
     world.deliver(10);
@@ -240,21 +243,35 @@ fn killed_restores_from_the_stores_offset() {
 }
 
 #[test]
-fn a_full_disk_pauses_intake_and_loses_nothing() {
-    let mut world = running();
+fn a_full_disk_pauses_intake_at_the_memory_budget_and_loses_nothing() {
+    let mut plan = plan(1);
+    plan.memory = 64 << 10;
+    let mut world = begun(World::of(plan, 1, Arc::new(MemoryStores::default())));
     world.flush_fails = true;
     world.tick();
-    assert!(world.paused, "the input waits for the disk");
+    assert!(!world.paused, "there is memory left");
     assert_eq!(committed(&world), 3, "the changelog has it");
     assert_eq!(value(&world), "2/2");
     for _ in 0..5 {
         world.tick();
     }
     assert_eq!(world.stopped, []);
+    for number in 0..1_000 {
+        world.feed(&format!("a{number}"), Some("1"));
+    }
+    world.deliver(500);
+    world.tick();
+    assert!(world.paused, "the input waits for the disk");
+    world.deliver(10);
+    world.tick();
+    assert_eq!(committed(&world), 503);
     world.flush_fails = false;
     world.tick();
+    world.tick();
     assert!(!world.paused);
+    world.finish();
     assert_eq!(value(&world), "3/3");
+    assert_eq!(world.table(task(0)).len(), 1_001);
 }
 
 #[test]
@@ -281,7 +298,11 @@ fn a_store_that_went_back_is_restored_from_the_changelog() {
 fn a_disk_that_stays_full_stops_the_task() {
     let mut world = running();
     world.flush_fails = true;
-    for _ in 0..FLUSH_TRIES + 5 {
+    for _ in 0..4 * 59 {
+        world.tick();
+    }
+    assert_eq!(world.stopped, [], "a disk may be full for a while");
+    for _ in 0..4 * 2 {
         world.tick();
     }
     assert!(world.stopped[0].1.to_string().contains("full"));
@@ -295,6 +316,7 @@ fn another_writer_in_the_changelog_is_restored_over() {
         key: b"z".to_vec(),
         value: Some(b"1/1".to_vec()),
         timestamp: 7,
+        kind: Kind::Data,
     };
     world.changelog.get_mut(&task(0)).unwrap().push(foreign);
     world.tick();

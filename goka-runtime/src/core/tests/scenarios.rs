@@ -93,15 +93,23 @@ fn updates_without_an_acknowledgement_are_not_committed() {
     );
 }
 
-#[test]
-fn intake_goes_on_when_the_task_that_stopped_it_is_gone() {
-    let mut world = World::in_memory(2);
+/// A world that may keep nothing in memory, and whose disk takes nothing of task 0.
+fn out_of_memory() -> World {
+    let mut plan = plan(2);
+    plan.memory = 0;
+    let mut world = World::of(plan, 2, Arc::new(MemoryStores::default()));
     world.tick();
     world.feed("b", Some("1")); // 98 % 2 = 0
     world.flush_fails = true;
     world.deliver(10);
     world.tick();
     assert!(world.paused);
+    world
+}
+
+#[test]
+fn intake_goes_on_when_the_task_that_stopped_it_is_gone() {
+    let mut world = out_of_memory();
     world.step(Event::Lost(&[task(0)]));
     world.fetched.remove(&task(0));
     world.flush_fails = false;
@@ -113,13 +121,7 @@ fn intake_goes_on_when_the_task_that_stopped_it_is_gone() {
 
 #[test]
 fn intake_goes_on_when_the_task_that_stopped_it_is_revoked() {
-    let mut world = World::in_memory(2);
-    world.tick();
-    world.feed("b", Some("1"));
-    world.flush_fails = true;
-    world.deliver(10);
-    world.tick();
-    assert!(world.paused);
+    let mut world = out_of_memory();
     world.step(Event::Revoking(&[task(0)]));
     world.step(Event::Revoked(&[task(0)]));
     world.fetched.remove(&task(0));

@@ -1,6 +1,7 @@
 //! Which properties each client gets, and why. What is ours to set cannot be overridden.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::{Group, Isolation, LogError};
@@ -44,6 +45,7 @@ const OURS: &[&str] = &[
     "partition.assignment.strategy",
     "request.required.acks",
     "session.timeout.ms",
+    "transaction.timeout.ms",
     "transactional.id",
 ];
 
@@ -126,19 +128,22 @@ impl KafkaConfig {
 
     /// For a producer whose batches stay below `batch` bytes.
     pub(super) fn producing(&self, batch: usize) -> Properties {
-        let batch = batch.clamp(1, 1_000_000);
-        self.with(&[
-            ("acks", "all".to_owned()),
-            ("enable.idempotence", "true".to_owned()),
-            ("linger.ms", "5".to_owned()),
-            ("batch.size", batch.to_string()),
-            // The largest that it takes: the topic decides what is too large.
-            ("message.max.bytes", "1000000000".to_owned()),
-            ("queue.buffering.max.messages", "200000".to_owned()),
-            ("queue.buffering.max.kbytes", "1048576".to_owned()),
-            // Above what a change of leaders takes, so that it is ridden out.
-            ("message.timeout.ms", "30000".to_owned()),
-        ])
+        self.with(&producing(batch))
+    }
+
+    /// For a producer of transactions in the name of `id`.
+    pub(super) fn transacting(&self, batch: usize, id: &str, timeout: Duration) -> Properties {
+        let millis = timeout.as_millis();
+        let mut own = producing(batch).to_vec();
+        own.extend([
+            ("transactional.id", id.to_owned()),
+            ("transaction.timeout.ms", millis.to_string()),
+            // A record that outlives its transaction is worth nothing.
+            ("message.timeout.ms", millis.min(30_000).to_string()),
+            // What the one call that cannot be cut short may take beyond its time.
+            ("socket.timeout.ms", millis.clamp(10, 5_000).to_string()),
+        ]);
+        self.with(&own)
     }
 
     /// For reading without a group.
@@ -158,6 +163,37 @@ impl KafkaConfig {
             ("fetch.wait.max.ms", "10".to_owned()),
         ])
     }
+}
+
+fn producing(batch: usize) -> [(&'static str, String); 8] {
+    let batch = batch.clamp(1, 1_000_000);
+    [
+        ("acks", "all".to_owned()),
+        ("enable.idempotence", "true".to_owned()),
+        ("linger.ms", "5".to_owned()),
+        ("batch.size", batch.to_string()),
+        // The largest that it takes: the topic decides what is too large.
+        ("message.max.bytes", "1000000000".to_owned()),
+        ("queue.buffering.max.messages", "200000".to_owned()),
+        ("queue.buffering.max.kbytes", "1048576".to_owned()),
+        // Above what a change of leaders takes, so that it is ridden out.
+        ("message.timeout.ms", "30000".to_owned()),
+    ]
+}
+
+/// The name in which a member's transactions are made: the same after a restart, so that the
+/// successor ends what the predecessor left open, and no other member's.
+pub(super) fn transactional_id(group: &Group) -> String {
+    // Without an instance that is kept somewhere, one for each process. It fences nobody, and nobody
+    // takes over from it: what a killed process left open holds readers and the next owner back until
+    // the broker's time-out (and the ten seconds between two looks of the broker's), and the broker
+    // remembers the name for a week.
+    static MADE_UP: OnceLock<String> = OnceLock::new();
+    let instance = match group.instance.is_empty() {
+        true => MADE_UP.get_or_init(|| uuid::Uuid::new_v4().to_string()),
+        false => &group.instance,
+    };
+    format!("{}/{instance}/{}", group.name, group.worker)
 }
 
 /// The static identity of a member.

@@ -11,6 +11,7 @@ mod native;
 mod offsets;
 mod producer;
 mod reader;
+mod transaction;
 
 use std::collections::HashMap;
 use std::fmt;

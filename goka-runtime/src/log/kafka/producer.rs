@@ -1,14 +1,16 @@
 //! A member's producer: records go out with the number of their task's ledger, delivery reports are
-//! counted there, and a barrier asks how it went. Used by one thread; never commits offsets.
+//! counted there, and a barrier asks how it went. Used by one thread; never commits offsets. Its
+//! transactions, exactly once, are in `transaction`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::{Acked, Failure, Group, LogError};
 use super::client_error;
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, transactional_id};
 use super::native::{Client, Code, EventKind, Kind, Message, Outgoing, Queue, Topic, text};
-use crate::record::{Append, AppendKind, Appends, Offset, TaskId};
+use super::transaction::Transactions;
+use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
 pub(super) struct Producer {
     topics: Vec<Topic>,
@@ -27,6 +29,8 @@ pub(super) struct Producer {
     fatal: Option<String>,
     /// How long an append waits for room.
     deadline: Duration,
+    /// Exactly once, everything is written in transactions.
+    pub(super) transactions: Option<Transactions>,
 }
 
 /// What became of one task's records since the last barrier.
@@ -105,7 +109,15 @@ impl Mark {
 impl Producer {
     pub(super) fn new(config: &KafkaConfig, group: &Group, batch: usize) -> Result<Self, LogError> {
         let failed = |fault| client_error("making the producer", fault);
-        let client = Client::new(Kind::Producer, &config.producing(batch)).map_err(failed)?;
+        let (properties, transactions) = match group.guarantee {
+            Guarantee::AtLeastOnce => (config.producing(batch), None),
+            Guarantee::ExactlyOnce => {
+                let (id, timeout) = (transactional_id(group), group.transaction_timeout);
+                let properties = config.transacting(batch, &id, timeout);
+                (properties, Some(Transactions::new(id, timeout)))
+            }
+        };
+        let client = Client::new(Kind::Producer, &properties).map_err(failed)?;
         let topics = group.topics.iter().map(|name| client.topic(name));
         Ok(Self {
             topics: topics.collect::<Result<_, _>>().map_err(failed)?,
@@ -118,10 +130,11 @@ impl Producer {
             complaint: None,
             fatal: None,
             deadline: config.deadline,
+            transactions,
         })
     }
 
-    fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Client {
         self.reports.client()
     }
 
@@ -148,10 +161,14 @@ impl Producer {
     }
 
     pub(super) fn append(&mut self, appends: &Appends) {
+        let begun = self.begin(Instant::now() + self.deadline);
         for (_at, append) in appends.iter().enumerate() {
             fail_point!("mid-produce", _at);
             let number = self.ledger(append.task);
             self.ledgers[number].used = true;
+            if let Err(failure) = &begun {
+                self.ledgers[number].fail(failure.clone(), 0);
+            }
             // What follows a failed record is dropped with it, so the order is never broken.
             if self.ledgers[number].failure.is_none()
                 && let Err((failure, size)) = self.produce(&append, number)
@@ -205,7 +222,7 @@ impl Producer {
         }
     }
 
-    fn because(&self, what: &str) -> String {
+    pub(super) fn because(&self, what: &str) -> String {
         match &self.complaint {
             Some(complaint) => format!("{what} ({complaint})"),
             None => what.to_owned(),
@@ -262,9 +279,24 @@ impl Producer {
 
     /// Drops what is known of a task that is not owned any more: its next owner may be this member.
     pub(super) fn forget(&mut self, task: TaskId) {
+        let mut unsettled = false;
         for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.task == task) {
+            unsettled |= ledger.used;
             (ledger.changelog, ledger.failure, ledger.used) = (None, None, false);
         }
+        if unsettled {
+            // Its records would become visible without the offsets that cover them.
+            self.spoil("it holds records of a partition that is not owned any more");
+        }
+    }
+
+    /// Drops what is known of everything appended and not settled.
+    pub(super) fn clear(&mut self) {
+        for ledger in &mut self.ledgers {
+            ledger.close();
+        }
+        self.pending = 0;
+        self.round = (self.round + 1) & Mark::LOW;
     }
 
     /// Waits until all records are reported, at most until `until`, and closes the ledgers.

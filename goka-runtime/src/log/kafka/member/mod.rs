@@ -12,6 +12,7 @@
 mod fetch;
 mod rebalance;
 mod settle;
+mod transaction;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use super::config::{KafkaConfig, instance};
 use super::native::{Ask, Batch, Client, Code, Event, EventKind, Fault, Kind, List, Queue};
 use super::producer::Producer;
 use super::{client_error, is_unreachable};
-use crate::record::{Appends, Offset, TaskId, TopicId};
+use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
 
 /// How long one look at the queues may sleep while something else can come.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -46,6 +47,8 @@ pub(super) struct KafkaMember {
     backlog: VecDeque<(Event, bool)>,
     producer: Producer,
     tasks: BTreeMap<TaskId, Task>,
+    /// Exactly once, the unit whose outcome is not known.
+    unfinished: Option<transaction::Unfinished>,
     epoch: u64,
     lookup: rebalance::Lookup,
     commit: usize,
@@ -113,6 +116,7 @@ impl KafkaMember {
             backlog: VecDeque::new(),
             producer,
             tasks: BTreeMap::new(),
+            unfinished: None,
             epoch: 0,
             lookup: rebalance::Lookup::default(),
             commit: 0,
@@ -257,6 +261,7 @@ impl KafkaMember {
         loop {
             self.pull(Duration::ZERO);
             self.producer.serve(Duration::ZERO);
+            self.producer.start()?;
             self.probe();
             let mut told = self.handle(driver)?;
             told |= self.look_up(driver)?;
@@ -298,7 +303,16 @@ impl KafkaMember {
         if std::mem::replace(&mut self.left, true) {
             return Ok(());
         }
-        let pending = self.producer.close(by);
+        let pending = match self.group.guarantee {
+            Guarantee::AtLeastOnce => self
+                .producer
+                .close(by)
+                .map_err(|records| format!("delivering the last {records} records")),
+            Guarantee::ExactlyOnce => self
+                .producer
+                .end(by)
+                .map_err(|failure| format!("ending the last transaction: {failure}")),
+        };
         let mut done = true;
         // A revocation that is not answered would keep the client from leaving.
         for (event, _) in std::mem::take(&mut self.backlog) {
@@ -319,7 +333,7 @@ impl KafkaMember {
         }
         let what = match (pending, done) {
             (Ok(()), true) => return Ok(()),
-            (Err(records), _) => format!("delivering the last {records} records"),
+            (Err(pending), _) => pending,
             (Ok(()), false) => format!("leaving group `{}`", self.group.name),
         };
         Err(LogError::Timeout {
@@ -352,6 +366,15 @@ impl Member for KafkaMember {
     }
 
     fn rebuild(&mut self) -> Result<(), LogError> {
+        if self.group.guarantee == Guarantee::ExactlyOnce {
+            // A new client would fence this one and end its transaction, and no more.
+            let by = Instant::now() + self.config.deadline;
+            let done = self.producer.abort(by);
+            return done.map_err(|failure| LogError::Client {
+                what: "aborting the transaction".to_owned(),
+                reason: failure.to_string(),
+            });
+        }
         let new = Producer::new(&self.config, &self.group, self.batch_bytes)?;
         self.producer.purge();
         self.producer = new;
@@ -369,11 +392,14 @@ impl Settle for KafkaMember {
     }
 
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
-        self.settle_unit(unit, deadline)
+        match self.group.guarantee {
+            Guarantee::AtLeastOnce => self.settle_unit(unit, deadline),
+            Guarantee::ExactlyOnce => self.settle_transaction(unit, deadline),
+        }
     }
 
-    fn abort(&mut self, _deadline: Instant) -> Result<(), Failure> {
-        Err(Failure::Fatal("no transaction is open".to_owned()))
+    fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
+        self.producer.abort(deadline)
     }
 }
 
@@ -382,8 +408,11 @@ impl Drop for KafkaMember {
         if self.left {
             return;
         }
-        // Not closed, so not drained: what was appended and not settled is worth nothing.
-        self.producer.purge();
+        // Not closed, so not drained: what was appended and not settled is worth nothing. A
+        // transaction is aborted, which purges what it may.
+        if self.group.guarantee == Guarantee::AtLeastOnce {
+            self.producer.purge();
+        }
         let by = Instant::now() + self.config.deadline;
         if let Err(error) = self.leave(by) {
             tracing::warn!(group = %self.group.name, %error, "left the group in a hurry");

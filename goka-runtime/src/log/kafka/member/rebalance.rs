@@ -127,7 +127,10 @@ impl KafkaMember {
         let Some(since) = waiting.clone().map(|(_, task)| task.since).min() else {
             return Ok(self.healed(Trouble::Lookup, driver));
         };
-        if self.lookup.asked.is_none() && self.lookup.next.is_none_or(|next| next <= now) {
+        if let Some(why) = self.producer.why_not() {
+            // What a predecessor left open may be this group's offsets: it is ended first.
+            self.lookup.why_not = Some(why);
+        } else if self.lookup.asked.is_none() && self.lookup.next.is_none_or(|next| next <= now) {
             let asked: Vec<_> = waiting.map(|(id, task)| (*id, task.epoch)).collect();
             let mut list = List::new();
             for (task, _) in &asked {

@@ -116,7 +116,7 @@ impl KafkaMember {
         }
     }
 
-    fn commit_failure(&self, code: Code, reason: String) -> Failure {
+    pub(super) fn commit_failure(&self, code: Code, reason: String) -> Failure {
         let why = format!("committing offsets: {reason}");
         match code {
             Code::IllegalGeneration

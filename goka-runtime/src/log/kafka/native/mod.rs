@@ -13,6 +13,7 @@ mod handles;
 mod list;
 mod message;
 mod produce;
+mod transaction;
 
 pub(super) use admin::{Ask, Described};
 pub(super) use client::{Client, Kind};
@@ -22,6 +23,7 @@ pub(super) use list::{List, Place};
 pub(super) use message::{Batch, Message};
 pub(super) use produce::Outgoing;
 pub(super) use rdkafka::types::RDKafkaErrorCode as Code;
+pub(super) use transaction::{Failed, Membership, Remedy};
 
 use std::ffi::{CStr, c_char, c_int};
 use std::time::Duration;

@@ -1,10 +1,10 @@
-// Exactly once is not available yet.
+// The guarantees are two.
 
 use goka::prelude::*;
 #[allow(unused_imports)]
 use goka_ui_tests::topics::*;
 
-#[processor(group = "g", persist = i64, guarantee = "exactly-once")]
+#[processor(group = "g", persist = i64, guarantee = "at-most-once")]
 #[input(UserClicks)]
 fn count(ctx: &mut Context, click: String) -> Result<()> {
     let _ = (ctx.key(), click);

@@ -1,0 +1,60 @@
+//! What is measured is the same on both sides: the counts of a small input.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use goka::{Processor, Topic, View};
+use goka_runtime::record::Guarantee;
+use goka_runtime::table::memory::MemoryStores;
+
+use crate::count::{Bed, Count, Numbers, PATIENCE, Setting};
+use crate::input::Input;
+use crate::support::kafka::another;
+
+#[test]
+fn the_processor_counts_what_the_floor_counts() {
+    let Some(broker) = another(&[]) else { return };
+    let bed = Bed::new(broker).expect("a log is made without asking");
+    let input = Input {
+        records: 20_000,
+        keys: 500,
+        seed: 7,
+    };
+    let mut setting = Setting {
+        records: input.records,
+        partitions: 4,
+        barrier: Duration::from_millis(100),
+        guarantee: Guarantee::AtLeastOnce,
+    };
+    bed.broker
+        .create_topic(Numbers::NAME, setting.partitions, &[]);
+    input
+        .load(&bed.broker.bootstrap(), Numbers::NAME)
+        .expect("the broker takes it");
+    let mut expected = BTreeMap::new();
+    for (key, add) in input.each() {
+        *expected.entry(key).or_insert(0) += add;
+    }
+    bed.count(setting).expect("the processor counts");
+    let view = View::<Count>::start(Arc::clone(&bed.log), &MemoryStores::default())
+        .expect("its table is there");
+    view.wait_ready(PATIENCE).expect("its table is read");
+    let counted: BTreeMap<String, i64> = view
+        .iter()
+        .expect("the table is ready")
+        .map(|entry| entry.expect("an entry is read"))
+        .collect();
+    assert_eq!(counted, expected);
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        setting.guarantee = guarantee;
+        let (_, counted) = bed.floor(setting).expect("the floor counts");
+        assert_eq!(counted, expected, "{guarantee}");
+    }
+    drop(view);
+    let group = Count::DEFINITION.graph.group;
+    bed.forget(group, &[&format!("{group}-state")])
+        .expect("what is forgotten can be counted again");
+    setting.guarantee = Guarantee::AtLeastOnce;
+    bed.count(setting).expect("the processor counts again");
+}

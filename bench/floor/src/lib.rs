@@ -1,0 +1,242 @@
+//! Counting by key with rdkafka alone, on one thread, with a hash map as the table: what a stateful
+//! processor cannot beat, and is measured against. It keeps goka's promises to Kafka (every update in
+//! the changelog, all acknowledged before the offsets are committed, or all of it in a transaction)
+//! and none about a disk: whoever restarts it reads its changelog from the start.
+//!
+//! It knows nothing of goka. Its clients have the properties that goka's have.
+
+#[allow(unsafe_code)]
+mod native;
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rustix::time::{ClockId, clock_gettime};
+
+use native::{Fetch, Topic, nudge};
+
+/// How many messages are taken at once.
+const BATCH: usize = 2_000;
+
+/// How long nothing may happen before it gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a run may end in.
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// A moment: the clock, and the processor time that this process has used so far, in all its threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The clock.
+    pub clock: Instant,
+    /// Processor time of the whole process.
+    pub cpu: Duration,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let seconds = u64::try_from(cpu.tv_sec).unwrap_or(0);
+        let nanoseconds = u32::try_from(cpu.tv_nsec).unwrap_or(0);
+        Self {
+            clock: Instant::now(),
+            cpu: Duration::new(seconds, nanoseconds),
+        }
+    }
+}
+
+/// What to count.
+#[derive(Debug, Clone)]
+pub struct Floor {
+    /// Where Kafka is.
+    pub brokers: String,
+    /// The group whose offsets are committed; also the transactional id.
+    pub group: String,
+    /// The topic with keys, and numbers as decimal text.
+    pub input: String,
+    /// The topic that takes every update; with as many partitions.
+    pub changelog: String,
+    /// How many partitions there are.
+    pub partitions: i32,
+    /// How many records the input has.
+    pub records: u64,
+    /// How often offsets are committed.
+    pub barrier: Duration,
+    /// Whether in transactions.
+    pub exactly_once: bool,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Counted {
+    /// When the first record was in hand.
+    pub first: Moment,
+    /// When the last offset was committed.
+    pub committed: Moment,
+    /// What was counted, by partition.
+    pub counts: Vec<HashMap<Vec<u8>, i64>>,
+}
+
+/// Why deliveries failed, if any did.
+#[derive(Default)]
+struct Failed(Mutex<Option<KafkaError>>);
+
+impl ClientContext for Failed {}
+
+impl ProducerContext for Failed {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result
+            && let Ok(mut failed) = self.0.lock()
+        {
+            failed.get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+impl Floor {
+    /// Counts all records of the input.
+    ///
+    /// # Errors
+    /// Whatever Kafka answers; nothing is retried.
+    pub fn run(&self) -> Result<Counted> {
+        let consumer = self.consumer()?;
+        let producer = self.producer()?;
+        if self.exactly_once {
+            producer.init_transactions(PATIENCE)?;
+            producer.begin_transaction()?;
+        }
+        let changelog = Topic::new(&producer, &self.changelog)?;
+        let mut fetch = Fetch::new(&consumer);
+        let partitions = usize::try_from(self.partitions)?;
+        let mut counts: Vec<HashMap<Vec<u8>, i64>> = vec![HashMap::new(); partitions];
+        let mut next = vec![0; partitions];
+        let mut text = itoa::Buffer::new();
+        let (mut first, mut handled) = (None, 0);
+        let (mut heard, mut settled) = (Instant::now(), Instant::now());
+        loop {
+            for message in fetch.next(BATCH, Duration::from_millis(10)) {
+                let message = message?;
+                first.get_or_insert_with(Moment::now);
+                let at = usize::try_from(message.partition())?;
+                let add: i64 = std::str::from_utf8(message.value())?.parse()?;
+                let count = add_to(&mut counts[at], message.key(), add);
+                let value = text.format(count).as_bytes();
+                while let Err(code) = changelog.produce(message.partition(), message.key(), value) {
+                    match code {
+                        RDKafkaErrorCode::QueueFull => producer.poll(Duration::from_millis(1)),
+                        code => return Err(code.into()),
+                    }
+                }
+                next[at] = message.offset() + 1;
+                handled += 1;
+                heard = Instant::now();
+            }
+            producer.poll(Duration::ZERO);
+            if heard.elapsed() > PATIENCE {
+                return Err(format!("no records after {handled} of {}", self.records).into());
+            }
+            if handled == self.records || settled.elapsed() >= self.barrier {
+                self.settle(&consumer, &producer, &next)?;
+                settled = Instant::now();
+            }
+            if handled == self.records {
+                return Ok(Counted {
+                    first: first.unwrap_or_else(Moment::now),
+                    committed: Moment::now(),
+                    counts,
+                });
+            }
+        }
+    }
+
+    fn consumer(&self) -> Result<BaseConsumer> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", &self.group)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("fetch.queue.backoff.ms", "2")
+            .set("fetch.wait.max.ms", "100")
+            .create()?;
+        let mut all = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            all.add_partition_offset(&self.input, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&all)?;
+        Ok(consumer)
+    }
+
+    fn producer(&self) -> Result<BaseProducer<Failed>> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5")
+            .set("batch.size", "1000000")
+            .set("queue.buffering.max.messages", "200000")
+            .set("queue.buffering.max.kbytes", "1048576");
+        if self.exactly_once {
+            config.set("transactional.id", &self.group);
+        }
+        Ok(config.create_with_context(Failed::default())?)
+    }
+
+    /// Waits until everything is acknowledged, then commits where the input is. (Not with the
+    /// producer's own flush, which waits 100 ms at a time.)
+    fn settle(
+        &self,
+        consumer: &BaseConsumer,
+        producer: &BaseProducer<Failed>,
+        next: &[i64],
+    ) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while producer.in_flight_count() > 0 {
+            nudge(producer);
+            producer.poll(Duration::from_millis(1));
+            if Instant::now() > until {
+                return Err("the broker acknowledges nothing".into());
+            }
+        }
+        let failed = producer.context().0.lock().map_err(|_| "a panic before")?;
+        if let Some(error) = &*failed {
+            return Err(error.clone().into());
+        }
+        let mut offsets = TopicPartitionList::new();
+        for (partition, offset) in (0..self.partitions).zip(next) {
+            offsets.add_partition_offset(&self.input, partition, Offset::Offset(*offset))?;
+        }
+        if !self.exactly_once {
+            return Ok(consumer.commit(&offsets, CommitMode::Sync)?);
+        }
+        let group = consumer
+            .group_metadata()
+            .ok_or("a consumer with a group id has group metadata")?;
+        producer.send_offsets_to_transaction(&offsets, &group, PATIENCE)?;
+        producer.commit_transaction(PATIENCE)?;
+        // Offsets of a transaction that stays empty are none; the last one is left to its time-out.
+        Ok(producer.begin_transaction()?)
+    }
+}
+
+/// Adds to a key's count; its new one.
+fn add_to(counts: &mut HashMap<Vec<u8>, i64>, key: &[u8], add: i64) -> i64 {
+    if let Some(count) = counts.get_mut(key) {
+        *count += add;
+        return *count;
+    }
+    counts.insert(key.to_vec(), add);
+    add
+}

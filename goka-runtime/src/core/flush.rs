@@ -1,0 +1,189 @@
+//! From memory to the stores: when the memtables are flushed, what a flush that fails does, and how
+//! much memory all of it may take. A store is never ahead of the acknowledged changelog, and behind
+//! it by no more than the flush interval. Part of [`Core`].
+
+use std::time::Duration;
+
+use super::barrier::reopen;
+use super::event::{Cause, CopyId, Effect, Now};
+use super::layers::Layers;
+use super::task::{State, Task};
+use super::{Core, RETRY};
+use crate::table::{Durability, StoreError};
+
+/// Every few seconds a flush is synced, so that a restart replays little and the file can free its
+/// pages.
+const SYNCED_EVERY: Duration = Duration::from_secs(5);
+/// A store that refuses flushes for so long stops its task.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many rows the cache looks through at a time.
+const LOOKS: usize = 50_000;
+
+/// How one copy's flushes stand.
+#[derive(Debug, Default)]
+pub(crate) struct Flushes {
+    /// Since when something waits for the store.
+    waits_since: Option<Duration>,
+    last_synced: Option<Duration>,
+    /// Since when every flush fails.
+    failing_since: Option<Duration>,
+    retry_at: Option<Duration>,
+}
+
+impl Flushes {
+    fn is_due(&mut self, now: Duration, interval: Duration) -> bool {
+        let since = *self.waits_since.get_or_insert(now);
+        now.saturating_sub(since) >= interval
+    }
+
+    fn begin(&mut self, now: Duration, closing: bool) -> Durability {
+        self.waits_since = None;
+        self.retry_at = None;
+        let last = *self.last_synced.get_or_insert(now);
+        if closing || now.saturating_sub(last) >= SYNCED_EVERY {
+            self.last_synced = Some(now);
+            Durability::Synced
+        } else {
+            Durability::Relaxed
+        }
+    }
+
+    fn fails(&mut self, now: Duration) -> Duration {
+        self.retry_at = Some(now + RETRY);
+        now.saturating_sub(*self.failing_since.get_or_insert(now))
+    }
+}
+
+impl Core {
+    pub(super) fn flush_all(&mut self, now: Now, closing: bool, out: &mut Vec<Effect>) {
+        let full = self.memory().1 >= self.plan.flush_bytes;
+        let mut tasks = std::mem::take(&mut self.tasks);
+        for task in tasks.values_mut() {
+            self.flush_task(now, full, closing, task, out);
+        }
+        self.tasks = tasks;
+        self.evict();
+    }
+
+    /// Flushes what is due of one task.
+    pub(super) fn flush_task(
+        &self,
+        now: Now,
+        full: bool,
+        closing: bool,
+        task: &mut Task,
+        out: &mut Vec<Effect>,
+    ) {
+        // A walk looks at what is not stored with every slice.
+        let urgent = full || closing || task.reopens || task.visit.is_some();
+        for copy in task.copies(&self.plan) {
+            let layers = task.layers_of(&self.plan, copy.table);
+            if !layers.is_some_and(|layers| layers.can_freeze()) {
+                continue;
+            }
+            let flushes = task.flushes.entry(copy.table).or_default();
+            let due = flushes.is_due(now.monotonic, self.plan.flush_interval) || urgent;
+            let waits = flushes.retry_at.is_some_and(|retry| now.monotonic < retry);
+            if !due || (waits && !closing) {
+                continue;
+            }
+            let durability = flushes.begin(now.monotonic, closing);
+            if let Some(layers) = task.layers_of(&self.plan, copy.table) {
+                out.push(Effect::Flush(copy, layers.freeze(now.wall, durability)));
+            }
+        }
+    }
+
+    pub(super) fn flushed(
+        &mut self,
+        now: Now,
+        copy: CopyId,
+        result: Result<(), StoreError>,
+        out: &mut Vec<Effect>,
+    ) {
+        let id = copy.task;
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        if let Some(layers) = task.layers_of(&self.plan, copy.table) {
+            layers.flushed(result.is_ok());
+        }
+        let flushes = task.flushes.entry(copy.table).or_default();
+        match result {
+            Ok(()) => {
+                if flushes.failing_since.take().is_some() {
+                    tracing::info!(task = id.partition, "the store takes writes again");
+                }
+                if task.reopens && task.layers.is_flushed() {
+                    task.reopens = false;
+                    out.push(Effect::Inspect(id, task.epoch));
+                }
+            }
+            Err(error) => {
+                if flushes.failing_since.is_none() {
+                    tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
+                }
+                if flushes.fails(now.monotonic) >= PATIENCE {
+                    self.stop(id, Cause::Store(error), out);
+                }
+            }
+        }
+        self.pace(out);
+    }
+
+    /// A store went back behind what the layers count on: all of them are dropped, since the
+    /// changelog has what was acknowledged, and the inputs what was not.
+    pub(super) fn regressed(&mut self, copy: CopyId, out: &mut Vec<Effect>) {
+        let appended = |task: &Task| task.appended || task.updates > 0;
+        if self.is_exactly_once() && self.tasks.get(&copy.task).is_some_and(appended) {
+            self.abort(out);
+        }
+        let Some(task) = self.tasks.get_mut(&copy.task) else {
+            return;
+        };
+        if let Some(layers) = task.layers_of(&self.plan, copy.table) {
+            *layers = Layers::default();
+        }
+        task.flushes.remove(&copy.table);
+        if matches!(task.state, State::Running | State::Starting) {
+            reopen(task, out);
+        } else if task.state == State::Inspecting && std::mem::take(&mut task.reopens) {
+            out.push(Effect::Inspect(copy.task, task.epoch));
+        }
+        self.pace(out);
+    }
+
+    /// The memory of all copies: all of it, and what waits for the stores.
+    pub(super) fn memory(&self) -> (usize, usize) {
+        let layers = self
+            .tasks
+            .values()
+            .flat_map(|task| std::iter::once(&task.layers).chain(task.joins.values()));
+        layers.fold((0, 0), |(all, unstored), layers| {
+            let (bytes, waits) = layers.bytes();
+            (all + bytes, unstored + waits)
+        })
+    }
+
+    /// Whether writes come in faster than the disk takes them.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.memory().1 > self.plan.memory
+    }
+
+    fn evict(&mut self) {
+        let (bytes, _) = self.memory();
+        let Some(over) = bytes.checked_sub(self.plan.memory).filter(|over| *over > 0) else {
+            return;
+        };
+        let mut tasks = self.tasks.values_mut();
+        for layers in tasks
+            .by_ref()
+            .flat_map(|task| std::iter::once(&mut task.layers).chain(task.joins.values_mut()))
+        {
+            // Each gives its share of what is too much.
+            let (own, _) = layers.bytes();
+            let share = (over as u128 * own as u128 / bytes as u128) as usize;
+            layers.evict(own - share, LOOKS);
+        }
+    }
+}

@@ -1,0 +1,627 @@
+//! What is in memory of one copy, over its store: the *overlay* (written since the last barrier), the
+//! *memtable* (acknowledged, not on disk), what is being flushed, and a cache of the store. One hash
+//! table holds them all: a row has what is acknowledged and, apart from it, what is pending, so an
+//! abort forgets exactly the pending values. Knows no record and no log.
+
+use std::collections::BinaryHeap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use smallvec::SmallVec;
+
+use crate::record::{Offset, Timestamp};
+use crate::table::{Durability, Stored, StoredRef, Write};
+
+/// Short keys and values lie in the row itself.
+type Bytes = SmallVec<[u8; 24]>;
+
+/// A value, or a deletion, with the timestamp of the record that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    timestamp: Timestamp,
+    value: Option<Bytes>,
+}
+
+impl Entry {
+    pub(crate) fn new(timestamp: Timestamp, value: Option<&[u8]>) -> Self {
+        Self {
+            timestamp,
+            value: value.map(SmallVec::from_slice),
+        }
+    }
+
+    /// What a store has for a key: a key that it does not have is like a deleted one.
+    pub(crate) fn of(stored: Option<&Stored>) -> Self {
+        match stored {
+            Some(stored) => Self::new(stored.timestamp, Some(&stored.value)),
+            None => Self::new(-1, None),
+        }
+    }
+
+    pub(crate) fn view(&self) -> Option<StoredRef<'_>> {
+        self.value.as_deref().map(|value| StoredRef {
+            timestamp: self.timestamp,
+            value,
+        })
+    }
+
+    fn heap(&self) -> usize {
+        self.value.as_ref().map_or(0, heap)
+    }
+}
+
+fn heap(bytes: &Bytes) -> usize {
+    if bytes.spilled() { bytes.capacity() } else { 0 }
+}
+
+/// How what a row holds stands to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// The store has the same.
+    Clean,
+    /// The store has an older one.
+    Memtable,
+    /// It is on its way to the store.
+    Flushing,
+}
+
+#[derive(Debug)]
+struct Row {
+    key: Bytes,
+    hash: u64,
+    /// Written since the last barrier.
+    pending: Option<Entry>,
+    /// Acknowledged, or as the store has it; `None`: only the store knows.
+    held: Option<Entry>,
+    state: Held,
+    /// Used since the cache was last looked through.
+    recent: bool,
+    weight: usize,
+}
+
+impl Row {
+    fn entry(&self) -> Option<&Entry> {
+        self.pending.as_ref().or(self.held.as_ref())
+    }
+
+    fn weigh(&self) -> usize {
+        let entries = [&self.pending, &self.held].into_iter().flatten();
+        size_of::<Self>() + heap(&self.key) + entries.map(Entry::heap).sum::<usize>()
+    }
+}
+
+/// Acknowledged writes on their way to the store, with the changelog offset that they reach.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frozen {
+    entries: Vec<(Bytes, Entry)>,
+    /// The changelog offset that the store reaches with them.
+    pub offset: Offset,
+    /// When the copy was level with the topic, wall clock.
+    pub synced_at: Timestamp,
+    /// How durable the store's commit must be.
+    pub durability: Durability,
+}
+
+impl Frozen {
+    /// The writes, sorted by key. Sorting is the flush's work, not the worker's: call it there.
+    pub fn writes(&self) -> Vec<Write<'_>> {
+        let writes = self.entries.iter().map(|(key, entry)| Write {
+            key,
+            value: entry.view(),
+        });
+        let mut writes: Vec<_> = writes.collect();
+        writes.sort_unstable_by_key(|write| write.key);
+        writes
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether only the offset moves.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// A row, for as long as its record is handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowId(u32);
+
+/// The layers over one store.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    hasher: DefaultHashBuilder,
+    table: HashTable<u32>,
+    rows: Vec<Row>,
+    free: Vec<u32>,
+    /// The rows with a pending value.
+    overlay: Vec<u32>,
+    /// The rows to be flushed.
+    memtable: Vec<u32>,
+    /// The rows that were frozen; one that was written since is memtable again.
+    flushing: Vec<u32>,
+    is_flushing: Option<Offset>,
+    /// The changelog offset that memtable and flush reach; the store is behind it or level.
+    acknowledged: Offset,
+    /// Where the next changelog record of ours must land, if that is known.
+    expected: Option<Offset>,
+    /// The changelog offset of the store.
+    stored: Offset,
+    bytes: usize,
+    /// Of them, what waits for the store or is on its way.
+    unstored: usize,
+    /// Where the cache is looked through next.
+    hand: usize,
+}
+
+impl Layers {
+    /// Nothing but a store that reaches `stored`.
+    pub(crate) fn over(stored: Offset) -> Self {
+        Self {
+            acknowledged: stored,
+            expected: Some(stored),
+            stored,
+            ..Self::default()
+        }
+    }
+
+    /// The row of a key, if there is one.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<RowId> {
+        let hash = self.hasher.hash_one(key);
+        let is_it = |at: &u32| {
+            let row = &self.rows[*at as usize];
+            row.hash == hash && *row.key == *key
+        };
+        self.table.find(hash, is_it).copied().map(RowId)
+    }
+
+    /// The row of a key that is used now, if there is one.
+    pub(crate) fn touch(&mut self, key: &[u8]) -> Option<RowId> {
+        let found = self.find(key);
+        if let Some(row) = found {
+            self.rows[row.0 as usize].recent = true;
+        }
+        found
+    }
+
+    /// What a row says; `None` leaves it to the store.
+    pub(crate) fn entry(&self, row: RowId) -> Option<&Entry> {
+        self.rows[row.0 as usize].entry()
+    }
+
+    /// What the layers know of a key; `None` leaves it to the store.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
+        self.entry(self.find(key)?)
+    }
+
+    /// Keeps what the store has for a key.
+    pub(crate) fn remember(&mut self, key: &[u8], entry: Entry) -> RowId {
+        let id = self.row(key);
+        let row = &mut self.rows[id.0 as usize];
+        if row.held.is_none() {
+            row.held = Some(entry);
+            self.reweigh(id.0);
+        }
+        id
+    }
+
+    /// Takes one record's write into the overlay.
+    pub(crate) fn write(&mut self, key: &[u8], row: Option<RowId>, entry: Entry) {
+        let id = row.unwrap_or_else(|| self.row(key));
+        let row = &mut self.rows[id.0 as usize];
+        row.recent = true;
+        if row.pending.replace(entry).is_none() {
+            self.overlay.push(id.0);
+        }
+        self.reweigh(id.0);
+    }
+
+    /// Takes a record of a followed table: it is acknowledged as it comes.
+    pub(crate) fn follow(&mut self, key: &[u8], entry: Entry, next: Offset) {
+        let id = self.row(key);
+        self.rows[id.0 as usize].held = Some(entry);
+        self.soil(id.0);
+        self.reweigh(id.0);
+        self.acknowledged = next;
+    }
+
+    fn row(&mut self, key: &[u8]) -> RowId {
+        if let Some(row) = self.find(key) {
+            return row;
+        }
+        let hash = self.hasher.hash_one(key);
+        let row = Row {
+            key: SmallVec::from_slice(key),
+            hash,
+            pending: None,
+            held: None,
+            state: Held::Clean,
+            recent: false,
+            weight: 0,
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.rows[at as usize] = row;
+                at
+            }
+            None => {
+                self.rows.push(row);
+                u32::try_from(self.rows.len() - 1).expect("memory ends before four billion rows")
+            }
+        };
+        let rows = &self.rows;
+        self.table
+            .insert_unique(hash, at, |at| rows[*at as usize].hash);
+        self.reweigh(at);
+        RowId(at)
+    }
+
+    fn reweigh(&mut self, at: u32) {
+        let row = &mut self.rows[at as usize];
+        let (before, now) = (row.weight, row.weigh());
+        row.weight = now;
+        self.bytes = self.bytes + now - before;
+        if row.state != Held::Clean {
+            self.unstored = self.unstored + now - before;
+        }
+    }
+
+    /// What the row holds is newer than the store.
+    fn soil(&mut self, at: u32) {
+        let row = &mut self.rows[at as usize];
+        if row.state == Held::Clean {
+            self.unstored += row.weight;
+        }
+        if row.state != Held::Memtable {
+            row.state = Held::Memtable;
+            self.memtable.push(at);
+        }
+    }
+
+    fn forget(&mut self, at: u32) {
+        let row = &mut self.rows[at as usize];
+        let is_it = |held: &u32| *held == at;
+        if let Ok(entry) = self.table.find_entry(row.hash, is_it) {
+            entry.remove();
+        }
+        self.bytes -= row.weight;
+        row.weight = 0;
+        (row.key, row.held) = (SmallVec::new(), None);
+        self.free.push(at);
+    }
+
+    /// The first keys after `from`, at most `max`, that live here and may not be in the store yet.
+    pub(crate) fn unstored_after(&self, from: Option<&[u8]>, max: usize) -> Vec<&[u8]> {
+        // A row is in several lists: each is taken from the one that its state names.
+        let lists = [
+            (&self.overlay, Held::Clean),
+            (&self.memtable, Held::Memtable),
+            (&self.flushing, Held::Flushing),
+        ];
+        let all = lists
+            .into_iter()
+            .flat_map(|(list, state)| list.iter().map(move |at| (at, state)));
+        let mut first = BinaryHeap::with_capacity(max + 1);
+        for (at, state) in all {
+            let row = &self.rows[*at as usize];
+            let lives = row.entry().is_some_and(|entry| entry.value.is_some());
+            let lives = lives && row.state == state;
+            let key = &*row.key;
+            if !lives || from.is_some_and(|from| key <= from) {
+                continue;
+            }
+            if first.len() < max || first.peek().is_some_and(|last| key < *last) {
+                first.push(key);
+                if first.len() > max {
+                    first.pop();
+                }
+            }
+        }
+        first.into_sorted_vec()
+    }
+
+    /// Forgets everything since the last barrier.
+    pub(crate) fn drop_overlay(&mut self) {
+        for at in std::mem::take(&mut self.overlay) {
+            let row = &mut self.rows[at as usize];
+            row.pending = None;
+            if row.held.is_none() {
+                self.forget(at);
+            } else {
+                self.reweigh(at);
+            }
+        }
+    }
+
+    /// The transaction that held changelog records of ours was aborted: where the next one lands
+    /// depends on how much of it was written.
+    pub(crate) fn expect_anything(&mut self) {
+        self.expected = None;
+    }
+
+    /// Whether the next changelog record of ours may land there.
+    pub(crate) fn expects(&self, first: Offset) -> bool {
+        match self.expected {
+            Some(expected) => first == expected,
+            None => first >= self.acknowledged,
+        }
+    }
+
+    /// The overlay is acknowledged up to `offset`: it becomes memtable. `markers` offsets of the log's
+    /// own lie between it and the next record.
+    pub(crate) fn acknowledge(&mut self, offset: Offset, markers: Offset) {
+        self.acknowledged = offset;
+        self.expected = Some(offset + markers);
+        for at in std::mem::take(&mut self.overlay) {
+            let row = &mut self.rows[at as usize];
+            row.held = row.pending.take();
+            self.soil(at);
+            self.reweigh(at);
+        }
+    }
+
+    /// The changelog offset that the acknowledged writes reach.
+    pub(crate) fn acknowledged(&self) -> Offset {
+        self.acknowledged
+    }
+
+    /// Whether everything acknowledged is in the store.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.stored == self.acknowledged && self.memtable.is_empty() && self.is_flushing.is_none()
+    }
+
+    /// Whether a flush can begin.
+    pub(crate) fn can_freeze(&self) -> bool {
+        self.is_flushing.is_none() && self.stored < self.acknowledged
+    }
+
+    /// The memory taken: all of it, and what waits for the store.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.bytes, self.unstored)
+    }
+
+    /// Takes the memtable out to be flushed; it stays readable.
+    pub(crate) fn freeze(&mut self, synced_at: Timestamp, durability: Durability) -> Frozen {
+        self.flushing = std::mem::take(&mut self.memtable);
+        self.is_flushing = Some(self.acknowledged);
+        let mut entries = Vec::with_capacity(self.flushing.len());
+        for at in &self.flushing {
+            let row = &mut self.rows[*at as usize];
+            row.state = Held::Flushing;
+            entries.extend(
+                row.held
+                    .as_ref()
+                    .map(|held| (row.key.clone(), held.clone())),
+            );
+        }
+        Frozen {
+            entries,
+            offset: self.acknowledged,
+            synced_at,
+            durability,
+        }
+    }
+
+    /// The frozen writes are in the store, or (`false`) are not: then they are memtable again,
+    /// under what was acknowledged meanwhile.
+    pub(crate) fn flushed(&mut self, done: bool) {
+        let Some(offset) = self.is_flushing.take() else {
+            return;
+        };
+        if done {
+            self.stored = offset;
+        }
+        for at in std::mem::take(&mut self.flushing) {
+            let row = &mut self.rows[at as usize];
+            if row.state != Held::Flushing {
+                continue;
+            }
+            if done {
+                row.state = Held::Clean;
+                self.unstored -= row.weight;
+            } else {
+                row.state = Held::Memtable;
+                self.memtable.push(at);
+            }
+        }
+    }
+
+    /// Forgets clean rows that were not used lately until `most` bytes are left, looking at no more
+    /// than `looks` rows.
+    pub(crate) fn evict(&mut self, most: usize, looks: usize) {
+        for _ in 0..looks.min(2 * self.rows.len()) {
+            if self.bytes <= most {
+                return;
+            }
+            self.hand = (self.hand + 1) % self.rows.len();
+            let row = &mut self.rows[self.hand];
+            let is_cached = row.state == Held::Clean && row.pending.is_none() && row.held.is_some();
+            if is_cached && !std::mem::take(&mut row.recent) {
+                self.forget(u32::try_from(self.hand).unwrap_or(u32::MAX));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Table = BTreeMap<u8, Option<i64>>;
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Read(u8),
+        Write(u8, Option<i64>),
+        Acknowledge,
+        Abort,
+        Freeze,
+        Flushed(bool),
+        Evict,
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let key = 0..12_u8;
+        prop_oneof![
+            4 => key.clone().prop_map(Act::Read),
+            6 => (key, proptest::option::weighted(0.8, any::<i64>())).prop_map(|(k, v)| Act::Write(k, v)),
+            2 => Just(Act::Acknowledge),
+            1 => Just(Act::Abort),
+            2 => Just(Act::Freeze),
+            2 => any::<bool>().prop_map(Act::Flushed),
+            1 => Just(Act::Evict),
+        ]
+    }
+
+    fn bytes(value: Option<i64>) -> Option<Vec<u8>> {
+        // Long ones lie outside of the row.
+        value.map(|value| value.to_string().repeat(2).into_bytes())
+    }
+
+    /// What is told, and a store beside the layers.
+    #[derive(Default)]
+    struct Model {
+        layers: Layers,
+        store: BTreeMap<Vec<u8>, Stored>,
+        frozen: Option<Frozen>,
+        committed: Table,
+        pending: Table,
+        acknowledged: Offset,
+    }
+
+    impl Model {
+        fn read(&mut self, key: u8) -> Option<Vec<u8>> {
+            let key = [key];
+            let row = match self.layers.touch(&key) {
+                Some(row) => row,
+                None => self
+                    .layers
+                    .remember(&key, Entry::of(self.store.get(&key[..]))),
+            };
+            let entry = self.layers.entry(row).and_then(Entry::view);
+            entry.map(|stored| stored.value.to_vec())
+        }
+
+        fn play(&mut self, act: &Act) {
+            match act {
+                Act::Read(key) => drop(self.read(*key)),
+                Act::Write(key, value) => {
+                    let row = self.layers.touch(&[*key]);
+                    let entry = Entry::new(1, bytes(*value).as_deref());
+                    self.layers.write(&[*key], row, entry);
+                    self.pending.insert(*key, *value);
+                }
+                Act::Acknowledge => {
+                    self.acknowledged += 1;
+                    self.layers.acknowledge(self.acknowledged, 0);
+                    self.committed.append(&mut self.pending);
+                }
+                Act::Abort => {
+                    self.layers.drop_overlay();
+                    self.pending.clear();
+                }
+                Act::Freeze if self.layers.can_freeze() => {
+                    self.frozen = Some(self.layers.freeze(0, Durability::Relaxed));
+                }
+                Act::Freeze => {}
+                Act::Flushed(done) => {
+                    let Some(frozen) = self.frozen.take() else {
+                        return;
+                    };
+                    for write in frozen.writes().iter().filter(|_| *done) {
+                        match write.value {
+                            Some(StoredRef { timestamp, value }) => {
+                                let value = value.to_vec();
+                                self.store
+                                    .insert(write.key.to_vec(), Stored { timestamp, value })
+                            }
+                            None => self.store.remove(write.key),
+                        };
+                    }
+                    self.layers.flushed(*done);
+                }
+                Act::Evict => self.layers.evict(0, 100),
+            }
+        }
+
+        fn check(&mut self) {
+            let mut told = self.committed.clone();
+            told.extend(&self.pending);
+            // What lives is in the store, unless the layers say otherwise, or they name it.
+            let listed = self.layers.unstored_after(None, 100);
+            assert!(
+                listed.windows(2).all(|two| two[0] < two[1]),
+                "once, in order"
+            );
+            for (key, value) in &told {
+                let known = self.layers.get(&[*key]).cloned();
+                let stored = self.store.contains_key(&[*key][..]);
+                assert!(value.is_none() || stored || listed.contains(&&[*key][..]));
+                if let Some(known) = known {
+                    assert_eq!(known.view().map(|v| v.value.to_vec()), bytes(*value));
+                }
+            }
+            let weights = self.layers.rows.iter().map(|row| row.weight);
+            assert_eq!(self.layers.bytes, weights.sum::<usize>());
+            let unstored = self
+                .layers
+                .rows
+                .iter()
+                .filter(|row| row.state != Held::Clean);
+            assert_eq!(
+                self.layers.unstored,
+                unstored.map(|row| row.weight).sum::<usize>()
+            );
+            for key in 0..12 {
+                let value = told.get(&key).copied().flatten();
+                assert_eq!(self.read(key), bytes(value), "key {key}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_read_is_the_last_write(acts in prop::collection::vec(act(), 1..120), check in 1..9_usize) {
+            let mut model = Model { layers: Layers::over(0), ..Model::default() };
+            for (at, act) in acts.iter().enumerate() {
+                model.play(act);
+                // A look fills the cache: now and then only.
+                if at % check == 0 {
+                    model.check();
+                }
+            }
+            model.check();
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_lately_goes_first() {
+        let mut layers = Layers::over(0);
+        for key in 0..100_u8 {
+            layers.remember(&[key], Entry::new(1, Some(b"v")));
+        }
+        let (bytes, _) = layers.bytes();
+        layers.touch(&[7]);
+        layers.evict(bytes / 2, usize::MAX);
+        assert!(layers.bytes().0 <= bytes / 2);
+        assert!(layers.find(&[7]).is_some());
+    }
+
+    #[test]
+    fn where_the_next_record_lands() {
+        let mut layers = Layers::over(5);
+        assert!(layers.expects(5) && !layers.expects(6));
+        layers.acknowledge(8, 1);
+        assert!(layers.expects(9) && !layers.expects(8));
+        layers.expect_anything();
+        assert!(layers.expects(20) && !layers.expects(7));
+    }
+}

@@ -1,0 +1,282 @@
+//! The rows of "when it fails" exactly once. After every step the world checks that what is visible of
+//! the table is the fold of exactly the committed inputs, each once.
+
+use super::*;
+use crate::dispatch::Call;
+
+/// A world in which `a` was counted twice and committed, and once more in the open transaction.
+fn running() -> World {
+    begun(World::exactly_once(1))
+}
+
+fn begun(mut world: World) -> World {
+    world.feed("a", Some("1"));
+    world.feed("a", Some("2"));
+    world.deliver(10);
+    world.tick();
+    assert_eq!(world.committed[&task(0)].offset, 2);
+    world.feed("a", Some("3"));
+    world.deliver(10);
+    world
+}
+
+fn state(world: &World) -> State {
+    let (_, state, _) = world.core.tasks().next().expect("one task");
+    state
+}
+
+fn value(world: &World) -> String {
+    String::from_utf8(world.table(task(0))[&b"a"[..].to_vec()].clone()).unwrap()
+}
+
+fn committed(world: &World) -> Offset {
+    world.committed[&task(0)].offset
+}
+
+#[test]
+fn an_abortable_failure_rewinds_without_a_restore() {
+    for failure in [
+        Failure::Abortable("told to".into()),
+        Failure::Stale("generation".into()),
+        Failure::Retriable("disk".into()),
+        Failure::Unknown("no ack".into()),
+    ] {
+        let mut world = running();
+        let fetches = world.fetches.len();
+        world.settles = Settles::CommitFails(failure);
+        world.tick();
+        assert_eq!((world.aborts, world.rebuilds), (1, 0));
+        assert_eq!(state(&world), State::Running);
+        assert_eq!(value(&world), "2/2", "the copy is as it was");
+        assert_eq!(world.fetches[fetches..], [(task(0), vec![(INPUT, 2)])]);
+        world.finish();
+        assert_eq!(value(&world), "3/3");
+        assert_eq!(world.aborts, 1);
+    }
+}
+
+#[test]
+fn a_produce_that_fails_halfway_is_aborted() {
+    for landed in [0, 1] {
+        let mut world = running();
+        world.settles = Settles::ProduceFails(landed);
+        world.tick();
+        assert_eq!(world.aborts, 1);
+        world.finish();
+        assert_eq!(value(&world), "3/3");
+    }
+}
+
+#[test]
+fn a_refused_record_stops_the_task_and_nothing_of_the_barrier_is_visible() {
+    let mut world = running();
+    world.settles = Settles::Refused;
+    world.tick();
+    assert_eq!((world.aborts, committed(&world)), (1, 2));
+    assert_eq!(state(&world), State::Stopped);
+    world.tick();
+    assert_eq!(world.settlements, 3, "it is not tried again");
+}
+
+#[test]
+fn an_unknown_outcome_is_asked_for_until_it_is_known() {
+    for outcome in [true, false] {
+        let mut world = running();
+        world.settles = Settles::Doubt(3, outcome);
+        world.tick();
+        assert!(world.paused);
+        assert_eq!(value(&world), "2/2", "the overlay has not moved");
+        // What comes meanwhile joins no transaction, and is not forgotten.
+        world.feed("a", Some("4"));
+        world.paused = false;
+        world.deliver(10);
+        world.paused = true;
+        world.tick();
+        world.tick();
+        assert!(world.paused);
+        assert_eq!(world.aborts, 0);
+        world.tick();
+        assert!(!world.paused);
+        assert_eq!(world.aborts, usize::from(!outcome));
+        assert_eq!(committed(&world), if outcome { 3 } else { 2 });
+        world.finish();
+        assert_eq!(value(&world), "4/4");
+    }
+}
+
+#[test]
+fn what_is_revoked_in_doubt_is_read_from_where_it_is_committed() {
+    for outcome in [true, false] {
+        let mut world = running();
+        world.settles = Settles::Doubt(2, outcome);
+        world.tick();
+        world.revoke_all();
+        assert_eq!(world.core.tasks().count(), 0);
+        world.tick();
+        assert!(!world.paused);
+        world.assign_all();
+        world.finish();
+        assert_eq!(value(&world), "3/3");
+    }
+}
+
+#[test]
+fn a_dead_client_and_a_twin_end_the_worker() {
+    for (failure, says) in [
+        (Failure::Fenced("newer".into()), "in use by a twin"),
+        (
+            Failure::Fatal("epoch".into()),
+            "the transactions of group `group`",
+        ),
+    ] {
+        let mut world = running();
+        world.settles = Settles::CommitFails(failure);
+        world.tick();
+        let text = world.failed.as_ref().map(ToString::to_string);
+        let text = text.unwrap_or_default();
+        assert!(text.contains(says), "{text}");
+        assert_eq!(committed(&world), 2);
+    }
+}
+
+#[test]
+fn revoked_commits_first() {
+    let mut world = running();
+    world.revoke_all();
+    assert_eq!((committed(&world), world.aborts), (3, 0));
+    world.assign_all();
+    world.finish();
+    assert_eq!(value(&world), "3/3");
+}
+
+#[test]
+fn lost_aborts_what_the_others_did_in_the_same_transaction() {
+    let mut world = World::exactly_once(2);
+    world.feed("a", Some("1"));
+    world.feed("b", Some("1"));
+    world.deliver(10);
+    world.step(Event::Lost(&[task(0)]));
+    assert_eq!(world.aborts, 1);
+    world.tick();
+    assert_eq!(world.committed[&task(0)].offset, 0);
+    world.lose_all();
+    world.assign_all();
+    world.finish();
+    assert_eq!(world.table(task(0)), fold_input(&world.input[&task(0)]));
+    assert_eq!(world.table(task(1)), fold_input(&world.input[&task(1)]));
+}
+
+#[test]
+fn a_kill_at_any_moment_counts_nothing_twice() {
+    let mut world = running();
+    world.crash(0);
+    world.assign_all();
+    world.finish();
+    assert_eq!(value(&world), "3/3");
+}
+
+#[test]
+fn handler_errors_keep_the_earlier_records() {
+    let mut world = running();
+    world.feed("a", Some("fail after a write"));
+    world.deliver(10);
+    world.tick();
+    assert_eq!((committed(&world), world.aborts), (3, 0));
+    assert_eq!(state(&world), State::Stopped);
+    assert_eq!(value(&world), "3/3");
+}
+
+#[test]
+fn a_store_that_went_back_takes_the_open_transaction_with_it() {
+    let mut world = running();
+    world.wipe(task(0));
+    world.step(Event::Regressed(own(task(0))));
+    assert_eq!(world.aborts, 1);
+    world.finish();
+    assert_eq!(value(&world), "3/3");
+}
+
+#[test]
+fn control_records_are_no_foreign_writer_and_a_foreign_writer_is_seen() {
+    let mut world = running();
+    for number in 0..5 {
+        world.feed("a", Some(&number.to_string()));
+        world.deliver(10);
+        world.tick();
+    }
+    let restored = world.epoch;
+    assert_eq!(world.fetches.len(), 1, "nothing was restored again");
+    let foreign = Row {
+        key: b"z".to_vec(),
+        value: Some(b"1/1".to_vec()),
+        timestamp: 7,
+        kind: Kind::Aborted,
+    };
+    world.changelog.get_mut(&task(0)).unwrap().push(foreign);
+    world.feed("a", Some("9"));
+    world.deliver(10);
+    world.tick();
+    world.tick();
+    assert_eq!(world.fetches.len(), 2, "restored over the gap");
+    assert_eq!(world.epoch, restored);
+    world.finish();
+}
+
+fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    std::mem::forget(raw.scope.defer());
+    raw.scope.store(Some(&mut |out| {
+        out.extend_from_slice(b"1/1");
+        Ok(())
+    }))?;
+    Ok(())
+}
+
+fn with_guards() -> World {
+    let mut plan = plan(1);
+    plan.group.guarantee = Guarantee::ExactlyOnce;
+    plan.inputs[0].call = Call::Sync(deferring);
+    World::of(plan, 1, Arc::new(MemoryStores::default()))
+}
+
+#[test]
+fn a_guard_holds_the_whole_transaction_back() {
+    let mut world = with_guards();
+    world.feed("a", Some("1"));
+    world.deliver(10);
+    world.tick();
+    assert_eq!(committed(&world), 0);
+    assert!(world.paused, "nothing joins it meanwhile");
+    let record = world.deferred()[0];
+    world.step(Event::Deferred(record, Ok(())));
+    world.tick();
+    assert_eq!((committed(&world), world.aborts), (1, 0));
+    world.tick();
+    assert!(!world.paused);
+}
+
+#[test]
+fn a_guard_that_fails_or_takes_too_long_aborts() {
+    let mut world = with_guards();
+    world.feed("a", Some("1"));
+    world.deliver(10);
+    let record = world.deferred()[0];
+    world.step(Event::Deferred(record, Err("no".into())));
+    assert_eq!((world.aborts, world.stopped.len()), (1, 1));
+    world.tick();
+    assert_eq!(committed(&world), 0);
+
+    let mut world = with_guards();
+    world.feed("a", Some("1"));
+    world.deliver(10);
+    for _ in 0..4 * 5 + 1 {
+        world.tick();
+    }
+    assert_eq!(world.aborts, 1);
+    assert!(!world.paused, "it is read again");
+    world.deliver(10);
+    assert_eq!(world.deferred().len(), 2);
+    let again = world.deferred()[1];
+    world.step(Event::Deferred(again, Ok(())));
+    world.tick();
+    assert_eq!(committed(&world), 1);
+}

@@ -1,0 +1,252 @@
+//! The barrier's half, exactly once: one unit is one transaction. Acknowledged, given the offsets,
+//! committed: each step a function, and no step after one that failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::super::super::{Acked, Failure, Settlement, Unit, UnitId};
+use super::super::native::{Code, Fault, List};
+use super::super::transaction::Unsent;
+use super::{KafkaMember, lost};
+use crate::record::TaskId;
+
+type Acks = BTreeMap<TaskId, Acked>;
+type Failures = BTreeMap<TaskId, Failure>;
+
+/// A unit whose commit was not answered: the same acknowledgements are told when it is.
+pub(super) struct Unfinished {
+    unit: UnitId,
+    acks: Acks,
+}
+
+impl KafkaMember {
+    pub(super) fn settle_transaction(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+        if let Some(unfinished) = self.unfinished.take() {
+            if unfinished.unit == unit.id {
+                return self.end(unit, unfinished.acks, deadline);
+            }
+            let why = format!(
+                "unit {} is settled while it is not known whether unit {} is committed",
+                unit.id.0, unfinished.unit.0
+            );
+            self.unfinished = Some(unfinished);
+            return failed(
+                unit,
+                each(&tasks(unit, []), |_| Failure::Fatal(why.clone())),
+            );
+        }
+        let acks = self.producer.settle(deadline);
+        let tasks = tasks(unit, acks.keys().copied());
+        if tasks.is_empty() {
+            if self.producer.is_open() {
+                // Only what nobody asks for any more is in it. If this fails, the next unit is told.
+                drop(self.producer.abort(deadline));
+            }
+            return Settlement::default();
+        }
+        match self.prepare(unit, &tasks, acks, deadline) {
+            Ok(acks) => self.end(unit, acks, deadline),
+            Err(failures) => {
+                self.producer
+                    .spoil("a part of it failed, and it is not aborted yet");
+                failed(unit, failures)
+            }
+        }
+    }
+
+    /// Everything before the commit.
+    fn prepare(
+        &mut self,
+        unit: &Unit,
+        tasks: &BTreeSet<TaskId>,
+        acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+        deadline: Instant,
+    ) -> Result<Acks, Failures> {
+        let all = |failure: &Failure| each(tasks, |_| failure.clone());
+        if let Some(ended) = self.producer.ended() {
+            return Err(all(&ended));
+        }
+        let acks = acknowledged(tasks, acks)?;
+        fail_point!("after-acks", acks.len());
+        self.owned(tasks)?;
+        self.producer
+            .begin(deadline)
+            .map_err(|failure| all(&failure))?;
+        self.send(unit, tasks, deadline)?;
+        if Instant::now() >= deadline {
+            let why = "no time was left to commit the transaction";
+            return Err(all(&Failure::Abortable(why.to_owned())));
+        }
+        Ok(acks)
+    }
+
+    /// Refuses a unit with a task that somebody else may own.
+    fn owned(&self, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
+        if self.client().assignment_lost() {
+            let why = "the group took the assignment away";
+            return Err(each(tasks, |_| Failure::Lost(why.to_owned())));
+        }
+        if tasks.iter().all(|task| self.tasks.contains_key(task)) {
+            return Ok(());
+        }
+        Err(each(tasks, |task| match self.tasks.contains_key(&task) {
+            false => lost(task),
+            true => Failure::Abortable("a task of the unit is not owned any more".to_owned()),
+        }))
+    }
+
+    /// Makes the unit's offsets part of its transaction.
+    fn send(
+        &mut self,
+        unit: &Unit,
+        tasks: &BTreeSet<TaskId>,
+        deadline: Instant,
+    ) -> Result<(), Failures> {
+        if unit.offsets.is_empty() {
+            return Ok(());
+        }
+        let all = |failure: Failure| each(tasks, |_| failure.clone());
+        let mut list = List::new();
+        for (task, topic, offset, metadata) in &unit.offsets {
+            list.add_with(self.group.topic(*topic), task.partition, *offset, metadata)
+                .map_err(|fault| all(Failure::Fatal(fault.reason)))?;
+        }
+        let consumer = self.events.client();
+        match self.producer.send_offsets(&list, consumer, deadline) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Ended(failure)) => Err(all(failure)),
+            Err(Unsent::NoMember) => {
+                let why = "the consumer is joining its group anew".to_owned();
+                Err(all(self.commit_failure(Code::UnknownMemberId, why)))
+            }
+            Err(Unsent::Refused(fault)) => Err(self.refused(unit, tasks, fault)),
+        }
+    }
+
+    /// What it means that the group's coordinator refuses offsets. Nothing is committed then, so no
+    /// outcome is unknown.
+    fn refused(&self, unit: &Unit, tasks: &BTreeSet<TaskId>, fault: Fault) -> Failures {
+        let Fault { code, reason } = fault;
+        if matches!(
+            code,
+            Code::OffsetMetadataTooLarge | Code::TopicAuthorizationFailed
+        ) {
+            return self.refused_places(unit, tasks, &reason);
+        }
+        let failure = match self.commit_failure(code, reason) {
+            Failure::Unknown(why) | Failure::Retriable(why) => Failure::Abortable(why),
+            failure => failure,
+        };
+        each(tasks, |_| failure.clone())
+    }
+
+    /// Which partitions were refused for good is told in the words alone: `topic[partition]`.
+    fn refused_places(&self, unit: &Unit, tasks: &BTreeSet<TaskId>, reason: &str) -> Failures {
+        let refusals: Failures = unit
+            .offsets
+            .iter()
+            .filter(|(task, topic, ..)| {
+                let place = format!("{}[{}]", self.group.topic(*topic), task.partition);
+                reason.contains(&place)
+            })
+            .map(|(task, topic, ..)| {
+                let refused = Failure::Refused {
+                    topic: self.group.topic(*topic).to_string(),
+                    key: "(committed offset)".to_owned(),
+                    reason: reason.to_owned(),
+                };
+                (*task, refused)
+            })
+            .collect();
+        each(tasks, |task| match refusals.get(&task) {
+            Some(refused) => refused.clone(),
+            None => Failure::Abortable(format!("another task's offset is refused: {reason}")),
+        })
+    }
+
+    /// Commits the transaction; an outcome that is not known is asked for by the next settlement.
+    fn end(&mut self, unit: &Unit, mut acks: Acks, deadline: Instant) -> Settlement {
+        fail_point!("before-transaction-end", unit.offsets.len());
+        let outcome = self.producer.commit(deadline);
+        if outcome.is_ok() {
+            fail_point!("after-transaction-end", unit.offsets.len());
+        }
+        let tasks = tasks(unit, acks.keys().copied());
+        match outcome {
+            Ok(()) => {
+                for acked in acks.values_mut() {
+                    acked.markers = u64::from(acked.changelog.is_some());
+                }
+                settled(unit, &acks, &Ok(()))
+            }
+            Err(unknown @ Failure::Unknown(_)) => {
+                let settlement = settled(unit, &acks, &Err(unknown));
+                self.unfinished = Some(Unfinished {
+                    unit: unit.id,
+                    acks,
+                });
+                settlement
+            }
+            Err(failure) => failed(unit, each(&tasks, |_| failure.clone())),
+        }
+    }
+}
+
+fn tasks(unit: &Unit, appended: impl IntoIterator<Item = TaskId>) -> BTreeSet<TaskId> {
+    let offsets = unit.offsets.iter().map(|(task, ..)| *task);
+    offsets.chain(appended).collect()
+}
+
+fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
+    tasks.iter().map(|task| (*task, failure(*task))).collect()
+}
+
+/// Nothing is committed: offsets fail with their task.
+fn failed(unit: &Unit, failures: Failures) -> Settlement {
+    let offsets = unit.offsets.iter().filter_map(|(task, ..)| {
+        let failure = failures.get(task)?;
+        Some((*task, Err(failure.clone())))
+    });
+    Settlement {
+        offsets: offsets.collect(),
+        acks: failures
+            .into_iter()
+            .map(|(task, failure)| (task, Err(failure)))
+            .collect(),
+    }
+}
+
+/// Everything is acknowledged; the offsets all have one outcome.
+fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -> Settlement {
+    Settlement {
+        acks: acks
+            .iter()
+            .map(|(task, acked)| (*task, Ok(*acked)))
+            .collect(),
+        offsets: unit
+            .offsets
+            .iter()
+            .map(|(task, ..)| (*task, offsets.clone()))
+            .collect(),
+    }
+}
+
+/// All acknowledgements, or why there is to be no commit: what is refused for good is told to its
+/// task, and to the others that they fail with it.
+fn acknowledged(
+    tasks: &BTreeSet<TaskId>,
+    acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+) -> Result<Acks, Failures> {
+    let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
+        return Ok(acks
+            .into_iter()
+            .filter_map(|(task, ack)| Some((task, ack.ok()?)))
+            .collect());
+    };
+    let why = why.to_string();
+    Err(each(tasks, |task| match acks.get(&task) {
+        Some(Err(refused @ Failure::Refused { .. })) => refused.clone(),
+        Some(Err(own)) => Failure::Abortable(own.to_string()),
+        _ => Failure::Abortable(format!("the transaction's other records failed: {why}")),
+    }))
+}

@@ -1,0 +1,129 @@
+//! Transactions. Each call that asks a broker goes on in the background when its time is over, and
+//! is resumed by the same call: until it has ended no other one of these may be made.
+
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+
+use super::client::Client;
+use super::list::List;
+use super::{Fault, millis};
+
+/// What is left to do about a call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Remedy {
+    /// None: the client is of no more use.
+    None,
+    /// The transaction has to be aborted.
+    Abort,
+    /// The same call again.
+    Again,
+    /// The call was wrong, or librdkafka does not say.
+    Unsaid,
+}
+
+/// What a transaction's call failed with.
+#[derive(Debug)]
+pub(in super::super) struct Failed {
+    pub(in super::super) fault: Fault,
+    pub(in super::super) remedy: Remedy,
+}
+
+impl Failed {
+    /// Takes over an error object; null is success.
+    fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Failed> {
+        let remedy = match error.is_null() {
+            true => Remedy::Unsaid,
+            // SAFETY: the object is ours until `Fault::check` destroys it; only read here.
+            false => unsafe {
+                if sys::rd_kafka_error_is_fatal(error) == 1 {
+                    Remedy::None
+                } else if sys::rd_kafka_error_txn_requires_abort(error) == 1 {
+                    Remedy::Abort
+                } else if sys::rd_kafka_error_is_retriable(error) == 1 {
+                    Remedy::Again
+                } else {
+                    Remedy::Unsaid
+                }
+            },
+        };
+        Fault::check(error).map_err(|fault| Failed { fault, remedy })
+    }
+}
+
+/// What a consumer is to its group at one moment: with it the group's coordinator tells whether
+/// offsets come from a member of today.
+pub(in super::super) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
+
+impl Membership {
+    /// Whether it names a member of a generation. One that names none is not checked by the broker.
+    pub(in super::super) fn is_of_a_member(&self) -> bool {
+        let it = self.0.as_ptr();
+        // SAFETY: live metadata, which owns its strings; a member id is never null.
+        unsafe {
+            sys::rd_kafka_consumer_group_metadata_generation_id(it) >= 0
+                && !super::string(sys::rd_kafka_consumer_group_metadata_member_id(it)).is_empty()
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl Client {
+    /// What this consumer is to its group now; `None` before it has ever asked to join. The client's
+    /// own thread answers, no broker.
+    pub(in super::super) fn membership(&self) -> Option<Membership> {
+        // SAFETY: live consumer with a group; the metadata is ours to destroy.
+        NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(self.ptr()) }).map(Membership)
+    }
+
+    /// Takes the transactional id over: whoever had it is fenced, and what it left open is ended.
+    pub(in super::super) fn init_transactions(&self, wait: Duration) -> Result<(), Failed> {
+        // SAFETY: live producer; the error is ours.
+        Failed::check(unsafe { sys::rd_kafka_init_transactions(self.ptr(), millis(wait)) })
+    }
+
+    /// Begins a transaction; no broker is asked.
+    pub(in super::super) fn begin_transaction(&self) -> Result<(), Failed> {
+        // SAFETY: live producer; the error is ours.
+        Failed::check(unsafe { sys::rd_kafka_begin_transaction(self.ptr()) })
+    }
+
+    /// Makes offsets part of the transaction. This one is not resumed: librdkafka ends it by itself,
+    /// after `wait` and at most one `socket.timeout.ms` more.
+    pub(in super::super) fn send_offsets(
+        &self,
+        offsets: &List,
+        membership: &Membership,
+        wait: Duration,
+    ) -> Result<(), Failed> {
+        // SAFETY: live producer, list and metadata, which are copied; the error is ours.
+        Failed::check(unsafe {
+            sys::rd_kafka_send_offsets_to_transaction(
+                self.ptr(),
+                offsets.ptr(),
+                membership.0.as_ptr(),
+                millis(wait).max(1),
+            )
+        })
+    }
+
+    /// Commits; everything has to be acknowledged, and its reports taken, before.
+    pub(in super::super) fn commit_transaction(&self, wait: Duration) -> Result<(), Failed> {
+        // SAFETY: live producer; the error is ours.
+        Failed::check(unsafe { sys::rd_kafka_commit_transaction(self.ptr(), millis(wait)) })
+    }
+
+    /// Gives up what is not sent, waits for what is, and aborts. Delivery reports have to be taken
+    /// between two calls, or none of them ends.
+    pub(in super::super) fn abort_transaction(&self, wait: Duration) -> Result<(), Failed> {
+        // SAFETY: live producer; the error is ours.
+        Failed::check(unsafe { sys::rd_kafka_abort_transaction(self.ptr(), millis(wait)) })
+    }
+}

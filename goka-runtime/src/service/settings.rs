@@ -1,0 +1,233 @@
+//! How the processors of a program run: what its command line and its environment say of it, before
+//! what the program says, before what each processor declares. Read by `run`.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches};
+
+use crate::graph::Definition;
+use crate::processor::ProcessorOptions;
+use crate::record::Guarantee;
+
+const GUARANTEE: &str = "guarantee";
+const BARRIER: &str = "barrier";
+const FLUSH_INTERVAL: &str = "flush-interval";
+const TABLE_MEMORY: &str = "table-memory";
+
+/// The names of the options.
+pub(super) const NAMES: [&str; 4] = [GUARANTEE, BARRIER, FLUSH_INTERVAL, TABLE_MEMORY];
+
+/// The options.
+pub(super) fn args() -> [Arg; 4] {
+    let arg = |name, variable, value| Arg::new(name).long(name).env(variable).value_name(value);
+    [
+        arg(GUARANTEE, "GOKA_GUARANTEE", "G")
+            .value_parser(unless_empty(Guarantee::from_str))
+            .help(
+                "What every processor promises, at-least-once or exactly-once; without it, what \
+                 each declares",
+            ),
+        arg(BARRIER, "GOKA_BARRIER", "TIME")
+            .default_value("100ms")
+            .value_parser(unless_empty(time))
+            .help("How often results become durable, and visible with exactly-once; ms, s or m"),
+        arg(FLUSH_INTERVAL, "GOKA_FLUSH_INTERVAL", "TIME")
+            .default_value("5s")
+            .value_parser(unless_empty(time))
+            .help("How long updates wait in memory for the tables' files; ms, s or m"),
+        arg(TABLE_MEMORY, "GOKA_TABLE_MEMORY", "SIZE")
+            .default_value("256MiB")
+            .value_parser(unless_empty(size))
+            .help("Memory for the values of all tables together; KiB, MiB or GiB"),
+    ]
+}
+
+/// An empty variable is an unset one.
+fn unless_empty<T>(
+    parse: impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static,
+) -> impl Fn(&str) -> Result<Option<T>, String> + Clone + Send + Sync + 'static {
+    move |text| match text.trim() {
+        "" => Ok(None),
+        text => parse(text).map(Some),
+    }
+}
+
+/// `100ms`, `1s`, `2m`.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = counted(text, [("ms", 1), ("s", 1_000), ("m", 60_000)]);
+    time.map(Duration::from_millis)
+        .ok_or_else(|| "a time is like `100ms`, `1s`, `2m`".to_owned())
+}
+
+/// `512KiB`, `64MiB`, `1GiB`.
+fn size(text: &str) -> Result<usize, String> {
+    let size = counted(text, [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)]);
+    size.and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| "a size is like `512KiB`, `64MiB`, `1GiB`".to_owned())
+}
+
+/// A number from 1, and what one of its unit is.
+fn counted(text: &str, units: [(&str, u64); 3]) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let (count, unit) = text.split_at(end);
+    let count = count.parse().ok().filter(|count: &u64| *count > 0)?;
+    let (_, one) = units.into_iter().find(|(name, _)| *name == unit)?;
+    count.checked_mul(one)
+}
+
+/// What the options were given as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    guarantee: Option<Guarantee>,
+    barrier: Option<Duration>,
+    flush_interval: Option<Duration>,
+    table_memory: Option<usize>,
+}
+
+impl Settings {
+    /// Reads them; `of` says where each was given.
+    pub(super) fn read<'m>(of: impl Fn(&str) -> &'m ArgMatches) -> Self {
+        fn one<T: Copy + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
+            matches.get_one::<Option<T>>(name).copied().flatten()
+        }
+        Self {
+            guarantee: one(of(GUARANTEE), GUARANTEE),
+            barrier: one(of(BARRIER), BARRIER),
+            flush_interval: one(of(FLUSH_INTERVAL), FLUSH_INTERVAL),
+            table_memory: one(of(TABLE_MEMORY), TABLE_MEMORY),
+        }
+    }
+}
+
+/// What the program says of its processors' guarantees.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Guarantees {
+    pub(super) all: Option<Guarantee>,
+    pub(super) of: BTreeMap<TypeId, Guarantee>,
+}
+
+/// How each of some processors runs, in their order.
+pub(super) fn options(
+    definitions: &[&'static Definition],
+    settings: &Settings,
+    guarantees: &Guarantees,
+) -> Vec<ProcessorOptions> {
+    let default = ProcessorOptions::default();
+    let tables = definitions.iter().filter(|d| d.graph.table().is_some());
+    let memory = settings.table_memory.unwrap_or(default.memory) / tables.count().max(1);
+    let common = ProcessorOptions {
+        barrier: settings.barrier.unwrap_or(default.barrier),
+        flush_interval: settings.flush_interval.unwrap_or(default.flush_interval),
+        // What waits for the store leaves most of the memory to its cache, as by default.
+        flush_bytes: default.flush_bytes.min(memory / 4),
+        memory,
+        ..default
+    };
+    let guarantee = |definition: &&Definition| {
+        let own = guarantees.of.get(&(definition.type_id)()).copied();
+        settings.guarantee.or(own).or(guarantees.all)
+    };
+    let each = definitions.iter().map(|definition| ProcessorOptions {
+        guarantee: guarantee(definition),
+        ..common.clone()
+    });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::__private::BROKEN;
+
+    fn read(arguments: &[&str]) -> Result<Settings, String> {
+        let clap = clap::Command::new("run").no_binary_name(true).args(args());
+        let clap = clap.mut_args(|arg| arg.env(None));
+        let matches = clap.try_get_matches_from(arguments);
+        let matches = matches.map_err(|error| error.to_string())?;
+        Ok(Settings::read(|_| &matches))
+    }
+
+    #[test]
+    fn what_help_says_are_the_defaults() {
+        let settings = read(&[]).expect("nothing is needed");
+        let shown = &options(&[&BROKEN], &settings, &Guarantees::default())[0];
+        assert_eq!(*shown, ProcessorOptions::default());
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        let rows = [
+            (BARRIER, "20ms", Duration::from_millis(20)),
+            (BARRIER, "3s", Duration::from_secs(3)),
+            (FLUSH_INTERVAL, "2m", Duration::from_secs(120)),
+        ];
+        for (name, text, expected) in rows {
+            let settings = read(&[&format!("--{name}"), text]).expect(text);
+            let found = match name {
+                BARRIER => settings.barrier,
+                _ => settings.flush_interval,
+            };
+            assert_eq!(found, Some(expected), "{text}");
+        }
+        for (text, expected) in [("3KiB", 3 << 10), ("64MiB", 64 << 20), ("1GiB", 1 << 30)] {
+            let settings = read(&["--table-memory", text]).expect(text);
+            assert_eq!(settings.table_memory, Some(expected));
+        }
+        let huge = u64::MAX.to_string();
+        let (minutes, gigabytes) = (format!("{huge}m"), format!("{huge}GiB"));
+        for (name, text, help) in [
+            (BARRIER, "100", "a time is like `100ms`, `1s`, `2m`"),
+            (BARRIER, "0s", "a time is like"),
+            (BARRIER, "-1s", "a time is like"),
+            (BARRIER, "1 s", "a time is like"),
+            (FLUSH_INTERVAL, "ms", "a time is like"),
+            (FLUSH_INTERVAL, &minutes, "a time is like"),
+            (TABLE_MEMORY, "64MB", "`512KiB`, `64MiB`, `1GiB`"),
+            (TABLE_MEMORY, &gigabytes, "a size is like"),
+            (
+                GUARANTEE,
+                "at-most-once",
+                "`at-least-once` or `exactly-once`",
+            ),
+        ] {
+            let error = read(&[&format!("--{name}={text}")]).expect_err(text);
+            assert!(error.contains(help), "{error}");
+        }
+        assert_eq!(read(&["--barrier="]).map(|read| read.barrier), Ok(None));
+    }
+
+    fn type_id() -> TypeId {
+        TypeId::of::<u8>()
+    }
+
+    /// Another processor than [`BROKEN`].
+    const OTHER: Definition = Definition { type_id, ..BROKEN };
+
+    #[test]
+    fn who_runs_the_program_decides_before_who_wrote_it() {
+        use Guarantee::{AtLeastOnce, ExactlyOnce};
+        let given = read(&["--guarantee", "at-least-once"]).expect("a guarantee");
+        let none = Settings::default();
+        let all = |all| Guarantees {
+            all,
+            ..Guarantees::default()
+        };
+        let other = Guarantees {
+            all: Some(ExactlyOnce),
+            of: [(type_id(), AtLeastOnce)].into(),
+        };
+        for (settings, program, expected) in [
+            (none, all(None), [None, None]),
+            (none, all(Some(ExactlyOnce)), [Some(ExactlyOnce); 2]),
+            (none, other.clone(), [Some(ExactlyOnce), Some(AtLeastOnce)]),
+            (given, other, [Some(AtLeastOnce); 2]),
+        ] {
+            let options = options(&[&BROKEN, &OTHER], &settings, &program);
+            let found: Vec<_> = options.iter().map(|one| one.guarantee).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Exactly once: what a unit holds becomes visible together, or never.
+
+use goka_runtime::log::{Failure, Group, Isolation, Log};
+use goka_runtime::record::{Append, AppendKind, Appends, Guarantee, Record, TaskId, TopicId};
+
+use super::rig::*;
+
+use AppendKind::{Changelog, Output};
+
+/// Where the output of the groups here is in their list.
+const OUTPUT: u16 = 2;
+
+/// A group of one input, table and output, with a partition for each task. A transaction that stays
+/// open stays so for longer than any case waits.
+fn exactly_once(log: &dyn Log, partitions: i32) -> Group {
+    let (input, output) = (stream(log, partitions), stream(log, partitions));
+    let mut group = stateful(log, &[input], partitions);
+    group.topics.push(output.as_str().into());
+    group.guarantee = Guarantee::ExactlyOnce;
+    group.transaction_timeout = 5 * PATIENCE;
+    group
+}
+
+fn committed(log: &dyn Log, group: &Group, partition: i32) -> Option<i64> {
+    let input = group.topic(TopicId(1));
+    let found = log.committed(&group.name, &[tp(input, partition)]);
+    found.expect("told")[0].as_ref().map(|at| at.offset)
+}
+
+fn seen(log: &dyn Log, group: &Group, topic: u16, partition: i32) -> Vec<String> {
+    texts(&read(log, group.topic(TopicId(topic)), partition, 0))
+}
+
+pub fn a_units_records_and_offsets_become_visible_together(log: &dyn Log) {
+    let group = exactly_once(log, 2);
+    let mut seat = Seat::owning(log, &group, 2);
+    let records = [
+        (task(0), Changelog, 0, 0, "state"),
+        (task(0), Output, OUTPUT, 1, "out"),
+        (task(1), Output, OUTPUT, 1, "of another task"),
+    ];
+    seat.append(&records);
+    let outside = [(tp(group.topic(TopicId(OUTPUT)), 1), 0)];
+    let reader = |isolation| log.reader(&outside, isolation).expect("a reader");
+    let mut early = reader(Isolation::ReadCommitted);
+    for _ in 0..5 {
+        let each = &mut |_: usize, _: &[Record<'_>]| panic!("seen before it is settled");
+        early.poll(TICK, each).expect("readable");
+    }
+    assert_eq!(
+        (committed(log, &group, 0), committed(log, &group, 1)),
+        (None, None)
+    );
+    let mut reader = reader(Isolation::ReadCommitted);
+    std::thread::scope(|scope| {
+        let group = &group;
+        let told = scope.spawn(move || {
+            let mut any = false;
+            wait_until("the reader sees the output", || {
+                reader.poll(TICK, &mut |_, _| any = true).expect("readable");
+                any
+            });
+            (committed(log, group, 0), committed(log, group, 1))
+        });
+        let settlement = seat.settle(&[(task(0), 1, 3), (task(1), 1, 4)]);
+        assert_settled(&settlement, task(0));
+        assert_settled(&settlement, task(1));
+        let told = told.join().expect("the reader goes on");
+        assert_eq!(
+            told,
+            (Some(3), Some(4)),
+            "who sees a record sees the offsets"
+        );
+    });
+    assert_eq!(seen(log, &group, 0, 0), ["state"]);
+    assert_eq!(seen(log, &group, OUTPUT, 1).len(), 2);
+}
+
+pub fn an_aborted_unit_leaves_nothing(log: &dyn Log) {
+    let group = exactly_once(log, 1);
+    let mut seat = Seat::owning(log, &group, 1);
+    seat.append(&[
+        (task(0), Changelog, 0, 0, "dropped"),
+        (task(0), Output, OUTPUT, 0, "dropped"),
+    ]);
+    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_eq!(committed(log, &group, 0), None);
+    for round in 1..3 {
+        seat.append(&[
+            (task(0), Changelog, 0, 0, "kept"),
+            (task(0), Output, OUTPUT, 0, "kept"),
+        ]);
+        let settlement = seat.settle(&[(task(0), 1, round)]);
+        assert_settled(&settlement, task(0));
+        let (first, last, count) = settlement.acks[&task(0)]
+            .as_ref()
+            .expect("acknowledged")
+            .changelog
+            .expect("one");
+        assert_eq!(
+            (last - first, count),
+            (0, 1),
+            "what was aborted counts no more"
+        );
+        seat.append(&[(task(0), Changelog, 0, 0, "dropped")]);
+        assert_eq!(seat.member.abort(soon()), Ok(()));
+        assert_eq!(committed(log, &group, 0), Some(round));
+    }
+    assert_eq!(seen(log, &group, 0, 0), ["kept", "kept"]);
+    assert_eq!(seen(log, &group, OUTPUT, 0), ["kept", "kept"]);
+}
+
+pub fn a_unit_with_a_refused_record_commits_nothing(log: &dyn Log) {
+    let group = exactly_once(log, 1);
+    let mut seat = Seat::owning(log, &group, 1);
+    let large = "x".repeat(2 << 20);
+    seat.append(&[
+        (task(0), Output, OUTPUT, 0, "before"),
+        (task(0), Changelog, 0, 0, &large),
+        (task(0), Output, OUTPUT, 0, "after"),
+    ]);
+    let settlement = seat.settle(&[(task(0), 1, 3)]);
+    match &settlement.acks[&task(0)] {
+        Err(Failure::Refused { topic, key, .. }) => {
+            let table: &str = group.topic(TopicId(0));
+            assert_eq!((topic.as_str(), key.as_str()), (table, "key"));
+        }
+        other => panic!("a record of 2 MiB was not refused: {other:?}"),
+    }
+    assert_ne!(settlement.offsets.get(&task(0)), Some(&Ok(())));
+    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_eq!(committed(log, &group, 0), None);
+    seat.append(&[(task(0), Output, OUTPUT, 0, "again")]);
+    assert_settled(&seat.settle(&[(task(0), 1, 2)]), task(0));
+    assert_eq!(committed(log, &group, 0), Some(2));
+    assert_eq!(seen(log, &group, OUTPUT, 0), ["again"]);
+    assert!(seen(log, &group, 0, 0).is_empty());
+}
+
+pub fn a_unit_of_offsets_only(log: &dyn Log) {
+    let group = exactly_once(log, 2);
+    let mut seat = Seat::owning(log, &group, 2);
+    for round in 1..4 {
+        let settlement = seat.settle(&[(task(0), 1, round), (task(1), 1, 10 * round)]);
+        assert_settled(&settlement, task(0));
+        assert_settled(&settlement, task(1));
+        let nothing = |ack: &Result<_, Failure>| ack == &Ok(Default::default());
+        assert!(settlement.acks.values().all(nothing), "{settlement:?}");
+        let found = (committed(log, &group, 0), committed(log, &group, 1));
+        assert_eq!(found, (Some(round), Some(10 * round)));
+    }
+}
+
+pub fn markers_tell_where_the_next_unit_begins(log: &dyn Log) {
+    let group = exactly_once(log, 2);
+    let mut seat = Seat::owning(log, &group, 2);
+    let mut next = [0, 0];
+    for round in 1..5 {
+        // The second task has no changelog records in every other unit.
+        let mut records = vec![
+            (task(0), Changelog, 0, 0, "a"),
+            (task(0), Changelog, 0, 0, "b"),
+            (task(1), Output, OUTPUT, 0, "out"),
+        ];
+        if round % 2 == 0 {
+            records.push((task(1), Changelog, 0, 1, "x"));
+        }
+        seat.append(&records);
+        let settlement = seat.settle(&[(task(0), 1, round), (task(1), 1, round)]);
+        for partition in 0..2 {
+            assert_settled(&settlement, task(partition));
+            let acked = settlement.acks[&task(partition)]
+                .as_ref()
+                .expect("acknowledged");
+            let next = &mut next[usize::from(partition == 1)];
+            match acked.changelog {
+                Some((first, last, _)) => {
+                    assert_eq!(first, *next, "{settlement:?}");
+                    *next = last + 1 + i64::try_from(acked.markers).expect("few");
+                }
+                None => assert_eq!(acked.markers, 0),
+            }
+        }
+    }
+    assert_eq!(seen(log, &group, 0, 0).len(), 8);
+    let highs = [0, 1].map(|partition| high(log, group.topic(TopicId(0)), partition));
+    assert_eq!(highs, next, "nothing else follows");
+}
+
+pub fn nothing_to_settle_and_nothing_to_abort(log: &dyn Log) {
+    let group = exactly_once(log, 1);
+    let mut seat = Seat::owning(log, &group, 1);
+    assert_eq!(seat.member.abort(soon()), Ok(()));
+    let settlement = seat.settle(&[]);
+    assert!(settlement.acks.is_empty() && settlement.offsets.is_empty());
+    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_settled(&seat.settle(&[(task(0), 1, 1)]), task(0));
+    assert!(seat.settle(&[]).acks.is_empty());
+    seat.member.close(soon()).expect("it leaves in peace");
+}
+
+pub fn a_member_closed_with_an_open_unit_holds_nobody_back(log: &dyn Log) {
+    // No static members: each has a name of its own for its transactions, and ends none of another's.
+    let group = Group {
+        instance: String::new(),
+        ..exactly_once(log, 1)
+    };
+    for (worker_number, close) in [(0, true), (1, false)] {
+        let mut seat = Seat::owning(log, &worker(&group, worker_number), 1);
+        seat.append(&[(task(0), Changelog, 0, 0, "unsettled")]);
+        match close {
+            // An engine may say that there was something left.
+            true => drop(seat.member.close(soon())),
+            false => drop(seat),
+        }
+    }
+    let mut seat = Seat::owning(log, &worker(&group, 2), 1);
+    assert!(seat.tape.owned[&task(0)].1.is_empty());
+    seat.append(&[(task(0), Changelog, 0, 0, "settled")]);
+    assert_settled(&seat.settle(&[(task(0), 1, 1)]), task(0));
+    assert_eq!(seen(log, &group, 0, 0), ["settled"]);
+}
+
+pub fn a_unit_settled_in_a_revocation_is_the_next_owners_start(log: &dyn Log) {
+    let group = exactly_once(log, 4);
+    let mut first = Seat::owning(log, &group, 4);
+    let all: Vec<TaskId> = (0..4).map(task).collect();
+    first.append(
+        &all.iter()
+            .map(|of| (*of, Changelog, 0, of.partition, "early"))
+            .collect::<Vec<_>>(),
+    );
+    first.tape.on_revoke = Some(Box::new(move |_, settle| {
+        let mut appends = Appends::default();
+        for of in &all {
+            appends.push(Append {
+                task: *of,
+                kind: Changelog,
+                topic: TopicId(0),
+                partition: of.partition,
+                key: Some(b"key"),
+                value: Some(b"last"),
+                timestamp: -1,
+                headers: &[],
+            });
+        }
+        settle.append(&appends);
+        // One transaction for the whole member, with the tasks that stay.
+        let offsets: Vec<_> = all
+            .iter()
+            .map(|of| (*of, 1, 7 + i64::from(of.partition)))
+            .collect();
+        let settlement = settle.settle(&unit(99, &offsets), soon());
+        for of in &all {
+            assert_settled(&settlement, *of);
+        }
+    }));
+    let mut second = Seat::join(log, &worker(&group, 1));
+    wait_until("two members share four tasks", || {
+        first.poll();
+        second.poll();
+        first.tape.owned.len() == 2 && second.tape.owned.len() == 2
+    });
+    for moved in first.tape.revoked.clone() {
+        let at = 7 + i64::from(moved.partition);
+        assert_eq!(second.tape.owned[&moved].1[&TopicId(1)].offset, at);
+        assert_eq!(seen(log, &group, 0, moved.partition), ["early", "last"]);
+        second.append(&[(moved, Changelog, 0, moved.partition, "next")]);
+        assert_settled(&second.settle(&[(moved, 1, at + 1)]), moved);
+    }
+    let stayed: Vec<TaskId> = first.tape.owned.keys().copied().collect();
+    first.append(&[(stayed[0], Changelog, 0, stayed[0].partition, "on")]);
+    assert_settled(&first.settle(&[(stayed[0], 1, 20)]), stayed[0]);
+    assert_eq!(
+        seen(log, &group, 0, stayed[0].partition),
+        ["early", "last", "on"]
+    );
+}

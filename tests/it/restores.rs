@@ -1,0 +1,267 @@
+//! What a local copy is worth when a group starts, on every log: caught up, rebuilt, refused; what
+//! the table then holds, and that nothing moves where it is refused. What needs a broker to be told
+//! (transactions, compaction, deleted records) is in `restores_on_kafka`.
+
+pub mod rig;
+
+use std::fs;
+use std::sync::Arc;
+
+use goka::View;
+use goka::prelude::*;
+use goka_runtime::log::Log;
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::processor::State;
+use goka_runtime::table::{Durability, StoredRef, Stores, Write};
+
+use self::rig::*;
+use crate::support::kafka::broker;
+use crate::support::{events, wait_until};
+
+const DAY: i64 = 86_400_000;
+
+/// Runs a case on every engine; its group has the case's name.
+fn on_every_log(case: &str, run: fn(Rig)) {
+    run(Rig::new(Arc::new(Embedded::in_memory().unwrap()), case));
+    let Some(broker) = broker() else { return };
+    let config = KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    };
+    let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    run(Rig::new(kafka, &format!("{case}-on-kafka")));
+}
+
+#[test]
+fn an_empty_topic_is_restored_at_once() {
+    on_every_log("restores-empty", |rig| {
+        let machine = machine();
+        rig.make(&rig.table, true);
+        let running = rig.start(machine.path());
+        wait_until("it runs", SOON, || {
+            running
+                .status()
+                .iter()
+                .any(|task| task.state == State::Running)
+        });
+        assert!(rig.rebuilt("no local copy yet"));
+        let said = rig.restored().expect("it was said");
+        assert!(said.contains("from=0 end=0 records=0"), "{said}");
+        rig.write(adds(&[("a", 1), ("b", 2), ("a", 10)]));
+        rig.wait_level(&running);
+        stop(running);
+        rig.assert_rows(machine.path(), &[("a", 11), ("b", 2)]);
+    });
+}
+
+#[test]
+fn a_topic_of_tombstones_is_an_empty_table() {
+    on_every_log("restores-tombstones", |rig| {
+        let (first, second) = (machine(), machine());
+        rig.write(adds(&[("a", 1), ("b", 2)]));
+        rig.write([("a", None), ("b", None), ("c", None)]);
+        rig.run(first.path());
+        rig.assert_rows(first.path(), &[]);
+        let end = rig.range(&rig.table).high;
+
+        rig.run(second.path());
+        let said = rig.restored().expect("it was said");
+        assert!(said.contains(&format!("from=0 end={end}")), "{said}");
+        rig.assert_rows(second.path(), &[]);
+        rig.write(adds(&[("a", 5)]));
+        rig.run(second.path());
+        rig.assert_rows(second.path(), &[("a", 5)]);
+    });
+}
+
+#[test]
+fn a_copy_is_caught_up_from_its_own_offset() {
+    on_every_log("restores-behind", |rig| {
+        let (here, elsewhere) = (machine(), machine());
+        rig.write(adds(&[("a", 1), ("b", 2), ("c", 3)]));
+        rig.run(here.path());
+        // Meanwhile another machine goes on.
+        rig.write([("a", Some(10)), ("b", None), ("d", Some(4))]);
+        rig.run(elsewhere.path());
+        // What only this copy holds shows that it is not made anew.
+        let mut copy = rig.copy(here.path());
+        let stamp = copy.stamp().unwrap().unwrap();
+        let value = StoredRef {
+            timestamp: 0,
+            value: b"7",
+        };
+        let mark = Write {
+            key: b"mark",
+            value: Some(value),
+        };
+        copy.apply(&[mark], &stamp, Durability::Synced).unwrap();
+        drop(copy);
+
+        rig.run(here.path());
+        let said = rig.restored().expect("it was said");
+        let from = format!("from={} end={} records=3", stamp.offset, stamp.offset + 3);
+        assert!(said.contains(&from), "{said}");
+        let mut rows = rig.rows(here.path());
+        assert_eq!(
+            rows.remove("mark"),
+            Some(7),
+            "only what was missing is read"
+        );
+        assert_eq!(rows, rig.fold());
+        assert_eq!(rows.get("b"), None, "what was deleted stays deleted");
+    });
+}
+
+#[test]
+fn a_copy_ahead_of_its_topic_is_refused() {
+    on_every_log("restores-ahead", |rig| {
+        let machine = machine();
+        rig.write(adds(&[("a", 1), ("b", 2)]));
+        rig.run(machine.path());
+        rig.forge(machine.path(), |stamp| stamp.offset += 10);
+        rig.refused(
+            machine.path(),
+            &[
+                "the local copy reaches offset 12, past the topic's end 2",
+                "reset",
+            ],
+        );
+        let kept = rig.copy(machine.path()).stamp().unwrap().unwrap();
+        assert_eq!(kept.offset, 12, "the copy is left as it was");
+        assert_eq!(rig.rows(machine.path()).len(), 2);
+    });
+}
+
+#[test]
+fn a_copy_older_than_tombstones_are_kept_is_rebuilt() {
+    on_every_log("restores-stale", |rig| {
+        let (here, elsewhere) = (machine(), machine());
+        rig.write(adds(&[("a", 1), ("b", 2)]));
+        rig.run(here.path());
+        rig.forge(here.path(), |stamp| stamp.synced_at -= 2 * DAY);
+        // It is level: there is nothing that it could have missed.
+        rig.run(here.path());
+        assert!(!rig.rebuilt("longer ago than"));
+
+        rig.write([("b", None)]);
+        rig.run(elsewhere.path());
+        rig.forge(here.path(), |stamp| stamp.synced_at -= 2 * DAY);
+        rig.run(here.path());
+        assert!(rig.rebuilt("longer ago than the 77760 s for which deletions are kept"));
+        rig.assert_rows(here.path(), &[("a", 1)]);
+    });
+}
+
+#[test]
+fn a_copy_of_another_partition_or_format() {
+    on_every_log("restores-moved", |rig| {
+        let machine = machine();
+        rig.write(adds(&[("a", 1)]));
+        rig.run(machine.path());
+        rig.forge(machine.path(), |stamp| stamp.format += 1);
+        rig.run(machine.path());
+        let place = format!("table={:?}", rig.table);
+        let said = ["store moved aside, rebuilding", &place, "has format 2"];
+        assert!(events::told(&said));
+        rig.assert_rows(machine.path(), &[("a", 1)]);
+        rig.forge(machine.path(), |stamp| stamp.partition = 3);
+        rig.refused(machine.path(), &["the local copy is of partition 3"]);
+    });
+}
+
+/// What a crash or a disk may leave of a store's file.
+#[test]
+fn a_torn_store_is_rebuilt() {
+    on_every_log("restores-torn", |rig| {
+        let machine = machine();
+        let keys: Vec<_> = (0..500).map(|at| format!("key-{at}")).collect();
+        rig.write(keys.iter().map(|key| (&**key, Some(1))));
+        rig.run(machine.path());
+        let file = machine.path().join(&rig.table).join("0.redb");
+        let whole = fs::read(&file).unwrap();
+        let (size, mut moved) = (whole.len(), 0);
+        for kept in [0, 1, 100, 4096, size / 4, size / 2, size - 4096, size - 1] {
+            fs::write(&file, &whole[..kept]).unwrap();
+            rig.write([("key-0", Some(1))]);
+            rig.run(machine.path());
+            let rows = rig.rows(machine.path());
+            assert_eq!(rows.len(), 500, "{kept} of {size} bytes");
+            assert_eq!(rows, rig.fold(), "{kept} of {size} bytes");
+            let kept_aside = fs::read_dir(file.parent().unwrap()).unwrap().flatten();
+            let aside = kept_aside.filter(|entry| {
+                let name = entry.file_name().into_string().unwrap();
+                name.contains(".bad-")
+            });
+            moved = aside.count();
+        }
+        assert!(moved >= 6, "moved aside: {moved}");
+    });
+}
+
+#[table("restores-following-state", key = String, value = i64)]
+#[derive(Debug)]
+struct Following;
+
+#[table("restores-following-on-kafka-state", key = String, value = i64)]
+#[derive(Debug)]
+struct FollowingOnKafka;
+
+/// The same table, as a program takes it that was not told of a change.
+#[table("restores-following-state", key = String, value = String)]
+#[derive(Debug)]
+struct Misread;
+
+#[table("restores-following-on-kafka-state", key = String, value = String)]
+#[derive(Debug)]
+struct MisreadOnKafka;
+
+/// A follower only loses time: what an owner is refused is made anew.
+#[test]
+fn a_view_makes_its_copy_anew() {
+    on_every_log("restores-following", |rig| {
+        if rig.group.ends_with("kafka") {
+            follow::<FollowingOnKafka, MisreadOnKafka>(&rig);
+        } else {
+            follow::<Following, Misread>(&rig);
+        }
+    });
+}
+
+fn follow<T, M>(rig: &Rig)
+where
+    T: goka::Table<Key = String, Value = i64>,
+    M: goka::Table<Key = String, Value = String>,
+{
+    let (owner, follower) = (machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(owner.path());
+    let look = |expected: Rows<'_>| {
+        let view = View::<T>::start(Arc::clone(&rig.log), &stores(follower.path())).unwrap();
+        view.wait_level(SOON).unwrap();
+        let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
+        let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
+        assert_eq!(seen, expected);
+    };
+    look(&[("a", 1), ("b", 2)]);
+    rig.forge(follower.path(), |stamp| stamp.offset += 10);
+    look(&[("a", 1), ("b", 2)]);
+    assert!(rig.rebuilt("past the topic's end 2; it is rebuilt"));
+    // Behind a deletion, and too old to have seen it.
+    rig.write([("b", None)]);
+    rig.run(owner.path());
+    rig.forge(follower.path(), |stamp| stamp.synced_at -= 2 * DAY);
+    look(&[("a", 1)]);
+    assert!(rig.rebuilt("longer ago than"));
+    // Another definition is an error of the program: nothing is thrown away for it.
+    let before = rig.copy(follower.path()).stamp().unwrap();
+    let error = View::<M>::start(Arc::clone(&rig.log), &stores(follower.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("value was `integer`, now is `utf8`"),
+        "{error}"
+    );
+    assert_eq!(rig.copy(follower.path()).stamp().unwrap(), before);
+    assert!(stores(follower.path()).open(&rig.table, 0).is_ok());
+}

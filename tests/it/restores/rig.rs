@@ -1,0 +1,298 @@
+//! One group on one log for one case: it adds up numbers by key, and a tombstone deletes the key.
+//! A *machine* is a directory that holds the group's local copies.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use goka::Processor;
+use goka::prelude::*;
+use goka_runtime::graph::{Definition, Edge, EdgeKind};
+use goka_runtime::log::{Isolation, Log, NewTopic, Range, Sent};
+use goka_runtime::processor::{ProcessorOptions, Running, State, start};
+use goka_runtime::record::TopicPartition;
+use goka_runtime::table::redb::RedbStores;
+use goka_runtime::table::{Durability, Stamp, Store, Stores};
+use tempfile::TempDir;
+
+use crate::support::{events, wait_until};
+
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Rows as a case writes and expects them.
+pub type Rows<'a> = &'a [(&'a str, i64)];
+
+#[stream("restores-in", key = String, value = i64)]
+#[derive(Debug)]
+pub struct In;
+
+#[processor(group = "restores", persist = i64)]
+#[input(In)]
+fn sums(ctx: &mut Context, add: Option<i64>) -> Result<()> {
+    match add {
+        Some(add) => {
+            ctx.update(|sum| sum.unwrap_or(0) + add)?;
+        }
+        None => ctx.delete()?,
+    }
+    Ok(())
+}
+
+/// The group of a case.
+pub struct Rig {
+    pub log: Arc<dyn Log>,
+    pub group: String,
+    pub input: String,
+    pub table: String,
+    definition: Definition,
+}
+
+impl Rig {
+    /// The group `case`, its input made; it reads `case-in` and writes `case-state`.
+    pub fn new(log: Arc<dyn Log>, case: &str) -> Self {
+        events::listen();
+        let rig = Self {
+            log,
+            group: case.to_owned(),
+            input: format!("{case}-in"),
+            table: format!("{case}-state"),
+            definition: renamed(Sums::DEFINITION, case),
+        };
+        rig.make(&rig.input, false);
+        rig
+    }
+
+    pub fn make(&self, topic: &str, compact: bool) {
+        let topic = NewTopic {
+            name: topic.to_owned(),
+            partitions: 1,
+            compact,
+            retention: None,
+        };
+        self.log.create(&topic).unwrap();
+    }
+
+    /// The same group as another processor.
+    pub fn of<P: Processor>(mut self) -> Self {
+        self.definition = renamed(P::DEFINITION, &self.group);
+        self
+    }
+
+    /// Starts the processor on a machine.
+    pub fn start(&self, machine: &Path) -> Running {
+        let shared = self.definition.make.expect("it has a default")();
+        let options = ProcessorOptions {
+            session: Duration::from_secs(6),
+            barrier: Duration::from_millis(20),
+            ..ProcessorOptions::default()
+        };
+        let (log, stores) = (Arc::clone(&self.log), Arc::new(stores(machine)));
+        start(&self.definition, Arc::from(shared), log, stores, &options).unwrap()
+    }
+
+    /// Lets it run on a machine until all input is counted, and stops it.
+    #[track_caller]
+    pub fn run(&self, machine: &Path) {
+        let running = self.start(machine);
+        self.wait_level(&running);
+        stop(running);
+    }
+
+    #[track_caller]
+    pub fn wait_level(&self, running: &Running) {
+        wait_until("all input is counted", SOON, || {
+            let status = running.status();
+            assert!(!running.is_finished(), "{status:?}");
+            // What was committed by an earlier one is there before this one has restored anything.
+            status.iter().any(|task| task.state == State::Running)
+                && self.committed() == Some(self.range(&self.input).high)
+        });
+    }
+
+    /// Starts it on a machine, where it has to end by itself with these words, and nothing moves.
+    #[track_caller]
+    pub fn refused(&self, machine: &Path, words: &[&str]) {
+        let (committed, table) = (self.committed(), self.range(&self.table));
+        let running = self.start(machine);
+        wait_until("it ends by itself", SOON, || running.is_finished());
+        let error = running.join().unwrap_err().to_string();
+        let place = format!("{}[0]: ", self.table);
+        for word in words.iter().chain([&&*place, &&*self.group]) {
+            assert!(error.contains(word), "`{word}` is missing in: {error}");
+        }
+        assert_eq!(self.committed(), committed, "offsets stay where they were");
+        assert_eq!(self.range(&self.table), table, "nothing is written");
+    }
+
+    /// Writes the input: a number to add, or `None` to delete.
+    pub fn write<'r>(&self, rows: impl IntoIterator<Item = (&'r str, Option<i64>)>) {
+        self.write_to(&self.input, rows);
+    }
+
+    pub fn write_to<'r>(
+        &self,
+        topic: &str,
+        rows: impl IntoIterator<Item = (&'r str, Option<i64>)>,
+    ) {
+        let delivered = Arc::new(|_, outcome: Result<(i32, i64), _>| {
+            outcome.unwrap();
+        });
+        let appender = self.log.appender(delivered).unwrap();
+        let by = Instant::now() + SOON;
+        for (key, value) in rows {
+            let value = value.map(|value| value.to_string());
+            let sent = Sent {
+                topic,
+                partition: 0,
+                key: Some(key.as_bytes()),
+                value: value.as_ref().map(String::as_bytes),
+                timestamp: -1,
+                headers: &[],
+            };
+            appender.send(sent, 0, by).unwrap();
+        }
+        appender.flush(by).unwrap();
+    }
+
+    pub fn range(&self, topic: &str) -> Range {
+        let partition = TopicPartition::new(topic, 0);
+        self.log.ranges(&[partition]).unwrap()[0]
+    }
+
+    /// The committed offset of the input.
+    pub fn committed(&self) -> Option<i64> {
+        let partition = TopicPartition::new(&*self.input, 0);
+        let committed = self.log.committed(&self.group, &[partition]).unwrap();
+        committed[0].as_ref().map(|committed| committed.offset)
+    }
+
+    /// The records of a topic, tombstones too, as a reader of committed ones sees them.
+    pub fn records(&self, topic: &str) -> Vec<(String, Option<String>)> {
+        let range = self.range(topic);
+        let partition = TopicPartition::new(topic, 0);
+        let mut reader = self
+            .log
+            .reader(&[(partition, range.start)], Isolation::ReadCommitted)
+            .unwrap();
+        let mut records = Vec::new();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        wait_until("all is read", SOON, || {
+            let mut take = |_: usize, read: &[goka_runtime::record::Record<'_>]| {
+                for record in read {
+                    records.push((text(record.key.unwrap()), record.value.map(text)));
+                }
+            };
+            reader.poll(Duration::from_millis(10), &mut take).unwrap();
+            reader.position(0) >= range.high
+        });
+        records
+    }
+
+    /// What the topic says that the table is.
+    pub fn fold(&self) -> BTreeMap<String, i64> {
+        let mut fold = BTreeMap::new();
+        for (key, value) in self.records(&self.table) {
+            match value {
+                Some(value) => fold.insert(key, value.parse().unwrap()),
+                None => fold.remove(&key),
+            };
+        }
+        fold
+    }
+
+    /// Opens the local copy of a machine on which nothing runs.
+    pub fn copy(&self, machine: &Path) -> Box<dyn Store> {
+        stores(machine).open(&self.table, 0).unwrap()
+    }
+
+    /// What the local copy of a machine holds.
+    #[track_caller]
+    pub fn rows(&self, machine: &Path) -> BTreeMap<String, i64> {
+        rows_of(machine, &self.table)
+    }
+
+    #[track_caller]
+    pub fn assert_rows(&self, machine: &Path, expected: Rows<'_>) {
+        let expected: BTreeMap<_, _> = expected
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), *value))
+            .collect();
+        assert_eq!(self.rows(machine), expected, "{}: local copy", self.group);
+        assert_eq!(self.fold(), expected, "{}: group topic", self.group);
+    }
+
+    /// Changes what the local copy of a machine says of itself.
+    pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Stamp)) {
+        let mut copy = self.copy(machine);
+        let mut stamp = copy.stamp().unwrap().expect("it was stamped");
+        change(&mut stamp);
+        copy.apply(&[], &stamp, Durability::Synced).unwrap();
+    }
+
+    /// The last thing said of a restore of the group's table.
+    pub fn restored(&self) -> Option<String> {
+        let topic = format!("topic={:?}", self.table);
+        events::line(&["restored", &topic])
+    }
+
+    /// Whether it was said that the group's table is made anew, with this reason.
+    pub fn rebuilt(&self, why: &str) -> bool {
+        let place = format!("{}[0]: ", self.table);
+        events::told(&["rebuilding", &place, why])
+    }
+}
+
+/// What a table's local copy in a directory holds, of partition 0.
+#[track_caller]
+pub fn rows_of(machine: &Path, table: &str) -> BTreeMap<String, i64> {
+    let mut rows = BTreeMap::new();
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let copy = stores(machine).open(table, 0).unwrap();
+    let walk = copy.range(all, &mut |key, stored| {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        rows.insert(text(key), text(stored.value).parse().unwrap());
+        ControlFlow::Continue(())
+    });
+    walk.unwrap();
+    rows
+}
+
+/// A machine with an empty disk.
+pub fn machine() -> TempDir {
+    TempDir::with_prefix("goka-machine-").unwrap()
+}
+
+pub fn stores(machine: &Path) -> RedbStores {
+    RedbStores::new(machine.to_owned(), 8 << 20)
+}
+
+#[track_caller]
+pub fn stop(running: Running) {
+    running.stop();
+    running.join().unwrap();
+}
+
+/// Numbers to add.
+pub fn adds<'r>(rows: Rows<'r>) -> impl Iterator<Item = (&'r str, Option<i64>)> {
+    rows.iter().map(|(key, value)| (*key, Some(*value)))
+}
+
+/// The same group under another name: a test has as many as it has cases.
+fn renamed(definition: &Definition, case: &str) -> Definition {
+    let leak = |text: String| &*Box::leak(text.into_boxed_str());
+    let mut definition = *definition;
+    definition.graph.group = leak(case.to_owned());
+    let edges: Vec<Edge> = definition.graph.edges.to_vec();
+    let renamed = edges.into_iter().map(|mut edge| {
+        edge.topic.name = match (edge.kind, edge.topic.name) {
+            (EdgeKind::Table, _) => leak(format!("{case}-state")),
+            (_, "restores-in") => leak(format!("{case}-in")),
+            (_, other) => leak(other.replace("restores", case)),
+        };
+        edge
+    });
+    definition.graph.edges = Box::leak(renamed.collect());
+    definition
+}

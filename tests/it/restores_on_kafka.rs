@@ -1,0 +1,602 @@
+//! Restores of what only a broker can do to a topic: control records and open transactions at its
+//! end, compaction, deleted records, a topic made again, offsets that are gone, a log that was cut.
+//! Most cases wait for the broker, so they share one and run side by side.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goka::View;
+use goka::prelude::*;
+use goka_runtime::log::Log;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::record::TopicPartition;
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::restores::rig::*;
+use crate::support::kafka::{Broker, another, block_on};
+use crate::support::program::Program;
+use crate::support::{events, unique, wait_until};
+
+const CLEANING: &[(&str, &str)] = &[
+    ("log.cleaner.backoff.ms", "100"),
+    ("log.retention.check.interval.ms", "300"),
+    ("log.initial.task.delay.ms", "100"),
+    ("log.cleaner.threads", "2"),
+];
+
+/// The settings of a group topic in which the cleaner works at once.
+const COMPACTED_AT_ONCE: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("segment.ms", "200"),
+    ("min.cleanable.dirty.ratio", "0.001"),
+    ("max.compaction.lag.ms", "1"),
+];
+
+fn log(broker: &Broker) -> Arc<dyn Log> {
+    let config = KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    };
+    Arc::new(Kafka::new(config).unwrap())
+}
+
+type Case = fn(&Broker, Rig);
+
+#[test]
+fn what_a_broker_may_do_to_a_topic() {
+    let cases: &[(&str, Case)] = &[
+        ("tail-aborted", a_tail_of_an_aborted_transaction),
+        ("tail-committed", a_tail_of_a_committed_transaction),
+        ("tail-open", an_open_transaction_is_waited_for),
+        ("compacted", a_compacted_tail),
+        ("prefix-deleted", a_copy_behind_a_deleted_prefix),
+        ("made-again", a_group_topic_made_again),
+        ("offline", a_copy_offline_longer_than_tombstones_are_kept),
+        ("no-offsets", a_group_without_its_offsets),
+        ("one-offset-gone", a_known_input_without_its_offset),
+        ("input-gone", an_input_that_lost_records),
+    ];
+    let Some(broker) = another(CLEANING) else {
+        return;
+    };
+    let failed: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = cases
+            .iter()
+            .map(|&(name, case)| {
+                let broker = &broker;
+                let run = move || {
+                    let began = Instant::now();
+                    case(broker, Rig::new(log(broker), name));
+                    eprintln!("{name}: {:?}", began.elapsed());
+                };
+                (name, scope.spawn(run))
+            })
+            .collect();
+        let ended = running.into_iter();
+        ended
+            .filter_map(|(name, case)| case.join().is_err().then_some(name))
+            .collect()
+    });
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// A transactional producer with an identity of its own: a foreign writer.
+fn transactional(broker: &Broker) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("transactional.id", unique("foreign"))
+        .set("linger.ms", "0")
+        .create()
+        .unwrap();
+    producer.init_transactions(SOON).unwrap();
+    producer
+}
+
+fn send(producer: &BaseProducer, topic: &str, key: &str, value: &str) {
+    let record = BaseRecord::to(topic).partition(0).key(key).payload(value);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(SOON).unwrap();
+}
+
+/// Drops the records before `offset`. Of a compacted topic a broker does so only while its records
+/// expire too: somebody tried that setting, and took it back.
+fn delete_records(broker: &Broker, topic: &str, offset: i64) {
+    let compacts = topic.ends_with("-state");
+    let set = |policy| {
+        let topic = ResourceSpecifier::Topic(topic);
+        let config = AlterConfig::new(topic).set("cleanup.policy", policy);
+        let options = AdminOptions::new();
+        let set = block_on(broker.admin().alter_configs([&config], &options)).unwrap();
+        assert!(set.iter().all(Result::is_ok), "{set:?}");
+    };
+    if compacts {
+        set("compact,delete");
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(offset))
+        .unwrap();
+    let deleted = block_on(broker.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+    for deleted in deleted.elements() {
+        deleted.error().unwrap();
+    }
+    if compacts {
+        set("compact");
+    }
+}
+
+fn describe(log: &dyn Log, topic: &str) -> Option<String> {
+    log.describe(&[topic])
+        .unwrap()
+        .remove(0)
+        .map(|info| info.id)
+}
+
+/// A restore of an empty machine came to the end, and the last offsets hold no record for it.
+#[track_caller]
+fn assert_tail_is_passed(rig: &Rig, records: usize) {
+    let end = rig.range(&rig.table).high;
+    let said = rig.restored().expect("it was said");
+    let expected = format!("from=0 end={end} records={records}");
+    assert!(said.contains(&expected), "`{expected}` in {said}");
+    assert!(i64::try_from(records).unwrap() < end);
+}
+
+fn a_tail_of_an_aborted_transaction(broker: &Broker, rig: Rig) {
+    let (here, empty) = (machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(here.path());
+    let foreign = transactional(broker);
+    for _ in 0..3 {
+        foreign.begin_transaction().unwrap();
+        send(&foreign, &rig.table, "a", "999");
+        foreign.abort_transaction(SOON).unwrap();
+    }
+    rig.run(empty.path());
+    assert_tail_is_passed(&rig, 2);
+    rig.assert_rows(empty.path(), &[("a", 1), ("b", 2)]);
+    // A copy that lies before that tail goes over it too, and on.
+    rig.write(adds(&[("a", 10)]));
+    rig.run(here.path());
+    let said = rig.restored().expect("it was said");
+    assert!(said.contains("from=2 end=8 records=0"), "{said}");
+    rig.assert_rows(here.path(), &[("a", 11), ("b", 2)]);
+}
+
+fn a_tail_of_a_committed_transaction(broker: &Broker, rig: Rig) {
+    let (here, empty) = (machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(here.path());
+    let foreign = transactional(broker);
+    foreign.begin_transaction().unwrap();
+    send(&foreign, &rig.table, "c", "30");
+    foreign.commit_transaction(SOON).unwrap();
+    for machine in [&here, &empty] {
+        rig.run(machine.path());
+        let end = rig.range(&rig.table).high;
+        assert_eq!(end, 4, "two rows, one foreign, one control record");
+        let stamp = rig.copy(machine.path()).stamp().unwrap().unwrap();
+        assert_eq!(stamp.offset, end, "the control record is passed");
+        rig.assert_rows(machine.path(), &[("a", 1), ("b", 2), ("c", 30)]);
+    }
+    assert_tail_is_passed(&rig, 3);
+}
+
+fn an_open_transaction_is_waited_for(broker: &Broker, rig: Rig) {
+    let (here, empty) = (machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(here.path());
+    let foreign = transactional(broker);
+    for (commits, rows) in [
+        (true, &[("a", 1), ("b", 2), ("c", 30)][..]),
+        (false, &[("a", 11), ("b", 2), ("c", 30)][..]),
+    ] {
+        let (start, disk) = match commits {
+            true => (2, &here),
+            false => (0, &empty),
+        };
+        foreign.begin_transaction().unwrap();
+        send(
+            &foreign,
+            &rig.table,
+            "c",
+            if commits { "30" } else { "999" },
+        );
+        let stable = rig.range(&rig.table).stable;
+        let running = rig.start(disk.path());
+        if commits {
+            let topic = format!("topic={:?}", rig.table);
+            let places = format!("partition=0 position={start} target=3");
+            wait_until("the watchdog speaks", SOON, || {
+                events::told(&["restore does not move", &topic, &places])
+            });
+        } else {
+            let place = format!("{}[0]: ", rig.table);
+            wait_until("it restores", SOON, || {
+                events::told(&["rebuilding", &place, "no local copy yet"])
+            });
+        }
+        assert!(rig.range(&rig.table).stable == stable && !running.is_finished());
+        let before = rig.restored();
+        match commits {
+            true => foreign.commit_transaction(SOON).unwrap(),
+            false => foreign.abort_transaction(SOON).unwrap(),
+        }
+        wait_until("it goes on", SOON, || rig.restored() != before);
+        rig.wait_level(&running);
+        stop(running);
+        if !commits {
+            rig.write(adds(&[("a", 10)]));
+            rig.run(disk.path());
+        }
+        rig.assert_rows(disk.path(), rows);
+    }
+}
+
+fn a_compacted_tail(broker: &Broker, rig: Rig) {
+    let (here, empty) = (machine(), machine());
+    broker.create_topic(&rig.table, 1, COMPACTED_AT_ONCE);
+    for _ in 0..5 {
+        rig.write(adds(&[("a", 1), ("b", 2), ("c", 3)]));
+    }
+    rig.write([("c", None)]);
+    rig.run(here.path());
+    let foreign = transactional(broker);
+    wait_until("the cleaner was here", SOON, || {
+        // A segment is closed by the record after it; an aborted one is nobody's row.
+        foreign.begin_transaction().unwrap();
+        send(&foreign, &rig.table, "late", "0");
+        foreign.abort_transaction(SOON).unwrap();
+        thread::park_timeout(Duration::from_millis(250));
+        rig.records(&rig.table).len() <= 3
+    });
+    rig.run(empty.path());
+    let left = rig.records(&rig.table).len();
+    assert_tail_is_passed(&rig, left);
+    rig.assert_rows(empty.path(), &[("a", 5), ("b", 10)]);
+}
+
+#[table("prefix-deleted-state", key = String, value = i64)]
+#[derive(Debug)]
+struct PrefixDeleted;
+
+fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
+    let (behind, level, follower, empty) = (machine(), machine(), machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(behind.path());
+    look::<PrefixDeleted>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
+    rig.write(adds(&[("a", 10), ("b", 20), ("c", 30)]));
+    rig.run(level.path());
+    delete_records(broker, &rig.table, 4);
+    assert_eq!(rig.range(&rig.table).start, 4);
+
+    let words = [
+        "reaches offset 2, before the topic's start 4",
+        "lack updates",
+    ];
+    rig.refused(behind.path(), &words);
+    assert_eq!(rig.rows(behind.path()).len(), 2, "it is left as it was");
+    // A follower shows what there is.
+    look::<PrefixDeleted>(&rig, follower.path(), &[("c", 30)]);
+    assert!(rig.rebuilt("before the topic's start 4; it is rebuilt"));
+    // What was level has missed nothing, and goes on.
+    rig.write(adds(&[("a", 100)]));
+    rig.run(level.path());
+    let rows = rig.rows(level.path());
+    let rows: Vec<_> = rows.iter().map(|(key, value)| (&**key, *value)).collect();
+    assert_eq!(rows, [("a", 111), ("b", 22), ("c", 30)]);
+    // An empty disk takes what there is, from the first offset that is there.
+    rig.run(empty.path());
+    let said = rig.restored().expect("it was said");
+    assert!(said.contains("from=4 end=6 records=2"), "{said}");
+}
+
+/// Shows a table in a view with copies of its own.
+#[track_caller]
+fn look<T: goka::Table<Key = String, Value = i64>>(rig: &Rig, machine: &Path, expected: Rows<'_>) {
+    let view = View::<T>::start(Arc::clone(&rig.log), &stores(machine)).unwrap();
+    view.wait_level(SOON).unwrap();
+    let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
+    let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
+    assert_eq!(seen, expected);
+}
+
+#[table("made-again-state", key = String, value = i64)]
+#[derive(Debug)]
+struct MadeAgain;
+
+fn a_group_topic_made_again(broker: &Broker, rig: Rig) {
+    let (here, empty, follower) = (machine(), machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(here.path());
+    look::<MadeAgain>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
+    let before = describe(&*rig.log, &rig.table).unwrap();
+    broker.delete_topic(&rig.table);
+    wait_until("it is gone", SOON, || {
+        describe(&*rig.log, &rig.table).is_none()
+    });
+    broker.create_topic(&rig.table, 1, &[("cleanup.policy", "compact")]);
+    // As many records again: offsets alone would not show it.
+    rig.write_to(&rig.table, adds(&[("x", 1), ("y", 2)]));
+    let now = describe(&*rig.log, &rig.table).unwrap();
+    assert_ne!(before, now);
+    for machine in [&here, &empty] {
+        rig.refused(
+            machine.path(),
+            &[&before, &now, "its updates are lost", "reset"],
+        );
+    }
+    assert_eq!(rig.rows(here.path()).len(), 2, "it is left as it was");
+    look::<MadeAgain>(&rig, follower.path(), &[("x", 1), ("y", 2)]);
+    assert!(rig.rebuilt(&format!("a topic with id `{before}`")));
+}
+
+#[table("offline-state", key = String, value = i64)]
+#[derive(Debug)]
+struct Offline;
+
+fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
+    let kept = [("delete.retention.ms", "3000")];
+    let settings: Vec<_> = COMPACTED_AT_ONCE.iter().chain(&kept).copied().collect();
+    broker.create_topic(&rig.table, 1, &settings);
+    let (offline, other, follower) = (machine(), machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2), ("c", 3)]));
+    rig.run(offline.path());
+    look::<Offline>(&rig, follower.path(), &[("a", 1), ("b", 2), ("c", 3)]);
+    let went = Instant::now();
+    // Meanwhile another machine deletes, and compaction takes the tombstone with the value.
+    rig.write([("b", None)]);
+    rig.run(other.path());
+    wait_until("the tombstone is gone", SOON, || {
+        rig.write(adds(&[("a", 1)]));
+        rig.run(other.path());
+        thread::park_timeout(Duration::from_millis(250));
+        rig.records(&rig.table).iter().all(|(key, _)| key != "b")
+    });
+    assert!(
+        went.elapsed() > Duration::from_millis(3000),
+        "not before its time"
+    );
+    let expected = rig.rows(other.path());
+    assert!(!expected.contains_key("b"));
+    assert_eq!(
+        rig.rows(offline.path()).get("b"),
+        Some(&2),
+        "it never heard"
+    );
+
+    rig.run(offline.path());
+    assert!(rig.rebuilt("longer ago than the 2 s for which deletions are kept"));
+    assert_eq!(rig.rows(offline.path()), expected);
+    let rows: Vec<_> = expected.iter().map(|(key, sum)| (&**key, *sum)).collect();
+    look::<Offline>(&rig, follower.path(), &rows);
+}
+
+fn a_group_without_its_offsets(broker: &Broker, rig: Rig) {
+    let (here, empty) = (machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(here.path());
+    // As if they had expired while the group was down.
+    wait_until("the group is deleted", SOON, || {
+        let deleted = block_on(
+            broker
+                .admin()
+                .delete_groups(&[&rig.group], &AdminOptions::new()),
+        );
+        deleted.unwrap().iter().all(Result::is_ok)
+    });
+    assert_eq!(rig.committed(), None);
+    let input = format!("no committed offset for `{}`", rig.input);
+    for machine in [&here, &empty] {
+        let words = [&*input, "count records twice", "--reset-offsets", "reset"];
+        rig.refused(machine.path(), &words);
+    }
+    assert_eq!(rig.rows(here.path()).len(), 2, "it is left as it was");
+}
+
+#[stream("restores-more", key = String, value = i64)]
+#[derive(Debug)]
+struct More;
+
+#[derive(Debug, Default)]
+struct TwoInputs;
+
+#[processor(group = "restores-two", persist = i64)]
+impl TwoInputs {
+    #[input(In)]
+    fn first(&self, ctx: &mut Context, add: i64) -> Result<()> {
+        ctx.update(|sum| sum.unwrap_or(0) + add)?;
+        Ok(())
+    }
+
+    #[input(More)]
+    fn second(&self, ctx: &mut Context, add: i64) -> Result<()> {
+        ctx.update(|sum| sum.unwrap_or(0) + add)?;
+        Ok(())
+    }
+}
+
+fn a_known_input_without_its_offset(broker: &Broker, rig: Rig) {
+    let rig = rig.of::<TwoInputs>();
+    let more = format!("{}-more", rig.group);
+    rig.make(&more, false);
+    let (here, empty) = (machine(), machine());
+    rig.write(adds(&[("a", 1)]));
+    rig.write_to(&more, adds(&[("a", 10)]));
+    let running = rig.start(here.path());
+    rig.wait_level(&running);
+    let offset_of_more = || {
+        let partition = TopicPartition::new(&*more, 0);
+        let committed = rig.log.committed(&rig.group, &[partition]).unwrap();
+        committed[0].as_ref().map(|committed| committed.offset)
+    };
+    wait_until("the second input is counted", SOON, || {
+        offset_of_more() == Some(1)
+    });
+    stop(running);
+    let bootstrap = broker.bootstrap();
+    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    wait_until("the offset is deleted", SOON, || {
+        let args = [
+            "--bootstrap-server",
+            &bootstrap,
+            "--delete-offsets",
+            "--group",
+            &rig.group,
+            "--topic",
+            &more,
+        ];
+        broker.tool(tool, &args, "");
+        offset_of_more().is_none()
+    });
+    let gone = format!("no committed offset for `{more}`");
+    for machine in [&here, &empty] {
+        rig.refused(machine.path(), &[&gone, "--reset-offsets"]);
+        assert_eq!(offset_of_more(), None);
+    }
+}
+
+fn an_input_that_lost_records(broker: &Broker, rig: Rig) {
+    let (here, empty) = (machine(), machine());
+    rig.write(adds(&[("a", 1), ("b", 2)]));
+    rig.run(here.path());
+    rig.write(adds(&[("a", 10), ("b", 20), ("c", 30)]));
+    delete_records(broker, &rig.input, 4);
+    let held = format!("committed offset 2 of input `{}`", rig.input);
+    for machine in [&here, &empty] {
+        let words = [&*held, "4 to 5", "records were lost", "--reset-offsets"];
+        rig.refused(machine.path(), &words);
+    }
+    assert_eq!(rig.rows(here.path()).len(), 2, "it is left as it was");
+}
+
+const CLICKS: &str = "user-clicks";
+const COUNTS: &str = "my-group-state";
+
+/// Writes so many clicks of each key.
+fn click(broker: &Broker, keys: usize, times: usize) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("linger.ms", "5")
+        .create()
+        .unwrap();
+    for at in 0..keys * times {
+        let key = format!("user-{}", at % keys);
+        let record = BaseRecord::to(CLICKS).partition(0).key(&key).payload("now");
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(SOON).unwrap();
+}
+
+fn counted(log: &dyn Log) -> Option<i64> {
+    let partition = TopicPartition::new(CLICKS, 0);
+    let committed = log.committed("my-group", &[partition]).unwrap();
+    committed[0].as_ref().map(|committed| committed.offset)
+}
+
+fn end(log: &dyn Log, topic: &str) -> i64 {
+    log.ranges(&[TopicPartition::new(topic, 0)]).unwrap()[0].high
+}
+
+/// A broker's disk comes back without the last records of the group topic, as after an unclean
+/// change of leaders: the store knows more than the topic, and is not served on as if nothing were.
+#[test]
+fn a_store_ahead_of_a_truncated_topic_refuses_to_start() {
+    let Some(broker) = another(&[]) else { return };
+    broker.create_topic(CLICKS, 1, &[]);
+    broker.create_topic(COUNTS, 1, &[("cleanup.policy", "compact")]);
+    let temp = machine();
+    let dir = temp.path().join("data");
+    let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+    let log = log(&broker);
+    click(&broker, 1, 10);
+    let mut running = clicks.start(["--no-simulate"]);
+    wait_until("the first are counted", SOON, || counted(&*log) == Some(10));
+    let segment = broker
+        .data()
+        .join(format!("{COUNTS}-0/00000000000000000000.log"));
+    let kept = std::fs::metadata(&segment).unwrap().len();
+    click(&broker, 1, 5);
+    wait_until("all are counted", SOON, || counted(&*log) == Some(15));
+    assert_eq!(running.stop().0, Some(0));
+
+    broker.stop(false);
+    let file = std::fs::OpenOptions::new().write(true).open(&segment);
+    file.unwrap().set_len(kept).unwrap();
+    broker.restart().unwrap();
+    let left = end(&*log, COUNTS);
+    assert!((10..15).contains(&left), "{left}");
+
+    let mut running = clicks.start(["--no-simulate"]);
+    let (status, _) = {
+        running.wait_err("every partition of this processor has stopped");
+        running.signal("TERM");
+        running.end()
+    };
+    assert_eq!(status.code(), Some(2));
+    let said = running.err().join("\n");
+    let expected =
+        format!("{COUNTS}[0]: the local copy reaches offset 15, past the topic's end {left}");
+    assert!(
+        said.lines()
+            .any(|line| line.starts_with("error: ") && line.contains(&expected)),
+        "{said}"
+    );
+    assert_eq!(counted(&*log), Some(15), "offsets stay where they were");
+    assert_eq!(end(&*log, COUNTS), left, "nothing is written");
+    assert!(dir.join(format!("tables/{COUNTS}/0.redb")).exists());
+}
+
+/// The images of a disk at moments when the store was being written: each opens, is caught up or
+/// made anew, and shows the same table.
+#[test]
+fn a_store_torn_in_the_middle_of_a_flush_comes_back() {
+    const KEYS: usize = 2_000;
+    const IMAGES: usize = 4;
+    let Some(broker) = another(&[]) else { return };
+    broker.create_topic(CLICKS, 1, &[]);
+    let temp = machine();
+    let dir = temp.path().join("data");
+    let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+    let log = log(&broker);
+    let mut running = clicks.start(["--no-simulate"]);
+    running.wait_err("restored");
+    let store = dir.join(format!("tables/{COUNTS}/0.redb"));
+    let mut images: Vec<PathBuf> = Vec::new();
+    while images.len() < IMAGES {
+        let written = || std::fs::metadata(&store).and_then(|file| file.modified());
+        let before = written().unwrap();
+        // Only what follows a flush makes it durable.
+        while written().unwrap() == before {
+            click(&broker, KEYS, 1);
+        }
+        running.signal("STOP");
+        let image = temp.path().join(format!("image-{}", images.len()));
+        let place = image.join("tables").join(COUNTS);
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::copy(&store, place.join("0.redb")).unwrap();
+        // As the same member it need not wait for the session of the one before.
+        std::fs::copy(dir.join("instance"), image.join("instance")).unwrap();
+        running.signal("CONT");
+        images.push(image);
+    }
+    let all = end(&*log, CLICKS);
+    let each = all / i64::try_from(KEYS).unwrap();
+    wait_until("all are counted", SOON, || counted(&*log) == Some(all));
+    assert_eq!(running.stop().0, Some(0));
+    for image in images {
+        let clicks = Program::new("clicks", &image).on(broker.bootstrap());
+        let mut running = clicks.start(["--no-simulate"]);
+        running.wait_err("restored");
+        let said = running.err();
+        let how = said.iter().find(|line| line.contains("restored")).unwrap();
+        eprintln!("{}", how.split("restored").last().unwrap_or_default());
+        assert_eq!(running.stop().0, Some(0), "{said:?}");
+        let rows = rows_of(&image.join("tables"), COUNTS);
+        assert_eq!(rows.len(), KEYS);
+        assert!(rows.values().all(|count| *count == each), "{rows:?}");
+    }
+}
