@@ -11,9 +11,6 @@ use super::task::{State, Task};
 use super::{Core, RETRY};
 use crate::table::{Durability, StoreError};
 
-/// Every few seconds a flush is synced, so that a restart replays little and the file can free its
-/// pages.
-const SYNCED_EVERY: Duration = Duration::from_secs(5);
 /// A store that refuses flushes for so long stops its task.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many rows the cache looks through at a time.
@@ -36,11 +33,14 @@ impl Flushes {
         now.saturating_sub(since) >= interval
     }
 
-    fn begin(&mut self, now: Duration, closing: bool) -> Durability {
+    /// Once in an interval a flush is synced, those that come early are not: what is not synced is
+    /// lost with the process, so a restart replays no more than the interval, and the file can free
+    /// its pages.
+    fn begin(&mut self, now: Duration, interval: Duration, closing: bool) -> Durability {
         self.waits_since = None;
         self.retry_at = None;
-        let last = *self.last_synced.get_or_insert(now);
-        if closing || now.saturating_sub(last) >= SYNCED_EVERY {
+        let since = self.last_synced.map(|last| now.saturating_sub(last));
+        if closing || since.is_none_or(|since| since >= interval) {
             self.last_synced = Some(now);
             Durability::Synced
         } else {
@@ -87,7 +87,8 @@ impl Core {
             if !due || (waits && !closing) {
                 continue;
             }
-            let durability = flushes.begin(now.monotonic, closing);
+            let interval = self.plan.flush_interval;
+            let durability = flushes.begin(now.monotonic, interval, closing);
             if let Some(layers) = task.layers_of(&self.plan, copy.table) {
                 out.push(Effect::Flush(copy, layers.freeze(now.wall, durability)));
             }
