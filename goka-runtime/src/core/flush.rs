@@ -33,9 +33,8 @@ impl Flushes {
         now.saturating_sub(since) >= interval
     }
 
-    /// Once in an interval a flush is synced, those that come early are not: what is not synced is
-    /// lost with the process, so a restart replays no more than the interval, and the file can free
-    /// its pages.
+    /// What is not synced is lost with the process, so one flush in an interval is synced, and only
+    /// those between come cheaper: a restart replays what two intervals wrote at most.
     fn begin(&mut self, now: Duration, interval: Duration, closing: bool) -> Durability {
         self.waits_since = None;
         self.retry_at = None;
@@ -186,5 +185,28 @@ impl Core {
             let share = (over as u128 * own as u128 / bytes as u128) as usize;
             layers.evict(own - share, LOOKS);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_flush_in_an_interval_is_synced() {
+        let mut flushes = Flushes::default();
+        let (interval, ms) = (Duration::from_millis(1000), Duration::from_millis);
+        let rows = [
+            (200, Durability::Synced),
+            (400, Durability::Relaxed),
+            (1_199, Durability::Relaxed),
+            (1_200, Durability::Synced),
+            (1_300, Durability::Relaxed),
+            (9_000, Durability::Synced),
+        ];
+        for (at, expected) in rows {
+            assert_eq!(flushes.begin(ms(at), interval, false), expected, "{at}");
+        }
+        assert_eq!(flushes.begin(ms(9_001), interval, true), Durability::Synced);
     }
 }
