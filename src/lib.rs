@@ -69,6 +69,9 @@ pub use goka_runtime::__private;
 
 /// Pages that belong to no single item.
 pub mod docs {
+    #[doc = include_str!("docs/guarantees.md")]
+    pub mod guarantees {}
+
     #[doc = include_str!("docs/refusals.md")]
     pub mod refusals {}
 }

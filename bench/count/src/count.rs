@@ -49,7 +49,7 @@ pub(crate) struct Count {
     handled: AtomicU64,
 }
 
-#[processor(group = "bench-count", persist = i64)]
+#[processor(group = "counter", persist = i64)]
 impl Count {
     #[input(Numbers)]
     fn on_number(&self, ctx: &mut Context, add: i64) -> Result<()> {
@@ -117,7 +117,7 @@ impl Bed {
         };
         let counted = floor.run()?;
         let ended = Moment::now();
-        self.check_changelog(&changelog, setting)?;
+        self.check_updates(&changelog, setting)?;
         self.broker.delete_topic(&changelog);
         let counts = counted.counts.into_iter().flatten();
         let counts = counts
@@ -160,7 +160,7 @@ impl Bed {
         running.join()?;
         let ended = Moment::now();
         let table = &*format!("{}-state", Count::DEFINITION.graph.group);
-        self.check_changelog(table, setting)?;
+        self.check_updates(table, setting)?;
         let first = *count.first.get().ok_or("it handled nothing")?;
         Ok(took(first, committed, ended))
     }
@@ -213,9 +213,9 @@ impl Bed {
         Ok(committed.eq(ends.iter().map(|(_, end)| *end)))
     }
 
-    /// Whether every update is in the changelog, and whether there were transactions: each leaves
+    /// Whether every update is in a topic of them, and whether there were transactions: each leaves
     /// a record of its own in every partition that it touched, a little after it was committed.
-    fn check_changelog(&self, topic: &str, setting: Setting) -> Outcome<()> {
+    pub(crate) fn check_updates(&self, topic: &str, setting: Setting) -> Outcome<()> {
         let records = Offset::try_from(setting.records)?;
         let until = Instant::now() + MARKERS;
         loop {
@@ -230,7 +230,7 @@ impl Bed {
             }
             if Instant::now() > until {
                 let guarantee = setting.guarantee;
-                let what = format!("{records} updates make a changelog of {end} records");
+                let what = format!("{records} updates make a topic of {end} records");
                 return Err(format!("{guarantee}, {what}").into());
             }
             std::thread::park_timeout(LOOK);

@@ -28,7 +28,7 @@ type Outcome<T> = goka_bench_floor::Result<T>;
 #[derive(Debug)]
 pub(crate) struct Counts;
 
-#[processor(group = "bench-count-latency", persist = i64)]
+#[processor(group = "counter-latency", persist = i64)]
 #[input(Numbers)]
 #[output(Counts)]
 fn count_and_tell(ctx: &mut Context, add: i64) -> Result<()> {
@@ -49,7 +49,8 @@ pub(crate) struct Pace {
 
 impl Bed {
     /// The latencies of all records after the warm-up, in milliseconds.
-    pub(crate) fn latency(&self, setting: Setting, pace: Pace) -> Outcome<Figures> {
+    pub(crate) fn latency(&self, mut setting: Setting, pace: Pace) -> Outcome<Figures> {
+        setting.records = u64::try_from(total(pace))?;
         for topic in [Numbers::NAME, Counts::NAME] {
             self.broker.create_topic(topic, setting.partitions, &[]);
         }
@@ -73,6 +74,7 @@ impl Bed {
         })?;
         running.stop();
         running.join()?;
+        self.check_updates(Counts::NAME, setting)?;
         let group = definition.graph.group;
         let table = &*format!("{group}-state");
         self.forget(group, &[table, Numbers::NAME, Counts::NAME])?;

@@ -241,7 +241,7 @@ fn print(all: &[Runs]) {
             Some(why) => println!("{:<22}not measured: {why}", runs.leg),
         }
     }
-    let rate = |leg: Leg| {
+    let ran = |leg: Leg| {
         all.iter()
             .find(|runs| runs.leg == leg && runs.failed.is_none())
     };
@@ -259,8 +259,9 @@ fn print(all: &[Runs]) {
             Leg::FloorAlo,
         ),
     ] {
-        if let (Some(a), Some(b)) = (rate(a), rate(b)) {
-            println!("{what:<32}{}", a.rate.over(&b.rate));
+        if let (Some(a), Some(b)) = (ran(a), ran(b)) {
+            let (rate, cpu) = (a.rate.over(&b.rate), a.cpu.over(&b.cpu));
+            println!("{what:<32}{rate:<24}of the CPU {cpu}");
         }
     }
     println!();

@@ -177,6 +177,9 @@ pub fn markers_tell_where_the_next_unit_begins(log: &dyn Log) {
                 Some((first, last, _)) => {
                     assert_eq!(first, *next, "{settlement:?}");
                     *next = last + 1 + i64::try_from(acked.markers).expect("few");
+                    // A copy that reaches the last record is complete: what follows is no record.
+                    let table = group.topic(TopicId(0));
+                    assert!(read(log, table, partition, last + 1).is_empty());
                 }
                 None => assert_eq!(acked.markers, 0),
             }

@@ -247,9 +247,15 @@ impl Rig {
 /// What a table's local copy in a directory holds, of partition 0.
 #[track_caller]
 pub fn rows_of(machine: &Path, table: &str) -> BTreeMap<String, i64> {
+    rows_at(machine, table, 0)
+}
+
+/// The same of any partition.
+#[track_caller]
+pub fn rows_at(machine: &Path, table: &str, partition: i32) -> BTreeMap<String, i64> {
     let mut rows = BTreeMap::new();
     let all = (Bound::Unbounded, Bound::Unbounded);
-    let copy = stores(machine).open(table, 0).unwrap();
+    let copy = stores(machine).open(table, partition).unwrap();
     let walk = copy.range(all, &mut |key, stored| {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         rows.insert(text(key), text(stored.value).parse().unwrap());

@@ -2,7 +2,7 @@
 //! counted there, and a barrier asks how it went. Used by one thread; never commits offsets. Its
 //! transactions, exactly once, are in `transaction`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::super::{Acked, Failure, Group, LogError};
@@ -23,6 +23,8 @@ pub(super) struct Producer {
     pending: u64,
     /// Counts the barriers that ended in the dark: reports of older records count no more.
     round: usize,
+    /// The topics of records that failed since the last barrier.
+    failed: BTreeSet<String>,
     /// What the client last complained of.
     complaint: Option<String>,
     /// Why the client is of no more use.
@@ -127,6 +129,7 @@ impl Producer {
             last: None,
             pending: 0,
             round: 0,
+            failed: BTreeSet::new(),
             complaint: None,
             fatal: None,
             deadline: config.deadline,
@@ -275,6 +278,12 @@ impl Producer {
             failure(code, message.topic(), message.key(), Some(why)),
             size,
         );
+        self.failed.insert(message.topic().to_owned());
+    }
+
+    /// The topics of records that failed since this was last asked.
+    pub(super) fn take_failed(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.failed)
     }
 
     /// Drops what is known of a task that is not owned any more: its next owner may be this member.
@@ -293,7 +302,17 @@ impl Producer {
     /// Drops what is known of everything appended and not settled.
     pub(super) fn clear(&mut self) {
         for ledger in &mut self.ledgers {
+            ledger.used = true;
             ledger.close();
+        }
+        self.failed.clear();
+        self.forget_reports();
+    }
+
+    /// What is still reported of records appended before counts no more.
+    fn forget_reports(&mut self) {
+        for ledger in &mut self.ledgers {
+            ledger.pending = 0;
         }
         self.pending = 0;
         self.round = (self.round + 1) & Mark::LOW;
@@ -318,12 +337,12 @@ impl Producer {
                 None => Failure::Unknown(self.because("not acknowledged in time")),
             };
             for ledger in &mut self.ledgers {
-                if ledger.pending > 0 {
+                // One that was forgotten is told to nobody, and may be its task's again later.
+                if ledger.pending > 0 && ledger.used {
                     ledger.fail(failure.clone(), 0);
                 }
             }
-            self.pending = 0;
-            self.round = (self.round + 1) & Mark::LOW;
+            self.forget_reports();
         }
         self.ledgers
             .iter_mut()

@@ -142,7 +142,10 @@ impl Producer {
         }
         let state = match self.client().init_transactions(Duration::ZERO) {
             Ok(()) => State::Idle,
-            Err(Failed { fault, remedy }) if remedy == Remedy::Again => State::Starting {
+            Err(Failed {
+                fault,
+                remedy: Remedy::Again,
+            }) => State::Starting {
                 next: Instant::now() + START_AGAIN,
                 why_not: Some(fault.reason),
             },
@@ -195,6 +198,14 @@ impl Producer {
             Some(transactions) => transactions.fatal(&fault),
             None => Failure::Fatal(fault.reason),
         })
+    }
+
+    /// Why librdkafka gave the open transaction up, where it did. It has no word for that but its
+    /// refusal of another transaction, which is refused in any case while one is open.
+    pub(super) fn given_up(&self) -> Option<Fault> {
+        self.transactions.as_ref()?.since()?;
+        let refusal = self.client().begin_transaction().err()?;
+        (refusal.remedy == Remedy::Abort).then_some(refusal.fault)
     }
 
     /// Begins a transaction where none is open; waits until `until` for the transactional id.

@@ -63,6 +63,9 @@ impl KafkaMember {
                     .forward(&place.topic, place.partition, &self.records)
                     .map_err(failed)?;
             }
+            // A partition that was released and then taken away is still paused: librdkafka keeps
+            // that over assignments.
+            self.client().resume(&add);
             self.client().incremental_assign(&add).map_err(failed)?;
         }
         if !seek.is_empty() {

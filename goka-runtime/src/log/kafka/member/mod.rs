@@ -308,9 +308,10 @@ impl KafkaMember {
                 .producer
                 .close(by)
                 .map_err(|records| format!("delivering the last {records} records")),
+            // The group is to be left too, even when the transaction's coordinator is away.
             Guarantee::ExactlyOnce => self
                 .producer
-                .end(by)
+                .end(Instant::now() + by.saturating_duration_since(Instant::now()) / 2)
                 .map_err(|failure| format!("ending the last transaction: {failure}")),
         };
         let mut done = true;
@@ -399,7 +400,11 @@ impl Settle for KafkaMember {
     }
 
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.producer.abort(deadline)
+        match self.group.guarantee {
+            // What is appended may be written already, and nothing takes it back.
+            Guarantee::AtLeastOnce => Err(Failure::Fatal("no transaction is open".to_owned())),
+            Guarantee::ExactlyOnce => self.producer.abort(deadline),
+        }
     }
 }
 

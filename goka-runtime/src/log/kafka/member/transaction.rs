@@ -8,7 +8,7 @@ use super::super::super::{Acked, Failure, Settlement, Unit, UnitId};
 use super::super::native::{Code, Fault, List};
 use super::super::transaction::Unsent;
 use super::{KafkaMember, lost};
-use crate::record::TaskId;
+use crate::record::{TaskId, TopicId};
 
 type Acks = BTreeMap<TaskId, Acked>;
 type Failures = BTreeMap<TaskId, Failure>;
@@ -66,7 +66,11 @@ impl KafkaMember {
         if let Some(ended) = self.producer.ended() {
             return Err(all(&ended));
         }
-        let acks = acknowledged(tasks, acks)?;
+        let failed = self.producer.take_failed();
+        let acks = match acknowledged(tasks, acks) {
+            Ok(acks) => acks,
+            Err(failures) => return Err(self.without_right(failures, &failed)),
+        };
         fail_point!("after-acks", acks.len());
         self.owned(tasks)?;
         self.producer
@@ -78,6 +82,25 @@ impl KafkaMember {
             return Err(all(&Failure::Abortable(why.to_owned())));
         }
         Ok(acks)
+    }
+
+    /// A topic that may not be written to is refused before any record is sent: all of them are given
+    /// up then, and only the transaction knows why. Nobody would succeed by trying again.
+    fn without_right(&self, failures: Failures, topics: &BTreeSet<String>) -> Failures {
+        let fault = self.producer.given_up();
+        let Some(fault) = fault.filter(|fault| fault.code == Code::TopicAuthorizationFailed) else {
+            return failures;
+        };
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let refused = Failure::Refused {
+            topic: topics.join("` or `"),
+            key: "(any)".to_owned(),
+            reason: fault.reason,
+        };
+        failures
+            .into_keys()
+            .map(|task| (task, refused.clone()))
+            .collect()
     }
 
     /// Refuses a unit with a task that somebody else may own.
@@ -142,24 +165,24 @@ impl KafkaMember {
         each(tasks, |_| failure.clone())
     }
 
-    /// Which partitions were refused for good is told in the words alone: `topic[partition]`.
+    /// Which partitions are refused for good is told in the words alone; where those name none, every
+    /// task is, or they would all try for ever.
     fn refused_places(&self, unit: &Unit, tasks: &BTreeSet<TaskId>, reason: &str) -> Failures {
-        let refusals: Failures = unit
-            .offsets
-            .iter()
-            .filter(|(task, topic, ..)| {
-                let place = format!("{}[{}]", self.group.topic(*topic), task.partition);
-                reason.contains(&place)
-            })
-            .map(|(task, topic, ..)| {
-                let refused = Failure::Refused {
-                    topic: self.group.topic(*topic).to_string(),
-                    key: "(committed offset)".to_owned(),
-                    reason: reason.to_owned(),
-                };
-                (*task, refused)
-            })
+        let refused = |topic: TopicId| Failure::Refused {
+            topic: self.group.topic(topic).to_string(),
+            key: "(committed offset)".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let places = || unit.offsets.iter().map(|(task, topic, ..)| (*task, *topic));
+        let mut refusals: Failures = places()
+            .filter(|(task, topic)| names(reason, self.group.topic(*topic), task.partition))
+            .map(|(task, topic)| (task, refused(topic)))
             .collect();
+        if refusals.is_empty() {
+            refusals = places()
+                .map(|(task, topic)| (task, refused(topic)))
+                .collect();
+        }
         each(tasks, |task| match refusals.get(&task) {
             Some(refused) => refused.clone(),
             None => Failure::Abortable(format!("another task's offset is refused: {reason}")),
@@ -167,7 +190,7 @@ impl KafkaMember {
     }
 
     /// Commits the transaction; an outcome that is not known is asked for by the next settlement.
-    fn end(&mut self, unit: &Unit, mut acks: Acks, deadline: Instant) -> Settlement {
+    fn end(&mut self, unit: &Unit, acks: Acks, deadline: Instant) -> Settlement {
         fail_point!("before-transaction-end", unit.offsets.len());
         let outcome = self.producer.commit(deadline);
         if outcome.is_ok() {
@@ -175,12 +198,7 @@ impl KafkaMember {
         }
         let tasks = tasks(unit, acks.keys().copied());
         match outcome {
-            Ok(()) => {
-                for acked in acks.values_mut() {
-                    acked.markers = u64::from(acked.changelog.is_some());
-                }
-                settled(unit, &acks, &Ok(()))
-            }
+            Ok(()) => settled(unit, &acks, &Ok(())),
             Err(unknown @ Failure::Unknown(_)) => {
                 let settlement = settled(unit, &acks, &Err(unknown));
                 self.unfinished = Some(Unfinished {
@@ -192,6 +210,18 @@ impl KafkaMember {
             Err(failure) => failed(unit, each(&tasks, |_| failure.clone())),
         }
     }
+}
+
+/// Whether librdkafka's words name a partition: `topic(id)[partition](error)`.
+fn names(words: &str, topic: &str, partition: i32) -> bool {
+    let place = format!("{partition}](");
+    words.match_indices(topic).any(|(at, _)| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let whole = !words[..at].ends_with(legal);
+        let rest = words[at + topic.len()..].strip_prefix('(');
+        let rest = rest.and_then(|rest| rest.split_once(")["));
+        whole && rest.is_some_and(|(_, rest)| rest.starts_with(&place))
+    })
 }
 
 fn tasks(unit: &Unit, appended: impl IntoIterator<Item = TaskId>) -> BTreeSet<TaskId> {
@@ -233,6 +263,14 @@ fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -> Settlemen
     }
 }
 
+/// The transaction's end writes one control record into each partition that it touched.
+fn with_marker(acked: Acked) -> Acked {
+    Acked {
+        markers: u64::from(acked.changelog.is_some()),
+        ..acked
+    }
+}
+
 /// All acknowledgements, or why there is to be no commit: what is refused for good is told to its
 /// task, and to the others that they fail with it.
 fn acknowledged(
@@ -242,7 +280,7 @@ fn acknowledged(
     let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
         return Ok(acks
             .into_iter()
-            .filter_map(|(task, ack)| Some((task, ack.ok()?)))
+            .filter_map(|(task, ack)| Some((task, with_marker(ack.ok()?))))
             .collect());
     };
     let why = why.to_string();
@@ -251,4 +289,63 @@ fn acknowledged(
         Some(Err(own)) => Failure::Abortable(own.to_string()),
         _ => Failure::Abortable(format!("the transaction's other records failed: {why}")),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_found_in_the_words() {
+        let words =
+            "on broker 1: my.in((null))[1](Broker: too large), in(xyz)[12](Broker: no) (0ms)";
+        let rows = [
+            ("my.in", 1, true),
+            ("in", 12, true),
+            ("in", 1, false),
+            ("my.in", 12, false),
+            ("my", 1, false),
+            ("broker", 1, false),
+        ];
+        for (topic, partition, named) in rows {
+            assert_eq!(
+                names(words, topic, partition),
+                named,
+                "{topic}[{partition}]"
+            );
+        }
+    }
+
+    #[test]
+    fn one_failure_is_everybodys() {
+        let of = |partition| TaskId {
+            lead: TopicId(0),
+            partition,
+        };
+        let refused = Failure::Refused {
+            topic: "topic".to_owned(),
+            key: "key".to_owned(),
+            reason: "too large".to_owned(),
+        };
+        let late = Failure::Unknown("late".to_owned());
+        let acked = Acked {
+            changelog: Some((4, 5, 2)),
+            markers: 0,
+        };
+        let tasks = (0..4).map(of).collect();
+        let acks = [
+            (of(0), Ok(acked)),
+            (of(1), Err(refused.clone())),
+            (of(2), Err(late)),
+        ];
+        let failures = acknowledged(&tasks, acks.into()).expect_err("two fail");
+        assert_eq!(failures.len(), 4);
+        assert_eq!(failures[&of(1)], refused);
+        for other in [0, 2, 3] {
+            assert!(matches!(failures[&of(other)], Failure::Abortable(_)));
+        }
+        let acks = [(of(0), Ok(acked)), (of(1), Ok(Acked::default()))];
+        let acks = acknowledged(&tasks, acks.into()).expect("all are there");
+        assert_eq!((acks[&of(0)].markers, acks[&of(1)].markers), (1, 0));
+    }
 }

@@ -1,0 +1,218 @@
+//! Brokers and networks that fail while a processor is under load: nothing is lost, and processing
+//! goes on by itself. How long that took is printed; what is long in life (an outage of a minute) is
+//! shorter here unless `GOKA_LONG=1`.
+
+mod rig;
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goka_runtime::log::kafka::KafkaConfig;
+use goka_runtime::record::Guarantee;
+
+use self::rig::{PARTITIONS, PATIENCE, Rig};
+use crate::support::kafka::{Broker, Outside, another, another_with, three};
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::wait_until;
+
+/// Every case is run with each of them.
+const GUARANTEES: &[Guarantee] = &[Guarantee::AtLeastOnce];
+
+fn is_long() -> bool {
+    std::env::var("GOKA_LONG").is_ok_and(|set| set == "1")
+}
+
+fn topics(broker: &Broker, replicas: i32) {
+    for topic in ["faults-in", "faults-out"] {
+        broker.create_replicated(topic, PARTITIONS, replicas, &[]);
+    }
+}
+
+/// A fault lasts for a while: that is what is tested, not waited for.
+fn lasts(time: Duration) {
+    thread::sleep(time);
+}
+
+fn at(brokers: String) -> KafkaConfig {
+    KafkaConfig {
+        brokers,
+        ..KafkaConfig::default()
+    }
+}
+
+#[test]
+fn a_broker_that_restarts() {
+    for &guarantee in GUARANTEES {
+        let Some(broker) = another(&[]) else { return };
+        topics(&broker, 1);
+        let rig = Rig::start(guarantee, &broker.bootstrap(), at(broker.bootstrap()));
+        for (what, orderly) in [("orderly restart", true), ("killed broker", false)] {
+            broker.stop(orderly);
+            broker.restart().unwrap();
+            rig.recovers(what, Instant::now());
+        }
+        rig.check("restarts");
+    }
+}
+
+/// Longer than a record may be under way: what was sent is given up, and the partitions are
+/// restored when the broker is back.
+#[test]
+fn a_broker_that_is_away_for_long() {
+    let outage = Duration::from_secs(if is_long() { 60 } else { 8 });
+    for &guarantee in GUARANTEES {
+        let Some(broker) = another(&[]) else { return };
+        topics(&broker, 1);
+        let mut config = at(broker.bootstrap());
+        if !is_long() {
+            // A short outage is as long for what gives up sooner.
+            let timeout = ("message.timeout.ms".to_owned(), "4000".to_owned());
+            config.properties.extend([timeout]);
+        }
+        let rig = Rig::start(guarantee, &broker.bootstrap(), config);
+        broker.stop(false);
+        lasts(outage);
+        rig.assert_alive();
+        broker.restart().unwrap();
+        rig.recovers(&format!("outage of {outage:?}"), Instant::now());
+        rig.check("outage");
+    }
+}
+
+/// A broker whose clients come to it by a proxy.
+fn behind(proxy: &Proxy) -> Option<Broker> {
+    let outside = Outside {
+        protocol: "PLAINTEXT",
+        advertised: Some(proxy.port()),
+    };
+    let broker = another_with(&[], &outside)?;
+    proxy.target(broker.outside());
+    topics(&broker, 1);
+    Some(broker)
+}
+
+#[test]
+fn connections_that_break() {
+    for &guarantee in GUARANTEES {
+        let proxy = Proxy::new();
+        let Some(broker) = behind(&proxy) else { return };
+        let rig = Rig::start(guarantee, &broker.bootstrap(), at(proxy.bootstrap()));
+        // Again and again, each time in the middle of something.
+        let made = proxy.made();
+        for _ in 0..10 {
+            proxy.break_all();
+            lasts(Duration::from_millis(300));
+        }
+        assert!(proxy.made() >= made + 10, "it connects again");
+        rig.recovers("ten broken connections", Instant::now());
+        // None can be made for longer than the session.
+        proxy.set(Mode::Drop);
+        lasts(Duration::from_secs(if is_long() { 60 } else { 8 }));
+        proxy.set(Mode::Pass);
+        rig.recovers("no connection", Instant::now());
+        rig.check("connections");
+    }
+}
+
+#[test]
+fn requests_that_time_out() {
+    for &guarantee in GUARANTEES {
+        let proxy = Proxy::new();
+        let Some(broker) = behind(&proxy) else { return };
+        let mut config = at(proxy.bootstrap());
+        // A request is given up after so long, not after a minute.
+        let timeout = ("socket.timeout.ms".to_owned(), "3000".to_owned());
+        config.properties.extend([timeout]);
+        let rig = Rig::start(guarantee, &broker.bootstrap(), config);
+        proxy.set(Mode::Swallow);
+        lasts(Duration::from_secs(if is_long() { 60 } else { 9 }));
+        rig.assert_alive();
+        proxy.set(Mode::Pass);
+        rig.recovers("requests swallowed", Instant::now());
+        proxy.set(Mode::Delay(Duration::from_millis(200)));
+        rig.recovers("every answer 400 ms late", Instant::now());
+        proxy.set(Mode::Pass);
+        rig.check("time-outs");
+    }
+}
+
+/// The node that leads a partition of a topic, by position in the list of brokers.
+fn leaders(brokers: &[Broker], topic: &str) -> BTreeMap<i32, usize> {
+    let mut leaders = BTreeMap::new();
+    wait_until("every partition has a leader", PATIENCE, || {
+        leaders.clear();
+        let found = brokers.iter().find_map(|broker| {
+            let admin = broker.admin();
+            let wait = Duration::from_secs(2);
+            admin.inner().fetch_metadata(Some(topic), wait).ok()
+        });
+        let Some(found) = found else { return false };
+        let partitions = found.topics().iter().flat_map(|topic| topic.partitions());
+        for partition in partitions {
+            if let Ok(node) = usize::try_from(partition.leader() - 1) {
+                leaders.insert(partition.id(), node);
+            }
+        }
+        !leaders.is_empty()
+    });
+    leaders
+}
+
+/// Whether every replica of a topic is level with its leader.
+fn is_in_sync(brokers: &[Broker], topic: &str) -> bool {
+    let admin = brokers[0].admin();
+    let found = admin
+        .inner()
+        .fetch_metadata(Some(topic), Duration::from_secs(2));
+    found.is_ok_and(|found| {
+        let mut partitions = found.topics().iter().flat_map(|topic| topic.partitions());
+        partitions.all(|partition| partition.isr().len() == brokers.len())
+    })
+}
+
+/// Kills a broker of three at a time, with whatever it leads: partitions of the topics, the group's
+/// coordinator, the transactions' coordinator.
+#[test]
+fn leaders_and_coordinators_that_move() {
+    for &guarantee in GUARANTEES {
+        let Some(brokers) = three() else { return };
+        topics(&brokers[0], 3);
+        let all: Vec<_> = brokers.iter().map(Broker::bootstrap).collect();
+        let rig = Rig::start(guarantee, &all.join(","), at(all.join(",")));
+        // As Java hashes the group's name; `offsets.topic.num.partitions` is 4.
+        let hash = "faults".bytes().fold(0i32, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(i32::from(byte))
+        });
+        let coordinator = || leaders(&brokers, "__consumer_offsets")[&(hash.wrapping_abs() % 4)];
+        let of_table = leaders(&brokers, "faults-state")[&0];
+        let mut victims = vec![("leader of the group topic", of_table)];
+        let second = (0..3).find(|node| *node != of_table && *node == coordinator());
+        victims.push(match second {
+            Some(node) => ("coordinator of the group", node),
+            None => ("leader of an input", (of_table + 1) % 3),
+        });
+        // With all three killed in turn, each coordinator has moved, wherever it was.
+        if is_long() || guarantee == Guarantee::ExactlyOnce {
+            let last = (0..3).find(|node| victims.iter().all(|(_, other)| other != node));
+            victims.extend(last.map(|node| ("the third", node)));
+        }
+        for (what, node) in victims {
+            let coordinates = coordinator() == node;
+            brokers[node].stop(false);
+            let what = format!("{what}, group coordinator: {coordinates}, killed");
+            rig.recovers(&what, Instant::now());
+            brokers[node].restart().unwrap();
+            let topics = [
+                "faults-in",
+                "faults-out",
+                "faults-state",
+                "__consumer_offsets",
+            ];
+            wait_until("every replica is level", PATIENCE, || {
+                topics.iter().all(|topic| is_in_sync(&brokers, topic))
+            });
+        }
+        rig.check("leaders");
+    }
+}

@@ -1,0 +1,573 @@
+//! Exactly once, what only Kafka shows: identities, time-outs, generations, rights, and what a broker
+//! answers or does not. What every engine does alike is in `log_conformance`.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Failure, Group, Log, LogError, Settlement};
+use goka_runtime::record::{AppendKind, Guarantee, TopicId};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
+
+use crate::log_conformance::rig::*;
+use crate::support::kafka::{Broker, another, broker};
+
+use AppendKind::{Changelog, Output};
+
+fn kafka_at(brokers: String) -> Kafka {
+    Kafka::new(KafkaConfig {
+        brokers,
+        ..KafkaConfig::default()
+    })
+    .expect("a client")
+}
+
+fn kafka(broker: &Broker) -> Kafka {
+    kafka_at(broker.bootstrap())
+}
+
+/// A group of one task whose transactions stay open for longer than any test waits.
+fn exactly_once(log: &dyn Log) -> Group {
+    Group {
+        guarantee: Guarantee::ExactlyOnce,
+        transaction_timeout: 5 * PATIENCE,
+        ..stateful(log, &[stream(log, 1)], 1)
+    }
+}
+
+fn committed(log: &dyn Log, group: &Group) -> Option<i64> {
+    let found = log.committed(&group.name, &[tp(group.topic(TopicId(1)), 0)]);
+    found.expect("told")[0].as_ref().map(|at| at.offset)
+}
+
+fn table(log: &dyn Log, group: &Group) -> Vec<String> {
+    texts(&read(log, group.topic(TopicId(0)), 0, 0))
+}
+
+/// Settles one record and an offset.
+fn settle(seat: &mut Seat, value: &str, offset: i64) -> Settlement {
+    seat.append(&[(task(0), Changelog, 0, 0, value)]);
+    seat.settle(&[(task(0), 1, offset)])
+}
+
+/// What one task's part of a unit failed with: nothing of it is committed.
+#[track_caller]
+fn failure(settlement: &Settlement) -> &Failure {
+    let failure = settlement.acks[&task(0)].as_ref();
+    let failure = failure.expect_err("it fails");
+    if let Some(offsets) = settlement.offsets.get(&task(0)) {
+        assert_eq!(offsets.as_ref(), Err(failure));
+    }
+    failure
+}
+
+/// What ends a member before it owns anything.
+fn refusal(log: &dyn Log, group: &Group) -> LogError {
+    let mut seat = Seat::join(log, group);
+    let mut error = None;
+    wait_until("the member ends", || {
+        error = seat.member.poll(TICK, &mut seat.tape).err();
+        error.is_some()
+    });
+    assert!(seat.tape.owned.is_empty(), "nothing was given to it");
+    let error = error.expect("just seen");
+    assert_eq!(seat.member.poll(TICK, &mut seat.tape), Err(error.clone()));
+    error
+}
+
+#[test]
+fn a_twin_fences_the_transactions_of_the_first() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker);
+    let group = exactly_once(&log);
+    let mut first = Seat::owning(&log, &group, 1);
+    assert_settled(&settle(&mut first, "first", 1), task(0));
+    first.append(&[(task(0), Changelog, 0, 0, "open")]);
+    // The twin takes the name over, and waits for nothing that the first holds open.
+    let mut second = Seat::owning(&log, &group, 1);
+    assert_eq!(second.tape.owned[&task(0)].1[&TopicId(1)], at(1));
+    let settlement = first.settle(&[(task(0), 1, 2)]);
+    assert!(
+        matches!(failure(&settlement), Failure::Fenced(_)),
+        "{settlement:?}"
+    );
+    let aborted = first.member.abort(soon());
+    assert!(matches!(aborted, Err(Failure::Fenced(_))), "{aborted:?}");
+    assert_settled(&settle(&mut second, "second", 3), task(0));
+    assert_eq!(table(&log, &group), ["first", "second"]);
+    assert_eq!(committed(&log, &group), Some(3));
+}
+
+#[test]
+fn a_restarted_member_ends_what_its_predecessor_left_open() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker);
+    let group = exactly_once(&log);
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_settled(&settle(&mut seat, "settled", 1), task(0));
+    seat.append(&[(task(0), Changelog, 0, 0, "open")]);
+    let end = || {
+        log.ranges(&[tp(group.topic(TopicId(0)), 0)])
+            .expect("there")[0]
+    };
+    wait_until("the open record is written", || end().high == 3);
+    // As if it were killed: nobody says a word.
+    std::mem::forget(seat.member);
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
+    wait_until("it is aborted", || end().stable == 4);
+    assert_settled(&settle(&mut seat, "again", 2), task(0));
+    assert_eq!(table(&log, &group), ["settled", "again"]);
+}
+
+#[test]
+fn a_transaction_that_outlives_its_time_is_no_twins_work() {
+    let brokers_look = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
+    let Some(broker) = another(&[(brokers_look, "200")]) else {
+        return;
+    };
+    let log = kafka(&broker);
+    let group = Group {
+        transaction_timeout: Duration::from_secs(1),
+        ..exactly_once(&log)
+    };
+    let mut seat = Seat::owning(&log, &group, 1);
+    seat.append(&[(task(0), Changelog, 0, 0, "late")]);
+    let end = || high(&log, group.topic(TopicId(0)), 0);
+    wait_until("the broker has aborted it", || end() == 2);
+    let settlement = seat.settle(&[(task(0), 1, 1)]);
+    match failure(&settlement) {
+        Failure::Fatal(why) => assert!(why.contains("transaction.timeout.ms"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let aborted = seat.member.abort(soon());
+    assert!(matches!(aborted, Err(Failure::Fatal(_))), "{aborted:?}");
+    drop(seat);
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_settled(&settle(&mut seat, "in time", 1), task(0));
+    assert_eq!(table(&log, &group), ["in time"]);
+    assert_eq!(committed(&log, &group), Some(1));
+}
+
+#[test]
+fn an_abort_ends_while_deliveries_are_in_flight() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker);
+    let group = exactly_once(&log);
+    let mut seat = Seat::owning(&log, &group, 1);
+    let value = "x".repeat(1000);
+    let records = vec![(task(0), Output, 1, 0, value.as_str()); 20_000];
+    let input = || high(&log, group.topic(TopicId(1)), 0);
+    for round in 0..3 {
+        let before = input();
+        seat.append(&records);
+        wait_until("some are written", || input() > before);
+        seat.append(&records);
+        assert_eq!(seat.member.abort(soon()), Ok(()), "round {round}");
+        assert_eq!(committed(&log, &group), None);
+    }
+    // Over what was aborted and its control records, a reader comes to the end.
+    assert!(read(&log, group.topic(TopicId(1)), 0, 0).is_empty());
+    let settlement = settle(&mut seat, "kept", 1);
+    assert_settled(&settlement, task(0));
+    let acked = settlement.acks[&task(0)].as_ref().expect("acknowledged");
+    assert_eq!((acked.changelog, acked.markers), (Some((0, 0, 1)), 1));
+    assert_eq!(table(&log, &group), ["kept"]);
+}
+
+/// Has the group's coordinator forget its only member, which goes on as if nothing were.
+fn kick(broker: &Broker, group: &str) {
+    let client: BaseConsumer = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .create()
+        .expect("a client");
+    let list = client.fetch_group_list(Some(group), PATIENCE);
+    let list = list.expect("the coordinator answers");
+    let member = list.groups()[0].members()[0].id().to_owned();
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend(u16::try_from(text.len()).expect("short").to_be_bytes());
+        out.extend(text.as_bytes());
+    };
+    // LeaveGroup, version 3: group, members of id and instance (none).
+    let mut request = vec![0, 13, 0, 3, 0, 0, 0, 1];
+    text(&mut request, "kick");
+    text(&mut request, group);
+    request.extend(1_u32.to_be_bytes());
+    text(&mut request, &member);
+    request.extend([0xff, 0xff]);
+    let mut socket = TcpStream::connect(broker.bootstrap()).expect("the broker is there");
+    let length = u32::try_from(request.len()).expect("short").to_be_bytes();
+    socket.write_all(&length).expect("sent");
+    socket.write_all(&request).expect("sent");
+    // Length, correlation, throttle time, error.
+    let mut answer = [0; 14];
+    socket.read_exact(&mut answer).expect("answered");
+    assert_eq!(answer[12..], [0, 0], "it is forgotten");
+}
+
+#[test]
+fn a_unit_of_a_member_that_the_group_forgot_is_not_committed() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker);
+    // No static member: the coordinator would know it by its instance.
+    let group = Group {
+        instance: String::new(),
+        ..exactly_once(&log)
+    };
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_settled(&settle(&mut seat, "settled", 1), task(0));
+    kick(broker, &group.name);
+    let settlement = settle(&mut seat, "stale", 2);
+    let failure = failure(&settlement);
+    assert!(
+        matches!(failure, Failure::Stale(_) | Failure::Lost(_)),
+        "{failure:?}"
+    );
+    assert_eq!(settlement.offsets[&task(0)].as_ref(), Err(failure));
+    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_eq!(committed(&log, &group), Some(1));
+    seat.poll_until("it is told", |tape| tape.lost == [task(0)]);
+    seat.poll_until("it has the task again", |tape| tape.owned.len() == 1);
+    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
+    assert_settled(&settle(&mut seat, "again", 2), task(0));
+    assert_eq!(table(&log, &group), ["settled", "again"]);
+}
+
+#[test]
+fn records_of_a_lost_task_are_not_committed_with_anothers() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker);
+    let group = Group {
+        instance: String::new(),
+        ..exactly_once(&log)
+    };
+    let mut seat = Seat::owning(&log, &group, 1);
+    seat.append(&[(task(0), Changelog, 0, 0, "of the time before")]);
+    kick(broker, &group.name);
+    seat.poll_until("it is lost", |tape| tape.lost == [task(0)]);
+    seat.poll_until("it is owned again", |tape| tape.owned.len() == 1);
+    let settlement = settle(&mut seat, "of today", 1);
+    assert!(
+        matches!(failure(&settlement), Failure::Abortable(_)),
+        "{settlement:?}"
+    );
+    // Until it is aborted nothing else is committed either.
+    let settlement = settle(&mut seat, "of today", 1);
+    assert!(
+        matches!(failure(&settlement), Failure::Abortable(_)),
+        "{settlement:?}"
+    );
+    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_settled(&settle(&mut seat, "of today", 1), task(0));
+    assert_eq!(table(&log, &group), ["of today"]);
+}
+
+#[test]
+fn a_time_out_above_the_brokers_is_refused() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker);
+    let group = Group {
+        transaction_timeout: Duration::from_secs(20 * 60),
+        ..exactly_once(&log)
+    };
+    let error = refusal(&log, &group);
+    assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
+    let words = error.to_string();
+    for part in [
+        "1200000 ms",
+        "transaction.timeout.ms",
+        "transaction.max.timeout.ms",
+    ] {
+        assert!(words.contains(part), "{words}");
+    }
+}
+
+/// A broker that asks who may do what; whoever is not denied may.
+fn guarded() -> Option<Broker> {
+    let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    another(&[
+        ("authorizer.class.name", authorizer),
+        ("allow.everyone.if.no.acl.found", "true"),
+    ])
+}
+
+fn deny(broker: &Broker, operation: &str, resource: &[&str]) {
+    let bootstrap = broker.bootstrap();
+    let mut args = vec!["--bootstrap-server", &bootstrap, "--add"];
+    args.extend(["--deny-principal", "User:ANONYMOUS"]);
+    args.extend(["--operation", operation]);
+    args.extend(resource);
+    let denied = broker.tool("org.apache.kafka.tools.AclCommand", &args, "");
+    assert!(denied.status.success(), "{denied:?}");
+}
+
+#[test]
+fn missing_rights_are_told() {
+    let Some(broker) = guarded() else { return };
+    let log = kafka(&broker);
+    let group = exactly_once(&log);
+    let prefix = format!("{}/", group.name);
+    let resource = [
+        "--resource-pattern-type",
+        "prefixed",
+        "--transactional-id",
+        &prefix,
+    ];
+    deny(&broker, "All", &resource);
+    let error = refusal(&log, &group);
+    assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
+    let words = error.to_string();
+    let id = format!("`{}/{}/0`", group.name, group.instance);
+    for part in [&*id, "WRITE and DESCRIBE", "at-least-once"] {
+        assert!(words.contains(part), "{words}");
+    }
+
+    let mut group = exactly_once(&log);
+    let output = stream(&log, 1);
+    group.topics.push(output.as_str().into());
+    deny(&broker, "Write", &["--topic", &output]);
+    let mut seat = Seat::owning(&log, &group, 1);
+    for round in 1..3 {
+        seat.append(&[
+            (task(0), Changelog, 0, 0, "with it"),
+            (task(0), Output, 2, 0, "forbidden"),
+        ]);
+        let settlement = seat.settle(&[(task(0), 1, 1)]);
+        match failure(&settlement) {
+            Failure::Refused { topic, .. } => assert!(topic.contains(&output), "{topic}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(seat.member.abort(soon()), Ok(()));
+        assert_settled(&settle(&mut seat, "without it", round), task(0));
+    }
+    assert_eq!(table(&log, &group), ["without it"; 2]);
+}
+
+#[test]
+fn a_broker_that_is_away_at_the_start_is_only_trouble() {
+    let Some(broker) = another(&[]) else { return };
+    let log = Kafka::new(KafkaConfig {
+        brokers: broker.bootstrap(),
+        deadline: Duration::from_secs(2),
+        ..KafkaConfig::default()
+    })
+    .expect("a client");
+    let group = exactly_once(&log);
+    broker.stop(true);
+    let mut seat = Seat::join(&log, &group);
+    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
+    broker.restart().expect("it starts again");
+    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
+    assert_settled(&settle(&mut seat, "after", 1), task(0));
+}
+
+#[test]
+fn a_broker_that_goes_away_with_an_open_unit_commits_nothing_of_it() {
+    let Some(broker) = another(&[]) else { return };
+    let log = Kafka::new(KafkaConfig {
+        brokers: broker.bootstrap(),
+        deadline: Duration::from_secs(2),
+        ..KafkaConfig::default()
+    })
+    .expect("a client");
+    let group = exactly_once(&log);
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_settled(&settle(&mut seat, "settled", 1), task(0));
+    seat.append(&[(task(0), Changelog, 0, 0, "written")]);
+    let end = || high(&log, group.topic(TopicId(0)), 0);
+    wait_until("the open record is written", || end() == 3);
+    broker.stop(false);
+    seat.append(&[(task(0), Changelog, 0, 0, "in the dark")]);
+    let shortly = || Instant::now() + Duration::from_secs(1);
+    let settlement = seat.member.settle(&unit(9, &[(task(0), 1, 2)]), shortly());
+    assert!(
+        matches!(failure(&settlement), Failure::Abortable(_)),
+        "{settlement:?}"
+    );
+    let aborted = seat.member.abort(shortly());
+    assert!(matches!(aborted, Err(Failure::Fatal(_))), "{aborted:?}");
+    drop(seat);
+    broker.restart().expect("it starts again");
+    let mut seat = Seat::owning(&log, &group, 1);
+    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
+    assert_settled(&settle(&mut seat, "again", 2), task(0));
+    assert_eq!(table(&log, &group), ["settled", "again"]);
+}
+
+/// A cluster that answers as it is told to, and knows nothing of transactions' meaning.
+struct Mock {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    log: Kafka,
+    group: Group,
+}
+
+impl Mock {
+    fn new() -> Self {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let log = kafka_at(cluster.bootstrap_servers());
+        let (table, input) = (unique("table"), unique("input"));
+        for topic in [&table, &input] {
+            cluster.create_topic(topic, 1, 1).expect("made");
+        }
+        let group = Group {
+            name: unique("group").into(),
+            topics: vec![table.as_str().into(), input.as_str().into()],
+            inputs: vec![TopicId(1)],
+            lead: Some(TopicId(0)),
+            instance: unique("instance"),
+            worker: 0,
+            session: SESSION,
+            guarantee: Guarantee::ExactlyOnce,
+            transaction_timeout: PATIENCE,
+        };
+        Self {
+            cluster,
+            log,
+            group,
+        }
+    }
+
+    fn answer(&self, api: Api, answers: &[Answer]) {
+        self.cluster.request_errors(api, answers);
+    }
+}
+
+/// What a request is answered with, and what the unit fails with then.
+type Row = (Answer, fn(&Failure) -> bool);
+
+#[test]
+fn nothing_is_assigned_before_the_transactional_id_is_taken_over() {
+    let mock = Mock::new();
+    mock.answer(
+        Api::InitProducerId,
+        &[Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 10_000],
+    );
+    let log = Kafka::new(KafkaConfig {
+        brokers: mock.cluster.bootstrap_servers(),
+        deadline: Duration::from_secs(1),
+        ..KafkaConfig::default()
+    })
+    .expect("a client");
+    let mut seat = Seat::join(&log, &mock.group);
+    // It has the task, and would read what is committed for it.
+    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
+    let words = seat.tape.troubles[0].clone().expect("what it is");
+    assert!(
+        words.contains("taking the transactional id over"),
+        "{words}"
+    );
+    assert!(seat.tape.owned.is_empty());
+    mock.cluster.clear_request_errors(Api::InitProducerId);
+    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
+    seat.poll_until("the trouble is over", |tape| tape.troubles.len() == 2);
+    assert_eq!(seat.tape.troubles[1], None);
+}
+
+#[test]
+fn refused_offsets_are_told_by_what_refuses_them() {
+    let mock = Mock::new();
+    let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+    let rows: [Row; 6] = [
+        (Answer::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, |it| {
+            matches!(it, Failure::Stale(_))
+        }),
+        (Answer::RD_KAFKA_RESP_ERR_STALE_MEMBER_EPOCH, |it| {
+            matches!(it, Failure::Stale(_))
+        }),
+        (Answer::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, |it| {
+            matches!(it, Failure::Stale(_))
+        }),
+        (Answer::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, |it| {
+            matches!(it, Failure::Refused { .. })
+        }),
+        (Answer::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE, |it| {
+            matches!(it, Failure::Refused { .. })
+        }),
+        (Answer::RD_KAFKA_RESP_ERR_UNKNOWN, |it| {
+            matches!(it, Failure::Abortable(_))
+        }),
+    ];
+    for (number, (answer, is)) in (1..).zip(rows) {
+        mock.answer(Api::TxnOffsetCommit, &[answer]);
+        let settlement = settle(&mut seat, "refused", number);
+        assert!(is(failure(&settlement)), "{answer:?}: {settlement:?}");
+        assert_eq!(seat.member.abort(soon()), Ok(()), "{answer:?}");
+        assert_settled(&settle(&mut seat, "taken", number), task(0));
+    }
+}
+
+#[test]
+fn a_commit_that_is_not_answered_is_asked_for_again() {
+    let mock = Mock::new();
+    let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+    mock.answer(
+        Api::EndTxn,
+        &[Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000],
+    );
+    seat.append(&[(task(0), Changelog, 0, 0, "once")]);
+    let the_unit = unit(7, &[(task(0), 1, 1)]);
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let first = seat.member.settle(&the_unit, deadline);
+    assert!(
+        matches!(first.offsets[&task(0)], Err(Failure::Unknown(_))),
+        "{first:?}"
+    );
+    let acked = first.acks[&task(0)].clone();
+    assert!(matches!(&acked, Ok(acked) if acked.changelog.is_some() && acked.markers == 1));
+    let deadline = Instant::now() + Duration::from_millis(200);
+    let second = seat.member.settle(&the_unit, deadline);
+    assert!(
+        matches!(second.offsets[&task(0)], Err(Failure::Unknown(_))),
+        "{second:?}"
+    );
+    assert_eq!(second.acks[&task(0)], acked);
+    let other = seat.member.settle(&unit(8, &[(task(0), 1, 2)]), soon());
+    assert!(matches!(failure(&other), Failure::Fatal(_)), "{other:?}");
+    mock.cluster.clear_request_errors(Api::EndTxn);
+    let third = seat.member.settle(&the_unit, soon());
+    assert_settled(&third, task(0));
+    assert_eq!(third.acks[&task(0)], acked, "the same acknowledgements");
+    assert_settled(&settle(&mut seat, "next", 3), task(0));
+}
+
+#[test]
+fn a_coordinator_that_fences_or_refuses_the_end_is_told() {
+    let rows: [Row; 3] = [
+        (Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, |it| {
+            matches!(it, Failure::Fenced(_))
+        }),
+        (Answer::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, |it| {
+            matches!(it, Failure::Fatal(_))
+        }),
+        (Answer::RD_KAFKA_RESP_ERR_UNKNOWN, |it| {
+            matches!(it, Failure::Abortable(_))
+        }),
+    ];
+    for (answer, is) in rows {
+        let mock = Mock::new();
+        let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+        mock.answer(Api::EndTxn, &[answer]);
+        let settlement = settle(&mut seat, "refused", 1);
+        let failure = failure(&settlement);
+        assert!(is(failure), "{answer:?}: {settlement:?}");
+        let aborted = seat.member.abort(soon());
+        assert_eq!(aborted.is_ok(), matches!(failure, Failure::Abortable(_)));
+        if aborted.is_ok() {
+            assert_settled(&settle(&mut seat, "taken", 1), task(0));
+        }
+    }
+}
+
+#[test]
+fn brokers_without_transactions_are_refused() {
+    let mock = Mock::new();
+    mock.cluster
+        .apiversion(Api::InitProducerId, None, None)
+        .expect("disabled");
+    let error = refusal(&mock.log, &mock.group);
+    assert!(error.to_string().contains("at-least-once"), "{error}");
+}
