@@ -397,11 +397,10 @@ impl Layers {
         for at in &self.flushing {
             let row = &mut self.rows[*at as usize];
             row.state = Held::Flushing;
-            entries.extend(
-                row.held
-                    .as_ref()
-                    .map(|held| (row.key.clone(), held.clone())),
-            );
+            let held = row.held.as_ref();
+            #[cfg(feature = "fail-points")]
+            let held = crate::fail_points::flushed(held, row.pending.as_ref());
+            entries.extend(held.map(|held| (row.key.clone(), held.clone())));
         }
         Frozen {
             entries,

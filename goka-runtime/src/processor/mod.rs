@@ -48,8 +48,8 @@ pub struct ProcessorOptions {
     /// Exactly once: how long the log lets a transaction stay open when its owner is silent. A
     /// barrier has to be shorter; Kafka refuses more than its `transaction.max.timeout.ms`.
     pub transaction_timeout: Duration,
-    /// Writes wait at most so long in memory before they go to the local store: a restart replays
-    /// no more than that from the group topic.
+    /// Writes wait at most so long in memory before they go to the local store, and one flush in so
+    /// long is synced: a restart replays no more than twice that from the group topic.
     pub flush_interval: Duration,
     /// Writes go to the local store before that when they take so many bytes of memory.
     pub flush_bytes: usize,
