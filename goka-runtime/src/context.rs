@@ -63,7 +63,8 @@ impl HasKey for WithKey {}
 pub struct Context<'r, P: ?Sized = Unfilled, W = WithKey> {
     raw: Raw<'r>,
     key: &'r [u8],
-    processor: PhantomData<(fn() -> W, fn() -> P)>,
+    keying: PhantomData<fn() -> W>,
+    processor: PhantomData<fn() -> P>,
 }
 
 impl<P: ?Sized, W> fmt::Debug for Context<'_, P, W> {
@@ -85,6 +86,7 @@ impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
         Ok(Self {
             raw,
             key,
+            keying: PhantomData,
             processor: PhantomData,
         })
     }
