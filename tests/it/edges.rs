@@ -605,7 +605,7 @@ fn a_keyless_stream_is_given_keys_by_a_loopback_into_a_table() {
         };
         // Without keys, and with one that lies nowhere near its place: nobody looks at it.
         let sample = |at: usize| format!("sensor-{} {at}", at % 7);
-        let keys = |at: usize| (at % 5 == 0).then_some(b"\xff not text".as_slice());
+        let keys = |at: usize| at.is_multiple_of(5).then_some(b"\xff not text".as_slice());
         let records: Vec<_> = (0..210).map(|at| (keys(at), sample(at))).collect();
         emit(&records[..150]);
         let running = rig.start::<Sampler>();
