@@ -159,7 +159,7 @@ impl Task {
     }
 
     fn check_key(&self, plan: &Plan, input: &InputPlan, record: &Record<'_>) -> Result<(), Cause> {
-        if plan.table.is_none() {
+        if plan.table.is_none() || input.keyless {
             return Ok(());
         }
         let topic = || plan.group.topic(input.topic).to_string();

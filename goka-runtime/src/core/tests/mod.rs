@@ -97,6 +97,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             partitions,
             call: crate::dispatch::Call::Sync(handler),
             start: crate::graph::Start::Earliest,
+            keyless: false,
             partitioner: "first-byte",
             place,
         }],
