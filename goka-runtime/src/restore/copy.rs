@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inspect::{look_at_table, patiently};
-use super::{Context, wall_clock};
+use super::inspect::{look_at_table, open, patiently};
+use super::{Context, OpenStore, wall_clock};
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId};
 use crate::log::{Epoch, Isolation, LogError};
@@ -17,6 +17,8 @@ use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Writ
 const BATCH_KEYS: usize = 50_000;
 const BATCH_BYTES: usize = 16 << 20;
 const POLL: Duration = Duration::from_millis(100);
+/// How often a disk that refuses is tried: with the pause between, as long as a flush tries it.
+const DISK_TRIES: u32 = 10;
 /// A restore whose position does not move for so long is reported, again and again.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,64 @@ struct Target<'a> {
     id: String,
     fingerprint: &'a str,
     end: Offset,
+}
+
+/// Restores; a disk that refuses (it is full) is given some time, then the task stops.
+pub(super) fn restore_over_faults(
+    context: &Context,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut OpenStore,
+    mut from: Offset,
+    mut rebuild: Option<Why>,
+) -> Option<Result<(Offset, String), Cause>> {
+    let mut tries = 0;
+    loop {
+        let target = &mut **store.as_mut()?;
+        let done = restore(context, copy, epoch, target, from, rebuild.clone())?;
+        let Err(Cause::Store(mut error @ StoreError::Io { .. })) = done else {
+            return Some(done);
+        };
+        if tries == 0 {
+            let partition = copy.task.partition;
+            tracing::warn!(partition, %error, "restore cannot write, retrying");
+        }
+        // Opened anew a store holds what was synced, and that is where to go on.
+        *store = None;
+        while store.is_none() {
+            tries += 1;
+            if tries > DISK_TRIES {
+                return Some(Err(Cause::Store(error)));
+            }
+            if !context.pause(copy.task, epoch) {
+                return None;
+            }
+            match open(context, copy, epoch)? {
+                Ok(opened) => *store = Some(opened),
+                Err(again @ StoreError::Io { .. }) => error = again,
+                Err(error) => return Some(Err(Cause::Store(error))),
+            }
+        }
+        if rebuild.is_some() {
+            continue;
+        }
+        match store.as_ref()?.stamp() {
+            Ok(Some(stamp)) => from = from.min(stamp.offset),
+            Ok(None) => {
+                let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))?
+                {
+                    Ok(facts) => facts,
+                    Err(cause) => return Some(Err(cause)),
+                };
+                from = facts.range.start;
+                rebuild = Some(Why::NothingStored {
+                    table: context.plan.group.topic(copy.table).to_string(),
+                    partition: copy.task.partition,
+                });
+            }
+            Err(error) => return Some(Err(Cause::Store(error))),
+        }
+    }
 }
 
 pub(super) fn restore(

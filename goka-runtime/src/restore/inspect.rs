@@ -123,7 +123,7 @@ fn stamp(
 }
 
 /// Opens a store; one that cannot be read is moved aside, to be rebuilt.
-fn open(
+pub(super) fn open(
     context: &Context,
     copy: CopyId,
     epoch: Epoch,

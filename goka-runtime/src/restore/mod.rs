@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use self::copy::restore;
+use self::copy::restore_over_faults;
 use self::inspect::{follow, inspect};
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId, Facts, Plan};
@@ -277,9 +277,8 @@ fn run(context: &Context, job: Job) -> Option<(OpenStore, Found)> {
             Some((store, Found::Inspected(found)))
         }
         Work::Restore { from, rebuild } => {
-            let mut store = store?;
-            let found = restore(context, copy, epoch, &mut *store, from, rebuild)?;
-            Some((Some(store), Found::Restored(found)))
+            let found = restore_over_faults(context, copy, epoch, &mut store, from, rebuild)?;
+            Some((store, Found::Restored(found)))
         }
         Work::Follow => {
             let found = follow(context, copy, epoch, &mut store)?;
