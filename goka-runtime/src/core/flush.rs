@@ -11,8 +11,6 @@ use super::task::{State, Task};
 use super::{Core, RETRY};
 use crate::table::{Durability, StoreError};
 
-/// A store that refuses flushes for so long stops its task.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// After so long without a commit the control records of the last one are surely written.
 const IDLE: Duration = Duration::from_secs(60);
 /// How many rows the cache looks through at a time.
@@ -134,7 +132,7 @@ impl Core {
                 if flushes.failing_since.is_none() {
                     tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
                 }
-                if flushes.fails(now.monotonic) >= PATIENCE {
+                if flushes.fails(now.monotonic) >= self.plan.patience {
                     self.stop(id, Cause::Store(error), out);
                 }
             }

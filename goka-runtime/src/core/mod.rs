@@ -471,7 +471,7 @@ impl Core {
         let since = task
             .unreadable
             .map_or(now.monotonic, |trouble| trouble.since);
-        if now.monotonic.saturating_sub(since) >= flush::PATIENCE {
+        if now.monotonic.saturating_sub(since) >= self.plan.patience {
             return self.stop(id, Cause::Store(error), out);
         }
         if task.unreadable.is_none() {

@@ -94,6 +94,8 @@ pub struct Plan {
     pub flush_interval: Duration,
     /// So many bytes of them are flushed before that.
     pub flush_bytes: usize,
+    /// A store that refuses flushes, or cannot be read, for so long stops its task.
+    pub patience: Duration,
     /// So many bytes the copies of this worker may take in memory.
     pub memory: usize,
 }

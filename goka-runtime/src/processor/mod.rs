@@ -53,6 +53,9 @@ pub struct ProcessorOptions {
     pub flush_interval: Duration,
     /// Writes go to the local store before that when they take so many bytes of memory.
     pub flush_bytes: usize,
+    /// A local store that cannot be written or read for so long (a full disk) stops its partition;
+    /// until then it is tried again, and nothing is lost.
+    pub store_patience: Duration,
     /// The memory for values of tables, in bytes: what waits for the store, and a cache of it.
     pub memory: usize,
 }
@@ -68,6 +71,7 @@ impl Default for ProcessorOptions {
             transaction_timeout: Duration::from_secs(10),
             flush_interval: Duration::from_secs(5),
             flush_bytes: 64 << 20,
+            store_patience: Duration::from_secs(60),
             memory: 256 << 20,
         }
     }

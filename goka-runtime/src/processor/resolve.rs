@@ -107,6 +107,7 @@ pub(super) fn resolve(
         barrier: options.barrier,
         flush_interval: options.flush_interval,
         flush_bytes: options.flush_bytes.min(options.memory / 2),
+        patience: options.store_patience,
         memory: options.memory,
     })
 }

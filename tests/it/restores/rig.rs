@@ -102,6 +102,9 @@ impl Rig {
         let options = ProcessorOptions {
             session: Duration::from_secs(6),
             barrier: Duration::from_millis(20),
+            // Stores are looked at, and disks that are full are given up, sooner than in life.
+            flush_interval: Duration::from_millis(200),
+            store_patience: Duration::from_secs(5),
             ..ProcessorOptions::default()
         };
         let (log, stores) = (Arc::clone(&self.log), Arc::new(stores(machine)));

@@ -117,6 +117,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
         barrier: Duration::from_millis(100),
         flush_interval: Duration::ZERO,
         flush_bytes: 1 << 20,
+        patience: Duration::from_secs(60),
         memory: 4 << 20,
     }
 }
