@@ -11,11 +11,13 @@
 //!   that fails by I/O opens the file again and tries once more; a second failure is
 //!   [`StoreError::Io`], and the next call begins by opening again. Snapshots end with the opening.
 //! - Opening again after a failure takes back what was not synced. Then retrying would put new
-//!   changes on an old state: a counter in the file tells, and the store answers nothing but
-//!   `Io` until it is opened through [`Stores::open`], whose caller judges the older stamp.
+//!   changes on an old state: a counter in the file tells, and the store says that it
+//!   is [`StoreError::Regressed`], and answers nothing until it is opened through [`Stores::open`], whose caller judges the older stamp.
 
 mod failure;
 mod file;
+#[cfg(feature = "tester")]
+mod simulated;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redb::{Database, DatabaseError, TableDefinition};
+
+#[cfg(feature = "tester")]
+pub use self::simulated::{DiskFaults, SimulatedDisk};
 
 use self::failure::{Failure, guarded, of_io};
 use self::file::{File, Snapshot};
@@ -73,6 +78,9 @@ pub struct RedbStores {
     expected: usize,
     open: Arc<AtomicUsize>,
     opener: Arc<Opener>,
+    /// Where the files are, if not in a directory.
+    #[cfg(feature = "tester")]
+    disk: Option<SimulatedDisk>,
 }
 
 impl RedbStores {
@@ -84,7 +92,35 @@ impl RedbStores {
             expected: EXPECTED_FILES,
             open: Arc::default(),
             opener: Arc::new(|path, cache| Database::builder().set_cache_size(cache).create(path)),
+            #[cfg(feature = "tester")]
+            disk: None,
         }
+    }
+
+    fn make_room(&self, path: &Path) -> Result<(), StoreError> {
+        #[cfg(feature = "tester")]
+        if self.disk.is_some() {
+            return Ok(());
+        }
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        made.map_err(|error| of_io(&error).at(path))
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        #[cfg(feature = "tester")]
+        if let Some(disk) = &self.disk {
+            return disk.has(path);
+        }
+        path.exists()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        #[cfg(feature = "tester")]
+        if let Some(disk) = &self.disk {
+            disk.rename(from, to);
+            return Ok(());
+        }
+        fs::rename(from, to).map_err(|error| of_io(&error).at(from))
     }
 
     /// Cuts the cache budget for `files` open partitions.
@@ -117,9 +153,7 @@ impl fmt::Debug for RedbStores {
 impl Stores for RedbStores {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         let path = self.path(table, partition)?;
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|error| of_io(&error).at(&path))?;
-        }
+        self.make_room(&path)?;
         let share = Share::of(&self.open);
         let files = share.files.max(self.expected).max(1);
         let cache = (self.cache_bytes / files).max(SMALLEST_CACHE);
@@ -138,9 +172,9 @@ impl Stores for RedbStores {
         let path = self.path(table, partition)?;
         let aside = (1_u32..)
             .map(|at| path.with_extension(format!("redb.bad-{at}")))
-            .find(|aside| !aside.exists())
+            .find(|aside| !self.exists(aside))
             .expect("fewer files than numbers");
-        fs::rename(&path, &aside).map_err(|error| of_io(&error).at(&path))?;
+        self.rename(&path, &aside)?;
         Ok(aside.display().to_string())
     }
 }
