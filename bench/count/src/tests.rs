@@ -13,7 +13,7 @@ use crate::input::Input;
 use crate::support::kafka::another;
 
 /// What the processor promises on Kafka.
-const PROMISED: [Guarantee; 1] = [Guarantee::AtLeastOnce];
+const PROMISED: [Guarantee; 2] = [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
 
 #[test]
 fn the_processor_counts_what_the_floor_counts() {

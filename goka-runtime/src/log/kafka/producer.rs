@@ -165,8 +165,10 @@ impl Producer {
 
     pub(super) fn append(&mut self, appends: &Appends) {
         let begun = self.begin(Instant::now() + self.deadline);
-        for (_at, append) in appends.iter().enumerate() {
-            fail_point!("mid-produce", _at);
+        #[cfg(feature = "fail-points")]
+        let mut handed = 0..;
+        for append in appends.iter() {
+            fail_point!("mid-produce", handed.next().unwrap_or(0));
             let number = self.ledger(append.task);
             self.ledgers[number].used = true;
             if let Err(failure) = &begun {
