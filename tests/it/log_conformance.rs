@@ -1,5 +1,5 @@
 //! What every log engine does alike: one list of cases, run on the embedded log in memory and on
-//! a file, and on Kafka. A case makes topics and groups of its own and waits with a deadline.
+//! a file, on the simulated log, and on Kafka. A case makes topics and groups of its own and waits with a deadline.
 
 mod members;
 mod rebalances;
@@ -11,8 +11,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use goka_runtime::clock::Clock;
 use goka_runtime::log::Log;
 use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::simulated::Simulated;
 
 /// What an engine has to do.
 type Case = (&'static str, fn(&dyn Log));
@@ -92,6 +94,13 @@ fn embedded_on_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = Embedded::open(&directory.path().join("log.redb")).expect("a new log");
     assert_eq!(run("the embedded log on a file", &log), CASES.len());
+}
+
+#[test]
+fn simulated() {
+    // By the machine's clock, since the cases wait.
+    let log = Simulated::new(Clock::default());
+    assert_eq!(run("the simulated log", &log), CASES.len());
 }
 
 #[cfg(feature = "kafka")]
