@@ -46,7 +46,7 @@ pub use goka_runtime::codec::Proto;
 #[cfg(feature = "avro")]
 pub use goka_runtime::codec::avro::{self, Avro};
 pub use goka_runtime::codec::{AsValue, Be, Codec, CodecError, CodecOf, Json, Serde};
-pub use goka_runtime::context::{Context, Emit};
+pub use goka_runtime::context::{Context, Emit, WithKey, WithoutKey};
 pub use goka_runtime::dispatch::{ContextError, Deferred, HandlerError};
 pub use goka_runtime::edges::{Emits, Joins, LooksUp, Loops, Persists, Processor};
 pub use goka_runtime::emitter::{Ack, Delivered, EmitError, Emitter};

@@ -196,6 +196,7 @@ pub(crate) fn processor(
         ident,
         form,
         edges,
+        keyings,
     } = syntax;
     let suffix = suffix(&options);
     Ok(Processor {
@@ -212,6 +213,7 @@ pub(crate) fn processor(
         suffix,
         guarantee: options.guarantee,
         edges: edges.into_iter().map(edge).collect(),
+        keyings,
     })
 }
 

@@ -6,10 +6,10 @@ use quote::{ToTokens, quote};
 use syn::{Generics, Item, LitStr, Type, parse_quote};
 
 use crate::check::is_this;
-use crate::expand::{Implementation, loops, named, parameters, place, unit};
-use crate::model::Value;
+use crate::expand::{Implementation, first_keyed, keyings, loops, named, parameters, place, unit};
+use crate::model::{Value, may_rekey};
 use crate::paths;
-use crate::syntax::{Arg, Form, ProcessorSyntax, Target, TopicSyntax, bare, type_text};
+use crate::syntax::{Arg, EdgeSyntax, Form, ProcessorSyntax, Target, TopicSyntax, bare, type_text};
 use crate::words::EdgeWord;
 
 /// A topic with mistakes.
@@ -89,6 +89,7 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         ident,
         form,
         edges,
+        keyings,
     } = syntax;
     let is = |path: &'static str| move |a: &&syn::Attribute| a.path().is_ident(path);
     let cfgs: Vec<_> = form.attributes().iter().filter(is("cfg")).collect();
@@ -110,12 +111,19 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
 
     // The first input may be the mistake itself: the group's own table would ask for itself.
     let inputs = edges.iter().filter(|edge| edge.word == EdgeWord::Input);
-    let mut types = inputs.filter_map(|edge| edge.target.as_ref()?.ty());
-    let first = types.find(|ty| !is_this(ty, syntax));
+    let inputs = inputs.filter_map(|edge| edge.target.as_ref()?.ty());
+    // What syn reads as a type need not be one everywhere: `A +`.
+    let is_type = |ty: &Type| syn::parse2::<Type>(quote!(<#ty as X>::Y)).is_ok();
+    let types: Vec<_> = inputs
+        .filter(|ty| !is_this(ty, syntax) && is_type(ty))
+        .collect();
+    let has_keys = options.persist.is_some() || edges.iter().any(EdgeSyntax::is_loopback);
     let of_first = |item: &str| -> Option<Type> {
-        let first = first?;
+        let first = types.first()?;
+        if may_rekey(form, has_keys) {
+            return syn::parse2(first_keyed(&types, item)?).ok();
+        }
         let item = Ident::new(item, Span::call_site());
-        // What syn reads as a type need not be one everywhere: `A +`.
         syn::parse2(quote!(<#first as #private::Topic>::#item)).ok()
     };
     let key = match &options.key {
@@ -148,12 +156,15 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         }
     });
     let declared = declared(syntax);
+    let keyings = may_rekey(form, has_keys).then(|| self::keyings(this, &types, keyings));
     let key = key.map_or_else(paths::string, |key| quote!(#key));
     let partitioner = typed(partitioner.as_ref()).map_or_else(paths::murmur2, |p| quote!(#p));
     quote! {
         #item
         #(#cfgs)*
         const _: () = {
+            #[allow(unused_imports)]
+            use #private::Otherwise as _;
             impl #parameters #private::Processor for #this #bounds {
                 type Key = #key;
                 type Partitioner = #partitioner;
@@ -161,6 +172,7 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
             }
             #table
             #declared
+            #keyings
         };
     }
 }

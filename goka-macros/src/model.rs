@@ -54,6 +54,13 @@ pub(crate) struct Processor {
     pub(crate) guarantee: Guarantee,
     /// In the order in which they were declared; at least one input.
     pub(crate) edges: Vec<Edge>,
+    /// See [`ProcessorSyntax`](crate::syntax::ProcessorSyntax).
+    pub(crate) keyings: Vec<Type>,
+}
+
+/// See [`Processor::may_rekey`]; `has_keys` when its group has a table or a loopback.
+pub(crate) fn may_rekey(form: &Form, has_keys: bool) -> bool {
+    has_keys && matches!(form, Form::Block(_)) && form.generics().is_none()
 }
 
 /// An edge of a processor.
@@ -89,9 +96,45 @@ impl Processor {
         })
     }
 
+    /// The inputs that are types.
+    pub(crate) fn topics(&self) -> Vec<&Type> {
+        self.inputs()
+            .filter_map(|input| input.target.ty())
+            .collect()
+    }
+
     /// The first input that is a type: its key and its partitioner are the group's.
     pub(crate) fn first_typed(&self) -> Option<&Type> {
         self.inputs().find_map(|input| input.target.ty())
+    }
+
+    /// Whether the group has keys though a stream that it reads may have none: handlers of such a
+    /// stream see no key. Of a topic that has parameters of its own it cannot be known.
+    pub(crate) fn may_rekey(&self) -> bool {
+        may_rekey(&self.form, self.persist.is_some() || self.has_loopback())
+    }
+
+    /// The topic whose records say whether those of a handler have keys: its first, unless it is
+    /// called for others too, which have.
+    pub(crate) fn keying(&self, handler: &Ident) -> Option<&Type> {
+        let mut first = None;
+        for edge in &self.edges {
+            match edge {
+                Edge::Input(input) if input.handler.name == *handler => {
+                    first = first.or(Some(input.target.ty()?));
+                }
+                Edge::Loopback(own) | Edge::Visit(own, _) if own.handler.name == *handler => {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        first
+    }
+
+    pub(crate) fn has_loopback(&self) -> bool {
+        let mut edges = self.edges.iter();
+        edges.any(|edge| matches!(edge, Edge::Loopback(_)))
     }
 
     /// Whether a key has to lie in one partition of all inputs.

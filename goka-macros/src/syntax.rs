@@ -108,6 +108,12 @@ pub(crate) struct EdgeSyntax {
     pub(crate) handler: Option<HandlerSyntax>,
 }
 
+impl EdgeSyntax {
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.word == EdgeWord::Loopback
+    }
+}
+
 /// Where a new input starts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Start {
@@ -159,6 +165,8 @@ pub(crate) struct ProcessorSyntax {
     pub(crate) ident: Ident,
     pub(crate) form: Form,
     pub(crate) edges: Vec<EdgeSyntax>,
+    /// Topics that may have no keys, each one of a handler whose `Context` asks for it by its place.
+    pub(crate) keyings: Vec<Type>,
 }
 
 /// A handler of the right shape.

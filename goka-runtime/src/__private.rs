@@ -8,7 +8,7 @@ pub use inventory;
 pub use crate::__goka_codec as codec;
 pub use crate::__goka_own as own;
 pub use crate::codec::{Codec, CodecError, CodecFor, CodecOf, Fits, Known, Opaque, Shape};
-pub use crate::context::Context;
+pub use crate::context::{Context, WithKey, WithoutKey};
 pub use crate::dispatch::{
     AsyncCall, Call, ContextError, Deferred, HandlerError, Handling, Raw, Shared, SyncCall,
 };
@@ -22,7 +22,7 @@ pub use crate::key::ordered::{
     part_of as part, show_ordered,
 };
 pub use crate::key::{Composite, Key, NoKey, OrderedKey};
-pub use crate::param::{Param, Taker, edge, table, taker};
+pub use crate::param::{Param, Taker, join, lookup, output, table, taker};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::record::Guarantee;
 pub use crate::registry::Entry;
@@ -113,8 +113,15 @@ impl<P: Default + Send + Sync + 'static> Probe<P> {
     };
 }
 
+impl<T: Topic> Probe<T> {
+    /// Whether a topic's records have no keys.
+    pub const IS_KEYLESS: bool = <T::Key as Key>::IS_NONE;
+}
+
 /// The other answer of a [`Probe`].
 pub trait Otherwise {
+    /// What is no topic is told so elsewhere.
+    const IS_KEYLESS: bool = false;
     /// The same where nobody but the user can make that value.
     const MADE: Definition;
 }
@@ -223,13 +230,74 @@ pub const fn same_place<A: Partitioner, K: Partitioner, T, P>() {
     }
 }
 
+/// What the context of a processor's handler says of its records: asked of the processor, so that
+/// the handler's signature has no mistake of the topic's in it.
+pub trait Handler<const AT: usize> {
+    /// `WithKey` or `WithoutKey`.
+    type Keying;
+}
+
+/// Chooses between what is for records with keys and what is for records without.
+#[derive(Debug)]
+pub struct Choice<const IS_KEYLESS: bool>;
+
+/// See [`Choice`].
+pub trait Choose<Keyed, Keyless> {
+    /// One of the two.
+    type Chosen;
+}
+
+impl<Keyed, Keyless> Choose<Keyed, Keyless> for Choice<false> {
+    type Chosen = Keyed;
+}
+
+impl<Keyed, Keyless> Choose<Keyed, Keyless> for Choice<true> {
+    type Chosen = Keyless;
+}
+
+/// What the context of a topic's handler says of its records.
+pub type KeyingOf<const IS_KEYLESS: bool> =
+    <Choice<IS_KEYLESS> as Choose<WithKey, WithoutKey>>::Chosen;
+
+/// The key of a topic's records; for a keyless stream another one.
+pub type KeyOf<const IS_KEYLESS: bool, T, Else = String> =
+    <Choice<IS_KEYLESS> as Choose<<T as Topic>::Key, Else>>::Chosen;
+
+/// The partitioner of a topic's keys; for a keyless stream another one.
+pub type PlaceOf<const IS_KEYLESS: bool, T, Else = Murmur2> =
+    <Choice<IS_KEYLESS> as Choose<<T as Topic>::Partitioner, Else>>::Chosen;
+
 /// Checks that a group with a table has keys.
 #[track_caller]
-pub const fn keyed(input: TopicSpec) {
-    assert!(
-        !input.is_keyless(),
-        "a group table needs keys, and this stream has none: emit its records to a stream with keys"
+pub const fn keyed(inputs: &[TopicSpec]) {
+    let mut at = 0;
+    while at < inputs.len() {
+        if !inputs[at].is_keyless() {
+            return;
+        }
+        at += 1;
+    }
+    panic!(
+        "a group table needs keys, and this stream has none: give its records keys by a `#[loopback]`, \
+         or emit them to a stream with keys"
     );
+}
+
+/// Checks that a handler is called for records with keys, or for records without.
+#[track_caller]
+pub const fn keyed_alike(is_keyless: bool, other: TopicSpec) {
+    if other.is_keyless() != is_keyless {
+        let text = Text::new()
+            .str("`")
+            .str(other.name)
+            .str(if is_keyless {
+                "` has keys"
+            } else {
+                "` has no keys"
+            })
+            .str(", unlike what else its handler is called for: write a handler for each");
+        panic!("{}", text.as_str());
+    }
 }
 
 /// A comma between the parts of a key's description.

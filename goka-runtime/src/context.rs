@@ -17,18 +17,57 @@ use crate::topic::Topic;
 #[derive(Debug)]
 pub enum Unfilled {}
 
+/// Records come with a key: see [`Context`].
+#[derive(Debug)]
+pub enum WithKey {}
+
+/// Records of a keyless stream: see [`Context`].
+#[derive(Debug)]
+pub enum WithoutKey {}
+
+/// Says whether records come with a key.
+#[doc(hidden)]
+pub trait Keying {
+    /// Whether they do.
+    const HAS_KEY: bool;
+}
+
+impl Keying for WithKey {
+    const HAS_KEY: bool = true;
+}
+
+impl Keying for WithoutKey {
+    const HAS_KEY: bool = false;
+}
+
+/// Says that records come with a key.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a record of a keyless stream has no key, and so no value in a table",
+    label = "not for a keyless stream",
+    note = "give it a key: `ctx.loopback(key, &value)` calls the group's `#[loopback]` handler, which has one"
+)]
+pub trait HasKey {}
+
+#[diagnostic::do_not_recommend]
+impl HasKey for WithKey {}
+
 /// A record being handled, and what may be done with it.
 ///
 /// Handlers write it bare, `ctx: &mut Context`; the macro fills the processor in, from which the
 /// methods know the group's key type, its table and its outputs. What a handler did is kept whole
 /// when it returns `Ok`, and dropped whole otherwise.
-pub struct Context<'r, P: ?Sized = Unfilled> {
+///
+/// In a group with keys the handler of a keyless stream is given a `Context<.., WithoutKey>`, which
+/// has no key and so no [`value`](Context::value), but can [`loopback`](Context::loopback).
+pub struct Context<'r, P: ?Sized = Unfilled, W = WithKey> {
     raw: Raw<'r>,
     key: &'r [u8],
+    keying: PhantomData<fn() -> W>,
     processor: PhantomData<fn() -> P>,
 }
 
-impl<P: ?Sized> fmt::Debug for Context<'_, P> {
+impl<P: ?Sized, W> fmt::Debug for Context<'_, P, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("record", &self.raw.record)
@@ -36,10 +75,24 @@ impl<P: ?Sized> fmt::Debug for Context<'_, P> {
     }
 }
 
-impl<'r, P: Processor> Context<'r, P> {
-    /// Wraps a record whose key is one of the group's.
+impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
+    /// Wraps a record whose key is one of the group's, or is not looked at.
     pub(crate) fn new(raw: Raw<'r>) -> Result<Self, ContextError> {
-        let record = &raw.record;
+        let key = if W::HAS_KEY {
+            Self::viewed(&raw.record)?
+        } else {
+            &[]
+        };
+        Ok(Self {
+            raw,
+            key,
+            keying: PhantomData,
+            processor: PhantomData,
+        })
+    }
+
+    /// A record's key, when it is one of the group's.
+    fn viewed(record: &Incoming<'r>) -> Result<&'r [u8], ContextError> {
         let key = match record.key {
             Some(key) => key,
             None if P::Key::IS_NONE => &[],
@@ -56,15 +109,16 @@ impl<'r, P: Processor> Context<'r, P> {
                 source,
             });
         }
-        Ok(Self {
-            raw,
-            key,
-            processor: PhantomData,
-        })
+        Ok(key)
     }
+}
 
+impl<'r, P: Processor, W> Context<'r, P, W> {
     /// The record's key: `&str` for `String`, `&[u8]` for `Vec<u8>`, integers as they are.
-    pub fn key(&self) -> <P::Key as Key>::Ref<'r> {
+    pub fn key(&self) -> <P::Key as Key>::Ref<'r>
+    where
+        W: HasKey,
+    {
         P::Key::view(self.key).expect("the key was viewed before the handler ran")
     }
 
@@ -75,6 +129,7 @@ impl<'r, P: Processor> Context<'r, P> {
     pub fn value<V>(&mut self) -> Result<Option<V>, ContextError>
     where
         P: Persists<V>,
+        W: HasKey,
     {
         let Some(stored) = self.raw.scope.load()? else {
             return Ok(None);
@@ -96,6 +151,7 @@ impl<'r, P: Processor> Context<'r, P> {
     pub fn set_value<V>(&mut self, value: &(impl AsValue<V> + ?Sized)) -> Result<(), ContextError>
     where
         P: Persists<V>,
+        W: HasKey,
     {
         let codec: CodecOf<V> = P::CODEC;
         self.raw
@@ -110,6 +166,7 @@ impl<'r, P: Processor> Context<'r, P> {
     pub fn delete<V>(&mut self) -> Result<(), ContextError>
     where
         P: Persists<V>,
+        W: HasKey,
     {
         self.raw.scope.store(None)
     }
@@ -121,6 +178,7 @@ impl<'r, P: Processor> Context<'r, P> {
     pub fn update<V>(&mut self, make: impl FnOnce(Option<V>) -> V) -> Result<V, ContextError>
     where
         P: Persists<V>,
+        W: HasKey,
     {
         let value = make(self.value()?);
         self.set_value::<V>(&value)?;
@@ -202,6 +260,7 @@ impl<'r, P: Processor> Context<'r, P> {
     pub fn join<T: Topic>(&mut self, _table: T) -> Result<Option<T::Value>, ContextError>
     where
         P: Joins<T>,
+        W: HasKey,
     {
         self.join_of::<T>()
     }
@@ -214,6 +273,7 @@ impl<'r, P: Processor> Context<'r, P> {
     pub fn join_of<T: Topic>(&mut self) -> Result<Option<T::Value>, ContextError>
     where
         P: Joins<T>,
+        W: HasKey,
     {
         let stored = self.raw.scope.join(T::NAME)?;
         decoded::<T>(stored.map(|stored| stored.value))

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
+use crate::record::Offset;
 use crate::table::Stamp;
 
 /// Names the mistake that this process makes: see [`Planted`].
@@ -34,8 +35,10 @@ pub fn records() -> usize {
 /// A mistake on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planted {
-    /// `store-ahead`: stores are stamped one changelog record further than they hold.
+    /// `store-ahead`: a flush takes what was written since the last barrier, too.
     StoreAhead,
+    /// `stamp-ahead`: stores are stamped one changelog record further than they hold.
+    StampAhead,
     /// `commit-ahead`: one more record is committed of each input than was handled.
     CommitAhead,
 }
@@ -48,14 +51,23 @@ pub fn planted() -> Option<Planted> {
     static PLANTED: OnceLock<Option<Planted>> = OnceLock::new();
     *PLANTED.get_or_init(|| match std::env::var(PLANT).ok()?.as_str() {
         "store-ahead" => Some(Planted::StoreAhead),
+        "stamp-ahead" => Some(Planted::StampAhead),
         "commit-ahead" => Some(Planted::CommitAhead),
         other => panic!("{PLANT}={other}: no such mistake"),
     })
 }
 
+/// What a flush takes of a row: what is acknowledged, and not what is pending.
+pub(crate) fn flushed<T>(acknowledged: Option<T>, pending: Option<T>) -> Option<T> {
+    match planted() {
+        Some(Planted::StoreAhead) => pending.or(acknowledged),
+        _ => acknowledged,
+    }
+}
+
 /// The stamp that a store gets.
 pub(crate) fn stamp(right: &Stamp) -> Stamp {
-    let ahead = i64::from(planted() == Some(Planted::StoreAhead));
+    let ahead = i64::from(planted() == Some(Planted::StampAhead));
     Stamp {
         offset: right.offset + ahead,
         ..right.clone()
@@ -63,6 +75,6 @@ pub(crate) fn stamp(right: &Stamp) -> Stamp {
 }
 
 /// The offset that is committed.
-pub(crate) fn offset(right: crate::record::Offset) -> crate::record::Offset {
+pub(crate) fn offset(right: Offset) -> Offset {
     right + i64::from(planted() == Some(Planted::CommitAhead))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
-use crate::context::Context;
+use crate::context::{Context, Keying};
 use crate::dispatch::{Call, ContextError, Incoming, Raw};
 use crate::edges::Processor;
 use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
@@ -150,8 +150,8 @@ impl<'r, G: Processor, P, V> Taker<'r, G, P, V> {
     /// # Errors
     /// When key or value do not decode, or the value is missing and the parameter takes no
     /// tombstones.
-    pub fn enter(&self, raw: Raw<'r>) -> Result<(Context<'r, G>, P), ContextError> {
-        let context = Context::new(raw)?;
+    pub fn enter<W: Keying>(&self, raw: Raw<'r>) -> Result<(Context<'r, G, W>, P), ContextError> {
+        let context = Context::<G, W>::new(raw)?;
         let value = self.take(context.record())?;
         Ok((context, value))
     }
@@ -259,17 +259,33 @@ impl<G: Processor, P, V> Taker<'_, G, P, V> {
     }
 }
 
-/// An edge to a topic that is a type; `own` are the names of the group's own.
+/// The names of a group's own topics.
+type Own = [&'static str; 3];
+
+/// An output.
 ///
 /// # Panics
-/// In a const context, when the topic is one of the group's own under another name.
+/// In a const context, when the topic is one of the group's own under another name: so the others.
 #[track_caller]
-pub const fn edge(
-    own: [&'static str; 3],
-    kind: EdgeKind,
-    topic: TopicSpec,
-    location: Location,
-) -> Edge {
+pub const fn output(own: Own, topic: TopicSpec, location: Location) -> Edge {
+    edge(own, EdgeKind::Output, topic, location)
+}
+
+/// A table that is joined.
+#[track_caller]
+pub const fn join(own: Own, topic: TopicSpec, location: Location) -> Edge {
+    edge(own, EdgeKind::Join, topic, location)
+}
+
+/// A table that is looked up.
+#[track_caller]
+pub const fn lookup(own: Own, topic: TopicSpec, location: Location) -> Edge {
+    edge(own, EdgeKind::Lookup, topic, location)
+}
+
+/// An edge to a topic that is a type.
+#[track_caller]
+const fn edge(own: Own, kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge {
     let [table, loopback, visit] = own;
     if same(topic.name, table) || same(topic.name, loopback) || same(topic.name, visit) {
         let text = Text::new()

@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::codec::{AsValue, Codec, CodecError};
-use crate::context::Context;
+use crate::context::{Context, WithoutKey};
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, Raw, Scope};
 use crate::edges::{Loops, Persists, Processor};
 use crate::key::AsKey;
@@ -79,22 +79,16 @@ impl<P: Processor> Probe<P> {
     /// # Errors
     /// When the key does not encode.
     pub fn context(&mut self, key: impl AsKey<P::Key>) -> Result<Context<'_, P>, ContextError> {
-        let topic = "probe";
-        self.key = bytes(&key).map_err(|source| refused("key", topic, source))?;
+        self.key = bytes(&key).map_err(|source| refused("key", TOPIC, source))?;
         self.memory.key.clone_from(&self.key);
-        Context::new(Raw {
-            record: Incoming {
-                group: P::DEFINITION.graph.group,
-                topic,
-                partition: 0,
-                offset: 0,
-                timestamp: -1,
-                key: Some(&self.key),
-                value: None,
-                headers: Headers::default(),
-            },
-            scope: &mut self.memory,
-        })
+        Context::new(raw::<P>(Some(&self.key), &mut self.memory))
+    }
+
+    /// The context of a record without a key: the first argument of a keyless stream's handler, in
+    /// a group with keys.
+    pub fn context_without_key(&mut self) -> Context<'_, P, WithoutKey> {
+        let context = Context::new(raw::<P>(None, &mut self.memory));
+        context.expect("there is no key to be wrong")
     }
 
     /// Sets the group table's value for a key.
@@ -206,6 +200,25 @@ impl<P: Processor> Probe<P> {
                 Ok((key, value))
             })
             .collect()
+    }
+}
+
+/// The topic that records come from.
+const TOPIC: &str = "probe";
+
+fn raw<'r, P: Processor>(key: Option<&'r [u8]>, memory: &'r mut Memory) -> Raw<'r> {
+    Raw {
+        record: Incoming {
+            group: P::DEFINITION.graph.group,
+            topic: TOPIC,
+            partition: 0,
+            offset: 0,
+            timestamp: -1,
+            key,
+            value: None,
+            headers: Headers::default(),
+        },
+        scope: memory,
     }
 }
 

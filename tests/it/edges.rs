@@ -5,13 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goka::prelude::*;
 use goka::{Emitter, Processor, Topic, View};
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Log, NewTopic};
+use goka_runtime::log::{Log, NewTopic, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, start};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
@@ -553,6 +553,72 @@ fn a_keyless_stream_is_spread_and_given_keys() {
             .collect();
         let written = rig.log.ranges(&written).unwrap();
         assert_eq!(written.iter().map(|end| end.high).sum::<i64>(), 20);
+        stop(running);
+    });
+}
+
+#[stream("edges-samples", keyless, value = String)]
+#[derive(Debug)]
+struct Samples;
+
+/// Sums samples by sensor, whose name is in the sample: records without keys, given one by a
+/// loopback.
+#[derive(Debug, Default)]
+struct Sampler;
+
+#[processor(group = "edges-sampler", persist = i64)]
+impl Sampler {
+    #[input(Samples)]
+    fn on_sample(&self, ctx: &mut Context, sample: &str) -> Result<()> {
+        let (sensor, value) = sample.split_once(' ').ok_or("no name")?;
+        ctx.loopback(sensor, &value.parse::<i64>()?)?;
+        Ok(())
+    }
+
+    #[loopback]
+    fn add(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        ctx.update(|sum| sum.unwrap_or(0) + value)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_keyless_stream_is_given_keys_by_a_loopback_into_a_table() {
+    on_every_log(|rig| {
+        rig.make("edges-samples", PARTITIONS, false);
+        let emit = |records: &[(Option<&[u8]>, String)]| {
+            let delivered = |_, result: std::result::Result<_, _>| assert!(result.is_ok());
+            let appender = rig.log.appender(Arc::new(delivered)).unwrap();
+            let by = Instant::now() + SOON;
+            for (token, (key, sample)) in records.iter().enumerate() {
+                let sent = Sent {
+                    topic: "edges-samples",
+                    partition: i32::try_from(token).unwrap() % PARTITIONS,
+                    key: *key,
+                    value: Some(sample.as_bytes()),
+                    timestamp: 1_000,
+                    headers: &[],
+                };
+                appender.send(sent, token as u64, by).unwrap();
+            }
+            appender.flush(by).unwrap();
+        };
+        // Without keys, and with one that lies nowhere near its place: nobody looks at it.
+        let sample = |at: usize| format!("sensor-{} {at}", at % 7);
+        let keys = |at: usize| at.is_multiple_of(5).then_some(b"\xff not text".as_slice());
+        let records: Vec<_> = (0..210).map(|at| (keys(at), sample(at))).collect();
+        emit(&records[..150]);
+        let running = rig.start::<Sampler>();
+        rig.wait_committed("edges-sampler", "edges-samples");
+        stop(running);
+        emit(&records[150..]);
+        let running = rig.start::<Sampler>();
+        rig.wait_committed("edges-sampler", "edges-samples");
+        rig.wait_committed("edges-sampler", "edges-sampler-loop");
+        let table = rig.table::<Sampler>();
+        let sum = |sensor| (0..210).filter(|at| at % 7 == sensor).sum::<i64>();
+        let expected = (0..7).map(|sensor| (format!("sensor-{sensor}"), sum(sensor)));
+        assert_eq!(table, expected.collect());
         stop(running);
     });
 }

@@ -199,6 +199,29 @@ fn a_torn_store_is_rebuilt() {
     });
 }
 
+/// Somebody else writes to the group topic: the table is what the topic says, and goes on from there.
+#[test]
+fn a_foreign_writer_is_noticed_and_restored_over() {
+    on_every_log("restores-foreign", |rig| {
+        let machine = machine();
+        rig.write(adds(&[("a", 1), ("b", 2)]));
+        let running = rig.start(machine.path());
+        rig.wait_level(&running);
+        rig.write_to(&rig.table, adds(&[("a", 100), ("c", 7)]));
+        // The next record of ours shows it.
+        rig.write(adds(&[("b", 20)]));
+        let topic = format!("topic={:?}", rig.table);
+        wait_until("it restores over them", SOON, || {
+            events::told(&["restored", &topic, "from=2 end=5 records=3"])
+        });
+        rig.wait_level(&running);
+        rig.write(adds(&[("a", 10), ("c", 10)]));
+        rig.wait_level(&running);
+        stop(running);
+        rig.assert_rows(machine.path(), &[("a", 110), ("b", 22), ("c", 17)]);
+    });
+}
+
 #[table("restores-following-state", key = String, value = i64)]
 #[derive(Debug)]
 struct Following;

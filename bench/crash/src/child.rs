@@ -47,6 +47,9 @@ pub(crate) struct ChildArgs {
     data: PathBuf,
     #[arg(long)]
     guarantee: Guarantee,
+    /// How many bytes may wait for the store until they are flushed before their time
+    #[arg(long)]
+    flush_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -210,7 +213,7 @@ fn begin(args: &ChildArgs) -> Result<Running> {
         barrier: Duration::from_millis(50),
         guarantee: Some(args.guarantee),
         flush_interval: Duration::from_millis(120),
-        flush_bytes: 16 << 10,
+        flush_bytes: args.flush_bytes,
         ..ProcessorOptions::default()
     };
     let stores = RedbStores::new(tables(&args.data), CACHE);

@@ -195,7 +195,7 @@ impl<'p> Harness<'p> {
             }
             Kill::Random => None,
         };
-        let mut life = self.birth.start(armed)?;
+        let mut life = self.start(armed)?;
         let ended = match kill {
             Kill::At(_) => life.wait(PATIENCE, |_| false)?,
             Kill::Random => self.kill_at_random(&mut life)?,
@@ -217,6 +217,12 @@ impl<'p> Harness<'p> {
         self.restarted(said.first);
         self.count(kill, said.killed.as_deref())?;
         self.look(kill)
+    }
+
+    /// Some lives flush at once after each barrier; others when it is time, in the middle of one.
+    fn start(&mut self, armed: Option<String>) -> Result<Life> {
+        let flush_bytes = if self.random.one_in(3) { 1 } else { 1 << 20 };
+        Ok(self.birth.start(armed, flush_bytes)?)
     }
 
     /// Kills a process some time after it began to work, or, sometimes, after it was started; tells
@@ -362,7 +368,7 @@ impl<'p> Harness<'p> {
 
     /// A life that is left alone until all input is handled: then everything is compared.
     fn check(&mut self, inputs: &Inputs) -> Result<ControlFlow<()>> {
-        let mut life = self.birth.start(None)?;
+        let mut life = self.start(None)?;
         // What is left to handle shows how long the restart took.
         let began = life.wait(PATIENCE, Life::has_begun)?;
         inputs.pause()?;

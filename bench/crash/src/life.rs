@@ -1,6 +1,6 @@
 //! One life of the process that is killed: started on a data directory, listened to, ended.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,14 +26,15 @@ pub(crate) struct Birth {
 }
 
 impl Birth {
-    /// Starts a process, to die at `armed` if anywhere.
-    pub(crate) fn start(&self, armed: Option<String>) -> std::io::Result<Life> {
+    /// Starts a process, to die at `armed` if anywhere; `flush_bytes` may wait for its stores.
+    pub(crate) fn start(&self, armed: Option<String>, flush_bytes: usize) -> io::Result<Life> {
         let mut command = Command::new(&self.program);
         command
             .arg("child")
             .args(["--brokers", &self.brokers])
             .args([Path::new("--data"), &self.data])
             .args(["--guarantee", &self.guarantee.to_string()])
+            .args(["--flush-bytes", &flush_bytes.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -116,7 +117,7 @@ impl Life {
         &mut self,
         within: Duration,
         mut or: impl FnMut(&Self) -> bool,
-    ) -> std::io::Result<Option<Waited>> {
+    ) -> io::Result<Option<Waited>> {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -134,7 +135,7 @@ impl Life {
     }
 
     /// SIGKILL.
-    pub(crate) fn kill(&mut self) -> std::io::Result<()> {
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         self.listen_to_the_end();
@@ -142,7 +143,7 @@ impl Life {
     }
 
     /// Asks it to stop in order, and waits for that.
-    pub(crate) fn stop(&mut self, within: Duration) -> std::io::Result<Option<Waited>> {
+    pub(crate) fn stop(&mut self, within: Duration) -> io::Result<Option<Waited>> {
         if let Some(stdin) = &mut self.child.stdin {
             stdin.write_all(b"s")?;
         }

@@ -51,7 +51,7 @@ struct Plan {
     /// Records a second that are produced meanwhile
     #[arg(long, default_value_t = 1000)]
     rate: u64,
-    /// Plants a mistake that has to be found: `store-ahead` or `commit-ahead`
+    /// Plants a mistake that has to be found: `store-ahead`, `stamp-ahead` or `commit-ahead`
     #[arg(long)]
     plant: Option<String>,
 }

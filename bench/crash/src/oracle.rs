@@ -16,9 +16,10 @@ pub(crate) struct Finding {
 /// The questions, by the names that the summary has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Oracle {
-    /// A store's stamp is beyond what of the group topic is committed.
+    /// A store's stamp is beyond what of the group topic is committed, or it has a value that the
+    /// group topic does not have before that stamp.
     StoreAhead,
-    /// A store is not what the group topic comes to at the store's stamp.
+    /// A store lacks what the group topic has before the store's stamp.
     StoreIsPrefix,
     /// The group topic does not come to the fold of the input.
     TableIsFold,
@@ -113,6 +114,13 @@ impl Changelog {
         *done = count;
         rows
     }
+
+    /// Whether a key ever had a value before an offset.
+    fn had(&self, offset: i64, key: &[u8], value: &[u8]) -> bool {
+        let before = self.records.iter().take_while(|(at, ..)| *at < offset);
+        let mut same = before.filter(|(_, of, what)| of == key && what.as_deref() == Some(value));
+        same.next().is_some()
+    }
 }
 
 impl Ledger {
@@ -191,23 +199,33 @@ impl Ledger {
 
     /// A store against what the group topic comes to at the store's stamp.
     pub(crate) fn judge_store(&mut self, partition: i32, stamp: i64, rows: &Rows) -> Vec<Finding> {
-        let right = self.changelogs[partition as usize].at(stamp);
+        let changelog = &mut self.changelogs[partition as usize];
+        let right = changelog.at(stamp).clone();
         let text = |row: Option<&Vec<u8>>| row.map(|row| String::from_utf8_lossy(row).into_owned());
-        let wrong = right
+        let mut findings = Vec::new();
+        for key in right
             .keys()
             .chain(rows.keys().filter(|key| !right.contains_key(*key)))
-            .filter(|key| right.get(*key) != rows.get(*key));
-        let wrong = wrong.map(|key| Finding {
-            oracle: Oracle::StoreIsPrefix,
-            what: format!(
+        {
+            let (right, found) = (right.get(key), rows.get(key));
+            if right == found {
+                continue;
+            }
+            let is_ahead = found.is_some_and(|found| !changelog.had(stamp, key, found));
+            let oracle = match is_ahead {
+                true => Oracle::StoreAhead,
+                false => Oracle::StoreIsPrefix,
+            };
+            let what = format!(
                 "partition {partition}, key `{}`: {:?} in the store, {:?} in the group topic before \
                  the store's offset {stamp}",
                 String::from_utf8_lossy(key),
-                text(rows.get(key)),
-                text(right.get(key)),
-            ),
-        });
-        wrong.collect()
+                text(found),
+                text(right),
+            );
+            findings.push(Finding { oracle, what });
+        }
+        findings
     }
 
     /// Whether the group topic has records from an offset on.
@@ -390,18 +408,22 @@ mod tests {
             let value = serde_json::to_vec(value).expect("JSON");
             [(b"k".to_vec(), value)].into()
         };
-        let rows = [
-            (2, holding(&second), true),
-            (1, holding(&first), true),
-            (1, holding(&second), false),
-            (2, holding(&first), false),
-            (0, holding(&first), false),
-            (0, Rows::new(), true),
-            (2, Rows::new(), false),
+        let (ahead, behind) = (
+            "store-ahead-of-changelog",
+            "store-is-no-prefix-of-changelog",
+        );
+        let rows: [(i64, Rows, &[&str]); 7] = [
+            (2, holding(&second), &[]),
+            (1, holding(&first), &[]),
+            (1, holding(&second), &[ahead]),
+            (2, holding(&first), &[behind]),
+            (0, holding(&first), &[ahead]),
+            (0, Rows::new(), &[]),
+            (2, Rows::new(), &[behind]),
         ];
-        for (stamp, store, is_right) in rows {
+        for (stamp, store, expected) in rows {
             let findings = ledger.judge_store(1, stamp, &store);
-            assert_eq!(findings.is_empty(), is_right, "{stamp} {store:?}");
+            assert_eq!(names(&findings), expected, "{stamp} {store:?}");
         }
     }
 }

@@ -5,36 +5,71 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
-use super::{dispatch, location, of_table, of_topic, place};
+use super::{dispatch, is_keyless, location, of_table, of_topic, place};
 use crate::model::{self, Edge, Input};
 use crate::paths;
 use crate::syntax::{Start, Target};
 
 /// The group's key type.
 pub(super) fn key(processor: &model::Processor) -> TokenStream {
-    match (&processor.key, processor.first_typed()) {
-        (Some(key), _) => quote!(#key),
-        (None, Some(input)) => of_topic(input, "Key"),
-        (None, None) => paths::string(),
+    match &processor.key {
+        Some(key) => quote!(#key),
+        None => of_first(processor, "Key").unwrap_or_else(paths::string),
     }
 }
 
 /// The group's partitioner.
 pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
-    match (&processor.partitioner, processor.first_typed()) {
-        (Some(partitioner), _) => place::ty(partitioner),
-        (None, Some(input)) => of_topic(input, "Partitioner"),
-        (None, None) => paths::murmur2(),
+    match &processor.partitioner {
+        Some(partitioner) => place::ty(partitioner),
+        None => of_first(processor, "Partitioner").unwrap_or_else(paths::murmur2),
     }
+}
+
+/// The key or the partitioner of the first input that is a type; where others beside it may have
+/// keys, of the first that has some.
+fn of_first(processor: &model::Processor, item: &str) -> Option<TokenStream> {
+    let topics = processor.topics();
+    if processor.may_rekey() {
+        return first_keyed(&topics, item);
+    }
+    topics.first().map(|topic| of_topic(topic, item))
+}
+
+/// The key or the partitioner of the first of some topics that has keys.
+pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
+    let topics = topics.iter().enumerate();
+    topics.rfold(None, |other, (at, topic)| {
+        Some(or_else(at, topic, item, other))
+    })
+}
+
+/// The key or the partitioner of the topic at that place; for a keyless stream another one, else
+/// what there is where nothing is given.
+pub(super) fn or_else(
+    at: usize,
+    topic: &Type,
+    item: &str,
+    other: Option<TokenStream>,
+) -> TokenStream {
+    let span = topic.span();
+    let private = paths::private_at(span);
+    let of = match item {
+        "Key" => "KeyOf",
+        _ => "PlaceOf",
+    };
+    let of = Ident::new(of, span);
+    let (is_keyless, other) = (is_keyless(at), other.iter());
+    quote_spanned!(span=> #private::#of<#is_keyless, #topic #(, #other)*>)
 }
 
 /// An edge as a value.
 pub(super) fn edge(edge: &Edge) -> TokenStream {
     match edge {
         Edge::Input(input) => self::input(input),
-        Edge::Output(topic) => plain("Output", &of_topic(topic, "SPEC"), topic),
-        Edge::Join(table) => plain("Join", &of_table(table, "SPEC"), table),
-        Edge::Lookup(table) => plain("Lookup", &of_table(table, "SPEC"), table),
+        Edge::Output(topic) => plain("output", &of_topic(topic, "SPEC"), topic),
+        Edge::Join(table) => plain("join", &of_table(table, "SPEC"), table),
+        Edge::Lookup(table) => plain("lookup", &of_table(table, "SPEC"), table),
         Edge::Loopback(own) => {
             let taker = dispatch::taker(&own.handler, None);
             let call = dispatch::call(&own.handler, &taker);
@@ -58,14 +93,14 @@ pub(super) fn table(processor: &model::Processor) -> Option<TokenStream> {
     Some(quote!(#private::table::<Self>(#location)))
 }
 
-fn plain(kind: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
+fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
     let span = topic.span();
     let private = paths::private_at(span);
-    let kind = Ident::new(kind, span);
+    let word = Ident::new(word, span);
     let location = location(span);
     // Where it is refused when the topic is the group's own.
     quote_spanned! {span=>
-        #private::edge(Self::OWN, #private::EdgeKind::#kind, #spec, #location)
+        #private::#word(Self::OWN, #spec, #location)
     }
 }
 

@@ -8,16 +8,17 @@ mod probe;
 mod register;
 mod topic;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Generics, Ident, Type, Visibility};
 
 use crate::model::{self, Value};
 use crate::paths;
-use crate::syntax::{Form, bare};
+use crate::syntax::{Form, bare, type_text};
 
 pub(crate) use dispatch::named;
+pub(crate) use graph::first_keyed;
 
 pub(crate) use topic::{Implementation, topic};
 
@@ -39,6 +40,9 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
     let declared = edges.map(|edge| declared(processor, edge));
     let probes = probe::statements(processor);
     let submit = register::submit(processor);
+    let keyings = processor
+        .may_rekey()
+        .then(|| keyings(&processor.this, &processor.topics(), &processor.keyings));
 
     quote! {
         #item
@@ -50,6 +54,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
             #definition
             #table
             #(#declared)*
+            #keyings
             #probes
             #submit
         };
@@ -80,6 +85,34 @@ fn declared(processor: &model::Processor, edge: &model::Edge) -> Option<TokenStr
     let this = &processor.this;
     let (parameters, bounds) = parameters(processor.form.generics());
     Some(quote_spanned!(span=> impl #parameters #private::#word<#topic> for #this #bounds {}))
+}
+
+/// Whether each of the `topics` of a processor's inputs is keyless, as constants, and what that means
+/// for its handlers: `handlers` are the topics that say it for one.
+pub(crate) fn keyings(this: &Type, topics: &[&Type], handlers: &[Type]) -> TokenStream {
+    let consts = topics.iter().enumerate().map(|(at, topic)| {
+        let (name, span) = (is_keyless(at), topic.span());
+        let private = paths::private_at(span);
+        quote_spanned!(span=> const #name: bool = #private::Probe::<#topic>::IS_KEYLESS;)
+    });
+    let private = paths::private();
+    let impls = handlers.iter().enumerate().map(|(at, topic)| {
+        let text = type_text(topic);
+        let input = topics.iter().position(|topic| type_text(topic) == text);
+        // With mistakes it may be missing.
+        let keying = match input.map(is_keyless) {
+            Some(is_keyless) => quote!(KeyingOf<#is_keyless>),
+            None => quote!(WithKey),
+        };
+        let at = Literal::usize_unsuffixed(at);
+        quote!(impl #private::Handler<#at> for #this { type Keying = #private::#keying; })
+    });
+    consts.chain(impls).collect()
+}
+
+/// The constant that says whether the topic of an input is keyless, by its place among them.
+fn is_keyless(at: usize) -> Ident {
+    Ident::new(&format!("__IS_KEYLESS_{at}"), Span::call_site())
 }
 
 pub(crate) fn loops(
@@ -168,6 +201,14 @@ fn projection(topic: &Type, of: &str, item: &str) -> TokenStream {
     let private = paths::private_at(span);
     let (of, item) = (Ident::new(of, span), Ident::new(item, span));
     quote_spanned!(span=> <#topic as #private::#of>::#item)
+}
+
+/// A type in an `impl`, all of it at the place of what it is: what rustc says of the one and of the
+/// other is then one error.
+fn ty(name: &str, is: &TokenStream) -> TokenStream {
+    let span = is.span();
+    let name = Ident::new(name, span);
+    quote_spanned!(span=> type #name = #is;)
 }
 
 /// The codec of a topic's values, with their shape.

@@ -1,10 +1,11 @@
 //! Rules that need types: checked by rustc, in code that does nothing.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
+use super::graph::or_else;
 use super::{of_table, of_topic};
 use crate::model::{self, Edge};
 use crate::paths;
@@ -30,6 +31,7 @@ fn probes(processor: &model::Processor) -> Vec<TokenStream> {
     let mut probes = Vec::new();
     shared(processor, &mut probes);
     distinct(processor, &mut probes);
+    keyed(processor, &mut probes);
     let mut before = Vec::new();
     for edge in &processor.edges {
         match edge {
@@ -75,6 +77,46 @@ fn distinct(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     }
 }
 
+/// A group table of streams without keys, and a handler for records with keys and without.
+fn keyed(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
+    let Some(first) = processor.first_typed() else {
+        return;
+    };
+    let spec = |topic| of_topic(topic, "SPEC");
+    let span = first.span();
+    let private = paths::private_at(span);
+    if !processor.may_rekey() {
+        if processor.persist.is_some() && processor.key.is_none() {
+            let first = spec(first);
+            probes.push(quote_spanned!(span=> #private::keyed(&[#first])));
+        }
+        return;
+    }
+    let named = processor.inputs().any(|input| input.target.ty().is_none());
+    if !named && !processor.has_loopback() {
+        let inputs = processor.inputs().filter_map(|input| input.target.ty());
+        let inputs = inputs.map(spec);
+        probes.push(quote_spanned!(span=> #private::keyed(&[#(#inputs),*])));
+    }
+    for input in processor.inputs() {
+        let Some(topic) = input.target.ty() else {
+            continue;
+        };
+        let is_keyless = match processor.keying(&input.handler.name) {
+            Some(other) if std::ptr::eq(other, topic) => continue,
+            Some(other) => {
+                let other = spec(other);
+                quote!(#other.is_keyless())
+            }
+            None => quote!(false),
+        };
+        let topic_spec = spec(topic);
+        let span = topic.span();
+        let private = paths::private_at(span);
+        probes.push(quote_spanned!(span=> #private::keyed_alike(#is_keyless, #topic_spec)));
+    }
+}
+
 /// Inputs with other keys than the group; where keys have to lie together also other places or
 /// partition counts.
 fn alike(
@@ -89,22 +131,27 @@ fn alike(
     let first = processor.first_typed();
     let is_first = first.is_some_and(|first| std::ptr::eq(first, topic));
 
+    // A keyless stream beside others has the group's key: none of its own.
+    let of = |item: &str| {
+        if !processor.may_rekey() {
+            return of_topic(topic, item);
+        }
+        let name = Ident::new(item, span);
+        let own = quote_spanned!(span=> <#this as #private::Processor>::#name);
+        or_else(before.len(), topic, item, Some(own))
+    };
     // What was taken from the first input is the same as there, and would only repeat its errors.
     if !is_first || processor.key.is_some() {
-        let key = of_topic(topic, "Key");
+        let key = of("Key");
         probes.push(quote_spanned! {span=>
             #private::same_key::<#key, <#this as #private::Processor>::Key, #topic, #this>()
         });
-    }
-    if is_first && processor.key.is_none() && processor.persist.is_some() {
-        let spec = of_topic(topic, "SPEC");
-        probes.push(quote_spanned!(span=> #private::keyed(#spec)));
     }
     if !processor.is_copartitioned() {
         return;
     }
     if !is_first || processor.partitioner.is_some() {
-        let partitioner = of_topic(topic, "Partitioner");
+        let partitioner = of("Partitioner");
         probes.push(quote_spanned! {span=>
             #private::same_place::<
                 #partitioner, <#this as #private::Processor>::Partitioner, #topic, #this,

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{graph, location, parameters, probe};
+use super::{graph, location, parameters, probe, ty};
 use crate::syntax::{Form, Guarantee};
 use crate::{model, paths};
 
@@ -17,8 +17,8 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
         Form::Function(function) => function.sig.ident.span(),
         Form::Block(_) => processor.ident.span(),
     });
-    let key = graph::key(processor);
-    let partitioner = graph::partitioner(processor);
+    let key = ty("Key", &graph::key(processor));
+    let partitioner = ty("Partitioner", &graph::partitioner(processor));
     let guarantee = match processor.guarantee {
         Guarantee::AtLeastOnce => quote!(AtLeastOnce),
         Guarantee::ExactlyOnce => quote!(ExactlyOnce),
@@ -47,8 +47,8 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
         #[allow(unused_imports)]
         use #private::Otherwise as _;
         impl #parameters #private::Processor for #this #bounds {
-            type Key = #key;
-            type Partitioner = #partitioner;
+            #key
+            #partitioner
             const OWN: [&'static str; 3] = #private::own!(#group, #suffix);
             const DEFINITION: &'static #private::Definition = #definition;
         }

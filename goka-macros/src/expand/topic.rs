@@ -1,11 +1,11 @@
 //! The impls of `Topic` and `Table`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Generics, LitStr, Type};
 
-use super::{codec_with, graph, of_topic, parameters, place};
+use super::{codec_with, graph, of_topic, parameters, place, ty};
 use crate::model::Value;
 use crate::{model, paths};
 
@@ -53,6 +53,12 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
 pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
     let value = processor.persist.as_ref()?;
+    // At the place of what it is, for rustc to say of both what is wrong with it.
+    let own = |item: &str, is: &TokenStream| {
+        let span = is.span();
+        let (private, item) = (paths::private_at(span), Ident::new(item, span));
+        quote_spanned!(span=> <Self as #private::Processor>::#item)
+    };
     let this = &processor.this;
     let generics = processor.form.generics();
     let name = LitStr::new(&processor.table_name(), processor.group.span());
@@ -64,9 +70,9 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
         this,
         generics,
         name: &name,
-        key: graph::key(processor),
+        key: own("Key", &graph::key(processor)),
         value,
-        partitioner: graph::partitioner(processor),
+        partitioner: own("Partitioner", &graph::partitioner(processor)),
         partitions,
         is_table: true,
         is_group: true,
@@ -111,6 +117,8 @@ impl Implementation<'_> {
             is_table,
             is_group,
         } = self;
+        let key = ty("Key", key);
+        let partitioner = ty("Partitioner", partitioner);
         let codec = codec_with(value);
         let value = value.bare();
         let (parameters, bounds) = parameters(*generics);
@@ -122,9 +130,9 @@ impl Implementation<'_> {
         };
         quote! {
             impl #parameters #private::Topic for #this #bounds {
-                type Key = #key;
+                #key
                 type Value = #value;
-                type Partitioner = #partitioner;
+                #partitioner
                 const NAME: &'static str = #name;
                 const CODEC: #private::CodecOf<Self::Value> = #codec;
                 const PARTITIONS: ::core::option::Option<i32> = #partitions;

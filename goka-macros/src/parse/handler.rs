@@ -1,7 +1,7 @@
 //! The shape of a handler, and the `Context` that is filled into its signature.
 
-use proc_macro2::{TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::{Literal, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{
@@ -10,24 +10,30 @@ use syn::{
 };
 
 use crate::diag::Diag;
+use crate::paths;
 use crate::syntax::{HandlerSyntax, type_text, ungroup};
 
 const FUNCTION: &str = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
 const METHOD: &str = "`fn name(&self, ctx: &mut Context, value: T) -> Result<()>`";
 
-/// Writes the processor into every `Context` of the signature that has none.
-pub(crate) fn fill(signature: &mut Signature, processor: &Type) {
+/// Writes the processor into every `Context` of the signature that has none, and that its records
+/// may have no keys: what the processor says of the handler at that place.
+pub(crate) fn fill(signature: &mut Signature, processor: &Type, at: Option<usize>) {
+    let keying = at.map(|at| {
+        let (private, at) = (paths::private(), Literal::usize_unsuffixed(at));
+        quote!(<#processor as #private::Handler<#at>>::Keying)
+    });
     for input in &mut signature.inputs {
         if let FnArg::Typed(PatType { ty, .. }) = input {
-            fill_type(ty, processor);
+            fill_type(ty, processor, keying.as_ref());
         }
     }
 }
 
-fn fill_type(ty: &mut Type, processor: &Type) {
+fn fill_type(ty: &mut Type, processor: &Type, keying: Option<&TokenStream>) {
     match ty {
-        Type::Group(group) => fill_type(&mut group.elem, processor),
-        Type::Reference(reference) => fill_type(&mut reference.elem, processor),
+        Type::Group(group) => fill_type(&mut group.elem, processor, keying),
+        Type::Reference(reference) => fill_type(&mut reference.elem, processor, keying),
         Type::Path(path) => {
             if !is_named(path, "Context") {
                 return;
@@ -37,12 +43,19 @@ fn fill_type(ty: &mut Type, processor: &Type) {
             };
             match &mut last.arguments {
                 none @ PathArguments::None => {
-                    *none = PathArguments::AngleBracketed(parse_quote!(<'_, #processor>));
+                    let keying = keying.iter();
+                    let filled = parse_quote!(<'_, #processor #(, #keying)*>);
+                    *none = PathArguments::AngleBracketed(filled);
                 }
-                PathArguments::AngleBracketed(given) if !has_lifetime(&given.args) => {
-                    given.args.insert(0, parse_quote!('_));
+                PathArguments::AngleBracketed(given) => {
+                    if !has_lifetime(&given.args) {
+                        given.args.insert(0, parse_quote!('_));
+                    }
+                    if let (2, Some(keying)) = (given.args.len(), keying) {
+                        given.args.push(parse_quote!(#keying));
+                    }
                 }
-                _ => {}
+                PathArguments::Parenthesized(_) => {}
             }
         }
         _ => {}
@@ -141,15 +154,18 @@ fn check_contexts(signature: &mut Signature, processor: &Ident, diag: &mut Diag)
         let PathArguments::AngleBracketed(given) = &last.arguments else {
             continue;
         };
-        let other = given.args.iter().find_map(|argument| match argument {
-            GenericArgument::Type(Type::Path(path)) => {
-                let last = path.path.segments.last()?;
-                let own = last.ident == "Self" || last.ident == *processor;
-                (!own).then_some(path)
-            }
+        let mut types = given.args.iter().filter_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty),
             _ => None,
         });
-        if let Some(other) = other {
+        let is_own = |path: &TypePath| {
+            let mut last = path.path.segments.iter().rev();
+            last.next()
+                .is_none_or(|last| last.ident == "Self" || last.ident == *processor)
+        };
+        if let Some(Type::Path(other)) = types.next()
+            && !is_own(other)
+        {
             let found = type_text(other);
             diag.at(
                 other,

@@ -3,14 +3,18 @@
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::{Attribute, Error, Ident, ImplItem, ItemFn, ItemImpl, LitStr, Result, Type, parse_quote};
+use syn::{
+    Attribute, Error, Ident, ImplItem, ImplItemFn, ItemFn, ItemImpl, LitStr, Result, Type,
+    parse_quote,
+};
 
 use super::edge::Place;
 use super::{
     check_letters, check_topic_name, choice, edge, handler, options, run, type_value, value,
 };
 use crate::diag::{Diag, text};
-use crate::syntax::{Form, Guarantee, ProcessorOptions, ProcessorSyntax, ungroup};
+use crate::model::may_rekey;
+use crate::syntax::{EdgeSyntax, Form, Guarantee, ProcessorOptions, ProcessorSyntax, ungroup};
 use crate::words::PROCESSOR;
 
 pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
@@ -113,13 +117,14 @@ pub(crate) fn function(
         edge.handler.clone_from(&read);
     }
     let this: Type = parse_quote!(#ident);
-    handler::fill(&mut function.sig, &this);
+    handler::fill(&mut function.sig, &this, None);
     ProcessorSyntax {
         options,
         this,
         ident,
         form: Form::Function(function),
         edges,
+        keyings: Vec::new(),
     }
 }
 
@@ -158,10 +163,8 @@ pub(crate) fn block(
         bounds.predicates.push(parse_quote!(#parameter: 'static));
     }
     let mut edges = edge::take(&mut block.attrs, Place::Block, diag);
-    for item in &mut block.items {
-        let ImplItem::Fn(method) = item else {
-            continue;
-        };
+    let mut topics = Vec::new();
+    for method in methods(&mut block) {
         let mut own = edge::take(&mut method.attrs, Place::Method, diag);
         if own.iter().any(|edge| edge.word.has_handler()) {
             check_unconditional(&method.attrs, diag);
@@ -174,16 +177,49 @@ pub(crate) fn block(
                 }
             }
         }
+        topics.push(keying(&own).cloned());
         edges.append(&mut own);
-        handler::fill(&mut method.sig, &parse_quote!(Self));
+    }
+    let has_keys = options.persist.is_some() || edges.iter().any(EdgeSyntax::is_loopback);
+    let mut form = Form::Block(block);
+    let may_rekey = may_rekey(&form, has_keys);
+    let mut keyings = Vec::new();
+    if let Form::Block(block) = &mut form {
+        for (method, topic) in methods(block).zip(topics) {
+            let topic = topic.filter(|_| may_rekey);
+            let at = topic.is_some().then_some(keyings.len());
+            handler::fill(&mut method.sig, &parse_quote!(Self), at);
+            keyings.extend(topic);
+        }
     }
     Ok(ProcessorSyntax {
         options,
         this,
         ident,
-        form: Form::Block(block),
+        form,
         edges,
+        keyings,
     })
+}
+
+fn methods(block: &mut ItemImpl) -> impl Iterator<Item = &mut ImplItemFn> {
+    block.items.iter_mut().filter_map(|item| match item {
+        ImplItem::Fn(method) => Some(method),
+        _ => None,
+    })
+}
+
+/// The topic whose records say whether those of a method have keys, by its attributes: see
+/// [`keying`](crate::model::Processor::keying).
+fn keying(edges: &[EdgeSyntax]) -> Option<&Type> {
+    let mut topics = edges.iter().filter(|edge| edge.word.has_handler());
+    let first = topics.next()?.target.as_ref()?.ty();
+    let typed = |edge: &EdgeSyntax| {
+        edge.target
+            .as_ref()
+            .is_some_and(|target| target.ty().is_some())
+    };
+    first.filter(|_| topics.all(typed))
 }
 
 /// ```text

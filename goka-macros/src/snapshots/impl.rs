@@ -1,5 +1,9 @@
 impl Mailbox {
-    fn on_message(&self, ctx: &mut Context<'_, Self>, msg: Message) -> Result<()> {
+    fn on_message(
+        &self,
+        ctx: &mut Context<'_, Self, <Self as ::goka::__private::Handler<0>>::Keying>,
+        msg: Message,
+    ) -> Result<()> {
         Ok(())
     }
     async fn on_receipt(
@@ -15,8 +19,8 @@ const _: () = {
     #[allow(unused_imports)]
     use ::goka::__private::Otherwise as _;
     impl ::goka::__private::Processor for Mailbox {
-        type Key = <Messages as ::goka::__private::Topic>::Key;
-        type Partitioner = <Messages as ::goka::__private::Topic>::Partitioner;
+        type Key = ::goka::__private::KeyOf<__IS_KEYLESS_0, Messages>;
+        type Partitioner = ::goka::__private::PlaceOf<__IS_KEYLESS_0, Messages>;
         const OWN: [&'static str; 3] = ::goka::__private::own!("mailbox", "-state");
         const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
             graph: ::goka::__private::GroupGraph {
@@ -25,21 +29,18 @@ const _: () = {
                 location: ::goka::__private::here!(),
                 guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
-                    ::goka::__private::edge(
+                    ::goka::__private::join(
                         Self::OWN,
-                        ::goka::__private::EdgeKind::Join,
                         <Profiles as ::goka::__private::ReadTable>::SPEC,
                         ::goka::__private::here!(),
                     ),
-                    ::goka::__private::edge(
+                    ::goka::__private::lookup(
                         Self::OWN,
-                        ::goka::__private::EdgeKind::Lookup,
                         <Devices as ::goka::__private::ReadTable>::SPEC,
                         ::goka::__private::here!(),
                     ),
-                    ::goka::__private::edge(
+                    ::goka::__private::output(
                         Self::OWN,
-                        ::goka::__private::EdgeKind::Output,
                         <Pushes as ::goka::__private::Topic>::SPEC,
                         ::goka::__private::here!(),
                     ),
@@ -100,9 +101,9 @@ const _: () = {
         };
     }
     impl ::goka::__private::Topic for Mailbox {
-        type Key = <Messages as ::goka::__private::Topic>::Key;
+        type Key = <Self as ::goka::__private::Processor>::Key;
         type Value = Inbox;
-        type Partitioner = <Messages as ::goka::__private::Topic>::Partitioner;
+        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
         const NAME: &'static str = "mailbox-state";
         const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
             of Json < Inbox >
@@ -125,6 +126,10 @@ const _: () = {
             Receipt,
         >();
     }
+    const __IS_KEYLESS_0: bool = ::goka::__private::Probe::<Messages>::IS_KEYLESS;
+    impl ::goka::__private::Handler<0> for Mailbox {
+        type Keying = ::goka::__private::KeyingOf<__IS_KEYLESS_0>;
+    }
     const _: () = ::goka::__private::shared::<Mailbox>();
     const _: () = ::goka::__private::joined::<
         <Profiles as ::goka::__private::ReadTable>::Key,
@@ -137,7 +142,6 @@ const _: () = {
         <Profiles as ::goka::__private::ReadTable>::SPEC,
         "an input and a joined table",
     );
-    const _: () = ::goka::__private::keyed(<Messages as ::goka::__private::Topic>::SPEC);
     ::goka::__private::inventory::submit! {
         ::goka::__private::Entry(< Mailbox as ::goka::__private::Processor >
         ::DEFINITION)

@@ -1,5 +1,9 @@
 impl Mailbox {
-    fn on_message(&mut self, ctx: &mut Context<'_, Self>, msg: Message) -> Result<()> {
+    fn on_message(
+        &mut self,
+        ctx: &mut Context<'_, Self, <Self as ::goka::__private::Handler<0>>::Keying>,
+        msg: Message,
+    ) -> Result<()> {
         Ok(())
     }
     fn on_receipt(&self, ctx: &mut Context<'_, Self>) -> Result<()> {
@@ -10,9 +14,11 @@ impl Mailbox {
     }
 }
 const _: () = {
+    #[allow(unused_imports)]
+    use ::goka::__private::Otherwise as _;
     impl ::goka::__private::Processor for Mailbox {
-        type Key = <Messages as ::goka::__private::Topic>::Key;
-        type Partitioner = <Messages as ::goka::__private::Topic>::Partitioner;
+        type Key = ::goka::__private::KeyOf<__IS_KEYLESS_0, Messages>;
+        type Partitioner = ::goka::__private::PlaceOf<__IS_KEYLESS_0, Messages>;
         const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::BROKEN;
     }
     impl ::goka::__private::Emits<Pushes> for Mailbox {}
@@ -21,6 +27,10 @@ const _: () = {
         const CODEC: ::goka::__private::CodecOf<__GokaValue> = ::goka::__private::broken();
     }
     impl ::goka::__private::Joins<Profiles> for Mailbox {}
+    const __IS_KEYLESS_0: bool = ::goka::__private::Probe::<Messages>::IS_KEYLESS;
+    impl ::goka::__private::Handler<0> for Mailbox {
+        type Keying = ::goka::__private::KeyingOf<__IS_KEYLESS_0>;
+    }
 };
 ::core::compile_error! {
     "a handler takes `&self`, found `&mut self`\nhelp: what changes belongs in the group table, or behind a `Mutex`"

@@ -50,9 +50,8 @@ const _: () = {
                             "clicks",
                             ::goka::__private::here!(),
                         ),
-                    ::goka::__private::edge(
+                    ::goka::__private::join(
                         Self::OWN,
-                        ::goka::__private::EdgeKind::Join,
                         <Profiles as ::goka::__private::ReadTable>::SPEC,
                         ::goka::__private::here!(),
                     ),

@@ -20,7 +20,7 @@ const _: () = {
         type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
         const OWN: [&'static str; 3] = ::goka::__private::own!("g", "-state");
         const DEFINITION: &'static ::goka::__private::Definition = {
-            ::goka::__private::keyed(<Events<T> as ::goka::__private::Topic>::SPEC);
+            ::goka::__private::keyed(&[<Events<T> as ::goka::__private::Topic>::SPEC]);
             &::goka::__private::Definition {
                 graph: ::goka::__private::GroupGraph {
                     name: "Router",
@@ -28,9 +28,8 @@ const _: () = {
                     location: ::goka::__private::here!(),
                     guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                     edges: &[
-                        ::goka::__private::edge(
+                        ::goka::__private::output(
                             Self::OWN,
-                            ::goka::__private::EdgeKind::Output,
                             <Alerts as ::goka::__private::Topic>::SPEC,
                             ::goka::__private::here!(),
                         ),
@@ -72,9 +71,9 @@ const _: () = {
         T: Serde,
         T: 'static,
     {
-        type Key = <Events<T> as ::goka::__private::Topic>::Key;
+        type Key = <Self as ::goka::__private::Processor>::Key;
         type Value = T;
-        type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
+        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
         const NAME: &'static str = "g-state";
         const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
             of Json < T >

@@ -75,9 +75,8 @@ const _: () = {
                             "more-clicks",
                             ::goka::__private::here!(),
                         ),
-                    ::goka::__private::edge(
+                    ::goka::__private::output(
                         Self::OWN,
-                        ::goka::__private::EdgeKind::Output,
                         <Alerts as ::goka::__private::Topic>::SPEC,
                         ::goka::__private::here!(),
                     ),
@@ -88,9 +87,9 @@ const _: () = {
         };
     }
     impl ::goka::__private::Topic for ClickCount {
-        type Key = <UserClicks as ::goka::__private::Topic>::Key;
+        type Key = <Self as ::goka::__private::Processor>::Key;
         type Value = i64;
-        type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
+        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
         const NAME: &'static str = "click-count-state";
         const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
             of i64
@@ -109,7 +108,7 @@ const _: () = {
         "more-clicks",
     );
     const _: () = ::goka::__private::keyed(
-        <UserClicks as ::goka::__private::Topic>::SPEC,
+        &[<UserClicks as ::goka::__private::Topic>::SPEC],
     );
     ::goka::__private::inventory::submit! {
         ::goka::__private::Entry(< ClickCount as ::goka::__private::Processor >

@@ -3,6 +3,8 @@ fn click_count(click: String) {}
 #[derive(Debug, Clone, Copy, Default)]
 struct ClickCount;
 const _: () = {
+    #[allow(unused_imports)]
+    use ::goka::__private::Otherwise as _;
     impl ::goka::__private::Processor for ClickCount {
         type Key = <UserClicks as ::goka::__private::Topic>::Key;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;

@@ -83,9 +83,9 @@ const _: () = {
         };
     }
     impl ::goka::__private::Topic for Counts {
-        type Key = ::std::string::String;
+        type Key = <Self as ::goka::__private::Processor>::Key;
         type Value = i64;
-        type Partitioner = ::goka::__private::Murmur2;
+        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
         const NAME: &'static str = "g-table";
         const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
             of i64

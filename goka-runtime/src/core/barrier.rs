@@ -98,7 +98,7 @@ impl Core {
             self.settling = Some(doubt);
             return;
         }
-        self.hand_over(now, out);
+        self.hand_over(out);
         if self.awaits_guards(now, out) {
             return;
         }
@@ -129,31 +129,35 @@ impl Core {
         });
     }
 
-    /// Exactly once, whatever a transaction holds is committed with the offset behind it, so a guard
-    /// holds the whole barrier back; one that takes longer than the transaction may, aborts it.
+    /// Exactly once, what a task wrote behind a guard is committed with the offset behind it, so the
+    /// guard holds the whole barrier back; one that takes longer than the transaction may, aborts it.
     fn awaits_guards(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
-        let guarded = self.tasks.values().any(|task| !task.deferred.is_empty());
-        self.guarded = guarded && self.is_exactly_once();
-        let most = self.plan.group.transaction_timeout / 2;
-        let late = |since| now.monotonic.saturating_sub(since) >= most;
-        if self.guarded && self.open_since.is_some_and(late) {
-            tracing::warn!(
-                ?most,
-                "what a handler deferred took too long for a transaction; its records are read again"
-            );
-            self.abort(out);
-            self.guarded = false;
+        if !self.is_exactly_once() || !self.tasks.values().any(Task::is_guarded) {
+            self.guarded_since = None;
+            return false;
         }
-        self.guarded
+        let since = *self.guarded_since.get_or_insert(now.monotonic);
+        let most = self.plan.group.transaction_timeout / 2;
+        if now.monotonic.saturating_sub(since) < most {
+            return true;
+        }
+        tracing::warn!(
+            ?most,
+            "what a handler deferred took too long for a transaction; its records are read again"
+        );
+        self.abort(out);
+        self.guarded_since = None;
+        false
     }
 
     /// Exactly once: drops everything since the last barrier, of all tasks, and reads it again.
     pub(super) fn abort(&mut self, out: &mut Vec<Effect>) {
         self.appends.clear();
         self.appended = (0, 0);
-        self.open_since = None;
-        for task in self.tasks.values_mut().filter(|task| task.is_dirty()) {
-            rewind(task, out);
+        for task in self.tasks.values_mut() {
+            if task.is_dirty() || !task.deferred.is_empty() {
+                rewind(task, out);
+            }
         }
         out.push(Effect::Abort);
     }
@@ -176,7 +180,6 @@ impl Core {
             self.doubt = Some(barrier);
             return self.pace(out);
         }
-        self.open_since = None;
         let mut tasks: Vec<TaskId> = barrier.epochs.keys().copied().collect();
         let alive = |id: &TaskId| {
             let state = self.tasks.get(id).map(|task| task.state);
@@ -201,7 +204,11 @@ impl Core {
             if let (Ok(acked), Next::Done | Next::CommitAgain { .. }) = (acks, next)
                 && !take_acks(task, acked)
             {
-                reopen(task, out);
+                match task.state {
+                    // Its offsets are committed; its copy is nobody's to read any more.
+                    State::Stopped => task.give_up_store(),
+                    _ => reopen(task, out),
+                }
             }
             match (next, failure) {
                 (Next::Done, _) => {
@@ -252,6 +259,9 @@ impl Core {
             if std::mem::take(&mut task.missed) && task.state == State::Running {
                 out.push(Effect::Fetch(task.id, task.intake()));
             }
+        }
+        for copy in std::mem::take(&mut self.regressed) {
+            self.regressed(copy, out);
         }
         self.pace(out);
         if let Some(cause) = failed {

@@ -106,6 +106,8 @@ pub enum Event<'a> {
         /// In order.
         records: &'a [Record<'a>],
     },
+    /// The rest of a batch was not handed over: it is to be fetched again.
+    Cut(TaskId),
     /// An input cannot be read on.
     Broken(TaskId, LogError),
     /// An [`Effect::Settle`] is answered.

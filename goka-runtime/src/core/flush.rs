@@ -11,11 +11,10 @@ use super::task::{State, Task};
 use super::{Core, RETRY};
 use crate::table::{Durability, StoreError};
 
-/// Every few seconds a flush is synced, so that a restart replays little and the file can free its
-/// pages.
-const SYNCED_EVERY: Duration = Duration::from_secs(5);
 /// A store that refuses flushes for so long stops its task.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long without a commit the control records of the last one are surely written.
+const IDLE: Duration = Duration::from_secs(60);
 /// How many rows the cache looks through at a time.
 const LOOKS: usize = 50_000;
 
@@ -36,11 +35,13 @@ impl Flushes {
         now.saturating_sub(since) >= interval
     }
 
-    fn begin(&mut self, now: Duration, closing: bool) -> Durability {
+    /// What is not synced is lost with the process, so one flush in an interval is synced, and only
+    /// those between come cheaper: a restart replays what two intervals wrote at most.
+    fn begin(&mut self, now: Duration, interval: Duration, closing: bool) -> Durability {
         self.waits_since = None;
         self.retry_at = None;
-        let last = *self.last_synced.get_or_insert(now);
-        if closing || now.saturating_sub(last) >= SYNCED_EVERY {
+        let since = self.last_synced.map(|last| now.saturating_sub(last));
+        if closing || since.is_none_or(|since| since >= interval) {
             self.last_synced = Some(now);
             Durability::Synced
         } else {
@@ -59,6 +60,10 @@ impl Core {
         let full = self.memory().1 >= self.plan.flush_bytes;
         let mut tasks = std::mem::take(&mut self.tasks);
         for task in tasks.values_mut() {
+            let idle = now.monotonic.saturating_sub(task.last_commit) >= IDLE;
+            if idle && task.state == State::Running && !task.is_dirty() {
+                task.layers.pass_markers();
+            }
             self.flush_task(now, full, closing, task, out);
         }
         self.tasks = tasks;
@@ -74,6 +79,9 @@ impl Core {
         task: &mut Task,
         out: &mut Vec<Effect>,
     ) {
+        if task.is_storeless {
+            return;
+        }
         // A walk looks at what is not stored with every slice.
         let urgent = full || closing || task.reopens || task.visit.is_some();
         for copy in task.copies(&self.plan) {
@@ -87,7 +95,8 @@ impl Core {
             if !due || (waits && !closing) {
                 continue;
             }
-            let durability = flushes.begin(now.monotonic, closing);
+            let interval = self.plan.flush_interval;
+            let durability = flushes.begin(now.monotonic, interval, closing);
             if let Some(layers) = task.layers_of(&self.plan, copy.table) {
                 out.push(Effect::Flush(copy, layers.freeze(now.wall, durability)));
             }
@@ -108,8 +117,10 @@ impl Core {
         if let Some(layers) = task.layers_of(&self.plan, copy.table) {
             layers.flushed(result.is_ok());
         }
+        let is_storeless = task.is_storeless;
         let flushes = task.flushes.entry(copy.table).or_default();
         match result {
+            _ if is_storeless => {}
             Ok(()) => {
                 if flushes.failing_since.take().is_some() {
                     tracing::info!(task = id.partition, "the store takes writes again");
@@ -134,6 +145,10 @@ impl Core {
     /// A store went back behind what the layers count on: all of them are dropped, since the
     /// changelog has what was acknowledged, and the inputs what was not.
     pub(super) fn regressed(&mut self, copy: CopyId, out: &mut Vec<Effect>) {
+        if self.is_in_doubt() {
+            // What may be committed cannot be aborted; nothing is read until it is known.
+            return self.regressed.push(copy);
+        }
         let appended = |task: &Task| task.appended || task.updates > 0;
         if self.is_exactly_once() && self.tasks.get(&copy.task).is_some_and(appended) {
             self.abort(out);
@@ -185,5 +200,28 @@ impl Core {
             let share = (over as u128 * own as u128 / bytes as u128) as usize;
             layers.evict(own - share, LOOKS);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_flush_in_an_interval_is_synced() {
+        let mut flushes = Flushes::default();
+        let (interval, ms) = (Duration::from_millis(1000), Duration::from_millis);
+        let rows = [
+            (200, Durability::Synced),
+            (400, Durability::Relaxed),
+            (1_199, Durability::Relaxed),
+            (1_200, Durability::Synced),
+            (1_300, Durability::Relaxed),
+            (9_000, Durability::Synced),
+        ];
+        for (at, expected) in rows {
+            assert_eq!(flushes.begin(ms(at), interval, false), expected, "{at}");
+        }
+        assert_eq!(flushes.begin(ms(9_001), interval, true), Durability::Synced);
     }
 }

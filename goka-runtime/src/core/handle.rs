@@ -92,6 +92,7 @@ impl Task {
             },
             layers: &mut self.layers,
             row: None,
+            unreadable: None,
             joins: &self.joins,
             around: desk.around,
             appends: desk.appends,
@@ -109,6 +110,7 @@ impl Task {
             Call::Sync(call) => call(shared, raw),
             Call::Async(call) => around.drive(call(shared, raw)),
         }));
+        let unreadable = scope.unreadable.take();
         let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
         let row = scope.row;
         let first = std::mem::replace(&mut self.guards, guards);
@@ -117,6 +119,11 @@ impl Task {
             Ok(Err(error)) => Some(chain(&*error)),
             Err(panic) => Some(format!("the handler panicked: {}", panic_text(&*panic))),
         };
+        if let Some(error) = unreadable {
+            // Whatever the handler made of it: what it did rests on what it could not read.
+            begin.drop_all_since(desk.appends);
+            return Err(Cause::Store(error));
+        }
         if let Some(error) = error {
             begin.drop_all_since(desk.appends);
             return Err(Cause::Handler {
@@ -152,7 +159,7 @@ impl Task {
     }
 
     fn check_key(&self, plan: &Plan, input: &InputPlan, record: &Record<'_>) -> Result<(), Cause> {
-        if plan.table.is_none() {
+        if plan.table.is_none() || input.keyless {
             return Ok(());
         }
         let topic = || plan.group.topic(input.topic).to_string();

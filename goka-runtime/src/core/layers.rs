@@ -362,6 +362,13 @@ impl Layers {
         }
     }
 
+    /// The control records behind the last write are passed: the copy is level with its topic.
+    pub(crate) fn pass_markers(&mut self) {
+        if let Some(expected) = self.expected {
+            self.acknowledged = self.acknowledged.max(expected);
+        }
+    }
+
     /// The changelog offset that the acknowledged writes reach.
     pub(crate) fn acknowledged(&self) -> Offset {
         self.acknowledged
@@ -390,11 +397,10 @@ impl Layers {
         for at in &self.flushing {
             let row = &mut self.rows[*at as usize];
             row.state = Held::Flushing;
-            entries.extend(
-                row.held
-                    .as_ref()
-                    .map(|held| (row.key.clone(), held.clone())),
-            );
+            let held = row.held.as_ref();
+            #[cfg(feature = "fail-points")]
+            let held = crate::fail_points::flushed(held, row.pending.as_ref());
+            entries.extend(held.map(|held| (row.key.clone(), held.clone())));
         }
         Frozen {
             entries,

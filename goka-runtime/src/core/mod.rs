@@ -33,11 +33,12 @@ pub use task::State;
 use crate::dispatch::Shared;
 use crate::log::{Assignment, Epoch, LogError};
 use crate::record::{Appends, Offset, Record, TaskId, TopicId};
+use crate::table::StoreError;
 use barrier::Barrier;
 use handle::Desk;
 use layers::Layers;
 use scope::Scratch;
-use task::Task;
+use task::{Task, Unreadable};
 
 /// After so many records or bytes appended a barrier runs before its time.
 const BARRIER_APPENDS: usize = 100_000;
@@ -64,10 +65,10 @@ pub struct Core {
     settling: Option<Barrier>,
     /// Exactly once: the barrier whose transaction may be committed or not.
     doubt: Option<Barrier>,
-    /// Exactly once: since when a transaction is open.
-    open_since: Option<Duration>,
-    /// Exactly once: a barrier waits for what handlers deferred.
-    guarded: bool,
+    /// Exactly once: since when a barrier waits for what handlers deferred.
+    guarded_since: Option<Duration>,
+    /// Exactly once: copies that went back while an outcome was unknown.
+    regressed: Vec<CopyId>,
     paused: bool,
     draining: bool,
     /// Whether any task of this core ever ran: a misfit found before that refuses the start.
@@ -83,8 +84,9 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
-    /// A core without tasks.
-    pub fn new(plan: Plan) -> Self {
+    /// A core without tasks. `has_run` says that tasks of this program ran before, on a client that
+    /// died: then a misfit stops its task alone.
+    pub fn new(plan: Plan, has_run: bool) -> Self {
         Self {
             plan,
             tasks: BTreeMap::new(),
@@ -96,11 +98,11 @@ impl Core {
             unit: 0,
             settling: None,
             doubt: None,
-            open_since: None,
-            guarded: false,
+            guarded_since: None,
+            regressed: Vec::new(),
             paused: false,
             draining: false,
-            has_run: false,
+            has_run,
         }
     }
 
@@ -124,7 +126,7 @@ impl Core {
                 matches!(
                     task.state,
                     State::Inspecting | State::Restoring | State::Gone
-                ) || (!task.is_dirty() && task.is_flushed())
+                ) || (!task.is_dirty() && task.is_flushed() && !task.has_guards())
             })
     }
 
@@ -144,6 +146,21 @@ impl Core {
         } else {
             RETRY
         }
+    }
+
+    /// Whether any task of it ever ran.
+    pub fn has_run(&self) -> bool {
+        self.has_run
+    }
+
+    /// Whether handlers left work behind that is not done.
+    pub fn has_guards(&self) -> bool {
+        self.tasks.values().any(Task::has_guards)
+    }
+
+    /// Which assignment of a task this is about.
+    pub fn epoch(&self, task: TaskId) -> Option<Epoch> {
+        self.tasks.get(&task).map(|task| task.epoch)
     }
 
     /// Takes the memory of handed-over records back.
@@ -182,6 +199,11 @@ impl Core {
             } => {
                 self.batch(now, (task, epoch, topic), records, around, shared, out);
             }
+            Event::Cut(task) => {
+                if let Some(task) = self.tasks.get(&task).filter(|t| t.state == State::Running) {
+                    out.push(Effect::Fetch(task.id, task.intake()));
+                }
+            }
             Event::Broken(task, error) => self.broken(task, error, out),
             Event::Settled(id, settlement) => {
                 self.settled(now, id, settlement, out);
@@ -200,7 +222,7 @@ impl Core {
                     }
                 }
                 // There is no time to wait for what handlers deferred.
-                if self.is_exactly_once() && self.tasks.values().any(|t| !t.deferred.is_empty()) {
+                if self.is_exactly_once() && self.tasks.values().any(Task::is_guarded) {
                     self.abort(out);
                 }
                 self.barrier(now, out);
@@ -209,6 +231,7 @@ impl Core {
             Event::Lost(tasks) => self.lost(tasks, out),
             Event::Tick => {
                 self.owe_old_commits(now);
+                self.read_stores_again(now, out);
                 self.visit_all(now, around, shared, out);
                 self.flush_all(now, false, out);
                 self.barrier_if_due(now, out);
@@ -233,7 +256,7 @@ impl Core {
                 });
             }
             if self.tasks.contains_key(&task.id) {
-                out.push(Effect::Close(task.id));
+                self.lost(&[task.id], out);
             }
             out.push(Effect::Inspect(task.id, task.epoch));
             self.tasks.insert(task.id, task);
@@ -291,7 +314,7 @@ impl Core {
         reached: Result<Offset, Cause>,
         out: &mut Vec<Effect>,
     ) {
-        let (id, plan) = (copy.task, &self.plan);
+        let (id, plan, once) = (copy.task, &self.plan, self.is_exactly_once());
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
             return;
         };
@@ -302,6 +325,10 @@ impl Core {
             Ok(offset) => {
                 if let Some(layers) = task.layers_of(plan, copy.table) {
                     *layers = Layers::over(offset);
+                    if once {
+                        // A commit is told before its control record is written.
+                        layers.expect_anything();
+                    }
                 }
                 if task.restoring.is_empty() {
                     task.state = State::Starting;
@@ -351,7 +378,10 @@ impl Core {
         if self.paused {
             return;
         }
-        let visiting = |task: &&mut Task| task.visit.is_some() && task.state == State::Running;
+        let visiting = |task: &&mut Task| {
+            let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
+            task.visit.is_some() && task.state == State::Running && !waits
+        };
         let mut ended = Vec::new();
         for task in self.tasks.values_mut().filter(visiting) {
             let mut desk = Desk {
@@ -371,9 +401,12 @@ impl Core {
                 Err(cause) => ended.push((task.id, cause)),
             }
         }
-        self.hand_over(now, out);
+        self.hand_over(out);
         for (id, cause) in ended {
-            self.stop(id, cause, out);
+            match cause {
+                Cause::Store(error) => self.unreadable(now, id, error, out),
+                cause => self.stop(id, cause, out),
+            }
         }
     }
 
@@ -389,7 +422,8 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        if task.epoch != epoch || task.state != State::Running || self.draining {
+        let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
+        if task.epoch != epoch || task.state != State::Running || self.draining || waits {
             return;
         }
         let mut desk = Desk {
@@ -416,15 +450,58 @@ impl Core {
         if task.deferred.len() >= DEFERRED {
             self.pace(out);
         }
-        self.hand_over(now, out);
-        if let Err(cause) = handled {
-            self.stop(id, cause, out);
+        self.hand_over(out);
+        match handled {
+            Ok(()) => {
+                if let Some(task) = self.tasks.get_mut(&id) {
+                    task.unreadable = None;
+                }
+            }
+            Err(Cause::Store(error)) => self.unreadable(now, id, error, out),
+            Err(cause) => self.stop(id, cause, out),
         }
     }
 
-    fn hand_over(&mut self, now: Now, out: &mut Vec<Effect>) {
+    /// The store of a task cannot be read now: its record was dropped whole, and is handled again in
+    /// a while. One that stays so stops the task.
+    fn unreadable(&mut self, now: Now, id: TaskId, error: StoreError, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        let since = task
+            .unreadable
+            .map_or(now.monotonic, |trouble| trouble.since);
+        if now.monotonic.saturating_sub(since) >= flush::PATIENCE {
+            return self.stop(id, Cause::Store(error), out);
+        }
+        if task.unreadable.is_none() {
+            tracing::warn!(task = id.partition, %error, "the store cannot be read, trying again");
+        }
+        let retry_at = now.monotonic + RETRY;
+        task.unreadable = Some(Unreadable {
+            since,
+            retry_at,
+            waits: true,
+        });
+        self.pace(out);
+    }
+
+    fn read_stores_again(&mut self, now: Now, out: &mut Vec<Effect>) {
+        for task in self.tasks.values_mut() {
+            let Some(trouble) = &mut task.unreadable else {
+                continue;
+            };
+            if trouble.waits && trouble.retry_at <= now.monotonic {
+                trouble.waits = false;
+                if task.state == State::Running {
+                    out.push(Effect::Fetch(task.id, task.intake()));
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, out: &mut Vec<Effect>) {
         if !self.appends.is_empty() {
-            self.open_since.get_or_insert(now.monotonic);
             self.appended.0 += self.appends.len();
             self.appended.1 += self.appends.size();
             out.push(Effect::Append(std::mem::take(&mut self.appends)));
@@ -450,6 +527,9 @@ impl Core {
         }
         task.state = State::Stopped;
         task.reopens = false;
+        if matches!(cause, Cause::Store(_)) {
+            task.give_up_store();
+        }
         out.push(Effect::Stopped(id, cause));
     }
 
@@ -499,7 +579,7 @@ impl Core {
         };
         let pause = self.draining
             || self.is_in_doubt()
-            || self.guarded
+            || self.guarded_since.is_some()
             || self.is_out_of_memory()
             || self.tasks.values().any(stuck);
         if self.paused != pause {

@@ -19,6 +19,8 @@ pub struct InputPlan {
     pub call: Call,
     /// Where reading begins when nothing is committed.
     pub start: Start,
+    /// Whether its records have no keys, and so no place.
+    pub keyless: bool,
     /// The declared partitioner's name.
     pub partitioner: &'static str,
     /// The partition of a key among so many.

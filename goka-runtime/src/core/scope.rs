@@ -8,7 +8,7 @@ use super::layers::{Entry, Layers, RowId};
 use super::plan::Plan;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
-use crate::table::{Stored, StoredRef};
+use crate::table::{StoreError, Stored, StoredRef};
 
 /// Buffers kept from record to record.
 #[derive(Debug, Default)]
@@ -53,6 +53,8 @@ pub(crate) struct RecordScope<'a> {
     pub(crate) layers: &'a mut Layers,
     /// The row of its key, once it was looked for.
     pub(crate) row: Option<RowId>,
+    /// Why a store could not be read.
+    pub(crate) unreadable: Option<StoreError>,
     pub(crate) joins: &'a BTreeMap<TopicId, Layers>,
     pub(crate) around: &'a dyn Around,
     pub(crate) appends: &'a mut Appends,
@@ -117,8 +119,12 @@ impl Scope for RecordScope<'_> {
                     task: self.task,
                     table: table.topic,
                 };
-                let stored = match self.around.store(copy) {
-                    Some(store) => store.get(key)?,
+                let stored = match self.around.store(copy).map(|store| store.get(key)) {
+                    Some(Ok(stored)) => stored,
+                    Some(Err(error)) => {
+                        self.unreadable = Some(error.clone());
+                        return Err(error.into());
+                    }
                     None => None,
                 };
                 self.layers.remember(key, Entry::of(stored.as_ref()))
@@ -187,7 +193,11 @@ impl Scope for RecordScope<'_> {
             task: self.task,
             table: join.topic,
         };
-        self.scratch.stored(self.around, copy, key)
+        let found = self.scratch.stored(self.around, copy, key);
+        if let Err(ContextError::Store(error)) = &found {
+            self.unreadable = Some(error.clone());
+        }
+        found
     }
 
     fn lookup(

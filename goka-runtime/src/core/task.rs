@@ -32,6 +32,15 @@ pub enum State {
     Gone,
 }
 
+/// A store that cannot be read now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unreadable {
+    pub(crate) since: Duration,
+    /// When the record is handled again, if it `waits` for that.
+    pub(crate) retry_at: Duration,
+    pub(crate) waits: bool,
+}
+
 pub(crate) struct Task {
     pub(crate) id: TaskId,
     pub(crate) epoch: Epoch,
@@ -68,6 +77,10 @@ pub(crate) struct Task {
     pub(crate) flushes: BTreeMap<TopicId, Flushes>,
     /// Records came that could not be handled: they are to be fetched again.
     pub(crate) missed: bool,
+    /// A store could not be read.
+    pub(crate) unreadable: Option<Unreadable>,
+    /// Its store is given up: what is acknowledged stays in the changelog alone.
+    pub(crate) is_storeless: bool,
     /// It is inspected again once its memtable is flushed.
     pub(crate) reopens: bool,
 }
@@ -104,6 +117,8 @@ impl Task {
             appended: false,
             flushes: BTreeMap::new(),
             missed: false,
+            unreadable: None,
+            is_storeless: false,
             reopens: false,
         }
     }
@@ -146,7 +161,7 @@ impl Task {
         let text = text.unwrap_or_default();
         let is_visits = plan.visits.as_ref().is_some_and(|v| v.topic == topic);
         match (&self.visit, &self.visited) {
-            (Some(visit), _) if is_visits => visit.note(text),
+            (Some(visit), _) if is_visits => visit.note(text, self.is_held(topic)),
             // Not begun again yet: the place is kept.
             (None, Some((offset, cursor)))
                 if is_visits && self.positions.get(&topic) == Some(offset) =>
@@ -167,7 +182,26 @@ impl Task {
 
     /// Whether everything acknowledged of its own table is in the store.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.layers.is_flushed()
+        self.is_storeless || self.layers.is_flushed()
+    }
+
+    /// Whether handlers left work behind that counts.
+    pub(crate) fn has_guards(&self) -> bool {
+        self.state == State::Running && !self.deferred.is_empty()
+    }
+
+    /// Whether a guard holds back records, and something that was written since.
+    pub(crate) fn is_guarded(&self) -> bool {
+        !self.deferred.is_empty() && (self.appended || self.updates > 0)
+    }
+
+    /// Nothing is written to its store any more.
+    pub(crate) fn give_up_store(&mut self) {
+        self.is_storeless = true;
+        self.layers = Layers::default();
+        self.joins
+            .values_mut()
+            .for_each(|layers| *layers = Layers::default());
     }
 
     /// Whether a guard holds back records of a topic.

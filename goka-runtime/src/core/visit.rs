@@ -33,9 +33,11 @@ pub(crate) struct Visit {
 
 impl Visit {
     /// Adds the walk's place to what is committed with the visit record's offset. A key that does not
-    /// fit is cut short: the walk then goes on a little before where it was.
-    pub(crate) fn note(&self, metadata: String) -> String {
-        match &self.safe {
+    /// fit is cut short: the walk then goes on a little before where it was. With guards held it is
+    /// the place before the first of them.
+    pub(crate) fn note(&self, metadata: String, is_held: bool) -> String {
+        let place = if is_held { &self.safe } else { &self.cursor };
+        match place {
             Some(cursor) => note(metadata, cursor),
             None => metadata,
         }
@@ -193,10 +195,10 @@ mod tests {
             cursor: None,
             safe: Some(cursor.to_vec()),
         };
-        let text = visit(b"a;b=\xff").note("goka1;fp=00".to_owned());
+        let text = visit(b"a;b=\xff").note("goka1;fp=00".to_owned(), true);
         assert_eq!(noted(&text), Some(b"a;b=\xff".to_vec()));
         assert_eq!(noted("goka1;fp=00"), None);
-        let long = visit(&[7; 9000]).note("goka1;fp=00".to_owned());
+        let long = visit(&[7; 9000]).note("goka1;fp=00".to_owned(), true);
         assert!(long.len() <= MAX_BYTES);
         assert!(noted(&long).unwrap().len() > 2000);
     }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::TopicKind;
 use super::application::{ApplicationEdge, ApplicationGroup, EdgeShape};
 use super::finding::{Declared, Finding};
+use crate::codec::Codec;
 use crate::core::metadata::MAX_INPUTS;
+use crate::key::NoKey;
 
 type Groups = [ApplicationGroup];
 
@@ -262,9 +264,19 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
             let known = edge.partitions.or(counts.get(&edge.topic).copied())?;
             Some(known.to_string())
         };
+        // What it reads without keys is given some by its table or its loopback.
+        let rekeys = group
+            .edges
+            .iter()
+            .any(|edge| matches!(edge.shape, EdgeShape::Table | EdgeShape::Loopback));
+        let keyed = |edge: &ApplicationEdge| {
+            !(rekeys && edge.shape == EdgeShape::Input && edge.key == <NoKey as Codec>::NAME)
+        };
+        let key = |edge: &ApplicationEdge| KEY.1(edge).filter(|_| keyed(edge));
+        let partitioner = |edge: &ApplicationEdge| PARTITIONER.1(edge).filter(|_| keyed(edge));
         let properties: [(&str, Answer<'_>); 3] = [
-            (KEY.0, &KEY.1),
-            (PARTITIONER.0, &PARTITIONER.1),
+            (KEY.0, &key),
+            (PARTITIONER.0, &partitioner),
             (COUNT.0, &count),
         ];
         for (property, of) in properties {

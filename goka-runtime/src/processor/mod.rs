@@ -18,6 +18,7 @@ pub use crate::core::{Cause, State};
 pub use crate::worker::TaskStatus;
 
 use self::resolve::{lookups, resolve};
+use crate::clock::Clock;
 use crate::dispatch::Shared;
 use crate::graph::{Definition, GroupGraph};
 use crate::log::Log;
@@ -47,8 +48,8 @@ pub struct ProcessorOptions {
     /// Exactly once: how long the log lets a transaction stay open when its owner is silent. A
     /// barrier has to be shorter; Kafka refuses more than its `transaction.max.timeout.ms`.
     pub transaction_timeout: Duration,
-    /// Writes wait at most so long in memory before they go to the local store: a restart replays
-    /// no more than that from the group topic.
+    /// Writes wait at most so long in memory before they go to the local store, and one flush in so
+    /// long is synced: a restart replays no more than twice that from the group topic.
     pub flush_interval: Duration,
     /// Writes go to the local store before that when they take so many bytes of memory.
     pub flush_bytes: usize,
@@ -157,15 +158,16 @@ pub fn start(
     let lookups = lookups(&definition.graph, &log, &stores)?;
     let signals = Arc::new(Signals::default());
     let group = definition.graph.group.to_owned();
-    let parts = Parts {
+    let parts = Arc::new(Parts {
         plan,
         log,
         stores,
         shared,
         lookups,
         deadline: options.deadline,
+        clock: Clock::default(),
         signals: Arc::clone(&signals),
-    };
+    });
     let thread = std::thread::Builder::new()
         .name(format!("goka-{group}"))
         .spawn(move || run(&parts))

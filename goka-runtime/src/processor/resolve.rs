@@ -42,6 +42,7 @@ pub(super) fn resolve(
             partitions: info.partitions,
             call,
             start,
+            keyless: edge.topic.is_keyless(),
             partitioner: edge.topic.partitioner,
             place: edge.topic.place,
         };

@@ -323,3 +323,72 @@ fn other_partition_counts_are_refused_with_every_topic_named() {
         "{error}"
     );
 }
+
+fn spawns<'r>(_: &'r Shared, raw: Raw<'r>) -> crate::dispatch::Handling<'r> {
+    Box::pin(async move {
+        let guard = raw.scope.defer();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            guard.done();
+        });
+        raw.scope.store(Some(&mut |out| {
+            out.extend_from_slice(b"1");
+            Ok(())
+        }))?;
+        Ok(())
+    })
+}
+
+/// What a handler leaves behind goes on though no other record comes, and while it drains.
+#[test]
+fn spawned_work_is_driven_without_records() {
+    static EDGES: [Edge; 2] = [
+        Edge {
+            kind: EdgeKind::Input {
+                call: crate::dispatch::Call::Async(spawns),
+                tombstones: false,
+                start: crate::graph::Start::Earliest,
+            },
+            topic: topic("clicks"),
+            location: HERE,
+        },
+        Edge {
+            kind: EdgeKind::Table,
+            topic: topic("count-state"),
+            location: HERE,
+        },
+    ];
+    static SPAWNS: Definition = Definition {
+        graph: GroupGraph {
+            name: "Spawns",
+            group: "count",
+            location: HERE,
+            guarantee: Guarantee::AtLeastOnce,
+            edges: &EDGES,
+        },
+        make: None,
+        type_id: TypeId::of::<()>,
+    };
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let app = App::new();
+        let options = ProcessorOptions {
+            barrier: Duration::from_millis(5),
+            guarantee: Some(guarantee),
+            ..Default::default()
+        };
+        let (log, stores) = (Arc::clone(&app.log), Arc::clone(&app.stores));
+        let running = start(&SPAWNS, Arc::new(()), log, stores, &options).unwrap();
+        app.send("clicks", &[("alice", "x")]);
+        wait_until("the guard is settled", || app.is_level("clicks"));
+        app.send("clicks", &[("bob", "x")]);
+        wait_until("it is handled", || {
+            let tasks = running.status();
+            let handled = |task: &crate::worker::TaskStatus| task.positions.values().sum::<i64>();
+            tasks.iter().map(handled).sum::<i64>() == 2
+        });
+        running.stop();
+        running.join().unwrap();
+        assert!(app.is_level("clicks"), "{guarantee}");
+        assert_eq!(app.table(), rows(&[("alice", "1"), ("bob", "1")]));
+    }
+}

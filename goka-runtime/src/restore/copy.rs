@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inspect::{look_at_table, patiently};
-use super::{Context, wall_clock};
+use super::Context;
+use super::inspect::{STORE_HELD, look_at_table, patiently};
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId};
 use crate::log::{Epoch, Isolation, LogError};
@@ -37,7 +37,7 @@ pub(super) fn restore(
 ) -> Option<Result<(Offset, String), Cause>> {
     let (_, fingerprint) = context.definition(copy.table)?;
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
-    let began = wall_clock();
+    let (began, began_at) = (context.clock.wall(), Instant::now());
     let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))? {
         Ok(facts) => facts,
         Err(cause) => return Some(Err(cause)),
@@ -73,7 +73,17 @@ pub(super) fn restore(
         match copy.follow(epoch, position, synced_at) {
             Ok(Some(reached)) => position = reached,
             Ok(None) => return None,
-            Err(Trouble::Store(error)) => return Some(Err(Cause::Store(error))),
+            Err(Trouble::Store(error)) if !error.may_heal() || began_at.elapsed() >= STORE_HELD => {
+                return Some(Err(Cause::Store(error)));
+            }
+            Err(Trouble::Store(error)) => {
+                tracing::warn!(topic = &**topic, partition = task.partition, position, %error, "restore writes again");
+                position = copy.stored_position(from);
+                copy.batch = Batch::default();
+                if !context.pause(task, epoch) {
+                    return None;
+                }
+            }
             Err(Trouble::Log(error @ LogError::OutOfRange { .. })) => {
                 return Some(Err(Cause::Input(error)));
             }
@@ -150,6 +160,8 @@ impl Copy<'_> {
             let reached = reader.position(0);
             if reached > position {
                 (position, moved) = (reached, Instant::now());
+            } else if self.context.is_inline {
+                return Ok(None);
             } else if moved.elapsed() >= WATCHDOG {
                 moved = Instant::now();
                 let (topic, target) = (&**self.target.topic, self.target.end);

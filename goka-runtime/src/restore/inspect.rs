@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::copy::restore;
-use super::{Context, OpenStore, wall_clock};
+use super::{Context, OpenStore};
 use crate::core::judge::{Role, Topic, Verdict, judge};
 use crate::core::{Cause, CopyId, Facts, TableFacts};
 use crate::log::{Epoch, LogError, Range};
 use crate::record::{Offset, TaskId, TopicId, TopicPartition};
 use crate::table::{Stamp, Store, StoreError};
 
-/// How long a store may still be held by the assignment before.
-const STORE_HELD: Duration = Duration::from_secs(10);
+/// How long a store may still be held by the assignment before, or its disk be in trouble.
+pub(super) const STORE_HELD: Duration = Duration::from_secs(10);
 
 pub(super) fn inspect(
     context: &Context,
@@ -69,7 +69,7 @@ pub(super) fn follow(
         end: facts.range.high,
         delete_retention: facts.delete_retention,
     };
-    let now = wall_clock();
+    let now = context.clock.wall();
     let (from, rebuild) = match judge(stamp.as_ref(), &topic, fingerprint, &Role::Follower, now) {
         Verdict::CatchUp { from } => (from, None),
         Verdict::Rebuild(why) => (facts.range.start, Some(why)),
@@ -136,7 +136,9 @@ fn open(
                 Ok(_) => return Some(Ok(store)),
                 Err(error) => error,
             },
-            Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
+            Err(StoreError::Locked { .. } | StoreError::Io { .. })
+                if began.elapsed() < STORE_HELD =>
+            {
                 if !context.pause(copy.task, epoch) {
                     return None;
                 }

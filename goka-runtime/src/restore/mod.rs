@@ -9,25 +9,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use self::copy::restore;
 use self::inspect::{follow, inspect};
+use crate::clock::Clock;
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId, Facts, Plan};
 use crate::log::{Epoch, Log};
-use crate::record::{Offset, TaskId, Timestamp, TopicId};
+use crate::record::{Offset, TaskId, TopicId};
 use crate::table::{Store, Stores};
+use crate::worker::Parts;
 
 const RETRY: Duration = Duration::from_millis(500);
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn wall_clock() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::try_from(since.as_millis()).unwrap_or(Timestamp::MAX)
-}
 
 type OpenStore = Option<Box<dyn Store>>;
 
@@ -78,6 +72,9 @@ struct Context {
     log: Arc<dyn Log>,
     stores: Arc<dyn Stores>,
     plan: Plan,
+    clock: Clock,
+    /// Nobody else moves time on: what would wait is given up and begun again.
+    is_inline: bool,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -113,6 +110,9 @@ impl Context {
 
     /// Waits a little, unless the job is of no use any more.
     fn pause(&self, task: TaskId, epoch: Epoch) -> bool {
+        if self.is_inline {
+            return false;
+        }
         let queue = self.queue();
         let wanted = |queue: &mut Queue| !queue.closed && queue.current.get(&task) == Some(&epoch);
         let _ = self
@@ -131,18 +131,15 @@ pub(crate) struct Restorer {
 }
 
 impl Restorer {
-    /// Starts `threads` threads.
-    pub(crate) fn new(
-        log: Arc<dyn Log>,
-        stores: Arc<dyn Stores>,
-        plan: Plan,
-        threads: usize,
-    ) -> Self {
+    /// Starts `threads` threads; without any, work is done by whoever asks for what is done.
+    pub(crate) fn new(parts: &Parts, threads: usize) -> Self {
         let (queue, wake) = (Mutex::default(), Condvar::new());
         let context = Arc::new(Context {
-            log,
-            stores,
-            plan,
+            log: Arc::clone(&parts.log),
+            stores: Arc::clone(&parts.stores),
+            plan: parts.plan.clone(),
+            clock: parts.clock.clone(),
+            is_inline: threads == 0,
             queue,
             wake,
         });
@@ -202,7 +199,35 @@ impl Restorer {
 
     /// A finished job, if there is one.
     pub(crate) fn next(&self) -> Option<Done> {
+        if self.context.is_inline {
+            return self.work();
+        }
         self.done.try_recv().ok()
+    }
+
+    /// Does the next job that can be done now.
+    fn work(&self) -> Option<Done> {
+        let waiting = self.context.queue().jobs.len();
+        for _ in 0..waiting {
+            let mut job = self.context.queue().jobs.pop_front()?;
+            let (copy, epoch) = (job.copy, job.epoch);
+            let found = run(&self.context, &mut job);
+            if !self.context.is_current(copy.task, epoch) {
+                continue;
+            }
+            let Some(found) = found else {
+                self.context.queue().jobs.push_back(job);
+                continue;
+            };
+            let store = job.store;
+            return Some(Done {
+                copy,
+                epoch,
+                store,
+                found,
+            });
+        }
+        None
     }
 }
 
@@ -238,8 +263,11 @@ fn serve(context: &Context, done: &Sender<Done>) {
                     .unwrap_or_else(PoisonError::into_inner);
             }
         };
+        let mut job = job;
         let (copy, epoch) = (job.copy, job.epoch);
-        let finished = run(context, job).filter(|_| context.is_current(copy.task, epoch));
+        let found = run(context, &mut job).filter(|_| context.is_current(copy.task, epoch));
+        let finished = found.map(|found| (job.store.take(), found));
+        drop(job);
         let ended = |context: &Context| {
             context.queue().working.remove(&copy);
             context.wake.notify_all();
@@ -264,26 +292,15 @@ fn serve(context: &Context, done: &Sender<Done>) {
     }
 }
 
-fn run(context: &Context, job: Job) -> Option<(OpenStore, Found)> {
-    let Job {
-        copy,
-        epoch,
-        mut store,
-        work,
-    } = job;
-    match work {
-        Work::Inspect => {
-            let found = inspect(context, copy, epoch, &mut store)?;
-            Some((store, Found::Inspected(found)))
-        }
+fn run(context: &Context, job: &mut Job) -> Option<Found> {
+    let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
+    Some(match &job.work {
+        Work::Inspect => Found::Inspected(inspect(context, copy, epoch, store)?),
         Work::Restore { from, rebuild } => {
-            let mut store = store?;
-            let found = restore(context, copy, epoch, &mut *store, from, rebuild)?;
-            Some((Some(store), Found::Restored(found)))
+            let store = &mut **store.as_mut()?;
+            let rebuild = rebuild.clone();
+            Found::Restored(restore(context, copy, epoch, store, *from, rebuild)?)
         }
-        Work::Follow => {
-            let found = follow(context, copy, epoch, &mut store)?;
-            Some((store, Found::Restored(found)))
-        }
-    }
+        Work::Follow => Found::Restored(follow(context, copy, epoch, store)?),
+    })
 }

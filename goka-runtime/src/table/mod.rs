@@ -158,6 +158,13 @@ pub trait Stores: Send + Sync + fmt::Debug {
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError>;
 }
 
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub(crate) fn may_heal(&self) -> bool {
+        matches!(self, StoreError::Io { .. })
+    }
+}
+
 /// What went wrong at a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -177,6 +184,14 @@ pub enum StoreError {
     Locked {
         /// Where it lies.
         path: String,
+    },
+    /// It lost commits that it had: it is to be opened anew, and judged.
+    #[error("store `{path}` fell back: {reason}")]
+    Regressed {
+        /// Where it lies.
+        path: String,
+        /// To what.
+        reason: String,
     },
     /// The disk or the file system refuses.
     #[error("store `{path}`: {reason}")]

@@ -2,7 +2,8 @@
 //! store of each copy at a time; the worker reads a snapshot meanwhile. Made by the worker; what is
 //! handed over before it is dropped is still written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -21,22 +22,36 @@ pub(super) struct Flush {
 /// A store that comes back.
 pub(super) struct Flushed {
     pub(super) copy: CopyId,
-    pub(super) store: Box<dyn Store>,
+    /// Closed, if it panicked.
+    pub(super) store: Option<Box<dyn Store>>,
     /// The changelog offset that it reaches if all went well.
     pub(super) offset: Offset,
     pub(super) result: Result<(), StoreError>,
 }
 
-/// The thread, and what it has in hand.
+/// The thread, if there is one, and what is in hand.
 pub(super) struct Flusher {
-    work: Option<Sender<Flush>>,
-    done: Receiver<Flushed>,
-    thread: Option<JoinHandle<()>>,
+    hands: Hands,
     in_hand: BTreeMap<CopyId, usize>,
 }
 
+enum Hands {
+    Thread {
+        work: Option<Sender<Flush>>,
+        done: Receiver<Flushed>,
+        thread: Option<JoinHandle<()>>,
+    },
+    /// Whoever asks for what is done does it.
+    Own(VecDeque<Flush>),
+}
+
 impl Flusher {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(with_thread: bool) -> Self {
+        let in_hand = BTreeMap::new();
+        if !with_thread {
+            let hands = Hands::Own(VecDeque::new());
+            return Self { hands, in_hand };
+        }
         let (work, jobs) = channel::<Flush>();
         let (results, done) = channel();
         let thread = std::thread::spawn(move || {
@@ -45,12 +60,12 @@ impl Flusher {
                 let _ = results.send(run(job));
             }
         });
-        Self {
+        let hands = Hands::Thread {
             work: Some(work),
             done,
             thread: Some(thread),
-            in_hand: BTreeMap::new(),
-        }
+        };
+        Self { hands, in_hand }
     }
 
     /// Whether it has a store of the copy in hand.
@@ -60,15 +75,21 @@ impl Flusher {
 
     pub(super) fn flush(&mut self, flush: Flush) {
         *self.in_hand.entry(flush.copy).or_default() += 1;
-        if let Some(work) = &self.work {
-            let sent = work.send(flush);
-            debug_assert!(sent.is_ok(), "the thread lives as long as its queue");
+        match &mut self.hands {
+            Hands::Thread { work, .. } => {
+                let taken = work.as_ref().is_some_and(|work| work.send(flush).is_ok());
+                debug_assert!(taken, "the thread lives as long as its queue");
+            }
+            Hands::Own(jobs) => jobs.push_back(flush),
         }
     }
 
     /// The next store that comes back.
     pub(super) fn next(&mut self) -> Option<Flushed> {
-        let flushed = self.done.try_recv().ok()?;
+        let flushed = match &mut self.hands {
+            Hands::Thread { done, .. } => done.try_recv().ok()?,
+            Hands::Own(jobs) => run(jobs.pop_front()?),
+        };
         self.in_hand.remove(&flushed.copy);
         Some(flushed)
     }
@@ -76,9 +97,11 @@ impl Flusher {
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.work = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Hands::Thread { work, thread, .. } = &mut self.hands {
+            *work = None;
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -90,11 +113,23 @@ fn run(job: Flush) -> Flushed {
         frozen,
         stamp,
     } = job;
-    let result = store.apply(&frozen.writes(), &stamp, frozen.durability);
+    let offset = frozen.offset;
+    // A store that panics is in no state to be used; its file may be.
+    let applied = catch_unwind(AssertUnwindSafe(move || {
+        let result = store.apply(&frozen.writes(), &stamp, frozen.durability);
+        (store, result)
+    }));
+    let (store, result) = match applied {
+        Ok((store, result)) => (Some(store), result),
+        Err(_) => {
+            let (path, reason) = (format!("{copy:?}"), "it panicked".to_owned());
+            (None, Err(StoreError::Io { path, reason }))
+        }
+    };
     Flushed {
         copy,
         store,
-        offset: frozen.offset,
+        offset,
         result,
     }
 }

@@ -3,7 +3,9 @@
 //! Made by the processor.
 
 mod flusher;
+mod perform;
 mod reach;
+mod stores;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
@@ -12,18 +14,23 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::flusher::{Flush, Flushed, Flusher};
-use self::reach::{Open, Reach, await_lookup};
-use crate::core::{Cause, CopyId, Core, Effect, Event, Frozen, Now, Plan, RecordId, State};
+use self::flusher::Flusher;
+use self::reach::{Reach, await_lookup};
+use crate::clock::Clock;
+use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Failure, Log, LogError, Member, MemberEvent, Settle, Settlement, Unit};
-use crate::record::{Appends, Offset, TaskId, TopicId};
-use crate::restore::{Done, Found, Restorer, wall_clock};
-use crate::table::{FORMAT, Stamp, Stores};
+use crate::log::{Driver, Epoch, Log, LogError, Member, MemberEvent, Settle};
+use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
+use crate::restore::Restorer;
+use crate::table::Stores;
 use crate::view::RawView;
 
 /// How long a poll waits when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
+/// The same while handlers have left work behind: it goes on between two polls.
+const GUARDED: Duration = Duration::from_millis(1);
+/// Exactly once, so many records are handed to the core between two looks at the clock.
+const CHUNK: usize = 64;
 /// How often the outside is told where each task is.
 const REPORT: Duration = Duration::from_millis(100);
 /// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is
@@ -55,12 +62,18 @@ pub struct TaskStatus {
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     pub(crate) stop: AtomicBool,
+    /// Whether any task ran, with this client or one that died.
+    has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
 }
 
 impl Signals {
     pub(crate) fn stops(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    fn has_run(&self) -> bool {
+        self.has_run.load(Ordering::Acquire)
     }
 }
 
@@ -73,11 +86,12 @@ pub(crate) struct Parts {
     /// The tables that are looked up, by topic.
     pub(crate) lookups: Vec<(&'static str, Arc<RawView>)>,
     pub(crate) deadline: Duration,
+    pub(crate) clock: Clock,
     pub(crate) signals: Arc<Signals>,
 }
 
 /// Runs until told to stop, or until it cannot go on.
-pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
+pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
     let mut fenced: Option<Instant> = None;
     for (table, view) in &parts.lookups {
         if !await_lookup(table, view, &parts.signals)? {
@@ -87,6 +101,8 @@ pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
     loop {
         let ended = match parts.log.join(&parts.plan.group) {
             Ok(member) => Worker::new(parts).run(member),
+            // One that cannot be made at all was configured wrongly.
+            Err(error) if !parts.signals.has_run() => return Err(Cause::Member(error)),
             Err(error) => Err(Cause::Member(error)),
         };
         match ended {
@@ -112,8 +128,9 @@ pub(crate) fn run(parts: &Parts) -> Result<(), Cause> {
     }
 }
 
-struct Worker<'p> {
-    parts: &'p Parts,
+/// One member with what drives it.
+pub(crate) struct Worker {
+    parts: Arc<Parts>,
     core: Core,
     reach: Reach,
     guarded: Receiver<(RecordId, Result<(), String>)>,
@@ -126,19 +143,23 @@ struct Worker<'p> {
     waiting: Vec<Effect>,
     restorer: Restorer,
     effects: Vec<Effect>,
-    began: Instant,
     failed: Option<Cause>,
     trouble: bool,
     draining: bool,
 }
 
-impl<'p> Worker<'p> {
-    fn new(parts: &'p Parts) -> Self {
-        let (log, stores) = (Arc::clone(&parts.log), Arc::clone(&parts.stores));
+impl Worker {
+    pub(crate) fn new(parts: &Arc<Parts>) -> Self {
         let (guards, guarded) = channel();
+        // On a clock that stands still nobody can wait: what threads do is done in turns.
+        let threads = if parts.clock.is_simulated() {
+            0
+        } else {
+            RESTORE_THREADS
+        };
         Self {
-            parts,
-            core: Core::new(parts.plan.clone()),
+            parts: Arc::clone(parts),
+            core: Core::new(parts.plan.clone(), parts.signals.has_run()),
             reach: Reach {
                 stores: HashMap::new(),
                 lookups: parts.lookups.clone(),
@@ -148,11 +169,10 @@ impl<'p> Worker<'p> {
             guarded,
             table_ids: HashMap::new(),
             reached: HashMap::new(),
-            flusher: Flusher::new(),
+            flusher: Flusher::new(threads > 0),
             waiting: Vec::new(),
-            restorer: Restorer::new(log, stores, parts.plan.clone(), RESTORE_THREADS),
+            restorer: Restorer::new(parts, threads),
             effects: Vec::new(),
-            began: Instant::now(),
             failed: None,
             trouble: false,
             draining: false,
@@ -160,7 +180,7 @@ impl<'p> Worker<'p> {
     }
 
     fn run(mut self, mut member: Box<dyn Member>) -> Result<(), Cause> {
-        let ended = self.turn(&mut *member);
+        let ended = self.work(&mut *member);
         let is_over = matches!(self.failed, Some(Cause::Member(_)));
         if ended.is_ok() || (self.failed.is_some() && !is_over) {
             self.drain(&mut *member);
@@ -173,47 +193,59 @@ impl<'p> Worker<'p> {
         ended
     }
 
-    fn turn(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
+    /// Works until told to stop.
+    fn work(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
         let mut reported = Instant::now();
         while !self.parts.signals.stops() {
             if reported.elapsed() >= REPORT {
                 self.report();
                 reported = Instant::now();
             }
-            let wait = self.core.next_tick(self.began.elapsed()).min(IDLE);
-            member.poll(wait, self).map_err(Cause::Member)?;
-            self.perform(member);
-            while let Some(done) = self.restorer.next() {
-                self.finished(done);
-            }
-            while let Some(flushed) = self.flusher.next() {
-                self.flushed(flushed);
-            }
-            while let Ok((record, outcome)) = self.guarded.try_recv() {
-                self.step(Event::Deferred(record, outcome));
-            }
-            self.step(Event::Tick);
-            self.perform(member);
-            if let Some(cause) = &self.failed {
-                return Err(cause.clone());
-            }
+            self.turn(member)?;
         }
         Ok(())
+    }
+
+    /// One poll of the member, with everything that follows from it.
+    ///
+    /// # Errors
+    /// Why the worker cannot go on.
+    pub(crate) fn turn(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
+        let mut wait = self.core.next_tick(self.parts.clock.monotonic()).min(IDLE);
+        if self.core.has_guards() {
+            wait = wait.min(GUARDED);
+        }
+        member.poll(wait, self).map_err(Cause::Member)?;
+        self.perform(member);
+        while let Some(done) = self.restorer.next() {
+            self.finished(done);
+        }
+        while let Some(flushed) = self.flusher.next() {
+            self.flushed(flushed);
+        }
+        self.settle_guards();
+        self.step(Event::Tick);
+        self.perform(member);
+        match &self.failed {
+            Some(cause) => Err(cause.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets what handlers left behind go on, and hears what of it is done.
+    fn settle_guards(&mut self) {
+        if self.core.has_guards() {
+            self.reach.go_on();
+        }
+        while let Ok((record, outcome)) = self.guarded.try_recv() {
+            self.step(Event::Deferred(record, outcome));
+        }
     }
 
     /// Ends what was handled: no more intake, barriers and flushes until all is durable.
     fn drain(&mut self, member: &mut dyn Member) {
         let by = Instant::now() + self.parts.deadline / 2;
-        self.draining = true;
-        loop {
-            while let Some(flushed) = self.flusher.next() {
-                self.flushed(flushed);
-            }
-            self.step(Event::Drain);
-            self.perform(member);
-            if self.core.is_settled() {
-                return;
-            }
+        while !self.drain_turn(member) {
             if Instant::now() >= by {
                 tracing::warn!("the last barrier did not end in time; its records are read again");
                 return;
@@ -224,10 +256,46 @@ impl<'p> Worker<'p> {
         }
     }
 
+    /// One step towards the end; says whether everything handled is durable.
+    pub(crate) fn drain_turn(&mut self, member: &mut dyn Member) -> bool {
+        self.draining = true;
+        self.settle_guards();
+        while let Some(flushed) = self.flusher.next() {
+            self.flushed(flushed);
+        }
+        self.step(Event::Drain);
+        self.perform(member);
+        self.core.is_settled()
+    }
+
     fn now(&self) -> Now {
         Now {
-            monotonic: self.began.elapsed(),
-            wall: wall_clock(),
+            monotonic: self.parts.clock.monotonic(),
+            wall: self.parts.clock.wall(),
+        }
+    }
+
+    /// Hands a batch to the core. Exactly once, slow handlers must not outlive their transaction: the
+    /// rest of what takes too long is fetched again, after a barrier.
+    fn batch(&mut self, (task, epoch, topic): (TaskId, Epoch, TopicId), records: &[Record<'_>]) {
+        let group = &self.parts.plan.group;
+        let (chunk, most) = match group.guarantee {
+            Guarantee::AtLeastOnce => (usize::MAX, Duration::MAX),
+            Guarantee::ExactlyOnce => (CHUNK, group.transaction_timeout / 4),
+        };
+        let (began, mut left) = (self.parts.clock.monotonic(), records);
+        while !left.is_empty() {
+            let (records, rest) = left.split_at(left.len().min(chunk));
+            self.step(Event::Batch {
+                task,
+                epoch,
+                topic,
+                records,
+            });
+            left = rest;
+            if !left.is_empty() && self.parts.clock.monotonic().saturating_sub(began) >= most {
+                return self.step(Event::Cut(task));
+            }
         }
     }
 
@@ -240,239 +308,8 @@ impl<'p> Worker<'p> {
             &*self.parts.shared,
             &mut self.effects,
         );
-    }
-
-    /// Performs what the core asked for, with what it asks for in turn.
-    fn perform(&mut self, member: &mut dyn Member) {
-        while !self.effects.is_empty() {
-            for effect in std::mem::take(&mut self.effects) {
-                if let Some(effect) = self.perform_own(effect, &mut *member) {
-                    self.perform_at(effect, member);
-                }
-            }
-        }
-    }
-
-    /// Performs an effect that needs no more than settling, and gives back any other.
-    fn perform_own(&mut self, effect: Effect, settle: &mut dyn Settle) -> Option<Effect> {
-        match effect {
-            Effect::Append(appends) => self.append(appends, settle),
-            Effect::Settle(unit) => {
-                let settlement = self.settle(&unit, settle);
-                self.step(Event::Settled(unit.id, settlement));
-            }
-            Effect::Abort => self.abort(settle),
-            Effect::Flush(copy, frozen) => self.flush(copy, frozen),
-            // One that the flusher still has was of an assignment that is over.
-            Effect::Inspect(task, _) if self.flusher.has(self.own(task)) => {
-                self.waiting.push(effect);
-            }
-            Effect::Follow(copy, _) if self.flusher.has(copy) => self.waiting.push(effect),
-            Effect::Inspect(task, epoch) => {
-                let copy = self.own(task);
-                let store = self.reach.take(copy);
-                self.restorer.inspect(copy, epoch, store);
-            }
-            Effect::Restore {
-                task,
-                epoch,
-                from,
-                rebuild,
-            } => {
-                let copy = self.own(task);
-                let store = self.reach.take(copy);
-                self.restorer.restore(copy, epoch, store, from, rebuild);
-            }
-            Effect::Follow(copy, epoch) => {
-                let store = self.reach.take(copy);
-                self.restorer.follow(copy, epoch, store);
-            }
-            Effect::Close(task) => {
-                self.restorer.cancel(task);
-                self.waiting.retain(|effect| match effect {
-                    Effect::Inspect(of, _) => *of != task,
-                    Effect::Follow(copy, _) => copy.task != task,
-                    _ => true,
-                });
-                self.reach.stores.retain(|copy, _| copy.task != task);
-                self.table_ids.retain(|copy, _| copy.task != task);
-                self.reached.retain(|copy, _| copy.task != task);
-            }
-            Effect::Stopped(task, cause) => self.stopped(task, cause),
-            Effect::Fail(cause) => {
-                self.failed.get_or_insert(cause);
-            }
-            effect => return Some(effect),
-        }
-        None
-    }
-
-    fn perform_at(&mut self, effect: Effect, member: &mut dyn Member) {
-        let done = match effect {
-            Effect::Fetch(task, positions) => member.fetch(task, &positions),
-            Effect::Release(task) => {
-                member.release(task);
-                Ok(())
-            }
-            Effect::Pause(paused) => {
-                member.pause(paused);
-                Ok(())
-            }
-            Effect::Rebuild => member.rebuild(),
-            _ => Ok(()),
-        };
-        if let Err(error) = done {
-            self.failed.get_or_insert(Cause::Member(error));
-        }
-    }
-
-    fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
-        settle.append(&appends);
-        self.core.recycle(appends);
-    }
-
-    fn settle(&self, unit: &Unit, settle: &mut dyn Settle) -> Settlement {
-        let patience = if self.draining {
-            self.parts.deadline / 2
-        } else {
-            ACKS
-        };
-        settle.settle(unit, Instant::now() + patience)
-    }
-
-    fn moves(&self, task: TaskId) -> bool {
-        let is_move = |effect: &Effect| matches!(effect, Effect::Fetch(of, _) if *of == task);
-        self.effects.iter().any(is_move)
-    }
-
-    /// The copy of the group's own table; in a stateless group it names nothing.
-    fn own(&self, task: TaskId) -> CopyId {
-        let own = self.parts.plan.table.as_ref();
-        CopyId {
-            task,
-            table: own.map_or(task.lead, |table| table.topic),
-        }
-    }
-
-    fn abort(&mut self, settle: &mut dyn Settle) {
-        let Err(failure) = settle.abort(Instant::now() + self.parts.deadline) else {
-            return;
-        };
-        let group = &self.parts.plan.group;
-        let error = match failure {
-            Failure::Fenced(reason) => LogError::Fenced {
-                who: group.instance.clone(),
-                reason,
-            },
-            failure => LogError::Client {
-                what: format!("aborting a transaction of group `{}`", group.name),
-                reason: failure.to_string(),
-            },
-        };
-        self.failed.get_or_insert(Cause::Member(error));
-    }
-
-    /// Hands a store to the flusher; until it is back, a snapshot of it is read.
-    fn flush(&mut self, copy: CopyId, frozen: Frozen) {
-        let plan = &self.parts.plan;
-        let Some((store, fingerprint)) = self.reach.take(copy).zip(plan.fingerprint(copy.table))
-        else {
-            return self.step(Event::Flushed(copy, Ok(())));
-        };
-        let stamp = Stamp {
-            format: FORMAT,
-            cluster: plan.cluster.clone(),
-            topic_id: self.table_ids.get(&copy).cloned().unwrap_or_default(),
-            partition: copy.task.partition,
-            offset: frozen.offset,
-            fingerprint: fingerprint.to_owned(),
-            synced_at: frozen.synced_at,
-        };
-        match store.snapshot() {
-            Ok(snapshot) => {
-                self.reach.stores.insert(copy, Open::Away(snapshot));
-                self.flusher.flush(Flush {
-                    copy,
-                    store,
-                    frozen,
-                    stamp,
-                });
-            }
-            Err(error) => {
-                self.reach.stores.insert(copy, Open::Here(store));
-                self.step(Event::Flushed(copy, Err(error)));
-            }
-        }
-    }
-
-    /// Takes a store back from the flusher.
-    fn flushed(&mut self, flushed: Flushed) {
-        let Flushed {
-            copy,
-            store,
-            offset,
-            result,
-        } = flushed;
-        if !matches!(self.reach.stores.get(&copy), Some(Open::Away(_))) {
-            // Its task was given back meanwhile; another assignment of it may wait for the file.
-            drop(store);
-            self.effects.append(&mut self.waiting);
-            return;
-        }
-        self.reach.stores.insert(copy, Open::Here(store));
-        let went_back = result.is_err() && self.went_back(copy);
-        if result.is_ok() {
-            self.reached.insert(copy, offset);
-        }
-        self.step(Event::Flushed(copy, result));
-        if went_back {
-            self.step(Event::Regressed(copy));
-        }
-    }
-
-    /// After a failed flush: a store that reopened itself and lost commits it had answers nothing
-    /// until it is opened anew, and then has to be judged again.
-    fn went_back(&mut self, copy: CopyId) -> bool {
-        let Some(had) = self.reached.get(&copy).copied() else {
-            return false;
-        };
-        let Some(store) = self.reach.take(copy) else {
-            return false;
-        };
-        let stamp = store.stamp().ok().flatten();
-        if stamp.is_some_and(|stamp| stamp.offset >= had) {
-            self.reach.stores.insert(copy, Open::Here(store));
-            return false;
-        }
-        // Closed here; the restorer opens it.
-        self.reached.remove(&copy);
-        true
-    }
-
-    fn finished(&mut self, done: Done) {
-        let Done {
-            copy,
-            epoch,
-            store,
-            found,
-        } = done;
-        if let Some(store) = store {
-            self.reach.stores.insert(copy, Open::Here(store));
-        }
-        match found {
-            Found::Inspected(facts) => {
-                if let Ok(Some(table)) = facts.as_ref().map(|facts| facts.table.as_ref()) {
-                    self.table_ids.insert(copy, table.id.clone());
-                }
-                self.step(Event::Inspected(copy.task, epoch, facts));
-            }
-            Found::Restored(reached) => {
-                let reached = reached.map(|(offset, id)| {
-                    self.table_ids.insert(copy, id);
-                    offset
-                });
-                self.step(Event::Restored(copy, epoch, reached));
-            }
+        if self.core.has_run() {
+            self.parts.signals.has_run.store(true, Ordering::Release);
         }
     }
 
@@ -524,7 +361,7 @@ impl<'p> Worker<'p> {
     }
 }
 
-impl Driver for Worker<'_> {
+impl Driver for Worker {
     fn event(&mut self, event: MemberEvent<'_>) {
         match event {
             MemberEvent::Assigned(assignments) => {
@@ -543,14 +380,13 @@ impl Driver for Worker<'_> {
                 topic,
                 records,
             } => {
-                self.step(Event::Batch {
-                    task,
-                    epoch,
-                    topic,
-                    records,
-                });
+                self.batch((task, epoch, topic), records);
             }
             MemberEvent::Lost(tasks) => {
+                self.effects.retain(|effect| match effect {
+                    Effect::Fetch(task, _) | Effect::Release(task) => !tasks.contains(task),
+                    _ => true,
+                });
                 tracing::warn!(tasks = tasks.len(), "partitions were taken away");
                 self.step(Event::Lost(tasks));
             }

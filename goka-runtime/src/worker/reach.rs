@@ -75,6 +75,15 @@ impl Reach {
     }
 }
 
+impl Reach {
+    /// Gives what handlers spawned a moment to go on: nobody else drives it.
+    pub(super) fn go_on(&self) {
+        if let Some(runtime) = self.runtime.get() {
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        }
+    }
+}
+
 impl Around for Reach {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
         Some(match self.stores.get(&copy)? {

@@ -110,9 +110,13 @@ impl Rig {
     /// Waits until every partition has committed more than it had, and says how long that took.
     #[track_caller]
     pub fn recovers(&self, what: &str, since: Instant) {
-        let mut had = None;
+        let (mut had, mut late) = (None, false);
         wait_until("processing goes on by itself", PATIENCE, || {
             self.assert_alive();
+            if since.elapsed() > PATIENCE / 3 && !std::mem::replace(&mut late, true) {
+                let (committed, status) = (self.committed(), self.running.status());
+                eprintln!("{what}: still not: {committed:?}, {status:?}");
+            }
             let Ok(committed) = self.committed() else {
                 return false;
             };

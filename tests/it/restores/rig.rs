@@ -11,7 +11,7 @@ use goka::Processor;
 use goka::prelude::*;
 use goka_runtime::graph::{Definition, Edge, EdgeKind};
 use goka_runtime::log::{Isolation, Log, NewTopic, Range, Sent};
-use goka_runtime::processor::{ProcessorOptions, Running, State, start};
+use goka_runtime::processor::{ProcessorOptions, Running, StartError, State, start};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::redb::RedbStores;
 use goka_runtime::table::{Durability, Stamp, Store, Stores};
@@ -80,8 +80,24 @@ impl Rig {
         self
     }
 
+    /// The same group, by another client.
+    pub fn beside(other: &Self, log: Arc<dyn Log>) -> Self {
+        Self {
+            log,
+            group: other.group.clone(),
+            input: other.input.clone(),
+            table: other.table.clone(),
+            definition: other.definition,
+        }
+    }
+
     /// Starts the processor on a machine.
+    #[track_caller]
     pub fn start(&self, machine: &Path) -> Running {
+        self.try_start(machine).unwrap()
+    }
+
+    pub fn try_start(&self, machine: &Path) -> Result<Running, StartError> {
         let shared = self.definition.make.expect("it has a default")();
         let options = ProcessorOptions {
             session: Duration::from_secs(6),
@@ -89,7 +105,7 @@ impl Rig {
             ..ProcessorOptions::default()
         };
         let (log, stores) = (Arc::clone(&self.log), Arc::new(stores(machine)));
-        start(&self.definition, Arc::from(shared), log, stores, &options).unwrap()
+        start(&self.definition, Arc::from(shared), log, stores, &options)
     }
 
     /// Lets it run on a machine until all input is counted, and stops it.

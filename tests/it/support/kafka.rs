@@ -194,6 +194,13 @@ impl Broker {
         // None answers before a second one is there.
         brokers.iter().try_for_each(Self::launch)?;
         brokers.iter().try_for_each(Self::await_answer)?;
+        let began = Instant::now();
+        while !brokers.iter().all(|broker| broker.sees() == 3) {
+            if began.elapsed() > STARTS {
+                return Err(format!("no three brokers after {STARTS:?}"));
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
         Ok(brokers)
     }
 
@@ -304,10 +311,14 @@ impl Broker {
     }
 
     fn answers(&self) -> bool {
-        self.admin()
-            .inner()
-            .fetch_metadata(None, Duration::from_secs(1))
-            .is_ok()
+        self.sees() > 0
+    }
+
+    /// How many brokers it knows to be there.
+    fn sees(&self) -> usize {
+        let admin = self.admin();
+        let found = admin.inner().fetch_metadata(None, Duration::from_secs(1));
+        found.map_or(0, |found| found.brokers().len())
     }
 
     /// Stops the broker, orderly or with SIGKILL; its data stays.

@@ -1,5 +1,6 @@
 //! What tests share: a real Kafka, waiting without sleeping, names that do not collide.
 
+pub mod disk;
 pub mod events;
 pub mod kafka;
 pub mod program;

@@ -2,6 +2,7 @@
 #![deny(warnings, missing_docs)]
 
 pub mod edges;
+pub mod keyless;
 pub mod keys;
 pub mod processor;
 pub mod topics;

@@ -1,15 +1,16 @@
 //! What derived keys, codecs and shapes do when they run; fingerprints.
 
-use goka::graph::TopicSpec;
+use goka::graph::{Edge, EdgeKind, TopicSpec};
 use goka::prelude::*;
 use goka::testing::Probe;
 use goka::{Codec, Processor, Topic, prefix};
+use goka_ui_tests::keyless::{Given, Numbered, Sensors};
 use goka_ui_tests::keys::{
     Account, Balances, ByTenantToo, ByTuple, Cents, Day, Kind, Measured, Mixed, Page, Place,
     Places, PlacesProcessor, PlacesTable, Prices, Sums, Tenants, Unit, UserDay, UserId, measured,
     sums,
 };
-use goka_ui_tests::topics::{Measurements, UserClicks};
+use goka_ui_tests::topics::{Measurements, Plans, UserClicks};
 
 fn bytes<C: Codec>(value: &C::Value) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -171,6 +172,67 @@ fn a_partition_that_is_not_there_is_refused() {
     struct Outside;
 
     (Outside::SPEC.place)(b"key", 8);
+}
+
+/// Looks up what key to give.
+#[derive(Default)]
+struct Planner;
+
+#[processor(group = "planner", persist = i64)]
+#[lookup(Plans)]
+impl Planner {
+    #[input(Measurements)]
+    fn on_measurement(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        let plan = ctx.lookup(Plans, value.unsigned_abs())?.ok_or("no plan")?;
+        ctx.loopback(plan, &value)?;
+        Ok(())
+    }
+
+    #[loopback]
+    fn add(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        ctx.set_value(&value)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_loopback_gives_keys() -> Result<()> {
+    let mut probe = Probe::<Sensors>::new();
+    Sensors.on_measurement(&mut probe.context_without_key(), &13)?;
+    assert_eq!(probe.looped()?, [("sensor-3".to_owned(), 13)]);
+    Sensors.add(&mut probe.context("sensor-3")?, 13)?;
+    assert_eq!(probe.value("sensor-3")?, Some(13));
+    for (spec, expected) in [
+        (
+            <Sensors as Topic>::SPEC,
+            "key=utf8;value=integer;partitioner=murmur2",
+        ),
+        (
+            <Numbered as Topic>::SPEC,
+            "key=integer;value=integer;partitioner=murmur2",
+        ),
+    ] {
+        assert_eq!(spec.fingerprint(), format!("v1;{expected}"));
+    }
+    let mut probe = Probe::<Planner>::new();
+    probe.set_in(Plans, 7, "seven")?;
+    Planner.on_measurement(&mut probe.context_without_key(), 7)?;
+    assert_eq!(probe.looped()?, [("seven".to_owned(), 7)]);
+    let loops = |edge: &&Edge| matches!(edge.kind, EdgeKind::Loopback { .. });
+    let edges = Given::DEFINITION.graph.edges.iter();
+    let places: Vec<_> = edges
+        .filter(loops)
+        .map(|edge| edge.topic.partitioner)
+        .collect();
+    assert_eq!(places, ["fnv1a"]);
+    for graph in [
+        &Sensors::DEFINITION.graph,
+        &Numbered::DEFINITION.graph,
+        &Given::DEFINITION.graph,
+    ] {
+        assert_eq!(graph.validate(), []);
+    }
+    Ok(())
 }
 
 #[test]

@@ -13,11 +13,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// So many refused programs are wanted.
-const WANTED: usize = 300;
+/// So many refused programs are wanted: it was 616 of 640.
+const WANTED: usize = 600;
 
 /// So many are made: some damage does no harm. `GOKA_MISTAKES=n` makes another number.
-const MADE: usize = 480;
+const MADE: usize = 640;
 
 const PROGRAMS: &[&str] = &[
     r#"
@@ -38,7 +38,7 @@ pub fn click_count(ctx: &mut Context, click: String) -> Result<()> {
 #[input(ByNumber, start = earliest)]
 #[input("more-numbers")]
 #[join(Plans)]
-pub fn by_number(ctx: &mut Context, n: Option<i64>) -> Result<()> {
+pub fn count_by_number(ctx: &mut Context, n: Option<i64>) -> Result<()> {
     let plan: Option<String> = ctx.join(Plans)?;
     match (n, plan) {
         (Some(n), Some(_)) => ctx.set_value(&Alert(n))?,
@@ -130,11 +130,7 @@ struct Blobs2;
 "#,
     r#"
 #[derive(Debug, Clone, PartialEq, goka::Key)]
-#[key(ordered)]
-pub struct Place {
-    pub country: String,
-    pub number: u32,
-}
+pub struct Place(pub String, pub u32);
 
 #[derive(Debug, Clone, goka::Codec)]
 pub struct Cents(pub i64);
@@ -158,6 +154,67 @@ fn ledgers(ctx: &mut Context, cents: Cents) -> Result<()> {
     ctx.set_value(&ledger)?;
     ctx.emit(Payments, ctx.key(), &cents)?;
     Ok(())
+}
+"#,
+    r#"
+#[derive(Debug, Clone, Copy, PartialEq, goka::Key)]
+#[key(ordered)]
+pub struct Sensor(pub u32);
+
+#[derive(Debug, Clone, goka::Codec)]
+#[codec(Json<Vec<String>>)]
+pub struct Notes {
+    pub all: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, goka::Schema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reading {
+    Missing,
+    Measured {
+        #[serde(rename = "celsius")]
+        degrees: i64,
+    },
+}
+
+#[table("readings", key = (Sensor, u64), value = Json<Reading>)]
+pub struct Readings;
+
+#[processor(group = "notes", persist = Notes, key = (Sensor, u64))]
+#[input(Readings)]
+fn note(ctx: &mut Context, reading: Option<Reading>) -> Result<()> {
+    let mut notes = ctx.value()?.unwrap_or(Notes { all: Vec::new() });
+    if let Some(Reading::Measured { degrees }) = reading {
+        notes.all.push(degrees.to_string());
+    }
+    ctx.set_value(&notes)?;
+    Ok(())
+}
+"#,
+    r#"
+#[derive(Default)]
+pub struct Sums;
+
+#[stream("samples", keyless, value = String)]
+pub struct Samples;
+
+#[processor(group = "sums", persist = i64, guarantee = "exactly-once")]
+#[output(Alerts)]
+impl Sums {
+    #[input(Samples)]
+    fn on_sample(&self, ctx: &mut Context, sample: &str) -> Result<()> {
+        let (name, value) = sample.split_once(' ').ok_or("no name")?;
+        ctx.loopback(name, value)?;
+        Ok(())
+    }
+
+    #[input(UserClicks)]
+    #[loopback]
+    fn add(&self, ctx: &mut Context, value: String) -> Result<()> {
+        ctx.update(|sum| sum.unwrap_or(0) + 1)?;
+        ctx.emit(Alerts, ctx.key(), &Alert(1))?;
+        Ok(())
+    }
 }
 "#,
 ];
@@ -212,6 +269,7 @@ const PRELUDE: &[&str] = &[
     "Clone",
     "Default",
     "Debug",
+    "Display",
     "Send",
     "Sync",
     "Sized",
@@ -421,6 +479,8 @@ fn generated_mistakes_are_answered_in_the_users_words() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     write_crate(&krate, &repository);
 
+    check_right(&krate, &target.join("programs"));
+
     let topics = fs::read_to_string(repository.join("tests/ui/src/topics.rs")).expect("there");
     let shared = words(&topics);
     let asked = std::env::var("GOKA_MISTAKES").ok();
@@ -440,12 +500,7 @@ fn generated_mistakes_are_answered_in_the_users_words() {
     let mut offences = Vec::new();
     // Each compilation gives up somewhere; the last one has nothing to say.
     loop {
-        let modules: String = left
-            .keys()
-            .map(|file| format!("mod {};\n", file.trim_end_matches(".rs")))
-            .collect();
-        let lib = format!("#![allow(warnings)]\nmod topics;\n{modules}");
-        fs::write(krate.join("src/lib.rs"), lib).expect("written");
+        write_root(&krate, left.keys());
         let errors = errors(&krate, &target.join("programs"));
         let before = left.len();
         let mut seen = BTreeSet::new();
@@ -479,6 +534,26 @@ fn generated_mistakes_are_answered_in_the_users_words() {
         offences.join("\n")
     );
     assert!(refused >= WANTED, "{refused} were refused");
+}
+
+/// What is damaged has to be right before.
+fn check_right(krate: &Path, target: &Path) {
+    let files: Vec<_> = (0..PROGRAMS.len()).map(|at| format!("m{at}.rs")).collect();
+    for (file, right) in files.iter().zip(PROGRAMS) {
+        fs::write(krate.join("src").join(file), program(right)).expect("written");
+    }
+    write_root(krate, &files);
+    let errors = errors(krate, target);
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+fn write_root<'f>(krate: &Path, files: impl IntoIterator<Item = &'f String>) {
+    let modules = files
+        .into_iter()
+        .map(|file| format!("mod {};\n", file.trim_end_matches(".rs")));
+    let modules: String = modules.collect();
+    let lib = format!("#![allow(warnings)]\nmod topics;\n{modules}");
+    fs::write(krate.join("src/lib.rs"), lib).expect("written");
 }
 
 fn write_crate(krate: &Path, repository: &Path) {

@@ -97,6 +97,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             partitions,
             call: crate::dispatch::Call::Sync(handler),
             start: crate::graph::Start::Earliest,
+            keyless: false,
             partitioner: "first-byte",
             place,
         }],
@@ -158,10 +159,45 @@ pub(super) enum Settles {
 }
 
 #[derive(Default)]
-struct Disk(BTreeMap<TaskId, Box<dyn Store>>, Mutex<Vec<RecordId>>);
+struct Disk(
+    BTreeMap<TaskId, Box<dyn Store>>,
+    Mutex<Vec<RecordId>>,
+    /// Whether it cannot be read.
+    std::cell::Cell<bool>,
+);
+
+struct Unreadable;
+
+impl StoreRead for Unreadable {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        Err(full())
+    }
+
+    fn get(&self, _: &[u8]) -> Result<Option<Stored>, StoreError> {
+        Err(full())
+    }
+
+    fn range(
+        &self,
+        _: crate::table::KeyRange<'_>,
+        _: &mut dyn FnMut(&[u8], StoredRef<'_>) -> crate::table::Flow,
+    ) -> Result<(), StoreError> {
+        Err(full())
+    }
+}
+
+fn full() -> StoreError {
+    StoreError::Io {
+        path: "disk".into(),
+        reason: "full".into(),
+    }
+}
 
 impl Around for Disk {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
+        if self.2.get() {
+            return Some(&Unreadable);
+        }
         let store = self.0.get(&copy.task).filter(|_| copy.table == TABLE);
         store.map(|store| &**store as &dyn StoreRead)
     }
@@ -221,7 +257,7 @@ impl World {
 
     pub(super) fn of(plan: Plan, partitions: i32, stores: Arc<dyn Stores>) -> Self {
         let mut world = Self {
-            core: Core::new(plan),
+            core: Core::new(plan, false),
             stores,
             open: Disk::default(),
             input: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
@@ -354,7 +390,7 @@ impl World {
         self.fetched.clear();
         self.effects.clear();
         self.paused = false;
-        self.core = Core::new(self.core.plan().clone());
+        self.core = Core::new(self.core.plan().clone(), false);
     }
 
     /// The store loses what it had.
@@ -535,10 +571,7 @@ impl World {
     fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
         self.flushes += 1;
         if self.flush_fails {
-            return Err(StoreError::Io {
-                path: "disk".into(),
-                reason: "full".into(),
-            });
+            return Err(full());
         }
         let stamp = self.stamp(task, frozen.offset);
         let Some(store) = self.open.0.get_mut(&task) else {

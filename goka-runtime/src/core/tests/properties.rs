@@ -84,7 +84,7 @@ fn play(world: &mut World, acts: &[Act]) {
                 let before = world.core.plan().clone();
                 world.tick();
                 world.crash(usize::MAX);
-                world.core = Core::new(before);
+                world.core = Core::new(before, false);
                 world.assign_all();
             }
         }

@@ -429,3 +429,60 @@ fn unmoved_offsets_are_committed_again_after_hours() {
     world.tick();
     assert_eq!(world.settlements, before + 1);
 }
+
+#[test]
+fn a_task_without_a_disk_takes_no_memory_from_the_others() {
+    let mut plan = plan(2);
+    plan.memory = 20_000;
+    let mut world = World::of(plan, 2, Arc::new(MemoryStores::default()));
+    world.flush_fails = true;
+    for key in 0..1_000 {
+        world.feed(&format!("b{key}"), Some("1"));
+    }
+    world.deliver(1_000);
+    world.tick();
+    assert!(world.paused);
+    for _ in 0..4 * 62 {
+        world.tick();
+    }
+    assert_eq!(world.stopped.len(), 1);
+    assert!(!world.paused, "the other goes on");
+    world.flush_fails = false;
+    world.step(Event::Drain);
+    world.step(Event::Drain);
+    assert!(world.core.is_settled());
+}
+
+#[test]
+fn a_store_that_cannot_be_read_now_is_read_again() {
+    let mut plan = plan(1);
+    // Nothing is kept in memory.
+    plan.memory = 0;
+    let mut world = begun(World::of(plan, 1, Arc::new(MemoryStores::default())));
+    world.tick();
+    world.tick();
+    world.open.2.set(true);
+    world.feed("a", Some("4"));
+    world.deliver(10);
+    world.tick();
+    world.tick();
+    assert_eq!((world.stopped.len(), committed(&world)), (0, 3));
+    world.open.2.set(false);
+    for _ in 0..3 {
+        world.tick();
+        world.deliver(10);
+    }
+    for _ in 0..4 {
+        world.tick();
+    }
+    assert_eq!(value(&world), "4/4");
+
+    world.open.2.set(true);
+    world.feed("a", Some("5"));
+    for _ in 0..4 * 62 {
+        world.deliver(10);
+        world.tick();
+    }
+    assert!(matches!(world.stopped[0].1, Cause::Store(_)));
+    assert_eq!(committed(&world), 4);
+}

@@ -232,10 +232,14 @@ fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
 }
 
 fn with_guards() -> World {
-    let mut plan = plan(1);
+    handled_by(deferring, 1)
+}
+
+fn handled_by(handler: fn(&Shared, Raw<'_>) -> Result<(), HandlerError>, partitions: i32) -> World {
+    let mut plan = plan(partitions);
     plan.group.guarantee = Guarantee::ExactlyOnce;
-    plan.inputs[0].call = Call::Sync(deferring);
-    World::of(plan, 1, Arc::new(MemoryStores::default()))
+    plan.inputs[0].call = Call::Sync(handler);
+    World::of(plan, partitions, Arc::new(MemoryStores::default()))
 }
 
 #[test]
@@ -279,4 +283,133 @@ fn a_guard_that_fails_or_takes_too_long_aborts() {
     world.step(Event::Deferred(again, Ok(())));
     world.tick();
     assert_eq!(committed(&world), 1);
+}
+
+/// Defers and writes nothing.
+fn only_deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    if raw.record.value == Some(b"later") {
+        std::mem::forget(raw.scope.defer());
+        return Ok(());
+    }
+    raw.scope.store(Some(&mut |out| {
+        out.extend_from_slice(b"1/1");
+        Ok(())
+    }))?;
+    Ok(())
+}
+
+#[test]
+fn a_guard_of_a_task_that_wrote_nothing_holds_nobody_back() {
+    let mut world = handled_by(only_deferring, 2);
+    world.feed("a", Some("1")); // task 1
+    world.feed("b", Some("later")); // task 0
+    world.deliver(10);
+    world.tick();
+    assert_eq!(world.committed[&task(1)].offset, 1);
+    assert_eq!(world.committed[&task(0)].offset, 0);
+    let record = world.deferred()[0];
+    world.step(Event::Deferred(record, Err("gave up".into())));
+    for _ in 0..100 {
+        world.tick();
+    }
+    assert_eq!(world.stopped.len(), 1);
+    assert!(!world.paused, "the others go on");
+}
+
+fn walk(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    std::mem::forget(raw.scope.defer());
+    let to = crate::dispatch::Destination {
+        topic: "output",
+        place: |_, _| 0,
+    };
+    raw.scope.emit(&to, None, None, None, &[])?;
+    Ok(())
+}
+
+/// What a walk did is in the transaction, so its place is too.
+#[test]
+fn a_walk_with_guards_commits_where_it_is() {
+    const VISIT: TopicId = TopicId(3);
+    let mut plan = plan(1);
+    plan.group.guarantee = Guarantee::ExactlyOnce;
+    plan.group.topics.push("group-visit".into());
+    plan.group.inputs.push(VISIT);
+    plan.visits = Some(VisitPlan {
+        topic: VISIT,
+        calls: vec![("walk", Call::Sync(walk))],
+    });
+    let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    for key in 0..700 {
+        world.feed(&format!("a{key:04}"), Some("1"));
+    }
+    world.deliver(2_000);
+    world.tick();
+    let asked = Record {
+        offset: 0,
+        timestamp: 1,
+        key: Some(b"walk"),
+        value: None,
+        headers: Headers::default(),
+    };
+    world.hand(task(0), VISIT, asked);
+    world.tick();
+    for record in world.deferred() {
+        world.step(Event::Deferred(record, Ok(())));
+    }
+    world.tick();
+    let metadata = &world.others[&(task(0), VISIT)].metadata;
+    assert_eq!(visit::noted(metadata).as_deref(), Some(&b"a0499"[..]));
+}
+
+#[test]
+fn offsets_of_a_stopped_task_never_go_back() {
+    for mut world in [running(), begun(World::in_memory(1))] {
+        let gap = Row {
+            key: b"z".to_vec(),
+            value: None,
+            timestamp: 7,
+            kind: Kind::Aborted,
+        };
+        // The gap lies before what the open barrier wrote.
+        let log = world.changelog.get_mut(&task(0)).unwrap();
+        let open = log.iter().position(|row| row.kind == Kind::Open);
+        let at = open.unwrap_or(log.len());
+        log.insert(at, gap);
+        world.feed("a", Some("fail after a write"));
+        world.deliver(10);
+        for _ in 0..5 {
+            world.tick();
+            assert_eq!(committed(&world), 3);
+        }
+        assert_eq!(state(&world), State::Stopped);
+    }
+}
+
+#[test]
+fn a_store_that_goes_back_in_doubt_is_judged_when_it_is_over() {
+    let mut world = running();
+    world.settles = Settles::Doubt(2, true);
+    world.tick();
+    world.wipe(task(0));
+    world.step(Event::Regressed(own(task(0))));
+    assert_eq!(world.aborts, 0);
+    for _ in 0..5 {
+        world.tick();
+    }
+    assert!(!world.paused);
+    world.finish();
+    assert_eq!(value(&world), "3/3");
+}
+
+#[test]
+fn an_idle_copy_is_level_with_its_topic() {
+    let mut world = World::exactly_once(1);
+    world.feed("a", Some("1"));
+    world.deliver(10);
+    for _ in 0..4 * 65 {
+        world.tick();
+    }
+    let facts = world.facts(task(0));
+    let end = facts.table.map(|table| table.range.high);
+    assert_eq!(facts.stamp.map(|stamp| stamp.offset), end);
 }

@@ -93,7 +93,7 @@ impl Admin {
     }
 
     /// Takes the client's errors; "all brokers are down" says less than the one before it.
-    fn listen(&self, errors: &Queue) {
+    pub(super) fn listen(&self, errors: &Queue) {
         while let Some(event) = errors.poll(Duration::ZERO) {
             if let Some(fault) = event.fault() {
                 let mut word = self.word();

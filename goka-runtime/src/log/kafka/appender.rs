@@ -103,7 +103,7 @@ fn tell(delivered: &OnDelivery, message: &Message) {
     let result = match message.error() {
         None => Ok((message.partition(), message.offset())),
         Some(code) => {
-            let words = Some(message.error_text());
+            let words = message.delivery_error_text();
             Err(failure(code, message.topic(), message.key(), words))
         }
     };

@@ -64,7 +64,11 @@ impl Admin {
                 self.client().list_offsets(&list, isolation, ask);
                 Ok(())
             })?;
-            let places = answer.offsets();
+            let mut places = answer.offsets();
+            for place in places.iter_mut().filter(|place| place.offset < 0) {
+                // While leaders change librdkafka may answer without an offset and without an error.
+                place.error.get_or_insert(Code::LeaderNotAvailable);
+            }
             let Some(bad) = places.iter().find(|place| place.error.is_some()) else {
                 return Ok(places
                     .into_iter()
@@ -115,17 +119,16 @@ impl Admin {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        // A client of that group, though it never joins: librdkafka 2.12 dereferences a null group
-        // when a coordinator that has moved answers a client without one.
+        // A client of that group, though it never joins.
         let errors = Client::new(Kind::Consumer, &self.config.asking_of(group))
             .map_err(|fault| client_error("making the Kafka client", fault))?
             .main_queue();
         loop {
             let list = list(partitions, -1001).map_err(|fault| self.refused(&what, fault))?;
-            let answer = self.ask_of(&errors, &what, until, |ask| {
-                errors.client().group_offsets(group, &list, ask)
-            })?;
-            let places = match answer.and_then(|answer| answer.committed()) {
+            let wait = until.saturating_duration_since(Instant::now());
+            let answer = errors.client().committed(&list, wait);
+            self.listen(&errors);
+            let places = match answer {
                 Ok(places) => places,
                 Err(fault) if is_unreachable(fault.code) => {
                     return Err(self.silent(&what, fault.code));

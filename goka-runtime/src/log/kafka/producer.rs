@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::{Acked, Failure, Group, LogError};
 use super::client_error;
 use super::config::{KafkaConfig, transactional_id};
-use super::native::{Client, Code, EventKind, Kind, Message, Outgoing, Queue, Topic, text};
+use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Queue, Topic, text};
 use super::transaction::Transactions;
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
@@ -273,11 +273,11 @@ impl Producer {
             return;
         };
         let size = message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
-        let why = message.error_text();
-        ledger.fail(
-            failure(code, message.topic(), message.key(), Some(why)),
-            size,
-        );
+        let (code, why) = match denied(self.reports.client()) {
+            Some(fault) => (fault.code, Some(fault.reason)),
+            None => (code, message.delivery_error_text()),
+        };
+        ledger.fail(failure(code, message.topic(), message.key(), why), size);
         self.failed.insert(message.topic().to_owned());
     }
 
@@ -332,9 +332,10 @@ impl Producer {
             }
         }
         if self.pending > 0 {
-            let failure = match &self.fatal {
-                Some(fatal) => Failure::Fatal(fatal.clone()),
-                None => Failure::Unknown(self.because("not acknowledged in time")),
+            let failure = match (&self.fatal, denied(self.client())) {
+                (_, Some(fault)) => failure(fault.code, "(any)", None, Some(fault.reason)),
+                (Some(fatal), None) => Failure::Fatal(fatal.clone()),
+                (None, None) => Failure::Unknown(self.because("not acknowledged in time")),
             };
             for ledger in &mut self.ledgers {
                 // One that was forgotten is told to nobody, and may be its task's again later.
@@ -370,6 +371,13 @@ impl Producer {
 
 fn topic_name(append: &Append<'_>, producer: &Producer) -> String {
     producer.topics[usize::from(append.topic.0)].name()
+}
+
+/// A producer that may write nowhere is refused before its first record, for good.
+fn denied(client: &Client) -> Option<Fault> {
+    client
+        .fatal()
+        .filter(|fault| fault.code == Code::ClusterAuthorizationFailed)
 }
 
 /// What a failed record means.

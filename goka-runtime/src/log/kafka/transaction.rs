@@ -262,7 +262,7 @@ impl Producer {
     /// Makes offsets of the consumer's group part of the open transaction.
     ///
     /// # Errors
-    /// What the group's coordinator says; `None` for the fault where the consumer is no member now.
+    /// [`Unsent`]: nothing is committed then.
     pub(super) fn send_offsets(
         &mut self,
         offsets: &List,

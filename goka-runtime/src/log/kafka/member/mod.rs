@@ -29,7 +29,7 @@ use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
 /// How long one look at the queues may sleep while something else can come.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What marks the answer to a probe; lookups count from above.
+/// What marks the answer to a probe.
 const PROBE: usize = 1;
 
 /// How long a probe waits, and how long until the next one.
@@ -158,8 +158,10 @@ impl KafkaMember {
                 EventKind::Revoke => self.revoked(&event.places(), lost, driver)?,
                 EventKind::Error => self.complained(&event, driver)?,
                 EventKind::Answer if event.opaque() == PROBE => self.probed(&event, driver),
-                EventKind::Answer => self.looked_up(&event, driver)?,
-                EventKind::Deliveries | EventKind::Commit | EventKind::Other => false,
+                EventKind::Answer
+                | EventKind::Deliveries
+                | EventKind::Commit
+                | EventKind::Other => false,
             };
         }
         Ok(told)

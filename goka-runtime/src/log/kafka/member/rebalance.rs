@@ -1,26 +1,32 @@
 //! What the group gives and takes, and what it committed for what it gives.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use super::super::super::{Assignment, Committed, Driver, Epoch, LogError, MemberEvent, Settle};
-use super::super::native::{Ask, Code, Event, List, Place};
+use super::super::native::{Code, Fault, List, Place};
 use super::super::offsets::{committed, coordinator_moves};
 use super::super::{client_error, is_unreachable};
-use super::{KafkaMember, PROBE, Task, Trouble};
+use super::{KafkaMember, Task, Trouble};
 use crate::record::{TaskId, TopicId};
 
 /// How long one request for committed offsets may take, and how long until the next one.
-const LOOKUP_WAIT: Duration = Duration::from_secs(5);
+const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 const LOOKUP_AGAIN: Duration = Duration::from_millis(50);
 
-/// The request for committed offsets under way.
+/// The request for committed offsets under way, on a thread of its own: it blocks.
 #[derive(Default)]
 pub(super) struct Lookup {
-    number: usize,
-    asked: Option<Vec<(TaskId, Epoch)>>,
+    asked: Option<Asked>,
     next: Option<Instant>,
     why_not: Option<String>,
+}
+
+struct Asked {
+    tasks: Vec<(TaskId, Epoch)>,
+    answer: Receiver<Result<Vec<Place>, Fault>>,
 }
 
 impl KafkaMember {
@@ -120,6 +126,34 @@ impl KafkaMember {
         list
     }
 
+    /// Begins to ask what the group committed for the inputs of these tasks.
+    fn ask(&self, tasks: Vec<(TaskId, Epoch)>) -> Result<Asked, LogError> {
+        let of = |task: &TaskId| {
+            let partition = task.partition;
+            let inputs = self.group.inputs_of(*task);
+            inputs.map(move |input| (Arc::clone(self.group.topic(input)), partition))
+        };
+        let places: Vec<_> = tasks.iter().flat_map(|(task, _)| of(task)).collect();
+        let (client, wait) = (self.client().clone(), LOOKUP_WAIT.min(self.config.deadline));
+        let (send, answer) = channel();
+        let look = move || {
+            let mut list = List::new();
+            let listed = places
+                .iter()
+                .try_for_each(|(topic, partition)| list.add(topic, *partition));
+            // Nobody waits any more when the member is gone.
+            let _ = send.send(listed.and_then(|()| client.committed(&list, wait)));
+        };
+        std::thread::Builder::new()
+            .name("kafka-offsets".to_owned())
+            .spawn(look)
+            .map_err(|error| LogError::Client {
+                what: "reading committed offsets".to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(Asked { tasks, answer })
+    }
+
     /// Asks for the committed offsets of tasks that wait for them.
     pub(super) fn look_up(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
         let now = Instant::now();
@@ -131,23 +165,16 @@ impl KafkaMember {
             // What a predecessor left open may be this group's offsets: it is ended first.
             self.lookup.why_not = Some(why);
         } else if self.lookup.asked.is_none() && self.lookup.next.is_none_or(|next| next <= now) {
-            let asked: Vec<_> = waiting.map(|(id, task)| (*id, task.epoch)).collect();
-            let mut list = List::new();
-            for (task, _) in &asked {
-                for input in self.group.inputs_of(*task) {
-                    self.list(&mut list, input, task.partition)?;
-                }
+            let tasks: Vec<_> = waiting.map(|(id, task)| (*id, task.epoch)).collect();
+            self.lookup.asked = Some(self.ask(tasks)?);
+        }
+        if let Some(asked) = self.lookup.asked.take() {
+            match asked.answer.try_recv() {
+                Ok(answer) => return self.looked_up(asked.tasks, answer, driver),
+                Err(TryRecvError::Empty) => self.lookup.asked = Some(asked),
+                // Its thread ended without a word: asked again.
+                Err(TryRecvError::Disconnected) => {}
             }
-            self.lookup.number = self.lookup.number.max(PROBE) + 1;
-            let ask = Ask {
-                queue: &self.events,
-                wait: LOOKUP_WAIT.min(self.config.deadline),
-                opaque: self.lookup.number,
-            };
-            self.client()
-                .group_offsets(&self.group.name, &list, &ask)
-                .map_err(|fault| client_error("reading committed offsets", fault))?;
-            self.lookup.asked = Some(asked);
         }
         if now.duration_since(since) > self.config.deadline {
             let why = self.lookup.why_not.clone();
@@ -159,17 +186,14 @@ impl KafkaMember {
     }
 
     /// Tells the driver of the tasks whose committed offsets are now known.
-    pub(super) fn looked_up(
+    fn looked_up(
         &mut self,
-        answer: &Event,
+        asked: Vec<(TaskId, Epoch)>,
+        answer: Result<Vec<Place>, Fault>,
         driver: &mut dyn Driver,
     ) -> Result<bool, LogError> {
-        if answer.opaque() != self.lookup.number {
-            return Ok(false);
-        }
-        let asked = self.lookup.asked.take().unwrap_or_default();
         self.lookup.next = Some(Instant::now() + LOOKUP_AGAIN);
-        let places = match answer.fault().map_or_else(|| answer.committed(), Err) {
+        let places = match answer {
             Ok(places) => places,
             Err(fault) if is_unreachable(fault.code) || coordinator_moves(fault.code) => {
                 self.lookup.why_not = Some(fault.reason);

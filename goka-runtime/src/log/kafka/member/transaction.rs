@@ -131,6 +131,8 @@ impl KafkaMember {
         let all = |failure: Failure| each(tasks, |_| failure.clone());
         let mut list = List::new();
         for (task, topic, offset, metadata) in &unit.offsets {
+            #[cfg(feature = "fail-points")]
+            let offset = &crate::fail_points::offset(*offset);
             list.add_with(self.group.topic(*topic), task.partition, *offset, metadata)
                 .map_err(|fault| all(Failure::Fatal(fault.reason)))?;
         }

@@ -11,7 +11,7 @@ use rdkafka::bindings::rd_kafka_admin_op_t as op;
 use super::client::Client;
 use super::event::Event;
 use super::handles::Queue;
-use super::list::{List, Place, place, places};
+use super::list::{List, Place, place};
 use super::{Code, Fault, Words, code, millis, string};
 use crate::log::Isolation;
 
@@ -162,28 +162,6 @@ impl Client {
         Ok(())
     }
 
-    /// Asks what a group committed, pending transactions waited for; read by [`Event::committed`].
-    pub(in super::super) fn group_offsets(
-        &self,
-        group: &str,
-        list: &List,
-        ask: &Ask<'_>,
-    ) -> Result<(), Fault> {
-        let group = CString::new(group).map_err(|_| Fault::of(Code::InvalidArgument))?;
-        let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, ask);
-        // SAFETY: live client, list, options and queue; the request is ours, and copied by the call.
-        unsafe {
-            let set = sys::rd_kafka_AdminOptions_set_require_stable_offsets(options.0, 1);
-            debug_assert!(Fault::check(set).is_ok());
-            let mut request =
-                sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list.ptr());
-            let (at, queue) = (&raw mut request, ask.queue.ptr());
-            sys::rd_kafka_ListConsumerGroupOffsets(self.ptr(), at, 1, options.0, queue);
-            sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
-        }
-        Ok(())
-    }
-
     /// Asks for the cluster's identity; read by [`Event::cluster`].
     pub(in super::super) fn describe_cluster(&self, ask: &Ask<'_>) {
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, ask);
@@ -309,29 +287,6 @@ impl Event {
             }
         }
         Ok(())
-    }
-
-    /// What the group committed.
-    pub(in super::super) fn committed(&self) -> Result<Vec<Place>, Fault> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
-        unsafe {
-            let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(self.ptr());
-            if result.is_null() {
-                return Ok(Vec::new());
-            }
-            let groups =
-                sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
-            let Some(group) = entries(groups, count).first() else {
-                return Ok(Vec::new());
-            };
-            let error = sys::rd_kafka_group_result_error(*group);
-            if let Some(code) = code(sys::rd_kafka_error_code(error)) {
-                let reason = string(sys::rd_kafka_error_string(error));
-                return Err(Fault { code, reason });
-            }
-            Ok(places(sys::rd_kafka_group_result_partitions(*group)))
-        }
     }
 
     /// The cluster's identity.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 
 use super::handles::{Queue, Topic};
-use super::list::List;
+use super::list::{List, Place};
 use super::message;
 use super::{Code, Fault, Words, code, millis};
 
@@ -191,6 +191,21 @@ impl Client {
         // SAFETY: live consumer and list; the list is copied.
         code(unsafe { sys::rd_kafka_subscribe(self.ptr(), list.ptr()) })
             .map_or(Ok(()), |code| Err(Fault::of(code)))
+    }
+
+    /// What the client's own group committed for the list's places; a client that reads committed
+    /// waits for pending transactions. Blocks for at most `wait`.
+    ///
+    /// Not the admin call of the same purpose: that one keeps asking a coordinator that died, and may
+    /// use freed memory when the connection to it breaks (librdkafka issues 3663 and 4605).
+    pub(in super::super) fn committed(
+        &self,
+        list: &List,
+        wait: Duration,
+    ) -> Result<Vec<Place>, Fault> {
+        // SAFETY: live consumer with a group; the list is ours, and takes the answer.
+        code(unsafe { sys::rd_kafka_committed(self.ptr(), list.ptr(), millis(wait).max(1)) })
+            .map_or_else(|| Ok(list.places()), |code| Err(Fault::of(code)))
     }
 
     /// Adds partitions to be fetched; answers an assignment.

@@ -35,9 +35,17 @@ impl Message {
         code(self.get().err)
     }
 
-    /// The words of the error.
+    /// The words of a delivery's error, if there are any beyond its code: its payload is the record's
+    /// value, no text.
+    pub(in super::super) fn delivery_error_text(&self) -> Option<String> {
+        // SAFETY: live message of a delivery report; the text, null or not, lives as long.
+        let words = string(unsafe { sys::rd_kafka_message_produce_errstr(self.0) });
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// The words of a fetched message's error.
     pub(in super::super) fn error_text(&self) -> String {
-        // SAFETY: live message; the text lives as long.
+        // SAFETY: live message of a consumer, whose payload is the text; it lives as long.
         string(unsafe { sys::rd_kafka_message_errstr(self.0) })
     }
 

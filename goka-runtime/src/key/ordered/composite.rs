@@ -1,0 +1,134 @@
+//! Keys that are made of parts: tuples, and what a walk over those that begin alike begins with.
+
+use super::super::Key;
+use super::{
+    ORDERED, OrderedKey, decode_ordered, describe_ordered, encode_ordered, parse_ordered,
+    show_ordered,
+};
+use crate::codec::{Codec, CodecError};
+use crate::schema::Describer;
+
+/// A key that is made of parts: a tuple, or a tuple struct with `#[derive(goka::Key)]`.
+pub trait Composite: Key {
+    /// Its parts.
+    type Parts;
+}
+
+/// The first parts of a key whose parts are `T`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the beginning of `{T}`",
+    label = "not the first parts of `{T}`",
+    note = "give the first parts as a tuple: `(first,)`, `(first, second)`"
+)]
+pub trait PrefixOf<T> {
+    /// Writes them.
+    fn put_prefix(&self, out: &mut Vec<u8>);
+}
+
+/// The bytes with which every key begins whose first parts are these, and no other: for
+/// [`View::prefix`](crate::view::View::prefix).
+///
+/// ```
+/// use goka_runtime::codec::Codec;
+/// use goka_runtime::key::prefix;
+///
+/// type TenantAndUser = (String, u64);
+///
+/// let acme = prefix::<TenantAndUser, _>(&("acme".to_owned(),));
+/// assert!(TenantAndUser::parse("acme,17")?.starts_with(&acme));
+/// assert!(!TenantAndUser::parse("acme2,17")?.starts_with(&acme));
+/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// ```
+pub fn prefix<K: Composite, P: PrefixOf<K::Parts>>(first: &P) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    first.put_prefix(&mut bytes);
+    bytes
+}
+
+macro_rules! tuples {
+    ($([$($item:ident $at:tt)+] $([$($first:ident $nth:tt)+])*;)*) => {$(
+        impl<$($item: OrderedKey),+> Codec for ($($item,)+) {
+            type Value = Self;
+            const NAME: &'static str = ORDERED;
+
+            fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+                encode_ordered(value, out)
+            }
+
+            fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+                decode_ordered(bytes)
+            }
+
+            fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
+                parse_ordered::<Self>(text)
+            }
+
+            fn show(bytes: &[u8]) -> Result<String, CodecError> {
+                show_ordered::<Self>(bytes)
+            }
+
+            fn describe(to: &mut Describer) {
+                describe_ordered::<Self>(to);
+            }
+        }
+
+        impl<$($item: OrderedKey),+> Key for ($($item,)+) {
+            type Ref<'r> = Self;
+
+            fn view(bytes: &[u8]) -> Result<Self, CodecError> {
+                decode_ordered(bytes)
+            }
+        }
+
+        impl<$($item: OrderedKey),+> OrderedKey for ($($item,)+) {
+            fn put_ordered(&self, out: &mut Vec<u8>) {
+                $(self.$at.put_ordered(out);)+
+            }
+
+            fn take_ordered(bytes: &mut &[u8]) -> Result<Self, CodecError> {
+                Ok(($($item::take_ordered(bytes)?,)+))
+            }
+
+            fn show_ordered(&self, parts: &mut Vec<String>) {
+                $(self.$at.show_ordered(parts);)+
+            }
+
+            fn parse_ordered(parts: &mut dyn Iterator<Item = &str>) -> Result<Self, CodecError> {
+                Ok(($($item::parse_ordered(parts)?,)+))
+            }
+
+            fn describe_ordered(to: &mut Describer) {
+                $(
+                    if $at > 0 {
+                        to.raw(",");
+                    }
+                    $item::describe_ordered(to);
+                )+
+            }
+        }
+
+        impl<$($item: OrderedKey),+> Composite for ($($item,)+) {
+            type Parts = Self;
+        }
+
+        tuples!(@prefixes [$($item)+] $([$($first $nth)+])*);
+    )*};
+    (@prefixes $items:tt $($first:tt)*) => {
+        $(tuples!(@prefix $items $first);)*
+    };
+    (@prefix [$($item:ident)+] [$($first:ident $nth:tt)+]) => {
+        impl<$($item: OrderedKey),+> PrefixOf<($($item,)+)> for ($($first,)+) {
+            fn put_prefix(&self, out: &mut Vec<u8>) {
+                $(self.$nth.put_ordered(out);)+
+            }
+        }
+    };
+}
+
+tuples! {
+    [A 0 B 1] [A 0];
+    [A 0 B 1 C 2] [A 0] [A 0 B 1];
+    [A 0 B 1 C 2 D 3] [A 0] [A 0 B 1] [A 0 B 1 C 2];
+    [A 0 B 1 C 2 D 3 E 4] [A 0] [A 0 B 1] [A 0 B 1 C 2] [A 0 B 1 C 2 D 3];
+    [A 0 B 1 C 2 D 3 E 4 F 5] [A 0] [A 0 B 1] [A 0 B 1 C 2] [A 0 B 1 C 2 D 3] [A 0 B 1 C 2 D 3 E 4];
+}

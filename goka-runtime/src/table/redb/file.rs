@@ -1,0 +1,175 @@
+//! One open file: its commits, and what is read between two of them.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableError,
+    WriteTransaction,
+};
+
+use super::super::{
+    Durability, Flow, KeyRange, Stamp, StoreError, StoreRead, Stored, StoredRef, layout,
+};
+use super::failure::{Failure, guarded};
+use super::{ABOUT, COMMITS, Opener, STAMP, VALUES};
+
+/// An open file.
+pub(super) struct File {
+    /// What is read between two commits; dropped for a commit, so that it can free pages. Before
+    /// `database`: a transaction goes first.
+    reader: OnceCell<Arc<Reader>>,
+    pub(super) commits: u64,
+    database: Database,
+}
+
+impl File {
+    pub(super) fn open(opener: &Opener, path: &Path, cache: usize) -> Result<Self, Failure> {
+        let mut file = Self {
+            reader: OnceCell::new(),
+            commits: 0,
+            database: guarded(|| Ok(opener(path, cache)?))?,
+        };
+        file.commits = file.reader()?.commits;
+        Ok(file)
+    }
+
+    pub(super) fn reader(&self) -> Result<&Arc<Reader>, Failure> {
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader);
+        }
+        let reader = guarded(|| Reader::new(self.database.begin_read()?))?;
+        Ok(self.reader.get_or_init(|| Arc::new(reader)))
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        durability: Durability,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.reader.take();
+        let commits = self.commits + 1;
+        guarded(|| {
+            let mut transaction = self.database.begin_write()?;
+            match durability {
+                Durability::Synced => {
+                    transaction.set_durability(redb::Durability::Immediate)?;
+                    transaction.set_quick_repair(true);
+                }
+                Durability::Relaxed => transaction.set_durability(redb::Durability::None)?,
+            }
+            change(&transaction)?;
+            let mut about = transaction.open_table(ABOUT)?;
+            about.insert(COMMITS, &commits.to_be_bytes()[..])?;
+            drop(about);
+            Ok(transaction.commit()?)
+        })?;
+        self.commits = commits;
+        Ok(())
+    }
+}
+
+/// The contents as of one commit.
+pub(super) struct Reader {
+    pub(super) stamp: Option<Stamp>,
+    commits: u64,
+    /// `None` before the first value.
+    values: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    _transaction: ReadTransaction,
+}
+
+impl Reader {
+    fn new(transaction: ReadTransaction) -> Result<Self, Failure> {
+        let about = existing(transaction.open_table(ABOUT))?;
+        let bytes = |name| -> Result<Option<Vec<u8>>, Failure> {
+            let Some(about) = &about else { return Ok(None) };
+            Ok(ReadableTable::get(about, name)?.map(|bytes| bytes.value().to_vec()))
+        };
+        let stamp = bytes(STAMP)?
+            .map(|bytes| layout::decode_stamp(&bytes))
+            .transpose()?;
+        let commits = match bytes(COMMITS)?.map(TryInto::try_into) {
+            None => 0,
+            Some(Ok(bytes)) => u64::from_be_bytes(bytes),
+            Some(Err(_)) => return Err(layout::Damaged::Commits.into()),
+        };
+        Ok(Self {
+            stamp,
+            commits,
+            values: existing(transaction.open_table(VALUES))?,
+            _transaction: transaction,
+        })
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Stored>, Failure> {
+        let Some(values) = &self.values else {
+            return Ok(None);
+        };
+        guarded(|| {
+            let Some(bytes) = ReadableTable::get(values, key)? else {
+                return Ok(None);
+            };
+            let stored = layout::decode_stored(bytes.value())?;
+            Ok(Some(Stored {
+                timestamp: stored.timestamp,
+                value: stored.value.to_vec(),
+            }))
+        })
+    }
+
+    /// Guards redb's steps and not `each`, whose panics are its own.
+    pub(super) fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
+    ) -> Result<(), Failure> {
+        let Some(values) = &self.values else {
+            return Ok(());
+        };
+        let mut entries = guarded(|| Ok(ReadableTable::range::<&[u8]>(values, keys)?))?;
+        while let Some((key, bytes)) = guarded(|| Ok(entries.next().transpose()?))? {
+            let (key, stored) =
+                guarded(|| Ok((key.value(), layout::decode_stored(bytes.value())?)))?;
+            if each(key, stored).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A reader for another thread.
+pub(super) struct Snapshot {
+    pub(super) path: PathBuf,
+    pub(super) reader: Arc<Reader>,
+}
+
+impl StoreRead for Snapshot {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        Ok(self.reader.stamp.clone())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.reader
+            .get(key)
+            .map_err(|failure| failure.at(&self.path))
+    }
+
+    fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
+    ) -> Result<(), StoreError> {
+        let walked = self.reader.range(keys, each);
+        walked.map_err(|failure| failure.at(&self.path))
+    }
+}
+
+fn existing<T>(opened: Result<T, TableError>) -> Result<Option<T>, Failure> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

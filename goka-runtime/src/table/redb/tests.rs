@@ -1,0 +1,397 @@
+//! What a store does when its disk or its file misbehaves, and how it opens again.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
+
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+
+use super::super::{FORMAT, conformance};
+use super::*;
+
+/// Stores in a directory that goes with them.
+#[derive(Debug)]
+struct Temporary {
+    stores: RedbStores,
+    dir: tempfile::TempDir,
+}
+
+impl Temporary {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let stores = RedbStores::new(dir.path().join("tables"), 16 << 20);
+        Self { stores, dir }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("tables/t/0.redb")
+    }
+
+    fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+        self.stores.open("t", 0)
+    }
+
+    fn opened(&self) -> Box<dyn Store> {
+        self.open().expect("opens")
+    }
+
+    /// A closed store of 500 values, and its file's bytes.
+    fn filled() -> (Self, Vec<u8>) {
+        let temporary = Self::new();
+        let keys: Vec<_> = (0..500).map(|at| format!("key {at:03}")).collect();
+        let writes: Vec<_> = keys
+            .iter()
+            .map(|key| put(key.as_bytes(), &[7; 100]))
+            .collect();
+        let mut store = temporary.opened();
+        store
+            .apply(&writes, &stamp(500), Durability::Synced)
+            .expect("applies");
+        drop(store);
+        let bytes = fs::read(temporary.file()).expect("is there");
+        (temporary, bytes)
+    }
+}
+
+impl Stores for Temporary {
+    fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
+        self.stores.open(table, partition)
+    }
+
+    fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
+        self.stores.set_aside(table, partition)
+    }
+}
+
+fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Write<'a> {
+    let value = Some(StoredRef {
+        timestamp: -1,
+        value,
+    });
+    Write { key, value }
+}
+
+fn stamp(offset: i64) -> Stamp {
+    Stamp {
+        format: FORMAT,
+        cluster: "cluster".into(),
+        topic_id: "id".into(),
+        partition: 0,
+        offset,
+        fingerprint: "v1".into(),
+        synced_at: 5,
+    }
+}
+
+fn offset(store: &dyn Store) -> Option<i64> {
+    store.stamp().expect("readable").map(|stamp| stamp.offset)
+}
+
+fn kind<T>(result: Result<T, StoreError>) -> &'static str {
+    match result {
+        Ok(_) => "fine",
+        Err(StoreError::Unreadable { .. }) => "unreadable",
+        Err(StoreError::Locked { .. }) => "locked",
+        Err(StoreError::Io { .. } | StoreError::Regressed { .. }) => "io",
+    }
+}
+
+#[test]
+fn conforms() {
+    conformance::conformance(&Temporary::new());
+}
+
+#[test]
+fn is_the_model() {
+    conformance::tests::against_the_model(Temporary::new);
+}
+
+/// Everything that a program does with a store.
+fn use_it(temporary: &Temporary) -> Result<(), StoreError> {
+    let mut store = temporary.open()?;
+    store.stamp()?;
+    store.get(b"key 250")?;
+    let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+    store.range(everything, &mut |_, _| Flow::Continue(()))?;
+    store.apply(&[put(b"key 250", b"new")], &stamp(501), Durability::Relaxed)?;
+    store.clear()?;
+    store.apply(&[put(b"a", b"1")], &stamp(1), Durability::Synced)
+}
+
+#[test]
+fn a_file_that_is_no_store_is_unreadable_and_can_be_set_aside() {
+    let (temporary, whole) = Temporary::filled();
+    let garbage: Vec<u8> = (0..50_000_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let text = b"not a store\n".to_vec();
+    let zeros = vec![0; 100_000];
+    for (case, bytes) in [
+        ("garbage", garbage),
+        ("text", text),
+        ("zeros", zeros),
+        ("cut to 100 bytes", whole[..100].to_vec()),
+        ("cut to a page", whole[..4096].to_vec()),
+        ("cut to a half", whole[..whole.len() / 2].to_vec()),
+    ] {
+        fs::write(temporary.file(), bytes).expect("writes");
+        assert_eq!(kind(temporary.open()), "unreadable", "{case}");
+        let aside = temporary.stores.set_aside("t", 0).expect("moves");
+        assert!(Path::new(&aside).exists(), "{case}: {aside}");
+        assert_eq!(offset(&*temporary.opened()), None, "{case}: starts anew");
+    }
+    let asides = fs::read_dir(temporary.dir.path().join("tables/t")).expect("lists");
+    let mut names: Vec<_> = asides
+        .map(|entry| {
+            entry
+                .expect("lists")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names[..3], ["0.redb", "0.redb.bad-1", "0.redb.bad-2"]);
+}
+
+/// What was emptied holds nothing, as a new file does: judged like one.
+#[test]
+fn an_empty_file_is_a_new_store() {
+    let (temporary, _) = Temporary::filled();
+    fs::write(temporary.file(), b"").expect("writes");
+    assert_eq!(offset(&*temporary.opened()), None);
+}
+
+#[test]
+fn another_table_in_the_file_is_unreadable() {
+    let temporary = Temporary::new();
+    fs::create_dir_all(temporary.file().parent().expect("has one")).expect("makes");
+    let database = Database::create(temporary.file()).expect("makes");
+    let transaction = database.begin_write().expect("begins");
+    let values: TableDefinition<'_, u64, u64> = TableDefinition::new("values");
+    transaction.open_table(values).expect("opens");
+    transaction.commit().expect("commits");
+    drop(database);
+    assert_eq!(kind(temporary.open()), "unreadable");
+}
+
+#[test]
+fn another_format_is_unreadable() {
+    let temporary = Temporary::new();
+    let newer = Stamp {
+        format: FORMAT + 1,
+        ..stamp(1)
+    };
+    let mut store = temporary.opened();
+    store
+        .apply(&[], &newer, Durability::Synced)
+        .expect("applies");
+    drop(store);
+    let error = temporary.open().err().expect("refused").to_string();
+    assert!(
+        error.contains("has format 2, this program reads 1"),
+        "{error}"
+    );
+}
+
+/// Damage is noticed or it is not, but it never takes the process down, and what is found
+/// damaged can be set aside.
+#[test]
+fn flipped_bytes_never_panic() {
+    let (temporary, whole) = Temporary::filled();
+    let mut seen = [0; 2];
+    let headers = 0..512;
+    let everywhere = (512..whole.len()).step_by(977);
+    for at in headers.step_by(3).chain(everywhere) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        fs::write(temporary.file(), bytes).expect("writes");
+        match kind(use_it(&temporary)) {
+            "fine" => seen[0] += 1,
+            "unreadable" => {
+                seen[1] += 1;
+                let aside = temporary.stores.set_aside("t", 0).expect("moves");
+                fs::remove_file(aside).expect("removes");
+            }
+            other => panic!("byte {at}: {other}"),
+        }
+    }
+    assert!(seen[1] > 0, "no damage was noticed: {seen:?}");
+}
+
+#[test]
+fn a_file_in_use_is_locked() {
+    let temporary = Temporary::new();
+    let held = temporary.opened();
+    assert_eq!(kind(temporary.open()), "locked");
+    drop(held);
+    let other = Database::create(temporary.file()).expect("opens");
+    assert_eq!(kind(temporary.open()), "locked");
+    drop(other);
+    temporary.opened();
+}
+
+#[test]
+fn what_the_system_refuses_is_io_and_names_the_path() {
+    let temporary = Temporary::new();
+    fs::write(temporary.dir.path().join("tables"), b"a file in the way").expect("writes");
+    let error = temporary.open().err().expect("refused");
+    assert!(error.to_string().contains("tables/t/0.redb"), "{error}");
+    assert_eq!(kind::<()>(Err(error)), "io");
+    for name in ["", "..", "a/b"] {
+        assert_eq!(kind(temporary.stores.open(name, 0)), "io", "{name:?}");
+    }
+    assert_eq!(
+        kind(temporary.stores.set_aside("t", 0)),
+        "io",
+        "nothing to set aside"
+    );
+}
+
+/// A file whose writes and flushes fail while `is_full`.
+#[derive(Debug)]
+struct Disk {
+    file: FileBackend,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn room(&self) -> io::Result<()> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        Ok(())
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.room()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.room()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.room()?;
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+fn on_a_disk() -> (Temporary, Arc<AtomicBool>) {
+    let mut temporary = Temporary::new();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let disk = Arc::clone(&is_full);
+    temporary.stores.opener = Arc::new(move |path, cache| {
+        let mut options = fs::OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        let disk = Disk {
+            file: FileBackend::new(file)?,
+            is_full: Arc::clone(&disk),
+        };
+        Database::builder()
+            .set_cache_size(cache)
+            .create_with_backend(disk)
+    });
+    (temporary, is_full)
+}
+
+#[test]
+fn a_disk_that_was_full_goes_on_where_everything_was_synced() {
+    let (temporary, is_full) = on_a_disk();
+    let mut store = temporary.opened();
+    store
+        .apply(&[put(b"a", b"1")], &stamp(1), Durability::Synced)
+        .expect("applies");
+    is_full.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let full = store.apply(&[put(b"b", b"2")], &stamp(2), Durability::Synced);
+        assert_eq!(kind(full), "io");
+    }
+    is_full.store(false, Ordering::SeqCst);
+    store
+        .apply(&[put(b"b", b"2")], &stamp(2), Durability::Synced)
+        .expect("applies");
+    assert_eq!(offset(&*store), Some(2));
+    assert_eq!(
+        store.get(b"a").expect("reads").map(|found| found.value),
+        Some(b"1".to_vec())
+    );
+    drop(store);
+    assert_eq!(offset(&*temporary.opened()), Some(2));
+}
+
+#[test]
+fn a_snapshot_of_a_closed_store_is_io() {
+    let (temporary, _) = Temporary::filled();
+    let store = temporary.opened();
+    let snapshot = store.snapshot().expect("reads");
+    drop(store);
+    let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+    let walked = snapshot.range(everything, &mut |_, _| Flow::Continue(()));
+    assert_eq!(kind(walked), "io");
+    temporary.opened();
+}
+
+/// Going on would put the third change on a table that lacks the second.
+#[test]
+fn a_store_that_fell_back_answers_nothing_until_it_is_opened() {
+    let (temporary, is_full) = on_a_disk();
+    let mut store = temporary.opened();
+    store
+        .apply(&[put(b"a", b"1")], &stamp(1), Durability::Synced)
+        .expect("applies");
+    store
+        .apply(&[put(b"a", b"2")], &stamp(2), Durability::Relaxed)
+        .expect("applies");
+    is_full.store(true, Ordering::SeqCst);
+    let full = store.apply(&[put(b"b", b"3")], &stamp(3), Durability::Synced);
+    assert_eq!(kind(full), "io");
+    is_full.store(false, Ordering::SeqCst);
+    let third = store.apply(&[put(b"b", b"3")], &stamp(3), Durability::Synced);
+    let error = third.expect_err("refused").to_string();
+    assert!(error.contains("up to changelog offset 1"), "{error}");
+    assert_eq!(kind(store.get(b"a")), "io");
+    assert_eq!(kind(store.stamp()), "io");
+    assert_eq!(kind(store.clear()), "io");
+    drop(store);
+    let store = temporary.opened();
+    assert_eq!(offset(&*store), Some(1));
+    assert_eq!(
+        store.get(b"a").expect("reads").map(|found| found.value),
+        Some(b"1".to_vec())
+    );
+}
+
+#[test]
+fn a_panic_of_the_reader_is_its_own() {
+    let (temporary, _) = Temporary::filled();
+    let store = temporary.opened();
+    let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+    let walked = catch_unwind(AssertUnwindSafe(|| {
+        store.range(everything, &mut |_, _| panic!("the reader's own"))
+    }));
+    assert!(walked.is_err(), "swallowed");
+    assert_eq!(offset(&*store), Some(500));
+}

@@ -1,0 +1,135 @@
+//! Performs what the core asks for, in order, with what it asks for in turn.
+
+use std::time::Instant;
+
+use super::{ACKS, Worker};
+use crate::core::{Cause, Effect, Event};
+use crate::log::{Failure, LogError, Member, Settle, Settlement, Unit};
+use crate::record::{Appends, TaskId};
+
+impl Worker {
+    /// Performs what the core asked for, with what it asks for in turn.
+    pub(super) fn perform(&mut self, member: &mut dyn Member) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                if let Some(effect) = self.perform_own(effect, &mut *member) {
+                    self.perform_at(effect, member);
+                }
+            }
+        }
+    }
+
+    /// Performs an effect that needs no more than settling, and gives back any other.
+    pub(super) fn perform_own(
+        &mut self,
+        effect: Effect,
+        settle: &mut dyn Settle,
+    ) -> Option<Effect> {
+        match effect {
+            Effect::Append(appends) => self.append(appends, settle),
+            Effect::Settle(unit) => {
+                let settlement = self.settle(&unit, settle);
+                self.step(Event::Settled(unit.id, settlement));
+            }
+            Effect::Abort => self.abort(settle),
+            Effect::Flush(copy, frozen) => self.flush(copy, frozen),
+            // One that the flusher still has was of an assignment that is over.
+            Effect::Inspect(task, _) if self.flusher.has(self.own(task)) => {
+                self.waiting.push(effect);
+            }
+            Effect::Follow(copy, _) if self.flusher.has(copy) => self.waiting.push(effect),
+            Effect::Inspect(task, epoch) => {
+                let copy = self.own(task);
+                let store = self.reach.take(copy);
+                self.restorer.inspect(copy, epoch, store);
+            }
+            Effect::Restore {
+                task,
+                epoch,
+                from,
+                rebuild,
+            } => {
+                let copy = self.own(task);
+                let store = self.reach.take(copy);
+                self.restorer.restore(copy, epoch, store, from, rebuild);
+            }
+            Effect::Follow(copy, epoch) => {
+                let store = self.reach.take(copy);
+                self.restorer.follow(copy, epoch, store);
+            }
+            Effect::Close(task) => {
+                self.restorer.cancel(task);
+                self.waiting.retain(|effect| match effect {
+                    Effect::Inspect(of, _) => *of != task,
+                    Effect::Follow(copy, _) => copy.task != task,
+                    _ => true,
+                });
+                self.reach.stores.retain(|copy, _| copy.task != task);
+                self.table_ids.retain(|copy, _| copy.task != task);
+                self.reached.retain(|copy, _| copy.task != task);
+            }
+            Effect::Stopped(task, cause) => self.stopped(task, cause),
+            Effect::Fail(cause) => {
+                self.failed.get_or_insert(cause);
+            }
+            effect => return Some(effect),
+        }
+        None
+    }
+
+    pub(super) fn perform_at(&mut self, effect: Effect, member: &mut dyn Member) {
+        let done = match effect {
+            Effect::Fetch(task, positions) => member.fetch(task, &positions),
+            Effect::Release(task) => {
+                member.release(task);
+                Ok(())
+            }
+            Effect::Pause(paused) => {
+                member.pause(paused);
+                Ok(())
+            }
+            Effect::Rebuild => member.rebuild(),
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            self.failed.get_or_insert(Cause::Member(error));
+        }
+    }
+
+    pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
+        settle.append(&appends);
+        self.core.recycle(appends);
+    }
+
+    pub(super) fn settle(&self, unit: &Unit, settle: &mut dyn Settle) -> Settlement {
+        let patience = if self.draining {
+            self.parts.deadline / 2
+        } else {
+            ACKS
+        };
+        settle.settle(unit, Instant::now() + patience)
+    }
+
+    pub(super) fn abort(&mut self, settle: &mut dyn Settle) {
+        let Err(failure) = settle.abort(Instant::now() + self.parts.deadline) else {
+            return;
+        };
+        let group = &self.parts.plan.group;
+        let error = match failure {
+            Failure::Fenced(reason) => LogError::Fenced {
+                who: group.instance.clone(),
+                reason,
+            },
+            failure => LogError::Client {
+                what: format!("aborting a transaction of group `{}`", group.name),
+                reason: failure.to_string(),
+            },
+        };
+        self.failed.get_or_insert(Cause::Member(error));
+    }
+
+    pub(super) fn moves(&self, task: TaskId) -> bool {
+        let is_move = |effect: &Effect| matches!(effect, Effect::Fetch(of, _) if *of == task);
+        self.effects.iter().any(is_move)
+    }
+}

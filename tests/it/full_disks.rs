@@ -1,0 +1,206 @@
+//! Disks without room, under the store and under the embedded log: nothing is lost, it goes on by
+//! itself where the room comes back in time, and says where there is none where it does not.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Log, LogError, Sent};
+use goka_runtime::processor::{Cause, Running};
+use goka_runtime::table::StoreError;
+
+use crate::restores::rig::{Rig, SOON, adds, machine, stop};
+use crate::support::disk::SmallDisk;
+use crate::support::kafka::broker;
+use crate::support::{events, wait_until};
+
+/// So many keys, each so long that a store of them needs room of its own.
+const KEYS: usize = 10_000;
+
+fn keys() -> Vec<String> {
+    (0..KEYS).map(|at| format!("{at:0>200}")).collect()
+}
+
+fn add_to_all(rig: &Rig) {
+    rig.write(keys().iter().map(|key| (&**key, Some(1))));
+}
+
+fn on_every_log(case: &str, run: fn(Rig)) {
+    run(Rig::new(Arc::new(Embedded::in_memory().unwrap()), case));
+    let Some(broker) = broker() else { return };
+    let config = KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    };
+    let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    run(Rig::new(kafka, &format!("{case}-on-kafka")));
+}
+
+/// Starts on a disk that is full before anything large is written; tells the events of this group
+/// from those of others by its path.
+fn start_on_full(rig: &Rig, disk: &SmallDisk) -> Running {
+    rig.write(adds(&[("a", 1)]));
+    let running = rig.start(disk.path());
+    rig.wait_level(&running);
+    disk.fill();
+    add_to_all(rig);
+    let path = disk.path().display().to_string();
+    wait_until("the disk is told to be full", SOON, || {
+        // Only now and then a flush goes to the disk itself.
+        rig.write(adds(&[("a", 1)]));
+        events::told(&["retrying", &path, "No space left"])
+    });
+    running
+}
+
+fn assert_all(rig: &Rig, machine: &Path, each: i64) {
+    let rows = rig.rows(machine);
+    assert_eq!(rows, rig.fold());
+    assert_eq!(rows.len(), KEYS + 1);
+    assert!(keys().iter().all(|key| rows[key] == each));
+}
+
+#[test]
+fn a_store_goes_on_when_its_disk_has_room_again() {
+    on_every_log("full-store", |rig| {
+        let Some(disk) = SmallDisk::new(16) else {
+            return;
+        };
+        let running = start_on_full(&rig, &disk);
+        disk.free();
+        let freed = Instant::now();
+        rig.wait_level(&running);
+        eprintln!("{}: goes on after {:?}", rig.group, freed.elapsed());
+        stop(running);
+        assert_all(&rig, disk.path(), 1);
+    });
+}
+
+#[test]
+fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
+    on_every_log("full-for-good", |rig| {
+        let Some(disk) = SmallDisk::new(16) else {
+            return;
+        };
+        let running = start_on_full(&rig, &disk);
+        wait_until("the partition stops", SOON, || {
+            running.status().iter().any(|task| task.stopped.is_some())
+        });
+        let stopped = running.status().remove(0).stopped;
+        let Some(Cause::Store(StoreError::Io { path, reason })) = stopped else {
+            panic!("{stopped:?}");
+        };
+        assert!(
+            path.starts_with(&*disk.path().display().to_string()),
+            "{path}"
+        );
+        assert!(reason.contains("No space left"), "{reason}");
+        running.stop();
+        let error = running.join().unwrap_err().to_string();
+        assert!(
+            error.contains(&rig.group) && error.contains(&path),
+            "{error}"
+        );
+        // Started again on the full disk it says the same.
+        let running = rig.start(disk.path());
+        wait_until("it stops again", SOON, || {
+            running.is_finished() || running.status().iter().any(|task| task.stopped.is_some())
+        });
+        running.stop();
+        let error = running.join().unwrap_err().to_string();
+        assert!(error.contains("No space left"), "{error}");
+
+        disk.free();
+        rig.run(disk.path());
+        assert_all(&rig, disk.path(), 1);
+    });
+}
+
+/// The embedded log refuses what it cannot keep, and nothing of it is half there.
+#[test]
+fn an_embedded_log_goes_on_when_its_disk_has_room_again() {
+    let Some(disk) = SmallDisk::new(24) else {
+        return;
+    };
+    let file = disk.path().join("log.redb");
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(&file).unwrap());
+    let rig = Rig::new(Arc::clone(&log), "full-log");
+    let machine = machine();
+    rig.write(adds(&[("a", 1)]));
+    rig.run(machine.path());
+    add_to_all(&rig);
+    disk.fill();
+
+    // A writer is told.
+    let refused = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&refused);
+    let appender = log
+        .appender(Arc::new(move |_, outcome| {
+            told.lock().unwrap().push(outcome.err());
+        }))
+        .unwrap();
+    let large = vec![b'x'; 900_000];
+    let sent = |key: &'static str| Sent {
+        topic: "full-log-in",
+        partition: 0,
+        key: Some(key.as_bytes()),
+        value: Some(&large),
+        timestamp: -1,
+        headers: &[],
+    };
+    let by = Instant::now() + Duration::from_secs(3);
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        if let Err(error) = appender.send(sent("never"), 0, by) {
+            said.push(error.to_string());
+        }
+    }
+    if let Err(error) = appender.flush(by) {
+        said.push(error.to_string());
+    }
+    drop(appender);
+    let failures = refused
+        .lock()
+        .unwrap()
+        .iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
+    said.extend(failures);
+    assert!(
+        said.iter().any(|said| said.contains("No space left")),
+        "{said:?}"
+    );
+    // What needs a new topic does not start.
+    let made = log.create(&goka_runtime::log::NewTopic {
+        name: "one-more".to_owned(),
+        partitions: 64,
+        compact: false,
+        retention: None,
+    });
+    if let Err(error) = made {
+        let is_storage = matches!(&error, LogError::Storage { .. });
+        assert!(
+            is_storage && error.to_string().contains("log.redb"),
+            "{error}"
+        );
+    }
+
+    // What reads and counts waits for room.
+    let before = rig.committed();
+    let running = rig.start(machine.path());
+    wait_until("a barrier has failed", SOON, || {
+        events::told(&["No space left"])
+    });
+    assert!(!running.is_finished());
+    disk.free();
+    let freed = Instant::now();
+    rig.wait_level(&running);
+    eprintln!("full-log: goes on after {:?}", freed.elapsed());
+    assert!(rig.committed() > before);
+    stop(running);
+    // Each exactly once: a barrier of this log is one transaction.
+    assert_all(&rig, machine.path(), 1);
+}

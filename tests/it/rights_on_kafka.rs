@@ -1,0 +1,178 @@
+//! A broker that asks who one is and what one may do: a right that is missing is one clear error
+//! that names it, at start where it shows at start, and never costs a record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use goka_runtime::log::Log;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::processor::State;
+
+use crate::restores::rig::{Rig, SOON, adds, machine, stop};
+use crate::support::kafka::{Broker, Outside, another_with};
+use crate::support::{events, wait_until};
+
+const GROUP: &str = "rights";
+
+/// A broker with users `goka` (rights as given), and everybody else by the plain listener.
+fn guarded() -> Option<Broker> {
+    let users = "org.apache.kafka.common.security.plain.PlainLoginModule required \
+                 user_goka=\"secret\";";
+    let properties = [
+        (
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        ),
+        ("super.users", "User:ANONYMOUS"),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        ("listener.name.outside.plain.sasl.jaas.config", users),
+    ];
+    let outside = Outside {
+        protocol: "SASL_PLAINTEXT",
+        advertised: None,
+    };
+    another_with(&properties, &outside)
+}
+
+fn plain(broker: &Broker) -> Arc<dyn Log> {
+    let config = KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    };
+    Arc::new(Kafka::new(config).unwrap())
+}
+
+fn as_user(broker: &Broker, password: &str) -> Arc<dyn Log> {
+    let properties = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "goka"),
+        ("sasl.password", password),
+    ];
+    let config = KafkaConfig {
+        brokers: format!("127.0.0.1:{}", broker.outside()),
+        properties: BTreeMap::from(properties.map(|(key, set)| (key.into(), set.into()))),
+        deadline: Duration::from_secs(5),
+    };
+    Arc::new(Kafka::new(config).unwrap())
+}
+
+/// Gives or takes a right.
+fn right(broker: &Broker, verb: &str, operation: &str, resource: &[&str]) {
+    let bootstrap = broker.bootstrap();
+    let mut args = vec!["--bootstrap-server", &bootstrap, verb, "--force"];
+    args.extend(["--allow-principal", "User:goka", "--operation", operation]);
+    args.extend(resource);
+    let said = broker.tool("org.apache.kafka.tools.AclCommand", &args, "");
+    let text =
+        String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success(), "{text}");
+}
+
+const INPUT: &[&str] = &["--topic", "rights-in"];
+const TABLE: &[&str] = &["--topic", "rights-state"];
+const CONSUMERS: &[&str] = &["--group", GROUP];
+
+/// Starts it and waits until it ends by itself; what it says.
+#[track_caller]
+fn refusal(rig: &Rig, machine: &std::path::Path) -> String {
+    match rig.try_start(machine) {
+        Err(error) => error.to_string(),
+        Ok(running) => {
+            wait_until("it ends by itself, or stops", SOON, || {
+                let status = running.status();
+                running.is_finished() || status.iter().any(|task| task.stopped.is_some())
+            });
+            running.stop();
+            running.join().unwrap_err().to_string()
+        }
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_is_named() {
+    let Some(broker) = guarded() else { return };
+    let direct = Rig::new(plain(&broker), GROUP);
+    direct.make(&direct.table, true);
+    direct.write(adds(&[("a", 1), ("b", 2)]));
+    let disk = machine();
+
+    let stranger = Rig::beside(&direct, as_user(&broker, "wrong"));
+    let said = refusal(&stranger, disk.path());
+    assert!(said.contains("uthentication"), "{said}");
+
+    let rig = Rig::beside(&direct, as_user(&broker, "secret"));
+    // Each right in turn, and what is said while it is not there.
+    let rights: &[(&str, &[&str], &[&str])] = &[
+        ("Describe", INPUT, &["rights-in"]),
+        ("Describe", TABLE, &["rights-state"]),
+        (
+            "DescribeConfigs",
+            INPUT,
+            &["settings", "authorization failed"],
+        ),
+        (
+            "DescribeConfigs",
+            TABLE,
+            &["settings", "rights-state", "authorization failed"],
+        ),
+        (
+            "Read",
+            CONSUMERS,
+            &["group `rights`", "Group authorization failed"],
+        ),
+        ("Read", INPUT, &["rights-in", "authorization failed"]),
+        ("Write", TABLE, &["authorization failed"]),
+    ];
+    for (operation, resource, words) in rights {
+        let said = refusal(&rig, disk.path());
+        for word in *words {
+            assert!(
+                said.contains(word),
+                "no {operation} on {resource:?}, `{word}`: {said}"
+            );
+        }
+        assert!(direct.range(&direct.table).high == 0, "nothing is written");
+        right(&broker, "--add", operation, resource);
+    }
+    rig.run(disk.path());
+    direct.assert_rows(disk.path(), &[("a", 1), ("b", 2)]);
+    // Reading the table is what a restore needs: it says so, and waits.
+    let empty = machine();
+    let running = rig.start(empty.path());
+    wait_until("it says what it may not", SOON, || {
+        let said = ["restore reads again", "topic `rights-state`"];
+        events::told(&said) && events::told(&["authorization failed"])
+    });
+    assert!(!running.is_finished());
+    right(&broker, "--add", "Read", TABLE);
+    rig.wait_level(&running);
+    stop(running);
+    direct.assert_rows(empty.path(), &[("a", 1), ("b", 2)]);
+    let counted = direct.committed();
+
+    // A right that is taken away while it runs stops it there, and it goes on when it is given back.
+    let running = rig.start(disk.path());
+    wait_until("it runs", SOON, || {
+        let status = running.status();
+        status.iter().any(|task| task.state == State::Running)
+    });
+    right(&broker, "--remove", "Write", TABLE);
+    direct.write(adds(&[("a", 10)]));
+    wait_until("the partition stops", SOON, || {
+        running.status().iter().any(|task| task.stopped.is_some())
+    });
+    running.stop();
+    let said = running.join().unwrap_err().to_string();
+    assert!(
+        said.contains("rights-state") && said.contains("key `a`"),
+        "{said}"
+    );
+    assert_eq!(direct.committed(), counted, "exactly at the refused record");
+    right(&broker, "--add", "Write", TABLE);
+    let running = rig.start(disk.path());
+    rig.wait_level(&running);
+    stop(running);
+    direct.assert_rows(disk.path(), &[("a", 11), ("b", 2)]);
+}

@@ -1,0 +1,31 @@
+// A record without a key sets no value, updates none and deletes none, each.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(Default)]
+struct Sums;
+
+#[processor(group = "g", persist = i64)]
+impl Sums {
+    #[input(Measurements)]
+    fn on(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        ctx.set_value(&value)?;
+        ctx.update(|sum| sum.unwrap_or(0) + value)?;
+        ctx.delete()?;
+        ctx.loopback("all", &value)?;
+        Ok(())
+    }
+
+    #[loopback]
+    fn add(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        ctx.set_value(&value)?;
+        Ok(())
+    }
+}
+
+fn main() {
+    let _ = Sums.on(&mut goka::testing::Probe::new().context_without_key(), 1);
+    goka::registry::Registry::new().with::<Sums>();
+}

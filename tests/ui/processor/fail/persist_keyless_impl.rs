@@ -1,0 +1,22 @@
+// A group table needs keys: a stream that has some, or a loopback.
+
+use goka::prelude::*;
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+
+#[derive(Default)]
+struct Sums;
+
+#[processor(group = "g", persist = i64)]
+impl Sums {
+    #[input(Measurements)]
+    fn on(&self, ctx: &mut Context, value: i64) -> Result<()> {
+        let _ = (ctx.topic(), value);
+        Ok(())
+    }
+}
+
+fn main() {
+    let _ = Sums.on(&mut goka::testing::Probe::new().context_without_key(), 1);
+    goka::registry::Registry::new().with::<Sums>();
+}
