@@ -25,7 +25,8 @@ pub(super) type ClientId = u64;
 /// A record that is under way.
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    pub(super) ticket: u64,
+    /// Who asks for it, if anybody still does.
+    pub(super) ticket: Option<u64>,
     pub(super) at: Duration,
     pub(super) client: ClientId,
     pub(super) topic: Arc<str>,
@@ -198,8 +199,19 @@ impl State {
             let partition = topic.and_then(|topic| topic.partition_mut(record.partition));
             if let Some(partition) = partition {
                 let offset = partition.append(record.body, serial);
-                self.arrived.insert(record.ticket, offset);
+                if let Some(ticket) = record.ticket {
+                    self.arrived.insert(ticket, offset);
+                }
                 self.version += 1;
+            }
+        }
+    }
+
+    /// Nobody asks any more what became of a record that is under way.
+    pub(super) fn forget_ticket(&mut self, ticket: u64) {
+        for record in &mut self.under_way {
+            if record.ticket == Some(ticket) {
+                record.ticket = None;
             }
         }
     }
