@@ -68,7 +68,7 @@ impl Copier {
     }
 
     /// One turn; `false` when the member is of no more use.
-    fn turn(&mut self, rig: &Rig) -> bool {
+    fn turn(&mut self, rig: &Rig, settles: bool) -> bool {
         if self.seat.poll().is_err() {
             return false;
         }
@@ -86,7 +86,7 @@ impl Copier {
         if self.doubt.is_none() {
             self.copy();
         }
-        self.settle(rig)
+        !settles || self.settle(rig)
     }
 
     fn rewind(&mut self, rig: &Rig, task: TaskId) {
@@ -171,7 +171,7 @@ fn run(seed: u64, guarantee: Guarantee) -> (Vec<Vec<String>>, Vec<String>, u64) 
             rig.log.kill(&who);
             copier.restart(&rig);
         }
-        if !copier.turn(&rig) {
+        if !copier.turn(&rig, dice.roll(3) == 0) {
             copier.restart(&rig);
         }
     }
