@@ -9,11 +9,14 @@
 //! - whoever takes a transactional id over aborts what the one before left open, and fences it; a
 //!   transaction that is open for too long is aborted, and its producer fenced;
 //! - offsets in an open transaction hold back whoever is assigned the task;
-//! - a rebalance waits for all members; what moves is given back first, and handed out by the
-//!   generation after; a static member that comes back has its tasks again and moves nothing;
+//! - only what moves is given back, before anybody else has it; a static member that comes back has
+//!   its tasks again and moves nothing, and its older twin is fenced;
 //! - a group that forgot a member takes no offsets from it.
 //!
 //! And on this, which no test here checks on Kafka:
+//! - a rebalance waits until all members have joined anew, or are out; what was given back is handed
+//!   out by the generation after;
+//! - a transaction counts as committed before its control records are written;
 //! - a producer's records stay in order in each partition, and none is written twice: what an
 //!   idempotent producer sends again is the same record;
 //! - compaction leaves the last entry of a partition and everything from the last stable offset on;
