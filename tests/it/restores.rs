@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use goka::View;
 use goka::prelude::*;
+use goka_runtime::clock::Clock;
 use goka_runtime::log::Log;
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::simulated::Simulated;
 use goka_runtime::processor::State;
 use goka_runtime::table::{Durability, StoredRef, Stores, Write};
 
@@ -24,6 +26,8 @@ const DAY: i64 = 86_400_000;
 /// Runs a case on every engine; its group has the case's name.
 fn on_every_log(case: &str, run: fn(Rig)) {
     run(Rig::new(Arc::new(Embedded::in_memory().unwrap()), case));
+    let simulated = Arc::new(Simulated::new(Clock::default()));
+    run(Rig::new(simulated, &format!("{case}-simulated")));
     let Some(broker) = broker() else { return };
     let config = KafkaConfig {
         brokers: broker.bootstrap(),
@@ -226,6 +230,10 @@ fn a_foreign_writer_is_noticed_and_restored_over() {
 #[derive(Debug)]
 struct Following;
 
+#[table("restores-following-simulated-state", key = String, value = i64)]
+#[derive(Debug)]
+struct FollowingSimulated;
+
 #[table("restores-following-on-kafka-state", key = String, value = i64)]
 #[derive(Debug)]
 struct FollowingOnKafka;
@@ -234,6 +242,10 @@ struct FollowingOnKafka;
 #[table("restores-following-state", key = String, value = String)]
 #[derive(Debug)]
 struct Misread;
+
+#[table("restores-following-simulated-state", key = String, value = String)]
+#[derive(Debug)]
+struct MisreadSimulated;
 
 #[table("restores-following-on-kafka-state", key = String, value = String)]
 #[derive(Debug)]
@@ -245,6 +257,8 @@ fn a_view_makes_its_copy_anew() {
     on_every_log("restores-following", |rig| {
         if rig.group.ends_with("kafka") {
             follow::<FollowingOnKafka, MisreadOnKafka>(&rig);
+        } else if rig.group.ends_with("simulated") {
+            follow::<FollowingSimulated, MisreadSimulated>(&rig);
         } else {
             follow::<Following, Misread>(&rig);
         }

@@ -1,13 +1,17 @@
 //! The broker seam: what a log engine does, at the level of batches of fetched records, appended
-//! records and committed offsets. Engines are leaves: `embedded` and `kafka`. Nothing here knows
-//! a handler, a codec or a table. Called by the worker, the restorer, emitters, views and commands.
+//! records and committed offsets. Engines are leaves: `embedded`, `kafka` and, for tests,
+//! `simulated`. Nothing here knows a handler, a codec or a table. Called by the worker, the restorer,
+//! emitters, views and commands.
 //!
 //! A [`Member`] is synchronous and used by one thread. Its `poll` never calls back while it holds
 //! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
 
+mod balance;
 pub mod embedded;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "tester")]
+pub mod simulated;
 
 use std::collections::BTreeMap;
 use std::fmt;

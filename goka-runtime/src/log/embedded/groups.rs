@@ -1,13 +1,12 @@
-//! Who owns which tasks of one group: balanced, sticky and cooperative, as Kafka's
-//! cooperative-sticky assignor does it. A task that moves is first given back by its owner (or its
-//! owner is gone), then handed to the next one. Pure: told the time, called under the log's lock.
+//! Who owns which tasks of one group: cooperative. A task that moves is first given back by its
+//! owner (or its owner is gone), then handed to the next one. Pure: told the time, called under the
+//! log's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A task by the name of its lead and its partition; members number their topics differently.
-pub(super) type Slot = (Arc<str>, i32);
+use crate::log::balance::{Holder, Partitions, Slot, balance};
 
 /// A member's number; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -43,9 +42,6 @@ pub(super) struct Coordinator {
     seats: BTreeMap<MemberId, Seat>,
     epoch: u64,
 }
-
-/// How many partitions a topic has; 0 for one that does not exist.
-pub(super) type Partitions<'p> = &'p dyn Fn(&str) -> i32;
 
 impl Coordinator {
     /// A member joins.
@@ -169,62 +165,17 @@ impl Coordinator {
         swept
     }
 
-    /// Says anew who is to own what: everybody keeps what it has, the rest goes to those who have
-    /// least, then tasks move until nobody has two more than another that could take one.
+    /// Says anew who is to own what.
     pub(super) fn rebalance(&mut self, partitions: Partitions<'_>) {
-        let leads: BTreeSet<&Arc<str>> = self.seats.values().flat_map(|seat| &seat.leads).collect();
-        let slots = leads
-            .into_iter()
-            .flat_map(|lead| (0..partitions(lead)).map(move |partition| (lead.clone(), partition)));
-        let slots: BTreeSet<Slot> = slots.collect();
-        let mut free = slots.clone();
-        for seat in self.seats.values_mut() {
-            let held = seat.owned.keys().chain(&seat.target);
-            seat.target = held.filter(|slot| free.contains(*slot)).cloned().collect();
-            free.retain(|slot| !seat.target.contains(slot));
-        }
-        for slot in free {
-            let takers = self
-                .seats
-                .values_mut()
-                .filter(|seat| seat.leads.contains(&slot.0));
-            if let Some(taker) = takers.min_by_key(|seat| seat.target.len()) {
-                taker.target.insert(slot);
-            }
-        }
-        while let Some((slot, from, to)) = self.unfair() {
-            for (id, seat) in &mut self.seats {
-                if *id == from {
-                    seat.target.remove(&slot);
-                } else if *id == to {
-                    seat.target.insert(slot.clone());
-                }
-            }
-        }
-    }
-
-    /// A task of the richest member whose taking by the poorest brings balance; rather one that
-    /// its holder does not own yet.
-    fn unfair(&self) -> Option<(Slot, MemberId, MemberId)> {
-        let mut rich: Vec<_> = self.seats.iter().collect();
-        rich.sort_by_key(|(id, seat)| (std::cmp::Reverse(seat.target.len()), **id));
-        for (from, seat) in &rich {
-            for (to, poor) in rich.iter().rev() {
-                if poor.target.len() + 2 > seat.target.len() {
-                    break;
-                }
-                let movable = seat
-                    .target
-                    .iter()
-                    .filter(|slot| poor.leads.contains(&slot.0));
-                if let Some(slot) =
-                    movable.max_by_key(|slot| (!seat.owned.contains_key(*slot), *slot))
-                {
-                    return Some((slot.clone(), **from, **to));
-                }
-            }
-        }
-        None
+        let seats = self.seats.values_mut();
+        let mut holders: Vec<Holder<'_>> = seats
+            .map(|seat| Holder {
+                leads: &seat.leads,
+                owned: &seat.owned,
+                target: &mut seat.target,
+            })
+            .collect();
+        balance(&mut holders, partitions);
     }
 }
 

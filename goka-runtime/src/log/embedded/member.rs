@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Embedded;
-use super::groups::{MemberId, Slot, Step};
+use super::groups::{MemberId, Step};
 use super::settle::Settler;
 use super::shared::Shared;
+use crate::log::balance::Slot;
 use crate::log::{
     Assignment, Driver, Epoch, Failure, Group, LogError, Member, MemberEvent, Settle, Settlement,
     Unit,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunk::{Content, Run};
-use super::groups::{MemberId, Slot};
+use super::groups::MemberId;
 use super::rows::{NewOffset, NotWritten};
 use super::shared::Shared;
 use super::state::Place;
+use crate::log::balance::Slot;
 use crate::log::{Acked, Failure, Group, LogError, Settle, Settlement, Unit};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
 

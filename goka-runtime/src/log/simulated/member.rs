@@ -1,0 +1,276 @@
+//! A member of a group: what it owns, what it fetches, and the order in which it tells its driver. No
+//! lock is held while the driver is called. What it finds is in `look`, what it settles in `settle`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::faults::StepKind;
+use super::groups::{MemberId, Step};
+use super::look::Found;
+use super::producer::Producer;
+use super::state::{ClientId, Shared};
+use crate::log::balance::Slot;
+use crate::log::{Driver, Epoch, Group, LogError, Member, MemberEvent, Settle};
+use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
+
+/// A task given by the group.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) epoch: Epoch,
+    pub(super) since: Duration,
+    /// Whether the driver was told.
+    pub(super) known: bool,
+    pub(super) intakes: BTreeMap<TopicId, Offset>,
+}
+
+/// What may heal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Brokers,
+    Lookup,
+}
+
+#[derive(Debug)]
+pub(super) struct SimulatedMember {
+    pub(super) shared: Arc<Shared>,
+    pub(super) group: Arc<Group>,
+    pub(super) client: ClientId,
+    /// In the group, from the first poll on.
+    pub(super) id: Option<MemberId>,
+    pub(super) producer: Producer,
+    pub(super) held: BTreeMap<TaskId, Held>,
+    pub(super) paused: bool,
+    pub(super) trouble: Option<Trouble>,
+    /// Whose records came last: the others go first.
+    pub(super) last: Option<(TaskId, TopicId)>,
+    /// What ended the member.
+    ended: Option<LogError>,
+    left: bool,
+}
+
+impl SimulatedMember {
+    pub(super) fn join(shared: Arc<Shared>, group: Group) -> Self {
+        let group = Arc::new(group);
+        let (client, who) = {
+            let mut state = shared.lock();
+            let client = state.number();
+            let who = match group.instance.as_str() {
+                "" => format!("{}/#{client}/{}", group.name, group.worker),
+                instance => format!("{}/{instance}/{}", group.name, group.worker),
+            };
+            state.clients.insert(client, who.clone());
+            (client, who)
+        };
+        let producer = Producer::new(shared.clone(), group.clone(), who, client);
+        Self {
+            shared,
+            group,
+            client,
+            id: None,
+            producer,
+            held: BTreeMap::new(),
+            paused: false,
+            trouble: None,
+            last: None,
+            ended: None,
+            left: false,
+        }
+    }
+
+    /// Whether somebody killed it: nothing that it does arrives any more.
+    pub(super) fn is_dead(&self) -> bool {
+        self.shared.lock().dead.contains(&self.client)
+    }
+
+    /// The task of a slot, in this member's numbering.
+    pub(super) fn task(&self, slot: &Slot) -> Option<TaskId> {
+        let topics = &self.group.topics;
+        let lead = topics.iter().position(|topic| *topic == slot.0)?;
+        Some(TaskId {
+            lead: TopicId(u16::try_from(lead).ok()?),
+            partition: slot.1,
+        })
+    }
+
+    /// Tells the driver what was found.
+    fn tell(&mut self, found: Found, driver: &mut dyn Driver) -> Result<(), LogError> {
+        match found {
+            Found::Step(Step::Rest | Step::Own(_)) => {}
+            Found::Step(Step::Out) => self.out(driver),
+            Found::Step(Step::Fenced) => {
+                return Err(LogError::Fenced {
+                    who: format!("group instance `{}`", self.producer.who),
+                    reason: "a newer member has it".to_owned(),
+                });
+            }
+            Found::Step(Step::Revoke(slots)) => self.revoke(&slots, driver),
+            Found::Assigned(assignments) => driver.event(MemberEvent::Assigned(&assignments)),
+            Found::Trouble(why) => driver.event(MemberEvent::Trouble(Some(why))),
+            Found::Healed => driver.event(MemberEvent::Trouble(None)),
+            Found::Broken(task, topic, error) => {
+                driver.event(MemberEvent::Broken { task, topic, error });
+            }
+            Found::Batch(task, topic, page) => {
+                let epoch = self.held.get(&task).map_or(Epoch(0), |held| held.epoch);
+                let records = page.records.iter();
+                let records: Vec<Record<'_>> =
+                    records.map(|(offset, body)| body.record(*offset)).collect();
+                driver.event(MemberEvent::Batch {
+                    task,
+                    epoch,
+                    topic,
+                    records: &records,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn out(&mut self, driver: &mut dyn Driver) {
+        self.id = None;
+        let mut lost = Vec::new();
+        for (task, held) in std::mem::take(&mut self.held) {
+            self.producer.forget(task);
+            if held.known {
+                lost.push(task);
+            }
+        }
+        if !lost.is_empty() {
+            driver.event(MemberEvent::Lost(&lost));
+        }
+    }
+
+    fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
+        let tasks: Vec<TaskId> = slots.iter().filter_map(|slot| self.task(slot)).collect();
+        let is_known = |task: &TaskId| self.held.get(task).is_some_and(|held| held.known);
+        let told: Vec<TaskId> = tasks.iter().copied().filter(is_known).collect();
+        if !told.is_empty() {
+            driver.revoking(&told, self as &mut dyn Settle);
+        }
+        for task in tasks {
+            self.producer.forget(task);
+            self.held.remove(&task);
+        }
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        let now = state.now;
+        if let Some(id) = self.id.filter(|_| !state.dead.contains(&self.client)) {
+            state.group(&self.group.name, |group, _| {
+                group.members.gave_back(id, slots, now);
+            });
+            state.version += 1;
+        }
+    }
+
+    /// Ends what is in flight and says that it goes, where anybody hears that.
+    fn leave(&mut self) -> Result<(), LogError> {
+        if std::mem::replace(&mut self.left, true) {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        if state.dead.contains(&self.client) {
+            return Ok(());
+        }
+        let who = self.producer.who.clone();
+        state.strike(StepKind::Leave, &who, Some(self.client), None);
+        let away = |what: &str| LogError::Timeout {
+            what: format!("{what} of `{who}`"),
+            after: Duration::ZERO,
+        };
+        if state.is_out() {
+            return Err(away("leaving the group"));
+        }
+        let ended = match self.group.guarantee {
+            Guarantee::AtLeastOnce => Ok(()),
+            Guarantee::ExactlyOnce => self.producer.finish(&mut state),
+        };
+        if let Some(id) = self.id
+            && !state.cut.contains_key(&self.client)
+        {
+            state.group(&self.group.name, |group, _| group.members.leave(id));
+            state.version += 1;
+        }
+        state.note(|| format!("{who}: left"));
+        ended.map_err(|_| away("ending the last transaction"))
+    }
+}
+
+impl Member for SimulatedMember {
+    fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        let by = Instant::now() + max;
+        loop {
+            let told = self.look().and_then(|(found, version)| match found {
+                // The driver hears of it when the committed offsets are known.
+                Some(Found::Step(Step::Own(_))) => Ok(None),
+                Some(found) => self.tell(found, driver).map(|()| None),
+                None => Ok(Some(version)),
+            });
+            match told {
+                Ok(Some(version)) => {
+                    if !self.shared.wait(version, by) {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    self.ended = Some(error.clone());
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
+        let Some(held) = self.held.get_mut(&task).filter(|held| held.known) else {
+            let topic = self.group.topic(task.lead);
+            return Err(LogError::Client {
+                what: format!("fetching {topic}[{}]", task.partition),
+                reason: "this member does not own the task".to_owned(),
+            });
+        };
+        held.intakes.extend(positions.iter().copied());
+        Ok(())
+    }
+
+    fn release(&mut self, task: TaskId) {
+        if let Some(held) = self.held.get_mut(&task) {
+            held.intakes.clear();
+        }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    fn rebuild(&mut self) -> Result<(), LogError> {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        if self.group.guarantee == Guarantee::AtLeastOnce {
+            self.producer.clear(&mut state);
+            return Ok(());
+        }
+        // A new client would fence this one and end its transaction, and no more.
+        let aborted = self.producer.abort(&mut state);
+        aborted.map_err(|failure| LogError::Client {
+            what: "aborting the transaction".to_owned(),
+            reason: failure.to_string(),
+        })
+    }
+
+    fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
+        self.leave()
+    }
+}
+
+impl Drop for SimulatedMember {
+    fn drop(&mut self) {
+        if let Err(error) = self.leave() {
+            tracing::debug!(group = %self.group.name, %error, "left the group in a hurry");
+        }
+    }
+}

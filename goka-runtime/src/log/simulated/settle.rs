@@ -1,0 +1,382 @@
+//! The durable half of a member: acknowledgements first, then offsets; exactly once all of it in one
+//! transaction. The outcomes are those of the Kafka engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::faults::{Fault, StepKind};
+use super::groups::Standing;
+use super::member::SimulatedMember;
+use super::state::{Locked, State};
+use super::transacting::{Acks, Phase};
+use super::transactions::Offsets;
+use crate::log::{Acked, Committed, Failure, Settle, Settlement, Unit};
+use crate::record::{Appends, Guarantee, TaskId};
+
+type Failures = BTreeMap<TaskId, Failure>;
+
+impl Settle for SimulatedMember {
+    fn append(&mut self, appends: &Appends) {
+        if !self.is_dead() {
+            self.producer.append(appends);
+        }
+    }
+
+    fn settle(&mut self, unit: &Unit, _deadline: Instant) -> Settlement {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        if state.dead.contains(&self.client) {
+            let why = Failure::Fatal("this member was killed".to_owned());
+            return failed(unit, each(&tasks(unit, []), |_| why.clone()));
+        }
+        self.heard(&mut state);
+        match self.group.guarantee {
+            Guarantee::AtLeastOnce => self.settle_unit(&mut state, unit),
+            Guarantee::ExactlyOnce => self.settle_transaction(&mut state, unit),
+        }
+    }
+
+    fn abort(&mut self, _deadline: Instant) -> Result<(), Failure> {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        if state.dead.contains(&self.client) {
+            return Err(Failure::Fatal("this member was killed".to_owned()));
+        }
+        match self.group.guarantee {
+            // What is appended may be written already, and nothing takes it back.
+            Guarantee::AtLeastOnce => Err(Failure::Fatal("no transaction is open".to_owned())),
+            Guarantee::ExactlyOnce => self.producer.abort(&mut state),
+        }
+    }
+}
+
+impl SimulatedMember {
+    /// Whoever settles is alive, if the group hears it.
+    fn heard(&self, state: &mut State) {
+        let now = state.now;
+        if state.is_out() || state.cut.contains_key(&self.client) {
+            return;
+        }
+        if let Some(id) = self.id {
+            state.group(&self.group.name, |group, _| group.members.heard(id, now));
+        }
+    }
+
+    /// Whose offsets these are, in the eyes of the group's coordinator.
+    fn standing(&self, state: &mut State) -> Result<(), Failure> {
+        let id = self.id;
+        match state.group(&self.group.name, |group, _| group.members.standing(id)) {
+            Standing::In => Ok(()),
+            Standing::Unknown => Err(Failure::Stale(
+                "committing offsets: the group does not know this member".to_owned(),
+            )),
+            Standing::Fenced => Err(Failure::Fenced(format!(
+                "committing offsets: group instance `{}` has a newer member",
+                self.producer.who
+            ))),
+        }
+    }
+
+    fn offsets<'u>(&self, unit: &'u Unit, of: impl Fn(TaskId) -> bool + 'u) -> Offsets {
+        let offsets = unit.offsets.iter().filter(|(task, ..)| of(*task));
+        offsets
+            .map(|(task, topic, offset, metadata)| {
+                let committed = Committed {
+                    offset: *offset,
+                    metadata: metadata.clone(),
+                };
+                let topic: Arc<str> = self.group.topic(*topic).clone();
+                ((topic, task.partition), committed)
+            })
+            .collect()
+    }
+
+    fn settle_unit(&mut self, state: &mut Locked<'_>, unit: &Unit) -> Settlement {
+        let mut acks = self.producer.close(state);
+        let mut offsets = BTreeMap::new();
+        let mut listed = BTreeSet::new();
+        for (task, ..) in &unit.offsets {
+            let acked = acks.entry(*task).or_insert(Ok(Acked::default()));
+            if acked.is_err() {
+                continue;
+            }
+            match self.held.contains_key(task) {
+                true => drop(listed.insert(*task)),
+                false => drop(offsets.insert(*task, Err(lost(*task)))),
+            }
+        }
+        if !listed.is_empty() {
+            let list = self.offsets(unit, |task| listed.contains(&task));
+            let outcome = self.commit(state, list);
+            offsets.extend(listed.into_iter().map(|task| (task, outcome.clone())));
+        }
+        Settlement { acks, offsets }
+    }
+
+    /// Commits offsets outside a transaction.
+    fn commit(&self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
+        let who = &self.producer.who;
+        let fault = state.strike(StepKind::Commit, who, Some(self.client), None);
+        if state.is_out() {
+            let why = "committing offsets: no broker answers";
+            return Err(Failure::Retriable(why.to_owned()));
+        }
+        if fault == Some(Fault::Stale) {
+            let why = "committing offsets: the group is in another generation";
+            return Err(Failure::Stale(why.to_owned()));
+        }
+        let unknown = match fault {
+            Some(Fault::CommitUnknown { happened }) => Some(happened),
+            _ => None,
+        };
+        if unknown != Some(false) {
+            self.standing(state)?;
+            state.group(&self.group.name, |group, _| group.offsets.extend(offsets));
+            state.version += 1;
+        }
+        match unknown {
+            None => Ok(()),
+            Some(_) => Err(Failure::Unknown(
+                "the commit of offsets was not answered in time".to_owned(),
+            )),
+        }
+    }
+
+    fn settle_transaction(&mut self, state: &mut Locked<'_>, unit: &Unit) -> Settlement {
+        let transactions = self.producer.transactions.as_mut();
+        if let Some(transactions) = transactions
+            && let Phase::Committing { unit: of, .. } = &transactions.phase
+        {
+            let of = *of;
+            if of != unit.id {
+                let why = format!(
+                    "unit {} is settled while it is not known whether unit {} is committed",
+                    unit.id.0, of.0
+                );
+                return failed(
+                    unit,
+                    each(&tasks(unit, []), |_| Failure::Fatal(why.clone())),
+                );
+            }
+            if let Phase::Committing {
+                since,
+                acks,
+                happened,
+                ..
+            } = std::mem::take(&mut transactions.phase)
+            {
+                return self.end(state, unit, since, acks, happened);
+            }
+        }
+        let acks = self.producer.close(state);
+        let tasks = tasks(unit, acks.keys().copied());
+        if tasks.is_empty() {
+            if self.producer.is_open() {
+                // Only what nobody asks for any more is in it. If this fails, the next unit is told.
+                drop(self.producer.abort(state));
+            }
+            return Settlement::default();
+        }
+        match self.prepare(state, unit, &tasks, acks) {
+            Ok((since, acks)) => self.end(state, unit, since, acks, false),
+            Err(failures) => {
+                self.producer
+                    .spoil("a part of it failed, and it is not aborted yet");
+                failed(unit, failures)
+            }
+        }
+    }
+
+    /// Everything before the commit.
+    fn prepare(
+        &mut self,
+        state: &mut State,
+        unit: &Unit,
+        tasks: &BTreeSet<TaskId>,
+        acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+    ) -> Result<(Duration, Acks), Failures> {
+        let all = |failure: &Failure| each(tasks, |_| failure.clone());
+        if let Some(ended) = self.producer.ended() {
+            return Err(all(&ended));
+        }
+        let acks = acknowledged(tasks, acks)?;
+        self.owned(tasks)?;
+        self.producer
+            .begin(state)
+            .map_err(|failure| all(&failure))?;
+        if !unit.offsets.is_empty() {
+            let offsets = self.offsets(unit, |_| true);
+            self.attach(state, offsets)
+                .map_err(|failure| all(&failure))?;
+        }
+        let transactions = self.producer.transactions.as_ref();
+        let since = transactions.and_then(|all| all.since());
+        Ok((since.unwrap_or(state.now), acks))
+    }
+
+    /// Refuses a unit with a task that somebody else may own.
+    fn owned(&self, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
+        if tasks.iter().all(|task| self.held.contains_key(task)) {
+            return Ok(());
+        }
+        Err(each(tasks, |task| match self.held.contains_key(&task) {
+            false => lost(task),
+            true => Failure::Abortable("a task of the unit is not owned any more".to_owned()),
+        }))
+    }
+
+    /// Makes the unit's offsets part of its transaction.
+    fn attach(&mut self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
+        let who = &self.producer.who;
+        let fault = state.strike(StepKind::Attach, who, Some(self.client), None);
+        if state.is_out() {
+            let why = "committing offsets: no broker answers";
+            return Err(Failure::Abortable(why.to_owned()));
+        }
+        match fault {
+            Some(Fault::Stale) => {
+                let why = "committing offsets: the group is in another generation";
+                return Err(Failure::Stale(why.to_owned()));
+            }
+            Some(Fault::Abortable) => {
+                let why = "committing offsets: the coordinator refuses";
+                return Err(Failure::Abortable(why.to_owned()));
+            }
+            _ => {}
+        }
+        self.standing(state)?;
+        self.producer.attach(state, offsets)
+    }
+
+    /// Commits the transaction; an outcome that is not known is asked for by the next settlement.
+    fn end(
+        &mut self,
+        state: &mut State,
+        unit: &Unit,
+        since: Duration,
+        acks: Acks,
+        happened: bool,
+    ) -> Settlement {
+        let who = &self.producer.who;
+        let fault = state.strike(StepKind::End, who, Some(self.client), None);
+        let open = Phase::Open {
+            since,
+            spoiled: None,
+        };
+        self.producer.enter(open);
+        let mut unknown = None;
+        let outcome = match fault {
+            _ if state.is_out() => {
+                unknown = Some(happened);
+                Ok(())
+            }
+            Some(Fault::CommitUnknown { happened: now }) => {
+                unknown = Some(happened || now);
+                match now && !happened {
+                    true => self.producer.end(state, true, Duration::ZERO),
+                    false => Ok(()),
+                }
+            }
+            Some(Fault::Fatal) => Err(self.producer.break_down()),
+            Some(Fault::Abortable) if !happened => {
+                let why = "committing the transaction: the coordinator refuses";
+                Err(Failure::Abortable(why.to_owned()))
+            }
+            Some(Fault::LateMarkers(late)) => self.producer.end(state, true, late),
+            // The coordinator knows an end that it is told of again.
+            _ => self.producer.end(state, true, Duration::ZERO),
+        };
+        match (outcome, unknown) {
+            (Ok(()), None) => {
+                self.producer.enter(Phase::Idle);
+                settled(unit, &acks, &Ok(()))
+            }
+            (Ok(()), Some(happened)) => {
+                let why = "the commit of the transaction was not answered in time";
+                let settlement = settled(unit, &acks, &Err(Failure::Unknown(why.to_owned())));
+                self.producer.enter(Phase::Committing {
+                    since,
+                    unit: unit.id,
+                    acks,
+                    happened,
+                });
+                settlement
+            }
+            (Err(failure), _) => {
+                self.producer.spoil(&failure.to_string());
+                let tasks = tasks(unit, acks.keys().copied());
+                failed(unit, each(&tasks, |_| failure.clone()))
+            }
+        }
+    }
+}
+
+fn lost(task: TaskId) -> Failure {
+    Failure::Lost(format!(
+        "partition {} is not owned any more",
+        task.partition
+    ))
+}
+
+fn tasks(unit: &Unit, appended: impl IntoIterator<Item = TaskId>) -> BTreeSet<TaskId> {
+    let offsets = unit.offsets.iter().map(|(task, ..)| *task);
+    offsets.chain(appended).collect()
+}
+
+fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
+    tasks.iter().map(|task| (*task, failure(*task))).collect()
+}
+
+/// Nothing is committed: offsets fail with their task.
+fn failed(unit: &Unit, failures: Failures) -> Settlement {
+    let offsets = unit.offsets.iter().filter_map(|(task, ..)| {
+        let failure = failures.get(task)?;
+        Some((*task, Err(failure.clone())))
+    });
+    Settlement {
+        offsets: offsets.collect(),
+        acks: failures
+            .into_iter()
+            .map(|(task, failure)| (task, Err(failure)))
+            .collect(),
+    }
+}
+
+/// Everything is acknowledged; the offsets all have one outcome.
+fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -> Settlement {
+    Settlement {
+        acks: acks
+            .iter()
+            .map(|(task, acked)| (*task, Ok(*acked)))
+            .collect(),
+        offsets: unit
+            .offsets
+            .iter()
+            .map(|(task, ..)| (*task, offsets.clone()))
+            .collect(),
+    }
+}
+
+/// All acknowledgements, or why there is to be no commit: what is refused for good is told to its
+/// task, and to the others that they fail with it.
+fn acknowledged(
+    tasks: &BTreeSet<TaskId>,
+    acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+) -> Result<Acks, Failures> {
+    let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
+        let acked = acks.into_iter().filter_map(|(task, ack)| {
+            let acked = ack.ok()?;
+            // The transaction's end writes one control record into each partition that it touched.
+            let markers = u64::from(acked.changelog.is_some());
+            Some((task, Acked { markers, ..acked }))
+        });
+        return Ok(acked.collect());
+    };
+    let why = why.to_string();
+    Err(each(tasks, |task| match acks.get(&task) {
+        Some(Err(refused @ Failure::Refused { .. })) => refused.clone(),
+        Some(Err(own)) => Failure::Abortable(own.to_string()),
+        _ => Failure::Abortable(format!("the transaction's other records failed: {why}")),
+    }))
+}

@@ -1,0 +1,342 @@
+//! What all handles of one log share, under one lock: topics, groups, transactions, what is under way,
+//! who is away. Time passes when somebody takes the lock: what was due happens then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::faults::{Chance, Fault, Step, StepKind};
+use super::groups::SimulatedGroup;
+use super::topics::{Body, Partition, Serial, Topic};
+use super::transactions::Identities;
+use crate::clock::Clock;
+use crate::log::LogError;
+use crate::record::{Offset, Timestamp, TopicPartition};
+
+/// How often old records are looked for: Kafka's `log.retention.check.interval.ms`.
+const RETENTION_CHECK: Duration = Duration::from_secs(5 * 60);
+/// How long one wait lasts at most, by the machine's clock: sessions end without a word.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// The number of a member's client; never used twice.
+pub(super) type ClientId = u64;
+
+/// A record that is under way.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    /// Who asks for it, if anybody still does.
+    pub(super) ticket: Option<u64>,
+    pub(super) at: Duration,
+    pub(super) client: ClientId,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) body: Arc<Body>,
+    /// The transaction that it is of; it counts only while that is open.
+    pub(super) transaction: Option<(String, Serial)>,
+    /// Whether it is out of the client's hands.
+    pub(super) is_sent: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) now: Duration,
+    pub(super) wall: Timestamp,
+    pub(super) topics: BTreeMap<Arc<str>, Topic>,
+    pub(super) groups: BTreeMap<Arc<str>, SimulatedGroup>,
+    pub(super) identities: Identities,
+    pub(super) serials: Serial,
+    /// Counts topics, members, clients, tickets.
+    pub(super) numbers: u64,
+    pub(super) clients: BTreeMap<ClientId, String>,
+    pub(super) dead: BTreeSet<ClientId>,
+    pub(super) chance: Chance,
+    /// In the order of their sending.
+    pub(super) under_way: Vec<UnderWay>,
+    pub(super) arrived: BTreeMap<u64, Offset>,
+    /// Until when no broker answers.
+    pub(super) outage: Option<Duration>,
+    /// Until when partitions have no leader.
+    pub(super) leaderless: BTreeMap<(Arc<str>, i32), Duration>,
+    /// Until when clients do not reach their group.
+    pub(super) cut: BTreeMap<ClientId, Duration>,
+    next_retention: Duration,
+    /// Moves with everything that somebody may wait for.
+    pub(super) version: u64,
+}
+
+impl State {
+    pub(super) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Writes a line of the trace.
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        self.chance.note(self.now, line);
+    }
+
+    /// Asks what goes wrong at a step. What concerns more than this step begins here, and is seen in
+    /// the state.
+    pub(super) fn strike(
+        &mut self,
+        kind: StepKind,
+        who: &str,
+        client: Option<ClientId>,
+        place: Option<(&Arc<str>, i32)>,
+    ) -> Option<Fault> {
+        let fault = self.chance.ask(&Step {
+            kind,
+            who,
+            place: place.map(|(topic, partition)| (&**topic, partition)),
+            now: self.now,
+        })?;
+        let now = self.now;
+        match (fault, place, client) {
+            (Fault::Outage(time), ..) => self.outage = self.outage.max(Some(now + time)),
+            (Fault::LeaderMove(time), Some((topic, partition)), _) => {
+                let until = self.leaderless.entry((topic.clone(), partition));
+                let until = until.or_default();
+                *until = (*until).max(now + time);
+            }
+            (Fault::CutOff(time), _, Some(client)) => {
+                let until = self.cut.entry(client).or_default();
+                *until = (*until).max(now + time);
+            }
+            _ => return Some(fault),
+        }
+        self.version += 1;
+        None
+    }
+
+    /// Lets what is due happen.
+    fn pass(&mut self, now: Duration, wall: Timestamp) {
+        (self.now, self.wall) = (now, wall);
+        if let Some(until) = self.outage {
+            if now < until {
+                return;
+            }
+            self.outage = None;
+            for group in self.groups.values_mut() {
+                group.members.recovered(until);
+            }
+            self.version += 1;
+        }
+        let (leaderless, cut) = (self.leaderless.len(), self.cut.len());
+        self.leaderless.retain(|_, until| now < *until);
+        self.cut.retain(|_, until| now < *until);
+        if (leaderless, cut) != (self.leaderless.len(), self.cut.len()) {
+            self.version += 1;
+        }
+        self.arrive(|under_way| under_way.at <= now);
+        self.sweep_transactions();
+        self.sweep_members();
+        self.expire();
+    }
+
+    fn sweep_members(&mut self) {
+        let mut out = Vec::new();
+        for (name, group) in &mut self.groups {
+            let late = group.members.sweep(self.now);
+            out.extend(late.into_iter().map(|id| (name.clone(), id)));
+        }
+        for (name, id) in out {
+            self.version += 1;
+            self.note(|| format!("{name}: member {} was silent for too long", id.0));
+        }
+    }
+
+    /// Retention by age, now and then.
+    fn expire(&mut self) {
+        if self.now < self.next_retention {
+            return;
+        }
+        self.next_retention = self.now + RETENTION_CHECK;
+        let wall = self.wall;
+        let mut struck = Vec::new();
+        for (name, topic) in &mut self.topics {
+            let Some(retention) = topic.info.retention.filter(|_| topic.info.policy.delete) else {
+                continue;
+            };
+            let limit = wall.saturating_sub(millis(retention));
+            for (number, partition) in topic.partitions.iter_mut().enumerate() {
+                if partition.expire(limit) {
+                    struck.push((name.clone(), number, partition.range().start));
+                }
+            }
+        }
+        for (name, number, start) in struck {
+            self.version += 1;
+            self.note(|| format!("retention: {name}[{number}] begins at {start}"));
+        }
+    }
+
+    /// Whether no broker answers.
+    pub(super) fn is_out(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// Since when a partition can be reached: `None` is now.
+    pub(super) fn away_until(&self, topic: &Arc<str>, partition: i32) -> Option<Duration> {
+        let leaderless = self.leaderless.get(&(topic.clone(), partition)).copied();
+        leaderless.max(self.outage)
+    }
+
+    /// Lets records arrive, in the order of their sending.
+    pub(super) fn arrive(&mut self, is_due: impl Fn(&UnderWay) -> bool) {
+        let (due, rest) = std::mem::take(&mut self.under_way)
+            .into_iter()
+            .partition(|under_way| is_due(under_way));
+        self.under_way = rest;
+        let due: Vec<UnderWay> = due;
+        for record in due {
+            let serial = match &record.transaction {
+                Some((id, serial)) if !self.is_open(id, *serial) => continue,
+                Some((_, serial)) => *serial,
+                None => 0,
+            };
+            let topic = self.topics.get_mut(&record.topic);
+            let partition = topic.and_then(|topic| topic.partition_mut(record.partition));
+            if let Some(partition) = partition {
+                let offset = partition.append(record.body, serial);
+                if let Some(ticket) = record.ticket {
+                    self.arrived.insert(ticket, offset);
+                }
+                self.version += 1;
+            }
+        }
+    }
+
+    /// Nobody asks any more what became of a record that is under way.
+    pub(super) fn forget_ticket(&mut self, ticket: u64) {
+        for record in &mut self.under_way {
+            if record.ticket == Some(ticket) {
+                record.ticket = None;
+            }
+        }
+    }
+
+    /// Forgets what a client sent and asks for no more: what is out of its hands arrives, now; what
+    /// is not, never.
+    pub(super) fn purge(&mut self, client: ClientId) {
+        self.under_way
+            .retain(|under_way| under_way.is_sent || under_way.client != client);
+        self.arrive(|under_way| under_way.client == client);
+    }
+
+    /// A partition, or the error that names what is missing.
+    pub(super) fn partition(&self, tp: &TopicPartition) -> Result<&Partition, LogError> {
+        let topic = self.topics.get(&tp.topic);
+        let topic = topic.ok_or_else(|| LogError::UnknownTopic {
+            topic: tp.topic.to_string(),
+        })?;
+        let partition = topic.partition(tp.partition);
+        partition.ok_or_else(|| LogError::UnknownPartition {
+            topic: tp.topic.to_string(),
+            partition: tp.partition,
+        })
+    }
+
+    /// Does something with a group, and tells it how many partitions topics have.
+    pub(super) fn group<R>(
+        &mut self,
+        name: &Arc<str>,
+        act: impl FnOnce(&mut SimulatedGroup, &dyn Fn(&str) -> i32) -> R,
+    ) -> R {
+        let topics = &self.topics;
+        let partitions = |topic: &str| topics.get(topic).map_or(0, |topic| topic.info.partitions);
+        act(self.groups.entry(name.clone()).or_default(), &partitions)
+    }
+
+    /// A topic came or went: groups that take their tasks from it look again.
+    pub(super) fn topic_changed(&mut self, topic: &str) {
+        for group in self.groups.values_mut() {
+            if group.members.follows(topic) {
+                group.members.prepare();
+            }
+        }
+        self.version += 1;
+    }
+}
+
+pub(super) fn millis(time: Duration) -> Timestamp {
+    Timestamp::try_from(time.as_millis()).unwrap_or(Timestamp::MAX)
+}
+
+/// What every handle holds.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// The state, while nobody else has it. Whoever waits is told of changes at the end.
+pub(super) struct Locked<'s> {
+    shared: &'s Shared,
+    state: MutexGuard<'s, State>,
+    version: u64,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.state.version != self.version {
+            self.shared.changed.notify_all();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(clock: Clock) -> Self {
+        let state = State {
+            next_retention: clock.monotonic() + RETENTION_CHECK,
+            ..State::default()
+        };
+        Self {
+            clock,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Takes the lock, and lets what is due happen.
+    pub(super) fn lock(&self) -> Locked<'_> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = state.version;
+        state.pass(self.clock.monotonic(), self.clock.wall());
+        Locked {
+            shared: self,
+            state,
+            version,
+        }
+    }
+
+    /// Waits until something changed since `version`, a moment, or until `by`; says whether there is
+    /// time left to look again. With a simulated clock there never is.
+    pub(super) fn wait(&self, version: u64, by: Instant) -> bool {
+        let left = by.saturating_duration_since(Instant::now());
+        if self.clock.is_simulated() || left.is_zero() {
+            return false;
+        }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.version == version {
+            let waited = self.changed.wait_timeout(state, left.min(SLICE));
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+        true
+    }
+}

@@ -1,0 +1,189 @@
+//! The coordinator of transactions: identities with epochs, what each open transaction touches, how
+//! it ends. Whoever takes an identity over fences the one before and ends what it left open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::state::State;
+use super::topics::Serial;
+use crate::log::Committed;
+
+/// A partition of one of the topics that had its name.
+pub(super) type Touched = (Arc<str>, u64, i32);
+
+/// Offsets of a group, by topic and partition.
+pub(super) type Offsets = Vec<((Arc<str>, i32), Committed)>;
+
+/// The producer's epoch is not the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fenced;
+
+#[derive(Debug)]
+struct Transaction {
+    serial: Serial,
+    began: Duration,
+    partitions: BTreeSet<Touched>,
+    groups: BTreeSet<Arc<str>>,
+    /// How it was decided to end, and when the control records are written.
+    ending: Option<(bool, Duration)>,
+}
+
+/// A transactional id.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    epoch: u64,
+    timeout: Duration,
+    open: Option<Transaction>,
+}
+
+impl State {
+    /// Gives an identity to a new producer: ends what the one before left open, as decided or by
+    /// aborting it.
+    pub(super) fn take_over(&mut self, id: &str, timeout: Duration) -> u64 {
+        self.finish(id, false);
+        let identity = self.identities.entry(id.to_owned()).or_default();
+        identity.epoch += 1;
+        identity.timeout = timeout;
+        identity.epoch
+    }
+
+    fn current(&mut self, id: &str, epoch: u64) -> Result<&mut Identity, Fenced> {
+        let identity = self.identities.get_mut(id);
+        identity
+            .filter(|identity| identity.epoch == epoch)
+            .ok_or(Fenced)
+    }
+
+    /// Whether a transaction is still open.
+    pub(super) fn is_open(&self, id: &str, serial: Serial) -> bool {
+        let open = self.identities.get(id).and_then(|id| id.open.as_ref());
+        open.is_some_and(|open| open.serial == serial && open.ending.is_none())
+    }
+
+    /// The open transaction of a producer, begun where there is none. One that is being ended is
+    /// waited for.
+    fn transaction(&mut self, id: &str, epoch: u64) -> Result<&mut Transaction, Fenced> {
+        let identity = self.current(id, epoch)?;
+        if identity
+            .open
+            .as_ref()
+            .is_some_and(|open| open.ending.is_some())
+        {
+            self.finish(id, false);
+        }
+        self.serials += 1;
+        let (serial, began) = (self.serials, self.now);
+        let new = || Transaction {
+            serial,
+            began,
+            partitions: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            ending: None,
+        };
+        Ok(self.current(id, epoch)?.open.get_or_insert_with(new))
+    }
+
+    /// Adds a partition to the open transaction of a producer.
+    pub(super) fn touch(
+        &mut self,
+        id: &str,
+        epoch: u64,
+        touched: Touched,
+    ) -> Result<Serial, Fenced> {
+        let transaction = self.transaction(id, epoch)?;
+        transaction.partitions.insert(touched);
+        Ok(transaction.serial)
+    }
+
+    /// Adds offsets to the open transaction of a producer.
+    pub(super) fn attach(
+        &mut self,
+        id: &str,
+        epoch: u64,
+        group: &Arc<str>,
+        offsets: Offsets,
+    ) -> Result<(), Fenced> {
+        let transaction = self.transaction(id, epoch)?;
+        transaction.groups.insert(group.clone());
+        let serial = transaction.serial;
+        let group = self.groups.entry(group.clone()).or_default();
+        group.pending.entry(serial).or_default().extend(offsets);
+        self.version += 1;
+        Ok(())
+    }
+
+    /// Decides how the open transaction ends; its control records are written `late`r.
+    pub(super) fn end(
+        &mut self,
+        id: &str,
+        epoch: u64,
+        commit: bool,
+        late: Duration,
+    ) -> Result<(), Fenced> {
+        let now = self.now;
+        let identity = self.current(id, epoch)?;
+        if let Some(open) = &mut identity.open {
+            open.ending.get_or_insert((commit, now + late));
+        }
+        if late.is_zero() {
+            self.finish(id, commit);
+        }
+        Ok(())
+    }
+
+    /// Writes the control records and makes the offsets count, as decided, else as told.
+    fn finish(&mut self, id: &str, commit: bool) {
+        let identity = self.identities.get_mut(id);
+        let Some(open) = identity.and_then(|identity| identity.open.take()) else {
+            return;
+        };
+        let commit = open.ending.map_or(commit, |(commit, _)| commit);
+        for (name, number, partition) in &open.partitions {
+            let topic = self.topics.get_mut(name);
+            let topic = topic.filter(|topic| topic.number == *number);
+            if let Some(partition) = topic.and_then(|topic| topic.partition_mut(*partition)) {
+                partition.end(open.serial, commit, self.wall);
+            }
+        }
+        for group in &open.groups {
+            if let Some(group) = self.groups.get_mut(group) {
+                let offsets = group.pending.remove(&open.serial).unwrap_or_default();
+                if commit {
+                    group.offsets.extend(offsets);
+                }
+            }
+        }
+        self.version += 1;
+        let how = if commit { "committed" } else { "aborted" };
+        self.note(|| format!("{id}: transaction {how}"));
+    }
+
+    /// Aborts what was open for too long, and ends what was decided.
+    pub(super) fn sweep_transactions(&mut self) {
+        let now = self.now;
+        let mut due: Vec<(String, bool)> = Vec::new();
+        for (id, identity) in &self.identities {
+            let Some(open) = &identity.open else {
+                continue;
+            };
+            match open.ending {
+                Some((_, at)) if at <= now => due.push((id.clone(), false)),
+                None if open.began + identity.timeout <= now => due.push((id.clone(), true)),
+                _ => {}
+            }
+        }
+        for (id, late) in due {
+            if late {
+                // Whoever had it open finds itself fenced.
+                if let Some(identity) = self.identities.get_mut(&id) {
+                    identity.epoch += 1;
+                }
+                self.note(|| format!("{id}: the transaction was open for too long"));
+            }
+            self.finish(&id, false);
+        }
+    }
+}
+
+pub(super) type Identities = BTreeMap<String, Identity>;
