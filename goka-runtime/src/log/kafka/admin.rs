@@ -313,5 +313,8 @@ fn info(topic: &Described, settings: &BTreeMap<String, String>) -> TopicInfo {
         retention: millis("retention.ms").filter(|_| policy.delete),
         delete_retention: millis("delete.retention.ms").unwrap_or(Duration::from_secs(86_400)),
         max_message_bytes: set("max.message.bytes").parse().unwrap_or(1_048_588),
+        replicas: topic.replicas,
+        in_sync: topic.in_sync,
+        min_in_sync: set("min.insync.replicas").parse().unwrap_or(1),
     }
 }
