@@ -165,7 +165,7 @@ impl Producer {
 
     pub(super) fn append(&mut self, appends: &Appends) {
         let begun = self.begin(Instant::now() + self.deadline);
-        for (_at, append) in appends.iter().enumerate() {
+        for (_at, append) in (0usize..).zip(appends.iter()) {
             fail_point!("mid-produce", _at);
             let number = self.ledger(append.task);
             self.ledgers[number].used = true;
