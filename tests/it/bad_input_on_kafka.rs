@@ -1,6 +1,8 @@
 //! What can be wrong with a Kafka and with what lies on it: exit code 2, one error line that says
 //! what, where and what to do, and committed offsets exactly where they were.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
-use crate::support::program::{Program, Said, data_dir};
+use crate::support::program::{Program, Running, Said, data_dir};
 use crate::support::wait_until;
 
 const PARTITIONS: i32 = 2;
@@ -127,6 +129,46 @@ fn topics_that_do_not_fit() {
         !found[0].as_ref().unwrap().policy.compact,
         "it is left as it was"
     );
+}
+
+/// What the broker gives to topics that say nothing of their own is more than a topic can have.
+#[test]
+fn a_table_with_fewer_replicas_than_have_to_be_in_sync() {
+    let Some(broker) = another(&[("min.insync.replicas", "2")]) else {
+        return;
+    };
+    broker.create_topic("user-clicks", PARTITIONS, &[]);
+    let (_temp, dir) = data_dir();
+    let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
+    let log = log(&broker);
+    for guarantee in ["at-least-once", "exactly-once"] {
+        refused(
+            &clicks.run(["--no-simulate", "--guarantee", guarantee]),
+            &[
+                "`my-group-state`",
+                "has 1 replica,",
+                "kafka-configs.sh",
+                "min.insync.replicas=1",
+            ],
+        );
+        assert_eq!(committed(&*log), [None, None]);
+    }
+    // Corrected as the error says; what is only read may ask for as much as it likes.
+    let bootstrap = broker.bootstrap();
+    let args = "--alter --entity-type topics --entity-name my-group-state \
+                --add-config min.insync.replicas=1 --bootstrap-server";
+    let args: Vec<&str> = args.split(' ').chain([&*bootstrap]).collect();
+    let said = broker.tool("kafka.admin.ConfigCommand", &args, "");
+    assert!(said.status.success(), "{said:?}");
+    let mut program = clicks.start(["--no-simulate"]);
+    write(
+        &broker,
+        Murmur2::partition(b"a", PARTITIONS),
+        Some(b"a"),
+        b"now",
+    );
+    program.wait_out("it counts", |lines| !lines.is_empty());
+    assert_eq!(program.stop().0, Some(0));
 }
 
 /// What is wrong, where it lies, the record, and what the error says.
@@ -292,6 +334,109 @@ fn another_clusters_data_directory() {
         lines.iter().any(|line| line.starts_with("k: a c: 2"))
     });
     assert_eq!(program.stop().0, Some(0));
+}
+
+/// Copies a directory that nobody uses, as a user may: all its files, the instance's name among them.
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copied(&entry.path(), &target);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// How often key `a` was counted, by what the program on this directory says.
+fn count_of_a(program: &Program) -> i64 {
+    let said = program.run(["get", "my-group", "a"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    said.out.trim().parse().unwrap()
+}
+
+/// Two live processes with one name: one of them goes on, the other one is told what to do. Later
+/// a copy that saw none of it is brought up.
+#[test]
+fn a_copied_data_directory() {
+    for guarantee in ["at-least-once", "exactly-once"] {
+        let Some(broker) = another(&[]) else { return };
+        broker.create_topic("user-clicks", PARTITIONS, &[]);
+        let log = log(&broker);
+        let partition = Murmur2::partition(b"a", PARTITIONS);
+        let mut written = 0;
+        let mut click = || {
+            write(&broker, partition, Some(b"a"), b"now");
+            written += 1;
+            written
+        };
+        let level = |written| {
+            wait_until("all is counted and committed", SOON, || {
+                committed(&*log)[usize::try_from(partition).unwrap()] >= Some(written)
+            });
+        };
+        let args = ["--no-simulate", "--guarantee", guarantee];
+        let (_temp, dir) = data_dir();
+        let on = |name: &str| Program::new("clicks", dir.join(name)).on(broker.bootstrap());
+        let mut first = on("first").start(args);
+        click();
+        first.wait_out("one is counted", |lines| !lines.is_empty());
+        assert_eq!(first.stop().0, Some(0));
+        for copy in ["twin", "stale"] {
+            copied(&dir.join("first"), &dir.join(copy));
+        }
+
+        let first = on("first").start(args);
+        first.wait_err("restored");
+        let twin = on("twin").start(args);
+        // They work on while they take the group from each other.
+        let gave_up = |program: &Running| {
+            let lines = program.err();
+            lines.iter().any(|line| line.contains("processor stopped"))
+        };
+        wait_until("one of them gives up", SOON, || {
+            level(click());
+            gave_up(&first) || gave_up(&twin)
+        });
+        let (mut lost, mut stays, name) = match gave_up(&first) {
+            true => (first, twin, "twin"),
+            false => (twin, first, "first"),
+        };
+        let (code, said) = lost.stop();
+        assert_eq!(code, Some(2), "{said}");
+        let texts = [
+            "my-group",
+            "in use by a twin",
+            "give each process its own data directory",
+        ];
+        for begin in ["error: ", "processor stopped"] {
+            let line = said.lines().find(|line| line.contains(begin));
+            for text in texts {
+                assert!(
+                    line.is_some_and(|line| line.contains(text)),
+                    "`{text}` is missing in: {said}"
+                );
+            }
+        }
+        let written = click();
+        level(written);
+        assert_eq!(stays.stop().0, Some(0));
+        let counted = count_of_a(&on(name));
+
+        // The copy's own table is older than the group topic by all of that.
+        let mut stale = on("stale").start(args);
+        let written = click();
+        level(written);
+        assert_eq!(stale.stop().0, Some(0));
+        assert_eq!(count_of_a(&on("stale")), counted + 1);
+        eprintln!("{guarantee}: {written} written, {} counted", counted + 1);
+        match guarantee {
+            "exactly-once" => assert_eq!(counted + 1, written),
+            _ => assert!(counted + 1 >= written, "{counted} of {written}"),
+        }
+    }
 }
 
 #[test]

@@ -5,19 +5,22 @@
 mod rig;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use goka_runtime::log::kafka::KafkaConfig;
+use goka_runtime::log::Log;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::processor::StartError;
 use goka_runtime::record::Guarantee;
 
 use self::rig::{PARTITIONS, PATIENCE, Rig};
 use crate::support::kafka::{Broker, Outside, another, another_with, three};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::wait_until;
+use crate::support::{events, wait_until};
 
 /// Every case is run with each of them.
-const GUARANTEES: &[Guarantee] = &[Guarantee::AtLeastOnce];
+const GUARANTEES: &[Guarantee] = &[Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
 
 fn is_long() -> bool {
     std::env::var("GOKA_LONG").is_ok_and(|set| set == "1")
@@ -193,7 +196,7 @@ fn leaders_and_coordinators_that_move() {
             None => ("leader of an input", (of_table + 1) % 3),
         });
         // With all three killed in turn, each coordinator has moved, wherever it was.
-        if is_long() || guarantee == Guarantee::ExactlyOnce {
+        if is_long() {
             let last = (0..3).find(|node| victims.iter().all(|(_, other)| other != node));
             victims.extend(last.map(|node| ("the third", node)));
         }
@@ -214,5 +217,65 @@ fn leaders_and_coordinators_that_move() {
             });
         }
         rig.check("leaders");
+    }
+}
+
+/// Two replicas that both have to be in sync: while one of them is away, the output takes nothing.
+/// One warning says so, and nothing else is wanted for it to go on.
+#[test]
+fn replicas_that_are_out_of_sync() {
+    for &guarantee in GUARANTEES.iter().rev().take(if is_long() { 2 } else { 1 }) {
+        let Some(brokers) = three() else { return };
+        brokers[0].create_replicated("faults-in", PARTITIONS, 3, &[]);
+        let two = [("min.insync.replicas", "2")];
+        brokers[0].create_replicated("faults-out", PARTITIONS, 2, &two);
+        let all: Vec<_> = brokers.iter().map(Broker::bootstrap).collect();
+        let mut config = at(all.join(","));
+        if !is_long() {
+            // It gives up sooner, so that it has to begin anew within the fault.
+            let timeout = ("message.timeout.ms".to_owned(), "8000".to_owned());
+            config.properties.extend([timeout]);
+        }
+        let rig = Rig::start(guarantee, &all.join(","), config);
+        let told = |texts: &[&str]| events::count(texts);
+        let warning = ["what is written is not taken", "`faults-out`"];
+        let before = (told(&warning), told(&["writing goes on"]));
+        let away = leaders(&brokers, "faults-out")[&0];
+        brokers[away].stop(false);
+        let since = Instant::now();
+        wait_until("it is told", PATIENCE, || told(&warning) > before.0);
+        eprintln!(
+            "out of sync ({guarantee}): told after {:?}",
+            since.elapsed()
+        );
+        let line = events::line(&warning).unwrap();
+        let what = "has 1 replica in sync and asks for 2 (min.insync.replicas)";
+        assert!(line.contains(what), "{line}");
+        lasts(Duration::from_secs(10));
+        rig.assert_alive();
+        brokers[away].restart().unwrap();
+        rig.recovers("replicas out of sync", Instant::now());
+        wait_until("that is told too", PATIENCE, || {
+            told(&["writing goes on"]) > before.1
+        });
+        assert_eq!(told(&warning), before.0 + 1, "one warning for one outage");
+        rig.check("out of sync");
+    }
+}
+
+/// What can never have as many copies as are asked for is refused before anything is written.
+#[test]
+fn an_output_with_fewer_replicas_than_have_to_be_in_sync() {
+    let Some(broker) = another(&[]) else { return };
+    broker.create_topic("faults-in", PARTITIONS, &[]);
+    broker.create_topic("faults-out", PARTITIONS, &[("min.insync.replicas", "2")]);
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let log: Arc<dyn Log> = Arc::new(Kafka::new(at(broker.bootstrap())).unwrap());
+        let machine = tempfile::tempdir().unwrap();
+        let refused = rig::run(guarantee, &log, machine.path()).unwrap_err();
+        let StartError::TooFewReplicas { topic, .. } = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(topic, "faults-out");
     }
 }

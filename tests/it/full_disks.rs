@@ -9,12 +9,16 @@ use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, LogError, Sent};
 use goka_runtime::processor::{Cause, Running};
+use goka_runtime::record::Guarantee;
 use goka_runtime::table::StoreError;
 
 use crate::restores::rig::{Rig, SOON, adds, machine, stop};
 use crate::support::disk::SmallDisk;
 use crate::support::kafka::broker;
 use crate::support::{events, wait_until};
+
+/// Longer than a store without room is tried again.
+const GIVES_UP: Duration = Duration::from_secs(180);
 
 /// So many keys, each so long that a store of them needs room of its own.
 const KEYS: usize = 10_000;
@@ -27,15 +31,26 @@ fn add_to_all(rig: &Rig) {
     rig.write(keys().iter().map(|key| (&**key, Some(1))));
 }
 
+/// All at once: they wait most of the time.
 fn on_every_log(case: &str, run: fn(Rig)) {
-    run(Rig::new(Arc::new(Embedded::in_memory().unwrap()), case));
-    let Some(broker) = broker() else { return };
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
-    run(Rig::new(kafka, &format!("{case}-on-kafka")));
+    let embedded = Arc::new(Embedded::in_memory().unwrap());
+    let mut rigs = vec![Rig::new(embedded, case)];
+    if let Some(broker) = broker() {
+        let config = KafkaConfig {
+            brokers: broker.bootstrap(),
+            ..KafkaConfig::default()
+        };
+        let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+        let mut once = Rig::new(Arc::clone(&kafka), &format!("{case}-once"));
+        once.guarantee = Guarantee::ExactlyOnce;
+        rigs.push(once);
+        rigs.push(Rig::new(kafka, &format!("{case}-on-kafka")));
+    }
+    std::thread::scope(|scope| {
+        for rig in rigs {
+            scope.spawn(move || run(rig));
+        }
+    });
 }
 
 /// Starts on a disk that is full before anything large is written; tells the events of this group
@@ -85,7 +100,7 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
             return;
         };
         let running = start_on_full(&rig, &disk);
-        wait_until("the partition stops", SOON, || {
+        wait_until("the partition stops", GIVES_UP, || {
             running.status().iter().any(|task| task.stopped.is_some())
         });
         let stopped = running.status().remove(0).stopped;
@@ -105,7 +120,7 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
         );
         // Started again on the full disk it says the same.
         let running = rig.start(disk.path());
-        wait_until("it stops again", SOON, || {
+        wait_until("it stops again", GIVES_UP, || {
             running.is_finished() || running.status().iter().any(|task| task.stopped.is_some())
         });
         running.stop();

@@ -232,7 +232,7 @@ impl Core {
                     rewind(task, out);
                 }
                 (Next::Reopen, failure) => {
-                    tracing::warn!(task = id.partition, ?failure, "produce failed, restoring");
+                    tracing::info!(task = id.partition, ?failure, "produce failed, restoring");
                     rebuild = true;
                     reopen(task, out);
                 }

@@ -405,6 +405,12 @@ pub struct TopicInfo {
     pub delete_retention: Duration,
     /// The largest record batch it takes, in bytes.
     pub max_message_bytes: usize,
+    /// How many copies are kept of the partition with the fewest.
+    pub replicas: usize,
+    /// How many of them are level with their leader, again of the partition with the fewest.
+    pub in_sync: usize,
+    /// How many of them have to have a record before it counts as written (`min.insync.replicas`).
+    pub min_in_sync: usize,
 }
 
 /// A topic to be made.

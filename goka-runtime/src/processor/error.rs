@@ -88,6 +88,25 @@ pub enum StartError {
         /// Its policy.
         policy: &'static str,
     },
+    /// A topic that the group writes to keeps fewer copies than a record has to have.
+    #[error(
+        "topic `{topic}`, to which group `{group}` writes, has {replicas} replica{}, and its \
+         min.insync.replicas asks for {wanted} in sync: no record could have as many copies; give it \
+         more replicas (kafka-reassign-partitions.sh), or ask for fewer: kafka-configs.sh \
+         --bootstrap-server <brokers> --alter --entity-type topics --entity-name {topic} --add-config \
+         min.insync.replicas={replicas}",
+        if *replicas == 1 { "" } else { "s" }
+    )]
+    TooFewReplicas {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// How many copies it keeps.
+        replicas: usize,
+        /// How many it asks for.
+        wanted: usize,
+    },
     /// Exactly once, the log would end a transaction before its barrier does.
     #[error(
         "group `{group}` ({location}): a barrier every {barrier:?} takes longer than a transaction may \

@@ -174,7 +174,11 @@ pub fn start(
     });
     let thread = std::thread::Builder::new()
         .name(format!("goka-{group}"))
-        .spawn(move || run(&parts))
+        .spawn(move || {
+            let group = &*parts.plan.group.name;
+            // Said at once: whoever owns the processor may ask for its end much later.
+            run(&parts).inspect_err(|cause| tracing::error!(group, %cause, "processor stopped"))
+        })
         .map_err(|error| StartError::Graph {
             group: group.clone(),
             location: definition.graph.location,

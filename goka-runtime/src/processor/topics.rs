@@ -154,7 +154,35 @@ impl Topics {
                 });
             }
         }
+        self.check_replicas(graph)?;
         Ok(self)
+    }
+
+    /// Whether what the group writes can have the copies that its topics ask for. Brokers differ in
+    /// what they do where it cannot: older ones refuse each record, newer ones count what is there,
+    /// and a record has fewer copies than its owner asked for.
+    fn check_replicas(&self, graph: &GroupGraph) -> Result<(), StartError> {
+        let is_written = |edge: &&Edge| {
+            matches!(
+                edge.kind,
+                EdgeKind::Output
+                    | EdgeKind::Table
+                    | EdgeKind::Loopback { .. }
+                    | EdgeKind::Visit { .. }
+            )
+        };
+        for edge in graph.edges.iter().filter(is_written) {
+            let info = &self.infos[edge.topic.name];
+            if info.replicas < info.min_in_sync {
+                return Err(StartError::TooFewReplicas {
+                    group: graph.group.to_owned(),
+                    topic: info.name.clone(),
+                    replicas: info.replicas,
+                    wanted: info.min_in_sync,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The partition count of the inputs.

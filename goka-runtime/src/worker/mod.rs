@@ -3,6 +3,7 @@
 //! Made by the processor.
 
 mod flusher;
+mod outage;
 mod perform;
 mod reach;
 mod stores;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::flusher::Flusher;
+use self::outage::Outage;
 use self::reach::{Reach, await_lookup};
 use crate::clock::Clock;
 use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
@@ -65,6 +67,7 @@ pub(crate) struct Signals {
     /// Whether any task ran, with this client or one that died.
     has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    outage: Mutex<Outage>,
 }
 
 impl Signals {

@@ -107,7 +107,10 @@ impl Worker {
         } else {
             ACKS
         };
-        settle.settle(unit, Instant::now() + patience)
+        let began = Instant::now();
+        let settlement = settle.settle(unit, began + patience);
+        self.tell(&settlement, began.elapsed());
+        settlement
     }
 
     pub(super) fn abort(&mut self, settle: &mut dyn Settle) {

@@ -12,7 +12,7 @@ use goka::Processor;
 use goka::prelude::*;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Isolation, Log, LogError};
-use goka_runtime::processor::{ProcessorOptions, Running, start};
+use goka_runtime::processor::{ProcessorOptions, Running, StartError, start};
 use goka_runtime::record::{Guarantee, Record, TopicPartition};
 use goka_runtime::table::redb::RedbStores;
 use rdkafka::ClientConfig;
@@ -69,7 +69,7 @@ impl Rig {
         };
         let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
         let machine = TempDir::with_prefix("goka-machine-").unwrap();
-        let running = run(guarantee, &log, machine.path());
+        let running = run(guarantee, &log, machine.path()).unwrap();
         let rig = Self {
             guarantee,
             oracle: Arc::new(Kafka::new(oracle).unwrap()),
@@ -188,7 +188,12 @@ impl Rig {
     }
 }
 
-fn run(guarantee: Guarantee, log: &Arc<dyn Log>, machine: &Path) -> Running {
+/// Starts the processor with its local copy below `machine`.
+pub fn run(
+    guarantee: Guarantee,
+    log: &Arc<dyn Log>,
+    machine: &Path,
+) -> Result<Running, StartError> {
     let definition = Counting::DEFINITION;
     let shared = definition.make.expect("it has a default")();
     let options = ProcessorOptions {
@@ -204,7 +209,6 @@ fn run(guarantee: Guarantee, log: &Arc<dyn Log>, machine: &Path) -> Running {
         stores,
         &options,
     )
-    .unwrap()
 }
 
 /// The records of a topic as a reader of committed ones sees them.

@@ -12,7 +12,7 @@ use goka::prelude::*;
 use goka_runtime::graph::{Definition, Edge, EdgeKind};
 use goka_runtime::log::{Isolation, Log, NewTopic, Range, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, StartError, State, start};
-use goka_runtime::record::TopicPartition;
+use goka_runtime::record::{Guarantee, TopicPartition};
 use goka_runtime::table::redb::RedbStores;
 use goka_runtime::table::{Durability, Stamp, Store, Stores};
 use tempfile::TempDir;
@@ -46,6 +46,8 @@ pub struct Rig {
     pub group: String,
     pub input: String,
     pub table: String,
+    /// What it promises; at least once unless a case says otherwise.
+    pub guarantee: Guarantee,
     definition: Definition,
 }
 
@@ -58,6 +60,7 @@ impl Rig {
             group: case.to_owned(),
             input: format!("{case}-in"),
             table: format!("{case}-state"),
+            guarantee: Guarantee::AtLeastOnce,
             definition: renamed(Sums::DEFINITION, case),
         };
         rig.make(&rig.input, false);
@@ -87,6 +90,7 @@ impl Rig {
             group: other.group.clone(),
             input: other.input.clone(),
             table: other.table.clone(),
+            guarantee: other.guarantee,
             definition: other.definition,
         }
     }
@@ -105,6 +109,7 @@ impl Rig {
             // Stores are looked at, and disks that are full are given up, sooner than in life.
             flush_interval: Duration::from_millis(200),
             store_patience: Duration::from_secs(5),
+            guarantee: Some(self.guarantee),
             ..ProcessorOptions::default()
         };
         let (log, stores) = (Arc::clone(&self.log), Arc::new(stores(machine)));

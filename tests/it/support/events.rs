@@ -1,13 +1,20 @@
 //! What the library tells its operator while a test runs it in this process: every event as a line,
-//! as `message field=value ..`.
+//! as `message field=value ..`. With `GOKA_EVENTS=1` they are printed too, librdkafka's among them.
 
 use std::fmt::{Debug, Write as _};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{LazyLock, Mutex, Once, PoisonError};
+use std::time::Instant;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// When the first of them was heard, where they are printed.
+static BEGAN: LazyLock<Option<Instant>> = LazyLock::new(|| {
+    let printed = std::env::var("GOKA_EVENTS").is_ok_and(|set| set == "1");
+    printed.then(Instant::now)
+});
 
 /// Begins to listen, for the whole process.
 pub fn listen() {
@@ -18,6 +25,13 @@ pub fn listen() {
 /// Whether a line has all these texts.
 pub fn told(texts: &[&str]) -> bool {
     line(texts).is_some()
+}
+
+/// How many lines have all these texts.
+pub fn count(texts: &[&str]) -> usize {
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let has = |line: &&String| texts.iter().all(|text| line.contains(text));
+    lines.iter().filter(has).count()
 }
 
 /// The last line that has all these texts.
@@ -47,15 +61,22 @@ impl Visit for Line {
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
-            && *metadata.level() <= Level::INFO
-            && metadata.target().starts_with("goka")
+        let target = metadata.target();
+        let told = *metadata.level() <= Level::INFO && target.starts_with("goka");
+        let printed = *metadata.level() <= Level::DEBUG && BEGAN.is_some();
+        metadata.is_event() && (told || printed && !target.starts_with("rdkafka"))
     }
 
     fn event(&self, event: &Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
         let text = format!("{}{}", line.message, line.fields);
+        if let Some(began) = *BEGAN {
+            eprintln!("{:8.3} {text}", began.elapsed().as_secs_f64());
+        }
+        if *event.metadata().level() > Level::INFO {
+            return;
+        }
         let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(text);
     }

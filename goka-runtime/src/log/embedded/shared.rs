@@ -274,6 +274,9 @@ impl Shared {
             retention: row.retention_ms.map(Duration::from_millis),
             delete_retention: Duration::from_millis(row.delete_retention_ms),
             max_message_bytes: row.max_message_bytes,
+            replicas: 1,
+            in_sync: 1,
+            min_in_sync: 1,
         })
     }
 }

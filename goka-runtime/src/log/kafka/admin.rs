@@ -20,6 +20,8 @@ pub(super) struct Admin {
     pub(super) deadline: Duration,
     /// What a broker last failed with; forgotten once one answers.
     last_word: Mutex<Option<String>>,
+    /// Topics that were just made, and when.
+    made: Mutex<HashMap<String, Instant>>,
 }
 
 impl Admin {
@@ -32,6 +34,7 @@ impl Admin {
             brokers: config.brokers.clone(),
             deadline: config.deadline,
             last_word: Mutex::default(),
+            made: Mutex::default(),
         })
     }
 
@@ -126,7 +129,36 @@ impl Admin {
         }
     }
 
+    /// Whether a topic was made so recently that a broker may not have heard of it.
+    fn is_new(&self, topic: &str) -> bool {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.get(topic)
+            .is_some_and(|at| at.elapsed() < self.deadline)
+    }
+
+    fn has_new(&self, topic: &str) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.insert(topic.to_owned(), Instant::now());
+    }
+
+    /// Those of the topics that exist. Each call may reach another broker, and one that has not heard
+    /// of a topic that was just made says that there is none: it is asked again then.
     pub(super) fn described(
+        &self,
+        topics: &[&str],
+        until: Instant,
+    ) -> Result<HashMap<String, Described>, LogError> {
+        loop {
+            let found = self.described_once(topics, until)?;
+            let is_missing = |topic: &&str| !found.contains_key(*topic) && self.is_new(topic);
+            if Instant::now() + AGAIN >= until || !topics.iter().any(is_missing) {
+                return Ok(found);
+            }
+            thread::sleep(AGAIN);
+        }
+    }
+
+    fn described_once(
         &self,
         topics: &[&str],
         until: Instant,
@@ -160,29 +192,48 @@ impl Admin {
     pub(super) fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
         let until = self.until();
         let found = self.described(topics, until)?;
-        let there: Vec<&str> = found.keys().map(String::as_str).collect();
         let mut settings = HashMap::new();
-        if !there.is_empty() {
-            let answer = self.ask("reading topics' settings", until, |ask| {
-                self.client().describe_configs(&there, ask)
-            })?;
-            for (topic, set) in there.iter().zip(answer.settings()) {
-                match set {
-                    Ok(set) => {
-                        settings.insert(*topic, set);
-                    }
-                    Err(fault) if fault.code == Code::UnknownTopicOrPartition => {}
-                    Err(fault) => {
-                        let what = format!("reading the settings of topic `{topic}`");
-                        return Err(self.refused(&what, fault));
-                    }
-                }
+        let mut left: Vec<&str> = found.keys().map(String::as_str).collect();
+        while !left.is_empty() {
+            left = self.set(&left, &mut settings, until)?;
+            left.retain(|topic| self.is_new(topic));
+            if Instant::now() + AGAIN >= until {
+                break;
+            }
+            if !left.is_empty() {
+                thread::sleep(AGAIN);
             }
         }
         Ok(topics
             .iter()
             .map(|topic| Some(info(found.get(*topic)?, settings.get(*topic)?)))
             .collect())
+    }
+
+    /// Reads topics' settings; gives back the topics that the broker does not know.
+    fn set<'t>(
+        &self,
+        topics: &[&'t str],
+        settings: &mut HashMap<&'t str, BTreeMap<String, String>>,
+        until: Instant,
+    ) -> Result<Vec<&'t str>, LogError> {
+        let answer = self.ask("reading topics' settings", until, |ask| {
+            self.client().describe_configs(topics, ask)
+        })?;
+        let mut unknown = Vec::new();
+        for (topic, set) in topics.iter().zip(answer.settings()) {
+            match set {
+                Ok(set) => {
+                    settings.insert(*topic, set);
+                }
+                Err(fault) if fault.code == Code::UnknownTopicOrPartition => unknown.push(*topic),
+                Err(fault) => {
+                    let what = format!("reading the settings of topic `{topic}`");
+                    return Err(self.refused(&what, fault));
+                }
+            }
+        }
+        Ok(unknown)
     }
 
     pub(super) fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
@@ -203,8 +254,10 @@ impl Admin {
                 .create_topic(&topic.name, topic.partitions, &settings, ask)
         })?;
         match answer.created() {
-            Ok(()) => {}
+            Ok(()) => self.has_new(&topic.name),
             Err(fault) if fault.code == Code::TopicAlreadyExists => {
+                // By a twin, a moment ago.
+                self.has_new(&topic.name);
                 return Err(LogError::TopicExists {
                     topic: topic.name.clone(),
                 });
@@ -260,5 +313,8 @@ fn info(topic: &Described, settings: &BTreeMap<String, String>) -> TopicInfo {
         retention: millis("retention.ms").filter(|_| policy.delete),
         delete_retention: millis("delete.retention.ms").unwrap_or(Duration::from_secs(86_400)),
         max_message_bytes: set("max.message.bytes").parse().unwrap_or(1_048_588),
+        replicas: topic.replicas,
+        in_sync: topic.in_sync,
+        min_in_sync: set("min.insync.replicas").parse().unwrap_or(1),
     }
 }

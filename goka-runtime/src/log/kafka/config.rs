@@ -85,7 +85,11 @@ impl KafkaConfig {
 
     /// For a client that only asks.
     pub(super) fn asking(&self) -> Properties {
-        self.with(&[])
+        // Most questions go to the broker that the last metadata named as the controller, those about
+        // offsets to leaders that it named. This client does not notice when one of them dies unless
+        // something goes wrong on a connection of its own: at the default of five minutes it would
+        // wait there, unanswered, long after the cluster has others.
+        self.with(&[("topic.metadata.refresh.interval.ms", "2000".to_owned())])
     }
 
     /// For a client that asks about one group and never joins it.

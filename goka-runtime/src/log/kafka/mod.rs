@@ -4,6 +4,7 @@
 
 mod admin;
 mod appender;
+mod bounded;
 mod config;
 mod member;
 #[allow(unsafe_code)]

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::{Committed, Isolation, LogError, Range};
 use super::admin::{AGAIN, Admin};
 use super::native::{Client, Code, Fault, Kind, List, Place};
 use super::{client_error, is_unreachable};
 use crate::record::{Offset, TopicPartition};
+
+/// How long one request for offsets may take. It goes to a partition's leader, and until the cluster
+/// has chosen another one to a leader that died, where nothing would answer before the deadline.
+const LEADER_WAIT: Duration = Duration::from_secs(2);
 
 impl Admin {
     pub(super) fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
@@ -60,10 +64,21 @@ impl Admin {
         }
         loop {
             let list = list(partitions, which).map_err(|fault| self.refused(what, fault))?;
-            let answer = self.ask(what, until, |ask| {
+            let slice = until.min(Instant::now() + LEADER_WAIT);
+            let asked = self.ask(what, slice, |ask| {
                 self.client().list_offsets(&list, isolation, ask);
                 Ok(())
-            })?;
+            });
+            let answer = match asked {
+                Ok(answer) => answer,
+                Err(LogError::Timeout { .. } | LogError::Unreachable { .. })
+                    if Instant::now() + AGAIN < until =>
+                {
+                    thread::sleep(AGAIN);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut places = answer.offsets();
             for place in places.iter_mut().filter(|place| place.offset < 0) {
                 // While leaders change librdkafka may answer without an offset and without an error.

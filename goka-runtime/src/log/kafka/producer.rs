@@ -165,10 +165,8 @@ impl Producer {
 
     pub(super) fn append(&mut self, appends: &Appends) {
         let begun = self.begin(Instant::now() + self.deadline);
-        #[cfg(feature = "fail-points")]
-        let mut handed = 0..;
-        for append in appends.iter() {
-            fail_point!("mid-produce", handed.next().unwrap_or(0));
+        for (_at, append) in (0usize..).zip(appends.iter()) {
+            fail_point!("mid-produce", _at);
             let number = self.ledger(append.task);
             self.ledgers[number].used = true;
             if let Err(failure) = &begun {

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Failure, LogError};
+use super::bounded::within;
 use super::native::{Client, Code, Failed, Fault, List, Membership, Remedy};
 use super::producer::Producer;
 
@@ -16,6 +17,9 @@ const COMMIT_SLICE: Duration = Duration::from_millis(100);
 
 /// One slice of an abort: no delivery report is taken meanwhile, and the abort waits for them all.
 const ABORT_SLICE: Duration = Duration::from_millis(20);
+
+/// What sending offsets may take beyond its time: one `socket.timeout.ms`, and some scheduling.
+const SEND_GRACE: Duration = Duration::from_secs(6);
 
 /// How long a call that was refused at once waits before it is made again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -265,10 +269,12 @@ impl Producer {
     /// [`Unsent`]: nothing is committed then.
     pub(super) fn send_offsets(
         &mut self,
-        offsets: &List,
+        mut offsets: List,
         consumer: &Client,
         until: Instant,
     ) -> Result<(), Unsent> {
+        // Later the broker has ended the transaction.
+        let until = self.ends_at().map_or(until, |end| end.min(until));
         loop {
             // Read each time: the generation may change between two attempts. Offsets of one that
             // names no member would be taken from anybody.
@@ -276,10 +282,19 @@ impl Producer {
                 .membership()
                 .filter(Membership::is_of_a_member)
                 .ok_or(Unsent::NoMember)?;
-            match self
-                .client()
-                .send_offsets(offsets, &membership, left(until))
-            {
+            let (client, wait) = (self.client().clone(), left(until));
+            let send = move || {
+                let sent = client.send_offsets(&offsets, &membership, wait);
+                (sent, offsets)
+            };
+            let sent = within(wait + SEND_GRACE, send);
+            let dead = |why: String| Unsent::Ended(Failure::Fatal(why));
+            let Some((sent, back)) = sent.map_err(|error| dead(error.to_string()))? else {
+                let why = self.because("sending offsets to the transaction does not end");
+                return Err(dead(why));
+            };
+            offsets = back;
+            match sent {
                 Ok(()) => return Ok(()),
                 Err(failed) if failed.remedy == Remedy::Again && !left(until).is_zero() => {
                     self.serve(PAUSE);
@@ -292,6 +307,12 @@ impl Producer {
                 }
             }
         }
+    }
+
+    /// When the broker ends the open transaction.
+    fn ends_at(&self) -> Option<Instant> {
+        let transactions = self.transactions.as_ref()?;
+        Some(transactions.since()? + transactions.timeout)
     }
 
     /// Commits the open transaction, or asks again how that ended.

@@ -137,7 +137,7 @@ impl KafkaMember {
                 .map_err(|fault| all(Failure::Fatal(fault.reason)))?;
         }
         let consumer = self.events.client();
-        match self.producer.send_offsets(&list, consumer, deadline) {
+        match self.producer.send_offsets(list, consumer, deadline) {
             Ok(()) => Ok(()),
             Err(Unsent::Ended(failure)) => Err(all(failure)),
             Err(Unsent::NoMember) => {

@@ -29,6 +29,10 @@ pub(in super::super) struct Described {
     pub(in super::super) id: String,
     pub(in super::super) partitions: i32,
     pub(in super::super) leaderless: usize,
+    /// Of the partition with the fewest.
+    pub(in super::super) replicas: usize,
+    /// The same of those level with their leader.
+    pub(in super::super) in_sync: usize,
     pub(in super::super) error: Option<Fault>,
 }
 
@@ -182,6 +186,19 @@ unsafe fn entries<'a, T>(at: *mut *const T, count: usize) -> &'a [*const T] {
     }
 }
 
+/// The smallest of what is counted of each partition.
+fn fewest(
+    partitions: &[*const sys::rd_kafka_TopicPartitionInfo_t],
+    count: impl Fn(*const sys::rd_kafka_TopicPartitionInfo_t, &mut usize),
+) -> usize {
+    let counted = partitions.iter().map(|at| {
+        let mut found = 0;
+        count(*at, &mut found);
+        found
+    });
+    counted.min().unwrap_or_default()
+}
+
 impl Event {
     /// The topics described.
     pub(in super::super) fn described(&self) -> Vec<Described> {
@@ -209,6 +226,12 @@ impl Event {
                             .iter()
                             .filter(|at| sys::rd_kafka_TopicPartitionInfo_leader(**at).is_null())
                             .count(),
+                        replicas: fewest(entries(at, partitions), |at, count| {
+                            sys::rd_kafka_TopicPartitionInfo_replicas(at, count);
+                        }),
+                        in_sync: fewest(entries(at, partitions), |at, count| {
+                            sys::rd_kafka_TopicPartitionInfo_isr(at, count);
+                        }),
                         error: code(sys::rd_kafka_error_code(error)).map(|code| Fault {
                             code,
                             reason: string(sys::rd_kafka_error_string(error)),

@@ -21,6 +21,9 @@ pub(in super::super) struct Place {
 /// A list that we own.
 pub(in super::super) struct List(*mut sys::rd_kafka_topic_partition_list_t);
 
+// SAFETY: plain memory of its own, reached by its owner only.
+unsafe impl Send for List {}
+
 impl List {
     /// An empty one.
     pub(in super::super) fn new() -> Self {

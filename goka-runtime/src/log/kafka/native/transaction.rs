@@ -56,6 +56,9 @@ impl Failed {
 /// offsets come from a member of today.
 pub(in super::super) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
 
+// SAFETY: a copy in memory of its own, reached by its owner only.
+unsafe impl Send for Membership {}
+
 impl Membership {
     /// Whether it names a member of a generation. One that names none is not checked by the broker.
     pub(in super::super) fn is_of_a_member(&self) -> bool {
@@ -96,7 +99,8 @@ impl Client {
     }
 
     /// Makes offsets part of the transaction. This one is not resumed: librdkafka ends it by itself,
-    /// after `wait` and at most one `socket.timeout.ms` more.
+    /// after `wait` and at most one `socket.timeout.ms` more. Or never, when the group's coordinator
+    /// died and has left the cluster's metadata (librdkafka issues 5456 and 5511).
     pub(in super::super) fn send_offsets(
         &self,
         offsets: &List,
