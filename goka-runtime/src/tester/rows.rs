@@ -1,0 +1,82 @@
+//! A table that a test reads.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::folded::Folded;
+use crate::codec::Codec;
+use crate::key::AsKey;
+use crate::topic::Table;
+
+/// A table, as everybody sees it now.
+pub struct Rows<'t, T> {
+    folded: Arc<Folded>,
+    table: PhantomData<(&'t (), fn() -> T)>,
+}
+
+impl<T: Table> Rows<'_, T> {
+    pub(super) fn new(folded: Arc<Folded>) -> Self {
+        let table = PhantomData;
+        Self { folded, table }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Panics
+    /// When the key does not encode, or the value does not decode.
+    #[track_caller]
+    pub fn get(&self, key: impl AsKey<T::Key>) -> Option<T::Value> {
+        let mut bytes = Vec::new();
+        if let Err(error) = key.put(&mut bytes) {
+            panic!("key of table `{}`: {error}", T::NAME);
+        }
+        let stored = self.folded.get(&bytes)?;
+        Some(value::<T>(&stored.value))
+    }
+
+    /// All rows, in the order of the keys' bytes.
+    ///
+    /// # Panics
+    /// When a row does not decode.
+    #[track_caller]
+    pub fn iter(&self) -> impl Iterator<Item = (T::Key, T::Value)> + use<T> {
+        let rows = self.folded.rows().into_iter();
+        let rows = rows.map(|(key, bytes)| match T::Key::decode(&key) {
+            Ok(key) => (key, value::<T>(&bytes)),
+            Err(error) => panic!("key of table `{}`: {error}", T::NAME),
+        });
+        rows.collect::<Vec<_>>().into_iter()
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.folded.rows().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[track_caller]
+fn value<T: Table>(bytes: &[u8]) -> T::Value {
+    let value = T::CODEC.decode(bytes);
+    value.unwrap_or_else(|error| panic!("value of table `{}`: {error}", T::NAME))
+}
+
+impl<T: Table> fmt::Debug for Rows<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |show: fn(&[u8]) -> _, bytes: &[u8]| -> String {
+            let shown: Result<String, _> = show(bytes);
+            shown.unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let rows = self.folded.rows();
+        let rows = rows.iter().map(|(key, value)| {
+            let key = text(T::SPEC.key.show, key);
+            (key, text(T::SPEC.value.show, value))
+        });
+        f.debug_map().entries(rows).finish()
+    }
+}
