@@ -375,57 +375,6 @@ fn properties_that_carry_guarantees_are_refused() {
 }
 
 #[test]
-fn a_restarted_instance_has_its_tasks_again_and_moves_nothing() {
-    let Some(broker) = broker() else { return };
-    let log = kafka(broker);
-    let group = stateful(&log, &[stream(&log, 4)], 4);
-    let mut first = Seat::owning(&log, &group, 4);
-    let mut second = Seat::join(&log, &worker(&group, 1));
-    wait_until("two members share four tasks", || {
-        first.poll();
-        second.poll();
-        first.tape.owned.len() == 2 && second.tape.owned.len() == 2
-    });
-    first.tape.revoked.clear();
-    let tasks: Vec<TaskId> = second.tape.owned.keys().copied().collect();
-    second.member.close(soon()).expect("it leaves in peace");
-    let mut second = Seat::join(&log, &worker(&group, 1));
-    let began = Instant::now();
-    wait_until("it has its tasks again", || {
-        first.poll();
-        second.poll();
-        second.tape.owned.len() == 2
-    });
-    assert!(began.elapsed() < SESSION, "it waited for the session");
-    assert_eq!(second.tape.owned.keys().copied().collect::<Vec<_>>(), tasks);
-    assert!(first.tape.revoked.is_empty() && first.tape.lost.is_empty());
-}
-
-#[test]
-fn of_two_twins_the_older_is_fenced() {
-    let Some(broker) = broker() else { return };
-    let log = kafka(broker);
-    let group = stateful(&log, &[stream(&log, 1)], 1);
-    let mut first = Seat::owning(&log, &group, 1);
-    let mut second = Seat::join(&log, &group);
-    let mut error = None;
-    wait_until("the older is fenced", || {
-        second.poll();
-        error = first.member.poll(TICK, &mut first.tape).err();
-        error.is_some()
-    });
-    match error {
-        Some(LogError::Fenced { who, .. }) => assert!(who.contains(&group.instance), "{who}"),
-        other => panic!("{other:?}"),
-    }
-    assert!(
-        first.member.poll(TICK, &mut first.tape).is_err(),
-        "it stays so"
-    );
-    second.poll_until("the newer has the task", |tape| tape.owned.len() == 1);
-}
-
-#[test]
 fn a_member_that_did_not_poll_loses_its_tasks() {
     let Some(broker) = broker() else { return };
     let log = configured(broker, &[("max.poll.interval.ms", "6000")]);

@@ -80,51 +80,6 @@ fn refusal(log: &dyn Log, group: &Group) -> LogError {
 }
 
 #[test]
-fn a_twin_fences_the_transactions_of_the_first() {
-    let Some(broker) = broker() else { return };
-    let log = kafka(broker);
-    let group = exactly_once(&log);
-    let mut first = Seat::owning(&log, &group, 1);
-    assert_settled(&settle(&mut first, "first", 1), task(0));
-    first.append(&[(task(0), Changelog, 0, 0, "open")]);
-    // The twin takes the name over, and waits for nothing that the first holds open.
-    let mut second = Seat::owning(&log, &group, 1);
-    assert_eq!(second.tape.owned[&task(0)].1[&TopicId(1)], at(1));
-    let settlement = first.settle(&[(task(0), 1, 2)]);
-    assert!(
-        matches!(failure(&settlement), Failure::Fenced(_)),
-        "{settlement:?}"
-    );
-    let aborted = first.member.abort(soon());
-    assert!(matches!(aborted, Err(Failure::Fenced(_))), "{aborted:?}");
-    assert_settled(&settle(&mut second, "second", 3), task(0));
-    assert_eq!(table(&log, &group), ["first", "second"]);
-    assert_eq!(committed(&log, &group), Some(3));
-}
-
-#[test]
-fn a_restarted_member_ends_what_its_predecessor_left_open() {
-    let Some(broker) = broker() else { return };
-    let log = kafka(broker);
-    let group = exactly_once(&log);
-    let mut seat = Seat::owning(&log, &group, 1);
-    assert_settled(&settle(&mut seat, "settled", 1), task(0));
-    seat.append(&[(task(0), Changelog, 0, 0, "open")]);
-    let end = || {
-        log.ranges(&[tp(group.topic(TopicId(0)), 0)])
-            .expect("there")[0]
-    };
-    wait_until("the open record is written", || end().high == 3);
-    // As if it were killed: nobody says a word.
-    std::mem::forget(seat.member);
-    let mut seat = Seat::owning(&log, &group, 1);
-    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
-    wait_until("it is aborted", || end().stable == 4);
-    assert_settled(&settle(&mut seat, "again", 2), task(0));
-    assert_eq!(table(&log, &group), ["settled", "again"]);
-}
-
-#[test]
 fn a_transaction_that_outlives_its_time_is_no_twins_work() {
     let brokers_look = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
     let Some(broker) = another(&[(brokers_look, "200")]) else {

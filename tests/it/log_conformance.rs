@@ -1,6 +1,7 @@
 //! What every log engine does alike: one list of cases, run on the embedded log in memory and on
 //! a file, on the simulated log, and on Kafka. A case makes topics and groups of its own and waits with a deadline.
 
+mod as_kafka;
 mod members;
 mod rebalances;
 pub mod rig;
@@ -55,17 +56,31 @@ pub const CASES: &[Case] = cases! {
         a_unit_settled_in_a_revocation_is_the_next_owners_start;
 };
 
+/// What the simulated log rests on, of Kafka; the embedded log writes when it settles.
+const AS_KAFKA: &[Case] = cases! {
+    as_kafka:
+        records_lie_in_the_log_before_they_are_settled an_open_unit_holds_readers_back
+        an_aborted_unit_stays_in_the_log a_twin_fences_the_transactions_of_the_first
+        a_restarted_member_ends_what_its_predecessor_left_open
+        a_restarted_instance_has_its_tasks_again_and_moves_nothing
+        of_two_twins_the_older_is_fenced;
+};
+
 /// How many cases run at once: most of them wait for a broker.
 const ABREAST: usize = 8;
 
 /// Runs all cases on one engine, tells every one that fails, and says how many ran.
 pub fn run(engine: &str, log: &dyn Log) -> usize {
+    run_all(CASES, engine, log)
+}
+
+fn run_all(cases: &[Case], engine: &str, log: &dyn Log) -> usize {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..ABREAST {
             scope.spawn(|| {
-                while let Some((name, case)) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if catch_unwind(AssertUnwindSafe(|| case(log))).is_err() {
                         failed.lock().expect("nobody panics with it").push(*name);
                     }
@@ -76,11 +91,11 @@ pub fn run(engine: &str, log: &dyn Log) -> usize {
     let failed = failed.into_inner().expect("nobody panics with it");
     println!(
         "log conformance: {} of {} cases hold on {engine}",
-        CASES.len() - failed.len(),
-        CASES.len()
+        cases.len() - failed.len(),
+        cases.len()
     );
     assert!(failed.is_empty(), "{engine} fails {failed:?}");
-    CASES.len()
+    cases.len()
 }
 
 #[test]
@@ -101,6 +116,8 @@ fn simulated() {
     // By the machine's clock, since the cases wait.
     let log = Simulated::new(Clock::default());
     assert_eq!(run("the simulated log", &log), CASES.len());
+    let as_kafka = run_all(AS_KAFKA, "the simulated log, as Kafka", &log);
+    assert_eq!(as_kafka, AS_KAFKA.len());
 }
 
 #[cfg(feature = "kafka")]
@@ -117,4 +134,6 @@ fn kafka() {
     })
     .expect("a client");
     assert_eq!(run("Apache Kafka", &log), CASES.len());
+    let as_kafka = run_all(AS_KAFKA, "Apache Kafka itself", &log);
+    assert_eq!(as_kafka, AS_KAFKA.len());
 }

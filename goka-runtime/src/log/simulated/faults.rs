@@ -105,6 +105,25 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The names of all of them: a run may want to see each one fire.
+    pub const NAMES: [&'static str; 15] = [
+        "ack lost",
+        "late write",
+        "not written",
+        "refused",
+        "commit unknown, happened",
+        "commit unknown, not happened",
+        "stale generation",
+        "abortable",
+        "fatal",
+        "late markers",
+        "outage",
+        "leader move",
+        "cut off",
+        "slow fetch",
+        "short fetch",
+    ];
+
     /// What it is counted as.
     pub fn name(&self) -> &'static str {
         match self {

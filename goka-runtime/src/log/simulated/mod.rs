@@ -28,6 +28,7 @@
 mod appender;
 mod faults;
 mod groups;
+mod look;
 mod member;
 mod produce;
 mod producer;

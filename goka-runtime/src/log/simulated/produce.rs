@@ -117,7 +117,7 @@ impl State {
         };
         let ticket = self.number();
         self.under_way.push(UnderWay {
-            ticket,
+            ticket: Some(ticket),
             at,
             client,
             topic: out.topic.clone(),

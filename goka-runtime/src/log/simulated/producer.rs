@@ -34,6 +34,7 @@ impl Ledger {
                 Some(offset) if is_changelog => self.count(offset),
                 Some(_) => {}
                 None => {
+                    state.forget_ticket(ticket);
                     let late = Failure::Unknown("not acknowledged in time".to_owned());
                     self.failure.get_or_insert(late);
                 }

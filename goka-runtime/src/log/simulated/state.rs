@@ -25,7 +25,8 @@ pub(super) type ClientId = u64;
 /// A record that is under way.
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    pub(super) ticket: u64,
+    /// Who asks for it, if anybody still does.
+    pub(super) ticket: Option<u64>,
     pub(super) at: Duration,
     pub(super) client: ClientId,
     pub(super) topic: Arc<str>,
@@ -201,8 +202,19 @@ impl State {
             if let Some(partition) = partition {
                 self.written += 1;
                 let offset = partition.append(record.body, serial, self.written);
-                self.arrived.insert(record.ticket, offset);
+                if let Some(ticket) = record.ticket {
+                    self.arrived.insert(ticket, offset);
+                }
                 self.version += 1;
+            }
+        }
+    }
+
+    /// Nobody asks any more what became of a record that is under way.
+    pub(super) fn forget_ticket(&mut self, ticket: u64) {
+        for record in &mut self.under_way {
+            if record.ticket == Some(ticket) {
+                record.ticket = None;
             }
         }
     }

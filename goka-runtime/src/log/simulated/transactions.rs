@@ -164,13 +164,13 @@ impl State {
         let now = self.now;
         let mut due: Vec<(String, bool)> = Vec::new();
         for (id, identity) in &self.identities {
-            match &identity.open {
-                Some(open) => match open.ending {
-                    Some((_, at)) if at <= now => due.push((id.clone(), false)),
-                    None if open.began + identity.timeout <= now => due.push((id.clone(), true)),
-                    _ => {}
-                },
-                None => {}
+            let Some(open) = &identity.open else {
+                continue;
+            };
+            match open.ending {
+                Some((_, at)) if at <= now => due.push((id.clone(), false)),
+                None if open.began + identity.timeout <= now => due.push((id.clone(), true)),
+                _ => {}
             }
         }
         for (id, late) in due {

@@ -1,0 +1,261 @@
+//! What a member finds when it looks at the log: what its group wants of it, committed offsets for what
+//! it was given, records. Under the log's lock; the driver is told afterwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::faults::{Fault, StepKind};
+use super::groups::{MemberId, Step};
+use super::member::{Held, SimulatedMember, Trouble};
+use super::state::State;
+use super::topics::{OutOfRange, Page};
+use crate::log::balance::Slot;
+use crate::log::{Assignment, Epoch, Isolation, LogError};
+use crate::record::{TaskId, TopicId, TopicPartition};
+
+/// How many records a batch has at most.
+const BATCH: usize = 2_000;
+/// How long committed offsets are waited for before that is trouble.
+const LOOKUP: Duration = Duration::from_secs(10);
+
+/// What a look at the log brought.
+pub(super) enum Found {
+    Step(Step),
+    Assigned(Vec<Assignment>),
+    Trouble(String),
+    Healed,
+    Batch(TaskId, TopicId, Page),
+    Broken(TaskId, TopicId, LogError),
+}
+
+impl SimulatedMember {
+    fn enter(&mut self, state: &mut State) -> MemberId {
+        if let Some(id) = self.id {
+            return id;
+        }
+        let group = &self.group;
+        let leads = match group.lead {
+            Some(table) => vec![group.topic(table).clone()],
+            None => group
+                .inputs
+                .iter()
+                .map(|input| group.topic(*input).clone())
+                .collect(),
+        };
+        let instance = match group.instance.as_str() {
+            "" => None,
+            instance => Some(format!("{instance}-{}", group.worker)),
+        };
+        let (id, now) = (MemberId(state.number()), state.now);
+        state.group(&group.name, |all, _| {
+            all.members.enter(id, instance, leads, group.session, now);
+        });
+        state.version += 1;
+        let who = &self.producer.who;
+        state.note(|| format!("{who}: enters as member {}", id.0));
+        self.id = Some(id);
+        id
+    }
+
+    /// Looks at the log for whatever is to be told next, and says at which version that was.
+    pub(super) fn look(&mut self) -> Result<(Option<Found>, u64), LogError> {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        let found = match state.dead.contains(&self.client) {
+            true => None,
+            false => self.look_at(&mut state)?,
+        };
+        Ok((found, state.version))
+    }
+
+    fn look_at(&mut self, state: &mut State) -> Result<Option<Found>, LogError> {
+        state.strike(StepKind::Poll, &self.producer.who, Some(self.client), None);
+        if state.is_out() {
+            let why = "no broker answers".to_owned();
+            return Ok(self.in_trouble(Trouble::Brokers, why));
+        }
+        if self.trouble == Some(Trouble::Brokers) {
+            self.trouble = None;
+            return Ok(Some(Found::Healed));
+        }
+        // What a predecessor left open may be this group's offsets: it is ended first.
+        self.producer.start(state)?;
+        if !state.cut.contains_key(&self.client) {
+            let id = self.enter(state);
+            let now = state.now;
+            let step = state.group(&self.group.name, |group, partitions| {
+                group.members.step(id, now, partitions)
+            });
+            if let Step::Own(slots) = &step {
+                self.hold(slots, now);
+            }
+            if step != Step::Rest {
+                self.note(state, &step);
+                return Ok(Some(Found::Step(step)));
+            }
+            let found = self.look_up(state);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(match self.paused {
+            true => None,
+            false => self.fetched(state),
+        })
+    }
+
+    fn note(&self, state: &mut State, step: &Step) {
+        let who = &self.producer.who;
+        let generation = state.group(&self.group.name, |group, _| group.members.generation());
+        state.version += 1;
+        state.note(|| {
+            let slot = |(topic, partition): &Slot| format!("{topic}[{partition}]");
+            let what = match step {
+                Step::Rest => "rests".to_owned(),
+                Step::Out => "is out".to_owned(),
+                Step::Fenced => "is fenced".to_owned(),
+                Step::Revoke(slots) => {
+                    let slots: Vec<String> = slots.iter().map(slot).collect();
+                    format!("gives back {}", slots.join(" "))
+                }
+                Step::Own(slots) => {
+                    let slots: Vec<String> = slots.iter().map(|(at, _)| slot(at)).collect();
+                    format!("owns {}", slots.join(" "))
+                }
+            };
+            format!("{who}: generation {generation}: {what}")
+        });
+    }
+
+    fn hold(&mut self, slots: &[(Slot, u64)], since: Duration) {
+        for (slot, epoch) in slots {
+            let Some(task) = self.task(slot) else {
+                continue;
+            };
+            let held = Held {
+                epoch: Epoch(*epoch),
+                since,
+                known: false,
+                intakes: BTreeMap::new(),
+            };
+            self.held.insert(task, held);
+        }
+    }
+
+    /// Reads what is committed for tasks that the driver does not know; what a transaction holds
+    /// is waited for.
+    fn look_up(&mut self, state: &mut State) -> Option<Found> {
+        let now = state.now;
+        let mut assignments = Vec::new();
+        let mut oldest = None;
+        for (task, held) in self.held.iter_mut().filter(|(_, held)| !held.known) {
+            let topics: Vec<TopicId> = self.group.inputs_of(*task).collect();
+            let names = &self.group;
+            let committed = state.group(&self.group.name, |group, _| {
+                let is_pending =
+                    |input: &TopicId| group.is_pending(names.topic(*input), task.partition);
+                if topics.iter().any(is_pending) {
+                    return None;
+                }
+                let committed = topics.iter().filter_map(|input| {
+                    let found = group.committed(names.topic(*input), task.partition)?;
+                    Some((*input, found))
+                });
+                Some(committed.collect())
+            });
+            let Some(committed) = committed else {
+                oldest = oldest.min(Some(held.since)).or(Some(held.since));
+                continue;
+            };
+            held.known = true;
+            assignments.push(Assignment {
+                task: *task,
+                epoch: held.epoch,
+                committed,
+            });
+        }
+        if !assignments.is_empty() {
+            return Some(Found::Assigned(assignments));
+        }
+        match oldest {
+            Some(since) if now.saturating_sub(since) > LOOKUP => {
+                let why = "reading the committed offsets: a transaction holds some of them";
+                self.in_trouble(Trouble::Lookup, why.to_owned())
+            }
+            None if self.trouble == Some(Trouble::Lookup) => {
+                self.trouble = None;
+                Some(Found::Healed)
+            }
+            _ => None,
+        }
+    }
+
+    fn in_trouble(&mut self, trouble: Trouble, why: String) -> Option<Found> {
+        if self.trouble.is_some() {
+            return None;
+        }
+        self.trouble = Some(trouble);
+        Some(Found::Trouble(why))
+    }
+
+    /// One batch, of the input after the one that came last.
+    fn fetched(&mut self, state: &mut State) -> Option<Found> {
+        let all = self
+            .held
+            .iter()
+            .flat_map(|(task, held)| held.intakes.keys().map(move |topic| (*task, *topic)));
+        let (mut order, first): (Vec<_>, Vec<_>) = all.partition(|place| Some(*place) > self.last);
+        order.extend(first);
+        for (task, topic) in order {
+            let found = self.fetch_one(state, task, topic);
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    fn fetch_one(&mut self, state: &mut State, task: TaskId, topic: TopicId) -> Option<Found> {
+        let intakes = &mut self.held.get_mut(&task)?.intakes;
+        let position = *intakes.get(&topic)?;
+        let tp = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
+        if state.away_until(&tp.topic, tp.partition).is_some() {
+            return None;
+        }
+        let page = match state.partition(&tp) {
+            Ok(partition) => partition.read(position, Isolation::ReadCommitted, BATCH),
+            Err(error) => {
+                intakes.remove(&topic);
+                return Some(Found::Broken(task, topic, error));
+            }
+        };
+        let mut page = match page {
+            Ok(page) => page?,
+            Err(OutOfRange) => {
+                intakes.remove(&topic);
+                let error = LogError::OutOfRange {
+                    topic: tp.topic.to_string(),
+                    partition: tp.partition,
+                    offset: position,
+                };
+                return Some(Found::Broken(task, topic, error));
+            }
+        };
+        if page.records.is_empty() {
+            intakes.insert(topic, page.next);
+            return None;
+        }
+        let (who, place) = (&self.producer.who, Some((&tp.topic, tp.partition)));
+        match state.strike(StepKind::Fetch, who, Some(self.client), place) {
+            Some(Fault::Slow) => return None,
+            Some(Fault::Few(most)) => page.cut(most),
+            _ => {}
+        }
+        if state.away_until(&tp.topic, tp.partition).is_some() {
+            return None;
+        }
+        intakes.insert(topic, page.next);
+        self.last = Some((task, topic));
+        Some(Found::Batch(task, topic, page))
+    }
+}
