@@ -8,15 +8,15 @@ use goka::tester::Tester;
 use crate::failure;
 
 #[stream("user-clicks", key = String, value = String)]
-pub struct UserClicks;
+pub(crate) struct UserClicks;
 
 #[stream("alerts", key = String, value = i64)]
-pub struct Alerts;
+pub(crate) struct Alerts;
 
 #[processor(group = "click-count", persist = i64)]
 #[input(UserClicks)]
 #[output(Alerts)]
-pub fn click_count(ctx: &mut Context, click: Option<&str>) -> Result<()> {
+pub(crate) fn click_count(ctx: &mut Context, click: Option<&str>) -> Result<()> {
     match click {
         Some("bad") => return Err("a bad click".into()),
         Some("deny") => {

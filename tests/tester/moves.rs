@@ -9,13 +9,13 @@ use goka::prelude::*;
 use goka::tester::Tester;
 
 #[stream("events", key = String, value = i64)]
-pub struct Events;
+pub(crate) struct Events;
 
 #[stream("sums-out", key = String, value = i64)]
-pub struct SumsOut;
+pub(crate) struct SumsOut;
 
 /// Fails while it is told to.
-pub struct Sum {
+pub(crate) struct Sum {
     is_broken: Arc<AtomicBool>,
 }
 

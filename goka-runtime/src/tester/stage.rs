@@ -11,7 +11,7 @@ use crate::log::{Driver, LogError, Member};
 use crate::worker::{Parts, Worker};
 
 /// So many rounds without rest are a circle that never ends.
-const ROUNDS: usize = 100_000;
+const ROUNDS: usize = 20_000;
 /// So many turns a worker has to make durable what it handled, before it is stopped all the same.
 const LAST_TURNS: usize = 100;
 
@@ -133,10 +133,12 @@ impl Stage {
     /// Lets the workers take turns until nothing happens any more; `false` when that never comes.
     pub(super) fn rest(&mut self) -> bool {
         for _ in 0..ROUNDS {
-            let mut moved = false;
+            let (mut moved, version) = (false, self.log.version());
             for hand in &mut self.hands {
                 moved |= hand.turn();
             }
+            // A worker may have heard of nothing, and somebody else hear of what its member did.
+            moved |= version != self.log.version();
             if !moved && !self.log.is_rebalancing() {
                 return true;
             }

@@ -5,7 +5,7 @@ use social_topics::{Clicks, UserClicks};
 
 #[processor(group = "click-count", persist = Clicks)]
 #[input(UserClicks)]
-fn click_count(ctx: &mut Context, _when: &str) -> Result<()> {
+pub fn click_count(ctx: &mut Context, _when: &str) -> Result<()> {
     ctx.update(|clicks| clicks.unwrap_or(0) + 1)?;
     Ok(())
 }

@@ -180,6 +180,11 @@ impl Simulated {
         partition.stable().max(from)
     }
 
+    /// Moves with everything that somebody may wait for.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.lock().version
+    }
+
     /// Whether members of any group still have to say that they know who owns what.
     pub(crate) fn is_rebalancing(&self) -> bool {
         let state = self.0.lock();
