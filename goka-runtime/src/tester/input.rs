@@ -14,6 +14,15 @@ use crate::topic::Topic;
 
 /// A topic to send records to. When a record is sent, everything that follows from it has happened:
 /// what other processors do with what it led to, too.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// let mut clicks = app.input(Clicks);
+/// clicks.send("alice", "x");
+/// clicks.send("bob", "x");
+/// ```
 pub struct Input<'t, T> {
     tester: &'t mut Tester,
     topic: PhantomData<fn() -> T>,
@@ -47,6 +56,13 @@ impl<'t, T: Topic> Input<'t, T> {
 
     /// Sends a record.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// ```
+    ///
     /// # Panics
     /// When a partition stops, or stopped before: with the topic, partition, offset and key of the
     /// record and what the handler failed with. When key or value do not encode.
@@ -56,6 +72,15 @@ impl<'t, T: Topic> Input<'t, T> {
     }
 
     /// Sends a record with headers or a timestamp of its own; without one it has the clock's time.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::context::Emit;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// let options = Emit::new().timestamp(7).header("trace", "1");
+    /// app.input(Clicks).send_with("alice", "x", &options);
+    /// ```
     ///
     /// # Panics
     /// As [`send`](Input::send).
@@ -72,6 +97,13 @@ impl<'t, T: Topic> Input<'t, T> {
 
     /// Sends the deletion of a key.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send_tombstone("alice");
+    /// ```
+    ///
     /// # Panics
     /// As [`send`](Input::send).
     #[track_caller]
@@ -81,6 +113,14 @@ impl<'t, T: Topic> Input<'t, T> {
     }
 
     /// Sends a record whose handler may fail; says where it lies.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
+    /// assert!(stopped.to_string().contains("offset 0, key `alice`: a bad click"));
+    /// ```
     ///
     /// # Errors
     /// What stopped because of it, or keeps it from being handled.
@@ -130,6 +170,13 @@ impl<'t, T: Topic> Input<'t, T> {
 /// Of a stream that is declared `keyless`.
 impl<T: Topic<Key = NoKey>> Input<'_, T> {
     /// Sends a record without a key: each goes to the partition after that of the one before.
+    ///
+    /// ```
+    /// # use goka_runtime::{key::NoKey, tester::Tester, topic::Topic};
+    /// fn measure<T: Topic<Key = NoKey, Value = i64>>(app: &mut Tester) {
+    ///     app.input_of::<T>().send_value(&17);
+    /// }
+    /// ```
     ///
     /// # Panics
     /// As [`send`](Input::send).

@@ -3,6 +3,8 @@
 //! leads to has happened when `send` returns. Used by tests of programs; drives what the worker's own
 //! thread drives elsewhere.
 
+#[doc(hidden)]
+pub mod doc;
 mod folded;
 mod input;
 mod output;
@@ -52,6 +54,16 @@ struct Processing {
 }
 
 /// Processors under test.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// app.input(Clicks).send("alice", "x");
+/// app.input(Clicks).send("alice", "x");
+/// assert_eq!(app.table::<ClickCount>().get("alice"), Some(2));
+/// app.output(Alerts).expect([("alice", 2)]);
+/// ```
 pub struct Tester {
     clock: Clock,
     log: Simulated,
@@ -71,6 +83,13 @@ pub struct Tester {
 impl Tester {
     /// A tester of one processor.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::of::<ClickCount>();
+    /// assert!(app.table::<ClickCount>().is_empty());
+    /// ```
+    ///
     /// # Panics
     /// See [`Setup::start`].
     #[track_caller]
@@ -83,6 +102,14 @@ impl Tester {
         clippy::new_ret_no_self,
         reason = "its processors have to be known to start"
     )]
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let setup = Tester::new().and::<ClickCount>().partitions(2);
+    /// let app = setup.start();
+    /// assert!(app.error().is_none());
+    /// ```
     pub fn new() -> Setup {
         Setup::new()
     }
@@ -137,6 +164,13 @@ impl Tester {
     /// A topic to send records to: an input, or a table that is joined or looked up and that no
     /// processor of the tester writes.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// ```
+    ///
     /// # Panics
     /// When no processor of the tester reads the topic, or one of them owns the table.
     #[track_caller]
@@ -145,6 +179,13 @@ impl Tester {
     }
 
     /// The same as [`input`](Tester::input), for a topic whose type is not a unit.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input_of::<Clicks>().send("alice", "x");
+    /// ```
     ///
     /// # Panics
     /// As [`input`](Tester::input).
@@ -155,6 +196,13 @@ impl Tester {
 
     /// A topic that processors of the tester emit to.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.output(Alerts).expect_none();
+    /// ```
+    ///
     /// # Panics
     /// When none of them does.
     #[track_caller]
@@ -163,6 +211,13 @@ impl Tester {
     }
 
     /// The same as [`output`](Tester::output), for a topic whose type is not a unit.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.output_of::<Alerts>().expect_none();
+    /// ```
     ///
     /// # Panics
     /// As [`output`](Tester::output).
@@ -173,6 +228,13 @@ impl Tester {
 
     /// The table of a processor, or one that is joined or looked up, as everybody else sees it: what
     /// is committed of its topic.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::of::<ClickCount>();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), None);
+    /// ```
     ///
     /// # Panics
     /// When no processor of the tester has to do with the table.
@@ -200,6 +262,13 @@ impl Tester {
     /// Asks the group of `P` to call its visit `name` for every key of its table, with an argument
     /// given as text, and runs until that is done.
     ///
+    /// ```
+    /// # use goka_runtime::{edges::Processor, tester::Tester};
+    /// fn expire<P: Processor>(app: &mut Tester) {
+    ///     app.visit::<P>("expire", "30");
+    /// }
+    /// ```
+    ///
     /// # Panics
     /// When there is no such visit, the argument does not parse, or a partition stops.
     #[track_caller]
@@ -211,12 +280,29 @@ impl Tester {
     }
 
     /// What time it is, in milliseconds since the Unix epoch.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().begin(1_000).start();
+    /// assert_eq!(app.now(), 1_000);
+    /// ```
     pub fn now(&self) -> Timestamp {
         self.clock.wall()
     }
 
     /// Lets time pass, with everything that follows from it: flushes, timers of asynchronous
     /// handlers, retention.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// # use std::time::Duration;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// let then = app.now();
+    /// app.advance(Duration::from_secs(60));
+    /// assert_eq!(app.now(), then + 60_000);
+    /// ```
     ///
     /// # Panics
     /// When a partition stops.
@@ -237,6 +323,15 @@ impl Tester {
     /// each group and is given its share, then the one before leaves and it has the rest. The group's
     /// protocol is the real one; the tables are restored from their topics.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.rebalance();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), Some(1));
+    /// ```
+    ///
     /// # Panics
     /// When a partition stops.
     #[track_caller]
@@ -252,6 +347,15 @@ impl Tester {
 
     /// Stops every processor in order, and starts it on the stores that it had.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.restart();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), Some(1));
+    /// ```
+    ///
     /// # Panics
     /// When a partition stops that did not before.
     #[track_caller]
@@ -261,6 +365,15 @@ impl Tester {
 
     /// Kills every processor, and starts it on the stores that it had: what was not flushed is
     /// restored, what was not committed is handled again.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.crash();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), Some(1));
+    /// ```
     ///
     /// # Panics
     /// When a partition stops that did not before.
@@ -282,11 +395,30 @@ impl Tester {
 
     /// From now on, outputs that nobody has read when the tester is dropped fail the test: those
     /// that no processor of the tester reads.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.strict();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.input(Clicks).send("alice", "x");
+    /// // Without this line the test would fail.
+    /// app.output(Alerts).take();
+    /// ```
     pub fn strict(&mut self) {
         self.is_strict = true;
     }
 
     /// What has stopped by now, and why.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// assert!(app.input(Clicks).try_send("alice", "bad").is_err());
+    /// assert!(app.error().is_some());
+    /// ```
     pub fn error(&self) -> Option<Stopped> {
         Stopped::of(self.failures())
     }

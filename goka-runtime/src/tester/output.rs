@@ -13,12 +13,31 @@ use crate::record::{Offset, Record, Timestamp};
 use crate::topic::Topic;
 
 /// A topic that processors of the tester emit to.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// let mut alerts = app.output(Alerts);
+/// alerts.expect_none();
+/// ```
 pub struct Output<'t, T> {
     tester: &'t mut Tester,
     topic: PhantomData<fn() -> T>,
 }
 
 /// An emitted record.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// app.input(Clicks).send("alice", "x");
+/// app.input(Clicks).send("alice", "x");
+/// let alerts = app.output(Alerts).take();
+/// assert_eq!(alerts[0].value, Some(2));
+/// assert_eq!(alerts[0].offset, 0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received<K, V> {
@@ -42,6 +61,15 @@ pub struct Received<K, V> {
     message = "a value of type `{Self}` cannot be expected where `{V}` travels",
     label = "expected `{V}`, found `{Self}`"
 )]
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// app.input(Clicks).send("alice", "x");
+/// app.input(Clicks).send("alice", "x");
+/// app.output(Alerts).expect([("alice", Some(2))]);
+/// ```
 pub trait Expected<V> {
     /// Writes the value to the end of `out`; says whether it is one, and no tombstone.
     ///
@@ -173,6 +201,13 @@ impl<'t, T: Topic> Output<'t, T> {
 
     /// The records that were not read yet, in the order in which they were written.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// assert!(app.output(Alerts).take().is_empty());
+    /// ```
+    ///
     /// # Panics
     /// When one does not decode.
     #[track_caller]
@@ -182,6 +217,16 @@ impl<'t, T: Topic> Output<'t, T> {
     }
 
     /// Reads what was not read yet: these keys and values, in this order, and no others.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// for _ in 0..4 {
+    ///     app.input(Clicks).send("alice", "x");
+    /// }
+    /// app.output(Alerts).expect([("alice", 2), ("alice", 4)]);
+    /// ```
     ///
     /// # Panics
     /// When that is not so: with what was expected and what was found.
@@ -215,6 +260,14 @@ impl<'t, T: Topic> Output<'t, T> {
     }
 
     /// Everything was read.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.output(Alerts).expect_none();
+    /// ```
     ///
     /// # Panics
     /// When there is a record that was not: with what was found.

@@ -10,6 +10,14 @@ use crate::key::AsKey;
 use crate::topic::Table;
 
 /// A table, as everybody sees it now.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// app.input(Clicks).send("alice", "x");
+/// assert_eq!(format!("{:?}", app.table::<ClickCount>()), r#"{"alice": "1"}"#);
+/// ```
 pub struct Rows<'t, T> {
     folded: Arc<Folded>,
     table: PhantomData<(&'t (), fn() -> T)>,
@@ -22,6 +30,13 @@ impl<T: Table> Rows<'_, T> {
     }
 
     /// The value of a key.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::of::<ClickCount>();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), None);
+    /// ```
     ///
     /// # Panics
     /// When the key does not encode, or the value does not decode.
@@ -37,6 +52,16 @@ impl<T: Table> Rows<'_, T> {
 
     /// All rows, in the order of the keys' bytes.
     ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("bob", "x");
+    /// app.input(Clicks).send("alice", "x");
+    /// let users: Vec<_> = app.table::<ClickCount>().iter().map(|(user, _)| user).collect();
+    /// assert_eq!(users, ["alice", "bob"]);
+    /// ```
+    ///
     /// # Panics
     /// When a row does not decode.
     #[track_caller]
@@ -50,11 +75,25 @@ impl<T: Table> Rows<'_, T> {
     }
 
     /// How many rows there are.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// assert_eq!(app.table::<ClickCount>().len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.folded.rows().len()
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// assert!(Tester::of::<ClickCount>().table::<ClickCount>().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

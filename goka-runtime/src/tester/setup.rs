@@ -24,6 +24,14 @@ const BEGIN: Timestamp = 1_767_225_600_000;
 pub(super) const SESSION: Duration = Duration::from_secs(3_600);
 
 /// The processors of a [`Tester`] that is not started yet: see [`Tester::new`].
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let setup = Tester::new().and::<ClickCount>();
+/// let mut app = setup.partitions(2).strict().start();
+/// app.input(Clicks).send("alice", "x");
+/// ```
 #[must_use = "nothing runs before `start`"]
 pub struct Setup {
     registry: Registry,
@@ -47,42 +55,93 @@ impl Setup {
     }
 
     /// Adds a processor.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().start();
+    /// assert!(app.error().is_none());
+    /// ```
     pub fn and<P: Processor>(mut self) -> Self {
         self.registry = self.registry.with::<P>();
         self
     }
 
     /// Adds a processor and the value that its handlers share.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().with(ClickCount).start();
+    /// assert!(app.error().is_none());
+    /// ```
     pub fn with<P: Processor + Send + Sync>(mut self, value: P) -> Self {
         self.values.insert(TypeId::of::<P>(), Arc::new(value));
         self.and::<P>()
     }
 
     /// How many partitions topics have that declare no count; 4 unless set.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().partitions(1).start();
+    /// assert!(app.error().is_none());
+    /// ```
     pub fn partitions(mut self, partitions: i32) -> Self {
         self.partitions = partitions;
         self
     }
 
     /// Promises this for every processor, whatever each declares.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// use goka_runtime::record::Guarantee;
+    /// let setup = Tester::new().and::<ClickCount>();
+    /// let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
+    /// app.input(Clicks).send("alice", "x");
+    /// ```
     pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
         self.guarantee = Some(guarantee);
         self
     }
 
     /// When the clock begins, in milliseconds since the Unix epoch; at the start of 2026 unless set.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().begin(1_000).start();
+    /// assert_eq!(app.now(), 1_000);
+    /// ```
     pub fn begin(mut self, wall: Timestamp) -> Self {
         self.begin = wall;
         self
     }
 
     /// See [`Tester::strict`].
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::new().and::<ClickCount>().strict().start();
+    /// app.input(Clicks).send("alice", "x");
+    /// ```
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
     }
 
     /// Makes the topics and starts the processors.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().start();
+    /// assert!(app.error().is_none());
+    /// ```
     ///
     /// # Panics
     /// When they cannot live in one program, or one of them does not start.

@@ -22,6 +22,18 @@ impl fmt::Display for Failure {
 }
 
 /// Why partitions, or whole processors, do not go on: a handler failed, or a record does not decode.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// use goka_runtime::processor::Cause;
+/// let mut app = Tester::of::<ClickCount>();
+/// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
+/// let Some(Cause::Handler { key, error, .. }) = stopped.causes().next() else {
+///     panic!("{stopped}");
+/// };
+/// assert_eq!((&**key, &**error), ("alice", "a bad click"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
     failures: Vec<Failure>,
@@ -34,6 +46,14 @@ impl Stopped {
 
     /// The causes, never none: [`Cause::Handler`] has the record's topic, partition, offset and key,
     /// and what the handler failed with.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
+    /// assert_eq!(stopped.causes().count(), 1);
+    /// ```
     pub fn causes(&self) -> impl Iterator<Item = &Cause> {
         self.failures.iter().map(|failure| &failure.cause)
     }

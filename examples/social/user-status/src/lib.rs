@@ -13,6 +13,7 @@ pub struct Profile {
     pub clicks: Clicks,
 }
 
+/// The profile of each user.
 #[processor(group = "user-status", persist = Json<Profile>)]
 #[input(StatusChanges)]
 #[join(ClickCounts)]
