@@ -10,7 +10,7 @@ use crate::core::{InputPlan, JoinPlan, OutputPlan, Plan, VisitPlan};
 use crate::graph::{Edge, EdgeKind, GroupGraph, Start};
 use crate::log::{Group, Log};
 use crate::table::{Store, StoreError, Stores};
-use crate::view::{LookedUp, RawView};
+use crate::view::{Lookups, RawView};
 
 pub(super) fn resolve(
     graph: &GroupGraph,
@@ -122,12 +122,12 @@ pub(super) fn lookups(
     graph: &GroupGraph,
     log: &Arc<dyn Log>,
     stores: &Arc<dyn Stores>,
-) -> Result<Vec<(&'static str, Arc<dyn LookedUp>)>, StartError> {
+) -> Result<Lookups, StartError> {
     type Key = (usize, usize, &'static str);
     static SHARED: Mutex<BTreeMap<Key, Weak<RawView>>> = Mutex::new(BTreeMap::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     shared.retain(|_, view| view.strong_count() > 0);
-    let mut found: Vec<(&'static str, Arc<dyn LookedUp>)> = Vec::new();
+    let mut found = Lookups::new();
     for edge in graph.edges {
         if !matches!(edge.kind, EdgeKind::Lookup) {
             continue;

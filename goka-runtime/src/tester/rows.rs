@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::Tester;
 use super::folded::Folded;
 use crate::codec::Codec;
 use crate::key::AsKey;
@@ -20,13 +21,18 @@ use crate::topic::Table;
 /// ```
 pub struct Rows<'t, T> {
     folded: Arc<Folded>,
-    table: PhantomData<(&'t (), fn() -> T)>,
+    tester: PhantomData<&'t Tester>,
+    table: PhantomData<fn() -> T>,
 }
 
 impl<T: Table> Rows<'_, T> {
     pub(super) fn new(folded: Arc<Folded>) -> Self {
-        let table = PhantomData;
-        Self { folded, table }
+        let (tester, table) = (PhantomData, PhantomData);
+        Self {
+            folded,
+            tester,
+            table,
+        }
     }
 
     /// The value of a key.

@@ -44,6 +44,9 @@ pub(crate) trait LookedUp: Send + Sync {
     fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError>;
 }
 
+/// The tables that a group looks up, by topic.
+pub(crate) type Lookups = Vec<(&'static str, Arc<dyn LookedUp>)>;
+
 impl LookedUp for RawView {
     fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
         RawView::stored(self, key)

@@ -23,7 +23,7 @@ use crate::log::{Driver, Epoch, Log, LogError, Member, MemberEvent, Settle};
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
-use crate::view::LookedUp;
+use crate::view::Lookups;
 
 /// How long a poll waits when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
@@ -84,7 +84,7 @@ pub(crate) struct Parts {
     pub(crate) stores: Arc<dyn Stores>,
     pub(crate) shared: Arc<Shared>,
     /// The tables that are looked up, by topic.
-    pub(crate) lookups: Vec<(&'static str, Arc<dyn LookedUp>)>,
+    pub(crate) lookups: Lookups,
     pub(crate) deadline: Duration,
     pub(crate) clock: Clock,
     pub(crate) signals: Arc<Signals>,

@@ -3,7 +3,6 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::core::{Around, Cause, CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
 use crate::record::Offset;
 use crate::table::{Store, StoreRead, Stored};
-use crate::view::{LookedUp, ViewError};
+use crate::view::{LookedUp, Lookups, ViewError};
 
 /// A table that does not come up is reported so often.
 const WATCHDOG: Duration = Duration::from_secs(10);
@@ -64,7 +63,7 @@ pub(super) enum Open {
 /// What handlers reach: open stores, followed tables, the executor, guards.
 pub(super) struct Reach {
     pub(super) stores: HashMap<CopyId, Open>,
-    pub(super) lookups: Vec<(&'static str, Arc<dyn LookedUp>)>,
+    pub(super) lookups: Lookups,
     /// Made when the first asynchronous handler is called.
     pub(super) runtime: OnceCell<Runtime>,
     pub(super) guards: Sender<(RecordId, Result<(), String>)>,

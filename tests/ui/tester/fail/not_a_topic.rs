@@ -1,4 +1,4 @@
-// A test sends to topics.
+// A test sends to topics, and `send` is theirs (two here).
 
 #[allow(unused_imports)]
 use goka_ui_tests::topics::*;
