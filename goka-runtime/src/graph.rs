@@ -5,7 +5,7 @@
 mod application;
 mod draw;
 mod finding;
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "tester"))]
 mod order;
 mod rules;
 
@@ -14,7 +14,7 @@ use std::any::TypeId;
 pub use self::application::{Application, ApplicationEdge, ApplicationGroup, ApplicationTopic};
 pub use self::application::{EdgeShape, TopicShape};
 pub use self::finding::{Declared, Finding};
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "tester"))]
 pub(crate) use self::order::start_order;
 
 use crate::codec::Codec;

@@ -27,6 +27,8 @@ pub mod schema;
 #[cfg(feature = "cli")]
 pub mod service;
 pub mod table;
+#[cfg(feature = "tester")]
+pub mod tester;
 pub mod testing;
 mod text;
 pub mod topic;

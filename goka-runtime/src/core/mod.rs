@@ -158,6 +158,16 @@ impl Core {
         self.tasks.values().any(Task::has_guards)
     }
 
+    /// Whether a walk over a table goes on with the next [`Event::Tick`].
+    #[cfg(feature = "tester")]
+    pub(crate) fn is_visiting(&self) -> bool {
+        let walks = |task: &Task| {
+            let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
+            task.visit.is_some() && task.state == State::Running && !waits
+        };
+        !self.paused && self.tasks.values().any(walks)
+    }
+
     /// Which assignment of a task this is about.
     pub fn epoch(&self, task: TaskId) -> Option<Epoch> {
         self.tasks.get(&task).map(|task| task.epoch)

@@ -17,6 +17,8 @@ pub use self::error::{ProcessorError, StartError};
 pub use crate::core::{Cause, State};
 pub use crate::worker::TaskStatus;
 
+#[cfg(feature = "tester")]
+pub(crate) use self::resolve::is_copartitioned;
 use self::resolve::{lookups, resolve};
 use crate::clock::Clock;
 use crate::dispatch::Shared;
@@ -157,21 +159,11 @@ pub fn start(
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
 ) -> Result<Running, StartError> {
-    check_transaction(&definition.graph, options)?;
-    let plan = resolve(&definition.graph, &*log, options)?;
-    let lookups = lookups(&definition.graph, &log, &stores)?;
-    let signals = Arc::new(Signals::default());
+    let mut parts = prepare(definition, shared, log, stores, options)?;
+    parts.lookups = lookups(&definition.graph, &parts.log, &parts.stores)?;
+    let signals = Arc::clone(&parts.signals);
     let group = definition.graph.group.to_owned();
-    let parts = Arc::new(Parts {
-        plan,
-        log,
-        stores,
-        shared,
-        lookups,
-        deadline: options.deadline,
-        clock: Clock::default(),
-        signals: Arc::clone(&signals),
-    });
+    let parts = Arc::new(parts);
     let thread = std::thread::Builder::new()
         .name(format!("goka-{group}"))
         .spawn(move || {
@@ -188,6 +180,32 @@ pub fn start(
         group,
         signals,
         thread: Some(thread),
+    })
+}
+
+/// Checks a group against the log, makes what is ours to make, and gives what its worker is made of,
+/// on the machine's clock and without the tables that it looks up.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn prepare(
+    definition: &Definition,
+    shared: Arc<Shared>,
+    log: Arc<dyn Log>,
+    stores: Arc<dyn Stores>,
+    options: &ProcessorOptions,
+) -> Result<Parts, StartError> {
+    check_transaction(&definition.graph, options)?;
+    let plan = resolve(&definition.graph, &*log, options)?;
+    Ok(Parts {
+        plan,
+        log,
+        stores,
+        shared,
+        lookups: Vec::new(),
+        deadline: options.deadline,
+        clock: Clock::default(),
+        signals: Arc::new(Signals::default()),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::core::{InputPlan, JoinPlan, OutputPlan, Plan, VisitPlan};
 use crate::graph::{Edge, EdgeKind, GroupGraph, Start};
 use crate::log::{Group, Log};
 use crate::table::{Store, StoreError, Stores};
-use crate::view::RawView;
+use crate::view::{Lookups, RawView};
 
 pub(super) fn resolve(
     graph: &GroupGraph,
@@ -113,7 +113,7 @@ pub(super) fn resolve(
 }
 
 /// Whether the group's topics need one partition count: it has a table, or joins one.
-pub(super) fn is_copartitioned(graph: &GroupGraph) -> bool {
+pub(crate) fn is_copartitioned(graph: &GroupGraph) -> bool {
     let together = |edge: &Edge| matches!(edge.kind, EdgeKind::Table | EdgeKind::Join);
     graph.edges.iter().any(together)
 }
@@ -123,12 +123,12 @@ pub(super) fn lookups(
     graph: &GroupGraph,
     log: &Arc<dyn Log>,
     stores: &Arc<dyn Stores>,
-) -> Result<Vec<(&'static str, Arc<RawView>)>, StartError> {
+) -> Result<Lookups, StartError> {
     type Key = (usize, usize, &'static str);
     static SHARED: Mutex<BTreeMap<Key, Weak<RawView>>> = Mutex::new(BTreeMap::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     shared.retain(|_, view| view.strong_count() > 0);
-    let mut found = Vec::new();
+    let mut found = Lookups::new();
     for edge in graph.edges {
         if !matches!(edge.kind, EdgeKind::Lookup) {
             continue;

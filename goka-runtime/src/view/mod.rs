@@ -19,8 +19,47 @@ pub use self::shared::ViewState;
 use crate::codec::{Codec, CodecError};
 use crate::key::AsKey;
 use crate::log::{Log, LogError};
-use crate::table::{StoreError, Stores, prefix_range};
+use crate::record::Offset;
+use crate::table::{StoreError, Stored, Stores, prefix_range};
 use crate::topic::{Table, Topic};
+
+/// A whole table as handlers look it up, kept level with its topic by somebody else.
+pub(crate) trait LookedUp: Send + Sync {
+    /// The value of a key as stored.
+    ///
+    /// # Errors
+    /// When the copy was never level with its topic, or cannot be read.
+    fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError>;
+
+    /// Where each partition of its topic ends now.
+    ///
+    /// # Errors
+    /// What the log answers.
+    fn ends(&self) -> Result<Vec<Offset>, ViewError>;
+
+    /// Waits until the copy has come to `ends`, at most so long.
+    ///
+    /// # Errors
+    /// [`ViewError::NotReady`] when it has not; [`ViewError::Stopped`].
+    fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError>;
+}
+
+/// The tables that a group looks up, by topic.
+pub(crate) type Lookups = Vec<(&'static str, Arc<dyn LookedUp>)>;
+
+impl LookedUp for RawView {
+    fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
+        RawView::stored(self, key)
+    }
+
+    fn ends(&self) -> Result<Vec<Offset>, ViewError> {
+        RawView::ends(self)
+    }
+
+    fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError> {
+        RawView::wait_reached(self, ends, deadline)
+    }
+}
 
 /// A read-only copy of the table `T`, kept level with its group topic by a thread of its own until
 /// it is dropped.

@@ -25,7 +25,7 @@ use crate::log::{Driver, Epoch, Log, LogError, Member, MemberEvent, Settle};
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
-use crate::view::RawView;
+use crate::view::Lookups;
 
 /// How long a poll waits when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
@@ -87,7 +87,7 @@ pub(crate) struct Parts {
     pub(crate) stores: Arc<dyn Stores>,
     pub(crate) shared: Arc<Shared>,
     /// The tables that are looked up, by topic.
-    pub(crate) lookups: Vec<(&'static str, Arc<RawView>)>,
+    pub(crate) lookups: Lookups,
     pub(crate) deadline: Duration,
     pub(crate) clock: Clock,
     pub(crate) signals: Arc<Signals>,
@@ -97,7 +97,7 @@ pub(crate) struct Parts {
 pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
     let mut fenced: Option<Instant> = None;
     for (table, view) in &parts.lookups {
-        if !await_lookup(table, view, &parts.signals)? {
+        if !await_lookup(table, &**view, &parts.signals)? {
             return Ok(());
         }
     }
@@ -149,6 +149,8 @@ pub(crate) struct Worker {
     failed: Option<Cause>,
     trouble: bool,
     draining: bool,
+    /// Whether anything happened since somebody asked.
+    moved: bool,
 }
 
 impl Worker {
@@ -168,6 +170,9 @@ impl Worker {
                 lookups: parts.lookups.clone(),
                 runtime: OnceCell::new(),
                 guards,
+                clock: parts.clock.clone(),
+                #[cfg(feature = "tester")]
+                timers: std::cell::Cell::new(parts.clock.monotonic()),
             },
             guarded,
             table_ids: HashMap::new(),
@@ -179,6 +184,7 @@ impl Worker {
             failed: None,
             trouble: false,
             draining: false,
+            moved: false,
         }
     }
 
@@ -241,6 +247,7 @@ impl Worker {
             self.reach.go_on();
         }
         while let Ok((record, outcome)) = self.guarded.try_recv() {
+            self.moved = true;
             self.step(Event::Deferred(record, outcome));
         }
     }
@@ -269,6 +276,18 @@ impl Worker {
         self.step(Event::Drain);
         self.perform(member);
         self.core.is_settled()
+    }
+
+    /// Whether anything happened since this was last asked, or a walk is under way.
+    #[cfg(feature = "tester")]
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved) || self.core.is_visiting()
+    }
+
+    /// Whether handlers left work behind that is not done.
+    #[cfg(feature = "tester")]
+    pub(crate) fn has_guards(&self) -> bool {
+        self.core.has_guards()
     }
 
     fn now(&self) -> Now {
@@ -366,6 +385,7 @@ impl Worker {
 
 impl Driver for Worker {
     fn event(&mut self, event: MemberEvent<'_>) {
+        self.moved = true;
         match event {
             MemberEvent::Assigned(assignments) => {
                 for assignment in assignments {
@@ -408,6 +428,7 @@ impl Driver for Worker {
     }
 
     fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+        self.moved = true;
         let mut later = Vec::new();
         for event in [Event::Revoking(tasks), Event::Revoked(tasks)] {
             self.step(event);

@@ -3,25 +3,32 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
 use super::{IDLE, Signals};
+use crate::clock::Clock;
 use crate::core::{Around, Cause, CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
 use crate::record::Offset;
 use crate::table::{Store, StoreRead, Stored};
-use crate::view::{RawView, ViewError};
+use crate::view::{LookedUp, Lookups, ViewError};
 
 /// A table that does not come up is reported so often.
 const WATCHDOG: Duration = Duration::from_secs(10);
+/// On a simulated clock, so often what handlers spawned goes on in a turn.
+#[cfg(feature = "tester")]
+const YIELDS: usize = 16;
 
 /// Waits until a looked-up table holds all that its topic held when this began; `false` when told to
 /// stop.
-pub(super) fn await_lookup(table: &str, view: &RawView, signals: &Signals) -> Result<bool, Cause> {
+pub(super) fn await_lookup(
+    table: &str,
+    view: &dyn LookedUp,
+    signals: &Signals,
+) -> Result<bool, Cause> {
     let mut ends: Option<Vec<Offset>> = None;
     let mut warned = Instant::now();
     while !signals.stops() {
@@ -56,10 +63,14 @@ pub(super) enum Open {
 /// What handlers reach: open stores, followed tables, the executor, guards.
 pub(super) struct Reach {
     pub(super) stores: HashMap<CopyId, Open>,
-    pub(super) lookups: Vec<(&'static str, Arc<RawView>)>,
+    pub(super) lookups: Lookups,
     /// Made when the first asynchronous handler is called.
     pub(super) runtime: OnceCell<Runtime>,
     pub(super) guards: Sender<(RecordId, Result<(), String>)>,
+    pub(super) clock: Clock,
+    /// How far the executor's timers have come on a simulated clock.
+    #[cfg(feature = "tester")]
+    pub(super) timers: std::cell::Cell<Duration>,
 }
 
 impl Reach {
@@ -79,8 +90,37 @@ impl Reach {
     /// Gives what handlers spawned a moment to go on: nobody else drives it.
     pub(super) fn go_on(&self) {
         if let Some(runtime) = self.runtime.get() {
+            #[cfg(feature = "tester")]
+            if self.clock.is_simulated() {
+                return runtime.block_on(self.catch_up());
+            }
             runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         }
+    }
+}
+
+impl Reach {
+    /// On a simulated clock timers fire when that is moved, and what is ready goes on.
+    #[cfg(feature = "tester")]
+    async fn catch_up(&self) {
+        let now = self.clock.monotonic();
+        tokio::time::advance(now.saturating_sub(self.timers.replace(now))).await;
+        for _ in 0..YIELDS {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The executor of asynchronous handlers. On a simulated clock no timer is waited for: one that
+    /// the handler itself waits for fires at once.
+    fn executor(&self) -> std::io::Result<Runtime> {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all();
+        #[cfg(feature = "tester")]
+        {
+            self.timers.set(self.clock.monotonic());
+            builder.start_paused(self.clock.is_simulated());
+        }
+        builder.build()
     }
 }
 
@@ -106,9 +146,7 @@ impl Around for Reach {
         let runtime = match self.runtime.get() {
             Some(runtime) => runtime,
             None => {
-                let made = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
+                let made = self.executor()?;
                 self.runtime.get_or_init(|| made)
             }
         };

@@ -13,10 +13,11 @@ pub struct Profile {
     pub clicks: Clicks,
 }
 
+/// The profile of each user.
 #[processor(group = "user-status", persist = Json<Profile>)]
 #[input(StatusChanges)]
 #[join(ClickCounts)]
-fn user_status(ctx: &mut Context, status: Status) -> Result<()> {
+pub fn user_status(ctx: &mut Context, status: Status) -> Result<()> {
     let clicks: i64 = ctx.join(ClickCounts)?.unwrap_or(0);
     ctx.set_value(&Profile { status, clicks })?;
     Ok(())

@@ -265,6 +265,18 @@ impl Coordinator {
         late
     }
 
+    /// Whether members still have to say that they know who owns what.
+    pub(super) fn is_rebalancing(&self) -> bool {
+        let moves = |seat: &Seat| {
+            !seat.surplus().is_empty()
+                || seat
+                    .target
+                    .iter()
+                    .any(|slot| !seat.owned.contains_key(slot))
+        };
+        !self.seats.is_empty() && (self.preparing || self.seats.values().any(moves))
+    }
+
     /// The number of the current generation.
     pub(super) fn generation(&self) -> u64 {
         self.generation

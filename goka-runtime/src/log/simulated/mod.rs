@@ -63,7 +63,7 @@ use super::{
     Policy, Range, Reader, TopicInfo,
 };
 use crate::clock::Clock;
-use crate::record::{Offset, TopicPartition};
+use crate::record::{Offset, Record, TopicPartition};
 
 /// Kafka's `retention.ms` by default.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -160,6 +160,39 @@ impl Simulated {
         let topic = state.topics.get(topic);
         let partition = topic.and_then(|topic| topic.partition(partition));
         partition.map(Partition::kept).unwrap_or_default()
+    }
+
+    /// Hands out what readers of committed records see of a partition from an offset on, each with
+    /// its place among everything that was written to the log; says where to read on. Called under
+    /// the log's lock: `each` must not call the log.
+    pub(crate) fn read_committed(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: Offset,
+        each: &mut dyn FnMut(u64, Record<'_>),
+    ) -> Offset {
+        let state = self.0.lock();
+        let topic = state.topics.get(topic);
+        let Some(partition) = topic.and_then(|topic| topic.partition(partition)) else {
+            return from;
+        };
+        for (written, record) in partition.committed(from) {
+            each(written, record);
+        }
+        partition.stable().max(from)
+    }
+
+    /// Moves with everything that somebody may wait for.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.lock().version
+    }
+
+    /// Whether members of any group still have to say that they know who owns what.
+    pub(crate) fn is_rebalancing(&self) -> bool {
+        let state = self.0.lock();
+        let mut groups = state.groups.values();
+        groups.any(|group| group.members.is_rebalancing())
     }
 
     /// All that a group committed.

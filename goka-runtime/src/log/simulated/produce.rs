@@ -64,11 +64,12 @@ impl State {
         if let Some((at, is_sent)) = self.delay(out, fault) {
             return self.send_late(out, serial, at, is_sent);
         }
+        self.written += 1;
         let topic = self.topics.get_mut(out.topic);
         let Some(partition) = topic.and_then(|topic| topic.partition_mut(out.partition)) else {
             return Err(unknown("the topic is gone"));
         };
-        let offset = partition.append(out.body.clone(), serial);
+        let offset = partition.append(out.body.clone(), serial, self.written);
         self.version += 1;
         match fault {
             Some(Fault::AckLost) => Err(unknown("not acknowledged: the answer was lost")),

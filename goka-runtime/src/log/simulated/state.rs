@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) serials: Serial,
     /// Counts topics, members, clients, tickets.
     pub(super) numbers: u64,
+    /// How many records were written.
+    pub(super) written: u64,
     pub(super) clients: BTreeMap<ClientId, String>,
     pub(super) dead: BTreeSet<ClientId>,
     pub(super) chance: Chance,
@@ -198,7 +200,8 @@ impl State {
             let topic = self.topics.get_mut(&record.topic);
             let partition = topic.and_then(|topic| topic.partition_mut(record.partition));
             if let Some(partition) = partition {
-                let offset = partition.append(record.body, serial);
+                self.written += 1;
+                let offset = partition.append(record.body, serial, self.written);
                 if let Some(ticket) = record.ticket {
                     self.arrived.insert(ticket, offset);
                 }

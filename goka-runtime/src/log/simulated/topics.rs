@@ -89,6 +89,8 @@ struct Entry {
     offset: Offset,
     kind: Kind,
     serial: Serial,
+    /// Its place among everything that was ever written to the log.
+    written: u64,
     body: Arc<Body>,
     /// When compaction may take it though it is the last of its key (a tombstone) or of its
     /// transaction (a marker): said by the first pass that leaves it.
@@ -140,25 +142,27 @@ impl Partition {
         }
     }
 
-    fn push(&mut self, kind: Kind, serial: Serial, body: Arc<Body>) -> Offset {
+    fn push(&mut self, kind: Kind, serial: Serial, written: u64, body: Arc<Body>) -> Offset {
         let offset = self.end;
         self.end += 1;
         self.entries.push_back(Entry {
             offset,
             kind,
             serial,
+            written,
             body,
             horizon: None,
         });
         offset
     }
 
-    /// Writes a record; one of a transaction is seen when that is committed.
-    pub(super) fn append(&mut self, body: Arc<Body>, serial: Serial) -> Offset {
+    /// Writes a record, the `written`th of the log; one of a transaction is seen when that is
+    /// committed.
+    pub(super) fn append(&mut self, body: Arc<Body>, serial: Serial, written: u64) -> Offset {
         if serial == 0 {
-            return self.push(Kind::Data, serial, body);
+            return self.push(Kind::Data, serial, written, body);
         }
-        let offset = self.push(Kind::Open, serial, body);
+        let offset = self.push(Kind::Open, serial, written, body);
         self.open.entry(serial).or_insert(offset);
         offset
     }
@@ -180,7 +184,7 @@ impl Partition {
             timestamp,
             ..Body::default()
         };
-        self.push(Kind::Marker { committed }, serial, body.into());
+        self.push(Kind::Marker { committed }, serial, 0, body.into());
     }
 
     /// What a reader at an offset gets; `None` when there is nothing new.
@@ -218,6 +222,18 @@ impl Partition {
             page.records.push((entry.offset, entry.body.clone()));
         }
         Ok((page.next > from).then_some(page))
+    }
+
+    /// What readers of committed records see from an offset on, with its place among everything that
+    /// was written.
+    pub(super) fn committed(&self, from: Offset) -> impl Iterator<Item = (u64, Record<'_>)> {
+        let (first, stable) = (
+            self.entries.partition_point(|entry| entry.offset < from),
+            self.stable(),
+        );
+        let seen = move |entry: &&Entry| entry.kind == Kind::Data && entry.offset < stable;
+        let entries = self.entries.range(first..).filter(seen);
+        entries.map(|entry| (entry.written, entry.body.record(entry.offset)))
     }
 
     /// Everything that is kept.

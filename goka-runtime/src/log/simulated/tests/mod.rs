@@ -127,9 +127,11 @@ impl Rig {
             value: Some(value.as_bytes().to_vec()),
             headers: Vec::new(),
         };
+        state.written += 1;
+        let written = state.written;
         let topic = state.topics.get_mut("in").expect("made");
         let partition = topic.partition_mut(partition).expect("there");
-        partition.append(body.into(), 0);
+        partition.append(body.into(), 0, written);
         state.version += 1;
     }
 

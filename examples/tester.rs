@@ -1,0 +1,131 @@
+//! How applications are tested: processors as they are, on a log in memory that behaves as Kafka does,
+//! and a clock that moves when the test says so.
+//!
+//! ```text
+//! cargo run --example tester --features tester
+//! cargo test --example tester --features tester
+//! ```
+
+use std::time::Duration;
+
+use goka::Guarantee;
+use goka::prelude::*;
+use goka::tester::Tester;
+use serde::{Deserialize, Serialize};
+
+/// Orders, keyed by customer; the value is the amount.
+#[derive(Debug)]
+#[stream("orders", key = String, value = i64)]
+struct Orders;
+
+/// Customers' limits, kept by another program.
+#[derive(Debug)]
+#[table("limits", key = String, value = i64)]
+struct Limits;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Warning {
+    total: i64,
+    limit: i64,
+}
+
+#[derive(Debug)]
+#[stream("warnings", key = String, value = Json<Warning>)]
+struct Warnings;
+
+/// Adds up what each customer ordered, and warns of those who are over their limit.
+#[processor(group = "totals", persist = i64)]
+#[input(Orders)]
+#[join(Limits)]
+#[output(Warnings)]
+fn totals(ctx: &mut Context, amount: i64) -> Result<()> {
+    if amount < 0 {
+        return Err(format!("an order of {amount}").into());
+    }
+    let total = ctx.update(|total| total.unwrap_or(0) + amount)?;
+    let limit = ctx.join(Limits)?.unwrap_or(100);
+    if total > limit {
+        ctx.emit(Warnings, ctx.key(), &Warning { total, limit })?;
+    }
+    Ok(())
+}
+
+/// Counts the warnings of each customer.
+#[processor(group = "warned", persist = i64)]
+#[input(Warnings)]
+fn warned(ctx: &mut Context, _warning: Warning) -> Result<()> {
+    ctx.update(|times| times.unwrap_or(0) + 1)?;
+    Ok(())
+}
+
+/// What a test says: records in, rows and records out. When `send` returns, all that follows from the
+/// record has happened.
+fn warns_over_the_limit() {
+    let mut app = Tester::of::<Totals>();
+    app.input(Limits).send("alice", &50);
+    for _ in 0..3 {
+        app.input(Orders).send("alice", &20);
+        app.input(Orders).send("bob", &20);
+    }
+    assert_eq!(app.table::<Totals>().get("alice"), Some(60));
+    let warning = Warning {
+        total: 60,
+        limit: 50,
+    };
+    app.output(Warnings).expect([("alice", warning)]);
+}
+
+/// Several processors; what one emits is the other's input.
+fn counts_warnings() {
+    let setup = Tester::new().and::<Totals>().and::<Warned>();
+    let mut app = setup.partitions(2).strict().start();
+    app.input(Orders).send("alice", &101);
+    app.input(Orders).send("alice", &1);
+    assert_eq!(app.table::<Warned>().get("alice"), Some(2));
+}
+
+/// Instances come and go, as they do in production, and the totals go on.
+fn lives_through_moves() {
+    let setup = Tester::new().and::<Totals>();
+    let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
+    let moves: [fn(&mut Tester); 4] = [Tester::rebalance, Tester::restart, Tester::crash, |app| {
+        app.advance(Duration::from_secs(3_600))
+    }];
+    for (total, happens) in (1..).zip(moves) {
+        app.input(Orders).send("alice", &1);
+        happens(&mut app);
+        assert_eq!(app.table::<Totals>().get("alice"), Some(total));
+    }
+}
+
+/// A record that fails stops its partition; a test that wants that asks for the error.
+fn refuses_negative_orders() {
+    let mut app = Tester::of::<Totals>();
+    let stopped = app.input(Orders).try_send("alice", &-1);
+    let text = stopped.expect_err("the handler fails").to_string();
+    assert!(text.contains("key `alice`: an order of -1"), "{text}");
+    assert!(app.table::<Totals>().is_empty());
+}
+
+/// In an application these are `#[test]` functions.
+const TESTS: [(&str, fn()); 4] = [
+    ("warns over the limit", warns_over_the_limit),
+    ("counts warnings", counts_warnings),
+    ("lives through moves", lives_through_moves),
+    ("refuses negative orders", refuses_negative_orders),
+];
+
+fn main() {
+    for (name, test) in TESTS {
+        test();
+        println!("{name}: ok");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn all_hold() {
+        super::main();
+    }
+}

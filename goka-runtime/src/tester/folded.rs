@@ -1,0 +1,106 @@
+//! A table as its topic tells it: the fold of the committed records up to now, read from the simulated
+//! log whenever somebody asks. What tests read and what handlers look up.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::graph::TopicSpec;
+use crate::log::simulated::Simulated;
+use crate::record::{Offset, Record};
+use crate::table::Stored;
+use crate::view::{LookedUp, ViewError};
+
+#[derive(Debug, Default)]
+struct Part {
+    next: Offset,
+    rows: BTreeMap<Vec<u8>, Stored>,
+}
+
+impl Part {
+    fn apply(&mut self, record: Record<'_>) {
+        let Some(key) = record.key else {
+            return;
+        };
+        match record.value {
+            Some(value) => {
+                let (timestamp, value) = (record.timestamp, value.to_vec());
+                self.rows.insert(key.to_vec(), Stored { timestamp, value });
+            }
+            None => {
+                self.rows.remove(key);
+            }
+        }
+    }
+}
+
+/// All partitions of a table.
+#[derive(Debug)]
+pub(super) struct Folded {
+    log: Simulated,
+    topic: &'static str,
+    place: fn(&[u8], i32) -> i32,
+    parts: Mutex<Vec<Part>>,
+}
+
+impl Folded {
+    pub(super) fn new(log: Simulated, spec: &TopicSpec, partitions: i32) -> Self {
+        let parts = (0..partitions).map(|_| Part::default()).collect();
+        Self {
+            log,
+            topic: spec.name,
+            place: spec.place,
+            parts: Mutex::new(parts),
+        }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn catch_up(&self, partition: i32, part: &mut Part) {
+        let from = part.next;
+        let next = self
+            .log
+            .read_committed(self.topic, partition, from, &mut |_, record| {
+                part.apply(record);
+            });
+        part.next = next;
+    }
+
+    /// The value of a key, now.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Stored> {
+        let mut parts = self.parts();
+        let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);
+        let partition = (self.place)(key, count);
+        let part = parts.get_mut(usize::try_from(partition).ok()?)?;
+        self.catch_up(partition, part);
+        part.rows.get(key).cloned()
+    }
+
+    /// All rows, now, in the order of the keys' bytes.
+    pub(super) fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let mut rows = BTreeMap::new();
+        for (partition, part) in (0..).zip(self.parts().iter_mut()) {
+            self.catch_up(partition, part);
+            let found = part.rows.iter();
+            rows.extend(found.map(|(key, stored)| (key.clone(), stored.value.clone())));
+        }
+        rows
+    }
+}
+
+impl LookedUp for Folded {
+    fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
+        Ok(self.get(key))
+    }
+
+    fn ends(&self) -> Result<Vec<Offset>, ViewError> {
+        Ok(Vec::new())
+    }
+
+    fn wait_reached(&self, _ends: &[Offset], _deadline: Duration) -> Result<(), ViewError> {
+        // Every read is level.
+        Ok(())
+    }
+}

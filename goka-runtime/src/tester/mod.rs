@@ -1,0 +1,489 @@
+//! The everyday tester: processors as they are, on a log in memory that behaves as Kafka does and a
+//! clock that moves when the test says so. No broker, no files, no threads, no waiting: what a record
+//! leads to has happened when `send` returns. Used by tests of programs; drives what the worker's own
+//! thread drives elsewhere.
+
+#[doc(hidden)]
+pub mod doc;
+mod folded;
+mod input;
+mod output;
+mod rows;
+mod setup;
+mod stage;
+mod stopped;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::folded::Folded;
+pub use self::input::Input;
+pub use self::output::{Expected, Output, Received};
+pub use self::rows::Rows;
+use self::setup::SESSION;
+pub use self::setup::Setup;
+use self::stage::{Hand, Stage};
+pub use self::stopped::Stopped;
+use crate::clock::Clock;
+use crate::dispatch::Shared;
+use crate::edges::Processor;
+use crate::emitter::RawEmitter;
+use crate::graph::{Definition, Edge, EdgeKind, TopicSpec};
+use crate::log::Log;
+use crate::log::simulated::Simulated;
+use crate::processor::{ProcessorOptions, prepare};
+use crate::record::{Offset, Timestamp};
+use crate::table::Stores;
+use crate::table::memory::MemoryStores;
+use crate::topic::{Table, Topic};
+use crate::view::LookedUp;
+use crate::visit::visit;
+
+/// The clock moves by so much at once, and by less while handlers have left work behind: everybody
+/// is heard of in every session, and what waits for a moment sees it.
+const STRIDE: Duration = SESSION.checked_div(4).expect("four is not zero");
+const GUARDED_STRIDE: Duration = Duration::from_secs(1);
+
+/// A processor of the tester.
+struct Processing {
+    definition: &'static Definition,
+    shared: Arc<Shared>,
+}
+
+/// Processors under test.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// app.input(Clicks).send("alice", "x");
+/// app.input(Clicks).send("alice", "x");
+/// assert_eq!(app.table::<ClickCount>().get("alice"), Some(2));
+/// app.output(Alerts).expect([("alice", 2)]);
+/// ```
+pub struct Tester {
+    clock: Clock,
+    log: Simulated,
+    options: ProcessorOptions,
+    /// In the order of their start; each has one worker on the stage, at the same place.
+    processors: Vec<Processing>,
+    stage: Stage,
+    emitters: BTreeMap<&'static str, RawEmitter>,
+    /// Up to where outputs were read.
+    read: BTreeMap<(&'static str, i32), Offset>,
+    tables: RefCell<BTreeMap<&'static str, Arc<Folded>>>,
+    /// What was told of already.
+    told: BTreeSet<String>,
+    is_strict: bool,
+}
+
+impl Tester {
+    /// A tester of one processor.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::of::<ClickCount>();
+    /// assert!(app.table::<ClickCount>().is_empty());
+    /// ```
+    ///
+    /// # Panics
+    /// See [`Setup::start`].
+    #[track_caller]
+    pub fn of<P: Processor>() -> Self {
+        Setup::new().and::<P>().start()
+    }
+
+    /// A tester of several processors, or of one whose handlers share a value.
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "its processors have to be known to start"
+    )]
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let setup = Tester::new().and::<ClickCount>().partitions(2);
+    /// let app = setup.start();
+    /// assert!(app.error().is_none());
+    /// ```
+    pub fn new() -> Setup {
+        Setup::new()
+    }
+
+    #[track_caller]
+    fn start(
+        clock: Clock,
+        log: Simulated,
+        processors: Vec<Processing>,
+        options: ProcessorOptions,
+        is_strict: bool,
+    ) -> Self {
+        let mut tester = Self {
+            clock,
+            stage: Stage::new(log.clone()),
+            log,
+            options,
+            processors,
+            emitters: BTreeMap::new(),
+            read: BTreeMap::new(),
+            tables: RefCell::default(),
+            told: BTreeSet::new(),
+            is_strict,
+        };
+        for at in 0..tester.processors.len() {
+            tester.join(at, Arc::new(MemoryStores::default()));
+        }
+        tester.drive_or_panic();
+        tester
+    }
+
+    /// A worker for a processor.
+    #[track_caller]
+    fn join(&mut self, at: usize, stores: Arc<dyn Stores>) {
+        let Processing { definition, shared } = &self.processors[at];
+        let log: Arc<dyn Log> = Arc::new(self.log.clone());
+        let parts = prepare(definition, shared.clone(), log, stores, &self.options);
+        let mut parts = parts.unwrap_or_else(|error| panic!("{error}"));
+        parts.clock = self.clock.clone();
+        let lookups = definition.graph.edges.iter();
+        let lookups = lookups.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
+        parts.lookups = lookups
+            .map(|edge| {
+                let table: Arc<dyn LookedUp> = self.folded(&edge.topic);
+                (edge.topic.name, table)
+            })
+            .collect();
+        let hand = Hand::join(parts).unwrap_or_else(|error| panic!("{error}"));
+        self.stage.add(hand);
+    }
+
+    /// A topic to send records to: an input, or a table that is joined or looked up and that no
+    /// processor of the tester writes.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// ```
+    ///
+    /// # Panics
+    /// When no processor of the tester reads the topic, or one of them owns the table.
+    #[track_caller]
+    pub fn input<T: Topic>(&mut self, _topic: T) -> Input<'_, T> {
+        self.input_of()
+    }
+
+    /// The same as [`input`](Tester::input), for a topic whose type is not a unit.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input_of::<Clicks>().send("alice", "x");
+    /// ```
+    ///
+    /// # Panics
+    /// As [`input`](Tester::input).
+    #[track_caller]
+    pub fn input_of<T: Topic>(&mut self) -> Input<'_, T> {
+        Input::new(self)
+    }
+
+    /// A topic that processors of the tester emit to.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.output(Alerts).expect_none();
+    /// ```
+    ///
+    /// # Panics
+    /// When none of them does.
+    #[track_caller]
+    pub fn output<T: Topic>(&mut self, _topic: T) -> Output<'_, T> {
+        self.output_of()
+    }
+
+    /// The same as [`output`](Tester::output), for a topic whose type is not a unit.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.output_of::<Alerts>().expect_none();
+    /// ```
+    ///
+    /// # Panics
+    /// As [`output`](Tester::output).
+    #[track_caller]
+    pub fn output_of<T: Topic>(&mut self) -> Output<'_, T> {
+        Output::new(self)
+    }
+
+    /// The table of a processor, or one that is joined or looked up, as everybody else sees it: what
+    /// is committed of its topic.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::of::<ClickCount>();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), None);
+    /// ```
+    ///
+    /// # Panics
+    /// When no processor of the tester has to do with the table.
+    #[track_caller]
+    pub fn table<T: Table>(&self) -> Rows<'_, T> {
+        let name = T::NAME;
+        let known = |edge: &&Edge| {
+            let is_table = matches!(
+                edge.kind,
+                EdgeKind::Table | EdgeKind::Join | EdgeKind::Lookup | EdgeKind::Input { .. }
+            );
+            is_table && edge.topic.name == name
+        };
+        if !self.edges().any(|(_, edge)| known(&edge)) {
+            panic!(
+                "`{}` (table `{name}`) is none of this tester's, which has {}; add its processor: \
+                 `Tester::new().and::<..>()`",
+                std::any::type_name::<T>(),
+                self.names()
+            );
+        }
+        Rows::new(self.folded(&T::SPEC))
+    }
+
+    /// Asks the group of `P` to call its visit `name` for every key of its table, with an argument
+    /// given as text, and runs until that is done.
+    ///
+    /// ```
+    /// # use goka_runtime::{edges::Processor, tester::Tester};
+    /// fn expire<P: Processor>(app: &mut Tester) {
+    ///     app.visit::<P>("expire", "30");
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// When there is no such visit, the argument does not parse, or a partition stops.
+    #[track_caller]
+    pub fn visit<P: Processor>(&mut self, name: &str, argument: &str) {
+        let log: Arc<dyn Log> = Arc::new(self.log.clone());
+        let asked = visit::<P>(log, name, argument, Duration::ZERO);
+        asked.unwrap_or_else(|error| panic!("{error}"));
+        self.drive_or_panic();
+    }
+
+    /// What time it is, in milliseconds since the Unix epoch.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().begin(1_000).start();
+    /// assert_eq!(app.now(), 1_000);
+    /// ```
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// Lets time pass, with everything that follows from it: flushes, timers of asynchronous
+    /// handlers, retention.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// # use std::time::Duration;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// let then = app.now();
+    /// app.advance(Duration::from_secs(60));
+    /// assert_eq!(app.now(), then + 60_000);
+    /// ```
+    ///
+    /// # Panics
+    /// When a partition stops.
+    #[track_caller]
+    pub fn advance(&mut self, by: Duration) {
+        let mut left = by;
+        while !left.is_zero() {
+            let guarded = self.stage.hands().iter().any(Hand::has_guards);
+            let stride = if guarded { GUARDED_STRIDE } else { STRIDE };
+            let step = left.min(stride);
+            self.clock.advance(step);
+            self.drive_or_panic();
+            left -= step;
+        }
+    }
+
+    /// Moves every partition to another instance, with stores of its own that are empty: it joins
+    /// each group and is given its share, then the one before leaves and it has the rest. The group's
+    /// protocol is the real one; the tables are restored from their topics.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.rebalance();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), Some(1));
+    /// ```
+    ///
+    /// # Panics
+    /// When a partition stops.
+    #[track_caller]
+    pub fn rebalance(&mut self) {
+        let count = self.processors.len();
+        for at in 0..count {
+            self.join(at, Arc::new(MemoryStores::default()));
+        }
+        self.drive_or_panic();
+        self.stage.end(count, Hand::stop);
+        self.drive_or_panic();
+    }
+
+    /// Stops every processor in order, and starts it on the stores that it had.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.restart();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), Some(1));
+    /// ```
+    ///
+    /// # Panics
+    /// When a partition stops that did not before.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.replace(Hand::stop);
+    }
+
+    /// Kills every processor, and starts it on the stores that it had: what was not flushed is
+    /// restored, what was not committed is handled again.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.crash();
+    /// assert_eq!(app.table::<ClickCount>().get("alice"), Some(1));
+    /// ```
+    ///
+    /// # Panics
+    /// When a partition stops that did not before.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.replace(Hand::crash);
+    }
+
+    #[track_caller]
+    fn replace(&mut self, end: fn(&mut Hand)) {
+        let hands = self.stage.hands().iter();
+        let stores: Vec<_> = hands.map(|hand| hand.parts().stores.clone()).collect();
+        self.stage.end(stores.len(), end);
+        for (at, stores) in stores.into_iter().enumerate() {
+            self.join(at, stores);
+        }
+        self.drive_or_panic();
+    }
+
+    /// From now on, outputs that nobody has read when the tester is dropped fail the test: those
+    /// that no processor of the tester reads.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.strict();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.input(Clicks).send("alice", "x");
+    /// // Without this line the test would fail.
+    /// app.output(Alerts).take();
+    /// ```
+    pub fn strict(&mut self) {
+        self.is_strict = true;
+    }
+
+    /// What has stopped by now, and why.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// assert!(app.input(Clicks).try_send("alice", "bad").is_err());
+    /// assert!(app.error().is_some());
+    /// ```
+    pub fn error(&self) -> Option<Stopped> {
+        Stopped::of(self.failures())
+    }
+
+    fn edges(&self) -> impl Iterator<Item = (&'static Definition, &'static Edge)> {
+        let definitions = self.processors.iter().map(|found| found.definition);
+        definitions.flat_map(|found| found.graph.edges.iter().map(move |edge| (found, edge)))
+    }
+
+    /// The processors, for messages.
+    fn names(&self) -> String {
+        let names = self.processors.iter();
+        let names = names.map(|found| format!("`{}`", found.definition.graph.name));
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    fn partitions(&self, topic: &str) -> i32 {
+        let found = self.log.describe(&[topic]);
+        let found = found.unwrap_or_else(|error| panic!("{error}"));
+        let info = found.into_iter().next().flatten();
+        info.map_or(0, |info| info.partitions)
+    }
+
+    fn folded(&self, spec: &TopicSpec) -> Arc<Folded> {
+        let mut tables = self.tables.borrow_mut();
+        let table = tables.entry(spec.name).or_insert_with(|| {
+            let partitions = self.partitions(spec.name);
+            Arc::new(Folded::new(self.log.clone(), spec, partitions))
+        });
+        table.clone()
+    }
+
+    /// Lets everything happen that is to happen now; fails with what stopped meanwhile.
+    #[track_caller]
+    fn drive(&mut self) -> Result<(), Stopped> {
+        assert!(
+            self.stage.rest(),
+            "{} came to no end: does a loopback, or a chain of topics, feed itself for ever?",
+            self.names()
+        );
+        let mut new = self.failures();
+        new.retain(|failure| self.told.insert(failure.to_string()));
+        Stopped::of(new).map_or(Ok(()), Err)
+    }
+
+    #[track_caller]
+    fn drive_or_panic(&mut self) {
+        let driven = self.drive();
+        driven.unwrap_or_else(|stopped| panic!("{stopped}"));
+    }
+}
+
+impl fmt::Debug for Tester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tester")
+            .field("processors", &self.names())
+            .field("now", &self.now())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Tester {
+    fn drop(&mut self) {
+        if self.is_strict && !std::thread::panicking() {
+            self.check_unread();
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Records that processors emitted, as a test reads them: once each, in the order in which they were
+//! written.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::Tester;
+use crate::codec::{AsValue, Codec, CodecError, CodecOf};
+use crate::graph::{EdgeKind, Format, TopicSpec};
+use crate::key::AsKey;
+use crate::record::{Offset, Record, Timestamp};
+use crate::topic::Topic;
+
+/// A topic that processors of the tester emit to.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// let mut alerts = app.output(Alerts);
+/// alerts.expect_none();
+/// ```
+pub struct Output<'t, T> {
+    tester: &'t mut Tester,
+    topic: PhantomData<fn() -> T>,
+}
+
+/// An emitted record.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// app.input(Clicks).send("alice", "x");
+/// app.input(Clicks).send("alice", "x");
+/// let alerts = app.output(Alerts).take();
+/// assert_eq!(alerts[0].value, Some(2));
+/// assert_eq!(alerts[0].offset, 0);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received<K, V> {
+    /// Its key.
+    pub key: K,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<V>,
+    /// Its timestamp, in milliseconds since the Unix epoch.
+    pub timestamp: Timestamp,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Where it lies.
+    pub partition: i32,
+    /// Where it lies there.
+    pub offset: Offset,
+}
+
+/// What a test expects as a value of `V`: a value, a reference to one, `&str` for a `String`, `None`
+/// for a tombstone.
+#[diagnostic::on_unimplemented(
+    message = "a value of type `{Self}` cannot be expected where `{V}` travels",
+    label = "expected `{V}`, found `{Self}`"
+)]
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let mut app = Tester::of::<ClickCount>();
+/// app.input(Clicks).send("alice", "x");
+/// app.input(Clicks).send("alice", "x");
+/// app.output(Alerts).expect([("alice", Some(2))]);
+/// ```
+pub trait Expected<V> {
+    /// Writes the value to the end of `out`; says whether it is one, and no tombstone.
+    ///
+    /// # Errors
+    /// When the codec refuses it.
+    #[doc(hidden)]
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError>;
+}
+
+impl<V> Expected<V> for V {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        codec.encode(self, out).map(|()| true)
+    }
+}
+
+impl<V> Expected<V> for &V {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        codec.encode(self, out).map(|()| true)
+    }
+}
+
+impl<V> Expected<V> for Option<V> {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        match self {
+            Some(value) => codec.encode(value, out).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+impl Expected<String> for &str {
+    fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        AsValue::<String>::put(*self, codec, out).map(|()| true)
+    }
+}
+
+/// A record as it lies there.
+struct Raw {
+    written: u64,
+    partition: i32,
+    offset: Offset,
+    timestamp: Timestamp,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Raw {
+    fn new(written: u64, partition: i32, record: &Record<'_>) -> Self {
+        let headers = record.headers.iter();
+        let owned =
+            |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
+        Self {
+            written,
+            partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: headers.map(owned).collect(),
+        }
+    }
+
+    fn text(&self, spec: &TopicSpec) -> String {
+        pair(spec, self.key.as_deref(), self.value.as_deref())
+    }
+}
+
+impl Tester {
+    /// What was emitted to a topic and not read.
+    fn unread(&mut self, topic: &'static str) -> Vec<Raw> {
+        let mut found = Vec::new();
+        for partition in 0..self.partitions(topic) {
+            let from = self.read.entry((topic, partition)).or_default();
+            *from = self
+                .log
+                .read_committed(topic, partition, *from, &mut |written, record| {
+                    found.push(Raw::new(written, partition, &record));
+                });
+        }
+        found.sort_by_key(|raw| raw.written);
+        found
+    }
+
+    /// Fails when outputs are left that only the test can read.
+    pub(super) fn check_unread(&mut self) {
+        let mut specs: Vec<TopicSpec> = Vec::new();
+        let mut inner = BTreeSet::new();
+        for (_, edge) in self.edges() {
+            match edge.kind {
+                EdgeKind::Output if specs.iter().all(|spec| spec.name != edge.topic.name) => {
+                    specs.push(edge.topic);
+                }
+                EdgeKind::Output => {}
+                _ => {
+                    inner.insert(edge.topic.name);
+                }
+            }
+        }
+        let mut left = Vec::new();
+        for spec in specs.iter().filter(|spec| !inner.contains(spec.name)) {
+            let records = self.unread(spec.name);
+            if !records.is_empty() {
+                left.push(format!("topic `{}`:{}", spec.name, lines(spec, &records)));
+            }
+        }
+        assert!(
+            left.is_empty(),
+            "the test is strict and left outputs unread:\n{}",
+            left.join("\n")
+        );
+    }
+}
+
+impl<'t, T: Topic> Output<'t, T> {
+    #[track_caller]
+    pub(super) fn new(tester: &'t mut Tester) -> Self {
+        let name = T::NAME;
+        let emits = |kind: &EdgeKind| matches!(kind, EdgeKind::Output);
+        let mut edges = tester.edges();
+        if !edges.any(|(_, edge)| edge.topic.name == name && emits(&edge.kind)) {
+            let names = tester.names();
+            panic!("no processor of this tester emits to topic `{name}`; it has {names}");
+        }
+        drop(edges);
+        let topic = PhantomData;
+        Self { tester, topic }
+    }
+
+    /// The records that were not read yet, in the order in which they were written.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// assert!(app.output(Alerts).take().is_empty());
+    /// ```
+    ///
+    /// # Panics
+    /// When one does not decode.
+    #[track_caller]
+    pub fn take(&mut self) -> Vec<Received<T::Key, T::Value>> {
+        let records = self.tester.unread(T::NAME).into_iter();
+        records.map(received::<T>).collect()
+    }
+
+    /// Reads what was not read yet: these keys and values, in this order, and no others.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// for _ in 0..4 {
+    ///     app.input(Clicks).send("alice", "x");
+    /// }
+    /// app.output(Alerts).expect([("alice", 2), ("alice", 4)]);
+    /// ```
+    ///
+    /// # Panics
+    /// When that is not so: with what was expected and what was found.
+    #[track_caller]
+    pub fn expect<K, V>(&mut self, expected: impl IntoIterator<Item = (K, V)>)
+    where
+        K: AsKey<T::Key>,
+        V: Expected<T::Value>,
+        T::Value: PartialEq,
+    {
+        let found = self.tester.unread(T::NAME);
+        let expected: Vec<_> = expected.into_iter().map(encoded::<T, K, V>).collect();
+        let is_same = |(expected, found): (&Pair, &Raw)| matches::<T>(expected, found);
+        if expected.len() == found.len() && expected.iter().zip(&found).all(is_same) {
+            return;
+        }
+        let spec = T::SPEC;
+        let wanted = expected.iter();
+        let wanted = wanted.map(|(key, value)| pair(&spec, Some(key), value.as_deref()));
+        let wanted: Vec<_> = wanted.map(|text| format!("\n  {text}")).collect();
+        panic!(
+            "topic `{}` does not hold what was expected\nexpected:{}\nfound:{}",
+            T::NAME,
+            if wanted.is_empty() {
+                " nothing".to_owned()
+            } else {
+                wanted.concat()
+            },
+            lines(&spec, &found)
+        );
+    }
+
+    /// Everything was read.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// app.input(Clicks).send("alice", "x");
+    /// app.output(Alerts).expect_none();
+    /// ```
+    ///
+    /// # Panics
+    /// When there is a record that was not: with what was found.
+    #[track_caller]
+    pub fn expect_none(&mut self) {
+        let found = self.tester.unread(T::NAME);
+        assert!(
+            found.is_empty(),
+            "nothing was expected in topic `{}`, found:{}",
+            T::NAME,
+            lines(&T::SPEC, &found)
+        );
+    }
+}
+
+type Pair = (Vec<u8>, Option<Vec<u8>>);
+
+#[track_caller]
+fn encoded<T: Topic, K: AsKey<T::Key>, V: Expected<T::Value>>((key, value): (K, V)) -> Pair {
+    let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+    let is_value = key
+        .put(&mut key_bytes)
+        .and_then(|()| value.put(&T::CODEC, &mut value_bytes));
+    match is_value {
+        Ok(is_value) => (key_bytes, is_value.then_some(value_bytes)),
+        Err(error) => panic!("what is expected in topic `{}`: {error}", T::NAME),
+    }
+}
+
+/// Values are equal when their types say so: maps need not have one order of their bytes.
+fn matches<T: Topic>(expected: &Pair, found: &Raw) -> bool
+where
+    T::Value: PartialEq,
+{
+    let (key, value) = expected;
+    if found.key.as_deref().unwrap_or_default() != *key {
+        return false;
+    }
+    match (value, &found.value) {
+        (Some(value), Some(found)) if value != found => {
+            let (value, found) = (T::CODEC.decode(value), T::CODEC.decode(found));
+            value.is_ok_and(|value| found.is_ok_and(|found| value == found))
+        }
+        (value, found) => value.is_some() == found.is_some(),
+    }
+}
+
+#[track_caller]
+fn received<T: Topic>(raw: Raw) -> Received<T::Key, T::Value> {
+    let key = T::Key::decode(raw.key.as_deref().unwrap_or_default());
+    let value = raw.value.as_deref().map(|value| T::CODEC.decode(value));
+    match (key, value.transpose()) {
+        (Ok(key), Ok(value)) => Received {
+            key,
+            value,
+            timestamp: raw.timestamp,
+            headers: raw.headers,
+            partition: raw.partition,
+            offset: raw.offset,
+        },
+        (Err(error), _) | (_, Err(error)) => panic!(
+            "{}[{}] offset {}: {error}",
+            T::NAME,
+            raw.partition,
+            raw.offset
+        ),
+    }
+}
+
+fn pair(spec: &TopicSpec, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
+    let text = |format: &Format, bytes: &[u8]| {
+        (format.show)(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned())
+    };
+    let key = key.map_or("(no key)".to_owned(), |key| text(&spec.key, key));
+    let value = value.map_or("(tombstone)".to_owned(), |value| text(&spec.value, value));
+    format!("{key}: {value}")
+}
+
+fn lines(spec: &TopicSpec, records: &[Raw]) -> String {
+    if records.is_empty() {
+        return " nothing".to_owned();
+    }
+    let line = |raw: &Raw| format!("\n  {}", raw.text(spec));
+    records.iter().map(line).collect()
+}
+
+impl<T: Topic> fmt::Debug for Output<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Output").field(&T::NAME).finish()
+    }
+}

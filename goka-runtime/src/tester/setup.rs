@@ -1,0 +1,254 @@
+//! What a tester is made of: its processors, what their handlers share, how they run, and the topics
+//! that have to be there before they start.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Processing, Tester};
+use crate::clock::Clock;
+use crate::dispatch::Shared;
+use crate::edges::Processor;
+use crate::graph::{Definition, Edge, EdgeKind, TopicKind, start_order};
+use crate::log::simulated::Simulated;
+use crate::log::{Log, NewTopic};
+use crate::processor::{DEFAULT_PARTITIONS, ProcessorOptions, is_copartitioned};
+use crate::record::{Guarantee, Timestamp};
+use crate::registry::Registry;
+
+/// When a tester's clock begins: 2026-01-01, 00:00 UTC.
+const BEGIN: Timestamp = 1_767_225_600_000;
+/// Nobody is put out of a group by a test that moves the clock.
+pub(super) const SESSION: Duration = Duration::from_secs(3_600);
+
+/// The processors of a [`Tester`] that is not started yet: see [`Tester::new`].
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// let setup = Tester::new().and::<ClickCount>();
+/// let mut app = setup.partitions(2).strict().start();
+/// app.input(Clicks).send("alice", "x");
+/// ```
+#[must_use = "nothing runs before `start`"]
+pub struct Setup {
+    registry: Registry,
+    values: BTreeMap<TypeId, Arc<Shared>>,
+    partitions: i32,
+    guarantee: Option<Guarantee>,
+    begin: Timestamp,
+    strict: bool,
+}
+
+impl Setup {
+    pub(super) fn new() -> Self {
+        Self {
+            registry: Registry::new(),
+            values: BTreeMap::new(),
+            partitions: DEFAULT_PARTITIONS,
+            guarantee: None,
+            begin: BEGIN,
+            strict: false,
+        }
+    }
+
+    /// Adds a processor.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().start();
+    /// assert!(app.error().is_none());
+    /// ```
+    pub fn and<P: Processor>(mut self) -> Self {
+        self.registry = self.registry.with::<P>();
+        self
+    }
+
+    /// Adds a processor and the value that its handlers share.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().with(ClickCount).start();
+    /// assert!(app.error().is_none());
+    /// ```
+    pub fn with<P: Processor + Send + Sync>(mut self, value: P) -> Self {
+        self.values.insert(TypeId::of::<P>(), Arc::new(value));
+        self.and::<P>()
+    }
+
+    /// How many partitions topics have that declare no count; 4 unless set.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().partitions(1).start();
+    /// assert!(app.error().is_none());
+    /// ```
+    pub fn partitions(mut self, partitions: i32) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Promises this for every processor, whatever each declares.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// use goka_runtime::record::Guarantee;
+    /// let setup = Tester::new().and::<ClickCount>();
+    /// let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
+    /// app.input(Clicks).send("alice", "x");
+    /// ```
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.guarantee = Some(guarantee);
+        self
+    }
+
+    /// When the clock begins, in milliseconds since the Unix epoch; at the start of 2026 unless set.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().begin(1_000).start();
+    /// assert_eq!(app.now(), 1_000);
+    /// ```
+    pub fn begin(mut self, wall: Timestamp) -> Self {
+        self.begin = wall;
+        self
+    }
+
+    /// See [`Tester::strict`].
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::new().and::<ClickCount>().strict().start();
+    /// app.input(Clicks).send("alice", "x");
+    /// ```
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    /// Makes the topics and starts the processors.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let app = Tester::new().and::<ClickCount>().start();
+    /// assert!(app.error().is_none());
+    /// ```
+    ///
+    /// # Panics
+    /// When they cannot live in one program, or one of them does not start.
+    #[track_caller]
+    pub fn start(self) -> Tester {
+        let definitions = self.registry.check();
+        let definitions = definitions.unwrap_or_else(|error| panic!("{error}"));
+        let definitions = start_order(definitions);
+        let clock = Clock::simulated(self.begin);
+        let log = Simulated::new(clock.clone());
+        for topic in topics(&definitions, self.partitions) {
+            let made = log.create(&topic);
+            made.unwrap_or_else(|error| panic!("{error}"));
+        }
+        let options = ProcessorOptions {
+            // A barrier follows every record, so that what it did is seen and no time has to pass.
+            barrier: Duration::ZERO,
+            session: SESSION,
+            guarantee: self.guarantee,
+            ..ProcessorOptions::default()
+        };
+        let shared = |definition: &&'static Definition| {
+            let given = self.values.get(&(definition.type_id)()).cloned();
+            given.or_else(|| definition.make.map(|make| Arc::from(make())))
+        };
+        let processors = definitions.iter().map(|definition| Processing {
+            definition,
+            shared: shared(definition).unwrap_or_else(|| {
+                panic!(
+                    "`{0}` ({1}) has no `Default`: give it with `Tester::new().with({0} ..)`",
+                    definition.graph.name, definition.graph.location
+                )
+            }),
+        });
+        Tester::start(clock, log, processors.collect(), options, self.strict)
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("registry", &self.registry)
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The topics that are there before any processor starts: all that more than one program may know.
+/// What has to have one partition count has the one that any of them declares.
+fn topics(definitions: &[&'static Definition], partitions: i32) -> Vec<NewTopic> {
+    let mut found: BTreeMap<&'static str, (Option<i32>, bool)> = BTreeMap::new();
+    for edge in definitions.iter().flat_map(|found| shared_edges(found)) {
+        let entry = found.entry(edge.topic.name).or_default();
+        entry.0 = entry.0.or(edge.topic.partitions);
+        let is_kept = matches!(
+            edge.kind,
+            EdgeKind::Table | EdgeKind::Join | EdgeKind::Lookup
+        );
+        entry.1 |= is_kept || edge.topic.kind != TopicKind::Stream;
+    }
+    for together in copartitioned(definitions) {
+        let declared = together.iter().find_map(|name| found.get(name)?.0);
+        for name in together {
+            if let Some(entry) = found.get_mut(name) {
+                entry.0 = entry.0.or(declared);
+            }
+        }
+    }
+    let topics = found.into_iter();
+    let new = |(name, (count, compact)): (&str, (Option<i32>, bool))| NewTopic {
+        name: name.to_owned(),
+        partitions: count.unwrap_or(partitions),
+        compact,
+        retention: None,
+    };
+    topics.map(new).collect()
+}
+
+fn shared_edges(definition: &Definition) -> impl Iterator<Item = &'static Edge> {
+    let own = |edge: &&Edge| {
+        matches!(
+            edge.kind,
+            EdgeKind::Loopback { .. } | EdgeKind::Visit { .. }
+        )
+    };
+    definition.graph.edges.iter().filter(move |edge| !own(edge))
+}
+
+/// The topics that have to have one partition count, together.
+fn copartitioned(definitions: &[&'static Definition]) -> Vec<BTreeSet<&'static str>> {
+    let mut all: Vec<BTreeSet<&'static str>> = Vec::new();
+    for definition in definitions {
+        if !is_copartitioned(&definition.graph) {
+            continue;
+        }
+        let bound =
+            |edge: &&'static Edge| !matches!(edge.kind, EdgeKind::Output | EdgeKind::Lookup);
+        let edges = shared_edges(definition).filter(bound);
+        let mut together: BTreeSet<_> = edges.map(|edge| edge.topic.name).collect();
+        all.retain(|other| {
+            let is_apart = other.is_disjoint(&together);
+            if !is_apart {
+                together.extend(other);
+            }
+            is_apart
+        });
+        all.push(together);
+    }
+    all
+}

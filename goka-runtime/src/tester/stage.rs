@@ -1,0 +1,148 @@
+//! Several workers on one simulated clock and one simulated log, a turn at a time. In which order they
+//! take their turns, and when the clock moves, is decided by whoever drives: here by [`Stage::rest`],
+//! which goes round until nothing happens any more. Knows no types of records.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::Cause;
+use crate::log::simulated::Simulated;
+use crate::log::{Driver, LogError, Member};
+use crate::worker::{Parts, Worker};
+
+/// So many rounds without rest are a circle that never ends.
+const ROUNDS: usize = 20_000;
+/// So many turns a worker has to make durable what it handled, before it is stopped all the same.
+const LAST_TURNS: usize = 100;
+
+/// One worker with its member.
+pub(super) struct Hand {
+    parts: Arc<Parts>,
+    /// `None` once it ended.
+    seat: Option<(Worker, Box<dyn Member>)>,
+    ended: Option<Cause>,
+}
+
+impl Hand {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// What the log answers.
+    pub(super) fn join(parts: Parts) -> Result<Self, LogError> {
+        let parts = Arc::new(parts);
+        let member = parts.log.join(&parts.plan.group)?;
+        Ok(Self {
+            seat: Some((Worker::new(&parts), member)),
+            parts,
+            ended: None,
+        })
+    }
+
+    /// What it is made of.
+    pub(super) fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// Why it could not go on.
+    pub(super) fn ended(&self) -> Option<&Cause> {
+        self.ended.as_ref()
+    }
+
+    /// Whether handlers left work behind that is not done.
+    pub(super) fn has_guards(&self) -> bool {
+        let seat = self.seat.as_ref();
+        seat.is_some_and(|(worker, _)| worker.has_guards())
+    }
+
+    /// One turn; says whether anything happened.
+    pub(super) fn turn(&mut self) -> bool {
+        let Some((worker, member)) = &mut self.seat else {
+            return false;
+        };
+        match worker.turn(&mut **member) {
+            Ok(()) => worker.take_moved(),
+            Err(cause) => {
+                // As a worker with a thread of its own does: what it handled is made durable, where
+                // the member still serves for that.
+                match &cause {
+                    Cause::Member(_) => self.crash(),
+                    _ => self.stop(),
+                }
+                self.ended = Some(cause);
+                true
+            }
+        }
+    }
+
+    /// Ends in order: makes durable what was handled, then leaves the group.
+    pub(super) fn stop(&mut self) {
+        let Some((mut worker, mut member)) = self.seat.take() else {
+            return;
+        };
+        for _ in 0..LAST_TURNS {
+            let is_durable = worker.drain_turn(&mut *member);
+            if is_durable
+                || member
+                    .poll(Duration::ZERO, &mut worker as &mut dyn Driver)
+                    .is_err()
+            {
+                break;
+            }
+        }
+        // Stores close before the group hears that somebody else may open them.
+        drop(worker);
+        if let Err(error) = member.close(Instant::now()) {
+            tracing::warn!(%error, "the member did not leave in time");
+        }
+    }
+
+    /// Ends at once: what was not committed is not. The group notices as when the session of a member
+    /// that died is over, only that nobody has to wait for that.
+    pub(super) fn crash(&mut self) {
+        drop(self.seat.take());
+    }
+}
+
+/// Workers that share a log and a clock.
+pub(super) struct Stage {
+    log: Simulated,
+    hands: Vec<Hand>,
+}
+
+impl Stage {
+    pub(super) fn new(log: Simulated) -> Self {
+        let hands = Vec::new();
+        Self { log, hands }
+    }
+
+    /// Another worker, last in turn.
+    pub(super) fn add(&mut self, hand: Hand) {
+        self.hands.push(hand);
+    }
+
+    pub(super) fn hands(&self) -> &[Hand] {
+        &self.hands
+    }
+
+    /// Takes the first so many workers out, each ended as told.
+    pub(super) fn end(&mut self, count: usize, end: fn(&mut Hand)) {
+        self.hands[..count].iter_mut().for_each(end);
+        self.hands.drain(..count);
+    }
+
+    /// Lets the workers take turns until nothing happens any more; `false` when that never comes.
+    pub(super) fn rest(&mut self) -> bool {
+        for _ in 0..ROUNDS {
+            let (mut moved, version) = (false, self.log.version());
+            for hand in &mut self.hands {
+                moved |= hand.turn();
+            }
+            // A worker may have heard of nothing, and somebody else hear of what its member did.
+            moved |= version != self.log.version();
+            if !moved && !self.log.is_rebalancing() {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,123 @@
+//! What stopped, and why.
+
+use std::fmt;
+
+use super::Tester;
+use crate::core::Cause;
+use crate::graph::EdgeKind;
+use crate::processor::{TaskStatus, is_copartitioned};
+use crate::worker::Signals;
+
+/// One partition, or a whole processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    group: &'static str,
+    cause: Cause,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group `{}` stopped: {}", self.group, self.cause)
+    }
+}
+
+/// Why partitions, or whole processors, do not go on: a handler failed, or a record does not decode.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::tester::Tester;
+/// use goka_runtime::processor::Cause;
+/// let mut app = Tester::of::<ClickCount>();
+/// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
+/// let Some(Cause::Handler { key, error, .. }) = stopped.causes().next() else {
+///     panic!("{stopped}");
+/// };
+/// assert_eq!((&**key, &**error), ("alice", "a bad click"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    failures: Vec<Failure>,
+}
+
+impl Stopped {
+    pub(super) fn of(failures: Vec<Failure>) -> Option<Self> {
+        (!failures.is_empty()).then_some(Self { failures })
+    }
+
+    /// The causes, never none: [`Cause::Handler`] has the record's topic, partition, offset and key,
+    /// and what the handler failed with.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::tester::Tester;
+    /// let mut app = Tester::of::<ClickCount>();
+    /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
+    /// assert_eq!(stopped.causes().count(), 1);
+    /// ```
+    pub fn causes(&self) -> impl Iterator<Item = &Cause> {
+        self.failures.iter().map(|failure| &failure.cause)
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, failure) in self.failures.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{failure}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl Tester {
+    /// Everything that does not go on.
+    pub(super) fn failures(&self) -> Vec<Failure> {
+        self.failures_where(|_, _| true)
+    }
+
+    /// What keeps the records of a partition from being handled.
+    pub(super) fn failures_at(&self, topic: &str, partition: i32) -> Vec<Failure> {
+        self.failures_where(|at, task| {
+            let graph = &self.processors[at].definition.graph;
+            let reads = graph.edges.iter().any(|edge| {
+                let is_output = matches!(edge.kind, EdgeKind::Output);
+                edge.topic.name == topic && !is_output
+            });
+            reads
+                && task.is_none_or(|task| {
+                    let is_its = is_copartitioned(graph) || task.topic == topic;
+                    is_its && task.partition == partition
+                })
+        })
+    }
+
+    /// Of each processor by its place: its end, or its tasks that stopped.
+    fn failures_where(&self, counts: impl Fn(usize, Option<&TaskStatus>) -> bool) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for (hand, at) in self.stage.hands().iter().zip(0..) {
+            let at = at % self.processors.len();
+            let group = self.processors[at].definition.graph.group;
+            if let Some(cause) = hand.ended().filter(|_| counts(at, None)) {
+                let cause = cause.clone();
+                failures.push(Failure { group, cause });
+            }
+            for task in stopped(&hand.parts().signals) {
+                if let Some(cause) = task.stopped.clone().filter(|_| counts(at, Some(&task))) {
+                    failures.push(Failure { group, cause });
+                }
+            }
+        }
+        failures
+    }
+}
+
+fn stopped(signals: &Signals) -> Vec<TaskStatus> {
+    let status = signals.status.lock();
+    let status = status.unwrap_or_else(std::sync::PoisonError::into_inner);
+    let tasks = status.values().filter(|task| task.stopped.is_some());
+    tasks.cloned().collect()
+}

@@ -1,0 +1,11 @@
+// A test sends to topics, and `send` is theirs (two here).
+
+#[allow(unused_imports)]
+use goka_ui_tests::topics::*;
+use goka_ui_tests::processor::ClickCount;
+
+fn main() {
+    let mut app = goka::tester::Tester::of::<ClickCount>();
+    app.input(Plain).send("alice", "x");
+    app.input(UserClicks).send("alice", "x");
+}
