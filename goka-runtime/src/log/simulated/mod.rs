@@ -385,6 +385,9 @@ fn new_topic(topic: &NewTopic, number: u64) -> Topic {
             retention,
             delete_retention: DELETE_RETENTION,
             max_message_bytes: MAX_MESSAGE_BYTES,
+            replicas: 1,
+            in_sync: 1,
+            min_in_sync: 1,
         },
         partitions: count.map(|_| Partition::default()).collect(),
     }
