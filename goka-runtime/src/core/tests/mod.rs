@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::*;
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Raw};
 use crate::log::{Acked, Committed, Failure, Group, Range, Settlement, Unit};
-use crate::record::{AppendKind, Guarantee, Headers, Timestamp};
+use crate::record::{AppendKind, Guarantee, Headers, Record, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
     Durability, FORMAT, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores, Write,

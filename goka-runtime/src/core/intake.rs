@@ -1,0 +1,199 @@
+//! What comes in: records of inputs and joined tables, keys of walks, guards that are told, and stores
+//! that cannot be read meanwhile. Part of [`Core`].
+
+use super::event::{Around, Cause, Effect, Now, RecordId};
+use super::handle::Desk;
+use super::task::{State, Task, Unreadable};
+use super::{Core, DEFERRED, RETRY};
+use crate::dispatch::Shared;
+use crate::log::Epoch;
+use crate::record::{Record, TaskId, TopicId};
+use crate::table::StoreError;
+
+impl Core {
+    pub(super) fn batch(
+        &mut self,
+        now: Now,
+        (id, epoch, topic): (TaskId, Epoch, TopicId),
+        records: &[Record<'_>],
+        around: &dyn Around,
+        shared: &Shared,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
+        if task.epoch != epoch || task.state != State::Running || self.draining || waits {
+            return;
+        }
+        let mut desk = Desk {
+            plan: &self.plan,
+            around,
+            shared,
+            appends: &mut self.appends,
+            scratch: &mut self.scratch,
+        };
+        let handled = match self.plan.input(topic) {
+            Some(input) => task.handle(input, records, &mut desk),
+            None if self.plan.join(topic).is_some() => {
+                task.follow(topic, records);
+                Ok(())
+            }
+            None => {
+                // Past one that begins, the rest is fetched again when it ends.
+                for record in records {
+                    task.begin_visit(record, &desk);
+                }
+                Ok(())
+            }
+        };
+        if task.deferred.len() >= DEFERRED {
+            self.pace(out);
+        }
+        self.hand_over(out);
+        match handled {
+            Ok(()) => {
+                if let Some(task) = self.tasks.get_mut(&id) {
+                    task.unreadable = None;
+                }
+            }
+            Err(Cause::Store(error)) => self.unreadable(now, id, error, out),
+            Err(cause) => self.stop(id, cause, out),
+        }
+    }
+
+    /// Visits the next keys of every walk under way.
+    pub(super) fn visit_all(
+        &mut self,
+        now: Now,
+        around: &dyn Around,
+        shared: &Shared,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(topic) = self.plan.visits.as_ref().map(|visits| visits.topic) else {
+            return;
+        };
+        if self.paused {
+            return;
+        }
+        let visiting = |task: &&mut Task| {
+            let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
+            task.visit.is_some() && task.state == State::Running && !waits
+        };
+        let mut ended = Vec::new();
+        for task in self.tasks.values_mut().filter(visiting) {
+            let mut desk = Desk {
+                plan: &self.plan,
+                around,
+                shared,
+                appends: &mut self.appends,
+                scratch: &mut self.scratch,
+            };
+            match task.visit_slice(&mut desk) {
+                Ok(false) => {}
+                Ok(true) => {
+                    // What asked for more walks lies behind the one that is over.
+                    let next = task.positions.get(&topic).copied().unwrap_or(0);
+                    out.push(Effect::Fetch(task.id, vec![(topic, next)]));
+                }
+                Err(cause) => ended.push((task.id, cause)),
+            }
+        }
+        self.hand_over(out);
+        for (id, cause) in ended {
+            match cause {
+                Cause::Store(error) => self.unreadable(now, id, error, out),
+                cause => self.stop(id, cause, out),
+            }
+        }
+    }
+
+    /// A guard was told, or dropped: its record may be committed, or fails its task.
+    pub(super) fn deferred(
+        &mut self,
+        record: RecordId,
+        outcome: Result<(), String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let topic = self.plan.group.topic(record.topic).to_string();
+        let Some(task) = self.tasks.get_mut(&record.task) else {
+            return;
+        };
+        if task.epoch != record.epoch || !task.deferred.contains_key(&record.guard) {
+            return;
+        }
+        match outcome {
+            Ok(()) => {
+                task.deferred.remove(&record.guard);
+                self.pace(out);
+            }
+            Err(error) => {
+                if self.is_exactly_once() {
+                    // What the record did is in the transaction already.
+                    self.abort(out);
+                }
+                let cause = Cause::Handler {
+                    topic,
+                    partition: record.task.partition,
+                    offset: record.offset,
+                    key: String::new(),
+                    error,
+                };
+                self.stop(record.task, cause, out);
+            }
+        }
+    }
+
+    /// The store of a task cannot be read now: its record was dropped whole, and is handled again in
+    /// a while. One that stays so stops the task.
+    pub(super) fn unreadable(
+        &mut self,
+        now: Now,
+        id: TaskId,
+        error: StoreError,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        let since = task
+            .unreadable
+            .map_or(now.monotonic, |trouble| trouble.since);
+        if now.monotonic.saturating_sub(since) >= self.plan.patience {
+            return self.stop(id, Cause::Store(error), out);
+        }
+        if task.unreadable.is_none() {
+            tracing::warn!(task = id.partition, %error, "the store cannot be read, trying again");
+        }
+        let retry_at = now.monotonic + RETRY;
+        task.unreadable = Some(Unreadable {
+            since,
+            retry_at,
+            waits: true,
+        });
+        self.pace(out);
+    }
+
+    pub(super) fn read_stores_again(&mut self, now: Now, out: &mut Vec<Effect>) {
+        for task in self.tasks.values_mut() {
+            let Some(trouble) = &mut task.unreadable else {
+                continue;
+            };
+            if trouble.waits && trouble.retry_at <= now.monotonic {
+                trouble.waits = false;
+                if task.state == State::Running {
+                    out.push(Effect::Fetch(task.id, task.intake()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn hand_over(&mut self, out: &mut Vec<Effect>) {
+        if !self.appends.is_empty() {
+            self.appended.0 += self.appends.len();
+            self.appended.1 += self.appends.size();
+            out.push(Effect::Append(std::mem::take(&mut self.appends)));
+        }
+    }
+}
