@@ -12,10 +12,15 @@ use crate::record::TaskId;
 /// A barrier that failed sooner did not wait for a broker.
 const WAITED: Duration = Duration::from_secs(5);
 
+/// So often it is asked whether replicas are short, until they are.
+const QUESTIONS: u32 = 5;
+
 /// What was told of an outage; it outlives a client that dies in it.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     told: bool,
+    /// How often it was asked for a reason, in vain: the brokers that know may be the ones away.
+    asked: u32,
     /// The tasks that could not write and have not written since.
     tasks: BTreeSet<TaskId>,
 }
@@ -46,13 +51,20 @@ impl Worker {
         }
         let group = &*self.parts.plan.group.name;
         match why {
-            Some(failure) if !outage.told => {
-                outage.told = true;
+            Some(failure) if outage.asked < QUESTIONS => {
                 let short = self.short_of_replicas();
-                tracing::warn!(group, %failure, short, "what is written is not taken, trying again");
+                if short.is_some() || !outage.told {
+                    tracing::warn!(group, %failure, short, "what is written is not taken, trying again");
+                }
+                outage.told = true;
+                outage.asked = if short.is_some() {
+                    QUESTIONS
+                } else {
+                    outage.asked + 1
+                };
             }
             None if outage.told && written && outage.tasks.is_empty() => {
-                outage.told = false;
+                (outage.told, outage.asked) = (false, 0);
                 tracing::info!(group, "writing goes on");
             }
             _ => {}
