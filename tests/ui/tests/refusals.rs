@@ -19,6 +19,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("derive_codec", "`#[derive(goka::Codec)]`"),
     ("derive_key", "`#[derive(goka::Key)]`"),
     ("derive_schema", "`#[derive(goka::Schema)]`"),
+    ("tester", "`goka::tester`"),
 ];
 
 const UPDATE: &str = "GOKA_UPDATE_DOCS";
