@@ -1,6 +1,6 @@
 //! From memory to the stores: when the memtables are flushed, what a flush that fails does, and how
 //! much memory all of it may take. A store is never ahead of the acknowledged changelog, and behind
-//! it by no more than the flush interval. Part of [`Core`].
+//! it by two flush intervals at most. Part of [`Core`].
 
 use std::time::Duration;
 
@@ -147,8 +147,7 @@ impl Core {
             // What may be committed cannot be aborted; nothing is read until it is known.
             return self.regressed.push(copy);
         }
-        let appended = |task: &Task| task.appended || task.updates > 0;
-        if self.is_exactly_once() && self.tasks.get(&copy.task).is_some_and(appended) {
+        if self.is_exactly_once() && self.tasks.get(&copy.task).is_some_and(Task::has_written) {
             self.abort(out);
         }
         let Some(task) = self.tasks.get_mut(&copy.task) else {
@@ -188,10 +187,9 @@ impl Core {
         let Some(over) = bytes.checked_sub(self.plan.memory).filter(|over| *over > 0) else {
             return;
         };
-        let mut tasks = self.tasks.values_mut();
-        for layers in tasks
-            .by_ref()
-            .flat_map(|task| std::iter::once(&mut task.layers).chain(task.joins.values_mut()))
+        let tasks = self.tasks.values_mut();
+        for layers in
+            tasks.flat_map(|task| std::iter::once(&mut task.layers).chain(task.joins.values_mut()))
         {
             // Each gives its share of what is too much.
             let (own, _) = layers.bytes();

@@ -23,8 +23,8 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
-        if task.epoch != epoch || task.state != State::Running || self.draining || waits {
+        let is_stale = task.epoch != epoch || task.state != State::Running;
+        if is_stale || self.draining || task.awaits_store() {
             return;
         }
         let mut desk = Desk {
@@ -78,8 +78,7 @@ impl Core {
             return;
         }
         let visiting = |task: &&mut Task| {
-            let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
-            task.visit.is_some() && task.state == State::Running && !waits
+            task.visit.is_some() && task.state == State::Running && !task.awaits_store()
         };
         let mut ended = Vec::new();
         for task in self.tasks.values_mut().filter(visiting) {

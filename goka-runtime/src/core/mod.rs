@@ -161,8 +161,7 @@ impl Core {
     #[cfg(feature = "tester")]
     pub(crate) fn is_visiting(&self) -> bool {
         let walks = |task: &Task| {
-            let waits = task.unreadable.is_some_and(|trouble| trouble.waits);
-            task.visit.is_some() && task.state == State::Running && !waits
+            task.visit.is_some() && task.state == State::Running && !task.awaits_store()
         };
         !self.paused && self.tasks.values().any(walks)
     }
@@ -387,7 +386,7 @@ impl Core {
         let mut appended = false;
         for id in ids {
             if let Some(task) = self.tasks.remove(id) {
-                appended |= task.appended || task.updates > 0;
+                appended |= task.has_written();
                 out.push(Effect::Close(*id));
             }
         }

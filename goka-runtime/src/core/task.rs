@@ -190,9 +190,19 @@ impl Task {
         self.state == State::Running && !self.deferred.is_empty()
     }
 
+    /// Whether it wrote anything since the last barrier.
+    pub(crate) fn has_written(&self) -> bool {
+        self.appended || self.updates > 0
+    }
+
     /// Whether a guard holds back records, and something that was written since.
     pub(crate) fn is_guarded(&self) -> bool {
-        !self.deferred.is_empty() && (self.appended || self.updates > 0)
+        !self.deferred.is_empty() && self.has_written()
+    }
+
+    /// Whether its records wait for a store that cannot be read.
+    pub(crate) fn awaits_store(&self) -> bool {
+        self.unreadable.is_some_and(|trouble| trouble.waits)
     }
 
     /// Nothing is written to its store any more.
