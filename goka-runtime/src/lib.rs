@@ -26,6 +26,8 @@ mod restore;
 pub mod schema;
 #[cfg(feature = "cli")]
 pub mod service;
+#[cfg(feature = "tester")]
+pub mod simulation;
 pub mod table;
 #[cfg(feature = "tester")]
 pub mod tester;

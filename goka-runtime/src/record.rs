@@ -191,6 +191,14 @@ pub struct Mark {
     entries: usize,
 }
 
+impl Mark {
+    /// How many records there were.
+    #[cfg(feature = "tester")]
+    pub(crate) fn place(self) -> usize {
+        self.entries
+    }
+}
+
 /// Records to be written, in order, in one arena: no allocation per record.
 ///
 /// ```

@@ -60,6 +60,9 @@ pub trait Around {
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError>;
     /// A guard whose end comes back as [`Event::Deferred`].
     fn defer(&self, record: RecordId) -> Deferred;
+    /// A handler returned `Ok`; what it wrote are the records from `first` on.
+    #[cfg(feature = "tester")]
+    fn handled(&self, _record: RecordId, _appends: &Appends, _first: usize) {}
 }
 
 /// What was found about a task before it may start.

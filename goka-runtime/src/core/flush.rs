@@ -166,7 +166,7 @@ impl Core {
     }
 
     /// The memory of all copies: all of it, and what waits for the stores.
-    pub(super) fn memory(&self) -> (usize, usize) {
+    pub(crate) fn memory(&self) -> (usize, usize) {
         let layers = self
             .tasks
             .values()

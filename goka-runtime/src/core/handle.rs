@@ -112,6 +112,8 @@ impl Task {
         }));
         let unreadable = scope.unreadable.take();
         let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
+        #[cfg(feature = "tester")]
+        let record = scope.record;
         let row = scope.row;
         let first = std::mem::replace(&mut self.guards, guards);
         let error = match outcome {
@@ -134,6 +136,8 @@ impl Task {
                 error,
             });
         }
+        #[cfg(feature = "tester")]
+        around.handled(record, desk.appends, begin.place());
         if let (Some(entry), Some(key)) = (written, incoming.key) {
             self.layers.write(key, row, entry);
         }

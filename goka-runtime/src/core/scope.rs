@@ -74,6 +74,12 @@ impl Begin {
         Self(appends.mark())
     }
 
+    /// The first record since then.
+    #[cfg(feature = "tester")]
+    pub(crate) fn place(self) -> usize {
+        self.0.place()
+    }
+
     pub(crate) fn drop_all_since(self, appends: &mut Appends) {
         appends.cut(self.0);
     }

@@ -205,6 +205,8 @@ pub(crate) fn prepare(
         lookups: Vec::new(),
         deadline: options.deadline,
         clock: Clock::default(),
+        #[cfg(feature = "tester")]
+        witness: None,
         signals: Arc::new(Signals::default()),
     })
 }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use self::flusher::Flusher;
 use self::outage::Outage;
+#[cfg(feature = "tester")]
+pub(crate) use self::reach::Witness;
 use self::reach::{Reach, await_lookup};
 use crate::clock::Clock;
 use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
@@ -90,6 +92,9 @@ pub(crate) struct Parts {
     pub(crate) lookups: Lookups,
     pub(crate) deadline: Duration,
     pub(crate) clock: Clock,
+    /// Told of every record that was handled.
+    #[cfg(feature = "tester")]
+    pub(crate) witness: Option<Arc<dyn Witness>>,
     pub(crate) signals: Arc<Signals>,
 }
 
@@ -171,6 +176,8 @@ impl Worker {
                 runtime: OnceCell::new(),
                 guards,
                 clock: parts.clock.clone(),
+                #[cfg(feature = "tester")]
+                witness: parts.witness.clone(),
                 #[cfg(feature = "tester")]
                 timers: std::cell::Cell::new(parts.clock.monotonic()),
             },
@@ -282,6 +289,12 @@ impl Worker {
     #[cfg(feature = "tester")]
     pub(crate) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved) || self.core.is_visiting()
+    }
+
+    /// The memory of all copies, in bytes.
+    #[cfg(feature = "tester")]
+    pub(crate) fn memory(&self) -> usize {
+        self.core.memory().0
     }
 
     /// Whether handlers left work behind that is not done.

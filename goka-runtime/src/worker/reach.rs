@@ -3,6 +3,8 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+#[cfg(feature = "tester")]
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use super::{IDLE, Signals};
 use crate::clock::Clock;
 use crate::core::{Around, Cause, CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
+#[cfg(feature = "tester")]
+use crate::record::Appends;
 use crate::record::Offset;
 use crate::table::{Store, StoreRead, Stored};
 use crate::view::{LookedUp, Lookups, ViewError};
@@ -54,6 +58,13 @@ pub(super) fn await_lookup(
     Ok(false)
 }
 
+/// Sees what handlers did, for tests.
+#[cfg(feature = "tester")]
+pub(crate) trait Witness: Send + Sync {
+    /// A handler returned `Ok`; what it wrote are the records from `first` on.
+    fn handled(&self, record: RecordId, appends: &Appends, first: usize);
+}
+
 /// The store of a copy, or what is read while it is being written to elsewhere.
 pub(super) enum Open {
     Here(Box<dyn Store>),
@@ -68,6 +79,9 @@ pub(super) struct Reach {
     pub(super) runtime: OnceCell<Runtime>,
     pub(super) guards: Sender<(RecordId, Result<(), String>)>,
     pub(super) clock: Clock,
+    /// Told of every record that was handled.
+    #[cfg(feature = "tester")]
+    pub(super) witness: Option<Arc<dyn Witness>>,
     /// How far the executor's timers have come on a simulated clock.
     #[cfg(feature = "tester")]
     pub(super) timers: std::cell::Cell<Duration>,
@@ -151,6 +165,13 @@ impl Around for Reach {
             }
         };
         runtime.block_on(handling)
+    }
+
+    #[cfg(feature = "tester")]
+    fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
+        if let Some(witness) = &self.witness {
+            witness.handled(record, appends, first);
+        }
     }
 
     fn defer(&self, record: RecordId) -> Deferred {

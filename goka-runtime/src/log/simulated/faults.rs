@@ -96,6 +96,9 @@ pub enum Fault {
     Outage(Duration),
     /// The partition has no leader for so long.
     LeaderMove(Duration),
+    /// The process of the member dies once the step is taken: nothing that its members do from now on
+    /// arrives.
+    Dies,
     /// The member's polls do not reach the group for so long; whatever else it does arrives.
     CutOff(Duration),
     /// Nothing arrives this time.
@@ -106,7 +109,7 @@ pub enum Fault {
 
 impl Fault {
     /// The names of all of them: a run may want to see each one fire.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "ack lost",
         "late write",
         "not written",
@@ -119,6 +122,7 @@ impl Fault {
         "late markers",
         "outage",
         "leader move",
+        "process dies",
         "cut off",
         "slow fetch",
         "short fetch",
@@ -139,6 +143,7 @@ impl Fault {
             Fault::LateMarkers(_) => "late markers",
             Fault::Outage(_) => "outage",
             Fault::LeaderMove(_) => "leader move",
+            Fault::Dies => "process dies",
             Fault::CutOff(_) => "cut off",
             Fault::Slow => "slow fetch",
             Fault::Few(_) => "short fetch",
@@ -159,7 +164,7 @@ impl Fault {
             Fault::LateMarkers(_) => kind == End,
             Fault::Outage(_) => true,
             Fault::LeaderMove(_) => step.place.is_some(),
-            Fault::CutOff(_) => matches!(
+            Fault::CutOff(_) | Fault::Dies => matches!(
                 kind,
                 Poll | Fetch | Append | Commit | Attach | End | Abort | Leave
             ),

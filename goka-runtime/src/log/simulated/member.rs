@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::faults::StepKind;
 use super::groups::{MemberId, Step};
+use super::history::Happened;
 use super::look::Found;
 use super::producer::Producer;
 use super::state::{ClientId, Shared};
@@ -60,6 +61,11 @@ impl SimulatedMember {
                 instance => format!("{}/{instance}/{}", group.name, group.worker),
             };
             state.clients.insert(client, who.clone());
+            let joined = who.clone();
+            state.remember(|| Happened::Joined {
+                client,
+                who: joined,
+            });
             (client, who)
         };
         let producer = Producer::new(shared.clone(), group.clone(), who, client);

@@ -31,6 +31,7 @@
 mod appender;
 mod faults;
 mod groups;
+mod history;
 mod look;
 mod member;
 mod produce;
@@ -50,6 +51,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::faults::{Fault, Faults, Step, StepKind};
+pub(crate) use self::history::{Happened, Moment, Wrote};
+pub(crate) use self::topics::Body;
 pub use self::topics::{Kept, Kind};
 
 use self::appender::SimulatedAppender;
@@ -144,12 +147,7 @@ impl Simulated {
             .map(|(client, _)| *client)
             .collect();
         killed.retain(|client| !state.dead.contains(client));
-        for client in &killed {
-            state.dead.insert(*client);
-            state
-                .under_way
-                .retain(|under_way| under_way.is_sent || under_way.client != *client);
-        }
+        state.bury(&killed);
         state.note(|| format!("{who}: killed"));
         killed.len()
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind, Written};
+use super::history::Happened;
 use super::state::{ClientId, State, UnderWay};
 use super::topics::{Body, Serial};
 use crate::log::Failure;
@@ -71,6 +72,14 @@ impl State {
         };
         let offset = partition.append(out.body.clone(), serial, self.written);
         self.version += 1;
+        self.remember(|| Happened::Written {
+            client: out.client,
+            serial,
+            topic: out.topic.clone(),
+            partition: out.partition,
+            offset,
+            body: out.body.clone(),
+        });
         match fault {
             Some(Fault::AckLost) => Err(unknown("not acknowledged: the answer was lost")),
             _ => Ok(Written::At(offset)),

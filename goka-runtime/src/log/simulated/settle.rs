@@ -132,7 +132,7 @@ impl SimulatedMember {
         };
         if unknown != Some(false) {
             self.standing(state)?;
-            state.group(&self.group.name, |group, _| group.offsets.extend(offsets));
+            state.count(self.client, &self.group.name, offsets);
             state.version += 1;
         }
         match unknown {

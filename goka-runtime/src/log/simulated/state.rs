@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::faults::{Chance, Fault, Step, StepKind};
 use super::groups::SimulatedGroup;
+use super::history::{Happened, Moment};
 use super::topics::{Body, Partition, Serial, Topic};
 use super::transactions::Identities;
 use crate::clock::Clock;
@@ -20,7 +21,7 @@ const RETENTION_CHECK: Duration = Duration::from_secs(5 * 60);
 const SLICE: Duration = Duration::from_millis(20);
 
 /// The number of a member's client; never used twice.
-pub(super) type ClientId = u64;
+pub(crate) type ClientId = u64;
 
 /// A record that is under way.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(super) struct State {
     pub(super) clients: BTreeMap<ClientId, String>,
     pub(super) dead: BTreeSet<ClientId>,
     pub(super) chance: Chance,
+    /// What happened, where somebody wants to know.
+    pub(super) history: Option<Vec<Moment>>,
     /// In the order of their sending.
     pub(super) under_way: Vec<UnderWay>,
     pub(super) arrived: BTreeMap<u64, Offset>,
@@ -101,6 +104,7 @@ impl State {
                 let until = until.or_default();
                 *until = (*until).max(now + time);
             }
+            (Fault::Dies, _, Some(client)) => self.kill_process(client),
             (Fault::CutOff(time), _, Some(client)) => {
                 let until = self.cut.entry(client).or_default();
                 *until = (*until).max(now + time);
@@ -201,11 +205,19 @@ impl State {
             let partition = topic.and_then(|topic| topic.partition_mut(record.partition));
             if let Some(partition) = partition {
                 self.written += 1;
-                let offset = partition.append(record.body, serial, self.written);
+                let offset = partition.append(record.body.clone(), serial, self.written);
                 if let Some(ticket) = record.ticket {
                     self.arrived.insert(ticket, offset);
                 }
                 self.version += 1;
+                self.remember(|| Happened::Written {
+                    client: Some(record.client),
+                    serial,
+                    topic: record.topic,
+                    partition: record.partition,
+                    offset,
+                    body: record.body,
+                });
             }
         }
     }
@@ -217,6 +229,30 @@ impl State {
                 record.ticket = None;
             }
         }
+    }
+
+    /// The process of a client dies, with all its clients: nothing that they do from now on arrives.
+    fn kill_process(&mut self, client: ClientId) {
+        let Some(who) = self.clients.get(&client).cloned() else {
+            return;
+        };
+        let instance = |who: &str| who.split('/').nth(1).map(str::to_owned);
+        let process = instance(&who);
+        let clients = self.clients.iter();
+        let dying: Vec<ClientId> = clients
+            .filter(|(_, who)| instance(who) == process)
+            .map(|(client, _)| *client)
+            .filter(|client| !self.dead.contains(client))
+            .collect();
+        self.bury(&dying);
+        self.note(|| format!("{who}: dies"));
+    }
+
+    /// Nothing that these clients do from now on arrives; what is out of their hands may.
+    pub(super) fn bury(&mut self, clients: &[ClientId]) {
+        self.dead.extend(clients);
+        self.under_way
+            .retain(|under_way| under_way.is_sent || !clients.contains(&under_way.client));
     }
 
     /// Forgets what a client sent and asks for no more: what is out of its hands arrives, now; what

@@ -45,11 +45,11 @@ pub struct Kept {
 
 /// A record without its place.
 #[derive(Debug, Default)]
-pub(super) struct Body {
-    pub(super) timestamp: Timestamp,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
+pub(crate) struct Body {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Body {
@@ -62,7 +62,7 @@ impl Body {
     }
 
     /// As it is handed out.
-    pub(super) fn record(&self, offset: Offset) -> Record<'_> {
+    pub(crate) fn record(&self, offset: Offset) -> Record<'_> {
         Record {
             offset,
             timestamp: self.timestamp,

@@ -155,7 +155,13 @@ impl Producer {
         state: &mut State,
         offsets: super::transactions::Offsets,
     ) -> Result<(), Failure> {
-        match state.attach(&self.who, self.epoch(), &self.group.name, offsets) {
+        match state.attach(
+            &self.who,
+            self.epoch(),
+            self.client,
+            &self.group.name,
+            offsets,
+        ) {
             Ok(()) => Ok(()),
             Err(_) => Err(self.fenced(state.now)),
         }

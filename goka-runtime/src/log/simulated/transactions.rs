@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::State;
+use super::history::Happened;
+use super::state::{ClientId, State};
 use super::topics::Serial;
 use crate::log::Committed;
 
@@ -24,7 +25,8 @@ struct Transaction {
     serial: Serial,
     began: Duration,
     partitions: BTreeSet<Touched>,
-    groups: BTreeSet<Arc<str>>,
+    /// Whose offsets it holds, and who told them last.
+    groups: BTreeMap<Arc<str>, ClientId>,
     /// How it was decided to end, and when the control records are written.
     ending: Option<(bool, Duration)>,
 }
@@ -78,7 +80,7 @@ impl State {
             serial,
             began,
             partitions: BTreeSet::new(),
-            groups: BTreeSet::new(),
+            groups: BTreeMap::new(),
             ending: None,
         };
         Ok(self.current(id, epoch)?.open.get_or_insert_with(new))
@@ -101,11 +103,12 @@ impl State {
         &mut self,
         id: &str,
         epoch: u64,
+        client: ClientId,
         group: &Arc<str>,
         offsets: Offsets,
     ) -> Result<(), Fenced> {
         let transaction = self.transaction(id, epoch)?;
-        transaction.groups.insert(group.clone());
+        transaction.groups.insert(group.clone(), client);
         let serial = transaction.serial;
         let group = self.groups.entry(group.clone()).or_default();
         group.pending.entry(serial).or_default().extend(offsets);
@@ -146,17 +149,35 @@ impl State {
                 partition.end(open.serial, commit, self.wall);
             }
         }
-        for group in &open.groups {
-            if let Some(group) = self.groups.get_mut(group) {
-                let offsets = group.pending.remove(&open.serial).unwrap_or_default();
-                if commit {
-                    group.offsets.extend(offsets);
-                }
+        for (name, client) in &open.groups {
+            let group = self.groups.get_mut(name);
+            let pending = group.and_then(|group| group.pending.remove(&open.serial));
+            if let Some(offsets) = pending.filter(|_| commit) {
+                self.count(*client, name, offsets);
             }
         }
+        self.remember(|| Happened::Ended {
+            serial: open.serial,
+            committed: commit,
+        });
         self.version += 1;
         let how = if commit { "committed" } else { "aborted" };
         self.note(|| format!("{id}: transaction {how}"));
+    }
+
+    /// Offsets of a group count from now on.
+    pub(super) fn count(&mut self, client: ClientId, name: &Arc<str>, offsets: Offsets) {
+        for ((topic, partition), committed) in &offsets {
+            self.remember(|| Happened::Committed {
+                client,
+                group: name.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+                offset: committed.offset,
+            });
+        }
+        let group = self.groups.entry(name.clone()).or_default();
+        group.offsets.extend(offsets);
     }
 
     /// Aborts what was open for too long, and ends what was decided.
