@@ -36,7 +36,7 @@ impl Part {
 
 /// All partitions of a table.
 #[derive(Debug)]
-pub(super) struct Folded {
+pub(crate) struct Folded {
     log: Simulated,
     topic: &'static str,
     place: fn(&[u8], i32) -> i32,
@@ -44,7 +44,7 @@ pub(super) struct Folded {
 }
 
 impl Folded {
-    pub(super) fn new(log: Simulated, spec: &TopicSpec, partitions: i32) -> Self {
+    pub(crate) fn new(log: Simulated, spec: &TopicSpec, partitions: i32) -> Self {
         let parts = (0..partitions).map(|_| Part::default()).collect();
         Self {
             log,
@@ -69,7 +69,7 @@ impl Folded {
     }
 
     /// The value of a key, now.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Stored> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Stored> {
         let mut parts = self.parts();
         let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);
         let partition = (self.place)(key, count);
@@ -79,7 +79,7 @@ impl Folded {
     }
 
     /// All rows, now, in the order of the keys' bytes.
-    pub(super) fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    pub(crate) fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut rows = BTreeMap::new();
         for (partition, part) in (0..).zip(self.parts().iter_mut()) {
             self.catch_up(partition, part);

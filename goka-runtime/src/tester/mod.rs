@@ -5,12 +5,12 @@
 
 #[doc(hidden)]
 pub mod doc;
-mod folded;
+pub(crate) mod folded;
 mod input;
 mod output;
 mod rows;
-mod setup;
-mod stage;
+pub(crate) mod setup;
+pub(crate) mod stage;
 mod stopped;
 
 use std::cell::RefCell;

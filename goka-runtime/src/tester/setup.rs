@@ -191,7 +191,7 @@ impl fmt::Debug for Setup {
 
 /// The topics that are there before any processor starts: all that more than one program may know.
 /// What has to have one partition count has the one that any of them declares.
-fn topics(definitions: &[&'static Definition], partitions: i32) -> Vec<NewTopic> {
+pub(crate) fn topics(definitions: &[&'static Definition], partitions: i32) -> Vec<NewTopic> {
     let mut found: BTreeMap<&'static str, (Option<i32>, bool)> = BTreeMap::new();
     for edge in definitions.iter().flat_map(|found| shared_edges(found)) {
         let entry = found.entry(edge.topic.name).or_default();

@@ -16,7 +16,7 @@ const ROUNDS: usize = 20_000;
 const LAST_TURNS: usize = 100;
 
 /// One worker with its member.
-pub(super) struct Hand {
+pub(crate) struct Hand {
     parts: Arc<Parts>,
     /// `None` once it ended.
     seat: Option<(Worker, Box<dyn Member>)>,
@@ -28,7 +28,7 @@ impl Hand {
     ///
     /// # Errors
     /// What the log answers.
-    pub(super) fn join(parts: Parts) -> Result<Self, LogError> {
+    pub(crate) fn join(parts: Parts) -> Result<Self, LogError> {
         let parts = Arc::new(parts);
         let member = parts.log.join(&parts.plan.group)?;
         Ok(Self {
@@ -38,24 +38,40 @@ impl Hand {
         })
     }
 
+    /// Another member, after one that ended.
+    ///
+    /// # Errors
+    /// What the log answers.
+    pub(crate) fn rejoin(&mut self) -> Result<(), LogError> {
+        let member = self.parts.log.join(&self.parts.plan.group)?;
+        self.seat = Some((Worker::new(&self.parts), member));
+        self.ended = None;
+        Ok(())
+    }
+
+    /// The memory of all its copies, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.seat.as_ref().map_or(0, |(worker, _)| worker.memory())
+    }
+
     /// What it is made of.
-    pub(super) fn parts(&self) -> &Arc<Parts> {
+    pub(crate) fn parts(&self) -> &Arc<Parts> {
         &self.parts
     }
 
     /// Why it could not go on.
-    pub(super) fn ended(&self) -> Option<&Cause> {
+    pub(crate) fn ended(&self) -> Option<&Cause> {
         self.ended.as_ref()
     }
 
     /// Whether handlers left work behind that is not done.
-    pub(super) fn has_guards(&self) -> bool {
+    pub(crate) fn has_guards(&self) -> bool {
         let seat = self.seat.as_ref();
         seat.is_some_and(|(worker, _)| worker.has_guards())
     }
 
     /// One turn; says whether anything happened.
-    pub(super) fn turn(&mut self) -> bool {
+    pub(crate) fn turn(&mut self) -> bool {
         let Some((worker, member)) = &mut self.seat else {
             return false;
         };
@@ -75,7 +91,7 @@ impl Hand {
     }
 
     /// Ends in order: makes durable what was handled, then leaves the group.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let Some((mut worker, mut member)) = self.seat.take() else {
             return;
         };
@@ -98,7 +114,7 @@ impl Hand {
 
     /// Ends at once: what was not committed is not. The group notices as when the session of a member
     /// that died is over, only that nobody has to wait for that.
-    pub(super) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         drop(self.seat.take());
     }
 }

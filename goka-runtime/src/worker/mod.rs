@@ -42,7 +42,7 @@ const REPORT: Duration = Duration::from_millis(100);
 const ACKS: Duration = Duration::from_secs(40);
 const RESTORE_THREADS: usize = 2;
 /// After a client died, a new one joins after so long.
-const REJOIN: Duration = Duration::from_secs(1);
+pub(crate) const REJOIN: Duration = Duration::from_secs(1);
 /// One that is fenced joins once more: a transaction that took too long looks the same. Fenced
 /// again within so long, it has a twin.
 const TWIN: Duration = Duration::from_secs(60);
@@ -98,9 +98,39 @@ pub(crate) struct Parts {
     pub(crate) signals: Arc<Signals>,
 }
 
+/// Whether a member that ended is followed by a new one.
+#[derive(Debug, Default)]
+pub(crate) struct Again {
+    fenced: Option<Duration>,
+}
+
+impl Again {
+    /// A new one joins, after [`REJOIN`].
+    ///
+    /// # Errors
+    /// The cause, when that would help nobody.
+    pub(crate) fn after(&mut self, cause: Cause, now: Duration) -> Result<(), Cause> {
+        let is_twins_work = |last: Duration| now.saturating_sub(last) < TWIN;
+        match cause {
+            Cause::Member(error @ LogError::Fenced { .. })
+                if !self.fenced.is_some_and(is_twins_work) =>
+            {
+                self.fenced = Some(now);
+                tracing::warn!(%error, "fenced, joining once more");
+                Ok(())
+            }
+            Cause::Member(error @ LogError::Client { .. }) => {
+                tracing::warn!(%error, "the client died, joining again");
+                Ok(())
+            }
+            cause => Err(cause),
+        }
+    }
+}
+
 /// Runs until told to stop, or until it cannot go on.
 pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
-    let mut fenced: Option<Instant> = None;
+    let mut again = Again::default();
     for (table, view) in &parts.lookups {
         if !await_lookup(table, &**view, &parts.signals)? {
             return Ok(());
@@ -115,16 +145,7 @@ pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
         };
         match ended {
             Ok(()) => return Ok(()),
-            Err(Cause::Member(error @ LogError::Fenced { .. }))
-                if fenced.is_none_or(|last| last.elapsed() >= TWIN) =>
-            {
-                fenced = Some(Instant::now());
-                tracing::warn!(%error, "fenced, joining once more");
-            }
-            Err(Cause::Member(error @ LogError::Client { .. })) => {
-                tracing::warn!(%error, "the client died, joining again");
-            }
-            Err(cause) => return Err(cause),
+            Err(cause) => again.after(cause, parts.clock.monotonic())?,
         }
         let wait = Instant::now();
         while wait.elapsed() < REJOIN {

@@ -222,8 +222,9 @@ impl SimulatedMember {
         if state.away_until(&tp.topic, tp.partition).is_some() {
             return None;
         }
+        let most = state.batch.unwrap_or(BATCH);
         let page = match state.partition(&tp) {
-            Ok(partition) => partition.read(position, Isolation::ReadCommitted, BATCH),
+            Ok(partition) => partition.read(position, Isolation::ReadCommitted, most),
             Err(error) => {
                 intakes.remove(&topic);
                 return Some(Found::Broken(task, topic, error));

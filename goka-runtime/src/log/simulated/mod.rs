@@ -333,7 +333,10 @@ impl Log for Simulated {
             }
             let number = state.number();
             let name: Arc<str> = topic.name.as_str().into();
-            let new = new_topic(topic, number);
+            let mut new = new_topic(topic, number);
+            if let Some(kept) = state.delete_retention {
+                new.info.delete_retention = kept;
+            }
             state.topics.insert(name, new);
             state.topic_changed(&topic.name);
             Ok(Some(()))

@@ -54,6 +54,10 @@ pub(super) struct State {
     pub(super) clients: BTreeMap<ClientId, String>,
     pub(super) dead: BTreeSet<ClientId>,
     pub(super) chance: Chance,
+    /// How long tombstones stay, if not as long as Kafka keeps them by default.
+    pub(super) delete_retention: Option<Duration>,
+    /// How many records are fetched at once, if not the usual number.
+    pub(super) batch: Option<usize>,
     /// What happened, where somebody wants to know.
     pub(super) history: Option<Vec<Moment>>,
     /// In the order of their sending.

@@ -145,6 +145,26 @@ impl SimulatedDisk {
         self.content().failing_syncs = syncs;
     }
 
+    /// Counts the processes that had it, and the times that the power went.
+    pub(crate) fn life(&self) -> u64 {
+        self.content().life
+    }
+
+    /// Nothing more goes wrong by itself.
+    pub(crate) fn heal(&self) {
+        let mut content = self.content();
+        content.power_lasts = None;
+        content.failing_syncs = 0;
+        content.is_full = false;
+    }
+
+    /// Takes all files away.
+    pub(crate) fn wipe(&self) {
+        let mut content = self.content();
+        content.files.clear();
+        content.life += 1;
+    }
+
     /// How often each fault struck.
     pub fn faults(&self) -> DiskFaults {
         self.content().faults
