@@ -4,9 +4,14 @@
 
 mod dice;
 mod oracles;
+mod process;
 mod run;
 mod schedule;
+mod strikes;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 pub use self::dice::Dice;
+pub use self::schedule::FaultKind;
 pub use self::workload::Workload;

@@ -187,6 +187,23 @@ impl Simulated {
             .unwrap_or_default()
     }
 
+    /// How many partitions a topic has; 0 where there is none.
+    pub(crate) fn partitions_of(&self, topic: &str) -> i32 {
+        let state = self.0.lock();
+        state
+            .topics
+            .get(topic)
+            .map_or(0, |topic| topic.info.partitions)
+    }
+
+    /// Kills one client, if it lives: nothing that it does from now on arrives.
+    pub(crate) fn kill_client(&self, client: ClientId) {
+        let mut state = self.0.lock();
+        if !state.dead.contains(&client) {
+            state.bury(&[client]);
+        }
+    }
+
     /// How long tombstones of topics stay that are made from now on, and how many records are fetched
     /// at once.
     pub(crate) fn set_limits(&self, delete_retention: Duration, batch: usize) {
