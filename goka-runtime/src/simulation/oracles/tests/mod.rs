@@ -1,0 +1,1 @@
+//! Each rule on histories by hand.
