@@ -150,6 +150,10 @@ impl<'e> Index<'e> {
         self.who.get(&client).copied()
     }
 
+    pub(super) fn clients(&self) -> impl Iterator<Item = (u64, &'e str)> {
+        self.who.iter().map(|(client, who)| (*client, *who))
+    }
+
     /// The group that a client joined.
     pub(super) fn group_of(&self, client: u64) -> Option<&'e str> {
         self.who(client)?.rsplitn(3, '/').nth(2)

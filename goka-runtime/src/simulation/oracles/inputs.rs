@@ -1,5 +1,8 @@
 //! What of the inputs was handled, by whom, and when: `lost input`, `dirty read`, `key order`.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use super::index::{Commit, Handling, Index, Lies, Read};
 use super::text::{self, record};
 use super::{Evidence, Place, Verdict, Violation, inputs_of};
@@ -29,8 +32,17 @@ pub(super) fn judge<'e>(
     let mut all = Vec::new();
     for edge in inputs_of(definition) {
         let topic = edge.topic.name;
+        let now = evidence.log.topic(topic);
+        let is_compact = now.as_ref().is_some_and(|(info, _)| info.policy.compact);
+        let ranges = now.map(|(_, ranges)| ranges).unwrap_or_default();
         for partition in index.partitions(topic) {
+            let range = usize::try_from(partition)
+                .ok()
+                .and_then(|at| ranges.get(at));
             let mut input = Input {
+                is_compact,
+                end: range.map(|range| range.high),
+                kept: OnceCell::new(),
                 log: evidence.log,
                 index,
                 edge,
@@ -66,6 +78,11 @@ struct Input<'i, 'e> {
     index: &'i Index<'e>,
     edge: &'static Edge,
     read: Read<'static>,
+    is_compact: bool,
+    /// Up to where the partition goes.
+    end: Option<Offset>,
+    /// What the log still holds of it, once somebody asked.
+    kept: OnceCell<HashSet<Offset>>,
     found: Vec<Violation>,
 }
 
@@ -112,18 +129,11 @@ impl<'e> Input<'_, 'e> {
 
     fn past_the_end(&mut self, committed: Option<Offset>) {
         let (group, topic, partition) = self.read;
-        let Some((_, ranges)) = self.log.topic(topic) else {
-            return;
-        };
-        let range = usize::try_from(partition)
-            .ok()
-            .and_then(|at| ranges.get(at));
-        if let (Some(range), Some(committed)) = (range, committed)
-            && committed > range.high
+        if let (Some(end), Some(committed)) = (self.end, committed)
+            && committed > end
         {
             let what = format!(
-                "group `{group}` committed {committed} of {topic}[{partition}], which ends at {}",
-                range.high
+                "group `{group}` committed {committed} of {topic}[{partition}], which ends at {end}",
             );
             let place = Place::of(topic, partition);
             self.found.push(Violation::at("lost input", place, what));
@@ -192,14 +202,15 @@ impl<'e> Input<'_, 'e> {
 
     /// Whether compaction took a record, so that nobody needs to have seen it.
     fn is_compacted(&self, lies: &Lies<'_>) -> bool {
-        let topic = self.log.topic(lies.topic);
-        topic.is_some_and(|(info, _)| info.policy.compact) && !self.is_kept(lies)
+        self.is_compact && !self.is_kept(lies)
     }
 
     fn is_kept(&self, lies: &Lies<'_>) -> bool {
-        let kept = self.log.records(lies.topic, lies.partition);
-        kept.binary_search_by_key(&lies.offset, |kept| kept.offset)
-            .is_ok()
+        let kept = self.kept.get_or_init(|| {
+            let kept = self.log.records(lies.topic, lies.partition).into_iter();
+            kept.map(|kept| kept.offset).collect()
+        });
+        kept.contains(&lies.offset)
     }
 
     fn gone(&self, lies: &Lies<'_>) -> &'static str {
