@@ -8,6 +8,9 @@ use super::text::{self, Values, record};
 use super::{Case, Place, Violation};
 use crate::graph::{Edge, EdgeKind};
 
+/// What one task emits to one key: its group, its input where that makes the task, its partition; then
+/// the partition and the key.
+type Strand<'o> = (&'o str, Option<&'o str>, i32, i32, Option<&'o [u8]>);
 type Content<'o> = (i32, Option<&'o [u8]>, Option<&'o [u8]>);
 
 /// The processors that emit to a topic, with what they should have emitted.
@@ -157,8 +160,7 @@ impl<'o, 'e> Output<'o, 'e> {
             lying.entry(place).or_default().push(lies);
         }
         // How far each task has come in the list of a key.
-        let mut come: HashMap<(&str, Option<&str>, i32, i32, Option<&[u8]>), usize> =
-            HashMap::new();
+        let mut come: HashMap<Strand<'_>, usize> = HashMap::new();
         for (case, emitted) in self.emitted() {
             let Some(by) = case.effective.get(emitted.by) else {
                 continue;

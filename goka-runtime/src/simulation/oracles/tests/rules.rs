@@ -315,15 +315,13 @@ fn other_value(script: &mut Script, topic: &str, from: &str, to: &str) {
             }
             Happened::Written {
                 topic: of, body, ..
-            } if **of == *topic => {
-                if body.value == from {
-                    let key = body.key.clone();
-                    *body = Arc::new(Body {
-                        key,
-                        value: to.clone(),
-                        ..Body::default()
-                    });
-                }
+            } if **of == *topic && body.value == from => {
+                let key = body.key.clone();
+                *body = Arc::new(Body {
+                    key,
+                    value: to.clone(),
+                    ..Body::default()
+                });
             }
             _ => {}
         }
