@@ -22,6 +22,15 @@ pub(super) struct Effective<'e> {
     pub(super) commit: Commit,
 }
 
+impl<'e> Effective<'e> {
+    /// What it wrote to the table, at last.
+    pub(super) fn wrote_to(&self, table: &str) -> Option<&'e Option<Vec<u8>>> {
+        let mut wrote = self.wrote.iter().rev();
+        let found = wrote.find(|wrote| *wrote.topic == *table);
+        found.map(|wrote| &wrote.value)
+    }
+}
+
 /// Judges all inputs of a processor, and hands out what counts in the order in which it was handled.
 pub(super) fn judge<'e>(
     evidence: &Evidence<'e>,

@@ -32,6 +32,15 @@ pub(super) struct Emitted {
     pub(super) by: usize,
 }
 
+/// Where the run left the model, for a key of the table.
+#[derive(Debug)]
+pub(super) struct Apart {
+    /// At which effective handling, by its place among them.
+    pub(super) by: usize,
+    /// What it should have written; `None` where nothing, `Some(None)` where a deletion.
+    pub(super) expected: Option<Option<Vec<u8>>>,
+}
+
 /// What a processor should have come to.
 #[derive(Debug, Default)]
 pub(super) struct Modelled {
@@ -39,6 +48,8 @@ pub(super) struct Modelled {
     pub(super) rows: BTreeMap<i32, Rows>,
     /// In the order of the handlings.
     pub(super) emitted: Vec<Emitted>,
+    /// The first time that the run wrote something else to a key of a partition.
+    pub(super) apart: BTreeMap<(i32, Vec<u8>), Apart>,
 }
 
 /// Reckons what a processor should have come to; `None` where that cannot be known.
@@ -212,8 +223,18 @@ impl Model {
             Err(_) => return Err("the handler panicked".to_owned()),
         }
         let (written, emitted) = (scope.written, scope.emitted);
-        if let (Some(written), Some(key)) = (written, lies.key()) {
-            put(rows, key, written);
+        if let (Some(table), Some(key)) = (case.definition.graph.table(), lies.key()) {
+            let expected = written
+                .as_ref()
+                .map(|written| written.as_ref().map(|stored| &stored.value));
+            if expected != effective.wrote_to(table.topic.name).map(Option::as_ref) {
+                let expected = expected.map(|value| value.cloned());
+                let apart = self.all.apart.entry((lies.partition, key.to_vec()));
+                apart.or_insert(Apart { by, expected });
+            }
+            if let Some(written) = written {
+                put(rows, key, written);
+            }
         }
         self.all.emitted.extend(emitted);
         Ok(())

@@ -12,8 +12,8 @@ use crate::record::Offset;
 
 /// So many lines a story has at most.
 const MOST: usize = 40;
-/// So many of them are about the record itself, if there is one.
-const MOST_OF_FOCUS: usize = 20;
+/// So many things that were done to the log stay of those in a row.
+const FEW: usize = 2;
 
 /// Records of inputs, as groups read them.
 type Inputs<'s> = BTreeMap<(&'s str, &'s str, i32), BTreeSet<Offset>>;
@@ -90,6 +90,14 @@ fn inputs<'s>(evidence: &Evidence<'s>, index: &Index<'s>, place: &Place) -> Inpu
 
 fn is_at(place: &Place, wrote: &Wrote) -> bool {
     *wrote.topic == *place.topic && wrote.partition == place.partition && wrote.key == place.key
+}
+
+struct Line {
+    /// Whether it is about the very record.
+    is_heart: bool,
+    /// Whether it says what was done to the log or its members.
+    is_told: bool,
+    text: String,
 }
 
 struct Plot<'p, 's> {
@@ -243,7 +251,12 @@ impl<'s> Plot<'_, 's> {
         let mut positions = BTreeMap::new();
         for ((at, is_heart), time) in self.scenes.iter().zip(times) {
             let line = self.line(*at, &mut positions);
-            lines.push((*is_heart, format!("{time:>width$} ms  {line}")));
+            let moment = history.get(*at);
+            lines.push(Line {
+                is_heart: *is_heart,
+                is_told: moment.is_some_and(|moment| matches!(moment.what, Happened::Told(_))),
+                text: format!("{time:>width$} ms  {line}"),
+            });
         }
         elide(&lines)
     }
@@ -358,28 +371,44 @@ fn millis(time: Duration) -> String {
     text
 }
 
-/// Leaves out what is dull, if there is too much: how it began, its heart and the end stay.
-fn elide(lines: &[(bool, String)]) -> Vec<String> {
-    let hearts = lines
-        .iter()
-        .enumerate()
-        .filter(|(_, (is_heart, _))| *is_heart);
-    let hearts: Vec<usize> = hearts.map(|(at, _)| at).collect();
-    let late = hearts.len().saturating_sub(MOST_OF_FOCUS);
-    let hearts: HashSet<usize> = hearts.into_iter().skip(late).collect();
-    let shortened = (0..=MOST).rev().map(|last| {
-        let stays = |at: usize| at == 0 || hearts.contains(&at) || at + last >= lines.len();
-        shorten(lines, stays)
+/// Leaves out what is dull, if there is too much: what is near the heart stays, what came before it
+/// rather than what came after; without a heart what is near the end.
+fn elide(lines: &[Line]) -> Vec<String> {
+    let hearts = (0..lines.len()).filter(|at| lines[*at].is_heart);
+    let mut anchors: Vec<usize> = hearts.collect();
+    if anchors.is_empty() {
+        anchors.push(lines.len());
+    }
+    let distance = |at: usize| {
+        let distances = anchors.iter().map(|anchor| match at.checked_sub(*anchor) {
+            Some(after) => 2 * after,
+            None => anchor - at,
+        });
+        let nearest = distances.min().unwrap_or_default();
+        // Of equal ones the later ones.
+        (is_dull(lines, at), nearest, lines.len() - at)
+    };
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    order.sort_by_key(|at| distance(*at));
+    let shortened = (0..=MOST).rev().map(|count| {
+        let stays: HashSet<usize> = order.iter().take(count).copied().collect();
+        shorten(lines, &stays)
     });
     let mut fitting = shortened.skip_while(|told| told.len() > MOST);
     fitting.next().unwrap_or_default()
 }
 
-fn shorten(lines: &[(bool, String)], stays: impl Fn(usize) -> bool) -> Vec<String> {
+/// Whether a line is one of many in a row that say what was done to the log, and not the last.
+fn is_dull(lines: &[Line], at: usize) -> bool {
+    let behind = lines.get(at..=at + FEW);
+    behind.is_some_and(|all| all.iter().all(|line| line.is_told))
+}
+
+fn shorten(lines: &[Line], stays: &HashSet<usize>) -> Vec<String> {
     let mut told = Vec::new();
     let mut more = 0;
-    for (at, (_, line)) in lines.iter().enumerate() {
-        if !stays(at) {
+    for (at, line) in lines.iter().enumerate() {
+        if !stays.contains(&at) {
             more += 1;
             continue;
         }
@@ -387,7 +416,10 @@ fn shorten(lines: &[(bool, String)], stays: impl Fn(usize) -> bool) -> Vec<Strin
             told.push(format!(".. {more} more"));
             more = 0;
         }
-        told.push(line.clone());
+        told.push(line.text.clone());
+    }
+    if more > 0 {
+        told.push(format!(".. {more} more"));
     }
     told
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
 use super::model::{Modelled, Rows, folded};
-use super::text::{Values, key};
+use super::text::{Values, key, record};
 use super::{Case, Evidence, Place, Violation};
 use crate::log::simulated::Simulated;
 
@@ -23,10 +23,9 @@ pub(super) fn judge(
     let topic = table.topic.name;
     let mut partitions: BTreeSet<i32> = index.partitions(topic).collect();
     partitions.extend(modelled.iter().flat_map(|modelled| modelled.rows.keys()));
-    let mut judged = Judged {
+    let judged = Judged {
         topic,
         values: Values(vec![case.definition]),
-        found,
     };
     for partition in partitions {
         let told = folded(index, topic, partition);
@@ -35,10 +34,15 @@ pub(super) fn judge(
         if let Some(modelled) = modelled {
             let none = Rows::new();
             let expected = modelled.rows.get(&partition).unwrap_or(&none);
-            judged.compare(partition, &values(expected), &told, "the table has");
+            for mut violation in
+                judged.compare(partition, &values(expected), &told, "the table has")
+            {
+                judged.point(&mut violation, index, case, modelled);
+                found.push(violation);
+            }
         }
         let kept = kept.iter().map(|(key, value)| (&key[..], &value[..]));
-        judged.compare(partition, &told, &kept.collect(), "the log now tells");
+        found.extend(judged.compare(partition, &told, &kept.collect(), "the log now tells"));
     }
 }
 
@@ -64,12 +68,18 @@ fn kept(log: &Simulated, topic: &str, partition: i32) -> BTreeMap<Vec<u8>, Vec<u
 struct Judged<'j> {
     topic: &'static str,
     values: Values<'j>,
-    found: &'j mut Vec<Violation>,
 }
 
 impl Judged<'_> {
-    fn compare(&mut self, partition: i32, expected: &Plain<'_>, found: &Plain<'_>, who: &str) {
+    fn compare(
+        &self,
+        partition: i32,
+        expected: &Plain<'_>,
+        found: &Plain<'_>,
+        who: &str,
+    ) -> Vec<Violation> {
         let keys: BTreeSet<&[u8]> = expected.keys().chain(found.keys()).copied().collect();
+        let mut violations = Vec::new();
         for name in keys {
             let (expected, found) = (expected.get(name).copied(), found.get(name).copied());
             if expected == found {
@@ -87,7 +97,42 @@ impl Judged<'_> {
                 show(found)
             );
             let place = Place::of(self.topic, partition).keyed(Some(name));
-            self.found.push(Violation::at("table", place, what));
+            violations.push(Violation::at("table", place, what));
         }
+        violations
+    }
+
+    /// Says which handling left the model first, and where in the table that lies.
+    fn point(
+        &self,
+        violation: &mut Violation,
+        index: &Index<'_>,
+        case: &Case<'_>,
+        modelled: &Modelled,
+    ) -> Option<()> {
+        let place = violation.place.as_mut()?;
+        let apart = modelled.apart.get(&(place.partition, place.key.clone()?))?;
+        let by = case.effective.get(apart.by)?;
+        let wrote = by.wrote_to(self.topic);
+        let show = |value: Option<Option<&[u8]>>| match value {
+            Some(value) => self.values.show(self.topic, value),
+            None => "nothing".to_owned(),
+        };
+        violation.what += &format!(
+            "; apart since {} wrote {} for {}, and not {}",
+            index.name(by.client),
+            show(wrote.map(Option::as_deref)),
+            record(&by.record),
+            show(apart.expected.as_ref().map(Option::as_deref)),
+        );
+        let mut lying = index.seen(self.topic, place.partition);
+        let lies = lying.find(|lies| {
+            lies.at > by.at
+                && lies.client == Some(by.client)
+                && lies.key() == place.key.as_deref()
+                && lies.value() == wrote.and_then(Option::as_deref)
+        });
+        place.offset = lies.map(|lies| lies.offset);
+        Some(())
     }
 }

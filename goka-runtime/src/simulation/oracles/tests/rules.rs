@@ -339,8 +339,15 @@ fn a_table_is_the_fold_of_what_counts() {
         let verdict = script.judged(&case);
         assert_eq!(broken(&verdict), ["table"]);
         let found = said(&verdict, "table");
-        let what = "click-count-state[0] key \"ann\": expected \"2\", the table has \"3\"";
+        let what = "click-count-state[0] key \"ann\": expected \"2\", the table has \"3\"; \
+                    apart since click-count/i2/0 (#8) wrote \"3\" for clicks[0]@2 key \"ann\", \
+                    and not \"2\"";
         assert_eq!(found.what, what);
+        let offset = if guarantee == ExactlyOnce { 3 } else { 2 };
+        assert_eq!(
+            found.place.as_ref().and_then(|place| place.offset),
+            Some(offset)
+        );
         assert_eq!(verdict.violations.len(), 2, "ann's and bob's");
     }
     let mut script = right(AtLeastOnce);
