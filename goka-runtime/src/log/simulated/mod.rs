@@ -181,6 +181,14 @@ impl Simulated {
         partition.stable().max(from)
     }
 
+    /// What a topic is and which offsets its partitions hold, asked past everything that may go wrong.
+    pub(crate) fn topic(&self, name: &str) -> Option<(TopicInfo, Vec<Range>)> {
+        let state = self.0.lock();
+        let topic = state.topics.get(name)?;
+        let ranges = topic.partitions.iter().map(Partition::range);
+        Some((topic.info.clone(), ranges.collect()))
+    }
+
     /// Moves with everything that somebody may wait for.
     pub(crate) fn version(&self) -> u64 {
         self.0.lock().version

@@ -1,0 +1,266 @@
+//! Each rule on histories by hand: a right one passes, and one that is broken in one way is found.
+
+mod models;
+mod rules;
+mod stories;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Evidence, Verdict, Violation, judge, story};
+use crate::clock::Clock;
+use crate::dispatch::Shared;
+use crate::edges::Processor;
+use crate::graph::Definition;
+use crate::log::simulated::{Body, Happened, Moment, Simulated, Wrote};
+use crate::log::{Log, NewTopic};
+use crate::record::{Guarantee, Headers, Offset, Record};
+use crate::tester::doc::ClickCount;
+
+const CLICKS: &str = "clicks";
+const STATE: &str = "click-count-state";
+const ALERTS: &str = "alerts";
+const GROUP: &str = "click-count";
+
+/// Two clients of one group.
+const A: u64 = 7;
+const B: u64 = 8;
+
+/// A history that is written by hand; everything lies in partition 0.
+struct Script {
+    history: Vec<Moment>,
+    ends: BTreeMap<String, Offset>,
+    group: &'static str,
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    (!text.is_empty()).then(|| text.as_bytes().to_vec())
+}
+
+/// What a handler wrote; an empty value is a deletion.
+fn wrote(topic: &str, key: &str, value: &str) -> Wrote {
+    Wrote {
+        topic: topic.into(),
+        partition: 0,
+        key: bytes(key),
+        value: bytes(value),
+    }
+}
+
+impl Script {
+    fn new(group: &'static str) -> Self {
+        let mut script = Self {
+            history: Vec::new(),
+            ends: BTreeMap::new(),
+            group,
+        };
+        for (client, instance) in [(A, "i1"), (B, "i2")] {
+            let who = format!("{group}/{instance}/0");
+            script.add(Happened::Joined { client, who });
+        }
+        script
+    }
+
+    fn add(&mut self, what: Happened) {
+        let at = Duration::from_millis(1_000 + 10 * self.history.len() as u64);
+        self.history.push(Moment { at, what });
+    }
+
+    fn tell(&mut self, what: &str) {
+        self.add(Happened::Told(what.to_owned()));
+    }
+
+    fn put(&mut self, client: Option<u64>, serial: u64, topic: &str, key: &str, value: &str) {
+        let end = self.ends.entry(topic.to_owned()).or_default();
+        let offset = *end;
+        *end += 1;
+        let body = Body {
+            key: bytes(key),
+            value: bytes(value),
+            ..Body::default()
+        };
+        self.add(Happened::Written {
+            client,
+            serial,
+            topic: topic.into(),
+            partition: 0,
+            offset,
+            body: Arc::new(body),
+        });
+    }
+
+    fn feed(&mut self, topic: &str, key: &str, value: &str) {
+        self.put(None, 0, topic, key, value);
+    }
+
+    /// Handles a record and writes nothing down.
+    fn handled(&mut self, client: u64, topic: &str, offset: Offset, wrote: &[Wrote]) {
+        self.add(Happened::Handled {
+            client,
+            group: self.group.into(),
+            topic: topic.into(),
+            partition: 0,
+            offset,
+            wrote: wrote.to_vec(),
+        });
+    }
+
+    /// Handles a record, and what it wrote lies in the log.
+    fn handle(&mut self, by: (u64, u64), topic: &str, offset: Offset, wrote: &[Wrote]) {
+        let (client, serial) = by;
+        self.handled(client, topic, offset, wrote);
+        for wrote in wrote {
+            let text = |bytes: &Option<Vec<u8>>| {
+                String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned()
+            };
+            let (key, value) = (text(&wrote.key), text(&wrote.value));
+            self.put(Some(client), serial, &wrote.topic, &key, &value);
+        }
+    }
+
+    fn commit(&mut self, client: u64, topic: &str, offset: Offset) {
+        self.add(Happened::Committed {
+            client,
+            group: self.group.into(),
+            topic: topic.into(),
+            partition: 0,
+            offset,
+        });
+    }
+
+    fn end(&mut self, serial: u64, committed: bool) {
+        self.add(Happened::Ended { serial, committed });
+    }
+
+    fn committed(&self, serial: u64) -> bool {
+        let is_its = |moment: &Moment| matches!(&moment.what, Happened::Ended { serial: of, committed: true } if *of == serial);
+        serial == 0 || self.history.iter().any(is_its)
+    }
+
+    /// The log as the history left it; what nobody sees has no key there.
+    fn log(&self) -> Simulated {
+        let log = Simulated::new(Clock::simulated(0));
+        for (topic, compact) in [
+            (CLICKS, false),
+            (STATE, true),
+            (ALERTS, false),
+            (models::WORDS, true),
+            (models::SEEN, true),
+            (models::LOOP, false),
+            (models::NAMES, true),
+        ] {
+            let new = NewTopic {
+                name: topic.to_owned(),
+                partitions: 1,
+                compact,
+                retention: None,
+            };
+            log.create(&new).expect("it is new");
+        }
+        for moment in &self.history {
+            if let Happened::Written {
+                serial,
+                topic,
+                body,
+                ..
+            } = &moment.what
+            {
+                let is_seen = self.committed(*serial);
+                let record = Record {
+                    offset: 0,
+                    timestamp: body.timestamp,
+                    key: body.key.as_deref().filter(|_| is_seen),
+                    value: body.value.as_deref(),
+                    headers: Headers::default(),
+                };
+                log.put(topic, 0, &record).expect("it was made");
+            }
+        }
+        log
+    }
+
+    fn judged(&self, case: &Judged) -> Verdict {
+        self.judged_on(case, &self.log())
+    }
+
+    fn judged_on(&self, case: &Judged, log: &Simulated) -> Verdict {
+        judge(&case.evidence(log, &self.history))
+    }
+
+    /// Everything that is told of a violation.
+    fn told(&self, case: &Judged, violation: &Violation) -> Vec<String> {
+        story(&case.evidence(&self.log(), &self.history), violation)
+    }
+}
+
+/// The processor that is judged.
+struct Judged {
+    processors: Vec<(&'static Definition, Arc<Shared>, Guarantee)>,
+    idempotent: bool,
+    loaded: Vec<&'static str>,
+}
+
+impl Judged {
+    fn new(definition: &'static Definition, guarantee: Guarantee) -> Self {
+        Self {
+            processors: vec![(definition, Arc::new(()), guarantee)],
+            idempotent: false,
+            loaded: Vec::new(),
+        }
+    }
+
+    fn idempotent(self) -> Self {
+        Self {
+            idempotent: true,
+            ..self
+        }
+    }
+
+    fn loaded(self, table: &'static str) -> Self {
+        Self {
+            loaded: vec![table],
+            ..self
+        }
+    }
+
+    fn evidence<'e>(&'e self, log: &'e Simulated, history: &'e [Moment]) -> Evidence<'e> {
+        Evidence {
+            log,
+            history,
+            processors: &self.processors,
+            idempotent: self.idempotent,
+            loaded: &self.loaded,
+        }
+    }
+}
+
+fn clicks(guarantee: Guarantee) -> Judged {
+    Judged::new(ClickCount::DEFINITION, guarantee)
+}
+
+/// The rules that were broken, each once, in the order in which they are told.
+fn broken(verdict: &Verdict) -> Vec<&'static str> {
+    let mut rules: Vec<&str> = verdict
+        .violations
+        .iter()
+        .map(|found| found.oracle)
+        .collect();
+    rules.dedup();
+    rules
+}
+
+/// What is said of the first violation of a rule.
+fn said<'v>(verdict: &'v Verdict, oracle: &str) -> &'v Violation {
+    let mut found = verdict
+        .violations
+        .iter()
+        .filter(|found| found.oracle == oracle);
+    found
+        .next()
+        .unwrap_or_else(|| panic!("no `{oracle}` in {verdict:?}"))
+}
+
+fn passes(verdict: &Verdict) {
+    assert!(verdict.violations.is_empty(), "{verdict:#?}");
+}

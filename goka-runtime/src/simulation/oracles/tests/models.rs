@@ -1,0 +1,225 @@
+//! The model on a processor with everything that it may have.
+
+use std::any::TypeId;
+
+use super::*;
+use crate::codec::CodecOf;
+use crate::dispatch::{Call, Destination, HandlerError, Handling, Raw};
+use crate::graph::{Edge, EdgeKind, GroupGraph, Location, Start, TopicKind, TopicSpec};
+use crate::partitioner::{Murmur2, Partitioner};
+use crate::record::Guarantee::ExactlyOnce;
+use crate::topic::Topic;
+
+pub(super) const WORDS: &str = "words";
+pub(super) const SEEN: &str = "relay-state";
+pub(super) const LOOP: &str = "relay-loop";
+pub(super) const NAMES: &str = "names";
+const RELAY: &str = "relay";
+
+struct Text;
+
+impl Topic for Text {
+    type Key = String;
+    type Value = String;
+    type Partitioner = Murmur2;
+    const NAME: &'static str = "text";
+    const CODEC: CodecOf<String> = CodecOf::new::<String>();
+    const PARTITIONS: Option<i32> = None;
+}
+
+const HERE: Location = Location {
+    file: file!(),
+    line: line!(),
+    column: 1,
+};
+
+const fn edge(kind: EdgeKind, name: &'static str) -> Edge {
+    let topic = TopicSpec {
+        name,
+        kind: TopicKind::Stream,
+        ..Text::SPEC
+    };
+    Edge {
+        kind,
+        topic,
+        location: HERE,
+    }
+}
+
+const fn input(call: Call, start: Start) -> EdgeKind {
+    EdgeKind::Input {
+        call,
+        tombstones: false,
+        start,
+    }
+}
+
+static EDGES: [Edge; 5] = [
+    edge(input(Call::Async(on_word), Start::Earliest), WORDS),
+    edge(
+        EdgeKind::Loopback {
+            call: Call::Sync(on_loop),
+        },
+        LOOP,
+    ),
+    edge(EdgeKind::Table, SEEN),
+    edge(EdgeKind::Join, NAMES),
+    edge(EdgeKind::Lookup, NAMES),
+];
+
+static LATE: [Edge; 1] = [edge(input(Call::Sync(on_loop), Start::Latest), WORDS)];
+
+const fn definition(edges: &'static [Edge]) -> Definition {
+    Definition {
+        graph: GroupGraph {
+            name: "Relay",
+            group: RELAY,
+            location: HERE,
+            guarantee: ExactlyOnce,
+            edges,
+        },
+        make: None,
+        type_id: TypeId::of::<()>,
+    }
+}
+
+static DEFINITION: Definition = definition(&EDGES);
+static LATE_DEFINITION: Definition = definition(&LATE);
+
+/// Sends a word to the key that it names, under the name of its own key.
+fn on_word<'r>(_: &'r Shared, raw: Raw<'r>) -> Handling<'r> {
+    Box::pin(async move {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        drop(raw.scope.defer());
+        let word = raw.record.value.unwrap_or_default();
+        if word == b"bad" {
+            return Err("a bad word".into());
+        }
+        let name = raw.scope.join(NAMES)?.map(|name| name.value.to_vec());
+        let mut key = |out: &mut Vec<u8>| {
+            out.extend_from_slice(word);
+            Ok(())
+        };
+        let other = raw.scope.lookup(NAMES, &mut key)?;
+        let mut text = name.unwrap_or_default();
+        text.push(b'>');
+        text.extend_from_slice(other.map(|other| other.value).unwrap_or_default());
+        let to = Destination {
+            topic: LOOP,
+            place: Murmur2::partition,
+        };
+        let mut value = |out: &mut Vec<u8>| {
+            out.extend_from_slice(&text);
+            Ok(())
+        };
+        raw.scope
+            .emit(&to, Some(&mut key), Some(&mut value), None, &[])?;
+        Ok(())
+    })
+}
+
+/// Keeps everything that came to its key.
+fn on_loop(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    let held = raw.scope.load()?.map(|held| held.value.to_vec());
+    let mut all = held.unwrap_or_default();
+    all.extend_from_slice(raw.record.value.unwrap_or_default());
+    all.push(b' ');
+    raw.scope.store(Some(&mut |out| {
+        out.extend_from_slice(&all);
+        Ok(())
+    }))?;
+    Ok(())
+}
+
+fn relayed() -> Script {
+    let mut script = Script::new(RELAY);
+    script.feed(NAMES, "a", "Ann");
+    script.feed(NAMES, "b", "Bob");
+    script.feed(WORDS, "a", "b");
+    script.feed(WORDS, "b", "b");
+    script.handle((A, 1), WORDS, 0, &[wrote(LOOP, "b", "Ann>Bob")]);
+    script.handle((A, 1), WORDS, 1, &[wrote(LOOP, "b", "Bob>Bob")]);
+    script.commit(A, WORDS, 2);
+    script.end(1, true);
+    script.handle((A, 2), LOOP, 0, &[wrote(SEEN, "b", "Ann>Bob ")]);
+    script.handle((A, 2), LOOP, 1, &[wrote(SEEN, "b", "Ann>Bob Bob>Bob ")]);
+    script.commit(A, LOOP, 2);
+    script.end(2, true);
+    script
+}
+
+fn relay() -> Judged {
+    Judged::new(&DEFINITION, ExactlyOnce).loaded(NAMES)
+}
+
+#[test]
+fn the_model_has_all_that_a_handler_may_do() {
+    let verdict = relayed().judged(&relay());
+    passes(&verdict);
+    assert_eq!(verdict.unjudged, Vec::<String>::new());
+}
+
+#[test]
+fn the_model_reads_loaded_tables() {
+    let mut script = relayed();
+    script.feed(NAMES, "a", "Eve");
+    // A table that was loaded does not change: the last value is what everybody saw.
+    let verdict = script.judged(&relay());
+    assert_eq!(broken(&verdict), ["outputs once"]);
+    let what = "relay-loop[0] key \"b\" = \"Eve>Bob\" is missing: \
+                Relay emits it for words[0]@0 key \"a\"";
+    assert_eq!(said(&verdict, "outputs once").what, what);
+}
+
+#[test]
+fn what_the_model_cannot_know_is_not_judged() {
+    let mut script = relayed();
+    let unloaded = Judged::new(&DEFINITION, ExactlyOnce);
+    script.feed(NAMES, "a", "Eve");
+    let verdict = script.judged(&unloaded);
+    passes(&verdict);
+    let joined = "Relay: it joins `names`, and what that held at the time is not known";
+    assert_eq!(verdict.unjudged[0], joined);
+    // What nobody handled is seen nevertheless, without a model.
+    script.put(Some(A), 0, LOOP, "b", "stale");
+    script.handle((B, 3), LOOP, 2, &[]);
+    script.commit(B, LOOP, 3);
+    script.end(3, true);
+    assert_eq!(broken(&script.judged(&unloaded)), ["stale write"]);
+}
+
+#[test]
+fn a_handler_that_fails_in_the_model_is_told() {
+    let mut script = relayed();
+    script.feed(WORDS, "a", "bad");
+    script.handle((A, 3), WORDS, 2, &[]);
+    script.commit(A, WORDS, 3);
+    script.end(3, true);
+    let verdict = script.judged(&relay());
+    assert_eq!(broken(&verdict), ["handler"]);
+    assert!(
+        said(&verdict, "handler")
+            .what
+            .ends_with("handled again: a bad word")
+    );
+}
+
+#[test]
+fn what_was_there_before_a_latest_input_is_nobodys() {
+    let mut script = Script::new(RELAY);
+    for word in ["old", "new", "newer"] {
+        script.feed(WORDS, "a", word);
+    }
+    let late = Judged::new(&LATE_DEFINITION, ExactlyOnce);
+    passes(&script.judged(&late));
+    script.handle((A, 1), WORDS, 1, &[]);
+    let verdict = script.judged(&late);
+    assert_eq!(broken(&verdict), ["lost input"]);
+    assert_eq!(verdict.violations.len(), 2, "@1 and @2");
+    script.handle((A, 1), WORDS, 2, &[]);
+    script.commit(A, WORDS, 3);
+    script.end(1, true);
+    let verdict = script.judged(&late);
+    passes(&verdict);
+    assert_eq!(verdict.unjudged.len(), 1);
+}

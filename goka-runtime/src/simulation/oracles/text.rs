@@ -1,0 +1,97 @@
+//! How the oracles spell places, keys and values.
+
+use super::index::Lies;
+use super::{Place, Violation};
+use crate::graph::Definition;
+use crate::record::Offset;
+
+/// So much of a key or a value is shown.
+const MOST: usize = 80;
+
+/// Bytes for people: as text where they are UTF-8.
+pub(super) fn quoted(bytes: &[u8]) -> String {
+    let (shown, more) = match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let shown: String = text.chars().take(MOST).collect();
+            let more = shown.len() < text.len();
+            (format!("\"{}\"", shown.escape_debug()), more)
+        }
+        Err(_) => {
+            let shown = bytes.iter().take(MOST / 2);
+            let hex: String = shown.map(|byte| format!("{byte:02x}")).collect();
+            (format!("0x{hex}"), bytes.len() > MOST / 2)
+        }
+    };
+    match more {
+        true => format!("{shown}.. ({} bytes)", bytes.len()),
+        false => shown,
+    }
+}
+
+pub(super) fn key(key: Option<&[u8]>) -> String {
+    key.map_or("without a key".to_owned(), |key| {
+        format!("key {}", quoted(key))
+    })
+}
+
+/// How values travel, for those that are not text.
+pub(super) struct Values<'d>(pub(super) Vec<&'d Definition>);
+
+impl Values<'_> {
+    /// A value of a topic; `None` is a deletion.
+    pub(super) fn show(&self, topic: &str, value: Option<&[u8]>) -> String {
+        let Some(value) = value else {
+            return "(deleted)".to_owned();
+        };
+        if std::str::from_utf8(value).is_ok() {
+            return quoted(value);
+        }
+        let mut edges = self.0.iter().flat_map(|definition| definition.graph.edges);
+        let edge = edges.find(|edge| edge.topic.name == topic);
+        let shown = edge.and_then(|edge| (edge.topic.value.show)(value).ok());
+        shown.unwrap_or_else(|| quoted(value))
+    }
+}
+
+impl Place {
+    pub(super) fn of(topic: &str, partition: i32) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            partition,
+            offset: None,
+            key: None,
+        }
+    }
+
+    pub(super) fn of_record(lies: &Lies<'_>) -> Self {
+        Self::of(lies.topic, lies.partition)
+            .at(lies.offset)
+            .keyed(lies.key())
+    }
+
+    pub(super) fn at(mut self, offset: Offset) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
+    pub(super) fn keyed(mut self, key: Option<&[u8]>) -> Self {
+        self.key = key.map(<[u8]>::to_vec);
+        self
+    }
+}
+
+impl Violation {
+    pub(super) fn at(oracle: &'static str, place: Place, what: String) -> Self {
+        Self {
+            oracle,
+            what,
+            place: Some(place),
+        }
+    }
+}
+
+/// A record's place for people: `clicks[2]@41 key "user-3"`.
+pub(super) fn record(lies: &Lies<'_>) -> String {
+    let (topic, partition, offset) = (lies.topic, lies.partition, lies.offset);
+    format!("{topic}[{partition}]@{offset} {}", key(lies.key()))
+}
