@@ -566,6 +566,8 @@ impl<'r> Run<'r> {
         // What did not come to an end looks like many other things.
         if self.violations.is_empty() {
             self.violations = verdict.violations;
+            let checked = self.case.workload.checked(&self.log);
+            self.violations.extend(checked);
         }
         let first = self.violations.first();
         let story = first.map(|first| story(&evidence, first));
