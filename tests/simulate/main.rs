@@ -1,0 +1,1 @@
+//! `#[goka::simulate]` as users meet it.
