@@ -3,6 +3,7 @@
 //! is right is known beforehand: see [`oracles`]. Used by `#[goka::simulate]`.
 
 mod caught;
+mod contents;
 mod dice;
 mod end;
 mod fed;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Dice;
+use super::contents::contents;
 use super::oracles::{Evidence, Violation, judge, story};
 use super::process::{Halt, Process};
 use super::schedule::{Act, FaultKind, Schedule, What};
@@ -572,12 +573,16 @@ impl<'r> Run<'r> {
         let first = self.violations.first();
         let story = first.map(|first| story(&evidence, first));
         self.finish_counting();
+        let mut trace = self.log.take_trace();
+        if self.case.traced {
+            trace.extend(contents(&self.log, &self.definitions));
+        }
         Outcome {
             story: story.unwrap_or_default(),
             violations: self.violations,
             unjudged: verdict.unjudged,
             counters: self.counters,
-            trace: self.log.take_trace(),
+            trace,
         }
     }
 
