@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use super::Workload;
 use super::caught::caught;
+use super::end::CHECK;
 use super::oracles::Violation;
 use super::report::{Difference, Least, Report, Summary};
 use super::run::{Case, Counters, Outcome, run};
-use super::schedule::{Act, FaultKind, Schedule};
+use super::schedule::{Act, FaultKind, Schedule, What};
 use super::shrink::{Budget, shrink};
 
 /// The seed that alone is run, when it is set.
@@ -34,6 +35,9 @@ pub(super) trait Runner: Sync {
     /// The whole schedule of a seed.
     fn acts(&self, seed: u64) -> Vec<Self::Act>;
 
+    /// Whether an act is a record that is fed.
+    fn is_record(act: &Self::Act) -> bool;
+
     /// Runs the schedule of a seed with these of its acts; with a trace, if asked for.
     fn run(&self, seed: u64, acts: &[Self::Act], traced: bool) -> Outcome;
 }
@@ -43,6 +47,10 @@ impl Runner for Case<'_> {
 
     fn acts(&self, seed: u64) -> Vec<Act> {
         Schedule::of(seed, self).acts
+    }
+
+    fn is_record(act: &Act) -> bool {
+        matches!(act.what, What::Feed { .. })
     }
 
     fn run(&self, seed: u64, acts: &[Act], traced: bool) -> Outcome {
@@ -261,18 +269,30 @@ impl<R: Runner> Front<'_, R> {
         let Ok(all) = caught(|| self.runner.acts(seed)) else {
             return (None, None);
         };
-        let mut smallest = None;
-        let shrunk = shrink(&all, &BUDGET, |acts| {
+        let fails = |acts: &[R::Act]| {
             let outcome = self.run(seed, acts, false);
-            let fails = oracle(&outcome) == oracle(whole);
-            if fails {
-                smallest = Some(outcome);
-            }
+            (oracle(&outcome) == oracle(whole)).then_some(outcome)
+        };
+        // A check that fails of nothing counts records: it is told with all that it asks for.
+        let keeps = oracle(whole) == Some(CHECK) && fails(&[]).is_some();
+        let of = |left: &[usize]| -> Vec<R::Act> {
+            let left = (0..all.len())
+                .filter(|at| left.binary_search(at).is_ok() || keeps && R::is_record(&all[*at]));
+            left.map(|at| all[at].clone()).collect()
+        };
+        let may_go = (0..all.len()).filter(|at| !(keeps && R::is_record(&all[*at])));
+        let may_go: Vec<usize> = may_go.collect();
+        let mut smallest = None;
+        let shrunk = shrink(&may_go, &BUDGET, |left| {
+            let failed = fails(&of(left));
+            let fails = failed.is_some();
+            smallest = failed.or(smallest.take());
             fails
         });
         let least = Least {
-            acts: shrunk.left.iter().map(ToString::to_string).collect(),
-            of: all.len(),
+            acts: shrunk.left.iter().map(|at| all[*at].to_string()).collect(),
+            kept: all.len() - may_go.len(),
+            of: may_go.len(),
             runs: shrunk.runs,
             is_least: shrunk.is_least,
         };
@@ -347,6 +367,10 @@ mod tests {
             (0..40).collect()
         }
 
+        fn is_record(act: &u64) -> bool {
+            *act < 30
+        }
+
         fn run(&self, seed: u64, acts: &[u64], traced: bool) -> Outcome {
             let mut outcome = self.0(seed, acts);
             outcome.counters.records = acts.len() as u64;
@@ -407,6 +431,27 @@ mod tests {
             report.ends_with("GOKA_SIM_SEED=5 cargo test fake"),
             "{report}"
         );
+    }
+
+    #[test]
+    fn a_check_that_counts_keeps_the_records() {
+        let is_counted = |acts: &[u64]| acts.len() > 30 && !acts.contains(&33);
+        let fake = move |_, acts: &[u64]| match is_counted(acts) {
+            true => Outcome::default(),
+            false => failing(CHECK),
+        };
+        let report = simulate(fake, 1..=9).1.expect("it fails");
+        assert!(
+            report.contains("0 acts and all 30 records, 10 left out"),
+            "{report}"
+        );
+        // One that compares does not.
+        let fake = |_, acts: &[u64]| match acts.contains(&7) && acts.contains(&33) {
+            true => failing(CHECK),
+            false => Outcome::default(),
+        };
+        let report = simulate(fake, 1..=9).1.expect("it fails");
+        assert!(report.contains(": 2 acts, 38 left out"), "{report}");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! is right is known beforehand: see [`oracles`]. Used by `#[goka::simulate]`.
 
 mod caught;
-mod contents;
 mod dice;
 mod end;
 mod fed;

@@ -34,6 +34,8 @@ impl Difference {
 /// What is left of the schedule of a seed that fails.
 pub(super) struct Least {
     pub(super) acts: Vec<String>,
+    /// So many records that stay in any case, beside these acts.
+    pub(super) kept: usize,
     pub(super) of: usize,
     pub(super) runs: usize,
     pub(super) is_least: bool,
@@ -79,11 +81,15 @@ impl fmt::Display for Report<'_> {
             f.write_str(REASONS)?;
         }
         if let Some(least) = &self.least {
-            let kept = least.acts.len();
-            let left = least.of - kept;
+            let left = least.of - least.acts.len();
             let sure = if least.is_least { "" } else { ", more may go" };
+            let kept = match least.kept {
+                0 => String::new(),
+                kept => format!(" and all {kept} records"),
+            };
             let title = format!(
-                "the schedule: {kept} acts, {left} left out in {} runs{sure}",
+                "the schedule: {} acts{kept}, {left} left out in {} runs{sure}",
+                least.acts.len(),
                 least.runs
             );
             section(f, &title, &least.acts)?;
@@ -194,6 +200,7 @@ mod tests {
             violations: &violations,
             least: Some(Least {
                 acts: lines(&["turn 3: a record", "turn 9: instance 2 dies"]),
+                kept: 0,
                 of: 312,
                 runs: 87,
                 is_least: true,
@@ -257,6 +264,7 @@ mod tests {
             violations: &[],
             least: Some(Least {
                 acts: acts.collect(),
+                kept: 12,
                 of: 80,
                 runs: 300,
                 is_least: false,
@@ -266,7 +274,7 @@ mod tests {
         };
         let text = report.to_string();
         assert!(
-            text.contains("70 acts, 10 left out in 300 runs, more may go:"),
+            text.contains("70 acts and all 12 records, 10 left out in 300 runs, more may go:"),
             "{text}"
         );
         assert!(text.contains("  turn 59\n  and 10 more\n"), "{text}");

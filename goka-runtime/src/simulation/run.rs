@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Dice;
-use super::contents::contents;
 use super::oracles::{Evidence, Violation, judge, story};
 use super::process::{Halt, Process};
 use super::schedule::{Act, FaultKind, Schedule, What};
@@ -567,22 +566,18 @@ impl<'r> Run<'r> {
         // What did not come to an end looks like many other things.
         if self.violations.is_empty() {
             self.violations = verdict.violations;
-            let checked = self.case.workload.checked(&self.log);
+            let checked = self.case.workload.checked(&self.log, &self.schedule.acts);
             self.violations.extend(checked);
         }
         let first = self.violations.first();
         let story = first.map(|first| story(&evidence, first));
         self.finish_counting();
-        let mut trace = self.log.take_trace();
-        if self.case.traced {
-            trace.extend(contents(&self.log, &self.definitions));
-        }
         Outcome {
             story: story.unwrap_or_default(),
             violations: self.violations,
             unjudged: verdict.unjudged,
             counters: self.counters,
-            trace,
+            trace: self.log.take_trace(),
         }
     }
 
