@@ -59,11 +59,11 @@ pub use goka_runtime::record::{Guarantee, Headers, Offset, Timestamp};
 pub use goka_runtime::schema::{Describer, Schema};
 #[cfg(feature = "cli")]
 pub use goka_runtime::service::{Background, Service, WaitError, main};
-#[cfg(feature = "tester")]
-pub use goka_runtime::{simulation, tester};
 pub use goka_runtime::topic::{Table, Topic};
 pub use goka_runtime::view::{Entries, Read, View, ViewError, ViewState};
 pub use goka_runtime::{dispatch, graph, record, registry, schema, table, testing};
+#[cfg(feature = "tester")]
+pub use goka_runtime::{simulation, tester};
 
 // Words of Goka's, that they be answered with ours.
 #[doc(hidden)]

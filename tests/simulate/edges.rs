@@ -33,7 +33,10 @@ impl Sums {
 
 /// Without `lost_offsets`: a partition whose records went to other keys has no row that tells that it
 /// was read before.
-#[goka::simulate(seeds = 25, faults(crash, rebalance, duplicate, zombie, torn_write, outage, absence))]
+#[goka::simulate(
+    seeds = 25,
+    faults(crash, rebalance, duplicate, zombie, torn_write, outage, absence)
+)]
 fn what_has_no_key_is_summed_by_the_key_that_a_loopback_gives() -> Workload {
     Workload::of::<Sums>()
         .input_values(Measurements, 150, |dice| format!("s{}:3", dice.below(5)))
