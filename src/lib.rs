@@ -24,6 +24,9 @@ pub use goka_macros::loopback;
 pub use goka_macros::output;
 #[doc = include_str!("docs/processor.md")]
 pub use goka_macros::processor;
+#[cfg(feature = "tester")]
+#[doc = include_str!("docs/simulate.md")]
+pub use goka_macros::simulate;
 #[doc = include_str!("docs/stream.md")]
 pub use goka_macros::stream;
 #[doc = include_str!("docs/table.md")]
@@ -56,11 +59,11 @@ pub use goka_runtime::record::{Guarantee, Headers, Offset, Timestamp};
 pub use goka_runtime::schema::{Describer, Schema};
 #[cfg(feature = "cli")]
 pub use goka_runtime::service::{Background, Service, WaitError, main};
-#[cfg(feature = "tester")]
-pub use goka_runtime::tester;
 pub use goka_runtime::topic::{Table, Topic};
 pub use goka_runtime::view::{Entries, Read, View, ViewError, ViewState};
 pub use goka_runtime::{dispatch, graph, record, registry, schema, table, testing};
+#[cfg(feature = "tester")]
+pub use goka_runtime::{simulation, tester};
 
 // Words of Goka's, that they be answered with ours.
 #[doc(hidden)]

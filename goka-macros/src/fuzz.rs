@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proc_macro2::TokenStream;
 
+use super::simulate::expand_simulate;
 use super::{derive, expand_beside, expand_processor, expand_topic, words};
 
 /// So many in each run, for one that does not keep people waiting.
@@ -100,6 +101,10 @@ const WORDS: &[&str] = &[
     "stream",
     "table",
     "cross",
+    "instances",
+    "seeds",
+    "faults",
+    "(crash, slow)",
     "inputs",
     "edges",
     "earliest",
@@ -233,6 +238,10 @@ const DERIVES: &[&str] = &[
     "opaque",
     "name = \"a\" , ordered",
 ];
+const SIMULATIONS: &[&str] = &[
+    "instances = 3 , seeds = 500 , faults (crash,outage)",
+    "faults (torn_write)",
+];
 const EDGES: &[&str] = &[
     "UserClicks",
     "\"user-clicks\"",
@@ -246,6 +255,7 @@ const FUNCTIONS: &[&str] = &[
     "#[input(UserClicks)] fn count ( ctx : &mut Context , v : String ) -> Result<()> { Ok(()) }",
     "#[input(\"a\", start = latest)] #[output(A, B)] pub fn r#match ( _ : &mut Context , v : Option < &[u8] > ) -> R { }",
     "/// Doc.\n #[allow(unused)] #[join(Profiles)] #[lookup(Devices)] #[input(A)] pub(crate) fn f < T : X > ( c : &mut Context < '_ , F > , ( a , b ) : (u8, u8) ) -> goka::Result where T : Y { }",
+    "/// Doc.\n #[ignore] fn counts ( ) -> Workload { Workload :: of :: < A > ( ) }",
     "#[input(A)] async fn f ( c : &mut Context , v : & T ) -> Result<()> { Ok(()) }",
 ];
 const IMPLS: &[&str] = &[
@@ -276,6 +286,7 @@ enum Entry {
     Topic(bool),
     Beside(&'static str),
     Derive(usize),
+    Simulate,
 }
 
 impl Entry {
@@ -285,6 +296,7 @@ impl Entry {
             Self::Topic(_) => TOPICS,
             Self::Beside(_) => EDGES,
             Self::Derive(_) => DERIVES,
+            Self::Simulate => SIMULATIONS,
         }
     }
 
@@ -294,6 +306,7 @@ impl Entry {
             Self::Topic(false) => expand_topic(arguments, item, &words::STREAM),
             Self::Topic(true) => expand_topic(arguments, item, &words::TABLE),
             Self::Beside(word) => expand_beside(word, &arguments, item),
+            Self::Simulate => expand_simulate(arguments, item),
             // What stands in the attribute that the derive takes: above the item.
             Self::Derive(at) => {
                 let attribute = ["codec", "key", "schema"][at];
@@ -311,7 +324,8 @@ const BESIDE: &[&str] = &[
 ];
 
 fn entry(random: &mut Random) -> Entry {
-    match random.below(10) {
+    match random.below(11) {
+        10 => Entry::Simulate,
         0 => Entry::Topic(false),
         1 => Entry::Topic(true),
         8 | 9 => Entry::Derive(random.below(3)),

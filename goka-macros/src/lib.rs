@@ -13,6 +13,7 @@ mod fallback;
 mod model;
 mod parse;
 mod paths;
+mod simulate;
 mod syntax;
 mod words;
 
@@ -103,6 +104,14 @@ pub fn timer(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     expand_beside("timer", &arguments.into(), item.into()).into()
+}
+
+#[proc_macro_attribute]
+pub fn simulate(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    simulate::expand_simulate(arguments.into(), item.into()).into()
 }
 
 // Words of Goka's. Below a `#[processor]` it answers them itself; above it they have to be there.

@@ -4,6 +4,7 @@ use expect_test::{ExpectFile, expect_file};
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::simulate::expand_simulate;
 use super::{derive, expand_beside, expand_processor, expand_topic, words};
 
 fn check(expansion: TokenStream, expected: &ExpectFile) {
@@ -121,6 +122,20 @@ fn a_table() {
         &words::TABLE,
     );
     check(expansion, &expect_file!["./snapshots/table.rs"]);
+}
+
+#[test]
+fn a_simulation() {
+    let arguments = quote!(instances = 2, seeds = 500, faults(crash, torn_write));
+    let item = quote! {
+        /// Counts are right.
+        #[ignore = "slow"]
+        pub fn r#match() -> Workload {
+            Workload::of::<ClickCount>()
+        }
+    };
+    let expansion = expand_simulate(arguments, item);
+    check(expansion, &expect_file!["./snapshots/simulate.rs"]);
 }
 
 #[test]

@@ -232,6 +232,41 @@ pub(crate) const VISIT: Vocabulary = Vocabulary {
     words: &[("name", Known), ("on_error", Later), ("codec", Later)],
 };
 
+pub(crate) const SIMULATE: Vocabulary = Vocabulary {
+    attribute: "simulate",
+    words: &[
+        ("instances", Known),
+        ("seeds", Known),
+        ("faults", Known),
+        (
+            "partitions",
+            Instead("it is of the workload: `Workload::of::<..>().partitions(..)`"),
+        ),
+        (
+            "guarantee",
+            Instead("it is of the workload: `Workload::of::<..>().guarantee(..)`"),
+        ),
+    ],
+};
+
+/// The options that have a list.
+pub(crate) const LISTS: &[&str] = &["faults"];
+
+/// What goes wrong in a simulation, and what the runtime calls it.
+pub(crate) const FAULTS: &[(&str, &str)] = &[
+    ("crash", "Crash"),
+    ("rebalance", "Rebalance"),
+    ("duplicate", "Duplicate"),
+    ("zombie", "Zombie"),
+    ("torn_write", "TornWrite"),
+    ("outage", "Outage"),
+    ("slow", "Slow"),
+    ("compaction", "Compaction"),
+    ("absence", "Absence"),
+    ("clock_jump", "ClockJump"),
+    ("lost_offsets", "LostOffsets"),
+];
+
 /// What an attribute beside `#[processor]` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EdgeWord {

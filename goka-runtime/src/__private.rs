@@ -27,6 +27,8 @@ pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::record::Guarantee;
 pub use crate::registry::Entry;
 pub use crate::schema::{Describer, Schema, Tag};
+#[cfg(feature = "tester")]
+pub use crate::simulation::{FaultKind, simulate};
 pub use crate::topic::{Table, Topic};
 
 use crate::text::{Text, same};

@@ -8,14 +8,14 @@ pub(crate) mod topic;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Error, Ident, LitStr, Result, Token, Type};
+use syn::{Error, Ident, LitStr, Result, Token, Type, token};
 
 use crate::diag::{Diag, text};
 use crate::syntax::{Arg, ungroup};
-use crate::words::{FLAGS, Standing, Vocabulary};
+use crate::words::{FLAGS, LISTS, Standing, Vocabulary};
 
 /// Runs a parser over all of `tokens`; what it fails with is reported.
-fn run(
+pub(crate) fn run(
     tokens: TokenStream,
     diag: &mut Diag,
     parse: impl FnOnce(ParseStream, &mut Diag) -> Result<()>,
@@ -40,7 +40,7 @@ fn run(
 /// Reads `word = value, ..`; `read` reads the value of a word that is known and not repeated. Gives
 /// the known words back; `None` when something could not be placed, so that nobody knows what is
 /// missing.
-fn options(
+pub(crate) fn options(
     input: ParseStream,
     vocabulary: &Vocabulary,
     diag: &mut Diag,
@@ -121,6 +121,13 @@ fn option(
         }
         return read(word, input, diag).map_err(|error| Refused { error, known: true });
     }
+    if LISTS.iter().any(|list| word == list) {
+        if !input.peek(token::Paren) {
+            let message = format!("option `{word}` takes a list");
+            return refuse(&message, &format!("`{word}(.., ..)`"));
+        }
+        return read(word, input, diag).map_err(|error| Refused { error, known: true });
+    }
     let has_value = input.parse::<Token![=]>().is_ok();
     if !has_value || input.is_empty() || input.peek(Token![,]) {
         return refuse(
@@ -132,7 +139,12 @@ fn option(
 }
 
 /// Reads a value that syn can read, with a message of ours when it cannot.
-fn value<T: Parse>(word: Ident, input: ParseStream, takes: &str, help: &str) -> Result<Arg<T>> {
+pub(crate) fn value<T: Parse>(
+    word: Ident,
+    input: ParseStream,
+    takes: &str,
+    help: &str,
+) -> Result<Arg<T>> {
     match input.parse() {
         Ok(value) => Ok(Arg { word, value }),
         Err(error) => Err(Error::new(
@@ -163,24 +175,28 @@ fn choice(input: ParseStream) -> Result<(String, Span)> {
     Ok((bare.to_string(), bare.span()))
 }
 
-/// Goes on after a mistake: to the next `, word =`, or to the end.
+/// Goes on after a mistake: to the next `, word =` or `, word(`, or to the end.
 fn skip(input: ParseStream) {
+    let is_option = || {
+        let has_more = input.peek2(Token![=]) || input.peek2(token::Paren);
+        input.is_empty() || input.peek(Ident::peek_any) && has_more
+    };
     while !input.is_empty() {
         let at_comma = input.peek(Token![,]);
         next(input);
-        if at_comma && (input.is_empty() || input.peek(Ident::peek_any) && input.peek2(Token![=])) {
+        if at_comma && is_option() {
             return;
         }
     }
 }
 
-fn drain(input: ParseStream) {
+pub(crate) fn drain(input: ParseStream) {
     while !input.is_empty() {
         next(input);
     }
 }
 
-fn next(input: ParseStream) {
+pub(crate) fn next(input: ParseStream) {
     input.parse::<TokenTree>().expect("the input is not empty");
 }
 

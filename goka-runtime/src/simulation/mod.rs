@@ -2,16 +2,27 @@
 //! log and disks in memory, a clock that moves when the schedule says so, one thread, no waiting. What
 //! is right is known beforehand: see [`oracles`]. Used by `#[goka::simulate]`.
 
+mod caught;
 mod dice;
+mod end;
+mod fed;
+mod front;
 mod oracles;
 mod process;
+mod report;
 mod run;
 mod schedule;
+mod sense;
+mod shrink;
 mod strikes;
 #[cfg(test)]
 mod tests;
 mod workload;
 
 pub use self::dice::Dice;
+pub use self::end::End;
+pub use self::fed::Fed;
+#[doc(hidden)]
+pub use self::front::simulate;
 pub use self::schedule::FaultKind;
 pub use self::workload::Workload;

@@ -19,6 +19,7 @@ use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log, LogError};
 use crate::processor::{ProcessorOptions, StartError, prepare};
 use crate::record::{Guarantee, Headers, Record, Timestamp, TopicPartition};
+use crate::table::StoreError;
 use crate::table::redb::SimulatedDisk;
 use crate::tester::folded::Folded;
 use crate::tester::setup::topics;
@@ -34,6 +35,8 @@ const ROUNDS: usize = 3_000;
 /// A round takes so long, or so long when nothing happened in the one before.
 const ROUND: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_millis(200);
+/// What went wrong last may last so long: outages, and disk errors that the next flush tells of.
+const PASSING: Duration = Duration::from_secs(5);
 /// So many quiet rounds are rest.
 const REST: usize = 3;
 /// What a record takes in memory beyond its bytes, at most: two rows of a table.
@@ -284,7 +287,7 @@ impl<'r> Run<'r> {
     /// What whoever watches over a process does when it, or one of its partitions, came to an end.
     fn halted(&mut self, number: usize, halt: Halt) {
         self.told(format!("instance {number}: {halt}"));
-        if !self.is_excused(&halt) {
+        if !self.is_excused(number, &halt) {
             let what = format!("instance {number}: {halt}");
             self.violation("goes on", what);
         }
@@ -293,7 +296,7 @@ impl<'r> Run<'r> {
     }
 
     /// Whether somebody in charge, or time, mends it; if that takes a hand, it is lent.
-    fn is_excused(&mut self, halt: &Halt) -> bool {
+    fn is_excused(&mut self, number: usize, halt: &Halt) -> bool {
         let cause = match halt {
             Halt::Start(error) => return !self.healed && is_log_away(error),
             Halt::Cause(cause) => cause,
@@ -304,6 +307,11 @@ impl<'r> Run<'r> {
                     self.log.restore_offsets(group, offsets);
                 }
                 true
+            }
+            // It may be long until a flush tells what a disk did to a file.
+            Cause::Store(StoreError::Regressed { .. }) => {
+                let disk = self.processes[number].disk.faults();
+                disk.failed_syncs + disk.refused > 0
             }
             Cause::Append(_) | Cause::Store(_) | Cause::Member(_) => !self.healed,
             Cause::Input(error) => !self.healed && !matches!(error, LogError::OutOfRange { .. }),
@@ -491,8 +499,8 @@ impl<'r> Run<'r> {
 
     /// Nothing goes wrong any more: everybody comes back, and handles what there is.
     fn settle(&mut self) {
-        self.healed = true;
         self.strikes.disarm();
+        let healed = self.clock.monotonic() + PASSING;
         self.told("nothing goes wrong any more".to_owned());
         for number in 0..self.processes.len() {
             self.processes[number].disk.heal();
@@ -504,6 +512,7 @@ impl<'r> Run<'r> {
         let mut quiet = 0;
         for _ in 0..ROUNDS {
             let mut moved = false;
+            self.healed = self.clock.monotonic() >= healed;
             for number in 0..self.processes.len() {
                 for _ in 0..self.processes[number].workers().max(1) {
                     moved |= self.turn(number);
@@ -566,6 +575,8 @@ impl<'r> Run<'r> {
         // What did not come to an end looks like many other things.
         if self.violations.is_empty() {
             self.violations = verdict.violations;
+            let checked = self.case.workload.checked(&self.log, &self.schedule.acts);
+            self.violations.extend(checked);
         }
         let first = self.violations.first();
         let story = first.map(|first| story(&evidence, first));

@@ -5,21 +5,42 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Dice;
-use crate::codec::AsValue;
+use super::caught::caught;
+use super::{Dice, End, Fed};
 use crate::dispatch::Shared;
 use crate::edges::Processor;
 use crate::graph::TopicSpec;
-use crate::key::AsKey;
+use crate::key::{AsKey, Key, NoKey};
 use crate::record::Guarantee;
 use crate::registry::Registry;
-use crate::topic::Topic;
+use crate::topic::{Table, Topic};
 
 /// A record as it is fed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fresh {
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
+}
+
+impl Fresh {
+    fn new<T, K, V>(key: &K, value: &V) -> Self
+    where
+        T: Topic,
+        K: AsKey<T::Key>,
+        V: Fed<T::Value>,
+    {
+        let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        let put = key.put(&mut key_bytes);
+        put.unwrap_or_else(|error| panic!("key of a record for topic `{}`: {error}", T::NAME));
+        let is_value = value.put(&T::CODEC, &mut value_bytes);
+        let is_value = is_value.unwrap_or_else(|error| {
+            panic!("value of a record for topic `{}`: {error}", T::NAME);
+        });
+        Self {
+            key: (!T::Key::IS_NONE).then_some(key_bytes),
+            value: is_value.then_some(value_bytes),
+        }
+    }
 }
 
 /// A topic that is fed while the processors run.
@@ -36,8 +57,18 @@ pub(super) struct Load {
 }
 
 type Make = Box<dyn Fn() -> Arc<Shared> + Send + Sync>;
+type Check = Box<dyn Fn(&End<'_>) + Send + Sync>;
 
-/// The processors that are simulated and what is fed to them.
+/// The processors that are simulated and what is fed to them: what a function with
+/// `#[goka::simulate]` gives. Made once for all seeds.
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::simulation::Workload;
+/// let workload = Workload::of::<ClickCount>()
+///     .input(Clicks, 300, |dice| (format!("user-{}", dice.below(20)), "x"))
+///     .partitions(2);
+/// ```
 #[must_use = "nothing runs by itself"]
 pub struct Workload {
     pub(super) registry: Registry,
@@ -48,10 +79,18 @@ pub struct Workload {
     pub(super) idempotent: bool,
     pub(super) feeds: Vec<Feed>,
     pub(super) loads: Vec<Load>,
+    pub(super) checks: Vec<Check>,
 }
 
 impl Workload {
     /// One processor.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// let workload = Workload::of::<ClickCount>()
+    ///     .input(Clicks, 300, |dice| (format!("user-{}", dice.below(20)), "x"));
+    /// ```
     pub fn of<P: Processor>() -> Self {
         Self {
             registry: Registry::new().with::<P>(),
@@ -61,12 +100,52 @@ impl Workload {
             idempotent: false,
             feeds: Vec::new(),
             loads: Vec::new(),
+            checks: Vec::new(),
         }
     }
 
-    /// Feeds `count` records to a topic, each made by `make`.
-    pub fn input<T, K, V>(
+    /// Another processor: each instance runs all of them.
+    ///
+    /// ```
+    /// # use goka_runtime::{edges::Processor, simulation::Workload};
+    /// fn chain<First: Processor, Second: Processor>() -> Workload {
+    ///     Workload::of::<First>().and::<Second>()
+    /// }
+    /// ```
+    pub fn and<P: Processor>(mut self) -> Self {
+        self.registry = self.registry.with::<P>();
+        self
+    }
+
+    /// A processor, if it is not there yet, and the value that its handlers share: made anew whenever
+    /// an instance starts, as in a program that starts.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// let workload = Workload::of::<ClickCount>().with(|| ClickCount);
+    /// ```
+    pub fn with<P: Processor + Send + Sync>(
         mut self,
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) -> Self {
+        let make: Make = Box::new(move || Arc::new(make()));
+        self.shared.insert(TypeId::of::<P>(), make);
+        self.and::<P>()
+    }
+
+    /// Feeds `count` records to a topic while the processors run, each made by `make`; `None` as the
+    /// value is a tombstone. `make` knows nothing but its dice: another number, the clock or a counter
+    /// would make other records when a seed is replayed.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// let workload = Workload::of::<ClickCount>()
+    ///     .input(Clicks, 300, |dice| (format!("user-{}", dice.below(20)), "x"));
+    /// ```
+    pub fn input<T, K, V>(
+        self,
         _topic: T,
         count: usize,
         make: impl Fn(&mut Dice) -> (K, V) + Send + Sync + 'static,
@@ -74,27 +153,132 @@ impl Workload {
     where
         T: Topic,
         K: AsKey<T::Key>,
-        V: AsValue<T::Value>,
+        V: Fed<T::Value>,
     {
-        let make = move |dice: &mut Dice| {
+        self.feed::<T>(count, move |dice| {
             let (key, value) = make(dice);
-            let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
-            let put = key.put(&mut key_bytes);
-            put.unwrap_or_else(|error| panic!("key of a record for topic `{}`: {error}", T::NAME));
-            let put = value.put(&T::CODEC, &mut value_bytes);
-            put.unwrap_or_else(|error| {
-                panic!("value of a record for topic `{}`: {error}", T::NAME)
-            });
-            Fresh {
-                key: Some(key_bytes),
-                value: Some(value_bytes),
-            }
+            Fresh::new::<T, K, V>(&key, &value)
+        })
+    }
+
+    /// The same as [`input`](Workload::input), of a stream that is declared `keyless`: each record
+    /// goes to the partition after that of the one before.
+    ///
+    /// ```
+    /// # use goka_runtime::{edges::Processor, key::NoKey, simulation::Workload, topic::Topic};
+    /// fn measured<P: Processor, T: Topic<Key = NoKey, Value = i64>>(measurements: T) -> Workload {
+    ///     Workload::of::<P>().input_values(measurements, 300, |dice| dice.below(40).cast_signed())
+    /// }
+    /// ```
+    pub fn input_values<T, V>(
+        self,
+        _topic: T,
+        count: usize,
+        make: impl Fn(&mut Dice) -> V + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Topic<Key = NoKey>,
+        V: Fed<T::Value>,
+    {
+        self.feed::<T>(count, move |dice| {
+            Fresh::new::<T, NoKey, V>(&NoKey, &make(dice))
+        })
+    }
+
+    fn feed<T: Topic>(
+        mut self,
+        count: usize,
+        make: impl Fn(&mut Dice) -> Fresh + Send + Sync + 'static,
+    ) -> Self {
+        let make = move |dice: &mut Dice| {
+            caught(|| make(dice))
+                .unwrap_or_else(|text| panic!("making a record for topic `{}`: {text}", T::NAME))
         };
         self.feeds.push(Feed {
             topic: T::SPEC,
             count,
             make: Box::new(make),
         });
+        self
+    }
+
+    /// A table that is joined or looked up and that none of the processors writes: these rows are
+    /// there before they start, and stay.
+    ///
+    /// ```
+    /// # use goka_runtime::{edges::Processor, simulation::Workload, topic::Table};
+    /// fn named<P: Processor, T: Table<Key = String, Value = String>>(names: T) -> Workload {
+    ///     Workload::of::<P>().table(names, [("alice", "Alice"), ("bob", "Bob")])
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// When a key or a value does not encode.
+    pub fn table<T, K, V>(mut self, _topic: T, rows: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        T: Table,
+        K: AsKey<T::Key>,
+        V: Fed<T::Value>,
+    {
+        let rows = rows.into_iter();
+        let rows = rows.map(|(key, value)| Fresh::new::<T, K, V>(&key, &value));
+        self.loads.push(Load {
+            topic: T::SPEC,
+            rows: rows.collect(),
+        });
+        self
+    }
+
+    /// How many partitions topics have that declare no count; 4 unless set.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// let workload = Workload::of::<ClickCount>().partitions(2);
+    /// ```
+    pub fn partitions(mut self, partitions: i32) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Promises this for every processor, whatever each declares.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// use goka_runtime::record::Guarantee;
+    /// let workload = Workload::of::<ClickCount>().guarantee(Guarantee::ExactlyOnce);
+    /// ```
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.guarantee = Some(guarantee);
+        self
+    }
+
+    /// Says that handling a record twice is the same as handling it once: then tables are judged as
+    /// they are exactly once, with at least once as well.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// let workload = Workload::of::<ClickCount>().idempotent();
+    /// ```
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// Checks the end of each run, besides what is judged of every workload. A check that panics is a
+    /// violation with the panic's message.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// let workload = Workload::of::<ClickCount>().check(|end| {
+    ///     assert!(end.table::<ClickCount>().len() <= 20);
+    /// });
+    /// ```
+    pub fn check(mut self, check: impl Fn(&End<'_>) + Send + Sync + 'static) -> Self {
+        self.checks.push(Box::new(check));
         self
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use self::folded::Folded;
 pub use self::input::Input;
+pub(crate) use self::output::read_all;
 pub use self::output::{Expected, Output, Received};
 pub use self::rows::Rows;
 use self::setup::SESSION;

@@ -9,6 +9,7 @@ use super::Tester;
 use crate::codec::{AsValue, Codec, CodecError, CodecOf};
 use crate::graph::{EdgeKind, Format, TopicSpec};
 use crate::key::AsKey;
+use crate::log::simulated::Simulated;
 use crate::record::{Offset, Record, Timestamp};
 use crate::topic::Topic;
 
@@ -182,6 +183,19 @@ impl Tester {
             left.join("\n")
         );
     }
+}
+
+/// Everything that is committed of a topic, in the order in which it was written.
+#[track_caller]
+pub(crate) fn read_all<T: Topic>(log: &Simulated) -> Vec<Received<T::Key, T::Value>> {
+    let mut found = Vec::new();
+    for partition in 0..log.partitions_of(T::NAME) {
+        log.read_committed(T::NAME, partition, 0, &mut |written, record| {
+            found.push(Raw::new(written, partition, &record));
+        });
+    }
+    found.sort_by_key(|raw| raw.written);
+    found.into_iter().map(received::<T>).collect()
 }
 
 impl<'t, T: Topic> Output<'t, T> {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::Tester;
 use super::folded::Folded;
 use crate::codec::Codec;
 use crate::key::AsKey;
@@ -21,18 +20,15 @@ use crate::topic::Table;
 /// ```
 pub struct Rows<'t, T> {
     folded: Arc<Folded>,
-    tester: PhantomData<&'t Tester>,
+    /// Whatever it is read from.
+    of: PhantomData<&'t ()>,
     table: PhantomData<fn() -> T>,
 }
 
 impl<T: Table> Rows<'_, T> {
-    pub(super) fn new(folded: Arc<Folded>) -> Self {
-        let (tester, table) = (PhantomData, PhantomData);
-        Self {
-            folded,
-            tester,
-            table,
-        }
+    pub(crate) fn new(folded: Arc<Folded>) -> Self {
+        let (of, table) = (PhantomData, PhantomData);
+        Self { folded, of, table }
     }
 
     /// The value of a key.

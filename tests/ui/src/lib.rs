@@ -5,4 +5,6 @@ pub mod edges;
 pub mod keyless;
 pub mod keys;
 pub mod processor;
+#[cfg(test)]
+mod simulate;
 pub mod topics;

@@ -20,6 +20,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("derive_key", "`#[derive(goka::Key)]`"),
     ("derive_schema", "`#[derive(goka::Schema)]`"),
     ("tester", "`goka::tester`"),
+    ("simulate", "`#[simulate]`"),
 ];
 
 const UPDATE: &str = "GOKA_UPDATE_DOCS";

@@ -1,0 +1,313 @@
+//! `#[simulate(..)]`: a function that gives a workload becomes a test that runs it under seeds.
+//! Tokens → options and function → checked → a `#[test]`, or the function with the mistakes.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, Item, ItemFn, LitInt, Result, ReturnType, Token, Type};
+
+use crate::diag::{Diag, text};
+use crate::parse::{drain, next, options, run, value};
+use crate::words::{FAULTS, SIMULATE};
+use crate::{first_token, paths};
+
+/// So many instances at most; each is a set of workers and a disk.
+const MOST_INSTANCES: u64 = 16;
+const INSTANCES: u64 = 3;
+const SEEDS: u64 = 100;
+
+const RETURNS: &str = "`-> goka::simulation::Workload`";
+
+/// What stands in the parentheses, as far as it could be read.
+#[derive(Default)]
+struct Options {
+    instances: Option<LitInt>,
+    seeds: Option<LitInt>,
+    /// Their variants in the runtime; `None`: all of them.
+    faults: Option<Vec<Ident>>,
+}
+
+/// What is right.
+struct Simulation {
+    function: ItemFn,
+    returns: Type,
+    instances: u64,
+    seeds: u64,
+    faults: Option<Vec<Ident>>,
+}
+
+/// Expands `#[simulate(..)]`.
+pub(crate) fn expand_simulate(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut diag = Diag::default();
+    let options = arguments_of(arguments, &mut diag);
+    let item = match syn::parse2(item.clone()) {
+        Ok(Item::Fn(function)) => match check(options, function, &mut diag) {
+            Ok(simulation) => expand(&simulation),
+            Err(function) => fallback(*function),
+        },
+        Ok(_) => {
+            let help = "`fn name() -> goka::simulation::Workload`";
+            diag.at(
+                first_token(item.clone()),
+                "`#[simulate]` goes on a function",
+                help,
+            );
+            item
+        }
+        Err(error) => {
+            diag.push(error);
+            item
+        }
+    };
+    let errors = diag.finish();
+    quote!(#item #errors)
+}
+
+fn arguments_of(tokens: TokenStream, diag: &mut Diag) -> Options {
+    let mut read = Options::default();
+    run(tokens, diag, |input, diag| {
+        options(input, &SIMULATE, diag, |word, input, diag| {
+            match word.to_string().as_str() {
+                "instances" => {
+                    let given = value(word, input, "a number", "`instances = 3`")?;
+                    read.instances = Some(given.value);
+                }
+                "seeds" => {
+                    let given = value(word, input, "a number", "`seeds = 100`")?;
+                    read.seeds = Some(given.value);
+                }
+                _ => read.faults = Some(faults(&word, input, diag)?),
+            }
+            Ok(())
+        });
+        Ok(())
+    });
+    read
+}
+
+/// Reads `(crash, outage)`.
+fn faults(word: &Ident, input: ParseStream, diag: &mut Diag) -> Result<Vec<Ident>> {
+    let content;
+    syn::parenthesized!(content in input);
+    if content.is_empty() {
+        let help = "leave it out for all of them";
+        return Err(Error::new(word.span(), text("`faults` names none", help)));
+    }
+    let mut found: Vec<(Ident, Ident)> = Vec::new();
+    while !content.is_empty() {
+        match fault(&content, &found) {
+            Ok(fault) => found.push(fault),
+            Err(error) => diag.push(error),
+        }
+        if !content.is_empty() && content.parse::<Token![,]>().is_err() {
+            diag.push(content.error("expected `,`"));
+            drain(&content);
+        }
+    }
+    Ok(found.into_iter().map(|(_, variant)| variant).collect())
+}
+
+fn fault(content: ParseStream, found: &[(Ident, Ident)]) -> Result<(Ident, Ident)> {
+    let known = || {
+        let list = FAULTS.iter().map(|(name, _)| format!("`{name}`"));
+        format!("known faults: {}", list.collect::<Vec<_>>().join(", "))
+    };
+    let Ok(word) = content.call(Ident::parse_any) else {
+        let error = content.error(text("expected the name of a fault", &known()));
+        next(content);
+        return Err(error);
+    };
+    let named = FAULTS.iter().find(|(name, _)| word == name);
+    let Some((_, variant)) = named else {
+        let message = format!("unknown fault `{word}`");
+        return Err(Error::new(word.span(), text(&message, &known())));
+    };
+    if found.iter().any(|(before, _)| *before == word) {
+        let message = format!("fault `{word}` is named twice");
+        return Err(Error::new(word.span(), text(&message, "leave one out")));
+    }
+    let variant = Ident::new(variant, Span::call_site());
+    Ok((word, variant))
+}
+
+/// Checks what was written; the function comes back when anything was reported, here or before.
+fn check(
+    options: Options,
+    function: ItemFn,
+    diag: &mut Diag,
+) -> std::result::Result<Simulation, Box<ItemFn>> {
+    let instances = options.instances.as_ref();
+    let instances = check_number("instances", instances, INSTANCES, MOST_INSTANCES, diag);
+    let seeds = check_number("seeds", options.seeds.as_ref(), SEEDS, u64::MAX, diag);
+    check_no_test(&function, diag);
+    check_no_async(&function, diag);
+    check_no_generics(&function, diag);
+    check_no_parameters(&function, diag);
+    let returns = check_returns(&function, diag);
+    match (returns, diag.has_errors()) {
+        (Some(returns), false) => Ok(Simulation {
+            function,
+            returns,
+            instances,
+            seeds,
+            faults: options.faults,
+        }),
+        _ => Err(Box::new(function)),
+    }
+}
+
+/// ```text
+/// #[simulate(instances = 0)]
+/// #[simulate(seeds = 0)]
+/// ```
+fn check_number(
+    word: &str,
+    given: Option<&LitInt>,
+    otherwise: u64,
+    most: u64,
+    diag: &mut Diag,
+) -> u64 {
+    let Some(given) = given else {
+        return otherwise;
+    };
+    let help = match most {
+        u64::MAX => format!("`{word}` is 1 or more"),
+        most => format!("`{word}` is 1 to {most}"),
+    };
+    match given.base10_parse::<u64>() {
+        Ok(number) if (1..=most).contains(&number) => number,
+        _ => {
+            diag.at(given, format!("`{word}` cannot be {given}"), &help);
+            otherwise
+        }
+    }
+}
+
+/// ```text
+/// #[simulate] #[test] fn counts() -> Workload { .. }
+/// ```
+fn check_no_test(function: &ItemFn, diag: &mut Diag) {
+    for attribute in function.attrs.iter().filter(|found| is(found, "test")) {
+        diag.at(
+            attribute.path(),
+            "`#[simulate]` makes the test by itself",
+            "leave `#[test]` out",
+        );
+    }
+}
+
+/// ```text
+/// #[simulate] async fn counts() -> Workload { .. }
+/// ```
+fn check_no_async(function: &ItemFn, diag: &mut Diag) {
+    if let Some(found) = &function.sig.asyncness {
+        let message = "a function that gives a workload is not `async`";
+        diag.at(
+            found,
+            message,
+            "leave `async` out; the handlers of its processors may be",
+        );
+    }
+}
+
+/// ```text
+/// #[simulate] fn counts<T>() -> Workload { .. }
+/// ```
+fn check_no_generics(function: &ItemFn, diag: &mut Diag) {
+    let generics = &function.sig.generics;
+    if !generics.params.is_empty() {
+        let help = "name the processors' types in its body";
+        diag.at(
+            generics,
+            "a function that gives a workload has no generics",
+            help,
+        );
+    }
+}
+
+/// ```text
+/// #[simulate] fn counts(n: u32) -> Workload { .. }
+/// ```
+fn check_no_parameters(function: &ItemFn, diag: &mut Diag) {
+    let parameters = &function.sig.inputs;
+    if !parameters.is_empty() {
+        let message = "a function that gives a workload has no parameters";
+        diag.at(
+            parameters,
+            message,
+            "what differs by seed is made from the `Dice` of an input",
+        );
+    }
+}
+
+/// ```text
+/// #[simulate] fn counts() { .. }
+/// ```
+fn check_returns(function: &ItemFn, diag: &mut Diag) -> Option<Type> {
+    match &function.sig.output {
+        ReturnType::Type(_, returns) => Some((**returns).clone()),
+        ReturnType::Default => {
+            let ident = &function.sig.ident;
+            diag.at(ident, format!("`{ident}` gives no workload"), RETURNS);
+            None
+        }
+    }
+}
+
+/// Whether an attribute is called so, by whatever path.
+fn is(attribute: &Attribute, name: &str) -> bool {
+    let last = attribute.path().segments.last();
+    last.is_some_and(|last| last.ident == name)
+}
+
+/// A test of the same name, with the function as it is within: what its paths mean stays the same.
+fn expand(simulation: &Simulation) -> TokenStream {
+    let private = paths::private();
+    let Simulation {
+        function,
+        returns,
+        instances,
+        seeds,
+        faults,
+    } = simulation;
+    let mut inner = function.clone();
+    let attributes = std::mem::take(&mut inner.attrs);
+    let (visibility, ident) = (
+        std::mem::replace(&mut inner.vis, syn::Visibility::Inherited),
+        &function.sig.ident,
+    );
+    let name = ident.unraw().to_string();
+    let instances = usize::try_from(*instances).unwrap_or(usize::MAX);
+    let faults = match faults {
+        None => quote!(&#private::FaultKind::ALL),
+        Some(faults) => quote!(&[#(#private::FaultKind::#faults),*]),
+    };
+    // What it returns is told where that stands.
+    let call = quote_spanned!(returns.span()=> #ident());
+    quote! {
+        #(#attributes)*
+        #[::core::prelude::v1::test]
+        #visibility fn #ident() {
+            #inner
+            #private::simulate(
+                ::core::concat!(::core::module_path!(), "::", #name),
+                #instances,
+                #seeds,
+                #faults,
+                || #call,
+            );
+        }
+    }
+}
+
+/// The function alone, which nobody calls.
+fn fallback(mut function: ItemFn) -> TokenStream {
+    let of_a_test = ["test", "ignore", "should_panic"];
+    function
+        .attrs
+        .retain(|attribute| !of_a_test.iter().any(|name| is(attribute, name)));
+    let function = function.to_token_stream();
+    quote!(#[allow(dead_code)] #function)
+}

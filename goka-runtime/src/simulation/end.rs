@@ -1,0 +1,160 @@
+//! What a user's own check sees of a run that has come to rest.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::caught::caught;
+use super::oracles::Violation;
+use super::schedule::{Act, What};
+use super::workload::{Fresh, Workload};
+use crate::codec::Codec;
+use crate::log::simulated::Simulated;
+use crate::tester::folded::Folded;
+use crate::tester::{Received, Rows, read_all};
+use crate::topic::{Table, Topic};
+
+/// The oracle that users write.
+pub(super) const CHECK: &str = "check";
+
+/// The end of a run: every record is handled, every instance has stopped in order, and what is
+/// committed stays. Given to [`Workload::check`].
+///
+/// ```
+/// # use goka_runtime::tester::doc::*;
+/// # use goka_runtime::simulation::{End, Workload};
+/// fn every_click_is_counted(end: &End<'_>) {
+///     let counted: i64 = end.table::<ClickCount>().iter().map(|(_, count)| count).sum();
+///     assert!(counted >= end.input::<Clicks>().len().try_into().unwrap());
+/// }
+///
+/// let workload = Workload::of::<ClickCount>()
+///     .input(Clicks, 300, |dice| (format!("user-{}", dice.below(20)), "x"))
+///     .check(every_click_is_counted);
+/// ```
+pub struct End<'e> {
+    workload: &'e Workload,
+    log: &'e Simulated,
+    acts: &'e [Act],
+}
+
+impl End<'_> {
+    /// A table: of a processor, or one that is joined or looked up.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::End;
+    /// fn check(end: &End<'_>) {
+    ///     for (user, count) in end.table::<ClickCount>().iter() {
+    ///         assert!(count > 0, "{user} is there without clicks");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// When there is no such table in the workload.
+    #[track_caller]
+    pub fn table<T: Table>(&self) -> Rows<'_, T> {
+        let partitions = self.partitions::<T>();
+        let folded = Folded::new(self.log.clone(), &T::SPEC, partitions);
+        Rows::new(Arc::new(folded))
+    }
+
+    /// The records that were fed to a topic, in their order; a value of `None` is a tombstone. The
+    /// smallest schedule that fails has fewer of them than the workload says: a check that counts
+    /// compares with these, not with a number of its own.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::End;
+    /// fn check(end: &End<'_>) {
+    ///     let clicks = end.input::<Clicks>();
+    ///     let of_alice = clicks.iter().filter(|(user, _)| user == "alice").count();
+    ///     let counted = end.table::<ClickCount>().get("alice").unwrap_or(0);
+    ///     assert!(counted >= of_alice.try_into().unwrap());
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// When the topic is none that the workload feeds.
+    #[track_caller]
+    pub fn input<T: Topic>(&self) -> Vec<(T::Key, Option<T::Value>)> {
+        let feeds = &self.workload.feeds;
+        assert!(
+            feeds.iter().any(|feed| feed.topic.name == T::NAME),
+            "the workload does not feed topic `{}`",
+            T::NAME
+        );
+        let fed = self.acts.iter().filter_map(|act| match &act.what {
+            What::Feed { feed, record } if feeds[*feed].topic.name == T::NAME => Some(record),
+            _ => None,
+        });
+        fed.map(decoded::<T>).collect()
+    }
+
+    /// The records of a topic, committed ones alone, in the order in which they were written.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::End;
+    /// fn check(end: &End<'_>) {
+    ///     let alerts = end.output::<Alerts>();
+    ///     assert!(alerts.iter().all(|alert| alert.value.is_some_and(|count| count % 2 == 0)));
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// When there is no such topic in the workload, or a record does not decode.
+    #[track_caller]
+    pub fn output<T: Topic>(&self) -> Vec<Received<T::Key, T::Value>> {
+        self.partitions::<T>();
+        read_all::<T>(self.log)
+    }
+
+    #[track_caller]
+    fn partitions<T: Topic>(&self) -> i32 {
+        let partitions = self.log.partitions_of(T::NAME);
+        assert!(
+            partitions > 0,
+            "no processor of this workload has to do with topic `{}`",
+            T::NAME
+        );
+        partitions
+    }
+}
+
+#[track_caller]
+fn decoded<T: Topic>(record: &Fresh) -> (T::Key, Option<T::Value>) {
+    let key = T::Key::decode(record.key.as_deref().unwrap_or_default());
+    let value = record.value.as_deref().map(|value| T::CODEC.decode(value));
+    match (key, value.transpose()) {
+        (Ok(key), Ok(value)) => (key, value),
+        (Err(error), _) | (_, Err(error)) => panic!("a record of topic `{}`: {error}", T::NAME),
+    }
+}
+
+impl fmt::Debug for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("End")
+    }
+}
+
+impl Workload {
+    /// What the user's own checks find wrong.
+    pub(super) fn checked(&self, log: &Simulated, acts: &[Act]) -> Vec<Violation> {
+        let workload = self;
+        let end = End {
+            workload,
+            log,
+            acts,
+        };
+        let failed = self.checks.iter();
+        let failed = failed.filter_map(|check| caught(|| check(&end)).err());
+        failed
+            .map(|what| Violation {
+                oracle: CHECK,
+                what,
+                place: None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,518 @@
+//! What `#[goka::simulate]` calls: runs the seeds on all cores, each run on one thread by itself, up to
+//! the first that fails, and tells of it as much as can be found out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use super::Workload;
+use super::caught::caught;
+use super::end::CHECK;
+use super::oracles::Violation;
+use super::report::{Difference, Least, Report, Summary};
+use super::run::{Case, Counters, Outcome, run};
+use super::schedule::{Act, FaultKind, Schedule, What};
+use super::shrink::{Budget, shrink};
+
+/// The seed that alone is run, when it is set.
+const SEED: &str = "GOKA_SIM_SEED";
+
+const BUDGET: Budget = Budget {
+    runs: 300,
+    time: Duration::from_secs(20),
+};
+
+/// What runs schedules.
+pub(super) trait Runner: Sync {
+    /// A part of a schedule that may be left out.
+    type Act: Clone + fmt::Display;
+
+    /// The whole schedule of a seed.
+    fn acts(&self, seed: u64) -> Vec<Self::Act>;
+
+    /// Whether an act is a record that is fed.
+    fn is_record(act: &Self::Act) -> bool;
+
+    /// Runs the schedule of a seed with these of its acts; with a trace, if asked for.
+    fn run(&self, seed: u64, acts: &[Self::Act], traced: bool) -> Outcome;
+}
+
+impl Runner for Case<'_> {
+    type Act = Act;
+
+    fn acts(&self, seed: u64) -> Vec<Act> {
+        Schedule::of(seed, self).acts
+    }
+
+    fn is_record(act: &Act) -> bool {
+        matches!(act.what, What::Feed { .. })
+    }
+
+    fn run(&self, seed: u64, acts: &[Act], traced: bool) -> Outcome {
+        let acts = acts.to_vec();
+        let schedule = Schedule {
+            acts,
+            ..Schedule::of(seed, self)
+        };
+        run(&Self { traced, ..*self }, &schedule)
+    }
+}
+
+/// Runs a workload under seeds. Panics with a report when one of them fails.
+pub fn simulate(
+    name: &str,
+    instances: usize,
+    seeds: u64,
+    faults: &[FaultKind],
+    workload: impl FnOnce() -> Workload,
+) {
+    let workload = workload();
+    workload.check_sense();
+    let case = Case {
+        workload: &workload,
+        instances,
+        faults,
+        traced: false,
+    };
+    let only = only(std::env::var(SEED).ok().as_deref());
+    let front = Front {
+        name,
+        instances,
+        runner: &case,
+        threads: available_parallelism().map_or(1, usize::from),
+    };
+    let (summary, report) = front.simulate(only.map_or(1..=seeds, |seed| seed..=seed));
+    println!("{summary}");
+    if let Some(seed) = only {
+        front.write_trace(seed);
+    }
+    if let Some(report) = report {
+        panic!("{report}");
+    }
+}
+
+fn only(given: Option<&str>) -> Option<u64> {
+    let given = given?;
+    let seed = given.parse();
+    Some(seed.unwrap_or_else(|_| panic!("{SEED}={given}: a seed is a number")))
+}
+
+struct Front<'f, R> {
+    name: &'f str,
+    instances: usize,
+    runner: &'f R,
+    threads: usize,
+}
+
+/// What the runs so far came to.
+#[derive(Default)]
+struct Found {
+    counters: Counters,
+    fired: Vec<u64>,
+    unjudged: BTreeSet<String>,
+    /// The seeds that failed, with what was wrong.
+    failed: BTreeMap<u64, Trouble>,
+}
+
+struct Trouble {
+    violations: Vec<Violation>,
+    difference: Option<Difference>,
+}
+
+impl Found {
+    fn add(&mut self, seed: u64, ran: Ran) {
+        let Counters {
+            records,
+            turns,
+            faults,
+            steps,
+            deaths,
+        } = ran.outcome.counters;
+        self.fired.push(faults.values().sum());
+        let counters = &mut self.counters;
+        counters.records += records;
+        counters.turns += turns;
+        add(&mut counters.faults, faults);
+        add(&mut counters.steps, steps);
+        add(&mut counters.deaths, deaths);
+        self.unjudged.extend(ran.outcome.unjudged);
+        if let Some(trouble) = ran.trouble {
+            self.failed.insert(seed, trouble);
+        }
+    }
+}
+
+fn add<K: Ord>(to: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
+    for (name, count) in more {
+        *to.entry(name).or_default() += count;
+    }
+}
+
+/// A seed that was run.
+struct Ran {
+    outcome: Outcome,
+    trouble: Option<Trouble>,
+}
+
+impl<R: Runner> Front<'_, R> {
+    /// Runs the seeds; the report is of the lowest that fails.
+    fn simulate(&self, seeds: RangeInclusive<u64>) -> (Summary<'_>, Option<String>) {
+        let began = Instant::now();
+        let mut found = self.seek(seeds);
+        let summary = Summary {
+            name: self.name,
+            counters: found.counters,
+            fired: found.fired,
+            unjudged: found.unjudged.into_iter().collect(),
+            time: began.elapsed(),
+        };
+        // Seeds are handed out in order, so that all below one that fails were run, too.
+        let first = found.failed.pop_first();
+        (
+            summary,
+            first.map(|(seed, trouble)| self.report(seed, trouble)),
+        )
+    }
+
+    fn seek(&self, seeds: RangeInclusive<u64>) -> Found {
+        let found = Mutex::new(Found::default());
+        let (next, failed) = (AtomicU64::new(*seeds.start()), AtomicBool::new(false));
+        let seek = || {
+            while !failed.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if !seeds.contains(&seed) {
+                    return;
+                }
+                let ran = self.try_seed(seed, seed == *seeds.start());
+                failed.fetch_or(ran.trouble.is_some(), Ordering::Relaxed);
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.add(seed, ran);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads {
+                scope.spawn(seek);
+            }
+            seek();
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a seed, twice where asked to: then both have to be the same.
+    fn try_seed(&self, seed: u64, twice: bool) -> Ran {
+        let mut outcome = self.run_whole(seed, twice);
+        let difference = match twice {
+            true => difference(&outcome, &self.run_whole(seed, true)),
+            false => None,
+        };
+        let violations = std::mem::take(&mut outcome.violations);
+        let is_right = violations.is_empty() && difference.is_none();
+        let trouble = (!is_right).then_some(Trouble {
+            violations,
+            difference,
+        });
+        Ran { outcome, trouble }
+    }
+
+    fn run_whole(&self, seed: u64, traced: bool) -> Outcome {
+        match caught(|| self.runner.acts(seed)) {
+            Ok(acts) => self.run(seed, &acts, traced),
+            Err(text) => panicked(text),
+        }
+    }
+
+    /// A panic is a violation, as anything else that is wrong.
+    fn run(&self, seed: u64, acts: &[R::Act], traced: bool) -> Outcome {
+        caught(|| self.runner.run(seed, acts, traced)).unwrap_or_else(panicked)
+    }
+
+    /// Finds out about a seed that failed.
+    fn report(&self, seed: u64, trouble: Trouble) -> String {
+        let mut outcome = self.run_whole(seed, true);
+        let violations = |violations: &[Violation]| texts(violations).collect::<Vec<_>>();
+        let difference = trouble
+            .difference
+            .or_else(|| difference(&outcome, &self.run_whole(seed, true)))
+            // The run that failed is the first.
+            .or_else(|| {
+                let (first, second) = (&trouble.violations, &outcome.violations);
+                Difference::of(&violations(first), &violations(second))
+            });
+        let mut least = None;
+        if difference.is_none() {
+            let (left, smallest) = self.shrink(seed, &outcome);
+            least = left;
+            outcome = smallest.unwrap_or(outcome);
+        } else {
+            outcome.violations = trouble.violations;
+        }
+        let report = Report {
+            name: self.name,
+            seed,
+            instances: self.instances,
+            violations: &outcome.violations,
+            least,
+            story: &outcome.story,
+            difference,
+        };
+        report.to_string()
+    }
+
+    /// The smallest schedule that fails by the same oracle, and what it leads to.
+    fn shrink(&self, seed: u64, whole: &Outcome) -> (Option<Least>, Option<Outcome>) {
+        let oracle = |outcome: &Outcome| outcome.violations.first().map(|first| first.oracle);
+        let Ok(all) = caught(|| self.runner.acts(seed)) else {
+            return (None, None);
+        };
+        let fails = |acts: &[R::Act]| {
+            let outcome = self.run(seed, acts, false);
+            (oracle(&outcome) == oracle(whole)).then_some(outcome)
+        };
+        // A check that fails of nothing counts records: it is told with all that it asks for.
+        let keeps = oracle(whole) == Some(CHECK) && fails(&[]).is_some();
+        let of = |left: &[usize]| -> Vec<R::Act> {
+            let left = (0..all.len())
+                .filter(|at| left.binary_search(at).is_ok() || keeps && R::is_record(&all[*at]));
+            left.map(|at| all[at].clone()).collect()
+        };
+        let may_go = (0..all.len()).filter(|at| !(keeps && R::is_record(&all[*at])));
+        let may_go: Vec<usize> = may_go.collect();
+        let mut smallest = None;
+        let shrunk = shrink(&may_go, &BUDGET, |left| {
+            let failed = fails(&of(left));
+            let fails = failed.is_some();
+            smallest = failed.or(smallest.take());
+            fails
+        });
+        let least = Least {
+            acts: shrunk.left.iter().map(|at| all[*at].to_string()).collect(),
+            kept: all.len() - may_go.len(),
+            of: may_go.len(),
+            runs: shrunk.runs,
+            is_least: shrunk.is_least,
+        };
+        (Some(least), smallest)
+    }
+
+    /// Writes the trace of a seed where the user finds it.
+    fn write_trace(&self, seed: u64) {
+        let trace = self.run_whole(seed, true).trace;
+        let file = format!("{}-{seed}.trace", self.name.replace("::", "-"));
+        let path = target().join(file);
+        let text = trace.join("\n") + "\n";
+        match std::fs::write(&path, text) {
+            Ok(()) => println!("trace of seed {seed}: {}", path.display()),
+            Err(error) => println!("the trace cannot be written to {}: {error}", path.display()),
+        }
+    }
+}
+
+fn panicked(text: String) -> Outcome {
+    let violation = Violation {
+        oracle: "panic",
+        what: text,
+        place: None,
+    };
+    Outcome {
+        violations: vec![violation],
+        ..Outcome::default()
+    }
+}
+
+fn texts(violations: &[Violation]) -> impl Iterator<Item = String> {
+    let text = |violation: &Violation| format!("{}: {}", violation.oracle, violation.what);
+    violations.iter().map(text)
+}
+
+/// Where two runs that should be the same differ.
+fn difference(one: &Outcome, other: &Outcome) -> Option<Difference> {
+    let lines = |outcome: &Outcome| {
+        let mut lines = outcome.trace.clone();
+        lines.extend(texts(&outcome.violations));
+        lines
+    };
+    Difference::of(&lines(one), &lines(other))
+}
+
+/// The directory for what tests leave behind, which `cargo clean` empties; without cargo's layout the
+/// machine's own.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut above = program.ancestors();
+    let target = above
+        .find(|path| path.ends_with("deps"))
+        .and_then(|deps| deps.parent()?.parent())
+        .map(|target| target.join("tmp"));
+    let made = target.filter(|target| std::fs::create_dir_all(target).is_ok());
+    made.unwrap_or_else(std::env::temp_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as it is told to, by seed and acts: numbers.
+    struct Fake<F>(F);
+
+    impl<F: Fn(u64, &[u64]) -> Outcome + Sync> Runner for Fake<F> {
+        type Act = u64;
+
+        fn acts(&self, seed: u64) -> Vec<u64> {
+            assert!(seed != 99, "no acts");
+            (0..40).collect()
+        }
+
+        fn is_record(act: &u64) -> bool {
+            *act < 30
+        }
+
+        fn run(&self, seed: u64, acts: &[u64], traced: bool) -> Outcome {
+            let mut outcome = self.0(seed, acts);
+            outcome.counters.records = acts.len() as u64;
+            outcome.counters.faults = [("fault", seed)].into();
+            if !traced {
+                outcome.trace.clear();
+            }
+            outcome
+        }
+    }
+
+    fn failing(oracle: &'static str) -> Outcome {
+        let mut outcome = panicked("it is so".to_owned());
+        outcome.violations[0].oracle = oracle;
+        outcome
+    }
+
+    fn simulate<F>(fake: F, seeds: RangeInclusive<u64>) -> (String, Option<String>)
+    where
+        F: Fn(u64, &[u64]) -> Outcome + Sync,
+    {
+        let front = Front {
+            name: "crate::fake",
+            instances: 3,
+            runner: &Fake(fake),
+            threads: 3,
+        };
+        let (summary, report) = front.simulate(seeds);
+        (summary.to_string(), report)
+    }
+
+    #[test]
+    fn all_seeds_are_run_and_counted() {
+        let (summary, report) = simulate(|_, _| Outcome::default(), 1..=9);
+        assert_eq!(report, None);
+        assert!(summary.contains("9 runs, 360 records"), "{summary}");
+        assert!(
+            summary.contains("at least 1, median 5\n  faults: fault 45\n"),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn the_lowest_seed_that_fails_is_told_with_its_least_schedule() {
+        let fake = |seed, acts: &[u64]| match (seed, acts.contains(&7) && acts.contains(&30)) {
+            (5.., true) => failing("table"),
+            // Fails too, but otherwise.
+            (5.., false) if acts.contains(&7) => failing("other"),
+            _ => Outcome::default(),
+        };
+        let (_, report) = simulate(fake, 1..=50);
+        let report = report.expect("it fails");
+        assert!(report.contains("failed with seed 5\n"), "{report}");
+        assert!(report.contains("\n  table: it is so\n"), "{report}");
+        assert!(report.contains("2 acts, 38 left out"), "{report}");
+        assert!(report.contains(":\n  7\n  30\n"), "{report}");
+        assert!(
+            report.ends_with("GOKA_SIM_SEED=5 cargo test fake"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_check_that_counts_keeps_the_records() {
+        let is_counted = |acts: &[u64]| acts.len() > 30 && !acts.contains(&33);
+        let fake = move |_, acts: &[u64]| match is_counted(acts) {
+            true => Outcome::default(),
+            false => failing(CHECK),
+        };
+        let report = simulate(fake, 1..=9).1.expect("it fails");
+        assert!(
+            report.contains("0 acts and all 30 records, 10 left out"),
+            "{report}"
+        );
+        // One that compares does not.
+        let fake = |_, acts: &[u64]| match acts.contains(&7) && acts.contains(&33) {
+            true => failing(CHECK),
+            false => Outcome::default(),
+        };
+        let report = simulate(fake, 1..=9).1.expect("it fails");
+        assert!(report.contains(": 2 acts, 38 left out"), "{report}");
+    }
+
+    #[test]
+    fn a_panic_is_a_failure() {
+        let fake = |seed, acts: &[u64]| {
+            assert!(seed != 3 || !acts.contains(&4), "four");
+            Outcome::default()
+        };
+        let report = simulate(fake, 1..=10).1.expect("it fails");
+        assert!(report.contains("seed 3\n"), "{report}");
+        assert!(report.contains("\n  panic: four ("), "{report}");
+        assert!(report.contains("1 acts, 39 left out"), "{report}");
+        // One while the schedule is made has no schedule.
+        let report = simulate(|_, _| Outcome::default(), 99..=99).1;
+        let report = report.expect("it fails");
+        assert!(
+            report.contains("no acts (") && !report.contains("schedule"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn runs_that_differ_fail_with_the_first_seed() {
+        let runs = AtomicU64::new(0);
+        let fake = |_, _: &[u64]| Outcome {
+            trace: vec![
+                "begin".to_owned(),
+                format!("number {}", runs.fetch_add(1, Ordering::Relaxed)),
+            ],
+            ..Outcome::default()
+        };
+        let report = simulate(fake, 1..=1).1.expect("it fails");
+        assert!(
+            report.contains("differ, at line 2:\n  first  number 0\n"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_failure_that_does_not_come_again_is_told_and_not_shrunk() {
+        let runs = AtomicU64::new(0);
+        let fake = |seed, _: &[u64]| match seed {
+            4 if runs.fetch_add(1, Ordering::Relaxed) == 0 => failing("table"),
+            _ => Outcome::default(),
+        };
+        let report = simulate(fake, 1..=10).1.expect("it fails");
+        assert!(report.contains("seed 4\n"), "{report}");
+        assert!(report.contains("\n  table: it is so\n"), "{report}");
+        assert!(report.contains("not deterministic"), "{report}");
+        assert!(report.contains("  second (has ended)"), "{report}");
+        assert!(!report.contains("schedule"), "{report}");
+    }
+
+    #[test]
+    fn a_seed_is_a_number() {
+        assert_eq!(only(None), None);
+        assert_eq!(only(Some("17")), Some(17));
+        let text = caught(|| only(Some("x"))).expect_err("it is none");
+        assert!(
+            text.starts_with("GOKA_SIM_SEED=x: a seed is a number"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,308 @@
+//! What a simulation says of itself: the summary of all its runs, and why one of them failed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::oracles::Violation;
+
+/// So many lines of anything; who needs more has the trace.
+const LINES: usize = 60;
+
+/// Where two runs of one schedule go apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) line: usize,
+    /// `None`: it has ended.
+    pub(super) one: Option<String>,
+    pub(super) other: Option<String>,
+}
+
+impl Difference {
+    /// The first line that is not the same in both.
+    pub(super) fn of(one: &[String], other: &[String]) -> Option<Self> {
+        let most = one.len().max(other.len());
+        let line = (0..most).find(|line| one.get(*line) != other.get(*line))?;
+        Some(Self {
+            line: line + 1,
+            one: one.get(line).cloned(),
+            other: other.get(line).cloned(),
+        })
+    }
+}
+
+/// What is left of the schedule of a seed that fails.
+pub(super) struct Least {
+    pub(super) acts: Vec<String>,
+    /// So many records that stay in any case, beside these acts.
+    pub(super) kept: usize,
+    pub(super) of: usize,
+    pub(super) runs: usize,
+    pub(super) is_least: bool,
+}
+
+/// Why a simulation failed.
+pub(super) struct Report<'r> {
+    /// With its module, as the compiler has it.
+    pub(super) name: &'r str,
+    pub(super) seed: u64,
+    pub(super) instances: usize,
+    pub(super) violations: &'r [Violation],
+    /// `None` where nothing can be left out for sure.
+    pub(super) least: Option<Least>,
+    pub(super) story: &'r [String],
+    pub(super) difference: Option<Difference>,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, seed, .. } = self;
+        let of = match self.instances {
+            1 => "1 instance".to_owned(),
+            instances => format!("{instances} instances"),
+        };
+        writeln!(f, "simulation `{name}` of {of} failed with seed {seed}")?;
+        if !self.violations.is_empty() {
+            let lines = self.violations.iter();
+            let lines: Vec<_> = lines
+                .map(|violation| format!("{}: {}", violation.oracle, violation.what))
+                .collect();
+            section(f, "what is wrong", &lines)?;
+        }
+        if let Some(Difference { line, one, other }) = &self.difference {
+            writeln!(
+                f,
+                "\nnot deterministic: two runs of this seed differ, at line {line}:"
+            )?;
+            for (run, line) in [("first", one), ("second", other)] {
+                let line = line.as_deref().unwrap_or("(has ended)");
+                writeln!(f, "  {run:<7}{line}")?;
+            }
+            f.write_str(REASONS)?;
+        }
+        if let Some(least) = &self.least {
+            let left = least.of - least.acts.len();
+            let sure = if least.is_least { "" } else { ", more may go" };
+            let kept = match least.kept {
+                0 => String::new(),
+                kept => format!(" and all {kept} records"),
+            };
+            let title = format!(
+                "the schedule: {} acts{kept}, {left} left out in {} runs{sure}",
+                least.acts.len(),
+                least.runs
+            );
+            section(f, &title, &least.acts)?;
+        }
+        if !self.story.is_empty() {
+            section(f, "the story", self.story)?;
+        }
+        let test = name.split_once("::").map_or(*name, |(_, test)| test);
+        write!(f, "\nreplay: GOKA_SIM_SEED={seed} cargo test {test}")
+    }
+}
+
+const REASONS: &str = "  usual reasons: a handler starts threads, reads the real clock, throws random \
+numbers, goes through\n  a `HashMap` in its order, or keeps something in a `static`, which all runs share\n";
+
+fn section(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Result {
+    writeln!(f, "\n{title}:")?;
+    for line in lines.iter().take(LINES) {
+        writeln!(f, "  {}", line.replace('\n', "\n  "))?;
+    }
+    match lines.len().saturating_sub(LINES) {
+        0 => Ok(()),
+        more => writeln!(f, "  and {more} more"),
+    }
+}
+
+/// What all runs together did.
+#[derive(Debug, Default)]
+pub(super) struct Summary<'s> {
+    pub(super) name: &'s str,
+    pub(super) counters: super::run::Counters,
+    /// How many faults fired in each run.
+    pub(super) fired: Vec<u64>,
+    pub(super) unjudged: Vec<String>,
+    pub(super) time: Duration,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counters = &self.counters;
+        writeln!(
+            f,
+            "simulation `{}`: {} runs, {} records, {} turns, {:.1} s",
+            self.name,
+            self.fired.len(),
+            counters.records,
+            counters.turns,
+            self.time.as_secs_f64()
+        )?;
+        let mut fired = self.fired.clone();
+        fired.sort_unstable();
+        let least = fired.first().copied().unwrap_or(0);
+        let median = fired.get(fired.len() / 2).copied().unwrap_or(0);
+        writeln!(f, "  faults of a run: at least {least}, median {median}")?;
+        counts(f, "faults", &counters.faults)?;
+        counts(f, "steps", &counters.steps)?;
+        counts(f, "deaths at", &counters.deaths)?;
+        let mut unjudged = self.unjudged.iter();
+        unjudged.try_for_each(|what| writeln!(f, "  not judged: {what}"))
+    }
+}
+
+fn counts<K: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    counts: &BTreeMap<K, u64>,
+) -> fmt::Result {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
+    writeln!(f, "  {what}: {}", counts.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::simulation::run::Counters;
+
+    fn violation(oracle: &'static str, what: &str) -> Violation {
+        Violation {
+            oracle,
+            what: what.to_owned(),
+            place: None,
+        }
+    }
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_failure_tells_the_schedule_and_the_story() {
+        let violations = [
+            violation("table", "key `alice` is 4\nexpected 3"),
+            violation("check", "too many (tests/counts.rs:7)"),
+        ];
+        let story = lines(&[
+            "0.120 s: alice is handled",
+            "0.340 s: alice is handled again",
+        ]);
+        let report = Report {
+            name: "shop::counts::clicks",
+            seed: 7,
+            instances: 3,
+            violations: &violations,
+            least: Some(Least {
+                acts: lines(&["turn 3: a record", "turn 9: instance 2 dies"]),
+                kept: 0,
+                of: 312,
+                runs: 87,
+                is_least: true,
+            }),
+            story: &story,
+            difference: None,
+        };
+        expect![[r#"
+            simulation `shop::counts::clicks` of 3 instances failed with seed 7
+
+            what is wrong:
+              table: key `alice` is 4
+              expected 3
+              check: too many (tests/counts.rs:7)
+
+            the schedule: 2 acts, 310 left out in 87 runs:
+              turn 3: a record
+              turn 9: instance 2 dies
+
+            the story:
+              0.120 s: alice is handled
+              0.340 s: alice is handled again
+
+            replay: GOKA_SIM_SEED=7 cargo test counts::clicks"#]]
+        .assert_eq(&report.to_string());
+    }
+
+    #[test]
+    fn runs_that_differ_are_told() {
+        let difference = Difference::of(&lines(&["a", "b"]), &lines(&["a"]));
+        let report = Report {
+            name: "clicks",
+            seed: 1,
+            instances: 1,
+            violations: &[],
+            least: None,
+            story: &[],
+            difference,
+        };
+        expect![[r#"
+            simulation `clicks` of 1 instance failed with seed 1
+
+            not deterministic: two runs of this seed differ, at line 2:
+              first  b
+              second (has ended)
+              usual reasons: a handler starts threads, reads the real clock, throws random numbers, goes through
+              a `HashMap` in its order, or keeps something in a `static`, which all runs share
+
+            replay: GOKA_SIM_SEED=1 cargo test clicks"#]]
+        .assert_eq(&report.to_string());
+        assert_eq!(Difference::of(&lines(&["a"]), &lines(&["a"])), None);
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        let acts = (0..70).map(|turn| format!("turn {turn}"));
+        let report = Report {
+            name: "clicks",
+            seed: 1,
+            instances: 2,
+            violations: &[],
+            least: Some(Least {
+                acts: acts.collect(),
+                kept: 12,
+                of: 80,
+                runs: 300,
+                is_least: false,
+            }),
+            story: &[],
+            difference: None,
+        };
+        let text = report.to_string();
+        assert!(
+            text.contains("70 acts and all 12 records, 10 left out in 300 runs, more may go:"),
+            "{text}"
+        );
+        assert!(text.contains("  turn 59\n  and 10 more\n"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_counts() {
+        let counters = Counters {
+            records: 900,
+            turns: 3_000,
+            faults: [("ack lost", 5), ("stop", 2)].into(),
+            steps: [("append".to_owned(), 44)].into(),
+            deaths: BTreeMap::new(),
+        };
+        let summary = Summary {
+            name: "shop::clicks",
+            counters,
+            fired: vec![4, 0, 3],
+            unjudged: lines(&["outputs of `Works`: it is asynchronous"]),
+            time: Duration::from_millis(1_250),
+        };
+        expect![[r#"
+            simulation `shop::clicks`: 3 runs, 900 records, 3000 turns, 1.2 s
+              faults of a run: at least 0, median 3
+              faults: ack lost 5, stop 2
+              steps: append 44
+              not judged: outputs of `Works`: it is asynchronous
+        "#]]
+        .assert_eq(&summary.to_string());
+    }
+}

@@ -1,0 +1,126 @@
+//! The smallest part of a schedule that still fails, or nearly: parts are left out, halves first, for
+//! as long as what is left fails in the same way.
+
+use std::time::{Duration, Instant};
+
+/// How much may be tried.
+pub(super) struct Budget {
+    pub(super) runs: usize,
+    pub(super) time: Duration,
+}
+
+/// What is left, and at what price.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shrunk<T> {
+    pub(super) left: Vec<T>,
+    pub(super) runs: usize,
+    /// Whether it fails no more when any one thing is left out.
+    pub(super) is_least: bool,
+}
+
+/// Leaves out what may be: delta debugging by complements (Zeller and Hildebrandt, "Simplifying and
+/// isolating failure-inducing input", 2002). `fails` is asked of a part of `all`, in its order.
+pub(super) fn shrink<T: Clone>(
+    all: &[T],
+    budget: &Budget,
+    mut fails: impl FnMut(&[T]) -> bool,
+) -> Shrunk<T> {
+    let until = Instant::now() + budget.time;
+    let (mut left, mut runs) = (all.to_vec(), 0);
+    let mut size = left.len();
+    while size > 0 {
+        let (mut at, mut shrank) = (0, false);
+        while at < left.len() {
+            if runs == budget.runs || Instant::now() >= until {
+                let is_least = false;
+                return Shrunk {
+                    left,
+                    runs,
+                    is_least,
+                };
+            }
+            let end = (at + size).min(left.len());
+            let without = [&left[..at], &left[end..]].concat();
+            runs += 1;
+            if fails(&without) {
+                (left, shrank) = (without, true);
+            } else {
+                at = end;
+            }
+        }
+        // What could not go before may do so once something else went.
+        if size > 1 {
+            size = size.div_ceil(2);
+        } else if !shrank {
+            break;
+        }
+    }
+    let is_least = true;
+    Shrunk {
+        left,
+        runs,
+        is_least,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AMPLE: Budget = Budget {
+        runs: 10_000,
+        time: Duration::from_secs(60),
+    };
+
+    fn all() -> Vec<u32> {
+        (0..200).collect()
+    }
+
+    #[test]
+    fn what_matters_is_left_in_its_order() {
+        for needed in [&[][..], &[0], &[199], &[17, 18], &[3, 90, 91, 150]] {
+            let fails = |part: &[u32]| needed.iter().all(|one| part.contains(one));
+            let shrunk = shrink(&all(), &AMPLE, fails);
+            assert_eq!(shrunk.left, needed);
+            assert!(shrunk.is_least);
+        }
+    }
+
+    #[test]
+    fn no_single_thing_can_be_left_out_of_what_is_left() {
+        // Seven of any kind, or 5 with 120.
+        let fails = |part: &[u32]| part.len() >= 7 || part.contains(&5) && part.contains(&120);
+        let shrunk = shrink(&all(), &AMPLE, fails);
+        assert!(shrunk.is_least && fails(&shrunk.left));
+        for at in 0..shrunk.left.len() {
+            let mut without = shrunk.left.clone();
+            without.remove(at);
+            assert!(!fails(&without), "{:?} without its {at}.", shrunk.left);
+        }
+    }
+
+    #[test]
+    fn what_goes_only_after_something_else_goes() {
+        // 10 is needed as long as 150 is there.
+        let fails =
+            |part: &[u32]| part.contains(&60) && (part.contains(&10) || !part.contains(&150));
+        assert_eq!(shrink(&all(), &AMPLE, fails).left, [60]);
+    }
+
+    #[test]
+    fn nothing_is_tried_beyond_the_budget() {
+        let mut runs = 0;
+        let budget = Budget { runs: 9, ..AMPLE };
+        let shrunk = shrink(&all(), &budget, |part| {
+            runs += 1;
+            part.contains(&7)
+        });
+        assert_eq!((runs, shrunk.runs, shrunk.is_least), (9, 9, false));
+        assert!(shrunk.left.contains(&7) && shrunk.left.len() < 200);
+        let none = Budget {
+            time: Duration::ZERO,
+            ..AMPLE
+        };
+        assert_eq!(shrink(&all(), &none, |_| unreachable!()).left, all());
+    }
+}

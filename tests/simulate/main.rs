@@ -1,0 +1,5 @@
+//! `#[goka::simulate]` as users meet it.
+
+mod counts;
+mod edges;
+mod mistakes;

@@ -1,0 +1,12 @@
+// A function that gives a workload has no generics.
+
+use goka::simulation::Workload;
+#[allow(unused_imports)]
+use goka_ui_tests::processor::ClickCount;
+
+#[goka::simulate]
+fn counts<P: goka::Processor>() -> Workload {
+    Workload::of::<P>()
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+// A function that gives a workload has no parameters.
+
+use goka::simulation::Workload;
+#[allow(unused_imports)]
+use goka_ui_tests::processor::ClickCount;
+
+#[goka::simulate]
+fn counts(users: usize) -> Workload {
+    let _ = users;
+    Workload::of::<ClickCount>()
+}
+
+fn main() {}
