@@ -15,7 +15,7 @@ use goka_runtime::processor::StartError;
 use goka_runtime::record::Guarantee;
 
 use self::rig::{PARTITIONS, PATIENCE, Rig};
-use crate::support::kafka::{Broker, Outside, another, another_with, three};
+use crate::support::kafka::{Broker, Outside, another, another_with, three, three_with};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{events, wait_until};
 
@@ -225,7 +225,14 @@ fn leaders_and_coordinators_that_move() {
 #[test]
 fn replicas_that_are_out_of_sync() {
     for &guarantee in GUARANTEES {
-        let Some(brokers) = three() else { return };
+        // A dead broker is given up about when the first records are, and not three seconds later.
+        let sooner: &[_] = match is_long() {
+            true => &[],
+            false => &[("broker.session.timeout.ms", "6000")],
+        };
+        let Some(brokers) = three_with(sooner) else {
+            return;
+        };
         brokers[0].create_replicated("faults-in", PARTITIONS, 3, &[]);
         let two = [("min.insync.replicas", "2")];
         brokers[0].create_replicated("faults-out", PARTITIONS, 2, &two);
@@ -233,8 +240,12 @@ fn replicas_that_are_out_of_sync() {
         let mut config = at(all.join(","));
         if !is_long() {
             // It gives up sooner, so that it has to begin anew within the fault.
-            let timeout = ("message.timeout.ms".to_owned(), "6000".to_owned());
-            config.properties.extend([timeout]);
+            for (name, millis) in [
+                ("message.timeout.ms", "6000"),
+                ("request.timeout.ms", "3000"),
+            ] {
+                config.properties.insert(name.to_owned(), millis.to_owned());
+            }
             config.deadline = Duration::from_secs(5);
         }
         let rig = Rig::start(guarantee, &all.join(","), config);

@@ -35,18 +35,28 @@ pub(super) struct Outage {
     trouble: Option<Instant>,
     /// The topics that were told to be short of replicas.
     short: BTreeSet<String>,
+    /// Whether any was when last asked.
+    is_short: bool,
     /// Whether a thread asks for them.
     is_asked: bool,
 }
 
 impl Outage {
     fn lasts(&self) -> bool {
-        self.told || self.trouble.is_some()
+        self.waited() || self.trouble.is_some()
     }
 
     /// Whether it lasts for so long that it is worth a question.
     fn waited(&self) -> bool {
-        self.told || self.trouble.is_some_and(|since| since.elapsed() >= WAITED)
+        let is_long = |since: Instant| since.elapsed() >= WAITED;
+        self.told || self.is_short || self.trouble.is_some_and(is_long)
+    }
+
+    /// Whether what was told is over, now that somebody has written. A part of a topic may take records
+    /// all the time, and the tasks that wrote to the other may be somebody else's by now.
+    fn is_over(&self) -> bool {
+        let was_told = self.told || !self.short.is_empty();
+        was_told && !self.is_short && self.tasks.is_empty()
     }
 
     /// Takes what became of one task's part of a unit; gives back why that waited in vain.
@@ -91,9 +101,7 @@ impl Signals {
 }
 
 impl Worker {
-    /// Tells what a settlement shows of the log's state, after an append or itself took so long. The
-    /// outage is over when every task that could not write has written again: a part of a topic may
-    /// take records all the time.
+    /// Tells what a settlement shows of the log's state, when that or an append took so long.
     pub(super) fn tell(&self, settlement: &Settlement, waited: Duration) {
         let mut outage = self.parts.signals.outage();
         // Nobody here hears any more of a task that was given back.
@@ -111,10 +119,9 @@ impl Worker {
             let stuck = outage.take(*task, records, offsets, waited);
             why = why.or(stuck);
         }
-        let was_told = outage.told || !outage.short.is_empty();
         match why {
             Some(failure) => self.fails(outage, failure),
-            None if was_told && written && outage.tasks.is_empty() => {
+            None if written && outage.is_over() => {
                 (outage.told, outage.short) = (false, BTreeSet::new());
                 let group = &*self.parts.plan.group.name;
                 tracing::info!(group, "writing goes on");
@@ -207,9 +214,10 @@ fn short(parts: &Parts) -> Result<Vec<TopicInfo>, LogError> {
 fn tell_short(parts: &Parts, topics: &[TopicInfo]) {
     let group = &*parts.plan.group.name;
     let mut outage = parts.signals.outage();
+    outage.is_short = !topics.is_empty() && outage.lasts();
     for topic in topics {
         let (name, has, wants) = (&topic.name, topic.in_sync, topic.min_in_sync);
-        if outage.lasts() && outage.short.insert(name.clone()) {
+        if outage.is_short && outage.short.insert(name.clone()) {
             let s = if has == 1 { "" } else { "s" };
             let short = format!(
                 "topic `{name}` has {has} replica{s} in sync and asks for {wants} \
@@ -221,5 +229,67 @@ fn tell_short(parts: &Parts, topics: &[TopicInfo]) {
                 "what is written is not taken for want of replicas"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::TopicId;
+
+    type Part = Result<(), Failure>;
+
+    #[test]
+    fn what_waited_in_vain_is_an_outage_until_it_is_written() {
+        let (ok, unknown): (Part, Part) = (Ok(()), Err(Failure::Unknown(String::new())));
+        let fatal: Part = Err(Failure::Fatal(String::new()));
+        let (stale, lost): (Part, Part) = (
+            Err(Failure::Stale(String::new())),
+            Err(Failure::Lost(String::new())),
+        );
+        let (soon, late) = (Duration::from_secs(1), WAITED);
+        // What became of records and offsets, after how long; whether that tells, and the tasks left.
+        let rows: [(Option<&Part>, &Part, Duration, bool, usize); 11] = [
+            (Some(&unknown), &ok, soon, false, 0),
+            (Some(&stale), &lost, late, false, 0),
+            (Some(&ok), &ok, late, false, 0),
+            (Some(&unknown), &ok, late, true, 1),
+            (None, &ok, soon, false, 1),
+            (Some(&unknown), &ok, soon, false, 1),
+            (Some(&ok), &unknown, late, true, 1),
+            (Some(&ok), &ok, soon, false, 0),
+            (None, &unknown, late, true, 1),
+            (None, &ok, soon, false, 0),
+            (Some(&fatal), &fatal, late, true, 1),
+        ];
+        let mut outage = Outage::default();
+        let (lead, partition) = (TopicId(0), 0);
+        for (at, (records, offsets, waited, tells, left)) in (0..).zip(rows) {
+            let records = records.map(|part| part.as_ref().copied());
+            let offsets = offsets.as_ref().copied();
+            let told = outage.take(TaskId { lead, partition }, records, offsets, waited);
+            assert_eq!(
+                (told.is_some(), outage.tasks.len()),
+                (tells, left),
+                "row {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_outage_lasts_while_replicas_are_short() {
+        let mut outage = Outage::default();
+        assert!(!outage.lasts() && !outage.is_over());
+        outage.trouble = Some(Instant::now());
+        assert!(outage.lasts() && !outage.waited());
+        (outage.trouble, outage.told) = (None, true);
+        assert!(outage.waited() && outage.is_over());
+        outage.is_short = true;
+        outage.short.insert("topic".to_owned());
+        assert!(outage.waited() && !outage.is_over());
+        outage.told = false;
+        assert!(outage.waited() && !outage.is_over());
+        outage.is_short = false;
+        assert!(!outage.lasts() && outage.is_over());
     }
 }

@@ -40,7 +40,12 @@ pub fn another_with(properties: &[(&str, &str)], outside: &Outside<'_>) -> Optio
 /// Three brokers as one cluster, each a controller too; topics of the group and of transactions have
 /// three replicas, two of which have to be in sync.
 pub fn three() -> Option<[Broker; 3]> {
-    found(libs().and_then(|libs| Broker::start_three(&libs)))
+    three_with(&[])
+}
+
+/// The same with properties added to the usual ones.
+pub fn three_with(properties: &[(&str, &str)]) -> Option<[Broker; 3]> {
+    found(libs().and_then(|libs| Broker::start_three(&libs, properties)))
 }
 
 fn found<T>(started: Result<T, String>) -> Option<T> {
@@ -172,16 +177,17 @@ impl Broker {
         Ok(broker)
     }
 
-    fn start_three(libs: &Path) -> Result<[Self; 3], String> {
+    fn start_three(libs: &Path, more: &[(&str, &str)]) -> Result<[Self; 3], String> {
         let controllers = [free_port()?, free_port()?, free_port()?];
         let cluster = cluster_id();
-        let properties = [
+        let usual = [
             ("offsets.topic.replication.factor", "3"),
             ("transaction.state.log.replication.factor", "3"),
             ("transaction.state.log.min.isr", "2"),
             ("default.replication.factor", "3"),
             ("min.insync.replicas", "2"),
         ];
+        let properties = [&usual, more].concat();
         let prepare = |node| {
             let place = Place {
                 cluster: &cluster,
