@@ -259,13 +259,8 @@ fn guarded() -> Option<Broker> {
 }
 
 fn deny(broker: &Broker, operation: &str, resource: &[&str]) {
-    let bootstrap = broker.bootstrap();
-    let mut args = vec!["--bootstrap-server", &bootstrap, "--add"];
-    args.extend(["--deny-principal", "User:ANONYMOUS"]);
-    args.extend(["--operation", operation]);
-    args.extend(resource);
-    let denied = broker.tool("org.apache.kafka.tools.AclCommand", &args, "");
-    assert!(denied.status.success(), "{denied:?}");
+    let who = ["--deny-principal", "User:ANONYMOUS"];
+    broker.acl("--add", who, operation, resource);
 }
 
 #[test]

@@ -413,6 +413,36 @@ impl Broker {
         block_on(self.admin().delete_topics(&[name], &options)).expect("the broker answers");
     }
 
+    /// Adds or removes (`verb`) what a principal may do or may not (`who`), and waits until the broker
+    /// goes by it: the tool hears from the controller, and the broker from it some time later.
+    #[track_caller]
+    pub fn acl(&self, verb: &str, who: [&str; 2], operation: &str, resource: &[&str]) {
+        let bootstrap = self.bootstrap();
+        // What the broker then goes by, which the tool says too.
+        let ask = |more: &[&str]| {
+            let args = [&["--bootstrap-server", &bootstrap], more, resource].concat();
+            let said = self.tool("org.apache.kafka.tools.AclCommand", &args, "");
+            assert!(said.status.success(), "{said:?}");
+            let text = String::from_utf8_lossy(&said.stdout).into_owned();
+            let current = text.split_once("Current ACLs");
+            current.map_or_else(String::new, |(_, current)| current.to_owned())
+        };
+        // `DescribeConfigs` is shown as `DESCRIBE_CONFIGS`.
+        let plain = |text: &str| text.replace('_', "").to_lowercase();
+        let rule = plain(&format!(
+            "principal={}, host=*, operation={operation},",
+            who[1]
+        ));
+        let mut current = ask(&[verb, "--force", who[0], who[1], "--operation", operation]);
+        super::wait_until("the broker goes by the rule", STARTS, || {
+            let is_so = plain(&current).contains(&rule) == (verb == "--add");
+            if !is_so {
+                current = ask(&["--list"]);
+            }
+            is_so
+        });
+    }
+
     /// Runs one of Kafka's own tools.
     pub fn tool(&self, class: &str, args: &[&str], stdin: &str) -> Output {
         let mut child = Command::new("java")
