@@ -15,7 +15,7 @@ use goka_runtime::processor::StartError;
 use goka_runtime::record::Guarantee;
 
 use self::rig::{PARTITIONS, PATIENCE, Rig};
-use crate::support::kafka::{Broker, Outside, another, another_with, three};
+use crate::support::kafka::{Broker, Outside, another, another_with, three, three_with};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{events, wait_until};
 
@@ -221,16 +221,18 @@ fn leaders_and_coordinators_that_move() {
 }
 
 /// Two replicas that both have to be in sync: while one of them is away, the output takes nothing.
-/// One warning says why, and nothing else is wanted for it to go on. Whether the reason is known in
-/// time is not certain yet, so this runs in the long form only.
+/// One warning says why, and nothing else is wanted for it to go on.
 #[test]
 fn replicas_that_are_out_of_sync() {
-    if !is_long() {
-        eprintln!("replicas_that_are_out_of_sync: only with GOKA_LONG=1");
-        return;
-    }
-    for &guarantee in GUARANTEES.iter().rev().take(if is_long() { 2 } else { 1 }) {
-        let Some(brokers) = three() else { return };
+    for &guarantee in GUARANTEES {
+        // A dead broker is given up about when the first records are, and not three seconds later.
+        let sooner: &[_] = match is_long() {
+            true => &[],
+            false => &[("broker.session.timeout.ms", "6000")],
+        };
+        let Some(brokers) = three_with(sooner) else {
+            return;
+        };
         brokers[0].create_replicated("faults-in", PARTITIONS, 3, &[]);
         let two = [("min.insync.replicas", "2")];
         brokers[0].create_replicated("faults-out", PARTITIONS, 2, &two);
@@ -238,33 +240,35 @@ fn replicas_that_are_out_of_sync() {
         let mut config = at(all.join(","));
         if !is_long() {
             // It gives up sooner, so that it has to begin anew within the fault.
-            let timeout = ("message.timeout.ms".to_owned(), "8000".to_owned());
-            config.properties.extend([timeout]);
+            for (name, millis) in [
+                ("message.timeout.ms", "6000"),
+                ("request.timeout.ms", "3000"),
+            ] {
+                config.properties.insert(name.to_owned(), millis.to_owned());
+            }
+            config.deadline = Duration::from_secs(5);
         }
         let rig = Rig::start(guarantee, &all.join(","), config);
         let told = |texts: &[&str]| events::count(texts);
-        // Before the broker is given up nobody knows why: what counts is the line that says it.
-        let warning = ["what is written is not taken", "topic `faults-out` has"];
-        let before = (told(&warning), told(&["writing goes on"]));
+        let (short, over) = (["topic `faults-out` has"], ["writing goes on"]);
+        let before = (told(&short), told(&over));
         let away = leaders(&brokers, "faults-out")[&0];
         brokers[away].stop(false);
         let since = Instant::now();
-        wait_until("it is told", PATIENCE, || told(&warning) > before.0);
+        wait_until("it is told", PATIENCE, || told(&short) > before.0);
         eprintln!(
             "out of sync ({guarantee}): told after {:?}",
             since.elapsed()
         );
-        let line = events::line(&warning).unwrap();
+        let line = events::line(&short).unwrap();
         let what = "has 1 replica in sync and asks for 2 (min.insync.replicas)";
         assert!(line.contains(what), "{line}");
-        lasts(Duration::from_secs(10));
+        lasts(Duration::from_secs(if is_long() { 30 } else { 2 }));
         rig.assert_alive();
         brokers[away].restart().unwrap();
         rig.recovers("replicas out of sync", Instant::now());
-        wait_until("that is told too", PATIENCE, || {
-            told(&["writing goes on"]) > before.1
-        });
-        assert_eq!(told(&warning), before.0 + 1, "one warning for one outage");
+        wait_until("that is told too", PATIENCE, || told(&over) > before.1);
+        assert_eq!(told(&short), before.0 + 1, "one warning for one outage");
         rig.check("out of sync");
     }
 }

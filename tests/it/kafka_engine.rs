@@ -513,7 +513,8 @@ fn a_reader_comes_to_the_end_of_a_compacted_topic() {
         .expect("a reader");
     wait_until("the reader comes to the end", || {
         reader.poll(TICK, &mut |_, _| {}).expect("readable");
-        reader.position(0) == end
+        // Or over it: the last transaction's control record is written some time after its abort.
+        reader.position(0) >= end
     });
 }
 

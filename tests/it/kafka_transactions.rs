@@ -79,6 +79,11 @@ fn refusal(log: &dyn Log, group: &Group) -> LogError {
     error
 }
 
+#[track_caller]
+fn assert_outlived(why: &str) {
+    assert!(why.contains("transaction.timeout.ms"), "{why}");
+}
+
 #[test]
 fn a_transaction_that_outlives_its_time_is_no_twins_work() {
     let brokers_look = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
@@ -95,12 +100,15 @@ fn a_transaction_that_outlives_its_time_is_no_twins_work() {
     let end = || high(&log, group.topic(TopicId(0)), 0);
     wait_until("the broker has aborted it", || end() == 2);
     let settlement = seat.settle(&[(task(0), 1, 1)]);
+    // The marker is written before the coordinator is done: until then it says that it is busy.
     match failure(&settlement) {
-        Failure::Fatal(why) => assert!(why.contains("transaction.timeout.ms"), "{why}"),
+        Failure::Fatal(why) | Failure::Abortable(why) => assert_outlived(why),
         other => panic!("{other:?}"),
     }
-    let aborted = seat.member.abort(soon());
-    assert!(matches!(aborted, Err(Failure::Fatal(_))), "{aborted:?}");
+    match seat.member.abort(soon()) {
+        Err(Failure::Fatal(why)) => assert_outlived(&why),
+        other => panic!("{other:?}"),
+    }
     drop(seat);
     let mut seat = Seat::owning(&log, &group, 1);
     assert_settled(&settle(&mut seat, "in time", 1), task(0));
@@ -251,13 +259,8 @@ fn guarded() -> Option<Broker> {
 }
 
 fn deny(broker: &Broker, operation: &str, resource: &[&str]) {
-    let bootstrap = broker.bootstrap();
-    let mut args = vec!["--bootstrap-server", &bootstrap, "--add"];
-    args.extend(["--deny-principal", "User:ANONYMOUS"]);
-    args.extend(["--operation", operation]);
-    args.extend(resource);
-    let denied = broker.tool("org.apache.kafka.tools.AclCommand", &args, "");
-    assert!(denied.status.success(), "{denied:?}");
+    let who = ["--deny-principal", "User:ANONYMOUS"];
+    broker.acl("--add", who, operation, resource);
 }
 
 #[test]
@@ -452,6 +455,30 @@ fn refused_offsets_are_told_by_what_refuses_them() {
         assert!(is(failure(&settlement)), "{answer:?}: {settlement:?}");
         assert_eq!(seat.member.abort(soon()), Ok(()), "{answer:?}");
         assert_settled(&settle(&mut seat, "taken", number), task(0));
+    }
+}
+
+#[test]
+fn a_coordinator_that_is_busy_ending_a_transaction_is_told_by_its_time() {
+    let mock = Mock::new();
+    let group = Group {
+        transaction_timeout: Duration::from_secs(1),
+        ..mock.group.clone()
+    };
+    let mut seat = Seat::owning(&mock.log, &group, 1);
+    mock.answer(
+        Api::AddOffsetsToTxn,
+        &[Answer::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS; 10_000],
+    );
+    mock.answer(Api::EndTxn, &[Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
+    let settlement = settle(&mut seat, "late", 1);
+    match failure(&settlement) {
+        Failure::Abortable(why) => assert_outlived(why),
+        other => panic!("{other:?}"),
+    }
+    match seat.member.abort(soon()) {
+        Err(Failure::Fatal(why)) => assert_outlived(&why),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -60,14 +60,12 @@ fn as_user(broker: &Broker, password: &str) -> Arc<dyn Log> {
 
 /// Gives or takes a right.
 fn right(broker: &Broker, verb: &str, operation: &str, resource: &[&str]) {
-    let bootstrap = broker.bootstrap();
-    let mut args = vec!["--bootstrap-server", &bootstrap, verb, "--force"];
-    args.extend(["--allow-principal", "User:goka", "--operation", operation]);
-    args.extend(resource);
-    let said = broker.tool("org.apache.kafka.tools.AclCommand", &args, "");
-    let text =
-        String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
-    assert!(said.status.success(), "{text}");
+    broker.acl(
+        verb,
+        ["--allow-principal", "User:goka"],
+        operation,
+        resource,
+    );
 }
 
 const INPUT: &[&str] = &["--topic", "rights-in"];

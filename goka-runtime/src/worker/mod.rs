@@ -130,6 +130,13 @@ impl Again {
 
 /// Runs until told to stop, or until it cannot go on.
 pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
+    let ended = run_members(parts);
+    parts.signals.forget_outage();
+    ended
+}
+
+/// Runs one member after the other.
+fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
     let mut again = Again::default();
     for (table, view) in &parts.lookups {
         if !await_lookup(table, &**view, &parts.signals)? {
@@ -174,6 +181,8 @@ pub(crate) struct Worker {
     effects: Vec<Effect>,
     failed: Option<Cause>,
     trouble: bool,
+    /// The longest that an append waited since the last settlement.
+    append_took: Duration,
     draining: bool,
     /// Whether anything happened since somebody asked.
     moved: bool,
@@ -211,12 +220,15 @@ impl Worker {
             effects: Vec::new(),
             failed: None,
             trouble: false,
+            append_took: Duration::ZERO,
             draining: false,
             moved: false,
         }
     }
 
     fn run(mut self, mut member: Box<dyn Member>) -> Result<(), Cause> {
+        // Whatever the member before was in, this one tells for itself.
+        self.tell_trouble(false);
         let ended = self.work(&mut *member);
         let is_over = matches!(self.failed, Some(Cause::Member(_)));
         if ended.is_ok() || (self.failed.is_some() && !is_over) {
@@ -451,11 +463,13 @@ impl Driver for Worker {
             MemberEvent::Trouble(Some(reason)) => {
                 if !std::mem::replace(&mut self.trouble, true) {
                     tracing::warn!(%reason, "the log is in trouble, going on when it heals");
+                    self.tell_trouble(true);
                 }
             }
             MemberEvent::Trouble(None) => {
                 if std::mem::replace(&mut self.trouble, false) {
                     tracing::info!("the log is back");
+                    self.tell_trouble(false);
                 }
             }
         }

@@ -98,11 +98,13 @@ impl Worker {
     }
 
     pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
+        let began = Instant::now();
         settle.append(&appends);
+        self.append_took = self.append_took.max(began.elapsed());
         self.core.recycle(appends);
     }
 
-    pub(super) fn settle(&self, unit: &Unit, settle: &mut dyn Settle) -> Settlement {
+    pub(super) fn settle(&mut self, unit: &Unit, settle: &mut dyn Settle) -> Settlement {
         let patience = if self.draining {
             self.parts.deadline / 2
         } else {
@@ -110,14 +112,17 @@ impl Worker {
         };
         let began = Instant::now();
         let settlement = settle.settle(unit, began + patience);
-        self.tell(&settlement, began.elapsed());
+        let waited = std::mem::take(&mut self.append_took).max(began.elapsed());
+        self.tell(&settlement, waited);
         settlement
     }
 
     pub(super) fn abort(&mut self, settle: &mut dyn Settle) {
-        let Err(failure) = settle.abort(Instant::now() + self.parts.deadline) else {
+        let began = Instant::now();
+        let Err(failure) = settle.abort(began + self.parts.deadline) else {
             return;
         };
+        self.tell_unended(&failure, began.elapsed());
         let group = &self.parts.plan.group;
         let error = match failure {
             Failure::Fenced(reason) => LogError::Fenced {

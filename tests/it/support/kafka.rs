@@ -40,7 +40,12 @@ pub fn another_with(properties: &[(&str, &str)], outside: &Outside<'_>) -> Optio
 /// Three brokers as one cluster, each a controller too; topics of the group and of transactions have
 /// three replicas, two of which have to be in sync.
 pub fn three() -> Option<[Broker; 3]> {
-    found(libs().and_then(|libs| Broker::start_three(&libs)))
+    three_with(&[])
+}
+
+/// The same with properties added to the usual ones.
+pub fn three_with(properties: &[(&str, &str)]) -> Option<[Broker; 3]> {
+    found(libs().and_then(|libs| Broker::start_three(&libs, properties)))
 }
 
 fn found<T>(started: Result<T, String>) -> Option<T> {
@@ -172,16 +177,17 @@ impl Broker {
         Ok(broker)
     }
 
-    fn start_three(libs: &Path) -> Result<[Self; 3], String> {
+    fn start_three(libs: &Path, more: &[(&str, &str)]) -> Result<[Self; 3], String> {
         let controllers = [free_port()?, free_port()?, free_port()?];
         let cluster = cluster_id();
-        let properties = [
+        let usual = [
             ("offsets.topic.replication.factor", "3"),
             ("transaction.state.log.replication.factor", "3"),
             ("transaction.state.log.min.isr", "2"),
             ("default.replication.factor", "3"),
             ("min.insync.replicas", "2"),
         ];
+        let properties = [&usual, more].concat();
         let prepare = |node| {
             let place = Place {
                 cluster: &cluster,
@@ -405,6 +411,36 @@ impl Broker {
     pub fn delete_topic(&self, name: &str) {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         block_on(self.admin().delete_topics(&[name], &options)).expect("the broker answers");
+    }
+
+    /// Adds or removes (`verb`) what a principal may do or may not (`who`), and waits until the broker
+    /// goes by it: the tool hears from the controller, and the broker from it some time later.
+    #[track_caller]
+    pub fn acl(&self, verb: &str, who: [&str; 2], operation: &str, resource: &[&str]) {
+        let bootstrap = self.bootstrap();
+        // What the broker then goes by, which the tool says too.
+        let ask = |more: &[&str]| {
+            let args = [&["--bootstrap-server", &bootstrap], more, resource].concat();
+            let said = self.tool("org.apache.kafka.tools.AclCommand", &args, "");
+            assert!(said.status.success(), "{said:?}");
+            let text = String::from_utf8_lossy(&said.stdout).into_owned();
+            let current = text.split_once("Current ACLs");
+            current.map_or_else(String::new, |(_, current)| current.to_owned())
+        };
+        // `DescribeConfigs` is shown as `DESCRIBE_CONFIGS`.
+        let plain = |text: &str| text.replace('_', "").to_lowercase();
+        let rule = plain(&format!(
+            "principal={}, host=*, operation={operation},",
+            who[1]
+        ));
+        let mut current = ask(&[verb, "--force", who[0], who[1], "--operation", operation]);
+        super::wait_until("the broker goes by the rule", STARTS, || {
+            let is_so = plain(&current).contains(&rule) == (verb == "--add");
+            if !is_so {
+                current = ask(&["--list"]);
+            }
+            is_so
+        });
     }
 
     /// Runs one of Kafka's own tools.

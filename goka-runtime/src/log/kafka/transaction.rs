@@ -72,15 +72,24 @@ impl Transactions {
             return Failure::Fatal(reason.clone());
         }
         // The broker has one word for both: a twin took the id over, or the time-out did.
-        match self.since().map(|since| since.elapsed()) {
-            Some(open) if open >= self.timeout => Failure::Fatal(format!(
+        match self.outlived(reason) {
+            Some(why) => Failure::Fatal(why),
+            None => Failure::Fenced(format!("transactional id `{}`: {reason}", self.id)),
+        }
+    }
+
+    /// What a reason is put down to when one has been open for too long. The broker ends it some time
+    /// after that; until it has, a refusal says other things, or nothing comes at all.
+    fn outlived(&self, reason: &str) -> Option<String> {
+        let open = self.since()?.elapsed();
+        (open >= self.timeout).then(|| {
+            format!(
                 "the transaction was open for {} ms, and the broker ends one after {} ms \
                  (transaction.timeout.ms): {reason}",
                 open.as_millis(),
                 self.timeout.as_millis()
-            )),
-            _ => Failure::Fenced(format!("transactional id `{}`: {reason}", self.id)),
-        }
+            )
+        })
     }
 
     /// Why the transactional id cannot be taken over, and what to do.
@@ -299,7 +308,11 @@ impl Producer {
                 Err(failed) if failed.remedy == Remedy::Again && !left(until).is_zero() => {
                     self.serve(PAUSE);
                 }
-                Err(Failed { fault, .. }) => {
+                Err(Failed { mut fault, .. }) => {
+                    let transactions = self.transactions.as_ref();
+                    if let Some(why) = transactions.and_then(|all| all.outlived(&fault.reason)) {
+                        fault.reason = why;
+                    }
                     return Err(match self.ended() {
                         Some(ended) => Unsent::Ended(ended),
                         None => Unsent::Refused(fault),
