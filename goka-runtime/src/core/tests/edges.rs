@@ -31,7 +31,7 @@ fn reset(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     Ok(())
 }
 
-fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+pub(super) fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     if raw.record.value == Some(b"later") {
         raw.scope.defer().done();
     }
@@ -48,7 +48,7 @@ fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     Ok(())
 }
 
-fn record<'a>(offset: Offset, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
+pub(super) fn record<'a>(offset: Offset, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
     Record {
         offset,
         timestamp: 1,
@@ -201,8 +201,8 @@ fn a_deferred_record_holds_the_commit_back_until_its_guard_is_told() {
     );
 }
 
-#[test]
-fn a_joined_table_is_restored_first_and_followed_afterwards() {
+/// A world with a joined table, and the copy that it asked for.
+pub(super) fn following() -> (World, CopyId, Epoch) {
     let mut plan = plan(1);
     plan.inputs[0].call = Call::Sync(joining);
     plan.group
@@ -214,6 +214,14 @@ fn a_joined_table_is_restored_first_and_followed_afterwards() {
         fingerprint: FINGERPRINT.into(),
     }];
     let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    world.tick();
+    let (copy, epoch) = world.follows[0];
+    (world, copy, epoch)
+}
+
+#[test]
+fn a_joined_table_is_restored_first_and_followed_afterwards() {
+    let (mut world, asked, epoch) = following();
     world.feed("a", Some("1"));
     world.tick();
     world.deliver(10);
@@ -221,7 +229,6 @@ fn a_joined_table_is_restored_first_and_followed_afterwards() {
         task: task(0),
         table: JOINED,
     };
-    let (asked, epoch) = world.follows[0];
     assert_eq!(asked, copy);
     assert!(
         world.fetches.is_empty(),
