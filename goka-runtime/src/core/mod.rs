@@ -20,7 +20,7 @@ mod scope;
 mod start;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod visit;
 
 use std::collections::BTreeMap;

@@ -39,7 +39,7 @@ pub(super) fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
 }
 
 /// Keeps what the joined table says of the key.
-fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+pub(super) fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     let joined = raw.scope.join("joined")?.map(|row| row.value.to_vec());
     raw.scope.store(Some(&mut |out| {
         out.extend_from_slice(joined.as_deref().unwrap_or(b"nothing"));
@@ -203,16 +203,7 @@ fn a_deferred_record_holds_the_commit_back_until_its_guard_is_told() {
 
 /// A world with a joined table, and the copy that it asked for.
 pub(super) fn following() -> (World, CopyId, Epoch) {
-    let mut plan = plan(1);
-    plan.inputs[0].call = Call::Sync(joining);
-    plan.group
-        .topics
-        .extend(["group-visit".into(), "joined".into()]);
-    plan.joins = vec![JoinPlan {
-        name: "joined",
-        topic: JOINED,
-        fingerprint: FINGERPRINT.into(),
-    }];
+    let plan = joining_plan();
     let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
     world.tick();
     let (copy, epoch) = world.follows[0];

@@ -123,6 +123,21 @@ pub(super) fn plan(partitions: i32) -> Plan {
     }
 }
 
+/// A plan with a joined table, of one partition.
+pub(crate) fn joining_plan() -> Plan {
+    let mut plan = plan(1);
+    plan.inputs[0].call = crate::dispatch::Call::Sync(edges::joining);
+    plan.group
+        .topics
+        .extend(["group-visit".into(), "joined".into()]);
+    plan.joins = vec![JoinPlan {
+        name: "joined",
+        topic: edges::JOINED,
+        fingerprint: FINGERPRINT.into(),
+    }];
+    plan
+}
+
 /// The copy of a task's own table.
 pub(super) fn own(task: TaskId) -> CopyId {
     CopyId { task, table: TABLE }
