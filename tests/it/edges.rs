@@ -1,24 +1,27 @@
-//! Every edge of a group graph at work, on the embedded log and on a real Kafka: the same cases.
+//! Every edge of a group graph at work, at least and exactly once, on the embedded log, the simulated
+//! one and a real Kafka: the same cases.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use goka::prelude::*;
 use goka::{Emitter, Processor, Topic, View};
+use goka_runtime::clock::Clock;
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Log, NewTopic, Sent};
+use goka_runtime::log::simulated::Simulated;
+use goka_runtime::log::{Isolation, Log, NewTopic, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, start};
-use goka_runtime::record::TopicPartition;
+use goka_runtime::record::{Guarantee, Record, TopicPartition};
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::visit::visit;
 use serde::{Deserialize, Serialize};
 
-use crate::support::kafka::broker;
+use crate::support::kafka::{Broker, another, broker};
 use crate::support::wait_until;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -28,24 +31,47 @@ const PARTITIONS: i32 = 3;
 struct Rig {
     log: Arc<dyn Log>,
     stores: Arc<MemoryStores>,
+    guarantee: Guarantee,
 }
 
-/// Runs a case on every engine.
+/// A cluster for each guarantee: the names of topics and groups are those of the processors.
+fn cluster(guarantee: Guarantee) -> Option<&'static Broker> {
+    static ONCE: OnceLock<Option<Broker>> = OnceLock::new();
+    match guarantee {
+        Guarantee::AtLeastOnce => broker(),
+        Guarantee::ExactlyOnce => ONCE.get_or_init(|| another(&[])).as_ref(),
+    }
+}
+
+/// Runs a case on every engine, with either guarantee.
 fn on_every_log(case: fn(&Rig)) {
-    let rig = |log| Rig {
-        log,
-        stores: Arc::default(),
-    };
-    case(&rig(Arc::new(Embedded::in_memory().unwrap())));
-    let Some(broker) = broker() else { return };
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let run = |log| case(&Rig::new(log, guarantee));
+        run(Arc::new(Embedded::in_memory().unwrap()));
+        run(Arc::new(Simulated::new(Clock::default())));
+        if let Some(broker) = cluster(guarantee) {
+            run(kafka(&broker.bootstrap()));
+        }
+    }
+}
+
+fn kafka(brokers: &str) -> Arc<dyn Log> {
     let config = KafkaConfig {
-        brokers: broker.bootstrap(),
+        brokers: brokers.to_owned(),
         ..KafkaConfig::default()
     };
-    case(&rig(Arc::new(Kafka::new(config).unwrap())));
+    Arc::new(Kafka::new(config).unwrap())
 }
 
 impl Rig {
+    fn new(log: Arc<dyn Log>, guarantee: Guarantee) -> Self {
+        Self {
+            log,
+            stores: Arc::default(),
+            guarantee,
+        }
+    }
+
     fn make(&self, topic: &str, partitions: i32, compact: bool) {
         let topic = NewTopic {
             name: topic.to_owned(),
@@ -62,6 +88,8 @@ impl Rig {
         let options = ProcessorOptions {
             session: Duration::from_secs(6),
             barrier: Duration::from_millis(20),
+            guarantee: Some(self.guarantee),
+            instance: "edges".to_owned(),
             ..ProcessorOptions::default()
         };
         let (log, stores) = (Arc::clone(&self.log), self.stores.clone());
@@ -80,6 +108,23 @@ impl Rig {
         let view = View::<T>::start(Arc::clone(&self.log), &MemoryStores::default()).unwrap();
         view.wait_ready(SOON).unwrap();
         view.iter().unwrap().map(Result::unwrap).collect()
+    }
+
+    /// How many records of a topic are committed: its offsets count control records too.
+    fn count(&self, topic: &str, partitions: i32) -> usize {
+        let from = |at| (TopicPartition::new(topic, at), 0);
+        let from: Vec<_> = (0..partitions).map(from).collect();
+        let all: Vec<_> = from.iter().map(|(at, _)| at.clone()).collect();
+        let ends = self.log.ranges(&all).unwrap();
+        let mut reader = self.log.reader(&from, Isolation::ReadCommitted).unwrap();
+        let mut count = 0;
+        wait_until("the topic is read to its end", SOON, || {
+            let each = &mut |_: usize, records: &[Record<'_>]| count += records.len();
+            reader.poll(Duration::from_millis(50), each).unwrap();
+            let mut ends = ends.iter().enumerate();
+            ends.all(|(at, end)| reader.position(at) >= end.high)
+        });
+        count
     }
 
     fn is_committed(&self, group: &str, topic: &str) -> bool {
@@ -408,18 +453,12 @@ impl Marker {
 
 const KEYS: usize = 3_000;
 
-/// Where the child below finds its log: `kafka HOST:PORT`, or `file DIR`.
+/// Where the child below finds its log: `kafka HOST:PORT`, or `file DIR`; before it, its guarantee.
 const CHILD: &str = "GOKA_TEST_EDGES_CHILD";
 
 fn log_of(place: &str) -> Arc<dyn Log> {
     match place.split_once(' ').unwrap() {
-        ("kafka", brokers) => Arc::new(
-            Kafka::new(KafkaConfig {
-                brokers: brokers.to_owned(),
-                ..KafkaConfig::default()
-            })
-            .unwrap(),
-        ),
+        ("kafka", brokers) => kafka(brokers),
         (_, dir) => Arc::new(Embedded::open(&std::path::Path::new(dir).join("log.redb")).unwrap()),
     }
 }
@@ -430,10 +469,8 @@ fn the_child_that_is_killed() {
     let Ok(place) = std::env::var(CHILD) else {
         return;
     };
-    let rig = Rig {
-        log: log_of(&place),
-        stores: Arc::default(),
-    };
+    let (guarantee, place) = place.split_once(' ').unwrap();
+    let rig = Rig::new(log_of(place), guarantee.parse().unwrap());
     let _running = rig.start::<Marker>();
     loop {
         std::thread::park();
@@ -441,10 +478,10 @@ fn the_child_that_is_killed() {
 }
 
 /// Starts the child, and kills it once it has visited so many keys; how many it had.
-fn visit_until(place: &str, many: usize) -> usize {
+fn visit_until(place: &str, guarantee: Guarantee, many: usize) -> usize {
     let mut child: Child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "edges::the_child_that_is_killed", "--nocapture"])
-        .env(CHILD, place)
+        .env(CHILD, format!("{guarantee} {place}"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -461,42 +498,45 @@ fn visit_until(place: &str, many: usize) -> usize {
 
 #[test]
 fn a_visit_goes_on_after_a_crash() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = format!("file {}", dir.path().display());
-    let kafka = broker().map(|broker| format!("kafka {}", broker.bootstrap()));
-    for place in std::iter::once(file).chain(kafka) {
-        let rig = |log| Rig {
-            log,
-            stores: Arc::default(),
-        };
-        let first = rig(log_of(&place));
-        first.make("edges-marks", 1, false);
-        first.emit::<Marks>((0..KEYS).map(|at| (format!("key-{at:05}"), "old".to_owned())));
-        let running = first.start::<Marker>();
-        first.wait_committed("edges-marker", "edges-marks");
-        stop(running);
-        visit::<Marker>(Arc::clone(&first.log), "remark", "new", SOON).unwrap();
-        drop(first);
-
-        let seen = visit_until(&place, KEYS / 2);
-        assert_eq!(seen, KEYS / 2, "killed in the middle");
-        // Its successor goes on where the last barrier was; then nothing is left to do.
-        let second = rig(log_of(&place));
-        let running = second.start::<Marker>();
-        second.wait_committed("edges-marker", "edges-marker-visit");
-        let table = second.table::<Marker>();
-        stop(running);
-        assert_eq!(table.len(), KEYS);
-        assert!(table.values().all(|mark| mark == "new"));
-        let state = TopicPartition::new("edges-marker-state", 0);
-        let updates = second.log.ranges(&[state]).unwrap()[0].high;
-        let visits = usize::try_from(updates).unwrap() - KEYS;
-        // A visit that began anew would have made KEYS more than what was durable at the kill.
-        assert!(
-            (KEYS..KEYS + KEYS / 3).contains(&visits),
-            "{visits} visits of {KEYS} keys on {place}"
-        );
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let dir = tempfile::tempdir().unwrap();
+        goes_on_after_a_crash(&format!("file {}", dir.path().display()), guarantee);
+        if let Some(broker) = cluster(guarantee) {
+            goes_on_after_a_crash(&format!("kafka {}", broker.bootstrap()), guarantee);
+        }
     }
+}
+
+fn goes_on_after_a_crash(place: &str, guarantee: Guarantee) {
+    let first = Rig::new(log_of(place), guarantee);
+    first.make("edges-marks", 1, false);
+    first.emit::<Marks>((0..KEYS).map(|at| (format!("key-{at:05}"), "old".to_owned())));
+    let running = first.start::<Marker>();
+    first.wait_committed("edges-marker", "edges-marks");
+    stop(running);
+    visit::<Marker>(Arc::clone(&first.log), "remark", "new", SOON).unwrap();
+    drop(first);
+
+    let seen = visit_until(place, guarantee, KEYS / 2);
+    assert_eq!(seen, KEYS / 2, "killed in the middle");
+    // Its successor goes on where the last barrier was; then nothing is left to do.
+    let second = Rig::new(log_of(place), guarantee);
+    let running = second.start::<Marker>();
+    second.wait_committed("edges-marker", "edges-marker-visit");
+    let table = second.table::<Marker>();
+    stop(running);
+    assert_eq!(table.len(), KEYS);
+    assert!(table.values().all(|mark| mark == "new"));
+    let visits = second.count("edges-marker-state", 1) - KEYS;
+    // A visit that began anew would have made KEYS more than what was durable at the kill.
+    let most = match guarantee {
+        Guarantee::AtLeastOnce => KEYS + KEYS / 3,
+        Guarantee::ExactlyOnce => KEYS,
+    };
+    assert!(
+        (KEYS..=most).contains(&visits),
+        "{visits} visits of {KEYS} keys on {place}, {guarantee}"
+    );
 }
 
 #[test]
@@ -548,11 +588,7 @@ fn a_keyless_stream_is_spread_and_given_keys() {
             [10, 10],
             "spread"
         );
-        let written: Vec<_> = (0..PARTITIONS)
-            .map(|at| TopicPartition::new("edges-measured", at))
-            .collect();
-        let written = rig.log.ranges(&written).unwrap();
-        assert_eq!(written.iter().map(|end| end.high).sum::<i64>(), 20);
+        assert_eq!(rig.count("edges-measured", PARTITIONS), 20);
         stop(running);
     });
 }

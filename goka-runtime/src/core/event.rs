@@ -109,6 +109,20 @@ pub enum Event<'a> {
         /// In order.
         records: &'a [Record<'a>],
     },
+    /// Offsets of one input of one task hold nothing to handle: control records, aborted and
+    /// compacted ones. True whoever asks, so it does not matter what else comes before or after.
+    Passed {
+        /// Whose.
+        task: TaskId,
+        /// Of which assignment; what an older one says is dropped.
+        epoch: Epoch,
+        /// Of which input or joined table.
+        topic: TopicId,
+        /// The first of them.
+        from: Offset,
+        /// The first one behind them.
+        to: Offset,
+    },
     /// The rest of a batch was not handed over: it is to be fetched again.
     Cut(TaskId),
     /// An input cannot be read on.

@@ -1,6 +1,7 @@
 //! What records do to a task: inputs are handled, joined tables followed. A record's writes and
 //! outputs are kept whole when its handler returns `Ok`, dropped whole otherwise.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::event::{Around, Cause, RecordId};
@@ -158,7 +159,22 @@ impl Task {
             // A record without a key is nobody's row.
             let Some(key) = record.key else { continue };
             let entry = Entry::new(record.timestamp, record.value);
-            layers.follow(key, entry, record.offset + 1);
+            layers.follow(key, entry);
+        }
+        if let Some(last) = records.last() {
+            layers.reach(last.offset + 1);
+        }
+    }
+
+    /// Goes on behind offsets that hold nothing. Records before them that were not handled, or not
+    /// taken, hold the position back: they are fetched again, and this is told again after them.
+    pub(crate) fn pass(&mut self, topic: TopicId, nothing: Range<Offset>) {
+        match (self.positions.get_mut(&topic), self.joins.get_mut(&topic)) {
+            (Some(position), _) if nothing.contains(position) => *position = nothing.end,
+            (None, Some(layers)) if nothing.contains(&layers.acknowledged()) => {
+                layers.reach(nothing.end);
+            }
+            _ => {}
         }
     }
 

@@ -1,13 +1,15 @@
 //! What comes in: records of inputs and joined tables, keys of walks, guards that are told, and stores
 //! that cannot be read meanwhile. Part of [`Core`].
 
+use std::ops::Range;
+
 use super::event::{Around, Cause, Effect, Now, RecordId};
 use super::handle::Desk;
 use super::task::{State, Task, Unreadable};
 use super::{Core, DEFERRED, RETRY};
 use crate::dispatch::Shared;
 use crate::log::Epoch;
-use crate::record::{Record, TaskId, TopicId};
+use crate::record::{Offset, Record, TaskId, TopicId};
 use crate::table::StoreError;
 
 impl Core {
@@ -60,6 +62,19 @@ impl Core {
             }
             Err(Cause::Store(error)) => self.unreadable(now, id, error, out),
             Err(cause) => self.stop(id, cause, out),
+        }
+    }
+
+    /// Moves an input or a joined table over offsets that hold nothing, once all before them is
+    /// handled: they are committed with the next barrier, and flushed with the next flush.
+    pub(super) fn passed(
+        &mut self,
+        (id, epoch, topic): (TaskId, Epoch, TopicId),
+        nothing: Range<Offset>,
+    ) {
+        let runs = |task: &&mut Task| task.epoch == epoch && task.state == State::Running;
+        if let Some(task) = self.tasks.get_mut(&id).filter(runs) {
+            task.pass(topic, nothing);
         }
     }
 

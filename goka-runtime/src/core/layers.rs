@@ -219,12 +219,16 @@ impl Layers {
     }
 
     /// Takes a record of a followed table: it is acknowledged as it comes.
-    pub(crate) fn follow(&mut self, key: &[u8], entry: Entry, next: Offset) {
+    pub(crate) fn follow(&mut self, key: &[u8], entry: Entry) {
         let id = self.row(key);
         self.rows[id.0 as usize].held = Some(entry);
         self.soil(id.0);
         self.reweigh(id.0);
-        self.acknowledged = next;
+    }
+
+    /// Everything of a followed table before `next` was taken.
+    pub(crate) fn reach(&mut self, next: Offset) {
+        self.acknowledged = self.acknowledged.max(next);
     }
 
     fn row(&mut self, key: &[u8]) -> RowId {

@@ -20,7 +20,7 @@ mod scope;
 mod start;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod visit;
 
 use std::collections::BTreeMap;
@@ -207,6 +207,13 @@ impl Core {
             } => {
                 self.batch(now, (task, epoch, topic), records, around, shared, out);
             }
+            Event::Passed {
+                task,
+                epoch,
+                topic,
+                from,
+                to,
+            } => self.passed((task, epoch, topic), from..to),
             Event::Cut(task) => {
                 if let Some(task) = self.tasks.get(&task).filter(|t| t.state == State::Running) {
                     out.push(Effect::Fetch(task.id, task.intake()));

@@ -110,6 +110,21 @@ pub enum MemberEvent<'a> {
         /// The records.
         records: &'a [Record<'a>],
     },
+    /// Offsets of one input of one task that hold nothing to hand over: control records, aborted and
+    /// compacted ones. Told at the latest when nothing lies behind them, and again after a
+    /// [`Member::fetch`] from before them; what lies between two records needs no word.
+    Passed {
+        /// Whose input.
+        task: TaskId,
+        /// Of which assignment.
+        epoch: Epoch,
+        /// Which.
+        topic: TopicId,
+        /// Behind the last record handed over, or where fetching began.
+        from: Offset,
+        /// The next offset to read.
+        to: Offset,
+    },
     /// Tasks taken away without a chance to commit: somebody else may own them already.
     Lost(&'a [TaskId]),
     /// An input of one task cannot be read on: out of range, deleted, forbidden. It is not fetched

@@ -451,6 +451,19 @@ impl Driver for Worker {
             } => {
                 self.batch((task, epoch, topic), records);
             }
+            MemberEvent::Passed {
+                task,
+                epoch,
+                topic,
+                from,
+                to,
+            } => self.step(Event::Passed {
+                task,
+                epoch,
+                topic,
+                from,
+                to,
+            }),
             MemberEvent::Lost(tasks) => {
                 self.effects.retain(|effect| match effect {
                     Effect::Fetch(task, _) | Effect::Release(task) => !tasks.contains(task),

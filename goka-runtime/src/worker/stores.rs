@@ -144,3 +144,136 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::core::{Effect, State, tests::joining_plan};
+    use crate::log::embedded::Embedded;
+    use crate::log::{Assignment, Driver, Epoch, Log, Member, MemberEvent, NewTopic, Sent};
+    use crate::restore::Restorer;
+    use crate::table::memory::MemoryStores;
+    use crate::worker::flusher::Flusher;
+    use crate::worker::{Parts, Signals};
+
+    /// A worker whose restores and flushes are done when they are asked for, and its member.
+    fn worker(log: &Arc<dyn Log>) -> (Worker, Box<dyn Member>) {
+        let plan = joining_plan();
+        for (at, name) in plan.group.topics.iter().enumerate() {
+            let new = NewTopic {
+                name: name.to_string(),
+                partitions: 1,
+                compact: at == 0 || name.as_ref() == "joined",
+                retention: None,
+            };
+            log.create(&new).unwrap();
+        }
+        let member = log.join(&plan.group).unwrap();
+        let parts = Arc::new(Parts {
+            plan,
+            log: Arc::clone(log),
+            stores: Arc::new(MemoryStores::default()),
+            shared: Arc::new(()),
+            lookups: Vec::new(),
+            deadline: Duration::from_secs(10),
+            clock: Clock::default(),
+            signals: Arc::new(Signals::default()),
+        });
+        let mut worker = Worker::new(&parts);
+        worker.restorer = Restorer::new(&parts, 0);
+        worker.flusher = Flusher::new(false);
+        (worker, member)
+    }
+
+    fn turn_until(worker: &mut Worker, member: &mut dyn Member, is_so: impl Fn(&Worker) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !is_so(worker) {
+            assert!(Instant::now() < deadline, "waited in vain");
+            worker.turn(member).unwrap();
+        }
+    }
+
+    fn state(worker: &Worker) -> Option<State> {
+        worker.core.tasks().next().map(|(_, state, _)| state)
+    }
+
+    /// Does what the restorer has to do, and what follows from it.
+    fn restore(worker: &mut Worker, member: &mut dyn Member) {
+        while let Some(done) = worker.restorer.next() {
+            worker.finished(done);
+            worker.perform(member);
+        }
+    }
+
+    #[test]
+    fn a_copy_is_followed_again_when_the_flush_of_its_last_assignment_is_through() {
+        let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
+        let (mut worker, mut member) = worker(&log);
+        let member = &mut *member;
+        turn_until(&mut worker, member, |worker| {
+            state(worker) == Some(State::Running)
+        });
+        let task = worker.core.tasks().next().unwrap().0;
+        let table = worker.parts.plan.joins[0].topic;
+        let copy = CopyId { task, table };
+
+        let appender = log.appender(Arc::new(|_, _| {})).unwrap();
+        let sent = Sent {
+            topic: "joined",
+            partition: 0,
+            key: Some(b"a"),
+            value: Some(b"profile"),
+            timestamp: 1,
+            headers: &[],
+        };
+        let by = Instant::now() + Duration::from_secs(10);
+        appender.send(sent, 0, by).unwrap();
+        appender.flush(by).unwrap();
+        turn_until(&mut worker, member, |worker| worker.flusher.has(copy));
+
+        // The task is taken and given again; its copy is with the flusher all the while.
+        let epoch = Epoch(worker.core.epoch(task).unwrap().0 + 1);
+        worker.event(MemberEvent::Lost(&[task]));
+        worker.perform(member);
+        let assignment = Assignment {
+            task,
+            epoch,
+            committed: BTreeMap::new(),
+        };
+        worker.event(MemberEvent::Assigned(&[assignment]));
+        worker.perform(member);
+        restore(&mut worker, member);
+        assert!(
+            matches!(&*worker.waiting, [Effect::Follow(of, at)] if (*of, *at) == (copy, epoch)),
+            "{:?}",
+            worker.waiting
+        );
+        assert_eq!(
+            state(&worker),
+            Some(State::Restoring),
+            "its own table is there"
+        );
+
+        let flushed = worker.flusher.next().unwrap();
+        assert!(flushed.result.is_ok());
+        worker.flushed(flushed);
+        worker.perform(member);
+        restore(&mut worker, member);
+        assert!(worker.waiting.is_empty());
+        assert_eq!(state(&worker), Some(State::Starting));
+        let Some(Open::Here(store)) = worker.reach.stores.get(&copy) else {
+            panic!("the copy is not here");
+        };
+        assert_eq!(
+            store.stamp().unwrap().unwrap().offset,
+            1,
+            "what was flushed"
+        );
+        assert!(store.get(b"a").unwrap().is_some());
+    }
+}

@@ -2,6 +2,7 @@
 //! compared, a driver that writes down what it is told, and waiting with a deadline.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -216,6 +217,7 @@ pub type OnRevoke = Box<dyn FnMut(&[TaskId], &mut dyn Settle) + Send>;
 pub struct Tape {
     pub owned: BTreeMap<TaskId, (Epoch, BTreeMap<TopicId, Committed>)>,
     pub batches: Vec<(TaskId, Epoch, TopicId, Vec<Rec>)>,
+    pub passed: Vec<(TaskId, Epoch, TopicId, Range<Offset>)>,
     pub lost: Vec<TaskId>,
     pub broken: Vec<(TaskId, TopicId, LogError)>,
     pub revoked: Vec<TaskId>,
@@ -257,6 +259,16 @@ impl Driver for Tape {
                 assert!(!records.is_empty(), "an empty batch");
                 let records = records.iter().map(Rec::of).collect();
                 self.batches.push((task, epoch, topic, records));
+            }
+            MemberEvent::Passed {
+                task,
+                epoch,
+                topic,
+                from,
+                to,
+            } => {
+                assert!(from < to, "nothing is passed by {from} to {to}");
+                self.passed.push((task, epoch, topic, from..to));
             }
             MemberEvent::Lost(tasks) => {
                 self.lost.extend(tasks);

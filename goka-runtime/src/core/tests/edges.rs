@@ -31,7 +31,7 @@ fn reset(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     Ok(())
 }
 
-fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+pub(super) fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     if raw.record.value == Some(b"later") {
         raw.scope.defer().done();
     }
@@ -39,7 +39,7 @@ fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
 }
 
 /// Keeps what the joined table says of the key.
-fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+pub(super) fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     let joined = raw.scope.join("joined")?.map(|row| row.value.to_vec());
     raw.scope.store(Some(&mut |out| {
         out.extend_from_slice(joined.as_deref().unwrap_or(b"nothing"));
@@ -48,7 +48,7 @@ fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     Ok(())
 }
 
-fn record<'a>(offset: Offset, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
+pub(super) fn record<'a>(offset: Offset, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
     Record {
         offset,
         timestamp: 1,
@@ -201,19 +201,18 @@ fn a_deferred_record_holds_the_commit_back_until_its_guard_is_told() {
     );
 }
 
+/// A world with a joined table, and the copy that it asked for.
+pub(super) fn following() -> (World, CopyId, Epoch) {
+    let plan = joining_plan();
+    let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    world.tick();
+    let (copy, epoch) = world.follows[0];
+    (world, copy, epoch)
+}
+
 #[test]
 fn a_joined_table_is_restored_first_and_followed_afterwards() {
-    let mut plan = plan(1);
-    plan.inputs[0].call = Call::Sync(joining);
-    plan.group
-        .topics
-        .extend(["group-visit".into(), "joined".into()]);
-    plan.joins = vec![JoinPlan {
-        name: "joined",
-        topic: JOINED,
-        fingerprint: FINGERPRINT.into(),
-    }];
-    let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    let (mut world, asked, epoch) = following();
     world.feed("a", Some("1"));
     world.tick();
     world.deliver(10);
@@ -221,7 +220,6 @@ fn a_joined_table_is_restored_first_and_followed_afterwards() {
         task: task(0),
         table: JOINED,
     };
-    let (asked, epoch) = world.follows[0];
     assert_eq!(asked, copy);
     assert!(
         world.fetches.is_empty(),

@@ -2,6 +2,7 @@
 
 mod edges;
 mod flushes;
+mod passed;
 mod properties;
 mod rows;
 mod rows_once;
@@ -120,6 +121,21 @@ pub(super) fn plan(partitions: i32) -> Plan {
         patience: Duration::from_secs(60),
         memory: 4 << 20,
     }
+}
+
+/// A plan with a joined table, of one partition.
+pub(crate) fn joining_plan() -> Plan {
+    let mut plan = plan(1);
+    plan.inputs[0].call = crate::dispatch::Call::Sync(edges::joining);
+    plan.group
+        .topics
+        .extend(["group-visit".into(), "joined".into()]);
+    plan.joins = vec![JoinPlan {
+        name: "joined",
+        topic: edges::JOINED,
+        fingerprint: FINGERPRINT.into(),
+    }];
+    plan
 }
 
 /// The copy of a task's own table.
@@ -342,7 +358,12 @@ impl World {
         });
     }
 
-    /// Hands at most `max` records of each fetched input to the core.
+    /// An offset of the input that holds nothing to hand over: a control record.
+    pub(super) fn feed_marker(&mut self, task: TaskId) {
+        self.input.get_mut(&task).unwrap().push(marker());
+    }
+
+    /// Hands what lies at the next `max` offsets of each fetched input to the core.
     pub(super) fn deliver(&mut self, max: usize) {
         for (task, position) in self.fetched.clone() {
             if self.paused || !self.fetched.contains_key(&task) {
@@ -350,11 +371,10 @@ impl World {
             }
             let rows = self.input[&task].clone();
             let from = usize::try_from(position).unwrap();
-            let records: Vec<_> = rows
-                .iter()
-                .enumerate()
-                .skip(from)
-                .take(max)
+            let next = rows.iter().enumerate().skip(from).take(max);
+            let to = position + next.len() as Offset;
+            let records: Vec<_> = next
+                .filter(|(_, row)| row.kind == Kind::Data)
                 .map(|(at, row)| Record {
                     offset: at as Offset,
                     timestamp: row.timestamp,
@@ -363,8 +383,8 @@ impl World {
                     headers: Headers::default(),
                 })
                 .collect();
-            self.fetched
-                .insert(task, position + records.len() as Offset);
+            let from = records.last().map_or(position, |last| last.offset + 1);
+            self.fetched.insert(task, to);
             let epoch = Epoch(self.epoch);
             self.step(Event::Batch {
                 task,
@@ -372,7 +392,22 @@ impl World {
                 topic: INPUT,
                 records: &records,
             });
+            if from < to {
+                self.pass(task, INPUT, from..to);
+            }
         }
+    }
+
+    /// Tells the core that offsets hold nothing.
+    pub(super) fn pass(&mut self, task: TaskId, topic: TopicId, nothing: std::ops::Range<Offset>) {
+        let (epoch, from, to) = (Epoch(self.epoch), nothing.start, nothing.end);
+        self.step(Event::Passed {
+            task,
+            epoch,
+            topic,
+            from,
+            to,
+        });
     }
 
     pub(super) fn tick(&mut self) {
@@ -658,6 +693,16 @@ impl World {
     }
 }
 
+/// A control record.
+fn marker() -> Row {
+    Row {
+        key: Vec::new(),
+        value: None,
+        timestamp: 0,
+        kind: Kind::Marker,
+    }
+}
+
 fn write(row: &Row) -> Write<'_> {
     let value = row.value.as_deref().map(|value| StoredRef {
         timestamp: row.timestamp,
@@ -695,7 +740,7 @@ pub(super) fn fold_rows(rows: &[Row]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// The fold of an input by the handler, computed directly.
 pub(super) fn fold_input(rows: &[Row]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut table: BTreeMap<Vec<u8>, String> = BTreeMap::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| row.kind == Kind::Data) {
         match &row.value {
             Some(value) => {
                 let held = table.get(&row.key).map(String::as_str);

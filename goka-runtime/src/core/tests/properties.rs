@@ -10,6 +10,8 @@ use crate::table::redb::RedbStores;
 #[derive(Debug, Clone)]
 enum Act {
     Feed(u8, Option<i64>),
+    /// A control record in the input.
+    Marker(i32),
     Deliver(usize),
     Tick,
     Revoke,
@@ -31,6 +33,7 @@ enum Act {
 fn harmless() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (0..6_u8, proptest::option::weighted(0.85, 0..1000_i64)).prop_map(|(k, v)| Act::Feed(k, v)),
+        2 => (0..2).prop_map(Act::Marker),
         3 => (1..6_usize).prop_map(Act::Deliver),
         2 => Just(Act::Tick),
         1 => Just(Act::Revoke),
@@ -58,6 +61,7 @@ fn play(world: &mut World, acts: &[Act]) {
                 let value = value.map(|value| value.to_string());
                 world.feed(&key, value.as_deref());
             }
+            Act::Marker(partition) => world.feed_marker(task(*partition)),
             Act::Deliver(max) => world.deliver(*max),
             Act::Tick => world.tick(),
             Act::Revoke => {
@@ -92,6 +96,10 @@ fn play(world: &mut World, acts: &[Act]) {
         assert_eq!(world.stopped, []);
     }
     world.finish();
+    for task in world.tasks() {
+        let end = world.input[&task].len() as Offset;
+        assert_eq!(world.committed[&task].offset, end, "nothing stays behind");
+    }
 }
 
 fn exact(world: &World) {

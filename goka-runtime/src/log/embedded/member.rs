@@ -203,9 +203,11 @@ impl EmbeddedMember {
             };
             self.last = Some((task, topic));
             let epoch = held.epoch;
-            let mut any = false;
+            // Behind the last record handed over, or where it was read from.
+            let (mut any, mut from) = (false, intake.position);
             let next = batch.hand_out(&shared, |records| {
                 any = true;
+                from = records.last().map_or(from, |last| last.offset + 1);
                 driver.event(MemberEvent::Batch {
                     task,
                     epoch,
@@ -214,7 +216,19 @@ impl EmbeddedMember {
                 });
             });
             match next {
-                Ok(next) => intake.position = next,
+                Ok(to) => {
+                    intake.position = to;
+                    if from < to {
+                        any = true;
+                        driver.event(MemberEvent::Passed {
+                            task,
+                            epoch,
+                            topic,
+                            from,
+                            to,
+                        });
+                    }
+                }
                 Err(error) => {
                     held.intakes.remove(&topic);
                     driver.event(MemberEvent::Broken { task, topic, error });

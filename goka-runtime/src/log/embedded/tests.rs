@@ -235,10 +235,11 @@ fn what_was_compacted_is_there_after_reopening() {
     assert_eq!(log.shared().state().partitions[0].cleaned, 3);
 }
 
-/// Counts records and writes down troubles.
+/// Counts records, and writes down troubles and what is passed.
 #[derive(Default)]
 struct Notes {
     records: usize,
+    passed: Vec<(Offset, Offset)>,
     troubles: Vec<bool>,
 }
 
@@ -246,6 +247,7 @@ impl Driver for Notes {
     fn event(&mut self, event: MemberEvent<'_>) {
         match event {
             MemberEvent::Batch { records, .. } => self.records += records.len(),
+            MemberEvent::Passed { from, to, .. } => self.passed.push((from, to)),
             MemberEvent::Trouble(trouble) => self.troubles.push(trouble.is_some()),
             _ => {}
         }
@@ -275,6 +277,29 @@ fn member(log: &Embedded) -> Box<dyn Member> {
     let assigned = member.poll(Duration::from_secs(1), &mut Notes::default());
     assigned.expect("assigned");
     member
+}
+
+#[test]
+fn a_member_passes_a_tail_that_was_compacted_away() {
+    let log = Embedded::in_memory().expect("a log");
+    table(&log, true);
+    change(&log, |topic| topic.delete_retention_ms = 0);
+    put(&log, [("a", Some("1")), ("b", Some("1")), ("b", None)]);
+    let made = shared::now_millis();
+    while shared::now_millis() <= made {
+        std::hint::spin_loop();
+    }
+    clean(log.shared(), true).expect("cleaned");
+    assert_eq!(rows(&log, 0), [row(0, "a", Some("1"))]);
+    for (from, records, passed) in [(0, 1, (1, 3)), (2, 0, (2, 3))] {
+        let (mut member, mut notes) = (member(&log), Notes::default());
+        member.fetch(TASK, &[(TopicId(0), from)]).expect("fetched");
+        for _ in 0..3 {
+            let polled = member.poll(Duration::ZERO, &mut notes);
+            polled.expect("goes on");
+        }
+        assert_eq!((notes.records, notes.passed), (records, vec![passed]));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! it was given, records. Under the log's lock; the driver is told afterwards.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind};
@@ -11,7 +12,7 @@ use super::state::State;
 use super::topics::{OutOfRange, Page};
 use crate::log::balance::Slot;
 use crate::log::{Assignment, Epoch, Isolation, LogError};
-use crate::record::{TaskId, TopicId, TopicPartition};
+use crate::record::{Offset, TaskId, TopicId, TopicPartition};
 
 /// How many records a batch has at most.
 const BATCH: usize = 2_000;
@@ -25,6 +26,7 @@ pub(super) enum Found {
     Trouble(String),
     Healed,
     Batch(TaskId, TopicId, Page),
+    Passed(TaskId, TopicId, Range<Offset>),
     Broken(TaskId, TopicId, LogError),
 }
 
@@ -244,7 +246,7 @@ impl SimulatedMember {
         };
         if page.records.is_empty() {
             intakes.insert(topic, page.next);
-            return None;
+            return Some(Found::Passed(task, topic, position..page.next));
         }
         let (who, place) = (&self.producer.who, Some((&tp.topic, tp.partition)));
         match state.strike(StepKind::Fetch, who, Some(self.client), place) {
@@ -255,7 +257,9 @@ impl SimulatedMember {
         if state.away_until(&tp.topic, tp.partition).is_some() {
             return None;
         }
-        intakes.insert(topic, page.next);
+        // What lies behind the last of them and is nobody's is told by the next look.
+        let next = page.records.last().map_or(page.next, |(last, _)| last + 1);
+        intakes.insert(topic, next);
         self.last = Some((task, topic));
         Some(Found::Batch(task, topic, page))
     }

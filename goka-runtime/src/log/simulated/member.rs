@@ -117,8 +117,17 @@ impl SimulatedMember {
             Found::Broken(task, topic, error) => {
                 driver.event(MemberEvent::Broken { task, topic, error });
             }
+            Found::Passed(task, topic, nothing) => {
+                driver.event(MemberEvent::Passed {
+                    task,
+                    epoch: self.epoch(task),
+                    topic,
+                    from: nothing.start,
+                    to: nothing.end,
+                });
+            }
             Found::Batch(task, topic, page) => {
-                let epoch = self.held.get(&task).map_or(Epoch(0), |held| held.epoch);
+                let epoch = self.epoch(task);
                 let records = page.records.iter();
                 let records: Vec<Record<'_>> =
                     records.map(|(offset, body)| body.record(*offset)).collect();
@@ -131,6 +140,10 @@ impl SimulatedMember {
             }
         }
         Ok(())
+    }
+
+    fn epoch(&self, task: TaskId) -> Epoch {
+        self.held.get(&task).map_or(Epoch(0), |held| held.epoch)
     }
 
     fn out(&mut self, driver: &mut dyn Driver) {

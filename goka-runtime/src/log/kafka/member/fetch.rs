@@ -13,6 +13,9 @@ use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
 /// How many messages are taken at once.
 const BATCH: usize = 2_000;
 
+/// How often the client is asked where it has come to.
+const POSITIONS: Duration = Duration::from_millis(50);
+
 /// How long moving a partition may take: it is a matter between threads.
 const SEEK_WAIT: Duration = Duration::from_secs(2);
 
@@ -36,7 +39,7 @@ impl KafkaMember {
         for (input, offset) in positions {
             let topic = self.group.topic(*input);
             let list = match task.added.get(input) {
-                Some(Flow::On | Flow::Off) => &mut seek,
+                Some(Flow::On(_) | Flow::Off) => &mut seek,
                 Some(Flow::Broken) => {
                     drop_first.add(topic, id.partition).map_err(failed)?;
                     &mut add
@@ -58,6 +61,7 @@ impl KafkaMember {
             drop(self.client().seek(&drop_first, SEEK_WAIT));
         }
         if !add.is_empty() {
+            self.forgotten(&add).map_err(failed)?;
             for place in add.places() {
                 self.client()
                     .forward(&place.topic, place.partition, &self.records)
@@ -73,10 +77,34 @@ impl KafkaMember {
             self.seek(&seek).map_err(failed)?;
         }
         if let Some(task) = self.tasks.get_mut(&id) {
-            let flows = positions.iter().map(|(input, _)| (*input, Flow::On));
+            let flows = positions.iter().map(|(input, at)| (*input, Flow::On(*at)));
             task.added.extend(flows);
         }
         Ok(())
+    }
+
+    /// Waits until the client has forgotten how far it had read partitions before they were taken from
+    /// it, which goes on by itself: what it says of them from then on is of what is to come.
+    fn forgotten(&self, list: &List) -> Result<(), super::Fault> {
+        let until = Instant::now() + SEEK_WAIT;
+        loop {
+            // A list of its own: the answer overwrites the offsets.
+            let mut asked = List::new();
+            for place in list.places() {
+                asked.add(&place.topic, place.partition)?;
+            }
+            let at = self.client().positions(&asked);
+            match at.iter().any(|place| place.offset >= 0) {
+                false => return Ok(()),
+                true if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
+                true => {
+                    return Err(super::Fault {
+                        code: Code::State,
+                        reason: "the client is not done with its last assignment".to_owned(),
+                    });
+                }
+            }
+        }
     }
 
     /// Whether a revocation was taken and is not answered: what is given back now would answer it.
@@ -104,7 +132,7 @@ impl KafkaMember {
         let mut list = List::new();
         if let Some(task) = self.tasks.get_mut(&id) {
             for (input, flow) in &mut task.added {
-                if *flow == Flow::On {
+                if matches!(flow, Flow::On(_)) {
                     *flow = Flow::Off;
                     // The name was a topic's before, so it is one still.
                     drop(list.add(self.group.topic(*input), id.partition));
@@ -121,10 +149,56 @@ impl KafkaMember {
         let mut batch = std::mem::take(&mut self.batch);
         batch.fill(&self.records, BATCH, wait);
         fail_point!("after-fetch", batch.messages().len());
-        let told = self.hand_over(&batch, driver);
+        let mut told = self.hand_over(&batch, driver);
         batch.clear();
         self.batch = batch;
+        if self.next_positions <= Instant::now() {
+            self.next_positions = Instant::now() + POSITIONS;
+            told |= self.tell_positions(driver);
+        }
         told
+    }
+
+    /// Tells where the client has come to behind the records that were handed over: over control
+    /// records, and so over what they abort.
+    ///
+    /// Events of a partition's end would say the same, but batches that hold one leave the client's
+    /// position one too far, and there it goes on after the next rebalance: a record is lost.
+    fn tell_positions(&mut self, driver: &mut dyn Driver) -> bool {
+        let mut fetched = List::new();
+        for (id, task) in &self.tasks {
+            for (input, flow) in &task.added {
+                if matches!(flow, Flow::On(_)) {
+                    // The name was a topic's before, so it is one still.
+                    drop(fetched.add(self.group.topic(*input), id.partition));
+                }
+            }
+        }
+        let mut told = false;
+        for place in self.client().positions(&fetched) {
+            let to = place.offset;
+            if let Some((task, epoch, topic)) = self.whose(&place.topic, place.partition)
+                && let Some(from) = self.reached(task, topic, to)
+            {
+                told = true;
+                driver.event(MemberEvent::Passed {
+                    task,
+                    epoch,
+                    topic,
+                    from,
+                    to,
+                });
+            }
+        }
+        told
+    }
+
+    /// Notes how far an input was told about; how far that was before, if it is further now.
+    fn reached(&mut self, task: TaskId, topic: TopicId, to: Offset) -> Option<Offset> {
+        match self.tasks.get_mut(&task)?.added.get_mut(&topic)? {
+            Flow::On(at) if *at < to => Some(std::mem::replace(at, to)),
+            _ => None,
+        }
     }
 
     fn hand_over(&mut self, batch: &Batch, driver: &mut dyn Driver) -> bool {
@@ -143,6 +217,7 @@ impl KafkaMember {
                 None => {
                     records.clear();
                     records.extend(run.iter().map(Message::record));
+                    self.reached(task, topic, run[run.len() - 1].offset() + 1);
                     driver.event(MemberEvent::Batch {
                         task,
                         epoch,
@@ -197,6 +272,7 @@ impl KafkaMember {
             partition,
         };
         let task = self.tasks.get(&id)?;
-        (task.added.get(&topic) == Some(&Flow::On)).then_some((id, task.epoch, topic))
+        let fetched = matches!(task.added.get(&topic), Some(Flow::On(_)));
+        fetched.then_some((id, task.epoch, topic))
     }
 }

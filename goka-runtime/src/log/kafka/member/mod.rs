@@ -53,6 +53,8 @@ pub(super) struct KafkaMember {
     lookup: rebalance::Lookup,
     commit: usize,
     paused: bool,
+    /// When the client is asked next where it has come to.
+    next_positions: Instant,
     trouble: Option<Trouble>,
     next_probe: Option<Instant>,
     /// What a broker last failed with.
@@ -75,8 +77,8 @@ struct Task {
 /// How an input that is in the client's assignment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
-    /// It is fetched.
-    On,
+    /// It is fetched, and told about up to there.
+    On(Offset),
     /// It is paused; whatever still comes is dropped.
     Off,
     /// The client gave it up.
@@ -121,6 +123,7 @@ impl KafkaMember {
             lookup: rebalance::Lookup::default(),
             commit: 0,
             paused: false,
+            next_positions: Instant::now(),
             trouble: None,
             next_probe: None,
             complaint: None,

@@ -207,6 +207,7 @@ struct Tape {
     records: Vec<(TaskId, Offset, String)>,
     lost: Vec<TaskId>,
     revoked: Vec<TaskId>,
+    passed: Vec<(TaskId, std::ops::Range<Offset>)>,
     broken: Vec<LogError>,
     troubles: Vec<bool>,
     /// Settled when tasks are taken.
@@ -232,6 +233,7 @@ impl Driver for Tape {
                 self.lost.extend(tasks);
                 self.owned.retain(|task, _| !tasks.contains(task));
             }
+            MemberEvent::Passed { task, from, to, .. } => self.passed.push((task, from..to)),
             MemberEvent::Broken { error, .. } => self.broken.push(error),
             MemberEvent::Trouble(why) => self.troubles.push(why.is_some()),
         }

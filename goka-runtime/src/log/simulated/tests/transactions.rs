@@ -167,3 +167,30 @@ fn a_time_out_above_the_brokers_is_refused() {
     assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
     assert_eq!(seat.poll(), Err(error), "it stays so");
 }
+
+#[test]
+fn a_member_passes_what_holds_nothing_up_to_the_first_open_transaction() {
+    let rig = Rig::new(1);
+    let mut writer = rig.owning(ExactlyOnce);
+    let mut reader = rig.join(&Group {
+        name: "h".into(),
+        inputs: vec![TopicId(2)],
+        ..Rig::group(ExactlyOnce)
+    });
+    reader.polls();
+    let fetched = reader.member.fetch(task(0), &[(TopicId(2), 0)]);
+    fetched.expect("it owns the task");
+    writer.append(2, 0, "dropped");
+    assert_eq!(writer.abort(), Ok(()));
+    writer.append(2, 0, "a");
+    assert_settled(&writer.settle(&[(task(0), 1, 1)]));
+    writer.append(2, 0, "open");
+    let kinds = [Kind::Aborted, ABORTED, Kind::Data, COMMITTED, Kind::Open];
+    assert_eq!(rig.kinds("out"), kinds);
+    reader.polls();
+    assert_eq!(reader.tape.records, [(task(0), 2, "a".to_owned())]);
+    assert_eq!(reader.tape.passed, [(task(0), 3..4)], "once, and no more");
+    assert_eq!(writer.abort(), Ok(()));
+    reader.polls();
+    assert_eq!(reader.tape.passed[1..], [(task(0), 4..6)]);
+}
