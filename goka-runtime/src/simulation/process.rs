@@ -119,7 +119,6 @@ impl std::fmt::Display for Halt {
 
 /// A process, there or not.
 pub(super) struct Process {
-    pub(super) number: usize,
     pub(super) disk: SimulatedDisk,
     seats: Vec<Seat>,
     /// How often it started.
@@ -133,9 +132,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(number: usize, disk: SimulatedDisk) -> Self {
+    pub(super) fn new(disk: SimulatedDisk) -> Self {
         Self {
-            number,
             disk,
             seats: Vec::new(),
             starts: 0,

@@ -123,8 +123,7 @@ impl<'r> Run<'r> {
         let seeds = (0..case.instances).zip(schedule.seed..);
         let disks: Vec<SimulatedDisk> = seeds.map(|(_, seed)| SimulatedDisk::new(seed)).collect();
         let strikes = Strikes::new(disks.clone());
-        let processes = disks.into_iter().enumerate();
-        let processes = processes.map(|(number, disk)| Process::new(number, disk));
+        let processes = disks.into_iter().map(Process::new);
         Self {
             case,
             schedule,

@@ -38,7 +38,11 @@ fn seeds() {
             }
             if !outcome.violations.is_empty() {
                 bad += 1;
-                println!("{guarantee:?} seed {seed} {:?}: {:#?}", began.elapsed(), outcome.violations);
+                println!(
+                    "{guarantee:?} seed {seed} {:?}: {:#?}",
+                    began.elapsed(),
+                    outcome.violations
+                );
                 for line in &outcome.story {
                     println!("    {line}");
                 }
@@ -50,6 +54,9 @@ fn seeds() {
                 }
             }
         }
-        println!("{guarantee:?}: {bad} bad of {count} in {:?}", began.elapsed());
+        println!(
+            "{guarantee:?}: {bad} bad of {count} in {:?}",
+            began.elapsed()
+        );
     }
 }

@@ -182,6 +182,8 @@ mod tests {
             lookups: Vec::new(),
             deadline: Duration::from_secs(10),
             clock: Clock::default(),
+            #[cfg(feature = "tester")]
+            witness: None,
             signals: Arc::new(Signals::default()),
         });
         let mut worker = Worker::new(&parts);
