@@ -1,9 +1,22 @@
 //! `fail_point!(name, records)`: a place where the crash harness may end the process. Nothing is
-//! compiled without the feature `fail-points`; what it does with it is in `fail_points`.
+//! compiled without the feature `fail-points`; what it does with it is in `fail_points`. `planted!(Name)`:
+//! whether that mistake is to be made here.
 
 macro_rules! fail_point {
     ($name:literal, $records:expr) => {
         #[cfg(feature = "fail-points")]
         $crate::fail_points::reached($name, $records);
     };
+}
+
+/// Whether a mistake is planted; never without the feature `fail-points`.
+macro_rules! planted {
+    ($mistake:ident) => {{
+        #[cfg(feature = "fail-points")]
+        let planted =
+            $crate::fail_points::planted() == Some($crate::fail_points::Planted::$mistake);
+        #[cfg(not(feature = "fail-points"))]
+        let planted = false;
+        planted
+    }};
 }

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
+#[cfg(feature = "kafka")]
 use crate::record::Offset;
 use crate::table::Stamp;
 
@@ -33,28 +34,112 @@ pub fn records() -> usize {
 }
 
 /// A mistake on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Planted {
-    /// `store-ahead`: a flush takes what was written since the last barrier, too.
+    /// A flush takes what was written since the last barrier, too.
     StoreAhead,
-    /// `stamp-ahead`: stores are stamped one changelog record further than they hold.
+    /// Stores are stamped one changelog record further than they hold.
     StampAhead,
-    /// `commit-ahead`: one more record is committed of each input than was handled.
+    /// One more record is committed of each input than was handled.
     CommitAhead,
+    /// The group takes offsets of members that it has put out.
+    NoFence,
+    /// Offsets are committed whatever became of the records before them.
+    CommitBeforeAcks,
+    /// A deletion is not written to the changelog.
+    LostTombstone,
+    /// After an abort, what it dropped is still read.
+    OverlayKept,
+    /// A restore ends by the offset of a record, not by its position.
+    RestoreByRecord,
+    /// What was written for a partition that is lost is committed with the others'.
+    StaleWrites,
+    /// Records of loopbacks are written outside the transaction.
+    LoopbackOutside,
+    /// A local copy is trusted however long ago it was level.
+    TrustedTooLong,
+    /// A restore ends at the last stable offset.
+    RestoreToStable,
+    /// An input whose offset is missing is read from its beginning.
+    MissingFromStart,
 }
 
-/// The mistake that the environment asks for.
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::StoreAhead,
+        Self::StampAhead,
+        Self::CommitAhead,
+        Self::NoFence,
+        Self::CommitBeforeAcks,
+        Self::LostTombstone,
+        Self::OverlayKept,
+        Self::RestoreByRecord,
+        Self::StaleWrites,
+        Self::LoopbackOutside,
+        Self::TrustedTooLong,
+        Self::RestoreToStable,
+        Self::MissingFromStart,
+    ];
+
+    /// As [`PLANT`] spells it.
+    ///
+    /// ```
+    /// use goka_runtime::fail_points::Planted;
+    ///
+    /// assert_eq!(Planted::StoreAhead.name(), "store-ahead");
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StoreAhead => "store-ahead",
+            Self::StampAhead => "stamp-ahead",
+            Self::CommitAhead => "commit-ahead",
+            Self::NoFence => "no-fence",
+            Self::CommitBeforeAcks => "commit-before-acks",
+            Self::LostTombstone => "lost-tombstone",
+            Self::OverlayKept => "overlay-kept",
+            Self::RestoreByRecord => "restore-by-record",
+            Self::StaleWrites => "stale-writes",
+            Self::LoopbackOutside => "loopback-outside",
+            Self::TrustedTooLong => "trusted-too-long",
+            Self::RestoreToStable => "restore-to-stable",
+            Self::MissingFromStart => "missing-from-start",
+        }
+    }
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Planted>> = const { Cell::new(None) };
+}
+
+/// Has this thread make a mistake, or none: a simulation runs on one thread.
+///
+/// ```
+/// use goka_runtime::fail_points::{Planted, plant, planted};
+///
+/// plant(Some(Planted::StoreAhead));
+/// assert_eq!(planted(), Some(Planted::StoreAhead));
+/// plant(None);
+/// ```
+pub fn plant(mistake: Option<Planted>) {
+    PLANTED.set(mistake);
+}
+
+/// The mistake that this thread makes, or that the environment asks of the process.
 ///
 /// # Panics
 /// When it asks for one that there is not: a test that plants nothing would prove nothing.
 pub fn planted() -> Option<Planted> {
-    static PLANTED: OnceLock<Option<Planted>> = OnceLock::new();
-    *PLANTED.get_or_init(|| match std::env::var(PLANT).ok()?.as_str() {
-        "store-ahead" => Some(Planted::StoreAhead),
-        "stamp-ahead" => Some(Planted::StampAhead),
-        "commit-ahead" => Some(Planted::CommitAhead),
-        other => panic!("{PLANT}={other}: no such mistake"),
-    })
+    static OF_PROCESS: OnceLock<Option<Planted>> = OnceLock::new();
+    let of_process = || {
+        let name = std::env::var(PLANT).ok()?;
+        let found = Planted::ALL.into_iter().find(|plant| plant.name() == name);
+        Some(found.unwrap_or_else(|| panic!("{PLANT}={name}: no such mistake")))
+    };
+    PLANTED
+        .get()
+        .or_else(|| *OF_PROCESS.get_or_init(of_process))
 }
 
 /// What a flush takes of a row: what is acknowledged, and not what is pending.
@@ -75,6 +160,7 @@ pub(crate) fn stamp(right: &Stamp) -> Stamp {
 }
 
 /// The offset that is committed.
+#[cfg(feature = "kafka")]
 pub(crate) fn offset(right: Offset) -> Offset {
     right + i64::from(planted() == Some(Planted::CommitAhead))
 }

@@ -137,7 +137,7 @@ pub fn judge(
             }),
         };
     }
-    if is_stale(copy, topic, now) {
+    if is_stale(copy, topic, now) && !planted!(TrustedTooLong) {
         return Verdict::Rebuild(Why::Stale {
             table,
             partition,
@@ -222,7 +222,7 @@ fn lost_offsets(
         .filter(|input| input.committed.is_none() && is_known(input))
         .map(|input| format!("`{}`", input.name))
         .collect();
-    if !missing.is_empty() {
+    if !missing.is_empty() && !planted!(MissingFromStart) {
         return Some(Why::MissingOffsets {
             table: topic.name.to_owned(),
             partition: topic.partition,

@@ -398,7 +398,7 @@ impl Core {
             }
         }
         // Their records are in the transaction of all the others.
-        if appended && self.is_exactly_once() && self.doubt.is_none() {
+        if appended && self.is_exactly_once() && self.doubt.is_none() && !planted!(StaleWrites) {
             self.abort(out);
         }
     }

@@ -168,6 +168,10 @@ impl Scope for RecordScope<'_> {
                 limit: table.limit,
             });
         }
+        if value.is_none() && planted!(LostTombstone) {
+            self.written = Some(Entry::new(self.timestamp, value));
+            return Ok(());
+        }
         self.appends.push(Append {
             task: self.task,
             kind: AppendKind::Changelog,

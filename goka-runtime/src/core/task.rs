@@ -233,7 +233,9 @@ impl Task {
 
     /// Drops what is not acknowledged; the inputs are to be read again from what is committed.
     pub(crate) fn rewind(&mut self) {
-        self.layers.drop_overlay();
+        if !planted!(OverlayKept) {
+            self.layers.drop_overlay();
+        }
         if std::mem::take(&mut self.updates) > 0 {
             self.layers.expect_anything();
         }

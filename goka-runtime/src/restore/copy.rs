@@ -46,7 +46,10 @@ pub(super) fn restore(
         topic,
         id: facts.id,
         fingerprint,
-        end: facts.range.high,
+        end: match planted!(RestoreToStable) {
+            true => facts.range.stable,
+            false => facts.range.high,
+        },
     };
     // Until it is level, a copy is as old as it was: what it missed meanwhile may be compacted away.
     let synced_at = match (&rebuild, store.stamp()) {
@@ -146,6 +149,7 @@ impl Copy<'_> {
             .reader(&[(partition, from)], Isolation::ReadCommitted)
             .map_err(Trouble::Log)?;
         let (mut position, mut moved) = (from, Instant::now());
+        let mut last = None;
         while position < self.target.end {
             if !self.context.is_current(self.task, epoch) {
                 return Ok(None);
@@ -155,9 +159,13 @@ impl Copy<'_> {
                 .poll(POLL, &mut |_, read| {
                     *records += read.len() as u64;
                     read.iter().for_each(|record| batch.take(record));
+                    last = read.last().map(|record| record.offset).or(last);
                 })
                 .map_err(Trouble::Log)?;
-            let reached = reader.position(0);
+            let reached = match planted!(RestoreByRecord) {
+                true => last.map_or(position, |last| last + 1),
+                false => reader.position(0),
+            };
             if reached > position {
                 (position, moved) = (reached, Instant::now());
             } else if self.context.is_inline {

@@ -78,6 +78,8 @@ pub fn simulate(
         instances,
         faults,
         traced: false,
+        #[cfg(feature = "fail-points")]
+        planted: None,
     };
     let only = only(std::env::var(SEED).ok().as_deref());
     let front = Front {
@@ -102,25 +104,25 @@ fn only(given: Option<&str>) -> Option<u64> {
     Some(seed.unwrap_or_else(|_| panic!("{SEED}={given}: a seed is a number")))
 }
 
-struct Front<'f, R> {
-    name: &'f str,
-    instances: usize,
-    runner: &'f R,
-    threads: usize,
+pub(super) struct Front<'f, R> {
+    pub(super) name: &'f str,
+    pub(super) instances: usize,
+    pub(super) runner: &'f R,
+    pub(super) threads: usize,
 }
 
 /// What the runs so far came to.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     counters: Counters,
     fired: Vec<u64>,
     unjudged: BTreeSet<String>,
     /// The seeds that failed, with what was wrong.
-    failed: BTreeMap<u64, Trouble>,
+    pub(super) failed: BTreeMap<u64, Trouble>,
 }
 
-struct Trouble {
-    violations: Vec<Violation>,
+pub(super) struct Trouble {
+    pub(super) violations: Vec<Violation>,
     difference: Option<Difference>,
 }
 
@@ -179,7 +181,7 @@ impl<R: Runner> Front<'_, R> {
         )
     }
 
-    fn seek(&self, seeds: RangeInclusive<u64>) -> Found {
+    pub(super) fn seek(&self, seeds: RangeInclusive<u64>) -> Found {
         let found = Mutex::new(Found::default());
         let (next, failed) = (AtomicU64::new(*seeds.start()), AtomicBool::new(false));
         let seek = || {

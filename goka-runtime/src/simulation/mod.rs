@@ -7,6 +7,8 @@ mod dice;
 mod end;
 mod fed;
 mod front;
+#[cfg(feature = "fail-points")]
+mod hunt;
 mod oracles;
 mod process;
 mod report;
@@ -24,5 +26,7 @@ pub use self::end::End;
 pub use self::fed::Fed;
 #[doc(hidden)]
 pub use self::front::simulate;
+#[cfg(feature = "fail-points")]
+pub use self::hunt::{Caught, hunt};
 pub use self::schedule::FaultKind;
 pub use self::workload::Workload;

@@ -49,6 +49,9 @@ pub(super) struct Case<'c> {
     pub(super) faults: &'c [FaultKind],
     /// Whether [`Outcome::trace`] is written.
     pub(super) traced: bool,
+    /// A mistake that the engine makes on purpose.
+    #[cfg(feature = "fail-points")]
+    pub(super) planted: Option<crate::fail_points::Planted>,
 }
 
 /// What was counted, in one run or in many.
@@ -79,6 +82,8 @@ pub(super) struct Outcome {
 
 /// Runs a workload under a schedule.
 pub(super) fn run(case: &Case<'_>, schedule: &Schedule) -> Outcome {
+    #[cfg(feature = "fail-points")]
+    crate::fail_points::plant(case.planted);
     let mut run = Run::new(case, schedule);
     run.load();
     for process in 0..run.processes.len() {

@@ -66,6 +66,9 @@ impl SimulatedMember {
     /// Whose offsets these are, in the eyes of the group's coordinator.
     fn standing(&self, state: &mut State) -> Result<(), Failure> {
         let id = self.id;
+        if planted!(NoFence) {
+            return Ok(());
+        }
         match state.group(&self.group.name, |group, _| group.members.standing(id)) {
             Standing::In => Ok(()),
             Standing::Unknown => Err(Failure::Stale(
@@ -98,7 +101,7 @@ impl SimulatedMember {
         let mut listed = BTreeSet::new();
         for (task, ..) in &unit.offsets {
             let acked = acks.entry(*task).or_insert(Ok(Acked::default()));
-            if acked.is_err() {
+            if acked.is_err() && !planted!(CommitBeforeAcks) {
                 continue;
             }
             match self.held.contains_key(task) {
@@ -217,7 +220,7 @@ impl SimulatedMember {
 
     /// Refuses a unit with a task that somebody else may own.
     fn owned(&self, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
-        if tasks.iter().all(|task| self.held.contains_key(task)) {
+        if planted!(StaleWrites) || tasks.iter().all(|task| self.held.contains_key(task)) {
             return Ok(());
         }
         Err(each(tasks, |task| match self.held.contains_key(&task) {

@@ -1,0 +1,66 @@
+//! Whether the oracles bite: a mistake is planted in the engine, and looked for.
+
+use std::fmt;
+use std::thread::available_parallelism;
+
+use super::front::Front;
+use super::run::Case;
+use super::{FaultKind, Workload};
+use crate::fail_points::Planted;
+
+/// How a planted mistake was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caught {
+    /// The first seed that found it: so many were needed.
+    pub seed: u64,
+    /// The rule that it broke.
+    pub oracle: &'static str,
+    /// What was told.
+    pub what: String,
+}
+
+impl fmt::Display for Caught {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {} by `{}`: {}", self.seed, self.oracle, self.what)
+    }
+}
+
+/// Runs a workload with a mistake planted, or without one, until a seed fails; `None` when none does.
+///
+/// ```
+/// use goka_runtime::fail_points::Planted;
+/// use goka_runtime::simulation::{FaultKind, Workload, hunt};
+/// use goka_runtime::tester::doc::{ClickCount, Clicks};
+///
+/// let workload = || Workload::of::<ClickCount>().input(Clicks, 20, |_| ("alice", "x"));
+/// assert_eq!(hunt(None, 3, 2, &[FaultKind::Rebalance], workload), None);
+/// ```
+pub fn hunt(
+    planted: Option<Planted>,
+    instances: usize,
+    seeds: u64,
+    faults: &[FaultKind],
+    workload: impl FnOnce() -> Workload,
+) -> Option<Caught> {
+    let workload = workload();
+    let case = Case {
+        workload: &workload,
+        instances,
+        faults,
+        traced: false,
+        planted,
+    };
+    let front = Front {
+        name: planted.map_or("none", Planted::name),
+        instances,
+        runner: &case,
+        threads: available_parallelism().map_or(1, usize::from),
+    };
+    let (seed, trouble) = front.seek(1..=seeds).failed.pop_first()?;
+    let first = trouble.violations.into_iter().next()?;
+    Some(Caught {
+        seed,
+        oracle: first.oracle,
+        what: first.what,
+    })
+}

@@ -1,0 +1,1 @@
+//! Proof that the simulation bites: see `tests/found.rs`.
