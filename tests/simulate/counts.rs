@@ -36,11 +36,11 @@ pub(crate) fn number(count: usize) -> i64 {
 }
 
 fn clicks() -> Workload {
-    Workload::of::<ClickCount>().input(UserClicks, 200, |dice| (user(dice), "x"))
+    Workload::of::<ClickCount>().input(UserClicks, 300, |dice| (user(dice), "x"))
 }
 
 /// No record is lost, and none is counted twice.
-#[goka::simulate(seeds = 40)]
+#[goka::simulate(instances = 3, seeds = 500)]
 fn exactly_once_every_click_is_counted_once() -> Workload {
     let workload = clicks().guarantee(Guarantee::ExactlyOnce);
     workload.check(|end| {

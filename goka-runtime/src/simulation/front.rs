@@ -114,8 +114,8 @@ pub(super) struct Front<'f, R> {
 /// What the runs so far came to.
 #[derive(Default)]
 pub(super) struct Found {
-    counters: Counters,
-    fired: Vec<u64>,
+    pub(super) counters: Counters,
+    pub(super) fired: Vec<u64>,
     unjudged: BTreeSet<String>,
     /// The seeds that failed, with what was wrong.
     pub(super) failed: BTreeMap<u64, Trouble>,

@@ -14,7 +14,7 @@ const TURNS: usize = 600;
 /// So many turns a record, where there are many.
 const TURNS_PER_RECORD: usize = 2;
 /// What goes wrong by itself, in one run.
-const TROUBLES: (u64, u64) = (4, 9);
+const TROUBLES: (u64, u64) = (6, 10);
 
 /// The kinds of faults that a schedule is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -244,6 +244,7 @@ impl Schedule {
         let mut planner = Planner {
             dice: dice.fork(),
             instances: case.instances,
+            is_once: case.is_once(),
             setting: &setting,
             acts,
         };
@@ -281,11 +282,18 @@ fn one_of<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
 
 impl Setting {
     fn of(dice: &mut Dice, faults: &[FaultKind]) -> Self {
-        // Runs are short: where somebody is away for longer than tombstones stay, these stay shortly.
-        let hours = match faults.contains(&FaultKind::Absence) && dice.chance(50) {
-            true => millis(2_000),
-            false => Duration::from_secs(24 * 3_600),
-        };
+        let mut setting = Self::any(dice);
+        // Runs are short: where somebody is away for longer than tombstones stay, these stay shortly,
+        // and the group soon notices.
+        if faults.contains(&FaultKind::Absence) && dice.chance(40) {
+            setting.delete_retention = millis(1_000);
+            setting.session = millis(1_500);
+            setting.pace = millis(40);
+        }
+        setting
+    }
+
+    fn any(dice: &mut Dice) -> Self {
         Self {
             barrier: millis(one_of(dice, &[10, 50, 100, 300])),
             session: millis(one_of(dice, &[1_500, 3_000])),
@@ -294,7 +302,7 @@ impl Setting {
             flush_bytes: one_of(dice, &[256, 4 << 10, 1 << 20]),
             memory: one_of(dice, &[4 << 10, 64 << 10, 4 << 20]),
             batch: one_of(dice, &[1, 5, 50, 500]),
-            delete_retention: hours,
+            delete_retention: Duration::from_secs(24 * 3_600),
             is_static: dice.chance(60),
             pace: millis(one_of(dice, &[10, 20, 40])),
         }
@@ -305,6 +313,8 @@ impl Setting {
 struct Planner<'s> {
     dice: Dice,
     instances: usize,
+    /// Whether anybody writes in transactions.
+    is_once: bool,
     setting: &'s Setting,
     acts: Vec<(usize, What)>,
 }
@@ -393,18 +403,13 @@ impl Planner<'_> {
     }
 
     fn crash(&mut self, at: usize, instance: usize) {
-        const STEPS: [StepKind; 8] = [
-            StepKind::Poll,
-            StepKind::Fetch,
-            StepKind::Append,
-            StepKind::Commit,
-            StepKind::Attach,
-            StepKind::End,
-            StepKind::Abort,
-            StepKind::Leave,
-        ];
+        use StepKind::{Abort, Append, Attach, Commit, End, Fetch, Leave, Poll};
+        let steps: &[StepKind] = match self.is_once {
+            true => &[Poll, Fetch, Append, Attach, End, Abort, Leave],
+            false => &[Poll, Fetch, Append, Commit, Leave],
+        };
         let step = match self.dice.chance(80) {
-            true => self.dice.pick(&STEPS).copied(),
+            true => self.dice.pick(steps).copied(),
             false => None,
         };
         self.at(
@@ -499,21 +504,24 @@ impl Planner<'_> {
 
     fn outage(&mut self) -> Fault {
         let time = millis(20 + self.dice.below(2_000));
-        match self.dice.below(7) {
+        let kinds = if self.is_once { 7 } else { 4 };
+        match self.dice.below(kinds) {
             0 => Fault::Outage(time),
             1 => Fault::LeaderMove(time),
-            2 => Fault::LateMarkers(time),
-            3 => Fault::Stale,
-            4 => Fault::Abortable,
-            5 => Fault::Fatal,
-            _ => Fault::Refused,
+            2 => Fault::Stale,
+            3 => Fault::Refused,
+            4 => Fault::LateMarkers(time),
+            5 => Fault::Abortable,
+            _ => Fault::Fatal,
         }
     }
 
     /// Away for longer than tombstones stay, while compaction goes on.
     fn absence(&mut self, at: usize, instance: usize, turns: usize) {
-        let kept = self.setting.delete_retention.min(millis(3_000));
-        let (at, away) = (at.min(turns / 3), self.turns(kept * 2));
+        let kept = self.setting.delete_retention.min(millis(1_000));
+        let noticed = self.setting.session;
+        let at = at.min(turns / 4);
+        let away = self.turns(noticed + kept * 5 / 2);
         self.at(
             at,
             What::Die {
@@ -522,8 +530,9 @@ impl Planner<'_> {
                 power: false,
             },
         );
-        for quarter in 1..4 {
-            self.at(at + away * quarter / 4, What::Compact);
+        // The first pass says until when a tombstone stays, the second takes it.
+        for pass in [noticed + kept, noticed + kept * 5 / 2] {
+            self.at(at + self.turns(pass), What::Compact);
         }
         self.at(
             at + away,

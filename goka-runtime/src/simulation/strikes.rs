@@ -54,6 +54,13 @@ impl Strikes {
         self.armed().deaths.push(death);
     }
 
+    /// What has found nobody by now strikes whomever it fits.
+    pub(super) fn loosen(&self) {
+        for (_, on) in &mut self.armed().faults {
+            *on = None;
+        }
+    }
+
     /// Nothing is armed any more.
     pub(super) fn disarm(&self) {
         let mut armed = self.armed();

@@ -109,8 +109,10 @@ impl Coordinator {
             && let Some(old) = self.seats.remove(&before)
         {
             self.fenced.insert(before);
+            // What it was to give back is nobody's now.
+            let is_whole = old.surplus().is_empty();
             seat.target = old.target;
-            if seat.leads == old.leads && !self.preparing {
+            if seat.leads == old.leads && is_whole && !self.preparing {
                 self.seats.insert(id, seat);
                 return;
             }
