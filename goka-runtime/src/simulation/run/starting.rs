@@ -1,0 +1,102 @@
+//! How the processes of a run start. Part of [`Run`].
+
+use std::sync::Arc;
+
+use super::super::schedule::Schedule;
+use super::super::strikes::name;
+use super::super::workload::Workload;
+use super::Run;
+use crate::dispatch::Shared;
+use crate::graph::{Definition, EdgeKind};
+use crate::log::Log;
+use crate::log::simulated::Simulated;
+use crate::processor::{ProcessorOptions, StartError, prepare};
+use crate::record::Guarantee;
+use crate::table::redb::SimulatedDisk;
+use crate::tester::folded::Folded;
+use crate::view::LookedUp;
+use crate::worker::Parts;
+
+/// The cache of each disk's stores, in bytes.
+const CACHE: usize = 1 << 20;
+
+impl Run<'_> {
+    pub(super) fn start(&mut self, number: usize) {
+        let Self {
+            definitions,
+            case,
+            schedule,
+            clock,
+            log,
+            ..
+        } = self;
+        let make = |disk: &SimulatedDisk, starts: u64| {
+            let start = (!schedule.setting.is_static).then_some(starts);
+            let options = options(schedule, case.workload.guarantee, name(number, start));
+            let parts = definitions.iter().map(|definition| {
+                let stores = Arc::new(disk.stores(CACHE));
+                let shared = shared(case.workload, definition);
+                let seam: Arc<dyn Log> = Arc::new(log.clone());
+                let mut parts = prepare(definition, shared, seam, stores, &options)?;
+                parts.clock = clock.clone();
+                parts.lookups = lookups(definition, log);
+                Ok(parts)
+            });
+            parts.collect::<Result<Vec<Parts>, StartError>>()
+        };
+        let started = self.processes[number].start(log, make);
+        self.told(format!("instance {number} starts"));
+        if let Err(halt) = started {
+            self.halted(number, halt);
+        }
+    }
+}
+
+pub(super) fn options(
+    schedule: &Schedule,
+    guarantee: Option<Guarantee>,
+    instance: String,
+) -> ProcessorOptions {
+    let setting = &schedule.setting;
+    ProcessorOptions {
+        instance,
+        barrier: setting.barrier,
+        session: setting.session,
+        guarantee,
+        transaction_timeout: setting.transaction_timeout,
+        flush_interval: setting.flush_interval,
+        flush_bytes: setting.flush_bytes,
+        memory: setting.memory,
+        ..ProcessorOptions::default()
+    }
+}
+
+pub(super) fn shared(workload: &Workload, definition: &Definition) -> Arc<Shared> {
+    let given = workload.shared.get(&(definition.type_id)());
+    let given = given.map(|make| make());
+    let given = given.or_else(|| definition.make.map(|make| Arc::from(make())));
+    given.unwrap_or_else(|| {
+        panic!(
+            "`{0}` ({1}) has no `Default`: give it with `Workload::with(|| {0} ..)`",
+            definition.graph.name, definition.graph.location
+        )
+    })
+}
+
+pub(super) fn lookups(definition: &Definition, log: &Simulated) -> crate::view::Lookups {
+    let edges = definition.graph.edges.iter();
+    let edges = edges.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
+    edges
+        .map(|edge| {
+            let partitions = log.partitions_of(edge.topic.name);
+            let table = Folded::new(log.clone(), &edge.topic, partitions);
+            let table: Arc<dyn LookedUp> = Arc::new(table);
+            (edge.topic.name, table)
+        })
+        .collect()
+}
+
+/// Whether a process could not start because no broker answered.
+pub(super) fn is_log_away(error: &StartError) -> bool {
+    matches!(error, StartError::Log { .. })
+}

@@ -1,0 +1,284 @@
+//! What is made of a seed: the setting of a run, and acts of each kind of fault.
+
+use std::time::Duration;
+
+use super::super::Dice;
+use super::{FaultKind, Setting, What};
+use crate::log::simulated::{Fault, StepKind};
+use crate::record::Timestamp;
+
+pub(super) fn below(dice: &mut Dice, limit: usize) -> usize {
+    usize::try_from(dice.below(limit as u64)).unwrap_or(0)
+}
+
+fn millis(time: u64) -> Duration {
+    Duration::from_millis(time)
+}
+
+fn one_of<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
+    *dice.pick(of).expect("a list of choices is not empty")
+}
+
+impl Setting {
+    pub(super) fn of(dice: &mut Dice, faults: &[FaultKind]) -> Self {
+        let mut setting = Self::any(dice);
+        // Runs are short: where somebody is away for longer than tombstones stay, these stay shortly,
+        // and the group soon notices.
+        if faults.contains(&FaultKind::Absence) && dice.chance(40) {
+            setting.delete_retention = millis(1_000);
+            setting.session = millis(1_500);
+            setting.pace = millis(40);
+        }
+        setting
+    }
+
+    fn any(dice: &mut Dice) -> Self {
+        Self {
+            barrier: millis(one_of(dice, &[10, 50, 100, 300])),
+            session: millis(one_of(dice, &[1_500, 3_000])),
+            transaction_timeout: millis(one_of(dice, &[1_000, 3_000])),
+            flush_interval: millis(one_of(dice, &[50, 200, 1_000])),
+            flush_bytes: one_of(dice, &[256, 4 << 10, 1 << 20]),
+            memory: one_of(dice, &[4 << 10, 64 << 10, 4 << 20]),
+            batch: one_of(dice, &[1, 5, 50, 500]),
+            delete_retention: Duration::from_secs(24 * 3_600),
+            is_static: dice.chance(60),
+            pace: millis(one_of(dice, &[10, 20, 40])),
+        }
+    }
+}
+
+/// Makes acts of kinds of faults.
+pub(super) struct Planner<'s> {
+    pub(super) dice: Dice,
+    pub(super) instances: usize,
+    /// Whether anybody writes in transactions.
+    pub(super) is_once: bool,
+    pub(super) setting: &'s Setting,
+    pub(super) acts: Vec<(usize, What)>,
+}
+
+impl Planner<'_> {
+    fn at(&mut self, at: usize, what: What) {
+        self.acts.push((at, what));
+    }
+
+    fn strike(&mut self, at: usize, fault: Fault) {
+        let on = self
+            .dice
+            .chance(50)
+            .then(|| below(&mut self.dice, self.instances));
+        self.at(at, What::Strike { fault, on });
+    }
+
+    /// So many turns take about as long.
+    fn turns(&self, time: Duration) -> usize {
+        let turn = self.setting.pace.as_millis().max(2) / 2;
+        usize::try_from(time.as_millis() / turn).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn plan(&mut self, kind: FaultKind, at: usize, turns: usize) {
+        let instance = below(&mut self.dice, self.instances);
+        match kind {
+            FaultKind::Crash => self.crash(at, instance),
+            FaultKind::Rebalance => {
+                let back = at + 1 + below(&mut self.dice, 80);
+                let emptied = self.dice.chance(20);
+                self.at(at, What::Stop { instance });
+                self.at(back, What::Start { instance, emptied });
+            }
+            FaultKind::Duplicate => {
+                let fault = self.duplicate();
+                self.strike(at, fault);
+            }
+            FaultKind::Zombie => self.zombie(at, instance),
+            FaultKind::TornWrite => self.torn(at, instance),
+            FaultKind::Outage => {
+                let fault = self.outage();
+                self.strike(at, fault);
+            }
+            FaultKind::Slow => {
+                for _ in 0..3 {
+                    let fault = match self.dice.chance(50) {
+                        true => Fault::Slow,
+                        false => Fault::Few(1 + below(&mut self.dice, 3)),
+                    };
+                    self.strike(at, fault);
+                }
+            }
+            FaultKind::Compaction => {
+                let what = if self.dice.chance(70) {
+                    What::Compact
+                } else {
+                    What::Expire
+                };
+                self.at(at, what);
+            }
+            FaultKind::Absence => self.absence(at, instance, turns),
+            FaultKind::ClockJump => {
+                // Back by much less than tombstones stay: nobody can tell a machine's clock.
+                let back = self.setting.delete_retention.as_millis() / 50;
+                let back = Timestamp::try_from(back.min(3_600_000)).unwrap_or(0);
+                let by = match self.dice.chance(50) {
+                    true => -back,
+                    false => 3_600_000,
+                };
+                self.at(at, What::SetClock(by));
+            }
+            FaultKind::LostOffsets => {
+                for instance in 0..self.instances {
+                    self.at(at, What::Stop { instance });
+                    self.at(
+                        at + 2,
+                        What::Start {
+                            instance,
+                            emptied: false,
+                        },
+                    );
+                }
+                self.at(at + 1, What::Forget);
+            }
+        }
+    }
+
+    fn crash(&mut self, at: usize, instance: usize) {
+        use StepKind::{Abort, Append, Attach, Commit, End, Fetch, Leave, Poll};
+        let steps: &[StepKind] = match self.is_once {
+            true => &[Poll, Fetch, Append, Attach, End, Abort, Leave],
+            false => &[Poll, Fetch, Append, Commit, Leave],
+        };
+        let step = match self.dice.chance(80) {
+            true => self.dice.pick(steps).copied(),
+            false => None,
+        };
+        self.at(
+            at,
+            What::Die {
+                instance,
+                at: step,
+                power: false,
+            },
+        );
+        if step == Some(StepKind::Leave) {
+            self.at(at + 1, What::Stop { instance });
+        }
+        if step == Some(StepKind::Abort) {
+            let fault = Fault::Abortable;
+            let on = Some(instance);
+            self.at(at, What::Strike { fault, on });
+        }
+        self.start(at, instance);
+    }
+
+    /// It starts again: soon, or when the group has noticed.
+    fn start(&mut self, at: usize, instance: usize) {
+        let most = self.turns(self.setting.session * 2);
+        let back = at + 5 + below(&mut self.dice, most);
+        let emptied = self.dice.chance(20);
+        self.at(back, What::Start { instance, emptied });
+    }
+
+    fn duplicate(&mut self) -> Fault {
+        let happened = self.dice.chance(50);
+        match self.dice.below(4) {
+            0 => Fault::AckLost,
+            1 => Fault::Late(millis(50 + self.dice.below(1_500))),
+            2 => Fault::NotWritten,
+            _ => Fault::CommitUnknown { happened },
+        }
+    }
+
+    fn zombie(&mut self, at: usize, instance: usize) {
+        let time = self.setting.session + millis(self.dice.below(2_000));
+        match self.dice.chance(50) {
+            true => self.at(at, What::Stall { instance, time }),
+            false => {
+                let (fault, on) = (Fault::CutOff(time), Some(instance));
+                self.at(at, What::Strike { fault, on });
+            }
+        }
+    }
+
+    fn torn(&mut self, at: usize, instance: usize) {
+        match self.dice.below(4) {
+            0 => {
+                self.at(
+                    at,
+                    What::Die {
+                        instance,
+                        at: None,
+                        power: true,
+                    },
+                );
+                self.start(at, instance);
+            }
+            1 => {
+                let syncs = 1 + self.dice.below(3);
+                self.at(at, What::FailSyncs { instance, syncs });
+            }
+            2 => {
+                let until = at + 10 + below(&mut self.dice, 60);
+                self.at(
+                    at,
+                    What::Full {
+                        instance,
+                        is_full: true,
+                    },
+                );
+                self.at(
+                    until,
+                    What::Full {
+                        instance,
+                        is_full: false,
+                    },
+                );
+            }
+            _ => {
+                let writes = self.dice.below(12);
+                self.at(at, What::DieWriting { instance, writes });
+                self.start(at, instance);
+            }
+        }
+    }
+
+    fn outage(&mut self) -> Fault {
+        let time = millis(20 + self.dice.below(2_000));
+        let kinds = if self.is_once { 7 } else { 4 };
+        match self.dice.below(kinds) {
+            0 => Fault::Outage(time),
+            1 => Fault::LeaderMove(time),
+            2 => Fault::Stale,
+            3 => Fault::Refused,
+            4 => Fault::LateMarkers(time),
+            5 => Fault::Abortable,
+            _ => Fault::Fatal,
+        }
+    }
+
+    /// Away for longer than tombstones stay, while compaction goes on.
+    fn absence(&mut self, at: usize, instance: usize, turns: usize) {
+        let kept = self.setting.delete_retention.min(millis(1_000));
+        let noticed = self.setting.session;
+        let at = at.min(turns / 4);
+        let away = self.turns(noticed + kept * 5 / 2);
+        self.at(
+            at,
+            What::Die {
+                instance,
+                at: None,
+                power: false,
+            },
+        );
+        // The first pass says until when a tombstone stays, the second takes it.
+        for pass in [noticed + kept, noticed + kept * 5 / 2] {
+            self.at(at + self.turns(pass), What::Compact);
+        }
+        self.at(
+            at + away,
+            What::Start {
+                instance,
+                emptied: false,
+            },
+        );
+    }
+}
