@@ -1,5 +1,6 @@
 //! How applications are tested: processors as they are, on a log in memory that behaves as Kafka does,
-//! and a clock that moves when the test says so.
+//! and a clock that moves when the test says so; and a simulation of them under everything that can go
+//! wrong.
 //!
 //! ```text
 //! cargo run --example tester --features tester
@@ -124,8 +125,26 @@ fn main() {
 
 #[cfg(test)]
 mod tests {
+    use goka::simulation::Workload;
+
+    use super::{Limits, Orders, Totals};
+
     #[test]
     fn all_hold() {
         super::main();
+    }
+
+    /// And under everything that can go wrong: three instances that crash, lose their power, are put out
+    /// of the group and come back, on a log whose brokers do no better. Each total is the sum of what was
+    /// ordered, each warning is there once.
+    #[goka::simulate(instances = 3, seeds = 20)]
+    fn totals_survive() -> Workload {
+        Workload::of::<Totals>()
+            .guarantee(goka::Guarantee::ExactlyOnce)
+            .table(Limits, [("user-1", 50), ("user-2", 500)])
+            .input(Orders, 100, |dice| {
+                let amount = i64::try_from(dice.below(20)).unwrap_or(0);
+                (format!("user-{}", dice.below(4)), amount)
+            })
     }
 }

@@ -216,7 +216,6 @@ impl Process {
 
     /// Is started anew a little later.
     pub(super) fn watch(&mut self, now: Duration) {
-        self.stop();
         self.watched = Some(now + WATCH);
     }
 }

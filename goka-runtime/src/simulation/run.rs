@@ -301,6 +301,7 @@ impl<'r> Run<'r> {
             let what = format!("instance {number}: {halt}");
             self.violation("goes on", what);
         }
+        self.stop(number);
         let now = self.clock.monotonic();
         self.processes[number].watch(now);
     }

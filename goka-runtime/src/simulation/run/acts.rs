@@ -36,7 +36,7 @@ impl Run<'_> {
             }
             What::Stop { instance } => {
                 if self.processes[*instance].is_up() {
-                    self.processes[*instance].stop();
+                    self.stop(*instance);
                     self.count("stop");
                 }
                 self.processes[*instance].watched = None;
@@ -92,6 +92,12 @@ impl Run<'_> {
             self.count("disk emptied");
         }
         self.start(instance);
+    }
+
+    /// Stops a process in order; if it dies of that, it is gone as well.
+    pub(super) fn stop(&mut self, instance: usize) {
+        self.processes[instance].stop();
+        self.strikes.died();
     }
 
     /// The tables' topics.
