@@ -8,8 +8,11 @@
 
 mod balance;
 pub mod embedded;
+mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(any(feature = "kafka", feature = "tester"))]
+mod outcome;
 #[cfg(feature = "tester")]
 pub mod simulated;
 
@@ -18,6 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::error::{Failure, LogError};
 use crate::record::{Append, Appends, Guarantee, Offset, Record, TaskId, TopicId, TopicPartition};
 
 /// The name of the cluster that a log lives in; a store is never moved between two of them.
@@ -186,55 +190,6 @@ pub struct Settlement {
     pub acks: BTreeMap<TaskId, Result<Acked, Failure>>,
     /// Whether its offsets are committed; absent where they were not tried.
     pub offsets: BTreeMap<TaskId, Result<(), Failure>>,
-}
-
-/// How a step towards durability failed; the class decides what the core does (ARCHITECTURE.md).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// Nothing happened and the same step may be tried again.
-    Retriable(String),
-    /// The group moved on (generation, epoch) though the task may still be owned: read afresh, retry.
-    Stale(String),
-    /// The task is not owned any more.
-    Lost(String),
-    /// It may or may not have happened.
-    Unknown(String),
-    /// The transaction has to be aborted.
-    Abortable(String),
-    /// A newer twin of this member lives.
-    Fenced(String),
-    /// The client is of no more use and must be rebuilt.
-    Fatal(String),
-    /// The log refuses a record for good: too large, no right.
-    Refused {
-        /// The topic that it was for.
-        topic: String,
-        /// Its key, as text.
-        key: String,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Retriable(why)
-            | Failure::Stale(why)
-            | Failure::Lost(why)
-            | Failure::Unknown(why)
-            | Failure::Abortable(why)
-            | Failure::Fenced(why)
-            | Failure::Fatal(why) => f.write_str(why),
-            Failure::Refused { topic, key, reason } => {
-                write!(
-                    f,
-                    "topic `{topic}` refuses the record of key `{key}`: {reason}"
-                )
-            }
-        }
-    }
 }
 
 /// The durable half of a member: all that a barrier needs.
@@ -496,94 +451,4 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the broker does not answer within the deadline.
     fn cluster(&self) -> Result<ClusterId, LogError>;
-}
-
-/// What went wrong at the log: each says what, where and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogError {
-    /// No broker answers.
-    #[error(
-        "no broker answers at `{brokers}`: {reason}; start Kafka there, or correct `--brokers` / GOKA_BROKERS"
-    )]
-    Unreachable {
-        /// The addresses tried.
-        brokers: String,
-        /// The client's last word.
-        reason: String,
-    },
-    /// A topic does not exist.
-    #[error("topic `{topic}` does not exist")]
-    UnknownTopic {
-        /// Which.
-        topic: String,
-    },
-    /// A partition does not exist.
-    #[error("topic `{topic}` has no partition {partition}")]
-    UnknownPartition {
-        /// Of which topic.
-        topic: String,
-        /// Which.
-        partition: i32,
-    },
-    /// A topic is there already.
-    #[error("topic `{topic}` exists already")]
-    TopicExists {
-        /// Which.
-        topic: String,
-    },
-    /// The log does not hold that offset.
-    #[error("{topic}[{partition}] holds no offset {offset}")]
-    OutOfRange {
-        /// Of which topic.
-        topic: String,
-        /// Which partition.
-        partition: i32,
-        /// The offset asked for.
-        offset: Offset,
-    },
-    /// Something took longer than its deadline.
-    #[error("{what} took longer than {}", millis(.after))]
-    Timeout {
-        /// What was waited for.
-        what: String,
-        /// How long.
-        after: Duration,
-    },
-    /// A newer twin of this member or producer lives.
-    #[error("{who} is in use by a twin: {reason}; give each process its own data directory")]
-    Fenced {
-        /// The identity that is used twice.
-        who: String,
-        /// The broker's word.
-        reason: String,
-    },
-    /// The broker refuses.
-    #[error("{what}: the log refuses: {reason}")]
-    Refused {
-        /// What was asked.
-        what: String,
-        /// The broker's word.
-        reason: String,
-    },
-    /// The client cannot go on.
-    #[error("{what}: {reason}")]
-    Client {
-        /// What was tried.
-        what: String,
-        /// The client's word.
-        reason: String,
-    },
-    /// The embedded log's file cannot be used.
-    #[error("embedded log `{path}`: {reason}")]
-    Storage {
-        /// The file.
-        path: String,
-        /// What is wrong and what to do.
-        reason: String,
-    },
-}
-
-fn millis(after: &Duration) -> String {
-    format!("{} ms", after.as_millis())
 }

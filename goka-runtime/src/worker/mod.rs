@@ -205,6 +205,7 @@ impl Worker {
                 lookups: parts.lookups.clone(),
                 runtime: OnceCell::new(),
                 guards,
+                #[cfg(feature = "tester")]
                 clock: parts.clock.clone(),
                 #[cfg(feature = "tester")]
                 witness: parts.witness.clone(),

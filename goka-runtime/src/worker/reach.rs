@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use super::{IDLE, Signals};
+#[cfg(feature = "tester")]
 use crate::clock::Clock;
 use crate::core::{Around, Cause, CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
@@ -78,6 +79,7 @@ pub(super) struct Reach {
     /// Made when the first asynchronous handler is called.
     pub(super) runtime: OnceCell<Runtime>,
     pub(super) guards: Sender<(RecordId, Result<(), String>)>,
+    #[cfg(feature = "tester")]
     pub(super) clock: Clock,
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]

@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::outcome::{Acks, Failures, acknowledged, each, failed, settled, tasks};
 use super::faults::{Fault, StepKind};
 use super::groups::Standing;
 use super::member::SimulatedMember;
 use super::state::{Locked, State};
-use super::transacting::{Acks, Phase};
+use super::transacting::Phase;
 use super::transactions::Offsets;
 use crate::log::{Acked, Committed, Failure, Settle, Settlement, Unit};
 use crate::record::{Appends, Guarantee, TaskId};
-
-type Failures = BTreeMap<TaskId, Failure>;
 
 impl Settle for SimulatedMember {
     fn append(&mut self, appends: &Appends) {
@@ -320,66 +319,4 @@ fn lost(task: TaskId) -> Failure {
         "partition {} is not owned any more",
         task.partition
     ))
-}
-
-fn tasks(unit: &Unit, appended: impl IntoIterator<Item = TaskId>) -> BTreeSet<TaskId> {
-    let offsets = unit.offsets.iter().map(|(task, ..)| *task);
-    offsets.chain(appended).collect()
-}
-
-fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
-    tasks.iter().map(|task| (*task, failure(*task))).collect()
-}
-
-/// Nothing is committed: offsets fail with their task.
-fn failed(unit: &Unit, failures: Failures) -> Settlement {
-    let offsets = unit.offsets.iter().filter_map(|(task, ..)| {
-        let failure = failures.get(task)?;
-        Some((*task, Err(failure.clone())))
-    });
-    Settlement {
-        offsets: offsets.collect(),
-        acks: failures
-            .into_iter()
-            .map(|(task, failure)| (task, Err(failure)))
-            .collect(),
-    }
-}
-
-/// Everything is acknowledged; the offsets all have one outcome.
-fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -> Settlement {
-    Settlement {
-        acks: acks
-            .iter()
-            .map(|(task, acked)| (*task, Ok(*acked)))
-            .collect(),
-        offsets: unit
-            .offsets
-            .iter()
-            .map(|(task, ..)| (*task, offsets.clone()))
-            .collect(),
-    }
-}
-
-/// All acknowledgements, or why there is to be no commit: what is refused for good is told to its
-/// task, and to the others that they fail with it.
-fn acknowledged(
-    tasks: &BTreeSet<TaskId>,
-    acks: BTreeMap<TaskId, Result<Acked, Failure>>,
-) -> Result<Acks, Failures> {
-    let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
-        let acked = acks.into_iter().filter_map(|(task, ack)| {
-            let acked = ack.ok()?;
-            // The transaction's end writes one control record into each partition that it touched.
-            let markers = u64::from(acked.changelog.is_some());
-            Some((task, Acked { markers, ..acked }))
-        });
-        return Ok(acked.collect());
-    };
-    let why = why.to_string();
-    Err(each(tasks, |task| match acks.get(&task) {
-        Some(Err(refused @ Failure::Refused { .. })) => refused.clone(),
-        Some(Err(own)) => Failure::Abortable(own.to_string()),
-        _ => Failure::Abortable(format!("the transaction's other records failed: {why}")),
-    }))
 }

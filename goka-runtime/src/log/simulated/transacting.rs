@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::faults::{Fault, StepKind};
 use super::producer::Producer;
 use super::state::State;
+use crate::log::outcome::Acks;
 use crate::log::{Failure, LogError, UnitId};
 
 /// Kafka's `transaction.max.timeout.ms` by default.
@@ -29,9 +30,6 @@ pub(super) enum Phase<A> {
         happened: bool,
     },
 }
-
-/// What a unit's tasks were acknowledged.
-pub(super) type Acks = std::collections::BTreeMap<crate::record::TaskId, crate::log::Acked>;
 
 #[derive(Debug, Default)]
 pub(super) struct Transactions {

@@ -4,14 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use super::super::super::outcome::{Acks, Failures, acknowledged, each, failed, settled, tasks};
 use super::super::super::{Acked, Failure, Settlement, Unit, UnitId};
 use super::super::native::{Code, Fault, List};
 use super::super::transaction::Unsent;
 use super::{KafkaMember, lost};
 use crate::record::{TaskId, TopicId};
-
-type Acks = BTreeMap<TaskId, Acked>;
-type Failures = BTreeMap<TaskId, Failure>;
 
 /// A unit whose commit was not answered: the same acknowledgements are told when it is.
 pub(super) struct Unfinished {
@@ -224,73 +222,6 @@ fn names(words: &str, topic: &str, partition: i32) -> bool {
     })
 }
 
-fn tasks(unit: &Unit, appended: impl IntoIterator<Item = TaskId>) -> BTreeSet<TaskId> {
-    let offsets = unit.offsets.iter().map(|(task, ..)| *task);
-    offsets.chain(appended).collect()
-}
-
-fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
-    tasks.iter().map(|task| (*task, failure(*task))).collect()
-}
-
-/// Nothing is committed: offsets fail with their task.
-fn failed(unit: &Unit, failures: Failures) -> Settlement {
-    let offsets = unit.offsets.iter().filter_map(|(task, ..)| {
-        let failure = failures.get(task)?;
-        Some((*task, Err(failure.clone())))
-    });
-    Settlement {
-        offsets: offsets.collect(),
-        acks: failures
-            .into_iter()
-            .map(|(task, failure)| (task, Err(failure)))
-            .collect(),
-    }
-}
-
-/// Everything is acknowledged; the offsets all have one outcome.
-fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -> Settlement {
-    Settlement {
-        acks: acks
-            .iter()
-            .map(|(task, acked)| (*task, Ok(*acked)))
-            .collect(),
-        offsets: unit
-            .offsets
-            .iter()
-            .map(|(task, ..)| (*task, offsets.clone()))
-            .collect(),
-    }
-}
-
-/// The transaction's end writes one control record into each partition that it touched.
-fn with_marker(acked: Acked) -> Acked {
-    Acked {
-        markers: u64::from(acked.changelog.is_some()),
-        ..acked
-    }
-}
-
-/// All acknowledgements, or why there is to be no commit: what is refused for good is told to its
-/// task, and to the others that they fail with it.
-fn acknowledged(
-    tasks: &BTreeSet<TaskId>,
-    acks: BTreeMap<TaskId, Result<Acked, Failure>>,
-) -> Result<Acks, Failures> {
-    let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
-        return Ok(acks
-            .into_iter()
-            .filter_map(|(task, ack)| Some((task, with_marker(ack.ok()?))))
-            .collect());
-    };
-    let why = why.to_string();
-    Err(each(tasks, |task| match acks.get(&task) {
-        Some(Err(refused @ Failure::Refused { .. })) => refused.clone(),
-        Some(Err(own)) => Failure::Abortable(own.to_string()),
-        _ => Failure::Abortable(format!("the transaction's other records failed: {why}")),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,38 +245,5 @@ mod tests {
                 "{topic}[{partition}]"
             );
         }
-    }
-
-    #[test]
-    fn one_failure_is_everybodys() {
-        let of = |partition| TaskId {
-            lead: TopicId(0),
-            partition,
-        };
-        let refused = Failure::Refused {
-            topic: "topic".to_owned(),
-            key: "key".to_owned(),
-            reason: "too large".to_owned(),
-        };
-        let late = Failure::Unknown("late".to_owned());
-        let acked = Acked {
-            changelog: Some((4, 5, 2)),
-            markers: 0,
-        };
-        let tasks = (0..4).map(of).collect();
-        let acks = [
-            (of(0), Ok(acked)),
-            (of(1), Err(refused.clone())),
-            (of(2), Err(late)),
-        ];
-        let failures = acknowledged(&tasks, acks.into()).expect_err("two fail");
-        assert_eq!(failures.len(), 4);
-        assert_eq!(failures[&of(1)], refused);
-        for other in [0, 2, 3] {
-            assert!(matches!(failures[&of(other)], Failure::Abortable(_)));
-        }
-        let acks = [(of(0), Ok(acked)), (of(1), Ok(Acked::default()))];
-        let acks = acknowledged(&tasks, acks.into()).expect("all are there");
-        assert_eq!((acks[&of(0)].markers, acks[&of(1)].markers), (1, 0));
     }
 }

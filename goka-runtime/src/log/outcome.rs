@@ -1,0 +1,119 @@
+//! What becomes of a unit, as every engine with transactions tells it: one outcome for all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Acked, Failure, Settlement, Unit};
+use crate::record::TaskId;
+
+/// What a unit's tasks were acknowledged.
+pub(super) type Acks = BTreeMap<TaskId, Acked>;
+/// What each task of a unit fails with.
+pub(super) type Failures = BTreeMap<TaskId, Failure>;
+
+/// The tasks of a unit: those with offsets, and those that appended.
+pub(super) fn tasks(unit: &Unit, appended: impl IntoIterator<Item = TaskId>) -> BTreeSet<TaskId> {
+    let offsets = unit.offsets.iter().map(|(task, ..)| *task);
+    offsets.chain(appended).collect()
+}
+
+/// What each task fails with.
+pub(super) fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
+    tasks.iter().map(|task| (*task, failure(*task))).collect()
+}
+
+/// Nothing is committed: offsets fail with their task.
+pub(super) fn failed(unit: &Unit, failures: Failures) -> Settlement {
+    let offsets = unit.offsets.iter().filter_map(|(task, ..)| {
+        let failure = failures.get(task)?;
+        Some((*task, Err(failure.clone())))
+    });
+    Settlement {
+        offsets: offsets.collect(),
+        acks: failures
+            .into_iter()
+            .map(|(task, failure)| (task, Err(failure)))
+            .collect(),
+    }
+}
+
+/// Everything is acknowledged; the offsets all have one outcome.
+pub(super) fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -> Settlement {
+    Settlement {
+        acks: acks
+            .iter()
+            .map(|(task, acked)| (*task, Ok(*acked)))
+            .collect(),
+        offsets: unit
+            .offsets
+            .iter()
+            .map(|(task, ..)| (*task, offsets.clone()))
+            .collect(),
+    }
+}
+
+/// The transaction's end writes one control record into each partition that it touched.
+fn with_marker(acked: Acked) -> Acked {
+    Acked {
+        markers: u64::from(acked.changelog.is_some()),
+        ..acked
+    }
+}
+
+/// All acknowledgements, or why there is to be no commit: what is refused for good is told to its
+/// task, and to the others that they fail with it.
+pub(super) fn acknowledged(
+    tasks: &BTreeSet<TaskId>,
+    acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+) -> Result<Acks, Failures> {
+    let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
+        return Ok(acks
+            .into_iter()
+            .filter_map(|(task, ack)| Some((task, with_marker(ack.ok()?))))
+            .collect());
+    };
+    let why = why.to_string();
+    Err(each(tasks, |task| match acks.get(&task) {
+        Some(Err(refused @ Failure::Refused { .. })) => refused.clone(),
+        Some(Err(own)) => Failure::Abortable(own.to_string()),
+        _ => Failure::Abortable(format!("the transaction's other records failed: {why}")),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::TopicId;
+
+    #[test]
+    fn one_failure_is_everybodys() {
+        let of = |partition| TaskId {
+            lead: TopicId(0),
+            partition,
+        };
+        let refused = Failure::Refused {
+            topic: "topic".to_owned(),
+            key: "key".to_owned(),
+            reason: "too large".to_owned(),
+        };
+        let late = Failure::Unknown("late".to_owned());
+        let acked = Acked {
+            changelog: Some((4, 5, 2)),
+            markers: 0,
+        };
+        let tasks = (0..4).map(of).collect();
+        let acks = [
+            (of(0), Ok(acked)),
+            (of(1), Err(refused.clone())),
+            (of(2), Err(late)),
+        ];
+        let failures = acknowledged(&tasks, acks.into()).expect_err("two fail");
+        assert_eq!(failures.len(), 4);
+        assert_eq!(failures[&of(1)], refused);
+        for other in [0, 2, 3] {
+            assert!(matches!(failures[&of(other)], Failure::Abortable(_)));
+        }
+        let acks = [(of(0), Ok(acked)), (of(1), Ok(Acked::default()))];
+        let acks = acknowledged(&tasks, acks.into()).expect("all are there");
+        assert_eq!((acks[&of(0)].markers, acks[&of(1)].markers), (1, 0));
+    }
+}
