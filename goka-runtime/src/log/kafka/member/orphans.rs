@@ -9,6 +9,9 @@
 //! - So a static member with a new name looks once who has what, and joins again if something is
 //!   nobody's. Not always: a rebalance while others are away, as when a whole group restarts, would
 //!   forget what they had, and move tables.
+//! - Left alone: a member that lives on, and whose client gives its session up while partitions are
+//!   given back (the coordinator moves, out of its sight). It joins under a new name with what it
+//!   keeps, so joining once more would tell the group nothing new.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
