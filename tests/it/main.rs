@@ -19,6 +19,7 @@ mod kafka_engine;
 mod kafka_transactions;
 mod lifecycle;
 mod log_conformance;
+mod orphans_on_kafka;
 mod own_store;
 mod restores;
 mod restores_on_kafka;

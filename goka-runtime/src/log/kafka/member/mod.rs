@@ -10,6 +10,7 @@
 //!   the consumer's queue would swallow rebalances.
 
 mod fetch;
+mod orphans;
 mod rebalance;
 mod settle;
 mod transaction;
@@ -47,6 +48,8 @@ pub(super) struct KafkaMember {
     backlog: VecDeque<(Event, bool)>,
     producer: Producer,
     tasks: BTreeMap<TaskId, Task>,
+    /// The name under which the group was last looked at for what is nobody's.
+    named: String,
     /// Exactly once, the unit whose outcome is not known.
     unfinished: Option<transaction::Unfinished>,
     epoch: u64,
@@ -105,11 +108,7 @@ impl KafkaMember {
         let failed = |fault: Fault| client_error(format!("joining group `{}`", group.name), fault);
         let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
         let producer = Producer::new(&config, &group, batch_bytes)?;
-        let leads: Vec<&str> = match group.lead {
-            Some(table) => vec![group.topic(table)],
-            None => group.inputs.iter().map(|id| &**group.topic(*id)).collect(),
-        };
-        client.subscribe(&leads).map_err(failed)?;
+        client.subscribe(&leads(&group)).map_err(failed)?;
         Ok(Self {
             batch: Batch::default(),
             records: client.new_queue(),
@@ -118,6 +117,7 @@ impl KafkaMember {
             backlog: VecDeque::new(),
             producer,
             tasks: BTreeMap::new(),
+            named: String::new(),
             unfinished: None,
             epoch: 0,
             lookup: rebalance::Lookup::default(),
@@ -427,6 +427,14 @@ impl Drop for KafkaMember {
         if let Err(error) = self.leave(by) {
             tracing::warn!(group = %self.group.name, %error, "left the group in a hurry");
         }
+    }
+}
+
+/// What the group hands out.
+fn leads(group: &Group) -> Vec<&str> {
+    match group.lead {
+        Some(table) => vec![group.topic(table)],
+        None => group.inputs.iter().map(|id| &**group.topic(*id)).collect(),
     }
 }
 

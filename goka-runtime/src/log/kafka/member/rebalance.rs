@@ -48,6 +48,7 @@ impl KafkaMember {
         places: &[Place],
         driver: &mut dyn Driver,
     ) -> Result<bool, LogError> {
+        self.adopt(places)?;
         self.epoch += 1;
         for task in self.tasks_of(places) {
             self.tasks.insert(

@@ -80,7 +80,7 @@ unsafe extern "C" fn log(
     }
 }
 
-fn name(text: &str) -> Result<CString, Fault> {
+pub(super) fn name(text: &str) -> Result<CString, Fault> {
     CString::new(text).map_err(|_| Fault {
         code: Code::InvalidArgument,
         reason: format!("{text:?} contains a NUL character"),

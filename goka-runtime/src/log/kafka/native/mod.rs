@@ -9,6 +9,7 @@
 mod admin;
 mod client;
 mod event;
+mod group;
 mod handles;
 mod list;
 mod message;

@@ -1,0 +1,165 @@
+//! Who has what in a group, as its coordinator tells anybody.
+
+use std::ffi::c_void;
+use std::time::Duration;
+use std::{ptr, slice};
+
+use rdkafka::bindings as sys;
+
+use super::client::{Client, name};
+use super::{Code, Fault, code, millis, string};
+
+/// A group at one moment.
+#[derive(Debug, Default)]
+pub(in super::super) struct Census {
+    /// Whether every member has its assignment, and none is asked to join again.
+    pub(in super::super) is_stable: bool,
+    /// Every topic's partition that is in a member's assignment.
+    pub(in super::super) assigned: Vec<(String, i32)>,
+}
+
+impl Client {
+    /// The name that the group's coordinator gave this consumer; empty before it is a member. The
+    /// client's own thread answers, no broker.
+    pub(in super::super) fn member_id(&self) -> String {
+        // SAFETY: live consumer; the string is ours, read and freed once.
+        unsafe {
+            let id = sys::rd_kafka_memberid(self.ptr());
+            let text = string(id);
+            if !id.is_null() {
+                sys::rd_kafka_mem_free(self.ptr(), id.cast::<c_void>());
+            }
+            text
+        }
+    }
+
+    /// How many partitions a topic has. Blocks for at most `wait`.
+    pub(in super::super) fn partitions(&self, topic: &str, wait: Duration) -> Result<i32, Fault> {
+        let topic = self.topic(topic)?;
+        let mut found = ptr::null();
+        // SAFETY: live client and topic; what is found is ours, read and freed once.
+        unsafe {
+            let (client, wait) = (self.ptr(), millis(wait).max(1));
+            let err = sys::rd_kafka_metadata(client, 0, topic.ptr(), &raw mut found, wait);
+            if let Some(code) = code(err) {
+                return Err(Fault::of(code));
+            }
+            let count = match (*found).topic_cnt {
+                1 => Ok(*(*found).topics),
+                _ => Err(Fault::of(Code::UnknownTopic)),
+            };
+            let count = count.and_then(|topic| match code(topic.err) {
+                Some(code) => Err(Fault::of(code)),
+                None => Ok(topic.partition_cnt),
+            });
+            sys::rd_kafka_metadata_destroy(found);
+            count
+        }
+    }
+
+    /// Who has what in a group. Blocks for at most `wait`.
+    ///
+    /// Not the admin call of the same purpose: that one ends the process when the connection to the
+    /// coordinator breaks (librdkafka issue 4605).
+    pub(in super::super) fn census(&self, group: &str, wait: Duration) -> Result<Census, Fault> {
+        let wanted = name(group)?;
+        let mut found = ptr::null();
+        // SAFETY: live client and string; what is found is ours, read and freed once. Part of it is
+        // found when some broker did not answer.
+        unsafe {
+            let (client, wait) = (self.ptr(), millis(wait).max(1));
+            let err = sys::rd_kafka_list_groups(client, wanted.as_ptr(), &raw mut found, wait);
+            if found.is_null() {
+                return Err(Fault::of(code(err).unwrap_or(Code::Fail)));
+            }
+            let groups = list((*found).groups, (*found).group_cnt);
+            let census = match groups.iter().find(|it| string(it.group) == group) {
+                Some(group) => read(group),
+                None => Err(Fault::of(Code::GroupIdNotFound)),
+            };
+            sys::rd_kafka_group_list_destroy(found);
+            census
+        }
+    }
+}
+
+/// # Safety
+/// `at` points to `count` live entries, or `count` is 0.
+unsafe fn list<'l, T>(at: *const T, count: i32) -> &'l [T] {
+    match usize::try_from(count) {
+        // SAFETY: as the caller says.
+        Ok(count) if count > 0 => unsafe { slice::from_raw_parts(at, count) },
+        _ => &[],
+    }
+}
+
+/// # Safety
+/// The group and what it points to are live.
+unsafe fn read(group: &sys::rd_kafka_group_info) -> Result<Census, Fault> {
+    if let Some(code) = code(group.err) {
+        return Err(Fault::of(code));
+    }
+    let mut census = Census {
+        is_stable: string(group.state) == "Stable",
+        assigned: Vec::new(),
+    };
+    // SAFETY: as the caller says; bytes and their length belong together.
+    let bytes = unsafe {
+        list(group.members, group.member_cnt).iter().map(|member| {
+            list(
+                member.member_assignment.cast::<u8>().cast_const(),
+                member.member_assignment_size,
+            )
+        })
+    };
+    for bytes in bytes {
+        assignment(bytes, &mut census.assigned).ok_or_else(|| Fault::of(Code::BadMessage))?;
+    }
+    Ok(census)
+}
+
+/// Reads Kafka's `ConsumerProtocolAssignment`; members without one have no bytes at all.
+fn assignment(mut bytes: &[u8], assigned: &mut Vec<(String, i32)>) -> Option<()> {
+    if bytes.is_empty() {
+        return Some(());
+    }
+    let bytes = &mut bytes;
+    let _version = i16::from_be_bytes(take(bytes)?);
+    for _ in 0..i32::from_be_bytes(take(bytes)?) {
+        let length = usize::try_from(i16::from_be_bytes(take(bytes)?)).ok()?;
+        let (topic, rest) = bytes.split_at_checked(length)?;
+        *bytes = rest;
+        let topic = std::str::from_utf8(topic).ok()?;
+        for _ in 0..i32::from_be_bytes(take(bytes)?) {
+            assigned.push((topic.to_owned(), i32::from_be_bytes(take(bytes)?)));
+        }
+    }
+    // User data follows, which nobody sends us.
+    Some(())
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::assignment;
+
+    #[test]
+    fn an_assignment_is_read_or_refused() {
+        let bytes = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\0\x02bc\0\0\0\0\0\0\0\0";
+        let read = |bytes: &[u8]| {
+            let mut assigned = Vec::new();
+            assignment(bytes, &mut assigned).map(|()| assigned)
+        };
+        let both = vec![("a".to_owned(), 0), ("a".to_owned(), 7)];
+        assert_eq!(read(bytes), Some(both));
+        assert_eq!(read(b""), Some(Vec::new()));
+        for end in 1..bytes.len() - 4 {
+            assert_eq!(read(&bytes[..end]), None, "cut at {end}");
+        }
+    }
+}
