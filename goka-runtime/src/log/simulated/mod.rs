@@ -10,7 +10,8 @@
 //!   transaction that is open for too long is aborted, and its producer fenced;
 //! - offsets in an open transaction hold back whoever is assigned the task;
 //! - only what moves is given back, before anybody else has it; a static member that comes back has
-//!   its tasks again and moves nothing, and its older twin is fenced;
+//!   its tasks again and moves nothing, and its older twin is fenced; what that one was giving back is
+//!   given to somebody (on Kafka the member asks for it);
 //! - a group that forgot a member takes no offsets from it.
 //!
 //! And on this, which no test here checks on Kafka:
