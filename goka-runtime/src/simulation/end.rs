@@ -85,7 +85,7 @@ impl End<'_> {
             T::NAME
         );
         let fed = self.acts.iter().filter_map(|act| match &act.what {
-            What::Feed { feed, record } if feeds[*feed].topic.name == T::NAME => Some(record),
+            What::Feed { topic, record } if topic.name == T::NAME => Some(record),
             _ => None,
         });
         fed.map(decoded::<T>).collect()

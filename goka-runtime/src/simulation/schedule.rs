@@ -11,6 +11,7 @@ use self::planner::{Planner, below};
 use super::Dice;
 use super::run::Case;
 use super::workload::Fresh;
+use crate::graph::TopicSpec;
 use crate::log::simulated::{Fault, StepKind};
 use crate::record::Timestamp;
 
@@ -25,7 +26,7 @@ const TROUBLES: (u64, u64) = (6, 10);
 #[derive(Debug, Clone)]
 pub(super) enum What {
     /// A record is fed to a topic of the workload.
-    Feed { feed: usize, record: Fresh },
+    Feed { topic: TopicSpec, record: Fresh },
     /// This goes wrong at the next step where it can, of an instance or of anybody.
     Strike { fault: Fault, on: Option<usize> },
     /// The process dies right after its next step of a kind; with the power, the disk forgets.
@@ -59,10 +60,10 @@ pub(super) enum What {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Feed { feed, record } => {
+            What::Feed { topic, record } => {
                 let key = record.key.as_deref().map(String::from_utf8_lossy);
                 let key = key.map_or_else(|| "no key".to_owned(), |key| format!("key {key:?}"));
-                write!(f, "input {feed} is fed a record with {key}")
+                write!(f, "topic `{}` is fed a record with {key}", topic.name)
             }
             What::Strike { fault, on: None } => write!(f, "{fault}, for whomever it fits first"),
             What::Strike {
@@ -169,12 +170,17 @@ impl Schedule {
         let setting = Setting::of(&mut dice.fork(), case.faults);
         let mut acts = Vec::new();
         let (mut content, mut moments) = (dice.fork(), dice.fork());
-        for (number, feed) in case.workload.feeds.iter().enumerate() {
+        for feed in &case.workload.feeds {
             for _ in 0..feed.count {
                 let record = (feed.make)(&mut content);
                 let at = below(&mut moments, turns * 9 / 10);
-                let feed = number;
-                acts.push((at, What::Feed { feed, record }));
+                acts.push((
+                    at,
+                    What::Feed {
+                        topic: feed.topic,
+                        record,
+                    },
+                ));
             }
         }
         let mut planner = Planner {

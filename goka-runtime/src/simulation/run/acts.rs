@@ -13,10 +13,9 @@ impl Run<'_> {
             self.told(act.to_string());
         }
         match &act.what {
-            What::Feed { feed, record } => {
+            What::Feed { topic, record } => {
                 self.counters.records += 1;
-                let topic = self.case.workload.feeds[*feed].topic;
-                self.put(&topic, record);
+                self.put(topic, record);
             }
             What::Strike { fault, on } => self.strikes.arm(*fault, *on),
             What::Die {
