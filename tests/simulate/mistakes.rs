@@ -77,6 +77,15 @@ fn a_mistake_is_found_with_a_small_schedule() {
         "{text}"
     );
     assert!(!text.contains("not deterministic"), "{text}");
+    let (_, story) = text.split_once("\nthe story:\n").expect(&text);
+    for part in [
+        "\"x\" was fed",
+        " handled user-clicks[",
+        "wrote remembers-state[",
+        " starts",
+    ] {
+        assert!(story.contains(part), "`{part}` in {text}");
+    }
 }
 
 /// Numbers all clicks of the program.
