@@ -9,6 +9,8 @@ pub mod clock;
 pub mod codec;
 pub mod context;
 pub mod core;
+#[cfg(feature = "tester")]
+mod dice;
 pub mod dispatch;
 pub mod edges;
 pub mod emitter;

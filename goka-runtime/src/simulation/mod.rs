@@ -3,7 +3,6 @@
 //! is right is known beforehand: see [`oracles`]. Used by `#[goka::simulate]`.
 
 mod caught;
-mod dice;
 mod end;
 mod fed;
 mod front;
@@ -21,7 +20,6 @@ mod strikes;
 mod tests;
 mod workload;
 
-pub use self::dice::Dice;
 pub use self::end::End;
 pub use self::fed::Fed;
 #[doc(hidden)]
@@ -30,3 +28,4 @@ pub use self::front::simulate;
 pub use self::hunt::{Caught, hunt};
 pub use self::schedule::FaultKind;
 pub use self::workload::Workload;
+pub use crate::dice::Dice;

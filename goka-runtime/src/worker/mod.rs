@@ -3,6 +3,7 @@
 //! Made by the processor.
 
 mod flusher;
+mod members;
 mod outage;
 mod perform;
 mod reach;
@@ -16,14 +17,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::flusher::Flusher;
+pub(crate) use self::members::run;
+#[cfg(feature = "tester")]
+pub(crate) use self::members::{Again, REJOIN};
 use self::outage::Outage;
+use self::reach::Reach;
 #[cfg(feature = "tester")]
 pub(crate) use self::reach::Witness;
-use self::reach::{Reach, await_lookup};
 use crate::clock::Clock;
 use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Epoch, Log, LogError, Member, MemberEvent, Settle};
+use crate::log::{Driver, Epoch, Log, Member, MemberEvent, Settle};
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
@@ -41,11 +45,6 @@ const REPORT: Duration = Duration::from_millis(100);
 /// ridden out rather than handled twice. Below Kafka's `max.poll.interval.ms` of 5 minutes.
 const ACKS: Duration = Duration::from_secs(40);
 const RESTORE_THREADS: usize = 2;
-/// After a client died, a new one joins after so long.
-pub(crate) const REJOIN: Duration = Duration::from_secs(1);
-/// One that is fenced joins once more: a transaction that took too long looks the same. Fenced
-/// again within so long, it has a twin.
-const TWIN: Duration = Duration::from_secs(60);
 
 /// Where one task is, as told to the outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,72 +95,6 @@ pub(crate) struct Parts {
     #[cfg(feature = "tester")]
     pub(crate) witness: Option<Arc<dyn Witness>>,
     pub(crate) signals: Arc<Signals>,
-}
-
-/// Whether a member that ended is followed by a new one.
-#[derive(Debug, Default)]
-pub(crate) struct Again {
-    fenced: Option<Duration>,
-}
-
-impl Again {
-    /// A new one joins, after [`REJOIN`].
-    ///
-    /// # Errors
-    /// The cause, when that would help nobody.
-    pub(crate) fn after(&mut self, cause: Cause, now: Duration) -> Result<(), Cause> {
-        let is_twins_work = |last: Duration| now.saturating_sub(last) < TWIN;
-        match cause {
-            Cause::Member(error @ LogError::Fenced { .. })
-                if !self.fenced.is_some_and(is_twins_work) =>
-            {
-                self.fenced = Some(now);
-                tracing::warn!(%error, "fenced, joining once more");
-                Ok(())
-            }
-            Cause::Member(error @ LogError::Client { .. }) => {
-                tracing::warn!(%error, "the client died, joining again");
-                Ok(())
-            }
-            cause => Err(cause),
-        }
-    }
-}
-
-/// Runs until told to stop, or until it cannot go on.
-pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
-    let ended = run_members(parts);
-    parts.signals.forget_outage();
-    ended
-}
-
-/// Runs one member after the other.
-fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
-    let mut again = Again::default();
-    for (table, view) in &parts.lookups {
-        if !await_lookup(table, &**view, &parts.signals)? {
-            return Ok(());
-        }
-    }
-    loop {
-        let ended = match parts.log.join(&parts.plan.group) {
-            Ok(member) => Worker::new(parts).run(member),
-            // One that cannot be made at all was configured wrongly.
-            Err(error) if !parts.signals.has_run() => return Err(Cause::Member(error)),
-            Err(error) => Err(Cause::Member(error)),
-        };
-        match ended {
-            Ok(()) => return Ok(()),
-            Err(cause) => again.after(cause, parts.clock.monotonic())?,
-        }
-        let wait = Instant::now();
-        while wait.elapsed() < REJOIN {
-            if parts.signals.stops() {
-                return Ok(());
-            }
-            std::thread::park_timeout(IDLE);
-        }
-    }
 }
 
 /// One member with what drives it.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::{Database, DatabaseError, StorageBackend};
 
 use super::RedbStores;
+use crate::dice::Dice;
 
 /// A disk with the files of [`RedbStores`] on it; clones are the same disk.
 ///
@@ -43,7 +44,7 @@ pub struct DiskFaults {
 #[derive(Default)]
 struct Content {
     files: BTreeMap<PathBuf, Sheet>,
-    dice: u64,
+    dice: Dice,
     /// Counts the processes: what an older one has open is dead.
     life: u64,
     is_full: bool,
@@ -95,7 +96,7 @@ impl SimulatedDisk {
     /// An empty disk; what a loss of power takes is decided by `seed`.
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Content {
-            dice: seed,
+            dice: Dice::new(seed),
             ..Content::default()
         })))
     }
@@ -206,11 +207,11 @@ impl Content {
         for sheet in self.files.values_mut() {
             let mut left = std::mem::take(&mut sheet.synced);
             for change in sheet.unsynced.drain(..) {
-                match (roll(&mut self.dice, 4), change) {
+                match (self.dice.below(4), change) {
                     (0, _) => self.faults.lost += 1,
                     (1, Change::Write(at, mut data)) => {
                         self.faults.torn += 1;
-                        let kept = roll(&mut self.dice, data.len() as u64 + 1);
+                        let kept = self.dice.below(data.len() as u64 + 1);
                         data.truncate(usize::try_from(kept).unwrap_or(0));
                         Change::Write(at, data).apply(&mut left);
                     }
@@ -240,15 +241,6 @@ impl Content {
 
 fn dead() -> io::Error {
     io::Error::other("its process is dead")
-}
-
-/// The next of a fixed series of numbers below `sides` (Vigna's splitmix64).
-fn roll(dice: &mut u64, sides: u64) -> u64 {
-    *dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *dice;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) % sides
 }
 
 #[derive(Debug)]

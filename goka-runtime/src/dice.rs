@@ -1,4 +1,4 @@
-//! Numbers by seed.
+//! Numbers by seed, for simulated disks and schedules.
 
 /// Throws the same numbers for the same seed, on every machine.
 ///
@@ -9,7 +9,7 @@
 /// assert_eq!(one.below(100), same.below(100));
 /// assert!(one.below(6) < 6);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Dice(u64);
 
 impl Dice {

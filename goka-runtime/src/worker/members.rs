@@ -1,0 +1,81 @@
+//! One member after the other: which end is followed by a new one, and when. Made by the processor.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::reach::await_lookup;
+use super::{IDLE, Parts, Worker};
+use crate::core::Cause;
+use crate::log::LogError;
+
+/// After a client died, a new one joins after so long.
+pub(crate) const REJOIN: Duration = Duration::from_secs(1);
+/// One that is fenced joins once more: a transaction that took too long looks the same. Fenced
+/// again within so long, it has a twin.
+const TWIN: Duration = Duration::from_secs(60);
+
+/// Whether a member that ended is followed by a new one.
+#[derive(Debug, Default)]
+pub(crate) struct Again {
+    fenced: Option<Duration>,
+}
+
+impl Again {
+    /// A new one joins, after [`REJOIN`].
+    ///
+    /// # Errors
+    /// The cause, when that would help nobody.
+    pub(crate) fn after(&mut self, cause: Cause, now: Duration) -> Result<(), Cause> {
+        let is_twins_work = |last: Duration| now.saturating_sub(last) < TWIN;
+        match cause {
+            Cause::Member(error @ LogError::Fenced { .. })
+                if !self.fenced.is_some_and(is_twins_work) =>
+            {
+                self.fenced = Some(now);
+                tracing::warn!(%error, "fenced, joining once more");
+                Ok(())
+            }
+            Cause::Member(error @ LogError::Client { .. }) => {
+                tracing::warn!(%error, "the client died, joining again");
+                Ok(())
+            }
+            cause => Err(cause),
+        }
+    }
+}
+
+/// Runs until told to stop, or until it cannot go on.
+pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
+    let ended = run_members(parts);
+    parts.signals.forget_outage();
+    ended
+}
+
+/// Runs one member after the other.
+fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
+    let mut again = Again::default();
+    for (table, view) in &parts.lookups {
+        if !await_lookup(table, &**view, &parts.signals)? {
+            return Ok(());
+        }
+    }
+    loop {
+        let ended = match parts.log.join(&parts.plan.group) {
+            Ok(member) => Worker::new(parts).run(member),
+            // One that cannot be made at all was configured wrongly.
+            Err(error) if !parts.signals.has_run() => return Err(Cause::Member(error)),
+            Err(error) => Err(Cause::Member(error)),
+        };
+        match ended {
+            Ok(()) => return Ok(()),
+            Err(cause) => again.after(cause, parts.clock.monotonic())?,
+        }
+        let wait = Instant::now();
+        while wait.elapsed() < REJOIN {
+            if parts.signals.stops() {
+                return Ok(());
+            }
+            std::thread::park_timeout(IDLE);
+        }
+    }
+}
