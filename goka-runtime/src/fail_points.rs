@@ -63,11 +63,13 @@ pub enum Planted {
     RestoreToStable,
     /// An input whose offset is missing is read from its beginning.
     MissingFromStart,
+    /// Everything that was fetched is handled before the member is polled again.
+    EndlessTurn,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::StoreAhead,
         Self::StampAhead,
         Self::CommitAhead,
@@ -81,6 +83,7 @@ impl Planted {
         Self::TrustedTooLong,
         Self::RestoreToStable,
         Self::MissingFromStart,
+        Self::EndlessTurn,
     ];
 
     /// As [`PLANT`] spells it.
@@ -105,6 +108,7 @@ impl Planted {
             Self::TrustedTooLong => "trusted-too-long",
             Self::RestoreToStable => "restore-to-stable",
             Self::MissingFromStart => "missing-from-start",
+            Self::EndlessTurn => "endless-turn",
         }
     }
 }

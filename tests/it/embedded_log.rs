@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::{
-    Driver, Failure, Group, Isolation, Log, LogError, MemberEvent, NewTopic, Sent, Settle, Unit,
-    UnitId,
+    Driver, Failure, Fetched, Group, Isolation, Log, LogError, MemberEvent, NewTopic, Sent, Settle,
+    Unit, UnitId,
 };
 use goka_runtime::record::{Append, AppendKind, Appends, Offset, TaskId, TopicId};
 
@@ -337,29 +337,6 @@ impl Driver for Copier {
                     self.new.push(assignment.task);
                 }
             }
-            MemberEvent::Batch { task, records, .. } => {
-                // Without a position it was lost in a settlement, and is lost in a poll soon.
-                let Some(position) = self.positions.get_mut(&task) else {
-                    return;
-                };
-                for record in records {
-                    assert_eq!(
-                        record.offset, *position,
-                        "nothing is left out, nothing comes twice"
-                    );
-                    *position += 1;
-                    self.appends.push(Append {
-                        task,
-                        kind: AppendKind::Output,
-                        topic: TopicId(2),
-                        partition: task.partition,
-                        key: record.key,
-                        value: record.value,
-                        timestamp: record.timestamp,
-                        headers: &[],
-                    });
-                }
-            }
             MemberEvent::Lost(tasks) => {
                 self.positions.retain(|task, _| !tasks.contains(task));
                 self.appends.clear();
@@ -367,6 +344,34 @@ impl Driver for Copier {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Takes a part of what it is given, which must change nothing.
+    fn batch(&mut self, fetched: Fetched<'_>) -> usize {
+        let Fetched { task, records, .. } = fetched;
+        // Without a position it was lost in a settlement, and is lost in a poll soon.
+        let Some(position) = self.positions.get_mut(&task) else {
+            return records.len();
+        };
+        let some = records.len().div_ceil(2);
+        for record in &records[..some] {
+            assert_eq!(
+                record.offset, *position,
+                "nothing is left out, nothing comes twice"
+            );
+            *position += 1;
+            self.appends.push(Append {
+                task,
+                kind: AppendKind::Output,
+                topic: TopicId(2),
+                partition: task.partition,
+                key: record.key,
+                value: record.value,
+                timestamp: record.timestamp,
+                headers: &[],
+            });
+        }
+        some
     }
 
     fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {

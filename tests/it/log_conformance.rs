@@ -43,7 +43,10 @@ pub const CASES: &[Case] = cases! {
         new_records_arrive_while_polling acks_are_contiguous outputs_are_not_counted_as_changelog
         a_loop_comes_back release_and_fetch_elsewhere pause_and_resume
         an_input_out_of_range_is_broken a_refused_record_fails_its_task_only a_unit_settled_twice
-        an_empty_unit rebuild_goes_on;
+        an_empty_unit rebuild_goes_on records_that_are_not_taken_come_again
+        records_that_are_not_taken_let_other_inputs_pass
+        records_that_are_not_taken_are_dropped_by_a_move
+        a_member_that_is_kept_alive_keeps_its_tasks;
     rebalances:
         a_revoked_task_goes_on_where_it_was_settled a_task_that_stays_goes_on
         a_member_that_leaves_gives_its_tasks_away a_member_that_crashes_gives_its_tasks_away

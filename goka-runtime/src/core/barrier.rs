@@ -4,6 +4,7 @@
 //! when that is committed. Part of [`Core`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::event::{Cause, Effect, Now};
 use super::layers::Layers;
@@ -72,16 +73,28 @@ impl Core {
         self.plan.group.guarantee == Guarantee::ExactlyOnce
     }
 
+    /// Exactly once, half of what a transaction may take is left to the record in hand.
+    fn barrier_interval(&self) -> Duration {
+        match self.is_exactly_once() {
+            true => (self.plan.barrier).min(self.plan.group.transaction_timeout / 2),
+            false => self.plan.barrier,
+        }
+    }
+
+    /// Whether so much was written that the barrier is not to wait for its time.
+    pub(super) fn is_barrier_full(&self) -> bool {
+        self.appended.0 >= BARRIER_APPENDS || self.appended.1 >= BARRIER_BYTES
+    }
+
     pub(super) fn barrier_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let (appends, bytes) = self.appended;
-        let full = appends >= BARRIER_APPENDS || bytes >= BARRIER_BYTES;
+        let full = self.is_barrier_full();
         let waits = self.retry_at.is_some_and(|retry| now.monotonic < retry);
         let starts = self
             .tasks
             .values()
             .any(|task| task.state == State::Starting);
-        let due = now.monotonic >= self.last_barrier + self.plan.barrier;
-        if full || ((due || starts) && !waits) {
+        let due = now.monotonic >= self.last_barrier + self.barrier_interval();
+        if full || ((due || starts || self.turn.wants_barrier()) && !waits) {
             self.barrier(now, out);
         }
     }
@@ -104,6 +117,7 @@ impl Core {
         }
         self.last_barrier = now.monotonic;
         self.appended = (0, 0);
+        self.turn.barrier_begins();
         let dirty: Vec<_> = self.tasks.values().filter(|task| task.is_dirty()).collect();
         if dirty.is_empty() {
             return;
@@ -254,11 +268,6 @@ impl Core {
         }
         if rebuild {
             out.push(Effect::Rebuild);
-        }
-        for task in self.tasks.values_mut() {
-            if std::mem::take(&mut task.missed) && task.state == State::Running {
-                out.push(Effect::Fetch(task.id, task.intake()));
-            }
         }
         for copy in std::mem::take(&mut self.regressed) {
             self.regressed(copy, out);

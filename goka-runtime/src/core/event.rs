@@ -8,7 +8,7 @@ use super::judge::Why;
 use super::layers::Frozen;
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
 use crate::log::{Assignment, Epoch, Failure, LogError, Range, Settlement, Unit, UnitId};
-use crate::record::{Appends, Offset, Record, TaskId, Timestamp, TopicId};
+use crate::record::{Appends, Offset, TaskId, Timestamp, TopicId};
 use crate::table::{Stamp, StoreError, StoreRead, Stored};
 
 /// What time it is: a clock that only goes forward, and the wall's.
@@ -60,6 +60,11 @@ pub trait Around {
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError>;
     /// A guard whose end comes back as [`Event::Deferred`].
     fn defer(&self, record: RecordId) -> Deferred;
+    /// A handler is about to be called with a record.
+    fn began(&self, record: &RecordId);
+    /// It has returned. Gives the time, on the clock of [`Now::monotonic`], a few milliseconds late at
+    /// most.
+    fn ended(&self) -> Duration;
     /// A handler returned `Ok`; what it wrote are the records from `first` on.
     #[cfg(feature = "tester")]
     fn handled(&self, _record: RecordId, _appends: &Appends, _first: usize) {}
@@ -98,17 +103,6 @@ pub enum Event<'a> {
     Restored(CopyId, Epoch, Result<Offset, Cause>),
     /// What a handler deferred is done, or failed.
     Deferred(RecordId, Result<(), String>),
-    /// Records of one input of one task.
-    Batch {
-        /// Whose.
-        task: TaskId,
-        /// Of which assignment; those of an older one are dropped.
-        epoch: Epoch,
-        /// Of which input.
-        topic: TopicId,
-        /// In order.
-        records: &'a [Record<'a>],
-    },
     /// Offsets of one input of one task hold nothing to handle: control records, aborted and
     /// compacted ones. True whoever asks, so it does not matter what else comes before or after.
     Passed {
@@ -123,8 +117,6 @@ pub enum Event<'a> {
         /// The first one behind them.
         to: Offset,
     },
-    /// The rest of a batch was not handed over: it is to be fetched again.
-    Cut(TaskId),
     /// An input cannot be read on.
     Broken(TaskId, LogError),
     /// An [`Effect::Settle`] is answered.

@@ -80,15 +80,19 @@ impl Core {
         if task.is_storeless {
             return;
         }
-        // A walk looks at what is not stored with every slice.
-        let urgent = full || closing || task.reopens || task.visit.is_some();
+        let urgent = full || closing || task.reopens;
+        // A walk goes through all that is not stored with every slice.
+        let interval = match &task.visit {
+            Some(_) => self.plan.flush_interval.min(self.plan.barrier),
+            None => self.plan.flush_interval,
+        };
         for copy in task.copies(&self.plan) {
             let layers = task.layers_of(&self.plan, copy.table);
             if !layers.is_some_and(|layers| layers.can_freeze()) {
                 continue;
             }
             let flushes = task.flushes.entry(copy.table).or_default();
-            let due = flushes.is_due(now.monotonic, self.plan.flush_interval) || urgent;
+            let due = flushes.is_due(now.monotonic, interval) || urgent;
             let waits = flushes.retry_at.is_some_and(|retry| now.monotonic < retry);
             if !due || (waits && !closing) {
                 continue;

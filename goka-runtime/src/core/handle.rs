@@ -9,6 +9,7 @@ use super::layers::Entry;
 use super::plan::{InputPlan, Plan};
 use super::scope::{Begin, RecordScope, Scratch, text};
 use super::task::Task;
+use super::turn::Turn;
 use crate::dispatch::{Call, Incoming, Raw, Shared};
 use crate::record::{Appends, Offset, Record, TopicId};
 
@@ -19,10 +20,11 @@ pub(crate) struct Desk<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) appends: &'a mut Appends,
     pub(crate) scratch: &'a mut Scratch,
+    pub(crate) turn: &'a mut Turn,
 }
 
 impl Task {
-    /// Handles records of one input until one fails.
+    /// Handles records of one input until one fails or the turn is over; gives how many it took.
     ///
     /// # Errors
     /// Why the task stops: the position is then exactly at the failed record.
@@ -31,7 +33,7 @@ impl Task {
         input: &InputPlan,
         records: &[Record<'_>],
         desk: &mut Desk<'_>,
-    ) -> Result<(), Cause> {
+    ) -> Result<usize, Cause> {
         let mut position = self.positions.get(&input.topic).copied().unwrap_or(0);
         let handled = self.handle_from(&mut position, input, records, desk);
         self.positions.insert(input.topic, position);
@@ -44,11 +46,14 @@ impl Task {
         input: &InputPlan,
         records: &[Record<'_>],
         desk: &mut Desk<'_>,
-    ) -> Result<(), Cause> {
+    ) -> Result<usize, Cause> {
         let topic = desk.plan.group.topic(input.topic);
-        for record in records {
+        for (at, record) in records.iter().enumerate() {
             if record.offset < *position {
                 continue;
+            }
+            if !self.may_call(input.topic, record.offset, &[], desk) {
+                return Ok(at);
             }
             *position = record.offset;
             self.check_key(desk.plan, input, record)?;
@@ -62,35 +67,52 @@ impl Task {
                 value: record.value,
                 headers: record.headers,
             };
-            self.call(input.call, input.topic, incoming, desk)?;
+            self.call(input.call, input.topic, incoming, &[], desk)?;
             fail_point!("after-handler", 1);
             *position = record.offset + 1;
         }
-        Ok(())
+        Ok(records.len())
     }
 
-    /// Calls one handler and keeps or drops what it did.
+    /// Whether a call is to be made in this turn; `key` tells the calls of one visit apart.
+    pub(crate) fn may_call(
+        &self,
+        topic: TopicId,
+        offset: Offset,
+        key: &[u8],
+        desk: &mut Desk<'_>,
+    ) -> bool {
+        let record = self.record(topic, offset);
+        !desk.turn.is_over(desk.appends) && desk.turn.may_call(&record, key, desk.appends)
+    }
+
+    fn record(&self, topic: TopicId, offset: Offset) -> RecordId {
+        RecordId {
+            task: self.id,
+            epoch: self.epoch,
+            topic,
+            offset,
+            guard: self.guards,
+        }
+    }
+
+    /// Calls one handler and keeps or drops what it did. `visited` is the key of a visit, else empty.
     pub(crate) fn call(
         &mut self,
         call: Call,
         topic: TopicId,
         incoming: Incoming<'_>,
+        visited: &[u8],
         desk: &mut Desk<'_>,
     ) -> Result<(), Cause> {
         let begin = Begin::of(desk.appends);
-        let task = self.id;
+        let (task, record) = (self.id, self.record(topic, incoming.offset));
         let mut scope = RecordScope {
             plan: desk.plan,
             task,
             key: incoming.key,
             timestamp: incoming.timestamp,
-            record: RecordId {
-                task,
-                epoch: self.epoch,
-                topic,
-                offset: incoming.offset,
-                guard: self.guards,
-            },
+            record,
             layers: &mut self.layers,
             row: None,
             unreadable: None,
@@ -106,11 +128,13 @@ impl Task {
             scope: &mut scope,
         };
         let (around, shared) = (desk.around, desk.shared);
+        around.began(&record);
         // A panicking handler may leave its own shared state torn; ours is dropped whole.
         let outcome = catch_unwind(AssertUnwindSafe(|| match call {
             Call::Sync(call) => call(shared, raw),
             Call::Async(call) => around.drive(call(shared, raw)),
         }));
+        desk.turn.called(around.ended(), &record, visited);
         let unreadable = scope.unreadable.take();
         let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
         #[cfg(feature = "tester")]

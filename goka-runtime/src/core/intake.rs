@@ -6,28 +6,45 @@ use std::ops::Range;
 use super::event::{Around, Cause, Effect, Now, RecordId};
 use super::handle::Desk;
 use super::task::{State, Task, Unreadable};
-use super::{Core, DEFERRED, RETRY};
+use super::{Core, RETRY};
 use crate::dispatch::Shared;
-use crate::log::Epoch;
-use crate::record::{Offset, Record, TaskId, TopicId};
+use crate::log::{Epoch, Fetched};
+use crate::record::{Offset, TaskId, TopicId};
 use crate::table::StoreError;
 
 impl Core {
-    pub(super) fn batch(
+    /// Takes records from the first on; gives how many. Records that nobody is to handle are taken and
+    /// dropped.
+    pub(super) fn take(
         &mut self,
         now: Now,
-        (id, epoch, topic): (TaskId, Epoch, TopicId),
-        records: &[Record<'_>],
+        fetched: Fetched<'_>,
         around: &dyn Around,
         shared: &Shared,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> usize {
+        let Fetched {
+            task: id,
+            epoch,
+            topic,
+            records,
+        } = fetched;
+        let all = records.len();
+        if self.doubt.is_some() {
+            // Nothing may join a transaction that is ending.
+            return 0;
+        }
+        let is_full = self.is_barrier_full();
         let Some(task) = self.tasks.get_mut(&id) else {
-            return;
+            return all;
         };
         let is_stale = task.epoch != epoch || task.state != State::Running;
         if is_stale || self.draining || task.awaits_store() {
-            return;
+            return all;
+        }
+        self.turn.begin(now.monotonic, self.appended.0 > 0);
+        if is_full && self.turn.has_called() {
+            return 0;
         }
         let mut desk = Desk {
             plan: &self.plan,
@@ -35,34 +52,34 @@ impl Core {
             shared,
             appends: &mut self.appends,
             scratch: &mut self.scratch,
+            turn: &mut self.turn,
         };
         let handled = match self.plan.input(topic) {
             Some(input) => task.handle(input, records, &mut desk),
             None if self.plan.join(topic).is_some() => {
                 task.follow(topic, records);
-                Ok(())
+                Ok(all)
             }
             None => {
                 // Past one that begins, the rest is fetched again when it ends.
                 for record in records {
                     task.begin_visit(record, &desk);
                 }
-                Ok(())
+                Ok(all)
             }
         };
-        if task.deferred.len() >= DEFERRED {
-            self.pace(out);
-        }
         self.hand_over(out);
         match handled {
-            Ok(()) => {
+            Ok(taken) => {
                 if let Some(task) = self.tasks.get_mut(&id) {
                     task.unreadable = None;
                 }
+                return taken;
             }
             Err(Cause::Store(error)) => self.unreadable(now, id, error, out),
             Err(cause) => self.stop(id, cause, out),
         }
+        all
     }
 
     /// Moves an input or a joined table over offsets that hold nothing, once all before them is
@@ -92,18 +109,31 @@ impl Core {
         if self.paused {
             return;
         }
-        let visiting = |task: &&mut Task| {
-            task.visit.is_some() && task.state == State::Running && !task.awaits_store()
-        };
+        let mut walks = self.walks();
+        if walks.is_empty() {
+            return;
+        }
+        // A slow walk takes its whole turn: the others have theirs before it has another.
+        let next = walks.partition_point(|id| Some(*id) <= self.last_visited);
+        walks.rotate_left(next);
+        self.turn.begin(now.monotonic, self.appended.0 > 0);
         let mut ended = Vec::new();
-        for task in self.tasks.values_mut().filter(visiting) {
+        for id in walks {
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             let mut desk = Desk {
                 plan: &self.plan,
                 around,
                 shared,
                 appends: &mut self.appends,
                 scratch: &mut self.scratch,
+                turn: &mut self.turn,
             };
+            if desk.turn.is_over(desk.appends) {
+                break;
+            }
+            self.last_visited = Some(id);
             match task.visit_slice(&mut desk) {
                 Ok(false) => {}
                 Ok(true) => {
@@ -114,6 +144,7 @@ impl Core {
                 Err(cause) => ended.push((task.id, cause)),
             }
         }
+        self.turn.end();
         self.hand_over(out);
         for (id, cause) in ended {
             match cause {
@@ -121,6 +152,15 @@ impl Core {
                 cause => self.stop(id, cause, out),
             }
         }
+    }
+
+    /// The tasks with a walk that can go on, in order.
+    pub(super) fn walks(&self) -> Vec<TaskId> {
+        let walks = |task: &&Task| {
+            task.visit.is_some() && task.state == State::Running && !task.awaits_store()
+        };
+        let walks = self.tasks.values().filter(walks);
+        walks.map(|task| task.id).collect()
     }
 
     /// A guard was told, or dropped: its record may be committed, or fails its task.

@@ -21,6 +21,7 @@ mod start;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
+mod turn;
 mod visit;
 
 use std::collections::BTreeMap;
@@ -30,14 +31,16 @@ pub use event::{Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, Tabl
 pub use layers::Frozen;
 pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 pub use task::State;
+pub use turn::{SlowCalls, TURN};
 
 use crate::dispatch::Shared;
-use crate::log::{Assignment, Epoch, LogError};
+use crate::log::{Assignment, Epoch, Fetched, LogError};
 use crate::record::{Appends, Offset, TaskId, TopicId};
 use barrier::Barrier;
 use layers::Layers;
 use scope::Scratch;
 use task::Task;
+use turn::Turn;
 
 /// After so many records or bytes appended a barrier runs before its time.
 const BARRIER_APPENDS: usize = 100_000;
@@ -70,6 +73,9 @@ pub struct Core {
     regressed: Vec<CopyId>,
     paused: bool,
     draining: bool,
+    turn: Turn,
+    /// The task whose walk went on last: the others go first.
+    last_visited: Option<TaskId>,
     /// Whether any task of this core ever ran: a misfit found before that refuses the start.
     has_run: bool,
 }
@@ -84,9 +90,11 @@ impl std::fmt::Debug for Core {
 
 impl Core {
     /// A core without tasks. `has_run` says that tasks of this program ran before, on a client that
-    /// died: then a misfit stops its task alone.
-    pub fn new(plan: Plan, has_run: bool) -> Self {
+    /// died: then a misfit stops its task alone. `slow_calls` are those of that client.
+    pub fn new(plan: Plan, has_run: bool, slow_calls: SlowCalls) -> Self {
         Self {
+            turn: Turn::new(&plan, slow_calls),
+            last_visited: None,
             plan,
             tasks: BTreeMap::new(),
             appends: Appends::default(),
@@ -160,10 +168,7 @@ impl Core {
     /// Whether a walk over a table goes on with the next [`Event::Tick`].
     #[cfg(feature = "tester")]
     pub(crate) fn is_visiting(&self) -> bool {
-        let walks = |task: &Task| {
-            task.visit.is_some() && task.state == State::Running && !task.awaits_store()
-        };
-        !self.paused && self.tasks.values().any(walks)
+        !self.paused && !self.walks().is_empty()
     }
 
     /// Which assignment of a task this is about.
@@ -177,6 +182,26 @@ impl Core {
         if self.appends.is_empty() {
             self.appends = appends;
         }
+    }
+
+    /// Hands records to the core, which adds what is to be done to `out` and returns how many of them
+    /// it took; the others are to be handed over again.
+    pub fn batch(
+        &mut self,
+        now: Now,
+        fetched: Fetched<'_>,
+        around: &dyn Around,
+        shared: &Shared,
+        out: &mut Vec<Effect>,
+    ) -> usize {
+        let taken = self.take(now, fetched, around, shared, out);
+        self.pace(out);
+        taken
+    }
+
+    /// The calls that took too long for their transaction, if there is another since this was asked.
+    pub fn take_slow_calls(&mut self) -> Option<SlowCalls> {
+        self.turn.take_slow_calls()
     }
 
     /// Tells the core what happened; adds what is to be done to `out`.
@@ -193,20 +218,6 @@ impl Core {
             Event::Inspected(task, epoch, facts) => self.inspected(now, task, epoch, facts, out),
             Event::Restored(copy, epoch, reached) => self.restored(copy, epoch, reached, out),
             Event::Deferred(record, outcome) => self.deferred(record, outcome, out),
-            Event::Batch { task, .. } if self.doubt.is_some() => {
-                // Nothing may join a transaction that is ending: it is fetched again afterwards.
-                if let Some(task) = self.tasks.get_mut(&task) {
-                    task.missed = true;
-                }
-            }
-            Event::Batch {
-                task,
-                epoch,
-                topic,
-                records,
-            } => {
-                self.batch(now, (task, epoch, topic), records, around, shared, out);
-            }
             Event::Passed {
                 task,
                 epoch,
@@ -214,11 +225,6 @@ impl Core {
                 from,
                 to,
             } => self.passed((task, epoch, topic), from..to),
-            Event::Cut(task) => {
-                if let Some(task) = self.tasks.get(&task).filter(|t| t.state == State::Running) {
-                    out.push(Effect::Fetch(task.id, task.intake()));
-                }
-            }
             Event::Broken(task, error) => self.broken(task, error, out),
             Event::Settled(id, settlement) => {
                 self.settled(now, id, settlement, out);
@@ -245,6 +251,7 @@ impl Core {
             Event::Revoked(tasks) => self.revoked(now, tasks, out),
             Event::Lost(tasks) => self.lost(tasks, out),
             Event::Tick => {
+                self.turn.end();
                 self.owe_old_commits(now);
                 self.read_stores_again(now, out);
                 self.visit_all(now, around, shared, out);

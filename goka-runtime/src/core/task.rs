@@ -75,8 +75,6 @@ pub(crate) struct Task {
     pub(crate) appended: bool,
     /// How the flushes of each copy stand.
     pub(crate) flushes: BTreeMap<TopicId, Flushes>,
-    /// Records came that could not be handled: they are to be fetched again.
-    pub(crate) missed: bool,
     /// A store could not be read.
     pub(crate) unreadable: Option<Unreadable>,
     /// Its store is given up: what is acknowledged stays in the changelog alone.
@@ -116,7 +114,6 @@ impl Task {
             updates: 0,
             appended: false,
             flushes: BTreeMap::new(),
-            missed: false,
             unreadable: None,
             is_storeless: false,
             reopens: false,

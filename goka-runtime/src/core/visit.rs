@@ -11,9 +11,9 @@ use super::metadata::MAX_BYTES;
 use super::scope::text;
 use super::task::Task;
 use crate::dispatch::{Call, Incoming};
-use crate::record::{Headers, Offset, Record, Timestamp};
+use crate::record::{Headers, Offset, Record, Timestamp, TopicId};
 
-/// So many keys are visited before other records get their turn.
+/// How many keys are listed at once, at most.
 const SLICE: usize = 500;
 const NOTE: &str = ";visited=";
 
@@ -29,6 +29,8 @@ pub(crate) struct Visit {
     cursor: Option<Vec<u8>>,
     /// The last key up to which no guard holds anything back: what may be committed.
     safe: Option<Vec<u8>>,
+    /// How many keys are listed next: about as many as a turn has time for.
+    slice: usize,
 }
 
 impl Visit {
@@ -96,10 +98,11 @@ impl Task {
             argument: record.value.map(<[u8]>::to_vec),
             cursor: visited.as_ref().map(|(_, cursor)| cursor.clone()),
             safe: visited.map(|(_, cursor)| cursor),
+            slice: SLICE,
         });
     }
 
-    /// Visits the next keys; says whether the walk is over.
+    /// Visits the next keys until the turn is over; says whether the walk is.
     ///
     /// # Errors
     /// Why the task stops: the walk goes on at the failed key when it is read again.
@@ -107,16 +110,29 @@ impl Task {
         let (Some(visits), Some(mut visit)) = (&desk.plan.visits, self.visit.take()) else {
             return Ok(false);
         };
-        let topic = visits.topic;
-        let keys = match self.next_keys(visit.cursor.as_deref(), desk) {
-            Ok(keys) => keys,
-            Err(cause) => {
-                self.visit = Some(visit);
-                return Err(cause);
+        let visited = self.visit_keys(visits.topic, &mut visit, desk);
+        let is_over = matches!(visited, Ok(true));
+        if is_over {
+            self.positions.insert(visits.topic, visit.offset + 1);
+        } else {
+            self.visit = Some(visit);
+        }
+        visited
+    }
+
+    fn visit_keys(
+        &mut self,
+        topic: TopicId,
+        visit: &mut Visit,
+        desk: &mut Desk<'_>,
+    ) -> Result<bool, Cause> {
+        let keys = self.next_keys(visit.cursor.as_deref(), visit.slice, desk)?;
+        let is_last = keys.len() < visit.slice;
+        for (at, key) in keys.into_iter().enumerate() {
+            if !self.may_call(topic, visit.offset, &key, desk) {
+                visit.slice = (at * 2).clamp(1, SLICE);
+                return Ok(false);
             }
-        };
-        let is_last = keys.len() < SLICE;
-        for key in keys {
             let incoming = Incoming {
                 group: &desk.plan.group.name,
                 topic: desk.plan.group.topic(topic),
@@ -127,26 +143,24 @@ impl Task {
                 value: visit.argument.as_deref(),
                 headers: Headers::default(),
             };
-            if let Err(cause) = self.call(visit.call, topic, incoming, desk) {
-                self.visit = Some(visit);
-                return Err(cause);
-            }
+            self.call(visit.call, topic, incoming, &key, desk)?;
+            self.commit_owed = true;
             visit.cursor = Some(key);
             if !self.is_held(topic) {
                 visit.safe.clone_from(&visit.cursor);
             }
         }
-        self.commit_owed = true;
-        if is_last {
-            self.positions.insert(topic, visit.offset + 1);
-        } else {
-            self.visit = Some(visit);
-        }
+        visit.slice = (visit.slice * 2).min(SLICE);
         Ok(is_last)
     }
 
-    /// The keys after `from` that have a value, in order, at most a slice of them.
-    fn next_keys(&self, from: Option<&[u8]>, desk: &Desk<'_>) -> Result<Vec<Vec<u8>>, Cause> {
+    /// The keys after `from` that have a value, in order, at most so many.
+    fn next_keys(
+        &self,
+        from: Option<&[u8]>,
+        most: usize,
+        desk: &Desk<'_>,
+    ) -> Result<Vec<Vec<u8>>, Cause> {
         let mut keys = Vec::new();
         let copy = desk.plan.table.as_ref().map(|table| CopyId {
             task: self.id,
@@ -163,7 +177,7 @@ impl Task {
                 if lives {
                     keys.push(key.to_vec());
                 }
-                match keys.len() < SLICE {
+                match keys.len() < most {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
@@ -172,11 +186,11 @@ impl Task {
                 .range((from, Bound::Unbounded), &mut each)
                 .map_err(Cause::Store)?;
         }
-        let fresh = self.layers.unstored_after(from, SLICE);
+        let fresh = self.layers.unstored_after(from, most);
         keys.extend(fresh.into_iter().map(<[u8]>::to_vec));
         keys.sort_unstable();
         keys.dedup();
-        keys.truncate(SLICE);
+        keys.truncate(most);
         Ok(keys)
     }
 }
@@ -194,6 +208,7 @@ mod tests {
             argument: None,
             cursor: None,
             safe: Some(cursor.to_vec()),
+            slice: SLICE,
         };
         let text = visit(b"a;b=\xff").note("goka1;fp=00".to_owned(), true);
         assert_eq!(noted(&text), Some(b"a;b=\xff".to_vec()));

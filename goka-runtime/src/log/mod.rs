@@ -100,22 +100,24 @@ pub struct Assignment {
     pub committed: BTreeMap<TopicId, Committed>,
 }
 
-/// What a member tells its driver.
+/// Fetched records of one input of one task.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetched<'a> {
+    /// The task that they belong to.
+    pub task: TaskId,
+    /// The assignment under which they were fetched.
+    pub epoch: Epoch,
+    /// The input.
+    pub topic: TopicId,
+    /// The records, in the order of their offsets.
+    pub records: &'a [Record<'a>],
+}
+
+/// What a member tells its driver, besides records.
 #[derive(Debug)]
 pub enum MemberEvent<'a> {
     /// Tasks that are now owned. Nothing is fetched for them until [`Member::fetch`].
     Assigned(&'a [Assignment]),
-    /// Records of one input of one task, in order.
-    Batch {
-        /// Whose records.
-        task: TaskId,
-        /// Of which assignment.
-        epoch: Epoch,
-        /// Of which input.
-        topic: TopicId,
-        /// The records.
-        records: &'a [Record<'a>],
-    },
     /// Offsets of one input of one task that hold nothing to hand over: control records, aborted and
     /// compacted ones. Told at the latest when nothing lies behind them, and again after a
     /// [`Member::fetch`] from before them; what lies between two records needs no word.
@@ -151,6 +153,11 @@ pub enum MemberEvent<'a> {
 pub trait Driver {
     /// Takes an event; never blocks for long.
     fn event(&mut self, event: MemberEvent<'_>);
+    /// Takes records, from the first on, and returns how many of them it took. The member keeps the
+    /// others and hands them over again in a later poll, unless their input is moved
+    /// ([`Member::fetch`]), released or given back before that. It hands over nothing more in a poll
+    /// in which not all were taken.
+    fn batch(&mut self, fetched: Fetched<'_>) -> usize;
     /// Tasks are to be given back: runs the barrier of the whole worker through `settle`, under a
     /// deadline. The tasks are given back when it returns; afterwards they are not owned.
     fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle);
@@ -229,6 +236,13 @@ pub trait Settle {
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure>;
 }
 
+/// Keeps a member in its group while the thread that uses it is busy with something else. Used by
+/// another thread, at any time.
+pub trait KeepAlive: Send + Sync {
+    /// Counts as a poll of the member. What the member would have been told is kept for its next poll.
+    fn beat(&self);
+}
+
 /// One member of a group: a consumer and a producer, used by one thread.
 pub trait Member: Settle + Send {
     /// Waits at most `max` for something to happen and hands it to `driver`. A member that does
@@ -238,6 +252,8 @@ pub trait Member: Settle + Send {
     /// # Errors
     /// What ends the member: fenced by a twin, a right missing, a client that cannot go on.
     fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError>;
+    /// What keeps the member in its group while a handler runs for longer than it may be silent.
+    fn keep_alive(&self) -> Arc<dyn KeepAlive>;
     /// Starts fetching inputs of an owned task at explicit positions; an input that is fetched
     /// already moves there, inputs that are not named go on. The first record handed out is the
     /// first one that the log holds at or after the position.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use self::error::{OptionError, ProcessorError, StartError};
 pub use crate::core::{Cause, State};
-pub use crate::worker::TaskStatus;
+pub use crate::worker::{Handling, TaskStatus};
 
 #[cfg(feature = "tester")]
 pub(crate) use self::resolve::is_copartitioned;
@@ -23,7 +23,7 @@ use self::resolve::{lookups, resolve};
 use crate::clock::Clock;
 use crate::dispatch::Shared;
 use crate::graph::{Definition, GroupGraph};
-use crate::log::Log;
+use crate::log::{Group, Log};
 use crate::record::Guarantee;
 use crate::table::Stores;
 use crate::worker::{Parts, Signals, run};
@@ -167,6 +167,8 @@ impl ProcessorOptions {
 #[derive(Debug)]
 pub struct Running {
     group: String,
+    /// The group as its members join it.
+    members: Group,
     signals: Arc<Signals>,
     thread: Option<JoinHandle<Result<(), Cause>>>,
 }
@@ -193,6 +195,11 @@ impl Running {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         status.values().cloned().collect()
+    }
+
+    /// The record that a handler is called with at this moment, if one is.
+    pub fn in_hand(&self) -> Option<Handling> {
+        self.signals.in_hand(&self.members)
     }
 
     /// Waits for its end.
@@ -247,6 +254,7 @@ pub fn start(
     parts.lookups = lookups(&definition.graph, &parts.log, &parts.stores)?;
     let signals = Arc::clone(&parts.signals);
     let group = definition.graph.group.to_owned();
+    let members = parts.plan.group.clone();
     let parts = Arc::new(parts);
     let thread = std::thread::Builder::new()
         .name(format!("goka-{group}"))
@@ -262,6 +270,7 @@ pub fn start(
         })?;
     Ok(Running {
         group,
+        members,
         signals,
         thread: Some(thread),
     })

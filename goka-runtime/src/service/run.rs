@@ -218,7 +218,16 @@ fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<
         if wait(until, || running.is_finished()) {
             errors.extend(running.join().err().map(|error| error.to_string()));
         } else {
-            errors.push(late(&format!("group `{group}`")));
+            errors.push(match running.in_hand() {
+                Some(record) => {
+                    let seconds = DEADLINE.as_secs();
+                    format!(
+                        "group `{group}` did not end within {seconds} s: its handler still runs with \
+                         {record}; the record is not committed, and is handled again after a restart"
+                    )
+                }
+                None => late(&format!("group `{group}`")),
+            });
             // Dropping it would wait for it.
             std::mem::forget(running);
         }

@@ -8,12 +8,15 @@ mod outage;
 mod perform;
 mod reach;
 mod stores;
+mod watch;
 
+#[cfg(feature = "tester")]
+use std::cell::Cell;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::flusher::Flusher;
@@ -24,11 +27,13 @@ use self::outage::Outage;
 use self::reach::Reach;
 #[cfg(feature = "tester")]
 pub(crate) use self::reach::Witness;
+pub use self::watch::Handling;
+use self::watch::{InHand, Watch};
 use crate::clock::Clock;
-use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
+use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, SlowCalls, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Epoch, Log, Member, MemberEvent, Settle};
-use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
+use crate::log::{Driver, Fetched, Group, Log, Member, MemberEvent, Settle};
+use crate::record::{Offset, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
 use crate::view::Lookups;
@@ -37,8 +42,6 @@ use crate::view::Lookups;
 const IDLE: Duration = Duration::from_millis(20);
 /// The same while handlers have left work behind: it goes on between two polls.
 const GUARDED: Duration = Duration::from_millis(1);
-/// Exactly once, so many records are handed to the core between two looks at the clock.
-const CHUNK: usize = 64;
 /// How often the outside is told where each task is.
 const REPORT: Duration = Duration::from_millis(100);
 /// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is
@@ -69,6 +72,10 @@ pub(crate) struct Signals {
     has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
     outage: Mutex<Outage>,
+    /// The record that a handler is called with.
+    in_hand: InHand,
+    /// The calls that took too long for their transactions, with this client or one that died.
+    slow_calls: Mutex<SlowCalls>,
 }
 
 impl Signals {
@@ -78,6 +85,11 @@ impl Signals {
 
     fn has_run(&self) -> bool {
         self.has_run.load(Ordering::Acquire)
+    }
+
+    /// The record that a handler is called with, and for how long it has been.
+    pub(crate) fn in_hand(&self, group: &Group) -> Option<Handling> {
+        self.in_hand.read(group)
     }
 }
 
@@ -95,6 +107,10 @@ pub(crate) struct Parts {
     #[cfg(feature = "tester")]
     pub(crate) witness: Option<Arc<dyn Witness>>,
     pub(crate) signals: Arc<Signals>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One member with what drives it.
@@ -132,14 +148,20 @@ impl Worker {
         };
         Self {
             parts: Arc::clone(parts),
-            core: Core::new(parts.plan.clone(), parts.signals.has_run()),
+            core: Core::new(
+                parts.plan.clone(),
+                parts.signals.has_run(),
+                lock(&parts.signals.slow_calls).clone(),
+            ),
             reach: Reach {
+                signals: Arc::clone(&parts.signals),
+                clock: parts.clock.clone(),
                 stores: HashMap::new(),
                 lookups: parts.lookups.clone(),
                 runtime: OnceCell::new(),
                 guards,
                 #[cfg(feature = "tester")]
-                clock: parts.clock.clone(),
+                handling: Cell::default(),
                 #[cfg(feature = "tester")]
                 witness: parts.witness.clone(),
                 #[cfg(feature = "tester")]
@@ -163,12 +185,14 @@ impl Worker {
     fn run(mut self, mut member: Box<dyn Member>) -> Result<(), Cause> {
         // Whatever the member before was in, this one tells for itself.
         self.tell_trouble(false);
+        let watch = Watch::start(&self.parts, &*member);
         let ended = self.work(&mut *member);
         let is_over = matches!(self.failed, Some(Cause::Member(_)));
         if ended.is_ok() || (self.failed.is_some() && !is_over) {
             self.drain(&mut *member);
         }
         self.report();
+        drop(watch);
         let by = Instant::now() + self.parts.deadline;
         if let Err(error) = member.close(by) {
             tracing::warn!(%error, "the member did not leave in time");
@@ -194,11 +218,19 @@ impl Worker {
     /// # Errors
     /// Why the worker cannot go on.
     pub(crate) fn turn(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
+        if self.is_in_handler() {
+            return Ok(());
+        }
+        // What is left of a turn whose last handler took simulated time.
+        self.perform(member);
         let mut wait = self.core.next_tick(self.parts.clock.monotonic()).min(IDLE);
         if self.core.has_guards() {
             wait = wait.min(GUARDED);
         }
         member.poll(wait, self).map_err(Cause::Member)?;
+        if self.is_in_handler() {
+            return Ok(());
+        }
         self.perform(member);
         while let Some(done) = self.restorer.next() {
             self.finished(done);
@@ -208,6 +240,9 @@ impl Worker {
         }
         self.settle_guards();
         self.step(Event::Tick);
+        if self.is_in_handler() {
+            return Ok(());
+        }
         self.perform(member);
         match &self.failed {
             Some(cause) => Err(cause.clone()),
@@ -270,34 +305,18 @@ impl Worker {
         self.core.has_guards()
     }
 
-    fn now(&self) -> Now {
-        Now {
-            monotonic: self.parts.clock.monotonic(),
-            wall: self.parts.clock.wall(),
-        }
+    /// On a simulated clock, whether the last handler is not done yet.
+    fn is_in_handler(&self) -> bool {
+        #[cfg(feature = "tester")]
+        return self.reach.is_in_handler();
+        #[cfg(not(feature = "tester"))]
+        false
     }
 
-    /// Hands a batch to the core. Exactly once, slow handlers must not outlive their transaction: the
-    /// rest of what takes too long is fetched again, after a barrier.
-    fn batch(&mut self, (task, epoch, topic): (TaskId, Epoch, TopicId), records: &[Record<'_>]) {
-        let group = &self.parts.plan.group;
-        let (chunk, most) = match group.guarantee {
-            Guarantee::AtLeastOnce => (usize::MAX, Duration::MAX),
-            Guarantee::ExactlyOnce => (CHUNK, group.transaction_timeout / 4),
-        };
-        let (began, mut left) = (self.parts.clock.monotonic(), records);
-        while !left.is_empty() {
-            let (records, rest) = left.split_at(left.len().min(chunk));
-            self.step(Event::Batch {
-                task,
-                epoch,
-                topic,
-                records,
-            });
-            left = rest;
-            if !left.is_empty() && self.parts.clock.monotonic().saturating_sub(began) >= most {
-                return self.step(Event::Cut(task));
-            }
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.reach.monotonic(),
+            wall: self.parts.clock.wall(),
         }
     }
 
@@ -312,6 +331,14 @@ impl Worker {
         );
         if self.core.has_run() {
             self.parts.signals.has_run.store(true, Ordering::Release);
+        }
+        self.keep_slow_calls();
+    }
+
+    /// Keeps slow calls for the client after this one.
+    fn keep_slow_calls(&mut self) {
+        if let Some(calls) = self.core.take_slow_calls() {
+            *lock(&self.parts.signals.slow_calls) = calls;
         }
     }
 
@@ -375,16 +402,6 @@ impl Driver for Worker {
                 }
                 self.step(Event::Assigned(assignments));
             }
-            // It is about to be fetched from elsewhere: these are not the records that come next.
-            MemberEvent::Batch { task, .. } if self.moves(task) => {}
-            MemberEvent::Batch {
-                task,
-                epoch,
-                topic,
-                records,
-            } => {
-                self.batch((task, epoch, topic), records);
-            }
             MemberEvent::Passed {
                 task,
                 epoch,
@@ -420,6 +437,24 @@ impl Driver for Worker {
                 }
             }
         }
+    }
+
+    fn batch(&mut self, fetched: Fetched<'_>) -> usize {
+        self.moved = true;
+        // It is about to be fetched from elsewhere: these are not the records that come next.
+        if self.moves(fetched.task) {
+            return fetched.records.len();
+        }
+        let now = self.now();
+        let taken = self.core.batch(
+            now,
+            fetched,
+            &self.reach,
+            &*self.parts.shared,
+            &mut self.effects,
+        );
+        self.keep_slow_calls();
+        taken
     }
 
     fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {

@@ -1,9 +1,10 @@
 //! What handlers reach through the worker: open stores, looked-up tables, the executor of futures,
 //! the guards that hold commits back. Made by the worker, used by the core.
 
+#[cfg(feature = "tester")]
+use std::cell::Cell;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-#[cfg(feature = "tester")]
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -11,7 +12,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use super::{IDLE, Signals};
-#[cfg(feature = "tester")]
 use crate::clock::Clock;
 use crate::core::{Around, Cause, CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
@@ -64,6 +64,22 @@ pub(super) fn await_lookup(
 pub(crate) trait Witness: Send + Sync {
     /// A handler returned `Ok`; what it wrote are the records from `first` on.
     fn handled(&self, record: RecordId, appends: &Appends, first: usize);
+    /// How long the handler takes that is called with a record, on a simulated clock.
+    fn handling_takes(&self, _record: &RecordId) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// The time that handlers take on a simulated clock. That stands still while they run, so the worker
+/// is ahead of it afterwards, and waits until the clock has come as far.
+#[cfg(feature = "tester")]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SimulatedHandling {
+    /// When the last handler is done.
+    pub(super) until: Duration,
+    /// What the handlers of the last turn took together, and the longest of them.
+    pub(crate) turn: Duration,
+    pub(crate) longest: Duration,
 }
 
 /// The store of a copy, or what is read while it is being written to elsewhere.
@@ -74,13 +90,16 @@ pub(super) enum Open {
 
 /// What handlers reach: open stores, followed tables, the executor, guards.
 pub(super) struct Reach {
+    pub(super) signals: Arc<Signals>,
+    pub(super) clock: Clock,
     pub(super) stores: HashMap<CopyId, Open>,
     pub(super) lookups: Lookups,
     /// Made when the first asynchronous handler is called.
     pub(super) runtime: OnceCell<Runtime>,
     pub(super) guards: Sender<(RecordId, Result<(), String>)>,
+    /// On a simulated clock, the time that handlers take.
     #[cfg(feature = "tester")]
-    pub(super) clock: Clock,
+    pub(super) handling: Cell<SimulatedHandling>,
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]
     pub(super) witness: Option<Arc<dyn Witness>>,
@@ -116,6 +135,34 @@ impl Reach {
 }
 
 impl Reach {
+    /// The present moment for the worker.
+    pub(super) fn monotonic(&self) -> Duration {
+        #[cfg(feature = "tester")]
+        if self.clock.is_simulated() {
+            return self.clock.monotonic().max(self.handling.get().until);
+        }
+        self.clock.monotonic()
+    }
+
+    /// On a simulated clock, whether the last handler is not done yet.
+    #[cfg(feature = "tester")]
+    pub(super) fn is_in_handler(&self) -> bool {
+        self.clock.is_simulated() && self.clock.monotonic() < self.handling.get().until
+    }
+
+    /// On a simulated clock, time passes for the handler that is called.
+    #[cfg(feature = "tester")]
+    fn pass(&self, record: &RecordId) {
+        let Some(witness) = &self.witness else { return };
+        let takes = witness.handling_takes(record);
+        let before = self.handling.get();
+        self.handling.set(SimulatedHandling {
+            until: self.monotonic() + takes,
+            turn: before.turn + takes,
+            longest: before.longest.max(takes),
+        });
+    }
+
     /// On a simulated clock timers fire when that is moved, and what is ready goes on.
     #[cfg(feature = "tester")]
     async fn catch_up(&self) {
@@ -167,6 +214,21 @@ impl Around for Reach {
             }
         };
         runtime.block_on(handling)
+    }
+
+    fn began(&self, record: &RecordId) {
+        self.signals.in_hand.begin(record);
+        #[cfg(feature = "tester")]
+        self.pass(record);
+    }
+
+    fn ended(&self) -> Duration {
+        self.signals.in_hand.end();
+        #[cfg(feature = "tester")]
+        if self.clock.is_simulated() {
+            return self.monotonic();
+        }
+        self.clock.coarse()
     }
 
     #[cfg(feature = "tester")]

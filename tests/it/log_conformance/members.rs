@@ -1,5 +1,7 @@
 //! One member of a group: assignment, fetching, settling.
 
+use std::time::Instant;
+
 use goka_runtime::log::{Failure, Log, LogError};
 use goka_runtime::record::{AppendKind, TaskId, TopicId};
 
@@ -376,4 +378,98 @@ pub fn rebuild_goes_on(log: &dyn Log) {
     assert_eq!(rest, ["later", "last"]);
     let end = high(log, group.topic(TopicId(0)), 0);
     assert_eq!(last + 1, end);
+}
+
+pub fn records_that_are_not_taken_come_again(log: &dyn Log) {
+    let input = stream(log, 1);
+    write(log, &input, 0, 0..20);
+    let group = stateful(log, &[input], 1);
+    let mut seat = Seat::owning(log, &group, 1);
+    seat.fetch(task(0), 1, 0);
+    let seen = |seat: &Seat| offsets(&seat.tape.records(task(0), TopicId(1)));
+    wait_until("all records are taken, some in each poll", || {
+        let before = seen(&seat).len();
+        seat.tape.room = Some(3);
+        seat.poll();
+        assert!(seen(&seat).len() <= before + 3);
+        seen(&seat).len() == 20
+    });
+    assert_eq!(seen(&seat), (0..20).collect::<Vec<_>>());
+    // Nothing that was in hand is ever said to hold nothing.
+    for (_, _, _, nothing) in &seat.tape.passed {
+        assert!(nothing.start >= 20, "{nothing:?}");
+    }
+    assert_settled(&seat.settle(&[(task(0), 1, 20)]), task(0));
+}
+
+pub fn records_that_are_not_taken_let_other_inputs_pass(log: &dyn Log) {
+    let input = stream(log, 2);
+    write(log, &input, 0, 0..30);
+    write(log, &input, 1, 0..30);
+    let group = stateful(log, &[input], 2);
+    let mut seat = Seat::owning(log, &group, 2);
+    seat.fetch(task(0), 1, 0);
+    seat.fetch(task(1), 1, 0);
+    let seen = |seat: &Seat, at| offsets(&seat.tape.records(task(at), TopicId(1)));
+    wait_until("all records are taken, one in each poll", || {
+        seat.tape.room = Some(1);
+        seat.poll();
+        // One input may be fetched well before the other; once both are in hand they take turns.
+        seen(&seat, 0).len() + seen(&seat, 1).len() == 60
+    });
+    for partition in 0..2 {
+        assert_eq!(seen(&seat, partition), (0..30).collect::<Vec<_>>());
+    }
+    let order: Vec<_> = seat.tape.batches.iter().map(|(task, ..)| *task).collect();
+    let turns = order.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(turns >= 2, "one input went after the other: {order:?}");
+}
+
+pub fn records_that_are_not_taken_are_dropped_by_a_move(log: &dyn Log) {
+    let input = stream(log, 1);
+    write(log, &input, 0, 0..20);
+    let group = stateful(log, &[input], 1);
+    let mut seat = Seat::owning(log, &group, 1);
+    let seen = |seat: &Seat| offsets(&seat.tape.records(task(0), TopicId(1)));
+    for (from, expected) in [(0, 0), (5, 5), (2, 2)] {
+        seat.tape.room = Some(1);
+        let before = seen(&seat).len();
+        seat.fetch(task(0), 1, from);
+        wait_until("the first record from there", || {
+            seat.poll();
+            seen(&seat).len() > before
+        });
+        assert_eq!(seen(&seat)[before], expected);
+    }
+    // Released, what is left does not come; fetched again it does.
+    seat.member.release(task(0));
+    seat.tape.room = None;
+    let before = seen(&seat).len();
+    for _ in 0..5 {
+        seat.poll();
+    }
+    assert_eq!(seen(&seat).len(), before);
+    seat.fetch(task(0), 1, 18);
+    wait_until("the rest", || {
+        seat.poll();
+        seen(&seat).len() == before + 2
+    });
+    assert_eq!(seen(&seat)[before..], [18, 19]);
+}
+
+pub fn a_member_that_is_kept_alive_keeps_its_tasks(log: &dyn Log) {
+    let mut group = stateful(log, &[stream(log, 1)], 1);
+    group.max_poll_interval = group.session;
+    let mut seat = Seat::owning(log, &group, 1);
+    let alive = seat.member.keep_alive();
+    let began = Instant::now();
+    while began.elapsed() < group.session * 2 {
+        std::thread::park_timeout(group.session / 10);
+        alive.beat();
+    }
+    for _ in 0..5 {
+        seat.poll();
+    }
+    assert!(seat.tape.lost.is_empty() && seat.tape.revoked.is_empty());
+    assert_settled(&seat.settle(&[(task(0), 1, 5)]), task(0));
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use goka_runtime::log::{
-    Appender, Assignment, Committed, Driver, Epoch, Failure, Group, Isolation, Log, LogError,
-    Member, MemberEvent, NewTopic, Sent, Settle, Settlement, Unit, UnitId,
+    Appender, Assignment, Committed, Driver, Epoch, Failure, Fetched, Group, Isolation, Log,
+    LogError, Member, MemberEvent, NewTopic, Sent, Settle, Settlement, Unit, UnitId,
 };
 use goka_runtime::record::{
     Append, AppendKind, Appends, Guarantee, Offset, Record, TaskId, Timestamp, TopicId,
@@ -224,6 +224,8 @@ pub struct Tape {
     pub revoked: Vec<TaskId>,
     pub troubles: Vec<Option<String>>,
     pub on_revoke: Option<OnRevoke>,
+    /// How many more records are taken; all unless set.
+    pub room: Option<usize>,
 }
 
 impl Tape {
@@ -251,16 +253,6 @@ impl Driver for Tape {
                     assert!(before.is_none(), "{task:?} was assigned twice");
                 }
             }
-            MemberEvent::Batch {
-                task,
-                epoch,
-                topic,
-                records,
-            } => {
-                assert!(!records.is_empty(), "an empty batch");
-                let records = records.iter().map(Rec::of).collect();
-                self.batches.push((task, epoch, topic, records));
-            }
             MemberEvent::Passed {
                 task,
                 epoch,
@@ -278,6 +270,23 @@ impl Driver for Tape {
             MemberEvent::Broken { task, topic, error } => self.broken.push((task, topic, error)),
             MemberEvent::Trouble(why) => self.troubles.push(why),
         }
+    }
+
+    fn batch(&mut self, fetched: Fetched<'_>) -> usize {
+        let Fetched {
+            task,
+            epoch,
+            topic,
+            records,
+        } = fetched;
+        assert!(!records.is_empty(), "an empty batch");
+        let taken = records.len().min(self.room.unwrap_or(usize::MAX));
+        self.room = self.room.map(|room| room - taken);
+        let records: Vec<_> = records[..taken].iter().map(Rec::of).collect();
+        if !records.is_empty() {
+            self.batches.push((task, epoch, topic, records));
+        }
+        taken
     }
 
     fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {

@@ -9,6 +9,7 @@ mod rows_once;
 mod scenarios;
 mod transactions;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -177,12 +178,14 @@ pub(super) enum Settles {
 }
 
 #[derive(Default)]
-struct Disk(
-    BTreeMap<TaskId, Box<dyn Store>>,
-    Mutex<Vec<RecordId>>,
-    /// Whether it cannot be read.
-    std::cell::Cell<bool>,
-);
+struct Disk {
+    stores: BTreeMap<TaskId, Box<dyn Store>>,
+    deferred: Mutex<Vec<RecordId>>,
+    is_unreadable: Cell<bool>,
+    /// The time that handlers see, and how long each takes.
+    clock: Cell<Duration>,
+    handler_takes: Cell<Duration>,
+}
 
 struct Unreadable;
 
@@ -213,10 +216,10 @@ fn full() -> StoreError {
 
 impl Around for Disk {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
-        if self.2.get() {
+        if self.is_unreadable.get() {
             return Some(&Unreadable);
         }
-        let store = self.0.get(&copy.task).filter(|_| copy.table == TABLE);
+        let store = self.stores.get(&copy.task).filter(|_| copy.table == TABLE);
         store.map(|store| &**store as &dyn StoreRead)
     }
 
@@ -229,8 +232,15 @@ impl Around for Disk {
     }
 
     fn defer(&self, record: RecordId) -> Deferred {
-        self.1.lock().unwrap().push(record);
+        self.deferred.lock().unwrap().push(record);
         Deferred::new(|_| {})
+    }
+
+    fn began(&self, _: &RecordId) {}
+
+    fn ended(&self) -> Duration {
+        self.clock.set(self.clock.get() + self.handler_takes.get());
+        self.clock.get()
     }
 }
 
@@ -275,7 +285,7 @@ impl World {
 
     pub(super) fn of(plan: Plan, partitions: i32, stores: Arc<dyn Stores>) -> Self {
         let mut world = Self {
-            core: Core::new(plan, false),
+            core: Core::new(plan, false, SlowCalls::default()),
             stores,
             open: Disk::default(),
             input: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
@@ -385,14 +395,20 @@ impl World {
                 })
                 .collect();
             let from = records.last().map_or(position, |last| last.offset + 1);
-            self.fetched.insert(task, to);
             let epoch = Epoch(self.epoch);
-            self.step(Event::Batch {
+            self.fetched.insert(task, to);
+            let taken = self.batch(Fetched {
                 task,
                 epoch,
                 topic: INPUT,
                 records: &records,
             });
+            if let Some(next) = records.get(taken) {
+                if let Some(at) = self.fetched.get_mut(&task).filter(|at| **at == to) {
+                    *at = next.offset;
+                }
+                return;
+            }
             if from < to {
                 self.pass(task, INPUT, from..to);
             }
@@ -427,12 +443,12 @@ impl World {
         self.fetched.clear();
         self.effects.clear();
         self.paused = false;
-        self.core = Core::new(self.core.plan().clone(), false);
+        self.core = Core::new(self.core.plan().clone(), false, SlowCalls::default());
     }
 
     /// The store loses what it had.
     pub(super) fn wipe(&mut self, task: TaskId) {
-        self.open.0.get_mut(&task).unwrap().clear().unwrap();
+        self.open.stores.get_mut(&task).unwrap().clear().unwrap();
     }
 
     pub(super) fn revoke_all(&mut self) {
@@ -463,8 +479,25 @@ impl World {
 
     pub(super) fn step(&mut self, event: Event<'_>) {
         let mut effects = std::mem::take(&mut self.effects);
+        self.open.clock.set(self.now.monotonic);
         self.core
             .step(self.now, event, &self.open, &(), &mut effects);
+        self.perform_all(effects);
+    }
+
+    /// Hands records to the core; gives how many it took.
+    pub(super) fn batch(&mut self, fetched: Fetched<'_>) -> usize {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.open.clock.set(self.now.monotonic);
+        let taken = self
+            .core
+            .batch(self.now, fetched, &self.open, &(), &mut effects);
+        self.perform_all(effects);
+        taken
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) {
+        self.now.monotonic = self.now.monotonic.max(self.open.clock.get());
         for effect in effects {
             self.perform(effect);
         }
@@ -474,9 +507,9 @@ impl World {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Inspect(task, epoch) => {
-                if !self.open.0.contains_key(&task) {
+                if !self.open.stores.contains_key(&task) {
                     let store = self.stores.open("group-state", task.partition).unwrap();
-                    self.open.0.insert(task, store);
+                    self.open.stores.insert(task, store);
                 }
                 let facts = self.facts(task);
                 self.step(Event::Inspected(task, epoch, Ok(facts)));
@@ -531,7 +564,7 @@ impl World {
                 self.step(Event::Flushed(copy, result));
             }
             Effect::Close(task) => {
-                self.open.0.remove(&task);
+                self.open.stores.remove(&task);
             }
             Effect::Rebuild => self.rebuilds += 1,
             Effect::Abort => self.abort(),
@@ -550,7 +583,7 @@ impl World {
             }
         };
         Facts {
-            stamp: self.open.0[&task].stamp().unwrap(),
+            stamp: self.open.stores[&task].stamp().unwrap(),
             table: Some(TableFacts {
                 id: "table".into(),
                 range: end(&self.changelog[&task]),
@@ -565,7 +598,7 @@ impl World {
     /// Hands one record of any topic to the core.
     pub(super) fn hand(&mut self, task: TaskId, topic: TopicId, record: Record<'_>) {
         let (epoch, records) = (Epoch(self.epoch), [record]);
-        self.step(Event::Batch {
+        self.batch(Fetched {
             task,
             epoch,
             topic,
@@ -575,7 +608,7 @@ impl World {
 
     /// The records whose commit a handler deferred.
     pub(super) fn deferred(&self) -> Vec<RecordId> {
-        self.open.1.lock().unwrap().clone()
+        self.open.deferred.lock().unwrap().clone()
     }
 
     fn stamp(&self, task: TaskId, offset: Offset) -> Stamp {
@@ -597,7 +630,7 @@ impl World {
         let rows = rows.iter().filter(|row| row.kind == Kind::Data);
         let folded: BTreeMap<_, _> = rows.map(|row| (&row.key, row)).collect();
         let writes: Vec<_> = folded.into_values().map(write).collect();
-        let store = self.open.0.get_mut(&task).unwrap();
+        let store = self.open.stores.get_mut(&task).unwrap();
         if clear {
             store.clear().unwrap();
         }
@@ -611,7 +644,7 @@ impl World {
             return Err(full());
         }
         let stamp = self.stamp(task, frozen.offset);
-        let Some(store) = self.open.0.get_mut(&task) else {
+        let Some(store) = self.open.stores.get_mut(&task) else {
             return Ok(());
         };
         store.apply(&frozen.writes(), &stamp, frozen.durability)
@@ -673,7 +706,7 @@ impl World {
 
     /// What is on disk is a fold of the acknowledged changelog up to its stamp, never ahead of it.
     fn check(&self) {
-        for (task, store) in &self.open.0 {
+        for (task, store) in &self.open.stores {
             let Some(stamp) = store.stamp().unwrap() else {
                 continue;
             };
@@ -690,7 +723,7 @@ impl World {
     }
 
     pub(super) fn table(&self, task: TaskId) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        contents(&*self.open.0[&task])
+        contents(&*self.open.stores[&task])
     }
 }
 

@@ -88,7 +88,7 @@ fn play(world: &mut World, acts: &[Act]) {
                 let before = world.core.plan().clone();
                 world.tick();
                 world.crash(usize::MAX);
-                world.core = Core::new(before, false);
+                world.core = Core::new(before, false, SlowCalls::default());
                 world.assign_all();
             }
         }

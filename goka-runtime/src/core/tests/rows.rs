@@ -362,7 +362,7 @@ fn a_null_key_and_a_misplaced_one_stop_the_task_there() {
     };
     let epoch = Epoch(world.epoch);
     let records = [null];
-    world.step(Event::Batch {
+    world.batch(Fetched {
         task: task(0),
         epoch,
         topic: INPUT,
@@ -383,7 +383,7 @@ fn a_null_key_and_a_misplaced_one_stop_the_task_there() {
     };
     let epoch = Epoch(world.epoch);
     let records = [odd];
-    world.step(Event::Batch {
+    world.batch(Fetched {
         task: task(0),
         epoch,
         topic: INPUT,
@@ -408,7 +408,7 @@ fn records_of_an_older_assignment_are_dropped() {
     };
     let records = [late];
     let epoch = Epoch(world.epoch - 1);
-    world.step(Event::Batch {
+    world.batch(Fetched {
         task: task(0),
         epoch,
         topic: INPUT,
@@ -461,13 +461,13 @@ fn a_store_that_cannot_be_read_now_is_read_again() {
     let mut world = begun(World::of(plan, 1, Arc::new(MemoryStores::default())));
     world.tick();
     world.tick();
-    world.open.2.set(true);
+    world.open.is_unreadable.set(true);
     world.feed("a", Some("4"));
     world.deliver(10);
     world.tick();
     world.tick();
     assert_eq!((world.stopped.len(), committed(&world)), (0, 3));
-    world.open.2.set(false);
+    world.open.is_unreadable.set(false);
     for _ in 0..3 {
         world.tick();
         world.deliver(10);
@@ -477,7 +477,7 @@ fn a_store_that_cannot_be_read_now_is_read_again() {
     }
     assert_eq!(value(&world), "4/4");
 
-    world.open.2.set(true);
+    world.open.is_unreadable.set(true);
     world.feed("a", Some("5"));
     for _ in 0..4 * 62 {
         world.deliver(10);

@@ -26,7 +26,7 @@ fn two_runs_of_one_poll_across_a_due_barrier() {
     let mut effects = Vec::new();
     for offset in 0..2 {
         let records = [rec(offset, b"a", b"1")];
-        let batch = Event::Batch {
+        let batch = Fetched {
             task: task(0),
             epoch: Epoch(1),
             topic: INPUT,
@@ -34,7 +34,7 @@ fn two_runs_of_one_poll_across_a_due_barrier() {
         };
         world
             .core
-            .step(world.now, batch, &world.open, &(), &mut effects);
+            .batch(world.now, batch, &world.open, &(), &mut effects);
     }
     world.fetched.insert(task(0), 2);
     let fetches = world.fetches.len();
@@ -56,7 +56,7 @@ fn updates_without_an_acknowledgement_are_not_committed() {
     world.tick();
     let mut effects = Vec::new();
     let records = [rec(0, b"a", b"1")];
-    let batch = Event::Batch {
+    let batch = Fetched {
         task: task(0),
         epoch: Epoch(1),
         topic: INPUT,
@@ -64,7 +64,7 @@ fn updates_without_an_acknowledgement_are_not_committed() {
     };
     world
         .core
-        .step(world.now, batch, &world.open, &(), &mut effects);
+        .batch(world.now, batch, &world.open, &(), &mut effects);
     world.now.monotonic += Duration::from_secs(1);
     world
         .core
@@ -165,7 +165,7 @@ fn a_failed_visit_does_not_spin() {
 fn a_visit_behind_an_unknown_one_in_the_same_batch_is_not_lost() {
     let mut world = visiting();
     let records = [rec(0, b"nobody", b""), rec(1, b"reset", b"0/0")];
-    world.step(Event::Batch {
+    world.batch(Fetched {
         task: task(0),
         epoch: Epoch(1),
         topic: VISIT,
@@ -233,9 +233,9 @@ fn joined_copies_are_synced_too() {
         let records = [rec(round, b"a", b"x")];
         // The joined record waits in the memtable when the barrier's flush comes.
         let mut effects = Vec::new();
-        world.core.step(
+        world.core.batch(
             world.now,
-            Event::Batch {
+            Fetched {
                 task: task(0),
                 epoch: Epoch(1),
                 topic: JOINED,
@@ -306,9 +306,9 @@ fn a_failed_output_of_a_task_that_is_pinned_by_a_guard_is_not_forgotten() {
     world.hand(task(0), INPUT, rec(0, b"b", b"later"));
     let mut effects = Vec::new();
     let records = [rec(0, b"a", b"now")];
-    world.core.step(
+    world.core.batch(
         world.now,
-        Event::Batch {
+        Fetched {
             task: task(1),
             epoch: Epoch(1),
             topic: INPUT,
@@ -368,9 +368,9 @@ fn a_store_that_goes_back_while_its_task_waits_to_be_inspected() {
     // intake is paused: what fails is the next barrier of what came before
     let mut effects = Vec::new();
     let records = [rec(1, b"a", b"2")];
-    world.core.step(
+    world.core.batch(
         world.now,
-        Event::Batch {
+        Fetched {
             task: task(0),
             epoch: Epoch(1),
             topic: INPUT,
@@ -466,7 +466,7 @@ fn a_rebuild_does_not_lose_what_another_task_appended_meanwhile() {
     let mut effects = Vec::new();
     for (of, key) in [(0, b"b"), (1, b"a")] {
         let records = [rec(0, key, b"1")];
-        let batch = Event::Batch {
+        let batch = Fetched {
             task: task(of),
             epoch: Epoch(1),
             topic: INPUT,
@@ -474,7 +474,7 @@ fn a_rebuild_does_not_lose_what_another_task_appended_meanwhile() {
         };
         world
             .core
-            .step(world.now, batch, &world.open, &(), &mut effects);
+            .batch(world.now, batch, &world.open, &(), &mut effects);
         world.fetched.insert(task(of), 1);
     }
     world

@@ -79,11 +79,10 @@ impl Coordinator {
         now: Instant,
         partitions: Partitions<'_>,
     ) -> (Step, bool) {
-        let swept = self.sweep(now, partitions);
+        let swept = self.sweep_others(id, now, partitions);
         let Some(seat) = self.seats.get_mut(&id) else {
             return (Step::Out, swept);
         };
-        seat.seen = now;
         let target = &seat.target;
         let surplus = seat
             .owned
@@ -130,7 +129,7 @@ impl Coordinator {
         now: Instant,
         partitions: Partitions<'_>,
     ) -> Option<&BTreeMap<Slot, u64>> {
-        self.sweep(now, partitions);
+        self.sweep_others(id, now, partitions);
         let seat = self.seats.get_mut(&id)?;
         seat.settling = true;
         Some(&seat.owned)
@@ -152,8 +151,17 @@ impl Coordinator {
             .min()
     }
 
-    /// Puts out who was silent for longer than its session.
-    fn sweep(&mut self, now: Instant, partitions: Partitions<'_>) -> bool {
+    /// A member lives, though it does not poll.
+    pub(super) fn heard(&mut self, id: MemberId, now: Instant) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.seen = now;
+        }
+    }
+
+    /// Puts out the members that were silent for longer than their session. The one that is asking is
+    /// not silent, however long it was before: nobody else has its tasks while it is here.
+    fn sweep_others(&mut self, id: MemberId, now: Instant, partitions: Partitions<'_>) -> bool {
+        self.heard(id, now);
         let before = self.seats.len();
         self.seats.retain(|_, seat| {
             seat.settling || now.saturating_duration_since(seat.seen) <= seat.session

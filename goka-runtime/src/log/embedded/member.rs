@@ -5,16 +5,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Embedded;
 use super::groups::{MemberId, Step};
 use super::settle::Settler;
-use super::shared::Shared;
+use super::shared::{MOST, Shared};
 use crate::log::balance::Slot;
 use crate::log::{
-    Assignment, Driver, Epoch, Failure, Group, LogError, Member, MemberEvent, Settle, Settlement,
-    Unit,
+    Assignment, Driver, Epoch, Failure, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
+    Settle, Settlement, Unit,
 };
 use crate::record::{Appends, Offset, TaskId, TopicId, TopicPartition};
 
@@ -24,6 +25,8 @@ struct Intake {
     tp: TopicPartition,
     handle: u32,
     position: Offset,
+    /// How many records are read at once: few where the driver takes few.
+    most: u32,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) struct EmbeddedMember {
     log: Embedded,
     group: Arc<Group>,
     settler: Settler,
+    /// The settler's number, for [`Seat`].
+    id: Arc<AtomicU64>,
     held: BTreeMap<TaskId, Held>,
     paused: bool,
     /// The file cannot be read, and the driver was told.
@@ -63,6 +68,7 @@ impl EmbeddedMember {
             log,
             group,
             settler,
+            id: Arc::new(AtomicU64::new(id.0)),
             held: BTreeMap::new(),
             paused: false,
             troubled: false,
@@ -111,6 +117,7 @@ impl EmbeddedMember {
         let lost: Vec<TaskId> = std::mem::take(&mut self.held).into_keys().collect();
         self.settler.clear();
         self.settler.id = enter(self.shared(), &self.group);
+        self.id.store(self.settler.id.0, Ordering::Release);
         if !lost.is_empty() {
             driver.event(MemberEvent::Lost(&lost));
         }
@@ -191,7 +198,8 @@ impl EmbeddedMember {
             let Some(intake) = held.intakes.get_mut(&topic) else {
                 continue;
             };
-            let batch = match shared.read(&intake.tp, intake.handle, intake.position) {
+            let from = intake.position;
+            let batch = match shared.read_some(&intake.tp, intake.handle, from, intake.most) {
                 Ok(Some(batch)) => batch,
                 Ok(None) => continue,
                 Err(error @ LogError::OutOfRange { .. }) => {
@@ -204,17 +212,24 @@ impl EmbeddedMember {
             self.last = Some((task, topic));
             let epoch = held.epoch;
             // Behind the last record handed over, or where it was read from.
-            let (mut any, mut from) = (false, intake.position);
+            let (mut any, mut from, mut not_taken) = (false, from, None);
             let next = batch.hand_out(&shared, |records| {
                 any = true;
                 from = records.last().map_or(from, |last| last.offset + 1);
-                driver.event(MemberEvent::Batch {
+                let taken = driver.batch(Fetched {
                     task,
                     epoch,
                     topic,
                     records,
                 });
+                not_taken = records.get(taken).map(|next| (taken, next.offset));
             });
+            if let Some((taken, next)) = not_taken {
+                intake.position = next;
+                intake.most = u32::try_from(taken).unwrap_or(MOST).clamp(1, MOST / 2) * 2;
+                return Ok(true);
+            }
+            intake.most = intake.most.saturating_mul(2).min(MOST);
             match next {
                 Ok(to) => {
                     intake.position = to;
@@ -240,6 +255,22 @@ impl EmbeddedMember {
             }
         }
         Ok(false)
+    }
+}
+
+/// The member's place in its group, for the thread that keeps it there.
+struct Seat {
+    shared: Arc<Shared>,
+    group: Arc<str>,
+    /// The member's present number.
+    id: Arc<AtomicU64>,
+}
+
+impl KeepAlive for Seat {
+    fn beat(&self) {
+        let id = MemberId(self.id.load(Ordering::Acquire));
+        let mut state = self.shared.state();
+        state.group(&self.group, |group, _| group.heard(id, Instant::now()));
     }
 }
 
@@ -324,6 +355,14 @@ impl Member for EmbeddedMember {
         }
     }
 
+    fn keep_alive(&self) -> Arc<dyn KeepAlive> {
+        Arc::new(Seat {
+            shared: self.shared().clone(),
+            group: self.group.name.clone(),
+            id: self.id.clone(),
+        })
+    }
+
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
         let group = self.group.clone();
         let shared = self.shared().clone();
@@ -341,6 +380,7 @@ impl Member for EmbeddedMember {
                     tp,
                     handle,
                     position: *position,
+                    most: MOST,
                 },
             );
         }

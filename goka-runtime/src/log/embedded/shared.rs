@@ -16,7 +16,8 @@ use crate::log::{LogError, Policy, TopicInfo};
 use crate::record::{Offset, Timestamp, TopicPartition};
 
 /// The limits of a batch: bytes and records.
-const BATCH: (usize, u32) = (1 << 20, 2_000);
+const MOST_BYTES: usize = 1 << 20;
+pub(super) const MOST: u32 = 2_000;
 
 /// What all handles share.
 #[derive(Debug)]
@@ -242,6 +243,17 @@ impl Shared {
         handle: u32,
         from: Offset,
     ) -> Result<Option<Batch>, LogError> {
+        self.read_some(tp, handle, from, MOST)
+    }
+
+    /// The same, of about so many records at most: whole chunks are read.
+    pub(super) fn read_some(
+        &self,
+        tp: &TopicPartition,
+        handle: u32,
+        from: Offset,
+        most: u32,
+    ) -> Result<Option<Batch>, LogError> {
         let row = self.state().partitions[handle as usize];
         if from < row.start || from > row.end {
             return Err(LogError::OutOfRange {
@@ -253,7 +265,7 @@ impl Shared {
         if from == row.end {
             return Ok(None);
         }
-        let page = self.file.read(handle, from, row.end, BATCH)?;
+        let page = self.file.read(handle, from, row.end, (MOST_BYTES, most))?;
         Ok(Some(Batch {
             page,
             from,

@@ -9,7 +9,7 @@ use super::clean::clean;
 use super::file::failing::Disk;
 use super::state::CLEAN_AFTER;
 use super::*;
-use crate::log::{Driver, Failure, MemberEvent, Sent, Settle, Unit, UnitId};
+use crate::log::{Driver, Failure, Fetched, MemberEvent, Sent, Settle, Unit, UnitId};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Record, TaskId, TopicId};
 
 type Row = (Offset, String, Option<String>);
@@ -246,12 +246,17 @@ struct Notes {
 impl Driver for Notes {
     fn event(&mut self, event: MemberEvent<'_>) {
         match event {
-            MemberEvent::Batch { records, .. } => self.records += records.len(),
             MemberEvent::Passed { from, to, .. } => self.passed.push((from, to)),
             MemberEvent::Trouble(trouble) => self.troubles.push(trouble.is_some()),
             _ => {}
         }
     }
+
+    fn batch(&mut self, fetched: Fetched<'_>) -> usize {
+        self.records += fetched.records.len();
+        fetched.records.len()
+    }
+
     fn revoking(&mut self, _: &[TaskId], _: &mut dyn Settle) {}
 }
 

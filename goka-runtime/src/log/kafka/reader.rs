@@ -82,7 +82,7 @@ impl KafkaReader {
         read_error(code, at, *position, words)
     }
 
-    fn hand_over(&mut self, batch: &Batch, each: Each<'_>) -> Result<(), LogError> {
+    fn hand_over(&mut self, batch: &mut Batch, each: Each<'_>) -> Result<(), LogError> {
         let messages = batch.messages();
         let mut records: Vec<Record<'_>> = Vec::with_capacity(messages.len());
         for run in messages
@@ -113,7 +113,7 @@ impl KafkaReader {
                 Some(code) => return Err(self.error(index, code, run[0].error_text())),
             }
         }
-        for lost in batch.adrift() {
+        for lost in batch.take_adrift() {
             if let Some(index) = self.index(&lost.topic, lost.partition) {
                 return Err(self.error(index, lost.fault.code, lost.fault.reason.clone()));
             }
@@ -128,7 +128,7 @@ impl Reader for KafkaReader {
         let until = Instant::now() + max;
         let mut batch = std::mem::take(&mut self.batch);
         batch.fill(&self.records, BATCH, until - Instant::now());
-        let done = self.hand_over(&batch, each);
+        let done = self.hand_over(&mut batch, each);
         batch.clear();
         self.batch = batch;
         done

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind};
@@ -56,6 +57,7 @@ impl SimulatedMember {
         let who = &self.producer.who;
         state.note(|| format!("{who}: enters as member {}", id.0));
         self.id = Some(id);
+        self.heard_as.store(id.0, Ordering::Relaxed);
         id
     }
 

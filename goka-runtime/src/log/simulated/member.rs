@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::faults::StepKind;
@@ -12,7 +13,7 @@ use super::look::Found;
 use super::producer::Producer;
 use super::state::{ClientId, Shared};
 use crate::log::balance::Slot;
-use crate::log::{Driver, Epoch, Group, LogError, Member, MemberEvent, Settle};
+use crate::log::{Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent, Settle};
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 
 /// A task given by the group.
@@ -39,6 +40,8 @@ pub(super) struct SimulatedMember {
     pub(super) client: ClientId,
     /// In the group, from the first poll on.
     pub(super) id: Option<MemberId>,
+    /// The same for [`Heartbeat`].
+    pub(super) heard_as: Arc<AtomicU64>,
     pub(super) producer: Producer,
     pub(super) held: BTreeMap<TaskId, Held>,
     pub(super) paused: bool,
@@ -74,6 +77,7 @@ impl SimulatedMember {
             group,
             client,
             id: None,
+            heard_as: Arc::default(),
             producer,
             held: BTreeMap::new(),
             paused: false,
@@ -131,12 +135,17 @@ impl SimulatedMember {
                 let records = page.records.iter();
                 let records: Vec<Record<'_>> =
                     records.map(|(offset, body)| body.record(*offset)).collect();
-                driver.event(MemberEvent::Batch {
+                let taken = driver.batch(Fetched {
                     task,
                     epoch,
                     topic,
                     records: &records,
                 });
+                if let Some(next) = records.get(taken).map(|next| next.offset)
+                    && let Some(held) = self.held.get_mut(&task)
+                {
+                    held.intakes.insert(topic, next);
+                }
             }
         }
         Ok(())
@@ -148,6 +157,7 @@ impl SimulatedMember {
 
     fn out(&mut self, driver: &mut dyn Driver) {
         self.id = None;
+        self.heard_as.store(0, Ordering::Relaxed);
         let mut lost = Vec::new();
         for (task, held) in std::mem::take(&mut self.held) {
             self.producer.forget(task);
@@ -244,6 +254,15 @@ impl Member for SimulatedMember {
         }
     }
 
+    fn keep_alive(&self) -> Arc<dyn KeepAlive> {
+        Arc::new(Heartbeat {
+            shared: self.shared.clone(),
+            group: self.group.name.clone(),
+            client: self.client,
+            id: self.heard_as.clone(),
+        })
+    }
+
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
         let Some(held) = self.held.get_mut(&task).filter(|held| held.known) else {
             let topic = self.group.topic(task.lead);
@@ -283,6 +302,29 @@ impl Member for SimulatedMember {
 
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
         self.leave()
+    }
+}
+
+/// Tells the group that a member lives.
+#[derive(Debug)]
+struct Heartbeat {
+    shared: Arc<Shared>,
+    group: Arc<str>,
+    client: ClientId,
+    /// The member's present number; 0 before it has one.
+    id: Arc<AtomicU64>,
+}
+
+impl KeepAlive for Heartbeat {
+    fn beat(&self) {
+        let mut state = self.shared.lock();
+        let is_heard = !state.is_out()
+            && !state.dead.contains(&self.client)
+            && !state.cut.contains_key(&self.client);
+        if is_heard {
+            let (now, id) = (state.now, MemberId(self.id.load(Ordering::Relaxed)));
+            state.group(&self.group, |group, _| group.members.heard(id, now));
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Fetching: positions in, batches out.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::super::{Driver, Epoch, LogError, MemberEvent};
+use super::super::super::{Driver, Epoch, Fetched, LogError, MemberEvent};
 use super::super::client_error;
-use super::super::native::{Batch, Code, EventKind, List, Message};
+use super::super::native::{Batch, Code, List, Message};
 use super::super::reader::read_error;
 use super::{Flow, KafkaMember};
 use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
@@ -19,6 +21,33 @@ const POSITIONS: Duration = Duration::from_millis(50);
 /// How long moving a partition may take: it is a matter between threads.
 const SEEK_WAIT: Duration = Duration::from_secs(2);
 
+/// What was taken from the client's queue, and what of it the driver did not take yet.
+#[derive(Default)]
+pub(super) struct InHand {
+    batch: Batch,
+    runs: VecDeque<Run>,
+}
+
+/// Records of one input of one task that follow each other in a batch, or one failure.
+struct Run {
+    task: TaskId,
+    epoch: Epoch,
+    topic: TopicId,
+    messages: Range<usize>,
+}
+
+impl InHand {
+    /// Drops what there is of a task.
+    pub(super) fn forget(&mut self, task: TaskId) {
+        self.runs.retain(|run| run.task != task);
+    }
+
+    fn has(&self, task: TaskId, topic: TopicId) -> bool {
+        let mut runs = self.runs.iter();
+        runs.any(|run| (run.task, run.topic) == (task, topic))
+    }
+}
+
 impl KafkaMember {
     /// Starts fetching, or moves what was released.
     pub(super) fn start(
@@ -27,7 +56,7 @@ impl KafkaMember {
         positions: &[(TopicId, Offset)],
     ) -> Result<(), LogError> {
         // What the group took meanwhile is seen before the assignment is touched.
-        self.pull(Duration::ZERO);
+        self.events.pull(Duration::ZERO);
         let Some(task) = self.tasks.get(&id).filter(|task| task.known) else {
             return Err(LogError::Client {
                 what: format!("fetching partition {}", id.partition),
@@ -50,7 +79,8 @@ impl KafkaMember {
                 .map_err(failed)?;
         }
         if !drop_first.is_empty() {
-            if self.revocation_waits() {
+            // Given back now, they would answer the revocation.
+            if self.events.has_revocation() {
                 return Ok(());
             }
             self.client()
@@ -76,6 +106,8 @@ impl KafkaMember {
             self.client().resume(&seek);
             self.seek(&seek).map_err(failed)?;
         }
+        let moved = |run: &Run| run.task == id && positions.iter().any(|(of, _)| *of == run.topic);
+        self.in_hand.runs.retain(|run| !moved(run));
         if let Some(task) = self.tasks.get_mut(&id) {
             let flows = positions.iter().map(|(input, at)| (*input, Flow::On(*at)));
             task.added.extend(flows);
@@ -107,13 +139,6 @@ impl KafkaMember {
         }
     }
 
-    /// Whether a revocation was taken and is not answered: what is given back now would answer it.
-    fn revocation_waits(&self) -> bool {
-        self.backlog
-            .iter()
-            .any(|(event, _)| event.kind() == EventKind::Revoke)
-    }
-
     /// Moves partitions; one that was just added is not ready at once.
     fn seek(&self, list: &List) -> Result<(), super::Fault> {
         let until = Instant::now() + SEEK_WAIT;
@@ -129,6 +154,7 @@ impl KafkaMember {
 
     /// Stops fetching a task that stays owned.
     pub(super) fn stop(&mut self, id: TaskId) {
+        self.in_hand.forget(id);
         let mut list = List::new();
         if let Some(task) = self.tasks.get_mut(&id) {
             for (input, flow) in &mut task.added {
@@ -144,14 +170,16 @@ impl KafkaMember {
         }
     }
 
-    /// Takes what was fetched; tells whether the driver heard something.
+    /// Hands over what was fetched, first what the driver left; tells whether it heard something.
     pub(super) fn take(&mut self, wait: Duration, driver: &mut dyn Driver) -> bool {
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.fill(&self.records, BATCH, wait);
-        fail_point!("after-fetch", batch.messages().len());
-        let mut told = self.hand_over(&batch, driver);
-        batch.clear();
-        self.batch = batch;
+        let mut in_hand = std::mem::take(&mut self.in_hand);
+        if in_hand.runs.is_empty() {
+            in_hand.batch.fill(&self.records, BATCH, wait);
+            fail_point!("after-fetch", in_hand.batch.messages().len());
+            self.find_runs(&mut in_hand);
+        }
+        let mut told = self.hand_over(&mut in_hand, driver);
+        self.in_hand = in_hand;
         if self.next_positions <= Instant::now() {
             self.next_positions = Instant::now() + POSITIONS;
             told |= self.tell_positions(driver);
@@ -168,7 +196,8 @@ impl KafkaMember {
         let mut fetched = List::new();
         for (id, task) in &self.tasks {
             for (input, flow) in &task.added {
-                if matches!(flow, Flow::On(_)) {
+                // The client counts records in hand as read, and they are not handled.
+                if matches!(flow, Flow::On(_)) && !self.in_hand.has(*id, *input) {
                     // The name was a topic's before, so it is one still.
                     drop(fetched.add(self.group.topic(*input), id.partition));
                 }
@@ -201,39 +230,67 @@ impl KafkaMember {
         }
     }
 
-    fn hand_over(&mut self, batch: &Batch, driver: &mut dyn Driver) -> bool {
-        let messages = batch.messages();
-        let mut records: Vec<Record<'_>> = Vec::with_capacity(messages.len());
-        let mut told = false;
-        for run in messages
+    /// Splits a batch into records of one input of one task each.
+    fn find_runs(&self, in_hand: &mut InHand) {
+        let mut from = 0;
+        for run in in_hand
+            .batch
+            .messages()
             .chunk_by(|a, b| a.same_partition(b) && a.error().is_none() && b.error().is_none())
         {
-            let first = &run[0];
-            let Some((task, epoch, topic)) = self.whose(first.topic(), first.partition()) else {
-                continue;
-            };
-            told = true;
-            match first.error() {
-                None => {
-                    records.clear();
-                    records.extend(run.iter().map(Message::record));
-                    self.reached(task, topic, run[run.len() - 1].offset() + 1);
-                    driver.event(MemberEvent::Batch {
-                        task,
-                        epoch,
-                        topic,
-                        records: &records,
-                    });
-                }
-                Some(code) => {
-                    let (offset, words) = (first.offset(), first.error_text());
-                    self.broken(task, topic, driver, |at| {
-                        read_error(code, at, offset, words)
-                    });
-                }
+            let messages = from..from + run.len();
+            from = messages.end;
+            if let Some((task, epoch, topic)) = self.whose(run[0].topic(), run[0].partition()) {
+                in_hand.runs.push_back(Run {
+                    task,
+                    epoch,
+                    topic,
+                    messages,
+                });
             }
         }
-        for lost in batch.adrift() {
+    }
+
+    /// Hands over the runs until the driver leaves some of one; tells whether it heard something.
+    fn hand_over(&mut self, in_hand: &mut InHand, driver: &mut dyn Driver) -> bool {
+        let mut told = false;
+        let InHand { batch, runs } = in_hand;
+        let mut records: Vec<Record<'_>> = Vec::new();
+        while let Some(run) = runs.front_mut() {
+            let (task, epoch, topic) = (run.task, run.epoch, run.topic);
+            let messages = &batch.messages()[run.messages.clone()];
+            told = true;
+            if let Some(code) = messages[0].error() {
+                let (offset, words) = (messages[0].offset(), messages[0].error_text());
+                self.broken(task, topic, driver, |at| {
+                    read_error(code, at, offset, words)
+                });
+                // The client gave the input up: nothing of it is handled behind the failure.
+                runs.retain(|run| (run.task, run.topic) != (task, topic));
+                continue;
+            }
+            records.clear();
+            records.extend(messages.iter().map(Message::record));
+            let taken = driver.batch(Fetched {
+                task,
+                epoch,
+                topic,
+                records: &records,
+            });
+            if let Some(last) = taken.checked_sub(1).and_then(|last| messages.get(last)) {
+                self.reached(task, topic, last.offset() + 1);
+            }
+            if taken < messages.len() {
+                run.messages.start += taken;
+                // The other inputs have their turn before this one has another.
+                let left = |run: &Run| (run.task, run.topic) == (task, topic);
+                runs.make_contiguous().sort_by_key(left);
+                return true;
+            }
+            runs.pop_front();
+        }
+        batch.clear();
+        for lost in batch.take_adrift() {
             if let Some((task, _, topic)) = self.whose(&lost.topic, lost.partition) {
                 told = true;
                 self.broken(task, topic, driver, |at| {

@@ -9,23 +9,28 @@
 //! - Records come from a queue of our own, to which each partition is forwarded: batches taken from
 //!   the consumer's queue would swallow rebalances.
 
+mod events;
 mod fetch;
 mod orphans;
 mod rebalance;
 mod settle;
 mod transaction;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Driver, Epoch, Failure, Group, LogError, Member, MemberEvent, Settle, Settlement, Unit,
+    Driver, Epoch, Failure, Group, KeepAlive, LogError, Member, MemberEvent, Settle, Settlement,
+    Unit,
 };
 use super::config::{KafkaConfig, instance};
-use super::native::{Ask, Batch, Client, Code, Event, EventKind, Fault, Kind, List, Queue};
+use super::native::{Ask, Client, Code, Event, EventKind, Fault, Kind, List, Queue};
 use super::producer::Producer;
 use super::{client_error, is_unreachable};
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
+use events::Events;
+use fetch::InHand;
 
 /// How long one look at the queues may sleep while something else can come.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -40,12 +45,11 @@ pub(super) struct KafkaMember {
     config: KafkaConfig,
     group: Group,
     batch_bytes: usize,
-    batch: Batch,
+    /// Records taken from the client that the driver did not take yet.
+    in_hand: InHand,
     records: Queue,
     commits: Queue,
-    events: Queue,
-    /// Events taken and not handled yet; a revocation with whether the assignment was lost.
-    backlog: VecDeque<(Event, bool)>,
+    events: Arc<Events>,
     producer: Producer,
     tasks: BTreeMap<TaskId, Task>,
     /// The name under which the group was last looked at for what is nobody's.
@@ -110,11 +114,10 @@ impl KafkaMember {
         let producer = Producer::new(&config, &group, batch_bytes)?;
         client.subscribe(&leads(&group)).map_err(failed)?;
         Ok(Self {
-            batch: Batch::default(),
+            in_hand: InHand::default(),
             records: client.new_queue(),
             commits: client.new_queue(),
-            events: client.consumer_queue(),
-            backlog: VecDeque::new(),
+            events: Arc::new(Events::of(&client)),
             producer,
             tasks: BTreeMap::new(),
             named: String::new(),
@@ -144,18 +147,10 @@ impl KafkaMember {
         at.and_then(|at| u16::try_from(at).ok()).map(TopicId)
     }
 
-    /// Takes what the client has to tell, with the state of things at that moment.
-    fn pull(&mut self, mut wait: Duration) {
-        while let Some(event) = self.events.poll(std::mem::take(&mut wait)) {
-            let lost = event.kind() == EventKind::Revoke && self.client().assignment_lost();
-            self.backlog.push_back((event, lost));
-        }
-    }
-
     /// Handles what was taken; tells whether the driver heard something.
     fn handle(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
         let mut told = false;
-        while let Some((event, lost)) = self.backlog.pop_front() {
+        while let Some((event, lost)) = self.events.next() {
             told |= match event.kind() {
                 EventKind::Assign => self.assigned(&event.places(), driver)?,
                 EventKind::Revoke => self.revoked(&event.places(), lost, driver)?,
@@ -244,7 +239,7 @@ impl KafkaMember {
         if self.next_probe.is_some_and(|next| next <= Instant::now()) {
             self.next_probe = None;
             self.client().describe_cluster(&Ask {
-                queue: &self.events,
+                queue: self.events.queue(),
                 wait: PROBE_WAIT,
                 opaque: PROBE,
             });
@@ -264,7 +259,7 @@ impl KafkaMember {
     fn turn(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
         let until = Instant::now() + max;
         loop {
-            self.pull(Duration::ZERO);
+            self.events.pull(Duration::ZERO);
             self.producer.serve(Duration::ZERO);
             self.producer.start()?;
             self.probe();
@@ -281,9 +276,9 @@ impl KafkaMember {
                     return Ok(());
                 }
             } else {
-                self.pull(wait);
+                self.events.pull(wait);
             }
-            if left.is_zero() && self.backlog.is_empty() {
+            if left.is_zero() && self.events.is_empty() {
                 return Ok(());
             }
         }
@@ -321,13 +316,13 @@ impl KafkaMember {
         };
         let mut done = true;
         // A revocation that is not answered would keep the client from leaving.
-        for (event, _) in std::mem::take(&mut self.backlog) {
+        while let Some((event, _)) = self.events.next() {
             self.answer_leaving(&event);
         }
-        if self.client().fatal().is_none() && self.client().close(&self.events).is_ok() {
+        if self.client().fatal().is_none() && self.client().close(self.events.queue()).is_ok() {
             while !self.client().closed() {
                 let left = by.saturating_duration_since(Instant::now());
-                let Some(event) = self.events.poll(left.min(GLANCE)) else {
+                let Some(event) = self.events.queue().poll(left.min(GLANCE)) else {
                     if left.is_zero() {
                         done = false;
                         break;
@@ -356,6 +351,10 @@ impl Member for KafkaMember {
         }
         self.turn(max, driver)
             .inspect_err(|error| self.dead = Some(error.clone()))
+    }
+
+    fn keep_alive(&self) -> Arc<dyn KeepAlive> {
+        self.events.clone()
     }
 
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {

@@ -51,6 +51,7 @@ impl KafkaMember {
         self.adopt(places)?;
         self.epoch += 1;
         for task in self.tasks_of(places) {
+            self.in_hand.forget(task);
             self.tasks.insert(
                 task,
                 Task {
@@ -91,6 +92,7 @@ impl KafkaMember {
                 continue;
             };
             self.producer.forget(id);
+            self.in_hand.forget(id);
             for input in task.added.keys() {
                 self.list(&mut list, *input, id.partition)?;
             }

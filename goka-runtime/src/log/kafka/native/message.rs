@@ -228,9 +228,9 @@ impl Batch {
         unsafe { slice::from_raw_parts(self.messages.as_ptr().cast(), self.messages.len()) }
     }
 
-    /// The partitions that were lost sight of, each with the last word on it.
-    pub(in super::super) fn adrift(&self) -> &[Adrift] {
-        &self.adrift
+    /// Takes the partitions that were lost sight of, each with the last word on it.
+    pub(in super::super) fn take_adrift(&mut self) -> Vec<Adrift> {
+        std::mem::take(&mut self.adrift)
     }
 
     /// Frees the messages, keeps the room.

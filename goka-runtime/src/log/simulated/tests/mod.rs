@@ -14,8 +14,8 @@ use super::topics::Body;
 use super::{Fault, Faults, Kind, Simulated, Step, StepKind};
 use crate::clock::Clock;
 use crate::log::{
-    Committed, Driver, Failure, Group, Isolation, Log, LogError, Member, MemberEvent, NewTopic,
-    Range, Settle, Settlement, Unit, UnitId,
+    Committed, Driver, Failure, Fetched, Group, Isolation, Log, LogError, Member, MemberEvent,
+    NewTopic, Range, Settle, Settlement, Unit, UnitId,
 };
 use crate::record::{
     Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId, TopicPartition,
@@ -225,11 +225,6 @@ impl Driver for Tape {
                     assert!(before.is_none(), "{:?} was assigned twice", one.task);
                 }
             }
-            MemberEvent::Batch { task, records, .. } => {
-                let records = records.iter();
-                self.records
-                    .extend(records.map(|record| (task, record.offset, text(record))));
-            }
             MemberEvent::Lost(tasks) => {
                 self.lost.extend(tasks);
                 self.owned.retain(|task, _| !tasks.contains(task));
@@ -238,6 +233,13 @@ impl Driver for Tape {
             MemberEvent::Broken { error, .. } => self.broken.push(error),
             MemberEvent::Trouble(why) => self.troubles.push(why.is_some()),
         }
+    }
+
+    fn batch(&mut self, fetched: Fetched<'_>) -> usize {
+        let records = fetched.records.iter();
+        let records = records.map(|record| (fetched.task, record.offset, text(record)));
+        self.records.extend(records);
+        fetched.records.len()
     }
 
     fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {

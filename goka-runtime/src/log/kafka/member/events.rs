@@ -1,0 +1,70 @@
+//! What the client has to tell, taken from its queue by whoever comes first: the member that polls, or
+//! the thread that keeps it in its group while a handler runs. Taking counts as a poll for librdkafka
+//! (`max.poll.interval.ms`); what was taken waits here until the member handles it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::super::super::KeepAlive;
+use super::super::native::{Client, Event, EventKind, Queue};
+
+pub(super) struct Events {
+    queue: Queue,
+    /// Events taken and not handled yet; a revocation with whether the assignment was lost.
+    backlog: Mutex<VecDeque<(Event, bool)>>,
+}
+
+impl Events {
+    pub(super) fn of(client: &Client) -> Self {
+        Self {
+            queue: client.consumer_queue(),
+            backlog: Mutex::default(),
+        }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.queue.client()
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn backlog(&self) -> std::sync::MutexGuard<'_, VecDeque<(Event, bool)>> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the client has to tell, with the state of things at that moment.
+    pub(super) fn pull(&self, mut wait: Duration) {
+        // Held meanwhile, or two threads could change the order of what they take.
+        let mut backlog = self.backlog();
+        while let Some(event) = self.queue.poll(std::mem::take(&mut wait)) {
+            let lost = event.kind() == EventKind::Revoke && self.client().assignment_lost();
+            backlog.push_back((event, lost));
+        }
+    }
+
+    /// The next event to be handled.
+    pub(super) fn next(&self) -> Option<(Event, bool)> {
+        self.backlog().pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.backlog().is_empty()
+    }
+
+    /// Whether a revocation was taken and is not answered.
+    pub(super) fn has_revocation(&self) -> bool {
+        let backlog = self.backlog();
+        backlog
+            .iter()
+            .any(|(event, _)| event.kind() == EventKind::Revoke)
+    }
+}
+
+impl KeepAlive for Events {
+    fn beat(&self) {
+        self.pull(Duration::ZERO);
+    }
+}
