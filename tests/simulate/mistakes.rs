@@ -66,7 +66,8 @@ fn a_check_with_a_number_that_is_wrong() -> Workload {
 fn a_mistake_is_found_with_a_small_schedule() {
     let text = failure(memory_beside_a_table);
     let (_, schedule) = text.split_once("\nthe schedule: ").expect(&text);
-    let (_, acts) = schedule.split_once(" runs:\n").expect(&text);
+    // A slow machine has not tried everything when its time is over, and says so.
+    let (_, acts) = schedule.split_once(":\n").expect(&text);
     let acts: Vec<_> = acts.lines().take_while(|line| !line.is_empty()).collect();
     assert!(acts.iter().all(|act| act.starts_with("  turn ")), "{text}");
     assert!((1..=10).contains(&acts.len()), "{text}");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::schedule::HandlerTakes;
 use crate::core::{Cause, RecordId};
 use crate::log::simulated::{Happened, Simulated, Wrote};
 use crate::processor::{StartError, TaskStatus};
@@ -23,9 +24,14 @@ struct Eyes {
     group: Arc<str>,
     topics: Vec<Arc<str>>,
     client: AtomicU64,
+    takes: HandlerTakes,
 }
 
 impl Witness for Eyes {
+    fn handling_takes(&self, record: &RecordId) -> Duration {
+        (self.takes)(record)
+    }
+
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
         let topic = |id: u16| self.topics[usize::from(id)].clone();
         let wrote = (first..appends.len()).filter_map(|at| appends.at(at));
@@ -51,12 +57,13 @@ struct Seat {
 }
 
 impl Seat {
-    fn join(mut parts: Parts, log: &Simulated) -> Result<Self, Cause> {
+    fn join(mut parts: Parts, log: &Simulated, takes: HandlerTakes) -> Result<Self, Cause> {
         let eyes = Arc::new(Eyes {
             log: log.clone(),
             group: parts.plan.group.name.clone(),
             topics: parts.plan.group.topics.clone(),
             client: AtomicU64::new(0),
+            takes,
         });
         parts.witness = Some(eyes.clone());
         let hand = Hand::join(parts).map_err(Cause::Member)?;
@@ -157,6 +164,7 @@ impl Process {
     pub(super) fn start(
         &mut self,
         log: &Simulated,
+        takes: &HandlerTakes,
         parts: impl FnOnce(&SimulatedDisk, u64) -> Result<Vec<Parts>, StartError>,
     ) -> Result<(), Halt> {
         self.watched = None;
@@ -165,7 +173,7 @@ impl Process {
         let parts = parts(&self.disk, self.starts);
         let parts = parts.map_err(|error| Halt::Start(Arc::new(error)))?;
         for parts in parts {
-            let seat = Seat::join(parts, log).map_err(Halt::Cause)?;
+            let seat = Seat::join(parts, log, takes.clone()).map_err(Halt::Cause)?;
             self.seats.push(seat);
         }
         Ok(())
@@ -178,6 +186,19 @@ impl Process {
             return Ok(false);
         };
         seat.turn(now).map_err(Halt::Cause)
+    }
+
+    /// What a process does beside its handlers while they run: its members stay in their groups.
+    pub(super) fn keep_alive(&self) {
+        for seat in &self.seats {
+            seat.hand.keep_alive();
+        }
+    }
+
+    /// The longest that handlers ran in one turn, beyond what a turn may take. Asking forgets it.
+    pub(super) fn endless(&mut self) -> Option<Duration> {
+        let mut seats = self.seats.iter_mut();
+        seats.find_map(|seat| seat.hand.endless())
     }
 
     /// How many workers it has.

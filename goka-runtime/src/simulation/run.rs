@@ -233,8 +233,19 @@ impl<'r> Run<'r> {
     /// Time passes: by the pace, unevenly.
     fn pass(&mut self) {
         let most = u64::try_from(self.schedule.setting.pace.as_micros()).unwrap_or(u64::MAX);
-        self.clock
-            .advance(Duration::from_micros(self.order.below(most)));
+        let time = Duration::from_micros(self.order.below(most));
+        self.advance(time);
+    }
+
+    /// Time passes, for handlers that run as well.
+    fn advance(&mut self, time: Duration) {
+        self.clock.advance(time);
+        let now = self.clock.monotonic();
+        let awake = self
+            .processes
+            .iter()
+            .filter(|process| process.stalled <= now);
+        awake.for_each(Process::keep_alive);
     }
 
     /// A turn of a process; says whether anything happened.
@@ -264,6 +275,13 @@ impl<'r> Run<'r> {
             return true;
         }
         self.check_memory(number);
+        if let Some(took) = self.processes[number].endless() {
+            let what = format!(
+                "instance {number} handled records for {} ms without looking at anything else",
+                took.as_millis()
+            );
+            self.violation("turns end", what);
+        }
         match turned {
             Ok(moved) => {
                 let stopped = self.processes[number].stopped();

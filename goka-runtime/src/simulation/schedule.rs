@@ -4,13 +4,15 @@ mod kinds;
 mod planner;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::kinds::FaultKind;
 use self::planner::{Planner, below};
 use super::Dice;
 use super::run::Case;
-use super::workload::Fresh;
+use super::workload::{Fresh, Workload};
+use crate::core::RecordId;
 use crate::graph::TopicSpec;
 use crate::log::simulated::{Fault, StepKind};
 use crate::record::Timestamp;
@@ -146,7 +148,35 @@ pub(super) struct Setting {
     pub(super) is_static: bool,
     /// How long a turn takes at most.
     pub(super) pace: Duration,
+    /// How long handlers take, unless the workload says so.
+    pub(super) handlers: HandlerTimes,
 }
+
+/// How long handlers take: none of their time is the clock's but what is said here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HandlerTimes {
+    /// Of so many in a thousand records.
+    pub(super) per_mille: u64,
+    /// At least.
+    pub(super) from: Duration,
+    /// Less than.
+    pub(super) to: Duration,
+}
+
+impl HandlerTimes {
+    /// How long one takes.
+    fn of(&self, dice: &mut Dice) -> Duration {
+        if dice.below(1_000) >= self.per_mille {
+            return Duration::ZERO;
+        }
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let more = dice.below(micros(self.to.saturating_sub(self.from)));
+        self.from + Duration::from_micros(more)
+    }
+}
+
+/// How long the handler of a record takes.
+pub(super) type HandlerTakes = Arc<dyn Fn(&RecordId) -> Duration + Send + Sync>;
 
 /// A run, decided beforehand. The same schedule of the same case gives the same run.
 #[derive(Debug, Clone)]
@@ -162,6 +192,24 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
+    /// How long handlers take: decided by the seed and the record, so that a record takes the same time
+    /// whenever it is handled.
+    pub(super) fn handler_takes(&self, workload: &Workload) -> HandlerTakes {
+        let (seed, times) = (self.seed, self.setting.handlers);
+        let own = workload.handler_takes.clone();
+        Arc::new(move |record| {
+            let place =
+                u64::from(record.topic.0) << 32 | u64::from(record.task.partition.unsigned_abs());
+            let mut dice = Dice::new(seed);
+            let mut dice = Dice::new(dice.below(u64::MAX) ^ place.rotate_left(17));
+            let mut dice = Dice::new(dice.below(u64::MAX) ^ record.offset.unsigned_abs());
+            match &own {
+                Some(own) => own(&mut dice),
+                None => times.of(&mut dice),
+            }
+        })
+    }
+
     /// The schedule of a seed.
     pub(super) fn of(seed: u64, case: &Case<'_>) -> Self {
         let mut dice = Dice::new(seed);

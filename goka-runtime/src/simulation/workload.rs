@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::caught::caught;
 use super::{Dice, End, Fed};
@@ -57,6 +58,7 @@ pub(super) struct Load {
 }
 
 type Make = Box<dyn Fn() -> Arc<Shared> + Send + Sync>;
+type Takes = Arc<dyn Fn(&mut Dice) -> Duration + Send + Sync>;
 type Check = Box<dyn Fn(&End<'_>) + Send + Sync>;
 
 /// The processors that are simulated and what is fed to them: what a function with
@@ -80,6 +82,7 @@ pub struct Workload {
     pub(super) feeds: Vec<Feed>,
     pub(super) loads: Vec<Load>,
     pub(super) checks: Vec<Check>,
+    pub(super) handler_takes: Option<Takes>,
 }
 
 impl Workload {
@@ -101,6 +104,7 @@ impl Workload {
             feeds: Vec::new(),
             loads: Vec::new(),
             checks: Vec::new(),
+            handler_takes: None,
         }
     }
 
@@ -264,6 +268,29 @@ impl Workload {
     /// ```
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
+        self
+    }
+
+    /// Says how long the handler of a record takes on the run's clock: the same each time that the record
+    /// is handled. Without it the seed decides, from no time at all to longer than a session or a
+    /// transaction lasts.
+    ///
+    /// ```
+    /// # use goka_runtime::tester::doc::*;
+    /// # use goka_runtime::simulation::Workload;
+    /// use std::time::Duration;
+    ///
+    /// // One record in a hundred waits for a service that is slow.
+    /// let workload = Workload::of::<ClickCount>().handler_takes(|dice| match dice.chance(1) {
+    ///     true => Duration::from_secs(3),
+    ///     false => Duration::ZERO,
+    /// });
+    /// ```
+    pub fn handler_takes(
+        mut self,
+        time: impl Fn(&mut Dice) -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        self.handler_takes = Some(Arc::new(time));
         self
     }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::Cause;
+use crate::core::{Cause, TURN};
 use crate::log::simulated::Simulated;
 use crate::log::{Driver, LogError, Member};
 use crate::worker::{Parts, Worker};
@@ -52,6 +52,22 @@ impl Hand {
     /// The memory of all its copies, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.seat.as_ref().map_or(0, |(worker, _)| worker.memory())
+    }
+
+    /// Keeps the member in its group while a handler runs, as a thread does by the machine's clock.
+    pub(crate) fn keep_alive(&self) {
+        if let Some((worker, member)) = &self.seat
+            && worker.is_in_handler()
+        {
+            member.keep_alive().beat();
+        }
+    }
+
+    /// How long the handlers of the last turn ran, if that is longer than a turn may be.
+    pub(crate) fn endless(&mut self) -> Option<Duration> {
+        let (worker, _) = self.seat.as_mut()?;
+        let (turn, longest) = worker.take_handling();
+        (turn > TURN + longest).then_some(turn)
     }
 
     /// What it is made of.

@@ -130,6 +130,8 @@ pub(crate) struct Worker {
     effects: Vec<Effect>,
     failed: Option<Cause>,
     trouble: bool,
+    /// When the first append since the last settlement was handed over.
+    opened: Option<Duration>,
     /// The longest that an append waited since the last settlement.
     append_took: Duration,
     draining: bool,
@@ -176,6 +178,7 @@ impl Worker {
             effects: Vec::new(),
             failed: None,
             trouble: false,
+            opened: None,
             append_took: Duration::ZERO,
             draining: false,
             moved: false,
@@ -293,6 +296,18 @@ impl Worker {
         std::mem::take(&mut self.moved) || self.core.is_visiting()
     }
 
+    /// What handlers took together since this was last asked, and the longest of them, on a simulated
+    /// clock.
+    #[cfg(feature = "tester")]
+    pub(crate) fn take_handling(&mut self) -> (Duration, Duration) {
+        let handling = self.reach.handling.get_mut();
+        let zero = Duration::ZERO;
+        (
+            std::mem::replace(&mut handling.turn, zero),
+            std::mem::replace(&mut handling.longest, zero),
+        )
+    }
+
     /// The memory of all copies, in bytes.
     #[cfg(feature = "tester")]
     pub(crate) fn memory(&self) -> usize {
@@ -306,7 +321,7 @@ impl Worker {
     }
 
     /// On a simulated clock, whether the last handler is not done yet.
-    fn is_in_handler(&self) -> bool {
+    pub(crate) fn is_in_handler(&self) -> bool {
         #[cfg(feature = "tester")]
         return self.reach.is_in_handler();
         #[cfg(not(feature = "tester"))]

@@ -99,6 +99,7 @@ impl Worker {
 
     pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
         let began = Instant::now();
+        self.opened.get_or_insert(self.reach.monotonic());
         settle.append(&appends);
         self.append_took = self.append_took.max(began.elapsed());
         self.core.recycle(appends);
@@ -111,7 +112,16 @@ impl Worker {
             ACKS
         };
         let began = Instant::now();
-        let settlement = settle.settle(unit, began + patience);
+        let mut settlement = settle.settle(unit, began + patience);
+        if self.close_transaction() {
+            let acks = settlement
+                .acks
+                .values_mut()
+                .filter_map(|ack| ack.as_mut().err());
+            let offsets = settlement.offsets.values_mut();
+            let offsets = offsets.filter_map(|offset| offset.as_mut().err());
+            acks.chain(offsets).for_each(outlived);
+        }
         let waited = std::mem::take(&mut self.append_took).max(began.elapsed());
         self.tell(&settlement, waited);
         settlement
@@ -119,9 +129,14 @@ impl Worker {
 
     pub(super) fn abort(&mut self, settle: &mut dyn Settle) {
         let began = Instant::now();
-        let Err(failure) = settle.abort(began + self.parts.deadline) else {
+        let aborted = settle.abort(began + self.parts.deadline);
+        let is_old = self.close_transaction();
+        let Err(mut failure) = aborted else {
             return;
         };
+        if is_old {
+            outlived(&mut failure);
+        }
         self.tell_unended(&failure, began.elapsed());
         let group = &self.parts.plan.group;
         let error = match failure {
@@ -137,8 +152,27 @@ impl Worker {
         self.failed.get_or_insert(Cause::Member(error));
     }
 
+    /// Nothing is appended since the last settlement any more; says whether what was is older than a
+    /// transaction may be.
+    fn close_transaction(&mut self) -> bool {
+        let now = self.reach.monotonic();
+        let opened = self.opened.take();
+        let most = self.parts.plan.group.transaction_timeout;
+        opened.is_some_and(|at| now.saturating_sub(at) >= most)
+    }
+
     pub(super) fn moves(&self, task: TaskId) -> bool {
         let is_move = |effect: &Effect| matches!(effect, Effect::Fetch(of, _) if *of == task);
         self.effects.iter().any(is_move)
+    }
+}
+
+/// A transaction that was open for too long is ended by the log, which fences the client as if it had a
+/// duplicate. It has none: the next one goes on.
+fn outlived(failure: &mut Failure) {
+    if let Failure::Fenced(reason) = failure {
+        *failure = Failure::Fatal(format!(
+            "a transaction was open for longer than its time-out: {reason}"
+        ));
     }
 }

@@ -31,6 +31,13 @@ fn reset(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     Ok(())
 }
 
+/// Visits without a write.
+pub(super) fn looking(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    let key = String::from_utf8(raw.record.key.unwrap().to_vec())?;
+    VISITED.with_borrow_mut(|visited| visited.push(key));
+    Ok(())
+}
+
 pub(super) fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
     if raw.record.value == Some(b"later") {
         raw.scope.defer().done();

@@ -8,6 +8,7 @@ mod rows;
 mod rows_once;
 mod scenarios;
 mod transactions;
+mod turns;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use super::starting::shared;
 use super::{Outcome, Run};
 
 /// Rounds until all is handled, once nothing goes wrong any more.
-const ROUNDS: usize = 1_500;
+const ROUNDS: usize = 6_000;
 /// A round takes so long, or so long when nothing happened in the one before.
 const ROUND: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_millis(200);
@@ -39,7 +39,7 @@ impl Run<'_> {
                 }
             }
             moved |= self.log.is_rebalancing() || self.log.is_unsettled();
-            self.clock.advance(if moved { ROUND } else { QUIET });
+            self.advance(if moved { ROUND } else { QUIET });
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet >= REST && self.behind().is_empty() {
                 return;

@@ -44,7 +44,8 @@ impl Run<'_> {
             });
             parts.collect::<Result<Vec<Parts>, StartError>>()
         };
-        let started = self.processes[number].start(log, make);
+        let takes = schedule.handler_takes(case.workload);
+        let started = self.processes[number].start(log, &takes, make);
         self.told(format!("instance {number} starts"));
         if let Err(halt) = started {
             self.halted(number, halt);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Dice;
-use super::{FaultKind, Setting, What};
+use super::{FaultKind, HandlerTimes, Setting, What};
 use crate::log::simulated::{Fault, StepKind};
 use crate::record::Timestamp;
 
@@ -29,11 +29,38 @@ impl Setting {
             setting.session = millis(1_500);
             setting.pace = millis(40);
         }
+        setting.handlers = Self::handlers(dice, &setting);
         setting
+    }
+
+    /// Handlers that take no time, all a little, some more, or a few longer than the group or a
+    /// transaction waits.
+    fn handlers(dice: &mut Dice, setting: &Self) -> HandlerTimes {
+        let (session, transaction) = (setting.session, setting.transaction_timeout);
+        let none = (0, Duration::ZERO, Duration::ZERO);
+        let (per_mille, from, to) = one_of(
+            dice,
+            &[
+                none,
+                none,
+                none,
+                (1_000, Duration::ZERO, millis(5)),
+                (1_000, millis(5), millis(20)),
+                (100, millis(20), millis(100)),
+                (10, session / 2, session * 2),
+                (10, transaction / 2, transaction * 2),
+            ],
+        );
+        HandlerTimes {
+            per_mille,
+            from,
+            to,
+        }
     }
 
     fn any(dice: &mut Dice) -> Self {
         Self {
+            handlers: HandlerTimes::default(),
             barrier: millis(one_of(dice, &[10, 50, 100, 300])),
             session: millis(one_of(dice, &[1_500, 3_000])),
             transaction_timeout: millis(one_of(dice, &[1_000, 3_000])),
