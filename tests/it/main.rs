@@ -24,6 +24,7 @@ mod own_store;
 mod restores;
 mod restores_on_kafka;
 mod rights_on_kafka;
+mod slow_handlers;
 mod support;
 mod two_inputs_on_kafka;
 mod views;

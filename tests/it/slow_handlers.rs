@@ -1,0 +1,452 @@
+//! Handlers that take long: what is handled how often, whether offsets move meanwhile, and how soon a
+//! stop or another member is answered. The same cases on the embedded log and on a real Kafka, with both
+//! guarantees; `GOKA_LONG=1` runs the long ones, too.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use goka::Processor;
+use goka::prelude::*;
+use goka_runtime::graph::{Definition, Edge, GroupGraph};
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Log, NewTopic, Sent};
+use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, start};
+use goka_runtime::record::{Guarantee, TopicPartition};
+use goka_runtime::table::memory::MemoryStores;
+
+use crate::support::kafka::{Broker, another};
+use crate::support::{unique, wait_until};
+
+use Guarantee::{AtLeastOnce, ExactlyOnce};
+
+/// Longer than any case takes, beyond what its handlers do.
+const SOON: Duration = Duration::from_secs(60);
+/// What a busy machine and a broker may add to a moment.
+const SLACK: Duration = Duration::from_secs(5);
+
+static HANDLED: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+
+fn note(key: &str) {
+    let mut handled = HANDLED.lock().unwrap();
+    *handled.entry(key.to_owned()).or_default() += 1;
+}
+
+/// How often each key with a prefix was handled.
+fn handled(prefix: &str) -> BTreeMap<String, usize> {
+    let handled = HANDLED.lock().unwrap();
+    let of = handled.iter().filter(|(key, _)| key.starts_with(prefix));
+    of.map(|(key, times)| (key.clone(), *times)).collect()
+}
+
+#[derive(Default)]
+struct Slow;
+
+/// Each record says how many milliseconds its handler takes.
+#[processor(group = "slow", persist = i64)]
+impl Slow {
+    #[input("slow-works")]
+    fn on_work(&self, ctx: &mut Context, millis: u64) -> Result<()> {
+        note(ctx.key());
+        std::thread::sleep(Duration::from_millis(millis));
+        ctx.update(|count| count.unwrap_or(0) + 1)?;
+        Ok(())
+    }
+
+    #[input("slow-waits")]
+    async fn on_wait(&self, ctx: &mut Context, millis: u64) -> Result<()> {
+        note(ctx.key());
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        ctx.update(|count| count.unwrap_or(0) + 1)?;
+        Ok(())
+    }
+
+    #[visit]
+    fn touch(&self, ctx: &mut Context, millis: u64) -> Result<()> {
+        note(&format!("visit-{}", ctx.key()));
+        std::thread::sleep(Duration::from_millis(millis));
+        ctx.update(|count| count.unwrap_or(0) + 1)?;
+        Ok(())
+    }
+}
+
+/// The same processor with topics and a group of its own.
+fn renamed(name: &str) -> &'static Definition {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let of = |known: &str| leak(known.replacen("slow", name, 1));
+    let definition = Slow::DEFINITION;
+    let edges = definition.graph.edges.iter().map(|edge| Edge {
+        topic: goka_runtime::graph::TopicSpec {
+            name: of(edge.topic.name),
+            ..edge.topic
+        },
+        ..*edge
+    });
+    let edges: Vec<Edge> = edges.collect();
+    Box::leak(Box::new(Definition {
+        graph: GroupGraph {
+            group: of(definition.graph.group),
+            edges: Vec::leak(edges),
+            ..definition.graph
+        },
+        ..*definition
+    }))
+}
+
+/// A broker that looks for transactions that are too old every half second.
+fn cluster() -> Option<&'static Broker> {
+    static BROKER: OnceLock<Option<Broker>> = OnceLock::new();
+    let made = || {
+        another(&[
+            (
+                "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+                "500",
+            ),
+            ("group.min.session.timeout.ms", "1000"),
+        ])
+    };
+    BROKER.get_or_init(made).as_ref()
+}
+
+fn kafka(broker: &Broker) -> Arc<dyn Log> {
+    let config = KafkaConfig {
+        brokers: broker.bootstrap(),
+        ..KafkaConfig::default()
+    };
+    Arc::new(Kafka::new(config).unwrap())
+}
+
+/// A group with its topics on a log, and how it runs.
+struct Rig {
+    log: Arc<dyn Log>,
+    name: String,
+    definition: &'static Definition,
+    options: ProcessorOptions,
+}
+
+/// Runs a case on the embedded log and on Kafka, all at the same time: they mostly sleep.
+fn everywhere(guarantees: &[Guarantee], case: fn(Rig)) {
+    let logs = || {
+        let embedded: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
+        [Some(embedded), cluster().map(kafka)].into_iter().flatten()
+    };
+    std::thread::scope(|scope| {
+        for guarantee in guarantees {
+            for log in logs() {
+                scope.spawn(move || case(Rig::new(log, *guarantee)));
+            }
+        }
+    });
+}
+
+fn is_long() -> bool {
+    std::env::var("GOKA_LONG").is_ok_and(|set| set == "1")
+}
+
+impl Rig {
+    fn new(log: Arc<dyn Log>, guarantee: Guarantee) -> Self {
+        let name = unique("slow");
+        let definition = renamed(&name);
+        let options = ProcessorOptions {
+            guarantee: Some(guarantee),
+            session: Duration::from_secs(2),
+            max_poll_interval: Duration::from_secs(2),
+            transaction_timeout: Duration::from_secs(2),
+            ..ProcessorOptions::default()
+        };
+        for topic in ["works", "waits"] {
+            let topic = NewTopic {
+                name: format!("{name}-{topic}"),
+                partitions: 2,
+                compact: false,
+                retention: None,
+            };
+            log.create(&topic).unwrap();
+        }
+        Self {
+            log,
+            name,
+            definition,
+            options,
+        }
+    }
+
+    /// What a failure is told with.
+    fn what(&self) -> String {
+        format!(
+            "{:?} on {}",
+            self.options.guarantee,
+            self.log.describe_self()
+        )
+    }
+
+    fn start(&self, instance: &str) -> Running {
+        let shared: Arc<goka_runtime::dispatch::Shared> = Arc::new(Slow);
+        let options = ProcessorOptions {
+            instance: format!("{}-{instance}", self.name),
+            ..self.options.clone()
+        };
+        let (log, stores) = (self.log.clone(), Arc::new(MemoryStores::default()));
+        start(self.definition, shared, log, stores, &options).unwrap()
+    }
+
+    /// Sends records with their times, the keys numbered from `from`.
+    fn send(&self, topic: &str, partition: i32, from: usize, millis: &[u64]) {
+        let keys = (from..).map(|number| self.key(partition, number));
+        self.put(topic, partition, keys.zip(millis.iter().copied()));
+    }
+
+    fn put(&self, topic: &str, partition: i32, records: impl IntoIterator<Item = (String, u64)>) {
+        let topic = format!("{}-{topic}", self.name);
+        let failed = Arc::new(AtomicUsize::new(0));
+        let count = failed.clone();
+        let appender = self.log.appender(Arc::new(move |_, delivered| {
+            count.fetch_add(usize::from(delivered.is_err()), Ordering::Relaxed);
+        }));
+        let appender = appender.unwrap();
+        for (key, millis) in records {
+            let value = millis.to_string();
+            let sent = Sent {
+                topic: &topic,
+                partition,
+                key: Some(key.as_bytes()),
+                value: Some(value.as_bytes()),
+                timestamp: -1,
+                headers: &[],
+            };
+            appender.send(sent, 0, Instant::now() + SOON).unwrap();
+        }
+        appender.flush(Instant::now() + SOON).unwrap();
+        assert_eq!(failed.load(Ordering::Relaxed), 0);
+    }
+
+    /// The key of a number, in a partition.
+    fn key(&self, partition: i32, number: usize) -> String {
+        let place = self.definition.graph.edges[0].topic.place;
+        let mut salts = 0..;
+        let key = salts.find_map(|salt: u32| {
+            let key = format!("{}:{number}:{salt}", self.name);
+            (place(key.as_bytes(), 2) == partition).then_some(key)
+        });
+        key.unwrap()
+    }
+
+    /// How many records of an input are committed, of both partitions.
+    fn committed(&self, topic: &str) -> i64 {
+        let topic = format!("{}-{topic}", self.name);
+        let places = [0, 1].map(|at| TopicPartition::new(&*topic, at));
+        let found = self.log.committed(&self.name, &places).unwrap();
+        found.iter().flatten().map(|at| at.offset).sum()
+    }
+
+    /// Waits until as many records are committed; gives the longest time in which none was.
+    fn wait_committed(&self, topic: &str, records: i64, within: Duration) -> Duration {
+        let (mut last, mut longest) = ((Instant::now(), 0), Duration::ZERO);
+        wait_until(
+            &format!("{records} commits, {}", self.what()),
+            within,
+            || {
+                let committed = self.committed(topic);
+                longest = longest.max(last.0.elapsed());
+                if committed > last.1 {
+                    last = (Instant::now(), committed);
+                }
+                committed >= records
+            },
+        );
+        longest
+    }
+
+    /// How often each record was handled.
+    fn times(&self) -> BTreeMap<String, usize> {
+        handled(&format!("{}:", self.name))
+    }
+
+    fn assert_once(&self, records: usize) {
+        let times = self.times();
+        assert_eq!(times.len(), records, "{}", self.what());
+        let twice: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
+        assert!(twice.is_empty(), "{}: {twice:?}", self.what());
+    }
+}
+
+fn stop(running: Running) -> (Duration, std::result::Result<(), ProcessorError>) {
+    let began = Instant::now();
+    running.stop();
+    let ended = running.join();
+    (began.elapsed(), ended)
+}
+
+/// A backlog far longer than a session is handled once, its offsets move, and a stop in its middle waits
+/// for the record in hand alone.
+fn backlog(rig: &Rig, millis: u64, records: usize) {
+    let half = records / 2;
+    rig.send("works", 0, 0, &vec![millis; half]);
+    rig.send("waits", 1, 0, &vec![millis; records - half]);
+    let each = Duration::from_millis(millis);
+    let within = SOON + each * u32::try_from(records).unwrap() * 2;
+    let running = rig.start("a");
+    wait_until("a third is handled", within, || {
+        rig.times().len() > records / 3
+    });
+    let (took, ended) = stop(running);
+    assert!(ended.is_ok(), "{}: {ended:?}", rig.what());
+    assert!(took < each * 2 + SLACK, "{}: {took:?}", rig.what());
+    // Everything that was handled is committed.
+    let committed = rig.committed("works") + rig.committed("waits");
+    assert_eq!(committed, rig.times().len() as i64, "{}", rig.what());
+    let running = rig.start("a");
+    let all = i64::try_from(half).unwrap();
+    let gap = rig.wait_committed("works", all, within);
+    assert!(
+        gap < each * 3 + SLACK,
+        "{}: {gap:?} without a commit",
+        rig.what()
+    );
+    rig.wait_committed("waits", i64::try_from(records - half).unwrap(), within);
+    rig.assert_once(records);
+    assert!(stop(running).1.is_ok());
+}
+
+#[test]
+fn a_backlog_of_slow_records_is_handled_once_and_can_be_stopped() {
+    everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 8, 600));
+    everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 170, 30));
+    if is_long() {
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 5, 8_000));
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 8, 8_000));
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 170, 2_000));
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 3_000, 60));
+    }
+}
+
+/// At least once, a record that takes longer than the session and the poll interval is handled a single
+/// time as long as nobody joins or leaves.
+#[test]
+fn a_record_longer_than_the_session_is_handled_once() {
+    fn case(mut rig: Rig, (session, millis): (Duration, u64)) {
+        rig.options.session = session;
+        rig.options.max_poll_interval = session;
+        rig.send("works", 0, 0, &[0, millis, 0]);
+        rig.send("waits", 1, 0, &[0, millis, 0]);
+        let running = rig.start("a");
+        let within = SOON + Duration::from_millis(2 * millis);
+        wait_until("the slow record is in hand", within, || {
+            running.in_hand().is_some_and(|record| record.offset == 1)
+        });
+        rig.wait_committed("works", 3, within);
+        rig.wait_committed("waits", 3, within);
+        rig.assert_once(6);
+        let (_, ended) = stop(running);
+        assert!(ended.is_ok(), "{}: {ended:?}", rig.what());
+    }
+    everywhere(&[AtLeastOnce], |rig| {
+        case(rig, (Duration::from_secs(2), 5_000));
+    });
+    if is_long() {
+        everywhere(&[AtLeastOnce], |rig| {
+            case(rig, (Duration::from_secs(10), 25_000));
+        });
+    }
+}
+
+/// Exactly once, a record that outlived its transaction is handled again in one of its own: twice, never
+/// three times; and the next such record is no sign of a second process.
+#[test]
+fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
+    fn case(mut rig: Rig, (timeout, millis): (Duration, u64)) {
+        rig.options.transaction_timeout = timeout;
+        rig.send("works", 0, 0, &[0, millis, 0, 0, millis, 0]);
+        let running = rig.start("a");
+        rig.wait_committed("works", 6, SOON + Duration::from_millis(4 * millis));
+        for (key, times) in rig.times() {
+            let slow = [rig.key(0, 1), rig.key(0, 4)].contains(&key);
+            let most = if slow { 2 } else { 3 };
+            assert!(times <= most, "{}: {key} {times} times", rig.what());
+        }
+        let (_, ended) = stop(running);
+        assert!(ended.is_ok(), "{}: {ended:?}", rig.what());
+    }
+    everywhere(&[ExactlyOnce], |rig| {
+        case(rig, (Duration::from_secs(2), 5_000));
+    });
+    if is_long() {
+        everywhere(&[ExactlyOnce], |rig| {
+            case(rig, (Duration::from_secs(10), 15_000));
+        });
+    }
+}
+
+/// A walk of slow visits goes on over barriers, beside other records, over a stop: each key once.
+fn walk(rig: &Rig, keys: usize, millis: u64) {
+    rig.send("works", 0, 0, &vec![0; keys]);
+    let each = Duration::from_millis(millis);
+    let within = SOON + each * u32::try_from(keys).unwrap() * 3;
+    let running = rig.start("a");
+    rig.wait_committed("works", keys as i64, SOON);
+    rig.put("visit", 0, [("touch".to_owned(), millis)]);
+    let visits = || handled(&format!("visit-{}:", rig.name));
+    wait_until("some keys are visited", within, || {
+        visits().len() > keys / 4
+    });
+    let (took, ended) = stop(running);
+    assert!(ended.is_ok(), "{}: {ended:?}", rig.what());
+    assert!(took < each * 2 + SLACK, "{}: {took:?}", rig.what());
+    // Other records have their turns while the walk goes on.
+    let running = rig.start("a");
+    rig.send("works", 0, keys, &[0; 20]);
+    rig.wait_committed("works", (keys + 20) as i64, SOON + each * 5);
+    wait_until("all keys are visited", within, || {
+        visits().len() == keys + 20 || visits().len() == keys
+    });
+    wait_until("the walk is over", within, || rig.committed("visit") == 1);
+    let twice: Vec<_> = visits()
+        .into_iter()
+        .filter(|(_, times)| *times != 1)
+        .collect();
+    assert!(twice.is_empty(), "{}: {twice:?}", rig.what());
+    assert!(stop(running).1.is_ok());
+}
+
+#[test]
+fn a_walk_of_slow_visits_keeps_its_place() {
+    everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 60, 100));
+    if is_long() {
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
+            let rig = Rig {
+                options: ProcessorOptions {
+                    session: Duration::from_secs(10),
+                    max_poll_interval: Duration::from_secs(300),
+                    transaction_timeout: Duration::from_secs(10),
+                    ..rig.options.clone()
+                },
+                ..rig
+            };
+            walk(&rig, 600, 40);
+        });
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 100, 800));
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 6, 12_000));
+    }
+}
+
+/// Another member has its partitions as soon as the record in hand is done.
+#[test]
+fn another_member_waits_for_the_record_in_hand_alone() {
+    everywhere(&[AtLeastOnce, ExactlyOnce], |mut rig| {
+        rig.options.max_poll_interval = Duration::from_secs(300);
+        rig.send("works", 0, 0, &[300; 200]);
+        rig.send("works", 1, 200, &[300; 200]);
+        let first = rig.start("a");
+        wait_until("the first works", SOON, || rig.times().len() > 3);
+        let began = Instant::now();
+        let second = rig.start("b");
+        wait_until("the second has a record in hand", SOON, || {
+            second.in_hand().is_some()
+        });
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(15), "{}: {took:?}", rig.what());
+        assert!(stop(first).1.is_ok() && stop(second).1.is_ok());
+    });
+}
