@@ -150,8 +150,13 @@ impl Core {
         false
     }
 
-    /// Exactly once: drops everything since the last barrier, of all tasks, and reads it again.
+    /// Exactly once: drops everything since the last barrier, of all tasks, and reads it again. While
+    /// it is not known whether that barrier is committed there is nothing to drop: nothing is handled
+    /// since, and what may be committed cannot be aborted.
     pub(super) fn abort(&mut self, out: &mut Vec<Effect>) {
+        if self.is_in_doubt() {
+            return;
+        }
         self.appends.clear();
         self.appended = (0, 0);
         for task in self.tasks.values_mut() {

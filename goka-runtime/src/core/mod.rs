@@ -358,7 +358,8 @@ impl Core {
         self.stop(id, Cause::Input(error), out);
     }
 
-    /// Stops one task for good: what it handled before stays for the next barrier.
+    /// Stops one task for good: what it handled before stays for the next barrier. Exactly once, what
+    /// a guard holds back goes: the transaction of all the others would wait for a task that is done.
     fn stop(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
@@ -375,6 +376,10 @@ impl Core {
         task.reopens = false;
         if matches!(cause, Cause::Store(_)) {
             task.give_up_store();
+        }
+        let is_guarded = task.is_guarded();
+        if is_guarded && self.is_exactly_once() {
+            self.abort(out);
         }
         out.push(Effect::Stopped(id, cause));
     }
@@ -398,7 +403,7 @@ impl Core {
             }
         }
         // Their records are in the transaction of all the others.
-        if appended && self.is_exactly_once() && self.doubt.is_none() && !planted!(StaleWrites) {
+        if appended && self.is_exactly_once() && !planted!(StaleWrites) {
             self.abort(out);
         }
     }
