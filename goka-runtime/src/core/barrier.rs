@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use super::event::{Cause, Effect, Now};
 use super::layers::Layers;
+use super::place::Place;
 use super::task::{State, Task};
-use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, RETRY, visit};
+use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, RETRY};
 use crate::log::{Acked, Epoch, Failure, LogError, Settlement, Unit, UnitId};
 use crate::record::{Guarantee, Offset, TaskId};
 
@@ -309,8 +310,8 @@ fn committed(task: &mut Task, now: Now, unit: &Unit, out: &mut Vec<Effect>) -> b
     let own = unit.offsets.iter().filter(|(of, ..)| *of == task.id);
     for (_, topic, offset, metadata) in own {
         task.committed.insert(*topic, *offset);
-        if let Some(cursor) = visit::noted(metadata) {
-            task.visited = Some((*offset, cursor));
+        if let Some(place) = Place::noted(metadata) {
+            task.visited = Some((*offset, place));
         }
     }
     task.commit_owed = false;

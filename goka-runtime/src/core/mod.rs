@@ -15,6 +15,7 @@ mod intake;
 pub mod judge;
 mod layers;
 pub mod metadata;
+mod place;
 mod plan;
 mod scope;
 mod start;
@@ -36,6 +37,7 @@ use crate::log::{Assignment, Epoch, LogError};
 use crate::record::{Appends, Offset, TaskId, TopicId};
 use barrier::Barrier;
 use layers::Layers;
+use place::Place;
 use scope::Scratch;
 use task::Task;
 
@@ -267,7 +269,7 @@ impl Core {
             if let Some(visits) = &self.plan.visits {
                 let committed = assignment.committed.get(&visits.topic);
                 task.visited = committed.and_then(|committed| {
-                    Some((committed.offset, visit::noted(&committed.metadata)?))
+                    Some((committed.offset, Place::noted(&committed.metadata)?))
                 });
             }
             if self.tasks.contains_key(&task.id) {
