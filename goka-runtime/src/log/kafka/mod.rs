@@ -6,6 +6,7 @@ mod admin;
 mod appender;
 mod bounded;
 mod config;
+mod identity;
 mod member;
 #[allow(unsafe_code)]
 mod native;

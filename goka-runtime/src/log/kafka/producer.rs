@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Acked, Failure, Group, LogError};
 use super::client_error;
-use super::config::{KafkaConfig, transactional_id};
+use super::config::KafkaConfig;
+use super::identity::TransactionalId;
 use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Queue, Topic, text};
 use super::transaction::Transactions;
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
@@ -114,8 +115,8 @@ impl Producer {
         let (properties, transactions) = match group.guarantee {
             Guarantee::AtLeastOnce => (config.producing(batch), None),
             Guarantee::ExactlyOnce => {
-                let (id, timeout) = (transactional_id(group), group.transaction_timeout);
-                let properties = config.transacting(batch, &id, timeout);
+                let (id, timeout) = (TransactionalId::of(group), group.transaction_timeout);
+                let properties = config.transacting(batch, id.name(), timeout);
                 (properties, Some(Transactions::new(id, timeout)))
             }
         };
