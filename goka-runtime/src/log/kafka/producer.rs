@@ -242,7 +242,7 @@ impl Producer {
                 EventKind::Deliveries => some.deliveries(|message| self.delivered(message)),
                 EventKind::Error => {
                     if let Some(fault) = some.fault() {
-                        if some.is_fatal() || fault.code == Code::Fatal {
+                        if some.is_fatal() {
                             let fault = self.client().fatal().unwrap_or(fault);
                             self.fatal = Some(fault.reason);
                         } else {
@@ -395,8 +395,9 @@ pub(super) fn failure(
         | Code::MessageBatchTooLarge
         | Code::QueueFull
         | Code::InvalidRecord
-        | Code::InvalidMessage
         | Code::InvalidTimestamp
+        | Code::UnsupportedForMessageFormat
+        | Code::UnsupportedCompressionType
         | Code::InvalidTopic
         | Code::InvalidArgument
         | Code::PolicyViolation

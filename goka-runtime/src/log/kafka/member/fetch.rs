@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::super::super::{Driver, Epoch, LogError, MemberEvent};
 use super::super::client_error;
+use super::super::codes::is_fetched_again;
 use super::super::native::{Batch, Code, EventKind, List, Message};
 use super::super::reader::read_error;
-use super::{Flow, KafkaMember};
+use super::{Flow, KafkaMember, Trouble};
 use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
 
 /// How many messages are taken at once.
@@ -15,6 +16,17 @@ const BATCH: usize = 2_000;
 
 /// How often the client is asked where it has come to.
 const POSITIONS: Duration = Duration::from_millis(50);
+
+/// After so long without a fetch that fails they are taken to succeed again. librdkafka waits half a
+/// second between two.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Fetches that fail and are made again by the client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failing {
+    since: Instant,
+    last: Instant,
+}
 
 /// How long moving a partition may take: it is a matter between threads.
 const SEEK_WAIT: Duration = Duration::from_secs(2);
@@ -155,8 +167,28 @@ impl KafkaMember {
         if self.next_positions <= Instant::now() {
             self.next_positions = Instant::now() + POSITIONS;
             told |= self.tell_positions(driver);
+            if self.failing.is_some_and(|it| it.last.elapsed() >= QUIET) {
+                self.failing = None;
+                told |= self.healed(Trouble::Fetch, driver);
+            }
         }
         told
+    }
+
+    /// A fetch failed with what may pass: the client makes it again, and it is said when that takes
+    /// too long.
+    fn fetch_failed(&mut self, reason: String, driver: &mut dyn Driver) -> bool {
+        let now = Instant::now();
+        let failing = self.failing.get_or_insert(Failing {
+            since: now,
+            last: now,
+        });
+        failing.last = now;
+        if failing.since.elapsed() < self.config.deadline {
+            tracing::debug!(reason, "a fetch failed, and is made again");
+            return false;
+        }
+        self.in_trouble(Trouble::Fetch, reason, driver)
     }
 
     /// Tells where the client has come to behind the records that were handed over: over control
@@ -212,9 +244,9 @@ impl KafkaMember {
             let Some((task, epoch, topic)) = self.whose(first.topic(), first.partition()) else {
                 continue;
             };
-            told = true;
             match first.error() {
                 None => {
+                    told = true;
                     records.clear();
                     records.extend(run.iter().map(Message::record));
                     self.reached(task, topic, run[run.len() - 1].offset() + 1);
@@ -225,7 +257,11 @@ impl KafkaMember {
                         records: &records,
                     });
                 }
+                Some(code) if is_fetched_again(code) => {
+                    told |= self.fetch_failed(first.error_text(), driver);
+                }
                 Some(code) => {
+                    told = true;
                     let (offset, words) = (first.offset(), first.error_text());
                     self.broken(task, topic, driver, |at| {
                         read_error(code, at, offset, words)
@@ -234,7 +270,9 @@ impl KafkaMember {
             }
         }
         for lost in batch.adrift() {
-            if let Some((task, _, topic)) = self.whose(&lost.topic, lost.partition) {
+            if is_fetched_again(lost.fault.code) {
+                told |= self.fetch_failed(lost.fault.reason.clone(), driver);
+            } else if let Some((task, _, topic)) = self.whose(&lost.topic, lost.partition) {
                 told = true;
                 self.broken(task, topic, driver, |at| {
                     read_error(lost.fault.code, at, 0, lost.fault.reason.clone())
