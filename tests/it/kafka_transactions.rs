@@ -229,6 +229,36 @@ fn records_of_a_lost_task_are_not_committed_with_anothers() {
     assert_eq!(table(&log, &group), ["of today"]);
 }
 
+/// Two processors of one group in one process, each with a worker number 0 and no instance.
+#[test]
+fn members_without_an_instance_commit_side_by_side() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker);
+    let group = Group {
+        instance: String::new(),
+        guarantee: Guarantee::ExactlyOnce,
+        transaction_timeout: 5 * PATIENCE,
+        ..stateful(&log, &[stream(&log, 2)], 2)
+    };
+    let mut seats = [Seat::owning(&log, &group, 2), Seat::join(&log, &group)];
+    wait_until("two members share two tasks", || {
+        seats.iter_mut().for_each(Seat::poll);
+        seats.iter().all(|seat| seat.tape.owned.len() == 1)
+    });
+    for round in 1..4 {
+        for seat in &mut seats {
+            let task = *seat.tape.owned.keys().next().expect("one task");
+            seat.append(&[(task, Changelog, 0, task.partition, "kept")]);
+            let settlement = seat.settle(&[(task, 1, round)]);
+            assert_settled(&settlement, task);
+        }
+    }
+    for partition in 0..2 {
+        let table = read(&log, group.topic(TopicId(0)), partition, 0);
+        assert_eq!(texts(&table), ["kept"; 3]);
+    }
+}
+
 #[test]
 fn a_time_out_above_the_brokers_is_refused() {
     let Some(broker) = broker() else { return };

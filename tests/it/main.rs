@@ -14,6 +14,7 @@ mod faults_on_kafka;
 mod flights;
 mod full_disks;
 mod invariants;
+mod kafka_answers;
 mod kafka_broker;
 mod kafka_engine;
 mod kafka_transactions;

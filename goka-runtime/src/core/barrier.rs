@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::event::{Cause, Effect, Now};
 use super::layers::Layers;
+use super::place::Place;
 use super::task::{State, Task};
-use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, RETRY, visit};
+use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, RETRY};
 use crate::log::{Acked, Epoch, Failure, LogError, Settlement, Unit, UnitId};
 use crate::record::{Guarantee, Offset, TaskId};
 
@@ -164,8 +165,13 @@ impl Core {
         false
     }
 
-    /// Exactly once: drops everything since the last barrier, of all tasks, and reads it again.
+    /// Exactly once: drops everything since the last barrier, of all tasks, and reads it again. While
+    /// it is not known whether that barrier is committed there is nothing to drop: nothing is handled
+    /// since, and what may be committed cannot be aborted.
     pub(super) fn abort(&mut self, out: &mut Vec<Effect>) {
+        if self.is_in_doubt() {
+            return;
+        }
         self.appends.clear();
         self.appended = (0, 0);
         for task in self.tasks.values_mut() {
@@ -313,8 +319,8 @@ fn committed(task: &mut Task, now: Now, unit: &Unit, out: &mut Vec<Effect>) -> b
     let own = unit.offsets.iter().filter(|(of, ..)| *of == task.id);
     for (_, topic, offset, metadata) in own {
         task.committed.insert(*topic, *offset);
-        if let Some(cursor) = visit::noted(metadata) {
-            task.visited = Some((*offset, cursor));
+        if let Some(place) = Place::noted(metadata) {
+            task.visited = Some((*offset, place));
         }
     }
     task.commit_owed = false;

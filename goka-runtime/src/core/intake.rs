@@ -183,10 +183,6 @@ impl Core {
                 self.pace(out);
             }
             Err(error) => {
-                if self.is_exactly_once() {
-                    // What the record did is in the transaction already.
-                    self.abort(out);
-                }
                 let cause = Cause::Handler {
                     topic,
                     partition: record.task.partition,

@@ -15,6 +15,7 @@ mod intake;
 pub mod judge;
 mod layers;
 pub mod metadata;
+mod place;
 mod plan;
 mod scope;
 mod start;
@@ -38,6 +39,7 @@ use crate::log::{Assignment, Epoch, Fetched, LogError};
 use crate::record::{Appends, Offset, TaskId, TopicId};
 use barrier::Barrier;
 use layers::Layers;
+use place::Place;
 use scope::Scratch;
 use task::Task;
 use turn::Turn;
@@ -274,7 +276,7 @@ impl Core {
             if let Some(visits) = &self.plan.visits {
                 let committed = assignment.committed.get(&visits.topic);
                 task.visited = committed.and_then(|committed| {
-                    Some((committed.offset, visit::noted(&committed.metadata)?))
+                    Some((committed.offset, Place::noted(&committed.metadata)?))
                 });
             }
             if self.tasks.contains_key(&task.id) {
@@ -365,7 +367,8 @@ impl Core {
         self.stop(id, Cause::Input(error), out);
     }
 
-    /// Stops one task for good: what it handled before stays for the next barrier.
+    /// Stops one task for good: what it handled before stays for the next barrier. Exactly once, what
+    /// a guard holds back goes: the transaction of all the others would wait for a task that is done.
     fn stop(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
@@ -382,6 +385,10 @@ impl Core {
         task.reopens = false;
         if matches!(cause, Cause::Store(_)) {
             task.give_up_store();
+        }
+        let is_guarded = task.is_guarded();
+        if is_guarded && self.is_exactly_once() {
+            self.abort(out);
         }
         out.push(Effect::Stopped(id, cause));
     }
@@ -405,7 +412,7 @@ impl Core {
             }
         }
         // Their records are in the transaction of all the others.
-        if appended && self.is_exactly_once() && self.doubt.is_none() && !planted!(StaleWrites) {
+        if appended && self.is_exactly_once() && !planted!(StaleWrites) {
             self.abort(out);
         }
     }

@@ -10,6 +10,7 @@ use super::event::CopyId;
 use super::flush::Flushes;
 use super::layers::Layers;
 use super::metadata::OffsetMetadata;
+use super::place::Place;
 use super::plan::Plan;
 use super::visit::Visit;
 use crate::log::{Assignment, Epoch};
@@ -57,7 +58,7 @@ pub(crate) struct Task {
     /// The walk under way.
     pub(crate) visit: Option<Visit>,
     /// Where the walk that the group committed last had come to.
-    pub(crate) visited: Option<(Offset, Vec<u8>)>,
+    pub(crate) visited: Option<(Offset, Place)>,
     /// The next record of each input to handle.
     pub(crate) positions: BTreeMap<TopicId, Offset>,
     /// The next record of each input, as the group has it.
@@ -160,10 +161,10 @@ impl Task {
         match (&self.visit, &self.visited) {
             (Some(visit), _) if is_visits => visit.note(text, self.is_held(topic)),
             // Not begun again yet: the place is kept.
-            (None, Some((offset, cursor)))
+            (None, Some((offset, place)))
                 if is_visits && self.positions.get(&topic) == Some(offset) =>
             {
-                super::visit::note(text, cursor)
+                place.note(text)
             }
             _ => text,
         }

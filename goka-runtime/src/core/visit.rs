@@ -3,11 +3,12 @@
 //! the processor's own guarantees. The walk's place is committed with the visit record's offset, so a
 //! crash or another owner goes on from there.
 
+use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
 use super::event::{Cause, CopyId};
 use super::handle::Desk;
-use super::metadata::MAX_BYTES;
+use super::place::Place;
 use super::scope::text;
 use super::task::Task;
 use crate::dispatch::{Call, Incoming};
@@ -15,7 +16,6 @@ use crate::record::{Headers, Offset, Record, Timestamp, TopicId};
 
 /// How many keys are listed at once, at most.
 const SLICE: usize = 500;
-const NOTE: &str = ";visited=";
 
 /// A walk under way.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Visit {
     offset: Offset,
     timestamp: Timestamp,
     argument: Option<Vec<u8>>,
+    /// The search for the last key visited, if it was too long to be committed.
+    seek: Option<Seek>,
     /// The last key visited.
     cursor: Option<Vec<u8>>,
     /// The last key up to which no guard holds anything back: what may be committed.
@@ -33,36 +35,75 @@ pub(crate) struct Visit {
     slice: usize,
 }
 
+/// The search for the place of a walk whose last key was too long to be committed as it is.
+#[derive(Debug)]
+struct Seek {
+    place: Place,
+    /// The last key looked at.
+    at: Vec<u8>,
+    /// The last key that was surely visited.
+    found: Option<Vec<u8>>,
+    /// How many keys behind it may have been visited or not.
+    unsure: usize,
+}
+
+impl Seek {
+    fn new(place: Place) -> Self {
+        Self {
+            at: place.start.clone(),
+            place,
+            found: None,
+            unsure: 0,
+        }
+    }
+
+    /// Looks at the next keys; says whether none before them can be the place.
+    fn look_at(&mut self, keys: Vec<Vec<u8>>) -> bool {
+        for key in keys {
+            let order = self.place.order(&key);
+            if order == Some(Ordering::Greater) {
+                return true;
+            }
+            match order {
+                None => self.unsure += 1,
+                Some(_) => (self.found, self.unsure) = (Some(key.clone()), 0),
+            }
+            self.at = key;
+            if order == Some(Ordering::Equal) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The last key that was visited, of those that are there.
+    fn end(self, group: &str, partition: i32) -> Vec<u8> {
+        if self.unsure > 0 {
+            let keys = self.unsure;
+            tracing::warn!(
+                group,
+                partition,
+                keys,
+                "the last key visited is deleted and too long to be ordered among its neighbours: \
+                 the visit calls its handler for them, perhaps a second time"
+            );
+        }
+        self.found.unwrap_or(self.place.start)
+    }
+}
+
 impl Visit {
-    /// Adds the walk's place to what is committed with the visit record's offset. A key that does not
-    /// fit is cut short: the walk then goes on a little before where it was. With guards held it is
-    /// the place before the first of them.
+    /// Adds the walk's place to what is committed with the visit record's offset. With guards held it
+    /// is the place before the first of them.
     pub(crate) fn note(&self, metadata: String, is_held: bool) -> String {
-        let place = if is_held { &self.safe } else { &self.cursor };
-        match place {
-            Some(cursor) => note(metadata, cursor),
+        if let Some(seek) = &self.seek {
+            return seek.place.note(metadata);
+        }
+        match if is_held { &self.safe } else { &self.cursor } {
+            Some(cursor) => Place::of(cursor).note(metadata),
             None => metadata,
         }
     }
-}
-
-pub(crate) fn note(mut metadata: String, cursor: &[u8]) -> String {
-    let room = MAX_BYTES.saturating_sub(metadata.len() + NOTE.len()) / 2;
-    metadata.push_str(NOTE);
-    for byte in cursor.iter().take(room) {
-        metadata.push_str(&format!("{byte:02x}"));
-    }
-    metadata
-}
-
-/// The walk's place in what was committed.
-pub(crate) fn noted(metadata: &str) -> Option<Vec<u8>> {
-    let (_, hex) = metadata.split_once(NOTE)?;
-    let hex = hex.split(';').next().unwrap_or_default();
-    let digits = hex.as_bytes().chunks_exact(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 impl Task {
@@ -90,14 +131,20 @@ impl Task {
         let visited = self
             .visited
             .clone()
-            .filter(|(offset, _)| *offset == record.offset);
+            .filter(|(offset, _)| *offset == record.offset)
+            .map(|(_, place)| place);
+        let (cursor, seek) = match visited {
+            Some(place) if place.is_whole() => (Some(place.start), None),
+            place => (None, place.map(Seek::new)),
+        };
         self.visit = Some(Visit {
             call: *call,
             offset: record.offset,
             timestamp: record.timestamp,
             argument: record.value.map(<[u8]>::to_vec),
-            cursor: visited.as_ref().map(|(_, cursor)| cursor.clone()),
-            safe: visited.map(|(_, cursor)| cursor),
+            seek,
+            safe: cursor.clone(),
+            cursor,
             slice: SLICE,
         });
     }
@@ -126,6 +173,20 @@ impl Task {
         visit: &mut Visit,
         desk: &mut Desk<'_>,
     ) -> Result<bool, Cause> {
+        if let Some(mut seek) = visit.seek.take() {
+            let keys = self.next_keys(Some(&seek.at), SLICE, desk);
+            let is_over = keys.map(|keys| {
+                let is_last = keys.len() < SLICE;
+                seek.look_at(keys) || is_last
+            });
+            if !matches!(is_over, Ok(true)) {
+                visit.seek = Some(seek);
+                return is_over;
+            }
+            let cursor = seek.end(&desk.plan.group.name, self.id.partition);
+            visit.safe = Some(cursor.clone());
+            visit.cursor = Some(cursor);
+        }
         let keys = self.next_keys(visit.cursor.as_deref(), visit.slice, desk)?;
         let is_last = keys.len() < visit.slice;
         for (at, key) in keys.into_iter().enumerate() {
@@ -192,29 +253,5 @@ impl Task {
         keys.dedup();
         keys.truncate(most);
         Ok(keys)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_noted_and_found_again() {
-        let visit = |cursor: &[u8]| Visit {
-            call: Call::Sync(|_, _| Ok(())),
-            offset: 0,
-            timestamp: 0,
-            argument: None,
-            cursor: None,
-            safe: Some(cursor.to_vec()),
-            slice: SLICE,
-        };
-        let text = visit(b"a;b=\xff").note("goka1;fp=00".to_owned(), true);
-        assert_eq!(noted(&text), Some(b"a;b=\xff".to_vec()));
-        assert_eq!(noted("goka1;fp=00"), None);
-        let long = visit(&[7; 9000]).note("goka1;fp=00".to_owned(), true);
-        assert!(long.len() <= MAX_BYTES);
-        assert!(noted(&long).unwrap().len() > 2000);
     }
 }

@@ -153,10 +153,7 @@ fn a_failing_visit_stops_the_task_at_its_key() {
     world.finish();
     let committed = &world.others[&(task(0), VISIT)];
     assert_eq!(committed.offset, 0);
-    assert_eq!(
-        visit::noted(&committed.metadata).as_deref(),
-        Some(&b"a0006"[..])
-    );
+    assert_eq!(Place::noted(&committed.metadata), Some(Place::of(b"a0006")));
 }
 
 #[test]
@@ -244,5 +241,132 @@ fn a_joined_table_is_restored_first_and_followed_afterwards() {
         world.changelog[&task(0)].len(),
         2,
         "what is followed is not written again"
+    );
+}
+
+/// A key that is longer than what can be committed with an offset, and shares most with its neighbours.
+fn long_key(number: u32) -> String {
+    format!("a{}{number:05}{}", "k".repeat(2_200), "z".repeat(20))
+}
+
+/// A world with so many long keys, whose visit keeps or deletes each.
+fn walking(keys: u32) -> World {
+    fn visit(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+        let key = String::from_utf8(raw.record.key.unwrap().to_vec())?;
+        VISITED.with_borrow_mut(|visited| visited.push(key));
+        match raw.record.value {
+            Some(b"delete") => raw.scope.store(None)?,
+            _ => drop(raw.scope.load()?),
+        }
+        Ok(())
+    }
+    let mut plan = plan(1);
+    plan.memory = 64 << 20;
+    plan.group.topics.push("group-visit".into());
+    plan.group.inputs.push(VISIT);
+    plan.visits = Some(VisitPlan {
+        topic: VISIT,
+        calls: vec![("visit", Call::Sync(visit))],
+    });
+    let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
+    for number in 0..keys {
+        world.feed(&long_key(number), Some("1"));
+    }
+    world.deliver(5_000);
+    world.tick();
+    visited();
+    world
+}
+
+/// A whole drain would look at all these bytes again and again.
+fn comes_to_its_end(world: &mut World) {
+    for _ in 0..20 {
+        world.tick();
+        if world.others[&(task(0), VISIT)].offset == 1 {
+            return;
+        }
+    }
+    panic!("the walk does not end");
+}
+
+fn dies_and_goes_on(world: &mut World, argument: &[u8]) {
+    world.crash(usize::MAX);
+    world.assign_all();
+    world.hand(task(0), VISIT, record(0, b"visit", argument));
+}
+
+#[test]
+fn a_walk_over_long_keys_visits_each_once_over_restarts() {
+    for argument in [&b"keep"[..], b"delete"] {
+        let mut world = walking(1_100);
+        let mut seen = Vec::new();
+        world.hand(task(0), VISIT, record(0, b"visit", argument));
+        for _ in 0..2 {
+            // It finds its place, visits some, and commits where it is.
+            let some = (0..20).find_map(|_| {
+                world.tick();
+                Some(visited()).filter(|some| !some.is_empty())
+            });
+            seen.extend(some.expect("it goes on"));
+            dies_and_goes_on(&mut world, argument);
+        }
+        comes_to_its_end(&mut world);
+        seen.extend(visited());
+        let all: Vec<_> = (0..1_100).map(long_key).collect();
+        assert_eq!(seen.len(), all.len(), "each key once");
+        assert!(seen == all, "in their order");
+        assert_eq!(world.others[&(task(0), VISIT)].offset, 1);
+    }
+}
+
+#[test]
+fn keys_that_come_and_go_beside_the_place_of_a_walk_do_not_move_it() {
+    let mut world = walking(700);
+    world.hand(task(0), VISIT, record(0, b"visit", b""));
+    world.tick();
+    let mut seen = visited();
+    let last = seen.len();
+    assert!((10..700).contains(&last), "{last}");
+    let number = |at: usize| u32::try_from(at).unwrap();
+    // The last key visited, its neighbours on both sides, and new ones on both sides.
+    for gone in last - 2..=last {
+        world.feed(&long_key(number(gone)), None);
+    }
+    let (before, behind) = (
+        format!("{}+", long_key(number(last - 3))),
+        format!("{}+", long_key(number(last + 3))),
+    );
+    world.feed(&before, Some("1"));
+    world.feed(&behind, Some("1"));
+    // Whoever goes on with the walk handles those records first.
+    world.crash(usize::MAX);
+    world.assign_all();
+    world.deliver(100);
+    world.hand(task(0), VISIT, record(0, b"visit", b""));
+    comes_to_its_end(&mut world);
+    seen.extend(visited());
+    let mut expected: Vec<_> = (0..700).map(long_key).collect();
+    expected.remove(last);
+    expected.push(behind);
+    expected.sort();
+    assert_eq!(seen.len(), expected.len());
+    assert!(seen == expected, "each key once, in order");
+}
+
+#[test]
+fn a_place_that_was_cut_by_an_older_version_is_read() {
+    let mut world = walking(700);
+    world.hand(task(0), VISIT, record(0, b"visit", b""));
+    world.tick();
+    visited();
+    let committed = world.others.get_mut(&(task(0), VISIT)).unwrap();
+    let (old, _) = committed.metadata.split_once(";visited-end=").expect("cut");
+    committed.metadata = old.to_owned();
+    dies_and_goes_on(&mut world, b"");
+    comes_to_its_end(&mut world);
+    assert_eq!(
+        visited().len(),
+        700,
+        "it goes on before the keys that begin so"
     );
 }

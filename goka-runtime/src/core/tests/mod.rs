@@ -2,6 +2,7 @@
 
 mod edges;
 mod flushes;
+mod guards;
 mod passed;
 mod properties;
 mod rows;

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::{ClusterId, LogError, NewTopic, Policy, TopicInfo};
+use super::client_error;
+use super::codes::{is_final, is_unreachable};
 use super::config::KafkaConfig;
 use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue};
-use super::{client_error, is_unreachable};
 
 /// How long to wait before asking again what was not settled yet.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
@@ -46,25 +47,54 @@ impl Admin {
         Instant::now() + self.deadline
     }
 
-    /// Starts a call and waits for its answer.
+    /// Starts a call and waits for its answer; once more, until there is no time left, when it failed
+    /// with what may pass.
     pub(super) fn ask(
         &self,
         what: &str,
         until: Instant,
-        start: impl FnOnce(&Ask<'_>) -> Result<(), Fault>,
+        start: impl Fn(&Ask<'_>) -> Result<(), Fault>,
     ) -> Result<Event, LogError> {
-        self.ask_of(&self.errors, what, until, start)?
-            .map_err(|fault| self.refused(what, fault))
+        loop {
+            match self.ask_once(what, until, &start) {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(fault)) => self.again(what, &fault, until)?,
+                Err(error) if !has_time(until) => return Err(error),
+                // A connection that broke.
+                Err(LogError::Timeout { .. } | LogError::Unreachable { .. }) => {
+                    thread::sleep(AGAIN);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    /// The same of the client whose errors come to `errors`; a broker's refusal is left to the caller.
-    pub(super) fn ask_of(
+    /// Waits a moment before what failed is asked again.
+    ///
+    /// # Errors
+    /// The fault, where that would change nothing or no time is left.
+    pub(super) fn again(&self, what: &str, fault: &Fault, until: Instant) -> Result<(), LogError> {
+        if is_final(fault.code) {
+            return Err(self.refused(what, fault.clone()));
+        }
+        if !has_time(until) {
+            return Err(LogError::Timeout {
+                what: format!("{what}: {}", fault.reason),
+                after: self.deadline,
+            });
+        }
+        thread::sleep(AGAIN);
+        Ok(())
+    }
+
+    /// Starts a call and waits for its answer; a broker's refusal is left to the caller.
+    fn ask_once(
         &self,
-        errors: &Queue,
         what: &str,
         until: Instant,
         start: impl FnOnce(&Ask<'_>) -> Result<(), Fault>,
     ) -> Result<Result<Event, Fault>, LogError> {
+        let errors = &self.errors;
         let queue = errors.client().new_queue();
         let wait = until.saturating_duration_since(Instant::now());
         let ask = Ask {
@@ -151,7 +181,7 @@ impl Admin {
         loop {
             let found = self.described_once(topics, until)?;
             let is_missing = |topic: &&str| !found.contains_key(*topic) && self.is_new(topic);
-            if Instant::now() + AGAIN >= until || !topics.iter().any(is_missing) {
+            if !has_time(until) || !topics.iter().any(is_missing) {
                 return Ok(found);
             }
             thread::sleep(AGAIN);
@@ -167,26 +197,30 @@ impl Admin {
         if topics.is_empty() {
             return Ok(found);
         }
-        let answer = self.ask("describing topics", until, |ask| {
-            self.client().describe_topics(topics, ask)
-        })?;
-        for topic in answer.described() {
-            match &topic.error {
-                None => {
-                    found.insert(topic.name.clone(), topic);
-                }
-                Some(fault)
-                    if matches!(
-                        fault.code,
-                        Code::UnknownTopicOrPartition | Code::UnknownTopic
-                    ) => {}
-                Some(fault) => {
-                    let what = format!("describing topic `{}`", topic.name);
-                    return Err(self.refused(&what, fault.clone()));
+        'asking: loop {
+            let answer = self.ask("describing topics", until, |ask| {
+                self.client().describe_topics(topics, ask)
+            })?;
+            found.clear();
+            for topic in answer.described() {
+                match &topic.error {
+                    None => {
+                        found.insert(topic.name.clone(), topic);
+                    }
+                    Some(fault)
+                        if matches!(
+                            fault.code,
+                            Code::UnknownTopicOrPartition | Code::UnknownTopic
+                        ) => {}
+                    Some(fault) => {
+                        let what = format!("describing topic `{}`", topic.name);
+                        self.again(&what, fault, until)?;
+                        continue 'asking;
+                    }
                 }
             }
+            return Ok(found);
         }
-        Ok(found)
     }
 
     pub(super) fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
@@ -197,7 +231,7 @@ impl Admin {
         while !left.is_empty() {
             left = self.set(&left, &mut settings, until)?;
             left.retain(|topic| self.is_new(topic));
-            if Instant::now() + AGAIN >= until {
+            if !has_time(until) {
                 break;
             }
             if !left.is_empty() {
@@ -217,23 +251,28 @@ impl Admin {
         settings: &mut HashMap<&'t str, BTreeMap<String, String>>,
         until: Instant,
     ) -> Result<Vec<&'t str>, LogError> {
-        let answer = self.ask("reading topics' settings", until, |ask| {
-            self.client().describe_configs(topics, ask)
-        })?;
-        let mut unknown = Vec::new();
-        for (topic, set) in topics.iter().zip(answer.settings()) {
-            match set {
-                Ok(set) => {
-                    settings.insert(*topic, set);
-                }
-                Err(fault) if fault.code == Code::UnknownTopicOrPartition => unknown.push(*topic),
-                Err(fault) => {
-                    let what = format!("reading the settings of topic `{topic}`");
-                    return Err(self.refused(&what, fault));
+        'asking: loop {
+            let answer = self.ask("reading topics' settings", until, |ask| {
+                self.client().describe_configs(topics, ask)
+            })?;
+            let mut unknown = Vec::new();
+            for (topic, set) in topics.iter().zip(answer.settings()) {
+                match set {
+                    Ok(set) => {
+                        settings.insert(*topic, set);
+                    }
+                    Err(fault) if fault.code == Code::UnknownTopicOrPartition => {
+                        unknown.push(*topic);
+                    }
+                    Err(fault) => {
+                        let what = format!("reading the settings of topic `{topic}`");
+                        self.again(&what, &fault, until)?;
+                        continue 'asking;
+                    }
                 }
             }
+            return Ok(unknown);
         }
-        Ok(unknown)
     }
 
     pub(super) fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
@@ -249,31 +288,49 @@ impl Admin {
             settings.push(("retention.ms", retention.as_millis().to_string()));
         }
         let what = format!("creating topic `{}`", topic.name);
-        let answer = self.ask(&what, until, |ask| {
-            self.client()
-                .create_topic(&topic.name, topic.partitions, &settings, ask)
-        })?;
-        match answer.created() {
-            Ok(()) => self.has_new(&topic.name),
-            Err(fault) if fault.code == Code::TopicAlreadyExists => {
-                // By a twin, a moment ago.
+        let exists = || LogError::TopicExists {
+            topic: topic.name.clone(),
+        };
+        // An attempt whose outcome is not known may have made it.
+        let mut may_be_ours = false;
+        loop {
+            let asked = self.ask_once(&what, until, |ask| {
+                self.client()
+                    .create_topic(&topic.name, topic.partitions, &settings, ask)
+            });
+            let fault = match asked {
+                Ok(Ok(answer)) => match answer.created() {
+                    Ok(()) => break,
+                    Err(fault) => fault,
+                },
+                Ok(Err(fault)) => fault,
+                Err(LogError::Timeout { .. } | LogError::Unreachable { .. }) if has_time(until) => {
+                    may_be_ours = true;
+                    thread::sleep(AGAIN);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if fault.code == Code::TopicAlreadyExists {
+                // By a twin, a moment ago, or by us.
                 self.has_new(&topic.name);
-                return Err(LogError::TopicExists {
-                    topic: topic.name.clone(),
-                });
+                match may_be_ours {
+                    true => break,
+                    false => return Err(exists()),
+                }
             }
-            Err(fault) if is_unreachable(fault.code) => return Err(self.silent(&what, fault.code)),
-            Err(fault) => return Err(self.refused(&what, fault)),
+            may_be_ours = true;
+            self.again(&what, &fault, until)?;
         }
+        self.has_new(&topic.name);
         loop {
             let found = self.described(&[&topic.name], until)?;
-            if found
-                .get(&topic.name)
-                .is_some_and(|found| found.partitions == topic.partitions && found.leaderless == 0)
-            {
-                return Ok(());
+            match found.get(&topic.name) {
+                Some(found) if found.partitions != topic.partitions => return Err(exists()),
+                Some(found) if found.leaderless == 0 => return Ok(()),
+                _ => {}
             }
-            if Instant::now() + AGAIN >= until {
+            if !has_time(until) {
                 let what = format!("waiting for the leaders of topic `{}`", topic.name);
                 return Err(LogError::Timeout {
                     what,
@@ -297,6 +354,11 @@ impl Admin {
     }
 }
 
+/// Whether something may be asked again before `until`.
+pub(super) fn has_time(until: Instant) -> bool {
+    Instant::now() + AGAIN < until
+}
+
 fn info(topic: &Described, settings: &BTreeMap<String, String>) -> TopicInfo {
     let set = |name: &str| settings.get(name).map_or("", String::as_str);
     let policies: Vec<&str> = set("cleanup.policy").split(',').map(str::trim).collect();
@@ -316,5 +378,40 @@ fn info(topic: &Described, settings: &BTreeMap<String, String>) -> TopicInfo {
         replicas: topic.replicas,
         in_sync: topic.in_sync,
         min_in_sync: set("min.insync.replicas").parse().unwrap_or(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    /// It writes nothing, so nothing that ends a producer keeps it from asking.
+    #[test]
+    fn a_client_that_only_asks_goes_on_after_a_fatal_error() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        cluster.create_topic("topic", 1, 1).expect("made");
+        let config = KafkaConfig {
+            brokers: cluster.bootstrap_servers(),
+            ..KafkaConfig::default()
+        };
+        let admin = Admin::new(&config).expect("a client");
+        let at = [crate::record::TopicPartition::new("topic", 0)];
+        for round in 0..2 {
+            let list = super::super::offsets::list(&at, -1).expect("a list");
+            let asked = admin.ask("asking", admin.until(), |ask| {
+                let isolation = super::super::Isolation::ReadUncommitted;
+                admin.client().list_offsets(&list, isolation, ask);
+                Ok(())
+            });
+            let found = asked.expect("answered").offsets();
+            assert_eq!(
+                (found[0].offset, found[0].error),
+                (0, None),
+                "round {round}"
+            );
+            admin.client().end(Code::Inconsistent, "as asked");
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! Writing outside a group: one producer shared by threads, and one thread that tells deliveries.
+//! Writing outside a group: producers shared by threads, one at a time, and a thread for each that
+//! tells deliveries. A producer that ends for good is followed by a new one with the next record.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,26 +19,34 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// How long purged records are waited for when an appender is dropped.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
+/// A producer is not replaced more often: one that may write nowhere ends as soon as it is made.
+const PAUSE: Duration = Duration::from_millis(500);
+
 pub(super) struct KafkaAppender {
+    config: KafkaConfig,
+    batch: usize,
+    delivered: OnDelivery,
+    producer: RwLock<Arc<Producer>>,
+    /// Those that ended before, until all their records are told.
+    ended: Mutex<Vec<Arc<Producer>>>,
+}
+
+/// One client with its topics, and the thread that tells what became of its records.
+struct Producer {
     client: Client,
     topics: RwLock<HashMap<String, Arc<Topic>>>,
-    /// How long dropping may wait.
-    deadline: Duration,
+    made: Instant,
     stop: Arc<AtomicBool>,
     teller: Option<JoinHandle<()>>,
 }
 
-impl KafkaAppender {
-    pub(super) fn new(
-        config: &KafkaConfig,
-        batch: usize,
-        delivered: OnDelivery,
-    ) -> Result<Self, LogError> {
+impl Producer {
+    fn new(config: &KafkaConfig, batch: usize, delivered: &OnDelivery) -> Result<Self, LogError> {
         let failed = |fault| client_error("making the producer", fault);
         let client = Client::new(Kind::Producer, &config.producing(batch)).map_err(failed)?;
         let reports = client.main_queue();
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (stopped, delivered) = (Arc::clone(&stop), Arc::clone(delivered));
         let teller = thread::Builder::new()
             .name("kafka-appender".to_owned())
             .spawn(move || {
@@ -57,7 +66,9 @@ impl KafkaAppender {
                     };
                     match event.kind() {
                         EventKind::Deliveries => {
-                            event.deliveries(|message| tell(&delivered, message));
+                            event.deliveries(|message| {
+                                tell(&delivered, message, reports.client());
+                            });
                         }
                         EventKind::Error => {
                             if let Some(fault) = event.fault() {
@@ -75,7 +86,7 @@ impl KafkaAppender {
         Ok(Self {
             client,
             topics: RwLock::default(),
-            deadline: config.deadline,
+            made: Instant::now(),
             stop,
             teller: Some(teller),
         })
@@ -99,11 +110,86 @@ impl KafkaAppender {
     }
 }
 
-fn tell(delivered: &OnDelivery, message: &Message) {
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(teller) = self.teller.take() {
+            drop(teller.join());
+        }
+    }
+}
+
+impl KafkaAppender {
+    pub(super) fn new(
+        config: &KafkaConfig,
+        batch: usize,
+        delivered: OnDelivery,
+    ) -> Result<Self, LogError> {
+        let producer = Producer::new(config, batch, &delivered)?;
+        Ok(Self {
+            config: config.clone(),
+            batch,
+            delivered,
+            producer: RwLock::new(Arc::new(producer)),
+            ended: Mutex::default(),
+        })
+    }
+
+    fn producer(&self) -> Arc<Producer> {
+        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&producer)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Vec<Arc<Producer>>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a new producer in the place of one that ended, unless another thread did. What the old one
+    /// has under way is told as it comes: librdkafka gives up what it had not sent, and waits for the
+    /// broker's word on the rest.
+    fn replace(&self, old: &Arc<Producer>) -> Result<(), LogError> {
+        let mut now = self
+            .producer
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&now, old) {
+            return Ok(());
+        }
+        let new = Producer::new(&self.config, self.batch, &self.delivered)?;
+        if let Some(fault) = old.client.fatal() {
+            tracing::warn!(reason = fault.reason, "a producer ended, and is replaced");
+        }
+        let old = std::mem::replace(&mut *now, Arc::new(new));
+        drop(now);
+        let mut ended = self.ended();
+        ended.retain(|producer| producer.client.in_flight() > 0);
+        ended.push(old);
+        Ok(())
+    }
+
+    /// All that are not done.
+    fn all(&self) -> Vec<Arc<Producer>> {
+        let mut all = self.ended().clone();
+        all.push(self.producer());
+        all
+    }
+
+    fn in_flight(&self) -> usize {
+        let all = self.all();
+        all.iter().map(|producer| producer.client.in_flight()).sum()
+    }
+}
+
+fn tell(delivered: &OnDelivery, message: &Message, client: &Client) {
     let result = match message.error() {
         None => Ok((message.partition(), message.offset())),
         Some(code) => {
-            let words = message.delivery_error_text();
+            let given_up = matches!(code, Code::PurgeQueue | Code::PurgeInflight);
+            let ended = client.fatal().filter(|_| given_up);
+            let words = match ended {
+                Some(fault) => Some(format!("the producer ended: {}", fault.reason)),
+                None => message.delivery_error_text(),
+            };
             Err(failure(code, message.topic(), message.key(), words))
         }
     };
@@ -112,7 +198,6 @@ fn tell(delivered: &OnDelivery, message: &Message) {
 
 impl Appender for KafkaAppender {
     fn send(&self, record: Sent<'_>, token: u64, deadline: Instant) -> Result<(), LogError> {
-        let topic = self.topic(record.topic)?;
         let outgoing = Outgoing {
             partition: record.partition,
             key: record.key,
@@ -122,10 +207,26 @@ impl Appender for KafkaAppender {
             opaque: token as usize,
         };
         let started = Instant::now();
+        let mut producer = self.producer();
+        let mut topic = producer.topic(record.topic)?;
         loop {
-            match self.client.produce(&topic, &outgoing) {
+            match producer.client.produce(&topic, &outgoing) {
                 Ok(()) => return Ok(()),
-                Err(Code::QueueFull) if Instant::now() < deadline => thread::sleep(AGAIN),
+                Err(Code::Fatal) if producer.made.elapsed() >= PAUSE => {
+                    self.replace(&producer)?;
+                    producer = self.producer();
+                    topic = producer.topic(record.topic)?;
+                }
+                Err(Code::QueueFull | Code::Fatal) if Instant::now() < deadline => {
+                    thread::sleep(AGAIN);
+                }
+                Err(Code::Fatal) => {
+                    let reason = producer.client.fatal().map(|fault| fault.reason);
+                    return Err(LogError::Client {
+                        what: format!("writing to topic `{}`", record.topic),
+                        reason: reason.unwrap_or_else(|| text(Code::Fatal)),
+                    });
+                }
                 Err(Code::QueueFull) => {
                     return Err(LogError::Timeout {
                         what: format!("finding room to write to topic `{}`", record.topic),
@@ -155,31 +256,135 @@ impl Appender for KafkaAppender {
 
     fn flush(&self, deadline: Instant) -> Result<(), LogError> {
         let started = Instant::now();
-        self.client.nudge();
-        while self.client.in_flight() > 0 {
+        loop {
+            for producer in self.all() {
+                producer.client.nudge();
+            }
+            let left = self.in_flight();
+            if left == 0 {
+                return Ok(());
+            }
             if Instant::now() >= deadline {
                 return Err(LogError::Timeout {
-                    what: format!("delivering {} records", self.client.in_flight()),
+                    what: format!("delivering {left} records"),
                     after: started.elapsed(),
                 });
             }
             thread::sleep(AGAIN);
-            self.client.nudge();
         }
-        Ok(())
     }
 }
 
 impl Drop for KafkaAppender {
     fn drop(&mut self) {
         // What cannot be written in time is told as failed.
-        if let Err(error) = self.flush(Instant::now() + self.deadline) {
+        if let Err(error) = self.flush(Instant::now() + self.config.deadline) {
             tracing::warn!(%error, "an emitter gives up");
-            self.client.purge();
+            for producer in self.all() {
+                producer.client.purge();
+            }
         }
-        self.stop.store(true, Ordering::Release);
-        if let Some(teller) = self.teller.take() {
-            drop(teller.join());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::super::super::Failure;
+    use super::*;
+
+    type Told = Receiver<(u64, Result<(i32, i64), Failure>)>;
+
+    /// Waits at most so long for what must come.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn appender(brokers: String) -> (KafkaAppender, Told) {
+        let config = KafkaConfig {
+            brokers,
+            properties: BTreeMap::from([("linger.ms".to_owned(), "0".to_owned())]),
+            ..KafkaConfig::default()
+        };
+        let (tell, told) = channel();
+        let tell = Mutex::new(tell);
+        let delivered: OnDelivery = Arc::new(move |token, outcome| {
+            let tell = tell.lock().expect("no panic");
+            tell.send((token, outcome)).expect("the test listens");
+        });
+        let appender = KafkaAppender::new(&config, 1 << 20, delivered).expect("a producer");
+        (appender, told)
+    }
+
+    fn send(appender: &KafkaAppender, token: u64) -> Result<(), LogError> {
+        let sent = Sent {
+            topic: "stream",
+            partition: 0,
+            key: Some(b"key"),
+            value: Some(b"value"),
+            timestamp: -1,
+            headers: &[],
+        };
+        appender.send(sent, token, Instant::now() + PATIENCE)
+    }
+
+    #[test]
+    fn an_appender_goes_on_with_a_new_producer_when_its_own_ended() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        cluster.create_topic("stream", 1, 1).expect("made");
+        let (appender, told) = appender(cluster.bootstrap_servers());
+        let next = || told.recv_timeout(PATIENCE).expect("told");
+        for round in 0..3 {
+            let token = 2 * round;
+            send(&appender, token).expect("enqueued");
+            assert!(matches!(next(), (of, Ok(_)) if of == token));
+            // No broker takes the next one before the producer ends.
+            cluster.broker_down(1).expect("down");
+            send(&appender, token + 1).expect("enqueued");
+            let producer = appender.producer();
+            producer
+                .client
+                .end(Code::OutOfOrderSequenceNumber, "as asked");
+            let (of, outcome) = next();
+            assert_eq!(of, token + 1, "no record is without an end");
+            let why = outcome.expect_err("it did not arrive").to_string();
+            assert!(why.contains("as asked"), "{why}");
+            cluster.broker_up(1).expect("up");
         }
+        send(&appender, 100).expect("enqueued by a producer of today");
+        appender.flush(Instant::now() + PATIENCE).expect("all told");
+        assert!(matches!(next(), (100, Ok(_))));
+        assert!(told.try_recv().is_err(), "each is told once");
+        drop(appender);
+    }
+
+    #[test]
+    fn threads_that_share_an_appender_get_one_new_producer() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        cluster.create_topic("stream", 1, 1).expect("made");
+        let (appender, told) = appender(cluster.bootstrap_servers());
+        appender
+            .producer()
+            .client
+            .end(Code::OutOfOrderSequenceNumber, "as asked");
+        thread::scope(|scope| {
+            for token in 0..8 {
+                let appender = &appender;
+                scope.spawn(move || send(appender, token).expect("enqueued"));
+            }
+        });
+        appender.flush(Instant::now() + PATIENCE).expect("all told");
+        let mut tokens: Vec<_> = (0..8)
+            .map(|_| told.recv_timeout(PATIENCE).expect("told"))
+            .map(|(token, outcome)| (token, outcome.is_ok()))
+            .collect();
+        tokens.sort_unstable();
+        assert_eq!(
+            tokens,
+            (0..8).map(|token| (token, true)).collect::<Vec<_>>()
+        );
+        assert_eq!(appender.ended().len(), 1);
     }
 }

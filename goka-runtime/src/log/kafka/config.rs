@@ -1,7 +1,6 @@
 //! Which properties each client gets, and why. What is ours to set cannot be overridden.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::{Group, Isolation, LogError};
@@ -188,21 +187,6 @@ fn producing(batch: usize) -> [(&'static str, String); 8] {
         // Above what a change of leaders takes, so that it is ridden out.
         ("message.timeout.ms", "30000".to_owned()),
     ]
-}
-
-/// The name in which a member's transactions are made: the same after a restart, so that the
-/// successor ends what the predecessor left open, and no other member's.
-pub(super) fn transactional_id(group: &Group) -> String {
-    // Without an instance that is kept somewhere, one for each process. It fences nobody, and nobody
-    // takes over from it: what a killed process left open holds readers and the next owner back until
-    // the broker's time-out (and the ten seconds between two looks of the broker's), and the broker
-    // remembers the name for a week.
-    static MADE_UP: OnceLock<String> = OnceLock::new();
-    let instance = match group.instance.is_empty() {
-        true => MADE_UP.get_or_init(|| uuid::Uuid::new_v4().to_string()),
-        false => &group.instance,
-    };
-    format!("{}/{instance}/{}", group.name, group.worker)
 }
 
 /// The static identity of a member.

@@ -5,7 +5,9 @@
 mod admin;
 mod appender;
 mod bounded;
+mod codes;
 mod config;
+mod identity;
 mod member;
 #[allow(unsafe_code)]
 mod native;
@@ -21,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 pub use config::KafkaConfig;
 
 use admin::Admin;
-use native::{Code, Fault};
+use native::Fault;
 
 use super::{
     Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OnDelivery,
@@ -148,18 +150,4 @@ fn client_error(what: impl Into<String>, fault: Fault) -> LogError {
         what: what.into(),
         reason: fault.reason,
     }
-}
-
-/// Whether a fault only says that no broker can be talked to.
-fn is_unreachable(code: Code) -> bool {
-    matches!(
-        code,
-        Code::OperationTimedOut
-            | Code::TimedOutQueue
-            | Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::Resolve
-            | Code::Authentication
-            | Code::SSL
-    )
 }

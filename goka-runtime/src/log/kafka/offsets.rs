@@ -5,9 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::{Committed, Isolation, LogError, Range};
-use super::admin::{AGAIN, Admin};
+use super::admin::{AGAIN, Admin, has_time};
+use super::client_error;
+use super::codes::is_unreachable;
 use super::native::{Client, Code, Fault, Kind, List, Place};
-use super::{client_error, is_unreachable};
 use crate::record::{Offset, TopicPartition};
 
 /// How long one request for offsets may take. It goes to a partition's leader, and until the cluster
@@ -71,9 +72,7 @@ impl Admin {
             });
             let answer = match asked {
                 Ok(answer) => answer,
-                Err(LogError::Timeout { .. } | LogError::Unreachable { .. })
-                    if Instant::now() + AGAIN < until =>
-                {
+                Err(LogError::Timeout { .. } | LogError::Unreachable { .. }) if has_time(until) => {
                     thread::sleep(AGAIN);
                     continue;
                 }
@@ -97,31 +96,9 @@ impl Admin {
     /// Waits a moment where a place's error may pass, else is the error.
     fn retry(&self, what: &str, place: &Place, until: Instant) -> Result<(), LogError> {
         let code = place.error.unwrap_or(Code::Unknown);
-        let passes = matches!(
-            code,
-            Code::LeaderNotAvailable
-                | Code::NotLeaderForPartition
-                | Code::FencedLeaderEpoch
-                | Code::UnknownLeaderEpoch
-                | Code::OffsetNotAvailable
-                | Code::KafkaStorageError
-                | Code::UnstableOffsetCommit
-                | Code::BrokerTransportFailure
-                | Code::RequestTimedOut
-        );
-        if !passes {
-            let reason = super::native::text(code);
-            let what = format!("{what} of {}[{}]", place.topic, place.partition);
-            return Err(LogError::Refused { what, reason });
-        }
-        if Instant::now() + AGAIN >= until {
-            return Err(LogError::Timeout {
-                what: format!("{what}: {}", super::native::text(code)),
-                after: self.deadline,
-            });
-        }
-        thread::sleep(AGAIN);
-        Ok(())
+        let reason = super::native::text(code);
+        let what = format!("{what} of {}[{}]", place.topic, place.partition);
+        self.again(&what, &Fault { code, reason }, until)
     }
 
     pub(super) fn committed(
@@ -145,14 +122,13 @@ impl Admin {
             self.listen(&errors);
             let places = match answer {
                 Ok(places) => places,
-                Err(fault) if is_unreachable(fault.code) => {
+                Err(fault) if is_unreachable(fault.code) && !has_time(until) => {
                     return Err(self.silent(&what, fault.code));
                 }
-                Err(fault) if coordinator_moves(fault.code) && Instant::now() + AGAIN < until => {
-                    thread::sleep(AGAIN);
+                Err(fault) => {
+                    self.again(&what, &fault, until)?;
                     continue;
                 }
-                Err(fault) => return Err(self.refused(&what, fault)),
             };
             let bad = places.iter().find(|place| {
                 place
@@ -179,7 +155,7 @@ fn key(at: &TopicPartition) -> (String, i32) {
     (at.topic.to_string(), at.partition)
 }
 
-fn list(partitions: &[TopicPartition], offset: Offset) -> Result<List, Fault> {
+pub(super) fn list(partitions: &[TopicPartition], offset: Offset) -> Result<List, Fault> {
     let mut list = List::new();
     for at in partitions {
         list.add_with(&at.topic, at.partition, offset, "")?;
@@ -198,18 +174,6 @@ pub(super) fn committed(place: Place) -> Option<((String, i32), Committed)> {
     ))
 }
 
-/// Whether a coordinator is being found or elected.
-pub(super) fn coordinator_moves(code: Code) -> bool {
-    matches!(
-        code,
-        Code::CoordinatorLoadInProgress
-            | Code::CoordinatorNotAvailable
-            | Code::NotCoordinator
-            | Code::UnstableOffsetCommit
-            | Code::WaitingForCoordinator
-    )
-}
-
 fn unknown_topic(topic: &str) -> LogError {
     LogError::UnknownTopic {
         topic: topic.to_owned(),
@@ -220,5 +184,45 @@ fn unknown_partition(at: &TopicPartition) -> LogError {
     LogError::UnknownPartition {
         topic: at.topic.to_string(),
         partition: at.partition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
+
+    use super::super::config::KafkaConfig;
+    use super::*;
+
+    #[test]
+    fn offsets_of_partitions_are_asked_for_again_when_that_may_pass() {
+        let at = [TopicPartition::new("topic", 0)];
+        let rows = [
+            (Answer::RD_KAFKA_RESP_ERR_UNKNOWN, true),
+            (Answer::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION, true),
+            (Answer::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED, true),
+            (Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, false),
+        ];
+        for (answer, passes) in rows {
+            let cluster = MockCluster::new(1).expect("a cluster");
+            cluster.create_topic("topic", 1, 1).expect("made");
+            cluster.request_errors(Api::ListOffsets, &[answer; 2]);
+            let config = KafkaConfig {
+                brokers: cluster.bootstrap_servers(),
+                deadline: Duration::from_secs(60),
+                ..KafkaConfig::default()
+            };
+            let admin = Admin::new(&config).expect("a client");
+            let isolation = Isolation::ReadUncommitted;
+            let found = admin.offsets(&at, -1, isolation, admin.until());
+            match passes {
+                true => assert_eq!(found.expect("told")[&key(&at[0])], 0, "{answer:?}"),
+                false => assert!(
+                    matches!(found, Err(LogError::Refused { .. })),
+                    "{answer:?}: {found:?}"
+                ),
+            }
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Acked, Failure, Group, LogError};
 use super::client_error;
-use super::config::{KafkaConfig, transactional_id};
+use super::config::KafkaConfig;
+use super::identity::TransactionalId;
 use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Queue, Topic, text};
 use super::transaction::Transactions;
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
@@ -114,8 +115,8 @@ impl Producer {
         let (properties, transactions) = match group.guarantee {
             Guarantee::AtLeastOnce => (config.producing(batch), None),
             Guarantee::ExactlyOnce => {
-                let (id, timeout) = (transactional_id(group), group.transaction_timeout);
-                let properties = config.transacting(batch, &id, timeout);
+                let (id, timeout) = (TransactionalId::of(group), group.transaction_timeout);
+                let properties = config.transacting(batch, id.name(), timeout);
                 (properties, Some(Transactions::new(id, timeout)))
             }
         };
@@ -241,7 +242,7 @@ impl Producer {
                 EventKind::Deliveries => some.deliveries(|message| self.delivered(message)),
                 EventKind::Error => {
                     if let Some(fault) = some.fault() {
-                        if some.is_fatal() || fault.code == Code::Fatal {
+                        if some.is_fatal() {
                             let fault = self.client().fatal().unwrap_or(fault);
                             self.fatal = Some(fault.reason);
                         } else {
@@ -394,8 +395,9 @@ pub(super) fn failure(
         | Code::MessageBatchTooLarge
         | Code::QueueFull
         | Code::InvalidRecord
-        | Code::InvalidMessage
         | Code::InvalidTimestamp
+        | Code::UnsupportedForMessageFormat
+        | Code::UnsupportedCompressionType
         | Code::InvalidTopic
         | Code::InvalidArgument
         | Code::PolicyViolation

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Each, Isolation, LogError, Reader};
 use super::client_error;
+use super::codes::is_fetched_again;
 use super::config::KafkaConfig;
 use super::native::{Batch, Client, Code, EventKind, Kind, Message, Queue, Topic};
 use crate::record::{Offset, Record, TopicPartition};
@@ -62,19 +63,20 @@ impl KafkaReader {
             .position(|p| p.at.partition == partition && *p.at.topic == *topic)
     }
 
-    /// Serves the client's own events; a fatal one ends the reader.
+    /// Serves the client's own events. A client that ended is asked for, since not every one tells it
+    /// there.
     fn listen(&self) -> Result<(), LogError> {
         while let Some(event) = self.events.poll(Duration::ZERO) {
             if event.kind() == EventKind::Error
                 && let Some(fault) = event.fault()
             {
-                if event.is_fatal() {
-                    return Err(client_error("reading", fault));
-                }
                 tracing::debug!(reason = fault.reason, "the reader's client complains");
             }
         }
-        Ok(())
+        match self.events.client().fatal() {
+            Some(fault) => Err(client_error("reading", fault)),
+            None => Ok(()),
+        }
     }
 
     fn error(&self, index: usize, code: Code, words: String) -> LogError {
@@ -110,11 +112,17 @@ impl KafkaReader {
                     let position = &mut self.partitions[index].position;
                     *position = run[0].offset().max(*position);
                 }
+                // The client makes the fetch again.
+                Some(code) if is_fetched_again(code) => {
+                    tracing::debug!(reason = run[0].error_text(), "a fetch failed");
+                }
                 Some(code) => return Err(self.error(index, code, run[0].error_text())),
             }
         }
         for lost in batch.take_adrift() {
-            if let Some(index) = self.index(&lost.topic, lost.partition) {
+            if let Some(index) = self.index(&lost.topic, lost.partition)
+                && !is_fetched_again(lost.fault.code)
+            {
                 return Err(self.error(index, lost.fault.code, lost.fault.reason.clone()));
             }
         }
@@ -172,5 +180,38 @@ pub(super) fn read_error(
             what: format!("reading {at}"),
             reason: words,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    /// Views and restores make a new reader then.
+    #[test]
+    fn a_reader_whose_client_ended_says_so() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        cluster.create_topic("topic", 1, 1).expect("made");
+        let config = KafkaConfig {
+            brokers: cluster.bootstrap_servers(),
+            ..KafkaConfig::default()
+        };
+        let from = [(TopicPartition::new("topic", 0), 0)];
+        let mut reader =
+            KafkaReader::new(&config, &from, Isolation::ReadCommitted).expect("a reader");
+        let poll =
+            |reader: &mut KafkaReader| reader.poll(Duration::from_millis(20), &mut |_, _| {});
+        poll(&mut reader).expect("nothing to read");
+        reader.events.client().end(Code::Inconsistent, "as asked");
+        let until = Instant::now() + Duration::from_secs(60);
+        let error = loop {
+            match poll(&mut reader) {
+                Ok(()) => assert!(Instant::now() < until, "it is dead and does not say so"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("as asked"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Failure, LogError};
 use super::bounded::within;
+use super::identity::TransactionalId;
 use super::native::{Client, Code, Failed, Fault, List, Membership, Remedy};
 use super::producer::Producer;
 
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The transactions of one producer.
 pub(super) struct Transactions {
-    id: String,
+    id: TransactionalId,
     timeout: Duration,
     state: State,
 }
@@ -49,7 +50,7 @@ enum State {
 }
 
 impl Transactions {
-    pub(super) fn new(id: String, timeout: Duration) -> Self {
+    pub(super) fn new(id: TransactionalId, timeout: Duration) -> Self {
         let state = State::Starting {
             next: Instant::now(),
             why_not: None,
@@ -74,7 +75,7 @@ impl Transactions {
         // The broker has one word for both: a twin took the id over, or the time-out did.
         match self.outlived(reason) {
             Some(why) => Failure::Fatal(why),
-            None => Failure::Fenced(format!("transactional id `{}`: {reason}", self.id)),
+            None => Failure::Fenced(format!("transactional id `{}`: {reason}", self.id.name())),
         }
     }
 
@@ -94,7 +95,7 @@ impl Transactions {
 
     /// Why the transactional id cannot be taken over, and what to do.
     fn refused(&self, fault: Fault) -> LogError {
-        let who = format!("transactional id `{}`", self.id);
+        let who = format!("transactional id `{}`", self.id.name());
         let reason = fault.reason;
         match fault.code {
             code if is_fenced(code) => LogError::Fenced { who, reason },

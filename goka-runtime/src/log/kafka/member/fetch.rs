@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::super::super::{Driver, Epoch, Fetched, LogError, MemberEvent};
 use super::super::client_error;
+use super::super::codes::is_fetched_again;
 use super::super::native::{Batch, Code, List, Message};
 use super::super::reader::read_error;
-use super::{Flow, KafkaMember};
+use super::{Flow, KafkaMember, Trouble};
 use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
 
 /// How many messages are taken at once.
@@ -17,6 +18,17 @@ const BATCH: usize = 2_000;
 
 /// How often the client is asked where it has come to.
 const POSITIONS: Duration = Duration::from_millis(50);
+
+/// After so long without a fetch that fails they are taken to succeed again. librdkafka waits half a
+/// second between two.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Fetches that fail and are made again by the client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failing {
+    since: Instant,
+    last: Instant,
+}
 
 /// How long moving a partition may take: it is a matter between threads.
 const SEEK_WAIT: Duration = Duration::from_secs(2);
@@ -183,8 +195,28 @@ impl KafkaMember {
         if self.next_positions <= Instant::now() {
             self.next_positions = Instant::now() + POSITIONS;
             told |= self.tell_positions(driver);
+            if self.failing.is_some_and(|it| it.last.elapsed() >= QUIET) {
+                self.failing = None;
+                told |= self.healed(Trouble::Fetch, driver);
+            }
         }
         told
+    }
+
+    /// A fetch failed with what may pass: the client makes it again, and it is said when that takes
+    /// too long.
+    fn fetch_failed(&mut self, reason: String, driver: &mut dyn Driver) -> bool {
+        let now = Instant::now();
+        let failing = self.failing.get_or_insert(Failing {
+            since: now,
+            last: now,
+        });
+        failing.last = now;
+        if failing.since.elapsed() < self.config.deadline {
+            tracing::debug!(reason, "a fetch failed, and is made again");
+            return false;
+        }
+        self.in_trouble(Trouble::Fetch, reason, driver)
     }
 
     /// Tells where the client has come to behind the records that were handed over: over control
@@ -259,6 +291,11 @@ impl KafkaMember {
         while let Some(run) = runs.front_mut() {
             let (task, epoch, topic) = (run.task, run.epoch, run.topic);
             let messages = &batch.messages()[run.messages.clone()];
+            if messages[0].error().is_some_and(is_fetched_again) {
+                told |= self.fetch_failed(messages[0].error_text(), driver);
+                runs.pop_front();
+                continue;
+            }
             told = true;
             if let Some(code) = messages[0].error() {
                 let (offset, words) = (messages[0].offset(), messages[0].error_text());
@@ -291,7 +328,9 @@ impl KafkaMember {
         }
         batch.clear();
         for lost in batch.take_adrift() {
-            if let Some((task, _, topic)) = self.whose(&lost.topic, lost.partition) {
+            if is_fetched_again(lost.fault.code) {
+                told |= self.fetch_failed(lost.fault.reason, driver);
+            } else if let Some((task, _, topic)) = self.whose(&lost.topic, lost.partition) {
                 told = true;
                 self.broken(task, topic, driver, |at| {
                     read_error(lost.fault.code, at, 0, lost.fault.reason.clone())

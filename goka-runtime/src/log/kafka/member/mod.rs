@@ -24,10 +24,11 @@ use super::super::{
     Driver, Epoch, Failure, Group, KeepAlive, LogError, Member, MemberEvent, Settle, Settlement,
     Unit,
 };
+use super::client_error;
+use super::codes::is_unreachable;
 use super::config::{KafkaConfig, instance};
 use super::native::{Ask, Client, Code, Event, EventKind, Fault, Kind, List, Queue};
 use super::producer::Producer;
-use super::{client_error, is_unreachable};
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
 use events::Events;
 use fetch::InHand;
@@ -63,6 +64,7 @@ pub(super) struct KafkaMember {
     /// When the client is asked next where it has come to.
     next_positions: Instant,
     trouble: Option<Trouble>,
+    failing: Option<fetch::Failing>,
     next_probe: Option<Instant>,
     /// What a broker last failed with.
     complaint: Option<String>,
@@ -101,6 +103,8 @@ enum Trouble {
     Subscription,
     /// Committed offsets cannot be read; the lookup ends it.
     Lookup,
+    /// Records cannot be fetched; a while without such a failure ends it.
+    Fetch,
 }
 
 impl KafkaMember {
@@ -128,6 +132,7 @@ impl KafkaMember {
             paused: false,
             next_positions: Instant::now(),
             trouble: None,
+            failing: None,
             next_probe: None,
             complaint: None,
             dead: None,
@@ -169,7 +174,7 @@ impl KafkaMember {
         let Some(fault) = event.fault() else {
             return Ok(false);
         };
-        if event.is_fatal() || fault.code == Code::Fatal {
+        if event.is_fatal() {
             return Err(self.fatal(fault));
         }
         let refused = |what| LogError::Refused {
@@ -192,7 +197,15 @@ impl KafkaMember {
                 "subscribing to topic `{}`",
                 event.topic().unwrap_or_default()
             ))),
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            Code::InvalidGroupId | Code::InvalidSessionTimeout => {
+                Err(refused(format!("joining group `{}`", self.group.name)))
+            }
+            // The group may get room, and members of another kind may leave it.
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::GroupMaxSizeReached
+            | Code::InconsistentGroupProtocol => {
                 Ok(self.in_trouble(Trouble::Subscription, fault.reason, driver))
             }
             code => {
@@ -443,4 +456,88 @@ fn lost(task: TaskId) -> Failure {
         "partition {} is not owned any more",
         task.partition
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::log::{Fetched, UnitId};
+    use crate::record::{Append, AppendKind};
+
+    #[derive(Default)]
+    struct Owned(Vec<TaskId>);
+
+    impl Driver for Owned {
+        fn event(&mut self, event: MemberEvent<'_>) {
+            if let MemberEvent::Assigned(assignments) = event {
+                self.0.extend(assignments.iter().map(|of| of.task));
+            }
+        }
+
+        fn batch(&mut self, fetched: Fetched<'_>) -> usize {
+            fetched.records.len()
+        }
+
+        fn revoking(&mut self, _: &[TaskId], _: &mut dyn Settle) {}
+    }
+
+    #[test]
+    fn a_member_writes_again_after_its_producer_ended() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        for topic in ["table", "input"] {
+            cluster.create_topic(topic, 1, 1).expect("made");
+        }
+        let config = KafkaConfig {
+            brokers: cluster.bootstrap_servers(),
+            ..KafkaConfig::default()
+        };
+        let group = Group {
+            name: "group".into(),
+            topics: ["table", "input"].map(Arc::from).to_vec(),
+            inputs: vec![TopicId(1)],
+            lead: Some(TopicId(0)),
+            instance: String::new(),
+            worker: 0,
+            session: Duration::from_secs(6),
+            max_poll_interval: Duration::from_secs(300),
+            guarantee: Guarantee::AtLeastOnce,
+            transaction_timeout: Duration::from_secs(10),
+        };
+        let mut member = KafkaMember::join(config, group, 1 << 20).expect("a member");
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut owned = Owned::default();
+        while owned.0.is_empty() {
+            assert!(Instant::now() < until, "nothing is assigned");
+            member.poll(GLANCE, &mut owned).expect("it lives");
+        }
+        let task = owned.0[0];
+        let mut appends = Appends::default();
+        appends.push(Append {
+            task,
+            kind: AppendKind::Changelog,
+            topic: TopicId(0),
+            partition: 0,
+            key: Some(b"key"),
+            value: Some(b"value"),
+            timestamp: 1,
+            headers: &[],
+        });
+        let settle = |member: &mut KafkaMember, id| {
+            member.append(&appends);
+            let unit = Unit {
+                id: UnitId(id),
+                offsets: vec![(task, TopicId(1), 0, String::new())],
+            };
+            let mut settlement = member.settle(&unit, until);
+            settlement.acks.remove(&task).expect("told")
+        };
+        assert!(settle(&mut member, 1).is_ok());
+        member.producer.client().end(Code::Inconsistent, "as asked");
+        let failure = settle(&mut member, 2).expect_err("its producer ended");
+        assert!(matches!(failure, Failure::Fatal(_)), "{failure:?}");
+        member.rebuild().expect("a new producer");
+        assert!(settle(&mut member, 3).is_ok());
+    }
 }

@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use super::super::super::{Assignment, Committed, Driver, Epoch, LogError, MemberEvent, Settle};
-use super::super::native::{Code, Fault, List, Place};
-use super::super::offsets::{committed, coordinator_moves};
-use super::super::{client_error, is_unreachable};
+use super::super::client_error;
+use super::super::codes::is_final;
+use super::super::native::{Code, Fault, List, Place, text};
+use super::super::offsets::committed;
 use super::{KafkaMember, Task, Trouble};
 use crate::record::{TaskId, TopicId};
 
@@ -198,25 +199,37 @@ impl KafkaMember {
         self.lookup.next = Some(Instant::now() + LOOKUP_AGAIN);
         let places = match answer {
             Ok(places) => places,
-            Err(fault) if is_unreachable(fault.code) || coordinator_moves(fault.code) => {
+            Err(fault) if self.client().fatal().is_some() => return Err(self.fatal(fault)),
+            Err(Fault { code, reason }) if is_final(code) => {
+                let what = format!("reading the offsets of group `{}`", self.group.name);
+                return Err(LogError::Refused { what, reason });
+            }
+            // Whatever else it is may pass: it is asked again, and said when it takes too long.
+            Err(fault) => {
                 self.lookup.why_not = Some(fault.reason);
                 return Ok(false);
             }
-            Err(fault) => {
+        };
+        // A topic that is gone, or not heard of yet, has no offsets.
+        let failed = |place: &Place| match place.error {
+            Some(Code::UnknownTopicOrPartition) => None,
+            error => error,
+        };
+        for place in &places {
+            if let Some(code) = failed(place).filter(|code| is_final(*code)) {
+                let (topic, group) = (&place.topic, &self.group.name);
                 return Err(LogError::Refused {
-                    what: format!("reading the offsets of group `{}`", self.group.name),
-                    reason: fault.reason,
+                    what: format!("reading the offsets of group `{group}` for topic `{topic}`"),
+                    reason: text(code),
                 });
             }
-        };
+        }
         let unsettled: Vec<(String, i32)> = places
             .iter()
             .filter_map(|place| {
-                let code = place.error?;
-                (code != Code::UnknownTopicOrPartition).then(|| {
-                    self.lookup.why_not = Some(super::super::native::text(code));
-                    (place.topic.clone(), place.partition)
-                })
+                let code = failed(place)?;
+                self.lookup.why_not = Some(text(code));
+                Some((place.topic.clone(), place.partition))
             })
             .collect();
         let found: BTreeMap<(String, i32), Committed> =

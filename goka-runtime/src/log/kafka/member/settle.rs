@@ -105,13 +105,15 @@ impl KafkaMember {
             .find(|place| *place.topic == **name && place.partition == task.partition);
         match place.and_then(|place| place.error) {
             None => Ok(()),
-            Some(code @ (Code::OffsetMetadataTooLarge | Code::TopicAuthorizationFailed)) => {
-                Err(Failure::Refused {
-                    topic: name.to_string(),
-                    key: "(committed offset)".to_owned(),
-                    reason: text(code),
-                })
-            }
+            Some(
+                code @ (Code::OffsetMetadataTooLarge
+                | Code::InvalidCommitOffsetSize
+                | Code::TopicAuthorizationFailed),
+            ) => Err(Failure::Refused {
+                topic: name.to_string(),
+                key: "(committed offset)".to_owned(),
+                reason: text(code),
+            }),
             Some(code) => Err(self.commit_failure(code, text(code))),
         }
     }
@@ -136,7 +138,7 @@ impl KafkaMember {
             | Code::BrokerTransportFailure
             | Code::NetworkException
             | Code::BrokerDestroy => Failure::Unknown(why),
-            Code::GroupAuthorizationFailed => Failure::Refused {
+            Code::GroupAuthorizationFailed | Code::InvalidGroupId => Failure::Refused {
                 topic: self
                     .group
                     .inputs

@@ -152,7 +152,9 @@ impl KafkaMember {
         let Fault { code, reason } = fault;
         if matches!(
             code,
-            Code::OffsetMetadataTooLarge | Code::TopicAuthorizationFailed
+            Code::OffsetMetadataTooLarge
+                | Code::InvalidCommitOffsetSize
+                | Code::TopicAuthorizationFailed
         ) {
             return self.refused_places(unit, tasks, &reason);
         }

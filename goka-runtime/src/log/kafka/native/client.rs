@@ -311,6 +311,15 @@ impl Client {
         })
     }
 
+    /// Ends the client as an error would that it cannot recover from.
+    #[cfg(test)]
+    pub(in super::super) fn end(&self, code: Code, reason: &str) {
+        let reason = name(reason).expect("a text without a NUL character");
+        let code = sys::rd_kafka_resp_err_t::try_from(code as c_int).expect("a code of librdkafka");
+        // SAFETY: live client and string, which is copied.
+        unsafe { sys::rd_kafka_test_fatal_error(self.ptr(), code, reason.as_ptr()) };
+    }
+
     /// Starts leaving the group; rebalances come to `queue` until [`closed`](Client::closed).
     pub(in super::super) fn close(&self, queue: &Queue) -> Result<(), Fault> {
         // SAFETY: live consumer and queue.

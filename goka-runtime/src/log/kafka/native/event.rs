@@ -77,10 +77,9 @@ impl Event {
         })
     }
 
-    /// Whether the error ends the client.
+    /// Whether the error ends the client. librdkafka's own answer to that is never yes (2.12.1).
     pub(in super::super) fn is_fatal(&self) -> bool {
-        // SAFETY: live event.
-        unsafe { sys::rd_kafka_event_error_is_fatal(self.0) != 0 }
+        self.error() == Some(Code::Fatal)
     }
 
     /// What was given along with the call that it answers.

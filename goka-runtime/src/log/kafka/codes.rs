@@ -1,0 +1,127 @@
+//! What the codes of brokers and of librdkafka mean. Only what is known as final ends anything: a
+//! code that is not listed here may pass, so what failed with it is asked again.
+
+use super::native::Code;
+
+/// Whether a code only says that no broker can be talked to.
+pub(super) fn is_unreachable(code: Code) -> bool {
+    matches!(
+        code,
+        Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::Authentication
+            | Code::SSL
+    )
+}
+
+/// Whether a question that fails with this code fails for good: a right, a name, a setting or a
+/// version is wrong, or the client is of no more use.
+pub(super) fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        // Rights and identities.
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::SecurityDisabled
+            // Names.
+            | Code::InvalidTopic
+            | Code::InvalidGroupId
+            | Code::TopicAlreadyExists
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            // Settings.
+            | Code::InvalidPartitions
+            | Code::InvalidReplicationFactor
+            | Code::InvalidReplicaAssignment
+            | Code::InvalidConfig
+            | Code::InvalidSessionTimeout
+            | Code::PolicyViolation
+            // Versions, and what we did wrong.
+            | Code::UnsupportedVersion
+            | Code::UnsupportedFeature
+            | Code::InvalidRequest
+            | Code::InvalidArgument
+            | Code::InvalidType
+            | Code::State
+            | Code::NotImplemented
+            | Code::NotConfigured
+            // The client.
+            | Code::Fatal
+            | Code::Fenced
+            | Code::FencedInstanceId
+    )
+}
+
+/// Whether a fetch that fails with this code is tried again by librdkafka, at the same offset.
+///
+/// Codes of its own are not among them: it has them for what it cannot read, and goes on behind that.
+pub(super) fn is_fetched_again(code: Code) -> bool {
+    let is_the_brokers = code == Code::Unknown || code as i32 > 0;
+    is_the_brokers
+        && !is_final(code)
+        && !matches!(
+            code,
+            Code::OffsetOutOfRange
+                | Code::MessageSizeTooLarge
+                | Code::UnsupportedCompressionType
+                | Code::UnsupportedForMessageFormat
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_as_final_passes() {
+        let rows = [
+            (Code::RequestTimedOut, false),
+            (Code::NetworkException, false),
+            (Code::BrokerTransportFailure, false),
+            (Code::OperationTimedOut, false),
+            (Code::CoordinatorLoadInProgress, false),
+            (Code::NotController, false),
+            (Code::KafkaStorageError, false),
+            (Code::ThrottlingQuotaExceeded, false),
+            (Code::UnstableOffsetCommit, false),
+            (Code::Unknown, false),
+            (Code::GroupAuthorizationFailed, true),
+            (Code::InvalidGroupId, true),
+            (Code::UnsupportedVersion, true),
+            (Code::FencedInstanceId, true),
+        ];
+        for (code, ends) in rows {
+            assert_eq!(is_final(code), ends, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_fetch_ends_for_good_by_what_is_known_or_would_be_skipped() {
+        let rows = [
+            (Code::RequestTimedOut, true),
+            (Code::KafkaStorageError, true),
+            (Code::InvalidMessage, true),
+            (Code::Unknown, true),
+            (Code::BadMessage, false),
+            (Code::BadCompression, false),
+            (Code::NotImplemented, false),
+            (Code::AutoOffsetReset, false),
+            (Code::OffsetOutOfRange, false),
+            (Code::MessageSizeTooLarge, false),
+            (Code::UnknownTopicOrPartition, false),
+            (Code::TopicAuthorizationFailed, false),
+        ];
+        for (code, again) in rows {
+            assert_eq!(is_fetched_again(code), again, "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What becomes of a question that a broker answers with an error, or not at all: only what is known as
+//! final ends anything. On a cluster that answers as it is told to.
+
+use std::time::Duration;
+
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Group, Isolation, Log, LogError};
+use goka_runtime::record::{Guarantee, TopicId};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
+
+use crate::log_conformance::rig::*;
+
+/// A cluster, and a group of one task.
+struct Mock {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    log: Kafka,
+    group: Group,
+}
+
+impl Mock {
+    /// Its calls wait for a broker for so long.
+    fn new(deadline: Duration) -> Self {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let log = Kafka::new(KafkaConfig {
+            brokers: cluster.bootstrap_servers(),
+            deadline,
+            ..KafkaConfig::default()
+        });
+        let (table, input) = (unique("table"), unique("input"));
+        for topic in [&table, &input] {
+            cluster.create_topic(topic, 1, 1).expect("made");
+        }
+        let group = Group {
+            name: unique("group").into(),
+            topics: vec![table.as_str().into(), input.as_str().into()],
+            inputs: vec![TopicId(1)],
+            lead: Some(TopicId(0)),
+            instance: String::new(),
+            worker: 0,
+            session: SESSION,
+            guarantee: Guarantee::AtLeastOnce,
+            transaction_timeout: PATIENCE,
+        };
+        Self {
+            cluster,
+            log: log.expect("a client"),
+            group,
+        }
+    }
+
+    fn answer(&self, api: Api, answers: &[Answer]) {
+        self.cluster.request_errors(api, answers);
+    }
+
+    /// What ends a member that joins.
+    fn ends_with(&self) -> LogError {
+        let mut seat = Seat::join(&self.log, &self.group);
+        let mut error = None;
+        wait_until("the member ends", || {
+            error = seat.member.poll(TICK, &mut seat.tape).err();
+            error.is_some()
+        });
+        error.expect("just seen")
+    }
+}
+
+/// What may pass, in a coordinator's words.
+const PASSING: [Answer; 6] = [
+    Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    Answer::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+    Answer::RD_KAFKA_RESP_ERR_UNKNOWN,
+    Answer::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+    Answer::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
+    Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+];
+
+#[test]
+fn committed_offsets_that_cannot_be_read_are_asked_for_again() {
+    for answer in PASSING {
+        let mock = Mock::new(Duration::from_secs(60));
+        mock.answer(Api::OffsetFetch, &[answer; 3]);
+        let mut seat = Seat::join(&mock.log, &mock.group);
+        wait_until("the task is told", || {
+            let polled = seat.member.poll(TICK, &mut seat.tape);
+            assert_eq!(polled, Ok(()), "{answer:?}");
+            seat.tape.owned.len() == 1
+        });
+    }
+}
+
+#[test]
+fn committed_offsets_that_stay_unreadable_are_trouble_until_they_are_read() {
+    let mock = Mock::new(Duration::from_secs(1));
+    mock.answer(
+        Api::OffsetFetch,
+        &[Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT; 10_000],
+    );
+    let mut seat = Seat::join(&mock.log, &mock.group);
+    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
+    let words = seat.tape.troubles[0].clone().expect("what it is");
+    assert!(words.contains("committed offsets"), "{words}");
+    assert!(words.contains("Timed out"), "{words}");
+    assert!(seat.tape.owned.is_empty());
+    mock.cluster.clear_request_errors(Api::OffsetFetch);
+    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
+    seat.poll_until("the trouble is over", |tape| tape.troubles.len() == 2);
+    assert_eq!(seat.tape.troubles[1], None);
+}
+
+#[test]
+fn committed_offsets_that_may_not_be_read_end_the_member() {
+    for answer in [
+        Answer::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+        Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        Answer::RD_KAFKA_RESP_ERR_INVALID_GROUP_ID,
+    ] {
+        let mock = Mock::new(Duration::from_secs(60));
+        mock.answer(Api::OffsetFetch, &[answer; 10_000]);
+        let error = mock.ends_with();
+        assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_session_that_the_broker_refuses_ends_the_member() {
+    let mock = Mock::new(Duration::from_secs(60));
+    mock.answer(
+        Api::JoinGroup,
+        &[Answer::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT; 10_000],
+    );
+    let error = mock.ends_with();
+    let LogError::Refused { what, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(what.contains(&*mock.group.name), "{error}");
+}
+
+#[test]
+fn offsets_of_a_group_that_nobody_joins_are_asked_for_again() {
+    for answer in PASSING {
+        let mock = Mock::new(Duration::from_secs(60));
+        mock.answer(Api::OffsetFetch, &[answer; 3]);
+        let at = [tp(mock.group.topic(TopicId(1)), 0)];
+        let committed = mock.log.committed(&mock.group.name, &at);
+        assert_eq!(committed, Ok(vec![None]), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_fetch_that_fails_is_made_again_and_its_input_goes_on() {
+    let mock = Mock::new(Duration::from_secs(60));
+    let input = mock.group.topic(TopicId(1));
+    write(&mock.log, input, 0, 0..3);
+    let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+    mock.answer(
+        Api::Fetch,
+        &[
+            Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+            Answer::RD_KAFKA_RESP_ERR_UNKNOWN,
+            Answer::RD_KAFKA_RESP_ERR_INVALID_MSG,
+        ],
+    );
+    seat.fetch(task(0), 1, 0);
+    seat.poll_until("the records come", |tape| {
+        assert!(tape.broken.is_empty(), "{:?}", tape.broken);
+        tape.records(task(0), TopicId(1)).len() == 3
+    });
+    mock.answer(
+        Api::Fetch,
+        &[Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT; 3],
+    );
+    let from = [(tp(input, 0), 0)];
+    let reader = mock.log.reader(&from, Isolation::ReadCommitted);
+    let (mut reader, mut count) = (reader.expect("a reader"), 0);
+    wait_until("readers go on, too", || {
+        let polled = reader.poll(TICK, &mut |_, records| count += records.len());
+        assert_eq!(polled, Ok(()));
+        count == 3
+    });
+}
