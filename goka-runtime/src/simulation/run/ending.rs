@@ -6,8 +6,11 @@ use super::super::oracles::{Evidence, judge, story};
 use super::starting::shared;
 use super::{Outcome, Run};
 
-/// Rounds until all is handled, once nothing goes wrong any more.
-const ROUNDS: usize = 6_000;
+/// Rounds in which something more is to be handled, once nothing goes wrong any more: handlers may be
+/// slow, but they come forward.
+const ROUNDS: usize = 1_500;
+/// How often that is looked at.
+const LOOK: usize = 100;
 /// A round takes so long, or so long when nothing happened in the one before.
 const ROUND: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_millis(200);
@@ -29,8 +32,15 @@ impl Run<'_> {
                 self.start(number);
             }
         }
-        let mut quiet = 0;
-        for _ in 0..ROUNDS {
+        let (mut quiet, mut rounds, mut left) = (0, 0, usize::MAX);
+        while rounds < ROUNDS {
+            rounds += 1;
+            if rounds % LOOK == 0 {
+                let now = self.left();
+                if now < left {
+                    (rounds, left) = (0, now);
+                }
+            }
             let mut moved = false;
             self.healed = self.clock.monotonic() >= healed;
             for number in 0..self.processes.len() {
@@ -51,6 +61,15 @@ impl Run<'_> {
             false => format!("not handled: {}", behind.join("; ")),
         };
         self.violation("comes to an end", what);
+    }
+
+    /// How many records are not handled yet.
+    fn left(&self) -> usize {
+        let behind = self
+            .intakes()
+            .flat_map(|(group, edge)| self.log.behind(group, edge.topic.name));
+        let left = behind.map(|(_, committed, end)| end.saturating_sub(committed));
+        left.map(|left| usize::try_from(left).unwrap_or(0)).sum()
     }
 
     /// What is not handled yet.
