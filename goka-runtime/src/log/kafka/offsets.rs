@@ -109,7 +109,11 @@ impl Admin {
                 | Code::BrokerTransportFailure
                 | Code::RequestTimedOut
         );
-        if !passes {
+        let is_unknown = matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
+        if is_unknown && !self.is_new(&place.topic) {
+            return Err(unknown_topic(&place.topic));
+        }
+        if !passes && !is_unknown {
             let reason = super::native::text(code);
             let what = format!("{what} of {}[{}]", place.topic, place.partition);
             return Err(LogError::Refused { what, reason });
