@@ -114,6 +114,8 @@ impl Rig {
             // Stores are looked at, and disks that are full are given up, sooner than in life.
             flush_interval: Duration::from_millis(200),
             store_patience: Duration::from_secs(5),
+            // What a slow machine has not flushed by then is missing in the local copy.
+            deadline: SOON,
             guarantee: Some(self.guarantee),
             ..ProcessorOptions::default()
         };
