@@ -199,7 +199,7 @@ impl Admin {
                 None => !self.is_new(topic),
                 Some(found) => found.leaderless == 0 || !self.is_just_made(topic),
             };
-            if Instant::now() + AGAIN >= until || topics.iter().all(|topic| is_settled(topic)) {
+            if Instant::now() + AGAIN >= until || topics.iter().all(is_settled) {
                 return Ok(found);
             }
             thread::sleep(AGAIN);
