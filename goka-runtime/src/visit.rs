@@ -8,7 +8,7 @@ use crate::context::Emit;
 use crate::edges::Processor;
 use crate::emitter::{EmitError, RawEmitter};
 use crate::graph::EdgeKind;
-use crate::log::Log;
+use crate::log::{Log, TopicWait};
 
 /// Why a walk was not asked for.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ pub fn visit<P: Processor>(
         name: name.to_owned(),
         reason: error.to_string(),
     })?;
-    let emitter = RawEmitter::of(&*log, &edge.topic)?;
+    let emitter = RawEmitter::of(&*log, &edge.topic, &TopicWait::default())?;
     for partition in 0..emitter.partitions() {
         let (key, value) = (Some(name.as_bytes()), Some(value.as_slice()));
         emitter.emit_to(partition, key, value, &Emit::default())?;

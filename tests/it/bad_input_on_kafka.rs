@@ -160,6 +160,12 @@ fn a_table_with_fewer_replicas_than_have_to_be_in_sync() {
     let args: Vec<&str> = args.split(' ').chain([&*bootstrap]).collect();
     let said = broker.tool("kafka.admin.ConfigCommand", &args, "");
     assert!(said.status.success(), "{said:?}");
+    wait_until("the broker goes by it", SOON, || {
+        let found = log.describe(&["my-group-state"]).unwrap();
+        found[0]
+            .as_ref()
+            .is_some_and(|topic| topic.min_in_sync == 1)
+    });
     let mut program = clicks.start(["--no-simulate"]);
     write(
         &broker,

@@ -151,26 +151,31 @@ fn leaders(brokers: &[Broker], topic: &str) -> BTreeMap<i32, usize> {
             admin.inner().fetch_metadata(Some(topic), wait).ok()
         });
         let Some(found) = found else { return false };
-        let partitions = found.topics().iter().flat_map(|topic| topic.partitions());
-        for partition in partitions {
+        let topics = found.topics().iter();
+        let partitions: Vec<_> = topics.flat_map(|topic| topic.partitions()).collect();
+        for partition in &partitions {
             if let Ok(node) = usize::try_from(partition.leader() - 1) {
                 leaders.insert(partition.id(), node);
             }
         }
-        !leaders.is_empty()
+        !leaders.is_empty() && leaders.len() == partitions.len()
     });
     leaders
 }
 
-/// Whether every replica of a topic is level with its leader.
+/// Whether every replica of a topic is level with its leader, as every broker says: one that has just
+/// started may still say what was so before.
 fn is_in_sync(brokers: &[Broker], topic: &str) -> bool {
-    let admin = brokers[0].admin();
-    let found = admin
-        .inner()
-        .fetch_metadata(Some(topic), Duration::from_secs(2));
-    found.is_ok_and(|found| {
-        let mut partitions = found.topics().iter().flat_map(|topic| topic.partitions());
-        partitions.all(|partition| partition.isr().len() == brokers.len())
+    brokers.iter().all(|broker| {
+        let admin = broker.admin();
+        let wait = Duration::from_secs(2);
+        let found = admin.inner().fetch_metadata(Some(topic), wait);
+        found.is_ok_and(|found| {
+            let topics = found.topics().iter();
+            let partitions: Vec<_> = topics.flat_map(|topic| topic.partitions()).collect();
+            let level = |isr: &[i32]| isr.len() == brokers.len();
+            !partitions.is_empty() && partitions.iter().all(|partition| level(partition.isr()))
+        })
     })
 }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Failure, Group, Isolation, Log, LogError, NewTopic, Sent};
-use goka_runtime::record::{AppendKind, Record, TaskId, TopicId, TopicPartition};
+use goka_runtime::log::{Failure, Group, Isolation, Log, LogError, Sent};
+use goka_runtime::record::{AppendKind, Record, TaskId, TopicId};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::log_conformance::rig::*;
-use crate::support::kafka::{Broker, another, broker, three};
+use crate::support::kafka::{Broker, another, broker};
 
 fn kafka(broker: &Broker) -> Kafka {
     configured(broker, &[])
@@ -27,32 +27,6 @@ fn configured(broker: &Broker, properties: &[(&str, &str)]) -> Kafka {
         ..KafkaConfig::default()
     })
     .expect("a client")
-}
-
-/// Each question may go to another broker, and some hear of a topic later than others.
-#[test]
-fn a_topic_that_was_just_made_is_there_whoever_is_asked() {
-    let Some(brokers) = three() else { return };
-    let all: Vec<_> = brokers.iter().map(Broker::bootstrap).collect();
-    let log = Kafka::new(KafkaConfig {
-        brokers: all.join(","),
-        ..KafkaConfig::default()
-    })
-    .expect("a client");
-    for at in 0..50 {
-        let topic = NewTopic {
-            name: format!("new-{at}"),
-            partitions: 2,
-            compact: true,
-            retention: None,
-        };
-        log.create(&topic).expect("made");
-        let found = log.describe(&[&topic.name]).expect("described");
-        assert!(found[0].is_some(), "{topic:?}");
-        let partition = TopicPartition::new(&*topic.name, 1);
-        let ranges = log.ranges(&[partition]).expect("it has offsets");
-        assert_eq!((ranges[0].start, ranges[0].high), (0, 0));
-    }
 }
 
 /// A transactional producer with an identity of its own.

@@ -18,6 +18,7 @@ mod kafka_answers;
 mod kafka_broker;
 mod kafka_engine;
 mod kafka_transactions;
+mod late_topics_on_kafka;
 mod lifecycle;
 mod log_conformance;
 mod orphans_on_kafka;

@@ -112,6 +112,14 @@ fn delete_records(broker: &Broker, topic: &str, offset: i64) {
         let options = AdminOptions::new();
         let set = block_on(broker.admin().alter_configs([&config], &options)).unwrap();
         assert!(set.iter().all(Result::is_ok), "{set:?}");
+        // The controller has it then, and the broker hears of it.
+        wait_until("the broker goes by the policy", SOON, || {
+            let admin = broker.admin();
+            let asked = admin.describe_configs([&topic], &options);
+            let found = block_on(asked).unwrap().remove(0).unwrap();
+            let policy_now = found.get("cleanup.policy");
+            policy_now.is_some_and(|entry| entry.value.as_deref() == Some(policy))
+        });
     };
     if compacts {
         set("compact,delete");

@@ -16,7 +16,7 @@ pub(crate) use self::raw::stream;
 use crate::codec::{AsValue, CodecError};
 use crate::context::Emit;
 use crate::key::{AsKey, Key, NoKey};
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, TopicWait, after};
 use crate::topic::Topic;
 
 /// Writes records to the topic `T`.
@@ -50,7 +50,8 @@ pub struct Emitter<T: Topic> {
 
 impl<T: Topic> Emitter<T> {
     /// Connects to the topic. The embedded log makes it when it is missing, with the declared
-    /// partition count or 4; on Kafka streams are made by whoever runs Kafka.
+    /// partition count or 4; on Kafka streams are made by whoever runs Kafka, and a missing one is
+    /// waited for as long as the log says ([`Log::topic_timeout`]).
     ///
     /// # Errors
     /// [`EmitError::MissingTopic`] with the command that creates it; what the log answers.
@@ -60,7 +61,16 @@ impl<T: Topic> Emitter<T> {
     )]
     pub fn new(log: Arc<dyn Log>) -> Result<Self, EmitError> {
         Ok(Self {
-            raw: RawEmitter::of(&*log, &T::SPEC)?,
+            raw: RawEmitter::of(&*log, &T::SPEC, &TopicWait::default())?,
+            topic: PhantomData,
+        })
+    }
+
+    /// The same for a program that may be told to end meanwhile.
+    #[cfg(feature = "cli")]
+    pub(crate) fn unless(log: &dyn Log, wait: &TopicWait<'_>) -> Result<Self, EmitError> {
+        Ok(Self {
+            raw: RawEmitter::of(log, &T::SPEC, wait)?,
             topic: PhantomData,
         })
     }
@@ -210,8 +220,9 @@ impl<T: Topic> fmt::Debug for Emitter<T> {
 pub enum EmitError {
     /// The topic does not exist, and is not ours to make.
     #[error(
-        "topic `{topic}` does not exist on {log}; create it: \
-         kafka-topics.sh --bootstrap-server <brokers> --create --topic {topic} --partitions {partitions}"
+        "topic `{topic}` does not exist on {log}{}; create it: \
+         kafka-topics.sh --bootstrap-server <brokers> --create --topic {topic} --partitions {partitions}",
+        after(*.waited)
     )]
     MissingTopic {
         /// Which.
@@ -220,6 +231,8 @@ pub enum EmitError {
         log: String,
         /// The declared partition count, or the default.
         partitions: i32,
+        /// How long it was waited for; zero where nothing that is missing appears.
+        waited: Duration,
     },
     /// The key or the value does not encode.
     #[error("{what} of {topic}: {source}")]

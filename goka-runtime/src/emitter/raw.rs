@@ -10,7 +10,7 @@ use super::EmitError;
 use super::ack::{Ack, Pending};
 use crate::context::Emit;
 use crate::graph::TopicSpec;
-use crate::log::{Appender, Log, LogError, NewTopic, Sent, TopicInfo};
+use crate::log::{Appender, Log, LogError, NewTopic, Sent, TopicInfo, TopicWait};
 use crate::processor::DEFAULT_PARTITIONS;
 
 /// How long an emitter waits for room, and for the last records when it is dropped.
@@ -39,8 +39,9 @@ impl RawEmitter {
         topic: &str,
         place: fn(&[u8], i32) -> i32,
         declared: Option<i32>,
+        wait: &TopicWait<'_>,
     ) -> Result<Self, EmitError> {
-        let info = stream(log, topic, declared)?;
+        let info = stream(log, topic, declared, wait)?;
         let pending = Arc::new(Pending::default());
         let reports = pending.clone();
         let appender = log.appender(Arc::new(move |token, outcome| {
@@ -61,8 +62,12 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`new`](RawEmitter::new).
-    pub(crate) fn of(log: &dyn Log, spec: &TopicSpec) -> Result<Self, EmitError> {
-        Self::new(log, spec.name, spec.place, spec.partitions)
+    pub(crate) fn of(
+        log: &dyn Log,
+        spec: &TopicSpec,
+        wait: &TopicWait<'_>,
+    ) -> Result<Self, EmitError> {
+        Self::new(log, spec.name, spec.place, spec.partitions, wait)
     }
 
     /// How many partitions the topic has.
@@ -204,16 +209,14 @@ impl fmt::Debug for RawEmitter {
     }
 }
 
-/// Looks a stream up; makes it where the log lets us.
+/// Looks a stream up; makes it where the log lets us, waits for it where others do.
 pub(crate) fn stream(
     log: &dyn Log,
     topic: &str,
     declared: Option<i32>,
+    wait: &TopicWait<'_>,
 ) -> Result<TopicInfo, EmitError> {
-    let found = |log: &dyn Log| -> Result<Option<TopicInfo>, EmitError> {
-        Ok(log.describe(&[topic])?.into_iter().next().flatten())
-    };
-    if let Some(info) = found(log)? {
+    if let Some(info) = wait.describe_one(log, topic)? {
         return Ok(info);
     }
     let partitions = declared.unwrap_or(DEFAULT_PARTITIONS);
@@ -221,6 +224,7 @@ pub(crate) fn stream(
         topic: topic.to_owned(),
         log: log.describe_self(),
         partitions,
+        waited: log.topic_timeout(),
     };
     if !log.creates_streams() {
         return Err(missing());
@@ -232,7 +236,9 @@ pub(crate) fn stream(
         retention: None,
     }) {
         // Somebody else made it meanwhile: theirs is as good.
-        Ok(()) | Err(LogError::TopicExists { .. }) => found(log)?.ok_or_else(missing),
+        Ok(()) | Err(LogError::TopicExists { .. }) => {
+            wait.describe_one(log, topic)?.ok_or_else(missing)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -74,6 +74,12 @@ pub enum LogError {
         /// Which.
         topic: String,
     },
+    /// The program ends while it waits for a topic.
+    #[error("the program ends while it waits for topic `{topic}`")]
+    Stopping {
+        /// Which.
+        topic: String,
+    },
     /// A partition does not exist.
     #[error("topic `{topic}` has no partition {partition}")]
     UnknownPartition {

@@ -15,6 +15,7 @@ pub mod kafka;
 mod outcome;
 #[cfg(feature = "tester")]
 pub mod simulated;
+mod topic_wait;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::error::{Failure, LogError};
+pub(crate) use self::topic_wait::{TopicWait, after};
 use crate::record::{Append, Appends, Guarantee, Offset, Record, TaskId, TopicId, TopicPartition};
 
 /// The name of the cluster that a log lives in; a store is never moved between two of them.
@@ -420,6 +422,11 @@ pub trait Log: Send + Sync + fmt::Debug {
     fn describe_self(&self) -> String;
     /// Whether streams that are missing may be made by us (the embedded log), or never (Kafka).
     fn creates_streams(&self) -> bool;
+    /// How long whoever starts waits for a missing topic before it refuses: others make it, or some
+    /// brokers know of it before others. Zero where what is missing stays missing.
+    fn topic_timeout(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Joins a group.
     ///
     /// # Errors

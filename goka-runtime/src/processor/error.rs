@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::Cause;
 use crate::core::copartition::Mismatch;
 use crate::graph::Location;
-use crate::log::LogError;
+use crate::log::{LogError, after};
 
 /// What is wrong with the times in [`ProcessorOptions`](super::ProcessorOptions).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum StartError {
         source: LogError,
     },
     /// Streams are missing, and this log's are made by whoever owns them.
-    #[error("group `{group}` ({location}): topics do not exist: {}; create them: {}", names(.topics), commands(.topics))]
+    #[error("group `{group}` ({location}): topics do not exist{}: {}; create them: {}", after(*.waited), names(.topics), commands(.topics))]
     MissingTopics {
         /// The group.
         group: String,
@@ -61,6 +61,8 @@ pub enum StartError {
         location: Location,
         /// Each with the partitions it needs.
         topics: Vec<(String, i32)>,
+        /// How long they were waited for; zero where nothing that is missing appears.
+        waited: Duration,
     },
     /// Topics of the group have different partition counts.
     #[error("{mismatch} ({location})")]
@@ -86,7 +88,8 @@ pub enum StartError {
     },
     /// A table that is joined does not exist.
     #[error(
-        "group `{group}` ({location}): table `{table}` does not exist; run the processor that writes it first"
+        "group `{group}` ({location}): table `{table}` does not exist{}; run the processor that writes it first",
+        after(*.waited)
     )]
     MissingTable {
         /// The group.
@@ -95,6 +98,8 @@ pub enum StartError {
         table: String,
         /// Where it is joined.
         location: Location,
+        /// How long it was waited for; zero where nothing that is missing appears.
+        waited: Duration,
     },
     /// The group's loop or visit topic would lose records that were not handled yet.
     #[error(

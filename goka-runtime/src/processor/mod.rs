@@ -23,7 +23,7 @@ use self::resolve::{lookups, resolve};
 use crate::clock::Clock;
 use crate::dispatch::Shared;
 use crate::graph::{Definition, GroupGraph};
-use crate::log::{Group, Log};
+use crate::log::{Group, Log, TopicWait};
 use crate::record::Guarantee;
 use crate::table::Stores;
 use crate::worker::{Parts, Signals, run};
@@ -239,7 +239,8 @@ impl Drop for Running {
 }
 
 /// Checks a group against the log, makes its group topic (and, on a log that does so, its streams)
-/// where they are missing, and starts its worker.
+/// where they are missing, and starts its worker. What others make is waited for as long as the log
+/// says ([`Log::topic_timeout`]).
 ///
 /// # Errors
 /// What is wrong with the topics, or the log's word when it does not answer.
@@ -250,8 +251,24 @@ pub fn start(
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
 ) -> Result<Running, StartError> {
-    let mut parts = prepare(definition, shared, log, stores, options)?;
-    parts.lookups = lookups(&definition.graph, &parts.log, &parts.stores)?;
+    let wait = TopicWait::default();
+    start_unless(definition, shared, log, stores, options, &wait)
+}
+
+/// The same for a program that may be told to end while topics are waited for.
+///
+/// # Errors
+/// As [`start`]; [`LogError::Stopping`](crate::log::LogError::Stopping) when it is.
+pub(crate) fn start_unless(
+    definition: &Definition,
+    shared: Arc<Shared>,
+    log: Arc<dyn Log>,
+    stores: Arc<dyn Stores>,
+    options: &ProcessorOptions,
+    wait: &TopicWait<'_>,
+) -> Result<Running, StartError> {
+    let mut parts = prepare(definition, shared, log, stores, options, wait)?;
+    parts.lookups = lookups(&definition.graph, &parts.log, &parts.stores, wait)?;
     let signals = Arc::clone(&parts.signals);
     let group = definition.graph.group.to_owned();
     let members = parts.plan.group.clone();
@@ -287,6 +304,7 @@ pub(crate) fn prepare(
     log: Arc<dyn Log>,
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
+    wait: &TopicWait<'_>,
 ) -> Result<Parts, StartError> {
     let graph = &definition.graph;
     options.check().map_err(|source| StartError::Options {
@@ -295,7 +313,7 @@ pub(crate) fn prepare(
         source,
     })?;
     check_transaction(graph, options)?;
-    let plan = resolve(graph, &*log, options)?;
+    let plan = resolve(graph, &*log, options, wait)?;
     Ok(Parts {
         plan,
         log,

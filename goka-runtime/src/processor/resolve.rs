@@ -8,22 +8,23 @@ use super::error::StartError;
 use super::topics::Topics;
 use crate::core::{InputPlan, JoinPlan, OutputPlan, Plan, VisitPlan};
 use crate::graph::{Edge, EdgeKind, GroupGraph, Start};
-use crate::log::{Group, Log};
+use crate::log::{Group, Log, LogError, TopicWait};
 use crate::table::{Store, StoreError, Stores};
-use crate::view::{Lookups, RawView};
+use crate::view::{Lookups, RawView, ViewError};
 
 pub(super) fn resolve(
     graph: &GroupGraph,
     log: &dyn Log,
     options: &ProcessorOptions,
+    wait: &TopicWait<'_>,
 ) -> Result<Plan, StartError> {
     let failed = |source| StartError::Log {
         group: graph.group.to_owned(),
         source,
     };
     check_graph(graph)?;
-    let topics = Topics::look(graph, log).map_err(failed)?;
-    let topics = topics.complete(graph, log)?;
+    let topics = Topics::look(graph, log, wait).map_err(failed)?;
+    let topics = topics.complete(graph, log, wait)?;
     let table = match graph.table() {
         Some(edge) => Some(topics.table(graph, edge)?),
         None => None,
@@ -124,6 +125,7 @@ pub(super) fn lookups(
     graph: &GroupGraph,
     log: &Arc<dyn Log>,
     stores: &Arc<dyn Stores>,
+    wait: &TopicWait<'_>,
 ) -> Result<Lookups, StartError> {
     type Key = (usize, usize, &'static str);
     static SHARED: Mutex<BTreeMap<Key, Weak<RawView>>> = Mutex::new(BTreeMap::new());
@@ -144,12 +146,18 @@ pub(super) fn lookups(
         let view = match shared.get(&key).and_then(Weak::upgrade) {
             Some(view) => view,
             None => {
-                let view = RawView::start(Arc::clone(log), &Apart(&**stores), &edge.topic)
-                    .map_err(|error| StartError::Graph {
+                let view = RawView::start(Arc::clone(log), &Apart(&**stores), &edge.topic, wait);
+                let view = view.map_err(|error| match error {
+                    ViewError::Log(source @ LogError::Stopping { .. }) => StartError::Log {
+                        group: graph.group.to_owned(),
+                        source,
+                    },
+                    error => StartError::Graph {
                         group: graph.group.to_owned(),
                         location: edge.location,
                         reason: error.to_string(),
-                    })?;
+                    },
+                })?;
                 let view = Arc::new(view);
                 shared.insert(key, Arc::downgrade(&view));
                 view

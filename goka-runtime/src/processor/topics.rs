@@ -9,7 +9,7 @@ use super::{DEFAULT_PARTITIONS, LOOP_RETENTION};
 use crate::core::TablePlan;
 use crate::core::copartition::{Counted, copartitioned};
 use crate::graph::{Edge, EdgeKind, GroupGraph};
-use crate::log::{Log, LogError, NewTopic, TopicInfo};
+use crate::log::{Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::TopicId;
 
 /// The topics of a graph's edges, each once, in the order of the edges.
@@ -19,7 +19,12 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    pub(super) fn look(graph: &GroupGraph, log: &dyn Log) -> Result<Self, LogError> {
+    /// Looks the topics up; those that others make are waited for.
+    pub(super) fn look(
+        graph: &GroupGraph,
+        log: &dyn Log,
+        wait: &TopicWait<'_>,
+    ) -> Result<Self, LogError> {
         let mut names: Vec<&'static str> = Vec::new();
         let own = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Lookup);
         for edge in graph.edges.iter().filter(own) {
@@ -27,7 +32,16 @@ impl Topics {
                 names.push(edge.topic.name);
             }
         }
-        let found = log.describe(&names)?;
+        let is_others = |name: &str| {
+            let mut edges = graph.edges.iter().filter(|edge| edge.topic.name == name);
+            edges.any(|edge| {
+                matches!(
+                    edge.kind,
+                    EdgeKind::Input { .. } | EdgeKind::Output | EdgeKind::Join
+                )
+            })
+        };
+        let found = wait.describe(log, &names, is_others)?;
         let infos = names
             .iter()
             .zip(found)
@@ -51,6 +65,7 @@ impl Topics {
         mut self,
         graph: &GroupGraph,
         log: &dyn Log,
+        wait: &TopicWait<'_>,
     ) -> Result<Self, StartError> {
         let group = graph.group.to_owned();
         let failed = |source| StartError::Log {
@@ -85,11 +100,12 @@ impl Topics {
                     .iter()
                     .map(|(name, count)| (name.to_string(), *count))
                     .collect(),
+                waited: log.topic_timeout(),
             });
         }
         for (name, partitions) in missing {
-            self.make(log, name, partitions, false, None)
-                .map_err(failed)?;
+            let new = new_topic(name, partitions, false, None);
+            self.make(log, wait, name, &new).map_err(failed)?;
         }
         for edge in graph.inputs().chain(graph.outputs()) {
             let found = self.infos[edge.topic.name].partitions;
@@ -109,6 +125,7 @@ impl Topics {
                     group,
                     table: edge.topic.name.to_owned(),
                     location: edge.location,
+                    waited: log.topic_timeout(),
                 });
             }
         }
@@ -140,7 +157,8 @@ impl Topics {
             };
             if !self.infos.contains_key(edge.topic.name) {
                 let count = self.count(graph).unwrap_or(shared_count);
-                self.make(log, edge.topic.name, count, compact, retention)
+                let new = new_topic(edge.topic.name, count, compact, retention);
+                self.make(log, wait, edge.topic.name, &new)
                     .map_err(failed)?;
             }
             let kept = &self.infos[edge.topic.name];
@@ -191,26 +209,21 @@ impl Topics {
         inputs.find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
     }
 
+    /// Makes a topic and looks it up. The broker that is asked next may hear of it later.
     fn make(
         &mut self,
         log: &dyn Log,
+        wait: &TopicWait<'_>,
         name: &'static str,
-        partitions: i32,
-        compact: bool,
-        retention: Option<Duration>,
+        topic: &NewTopic,
     ) -> Result<(), LogError> {
-        let topic = NewTopic {
-            name: name.to_owned(),
-            partitions,
-            compact,
-            retention,
-        };
-        match log.create(&topic) {
+        let (partitions, compact) = (topic.partitions, topic.compact);
+        match log.create(topic) {
             Ok(()) => tracing::info!(topic = name, partitions, compact, "topic created"),
             Err(LogError::TopicExists { .. }) => {}
             Err(error) => return Err(error),
         }
-        let info = log.describe(&[name])?.into_iter().next().flatten();
+        let info = wait.describe_one(log, name)?;
         let info = info.ok_or_else(|| LogError::UnknownTopic {
             topic: name.to_owned(),
         })?;
@@ -237,5 +250,14 @@ impl Topics {
             limit,
             fingerprint: edge.topic.fingerprint(),
         })
+    }
+}
+
+fn new_topic(name: &str, partitions: i32, compact: bool, retention: Option<Duration>) -> NewTopic {
+    NewTopic {
+        name: name.to_owned(),
+        partitions,
+        compact,
+        retention,
     }
 }

@@ -82,6 +82,14 @@ impl Access {
         }
     }
 
+    /// How long a missing topic is waited for.
+    pub(super) fn topic_timeout(&self) -> Duration {
+        match self {
+            Access::Here { direct, .. } => direct.topic_timeout(),
+            Access::There(_) => Duration::ZERO,
+        }
+    }
+
     pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, Fail> {
         match self {
             Access::Here { direct, .. } => Ok(direct.table(topic)?.map(|info| info.partitions)),

@@ -11,7 +11,7 @@ use super::stop::Stop;
 use crate::dispatch::HandlerError;
 use crate::emitter::{EmitError, Emitter};
 use crate::graph::Definition;
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, TopicWait};
 use crate::record::TopicPartition;
 use crate::table::Stores;
 use crate::topic::{Table, Topic};
@@ -63,7 +63,8 @@ impl Background {
     /// # Errors
     /// See [`Emitter::new`].
     pub fn emitter<T: Topic>(&self) -> Result<Emitter<T>, EmitError> {
-        Emitter::new(self.log.clone())
+        let is_stopping = || self.is_stopping();
+        Emitter::unless(&*self.log, &TopicWait::unless(&is_stopping))
     }
 
     /// A view of a table; its copy lies apart from the processors', one for each table.
@@ -71,7 +72,9 @@ impl Background {
     /// # Errors
     /// See [`View::start`].
     pub fn view<T: Table>(&self) -> Result<View<T>, ViewError> {
-        View::start(self.log.clone(), &*self.views)
+        let is_stopping = || self.is_stopping();
+        let wait = TopicWait::unless(&is_stopping);
+        View::unless(self.log.clone(), &*self.views, &wait)
     }
 
     /// The log that the program runs on.
@@ -117,7 +120,10 @@ impl Background {
             let mut partitions = Vec::new();
             for edge in definition.graph.inputs() {
                 let found = self.log.describe(&[edge.topic.name])?.into_iter().next();
-                let count = found.flatten().map_or(0, |info| info.partitions);
+                let found = found.flatten().ok_or_else(|| LogError::UnknownTopic {
+                    topic: edge.topic.name.to_owned(),
+                })?;
+                let count = found.partitions;
                 partitions
                     .extend((0..count).map(|number| TopicPartition::new(edge.topic.name, number)));
             }
@@ -233,7 +239,10 @@ impl Thread {
 }
 
 fn is_interruption(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_stopping = |error: &LogError| matches!(error, LogError::Stopping { .. });
     matches!(error.downcast_ref(), Some(WaitError::Stopping))
+        || matches!(error.downcast_ref(), Some(EmitError::Log(error)) if is_stopping(error))
+        || matches!(error.downcast_ref(), Some(ViewError::Log(error)) if is_stopping(error))
 }
 
 fn text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -9,7 +9,7 @@ use super::fail::Fail;
 use super::fold;
 use crate::context::Emit;
 use crate::emitter::{self, EmitError, RawEmitter};
-use crate::log::Log;
+use crate::log::{Log, TopicWait};
 
 /// How long records of one batch may take to be acknowledged.
 pub(super) const DELIVERY: Duration = Duration::from_secs(10);
@@ -53,12 +53,18 @@ impl Direct {
 
     /// The partition count of a stream; the embedded log makes it when it is missing.
     pub(super) fn stream(&self, topic: &str, declared: Option<i32>) -> Result<i32, EmitError> {
-        Ok(emitter::stream(&*self.log, topic, declared)?.partitions)
+        let wait = TopicWait::default();
+        Ok(emitter::stream(&*self.log, topic, declared, &wait)?.partitions)
+    }
+
+    /// How long a missing topic is waited for.
+    pub(super) fn topic_timeout(&self) -> Duration {
+        self.log.topic_timeout()
     }
 
     /// A table's topic; `None` when there is none of that name.
     pub(super) fn table(&self, topic: &str) -> Result<Option<TableInfo>, Fail> {
-        let found = self.log.describe(&[topic])?.into_iter().next().flatten();
+        let found = TopicWait::default().describe_one(&*self.log, topic)?;
         Ok(found.map(|info| TableInfo {
             partitions: info.partitions,
         }))
@@ -104,7 +110,8 @@ impl Direct {
         if let Some(emitter) = emitters.get(topic) {
             return Ok(emitter.clone());
         }
-        let emitter = Arc::new(RawEmitter::new(&*self.log, topic, nowhere, None)?);
+        let emitter = RawEmitter::new(&*self.log, topic, nowhere, None, &TopicWait::default());
+        let emitter = Arc::new(emitter?);
         emitters.insert(topic.to_owned(), emitter.clone());
         Ok(emitter)
     }

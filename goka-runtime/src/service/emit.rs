@@ -8,6 +8,7 @@ use super::catalog::Terms;
 use super::direct::Placed;
 use super::fail::Fail;
 use super::protocol::FRAME_FILL;
+use crate::log::after;
 
 /// The longest line taken.
 const MAX_LINE: u64 = 8 << 20;
@@ -29,8 +30,9 @@ pub(super) fn everywhere(
 ) -> Result<(), Fail> {
     let partitions = access.table(&terms.topic)?.ok_or_else(|| {
         Fail::new(format!(
-            "topic `{}` does not exist; run the group's processor first",
-            terms.topic
+            "topic `{}` does not exist{}; run the group's processor first",
+            terms.topic,
+            after(access.topic_timeout())
         ))
     })?;
     let records = (0..partitions)

@@ -7,6 +7,7 @@ use super::catalog::{self, Terms};
 use super::fail::{self, Fail};
 use crate::codec::Codec;
 use crate::graph::{Definition, Format};
+use crate::log::after;
 
 /// Prints the value of a key and nothing else.
 pub(super) fn get(
@@ -74,9 +75,10 @@ fn partitions(
 ) -> Result<i32, Fail> {
     access.table(&terms.topic)?.ok_or_else(|| {
         Fail::new(format!(
-            "group `{group}` has no table yet: topic `{}` does not exist; run its processor first \
+            "group `{group}` has no table yet: topic `{}` does not exist{}; run its processor first \
              ({})",
             terms.topic,
+            after(access.topic_timeout()),
             catalog::groups(definitions)
         ))
     })

@@ -17,7 +17,7 @@ use super::server::Server;
 use super::stop::Stop;
 use crate::dispatch::Shared;
 use crate::graph::Definition;
-use crate::log::Log;
+use crate::log::{Log, LogError, TopicWait};
 use crate::processor::{self, ProcessorOptions, Running, StartError};
 use crate::table::Stores;
 use crate::table::redb::RedbStores;
@@ -68,7 +68,7 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
         deadline: DEADLINE,
         ..options
     });
-    let processors = start(&program.definitions, shared, options, &log, &stores)?;
+    let processors = start(&program.definitions, shared, options, &log, &stores, &stop)?;
     let background = Arc::new(Background {
         log,
         views: Arc::new(RedbStores::new(dir.views(), VIEW_CACHE)),
@@ -76,9 +76,12 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
         stop: stop.clone(),
         definitions: program.definitions,
     });
+    // Told to end before all had started, nothing is begun beside them.
+    let begins = !stop.is_asked();
     let threads = program
         .backgrounds
         .into_iter()
+        .filter(|_| begins)
         .enumerate()
         .map(|(at, body)| Thread::start(at + 1, body, background.clone()))
         .collect::<Result<Vec<_>, _>>()
@@ -142,13 +145,22 @@ fn start(
     options: impl Iterator<Item = ProcessorOptions>,
     log: &Arc<dyn Log>,
     stores: &Arc<dyn Stores>,
+    stop: &Stop,
 ) -> Result<Vec<(&'static str, Running)>, Fail> {
     let mut running = Vec::new();
     let mut errors = Vec::new();
+    let is_stopping = || stop.is_asked();
+    let wait = TopicWait::unless(&is_stopping);
     for ((definition, shared), options) in definitions.iter().zip(shared).zip(options) {
         let group = definition.graph.group;
-        match processor::start(definition, shared, log.clone(), stores.clone(), &options) {
+        let (log, stores) = (log.clone(), stores.clone());
+        match processor::start_unless(definition, shared, log, stores, &options, &wait) {
             Ok(processor) => running.push((group, processor)),
+            // Told to end while it waited for topics: what has started is drained.
+            Err(StartError::Log {
+                source: LogError::Stopping { .. },
+                ..
+            }) => return Ok(running),
             // A log that does not answer one does not answer the next.
             Err(error @ StartError::Log { .. }) => return Err(Fail::new(error)),
             Err(error) => errors.push(error.to_string()),

@@ -10,6 +10,7 @@ use crate::context::Emit;
 use crate::emitter::{Ack, Delivered, EmitError, RawEmitter};
 use crate::graph::EdgeKind;
 use crate::key::{AsKey, Key, NoKey};
+use crate::log::TopicWait;
 use crate::topic::Topic;
 
 /// A topic to send records to. When a record is sent, everything that follows from it has happened:
@@ -154,7 +155,8 @@ impl<'t, T: Topic> Input<'t, T> {
         let log = &self.tester.log;
         let emitter = self.tester.emitters.entry(T::NAME);
         emitter.or_insert_with(|| {
-            RawEmitter::of(log, &T::SPEC).unwrap_or_else(|error| panic!("{error}"))
+            RawEmitter::of(log, &T::SPEC, &TopicWait::default())
+                .unwrap_or_else(|error| panic!("{error}"))
         })
     }
 

@@ -33,8 +33,8 @@ use crate::dispatch::Shared;
 use crate::edges::Processor;
 use crate::emitter::RawEmitter;
 use crate::graph::{Definition, Edge, EdgeKind, TopicSpec};
-use crate::log::Log;
 use crate::log::simulated::Simulated;
+use crate::log::{Log, TopicWait};
 use crate::processor::{ProcessorOptions, prepare};
 use crate::record::{Offset, Timestamp};
 use crate::table::Stores;
@@ -147,7 +147,14 @@ impl Tester {
     fn join(&mut self, at: usize, stores: Arc<dyn Stores>) {
         let Processing { definition, shared } = &self.processors[at];
         let log: Arc<dyn Log> = Arc::new(self.log.clone());
-        let parts = prepare(definition, shared.clone(), log, stores, &self.options);
+        let parts = prepare(
+            definition,
+            shared.clone(),
+            log,
+            stores,
+            &self.options,
+            &TopicWait::default(),
+        );
         let mut parts = parts.unwrap_or_else(|error| panic!("{error}"));
         parts.clock = self.clock.clone();
         let lookups = definition.graph.edges.iter();

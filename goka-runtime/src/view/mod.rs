@@ -18,7 +18,7 @@ use self::scan::RawScan;
 pub use self::shared::ViewState;
 use crate::codec::{Codec, CodecError};
 use crate::key::AsKey;
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, TopicWait, after};
 use crate::record::Offset;
 use crate::table::{StoreError, Stored, Stores, prefix_range};
 use crate::topic::{Table, Topic};
@@ -104,11 +104,25 @@ impl<T: Table> View<T> {
     /// of a processor.
     ///
     /// # Errors
-    /// [`ViewError::MissingTable`] while no processor of the group has run; when the log does not
+    /// [`ViewError::MissingTable`] while no processor of the group has run, which is waited for as
+    /// long as the log says ([`Log::topic_timeout`]); when the log does not
     /// answer or the copy cannot be used.
     pub fn start(log: Arc<dyn Log>, stores: &dyn Stores) -> Result<Self, ViewError> {
         Ok(Self {
-            raw: RawView::start(log, stores, &T::SPEC)?,
+            raw: RawView::start(log, stores, &T::SPEC, &TopicWait::default())?,
+            table: PhantomData,
+        })
+    }
+
+    /// The same for a program that may be told to end meanwhile.
+    #[cfg(feature = "cli")]
+    pub(crate) fn unless(
+        log: Arc<dyn Log>,
+        stores: &dyn Stores,
+        wait: &TopicWait<'_>,
+    ) -> Result<Self, ViewError> {
+        Ok(Self {
+            raw: RawView::start(log, stores, &T::SPEC, wait)?,
             table: PhantomData,
         })
     }
@@ -260,12 +274,14 @@ fn unreadable<T: Topic>(what: &'static str) -> impl FnOnce(CodecError) -> ViewEr
 #[non_exhaustive]
 pub enum ViewError {
     /// The table's topic does not exist.
-    #[error("table `{topic}` does not exist on {log}; run the processor of its group first")]
+    #[error("table `{topic}` does not exist on {log}{}; run the processor of its group first", after(*.waited))]
     MissingTable {
         /// Which.
         topic: String,
         /// Where.
         log: String,
+        /// How long it was waited for; zero where nothing that is missing appears.
+        waited: Duration,
     },
     /// A partition was never level with its topic, so what is not there may only not be there yet.
     #[error(

@@ -12,7 +12,7 @@ use super::follow::{Copy, Follower, wall_clock};
 use super::scan::RawScan;
 use super::shared::{Part, Shared, ViewState};
 use crate::graph::TopicSpec;
-use crate::log::Log;
+use crate::log::{Log, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::table::{Stored, Stores};
 
@@ -61,12 +61,14 @@ impl RawView {
         log: Arc<dyn Log>,
         stores: &dyn Stores,
         table: &TopicSpec,
+        wait: &TopicWait<'_>,
     ) -> Result<Self, ViewError> {
         let missing = || ViewError::MissingTable {
             topic: table.name.to_owned(),
             log: log.describe_self(),
+            waited: log.topic_timeout(),
         };
-        let found = log.describe(&[table.name])?.into_iter().next().flatten();
+        let found = wait.describe_one(&*log, table.name)?;
         let info = found.ok_or_else(missing)?;
         let copies = (0..info.partitions)
             .map(|partition| open(stores, table.name, partition).map(Copy::new))

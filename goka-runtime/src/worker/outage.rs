@@ -1,6 +1,7 @@
 //! One warning when the log does not take what is written, one for each topic that is found short of
-//! replicas meanwhile, and one line when writing goes on. Which barriers fail in a rebalance is
-//! nobody's business, so only what waited counts.
+//! replicas meanwhile, and one line when writing goes on. Commits that fail during a rebalance are
+//! expected, so only failures that lasted count: one commit that waited for a broker, or one after the
+//! other that a full disk refuses at once.
 //!
 //! Which topics are short is asked on a thread of its own, again and again until the outage is over:
 //! the brokers that know may be the ones away, a dead replica counts as in sync for a while, and a
@@ -15,7 +16,7 @@ use super::{Parts, Signals, Worker};
 use crate::log::{Failure, LogError, Settlement, TopicInfo};
 use crate::record::TaskId;
 
-/// What failed sooner did not wait for a broker.
+/// What failed for a shorter time may be a rebalance.
 const WAITED: Duration = Duration::from_secs(5);
 
 /// How long after an answer it is asked again which topics are short of replicas.
@@ -31,6 +32,8 @@ pub(super) struct Outage {
     /// The tasks that could not write and have not written since; whether it was their records that
     /// failed, and not only their offsets.
     tasks: BTreeMap<TaskId, bool>,
+    /// Since when the commits of a task fail; whether its records do, and not only its offsets.
+    failing: BTreeMap<TaskId, (Instant, bool)>,
     /// Since when the member is in trouble: it may be kept from owning anything.
     trouble: Option<Instant>,
     /// The topics that were told to be short of replicas.
@@ -59,18 +62,33 @@ impl Outage {
         was_told && !self.is_short && self.tasks.is_empty()
     }
 
-    /// Takes what became of one task's part of a unit; gives back why that waited in vain.
+    /// Takes what became of one task's part of a unit that took so long until `now`; gives back why
+    /// that waited in vain.
     fn take<'f>(
         &mut self,
         task: TaskId,
         records: Option<Result<(), &'f Failure>>,
         offsets: Result<(), &'f Failure>,
         waited: Duration,
+        now: Instant,
     ) -> Option<&'f Failure> {
         let of_records = records.is_some_and(|records| records.is_err());
-        match records.unwrap_or(Ok(())).and(offsets) {
+        let outcome = records.unwrap_or(Ok(())).and(offsets);
+        let waited = match outcome {
+            Err(failure) if may_heal(failure) => {
+                let (since, records) = self.failing.entry(task).or_insert((now, false));
+                *records |= of_records;
+                waited.max(now.saturating_duration_since(*since))
+            }
+            // Offsets alone show nothing of a topic that does not take records.
+            Ok(()) if records.is_none() && self.failing.get(&task).is_some_and(|of| of.1) => waited,
+            _ => {
+                self.failing.remove(&task);
+                waited
+            }
+        };
+        match outcome {
             Ok(()) => {
-                // Offsets alone show nothing of a topic that does not take records.
                 if records.is_some() || self.tasks.get(&task) == Some(&false) {
                     self.tasks.remove(&task);
                 }
@@ -107,6 +125,8 @@ impl Worker {
         // Nobody here hears any more of a task that was given back.
         let owned: BTreeSet<TaskId> = self.core.tasks().map(|(task, ..)| task).collect();
         outage.tasks.retain(|task, _| owned.contains(task));
+        outage.failing.retain(|task, _| owned.contains(task));
+        let now = Instant::now();
         let (acks, offsets) = (&settlement.acks, &settlement.offsets);
         let (mut written, mut why) = (false, None);
         let tasks: BTreeSet<_> = acks.keys().chain(offsets.keys()).collect();
@@ -116,7 +136,7 @@ impl Worker {
                 .get(task)
                 .map_or(Ok(()), |set| set.as_ref().copied());
             written |= records.unwrap_or(Ok(())).and(offsets).is_ok();
-            let stuck = outage.take(*task, records, offsets, waited);
+            let stuck = outage.take(*task, records, offsets, waited, now);
             why = why.or(stuck);
         }
         match why {
@@ -267,13 +287,54 @@ mod tests {
         for (at, (records, offsets, waited, tells, left)) in (0..).zip(rows) {
             let records = records.map(|part| part.as_ref().copied());
             let offsets = offsets.as_ref().copied();
-            let told = outage.take(TaskId { lead, partition }, records, offsets, waited);
+            let now = Instant::now();
+            let told = outage.take(TaskId { lead, partition }, records, offsets, waited, now);
             assert_eq!(
                 (told.is_some(), outage.tasks.len()),
                 (tells, left),
                 "row {at}"
             );
         }
+    }
+
+    #[test]
+    fn what_fails_at_once_again_and_again_is_an_outage_too() {
+        let ok: Part = Ok(());
+        let (full, lost): (Part, Part) = (
+            Err(Failure::Retriable("the disk is full".to_owned())),
+            Err(Failure::Lost(String::new())),
+        );
+        let (lead, partition) = (TopicId(0), 0);
+        let began = Instant::now();
+        // What became of records and offsets, how many seconds after the first; whether that tells.
+        let rows: [(Option<&Part>, &Part, u64, bool); 15] = [
+            (None, &full, 0, false),
+            (None, &full, 4, false),
+            (None, &ok, 5, false),
+            (None, &full, 6, false),
+            (None, &lost, 10, false),
+            (None, &full, 12, false),
+            (None, &full, 16, false),
+            (None, &full, 17, true),
+            (None, &ok, 18, false),
+            // Its start offsets find room each time, its records do not.
+            (Some(&full), &ok, 20, false),
+            (None, &ok, 22, false),
+            (Some(&full), &ok, 24, false),
+            (None, &ok, 25, false),
+            (Some(&full), &ok, 26, true),
+            (Some(&ok), &ok, 27, false),
+        ];
+        let mut outage = Outage::default();
+        for (at, (records, offsets, after, tells)) in (0..).zip(rows) {
+            let now = began + Duration::from_secs(after);
+            let records = records.map(|part| part.as_ref().copied());
+            let offsets = offsets.as_ref().copied();
+            let task = TaskId { lead, partition };
+            let told = outage.take(task, records, offsets, Duration::ZERO, now);
+            assert_eq!(told.is_some(), tells, "row {at}");
+        }
+        assert!(outage.tasks.is_empty() && outage.failing.is_empty());
     }
 
     #[test]

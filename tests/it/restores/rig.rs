@@ -54,17 +54,22 @@ pub struct Rig {
 impl Rig {
     /// The group `case`, its input made; it reads `case-in` and writes `case-state`.
     pub fn new(log: Arc<dyn Log>, case: &str) -> Self {
+        let rig = Self::of_made(log, case);
+        rig.make(&rig.input, false);
+        rig
+    }
+
+    /// The same, its input made by somebody else.
+    pub fn of_made(log: Arc<dyn Log>, case: &str) -> Self {
         events::listen();
-        let rig = Self {
+        Self {
             log,
             group: case.to_owned(),
             input: format!("{case}-in"),
             table: format!("{case}-state"),
             guarantee: Guarantee::AtLeastOnce,
             definition: renamed(Sums::DEFINITION, case),
-        };
-        rig.make(&rig.input, false);
-        rig
+        }
     }
 
     pub fn make(&self, topic: &str, compact: bool) {
@@ -109,6 +114,8 @@ impl Rig {
             // Stores are looked at, and disks that are full are given up, sooner than in life.
             flush_interval: Duration::from_millis(200),
             store_patience: Duration::from_secs(5),
+            // What a slow machine has not flushed by then is missing in the local copy.
+            deadline: SOON,
             guarantee: Some(self.guarantee),
             ..ProcessorOptions::default()
         };

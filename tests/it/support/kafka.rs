@@ -5,7 +5,7 @@ use std::fs::File;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,10 +13,16 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::metadata::Metadata;
 use tempfile::TempDir;
 
 const VERSION: &str = "4.1.0";
-const STARTS: Duration = Duration::from_secs(60);
+/// Longer than a broker takes to start, however busy the machine is.
+const STARTS: Duration = Duration::from_secs(180);
+/// How often a broker is begun anew when it ends at once: somebody may have taken its port.
+const ATTEMPTS: usize = 3;
+/// What every JVM is started with: small, and quick to start.
+const JVM: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
 /// The broker of this test run; `None` says why on stderr.
 ///
@@ -29,12 +35,12 @@ pub fn broker() -> Option<&'static Broker> {
 
 /// One more broker, a cluster of its own, with properties added to the usual ones.
 pub fn another(properties: &[(&str, &str)]) -> Option<Broker> {
-    found(libs().and_then(|libs| Broker::start(&libs, properties, None)))
+    found(home().and_then(|home| Broker::start(&home, properties, None)))
 }
 
 /// The same with one more listener: [`Broker::outside`].
 pub fn another_with(properties: &[(&str, &str)], outside: &Outside<'_>) -> Option<Broker> {
-    found(libs().and_then(|libs| Broker::start(&libs, properties, Some(outside))))
+    found(home().and_then(|home| Broker::start(&home, properties, Some(outside))))
 }
 
 /// Three brokers as one cluster, each a controller too; topics of the group and of transactions have
@@ -45,7 +51,7 @@ pub fn three() -> Option<[Broker; 3]> {
 
 /// The same with properties added to the usual ones.
 pub fn three_with(properties: &[(&str, &str)]) -> Option<[Broker; 3]> {
-    found(libs().and_then(|libs| Broker::start_three(&libs, properties)))
+    found(home().and_then(|home| Broker::start_three(&home, properties)))
 }
 
 fn found<T>(started: Result<T, String>) -> Option<T> {
@@ -65,10 +71,12 @@ fn found<T>(started: Result<T, String>) -> Option<T> {
 
 /// One broker in KRaft mode.
 pub struct Broker {
-    libs: PathBuf,
+    home: Home,
     dir: TempDir,
     port: u16,
     outside: u16,
+    /// The ports of all brokers of its cluster.
+    cluster: Vec<u16>,
     process: Mutex<Option<Child>>,
 }
 
@@ -88,8 +96,44 @@ struct Place<'a> {
     controllers: &'a [u16],
 }
 
-/// Kafka's jars, fetched once by Maven into the build's target folder.
-fn libs() -> Result<PathBuf, String> {
+/// Kafka as it lies in the build's target folder.
+#[derive(Debug, Clone)]
+struct Home(PathBuf);
+
+impl Home {
+    /// The jars.
+    fn libs(&self) -> PathBuf {
+        self.0.join("libs")
+    }
+
+    /// What a formatted storage begins with: the features of this version.
+    fn checkpoint(&self) -> PathBuf {
+        self.0.join("bootstrap.checkpoint")
+    }
+
+    /// The classes that a broker loads, as the JVM maps them: it starts in half the time with it.
+    /// A JVM that cannot use it goes without.
+    fn archive(&self) -> PathBuf {
+        self.0.join("classes.jsa")
+    }
+
+    fn java(&self) -> Command {
+        let mut java = Command::new("java");
+        java.args(JVM);
+        if self.archive().exists() {
+            java.arg(format!(
+                "-XX:SharedArchiveFile={}",
+                self.archive().display()
+            ));
+            java.args(["-Xlog:disable", "-Xlog:all=error:stderr"]);
+        }
+        java.arg("-cp").arg(format!("{}/*", self.libs().display()));
+        java
+    }
+}
+
+/// Kafka, fetched once by Maven into the build's target folder and made ready.
+fn home() -> Result<Home, String> {
     let runs = |program: &str, argument: &str| {
         let mut command = Command::new(program);
         command
@@ -108,16 +152,13 @@ fn libs() -> Result<PathBuf, String> {
         .ancestors()
         .find(|folder| folder.join("CACHEDIR.TAG").exists())
         .ok_or("the program lies outside a target folder")?;
-    let home = target.join(format!("kafka-{VERSION}"));
-    std::fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
+    let at = target.join(format!("kafka-{VERSION}"));
+    std::fs::create_dir_all(&at).map_err(|error| format!("{}: {error}", at.display()))?;
     // Two test runs that begin together fetch once.
-    let lock = File::create(home.join("lock")).map_err(|error| error.to_string())?;
+    let lock = File::create(at.join("lock")).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
-    let (libs, pom, complete) = (
-        home.join("libs"),
-        home.join("pom.xml"),
-        home.join("complete"),
-    );
+    let (pom, complete) = (at.join("pom.xml"), at.join("complete"));
+    let home = Home(at);
     let dependency = |group: &str, artifact: &str, version: &str| {
         format!(
             "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
@@ -131,15 +172,16 @@ fn libs() -> Result<PathBuf, String> {
         dependency("org.apache.kafka", "kafka-tools", VERSION),
         dependency("org.slf4j", "slf4j-nop", "1.7.36"),
     );
-    if std::fs::read_to_string(&complete).is_ok_and(|fetched| fetched == text) {
-        return Ok(libs);
+    let is_ready = home.checkpoint().exists();
+    if is_ready && std::fs::read_to_string(&complete).is_ok_and(|fetched| fetched == text) {
+        return Ok(home);
     }
     std::fs::write(&pom, &text).map_err(|error| error.to_string())?;
     let output = Command::new("mvn")
         .args(["-q", "-B", "-f"])
         .arg(&pom)
         .arg("dependency:copy-dependencies")
-        .arg(format!("-DoutputDirectory={}", libs.display()))
+        .arg(format!("-DoutputDirectory={}", home.libs().display()))
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("mvn: {error}"))?;
@@ -149,37 +191,42 @@ fn libs() -> Result<PathBuf, String> {
             String::from_utf8_lossy(&output.stdout)
         ));
     }
+    Broker::make_ready(&home)?;
     std::fs::write(complete, text).map_err(|error| error.to_string())?;
-    Ok(libs)
+    Ok(home)
 }
 
+/// A port that nobody listens on. Not one of those that the system gives to whoever connects, or
+/// it might be gone before the broker has it.
 fn free_port() -> Result<u16, String> {
-    let socket = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    socket
-        .local_addr()
-        .map(|address| address.port())
-        .map_err(|error| error.to_string())
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let random = || {
+        let bytes = uuid::Uuid::new_v4().into_bytes();
+        10_000 + u16::from_be_bytes([bytes[0], bytes[1]]) % 20_000
+    };
+    let mut ports = std::iter::repeat_with(random).take(1_000);
+    ports.find(is_free).ok_or("no port is free".to_owned())
 }
 
 impl Broker {
     fn start(
-        libs: &Path,
+        home: &Home,
         properties: &[(&str, &str)],
         outside: Option<&Outside<'_>>,
     ) -> Result<Self, String> {
-        let place = Place {
-            cluster: &cluster_id(),
-            node: 0,
-            controllers: &[free_port()?],
-        };
-        let broker = Self::prepare(libs, &place, properties, outside)?;
-        broker.restart()?;
-        Ok(broker)
+        again(|| {
+            let place = Place {
+                cluster: &cluster_id(),
+                node: 0,
+                controllers: &[free_port()?],
+            };
+            let broker = Self::prepare(home, &place, properties, outside)?;
+            broker.restart()?;
+            Ok(broker)
+        })
     }
 
-    fn start_three(libs: &Path, more: &[(&str, &str)]) -> Result<[Self; 3], String> {
-        let controllers = [free_port()?, free_port()?, free_port()?];
-        let cluster = cluster_id();
+    fn start_three(home: &Home, more: &[(&str, &str)]) -> Result<[Self; 3], String> {
         let usual = [
             ("offsets.topic.replication.factor", "3"),
             ("transaction.state.log.replication.factor", "3"),
@@ -188,31 +235,76 @@ impl Broker {
             ("min.insync.replicas", "2"),
         ];
         let properties = [&usual, more].concat();
-        let prepare = |node| {
-            let place = Place {
-                cluster: &cluster,
-                node,
-                controllers: &controllers,
+        again(|| {
+            let controllers = [free_port()?, free_port()?, free_port()?];
+            let cluster = cluster_id();
+            let prepare = |node| {
+                let place = Place {
+                    cluster: &cluster,
+                    node,
+                    controllers: &controllers,
+                };
+                Self::prepare(home, &place, &properties, None)
             };
-            Self::prepare(libs, &place, &properties, None)
-        };
-        let brokers = [prepare(0)?, prepare(1)?, prepare(2)?];
-        // None answers before a second one is there.
-        brokers.iter().try_for_each(Self::launch)?;
-        brokers.iter().try_for_each(Self::await_answer)?;
-        let began = Instant::now();
-        while !brokers.iter().all(|broker| broker.sees() == 3) {
-            if began.elapsed() > STARTS {
-                return Err(format!("no three brokers after {STARTS:?}"));
+            let mut brokers = [prepare(0)?, prepare(1)?, prepare(2)?];
+            let ports: Vec<_> = brokers.iter().map(|broker| broker.port).collect();
+            for broker in &mut brokers {
+                broker.cluster.clone_from(&ports);
             }
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-        Ok(brokers)
+            // None answers before a second one is there.
+            brokers.iter().try_for_each(Self::launch)?;
+            brokers
+                .iter()
+                .try_for_each(|broker| broker.await_answer(3))?;
+            Ok(brokers)
+        })
     }
 
-    /// Writes its settings and formats its storage.
+    /// Formats a storage and starts a broker once, for what is kept of both.
+    fn make_ready(home: &Home) -> Result<(), String> {
+        let dir = TempDir::with_prefix("goka-kafka-").map_err(|error| error.to_string())?;
+        let (data, file) = (dir.path().join("data"), dir.path().join("settings"));
+        let settings = format!(
+            "process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:9093\nlisteners=CONTROLLER://127.0.0.1:9093,\
+             PLAINTEXT://127.0.0.1:9092\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n",
+            data.display()
+        );
+        std::fs::write(&file, settings).map_err(|error| error.to_string())?;
+        let mut format = home.java();
+        format.args([
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            &cluster_id(),
+            "-c",
+        ]);
+        let format = format.arg(&file).stdin(Stdio::null()).output();
+        let format = format.map_err(|error| format!("java: {error}"))?;
+        if !format.status.success() {
+            let said = String::from_utf8_lossy(&format.stderr);
+            return Err(format!("StorageTool: {said}"));
+        }
+        std::fs::copy(data.join("bootstrap.checkpoint"), home.checkpoint())
+            .map_err(|error| error.to_string())?;
+        // The JVM writes the archive when the broker ends. Without it all goes on, only slower.
+        let _ = std::fs::remove_file(home.archive());
+        let place = Place {
+            cluster: &cluster_id(),
+            node: 0,
+            controllers: &[free_port()?],
+        };
+        let broker = Self::prepare(home, &place, &[], None)?;
+        let archive = format!("-XX:ArchiveClassesAtExit={}", home.archive().display());
+        broker.launch_with(&[&archive])?;
+        broker.await_answer(1)?;
+        broker.stop(true);
+        Ok(())
+    }
+
+    /// Writes its settings, and its storage as `StorageTool` formats it.
     fn prepare(
-        libs: &Path,
+        home: &Home,
         place: &Place<'_>,
         properties: &[(&str, &str)],
         outside: Option<&Outside<'_>>,
@@ -253,78 +345,99 @@ impl Broker {
         }
         let file = dir.path().join("server.properties");
         std::fs::write(&file, config).map_err(|error| error.to_string())?;
-        let broker = Self {
-            libs: libs.to_owned(),
+        std::fs::create_dir(&data).map_err(|error| error.to_string())?;
+        std::fs::copy(home.checkpoint(), data.join("bootstrap.checkpoint"))
+            .map_err(|error| error.to_string())?;
+        let identity = format!(
+            "version=1\ncluster.id={}\nnode.id={node}\ndirectory.id={}\n",
+            place.cluster,
+            cluster_id()
+        );
+        std::fs::write(data.join("meta.properties"), identity)
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            home: home.clone(),
             dir,
             port,
             outside: outside_port,
+            cluster: vec![port],
             process: Mutex::new(None),
-        };
-        let file = file.display().to_string();
-        let format = broker.tool(
-            "kafka.tools.StorageTool",
-            &["format", "-t", place.cluster, "-c", &file],
-            "",
-        );
-        if !format.status.success() {
-            return Err(format!(
-                "StorageTool: {}",
-                String::from_utf8_lossy(&format.stderr)
-            ));
-        }
-        Ok(broker)
+        })
     }
 
     /// Starts the broker again, where it was and with what it had.
     pub fn restart(&self) -> Result<(), String> {
         self.launch()?;
-        self.await_answer()
+        self.await_answer(1)
     }
 
     fn launch(&self) -> Result<(), String> {
-        let log = self.dir.path().join("broker.log");
-        let output = File::create(&log).map_err(|error| error.to_string())?;
+        self.launch_with(&[])
+    }
+
+    fn launch_with(&self, options: &[&str]) -> Result<(), String> {
+        let output = File::create(self.log()).map_err(|error| error.to_string())?;
         let errors = output.try_clone().map_err(|error| error.to_string())?;
-        // The shell ends the broker when its standard input closes: with us, however we end.
-        let script = "java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp \"$1/*\" kafka.Kafka \
-                      \"$2\" & pid=$!; read -r how; if [ \"$how\" = stop ]; then kill $pid; else kill -9 $pid; \
-                      fi; wait $pid; [ \"$how\" ] || rm -rf \"$3\"";
+        for mark in [self.pid(), self.ended()] {
+            let _ = std::fs::remove_file(mark);
+        }
+        // The shell ends the broker when its standard input closes: with us, however we end. A file
+        // says that it ended by itself.
+        let script = "dir=$1; shift; { sh -c 'echo $$ > \"$0/pid\"; exec \"$@\"' \"$dir\" \"$@\"; \
+                      : > \"$dir/ended\"; } & read -r how; pid=$(cat \"$dir/pid\"); \
+                      if [ \"$how\" = stop ]; then kill $pid; else kill -9 $pid; fi; wait; \
+                      [ \"$how\" ] || rm -rf \"$dir\"";
+        let java = self.home.java();
         let child = Command::new("sh")
             .args(["-c", script, "kafka"])
-            .arg(&self.libs)
-            .arg(self.dir.path().join("server.properties"))
             .arg(self.dir.path())
+            .arg(java.get_program())
+            .arg("-Xmx512m")
+            .args(options)
+            .args(java.get_args())
+            .arg("kafka.Kafka")
+            .arg(self.dir.path().join("server.properties"))
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
             .spawn()
             .map_err(|error| error.to_string())?;
         *self.process.lock().expect("no test panics with it") = Some(child);
-        Ok(())
-    }
-
-    fn await_answer(&self) -> Result<(), String> {
-        let log = self.dir.path().join("broker.log");
         let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() || !self.answers() {
-            if began.elapsed() > STARTS {
-                let log = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(format!("no broker after {STARTS:?}; its log: {log}"));
-            }
-            std::thread::park_timeout(Duration::from_millis(50));
+        while !self.pid().exists() && began.elapsed() < STARTS {
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    fn answers(&self) -> bool {
-        self.sees() > 0
+    fn pid(&self) -> PathBuf {
+        self.dir.path().join("pid")
     }
 
-    /// How many brokers it knows to be there.
-    fn sees(&self) -> usize {
+    fn ended(&self) -> PathBuf {
+        self.dir.path().join("ended")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("broker.log")
+    }
+
+    /// Waits until it answers and knows of so many brokers.
+    fn await_answer(&self, brokers: usize) -> Result<(), String> {
+        let began = Instant::now();
         let admin = self.admin();
-        let found = admin.inner().fetch_metadata(None, Duration::from_secs(1));
-        found.map_or(0, |found| found.brokers().len())
+        loop {
+            let listens = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+            if listens && sees(&admin) >= brokers {
+                return Ok(());
+            }
+            if self.ended().exists() || began.elapsed() > STARTS {
+                let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+                let after = began.elapsed();
+                return Err(format!("no broker after {after:?}; its log: {log}"));
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
     }
 
     /// Stops the broker, orderly or with SIGKILL; its data stays.
@@ -356,11 +469,7 @@ impl Broker {
 
     /// A client for what Kafka's administrators do.
     pub fn admin(&self) -> AdminClient<DefaultClientContext> {
-        ClientConfig::new()
-            .set("bootstrap.servers", self.bootstrap())
-            .set("log_level", "0")
-            .create()
-            .expect("an admin client needs no broker to be made")
+        admin(self.port)
     }
 
     /// Makes a topic and waits until every partition has a leader.
@@ -389,28 +498,44 @@ impl Broker {
         for result in results {
             result.expect("the topic is made");
         }
-        super::wait_until("the topic has leaders", Duration::from_secs(10), || {
-            admin
-                .inner()
-                .fetch_metadata(Some(name), Duration::from_secs(5))
-                .is_ok_and(|metadata| {
-                    metadata.topics().iter().all(|topic| {
-                        topic.error().is_none()
-                            && topic.partitions().len() == usize::try_from(partitions).unwrap_or(0)
-                            && topic
-                                .partitions()
-                                .iter()
-                                .all(|partition| partition.leader() >= 0)
-                    })
-                })
+        self.everywhere("the topic has leaders", |metadata| {
+            metadata.topics().iter().any(|topic| {
+                topic.name() == name
+                    && topic.error().is_none()
+                    && topic.partitions().len() == usize::try_from(partitions).unwrap_or(0)
+                    && topic
+                        .partitions()
+                        .iter()
+                        .all(|partition| partition.leader() >= 0)
+            })
         });
     }
 
-    /// Deletes a topic.
+    /// Deletes a topic and waits until it is gone.
     #[track_caller]
     pub fn delete_topic(&self, name: &str) {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-        block_on(self.admin().delete_topics(&[name], &options)).expect("the broker answers");
+        let results = block_on(self.admin().delete_topics(&[name], &options));
+        for result in results.expect("the broker answers") {
+            result.expect("the topic is deleted");
+        }
+        self.everywhere("the topic is gone", |metadata| {
+            metadata.topics().iter().all(|topic| topic.name() != name)
+        });
+    }
+
+    /// Waits until every broker of the cluster that is up says so, each of which hears of what was
+    /// done some time later than the one that did it.
+    #[track_caller]
+    fn everywhere(&self, what: &str, is_so: impl Fn(&Metadata) -> bool) {
+        for port in &self.cluster {
+            let is_up = || TcpStream::connect(("127.0.0.1", *port)).is_ok();
+            let admin = admin(*port);
+            super::wait_until(what, STARTS, || {
+                let found = admin.inner().fetch_metadata(None, Duration::from_secs(5));
+                found.map_or_else(|_| !is_up(), |metadata| is_so(&metadata))
+            });
+        }
     }
 
     /// Adds or removes (`verb`) what a principal may do or may not (`who`), and waits until the broker
@@ -445,14 +570,10 @@ impl Broker {
 
     /// Runs one of Kafka's own tools.
     pub fn tool(&self, class: &str, args: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new("java")
-            .args([
-                "-Xmx256m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-cp",
-            ])
-            .arg(format!("{}/*", self.libs.display()))
+        let mut child = self
+            .home
+            .java()
+            .arg("-Xmx256m")
             .arg(class)
             .args(args)
             .stdin(Stdio::piped())
@@ -474,6 +595,31 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stop(false);
+    }
+}
+
+fn admin(port: u16) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", format!("127.0.0.1:{port}"))
+        .set("log_level", "0")
+        .create()
+        .expect("an admin client needs no broker to be made")
+}
+
+/// How many brokers the one that is asked knows to be there.
+fn sees(admin: &AdminClient<DefaultClientContext>) -> usize {
+    let found = admin.inner().fetch_metadata(None, Duration::from_secs(5));
+    found.map_or(0, |found| found.brokers().len())
+}
+
+/// Tries what may lose its ports to somebody else before it has them.
+fn again<T>(start: impl Fn() -> Result<T, String>) -> Result<T, String> {
+    let mut tries = 1;
+    loop {
+        match start() {
+            Err(_) if tries < ATTEMPTS => tries += 1,
+            done => return done,
+        }
     }
 }
 

@@ -1,18 +1,29 @@
 //! Questions to the cluster, each with a deadline; the client's own words say why one failed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::{ClusterId, LogError, NewTopic, Policy, TopicInfo};
-use super::client_error;
 use super::codes::{is_final, is_unreachable};
 use super::config::KafkaConfig;
 use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue};
+use super::{TOPIC_TIMEOUT, client_error};
 
 /// How long to wait before asking again what was not settled yet.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
+
+/// When a topic was first heard of.
+#[derive(Debug, Clone, Copy)]
+enum Heard {
+    /// It was asked for, and is not there.
+    Not,
+    /// It was there when it was first asked for: made some time ago, or a moment ago.
+    Found(Instant),
+    /// It was made here, or was not there before: it was made a moment ago.
+    Made(Instant),
+}
 
 pub(super) struct Admin {
     pub(super) config: KafkaConfig,
@@ -21,8 +32,8 @@ pub(super) struct Admin {
     pub(super) deadline: Duration,
     /// What a broker last failed with; forgotten once one answers.
     last_word: Mutex<Option<String>>,
-    /// Topics that were just made, and when.
-    made: Mutex<HashMap<String, Instant>>,
+    /// When each topic was first heard of: made here, or found.
+    heard: Mutex<HashMap<String, Heard>>,
 }
 
 impl Admin {
@@ -35,7 +46,7 @@ impl Admin {
             brokers: config.brokers.clone(),
             deadline: config.deadline,
             last_word: Mutex::default(),
-            made: Mutex::default(),
+            heard: Mutex::default(),
         })
     }
 
@@ -119,7 +130,7 @@ impl Admin {
         }
     }
 
-    fn word(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn word(&self) -> MutexGuard<'_, Option<String>> {
         self.last_word
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -159,20 +170,53 @@ impl Admin {
         }
     }
 
-    /// Whether a topic was made so recently that a broker may not have heard of it.
-    fn is_new(&self, topic: &str) -> bool {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.get(topic)
-            .is_some_and(|at| at.elapsed() < self.deadline)
+    fn heard(&self) -> MutexGuard<'_, HashMap<String, Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_new(&self, topic: &str) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.insert(topic.to_owned(), Instant::now());
+    /// Whether a topic was heard of so recently that a broker may not know it yet.
+    pub(super) fn is_new(&self, topic: &str) -> bool {
+        match self.heard().get(topic) {
+            Some(Heard::Found(since) | Heard::Made(since)) => since.elapsed() < TOPIC_TIMEOUT,
+            Some(Heard::Not) | None => false,
+        }
+    }
+
+    /// Whether a topic was surely made so recently that brokers may still be settling it.
+    fn is_just_made(&self, topic: &str) -> bool {
+        let heard = self.heard();
+        matches!(heard.get(topic), Some(Heard::Made(since)) if since.elapsed() < TOPIC_TIMEOUT)
+    }
+
+    fn was_made(&self, topic: &str) {
+        let made = Heard::Made(Instant::now());
+        self.heard().insert(topic.to_owned(), made);
+    }
+
+    /// Notes which topics a broker knows.
+    fn hear(&self, topics: &[&str], found: &HashMap<String, Described>) {
+        let mut heard = self.heard();
+        for topic in topics {
+            let now = Instant::now();
+            let new = match (heard.get(*topic), found.contains_key(*topic)) {
+                (None, false) => Heard::Not,
+                (None, true) => Heard::Found(now),
+                (Some(Heard::Not), true) => Heard::Made(now),
+                // Another broker does not know it yet, or it was deleted.
+                (Some(Heard::Found(since) | Heard::Made(since)), false)
+                    if since.elapsed() >= TOPIC_TIMEOUT =>
+                {
+                    Heard::Not
+                }
+                (Some(_), _) => continue,
+            };
+            heard.insert((*topic).to_owned(), new);
+        }
     }
 
     /// Those of the topics that exist. Each call may reach another broker, and one that has not heard
-    /// of a topic that was just made says that there is none: it is asked again then.
+    /// of a new topic says that there is none, or has heard of some of its partitions: it is asked
+    /// again then.
     pub(super) fn described(
         &self,
         topics: &[&str],
@@ -180,8 +224,12 @@ impl Admin {
     ) -> Result<HashMap<String, Described>, LogError> {
         loop {
             let found = self.described_once(topics, until)?;
-            let is_missing = |topic: &&str| !found.contains_key(*topic) && self.is_new(topic);
-            if !has_time(until) || !topics.iter().any(is_missing) {
+            self.hear(topics, &found);
+            let is_settled = |topic: &&str| match found.get(*topic) {
+                None => !self.is_new(topic),
+                Some(found) => found.leaderless == 0 || !self.is_just_made(topic),
+            };
+            if !has_time(until) || topics.iter().all(is_settled) {
                 return Ok(found);
             }
             thread::sleep(AGAIN);
@@ -204,13 +252,17 @@ impl Admin {
             found.clear();
             for topic in answer.described() {
                 match &topic.error {
+                    // One that has no partitions yet cannot be used: it is about to be made.
+                    None if topic.partitions == 0 => {}
                     None => {
                         found.insert(topic.name.clone(), topic);
                     }
                     Some(fault)
                         if matches!(
                             fault.code,
-                            Code::UnknownTopicOrPartition | Code::UnknownTopic
+                            Code::UnknownTopicOrPartition
+                                | Code::UnknownTopic
+                                | Code::LeaderNotAvailable
                         ) => {}
                     Some(fault) => {
                         let what = format!("describing topic `{}`", topic.name);
@@ -313,7 +365,7 @@ impl Admin {
             };
             if fault.code == Code::TopicAlreadyExists {
                 // By a twin, a moment ago, or by us.
-                self.has_new(&topic.name);
+                self.was_made(&topic.name);
                 match may_be_ours {
                     true => break,
                     false => return Err(exists()),
@@ -322,15 +374,19 @@ impl Admin {
             may_be_ours = true;
             self.again(&what, &fault, until)?;
         }
-        self.has_new(&topic.name);
+        self.was_made(&topic.name);
         loop {
             let found = self.described(&[&topic.name], until)?;
-            match found.get(&topic.name) {
-                Some(found) if found.partitions != topic.partitions => return Err(exists()),
-                Some(found) if found.leaderless == 0 => return Ok(()),
-                _ => {}
+            let found = found.get(&topic.name);
+            if found.is_some_and(|it| it.partitions == topic.partitions && it.leaderless == 0) {
+                self.was_made(&topic.name);
+                return Ok(());
             }
             if !has_time(until) {
+                // A broker may tell of fewer partitions for a moment, but not for so long.
+                if found.is_some_and(|it| it.partitions != topic.partitions) {
+                    return Err(exists());
+                }
                 let what = format!("waiting for the leaders of topic `{}`", topic.name);
                 return Err(LogError::Timeout {
                     what,

@@ -127,6 +127,9 @@ impl KafkaConfig {
             ("fetch.queue.backoff.ms", "2".to_owned()),
             // A partition that is added waits for the fetch under way.
             ("fetch.wait.max.ms", "100".to_owned()),
+            // A broker that had not heard of a new topic is asked again; at the default of five
+            // minutes the group would be without its partitions so long.
+            ("topic.metadata.refresh.interval.ms", "5000".to_owned()),
         ];
         if !group.instance.is_empty() {
             own.push(("group.instance.id", instance(group)));

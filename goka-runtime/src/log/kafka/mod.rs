@@ -19,6 +19,7 @@ mod transaction;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 pub use config::KafkaConfig;
 
@@ -30,6 +31,10 @@ use super::{
     Range, Reader, TopicInfo,
 };
 use crate::record::{Offset, TopicPartition};
+
+/// How long a missing topic is waited for, and how long after it was first heard of a broker may still
+/// not know it. Brokers hear of a new topic one after the other, usually within a second.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Apache Kafka as the log. Made without asking a broker: what is wrong with the cluster shows in
 /// the first call.
@@ -88,6 +93,10 @@ impl Log for Kafka {
 
     fn creates_streams(&self) -> bool {
         false
+    }
+
+    fn topic_timeout(&self) -> Duration {
+        TOPIC_TIMEOUT
     }
 
     fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {

@@ -96,8 +96,18 @@ impl Admin {
     /// Waits a moment where a place's error may pass, else is the error.
     fn retry(&self, what: &str, place: &Place, until: Instant) -> Result<(), LogError> {
         let code = place.error.unwrap_or(Code::Unknown);
+        let is_unknown = matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
+        if is_unknown && !self.is_new(&place.topic) {
+            return Err(unknown_topic(&place.topic));
+        }
         let reason = super::native::text(code);
         let what = format!("{what} of {}[{}]", place.topic, place.partition);
+        // A topic that is new is not known everywhere at once.
+        let code = if is_unknown {
+            Code::LeaderNotAvailable
+        } else {
+            code
+        };
         self.again(&what, &Fault { code, reason }, until)
     }
 

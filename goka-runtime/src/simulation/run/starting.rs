@@ -8,8 +8,8 @@ use super::super::workload::Workload;
 use super::Run;
 use crate::dispatch::Shared;
 use crate::graph::{Definition, EdgeKind};
-use crate::log::Log;
 use crate::log::simulated::Simulated;
+use crate::log::{Log, TopicWait};
 use crate::processor::{ProcessorOptions, StartError, prepare};
 use crate::record::Guarantee;
 use crate::table::redb::SimulatedDisk;
@@ -37,7 +37,14 @@ impl Run<'_> {
                 let stores = Arc::new(disk.stores(CACHE));
                 let shared = shared(case.workload, definition);
                 let seam: Arc<dyn Log> = Arc::new(log.clone());
-                let mut parts = prepare(definition, shared, seam, stores, &options)?;
+                let mut parts = prepare(
+                    definition,
+                    shared,
+                    seam,
+                    stores,
+                    &options,
+                    &TopicWait::default(),
+                )?;
                 parts.clock = clock.clone();
                 parts.lookups = lookups(definition, log);
                 Ok(parts)

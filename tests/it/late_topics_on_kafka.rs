@@ -1,0 +1,227 @@
+//! Topics that appear after a program has started: a moment later they are waited for, and what
+//! never appears is refused in one line that says how long it was waited for. What was made at once
+//! before a program starts is there.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goka::prelude::*;
+use goka_runtime::emitter::{EmitError, Emitter};
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Log, NewTopic};
+use goka_runtime::record::TopicPartition;
+use goka_runtime::table::memory::MemoryStores;
+use goka_runtime::view::{View, ViewError};
+use rdkafka::admin;
+
+use crate::restores::rig::{Rig, adds, machine, stop};
+use crate::support::kafka::{Broker, another, block_on, broker, three};
+use crate::support::program::{Program, Running, counted, data_dir};
+use crate::support::unique;
+
+#[stream("late-clicks", key = String, value = String)]
+#[derive(Debug)]
+struct Clicks;
+
+#[stream("late-counts", key = String, value = i64)]
+#[derive(Debug)]
+struct Counted;
+
+impl goka_runtime::topic::Table for Counted {}
+
+/// What a program is started before.
+const LATER: Duration = Duration::from_secs(1);
+/// Well above how long a missing topic is waited for, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn at(brokers: String) -> Arc<dyn Log> {
+    let config = KafkaConfig {
+        brokers,
+        ..KafkaConfig::default()
+    };
+    Arc::new(Kafka::new(config).unwrap())
+}
+
+/// Makes topics a while after `start` has begun, which is expected to return by then or later.
+fn made_later<R>(broker: &Broker, topic: &str, compact: bool, start: impl FnOnce() -> R) -> R {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(LATER);
+            let policy = if compact { "compact" } else { "delete" };
+            broker.create_topic(topic, 2, &[("cleanup.policy", policy)]);
+        });
+        start()
+    })
+}
+
+fn clicks(broker: &Broker) -> (tempfile::TempDir, Program) {
+    let (temp, dir) = data_dir();
+    (temp, Program::new("clicks", dir).on(broker.bootstrap()))
+}
+
+#[track_caller]
+fn counts(program: &Program, running: &Running) {
+    let said = program.run(["emit", "user-clicks", "alice", "now"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    running.wait_out("the click", |lines| {
+        lines.iter().any(|line| counted(line).is_some())
+    });
+}
+
+/// A program that waits for its input.
+#[track_caller]
+fn waiting(program: &Program) -> Running {
+    let running = program.start(["--no-simulate"]);
+    running.wait_err("waiting for topics");
+    running
+}
+
+#[test]
+fn a_processor_waits_for_its_topics_a_moment() {
+    let Some(broker) = another(&[]) else { return };
+    let (_temp, program) = clicks(&broker);
+
+    // They never appear.
+    let said = program.run(["--no-simulate"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let error = said.error();
+    for part in [
+        "do not exist after a wait of 5s",
+        "`user-clicks`",
+        "--create",
+    ] {
+        assert!(error.contains(part), "`{part}` is missing in: {error}");
+    }
+
+    // The program is told to end while it waits.
+    let mut running = waiting(&program);
+    let told = Instant::now();
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("error"), "{said}");
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(4), "it waited on: {took:?}");
+
+    // They appear after a minute, as it were: whoever restarts it finds them.
+    let mut running = waiting(&program);
+    let (status, _) = running.end();
+    assert_eq!(status.code(), Some(2), "{:?}", running.err());
+
+    // They appear a moment later.
+    let running = waiting(&program);
+    broker.create_topic("user-clicks", 2, &[]);
+    counts(&program, &running);
+}
+
+#[test]
+fn an_emitter_waits_for_its_topic_a_moment() {
+    let Some(broker) = broker() else { return };
+    let log = at(broker.bootstrap());
+    let Err(refused) = Emitter::<Clicks>::new(Arc::clone(&log)) else {
+        panic!("there is no topic");
+    };
+    assert!(
+        matches!(refused, EmitError::MissingTopic { .. }),
+        "{refused:?}"
+    );
+    assert!(
+        refused.to_string().contains("after a wait of 5s"),
+        "{refused}"
+    );
+    let emitter = made_later(broker, "late-clicks", false, || {
+        Emitter::<Clicks>::new(Arc::clone(&log)).unwrap()
+    });
+    let ack = emitter.emit("alice", "now").unwrap();
+    ack.wait(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_view_waits_for_its_table_a_moment() {
+    let Some(broker) = broker() else { return };
+    let (log, stores) = (at(broker.bootstrap()), MemoryStores::default());
+    let Err(refused) = View::<Counted>::start(Arc::clone(&log), &stores) else {
+        panic!("there is no table");
+    };
+    assert!(
+        matches!(refused, ViewError::MissingTable { .. }),
+        "{refused:?}"
+    );
+    assert!(
+        refused.to_string().contains("after a wait of 5s"),
+        "{refused}"
+    );
+    let view = made_later(broker, "late-counts", true, || {
+        View::<Counted>::start(Arc::clone(&log), &stores).unwrap()
+    });
+    view.wait_ready(PATIENCE).unwrap();
+    assert_eq!(view.get("alice").unwrap(), None);
+}
+
+#[test]
+fn a_command_waits_for_its_topic_a_moment() {
+    let Some(broker) = broker() else { return };
+    let (_temp, program) = clicks(broker);
+    let (stream, group) = (unique("late-stream"), unique("late-group"));
+    let table = format!("{group}-state");
+
+    let emit = ["emit", &stream, "alice", "now"];
+    let get = ["get", &group, "alice"];
+    for args in [&emit[..], &get] {
+        let said = program.run(args);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.error().contains("does not exist"), "{said:?}");
+        assert!(said.error().contains("after a wait of 5s"), "{said:?}");
+    }
+    let said = made_later(broker, &stream, false, || program.run(emit));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let said = made_later(broker, &table, true, || program.run(get));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let said = program.run(["scan", &group]);
+    assert_eq!((said.code, &*said.out), (Some(0), ""), "{said:?}");
+}
+
+/// Each question may go to another broker, and some hear of a topic later than others.
+#[test]
+fn a_topic_that_was_just_made_is_there_whoever_is_asked() {
+    let Some(brokers) = three() else { return };
+    let all: Vec<_> = brokers.iter().map(Broker::bootstrap).collect();
+    let log = at(all.join(","));
+    for number in 0..50 {
+        let topic = NewTopic {
+            name: format!("new-{number}"),
+            partitions: 2,
+            compact: true,
+            retention: None,
+        };
+        log.create(&topic).expect("made");
+        let found = log.describe(&[&topic.name]).expect("described");
+        assert!(found[0].is_some(), "{topic:?}");
+        let partition = TopicPartition::new(&*topic.name, 1);
+        let ranges = log.ranges(&[partition]).expect("it has offsets");
+        assert_eq!((ranges[0].start, ranges[0].high), (0, 0));
+    }
+    // Made by somebody else, and a program started at once, whose clients know nothing yet.
+    let admin = brokers[0].admin();
+    let at_once = |thread: usize| {
+        for round in 0..5 {
+            let case = format!("at-once-{thread}-{round}");
+            let input = format!("{case}-in");
+            let new = admin::NewTopic::new(&input, 1, admin::TopicReplication::Fixed(3));
+            let made = block_on(admin.create_topics([&new], &Default::default()));
+            made.unwrap().remove(0).unwrap();
+            let rig = Rig::of_made(at(all.join(",")), &case);
+            let machine = machine();
+            let running = rig.start(machine.path());
+            rig.write(adds(&[("a", 1)]));
+            rig.wait_level(&running);
+            stop(running);
+            rig.assert_rows(machine.path(), &[("a", 1)]);
+        }
+    };
+    thread::scope(|scope| {
+        for thread in 0..6 {
+            scope.spawn(move || at_once(thread));
+        }
+    });
+}
