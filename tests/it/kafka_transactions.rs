@@ -379,6 +379,7 @@ impl Mock {
             instance: unique("instance"),
             worker: 0,
             session: SESSION,
+            max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::ExactlyOnce,
             transaction_timeout: PATIENCE,
         };

@@ -52,6 +52,8 @@ pub struct Group {
     pub worker: u32,
     /// How long the group waits for a silent member.
     pub session: Duration,
+    /// How long a member may take between two polls before the group gives its partitions to others.
+    pub max_poll_interval: Duration,
     /// Exactly once, each unit of the member is one transaction.
     pub guarantee: Guarantee,
     /// How long the log lets a transaction stay open before it aborts it by itself.

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use self::error::{ProcessorError, StartError};
+pub use self::error::{OptionError, ProcessorError, StartError};
 pub use crate::core::{Cause, State};
 pub use crate::worker::TaskStatus;
 
@@ -41,14 +41,19 @@ pub struct ProcessorOptions {
     pub instance: String,
     /// How often a barrier runs.
     pub barrier: Duration,
-    /// How long the group waits for a silent member.
+    /// How long the group waits for a silent member: from 1 ms to one hour. Kafka refuses less than
+    /// its `group.min.session.timeout.ms` and more than its `group.max.session.timeout.ms`.
     pub session: Duration,
+    /// How long a member may take between two polls before the group gives its partitions to others:
+    /// at least the session, at most one day.
+    pub max_poll_interval: Duration,
     /// How long a broker may take, and stopping.
     pub deadline: Duration,
     /// What it promises; `None` is what the processor declares.
     pub guarantee: Option<Guarantee>,
-    /// Exactly once: how long the log lets a transaction stay open when its owner is silent. A
-    /// barrier has to be shorter; Kafka refuses more than its `transaction.max.timeout.ms`.
+    /// Exactly once: how long the log lets a transaction stay open when its owner is silent: from one
+    /// second to one day. A barrier has to be shorter; Kafka refuses more than its
+    /// `transaction.max.timeout.ms`.
     pub transaction_timeout: Duration,
     /// Writes wait at most so long in memory before they go to the local store, and one flush in so
     /// long is synced: a restart replays no more than twice that from the group topic.
@@ -68,6 +73,7 @@ impl Default for ProcessorOptions {
             instance: String::new(),
             barrier: Duration::from_millis(100),
             session: Duration::from_secs(10),
+            max_poll_interval: Duration::from_secs(300),
             deadline: Duration::from_secs(10),
             guarantee: None,
             transaction_timeout: Duration::from_secs(10),
@@ -76,6 +82,84 @@ impl Default for ProcessorOptions {
             store_patience: Duration::from_secs(60),
             memory: 256 << 20,
         }
+    }
+}
+
+impl ProcessorOptions {
+    /// Checks the times: each in its range, and the poll interval at least the session. Called before
+    /// a processor starts.
+    ///
+    /// # Errors
+    /// The first time that is not possible, by name.
+    ///
+    /// ```
+    /// use goka_runtime::processor::ProcessorOptions;
+    /// use std::time::Duration;
+    ///
+    /// let mut options = ProcessorOptions::default();
+    /// options.max_poll_interval = Duration::from_secs(5);
+    /// let error = options.check().unwrap_err().to_string();
+    /// assert!(error.contains("the poll interval (`--max-poll-interval`) is 5s"));
+    /// ```
+    pub fn check(&self) -> Result<(), OptionError> {
+        const MILLI: Duration = Duration::from_millis(1);
+        const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(3_600);
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        for (what, option, given, least, most) in [
+            (
+                "the session timeout",
+                "--session",
+                self.session,
+                MILLI,
+                HOUR,
+            ),
+            (
+                "the poll interval",
+                "--max-poll-interval",
+                self.max_poll_interval,
+                MILLI,
+                DAY,
+            ),
+            (
+                "the transaction timeout",
+                "--transaction-timeout",
+                self.transaction_timeout,
+                SECOND,
+                DAY,
+            ),
+            (
+                "the barrier interval",
+                "--barrier",
+                self.barrier,
+                Duration::ZERO,
+                DAY,
+            ),
+            (
+                "the flush interval",
+                "--flush-interval",
+                self.flush_interval,
+                Duration::ZERO,
+                DAY,
+            ),
+        ] {
+            if given < least || given > most {
+                return Err(OptionError::OutOfRange {
+                    what,
+                    option,
+                    given,
+                    least,
+                    most,
+                });
+            }
+        }
+        if self.max_poll_interval < self.session {
+            return Err(OptionError::PollInterval {
+                poll_interval: self.max_poll_interval,
+                session: self.session,
+            });
+        }
+        Ok(())
     }
 }
 
@@ -195,8 +279,14 @@ pub(crate) fn prepare(
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
 ) -> Result<Parts, StartError> {
-    check_transaction(&definition.graph, options)?;
-    let plan = resolve(&definition.graph, &*log, options)?;
+    let graph = &definition.graph;
+    options.check().map_err(|source| StartError::Options {
+        group: graph.group.to_owned(),
+        location: graph.location,
+        source,
+    })?;
+    check_transaction(graph, options)?;
+    let plan = resolve(graph, &*log, options)?;
     Ok(Parts {
         plan,
         log,

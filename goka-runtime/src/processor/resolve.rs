@@ -92,6 +92,7 @@ pub(super) fn resolve(
         instance: options.instance.clone(),
         worker: 0,
         session: options.session,
+        max_poll_interval: options.max_poll_interval,
         guarantee: options.guarantee.unwrap_or(graph.guarantee),
         transaction_timeout: options.transaction_timeout,
     };

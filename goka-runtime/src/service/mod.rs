@@ -206,7 +206,8 @@ impl Service {
                 drop(out);
                 let definitions = start_order(self.checked()?);
                 let program = run::Program {
-                    options: settings::options(&definitions, &settings, &self.guarantees),
+                    options: settings::options(&definitions, &settings, &self.guarantees)
+                        .map_err(Fail::new)?,
                     definitions,
                     values: self.values,
                     backgrounds: self.backgrounds,

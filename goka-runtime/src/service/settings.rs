@@ -9,19 +9,30 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches};
 
 use crate::graph::Definition;
-use crate::processor::ProcessorOptions;
+use crate::processor::{OptionError, ProcessorOptions};
 use crate::record::Guarantee;
 
 const GUARANTEE: &str = "guarantee";
 const BARRIER: &str = "barrier";
 const FLUSH_INTERVAL: &str = "flush-interval";
 const TABLE_MEMORY: &str = "table-memory";
+const SESSION: &str = "session";
+const MAX_POLL_INTERVAL: &str = "max-poll-interval";
+const TRANSACTION_TIMEOUT: &str = "transaction-timeout";
 
 /// The names of the options.
-pub(super) const NAMES: [&str; 4] = [GUARANTEE, BARRIER, FLUSH_INTERVAL, TABLE_MEMORY];
+pub(super) const NAMES: [&str; 7] = [
+    GUARANTEE,
+    BARRIER,
+    FLUSH_INTERVAL,
+    TABLE_MEMORY,
+    SESSION,
+    MAX_POLL_INTERVAL,
+    TRANSACTION_TIMEOUT,
+];
 
 /// The options.
-pub(super) fn args() -> [Arg; 4] {
+pub(super) fn args() -> [Arg; 7] {
     let arg = |name, variable, value| Arg::new(name).long(name).env(variable).value_name(value);
     [
         arg(GUARANTEE, "GOKA_GUARANTEE", "G")
@@ -42,6 +53,21 @@ pub(super) fn args() -> [Arg; 4] {
             .default_value("256MiB")
             .value_parser(unless_empty(size))
             .help("Memory for the values of all tables together; KiB, MiB or GiB"),
+        arg(SESSION, "GOKA_SESSION", "TIME")
+            .default_value("10s")
+            .value_parser(unless_empty(time_or_zero))
+            .help("How long a group waits for an instance that is silent; ms, s or m"),
+        arg(MAX_POLL_INTERVAL, "GOKA_MAX_POLL_INTERVAL", "TIME")
+            .default_value("5m")
+            .value_parser(unless_empty(time_or_zero))
+            .help(
+                "How long an instance may take between two polls before its partitions go to others; \
+                 ms, s or m",
+            ),
+        arg(TRANSACTION_TIMEOUT, "GOKA_TRANSACTION_TIMEOUT", "TIME")
+            .default_value("10s")
+            .value_parser(unless_empty(time_or_zero))
+            .help("How long a transaction may stay open with exactly-once; ms, s or m"),
     ]
 }
 
@@ -57,23 +83,32 @@ fn unless_empty<T>(
 
 /// `100ms`, `1s`, `2m`.
 fn time(text: &str) -> Result<Duration, String> {
+    let time = time_or_zero(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| NO_TIME.to_owned())
+}
+
+const NO_TIME: &str = "a time is like `100ms`, `1s`, `2m`";
+
+/// The same for a time whose range is checked later, with its name.
+fn time_or_zero(text: &str) -> Result<Duration, String> {
     let time = counted(text, [("ms", 1), ("s", 1_000), ("m", 60_000)]);
     time.map(Duration::from_millis)
-        .ok_or_else(|| "a time is like `100ms`, `1s`, `2m`".to_owned())
+        .ok_or_else(|| NO_TIME.to_owned())
 }
 
 /// `512KiB`, `64MiB`, `1GiB`.
 fn size(text: &str) -> Result<usize, String> {
     let size = counted(text, [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)]);
-    size.and_then(|bytes| bytes.try_into().ok())
+    size.filter(|bytes| *bytes > 0)
+        .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| "a size is like `512KiB`, `64MiB`, `1GiB`".to_owned())
 }
 
-/// A number from 1, and what one of its unit is.
+/// A number, and what one of its unit is.
 fn counted(text: &str, units: [(&str, u64); 3]) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (count, unit) = text.split_at(end);
-    let count = count.parse().ok().filter(|count: &u64| *count > 0)?;
+    let count = count.parse::<u64>().ok()?;
     let (_, one) = units.into_iter().find(|(name, _)| *name == unit)?;
     count.checked_mul(one)
 }
@@ -85,6 +120,9 @@ pub(super) struct Settings {
     barrier: Option<Duration>,
     flush_interval: Option<Duration>,
     table_memory: Option<usize>,
+    session: Option<Duration>,
+    max_poll_interval: Option<Duration>,
+    transaction_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -98,6 +136,9 @@ impl Settings {
             barrier: one(of(BARRIER), BARRIER),
             flush_interval: one(of(FLUSH_INTERVAL), FLUSH_INTERVAL),
             table_memory: one(of(TABLE_MEMORY), TABLE_MEMORY),
+            session: one(of(SESSION), SESSION),
+            max_poll_interval: one(of(MAX_POLL_INTERVAL), MAX_POLL_INTERVAL),
+            transaction_timeout: one(of(TRANSACTION_TIMEOUT), TRANSACTION_TIMEOUT),
         }
     }
 }
@@ -110,11 +151,14 @@ pub(super) struct Guarantees {
 }
 
 /// How each of some processors runs, in their order.
+///
+/// # Errors
+/// What was given that is not possible; once for all of them.
 pub(super) fn options(
     definitions: &[&'static Definition],
     settings: &Settings,
     guarantees: &Guarantees,
-) -> Vec<ProcessorOptions> {
+) -> Result<Vec<ProcessorOptions>, OptionError> {
     let default = ProcessorOptions::default();
     let tables = definitions.iter().filter(|d| d.graph.table().is_some());
     let memory = settings.table_memory.unwrap_or(default.memory) / tables.count().max(1);
@@ -124,8 +168,16 @@ pub(super) fn options(
         // What waits for the store leaves most of the memory to its cache, as by default.
         flush_bytes: default.flush_bytes.min(memory / 4),
         memory,
+        session: settings.session.unwrap_or(default.session),
+        max_poll_interval: settings
+            .max_poll_interval
+            .unwrap_or(default.max_poll_interval),
+        transaction_timeout: settings
+            .transaction_timeout
+            .unwrap_or(default.transaction_timeout),
         ..default
     };
+    common.check()?;
     let guarantee = |definition: &&Definition| {
         let own = guarantees.of.get(&(definition.type_id)()).copied();
         settings.guarantee.or(own).or(guarantees.all)
@@ -134,7 +186,7 @@ pub(super) fn options(
         guarantee: guarantee(definition),
         ..common.clone()
     });
-    each.collect()
+    Ok(each.collect())
 }
 
 #[cfg(test)]
@@ -153,8 +205,8 @@ mod tests {
     #[test]
     fn what_help_says_are_the_defaults() {
         let settings = read(&[]).expect("nothing is needed");
-        let shown = &options(&[&BROKEN], &settings, &Guarantees::default())[0];
-        assert_eq!(*shown, ProcessorOptions::default());
+        let shown = options(&[&BROKEN], &settings, &Guarantees::default());
+        assert_eq!(shown, Ok(vec![ProcessorOptions::default()]));
     }
 
     #[test]
@@ -199,6 +251,45 @@ mod tests {
         assert_eq!(read(&["--barrier="]).map(|read| read.barrier), Ok(None));
     }
 
+    #[test]
+    fn times_that_are_not_possible_are_refused_by_name_and_once() {
+        for (arguments, said) in [
+            (
+                vec!["--session=0s"],
+                "the session timeout (`--session`) is 0ns, and may be from 1ms to 3600s",
+            ),
+            (vec!["--session=576000m"], "(`--session`) is 34560000s"),
+            (
+                vec!["--max-poll-interval=0ms"],
+                "the poll interval (`--max-poll-interval`) is 0ns",
+            ),
+            (
+                vec!["--max-poll-interval=576000m"],
+                "is 34560000s, and may be from 1ms to 86400s; set one in that range",
+            ),
+            (
+                vec!["--transaction-timeout=999ms"],
+                "the transaction timeout (`--transaction-timeout`) is 999ms, and may be from 1s",
+            ),
+            (vec!["--transaction-timeout=576000m"], "is 34560000s"),
+            (vec!["--barrier=576000m"], "(`--barrier`) is 34560000s"),
+            (vec!["--flush-interval=576000m"], "(`--flush-interval`) is"),
+            (
+                vec!["--session=10m"],
+                "the poll interval (`--max-poll-interval`) is 300s, shorter than the session timeout \
+                 (`--session`), 600s; set a longer poll interval or a shorter session",
+            ),
+        ] {
+            let settings = read(&arguments).expect("times");
+            let refused = options(&[&BROKEN, &OTHER], &settings, &Guarantees::default());
+            let refused = refused.expect_err(said).to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
+        let settings = read(&["--session=5m", "--max-poll-interval=5m"]).expect("times");
+        let taken = options(&[&BROKEN], &settings, &Guarantees::default()).expect("possible");
+        assert_eq!(taken[0].session, taken[0].max_poll_interval);
+    }
+
     fn type_id() -> TypeId {
         TypeId::of::<u8>()
     }
@@ -225,7 +316,7 @@ mod tests {
             (none, other.clone(), [Some(ExactlyOnce), Some(AtLeastOnce)]),
             (given, other, [Some(AtLeastOnce); 2]),
         ] {
-            let options = options(&[&BROKEN, &OTHER], &settings, &program);
+            let options = options(&[&BROKEN, &OTHER], &settings, &program).expect("possible");
             let found: Vec<_> = options.iter().map(|one| one.guarantee).collect();
             assert_eq!(found, expected);
         }

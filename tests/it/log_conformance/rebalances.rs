@@ -238,6 +238,7 @@ fn stateless(inputs: &[String]) -> Group {
         instance: unique("instance"),
         worker: 0,
         session: SESSION,
+        max_poll_interval: Duration::from_secs(300),
         guarantee: Guarantee::AtLeastOnce,
         transaction_timeout: Duration::from_secs(10),
     }

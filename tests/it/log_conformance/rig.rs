@@ -188,6 +188,7 @@ pub fn stateful(log: &dyn Log, inputs: &[String], partitions: i32) -> Group {
         instance: unique("instance"),
         worker: 0,
         session: SESSION,
+        max_poll_interval: Duration::from_secs(300),
         guarantee: Guarantee::AtLeastOnce,
         transaction_timeout: Duration::from_secs(10),
     }

@@ -89,6 +89,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             instance: "instance".into(),
             worker: 0,
             session: Duration::from_secs(6),
+            max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::AtLeastOnce,
             transaction_timeout: Duration::from_secs(10),
         },

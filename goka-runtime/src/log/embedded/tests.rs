@@ -270,6 +270,7 @@ fn member(log: &Embedded) -> Box<dyn Member> {
         instance: "i".to_owned(),
         worker: 0,
         session: Duration::from_secs(60),
+        max_poll_interval: Duration::from_secs(300),
         guarantee: Guarantee::AtLeastOnce,
         transaction_timeout: Duration::from_secs(10),
     };

@@ -41,6 +41,7 @@ const OURS: &[&str] = &[
     "group.instance.id",
     "group.protocol",
     "isolation.level",
+    "max.poll.interval.ms",
     "metadata.broker.list",
     "partition.assignment.strategy",
     "request.required.acks",
@@ -110,6 +111,10 @@ impl KafkaConfig {
                 "cooperative-sticky".to_owned(),
             ),
             ("session.timeout.ms", session.to_string()),
+            (
+                "max.poll.interval.ms",
+                group.max_poll_interval.as_millis().to_string(),
+            ),
             (
                 "heartbeat.interval.ms",
                 (session / 3).clamp(1, 3000).to_string(),

@@ -70,6 +70,7 @@ impl Rig {
             instance: "i".to_owned(),
             worker: 0,
             session: SESSION,
+            max_poll_interval: Duration::from_secs(300),
             guarantee,
             transaction_timeout: TIMEOUT,
         }
