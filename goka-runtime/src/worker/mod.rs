@@ -27,7 +27,8 @@ pub(crate) use self::reach::Witness;
 use crate::clock::Clock;
 use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Epoch, Log, Member, MemberEvent, Settle};
+use crate::log::{Driver, Epoch, Log, LogError, Member, MemberEvent, Settle};
+use crate::processor::OnStop;
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
@@ -68,6 +69,12 @@ pub(crate) struct Signals {
     /// Whether any task ran, with this client or one that died.
     has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    /// Whether it handled what is not committed.
+    unsettled: AtomicBool,
+    /// Whether it owns tasks and all of them have stopped.
+    has_stopped: AtomicBool,
+    /// Why it could not go on.
+    failure: Mutex<Option<Cause>>,
     outage: Mutex<Outage>,
 }
 
@@ -78,6 +85,26 @@ impl Signals {
 
     fn has_run(&self) -> bool {
         self.has_run.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Acquire)
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn fail(&self, cause: Cause) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(cause);
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn failure(&self) -> Option<Cause> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone()
     }
 }
 
@@ -90,6 +117,7 @@ pub(crate) struct Parts {
     /// The tables that are looked up, by topic.
     pub(crate) lookups: Lookups,
     pub(crate) deadline: Duration,
+    pub(crate) on_stop: OnStop,
     pub(crate) clock: Clock,
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]
@@ -169,11 +197,34 @@ impl Worker {
             self.drain(&mut *member);
         }
         self.report();
-        let by = Instant::now() + self.parts.deadline;
-        if let Err(error) = member.close(by) {
-            tracing::warn!(%error, "the member did not leave in time");
+        self.leave(member, ended)
+    }
+
+    /// Leaves the group. A member that another one follows keeps its place for that one; a process
+    /// whose place another process has taken must not take it back, so this is told before all else.
+    fn leave(&self, member: Box<dyn Member>, ended: Result<(), Cause>) -> Result<(), Cause> {
+        // What draining left of the deadline.
+        let by = Instant::now() + self.parts.deadline * 2 / 5;
+        let left = match (self.parts.on_stop, &ended) {
+            (OnStop::Keep, _) | (_, Err(Cause::Member(_))) => member.close(by),
+            (OnStop::Leave, _) => member.leave(by),
+        };
+        match left {
+            Err(error @ LogError::InstanceFenced { .. }) if ended.is_err() => {
+                return Err(Cause::Member(error));
+            }
+            Err(error) => tracing::warn!(%error, "the member did not leave in time"),
+            Ok(()) => {}
         }
         ended
+    }
+
+    /// Notes whether anything that was handled is not committed.
+    fn note_unsettled(&self) {
+        let unsettled = &self.parts.signals.unsettled;
+        if unsettled.load(Ordering::Relaxed) && self.core.is_settled() {
+            unsettled.store(false, Ordering::Release);
+        }
     }
 
     /// Works until told to stop.
@@ -209,6 +260,7 @@ impl Worker {
         self.settle_guards();
         self.step(Event::Tick);
         self.perform(member);
+        self.note_unsettled();
         match &self.failed {
             Some(cause) => Err(cause.clone()),
             None => Ok(()),
@@ -249,6 +301,7 @@ impl Worker {
         }
         self.step(Event::Drain);
         self.perform(member);
+        self.note_unsettled();
         self.core.is_settled()
     }
 
@@ -280,6 +333,7 @@ impl Worker {
     /// Hands a batch to the core. Exactly once, slow handlers must not outlive their transaction: the
     /// rest of what takes too long is fetched again, after a barrier.
     fn batch(&mut self, (task, epoch, topic): (TaskId, Epoch, TopicId), records: &[Record<'_>]) {
+        self.parts.signals.unsettled.store(true, Ordering::Release);
         let group = &self.parts.plan.group;
         let (chunk, most) = match group.guarantee {
             Guarantee::AtLeastOnce => (usize::MAX, Duration::MAX),
@@ -331,7 +385,7 @@ impl Worker {
         }
     }
 
-    /// Tells the outside where each task is; what stopped stays told until it is owned anew.
+    /// Tells the outside where each task is; that one stopped stays told until it is owned anew.
     fn report(&self) {
         let group = &self.parts.plan.group;
         let mut status = self
@@ -340,11 +394,17 @@ impl Worker {
             .status
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let owned = || self.core.tasks().map(|(_, state, _)| state);
+        let mut owned = owned().filter(|state| *state != State::Gone).peekable();
+        let has_stopped = owned.peek().is_some() && owned.all(|state| state == State::Stopped);
+        let signals = &self.parts.signals;
+        signals.has_stopped.store(has_stopped, Ordering::Release);
         let tasks: BTreeMap<_, _> = self
             .core
             .tasks()
             .map(|(id, state, positions)| {
-                let stopped = status.get(&id).and_then(|task| task.stopped.clone());
+                let before = status.get(&id).filter(|_| state == State::Stopped);
+                let stopped = before.and_then(|task| task.stopped.clone());
                 let named = |(topic, offset): (&TopicId, &Offset)| {
                     (group.topic(*topic).to_string(), *offset)
                 };

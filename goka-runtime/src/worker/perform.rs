@@ -1,5 +1,6 @@
 //! Performs what the core asks for, in order, with what it asks for in turn.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{ACKS, Worker};
@@ -99,6 +100,7 @@ impl Worker {
 
     pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
         let began = Instant::now();
+        self.parts.signals.unsettled.store(true, Ordering::Release);
         settle.append(&appends);
         self.append_took = self.append_took.max(began.elapsed());
         self.core.recycle(appends);
@@ -125,8 +127,12 @@ impl Worker {
         self.tell_unended(&failure, began.elapsed());
         let group = &self.parts.plan.group;
         let error = match failure {
-            Failure::Fenced(reason) => LogError::Fenced {
-                who: group.instance.clone(),
+            Failure::InstanceFenced(reason) => LogError::InstanceFenced {
+                who: format!("group instance `{}`", group.instance),
+                reason,
+            },
+            Failure::ProducerFenced(reason) => LogError::ProducerFenced {
+                who: format!("the producer of instance `{}`", group.instance),
                 reason,
             },
             failure => LogError::Client {

@@ -117,7 +117,7 @@ impl KafkaConfig {
             ),
             (
                 "heartbeat.interval.ms",
-                (session / 3).clamp(1, 3000).to_string(),
+                heartbeat(group).as_millis().to_string(),
             ),
             ("isolation.level", "read_committed".to_owned()),
             // A position that is gone is reported, never replaced.
@@ -203,6 +203,12 @@ pub(super) fn transactional_id(group: &Group) -> String {
         false => &group.instance,
     };
     format!("{}/{instance}/{}", group.name, group.worker)
+}
+
+/// How often a member tells its group that it lives, and hears of a rebalance: partitions of one that
+/// leaves wait for that.
+pub(super) fn heartbeat(group: &Group) -> Duration {
+    (group.session / 3).clamp(Duration::from_millis(1), Duration::from_millis(500))
 }
 
 /// The static identity of a member.
