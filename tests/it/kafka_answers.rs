@@ -40,6 +40,7 @@ impl Mock {
             instance: String::new(),
             worker: 0,
             session: SESSION,
+            max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::AtLeastOnce,
             transaction_timeout: PATIENCE,
         };

@@ -551,7 +551,7 @@ fn a_commit_that_is_not_answered_is_asked_for_again() {
 fn a_coordinator_that_fences_or_refuses_the_end_is_told() {
     let rows: [Row; 3] = [
         (Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, |it| {
-            matches!(it, Failure::Fenced(_))
+            matches!(it, Failure::ProducerFenced(_))
         }),
         (Answer::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, |it| {
             matches!(it, Failure::Fatal(_))

@@ -10,6 +10,8 @@ mod definitions;
 mod edges;
 mod embedded_log;
 mod emitters;
+mod ends;
+mod ends_on_kafka;
 mod faults_on_kafka;
 mod flights;
 mod full_disks;

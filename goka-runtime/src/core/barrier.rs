@@ -55,7 +55,7 @@ impl Next {
             (Ok(_), _) => return Next::Done,
         };
         match failure {
-            Failure::Fenced(_) => Next::End,
+            Failure::InstanceFenced(_) | Failure::ProducerFenced(_) => Next::End,
             Failure::Fatal(_) if once => Next::End,
             Failure::Lost(_) => Next::Gone,
             Failure::Refused { .. } if appended => Next::End,
@@ -287,8 +287,12 @@ impl Core {
     fn ends(&self, failure: Failure) -> Cause {
         let group = &self.plan.group;
         Cause::Member(match failure {
-            Failure::Fenced(reason) => LogError::Fenced {
-                who: group.instance.clone(),
+            Failure::InstanceFenced(reason) => LogError::InstanceFenced {
+                who: format!("group instance `{}`", group.instance),
+                reason,
+            },
+            Failure::ProducerFenced(reason) => LogError::ProducerFenced {
+                who: format!("the producer of instance `{}`", group.instance),
                 reason,
             },
             Failure::Refused { topic, reason, .. } => LogError::Refused {

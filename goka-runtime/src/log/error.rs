@@ -19,8 +19,11 @@ pub enum Failure {
     Unknown(String),
     /// The transaction has to be aborted.
     Abortable(String),
-    /// A newer twin of this member lives.
-    Fenced(String),
+    /// Another process joined the group under this member's instance name, and replaced it.
+    InstanceFenced(String),
+    /// Another producer took the transactional id over, or the broker ended a transaction that was
+    /// open for too long: it has one word for both.
+    ProducerFenced(String),
     /// The client is of no more use and must be rebuilt.
     Fatal(String),
     /// The log refuses a record for good: too large, no right.
@@ -42,7 +45,8 @@ impl fmt::Display for Failure {
             | Failure::Lost(why)
             | Failure::Unknown(why)
             | Failure::Abortable(why)
-            | Failure::Fenced(why)
+            | Failure::InstanceFenced(why)
+            | Failure::ProducerFenced(why)
             | Failure::Fatal(why) => f.write_str(why),
             Failure::Refused { topic, key, reason } => {
                 write!(
@@ -112,10 +116,24 @@ pub enum LogError {
         /// How long.
         after: Duration,
     },
-    /// A newer twin of this member or producer lives.
-    #[error("{who} is in use by a twin: {reason}; give each process its own data directory")]
-    Fenced {
-        /// The identity that is used twice.
+    /// Another process joined the group under the same instance name, and replaced this member.
+    #[error(
+        "{who} is in use by another process, which joined later: {reason}; give each process its own \
+         data directory"
+    )]
+    InstanceFenced {
+        /// The instance name that is used twice.
+        who: String,
+        /// The broker's word.
+        reason: String,
+    },
+    /// Another producer took the transactional id over. The broker says the same of a transaction that
+    /// was open for too long.
+    #[error(
+        "{who} was taken over by another producer: {reason}; give each process its own data directory"
+    )]
+    ProducerFenced {
+        /// The transactional id.
         who: String,
         /// The broker's word.
         reason: String,

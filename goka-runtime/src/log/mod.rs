@@ -7,6 +7,7 @@
 //! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
 
 mod balance;
+pub(crate) mod cancel;
 pub mod embedded;
 mod error;
 #[cfg(feature = "kafka")]
@@ -226,14 +227,15 @@ pub trait Settle {
     /// - [`Failure::Unknown`] of the *offsets*, `Ok` of the acks: the commit may have happened. The
     ///   same unit (by its id) is settled again, without anything appended meanwhile, until its
     ///   outcome is known; the answer then has the same acks;
-    /// - [`Failure::Fatal`] or [`Failure::Fenced`]: the member is of no more use;
+    /// - [`Failure::Fatal`], [`Failure::InstanceFenced`] or [`Failure::ProducerFenced`]: the member is
+    ///   of no more use;
     /// - any other failure: it did not happen and will not, once [`abort`](Settle::abort) is called.
     fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement;
     /// Exactly once: drops everything appended and not settled, and ends the transaction that holds
     /// it; with none open nothing happens. No reader that reads committed ever sees the records.
     ///
     /// # Errors
-    /// [`Failure::Fatal`] or [`Failure::Fenced`]: the member is of no more use, and whoever joins
+    /// [`Failure::Fatal`] or [`Failure::ProducerFenced`]: the member is of no more use, and whoever joins
     /// next in its name ends the transaction.
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure>;
 }
@@ -277,11 +279,18 @@ pub trait Member: Settle + Send {
     /// # Errors
     /// When no client can be made.
     fn rebuild(&mut self) -> Result<(), LogError>;
-    /// Leaves: ends what is in flight, at most until `by`. Partitions have been drained before.
+    /// Ends what is in flight, at most until `by`, and goes. Partitions have been drained before. The
+    /// place in the group of a member with an instance is kept for the session, where the log keeps
+    /// places; any other member leaves.
     ///
     /// # Errors
-    /// What was still pending.
+    /// What was still pending; [`LogError::InstanceFenced`] when another process has its place.
     fn close(self: Box<Self>, by: Instant) -> Result<(), LogError>;
+    /// The same, and gives the place in the group up: others may take its tasks at once.
+    ///
+    /// # Errors
+    /// As [`close`](Member::close).
+    fn leave(self: Box<Self>, by: Instant) -> Result<(), LogError>;
 }
 
 /// Which records a reader sees, and how far.

@@ -212,12 +212,21 @@ pub enum ProcessorError {
         cause: Cause,
     },
     /// Partitions stopped; the others went on.
-    #[error("group `{group}`: {} stopped, the first of them: {}", count(.stopped), first(.stopped))]
+    #[error("group `{group}`: {} stopped, the first of them: {}", numbers(.stopped), first(.stopped))]
     Stopped {
         /// The group.
         group: String,
         /// Each with its cause.
         stopped: Vec<(i32, Cause)>,
+    },
+    /// It stopped before it could commit the last records that it handled.
+    #[error(
+        "group `{group}`: the last records that it handled could not be committed in time; they are \
+         handled again by whoever owns their partitions next"
+    )]
+    Uncommitted {
+        /// The group.
+        group: String,
     },
     /// The worker's thread panicked: a defect of this library.
     #[error("group `{group}`: the worker panicked; this is a defect of goka")]
@@ -227,9 +236,16 @@ pub enum ProcessorError {
     },
 }
 
-fn count(stopped: &[(i32, Cause)]) -> String {
+/// So many partitions are named one by one.
+const NAMED: usize = 16;
+
+fn numbers(stopped: &[(i32, Cause)]) -> String {
     let s = if stopped.len() == 1 { "" } else { "s" };
-    format!("{} partition{s}", stopped.len())
+    let numbers: Vec<_> = stopped.iter().map(|(at, _)| at.to_string()).collect();
+    match numbers.len() {
+        0..=NAMED => format!("partition{s} {}", numbers.join(", ")),
+        count => format!("{count} partitions ({}, ..)", numbers[..NAMED].join(", ")),
+    }
 }
 
 fn first(stopped: &[(i32, Cause)]) -> String {

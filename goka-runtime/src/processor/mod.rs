@@ -34,6 +34,31 @@ pub const DEFAULT_PARTITIONS: i32 = 4;
 /// How long loop and visit topics keep their records: longer than any outage.
 pub const LOOP_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// What becomes of a processor's place in its group when it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStop {
+    /// It is given up: other instances take the partitions over at once, and a group that nobody else
+    /// is in is empty, so that its offsets can be reset.
+    #[default]
+    Leave,
+    /// It is kept for the session, for the same instance: one that is back by then finds its partitions
+    /// where they were, and nobody else's move. Without [`ProcessorOptions::instance`], as `Leave`.
+    Keep,
+}
+
+impl std::str::FromStr for OnStop {
+    type Err = String;
+
+    /// Reads `leave` or `keep`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "leave" => Ok(OnStop::Leave),
+            "keep" => Ok(OnStop::Keep),
+            _ => Err("it is `leave` or `keep`".to_owned()),
+        }
+    }
+}
+
 /// How a processor runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessorOptions {
@@ -47,6 +72,8 @@ pub struct ProcessorOptions {
     /// How long a member may take between two polls before the group gives its partitions to others:
     /// at least the session, at most one day.
     pub max_poll_interval: Duration,
+    /// What becomes of its place in the group when it stops.
+    pub on_stop: OnStop,
     /// How long a broker may take, and stopping.
     pub deadline: Duration,
     /// What it promises; `None` is what the processor declares.
@@ -74,6 +101,7 @@ impl Default for ProcessorOptions {
             barrier: Duration::from_millis(100),
             session: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(300),
+            on_stop: OnStop::default(),
             deadline: Duration::from_secs(10),
             guarantee: None,
             transaction_timeout: Duration::from_secs(10),
@@ -187,6 +215,24 @@ impl Running {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
+    /// Whether it owns partitions and all of them have stopped: it has nothing left to do.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.signals.has_stopped()
+    }
+
+    /// Whether it handled what is not committed.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.signals.is_unsettled()
+    }
+
+    /// Why it could not go on.
+    #[cfg(feature = "cli")]
+    pub(crate) fn failure(&self) -> Option<Cause> {
+        self.signals.failure()
+    }
+
     /// Where each partition that it owns is.
     pub fn status(&self) -> Vec<TaskStatus> {
         let status = self
@@ -221,7 +267,9 @@ impl Running {
             .into_iter()
             .filter_map(|task| Some((task.partition, task.stopped?)))
             .collect();
-        if stopped.is_empty() {
+        if stopped.is_empty() && self.signals.is_unsettled() {
+            Err(ProcessorError::Uncommitted { group })
+        } else if stopped.is_empty() {
             Ok(())
         } else {
             Err(ProcessorError::Stopped { group, stopped })
@@ -278,7 +326,11 @@ pub(crate) fn start_unless(
         .spawn(move || {
             let group = &*parts.plan.group.name;
             // Said at once: whoever owns the processor may ask for its end much later.
-            run(&parts).inspect_err(|cause| tracing::error!(group, %cause, "processor stopped"))
+            let ended = run(&parts);
+            ended.inspect_err(|cause| {
+                tracing::error!(group, %cause, "processor stopped");
+                parts.signals.fail(cause.clone());
+            })
         })
         .map_err(|error| StartError::Graph {
             group: group.clone(),
@@ -321,6 +373,7 @@ pub(crate) fn prepare(
         shared,
         lookups: Vec::new(),
         deadline: options.deadline,
+        on_stop: options.on_stop,
         clock: Clock::default(),
         #[cfg(feature = "tester")]
         witness: None,

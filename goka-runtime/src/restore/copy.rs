@@ -28,7 +28,7 @@ struct Target<'a> {
 }
 
 pub(super) fn restore(
-    context: &Context,
+    context: &Arc<Context>,
     copy: CopyId,
     epoch: Epoch,
     store: &mut dyn Store,
@@ -38,7 +38,7 @@ pub(super) fn restore(
     let (_, fingerprint) = context.definition(copy.table)?;
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
     let (began, began_at) = (context.clock.wall(), Instant::now());
-    let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))? {
+    let facts = match patiently(context, copy, epoch, look_at_table)? {
         Ok(facts) => facts,
         Err(cause) => return Some(Err(cause)),
     };

@@ -8,7 +8,7 @@ use super::copy::restore;
 use super::{Context, OpenStore};
 use crate::core::judge::{Role, Topic, Verdict, judge};
 use crate::core::{Cause, CopyId, Facts, TableFacts};
-use crate::log::{Epoch, LogError, Range};
+use crate::log::{Epoch, LogError, Range, cancel};
 use crate::record::{Offset, TaskId, TopicId, TopicPartition};
 use crate::table::{Stamp, Store, StoreError};
 
@@ -16,7 +16,7 @@ use crate::table::{Stamp, Store, StoreError};
 pub(super) const STORE_HELD: Duration = Duration::from_secs(10);
 
 pub(super) fn inspect(
-    context: &Context,
+    context: &Arc<Context>,
     copy: CopyId,
     epoch: Epoch,
     store: &mut OpenStore,
@@ -29,8 +29,8 @@ pub(super) fn inspect(
         },
         false => None,
     };
-    let facts = patiently(context, copy, epoch, || {
-        let table = match is_stateful {
+    let facts = patiently(context, copy, epoch, |context, copy| {
+        let table = match context.plan.table.is_some() {
             true => Some(look_at_table(context, copy)?),
             false => None,
         };
@@ -46,7 +46,7 @@ pub(super) fn inspect(
 
 /// Opens a joined table's copy, judges it and brings it up.
 pub(super) fn follow(
-    context: &Context,
+    context: &Arc<Context>,
     copy: CopyId,
     epoch: Epoch,
     store: &mut OpenStore,
@@ -55,7 +55,7 @@ pub(super) fn follow(
         Ok(stamp) => stamp,
         Err(error) => return Some(Err(Cause::Store(error))),
     };
-    let facts = match patiently(context, copy, epoch, || look_at_table(context, copy))? {
+    let facts = match patiently(context, copy, epoch, look_at_table)? {
         Ok(facts) => facts,
         Err(cause) => return Some(Err(cause)),
     };
@@ -79,15 +79,25 @@ pub(super) fn follow(
 }
 
 /// Asks the log until it answers, or nobody waits any more.
-pub(super) fn patiently<T>(
-    context: &Context,
+pub(super) fn patiently<T: Send + 'static>(
+    context: &Arc<Context>,
     copy: CopyId,
     epoch: Epoch,
-    mut look: impl FnMut() -> Result<T, LogError>,
+    look: fn(&Context, CopyId) -> Result<T, LogError>,
 ) -> Option<Result<T, Cause>> {
     let mut warned = false;
     loop {
-        match look() {
+        let found = match context.is_inline {
+            true => look(context, copy),
+            false => {
+                let theirs = Arc::clone(context);
+                cancel::unless(
+                    || !context.is_current(copy.task, epoch),
+                    move || look(&theirs, copy),
+                )?
+            }
+        };
+        match found {
             Ok(found) => return Some(Ok(found)),
             Err(error @ (LogError::UnknownTopic { .. } | LogError::UnknownPartition { .. })) => {
                 return Some(Err(Cause::Input(error)));

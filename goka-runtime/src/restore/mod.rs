@@ -241,7 +241,7 @@ impl Drop for Restorer {
     }
 }
 
-fn serve(context: &Context, done: &Sender<Done>) {
+fn serve(context: &Arc<Context>, done: &Sender<Done>) {
     loop {
         let job = {
             let mut queue = context.queue();
@@ -292,7 +292,7 @@ fn serve(context: &Context, done: &Sender<Done>) {
     }
 }
 
-fn run(context: &Context, job: &mut Job) -> Option<Found> {
+fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
     let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
     Some(match &job.work {
         Work::Inspect => Found::Inspected(inspect(context, copy, epoch, store)?),

@@ -138,9 +138,7 @@ impl Background {
                     });
                 let Some(behind) = behind else { break };
                 if let Some(what) = self.stop.broken() {
-                    return Err(WaitError::Broken {
-                        what: what.to_owned(),
-                    });
+                    return Err(WaitError::Broken { what });
                 }
                 if Instant::now() >= until {
                     return Err(WaitError::Behind {

@@ -18,12 +18,22 @@ use super::stop::Stop;
 use crate::dispatch::Shared;
 use crate::graph::Definition;
 use crate::log::{Log, LogError, TopicWait};
-use crate::processor::{self, ProcessorOptions, Running, StartError};
+use crate::processor::{self, Cause, ProcessorOptions, Running, StartError};
 use crate::table::Stores;
 use crate::table::redb::RedbStores;
 
 /// How long draining may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a processor that has nothing to commit may take.
+const NOTHING_HANDLED: Duration = Duration::from_secs(5);
+
+/// How long all partitions of a processor have to be stopped before it leaves its group: the next ones
+/// may just be on their way.
+const ALL_STOPPED: Duration = Duration::from_secs(1);
+
+/// How often it is said that a processor has nothing left to do.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// How often the processors are looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -173,38 +183,89 @@ fn start(
     }
 }
 
-/// Waits for the end; says once of every processor that it has nothing left to do.
+/// What is seen of one processor.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// Since when all its partitions are stopped.
+    stopped_since: Option<Instant>,
+    /// Whether it has nothing left to do.
+    is_done: bool,
+    /// When that was last said.
+    said: Option<Instant>,
+}
+
+/// Waits for the end: asked for, or because nothing is left to do. A processor whose partitions have
+/// all stopped leaves its group; the program ends when none has anything left to do and no background
+/// closure runs, and says until then what it waits for.
 fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]) {
-    let mut idle = vec![false; processors.len()];
+    let mut seen = vec![Seen::default(); processors.len()];
     while !stop.is_asked() {
-        for ((group, running), idle) in processors.iter().zip(&mut idle) {
-            if *idle {
-                continue;
-            }
-            let status = running.status();
-            for task in &status {
-                if let Some(cause) = &task.stopped {
-                    stop.note_broken(format!(
-                        "partition {} of group `{group}` has stopped: {cause}",
-                        task.partition
-                    ));
-                }
-            }
-            if running.is_finished()
-                || (!status.is_empty() && status.iter().all(|task| task.stopped.is_some()))
-            {
-                *idle = true;
-                tracing::error!(
-                    group,
-                    "every partition of this processor has stopped; mend the cause and restart"
-                );
-            }
+        let mut broken = None;
+        for ((group, running), seen) in processors.iter().zip(&mut seen) {
+            broken = broken.or_else(|| stopped(group, running));
+            look(stop, group, running, seen);
         }
-        // A program of emitters and views alone ends with the last of them.
-        if processors.is_empty() && threads.iter().all(Thread::is_finished) {
+        stop.note_broken(broken);
+        let is_done = seen.iter().all(|seen| seen.is_done);
+        if is_done && threads.iter().all(Thread::is_finished) {
             stop.ask();
         }
         stop.wait(TICK);
+    }
+}
+
+/// The first partition of a processor that has stopped, or why all of it has ended.
+fn stopped(group: &str, running: &Running) -> Option<String> {
+    let partition = running.status().into_iter().find_map(|task| {
+        let (partition, cause) = (task.partition, task.stopped?);
+        Some(format!(
+            "partition {partition} of group `{group}` has stopped: {cause}"
+        ))
+    });
+    let ended = || {
+        let cause = running.failure()?;
+        Some(format!(
+            "the processor of group `{group}` has ended: {cause}"
+        ))
+    };
+    partition.or_else(ended)
+}
+
+fn look(stop: &Stop, group: &str, running: &Running, seen: &mut Seen) {
+    let now = Instant::now();
+    match running.has_stopped() {
+        true => drop(seen.stopped_since.get_or_insert(now)),
+        false if seen.is_done => {}
+        false => seen.stopped_since = None,
+    }
+    let has_stopped = seen
+        .stopped_since
+        .is_some_and(|since| now.duration_since(since) >= ALL_STOPPED);
+    if !has_stopped && !running.is_finished() {
+        return;
+    }
+    if !std::mem::replace(&mut seen.is_done, true) {
+        running.stop();
+    }
+    let failure = running.failure();
+    if let Some(Cause::Member(LogError::InstanceFenced { .. })) = failure {
+        // Another process runs with this one's identity: this one is to end as a whole.
+        stop.ask();
+    }
+    if seen
+        .said
+        .is_some_and(|said| now.duration_since(said) < REMIND)
+    {
+        return;
+    }
+    seen.said = Some(now);
+    if has_stopped {
+        tracing::error!(
+            group,
+            "every partition of this processor has stopped; fix the cause and restart"
+        );
+    } else if let Some(cause) = failure {
+        tracing::error!(group, %cause, "this processor has ended; fix the cause and restart");
     }
 }
 
@@ -226,20 +287,27 @@ fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<
             errors.push(late("a background closure"));
         }
     }
+    // What waits for a log that does not answer, and has nothing to tell it, is not waited for.
+    let soon = until.min(Instant::now() + NOTHING_HANDLED);
     for (group, running) in processors {
-        if wait(until, || running.is_finished()) {
+        let is_late = |at: Instant| at >= until || (at >= soon && !running.is_unsettled());
+        while !running.is_finished() && !is_late(Instant::now()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if running.is_finished() {
             errors.extend(running.join().err().map(|error| error.to_string()));
         } else {
-            errors.push(match running.in_hand() {
-                Some(record) => {
+            match (running.in_hand(), running.is_unsettled()) {
+                (Some(record), _) => {
                     let seconds = DEADLINE.as_secs();
-                    format!(
+                    errors.push(format!(
                         "group `{group}` did not end within {seconds} s: its handler still runs with \
                          {record}; the record is not committed, and is handled again after a restart"
-                    )
+                    ));
                 }
-                None => late(&format!("group `{group}`")),
-            });
+                (None, true) => errors.push(late(&format!("group `{group}`"))),
+                (None, false) => tracing::warn!(group, "ended without an answer of the log"),
+            }
             // Dropping it would wait for it.
             std::mem::forget(running);
         }

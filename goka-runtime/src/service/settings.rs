@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches};
 
 use crate::graph::Definition;
-use crate::processor::{OptionError, ProcessorOptions};
+use crate::processor::{OnStop, OptionError, ProcessorOptions};
 use crate::record::Guarantee;
 
 const GUARANTEE: &str = "guarantee";
@@ -19,9 +19,10 @@ const TABLE_MEMORY: &str = "table-memory";
 const SESSION: &str = "session";
 const MAX_POLL_INTERVAL: &str = "max-poll-interval";
 const TRANSACTION_TIMEOUT: &str = "transaction-timeout";
+const ON_STOP: &str = "on-stop";
 
 /// The names of the options.
-pub(super) const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 8] = [
     GUARANTEE,
     BARRIER,
     FLUSH_INTERVAL,
@@ -29,10 +30,11 @@ pub(super) const NAMES: [&str; 7] = [
     SESSION,
     MAX_POLL_INTERVAL,
     TRANSACTION_TIMEOUT,
+    ON_STOP,
 ];
 
 /// The options.
-pub(super) fn args() -> [Arg; 7] {
+pub(super) fn args() -> [Arg; 8] {
     let arg = |name, variable, value| Arg::new(name).long(name).env(variable).value_name(value);
     [
         arg(GUARANTEE, "GOKA_GUARANTEE", "G")
@@ -68,6 +70,13 @@ pub(super) fn args() -> [Arg; 7] {
             .default_value("10s")
             .value_parser(unless_empty(time_or_zero))
             .help("How long a transaction may stay open with exactly-once; ms, s or m"),
+        arg(ON_STOP, "GOKA_ON_STOP", "HOW")
+            .default_value("leave")
+            .value_parser(unless_empty(OnStop::from_str))
+            .help(
+                "What a stopped instance does: `leave` its groups, so that others take its partitions \
+                 over at once, or `keep` its place for the session, to be restarted",
+            ),
     ]
 }
 
@@ -123,6 +132,7 @@ pub(super) struct Settings {
     session: Option<Duration>,
     max_poll_interval: Option<Duration>,
     transaction_timeout: Option<Duration>,
+    on_stop: Option<OnStop>,
 }
 
 impl Settings {
@@ -139,6 +149,7 @@ impl Settings {
             session: one(of(SESSION), SESSION),
             max_poll_interval: one(of(MAX_POLL_INTERVAL), MAX_POLL_INTERVAL),
             transaction_timeout: one(of(TRANSACTION_TIMEOUT), TRANSACTION_TIMEOUT),
+            on_stop: one(of(ON_STOP), ON_STOP),
         }
     }
 }
@@ -175,6 +186,7 @@ pub(super) fn options(
         transaction_timeout: settings
             .transaction_timeout
             .unwrap_or(default.transaction_timeout),
+        on_stop: settings.on_stop.unwrap_or(default.on_stop),
         ..default
     };
     common.check()?;
@@ -239,6 +251,7 @@ mod tests {
             (FLUSH_INTERVAL, &minutes, "a time is like"),
             (TABLE_MEMORY, "64MB", "`512KiB`, `64MiB`, `1GiB`"),
             (TABLE_MEMORY, &gigabytes, "a size is like"),
+            (ON_STOP, "stay", "it is `leave` or `keep`"),
             (
                 GUARANTEE,
                 "at-most-once",

@@ -2,7 +2,7 @@
 //! by everything that runs beside the processors.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -18,8 +18,8 @@ pub(super) struct Stop {
     signalled: Arc<AtomicBool>,
     asked: Mutex<bool>,
     changed: Condvar,
-    /// The first partition that stopped, and why.
-    broken: OnceLock<String>,
+    /// A partition that has stopped, or a processor that has ended, and why.
+    broken: Mutex<Option<String>>,
 }
 
 impl Stop {
@@ -52,15 +52,15 @@ impl Stop {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a partition stopped, which ends nothing, but what waits for it would wait for ever.
-    pub(super) fn note_broken(&self, what: String) {
-        // The first is the one that is told.
-        let _ = self.broken.set(what);
+    /// Notes which partition has stopped, if one has: what waits for it would wait for ever.
+    pub(super) fn note_broken(&self, what: Option<String>) {
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
-    /// The first partition that stopped, and why.
-    pub(super) fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
+    /// A partition that has stopped, or a processor that has ended, and why.
+    pub(super) fn broken(&self) -> Option<String> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.clone()
     }
 
     /// Waits so long, or until the end is asked for; says whether to go on.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::core::{Cause, TURN};
 use crate::log::simulated::Simulated;
 use crate::log::{Driver, LogError, Member};
+use crate::processor::OnStop;
 use crate::worker::{Parts, Worker};
 
 /// So many rounds without rest are a circle that never ends.
@@ -123,7 +124,11 @@ impl Hand {
         }
         // Stores close before the group hears that somebody else may open them.
         drop(worker);
-        if let Err(error) = member.close(Instant::now()) {
+        let left = match self.parts.on_stop {
+            OnStop::Leave => member.leave(Instant::now()),
+            OnStop::Keep => member.close(Instant::now()),
+        };
+        if let Err(error) = left {
             tracing::warn!(%error, "the member did not leave in time");
         }
     }

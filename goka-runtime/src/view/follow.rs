@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::shared::{Shared, ViewState};
 use crate::core::judge::{Role, Topic, Verdict, judge};
-use crate::log::{Isolation, Log, LogError, Range, TopicInfo};
+use crate::log::{Isolation, Log, LogError, Range, TopicInfo, cancel};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Write};
 use crate::view::ViewError;
@@ -62,6 +62,8 @@ impl Copy {
 enum End {
     Away(LogError),
     Final(String),
+    /// Nobody reads it any more.
+    Dropped,
 }
 
 impl From<LogError> for End {
@@ -79,9 +81,15 @@ impl From<StoreError> for End {
 impl Follower {
     /// Judges every copy against the topic as it is now; clears those of no use.
     fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, End> {
-        let info = self.describe()?;
-        let cluster = self.log.cluster()?;
-        let ranges = self.ranges()?;
+        let topic = self.topic.clone();
+        let partitions = self.partitions();
+        let (info, cluster, ranges) = self.ask(move |log| {
+            let info = log.describe(&[&topic])?.into_iter().next().flatten();
+            let info = info.ok_or_else(|| LogError::UnknownTopic {
+                topic: topic.to_string(),
+            })?;
+            Ok((info, log.cluster()?, log.ranges(&partitions)?))
+        })?;
         let now = wall_clock();
         let mut from = Vec::with_capacity(self.copies.len());
         for (partition, (copy, range)) in (0i32..).zip(self.copies.iter_mut().zip(&ranges)) {
@@ -127,20 +135,21 @@ impl Follower {
         Ok(from)
     }
 
-    fn describe(&self) -> Result<TopicInfo, LogError> {
-        let unknown = || LogError::UnknownTopic {
-            topic: self.topic.to_string(),
-        };
-        let found = self.log.describe(&[&self.topic])?.into_iter().next();
-        found.flatten().ok_or_else(unknown)
+    fn partitions(&self) -> Vec<TopicPartition> {
+        let numbers = (0i32..).zip(&self.copies);
+        numbers
+            .map(|(partition, _)| TopicPartition::new(self.topic.clone(), partition))
+            .collect()
     }
 
-    fn ranges(&self) -> Result<Vec<Range>, LogError> {
-        let list: Vec<_> = (0i32..)
-            .zip(&self.copies)
-            .map(|(partition, _)| TopicPartition::new(self.topic.clone(), partition))
-            .collect();
-        self.log.ranges(&list)
+    /// Asks the log, unless the view is dropped meanwhile.
+    fn ask<T: Send + 'static>(
+        &self,
+        ask: impl Fn(&dyn Log) -> Result<T, LogError> + Send + Sync + 'static,
+    ) -> Result<T, End> {
+        let log = Arc::clone(&self.log);
+        let asked = cancel::unless(|| self.shared.is_stopping(), move || ask(&*log));
+        Ok(asked.ok_or(End::Dropped)??)
     }
 
     /// The first judgement, on the caller's thread: what is wrong at the start refuses to start.
@@ -152,6 +161,8 @@ impl Follower {
                 topic: self.topic.to_string(),
                 reason,
             }),
+            // Nobody has it yet.
+            Err(End::Dropped) => Ok(()),
         }
     }
 
@@ -159,7 +170,7 @@ impl Follower {
     pub(super) fn run(mut self) {
         while !self.shared.is_stopping() {
             match self.session() {
-                Ok(()) => break,
+                Ok(()) | Err(End::Dropped) => break,
                 Err(End::Away(error)) => {
                     tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
                     self.shared.set_state(ViewState::Away {
@@ -194,10 +205,9 @@ impl Follower {
             if Instant::now() >= next_sync {
                 self.sync()?;
                 let now = wall_clock();
-                for (copy, range) in self.copies.iter_mut().zip(
-                    self.log
-                        .ranges(&from.iter().map(|(of, _)| of.clone()).collect::<Vec<_>>())?,
-                ) {
+                let partitions = self.partitions();
+                let ranges = self.ask(move |log| log.ranges(&partitions))?;
+                for (copy, range) in self.copies.iter_mut().zip(ranges) {
                     copy.target = (range.high, now);
                 }
                 next_sync = Instant::now() + SYNC;

@@ -10,9 +10,10 @@ use crate::log::LogError;
 
 /// After a client died, a new one joins after so long.
 pub(crate) const REJOIN: Duration = Duration::from_secs(1);
-/// One that is fenced joins once more: a transaction that took too long looks the same. Fenced
-/// again within so long, it has a twin.
-const TWIN: Duration = Duration::from_secs(60);
+/// A member whose producer is fenced joins once more: a transaction that took too long looks the same.
+/// Fenced again within so long, another process uses its transactional id. One whose place in the
+/// group was taken never joins again: it would put out the process that took it.
+const FENCED_TWICE: Duration = Duration::from_secs(60);
 
 /// Whether a member that ended is followed by a new one.
 #[derive(Debug, Default)]
@@ -26,13 +27,13 @@ impl Again {
     /// # Errors
     /// The cause, when that would help nobody.
     pub(crate) fn after(&mut self, cause: Cause, now: Duration) -> Result<(), Cause> {
-        let is_twins_work = |last: Duration| now.saturating_sub(last) < TWIN;
+        let is_recent = |last: Duration| now.saturating_sub(last) < FENCED_TWICE;
         match cause {
-            Cause::Member(error @ LogError::Fenced { .. })
-                if !self.fenced.is_some_and(is_twins_work) =>
+            Cause::Member(error @ LogError::ProducerFenced { .. })
+                if !self.fenced.is_some_and(is_recent) =>
             {
                 self.fenced = Some(now);
-                tracing::warn!(%error, "fenced, joining once more");
+                tracing::warn!(%error, "producer fenced, joining once more");
                 Ok(())
             }
             Cause::Member(error @ LogError::Client { .. }) => {
@@ -55,7 +56,7 @@ pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
 fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
     let mut again = Again::default();
     for (table, view) in &parts.lookups {
-        if !await_lookup(table, &**view, &parts.signals)? {
+        if !await_lookup(table, view, &parts.signals)? {
             return Ok(());
         }
     }
@@ -77,5 +78,33 @@ fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
             }
             std::thread::park_timeout(IDLE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_producer_joins_once_more_and_a_replaced_instance_never() {
+        let producer = || {
+            Cause::Member(LogError::ProducerFenced {
+                who: "p".into(),
+                reason: "newer".into(),
+            })
+        };
+        let instance = Cause::Member(LogError::InstanceFenced {
+            who: "i".into(),
+            reason: "newer".into(),
+        });
+        let mut again = Again::default();
+        assert_eq!(again.after(producer(), Duration::ZERO), Ok(()));
+        let soon = FENCED_TWICE / 2;
+        assert_eq!(again.after(producer(), soon), Err(producer()));
+        assert_eq!(again.after(producer(), FENCED_TWICE), Ok(()));
+        assert_eq!(
+            Again::default().after(instance.clone(), Duration::ZERO),
+            Err(instance)
+        );
     }
 }

@@ -32,7 +32,8 @@ use self::watch::{InHand, Watch};
 use crate::clock::Clock;
 use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, SlowCalls, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Fetched, Group, Log, Member, MemberEvent, Settle};
+use crate::log::{Driver, Fetched, Group, Log, LogError, Member, MemberEvent, Settle};
+use crate::processor::OnStop;
 use crate::record::{Offset, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
@@ -71,6 +72,12 @@ pub(crate) struct Signals {
     /// Whether any task ran, with this client or one that died.
     has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    /// Whether it handled what is not committed.
+    unsettled: AtomicBool,
+    /// Whether it owns tasks and all of them have stopped.
+    has_stopped: AtomicBool,
+    /// Why it could not go on.
+    failure: Mutex<Option<Cause>>,
     outage: Mutex<Outage>,
     /// The record that a handler is called with.
     in_hand: InHand,
@@ -87,9 +94,27 @@ impl Signals {
         self.has_run.load(Ordering::Acquire)
     }
 
-    /// The record that a handler is called with, and for how long it has been.
+    /// The record that a handler is called with.
     pub(crate) fn in_hand(&self, group: &Group) -> Option<Handling> {
         self.in_hand.read(group)
+    }
+
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Acquire)
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn fail(&self, cause: Cause) {
+        lock(&self.failure).get_or_insert(cause);
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn failure(&self) -> Option<Cause> {
+        lock(&self.failure).clone()
     }
 }
 
@@ -102,6 +127,7 @@ pub(crate) struct Parts {
     /// The tables that are looked up, by topic.
     pub(crate) lookups: Lookups,
     pub(crate) deadline: Duration,
+    pub(crate) on_stop: OnStop,
     pub(crate) clock: Clock,
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]
@@ -196,11 +222,34 @@ impl Worker {
         }
         self.report();
         drop(watch);
-        let by = Instant::now() + self.parts.deadline;
-        if let Err(error) = member.close(by) {
-            tracing::warn!(%error, "the member did not leave in time");
+        self.leave(member, ended)
+    }
+
+    /// Leaves the group. A member that another one follows keeps its place for that one; a process
+    /// whose place another process has taken must not take it back, so this is told before all else.
+    fn leave(&self, member: Box<dyn Member>, ended: Result<(), Cause>) -> Result<(), Cause> {
+        // What draining left of the deadline.
+        let by = Instant::now() + self.parts.deadline * 2 / 5;
+        let left = match (self.parts.on_stop, &ended) {
+            (OnStop::Keep, _) | (_, Err(Cause::Member(_))) => member.close(by),
+            (OnStop::Leave, _) => member.leave(by),
+        };
+        match left {
+            Err(error @ LogError::InstanceFenced { .. }) if ended.is_err() => {
+                return Err(Cause::Member(error));
+            }
+            Err(error) => tracing::warn!(%error, "the member did not leave in time"),
+            Ok(()) => {}
         }
         ended
+    }
+
+    /// Notes whether anything that was handled is not committed.
+    fn note_unsettled(&self) {
+        let unsettled = &self.parts.signals.unsettled;
+        if unsettled.load(Ordering::Relaxed) && self.core.is_settled() {
+            unsettled.store(false, Ordering::Release);
+        }
     }
 
     /// Works until told to stop.
@@ -247,6 +296,7 @@ impl Worker {
             return Ok(());
         }
         self.perform(member);
+        self.note_unsettled();
         match &self.failed {
             Some(cause) => Err(cause.clone()),
             None => Ok(()),
@@ -287,6 +337,7 @@ impl Worker {
         }
         self.step(Event::Drain);
         self.perform(member);
+        self.note_unsettled();
         self.core.is_settled()
     }
 
@@ -373,7 +424,7 @@ impl Worker {
         }
     }
 
-    /// Tells the outside where each task is; what stopped stays told until it is owned anew.
+    /// Tells the outside where each task is; that one stopped stays told until it is owned anew.
     fn report(&self) {
         let group = &self.parts.plan.group;
         let mut status = self
@@ -382,11 +433,17 @@ impl Worker {
             .status
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let owned = || self.core.tasks().map(|(_, state, _)| state);
+        let mut owned = owned().filter(|state| *state != State::Gone).peekable();
+        let has_stopped = owned.peek().is_some() && owned.all(|state| state == State::Stopped);
+        let signals = &self.parts.signals;
+        signals.has_stopped.store(has_stopped, Ordering::Release);
         let tasks: BTreeMap<_, _> = self
             .core
             .tasks()
             .map(|(id, state, positions)| {
-                let stopped = status.get(&id).and_then(|task| task.stopped.clone());
+                let before = status.get(&id).filter(|_| state == State::Stopped);
+                let stopped = before.and_then(|task| task.stopped.clone());
                 let named = |(topic, offset): (&TopicId, &Offset)| {
                     (group.topic(*topic).to_string(), *offset)
                 };
@@ -460,6 +517,7 @@ impl Driver for Worker {
         if self.moves(fetched.task) {
             return fetched.records.len();
         }
+        self.parts.signals.unsettled.store(true, Ordering::Release);
         let now = self.now();
         let taken = self.core.batch(
             now,

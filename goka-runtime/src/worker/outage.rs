@@ -182,9 +182,11 @@ fn may_heal(failure: &Failure) -> bool {
         Failure::Unknown(_) | Failure::Abortable(_) | Failure::Retriable(_) | Failure::Fatal(_) => {
             true
         }
-        Failure::Stale(_) | Failure::Lost(_) | Failure::Fenced(_) | Failure::Refused { .. } => {
-            false
-        }
+        Failure::Stale(_)
+        | Failure::Lost(_)
+        | Failure::InstanceFenced(_)
+        | Failure::ProducerFenced(_)
+        | Failure::Refused { .. } => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Performs what the core asks for, in order, with what it asks for in turn.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{ACKS, Worker};
@@ -100,6 +101,7 @@ impl Worker {
     pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
         let began = Instant::now();
         self.opened.get_or_insert(self.reach.monotonic());
+        self.parts.signals.unsettled.store(true, Ordering::Release);
         settle.append(&appends);
         self.append_took = self.append_took.max(began.elapsed());
         self.core.recycle(appends);
@@ -140,8 +142,12 @@ impl Worker {
         self.tell_unended(&failure, began.elapsed());
         let group = &self.parts.plan.group;
         let error = match failure {
-            Failure::Fenced(reason) => LogError::Fenced {
-                who: group.instance.clone(),
+            Failure::InstanceFenced(reason) => LogError::InstanceFenced {
+                who: format!("group instance `{}`", group.instance),
+                reason,
+            },
+            Failure::ProducerFenced(reason) => LogError::ProducerFenced {
+                who: format!("the producer of instance `{}`", group.instance),
                 reason,
             },
             failure => LogError::Client {
@@ -170,7 +176,7 @@ impl Worker {
 /// A transaction that was open for too long is ended by the log, which fences the client as if it had a
 /// duplicate. It has none: the next one goes on.
 fn outlived(failure: &mut Failure) {
-    if let Failure::Fenced(reason) = failure {
+    if let Failure::ProducerFenced(reason) = failure {
         *failure = Failure::Fatal(format!(
             "a transaction was open for longer than its time-out: {reason}"
         ));

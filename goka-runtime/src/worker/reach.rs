@@ -15,6 +15,7 @@ use super::{IDLE, Signals};
 use crate::clock::Clock;
 use crate::core::{Around, Cause, CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
+use crate::log::cancel;
 #[cfg(feature = "tester")]
 use crate::record::Appends;
 use crate::record::Offset;
@@ -31,7 +32,7 @@ const YIELDS: usize = 16;
 /// stop.
 pub(super) fn await_lookup(
     table: &str,
-    view: &dyn LookedUp,
+    view: &Arc<dyn LookedUp>,
     signals: &Signals,
 ) -> Result<bool, Cause> {
     let mut ends: Option<Vec<Offset>> = None;
@@ -40,10 +41,16 @@ pub(super) fn await_lookup(
         let reached = match &ends {
             Some(ends) => view.wait_reached(ends, IDLE).map(|()| true),
             // The view itself tells when the log is away.
-            None => view.ends().map(|found| {
-                ends = Some(found);
-                false
-            }),
+            None => {
+                let asked = Arc::clone(view);
+                let Some(found) = cancel::unless(|| signals.stops(), move || asked.ends()) else {
+                    return Ok(false);
+                };
+                found.map(|found| {
+                    ends = Some(found);
+                    false
+                })
+            }
         };
         match reached {
             Ok(true) => return Ok(true),

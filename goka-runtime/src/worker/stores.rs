@@ -181,6 +181,7 @@ mod tests {
             shared: Arc::new(()),
             lookups: Vec::new(),
             deadline: Duration::from_secs(10),
+            on_stop: crate::processor::OnStop::default(),
             clock: Clock::default(),
             #[cfg(feature = "tester")]
             witness: None,

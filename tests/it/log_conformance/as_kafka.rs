@@ -127,11 +127,14 @@ pub fn a_twin_fences_the_transactions_of_the_first(log: &dyn Log) {
     assert_eq!(second.tape.owned[&task(0)].1[&TopicId(1)], at(1));
     let settlement = first.settle(&[(task(0), 1, 2)]);
     assert!(
-        matches!(failure(&settlement), Failure::Fenced(_)),
+        matches!(failure(&settlement), Failure::ProducerFenced(_)),
         "{settlement:?}"
     );
     let aborted = first.member.abort(soon());
-    assert!(matches!(aborted, Err(Failure::Fenced(_))), "{aborted:?}");
+    assert!(
+        matches!(aborted, Err(Failure::ProducerFenced(_))),
+        "{aborted:?}"
+    );
     assert_settled(&settle(&mut second, "second", 3), task(0));
     assert_eq!(table(log, &group), ["first", "second"]);
     assert_eq!(committed(log, &group), Some(3));
@@ -191,7 +194,9 @@ pub fn of_two_twins_the_older_is_fenced(log: &dyn Log) {
         error.is_some()
     });
     match error {
-        Some(LogError::Fenced { who, .. }) => assert!(who.contains(&group.instance), "{who}"),
+        Some(LogError::InstanceFenced { who, .. }) => {
+            assert!(who.contains(&group.instance), "{who}")
+        }
         other => panic!("{other:?}"),
     }
     assert!(

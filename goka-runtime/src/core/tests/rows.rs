@@ -193,14 +193,14 @@ fn stale_and_lost_drops_everything_of_the_task() {
 #[test]
 fn a_twin_ends_the_worker() {
     let mut world = running();
-    world.settles = Settles::CommitFails(Failure::Fenced("newer".into()));
+    world.settles = Settles::CommitFails(Failure::InstanceFenced("newer".into()));
     world.tick();
     let text = world
         .failed
         .as_ref()
         .map(ToString::to_string)
         .unwrap_or_default();
-    assert!(text.contains("in use by a twin"), "{text}");
+    assert!(text.contains("in use by another process"), "{text}");
 }
 
 #[test]

@@ -123,7 +123,14 @@ fn what_is_revoked_in_doubt_is_read_from_where_it_is_committed() {
 #[test]
 fn a_dead_client_and_a_twin_end_the_worker() {
     for (failure, says) in [
-        (Failure::Fenced("newer".into()), "in use by a twin"),
+        (
+            Failure::InstanceFenced("newer".into()),
+            "in use by another process",
+        ),
+        (
+            Failure::ProducerFenced("newer".into()),
+            "taken over by another producer",
+        ),
         (
             Failure::Fatal("epoch".into()),
             "the transactions of group `group`",

@@ -413,6 +413,11 @@ impl Member for EmbeddedMember {
             }),
         }
     }
+
+    fn leave(self: Box<Self>, by: Instant) -> Result<(), LogError> {
+        // Its process is the only one, so nobody's place is kept here.
+        self.close(by)
+    }
 }
 
 impl Drop for EmbeddedMember {

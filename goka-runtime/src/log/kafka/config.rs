@@ -116,7 +116,7 @@ impl KafkaConfig {
             ),
             (
                 "heartbeat.interval.ms",
-                (session / 3).clamp(1, 3000).to_string(),
+                heartbeat(group).as_millis().to_string(),
             ),
             ("isolation.level", "read_committed".to_owned()),
             // A position that is gone is reported, never replaced.
@@ -190,6 +190,12 @@ fn producing(batch: usize) -> [(&'static str, String); 8] {
         // Above what a change of leaders takes, so that it is ridden out.
         ("message.timeout.ms", "30000".to_owned()),
     ]
+}
+
+/// How often a member tells its group that it lives, and hears of a rebalance: partitions of one that
+/// leaves wait for that.
+pub(super) fn heartbeat(group: &Group) -> Duration {
+    (group.session / 3).clamp(Duration::from_millis(1), Duration::from_millis(500))
 }
 
 /// The static identity of a member.

@@ -75,7 +75,10 @@ impl Transactions {
         // The broker has one word for both: a twin took the id over, or the time-out did.
         match self.outlived(reason) {
             Some(why) => Failure::Fatal(why),
-            None => Failure::Fenced(format!("transactional id `{}`: {reason}", self.id.name())),
+            None if fault.code == Code::FencedInstanceId => Failure::InstanceFenced(reason.clone()),
+            None => {
+                Failure::ProducerFenced(format!("transactional id `{}`: {reason}", self.id.name()))
+            }
         }
     }
 
@@ -98,14 +101,15 @@ impl Transactions {
         let who = format!("transactional id `{}`", self.id.name());
         let reason = fault.reason;
         match fault.code {
-            code if is_fenced(code) => LogError::Fenced { who, reason },
+            code if is_fenced(code) => LogError::ProducerFenced { who, reason },
             Code::InvalidTransactionTimeout => LogError::Refused {
                 what: format!(
-                    "a transaction time-out of {} ms (transaction.timeout.ms)",
+                    "a transaction timeout (`--transaction-timeout`, transaction.timeout.ms) of \
+                     {} ms",
                     self.timeout.as_millis()
                 ),
                 reason: format!(
-                    "{reason}; shorten it, or raise the broker's `transaction.max.timeout.ms`"
+                    "{reason}; set a shorter one, or raise the broker's `transaction.max.timeout.ms`"
                 ),
             },
             Code::TransactionalIdAuthorizationFailed => LogError::Refused {

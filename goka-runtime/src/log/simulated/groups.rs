@@ -121,10 +121,11 @@ impl Coordinator {
         self.prepare();
     }
 
-    /// A member says that it goes. A static one is expected back, until its session ends.
-    pub(super) fn leave(&mut self, id: MemberId) {
-        let is_dynamic = |seat: &Seat| seat.instance.is_none();
-        if self.seats.get(&id).is_some_and(is_dynamic) {
+    /// A member says that it goes. A static one that does not give its place up is expected back,
+    /// until its session ends.
+    pub(super) fn leave(&mut self, id: MemberId, gives_up: bool) {
+        let is_gone = |seat: &Seat| gives_up || seat.instance.is_none();
+        if self.seats.get(&id).is_some_and(is_gone) {
             self.seats.remove(&id);
             self.prepare();
         }

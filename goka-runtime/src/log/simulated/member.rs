@@ -109,7 +109,7 @@ impl SimulatedMember {
             Found::Step(Step::Rest | Step::Own(_)) => {}
             Found::Step(Step::Out) => self.out(driver),
             Found::Step(Step::Fenced) => {
-                return Err(LogError::Fenced {
+                return Err(LogError::InstanceFenced {
                     who: format!("group instance `{}`", self.producer.who),
                     reason: "a newer member has it".to_owned(),
                 });
@@ -193,7 +193,7 @@ impl SimulatedMember {
     }
 
     /// Ends what is in flight and says that it goes, where anybody hears that.
-    fn leave(&mut self) -> Result<(), LogError> {
+    fn go(&mut self, gives_up: bool) -> Result<(), LogError> {
         if std::mem::replace(&mut self.left, true) {
             return Ok(());
         }
@@ -218,7 +218,9 @@ impl SimulatedMember {
         if let Some(id) = self.id
             && !state.cut.contains_key(&self.client)
         {
-            state.group(&self.group.name, |group, _| group.members.leave(id));
+            state.group(&self.group.name, |group, _| {
+                group.members.leave(id, gives_up)
+            });
             state.version += 1;
         }
         state.note(|| format!("{who}: left"));
@@ -301,7 +303,11 @@ impl Member for SimulatedMember {
     }
 
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
-        self.leave()
+        self.go(false)
+    }
+
+    fn leave(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
+        self.go(true)
     }
 }
 
@@ -330,7 +336,7 @@ impl KeepAlive for Heartbeat {
 
 impl Drop for SimulatedMember {
     fn drop(&mut self) {
-        if let Err(error) = self.leave() {
+        if let Err(error) = self.go(false) {
             tracing::debug!(group = %self.group.name, %error, "left the group in a hurry");
         }
     }

@@ -185,7 +185,7 @@ impl Producer {
                 open.as_millis(),
                 timeout.as_millis()
             )),
-            _ => Failure::Fenced(format!(
+            _ => Failure::ProducerFenced(format!(
                 "transactional id `{}`: there is a newer producer with it",
                 self.who
             )),

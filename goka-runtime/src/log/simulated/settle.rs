@@ -73,7 +73,7 @@ impl SimulatedMember {
             Standing::Unknown => Err(Failure::Stale(
                 "committing offsets: the group does not know this member".to_owned(),
             )),
-            Standing::Fenced => Err(Failure::Fenced(format!(
+            Standing::Fenced => Err(Failure::InstanceFenced(format!(
                 "committing offsets: group instance `{}` has a newer member",
                 self.producer.who
             ))),

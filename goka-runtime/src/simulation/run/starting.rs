@@ -10,7 +10,7 @@ use crate::dispatch::Shared;
 use crate::graph::{Definition, EdgeKind};
 use crate::log::simulated::Simulated;
 use crate::log::{Log, TopicWait};
-use crate::processor::{ProcessorOptions, StartError, prepare};
+use crate::processor::{OnStop, ProcessorOptions, StartError, prepare};
 use crate::record::Guarantee;
 use crate::table::redb::SimulatedDisk;
 use crate::tester::folded::Folded;
@@ -32,7 +32,14 @@ impl Run<'_> {
         } = self;
         let make = |disk: &SimulatedDisk, starts: u64| {
             let start = (!schedule.setting.is_static).then_some(starts);
-            let options = options(schedule, case.workload.guarantee, name(number, start));
+            let options = ProcessorOptions {
+                // Some give their place up when they stop, and some are to be restarted.
+                on_stop: match number % 2 {
+                    0 => OnStop::Keep,
+                    _ => OnStop::Leave,
+                },
+                ..options(schedule, case.workload.guarantee, name(number, start))
+            };
             let parts = definitions.iter().map(|definition| {
                 let stores = Arc::new(disk.stores(CACHE));
                 let shared = shared(case.workload, definition);

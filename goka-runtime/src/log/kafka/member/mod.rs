@@ -11,6 +11,7 @@
 
 mod events;
 mod fetch;
+mod leave;
 mod orphans;
 mod rebalance;
 mod settle;
@@ -27,7 +28,7 @@ use super::super::{
 use super::client_error;
 use super::codes::is_unreachable;
 use super::config::{KafkaConfig, instance};
-use super::native::{Ask, Client, Code, Event, EventKind, Fault, Kind, List, Queue};
+use super::native::{Ask, Client, Code, Event, EventKind, Fault, Kind, Queue};
 use super::producer::Producer;
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
 use events::Events;
@@ -190,16 +191,25 @@ impl KafkaMember {
                 self.complaint = Some(fault.reason);
                 Ok(false)
             }
-            Code::GroupAuthorizationFailed => {
+            Code::GroupAuthorizationFailed | Code::InvalidGroupId => {
                 Err(refused(format!("joining group `{}`", self.group.name)))
             }
+            Code::InvalidSessionTimeout => Err(LogError::Refused {
+                what: format!(
+                    "a session timeout (`--session`) of {} ms for group `{}`",
+                    self.group.session.as_millis(),
+                    self.group.name
+                ),
+                reason: format!(
+                    "{}; set one between the broker's `group.min.session.timeout.ms` and \
+                     `group.max.session.timeout.ms`, or change those",
+                    fault.reason
+                ),
+            }),
             Code::TopicAuthorizationFailed => Err(refused(format!(
                 "subscribing to topic `{}`",
                 event.topic().unwrap_or_default()
             ))),
-            Code::InvalidGroupId | Code::InvalidSessionTimeout => {
-                Err(refused(format!("joining group `{}`", self.group.name)))
-            }
             // The group may get room, and members of another kind may leave it.
             Code::UnknownTopicOrPartition
             | Code::UnknownTopic
@@ -218,7 +228,7 @@ impl KafkaMember {
     fn fatal(&self, fault: Fault) -> LogError {
         let fault = self.client().fatal().unwrap_or(fault);
         match fault.code {
-            Code::FencedInstanceId | Code::UnreleasedInstanceId => LogError::Fenced {
+            Code::FencedInstanceId | Code::UnreleasedInstanceId => LogError::InstanceFenced {
                 who: format!("group instance `{}`", instance(&self.group)),
                 reason: fault.reason,
             },
@@ -296,65 +306,6 @@ impl KafkaMember {
             }
         }
     }
-
-    /// Answers a rebalance with nothing kept.
-    fn answer_leaving(&mut self, event: &Event) {
-        // A refusal leaves nothing to be done: the client closes or the deadline ends it.
-        drop(match event.kind() {
-            EventKind::Assign => self.client().incremental_assign(&List::new()),
-            EventKind::Revoke => {
-                let list = self.all_added();
-                self.tasks.clear();
-                self.client().incremental_unassign(&list)
-            }
-            _ => Ok(()),
-        });
-    }
-
-    /// Leaves the group, answering its last rebalances, and ends the producer.
-    fn leave(&mut self, by: Instant) -> Result<(), LogError> {
-        if std::mem::replace(&mut self.left, true) {
-            return Ok(());
-        }
-        let pending = match self.group.guarantee {
-            Guarantee::AtLeastOnce => self
-                .producer
-                .close(by)
-                .map_err(|records| format!("delivering the last {records} records")),
-            // The group is to be left too, even when the transaction's coordinator is away.
-            Guarantee::ExactlyOnce => self
-                .producer
-                .end(Instant::now() + by.saturating_duration_since(Instant::now()) / 2)
-                .map_err(|failure| format!("ending the last transaction: {failure}")),
-        };
-        let mut done = true;
-        // A revocation that is not answered would keep the client from leaving.
-        while let Some((event, _)) = self.events.next() {
-            self.answer_leaving(&event);
-        }
-        if self.client().fatal().is_none() && self.client().close(self.events.queue()).is_ok() {
-            while !self.client().closed() {
-                let left = by.saturating_duration_since(Instant::now());
-                let Some(event) = self.events.queue().poll(left.min(GLANCE)) else {
-                    if left.is_zero() {
-                        done = false;
-                        break;
-                    }
-                    continue;
-                };
-                self.answer_leaving(&event);
-            }
-        }
-        let what = match (pending, done) {
-            (Ok(()), true) => return Ok(()),
-            (Err(pending), _) => pending,
-            (Ok(()), false) => format!("leaving group `{}`", self.group.name),
-        };
-        Err(LogError::Timeout {
-            what,
-            after: self.config.deadline,
-        })
-    }
 }
 
 impl Member for KafkaMember {
@@ -400,7 +351,11 @@ impl Member for KafkaMember {
     }
 
     fn close(mut self: Box<Self>, by: Instant) -> Result<(), LogError> {
-        self.leave(by)
+        self.go(by, false)
+    }
+
+    fn leave(mut self: Box<Self>, by: Instant) -> Result<(), LogError> {
+        self.go(by, true)
     }
 }
 
@@ -436,7 +391,7 @@ impl Drop for KafkaMember {
             self.producer.purge();
         }
         let by = Instant::now() + self.config.deadline;
-        if let Err(error) = self.leave(by) {
+        if let Err(error) = self.go(by, false) {
             tracing::warn!(group = %self.group.name, %error, "left the group in a hurry");
         }
     }

@@ -130,7 +130,7 @@ impl KafkaMember {
                 true => Failure::Lost(why),
                 false => Failure::Stale(why),
             },
-            Code::FencedInstanceId => Failure::Fenced(why),
+            Code::FencedInstanceId => Failure::InstanceFenced(why),
             Code::Fatal => Failure::Fatal(why),
             Code::OperationTimedOut
             | Code::TimedOutQueue

@@ -193,6 +193,18 @@ impl Client {
             .map_or(Ok(()), |code| Err(Fault::of(code)))
     }
 
+    /// Gives the subscription up; a member leaves its group once it has answered the revocation.
+    ///
+    /// A static member leaves so too; librdkafka leaves its place in the group only while the client
+    /// closes. Not to be called on a client that was closed: leaving, librdkafka 2.12 then uses a
+    /// coordinator that it has freed (its issue 5347). Before that, it leaves where it knows the
+    /// coordinator, and otherwise says nothing; both are decided by its own thread.
+    pub(in super::super) fn unsubscribe(&self) -> Result<(), Fault> {
+        // SAFETY: live consumer.
+        code(unsafe { sys::rd_kafka_unsubscribe(self.ptr()) })
+            .map_or(Ok(()), |code| Err(Fault::of(code)))
+    }
+
     /// What the client's own group committed for the list's places; a client that reads committed
     /// waits for pending transactions. Blocks for at most `wait`.
     ///

@@ -109,6 +109,15 @@ fn a_static_member_comes_back_to_its_tasks() {
 }
 
 #[test]
+fn a_static_member_that_gives_its_place_up_is_gone_at_once() {
+    let rig = Rig::new(4);
+    let (mut first, second) = two(&rig, AtLeastOnce);
+    second.member.leave(Instant::now()).expect("it leaves");
+    first.polls();
+    assert_eq!(first.tape.owned.len(), 4);
+}
+
+#[test]
 fn a_member_without_an_instance_is_gone_when_it_leaves() {
     let rig = Rig::new(2);
     let group = Group {

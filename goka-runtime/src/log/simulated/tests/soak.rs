@@ -127,7 +127,9 @@ impl Copier {
             .find_map(|outcome| outcome.as_ref().err());
         match acks.or(offsets) {
             None => return true,
-            Some(Failure::Fatal(_) | Failure::Fenced(_)) => return false,
+            Some(Failure::Fatal(_) | Failure::InstanceFenced(_) | Failure::ProducerFenced(_)) => {
+                return false;
+            }
             Some(Failure::Unknown(_)) if once => {
                 self.doubt = Some(unit);
                 return true;

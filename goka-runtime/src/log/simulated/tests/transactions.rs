@@ -58,9 +58,10 @@ fn a_twin_fences_and_ends_what_was_open() {
     first.append(0, 0, "of a zombie");
     assert_eq!(rig.range("t"), (0, 4, 4), "nothing is taken from it");
     let settlement = first.settle(&[(task(0), 1, 2)]);
-    assert!(matches!(failure(&settlement), Failure::Fenced(_)));
-    assert!(matches!(first.abort(), Err(Failure::Fenced(_))));
-    assert!(matches!(first.poll(), Err(LogError::Fenced { .. })));
+    assert!(matches!(failure(&settlement), Failure::ProducerFenced(_)));
+    assert!(matches!(first.abort(), Err(Failure::ProducerFenced(_))));
+    let ended = first.poll();
+    assert!(matches!(ended, Err(LogError::InstanceFenced { .. })));
     assert_settled(&second.settle_one("second", 2));
     assert_eq!(
         (rig.seen("t"), rig.committed()),

@@ -1,0 +1,151 @@
+//! How a member goes: what its producer has in hand is ended, then it leaves its group, or keeps its
+//! place there for whoever comes back under the same name.
+//!
+//! - A client that closes keeps a static member's place; to give the place up, the member
+//!   unsubscribes first, answers the revocation, and is out when the client has no member id any more.
+//! - Nobody waits for a broker that does not answer: one question goes out at the same time.
+//! - A producer that is fenced may be the first sign of a process that uses the same data directory. It
+//!   also takes the place in the group, and the next heartbeat says so: that is waited for, since a
+//!   member that came back would put the other process out.
+
+use std::time::{Duration, Instant};
+
+use super::super::super::{Failure, LogError};
+use super::super::config::heartbeat;
+use super::super::native::{Ask, Event, EventKind, List};
+use super::{GLANCE, KafkaMember, PROBE, Trouble};
+use crate::record::Guarantee;
+
+/// How long a broker may take to answer anything at all before it is not waited for.
+const ANSWER: Duration = Duration::from_millis(600);
+
+/// Whether a broker answers.
+struct Waiting {
+    since: Instant,
+    by: Instant,
+    has_answered: bool,
+}
+
+impl Waiting {
+    fn left(&self) -> Duration {
+        let by = match self.has_answered {
+            true => self.by,
+            false => self.by.min(self.since + ANSWER),
+        };
+        by.saturating_duration_since(Instant::now())
+    }
+}
+
+impl KafkaMember {
+    /// Ends the producer and leaves the group, where its place is given up or kept.
+    pub(super) fn go(&mut self, by: Instant, gives_up: bool) -> Result<(), LogError> {
+        if std::mem::replace(&mut self.left, true) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let pending = match self.group.guarantee {
+            Guarantee::AtLeastOnce => self
+                .producer
+                .close(by)
+                .map_err(|records| format!("delivering the last {records} records")),
+            // The group is to be left too, even when the transaction's coordinator is away.
+            Guarantee::ExactlyOnce => self
+                .producer
+                .end(began + by.saturating_duration_since(began) / 2)
+                .map_err(|failure| format!("ending the last transaction: {failure}")),
+        };
+        self.client().describe_cluster(&Ask {
+            queue: self.events.queue(),
+            wait: ANSWER,
+            opaque: PROBE,
+        });
+        let mut waiting = Waiting {
+            since: Instant::now(),
+            by,
+            has_answered: false,
+        };
+        // A revocation that is not answered would keep the client from leaving.
+        while let Some((event, _)) = self.events.next() {
+            self.answer_leaving(&event, &mut waiting);
+        }
+        self.await_fence(&mut waiting);
+        if let Some(fault) = self.client().fatal() {
+            let error = self.fatal(fault);
+            if matches!(error, LogError::InstanceFenced { .. }) {
+                return Err(error);
+            }
+        } else {
+            if gives_up {
+                self.give_place_up(&mut waiting);
+            }
+            if self.client().close(self.events.queue()).is_ok() {
+                self.serve_until(&mut waiting, |member| member.client().closed());
+            }
+        }
+        let is_gone = self.client().fatal().is_some() || self.client().closed();
+        let what = match (pending, is_gone) {
+            (Ok(()), true) => return Ok(()),
+            (Err(pending), _) => pending,
+            (Ok(()), false) => format!("leaving group `{}`", self.group.name),
+        };
+        Err(LogError::Timeout {
+            what,
+            after: began.elapsed(),
+        })
+    }
+
+    /// Leaves the group before the client closes; a member without an instance leaves as it closes.
+    fn give_place_up(&mut self, waiting: &mut Waiting) {
+        let is_in = |member: &Self| !member.client().member_id().is_empty();
+        let is_away = self.trouble == Some(Trouble::Brokers);
+        if self.group.instance.is_empty() || is_away || !is_in(self) {
+            return;
+        }
+        if self.client().unsubscribe().is_ok() {
+            // A rebalance under way is ended first.
+            self.serve_until(waiting, |member| !is_in(member));
+        }
+    }
+
+    /// After the producer was fenced, waits until the group had time to say that the member is, too.
+    fn await_fence(&mut self, waiting: &mut Waiting) {
+        let is_fenced = matches!(self.producer.ended(), Some(Failure::ProducerFenced(_)));
+        if !is_fenced || self.group.instance.is_empty() {
+            return;
+        }
+        let until = Instant::now() + heartbeat(&self.group) * 3 / 2;
+        self.serve_until(waiting, |member| {
+            member.client().fatal().is_some() || Instant::now() >= until
+        });
+    }
+
+    /// Answers what comes until something is so, or no broker is to be waited for.
+    fn serve_until(&mut self, waiting: &mut Waiting, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            let left = waiting.left();
+            match self.events.queue().poll(left.min(GLANCE)) {
+                Some(event) => self.answer_leaving(&event, waiting),
+                None if left.is_zero() => return,
+                None => {}
+            }
+        }
+    }
+
+    /// Answers a rebalance with nothing kept.
+    fn answer_leaving(&mut self, event: &Event, waiting: &mut Waiting) {
+        // A refusal leaves nothing to be done: the client closes or the deadline ends it.
+        drop(match event.kind() {
+            EventKind::Assign => self.client().incremental_assign(&List::new()),
+            EventKind::Revoke => {
+                let list = self.all_added();
+                self.tasks.clear();
+                self.client().incremental_unassign(&list)
+            }
+            EventKind::Answer if event.opaque() == PROBE => {
+                waiting.has_answered |= event.fault().is_none();
+                Ok(())
+            }
+            _ => Ok(()),
+        });
+    }
+}

@@ -1,0 +1,380 @@
+//! How members and programs end on a real Kafka: partitions are handed over at once or kept for a
+//! restart, a broker that hangs is not waited for, and what has stopped ends with an exit code.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goka::prelude::*;
+use goka_runtime::edges::Processor as _;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Group, Log, LogError};
+use goka_runtime::processor::{OnStop, ProcessorOptions, Running, start};
+use goka_runtime::record::TaskId;
+use goka_runtime::table::memory::MemoryStores;
+use rdkafka::ClientConfig;
+use rdkafka::admin::AdminOptions;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::log_conformance::rig::*;
+use crate::support::kafka::{Broker, Outside, another, another_with, block_on, broker};
+use crate::support::program::{Program, data_dir};
+use crate::support::proxy::{Mode, Proxy};
+
+fn kafka(brokers: String) -> Kafka {
+    Kafka::new(KafkaConfig {
+        brokers,
+        ..KafkaConfig::default()
+    })
+    .expect("a client")
+}
+
+fn poll_all(seats: &mut [Seat]) {
+    for seat in seats {
+        seat.poll();
+    }
+}
+
+#[test]
+fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_last() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker.bootstrap());
+    let group = Group {
+        session: Duration::from_secs(60),
+        ..stateful(&log, &[stream(&log, 4)], 4)
+    };
+    let mut first = Seat::owning(&log, &group, 4);
+    let mut second = Seat::join(&log, &worker(&group, 1));
+    wait_until("two members share four tasks", || {
+        first.poll();
+        second.poll();
+        first.tape.owned.len() == 2 && second.tape.owned.len() == 2
+    });
+    let began = Instant::now();
+    second.member.leave(soon()).expect("it leaves in peace");
+    let left = began.elapsed();
+    first.poll_until("it has all tasks", |tape| tape.owned.len() == 4);
+    eprintln!(
+        "left after {left:?}, handed over after {:?}",
+        began.elapsed()
+    );
+    assert!(
+        began.elapsed() < group.session / 2,
+        "nobody waited for a session"
+    );
+    first.member.leave(soon()).expect("it leaves in peace");
+    let admin = broker.admin();
+    let deleted = block_on(admin.delete_groups(&[&*group.name], &AdminOptions::new()));
+    let deleted = deleted.expect("the broker answers");
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+}
+
+#[test]
+fn three_that_keep_their_places_and_restart_in_turn_move_nothing() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker.bootstrap());
+    let group = Group {
+        session: Duration::from_secs(30),
+        ..stateful(&log, &[stream(&log, 6)], 6)
+    };
+    let joins = |at| Seat::join(&log, &worker(&group, at));
+    let mut seats: Vec<Seat> = (0..3).map(joins).collect();
+    wait_until("three members share six tasks", || {
+        poll_all(&mut seats);
+        seats.iter().all(|seat| seat.tape.owned.len() == 2)
+    });
+    let owned = |seat: &Seat| seat.tape.owned.keys().copied().collect::<Vec<TaskId>>();
+    let before: Vec<_> = seats.iter().map(owned).collect();
+    for seat in &mut seats {
+        seat.tape.revoked.clear();
+    }
+    for at in 0..3u32 {
+        let place = at as usize;
+        let epochs = |seats: &[Seat]| {
+            let others = seats
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != place);
+            let epochs = others.map(|(_, seat)| {
+                let of = seat
+                    .tape
+                    .owned
+                    .iter()
+                    .map(|(task, (epoch, _))| (*task, *epoch));
+                of.collect::<Vec<_>>()
+            });
+            epochs.collect::<Vec<_>>()
+        };
+        let others = epochs(&seats);
+        let goes = std::mem::replace(&mut seats[place], joins(99));
+        // A member that never polls is no member: it only holds the place in the list.
+        goes.member.close(soon()).expect("it goes in peace");
+        seats[place] = joins(at);
+        wait_until("it has its tasks again", || {
+            poll_all(&mut seats);
+            owned(&seats[place]) == before[place]
+        });
+        assert_eq!(epochs(&seats), others, "nobody else was assigned anew");
+    }
+    assert_eq!(seats.iter().map(owned).collect::<Vec<_>>(), before);
+    for seat in &seats {
+        assert!(seat.tape.revoked.is_empty() && seat.tape.lost.is_empty());
+    }
+}
+
+#[test]
+fn a_session_that_the_broker_refuses_is_said_with_both_settings() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker.bootstrap());
+    let group = Group {
+        // This broker takes one second and more.
+        session: Duration::from_millis(500),
+        ..stateful(&log, &[stream(&log, 1)], 1)
+    };
+    let mut seat = Seat::join(&log, &group);
+    let mut error = None;
+    wait_until("it is refused", || {
+        error = seat.member.poll(TICK, &mut seat.tape).err();
+        error.is_some()
+    });
+    let error = error.expect("refused").to_string();
+    for part in ["`--session`", "500 ms", "group.min.session.timeout.ms"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+fn behind(proxy: &Proxy) -> Option<Broker> {
+    let outside = Outside {
+        protocol: "PLAINTEXT",
+        advertised: Some(proxy.port()),
+    };
+    let broker = another_with(&[], &outside)?;
+    proxy.target(broker.outside());
+    Some(broker)
+}
+
+/// librdkafka ends the process where it leaves without a coordinator, if at the wrong moment.
+#[test]
+fn a_broker_that_hangs_or_is_gone_is_not_waited_for_when_a_member_leaves() {
+    let proxy = Proxy::new();
+    let Some(_broker) = behind(&proxy) else {
+        return;
+    };
+    let log = kafka(proxy.bootstrap());
+    for (round, mode) in [Mode::Swallow, Mode::Drop]
+        .into_iter()
+        .cycle()
+        .take(8)
+        .enumerate()
+    {
+        let group = stateful(&log, &[stream(&log, 2)], 2);
+        let mut seat = match round {
+            // Before it is a member at all, in the first two rounds.
+            0 | 1 => Seat::join(&log, &group),
+            _ => Seat::owning(&log, &group, 2),
+        };
+        seat.poll();
+        proxy.set(mode);
+        // It goes at once, or after the client has noticed.
+        thread::sleep(Duration::from_millis(100 * (round as u64 / 2)));
+        let began = Instant::now();
+        let left = seat.member.leave(soon());
+        let took = began.elapsed();
+        eprintln!("{mode:?}: {left:?} after {took:?}");
+        assert!(took < SESSION / 2, "{mode:?}: {took:?}");
+        proxy.set(Mode::Pass);
+    }
+}
+
+#[stream("ends-in", key = String, value = i64)]
+#[derive(Debug)]
+struct In;
+
+/// When each partition's records were handled.
+static HANDLED: Mutex<BTreeMap<i32, Vec<Instant>>> = Mutex::new(BTreeMap::new());
+
+#[processor(group = "ends", persist = i64)]
+#[input(In)]
+fn ends(ctx: &mut Context, _record: i64) -> Result<()> {
+    let count = ctx.value()?.unwrap_or(0) + 1;
+    ctx.set_value(&count)?;
+    let mut handled = HANDLED.lock().expect("no handler panics");
+    handled
+        .entry(ctx.partition())
+        .or_default()
+        .push(Instant::now());
+    Ok(())
+}
+
+const PARTITIONS: i32 = 8;
+
+fn run(log: &Arc<dyn Log>, instance: &str) -> Running {
+    let options = ProcessorOptions {
+        instance: instance.to_owned(),
+        on_stop: OnStop::Leave,
+        ..ProcessorOptions::default()
+    };
+    let stores = Arc::new(MemoryStores::default());
+    start(
+        Ends::DEFINITION,
+        Arc::new(Ends),
+        log.clone(),
+        stores,
+        &options,
+    )
+    .expect("it starts")
+}
+
+/// Emits a thousand records a second until it is told to end.
+fn load(brokers: &str, ends: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "1")
+        .create()
+        .expect("a producer");
+    let ends = Arc::clone(ends);
+    thread::spawn(move || {
+        let mut at = 0;
+        while !ends.load(Ordering::Relaxed) {
+            for _ in 0..10 {
+                let (key, value) = (format!("user-{}", at % 400), 1i64.to_string());
+                let _ = producer.send(BaseRecord::to("ends-in").key(&key).payload(&value));
+                at += 1;
+            }
+            producer.poll(Duration::from_millis(10));
+        }
+        producer.flush(Duration::from_secs(30)).expect("flushed");
+    })
+}
+
+fn longest_gap(times: &[Instant], since: Instant) -> Duration {
+    let from = times.partition_point(|at| *at < since).saturating_sub(1);
+    let gaps = times[from..].windows(2).map(|two| two[1] - two[0]);
+    gaps.max().unwrap_or_default()
+}
+
+#[test]
+fn a_clean_stop_of_one_of_two_leaves_no_partition_unserved_for_a_session() {
+    let proxy = Proxy::new();
+    let Some(broker) = behind(&proxy) else { return };
+    broker.create_topic("ends-in", PARTITIONS, &[]);
+    let log: Arc<dyn Log> = Arc::new(kafka(proxy.bootstrap()));
+    let (first, second) = (run(&log, "first"), run(&log, "second"));
+    let over = Arc::new(AtomicBool::new(false));
+    let load = load(&broker.bootstrap(), &over);
+    let owned = |running: &Running| {
+        let status = running.status();
+        let running = status.iter().filter(|task| task.positions.len() == 1);
+        running.count()
+    };
+    wait_until("two share eight partitions", || {
+        owned(&first) == 4 && owned(&second) == 4
+    });
+    let all_handled_since = |since: Instant| {
+        let handled = HANDLED.lock().expect("no handler panics");
+        handled.len() == 8 && handled.values().all(|times| times.last() > Some(&since))
+    };
+    let now = Instant::now();
+    wait_until("every partition is handled", || all_handled_since(now));
+    let stopped = Instant::now();
+    second.stop();
+    second.join().expect("it drains");
+    let took = stopped.elapsed();
+    let gone = Instant::now();
+    wait_until("every partition is handled again", || {
+        all_handled_since(gone)
+    });
+    let longest = {
+        let handled = HANDLED.lock().expect("no handler panics");
+        let gaps = handled.values().map(|times| longest_gap(times, stopped));
+        gaps.max().unwrap_or_default()
+    };
+    eprintln!("stopped after {took:?}; longest time without processing {longest:?}");
+    assert!(longest < ProcessorOptions::default().session, "{longest:?}");
+    over.store(true, Ordering::Relaxed);
+    load.join().expect("no panic");
+
+    // Everything is committed by now, so a broker that hangs holds nothing that is worth waiting for.
+    wait_until("all is committed", || {
+        let partitions: Vec<_> = (0..PARTITIONS)
+            .map(|at| goka_runtime::record::TopicPartition::new("ends-in", at))
+            .collect();
+        let committed = log.committed("ends", &partitions).expect("committed");
+        let ends = log.ranges(&partitions).expect("ranges");
+        let pairs = committed.iter().zip(ends);
+        pairs
+            .into_iter()
+            .all(|(at, end)| at.as_ref().map(|at| at.offset) == Some(end.high))
+    });
+    thread::sleep(Duration::from_millis(500));
+    proxy.set(Mode::Swallow);
+    let began = Instant::now();
+    first.stop();
+    let ended = first.join();
+    eprintln!("with a hung broker: {ended:?} after {:?}", began.elapsed());
+    assert_eq!(ended, Ok(()));
+    assert!(began.elapsed() < Duration::from_secs(5));
+
+    // And one that restores: it has handled nothing.
+    proxy.set(Mode::Pass);
+    let third = run(&log, "third");
+    proxy.set(Mode::Swallow);
+    thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    third.stop();
+    let ended = third.join();
+    eprintln!("at its start: {ended:?} after {:?}", began.elapsed());
+    assert_eq!(ended, Ok(()));
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_program_whose_partitions_have_all_stopped_ends_and_names_them() {
+    let Some(broker) = another(&[]) else { return };
+    broker.create_topic("visits", 2, &[]);
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .create()
+        .expect("a producer");
+    for partition in 0..2 {
+        let poisoned: &[u8] = &[0xff];
+        let record = BaseRecord::to("visits").partition(partition).key("k");
+        producer.send(record.payload(poisoned)).expect("sent");
+    }
+    producer.flush(PATIENCE).expect("flushed");
+    let (_temp, dir) = data_dir();
+    let said = Program::new("own_store", dir)
+        .on(broker.bootstrap())
+        .run(["run"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let line = said.error();
+    assert!(line.contains("partitions 0, 1 stopped"), "{line}");
+}
+
+#[test]
+fn of_two_processes_with_one_identity_the_older_ends_and_does_not_come_back() {
+    let Some(broker) = broker() else { return };
+    let log = kafka(broker.bootstrap());
+    let group = stateful(&log, &[stream(&log, 2)], 2);
+    let mut first = Seat::owning(&log, &group, 2);
+    let mut second = Seat::join(&log, &group);
+    let mut error = None;
+    wait_until("the older one is put out", || {
+        second.poll();
+        error = first.member.poll(TICK, &mut first.tape).err();
+        error.is_some()
+    });
+    assert!(
+        matches!(error, Some(LogError::InstanceFenced { .. })),
+        "{error:?}"
+    );
+    let left = first.member.leave(soon());
+    assert!(
+        matches!(left, Err(LogError::InstanceFenced { .. })),
+        "{left:?}"
+    );
+    second.poll_until("the newer one works on", |tape| tape.owned.len() == 2);
+}
