@@ -377,8 +377,10 @@ fn properties_that_carry_guarantees_are_refused() {
 #[test]
 fn a_member_that_did_not_poll_loses_its_tasks() {
     let Some(broker) = broker() else { return };
-    let log = configured(broker, &[("max.poll.interval.ms", "6000")]);
-    let group = stateful(&log, &[stream(&log, 2)], 2);
+    let log = configured(broker, &[]);
+    let mut group = stateful(&log, &[stream(&log, 2)], 2);
+    group.session = Duration::from_secs(6);
+    group.max_poll_interval = Duration::from_secs(6);
     let mut seat = Seat::owning(&log, &group, 2);
     seat.fetch(task(0), 1, 0);
     let began = Instant::now();

@@ -18,6 +18,7 @@ use goka_runtime::record::{Guarantee, TopicPartition};
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::support::kafka::{Broker, another};
+use crate::support::program::{Program, data_dir};
 use crate::support::{unique, wait_until};
 
 use Guarantee::{AtLeastOnce, ExactlyOnce};
@@ -449,4 +450,135 @@ fn another_member_waits_for_the_record_in_hand_alone() {
         assert!(took < Duration::from_secs(15), "{}: {took:?}", rig.what());
         assert!(stop(first).1.is_ok() && stop(second).1.is_ok());
     });
+}
+
+/// The program whose records say what their handlers do, on a log of its own.
+fn program(work: &[(&str, &str)]) -> (tempfile::TempDir, Program) {
+    let (temp, dir) = data_dir();
+    let program = Program::new("slow", dir);
+    let lines: String = work
+        .iter()
+        .map(|(key, what)| format!("{key}\t{what}\n"))
+        .collect();
+    let said = program.run_with(&lines, ["emit", "slow-works"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    (temp, program)
+}
+
+#[test]
+fn a_stop_that_a_handler_outlasts_names_its_record() {
+    let (_temp, program) = program(&[("a", "sleep 60000")]);
+    let mut running = program.start::<&str>([]);
+    running.wait_out("the handler runs", |out| {
+        out.iter().any(|line| line.starts_with("began a"))
+    });
+    running.signal("TERM");
+    let (status, took) = running.end();
+    let said = running.err().join("\n");
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(took < Duration::from_secs(10) + SLACK * 2, "{took:?}");
+    let error = said
+        .lines()
+        .find(|line| line.starts_with("error: "))
+        .expect(&said);
+    assert!(
+        error.contains("slow-works[") && error.contains("offset 0"),
+        "{error}"
+    );
+    assert!(
+        error.contains("is handled again after a restart"),
+        "{error}"
+    );
+    // Its offset is where it was: it begins again.
+    let again = program.start::<&str>([]);
+    again.wait_out("the record again", |out| {
+        out.iter().any(|line| line.starts_with("began a"))
+    });
+}
+
+#[test]
+fn a_handler_that_panics_while_a_stop_waits_is_one_error() {
+    let (_temp, program) = program(&[("a", "panic 3000")]);
+    let mut running = program.start::<&str>([]);
+    running.wait_out("the handler runs", |out| {
+        out.iter().any(|line| line.starts_with("began a"))
+    });
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(2), "{said}");
+    let errors: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert_eq!(errors.len(), 1, "{said}");
+    assert!(
+        errors[0].contains("panicked: ") && errors[0].contains("offset 0"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_slow_record_is_said_to_be_slow_while_it_is() {
+    let (_temp, program) = program(&[("a", "sleep 60000")]);
+    let running = program.start(["run", "--session", "2s", "--max-poll-interval", "2s"]);
+    running.wait_err("the handler is slow");
+    let said = running.err().join("\n");
+    let line = said
+        .lines()
+        .find(|line| line.contains("the handler is slow"))
+        .unwrap();
+    for part in ["slow-works[", "offset 0", "--max-poll-interval"] {
+        assert!(line.contains(part), "`{part}` in {line}");
+    }
+}
+
+/// What a process has taken of memory at most, in MiB.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kilobytes >> 10
+}
+
+/// Small records whose handlers write large values take the table's memory and a bounded rest.
+fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
+    let (_temp, dir) = data_dir();
+    let mut program = Program::new("slow", dir);
+    if let Some(broker) = broker {
+        broker.create_topic("slow-works", 1, &[]);
+        program = program.on(broker.bootstrap());
+    }
+    let lines: String = (0..records)
+        .map(|key| format!("k{key}\twrite 900000\n"))
+        .collect();
+    let said = program.run_with(&lines, ["emit", "slow-works"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let memory = format!("{table_memory}MiB");
+    let mut running = program.start(["run", "--table-memory", &memory]);
+    let count = |out: &[String]| out.iter().filter(|line| line.starts_with("began")).count();
+    running.wait_out("all are handled", |out| count(out) >= records);
+    let taken = peak(running.id());
+    println!("{records} records, {table_memory} MiB for tables: {taken} MiB resident at most");
+    assert!(
+        taken <= table_memory + 128,
+        "{taken} MiB with {table_memory} for tables"
+    );
+    assert_eq!(running.stop().0, Some(0));
+}
+
+#[test]
+fn large_writes_of_small_records_take_bounded_memory() {
+    large_writes(400, 64, None);
+    if let Some(broker) = another(&[]) {
+        large_writes(400, 64, Some(&broker));
+        drop(broker);
+    }
+    if is_long() {
+        large_writes(2_000, 256, None);
+        if let Some(broker) = another(&[]) {
+            large_writes(2_000, 256, Some(&broker));
+        }
+    }
 }

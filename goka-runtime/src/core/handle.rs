@@ -82,8 +82,13 @@ impl Task {
         key: &[u8],
         desk: &mut Desk<'_>,
     ) -> bool {
-        let record = self.record(topic, offset);
-        !desk.turn.is_over(desk.appends) && desk.turn.may_call(&record, key, desk.appends)
+        if desk.turn.is_over(desk.appends) {
+            return false;
+        }
+        !desk.turn.is_once() || {
+            let record = self.record(topic, offset);
+            desk.turn.may_call(&record, key, desk.appends)
+        }
     }
 
     fn record(&self, topic: TopicId, offset: Offset) -> RecordId {

@@ -71,7 +71,11 @@ impl Core {
         self.hand_over(out);
         match handled {
             Ok(taken) => {
-                if let Some(task) = self.tasks.get_mut(&id) {
+                // Nothing else reads the store.
+                if taken > 0
+                    && self.plan.input(topic).is_some()
+                    && let Some(task) = self.tasks.get_mut(&id)
+                {
                     task.unreadable = None;
                 }
                 return taken;
@@ -156,10 +160,7 @@ impl Core {
 
     /// The tasks with a walk that can go on, in order.
     pub(super) fn walks(&self) -> Vec<TaskId> {
-        let walks = |task: &&Task| {
-            task.visit.is_some() && task.state == State::Running && !task.awaits_store()
-        };
-        let walks = self.tasks.values().filter(walks);
+        let walks = self.tasks.values().filter(|task| task.walks());
         walks.map(|task| task.id).collect()
     }
 

@@ -139,16 +139,21 @@ impl Core {
             })
     }
 
+    /// Whether everything handled is committed; what is acknowledged may still wait for the stores.
+    pub fn is_committed(&self) -> bool {
+        self.settling.is_none()
+            && self.doubt.is_none()
+            && self
+                .tasks
+                .values()
+                .all(|task| !task.is_dirty() && !task.has_guards())
+    }
+
     /// When the next [`Event::Tick`] has something to do.
     pub fn next_tick(&self, now: Duration) -> Duration {
         let due = self.last_barrier + self.plan.barrier;
         let wake = self.retry_at.map_or(due, |retry| due.max(retry));
-        if self
-            .tasks
-            .values()
-            .any(|task| task.visit.is_some() && task.state == State::Running)
-            && !self.paused
-        {
+        if !self.paused && self.tasks.values().any(Task::walks) {
             Duration::ZERO
         } else if self.tasks.values().any(Task::is_dirty) {
             wake.saturating_sub(now)
@@ -170,7 +175,7 @@ impl Core {
     /// Whether a walk over a table goes on with the next [`Event::Tick`].
     #[cfg(feature = "tester")]
     pub(crate) fn is_visiting(&self) -> bool {
-        !self.paused && !self.walks().is_empty()
+        !self.paused && self.tasks.values().any(Task::walks)
     }
 
     /// Which assignment of a task this is about.

@@ -203,6 +203,11 @@ impl Task {
         self.unreadable.is_some_and(|trouble| trouble.waits)
     }
 
+    /// Whether a walk of it can go on.
+    pub(crate) fn walks(&self) -> bool {
+        self.visit.is_some() && self.state == State::Running && !self.awaits_store()
+    }
+
     /// Nothing is written to its store any more.
     pub(crate) fn give_up_store(&mut self) {
         self.is_storeless = true;

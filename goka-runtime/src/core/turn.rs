@@ -88,22 +88,33 @@ impl Turn {
         self.calls > 0 && (late || appends.size() >= TURN_BYTES) && !planted!(EndlessTurn)
     }
 
-    /// Whether a call may be made now. One that may have outlived its transaction before waits for a
-    /// barrier, so that this time the transaction is no older than the call.
+    /// Whether a call may be made now. Exactly once, none is while a barrier is due for a slow call; and
+    /// one that may have outlived its transaction before waits for a barrier, so that this time the
+    /// transaction is no older than the call.
     pub(super) fn may_call(&mut self, record: &RecordId, key: &[u8], appends: &Appends) -> bool {
-        if self.slow.is_none() || !self.slow_calls.has(record, key) {
-            return true;
+        let is_open = self.is_open || !appends.is_empty();
+        if self.wants_barrier && is_open {
+            return false;
         }
-        self.wants_barrier = self.is_open || !appends.is_empty();
-        if !self.wants_barrier {
+        let is_known = self.slow_calls.has(record, key);
+        if is_known && is_open {
+            self.wants_barrier = true;
+            return false;
+        }
+        if is_known {
             let (partition, offset) = (record.task.partition, record.offset);
             tracing::warn!(
                 partition,
                 offset,
-                "handling a slow record again, in a transaction of its own"
+                "slow record handled again, in a transaction of its own"
             );
         }
-        !self.wants_barrier
+        true
+    }
+
+    /// Whether calls may outlive their transactions.
+    pub(super) fn is_once(&self) -> bool {
+        self.slow.is_some()
     }
 
     /// A call has ended.

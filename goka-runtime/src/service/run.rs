@@ -290,7 +290,8 @@ fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<
     // What waits for a log that does not answer, and has nothing to tell it, is not waited for.
     let soon = until.min(Instant::now() + NOTHING_HANDLED);
     for (group, running) in processors {
-        let is_late = |at: Instant| at >= until || (at >= soon && !running.is_unsettled());
+        let has_nothing = || !running.is_unsettled() && running.in_hand().is_none();
+        let is_late = |at: Instant| at >= until || (at >= soon && has_nothing());
         while !running.is_finished() && !is_late(Instant::now()) {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -306,7 +307,10 @@ fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<
                     ));
                 }
                 (None, true) => errors.push(late(&format!("group `{group}`"))),
-                (None, false) => tracing::warn!(group, "ended without an answer of the log"),
+                (None, false) => {
+                    tracing::warn!(group, "ended without an answer of the log");
+                    errors.extend(stopped(group, &running));
+                }
             }
             // Dropping it would wait for it.
             std::mem::forget(running);

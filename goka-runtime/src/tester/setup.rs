@@ -160,6 +160,7 @@ impl Setup {
             // A barrier follows every record, so that what it did is seen and no time has to pass.
             barrier: Duration::ZERO,
             session: SESSION,
+            max_poll_interval: SESSION,
             guarantee: self.guarantee,
             ..ProcessorOptions::default()
         };

@@ -22,26 +22,29 @@ pub(crate) struct Again {
 }
 
 impl Again {
+    /// Whether a new one joins after a member that ended so.
+    pub(crate) fn is_followed(&self, cause: &Cause, now: Duration) -> bool {
+        let is_recent = |last: Duration| now.saturating_sub(last) < FENCED_TWICE;
+        match cause {
+            Cause::Member(LogError::ProducerFenced { .. }) => !self.fenced.is_some_and(is_recent),
+            Cause::Member(LogError::Client { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// A new one joins, after [`REJOIN`].
     ///
     /// # Errors
     /// The cause, when that would help nobody.
     pub(crate) fn after(&mut self, cause: Cause, now: Duration) -> Result<(), Cause> {
-        let is_recent = |last: Duration| now.saturating_sub(last) < FENCED_TWICE;
-        match cause {
-            Cause::Member(error @ LogError::ProducerFenced { .. })
-                if !self.fenced.is_some_and(is_recent) =>
-            {
-                self.fenced = Some(now);
-                tracing::warn!(%error, "producer fenced, joining once more");
-                Ok(())
-            }
-            Cause::Member(error @ LogError::Client { .. }) => {
-                tracing::warn!(%error, "the client died, joining again");
-                Ok(())
-            }
-            cause => Err(cause),
+        if !self.is_followed(&cause, now) {
+            return Err(cause);
         }
+        if matches!(cause, Cause::Member(LogError::ProducerFenced { .. })) {
+            self.fenced = Some(now);
+        }
+        tracing::warn!(%cause, "member ended, joining again");
+        Ok(())
     }
 }
 
@@ -62,7 +65,7 @@ fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
     }
     loop {
         let ended = match parts.log.join(&parts.plan.group) {
-            Ok(member) => Worker::new(parts).run(member),
+            Ok(member) => Worker::new(parts).run(member, &again),
             // One that cannot be made at all was configured wrongly.
             Err(error) if !parts.signals.has_run() => return Err(Cause::Member(error)),
             Err(error) => Err(Cause::Member(error)),

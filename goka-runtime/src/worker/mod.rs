@@ -20,9 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::flusher::Flusher;
-pub(crate) use self::members::run;
+pub(crate) use self::members::Again;
 #[cfg(feature = "tester")]
-pub(crate) use self::members::{Again, REJOIN};
+pub(crate) use self::members::REJOIN;
+pub(crate) use self::members::run;
 use self::outage::Outage;
 use self::reach::Reach;
 #[cfg(feature = "tester")]
@@ -46,7 +47,7 @@ const GUARDED: Duration = Duration::from_millis(1);
 /// How often the outside is told where each task is.
 const REPORT: Duration = Duration::from_millis(100);
 /// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is
-/// ridden out rather than handled twice. Below Kafka's `max.poll.interval.ms` of 5 minutes.
+/// ridden out rather than handled twice. At most half of the poll interval, which it uses up.
 const ACKS: Duration = Duration::from_secs(40);
 const RESTORE_THREADS: usize = 2;
 
@@ -103,7 +104,6 @@ impl Signals {
         self.unsettled.load(Ordering::Acquire)
     }
 
-    #[cfg(feature = "cli")]
     pub(crate) fn has_stopped(&self) -> bool {
         self.has_stopped.load(Ordering::Acquire)
     }
@@ -156,8 +156,6 @@ pub(crate) struct Worker {
     effects: Vec<Effect>,
     failed: Option<Cause>,
     trouble: bool,
-    /// When the first append since the last settlement was handed over.
-    opened: Option<Duration>,
     /// The longest that an append waited since the last settlement.
     append_took: Duration,
     draining: bool,
@@ -204,14 +202,13 @@ impl Worker {
             effects: Vec::new(),
             failed: None,
             trouble: false,
-            opened: None,
             append_took: Duration::ZERO,
             draining: false,
             moved: false,
         }
     }
 
-    fn run(mut self, mut member: Box<dyn Member>) -> Result<(), Cause> {
+    fn run(mut self, mut member: Box<dyn Member>, again: &Again) -> Result<(), Cause> {
         // Whatever the member before was in, this one tells for itself.
         self.tell_trouble(false);
         let watch = Watch::start(&self.parts, &*member);
@@ -222,17 +219,27 @@ impl Worker {
         }
         self.report();
         drop(watch);
-        self.leave(member, ended)
+        self.leave(member, again, ended)
     }
 
     /// Leaves the group. A member that another one follows keeps its place for that one; a process
     /// whose place another process has taken must not take it back, so this is told before all else.
-    fn leave(&self, member: Box<dyn Member>, ended: Result<(), Cause>) -> Result<(), Cause> {
+    fn leave(
+        &self,
+        member: Box<dyn Member>,
+        again: &Again,
+        ended: Result<(), Cause>,
+    ) -> Result<(), Cause> {
         // What draining left of the deadline.
         let by = Instant::now() + self.parts.deadline * 2 / 5;
-        let left = match (self.parts.on_stop, &ended) {
-            (OnStop::Keep, _) | (_, Err(Cause::Member(_))) => member.close(by),
-            (OnStop::Leave, _) => member.leave(by),
+        let keeps = match &ended {
+            Ok(()) => self.parts.on_stop == OnStop::Keep && !self.parts.signals.has_stopped(),
+            Err(cause) => again.is_followed(cause, self.parts.clock.monotonic()),
+        };
+        let left = if keeps {
+            member.close(by)
+        } else {
+            member.leave(by)
         };
         match left {
             Err(error @ LogError::InstanceFenced { .. }) if ended.is_err() => {
@@ -247,7 +254,7 @@ impl Worker {
     /// Notes whether anything that was handled is not committed.
     fn note_unsettled(&self) {
         let unsettled = &self.parts.signals.unsettled;
-        if unsettled.load(Ordering::Relaxed) && self.core.is_settled() {
+        if unsettled.load(Ordering::Relaxed) && self.core.is_committed() {
             unsettled.store(false, Ordering::Release);
         }
     }
@@ -514,7 +521,7 @@ impl Driver for Worker {
     fn batch(&mut self, fetched: Fetched<'_>) -> usize {
         self.moved = true;
         // It is about to be fetched from elsewhere: these are not the records that come next.
-        if self.moves(fetched.task) {
+        if self.moves(fetched.task, fetched.topic) {
             return fetched.records.len();
         }
         self.parts.signals.unsettled.store(true, Ordering::Release);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{ACKS, Worker};
 use crate::core::{Cause, Effect, Event};
 use crate::log::{Failure, LogError, Member, Settle, Settlement, Unit};
-use crate::record::{Appends, TaskId};
+use crate::record::{Appends, TaskId, TopicId};
 
 impl Worker {
     /// Performs what the core asked for, with what it asks for in turn.
@@ -100,7 +100,6 @@ impl Worker {
 
     pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
         let began = Instant::now();
-        self.opened.get_or_insert(self.reach.monotonic());
         self.parts.signals.unsettled.store(true, Ordering::Release);
         settle.append(&appends);
         self.append_took = self.append_took.max(began.elapsed());
@@ -111,19 +110,11 @@ impl Worker {
         let patience = if self.draining {
             self.parts.deadline / 2
         } else {
-            ACKS
+            // It is no poll of the member.
+            ACKS.min(self.parts.plan.group.max_poll_interval / 2)
         };
         let began = Instant::now();
-        let mut settlement = settle.settle(unit, began + patience);
-        if self.close_transaction() {
-            let acks = settlement
-                .acks
-                .values_mut()
-                .filter_map(|ack| ack.as_mut().err());
-            let offsets = settlement.offsets.values_mut();
-            let offsets = offsets.filter_map(|offset| offset.as_mut().err());
-            acks.chain(offsets).for_each(outlived);
-        }
+        let settlement = settle.settle(unit, began + patience);
         let waited = std::mem::take(&mut self.append_took).max(began.elapsed());
         self.tell(&settlement, waited);
         settlement
@@ -131,14 +122,9 @@ impl Worker {
 
     pub(super) fn abort(&mut self, settle: &mut dyn Settle) {
         let began = Instant::now();
-        let aborted = settle.abort(began + self.parts.deadline);
-        let is_old = self.close_transaction();
-        let Err(mut failure) = aborted else {
+        let Err(failure) = settle.abort(began + self.parts.deadline) else {
             return;
         };
-        if is_old {
-            outlived(&mut failure);
-        }
         self.tell_unended(&failure, began.elapsed());
         let group = &self.parts.plan.group;
         let error = match failure {
@@ -158,27 +144,12 @@ impl Worker {
         self.failed.get_or_insert(Cause::Member(error));
     }
 
-    /// Nothing is appended since the last settlement any more; says whether what was is older than a
-    /// transaction may be.
-    fn close_transaction(&mut self) -> bool {
-        let now = self.reach.monotonic();
-        let opened = self.opened.take();
-        let most = self.parts.plan.group.transaction_timeout;
-        opened.is_some_and(|at| now.saturating_sub(at) >= most)
-    }
-
-    pub(super) fn moves(&self, task: TaskId) -> bool {
-        let is_move = |effect: &Effect| matches!(effect, Effect::Fetch(of, _) if *of == task);
+    /// Whether an input of a task is about to be fetched from elsewhere.
+    pub(super) fn moves(&self, task: TaskId, topic: TopicId) -> bool {
+        let is_move = |effect: &Effect| match effect {
+            Effect::Fetch(of, to) => *of == task && to.iter().any(|(of, _)| *of == topic),
+            _ => false,
+        };
         self.effects.iter().any(is_move)
-    }
-}
-
-/// A transaction that was open for too long is ended by the log, which fences the client as if it had a
-/// duplicate. It has none: the next one goes on.
-fn outlived(failure: &mut Failure) {
-    if let Failure::ProducerFenced(reason) = failure {
-        *failure = Failure::Fatal(format!(
-            "a transaction was open for longer than its time-out: {reason}"
-        ));
     }
 }

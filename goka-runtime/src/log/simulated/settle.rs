@@ -247,6 +247,9 @@ impl SimulatedMember {
             }
             _ => {}
         }
+        // The transaction's coordinator is asked first, the group's afterwards (AddOffsetsToTxn, then
+        // TxnOffsetCommit).
+        self.producer.attach(state, Offsets::default())?;
         self.standing(state)?;
         self.producer.attach(state, offsets)
     }

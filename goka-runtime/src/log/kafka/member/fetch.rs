@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::super::{Driver, Epoch, Fetched, LogError, MemberEvent};
 use super::super::client_error;
 use super::super::codes::is_fetched_again;
-use super::super::native::{Batch, Code, List, Message};
+use super::super::native::{Adrift, Batch, Code, List, Message};
 use super::super::reader::read_error;
 use super::{Flow, KafkaMember, Trouble};
 use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
@@ -75,6 +75,9 @@ impl KafkaMember {
                 reason: "it is not owned".to_owned(),
             });
         };
+        // These are not the records that come next.
+        let moved = |run: &Run| run.task == id && positions.iter().any(|(of, _)| *of == run.topic);
+        self.in_hand.runs.retain(|run| !moved(run));
         let (mut add, mut drop_first, mut seek) = (List::new(), List::new(), List::new());
         let failed = |fault| client_error(format!("fetching partition {}", id.partition), fault);
         for (input, offset) in positions {
@@ -118,8 +121,6 @@ impl KafkaMember {
             self.client().resume(&seek);
             self.seek(&seek).map_err(failed)?;
         }
-        let moved = |run: &Run| run.task == id && positions.iter().any(|(of, _)| *of == run.topic);
-        self.in_hand.runs.retain(|run| !moved(run));
         if let Some(task) = self.tasks.get_mut(&id) {
             let flows = positions.iter().map(|(input, at)| (*input, Flow::On(*at)));
             task.added.extend(flows);
@@ -190,17 +191,23 @@ impl KafkaMember {
             fail_point!("after-fetch", in_hand.batch.messages().len());
             self.find_runs(&mut in_hand);
         }
-        let mut told = self.hand_over(&mut in_hand, driver);
+        let mut told = self.lost_sight(in_hand.batch.take_adrift(), driver);
+        told |= self.hand_over(&mut in_hand, driver);
         self.in_hand = in_hand;
         if self.next_positions <= Instant::now() {
             self.next_positions = Instant::now() + POSITIONS;
             told |= self.tell_positions(driver);
-            if self.failing.is_some_and(|it| it.last.elapsed() >= QUIET) {
-                self.failing = None;
-                told |= self.healed(Trouble::Fetch, driver);
-            }
         }
         told
+    }
+
+    /// Whether fetches succeed again, if the driver was told that they fail.
+    pub(super) fn fetches_again(&mut self, driver: &mut dyn Driver) -> bool {
+        if self.failing.is_none_or(|it| it.last.elapsed() < QUIET) {
+            return false;
+        }
+        self.failing = None;
+        self.healed(Trouble::Fetch, driver)
     }
 
     /// A fetch failed with what may pass: the client makes it again, and it is said when that takes
@@ -327,7 +334,13 @@ impl KafkaMember {
             runs.pop_front();
         }
         batch.clear();
-        for lost in batch.take_adrift() {
+        told
+    }
+
+    /// Tells of partitions that the client lost sight of.
+    fn lost_sight(&mut self, adrift: Vec<Adrift>, driver: &mut dyn Driver) -> bool {
+        let mut told = false;
+        for lost in adrift {
             if is_fetched_again(lost.fault.code) {
                 told |= self.fetch_failed(lost.fault.reason, driver);
             } else if let Some((task, _, topic)) = self.whose(&lost.topic, lost.partition) {

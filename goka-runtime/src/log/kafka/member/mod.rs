@@ -175,7 +175,8 @@ impl KafkaMember {
         let Some(fault) = event.fault() else {
             return Ok(false);
         };
-        if event.is_fatal() {
+        // A consumer's event has the code of the failure itself, and not the one of all fatal ones.
+        if event.is_fatal() || self.client().fatal().is_some() {
             return Err(self.fatal(fault));
         }
         let refused = |what| LogError::Refused {
@@ -288,6 +289,7 @@ impl KafkaMember {
             self.probe();
             let mut told = self.handle(driver)?;
             told |= self.look_up(driver)?;
+            told |= self.fetches_again(driver);
             if told {
                 return Ok(());
             }

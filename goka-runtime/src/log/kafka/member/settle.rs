@@ -63,6 +63,11 @@ impl KafkaMember {
                 "the group took the assignment away".to_owned(),
             ));
         }
+        if !self.group.instance.is_empty() && self.client().member_id().is_empty() {
+            return Err(Failure::Lost(
+                "the client left the group, since it was not polled in time".to_owned(),
+            ));
+        }
         self.commit += 1;
         let number = self.commit;
         self.client()

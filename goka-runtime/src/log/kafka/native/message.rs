@@ -208,7 +208,7 @@ impl Batch {
         if wait.is_zero() || !self.messages.is_empty() {
             self.take(queue, room - self.messages.len(), Duration::ZERO);
         }
-        self.adrift = ADRIFT.take();
+        self.adrift.extend(ADRIFT.take());
     }
 
     fn take(&mut self, queue: &Queue, room: usize, wait: Duration) {

@@ -21,7 +21,7 @@ pub(super) use client::{Client, Kind};
 pub(super) use event::{Event, EventKind};
 pub(super) use handles::{Queue, Topic};
 pub(super) use list::{List, Place};
-pub(super) use message::{Batch, Message};
+pub(super) use message::{Adrift, Batch, Message};
 pub(super) use produce::Outgoing;
 pub(super) use rdkafka::types::RDKafkaErrorCode as Code;
 pub(super) use transaction::{Failed, Membership, Remedy};
