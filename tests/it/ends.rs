@@ -59,7 +59,7 @@ fn a_partition_that_stopped_and_is_given_anew_is_not_told_as_stopped() {
     let first = run(&log, "first");
     let records = Emitter::<In>::new(log.clone()).expect("an emitter");
     for key in 0..20 {
-        records.emit(&key.to_string(), &1).expect("sent");
+        records.emit(key.to_string(), &1).expect("sent");
     }
     records.close(SOON).expect("delivered");
     wait_until("both partitions have stopped", SOON, || {

@@ -542,7 +542,11 @@ fn peak(pid: u32) -> u64 {
     kilobytes >> 10
 }
 
-/// Small records whose handlers write large values take the table's memory and a bounded rest.
+/// What a process may take beyond the table's memory: the page caches of the tables' files and of the
+/// embedded log (up to 192 MiB), and what is written between two barriers, with its copies on the way.
+const BEYOND: u64 = 448;
+
+/// Small records whose handlers write large values take bounded memory, however many were fetched.
 fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
     let (_temp, dir) = data_dir();
     let mut program = Program::new("slow", dir);
@@ -558,11 +562,14 @@ fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
     let memory = format!("{table_memory}MiB");
     let mut running = program.start(["run", "--table-memory", &memory]);
     let count = |out: &[String]| out.iter().filter(|line| line.starts_with("began")).count();
-    running.wait_out("all are handled", |out| count(out) >= records);
+    let within = SOON + Duration::from_millis(300) * u32::try_from(records).unwrap();
+    wait_until("all are handled", within, || {
+        count(&running.out()) >= records
+    });
     let taken = peak(running.id());
     println!("{records} records, {table_memory} MiB for tables: {taken} MiB resident at most");
     assert!(
-        taken <= table_memory + 128,
+        taken <= table_memory + BEYOND,
         "{taken} MiB with {table_memory} for tables"
     );
     assert_eq!(running.stop().0, Some(0));
@@ -571,10 +578,6 @@ fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
 #[test]
 fn large_writes_of_small_records_take_bounded_memory() {
     large_writes(400, 64, None);
-    if let Some(broker) = another(&[]) {
-        large_writes(400, 64, Some(&broker));
-        drop(broker);
-    }
     if is_long() {
         large_writes(2_000, 256, None);
         if let Some(broker) = another(&[]) {

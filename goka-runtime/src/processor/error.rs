@@ -153,7 +153,7 @@ pub enum StartError {
         /// Where it is declared.
         location: Location,
         /// Which, and why.
-        source: OptionError,
+        source: Box<OptionError>,
     },
     /// Exactly once, the log would end a transaction before its barrier does.
     #[error(

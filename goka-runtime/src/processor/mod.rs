@@ -362,7 +362,7 @@ pub(crate) fn prepare(
     options.check().map_err(|source| StartError::Options {
         group: graph.group.to_owned(),
         location: graph.location,
-        source,
+        source: Box::new(source),
     })?;
     check_transaction(graph, options)?;
     let plan = resolve(graph, &*log, options, wait)?;
