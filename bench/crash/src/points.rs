@@ -17,6 +17,9 @@ pub(crate) struct Point {
 /// What has to be in hand there, so that a kill is worth counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
+    /// Records that were fetched, or handled since the last barrier: on a busy machine a barrier may
+    /// come before each fetch.
+    Fetched,
     /// Records handled since the last barrier.
     Unsettled,
     /// Those, and a batch of which some records are appended.
@@ -42,7 +45,7 @@ const fn only(guarantee: Guarantee, point: Point) -> Point {
 }
 
 const ALL: [Point; 9] = [
-    point("after-fetch", 10, What::Unsettled),
+    point("after-fetch", 10, What::Fetched),
     point("after-handler", 300, What::Unsettled),
     point("mid-produce", 300, What::SomeAppended),
     point("after-acks", 8, What::Unsettled),
@@ -83,6 +86,7 @@ impl Point {
     /// this life, and what is in hand at the place.
     pub(crate) fn hits(&self, unsettled: u64, handled: u64, in_hand: u64) -> u64 {
         match self.what {
+            What::Fetched => unsettled + in_hand,
             What::Unsettled => unsettled,
             What::SomeAppended if in_hand > 0 => unsettled,
             // A restore writes to stores too, before anything was handled.
