@@ -196,7 +196,7 @@ struct Seen {
 
 /// Waits for the end: asked for, or because nothing is left to do. A processor whose partitions have
 /// all stopped leaves its group; the program ends when none has anything left to do and no background
-/// closure runs, and says until then what it waits for.
+/// closure runs, and reminds of it until then.
 fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]) {
     let mut seen = vec![Seen::default(); processors.len()];
     while !stop.is_asked() {

@@ -161,7 +161,7 @@ impl Watcher {
         }
     }
 
-    /// After so long a handler is slow: half of what a setting allows it without consequences.
+    /// A handler is reported as slow after half of the shortest timeout that it could exceed.
     fn slow(&self) -> Duration {
         let group = &self.parts.plan.group;
         let most = match group.guarantee {

@@ -63,7 +63,7 @@ pub(super) fn is_final(code: Code) -> bool {
 
 /// Whether a fetch that fails with this code is tried again by librdkafka, at the same offset.
 ///
-/// Codes of its own are not among them: it has them for what it cannot read, and goes on behind that.
+/// Not librdkafka's local codes: those mean that a record could not be parsed and was skipped.
 pub(super) fn is_fetched_again(code: Code) -> bool {
     let is_the_brokers = code == Code::Unknown || code as i32 > 0;
     is_the_brokers

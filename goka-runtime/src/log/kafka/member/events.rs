@@ -1,6 +1,6 @@
-//! What the client has to tell, taken from its queue by whoever comes first: the member that polls, or
-//! the thread that keeps it in its group while a handler runs. Taking counts as a poll for librdkafka
-//! (`max.poll.interval.ms`); what was taken waits here until the member handles it.
+//! Consumer events, polled by the member, or by the watch thread that keeps the member in its group
+//! while a handler runs, and queued until the member handles them. For librdkafka either counts as a
+//! poll (`max.poll.interval.ms`).
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -3,7 +3,8 @@
 //!
 //! - A client that closes keeps a static member's place; to give the place up, the member
 //!   unsubscribes first, answers the revocation, and is out when the client has no member id any more.
-//! - Nobody waits for a broker that does not answer: one question goes out at the same time.
+//! - A DescribeCluster request is sent first. If it is not answered in time (600 ms), the member stops
+//!   waiting for the broker.
 //! - A producer that is fenced may be the first sign of a process that uses the same data directory. It
 //!   also takes the place in the group, and the next heartbeat says so: that is waited for, since a
 //!   member that came back would put the other process out.

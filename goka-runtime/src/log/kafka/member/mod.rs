@@ -332,7 +332,7 @@ impl Member for KafkaMember {
     }
 
     fn pause(&mut self, paused: bool) {
-        // What is fetched stays in the queue, which is bounded by the client; nothing is asked twice.
+        // What is fetched stays in hand and in the queue, which is bounded by the client.
         self.paused = paused;
     }
 
