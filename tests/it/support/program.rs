@@ -129,8 +129,8 @@ impl Program {
     pub fn start<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
         let mut child = self.command().args(args).spawn().expect("it starts");
         Running {
-            out: followed(child.stdout.take().expect("piped")),
-            err: followed(child.stderr.take().expect("piped")),
+            out: Followed::new(child.stdout.take().expect("piped")),
+            err: Followed::new(child.stderr.take().expect("piped")),
             child,
         }
     }
@@ -159,41 +159,62 @@ fn ended(child: &mut Child, within: Duration) -> ExitStatus {
     }
 }
 
-type Lines = Arc<Mutex<Vec<String>>>;
+/// What a program writes to one of its outputs, read while it runs.
+#[derive(Debug)]
+struct Followed {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
 
-fn followed(from: impl Read + Send + 'static) -> Lines {
-    let lines = Lines::default();
-    let into = lines.clone();
-    std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            into.lock().expect("no reader panics").push(line);
+impl Followed {
+    fn new(from: impl Read + Send + 'static) -> Self {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let into = lines.clone();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                into.lock().expect("no reader panics").push(line);
+            }
+        });
+        Followed {
+            lines,
+            reader: Some(reader),
         }
-    });
-    lines
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until everything is read that was written before the end.
+    fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no reader panics");
+        }
+    }
 }
 
 /// A program that runs; killed when the test is over.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    out: Lines,
-    err: Lines,
+    out: Followed,
+    err: Followed,
 }
 
 impl Running {
     pub fn out(&self) -> Vec<String> {
-        self.out.lock().expect("no reader panics").clone()
+        self.out.lines()
     }
 
     pub fn err(&self) -> Vec<String> {
-        self.err.lock().expect("no reader panics").clone()
+        self.err.lines()
     }
 
     /// Waits until a line on standard error has a text.
     #[track_caller]
     pub fn wait_err(&self, text: &str) {
         super::wait_until(
-            &format!("`{text}` in {:?}", self.err.lock()),
+            &format!("`{text}` in {:?}", self.err()),
             PATIENCE,
             || self.err().iter().any(|line| line.contains(text)),
         );
@@ -236,12 +257,15 @@ impl Running {
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
-    /// Waits for its end; how it ended, and how long that took.
+    /// Waits for its end; how it ended, and how long that took. All that it said can be read then.
     #[track_caller]
     pub fn end(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         let status = ended(&mut self.child, PATIENCE);
-        (status, began.elapsed())
+        let took = began.elapsed();
+        self.out.finish();
+        self.err.finish();
+        (status, took)
     }
 }
 
