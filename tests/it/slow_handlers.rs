@@ -380,7 +380,8 @@ fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
     }
 }
 
-/// A walk of slow visits goes on over barriers, beside other records, over a stop: each key once.
+/// A walk of slow visits goes on over barriers, beside other records, over a stop: each key once, or
+/// twice if its visit outlives a transaction.
 fn walk(rig: &Rig, keys: usize, millis: u64) {
     rig.send("works", 0, 0, &vec![0; keys]);
     let each = Duration::from_millis(millis);
@@ -403,11 +404,13 @@ fn walk(rig: &Rig, keys: usize, millis: u64) {
         visits().len() == keys + 20 || visits().len() == keys
     });
     wait_until("the walk is over", within, || rig.committed("visit") == 1);
-    let twice: Vec<_> = visits()
+    let is_once = rig.options.guarantee == Some(ExactlyOnce);
+    let most = 1 + usize::from(is_once && each > rig.options.transaction_timeout);
+    let often: Vec<_> = visits()
         .into_iter()
-        .filter(|(_, times)| *times != 1)
+        .filter(|(_, times)| *times > most)
         .collect();
-    assert!(twice.is_empty(), "{}: {twice:?}", rig.what());
+    assert!(often.is_empty(), "{}: {often:?}", rig.what());
     assert!(stop(running).1.is_ok());
 }
 
@@ -415,20 +418,21 @@ fn walk(rig: &Rig, keys: usize, millis: u64) {
 fn a_walk_of_slow_visits_keeps_its_place() {
     everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 60, 100));
     if is_long() {
+        // With the times of the defaults.
+        fn as_by_default(mut rig: Rig) -> Rig {
+            let default = ProcessorOptions::default();
+            rig.options.session = default.session;
+            rig.options.max_poll_interval = default.max_poll_interval;
+            rig.options.transaction_timeout = default.transaction_timeout;
+            rig
+        }
         everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            let rig = Rig {
-                options: ProcessorOptions {
-                    session: Duration::from_secs(10),
-                    max_poll_interval: Duration::from_secs(300),
-                    transaction_timeout: Duration::from_secs(10),
-                    ..rig.options.clone()
-                },
-                ..rig
-            };
-            walk(&rig, 600, 40);
+            walk(&as_by_default(rig), 600, 40);
         });
         everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 100, 800));
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 6, 12_000));
+        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
+            walk(&as_by_default(rig), 6, 12_000);
+        });
     }
 }
 
@@ -542,9 +546,9 @@ fn peak(pid: u32) -> u64 {
     kilobytes >> 10
 }
 
-/// What a process may take beyond the table's memory: the page caches of the tables' files and of the
-/// embedded log (up to 192 MiB), and what is written between two barriers, with its copies on the way.
-const BEYOND: u64 = 448;
+/// What a process may take beyond the tables' memory, in MiB: the cache of the embedded log (64), and
+/// what is written between two barriers with its copies on the way to the log.
+const BEYOND: u64 = 128;
 
 /// Small records whose handlers write large values take bounded memory, however many were fetched.
 fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
@@ -577,7 +581,7 @@ fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
 
 #[test]
 fn large_writes_of_small_records_take_bounded_memory() {
-    large_writes(400, 64, None);
+    large_writes(400, 256, None);
     if is_long() {
         large_writes(2_000, 256, None);
         if let Some(broker) = another(&[]) {

@@ -125,7 +125,7 @@ impl Service {
         S: Stores + 'static,
         F: FnOnce(&Path) -> S + Send + 'static,
     {
-        self.stores = Box::new(|directory| Arc::new(make(directory)));
+        self.stores = Box::new(|directory, _| Arc::new(make(directory)));
         self
     }
 
@@ -213,6 +213,7 @@ impl Service {
                     backgrounds: self.backgrounds,
                     given,
                     stores: self.stores,
+                    cache: settings::cache(&settings),
                 };
                 run::run(program, brokers, &asked.data_dir)
             }

@@ -41,8 +41,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// How long a command may hold a data directory before a program that starts gives up.
 const TAKE: Duration = Duration::from_secs(10);
 
-/// Bytes of cache of all tables, and of all views.
-const TABLE_CACHE: usize = 256 << 20;
+/// Bytes of cache of all views.
 const VIEW_CACHE: usize = 64 << 20;
 
 /// What is to run.
@@ -54,14 +53,17 @@ pub(super) struct Program {
     pub(super) backgrounds: Vec<Body>,
     pub(super) given: Given,
     pub(super) stores: MakeStores,
+    /// Bytes of cache of the tables' files.
+    pub(super) cache: usize,
 }
 
-/// Makes the stores of the group tables, given the directory for them.
-pub(super) type MakeStores = Box<dyn FnOnce(&Path) -> Arc<dyn Stores> + Send>;
+/// Makes the stores of the group tables, given the directory for them and the bytes of cache that
+/// they may take.
+pub(super) type MakeStores = Box<dyn FnOnce(&Path, usize) -> Arc<dyn Stores> + Send>;
 
 /// Stores that are files.
 pub(super) fn files() -> MakeStores {
-    Box::new(|directory| Arc::new(RedbStores::new(directory.to_owned(), TABLE_CACHE)))
+    Box::new(|directory, cache| Arc::new(RedbStores::new(directory.to_owned(), cache)))
 }
 
 /// Runs until the end is asked for.
@@ -72,7 +74,7 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
     let dir = DataDir::create(data_dir)?;
     let held = dir.hold(Holder::Run, TAKE)?.ok_or_else(|| dir.in_use())?;
     let (log, server) = open(&held, brokers)?;
-    let stores = (program.stores)(&held.dir.tables());
+    let stores = (program.stores)(&held.dir.tables(), program.cache);
     let options = program.options.into_iter().map(|options| ProcessorOptions {
         instance: held.instance.clone(),
         deadline: DEADLINE,

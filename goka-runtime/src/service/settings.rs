@@ -52,9 +52,9 @@ pub(super) fn args() -> [Arg; 8] {
             .value_parser(unless_empty(time))
             .help("How long updates wait in memory for the tables' files; ms, s or m"),
         arg(TABLE_MEMORY, "GOKA_TABLE_MEMORY", "SIZE")
-            .default_value("256MiB")
+            .default_value("512MiB")
             .value_parser(unless_empty(size))
-            .help("Memory for the values of all tables together; KiB, MiB or GiB"),
+            .help("Memory for all tables together, half of it for the caches of their files; KiB, MiB or GiB"),
         arg(SESSION, "GOKA_SESSION", "TIME")
             .default_value("10s")
             .value_parser(unless_empty(time_or_zero))
@@ -161,6 +161,14 @@ pub(super) struct Guarantees {
     pub(super) of: BTreeMap<TypeId, Guarantee>,
 }
 
+/// Bytes for all tables together, unless something else is asked for.
+const DEFAULT_MEMORY: usize = 512 << 20;
+
+/// Bytes of cache of the tables' files: half of what all tables may take.
+pub(super) fn cache(settings: &Settings) -> usize {
+    settings.table_memory.unwrap_or(DEFAULT_MEMORY) / 2
+}
+
 /// How each of some processors runs, in their order.
 ///
 /// # Errors
@@ -172,7 +180,8 @@ pub(super) fn options(
 ) -> Result<Vec<ProcessorOptions>, OptionError> {
     let default = ProcessorOptions::default();
     let tables = definitions.iter().filter(|d| d.graph.table().is_some());
-    let memory = settings.table_memory.unwrap_or(default.memory) / tables.count().max(1);
+    let memory = settings.table_memory.unwrap_or(DEFAULT_MEMORY);
+    let memory = (memory - cache(settings)) / tables.count().max(1);
     let common = ProcessorOptions {
         barrier: settings.barrier.unwrap_or(default.barrier),
         flush_interval: settings.flush_interval.unwrap_or(default.flush_interval),
