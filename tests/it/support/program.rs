@@ -213,11 +213,15 @@ impl Running {
     /// Waits until a line on standard error has a text.
     #[track_caller]
     pub fn wait_err(&self, text: &str) {
-        super::wait_until(
-            &format!("`{text}` in {:?}", self.err()),
-            PATIENCE,
-            || self.err().iter().any(|line| line.contains(text)),
-        );
+        let began = Instant::now();
+        while !self.err().iter().any(|line| line.contains(text)) {
+            let said = self.err();
+            assert!(
+                began.elapsed() < PATIENCE,
+                "waited for `{text}`; it said {said:?}"
+            );
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
     }
 
     /// Asks it to stop as an operator does; its exit code and all it said on standard error.
