@@ -172,7 +172,7 @@ fn foreign_records_are_counted_exactly() {
     assert_eq!(table(&clicks.run(["scan", "my-group"]).out), counts);
 
     // A view in a process without the processor shows it too.
-    let view = View::<Counts>::start(Arc::clone(&log), &MemoryStores::default()).unwrap();
+    let view = View::<Counts>::start(Arc::clone(&log), Arc::new(MemoryStores::default())).unwrap();
     view.wait_ready(SOON).unwrap();
     let seen: BTreeMap<_, _> = view.iter().unwrap().map(Result::unwrap).collect();
     assert_eq!(seen, counts);

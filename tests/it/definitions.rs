@@ -112,7 +112,7 @@ fn a_new_input_begins_where_it_was_declared() {
         wait_until("the new one is handled", SOON, || level("definitions-late"));
         running.stop();
         running.join().unwrap();
-        let view = View::<Starts>::start(log, &MemoryStores::default()).unwrap();
+        let view = View::<Starts>::start(log, Arc::new(MemoryStores::default())).unwrap();
         view.wait_ready(SOON).unwrap();
         assert_eq!(
             view.get("key-0").unwrap(),

@@ -105,7 +105,8 @@ impl Rig {
     }
 
     fn table<T: goka::Table<Key = String>>(&self) -> BTreeMap<String, T::Value> {
-        let view = View::<T>::start(Arc::clone(&self.log), &MemoryStores::default()).unwrap();
+        let view =
+            View::<T>::start(Arc::clone(&self.log), Arc::new(MemoryStores::default())).unwrap();
         view.wait_ready(SOON).unwrap();
         view.iter().unwrap().map(Result::unwrap).collect()
     }

@@ -139,8 +139,8 @@ fn an_emitter_waits_for_its_topic_a_moment() {
 #[test]
 fn a_view_waits_for_its_table_a_moment() {
     let Some(broker) = broker() else { return };
-    let (log, stores) = (at(broker.bootstrap()), MemoryStores::default());
-    let Err(refused) = View::<Counted>::start(Arc::clone(&log), &stores) else {
+    let (log, stores) = (at(broker.bootstrap()), Arc::new(MemoryStores::default()));
+    let Err(refused) = View::<Counted>::start(Arc::clone(&log), stores.clone()) else {
         panic!("there is no table");
     };
     assert!(
@@ -152,7 +152,7 @@ fn a_view_waits_for_its_table_a_moment() {
         "{refused}"
     );
     let view = made_later(broker, "late-counts", true, || {
-        View::<Counted>::start(Arc::clone(&log), &stores).unwrap()
+        View::<Counted>::start(Arc::clone(&log), stores.clone()).unwrap()
     });
     view.wait_ready(PATIENCE).unwrap();
     assert_eq!(view.get("alice").unwrap(), None);

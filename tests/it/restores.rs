@@ -274,7 +274,8 @@ where
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(owner.path());
     let look = |expected: Rows<'_>| {
-        let view = View::<T>::start(Arc::clone(&rig.log), &stores(follower.path())).unwrap();
+        let view =
+            View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(follower.path()))).unwrap();
         view.wait_level(SOON).unwrap();
         let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
         let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
@@ -292,7 +293,7 @@ where
     assert!(rig.rebuilt("longer ago than"));
     // Another definition is an error of the program: nothing is thrown away for it.
     let before = rig.copy(follower.path()).stamp().unwrap();
-    let error = View::<M>::start(Arc::clone(&rig.log), &stores(follower.path()))
+    let error = View::<M>::start(Arc::clone(&rig.log), Arc::new(stores(follower.path())))
         .unwrap_err()
         .to_string();
     assert!(

@@ -305,7 +305,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
 /// Shows a table in a view with copies of its own.
 #[track_caller]
 fn look<T: goka::Table<Key = String, Value = i64>>(rig: &Rig, machine: &Path, expected: Rows<'_>) {
-    let view = View::<T>::start(Arc::clone(&rig.log), &stores(machine)).unwrap();
+    let view = View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(machine))).unwrap();
     view.wait_level(SOON).unwrap();
     let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
     let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();

@@ -97,7 +97,7 @@ fn only_the_group_topic_is_assigned_and_both_inputs_are_committed() {
     assert!(!described.contains("two-inputs-clicks"), "{described}");
     assert!(!described.contains("two-inputs-taps"), "{described}");
 
-    let view = View::<Sum>::start(log, &MemoryStores::default()).unwrap();
+    let view = View::<Sum>::start(log, Arc::new(MemoryStores::default())).unwrap();
     view.wait_ready(SOON).unwrap();
     for at in 0..10 {
         let found = view.get(format!("user-{at}")).unwrap();

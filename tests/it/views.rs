@@ -65,7 +65,8 @@ fn collected(entries: Result<goka::Entries<Counts>, ViewError>) -> Vec<(String, 
 fn a_view_serves_what_the_topic_says_in_key_order() {
     let log = log();
     put(&log, (0..2_000).map(|number| (key(number), Some(number))));
-    let view = View::<Counts>::start(log.clone(), &MemoryStores::default()).expect("started");
+    let view =
+        View::<Counts>::start(log.clone(), Arc::new(MemoryStores::default())).expect("started");
     view.wait_ready(SOON).expect("ready");
     assert_eq!(view.get("user-0007").expect("read"), Some(7));
     assert_eq!(view.get("nobody").expect("read"), None);
@@ -100,21 +101,22 @@ fn a_view_goes_on_from_its_copy() {
             &log,
             (0..100).map(|number| (key(number), Some(number * round))),
         );
-        let stores = RedbStores::new(temp.path().to_owned(), 16 << 20);
-        let view = View::<Counts>::start(log.clone(), &stores).expect("started");
+        let stores = Arc::new(RedbStores::new(temp.path().to_owned(), 16 << 20));
+        let view = View::<Counts>::start(log.clone(), stores).expect("started");
         view.wait_level(SOON).expect("level");
         assert_eq!(view.get(key(7)).expect("read"), Some(7 * round));
         assert_eq!(collected(view.iter()).len(), 100);
     }
-    let stores = RedbStores::new(temp.path().to_owned(), 16 << 20);
-    let refused = View::<OtherCounts>::start(log, &stores).expect_err("another definition");
+    let stores = Arc::new(RedbStores::new(temp.path().to_owned(), 16 << 20));
+    let refused = View::<OtherCounts>::start(log, stores).expect_err("another definition");
     assert!(refused.to_string().contains("counts"), "{refused}");
 }
 
 #[test]
 fn a_table_that_does_not_exist_is_refused() {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().expect("in memory"));
-    let refused = View::<Counts>::start(log, &MemoryStores::default()).expect_err("no topic");
+    let refused =
+        View::<Counts>::start(log, Arc::new(MemoryStores::default())).expect_err("no topic");
     assert!(
         matches!(refused, ViewError::MissingTable { .. }),
         "{refused}"
@@ -130,7 +132,7 @@ fn a_view_serves_on_when_the_log_is_away_and_follows_when_it_is_back() {
         log: inner.clone(),
         away: away.clone(),
     });
-    let view = View::<Counts>::start(log, &MemoryStores::default()).expect("started");
+    let view = View::<Counts>::start(log, Arc::new(MemoryStores::default())).expect("started");
     view.wait_ready(SOON).expect("ready");
 
     away.store(true, Ordering::Release);

@@ -47,7 +47,7 @@ fn the_processor_counts_what_the_floor_counts() {
     for guarantee in PROMISED {
         setting.guarantee = guarantee;
         bed.count(setting).expect("the processor counts");
-        let view = View::<Count>::start(Arc::clone(&bed.log), &MemoryStores::default())
+        let view = View::<Count>::start(Arc::clone(&bed.log), Arc::new(MemoryStores::default()))
             .expect("its table is there");
         view.wait_ready(PATIENCE).expect("its table is read");
         let counted: BTreeMap<String, i64> = view

@@ -216,7 +216,11 @@ impl Scope for RecordScope<'_> {
         key: Encode<'_>,
     ) -> Result<Option<StoredRef<'_>>, ContextError> {
         let key = encode(Some(key), &mut self.scratch.key, "key", table)?;
-        self.scratch.loaded = self.around.lookup(table, key.unwrap_or_default())?;
+        let found = self.around.lookup(table, key.unwrap_or_default());
+        if let Err(ContextError::Store(error)) = &found {
+            self.unreadable = Some(error.clone());
+        }
+        self.scratch.loaded = found?;
         Ok(self.scratch.loaded())
     }
 

@@ -146,7 +146,12 @@ pub(super) fn lookups(
         let view = match shared.get(&key).and_then(Weak::upgrade) {
             Some(view) => view,
             None => {
-                let view = RawView::start(Arc::clone(log), &Apart(&**stores), &edge.topic, wait);
+                let view = RawView::start(
+                    Arc::clone(log),
+                    Arc::new(Apart(Arc::clone(stores))),
+                    &edge.topic,
+                    wait,
+                );
                 let view = view.map_err(|error| match error {
                     ViewError::Log(source @ LogError::Stopping { .. }) => StartError::Log {
                         group: graph.group.to_owned(),
@@ -171,9 +176,9 @@ pub(super) fn lookups(
 /// Keeps the copies of looked-up tables apart from the tables of this process's own processors:
 /// `@` is in no topic's name.
 #[derive(Debug)]
-struct Apart<'a>(&'a dyn Stores);
+struct Apart(Arc<dyn Stores>);
 
-impl Stores for Apart<'_> {
+impl Stores for Apart {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         self.0.open(&format!("{table}@lookup"), partition)
     }

@@ -74,7 +74,7 @@ impl Background {
     pub fn view<T: Table>(&self) -> Result<View<T>, ViewError> {
         let is_stopping = || self.is_stopping();
         let wait = TopicWait::unless(&is_stopping);
-        View::unless(self.log.clone(), &*self.views, &wait)
+        View::unless(self.log.clone(), self.views.clone(), &wait)
     }
 
     /// The log that the program runs on.

@@ -1,5 +1,6 @@
 //! The thread of a view: reads the table topic's partitions into their copies, judges what it finds
-//! on disk, and comes back by itself when the log was away. Readers never wait for it.
+//! on disk, and comes back by itself when the log was away or a copy could not be written. A copy that
+//! is damaged is moved aside and made anew from the topic. Readers never wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::shared::{Shared, ViewState};
 use crate::core::judge::{Role, Topic, Verdict, judge};
 use crate::log::{Isolation, Log, LogError, Range, TopicInfo, cancel};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
-use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Write};
+use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Stores, Write};
 use crate::view::ViewError;
 
 /// How long one poll waits for records.
@@ -22,21 +23,28 @@ const SYNC: Duration = Duration::from_secs(3);
 /// Far below `delete.retention.ms`, past which a copy is not trusted.
 const RESTAMP: Timestamp = 60_000;
 
-/// How long to wait before the log is tried again.
+/// How long to wait before the log, or a store that failed, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often trouble that lasts is told again.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// Follows one table.
 pub(super) struct Follower {
     pub(super) log: Arc<dyn Log>,
     pub(super) topic: Arc<str>,
     pub(super) fingerprint: String,
+    pub(super) stores: Arc<dyn Stores>,
     pub(super) copies: Vec<Copy>,
     pub(super) shared: Arc<Shared>,
+    /// When the trouble that lasts was last told.
+    pub(super) told: Option<Instant>,
 }
 
 /// One partition's copy, and how far it is.
 pub(super) struct Copy {
-    pub(super) store: Box<dyn Store>,
+    /// `None` until it is opened, at first or again.
+    store: Option<Box<dyn Store>>,
     stamp: Option<Stamp>,
     /// The end of the partition when it was last asked for, and when that was.
     target: (Offset, Timestamp),
@@ -47,20 +55,70 @@ pub(super) struct Copy {
 }
 
 impl Copy {
-    pub(super) fn new(store: Box<dyn Store>) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            store,
+            store: None,
             stamp: None,
             target: (Offset::MAX, 0),
             dirty: false,
             stamped: 0,
         }
     }
+
+    /// Its store, opened if it is not. What is there and cannot be read is moved aside, for the topic
+    /// has it all.
+    fn open(
+        &mut self,
+        stores: &dyn Stores,
+        table: &str,
+        partition: i32,
+    ) -> Result<&mut Box<dyn Store>, StoreError> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => match stores.open(table, partition) {
+                Err(error @ StoreError::Unreadable { .. }) => {
+                    set_aside(stores, table, partition, &error)?;
+                    stores.open(table, partition)?
+                }
+                opened => opened?,
+            },
+        };
+        Ok(self.store.insert(store))
+    }
+
+    fn apply(&mut self, writes: &[Write<'_>], durability: Durability) -> Result<(), StoreError> {
+        match (&mut self.store, &self.stamp) {
+            (Some(store), Some(stamp)) => store.apply(writes, stamp, durability),
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows readers what it holds. Whether they may read it is told by `reached`: a copy from an
+    /// earlier process may have been half built.
+    fn publish(&self, shared: &Shared) -> Result<(), StoreError> {
+        if let (Some(store), Some(stamp)) = (&self.store, &self.stamp) {
+            shared.publish(stamp.partition, store.snapshot()?);
+        }
+        Ok(())
+    }
 }
 
-/// What ends a session: the log may come back, the rest is final.
+fn set_aside(
+    stores: &dyn Stores,
+    table: &str,
+    partition: i32,
+    error: &StoreError,
+) -> Result<(), StoreError> {
+    let aside = stores.set_aside(table, partition)?;
+    tracing::warn!(table, partition, %error, aside, "view: unreadable copy moved aside, rebuilding");
+    Ok(())
+}
+
+/// What ends a session: the log and the disk may come back, the rest is final.
 enum End {
     Away(LogError),
+    /// The copy of a partition.
+    Copy(i32, StoreError),
     Final(String),
     /// Nobody reads it any more.
     Dropped,
@@ -72,10 +130,9 @@ impl From<LogError> for End {
     }
 }
 
-impl From<StoreError> for End {
-    fn from(error: StoreError) -> Self {
-        End::Final(error.to_string())
-    }
+/// A failure of a partition's copy.
+fn of_copy(partition: i32) -> impl FnOnce(StoreError) -> End {
+    move |error| End::Copy(partition, error)
 }
 
 impl Follower {
@@ -93,6 +150,8 @@ impl Follower {
         let now = wall_clock();
         let mut from = Vec::with_capacity(self.copies.len());
         for (partition, (copy, range)) in (0i32..).zip(self.copies.iter_mut().zip(&ranges)) {
+            let store = copy.open(&*self.stores, &self.topic, partition);
+            let store = store.map_err(of_copy(partition))?;
             let topic = Topic {
                 name: &self.topic,
                 cluster: &cluster,
@@ -102,7 +161,7 @@ impl Follower {
                 end: range.high,
                 delete_retention: info.delete_retention,
             };
-            let found = copy.store.stamp()?;
+            let found = store.stamp().map_err(of_copy(partition))?;
             let verdict = judge(
                 found.as_ref(),
                 &topic,
@@ -118,7 +177,7 @@ impl Follower {
                         tracing::info!(topic = &*self.topic, partition, %why, "rebuilding the view");
                     }
                     self.shared.forget(partition);
-                    copy.store.clear()?;
+                    store.clear().map_err(of_copy(partition))?;
                     fresh(&cluster, &info, partition, range, &self.fingerprint, now)
                 }
                 (Verdict::CatchUp { .. }, None) => {
@@ -155,8 +214,13 @@ impl Follower {
     /// The first judgement, on the caller's thread: what is wrong at the start refuses to start.
     pub(super) fn check(&mut self) -> Result<(), ViewError> {
         match self.begin() {
-            Ok(_) => self.publish_all().map_err(ViewError::Store),
+            Ok(_) => self
+                .copies
+                .iter()
+                .try_for_each(|copy| copy.publish(&self.shared))
+                .map_err(ViewError::Store),
             Err(End::Away(error)) => Err(error.into()),
+            Err(End::Copy(_, error)) => Err(error.into()),
             Err(End::Final(reason)) => Err(ViewError::Stopped {
                 topic: self.topic.to_string(),
                 reason,
@@ -172,12 +236,15 @@ impl Follower {
             match self.session() {
                 Ok(()) | Err(End::Dropped) => break,
                 Err(End::Away(error)) => {
-                    tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
+                    if self.tells_trouble() {
+                        tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
+                    }
                     self.shared.set_state(ViewState::Away {
                         reason: error.to_string(),
                     });
                     self.shared.pause(RETRY);
                 }
+                Err(End::Copy(partition, error)) => self.copy_failed(partition, error),
                 Err(End::Final(reason)) => {
                     tracing::error!(topic = &*self.topic, %reason, "view stopped");
                     self.shared.set_state(ViewState::Stopped { reason });
@@ -185,20 +252,73 @@ impl Follower {
                 }
             }
         }
-        if let Err(error) = self.sync() {
+        if let Err(End::Copy(_, error)) = self.sync() {
             tracing::warn!(topic = &*self.topic, %error, "view: the last records are not on disk and will be read again");
         }
+    }
+
+    /// Whether trouble that may have lasted for a while is to be told now.
+    fn tells_trouble(&mut self) -> bool {
+        let tells = self.told.is_none_or(|told| told.elapsed() >= REMIND);
+        if tells {
+            self.told = Some(Instant::now());
+        }
+        tells
+    }
+
+    /// A copy failed: one that is damaged is moved aside, and the next session makes it anew; one that
+    /// lost commits is judged by the next session; else the disk may have room again.
+    fn copy_failed(&mut self, partition: i32, error: StoreError) {
+        let copy = usize::try_from(partition)
+            .ok()
+            .and_then(|at| self.copies.get_mut(at));
+        let failed = match (&error, copy) {
+            (StoreError::Unreadable { .. }, Some(copy)) => {
+                self.shared.forget(partition);
+                // A file that is in use cannot be opened.
+                copy.store = None;
+                match set_aside(&*self.stores, &self.topic, partition, &error) {
+                    Ok(()) => return,
+                    Err(error) => error,
+                }
+            }
+            (StoreError::Regressed { .. }, Some(copy)) => {
+                copy.store = None;
+                error
+            }
+            _ => error,
+        };
+        if self.tells_trouble() {
+            tracing::warn!(
+                topic = &*self.topic,
+                partition,
+                error = %failed,
+                "view: its copy cannot be written, serving what is here and trying again"
+            );
+        }
+        self.shared.set_state(ViewState::Failing {
+            reason: failed.to_string(),
+        });
+        self.shared.pause(RETRY);
     }
 
     fn session(&mut self) -> Result<(), End> {
         let from = self.begin()?;
         let mut reader = self.log.reader(&from, Isolation::ReadCommitted)?;
-        self.publish_all()?;
+        for (partition, copy) in (0..).zip(&self.copies) {
+            copy.publish(&self.shared).map_err(of_copy(partition))?;
+        }
+        if std::mem::take(&mut self.told).is_some() {
+            tracing::info!(topic = &*self.topic, "view: following again");
+        }
         self.shared.set_state(ViewState::Following);
         let mut next_sync = Instant::now() + SYNC;
         let mut batches: Vec<Batch> = from.iter().map(|_| Batch::default()).collect();
         while !self.shared.is_stopping() {
             reader.poll(POLL, &mut |at, records| batches[at].take(records))?;
+            if let Some((partition, error)) = self.shared.damage() {
+                return Err(End::Copy(partition, error));
+            }
             for (at, batch) in batches.iter_mut().enumerate() {
                 self.advance(at, batch, reader.position(at))?;
             }
@@ -217,12 +337,7 @@ impl Follower {
     }
 
     /// Applies a batch of one partition, and tells its readers how far it is.
-    fn advance(
-        &mut self,
-        at: usize,
-        batch: &mut Batch,
-        position: Offset,
-    ) -> Result<(), StoreError> {
+    fn advance(&mut self, at: usize, batch: &mut Batch, position: Offset) -> Result<(), End> {
         let copy = &mut self.copies[at];
         let Some(stamp) = &mut copy.stamp else {
             return Ok(());
@@ -237,9 +352,11 @@ impl Follower {
         let partition = stamp.partition;
         if !batch.last.is_empty() {
             let writes: Vec<_> = batch.writes().collect();
-            copy.store.apply(&writes, stamp, Durability::Relaxed)?;
+            let applied = copy.apply(&writes, Durability::Relaxed);
             batch.last.clear();
-            self.shared.publish(partition, copy.store.snapshot()?);
+            applied
+                .and_then(|()| copy.publish(&self.shared))
+                .map_err(of_copy(partition))?;
         }
         self.shared
             .reached(partition, position, copy.target.1, level);
@@ -247,24 +364,15 @@ impl Follower {
     }
 
     /// Puts what was applied on disk.
-    fn sync(&mut self) -> Result<(), StoreError> {
+    fn sync(&mut self) -> Result<(), End> {
         for copy in &mut self.copies {
             let Some(stamp) = &copy.stamp else { continue };
-            if copy.dirty || stamp.synced_at >= copy.stamped.saturating_add(RESTAMP) {
-                copy.store.apply(&[], stamp, Durability::Synced)?;
+            let (partition, at) = (stamp.partition, stamp.synced_at);
+            if copy.dirty || at >= copy.stamped.saturating_add(RESTAMP) {
+                let synced = copy.apply(&[], Durability::Synced);
+                synced.map_err(of_copy(partition))?;
                 copy.dirty = false;
-                copy.stamped = stamp.synced_at;
-            }
-        }
-        Ok(())
-    }
-
-    /// Shows readers what the copies hold now. Whether they may read it is told by `reached`: a copy
-    /// from an earlier process may have been half built.
-    fn publish_all(&mut self) -> Result<(), StoreError> {
-        for copy in &self.copies {
-            if let Some(stamp) = &copy.stamp {
-                self.shared.publish(stamp.partition, copy.store.snapshot()?);
+                copy.stamped = at;
             }
         }
         Ok(())

@@ -42,6 +42,19 @@ pub(crate) trait LookedUp: Send + Sync {
     /// # Errors
     /// [`ViewError::NotReady`] when it has not; [`ViewError::Stopped`].
     fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError>;
+
+    /// Waits until every partition can be read, at most so long.
+    ///
+    /// # Errors
+    /// [`ViewError::NotReady`] when one cannot; [`ViewError::Stopped`].
+    fn wait_ready(&self, _deadline: Duration) -> Result<(), ViewError> {
+        Ok(())
+    }
+
+    /// Why it cannot go on, if it cannot.
+    fn failure(&self) -> Option<ViewError> {
+        None
+    }
 }
 
 /// The tables that a group looks up, by topic.
@@ -59,6 +72,14 @@ impl LookedUp for RawView {
     fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError> {
         RawView::wait_reached(self, ends, deadline)
     }
+
+    fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
+        RawView::wait_ready(self, deadline)
+    }
+
+    fn failure(&self) -> Option<ViewError> {
+        RawView::failure(self)
+    }
 }
 
 /// A read-only copy of the table `T`, kept level with its group topic by a thread of its own until
@@ -66,7 +87,9 @@ impl LookedUp for RawView {
 ///
 /// What it serves is consistent for each key and eventually what the group wrote. A partition is
 /// readable once it was level with its topic; from then on the view serves it whether the log
-/// answers or not, and [`read`](View::read) tells how old the copy is.
+/// answers or not, and [`read`](View::read) tells how old the copy is. A copy that turns out to be
+/// damaged is moved aside and made anew from the topic, and cannot be read meanwhile; one that cannot be
+/// written is tried again every second.
 ///
 /// ```
 /// # use goka_runtime::{codec::CodecOf, emitter::Emitter, log::{Log, NewTopic, embedded::Embedded}, partitioner::Murmur2, table::memory::MemoryStores, topic::{Table, Topic}, view::View};
@@ -85,7 +108,7 @@ impl LookedUp for RawView {
 /// # log.create(&NewTopic { name: "counts".into(), partitions: 2, compact: true, retention: None })?;
 /// # let counts = Emitter::<Counts>::new(log.clone())?;
 /// # counts.emit("alice", &7)?.wait(Duration::from_secs(5))?;
-/// let view = View::<Counts>::start(log, &MemoryStores::default())?;
+/// let view = View::<Counts>::start(log, Arc::new(MemoryStores::default()))?;
 /// view.wait_ready(Duration::from_secs(10))?;
 /// assert_eq!(view.get("alice")?, Some(7));
 /// for entry in view.iter()? {
@@ -107,7 +130,7 @@ impl<T: Table> View<T> {
     /// [`ViewError::MissingTable`] while no processor of the group has run, which is waited for as
     /// long as the log says ([`Log::topic_timeout`]); when the log does not
     /// answer or the copy cannot be used.
-    pub fn start(log: Arc<dyn Log>, stores: &dyn Stores) -> Result<Self, ViewError> {
+    pub fn start(log: Arc<dyn Log>, stores: Arc<dyn Stores>) -> Result<Self, ViewError> {
         Ok(Self {
             raw: RawView::start(log, stores, &T::SPEC, &TopicWait::default())?,
             table: PhantomData,
@@ -118,7 +141,7 @@ impl<T: Table> View<T> {
     #[cfg(feature = "cli")]
     pub(crate) fn unless(
         log: Arc<dyn Log>,
-        stores: &dyn Stores,
+        stores: Arc<dyn Stores>,
         wait: &TopicWait<'_>,
     ) -> Result<Self, ViewError> {
         Ok(Self {
@@ -152,7 +175,7 @@ impl<T: Table> View<T> {
     ///
     /// # Errors
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic: a value
-    /// that is not there yet is not "no value". When the copy cannot be read.
+    /// that is not there yet is not "no value". [`ViewError::Stopped`]; when the copy cannot be read.
     pub fn get(&self, key: impl AsKey<T::Key>) -> Result<Option<T::Value>, ViewError> {
         Ok(self.read(key)?.value)
     }

@@ -59,7 +59,7 @@ impl RawView {
     /// to another cluster or another definition of the table.
     pub(crate) fn start(
         log: Arc<dyn Log>,
-        stores: &dyn Stores,
+        stores: Arc<dyn Stores>,
         table: &TopicSpec,
         wait: &TopicWait<'_>,
     ) -> Result<Self, ViewError> {
@@ -70,22 +70,29 @@ impl RawView {
         };
         let found = wait.describe_one(&*log, table.name)?;
         let info = found.ok_or_else(missing)?;
-        let copies = (0..info.partitions)
-            .map(|partition| open(stores, table.name, partition).map(Copy::new))
-            .collect::<Result<Vec<_>, _>>()?;
+        let copies: Vec<_> = (0..info.partitions).map(|_| Copy::new()).collect();
         let topic: Arc<str> = table.name.into();
         let shared = Arc::new(Shared::new(copies.len()));
         let mut follower = Follower {
             log: log.clone(),
             topic: topic.clone(),
             fingerprint: table.fingerprint(),
+            stores,
             copies,
             shared: shared.clone(),
+            told: None,
         };
         follower.check()?;
         let thread = std::thread::Builder::new()
             .name(format!("view {topic}"))
-            .spawn(move || follower.run())
+            .spawn(move || {
+                let shared = follower.shared.clone();
+                let run = std::panic::AssertUnwindSafe(|| follower.run());
+                if std::panic::catch_unwind(run).is_err() {
+                    let reason = "its thread panicked".to_owned();
+                    shared.set_state(ViewState::Stopped { reason });
+                }
+            })
             .map_err(|error| ViewError::Stopped {
                 topic: topic.to_string(),
                 reason: format!("no thread: {error}"),
@@ -194,6 +201,7 @@ impl RawView {
     pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
         let partition = (self.place)(key, self.partitions);
         let part = self.shared.part(partition);
+        let part = part.map_err(|reason| self.stopped(&reason))?;
         let Some(frozen) = part
             .filter(|part| part.level_at.is_some())
             .and_then(|part| part.frozen)
@@ -206,14 +214,23 @@ impl RawView {
         Ok(frozen.get(key)?)
     }
 
+    /// The reason, if it cannot go on.
+    pub(crate) fn failure(&self) -> Option<ViewError> {
+        match self.state() {
+            ViewState::Stopped { reason } => Some(self.stopped(&reason)),
+            _ => None,
+        }
+    }
+
     /// The value of a key, with how fresh it is.
     ///
     /// # Errors
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
-    /// when the copy cannot be read.
+    /// [`ViewError::Stopped`]; when the copy cannot be read.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
         let partition = (self.place)(key, self.partitions);
         let part = self.shared.part(partition);
+        let part = part.map_err(|reason| self.stopped(&reason))?;
         let Some((part, frozen, level_at)) = part.and_then(|part| {
             let (frozen, level_at) = (part.frozen.clone()?, part.level_at?);
             Some((part, frozen, level_at))
@@ -238,14 +255,17 @@ impl RawView {
     /// partition, whatever comes in meanwhile.
     ///
     /// # Errors
-    /// [`ViewError::NotReady`] while a partition was never level with its topic.
+    /// [`ViewError::NotReady`] while a partition was never level with its topic;
+    /// [`ViewError::Stopped`].
     pub(crate) fn range(
         &self,
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
     ) -> Result<RawScan, ViewError> {
         let mut frozen = Vec::new();
-        for (partition, part) in (0i32..).zip(self.shared.parts()) {
+        let parts = self.shared.parts();
+        let parts = parts.map_err(|reason| self.stopped(&reason))?;
+        for (partition, part) in (0i32..).zip(parts) {
             match (part.frozen, part.level_at) {
                 (Some(copy), Some(_)) => frozen.push(copy),
                 _ => return Err(self.not_ready(partition)),
@@ -255,29 +275,12 @@ impl RawView {
     }
 }
 
-/// Opens one copy; what cannot be read is moved aside, for the log has it all.
-fn open(
-    stores: &dyn Stores,
-    table: &str,
-    partition: i32,
-) -> Result<Box<dyn crate::table::Store>, crate::table::StoreError> {
-    match stores.open(table, partition) {
-        Err(error @ crate::table::StoreError::Unreadable { .. }) => {
-            let aside = stores.set_aside(table, partition)?;
-            tracing::warn!(table, partition, %error, aside, "view: unreadable copy moved aside, rebuilding");
-            stores.open(table, partition)
-        }
-        opened => opened,
-    }
-}
-
 impl Drop for RawView {
     fn drop(&mut self) {
         self.shared.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!(topic = &*self.topic, "the view's thread panicked");
+        if let Some(thread) = self.thread.take() {
+            // It catches its panics itself.
+            let _ = thread.join();
         }
     }
 }

@@ -1,13 +1,14 @@
 //! What the thread of a view and its readers share: one frozen copy of each partition, how far it
 //! is, and the view's state.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::scan::Frozen;
 use crate::record::{Offset, Timestamp};
-use crate::table::StoreRead;
+use crate::table::{KeyRange, Stamp, StoreError, StoreRead, Stored, StoredRef};
 
 /// What a view is doing.
 ///
@@ -31,7 +32,13 @@ pub enum ViewState {
         /// The log's word.
         reason: String,
     },
-    /// It cannot go on.
+    /// A copy cannot be written, as on a full disk: it serves what it has, and tries again every
+    /// second.
+    Failing {
+        /// The store's word.
+        reason: String,
+    },
+    /// It cannot go on: reads answer [`ViewError::Stopped`](super::ViewError::Stopped).
     Stopped {
         /// Why.
         reason: String,
@@ -45,12 +52,51 @@ pub(super) struct Part {
     pub(super) offset: Offset,
     /// When the copy was last known to be level with its topic; `None` until it is for the first time.
     pub(super) level_at: Option<Timestamp>,
+    /// Of this copy: another one of the partition has its own.
+    damage: Damage,
 }
 
 pub(super) struct Shared {
     inner: Mutex<Inner>,
     changed: Condvar,
     stopping: AtomicBool,
+}
+
+/// The damage of a copy that its readers met.
+type Damage = Arc<Mutex<Option<StoreError>>>;
+
+/// What is read of a partition; damage is noted for the follower.
+struct Watched {
+    read: Box<dyn StoreRead + Send>,
+    damage: Damage,
+}
+
+impl Watched {
+    fn told<T>(&self, found: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error @ StoreError::Unreadable { .. }) = &found {
+            let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+            *damage = Some(error.clone());
+        }
+        found
+    }
+}
+
+impl StoreRead for Watched {
+    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        self.told(self.read.stamp())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.told(self.read.get(key))
+    }
+
+    fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.told(self.read.range(keys, each))
+    }
 }
 
 struct Inner {
@@ -88,9 +134,23 @@ impl Shared {
 
     // The follower's side.
 
-    pub(super) fn publish(&self, partition: i32, frozen: Box<dyn StoreRead + Send>) {
-        let frozen = Arc::new(Mutex::new(frozen));
-        self.with_part(partition, |part| part.frozen = Some(frozen));
+    pub(super) fn publish(&self, partition: i32, read: Box<dyn StoreRead + Send>) {
+        self.with_part(partition, |part| {
+            let watched: Box<dyn StoreRead + Send> = Box::new(Watched {
+                read,
+                damage: Arc::clone(&part.damage),
+            });
+            part.frozen = Some(Arc::new(Mutex::new(watched)));
+        });
+    }
+
+    /// A partition whose copy is damaged, as its readers found.
+    pub(super) fn damage(&self) -> Option<(i32, StoreError)> {
+        let inner = self.lock();
+        (0..).zip(&inner.parts).find_map(|(partition, part)| {
+            let damage = part.damage.lock().unwrap_or_else(PoisonError::into_inner);
+            damage.clone().map(|error| (partition, error))
+        })
     }
 
     pub(super) fn reached(&self, partition: i32, offset: Offset, at: Timestamp, level: bool) {
@@ -135,13 +195,23 @@ impl Shared {
         self.lock().state.clone()
     }
 
-    pub(super) fn part(&self, partition: i32) -> Option<Part> {
-        let at = usize::try_from(partition).ok()?;
-        self.lock().parts.get(at).cloned()
+    /// What is to be read of a partition; the reason when the view has stopped.
+    pub(super) fn part(&self, partition: i32) -> Result<Option<Part>, String> {
+        let inner = self.lock();
+        if let ViewState::Stopped { reason } = &inner.state {
+            return Err(reason.clone());
+        }
+        let at = usize::try_from(partition).ok();
+        Ok(at.and_then(|at| inner.parts.get(at).cloned()))
     }
 
-    pub(super) fn parts(&self) -> Vec<Part> {
-        self.lock().parts.clone()
+    /// What is to be read of all partitions; the reason when the view has stopped.
+    pub(super) fn parts(&self) -> Result<Vec<Part>, String> {
+        let inner = self.lock();
+        match &inner.state {
+            ViewState::Stopped { reason } => Err(reason.clone()),
+            _ => Ok(inner.parts.clone()),
+        }
     }
 
     /// Waits until `done` answers; `None` when it has not by `until`.

@@ -298,6 +298,14 @@ impl Worker {
             self.flushed(flushed);
         }
         self.settle_guards();
+        let failure = self
+            .parts
+            .lookups
+            .iter()
+            .find_map(|(_, view)| view.failure());
+        if let (Some(error), None) = (failure, &self.failed) {
+            self.failed = Some(Cause::Lookup(error.to_string()));
+        }
         self.step(Event::Tick);
         if self.is_in_handler() {
             return Ok(());

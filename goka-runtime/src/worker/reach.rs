@@ -19,7 +19,7 @@ use crate::log::cancel;
 #[cfg(feature = "tester")]
 use crate::record::Appends;
 use crate::record::Offset;
-use crate::table::{Store, StoreRead, Stored};
+use crate::table::{Store, StoreError, StoreRead, Stored};
 use crate::view::{LookedUp, Lookups, ViewError};
 
 /// A table that does not come up is reported so often.
@@ -206,10 +206,28 @@ impl Around for Reach {
         let Some((_, view)) = self.lookups.iter().find(|(name, _)| *name == table) else {
             return Ok(None);
         };
-        view.stored(key).map_err(|error| ContextError::Lookup {
-            table: table.to_owned(),
-            reason: error.to_string(),
-        })
+        loop {
+            // A copy that is made anew is waited for; the member stays in its group meanwhile.
+            match view.stored(key) {
+                Err(ViewError::NotReady { .. }) if !self.signals.stops() => {
+                    let _ = view.wait_ready(IDLE);
+                }
+                // These are no fault of the record: it is handled again, unless the worker ends first.
+                Err(ViewError::Store(error)) => return Err(ContextError::Store(error)),
+                Err(error @ (ViewError::NotReady { .. } | ViewError::Stopped { .. })) => {
+                    return Err(ContextError::Store(StoreError::Io {
+                        path: table.to_owned(),
+                        reason: error.to_string(),
+                    }));
+                }
+                found => {
+                    return found.map_err(|error| ContextError::Lookup {
+                        table: table.to_owned(),
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
     }
 
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {

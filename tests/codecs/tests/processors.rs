@@ -115,7 +115,7 @@ fn avro_in_and_protobuf_kept() {
         let _ack = rides.emit(driver, &ride).unwrap();
     }
     rides.close(SOON).unwrap();
-    let view = View::<Earnings>::start(log, &MemoryStores::default()).unwrap();
+    let view = View::<Earnings>::start(log, Arc::new(MemoryStores::default())).unwrap();
     view.wait_ready(SOON).unwrap();
     let until = std::time::Instant::now() + SOON;
     let wanted = Some(Earned {

@@ -1,0 +1,320 @@
+//! Copies of tables whose disk is full for a while, or that turn out to be damaged while they are read:
+//! what views and lookups serve meanwhile, and how they go on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use goka::prelude::*;
+use goka::{Emitter, Processor, View, ViewError, ViewState};
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::{Log, NewTopic};
+use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, start};
+use goka_runtime::table::memory::MemoryStores;
+use goka_runtime::table::{
+    Durability, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores,
+    Write,
+};
+
+use crate::support::wait_until;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[table("broken-places", key = String, value = String)]
+#[derive(Debug)]
+struct Places;
+
+#[stream("broken-visits", key = String, value = String)]
+#[derive(Debug)]
+struct Visits;
+
+/// Where each visitor was last, by the place's present name.
+#[processor(group = "broken-visitors", persist = String)]
+#[input(Visits)]
+#[lookup(Places)]
+fn broken_visitors(ctx: &mut Context, place: String) -> Result<()> {
+    let name = ctx.lookup(Places, &place)?.unwrap_or_default();
+    ctx.set_value(&name)?;
+    Ok(())
+}
+
+/// What is wrong with the copies of the table of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Nothing can be written.
+    Full,
+    /// Everything that is read from a copy that is open now is damaged.
+    Damaged,
+    /// The store panics.
+    Panics,
+}
+
+/// Stores in memory whose copies of `broken-places` fail as told.
+#[derive(Debug, Clone)]
+struct Faulty {
+    stores: MemoryStores,
+    fault: Arc<Mutex<Fault>>,
+    aside: Arc<AtomicUsize>,
+}
+
+impl Faulty {
+    fn new() -> Self {
+        Self {
+            stores: MemoryStores::default(),
+            fault: Arc::new(Mutex::new(Fault::None)),
+            aside: Arc::default(),
+        }
+    }
+
+    fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+}
+
+impl Stores for Faulty {
+    fn open(&self, table: &str, partition: i32) -> std::result::Result<Box<dyn Store>, StoreError> {
+        let store = self.stores.open(table, partition)?;
+        if !table.starts_with("broken-places") {
+            return Ok(store);
+        }
+        Ok(Box::new(FaultyStore {
+            store,
+            fault: self.fault.clone(),
+        }))
+    }
+
+    fn set_aside(&self, table: &str, partition: i32) -> std::result::Result<String, StoreError> {
+        self.aside.fetch_add(1, Ordering::Relaxed);
+        self.set(Fault::None);
+        self.stores.set_aside(table, partition)
+    }
+}
+
+struct FaultyStore<S: ?Sized> {
+    fault: Arc<Mutex<Fault>>,
+    store: Box<S>,
+}
+
+impl<S: StoreRead + ?Sized> FaultyStore<S> {
+    fn check(&self) -> std::result::Result<(), StoreError> {
+        let path = "broken-places".to_owned();
+        match *self.fault.lock().unwrap() {
+            Fault::Damaged => Err(StoreError::Unreadable {
+                path,
+                reason: "a checksum does not fit".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S: StoreRead + ?Sized> StoreRead for FaultyStore<S> {
+    fn stamp(&self) -> std::result::Result<Option<Stamp>, StoreError> {
+        self.store.stamp()
+    }
+
+    fn get(&self, key: &[u8]) -> std::result::Result<Option<Stored>, StoreError> {
+        self.check()?;
+        self.store.get(key)
+    }
+
+    fn range(
+        &self,
+        keys: KeyRange<'_>,
+        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
+    ) -> std::result::Result<(), StoreError> {
+        self.check()?;
+        self.store.range(keys, each)
+    }
+}
+
+impl Store for FaultyStore<dyn Store> {
+    fn apply(
+        &mut self,
+        sorted: &[Write<'_>],
+        stamp: &Stamp,
+        durability: Durability,
+    ) -> std::result::Result<(), StoreError> {
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Full => Err(StoreError::Io {
+                path: "broken-places".into(),
+                reason: "no space left on device".into(),
+            }),
+            Fault::Panics => panic!("the store panics"),
+            _ => self.store.apply(sorted, stamp, durability),
+        }
+    }
+
+    fn clear(&mut self) -> std::result::Result<(), StoreError> {
+        self.store.clear()
+    }
+
+    fn snapshot(&self) -> std::result::Result<Box<dyn StoreRead + Send>, StoreError> {
+        Ok(Box::new(FaultyStore {
+            fault: self.fault.clone(),
+            store: self.store.snapshot()?,
+        }))
+    }
+}
+
+struct Rig {
+    log: Arc<dyn Log>,
+    stores: Faulty,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let log = Embedded::in_memory().unwrap();
+        for (name, compact) in [("broken-places", true), ("broken-visits", false)] {
+            let topic = NewTopic {
+                name: name.into(),
+                partitions: 1,
+                compact,
+                retention: None,
+            };
+            log.create(&topic).unwrap();
+        }
+        Self {
+            log: Arc::new(log),
+            stores: Faulty::new(),
+        }
+    }
+
+    fn name(&self, place: &str, name: &str) {
+        let places = Emitter::<Places>::new(self.log.clone()).unwrap();
+        places.emit(place, &name.to_owned()).unwrap();
+        places.close(SOON).unwrap();
+    }
+
+    fn visit(&self, visitor: &str, place: &str) {
+        let visits = Emitter::<Visits>::new(self.log.clone()).unwrap();
+        visits.emit(visitor, &place.to_owned()).unwrap();
+        visits.close(SOON).unwrap();
+    }
+
+    fn view(&self) -> View<Places> {
+        let view = View::start(self.log.clone(), Arc::new(self.stores.clone())).unwrap();
+        view.wait_level(SOON).unwrap();
+        view
+    }
+
+    fn start(&self) -> Running {
+        let definition = BrokenVisitors::DEFINITION;
+        let shared = definition.make.expect("it has a default")();
+        let options = ProcessorOptions {
+            barrier: Duration::from_millis(20),
+            ..ProcessorOptions::default()
+        };
+        let (log, stores) = (self.log.clone(), Arc::new(self.stores.clone()));
+        start(definition, Arc::from(shared), log, stores, &options).unwrap()
+    }
+
+    /// Waits until a visitor was seen at a place of that name.
+    fn wait_visitor(&self, visitor: &str, name: &str) {
+        let view = View::<BrokenVisitors>::start(self.log.clone(), Arc::<MemoryStores>::default());
+        let view = view.unwrap();
+        wait_until("the visitor is where it went", SOON, || {
+            view.get(visitor)
+                .is_ok_and(|found| found.as_deref() == Some(name))
+        });
+    }
+}
+
+#[test]
+fn a_view_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
+    let rig = Rig::new();
+    rig.name("a", "old");
+    let view = rig.view();
+    rig.stores.set(Fault::Full);
+    rig.name("a", "new");
+    wait_until(
+        "it says that it fails",
+        SOON,
+        || matches!(view.state(), ViewState::Failing { reason } if reason.contains("no space left")),
+    );
+    assert_eq!(view.get("a").unwrap().as_deref(), Some("old"));
+    rig.stores.set(Fault::None);
+    wait_until("it has the new one", SOON, || {
+        view.get("a").unwrap().as_deref() == Some("new")
+    });
+    assert_eq!(view.state(), ViewState::Following);
+    assert_eq!(rig.stores.aside.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_view_whose_copy_is_damaged_makes_it_anew() {
+    let rig = Rig::new();
+    rig.name("a", "right");
+    let view = rig.view();
+    rig.stores.set(Fault::Damaged);
+    let error = view.get("a").unwrap_err();
+    assert!(
+        matches!(error, ViewError::Store(StoreError::Unreadable { .. })),
+        "{error}"
+    );
+    wait_until("it is read again", SOON, || {
+        view.get("a")
+            .is_ok_and(|found| found.as_deref() == Some("right"))
+    });
+    assert_eq!(rig.stores.aside.load(Ordering::Relaxed), 1);
+    // And it follows.
+    rig.name("a", "newer");
+    view.wait_level(SOON).unwrap();
+    assert_eq!(view.get("a").unwrap().as_deref(), Some("newer"));
+}
+
+#[test]
+fn a_view_that_has_stopped_answers_with_an_error() {
+    let rig = Rig::new();
+    rig.name("a", "old");
+    let view = rig.view();
+    rig.stores.set(Fault::Panics);
+    rig.name("a", "new");
+    wait_until("it has stopped", SOON, || {
+        matches!(view.state(), ViewState::Stopped { .. })
+    });
+    let stopped = |error: ViewError| matches!(error, ViewError::Stopped { .. });
+    assert!(view.get("a").is_err_and(stopped));
+    assert!(view.iter().is_err_and(stopped));
+}
+
+#[test]
+fn a_handler_waits_for_a_lookup_that_is_made_anew() {
+    let rig = Rig::new();
+    rig.name("a", "right");
+    let running = rig.start();
+    rig.visit("v", "a");
+    rig.wait_visitor("v", "right");
+    rig.stores.set(Fault::Damaged);
+    rig.visit("w", "a");
+    rig.wait_visitor("w", "right");
+    assert_eq!(rig.stores.aside.load(Ordering::Relaxed), 1);
+    running.stop();
+    running.join().unwrap();
+}
+
+#[test]
+fn a_group_whose_lookup_has_stopped_ends_and_says_so() {
+    let rig = Rig::new();
+    rig.name("a", "right");
+    let running = rig.start();
+    rig.visit("v", "a");
+    rig.wait_visitor("v", "right");
+    rig.stores.set(Fault::Panics);
+    rig.name("a", "wrong");
+    let error: ProcessorError = running.join().unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("broken-places") && said.contains("panicked"),
+        "{said}"
+    );
+    // What it cannot look up is not handled.
+    rig.visit("w", "a");
+    rig.stores.set(Fault::None);
+    let running = rig.start();
+    rig.wait_visitor("w", "wrong");
+    running.stop();
+    running.join().unwrap();
+}
