@@ -69,9 +69,9 @@ pub enum Role<'a> {
     },
 }
 
-/// Judges one local copy. The first rule that matches decides: another cluster; another
-/// fingerprint; then for an owner the group topic's id in the offsets' metadata, missing and
-/// out-of-range input offsets; topic and changelog range of the copy; its age; nothing stored.
+/// Judges one local copy. The first rule that matches decides: another cluster; then for an owner
+/// another fingerprint, the group topic's id in the offsets' metadata, missing and out-of-range input
+/// offsets; for both, fingerprint, topic and changelog range of the copy; its age; nothing stored.
 ///
 /// What the rules rest on:
 /// - *Table not empty* is `topic.end > topic.start`, or a stamp past offset 0. Only then can
@@ -123,7 +123,7 @@ pub fn judge(
             None => Why::NothingStored { table, partition },
         });
     };
-    if let Some(misfit) = misfit(copy, topic) {
+    if let Some(misfit) = misfit(copy, topic, fingerprint) {
         return match role {
             Role::Follower => Verdict::Rebuild(Why::Misfit {
                 table,
@@ -167,6 +167,7 @@ fn foreign(
     role: &Role<'_>,
 ) -> Option<Why> {
     let (table, partition) = (topic.name.to_owned(), topic.partition);
+    let is_owner = matches!(role, Role::Owner { .. });
     if let Some(stamp) = stamp {
         if stamp.cluster != topic.cluster {
             return Some(Why::OtherCluster {
@@ -176,7 +177,7 @@ fn foreign(
                 expected: topic.cluster.to_owned(),
             });
         }
-        if !follows(&stamp.fingerprint, fingerprint) {
+        if is_owner && !follows(&stamp.fingerprint, fingerprint) {
             return Some(Why::OtherFingerprint {
                 table,
                 partition,
@@ -243,7 +244,13 @@ fn lost_offsets(
     })
 }
 
-fn misfit(copy: &Stamp, topic: &Topic<'_>) -> Option<Misfit> {
+fn misfit(copy: &Stamp, topic: &Topic<'_>, fingerprint: &str) -> Option<Misfit> {
+    if !follows(&copy.fingerprint, fingerprint) {
+        return Some(Misfit::OtherDefinition {
+            found: copy.fingerprint.clone(),
+            expected: fingerprint.to_owned(),
+        });
+    }
     if copy.topic_id != topic.id {
         return Some(Misfit::OtherTopic {
             found: copy.topic_id.clone(),
@@ -287,6 +294,16 @@ pub enum Misfit {
         /// The copy's.
         found: String,
         /// The topic's.
+        expected: String,
+    },
+    /// The program that follows the table declared it otherwise when it made the copy.
+    #[error(
+        "the local copy is of a table declared as `{found}`, it is now declared as `{expected}`"
+    )]
+    OtherDefinition {
+        /// The copy's.
+        found: String,
+        /// The program's.
         expected: String,
     },
     /// The file was moved by hand.
@@ -629,7 +646,7 @@ mod tests {
             (
                 "fingerprint of the copy",
                 |f| f.stamp().fingerprint = "v1;key=i64".into(),
-                "Refuse OtherFingerprint",
+                "Rebuild Misfit",
                 "Refuse OtherFingerprint",
             ),
             (
@@ -960,7 +977,7 @@ mod tests {
             (
                 "fingerprint",
                 fingerprint,
-                "Refuse OtherFingerprint",
+                MISFIT,
                 "Refuse OtherFingerprint",
             ),
             (
