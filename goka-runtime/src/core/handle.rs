@@ -8,7 +8,7 @@ use super::event::{Around, Cause, RecordId};
 use super::layers::Entry;
 use super::plan::{InputPlan, Plan};
 use super::scope::{Begin, RecordScope, Scratch, text};
-use super::task::Task;
+use super::task::{Held, Task};
 use super::turn::Turn;
 use crate::dispatch::{Call, Incoming, Raw, Shared};
 use crate::record::{Appends, Offset, Record, TopicId};
@@ -172,7 +172,12 @@ impl Task {
             self.layers.write(key, row, entry);
         }
         for guard in first..guards {
-            self.deferred.insert(guard, (topic, incoming.offset));
+            let held = Held {
+                topic,
+                offset: incoming.offset,
+                key: text(incoming.key.unwrap_or_default()),
+            };
+            self.deferred.insert(guard, held);
         }
         self.updates += updates;
         self.appended |= begin != Begin::of(desk.appends);

@@ -175,9 +175,12 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&record.task) else {
             return;
         };
-        if task.epoch != record.epoch || !task.deferred.contains_key(&record.guard) {
+        if task.epoch != record.epoch {
             return;
         }
+        let Some(held) = task.deferred.get(&record.guard) else {
+            return;
+        };
         match outcome {
             Ok(()) => {
                 task.deferred.remove(&record.guard);
@@ -188,7 +191,7 @@ impl Core {
                     topic,
                     partition: record.task.partition,
                     offset: record.offset,
-                    key: String::new(),
+                    key: held.key.clone(),
                     error,
                 };
                 self.stop(record.task, cause, out);

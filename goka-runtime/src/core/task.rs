@@ -42,6 +42,15 @@ pub(crate) struct Unreadable {
     pub(crate) waits: bool,
 }
 
+/// A handled record whose commit waits for a guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) topic: TopicId,
+    pub(crate) offset: Offset,
+    /// The record's key, for whoever is told that the guard failed.
+    pub(crate) key: String,
+}
+
 pub(crate) struct Task {
     pub(crate) id: TaskId,
     pub(crate) epoch: Epoch,
@@ -52,7 +61,7 @@ pub(crate) struct Task {
     /// The copies that are still being restored.
     pub(crate) restoring: BTreeSet<TopicId>,
     /// Handled records whose commit waits for a guard.
-    pub(crate) deferred: BTreeMap<u64, (TopicId, Offset)>,
+    pub(crate) deferred: BTreeMap<u64, Held>,
     /// The number of the next guard; never used twice by one assignment.
     pub(crate) guards: u64,
     /// The walk under way.
@@ -138,7 +147,7 @@ impl Task {
     /// The next record of each input that may be committed: none past one that waits for a guard.
     pub(crate) fn committable(&self) -> BTreeMap<TopicId, Offset> {
         let mut offsets = self.positions.clone();
-        for (topic, offset) in self.deferred.values() {
+        for Held { topic, offset, .. } in self.deferred.values() {
             if let Some(next) = offsets.get_mut(topic) {
                 *next = (*next).min(*offset);
             }
@@ -219,7 +228,7 @@ impl Task {
 
     /// Whether a guard holds back records of a topic.
     pub(crate) fn is_held(&self, topic: TopicId) -> bool {
-        self.deferred.values().any(|(of, _)| *of == topic)
+        self.deferred.values().any(|held| held.topic == topic)
     }
 
     /// All copies of the task.

@@ -19,7 +19,7 @@ pub use crate::worker::{Handling, TaskStatus};
 
 #[cfg(feature = "tester")]
 pub(crate) use self::resolve::is_copartitioned;
-use self::resolve::{lookups, resolve};
+use self::resolve::{expect, lookups, resolve};
 use crate::clock::Clock;
 use crate::dispatch::Shared;
 use crate::graph::{Definition, GroupGraph};
@@ -366,6 +366,7 @@ pub(crate) fn prepare(
     })?;
     check_transaction(graph, options)?;
     let plan = resolve(graph, &*log, options, wait)?;
+    expect(graph, &plan, &*stores)?;
     Ok(Parts {
         plan,
         log,

@@ -173,6 +173,26 @@ pub(super) fn lookups(
     Ok(found)
 }
 
+/// Tells the stores how many partitions this process has when it is the only one of its group.
+pub(super) fn expect(
+    graph: &GroupGraph,
+    plan: &Plan,
+    stores: &dyn Stores,
+) -> Result<(), StartError> {
+    let tables = usize::from(plan.table.is_some()) + plan.joins.len();
+    let most = plan.inputs.iter().map(|input| input.partitions).max();
+    let partitions = most
+        .and_then(|most| usize::try_from(most).ok())
+        .unwrap_or(0);
+    stores
+        .expect(tables * partitions)
+        .map_err(|error| StartError::Graph {
+            group: graph.group.to_owned(),
+            location: graph.location,
+            reason: error.to_string(),
+        })
+}
+
 /// Keeps the copies of looked-up tables apart from the tables of this process's own processors:
 /// `@` is in no topic's name.
 #[derive(Debug)]
@@ -181,6 +201,10 @@ struct Apart(Arc<dyn Stores>);
 impl Stores for Apart {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         self.0.open(&format!("{table}@lookup"), partition)
+    }
+
+    fn expect(&self, partitions: usize) -> Result<(), StoreError> {
+        self.0.expect(partitions)
     }
 
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {

@@ -70,6 +70,7 @@ pub(super) fn files() -> MakeStores {
 pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> Result<(), Fail> {
     let stop = Arc::new(Stop::default());
     stop.on_signals()?;
+    raise_open_files();
     let shared = program.shared()?;
     let dir = DataDir::create(data_dir)?;
     let held = dir.hold(Holder::Run, TAKE)?.ok_or_else(|| dir.in_use())?;
@@ -110,6 +111,19 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
         Ok(())
     } else {
         Err(Fail::Errors(errors))
+    }
+}
+
+/// Lets this process open as many files as it may: each partition of a table is one.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files cannot be raised");
     }
 }
 

@@ -15,6 +15,8 @@ use super::socket::Socket;
 
 /// How many commands are served at once; the next is told to come back.
 const MOST: usize = 16;
+/// How many more are told so; what comes then is closed unheard, for each takes a thread.
+const MOST_TOLD: usize = 16;
 
 /// How often the listener looks whether it is to end.
 const TICK: Duration = Duration::from_millis(25);
@@ -68,6 +70,9 @@ fn listen(socket: &Socket, direct: &Direct, stopping: &AtomicBool) {
             continue;
         };
         let guard = Busy::one_more(&busy);
+        if guard.before >= MOST + MOST_TOLD {
+            continue;
+        }
         let direct = direct.clone();
         let spawned = std::thread::Builder::new()
             .name("goka command".into())
@@ -83,25 +88,30 @@ fn listen(socket: &Socket, direct: &Direct, stopping: &AtomicBool) {
 }
 
 /// Counts a connection for as long as it lives.
-struct Busy(Arc<AtomicUsize>, bool);
+struct Busy {
+    count: Arc<AtomicUsize>,
+    /// How many there were before it.
+    before: usize,
+}
 
 impl Busy {
     fn one_more(count: &Arc<AtomicUsize>) -> Self {
         let before = count.fetch_add(1, Ordering::AcqRel);
-        Self(count.clone(), before >= MOST)
+        let count = count.clone();
+        Self { count, before }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 fn serve(stream: UnixStream, direct: &Direct, busy: &Busy) -> std::io::Result<()> {
     let mut wire = Wire::new(stream)?;
     let request = wire.receive::<Request>()?;
-    if busy.1 {
+    if busy.before >= MOST {
         let many = format!("{MOST} commands are being served already; try again");
         return wire.send(&Reply::Error(many));
     }
@@ -152,7 +162,7 @@ fn answer(
             partitions,
             prefix,
             limit,
-        } => match direct.scan(&topic, partitions, &Vec::try_from(prefix)?, limit) {
+        } => match scan(direct, &topic, partitions, &Vec::try_from(prefix)?, limit) {
             Ok(entries) => {
                 send_entries(entries, wire)?;
                 Ok(Reply::End)
@@ -161,6 +171,26 @@ fn answer(
         },
     };
     Ok(said)
+}
+
+/// A scan, if the topic has as many partitions as the command says.
+fn scan(
+    direct: &Direct,
+    topic: &str,
+    partitions: i32,
+    prefix: &[u8],
+    limit: Option<usize>,
+) -> Result<Entries, Fail> {
+    match direct.table(topic)? {
+        Some(found) if found.partitions == partitions => {
+            direct.scan(topic, partitions, prefix, limit)
+        }
+        Some(found) => Err(Fail::new(format!(
+            "topic `{topic}` has {} partitions, the command asks for {partitions}; try again",
+            found.partitions
+        ))),
+        None => Err(Fail::new(format!("topic `{topic}` does not exist"))),
+    }
 }
 
 fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
@@ -182,5 +212,30 @@ fn text(fail: Fail) -> String {
         Fail::Errors(lines) => one_line(&lines.join("; ")),
         Fail::NoSuchKey(line) => line,
         Fail::OutputClosed => "output closed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::embedded::Embedded;
+    use crate::log::{Log, NewTopic};
+
+    #[test]
+    fn a_scan_of_partitions_that_are_not_there_is_refused() {
+        let log = Embedded::in_memory().unwrap();
+        let topic = NewTopic {
+            name: "t".into(),
+            partitions: 3,
+            compact: true,
+            retention: None,
+        };
+        log.create(&topic).unwrap();
+        let direct = Direct::new(Arc::new(log));
+        assert_eq!(scan(&direct, "t", 3, b"", None), Ok(Vec::new()));
+        for (topic, partitions) in [("t", 60_000_000), ("t", -1), ("u", 3)] {
+            let refused = scan(&direct, topic, partitions, b"", None);
+            assert!(refused.is_err(), "{topic} {partitions}");
+        }
     }
 }

@@ -151,6 +151,13 @@ pub trait Stores: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StoreError::Unreadable`] when what is there cannot be used: see [`Stores::set_aside`].
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError>;
+    /// Is told how many more partitions this process may have open, before it opens the first of them.
+    ///
+    /// # Errors
+    /// When they cannot all be open at once, with the number.
+    fn expect(&self, _partitions: usize) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Moves an unusable partition out of the way, and says where to.
     ///
     /// # Errors

@@ -49,8 +49,11 @@ const STAMP: &str = "stamp";
 /// How many commits the file has seen, 8 bytes big-endian: tells a file that fell back.
 const COMMITS: &str = "commits";
 
-/// How many open files the cache budget is first cut for.
+/// How many open files the cache budget is cut for at least.
 const EXPECTED_FILES: usize = 8;
+
+/// How many files a process opens besides those of tables: connections, libraries, the log.
+const OTHER_FILES: usize = 128;
 
 /// Below this a cache holds not even the inner pages of a table of some million keys.
 const SMALLEST_CACHE: usize = 1 << 20;
@@ -59,14 +62,16 @@ type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + S
 
 /// Partitions as redb files in a directory.
 ///
-/// The cache budget is shared: each file gets the budget divided by the number of files open by
-/// then, or by the number [expected](Self::expecting) if that is larger.
+/// The cache budget is shared: each file gets the budget divided by the number of files that are
+/// [expected](Stores::expect), or are open if those are more, but at least 1 MiB. More files than the
+/// process may open are refused when they are expected.
 ///
 /// ```
 /// use goka_runtime::table::{Stores, redb::RedbStores};
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().to_path_buf();
-/// let stores = RedbStores::new(path, 256 << 20).expecting(12);
+/// let stores = RedbStores::new(path, 256 << 20);
+/// stores.expect(12)?;
 /// let store = stores.open("clicks-state", 0)?;
 /// assert_eq!(store.stamp()?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -75,7 +80,7 @@ type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + S
 pub struct RedbStores {
     dir: PathBuf,
     cache_bytes: usize,
-    expected: usize,
+    expected: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     opener: Arc<Opener>,
     /// Where the files are, if not in a directory.
@@ -89,7 +94,7 @@ impl RedbStores {
         Self {
             dir,
             cache_bytes,
-            expected: EXPECTED_FILES,
+            expected: Arc::default(),
             open: Arc::default(),
             opener: Arc::new(|path, cache| Database::builder().set_cache_size(cache).create(path)),
             #[cfg(feature = "tester")]
@@ -123,13 +128,6 @@ impl RedbStores {
         fs::rename(from, to).map_err(|error| of_io(&error).at(from))
     }
 
-    /// Cuts the cache budget for `files` open partitions.
-    #[must_use]
-    pub fn expecting(mut self, files: usize) -> Self {
-        self.expected = files;
-        self
-    }
-
     fn path(&self, table: &str, partition: i32) -> Result<PathBuf, StoreError> {
         let is_name = !table.contains(['/', '\\', '\0']) && !["", ".", ".."].contains(&table);
         let path = self.dir.join(table).join(format!("{partition}.redb"));
@@ -155,7 +153,8 @@ impl Stores for RedbStores {
         let path = self.path(table, partition)?;
         self.make_room(&path)?;
         let share = Share::of(&self.open);
-        let files = share.files.max(self.expected).max(1);
+        let expected = self.expected.load(Ordering::Relaxed);
+        let files = share.files.max(expected).max(EXPECTED_FILES);
         let cache = (self.cache_bytes / files).max(SMALLEST_CACHE);
         let file = File::open(&*self.opener, &path, cache);
         let file = file.map_err(|failure| failure.at(&path))?;
@@ -168,6 +167,20 @@ impl Stores for RedbStores {
         }))
     }
 
+    fn expect(&self, partitions: usize) -> Result<(), StoreError> {
+        let expected = self.expected.fetch_add(partitions, Ordering::Relaxed) + partitions;
+        match open_files() {
+            Some(limit) if expected + OTHER_FILES > limit => {
+                let reason = format!(
+                    "{expected} partitions of tables take as many files and about {OTHER_FILES} more \
+                     are open, this process may open {limit}; raise its limit (`ulimit -n`)"
+                );
+                Err(Failure::Io(reason).at(&self.dir))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
         let path = self.path(table, partition)?;
         let aside = (1_u32..)
@@ -177,6 +190,12 @@ impl Stores for RedbStores {
         self.rename(&path, &aside)?;
         Ok(aside.display().to_string())
     }
+}
+
+/// How many files this process may have open; `None` for no limit.
+fn open_files() -> Option<usize> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok())
 }
 
 /// Counts an open file while it lives.

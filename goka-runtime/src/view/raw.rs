@@ -70,6 +70,7 @@ impl RawView {
         };
         let found = wait.describe_one(&*log, table.name)?;
         let info = found.ok_or_else(missing)?;
+        stores.expect(usize::try_from(info.partitions).unwrap_or(0))?;
         let copies: Vec<_> = (0..info.partitions).map(|_| Copy::new()).collect();
         let topic: Arc<str> = table.name.into();
         let shared = Arc::new(Shared::new(copies.len()));

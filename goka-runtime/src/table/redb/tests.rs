@@ -395,3 +395,37 @@ fn a_panic_of_the_reader_is_its_own() {
     assert!(walked.is_err(), "swallowed");
     assert_eq!(offset(&*store), Some(500));
 }
+
+#[test]
+fn the_cache_is_shared_by_all_that_are_expected() {
+    let (told, caches) = (
+        Temporary::new(),
+        Arc::new(std::sync::Mutex::new(Vec::new())),
+    );
+    let (mut stores, noted) = (told.stores.clone(), caches.clone());
+    stores.opener = Arc::new(move |path, cache| {
+        noted.lock().unwrap().push(cache);
+        (told.stores.opener)(path, cache)
+    });
+    let open = |partition| stores.open("t", partition).expect("opens");
+    let _first = open(0);
+    stores.expect(12).expect("they fit");
+    stores.expect(20).expect("they fit");
+    let _second = open(1);
+    let mib = 1 << 20;
+    // No file has less than what is of use.
+    assert_eq!(*caches.lock().unwrap(), [2 * mib, mib]);
+}
+
+#[test]
+fn more_files_than_the_process_may_open_are_refused() {
+    let Some(limit) = open_files() else {
+        return;
+    };
+    let stores = Temporary::new().stores;
+    stores.expect(1).expect("one fits");
+    let error = stores.expect(limit).unwrap_err().to_string();
+    for part in [&*limit.to_string(), &*(limit + 1).to_string(), "ulimit -n"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
