@@ -93,7 +93,7 @@ fn committed_offsets_that_cannot_be_read_are_asked_for_again() {
 
 #[test]
 fn committed_offsets_that_stay_unreadable_are_trouble_until_they_are_read() {
-    let mock = Mock::new(Duration::from_secs(1));
+    let mock = Mock::new(Duration::from_secs(5));
     mock.answer(
         Api::OffsetFetch,
         &[Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT; 10_000],

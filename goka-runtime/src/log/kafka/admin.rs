@@ -336,6 +336,8 @@ impl Admin {
                 if topic.compact { "compact" } else { "delete" }.to_owned(),
             ),
         ];
+        // What is derived from a record has its timestamp, and an input may take any.
+        settings.extend(TIMESTAMP_LIMITS.map(|limit| (limit, i64::MAX.to_string())));
         if let Some(retention) = topic.retention {
             settings.push(("retention.ms", retention.as_millis().to_string()));
         }
@@ -363,6 +365,14 @@ impl Admin {
                 }
                 Err(error) => return Err(error),
             };
+            let limits = settings.len();
+            settings.retain(|(setting, _)| {
+                fault.code != Code::InvalidConfig || !TIMESTAMP_LIMITS.contains(setting)
+            });
+            if settings.len() < limits {
+                // A broker before 3.6 does not know them, and takes any timestamp.
+                continue;
+            }
             if fault.code == Code::TopicAlreadyExists {
                 // By a twin, a moment ago, or by us.
                 self.was_made(&topic.name);
@@ -409,6 +419,12 @@ impl Admin {
         })
     }
 }
+
+/// How far timestamps of records may lie from the broker's time; since Kafka 3.6 (KIP-937).
+const TIMESTAMP_LIMITS: [&str; 2] = [
+    "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms",
+];
 
 /// Whether something may be asked again before `until`.
 pub(super) fn has_time(until: Instant) -> bool {

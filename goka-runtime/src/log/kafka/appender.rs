@@ -11,7 +11,7 @@ use super::super::{Appender, LogError, OnDelivery, Sent};
 use super::client_error;
 use super::config::KafkaConfig;
 use super::native::{Client, Code, EventKind, Kind, Message, Outgoing, Topic, text};
-use super::producer::failure;
+use super::producer::undelivered;
 
 /// How often a full queue is tried again, and a flush looks.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -186,11 +186,8 @@ fn tell(delivered: &OnDelivery, message: &Message, client: &Client) {
         Some(code) => {
             let given_up = matches!(code, Code::PurgeQueue | Code::PurgeInflight);
             let ended = client.fatal().filter(|_| given_up);
-            let words = match ended {
-                Some(fault) => Some(format!("the producer ended: {}", fault.reason)),
-                None => message.delivery_error_text(),
-            };
-            Err(failure(code, message.topic(), message.key(), words))
+            let ended = ended.map(|fault| format!("the producer ended: {}", fault.reason));
+            Err(undelivered(code, message, ended, None))
         }
     };
     delivered(message.opaque() as u64, result);

@@ -11,7 +11,11 @@ use super::config::KafkaConfig;
 use super::identity::TransactionalId;
 use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Queue, Topic, text};
 use super::transaction::Transactions;
-use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
+use crate::clock::Clock;
+use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, Timestamp};
+
+/// A timestamp that is so much ahead of now, in milliseconds, is one that a topic may refuse.
+const FUTURE: Timestamp = 60_000;
 
 pub(super) struct Producer {
     topics: Vec<Topic>,
@@ -45,6 +49,15 @@ struct Ledger {
     failure: Option<Failure>,
     /// The size of the record that `failure` names.
     size: usize,
+    /// Of the records that are far in the future, the one that is farthest.
+    ahead: Option<Ahead>,
+}
+
+/// A record whose timestamp is far in the future: some topics take none of those.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    timestamp: Timestamp,
+    key: Vec<u8>,
 }
 
 impl Ledger {
@@ -63,6 +76,16 @@ impl Ledger {
         }
     }
 
+    fn is_ahead(&mut self, append: &Append<'_>) {
+        let farthest = self.ahead.as_ref().map(|ahead| ahead.timestamp);
+        if farthest.is_none_or(|farthest| append.timestamp > farthest) {
+            self.ahead = Some(Ahead {
+                timestamp: append.timestamp,
+                key: append.key.unwrap_or_default().to_vec(),
+            });
+        }
+    }
+
     fn close(&mut self) -> Option<Result<Acked, Failure>> {
         if !std::mem::take(&mut self.used) {
             return None;
@@ -70,6 +93,7 @@ impl Ledger {
         let changelog = self.changelog.take();
         self.size = 0;
         self.pending = 0;
+        self.ahead = None;
         Some(match self.failure.take() {
             Some(failure) => Err(failure),
             None => Ok(Acked {
@@ -158,6 +182,7 @@ impl Producer {
                 changelog: None,
                 failure: None,
                 size: 0,
+                ahead: None,
             });
         }
         self.last = Some((task, number));
@@ -166,10 +191,14 @@ impl Producer {
 
     pub(super) fn append(&mut self, appends: &Appends) {
         let begun = self.begin(Instant::now() + self.deadline);
+        let future = Clock::default().wall().saturating_add(FUTURE);
         for (_at, append) in (0usize..).zip(appends.iter()) {
             fail_point!("mid-produce", _at);
             let number = self.ledger(append.task);
             self.ledgers[number].used = true;
+            if append.timestamp > future {
+                self.ledgers[number].is_ahead(&append);
+            }
             if let Err(failure) = &begun {
                 self.ledgers[number].fail(failure.clone(), 0);
             }
@@ -276,9 +305,10 @@ impl Producer {
         let size = message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
         let (code, why) = match denied(self.reports.client()) {
             Some(fault) => (fault.code, Some(fault.reason)),
-            None => (code, message.delivery_error_text()),
+            None => (code, None),
         };
-        ledger.fail(failure(code, message.topic(), message.key(), why), size);
+        let failure = undelivered(code, message, why, ledger.ahead.as_ref());
+        ledger.fail(failure, size);
         self.failed.insert(message.topic().to_owned());
     }
 
@@ -381,6 +411,31 @@ fn denied(client: &Client) -> Option<Fault> {
         .filter(|fault| fault.code == Code::ClusterAuthorizationFailed)
 }
 
+/// What a record means that was not delivered. Where one record of a batch has a timestamp that the
+/// topic does not take, librdkafka 2.12.1 gives all of them that code
+/// (`rd_kafka_interceptors_on_acknowledgement_queue`); `ahead` is the one that is far in the future.
+pub(super) fn undelivered(
+    code: Code,
+    message: &Message,
+    words: Option<String>,
+    ahead: Option<&Ahead>,
+) -> Failure {
+    const SETTINGS: &str = "outside what the topic takes; see the topic's settings \
+        `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`";
+    match (code, words, ahead) {
+        (Code::InvalidTimestamp | Code::InvalidRecord, None, Some(ahead)) => {
+            let words = format!("its timestamp {} is {SETTINGS}", ahead.timestamp);
+            failure(code, message.topic(), Some(&ahead.key), Some(words))
+        }
+        (Code::InvalidTimestamp, None, None) => {
+            let words =
+                format!("its timestamp, or that of another record of its batch, is {SETTINGS}");
+            failure(code, message.topic(), message.key(), Some(words))
+        }
+        (_, words, _) => failure(code, message.topic(), message.key(), words),
+    }
+}
+
 /// What a failed record means.
 pub(super) fn failure(
     code: Code,
@@ -470,6 +525,7 @@ mod tests {
                 changelog: Some((1, 1, 1)),
                 failure: None,
                 size: 0,
+                ahead: None,
             };
             for (failure, size) in failures {
                 ledger.fail(failure, size);

@@ -9,7 +9,7 @@ use rdkafka::bindings as sys;
 
 use super::handles::Queue;
 use super::{Code, Fault, code, millis, string};
-use crate::record::{HeaderSource, Headers, Record};
+use crate::record::{HeaderSource, Headers, Record, Timestamp};
 
 /// A message as long as its owner lives.
 #[repr(transparent)]
@@ -35,15 +35,9 @@ impl Message {
         code(self.get().err)
     }
 
-    /// The words of a delivery's error, if there are any beyond its code: its payload is the record's
-    /// value, no text.
-    pub(in super::super) fn delivery_error_text(&self) -> Option<String> {
-        // SAFETY: live message of a delivery report; the text, null or not, lives as long.
-        let words = string(unsafe { sys::rd_kafka_message_produce_errstr(self.0) });
-        (!words.is_empty()).then_some(words)
-    }
-
-    /// The words of a fetched message's error.
+    /// The words of a fetched message's error. A delivery's error has none: its payload is the record's
+    /// value, and `rd_kafka_message_produce_errstr` points into the broker's answer, which librdkafka
+    /// 2.12.1 destroys right after it has queued the report (`rd_kafka_handle_Produce`).
     pub(in super::super) fn error_text(&self) -> String {
         // SAFETY: live message of a consumer, whose payload is the text; it lives as long.
         string(unsafe { sys::rd_kafka_message_errstr(self.0) })
@@ -89,14 +83,18 @@ impl Message {
         unsafe { bytes(self.get().payload, self.get().len) }
     }
 
+    /// Its timestamp, -1 where it has none.
+    fn timestamp(&self) -> Timestamp {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: live message.
+        unsafe { sys::rd_kafka_message_timestamp(self.0, &raw mut kind) }
+    }
+
     /// The record that it carries.
     pub(in super::super) fn record(&self) -> Record<'_> {
-        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: live message; -1 where it has no timestamp.
-        let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.0, &raw mut kind) };
         Record {
             offset: self.offset(),
-            timestamp,
+            timestamp: self.timestamp(),
             key: self.key(),
             value: self.value(),
             headers: Headers::new(self),
