@@ -201,12 +201,20 @@ fn foreign(
             expected: fingerprint.to_owned(),
         });
     }
-    (metadata.table_id != topic.id).then(|| Why::OtherTopicInOffsets {
+    is_other_topic(&metadata.table_id, topic.id).then(|| Why::OtherTopicInOffsets {
         table,
         partition,
         found: metadata.table_id.clone(),
         expected: topic.id.to_owned(),
     })
+}
+
+/// Whether two identities are of different topics. Brokers before 2.8 have none to tell: the identity
+/// is then zero, and says nothing of one that was noted before or after.
+fn is_other_topic(noted: &str, now: &str) -> bool {
+    const ZERO: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+    let is_known = |id: &str| !id.is_empty() && id != ZERO;
+    is_known(noted) && is_known(now) && noted != now
 }
 
 fn lost_offsets(
@@ -251,7 +259,7 @@ fn misfit(copy: &Stamp, topic: &Topic<'_>, fingerprint: &str) -> Option<Misfit> 
             expected: fingerprint.to_owned(),
         });
     }
-    if copy.topic_id != topic.id {
+    if is_other_topic(&copy.topic_id, topic.id) {
         return Some(Misfit::OtherTopic {
             found: copy.topic_id.clone(),
             expected: topic.id.to_owned(),
@@ -996,6 +1004,19 @@ mod tests {
             "Rebuild NothingStored",
             "Refuse OffsetOutOfRange",
         )]);
+    }
+
+    #[test]
+    fn identities_that_a_broker_does_not_tell_are_not_compared() {
+        for unknown in ["", "AAAAAAAAAAAAAAAAAAAAAA"] {
+            let mut facts = Facts::good();
+            facts.stamp().topic_id = unknown.into();
+            facts.metadata().table_id = unknown.into();
+            assert_eq!(name(&facts.judge().1), "CatchUp 50", "noted as `{unknown}`");
+            let mut facts = Facts::good();
+            facts.topic_id = unknown;
+            assert_eq!(name(&facts.judge().1), "CatchUp 50", "now `{unknown}`");
+        }
     }
 
     #[test]
