@@ -5,6 +5,7 @@ mod fail_point;
 
 #[doc(hidden)]
 pub mod __private;
+mod checked_file;
 pub mod clock;
 pub mod codec;
 pub mod context;

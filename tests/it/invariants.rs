@@ -51,7 +51,12 @@ fn clients_and_files_stay_behind_their_seams() {
     outside("rdkafka::", &["log/kafka/"]);
     outside(
         "redb::",
-        &["log/embedded/file", "table/redb", "table/mod.rs"],
+        &[
+            "checked_file",
+            "log/embedded/file",
+            "table/redb",
+            "table/mod.rs",
+        ],
     );
     outside("allow(unsafe_code)", &["log/kafka/mod.rs"]);
     outside("unsafe {", &["log/kafka/native/"]);

@@ -169,6 +169,8 @@ pub enum Effect {
     Abort,
     /// Bring acknowledged writes to the store, in one commit.
     Flush(CopyId, Frozen),
+    /// Close the store of a copy, which is damaged, and move it aside: it is opened anew next.
+    SetAside(CopyId, StoreError),
     /// Close the stores of a task; they stay on disk.
     Close(TaskId),
     /// Make a new producer: the old one failed.

@@ -13,6 +13,8 @@ use crate::table::{Durability, StoreError};
 
 /// After so long without a commit the control records of the last one are surely written.
 const IDLE: Duration = Duration::from_secs(60);
+/// How many damaged copies of a task are rebuilt before it stops.
+const DAMAGED: u32 = 3;
 /// How many rows the cache looks through at a time.
 const LOOKS: usize = 50_000;
 
@@ -132,6 +134,7 @@ impl Core {
                     out.push(Effect::Inspect(id, task.epoch));
                 }
             }
+            Err(error @ StoreError::Unreadable { .. }) => self.damaged(copy, error, out),
             Err(error) => {
                 if flushes.failing_since.is_none() {
                     tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
@@ -142,6 +145,20 @@ impl Core {
             }
         }
         self.pace(out);
+    }
+
+    /// A copy is damaged: it is rebuilt like one that is missing. A disk that damages whatever is
+    /// written would be filled with what was moved aside, so the task stops after some.
+    pub(super) fn damaged(&mut self, copy: CopyId, error: StoreError, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&copy.task) else {
+            return;
+        };
+        task.damaged += 1;
+        if task.damaged > DAMAGED {
+            return self.stop(copy.task, Cause::Store(error), out);
+        }
+        out.push(Effect::SetAside(copy, error));
+        self.regressed(copy, out);
     }
 
     /// A store went back behind what the layers count on: all of them are dropped, since the

@@ -151,9 +151,10 @@ impl Task {
             Ok(Err(error)) => Some(chain(&*error)),
             Err(panic) => Some(format!("the handler panicked: {}", panic_text(&*panic))),
         };
-        if let Some(error) = unreadable {
+        if let Some((copy, error)) = unreadable {
             // Whatever the handler made of it: what it did rests on what it could not read.
             begin.drop_all_since(desk.appends);
+            self.unread_copy = Some(copy);
             return Err(Cause::Store(error));
         }
         if let Some(error) = error {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::event::{Around, Cause, Effect, Now, RecordId};
+use super::event::{Around, Cause, CopyId, Effect, Now, RecordId};
 use super::handle::Desk;
 use super::task::{State, Task, Unreadable};
 use super::{Core, RETRY};
@@ -200,7 +200,7 @@ impl Core {
     }
 
     /// The store of a task cannot be read now: its record was dropped whole, and is handled again in
-    /// a while. One that stays so stops the task.
+    /// a while. One that stays so stops the task; one that is damaged is rebuilt.
     pub(super) fn unreadable(
         &mut self,
         now: Now,
@@ -211,6 +211,15 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
+        let copy = task.unread_copy.take();
+        if matches!(error, StoreError::Unreadable { .. }) {
+            let table = self.plan.table.as_ref().map(|table| table.topic);
+            let own = table.map(|table| CopyId { task: id, table });
+            return match copy.or(own) {
+                Some(copy) => self.damaged(copy, error, out),
+                None => self.stop(id, Cause::Store(error), out),
+            };
+        }
         let since = task
             .unreadable
             .map_or(now.monotonic, |trouble| trouble.since);

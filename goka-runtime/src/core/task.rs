@@ -87,6 +87,10 @@ pub(crate) struct Task {
     pub(crate) flushes: BTreeMap<TopicId, Flushes>,
     /// A store could not be read.
     pub(crate) unreadable: Option<Unreadable>,
+    /// The copy that a handler could not read last.
+    pub(crate) unread_copy: Option<CopyId>,
+    /// How many of its copies were damaged while it ran.
+    pub(crate) damaged: u32,
     /// Its store is given up: what is acknowledged stays in the changelog alone.
     pub(crate) is_storeless: bool,
     /// It is inspected again once its memtable is flushed.
@@ -125,6 +129,8 @@ impl Task {
             appended: false,
             flushes: BTreeMap::new(),
             unreadable: None,
+            unread_copy: None,
+            damaged: 0,
             is_storeless: false,
             reopens: false,
         }

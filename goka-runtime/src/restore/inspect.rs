@@ -116,12 +116,19 @@ pub(super) fn patiently<T: Send + 'static>(
 }
 
 /// What a copy says of itself; opened when it is not.
-fn stamp(
+pub(super) fn stamp(
     context: &Context,
     copy: CopyId,
     epoch: Epoch,
     store: &mut OpenStore,
 ) -> Option<Result<Option<Stamp>, StoreError>> {
+    let found = store.as_ref().map(|store| store.stamp());
+    if let Some(Err(error @ StoreError::Unreadable { .. })) = found {
+        *store = None;
+        if let Err(error) = set_aside(context, copy, &error) {
+            return Some(Err(error));
+        }
+    }
     if store.is_none() {
         match open(context, copy, epoch)? {
             Ok(opened) => *store = Some(opened),
@@ -157,13 +164,22 @@ fn open(
             Err(error @ StoreError::Unreadable { .. }) => error,
             Err(error) => return Some(Err(error)),
         };
-        match context.stores.set_aside(&name, partition) {
-            Ok(kept) => {
-                tracing::warn!(table = name, partition, %error, kept, "store moved aside, rebuilding");
-            }
-            Err(error) => return Some(Err(error)),
+        if let Err(error) = set_aside(context, copy, &error) {
+            return Some(Err(error));
         }
     }
+}
+
+/// Moves the file of a damaged copy aside, and says so.
+pub(super) fn set_aside(
+    context: &Context,
+    copy: CopyId,
+    error: &StoreError,
+) -> Result<(), StoreError> {
+    let (name, partition) = (context.store_name(copy.table), copy.task.partition);
+    let kept = context.stores.set_aside(&name, partition)?;
+    tracing::warn!(table = name, partition, %error, kept, "store moved aside, rebuilding");
+    Ok(())
 }
 
 pub(super) fn look_at_table(context: &Context, copy: CopyId) -> Result<TableFacts, LogError> {

@@ -12,13 +12,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use self::copy::restore;
-use self::inspect::{follow, inspect};
+use self::inspect::{follow, inspect, look_at_table, patiently, set_aside, stamp};
 use crate::clock::Clock;
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId, Facts, Plan};
 use crate::log::{Epoch, Log};
 use crate::record::{Offset, TaskId, TopicId};
-use crate::table::{Store, Stores};
+use crate::table::{Store, StoreError, Stores};
 use crate::worker::Parts;
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -191,6 +191,14 @@ impl Restorer {
         self.context.wake.notify_all();
     }
 
+    /// Moves aside the file of a copy that is damaged and closed.
+    pub(crate) fn set_aside(&self, copy: CopyId, error: &StoreError) {
+        if let Err(failure) = set_aside(&self.context, copy, error) {
+            let partition = copy.task.partition;
+            tracing::warn!(partition, %error, %failure, "damaged store not moved aside");
+        }
+    }
+
     /// A task is not owned any more: what works for it stops and closes its store.
     pub(crate) fn cancel(&self, task: TaskId) {
         self.context.queue().current.remove(&task);
@@ -292,7 +300,30 @@ fn serve(context: &Arc<Context>, done: &Sender<Done>) {
     }
 }
 
+/// Does a job. A copy that turns out to be damaged while it is restored is rebuilt in a new file.
 fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
+    let found = run_once(context, job)?;
+    let Found::Restored(Err(Cause::Store(error @ StoreError::Unreadable { .. }))) = &found else {
+        return Some(found);
+    };
+    let (copy, epoch) = (job.copy, job.epoch);
+    job.store = None;
+    if set_aside(context, copy, error).is_err() {
+        return Some(found);
+    }
+    if let Work::Restore { from, .. } = &mut job.work {
+        if let Err(error) = stamp(context, copy, epoch, &mut job.store)? {
+            return Some(Found::Restored(Err(Cause::Store(error))));
+        }
+        match patiently(context, copy, epoch, look_at_table)? {
+            Ok(facts) => *from = facts.range.start,
+            Err(cause) => return Some(Found::Restored(Err(cause))),
+        }
+    }
+    run_once(context, job)
+}
+
+fn run_once(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
     let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
     Some(match &job.work {
         Work::Inspect => Found::Inspected(inspect(context, copy, epoch, store)?),

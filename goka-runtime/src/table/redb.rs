@@ -3,10 +3,11 @@
 //! table seam that may name redb.
 //!
 //! What is done about failures:
-//! - A file that is not a store or is damaged is [`StoreError::Unreadable`]. redb trusts a file
-//!   that was closed in order and may panic on one that was changed since: every call into it is
-//!   guarded, and a panic is `Unreadable` too (so this needs unwinding, not `panic = "abort"`).
-//!   Damage inside a value is not noticed: redb verifies checksums only when it repairs.
+//! - A file that is not a store or is damaged is [`StoreError::Unreadable`]. Everything that is read
+//!   from the file is verified ([`crate::checked_file`]), so damage is never a wrong value or a missing
+//!   row. Files of earlier versions have no checksums and are read as they are. There redb may
+//!   panic: every call into it is guarded, and a panic is `Unreadable` too (so this needs
+//!   unwinding, not `panic = "abort"`).
 //! - After an I/O error redb refuses everything until it is closed and opened again. So each call
 //!   that fails by I/O opens the file again and tries once more; a second failure is
 //!   [`StoreError::Io`], and the next call begins by opening again. Snapshots end with the opening.
@@ -40,6 +41,7 @@ use super::{
     Durability, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores,
     Write, layout,
 };
+use crate::checked_file::CheckedFile;
 
 /// The table's keys to their values, as [`layout`] has them.
 const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("values");
@@ -96,7 +98,12 @@ impl RedbStores {
             cache_bytes,
             expected: Arc::default(),
             open: Arc::default(),
-            opener: Arc::new(|path, cache| Database::builder().set_cache_size(cache).create(path)),
+            opener: Arc::new(|path, cache| {
+                let file = CheckedFile::open(path)?;
+                Database::builder()
+                    .set_cache_size(cache)
+                    .create_with_backend(file)
+            }),
             #[cfg(feature = "tester")]
             disk: None,
         }

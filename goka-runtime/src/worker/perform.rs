@@ -39,7 +39,17 @@ impl Worker {
             Effect::Inspect(task, _) if self.flusher.has(self.own(task)) => {
                 self.waiting.push(effect);
             }
-            Effect::Follow(copy, _) if self.flusher.has(copy) => self.waiting.push(effect),
+            Effect::Follow(copy, _) | Effect::SetAside(copy, _) if self.flusher.has(copy) => {
+                self.waiting.push(effect);
+            }
+            Effect::SetAside(copy, error) => {
+                // One that is not here was closed or moved aside before.
+                if let Some(store) = self.reach.take(copy) {
+                    drop(store);
+                    self.reached.remove(&copy);
+                    self.restorer.set_aside(copy, &error);
+                }
+            }
             Effect::Inspect(task, epoch) => {
                 let copy = self.own(task);
                 let store = self.reach.take(copy);
@@ -63,7 +73,7 @@ impl Worker {
                 self.restorer.cancel(task);
                 self.waiting.retain(|effect| match effect {
                     Effect::Inspect(of, _) => *of != task,
-                    Effect::Follow(copy, _) => copy.task != task,
+                    Effect::Follow(copy, _) | Effect::SetAside(copy, _) => copy.task != task,
                     _ => true,
                 });
                 self.reach.stores.retain(|copy, _| copy.task != task);

@@ -148,6 +148,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
@@ -157,12 +158,18 @@ mod tests {
     use crate::log::embedded::Embedded;
     use crate::log::{Assignment, Driver, Epoch, Log, Member, MemberEvent, NewTopic, Sent};
     use crate::restore::Restorer;
+    use crate::table::Stores;
     use crate::table::memory::MemoryStores;
+    use crate::table::redb::RedbStores;
     use crate::worker::flusher::Flusher;
     use crate::worker::{Parts, Signals};
 
     /// A worker whose restores and flushes are done when they are asked for, and its member.
     fn worker(log: &Arc<dyn Log>) -> (Worker, Box<dyn Member>) {
+        worker_on(log, Arc::new(MemoryStores::default()))
+    }
+
+    fn worker_on(log: &Arc<dyn Log>, stores: Arc<dyn Stores>) -> (Worker, Box<dyn Member>) {
         let plan = joining_plan();
         for (at, name) in plan.group.topics.iter().enumerate() {
             let new = NewTopic {
@@ -177,7 +184,7 @@ mod tests {
         let parts = Arc::new(Parts {
             plan,
             log: Arc::clone(log),
-            stores: Arc::new(MemoryStores::default()),
+            stores,
             shared: Arc::new(()),
             lookups: Vec::new(),
             deadline: Duration::from_secs(10),
@@ -278,5 +285,79 @@ mod tests {
             "what was flushed"
         );
         assert!(store.get(b"a").unwrap().is_some());
+    }
+
+    const KEYS: i32 = 500;
+
+    /// Stores in files, and the file of the joined copy.
+    struct Files {
+        stores: RedbStores,
+        path: PathBuf,
+    }
+
+    impl Files {
+        /// Flips a bit of every block behind the first ones, and so of what a cache does not hold.
+        fn damage(&self) {
+            let mut bytes = std::fs::read(&self.path).unwrap();
+            for byte in bytes[4 * 4096..].iter_mut().step_by(4096) {
+                *byte ^= 1;
+            }
+            std::fs::write(&self.path, bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files {
+            stores: RedbStores::new(dir.path().to_owned(), 1 << 20).expecting(1),
+            path: dir.path().join("joined@group/0.redb"),
+        };
+        let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
+        let (mut worker, mut member) = worker_on(&log, Arc::new(files.stores.clone()));
+        let member = &mut *member;
+        turn_until(&mut worker, member, |worker| {
+            state(worker) == Some(State::Running)
+        });
+        let task = worker.core.tasks().next().unwrap().0;
+        let table = worker.parts.plan.joins[0].topic;
+        let copy = CopyId { task, table };
+        let profiles = |worker: &mut Worker, member: &mut dyn Member, fill: u8| {
+            let appender = log.appender(Arc::new(|_, _| {})).unwrap();
+            let by = Instant::now() + Duration::from_secs(60);
+            for key in 0..KEYS {
+                let sent = Sent {
+                    topic: "joined",
+                    partition: 0,
+                    key: Some(&key.to_be_bytes()),
+                    value: Some(&[fill; 4_000]),
+                    timestamp: 1,
+                    headers: &[],
+                };
+                appender.send(sent, 0, by).unwrap();
+            }
+            appender.flush(by).unwrap();
+            turn_until(worker, member, |worker| {
+                let Some(Open::Here(store)) = worker.reach.stores.get(&copy) else {
+                    return false;
+                };
+                let last = store.get(&(KEYS - 1).to_be_bytes());
+                let has = matches!(last, Ok(Some(found)) if found.value[0] == fill);
+                state(worker) == Some(State::Running) && has
+            });
+        };
+        profiles(&mut worker, member, 1);
+        files.damage();
+        // Its flush reads pages that the cache does not hold.
+        profiles(&mut worker, member, 2);
+        let kept = files.path.with_extension("redb.bad-1");
+        assert!(kept.exists(), "nothing was noticed");
+        let Some(Open::Here(store)) = worker.reach.stores.get(&copy) else {
+            panic!("the copy is not here");
+        };
+        for key in 0..KEYS {
+            let found = store.get(&key.to_be_bytes()).unwrap();
+            assert_eq!(found.map(|found| found.value), Some(vec![2; 4_000]));
+        }
     }
 }

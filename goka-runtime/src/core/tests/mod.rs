@@ -184,20 +184,35 @@ struct Disk {
     stores: BTreeMap<TaskId, Box<dyn Store>>,
     deferred: Mutex<Vec<RecordId>>,
     is_unreadable: Cell<bool>,
+    /// The task whose store is damaged.
+    damaged: Cell<Option<TaskId>>,
     /// The time that handlers see, and how long each takes.
     clock: Cell<Duration>,
     handler_takes: Cell<Duration>,
 }
 
-struct Unreadable;
+/// A store of which every read fails: with `true` since it is damaged.
+struct Unreadable(bool);
+
+impl Unreadable {
+    fn error(&self) -> StoreError {
+        match self.0 {
+            true => StoreError::Unreadable {
+                path: "disk".into(),
+                reason: "damaged".into(),
+            },
+            false => full(),
+        }
+    }
+}
 
 impl StoreRead for Unreadable {
     fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
-        Err(full())
+        Err(self.error())
     }
 
     fn get(&self, _: &[u8]) -> Result<Option<Stored>, StoreError> {
-        Err(full())
+        Err(self.error())
     }
 
     fn range(
@@ -205,7 +220,7 @@ impl StoreRead for Unreadable {
         _: crate::table::KeyRange<'_>,
         _: &mut dyn FnMut(&[u8], StoredRef<'_>) -> crate::table::Flow,
     ) -> Result<(), StoreError> {
-        Err(full())
+        Err(self.error())
     }
 }
 
@@ -219,7 +234,10 @@ fn full() -> StoreError {
 impl Around for Disk {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
         if self.is_unreadable.get() {
-            return Some(&Unreadable);
+            return Some(&Unreadable(false));
+        }
+        if self.damaged.get() == Some(copy.task) {
+            return Some(&Unreadable(true));
         }
         let store = self.stores.get(&copy.task).filter(|_| copy.table == TABLE);
         store.map(|store| &**store as &dyn StoreRead)
@@ -266,10 +284,14 @@ pub(super) struct World {
     fetched: BTreeMap<TaskId, Offset>,
     pub(super) settles: Settles,
     pub(super) flush_fails: bool,
+    /// The next flush finds its store damaged.
+    pub(super) flush_damages: bool,
     pub(super) flushes: usize,
     pub(super) stopped: Vec<(TaskId, Cause)>,
     pub(super) failed: Option<Cause>,
     pub(super) rebuilds: usize,
+    /// The damaged stores that were moved aside.
+    pub(super) set_aside: usize,
     pub(super) aborts: usize,
     /// Exactly once: what the doubtful unit had acknowledged.
     doubtful: Option<(Unit, BTreeMap<TaskId, Acked>)>,
@@ -301,10 +323,12 @@ impl World {
             fetched: BTreeMap::new(),
             settles: Settles::Well,
             flush_fails: false,
+            flush_damages: false,
             flushes: 0,
             stopped: Vec::new(),
             failed: None,
             rebuilds: 0,
+            set_aside: 0,
             aborts: 0,
             doubtful: None,
             paused: false,
@@ -565,6 +589,12 @@ impl World {
                 };
                 self.step(Event::Flushed(copy, result));
             }
+            Effect::SetAside(copy, error) => {
+                assert!(matches!(error, StoreError::Unreadable { .. }));
+                self.set_aside += 1;
+                self.open.damaged.set(None);
+                self.wipe(copy.task);
+            }
             Effect::Close(task) => {
                 self.open.stores.remove(&task);
             }
@@ -644,6 +674,9 @@ impl World {
         self.flushes += 1;
         if self.flush_fails {
             return Err(full());
+        }
+        if std::mem::take(&mut self.flush_damages) {
+            return Err(Unreadable(true).error());
         }
         let stamp = self.stamp(task, frozen.offset);
         let Some(store) = self.open.stores.get_mut(&task) else {

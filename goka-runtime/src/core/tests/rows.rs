@@ -486,3 +486,47 @@ fn a_store_that_cannot_be_read_now_is_read_again() {
     assert!(matches!(world.stopped[0].1, Cause::Store(_)));
     assert_eq!(committed(&world), 4);
 }
+
+/// What it had comes from the changelog; its neighbour goes on with what it has.
+#[test]
+fn a_store_that_is_damaged_is_rebuilt_while_the_others_run() {
+    let mut plan = plan(2);
+    // Nothing is kept in memory.
+    plan.memory = 0;
+    let mut world = World::of(plan, 2, Arc::new(MemoryStores::default()));
+    for round in 0..6 {
+        // The key `a` is of this task.
+        let damaged = task(1);
+        world.open.damaged.set((round > 0).then_some(damaged));
+        world.feed("a", Some("4"));
+        world.feed("b", Some("2"));
+        for _ in 0..6 {
+            world.deliver(10);
+            world.tick();
+        }
+        if round < 4 {
+            let found = String::from_utf8(world.table(damaged)[&b"a"[..].to_vec()].clone());
+            let expected = format!("{}/4", 1 + round);
+            assert_eq!((world.set_aside, found.unwrap()), (round, expected));
+            assert_eq!(world.stopped, []);
+        }
+        let other = usize::try_from(world.committed[&task(0)].offset).unwrap();
+        assert_eq!(other, 1 + round, "the other one goes on");
+    }
+    // Its disk damages whatever is written.
+    assert_eq!((world.set_aside, world.stopped.len()), (3, 1));
+    assert!(matches!(world.stopped[0].1, Cause::Store(_)));
+}
+
+#[test]
+fn a_store_whose_flush_finds_damage_is_rebuilt() {
+    let mut world = running();
+    world.flush_damages = true;
+    for _ in 0..4 {
+        world.deliver(10);
+        world.tick();
+    }
+    assert_eq!((world.set_aside, value(&world)), (1, "3/3".to_owned()));
+    assert_eq!((state(&world), committed(&world)), (State::Running, 3));
+    assert_eq!(world.stopped, []);
+}

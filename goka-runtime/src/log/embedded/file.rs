@@ -17,6 +17,7 @@ use super::chunk::{HEAD, Head};
 use super::page::Page;
 use super::reasons::{check_place, damaged, refused, storage, unreadable};
 use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
+use crate::checked_file::CheckedFile;
 use crate::log::{Committed, LogError};
 use crate::record::Offset;
 
@@ -74,15 +75,14 @@ impl File {
         path: Option<PathBuf>,
         open: Box<dyn Fn() -> Result<Database, LogError> + Send + Sync>,
     ) -> Result<(Self, Catalog), LogError> {
-        // redb may panic over a damaged file that it trusts because it was closed well.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
+        let (db, catalog) = guarded(path.as_deref(), || {
             let db = open()?;
-            let catalog =
-                catalog(&db).map_err(|error| damaged(path.as_deref(), &error.to_string()))?;
+            let catalog = catalog(&db).map_err(|error| match error {
+                error @ redb::Error::Io(_) => storage(path.as_deref(), explained(&error)),
+                error => damaged(path.as_deref(), &error.to_string()),
+            })?;
             Ok((db, catalog))
-        }));
-        let (db, catalog) =
-            opened.unwrap_or_else(|_| Err(damaged(path.as_deref(), "its pages make no sense")))?;
+        })?;
         let db = RwLock::new(Some(db));
         Ok((Self { path, open, db }, catalog))
     }
@@ -90,11 +90,13 @@ impl File {
     /// Opens it again after an I/O error: redb refuses everything until then.
     pub(super) fn reopen(&self) -> Result<Catalog, LogError> {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        *db = None;
-        let opened = (self.open)()?;
-        let catalog = catalog(&opened).map_err(|error| self.error(error))?;
-        *db = Some(opened);
-        Ok(catalog)
+        self.guarded(|| {
+            *db = None;
+            let opened = (self.open)()?;
+            let catalog = catalog(&opened).map_err(|error| self.error(error))?;
+            *db = Some(opened);
+            Ok(catalog)
+        })
     }
 
     /// Makes a topic, durably; its partitions are empty.
@@ -120,10 +122,11 @@ impl File {
         let Some(db) = db.as_ref() else {
             return Err(NotWritten::Nothing(self.broken().to_string()));
         };
-        let prepared = self.prepare(db, changes);
-        let txn = prepared.map_err(|error| NotWritten::Nothing(self.error(error).to_string()))?;
-        let done = txn.commit();
-        done.map_err(|error| NotWritten::Unknown(self.error(error).to_string()))
+        let prepared =
+            self.guarded(|| self.prepare(db, changes).map_err(|error| self.error(error)));
+        let txn = prepared.map_err(|error| NotWritten::Nothing(error.to_string()))?;
+        let done = self.guarded(|| txn.commit().map_err(|error| self.error(error)));
+        done.map_err(|error| NotWritten::Unknown(error.to_string()))
     }
 
     fn prepare(
@@ -243,7 +246,11 @@ impl File {
     ) -> Result<R, LogError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(|| self.broken())?;
-        act(db).map_err(|error| self.error(error))
+        self.guarded(|| act(db).map_err(|error| self.error(error)))
+    }
+
+    fn guarded<R>(&self, call: impl FnOnce() -> Result<R, LogError>) -> Result<R, LogError> {
+        guarded(self.path.as_deref(), call)
     }
 
     fn broken(&self) -> LogError {
@@ -263,6 +270,28 @@ impl File {
     }
 }
 
+/// redb may panic over pages that make no sense.
+impl Drop for File {
+    fn drop(&mut self) {
+        let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let db = db.take();
+        let _ = guarded(None, || {
+            drop(db);
+            Ok(())
+        });
+    }
+}
+
+/// Turns a panic of redb into an error: it trusts a file that was closed in order, and one of an
+/// earlier version has no checksums.
+fn guarded<R>(
+    path: Option<&Path>,
+    call: impl FnOnce() -> Result<R, LogError>,
+) -> Result<R, LogError> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(damaged(path, "its pages make no sense")))
+}
+
 fn place(handle: u32, offset: Offset) -> u128 {
     u128::from(handle) << 64 | u128::from(offset.unsigned_abs())
 }
@@ -277,7 +306,9 @@ fn stored(row: PartitionRow) -> (i64, i64, i64, u64) {
 
 /// Reads everything but the records; makes the tables of a new file.
 fn catalog(db: &Database) -> Result<Catalog, redb::Error> {
-    let txn = db.begin_write()?;
+    let mut txn = db.begin_write()?;
+    // In two phases, as the checksums of the file need it.
+    txn.set_quick_repair(true);
     let mut meta = txn.open_table(META)?;
     let known = meta.get("cluster")?.map(|id| id.value().to_owned());
     let format = meta.get("format")?.map(|format| format.value().to_owned());
@@ -334,7 +365,8 @@ fn open_at(path: &Path) -> Result<Database, LogError> {
     builder.set_cache_size(CACHE_BYTES);
     let until = Instant::now() + LOCK_OUTLIVES;
     let opened = loop {
-        match builder.create(path) {
+        let file = CheckedFile::open(path);
+        match file.and_then(|file| builder.create_with_backend(file)) {
             Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(10));
             }

@@ -48,9 +48,9 @@ impl File {
         durability: Durability,
         change: impl FnOnce(&WriteTransaction) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        self.reader.take();
         let commits = self.commits + 1;
         guarded(|| {
+            self.reader.take();
             let mut transaction = self.database.begin_write()?;
             match durability {
                 Durability::Synced => {

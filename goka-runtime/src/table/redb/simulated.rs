@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::{Database, DatabaseError, StorageBackend};
 
 use super::RedbStores;
+use crate::checked_file::CheckedFile;
 use crate::dice::Dice;
 
 /// A disk with the files of [`RedbStores`] on it; clones are the same disk.
@@ -116,7 +117,7 @@ impl SimulatedDisk {
             };
             Database::builder()
                 .set_cache_size(cache)
-                .create_with_backend(backend)
+                .create_with_backend(CheckedFile::new(backend))
         });
         stores
     }

@@ -226,7 +226,8 @@ fn a_file_in_use_is_locked() {
     let held = temporary.opened();
     assert_eq!(kind(temporary.open()), "locked");
     drop(held);
-    let other = Database::create(temporary.file()).expect("opens");
+    let file = CheckedFile::open(&temporary.file()).expect("opens");
+    let other = Database::builder().create_with_backend(file);
     assert_eq!(kind(temporary.open()), "locked");
     drop(other);
     temporary.opened();
@@ -312,7 +313,7 @@ fn on_a_disk() -> (Temporary, Arc<AtomicBool>) {
         };
         Database::builder()
             .set_cache_size(cache)
-            .create_with_backend(disk)
+            .create_with_backend(CheckedFile::new(disk))
     });
     (temporary, is_full)
 }

@@ -1,0 +1,524 @@
+//! A file below redb whose every read is verified. redb keeps checksums of its pages and looks at them
+//! only when it repairs, so a flipped bit would be a wrong value, a missing row or a panic.
+//!
+//! # What is stored
+//! The file that redb sees is cut into blocks of [`BLOCK`] bytes, redb's page size: redb reads and writes
+//! whole pages, so no checksum ever needs a block to be read first. Each has a CRC-32 that begins
+//! with the block's number, so a block that was written to the wrong place does not verify either.
+//!
+//! ```text
+//! magic | group 0 | group 1 | ...           group: sums | sums | 1020 blocks
+//! ```
+//!
+//! The checksums of a group of blocks lie before it, in two copies with a generation each. Blocks
+//! stay aligned, which checksums beside each block would end: every write of a page would be a
+//! read, change and write of two pages of the system's cache, and two on the disk. In memory there
+//! are four bytes for each block that was used, a thousandth of the file.
+//!
+//! # Why a crash leaves no committed block that cannot be verified
+//! - Checksums that changed are written before redb's header is, and before a sync. So when a commit's
+//!   `sync_data` returns they are on the disk, and after a kill no header names a block whose checksum
+//!   is missing. What redb wrote and did not commit may have no checksum: it is never read again.
+//! - A copy is overwritten only while the other one is synced, and holds all checksums as of that
+//!   sync. A torn copy does not verify, and the other one has every block that is committed.
+//!   This needs no assumption of what a disk writes whole.
+//! - This needs commits in two phases, as all of ours are (`set_quick_repair`): of a commit
+//!   in one phase redb would read blocks that may not have been written, and go back to the commit
+//!   before.
+//!
+//! # redb's header
+//! The first block has redb's header, 320 bytes that are rewritten in place. Its checksum lies in
+//! the same sector. A mismatch is taken for a torn write, and left to redb's own checksums and its recovery, as
+//! long as the header says that the file was not closed in order; in one that was, it is damage.
+//!
+//! Opening writes nothing: the header that redb writes to say that the file is in use is held back
+//! until the first change of anything else. So a file that is refused stays as it is.
+//!
+//! # Files of earlier versions
+//! A file that begins with redb's own magic has no checksums, and is read and written as it is.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{Error, ErrorKind, Result};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use redb::backends::FileBackend;
+use redb::{BackendError, DatabaseError, StorageBackend};
+
+#[cfg(test)]
+mod tests;
+
+/// What has one checksum.
+const BLOCK: usize = 4096;
+const BLOCK_LEN: u64 = BLOCK as u64;
+/// The checksums in a copy, after its own checksum and its generation.
+const SUMS: usize = (BLOCK - SUMS_AT) / 4;
+const SUMS_AT: usize = 16;
+const GROUP: u64 = SUMS as u64;
+/// The copies of a group's checksums.
+const COPIES: u64 = 2;
+
+/// The start of a file with checksums; the last byte is the version of this layout.
+const MAGIC: [u8; 16] = *b"goka\x89sums\r\n\x1a\n\0\0\x01";
+const REDB_MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// The sector of redb's header, with its checksum at the end.
+const HEAD: usize = 512;
+const HEAD_SUM_AT: usize = HEAD - 4;
+/// Where redb's header says how the file was closed.
+const HEAD_FLAGS_AT: usize = 9;
+const RECOVERY_REQUIRED: u8 = 2;
+
+/// A file with checksums between redb and a disk.
+pub(crate) struct CheckedFile<B = FileBackend> {
+    disk: B,
+    /// Decided when redb has locked the file; `None` inside for a file of an earlier version.
+    checks: OnceLock<Option<Checks>>,
+}
+
+struct Checks {
+    state: Mutex<State>,
+    /// One sync at a time.
+    syncs: Mutex<()>,
+}
+
+struct State {
+    head: [u8; HEAD],
+    /// Whether `head` has yet to be written.
+    is_head_held: bool,
+    /// Whether something was written since the file was opened.
+    is_changed: bool,
+    /// What was used of the groups.
+    groups: Vec<Option<Box<Group>>>,
+    /// The groups to write before the next header.
+    changed: Vec<u64>,
+    /// The groups written since the last sync.
+    unsynced: Vec<u64>,
+}
+
+/// The checksums of a group of blocks.
+struct Group {
+    sums: [u32; SUMS],
+    /// Of the synced copy.
+    generation: u64,
+    synced: u64,
+    is_changed: bool,
+    is_unsynced: bool,
+}
+
+impl CheckedFile {
+    /// Opens the file at `path`, made when it is missing.
+    pub(crate) fn open(path: &Path) -> std::result::Result<Self, DatabaseError> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        Ok(Self::new(FileBackend::new(options.open(path)?)?))
+    }
+}
+
+impl<B: StorageBackend> CheckedFile<B> {
+    pub(crate) fn new(disk: B) -> Self {
+        let checks = OnceLock::new();
+        Self { disk, checks }
+    }
+
+    fn checks(&self) -> Result<Option<&Checks>> {
+        if let Some(checks) = self.checks.get() {
+            return Ok(checks.as_ref());
+        }
+        let checks = Checks::of(&self.disk)?;
+        Ok(self.checks.get_or_init(|| checks).as_ref())
+    }
+}
+
+impl Checks {
+    /// Tells the formats apart.
+    fn of<B: StorageBackend>(disk: &B) -> Result<Option<Self>> {
+        let len = disk.len()?;
+        let mut magic = [0; MAGIC.len()];
+        if len >= MAGIC.len() as u64 {
+            disk.read(0, &mut magic)?;
+        }
+        if magic.starts_with(REDB_MAGIC) {
+            return Ok(None);
+        }
+        if len > 0 && magic != MAGIC {
+            return Err(damaged("it begins with no known magic".to_owned()));
+        }
+        if len > 0 && logical_len(len) == 0 {
+            return Err(damaged("it is cut short".to_owned()));
+        }
+        let state = State {
+            head: [0; HEAD],
+            is_head_held: false,
+            is_changed: len == 0,
+            groups: Vec::new(),
+            changed: Vec::new(),
+            unsynced: Vec::new(),
+        };
+        Ok(Some(Self {
+            state: Mutex::new(state),
+            syncs: Mutex::new(()),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<B: StorageBackend>(&self, disk: &B, offset: u64, out: &mut [u8]) -> Result<()> {
+        if offset < BLOCK_LEN {
+            let head = self.state().read_head(disk)?;
+            out.copy_from_slice(&head[within_head(offset, out.len())?]);
+            return Ok(());
+        }
+        for (first, range) in runs(offset, out.len())? {
+            let out = &mut out[range];
+            let mut sums = [0; 16];
+            // Longer runs are rare: a value of more than 64 KiB.
+            for (part, out) in out.chunks_mut(sums.len() * BLOCK).enumerate() {
+                let first = first + (part * sums.len()) as u64;
+                let count = out.len() / BLOCK;
+                let at = index(first);
+                let mut state = self.state();
+                let group = state.group(disk, first / GROUP)?;
+                sums[..count].copy_from_slice(&group.sums[at..at + count]);
+                drop(state);
+                disk.read(place(first), out)?;
+                for ((number, block), expected) in (first..).zip(out.chunks(BLOCK)).zip(sums) {
+                    if sum(number, block) != expected {
+                        return Err(mismatch(place(number)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write<B: StorageBackend>(&self, disk: &B, offset: u64, data: &[u8]) -> Result<()> {
+        if offset < BLOCK_LEN {
+            return self.state().write_head(disk, offset, data);
+        }
+        for (first, range) in runs(offset, data.len())? {
+            let data = &data[range];
+            let mut state = self.state();
+            state.begin_change(disk)?;
+            let number = first / GROUP;
+            let group = state.group(disk, number)?;
+            for (block, bytes) in (first..).zip(data.chunks(BLOCK)) {
+                group.sums[index(block)] = sum(block, bytes);
+            }
+            if !std::mem::replace(&mut group.is_changed, true) {
+                state.changed.push(number);
+            }
+            drop(state);
+            disk.write(place(first), data)?;
+        }
+        Ok(())
+    }
+
+    fn set_len<B: StorageBackend>(&self, disk: &B, len: u64) -> Result<()> {
+        let mut state = self.state();
+        state.begin_change(disk)?;
+        let blocks = len.div_ceil(BLOCK_LEN);
+        let groups = blocks.div_ceil(GROUP);
+        state
+            .groups
+            .truncate(usize::try_from(groups).unwrap_or(usize::MAX));
+        state.changed.retain(|group| *group < groups);
+        state.unsynced.retain(|group| *group < groups);
+        let is_new = disk.len()? == 0;
+        disk.set_len(
+            blocks
+                .checked_sub(1)
+                .map_or(BLOCK_LEN, |last| place(last) + BLOCK_LEN),
+        )?;
+        if is_new {
+            disk.write(0, &MAGIC)?;
+        }
+        Ok(())
+    }
+
+    fn sync<B: StorageBackend>(&self, disk: &B) -> Result<()> {
+        let _one = self.syncs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        if !state.is_changed {
+            return Ok(());
+        }
+        state.write_sums(disk)?;
+        drop(state);
+        disk.sync_data()?;
+        self.state().synced();
+        Ok(())
+    }
+}
+
+impl State {
+    fn read_head<B: StorageBackend>(&mut self, disk: &B) -> Result<[u8; HEAD]> {
+        if !self.is_head_held {
+            let mut head = [0; HEAD];
+            disk.read(place(0), &mut head)?;
+            let is_closed = head[HEAD_FLAGS_AT] & RECOVERY_REQUIRED == 0;
+            if is_closed && head[HEAD_SUM_AT..] != head_sum(&head) {
+                return Err(mismatch(place(0)));
+            }
+            self.head = head;
+        }
+        Ok(self.head)
+    }
+
+    fn write_head<B: StorageBackend>(&mut self, disk: &B, offset: u64, data: &[u8]) -> Result<()> {
+        self.head[within_head(offset, data.len())?].copy_from_slice(data);
+        let sum = head_sum(&self.head);
+        self.head[HEAD_SUM_AT..].copy_from_slice(&sum);
+        if !self.is_changed {
+            self.is_head_held = true;
+            return Ok(());
+        }
+        self.write_sums(disk)?;
+        disk.write(place(0), &self.head)
+    }
+
+    /// Writes the header that was held back. Syncs, so that it is on the disk before any change, and that the
+    /// checksums read so far are: a killed process may have left them in the system's cache.
+    fn begin_change<B: StorageBackend>(&mut self, disk: &B) -> Result<()> {
+        if self.is_changed {
+            return Ok(());
+        }
+        if self.is_head_held {
+            disk.write(place(0), &self.head)?;
+        }
+        disk.sync_data()?;
+        self.is_head_held = false;
+        self.is_changed = true;
+        Ok(())
+    }
+
+    fn group<B: StorageBackend>(&mut self, disk: &B, number: u64) -> Result<&mut Group> {
+        let at = usize::try_from(number).map_err(Error::other)?;
+        if self.groups.len() <= at {
+            self.groups.resize_with(at + 1, || None);
+        }
+        let slot = &mut self.groups[at];
+        if slot.is_none() {
+            *slot = Some(Box::new(Group::read(disk, number)?));
+        }
+        slot.as_deref_mut().ok_or_else(|| Error::other("no group"))
+    }
+
+    fn write_sums<B: StorageBackend>(&mut self, disk: &B) -> Result<()> {
+        while let Some(number) = self.changed.last().copied() {
+            let group = self.group(disk, number)?;
+            let target = COPIES - 1 - group.synced;
+            disk.write(sums_place(number, target), &group.bytes(number))?;
+            group.is_changed = false;
+            if !std::mem::replace(&mut group.is_unsynced, true) {
+                self.unsynced.push(number);
+            }
+            self.changed.pop();
+        }
+        Ok(())
+    }
+
+    /// What was written is on the disk.
+    fn synced(&mut self) {
+        for number in std::mem::take(&mut self.unsynced) {
+            let at = usize::try_from(number).unwrap_or(usize::MAX);
+            if let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) {
+                group.is_unsynced = false;
+                group.generation += 1;
+                group.synced = COPIES - 1 - group.synced;
+            }
+        }
+    }
+}
+
+impl Group {
+    /// The newest copy that verifies. Without one nothing of the group does, as in a new one.
+    fn read<B: StorageBackend>(disk: &B, number: u64) -> Result<Self> {
+        let mut newest = Self {
+            sums: [0; SUMS],
+            generation: 0,
+            synced: COPIES - 1,
+            is_changed: false,
+            is_unsynced: false,
+        };
+        let mut bytes = [0; BLOCK];
+        for copy in 0..COPIES {
+            disk.read(sums_place(number, copy), &mut bytes)?;
+            let (own, rest) = bytes.split_at(4);
+            let generation = u64::from_le_bytes(eight(&bytes[8..SUMS_AT]));
+            if own != sum(number, rest).to_le_bytes() || generation <= newest.generation {
+                continue;
+            }
+            newest.generation = generation;
+            newest.synced = copy;
+            for (sum, bytes) in newest.sums.iter_mut().zip(bytes[SUMS_AT..].chunks_exact(4)) {
+                *sum = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The copy that is newer than the synced one.
+    fn bytes(&self, number: u64) -> [u8; BLOCK] {
+        let mut bytes = [0; BLOCK];
+        bytes[8..SUMS_AT].copy_from_slice(&(self.generation + 1).to_le_bytes());
+        for (bytes, sum) in bytes[SUMS_AT..].chunks_exact_mut(4).zip(self.sums) {
+            bytes.copy_from_slice(&sum.to_le_bytes());
+        }
+        let own = sum(number, &bytes[4..]);
+        bytes[..4].copy_from_slice(&own.to_le_bytes());
+        bytes
+    }
+}
+
+fn eight(bytes: &[u8]) -> [u8; 8] {
+    let mut all = [0; 8];
+    all.copy_from_slice(bytes);
+    all
+}
+
+/// Where a copy of a group's checksums lies on the disk.
+fn sums_place(group: u64, copy: u64) -> u64 {
+    (1 + group * (GROUP + COPIES) + copy) * BLOCK_LEN
+}
+
+/// Where a block lies on the disk.
+fn place(block: u64) -> u64 {
+    sums_place(block / GROUP, COPIES) + block % GROUP * BLOCK_LEN
+}
+
+fn index(block: u64) -> usize {
+    usize::try_from(block % GROUP).unwrap_or(0)
+}
+
+/// How long redb's file is in one of `len` bytes.
+fn logical_len(len: u64) -> u64 {
+    let blocks = (len / BLOCK_LEN).saturating_sub(1);
+    let (groups, rest) = (blocks / (GROUP + COPIES), blocks % (GROUP + COPIES));
+    (groups * GROUP + rest.saturating_sub(COPIES)) * BLOCK_LEN
+}
+
+/// The blocks of a read or write, cut where groups end: the first block, and the part of the data.
+fn runs(offset: u64, len: usize) -> Result<impl Iterator<Item = (u64, std::ops::Range<usize>)>> {
+    if !offset.is_multiple_of(BLOCK_LEN) || !len.is_multiple_of(BLOCK) {
+        let text = format!("{len} bytes at {offset} are not whole blocks");
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
+    let mut at = 0;
+    Ok(std::iter::from_fn(move || {
+        let first = offset / BLOCK_LEN + (at / BLOCK) as u64;
+        let fits = (SUMS - index(first)) * BLOCK;
+        let run = at..len.min(at + fits);
+        at = run.end;
+        (!run.is_empty()).then_some((first, run))
+    }))
+}
+
+fn within_head(offset: u64, len: usize) -> Result<std::ops::Range<usize>> {
+    let start = usize::try_from(offset).unwrap_or(HEAD);
+    match start + len <= HEAD_SUM_AT {
+        true => Ok(start..start + len),
+        false => {
+            let text = format!("{len} bytes at {offset} are more than a header");
+            Err(Error::new(ErrorKind::InvalidInput, text))
+        }
+    }
+}
+
+fn sum(number: u64, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&number.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn head_sum(head: &[u8; HEAD]) -> [u8; 4] {
+    sum(0, &head[..HEAD_SUM_AT]).to_le_bytes()
+}
+
+fn mismatch(at: u64) -> Error {
+    damaged(format!(
+        "the checksum of its block at byte {at} does not match"
+    ))
+}
+
+fn damaged(text: String) -> Error {
+    Error::new(ErrorKind::InvalidData, text)
+}
+
+impl<B> fmt::Debug for CheckedFile<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedFile").finish_non_exhaustive()
+    }
+}
+
+type Locked<T> = std::result::Result<T, BackendError>;
+
+impl<B: StorageBackend> StorageBackend for CheckedFile<B> {
+    fn len(&self) -> Result<u64> {
+        let len = self.disk.len()?;
+        Ok(match self.checks()? {
+            Some(_) => logical_len(len),
+            None => len,
+        })
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        match self.checks()? {
+            Some(checks) => checks.read(&self.disk, offset, out),
+            None => self.disk.read(offset, out),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        match self.checks()? {
+            Some(checks) => checks.set_len(&self.disk, len),
+            None => self.disk.set_len(len),
+        }
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        match self.checks()? {
+            Some(checks) => checks.sync(&self.disk),
+            None => self.disk.sync_data(),
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        match self.checks()? {
+            Some(checks) => checks.write(&self.disk, offset, data),
+            None => self.disk.write(offset, data),
+        }
+    }
+
+    fn close(&self) -> Result<()> {
+        self.disk.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked<bool> {
+        self.disk.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked<bool> {
+        self.disk.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked<()> {
+        self.disk.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked<()> {
+        self.disk.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked<()> {
+        self.disk.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked<bool> {
+        self.disk.query_lock_range(start, end)
+    }
+}
