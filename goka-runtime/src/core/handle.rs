@@ -154,7 +154,7 @@ impl Task {
         if let Some((copy, error)) = unreadable {
             // Whatever the handler made of it: what it did rests on what it could not read.
             begin.drop_all_since(desk.appends);
-            self.unread_copy = Some(copy);
+            self.unread_copy = copy;
             return Err(Cause::Store(error));
         }
         if let Some(error) = error {

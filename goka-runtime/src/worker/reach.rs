@@ -212,9 +212,16 @@ impl Around for Reach {
                 Err(ViewError::NotReady { .. }) if !self.signals.stops() => {
                     let _ = view.wait_ready(IDLE);
                 }
+                // The view has noted the damage, and moves the copy aside in a moment.
+                Err(ViewError::Store(StoreError::Unreadable { .. })) if !self.signals.stops() => {
+                    std::thread::park_timeout(IDLE);
+                }
                 // These are no fault of the record: it is handled again, unless the worker ends first.
-                Err(ViewError::Store(error)) => return Err(ContextError::Store(error)),
-                Err(error @ (ViewError::NotReady { .. } | ViewError::Stopped { .. })) => {
+                Err(
+                    error @ (ViewError::NotReady { .. }
+                    | ViewError::Stopped { .. }
+                    | ViewError::Store(_)),
+                ) => {
                     return Err(ContextError::Store(StoreError::Io {
                         path: table.to_owned(),
                         reason: error.to_string(),

@@ -310,7 +310,7 @@ mod tests {
     fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files {
-            stores: RedbStores::new(dir.path().to_owned(), 1 << 20).expecting(1),
+            stores: RedbStores::new(dir.path().to_owned(), 1 << 20),
             path: dir.path().join("joined@group/0.redb"),
         };
         let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
