@@ -76,13 +76,13 @@ fn read_all(stores: &RedbStores, round: usize) -> Result<(), StoreError> {
     assert_eq!(store.stamp()?, Some(stamp(1)));
     for row in 0..ROWS {
         let found = store.get(key(row).as_bytes())?.expect("a missing row");
-        assert_eq!(found.value, value(row, round).as_bytes());
+        assert!(found.value == value(row, round).as_bytes(), "{row}");
     }
     let mut rows = 0;
     let everything = (Bound::Unbounded, Bound::Unbounded);
     store.range(everything, &mut |found, stored| {
         assert_eq!(found, key(rows).as_bytes());
-        assert_eq!(stored.value, value(rows, round).as_bytes());
+        assert!(stored.value == value(rows, round).as_bytes(), "{rows}");
         rows += 1;
         Flow::Continue(())
     })?;
@@ -231,7 +231,7 @@ fn read_log(path: &Path) -> Result<(), LogError> {
             for record in records {
                 assert_eq!(record.offset, row as i64);
                 assert_eq!(record.key, Some(key(row).as_bytes()));
-                assert_eq!(record.value, Some(value(row, 0).as_bytes()));
+                assert!(record.value == Some(value(row, 0).as_bytes()), "{row}");
                 row += 1;
             }
         })?;
