@@ -47,7 +47,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tester"))]
 mod tests;
 
 /// What has one checksum.
