@@ -52,8 +52,17 @@ fn reached(tape: &Tape, from: Offset) -> Offset {
     behind.chain(passed).max().unwrap_or(from)
 }
 
+/// Where the input ends, behind the marker of its last transaction: a broker writes that after it has
+/// answered the commit.
 fn end(log: &dyn Log, group: &Group) -> Offset {
-    high(log, group.topic(TopicId(READ)), 0)
+    let at = [tp(group.topic(TopicId(READ)), 0)];
+    let mut end = 0;
+    wait_until("no transaction is open", || {
+        let range = log.ranges(&at).expect("the partition is there").remove(0);
+        end = range.high;
+        range.stable == range.high
+    });
+    end
 }
 
 pub fn a_member_comes_to_the_end_over_control_records(log: &dyn Log) {
