@@ -15,7 +15,7 @@ use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::simulated::Simulated;
 use goka_runtime::processor::State;
-use goka_runtime::table::{Durability, StoredRef, Stores, Write};
+use goka_runtime::table::{Durability, StoredRef, Write};
 
 use self::rig::*;
 use crate::support::kafka::broker;
