@@ -2,6 +2,7 @@
 
 use rdkafka::bindings as sys;
 
+use super::client::Client;
 use super::list::{Place, place, places};
 use super::message::Message;
 use super::{Code, Fault, code, string};
@@ -25,25 +26,32 @@ pub(in super::super) enum EventKind {
     Other,
 }
 
-/// One event, ours until dropped.
-pub(in super::super) struct Event(*mut sys::rd_kafka_event_t);
+/// One event, ours until dropped. It keeps its client alive: delivery reports hold topics of it.
+pub(in super::super) struct Event {
+    ptr: *mut sys::rd_kafka_event_t,
+    _client: Client,
+}
 
 // SAFETY: events belong to no thread; one is used by one at a time.
 unsafe impl Send for Event {}
 
 impl Event {
-    pub(super) fn new(ptr: *mut sys::rd_kafka_event_t) -> Option<Self> {
-        (!ptr.is_null()).then_some(Self(ptr))
+    /// Takes over an event of `client`; null is none.
+    pub(super) fn take(client: &Client, ptr: *mut sys::rd_kafka_event_t) -> Option<Self> {
+        (!ptr.is_null()).then(|| Self {
+            ptr,
+            _client: client.clone(),
+        })
     }
 
     pub(super) fn ptr(&self) -> *mut sys::rd_kafka_event_t {
-        self.0
+        self.ptr
     }
 
     /// Its kind.
     pub(in super::super) fn kind(&self) -> EventKind {
         // SAFETY: live event.
-        match unsafe { sys::rd_kafka_event_type(self.0) } {
+        match unsafe { sys::rd_kafka_event_type(self.ptr) } {
             sys::RD_KAFKA_EVENT_DR => EventKind::Deliveries,
             sys::RD_KAFKA_EVENT_ERROR => EventKind::Error,
             sys::RD_KAFKA_EVENT_OFFSET_COMMIT => EventKind::Commit,
@@ -63,14 +71,14 @@ impl Event {
     /// Its error.
     pub(in super::super) fn error(&self) -> Option<Code> {
         // SAFETY: live event.
-        code(unsafe { sys::rd_kafka_event_error(self.0) })
+        code(unsafe { sys::rd_kafka_event_error(self.ptr) })
     }
 
     /// Its error, with the words.
     pub(in super::super) fn fault(&self) -> Option<Fault> {
         let code = self.error()?;
         // SAFETY: live event; the text lives as long.
-        let reason = string(unsafe { sys::rd_kafka_event_error_string(self.0) });
+        let reason = unsafe { string(sys::rd_kafka_event_error_string(self.ptr)) };
         Some(match reason.is_empty() {
             true => Fault::of(code),
             false => Fault { code, reason },
@@ -85,20 +93,20 @@ impl Event {
     /// What was given along with the call that it answers.
     pub(in super::super) fn opaque(&self) -> usize {
         // SAFETY: live event of a commit or an admin call; the opaque is a number.
-        unsafe { sys::rd_kafka_event_opaque(self.0) as usize }
+        unsafe { sys::rd_kafka_event_opaque(self.ptr) as usize }
     }
 
     /// The partitions of a rebalance or a commit.
     pub(in super::super) fn places(&self) -> Vec<Place> {
         // SAFETY: live event; null where it has no list.
-        unsafe { places(sys::rd_kafka_event_topic_partition_list(self.0)) }
+        unsafe { places(sys::rd_kafka_event_topic_partition_list(self.ptr)) }
     }
 
     /// The topic that an error is about.
     pub(in super::super) fn topic(&self) -> Option<String> {
         // SAFETY: live event; the entry is a copy that is ours to destroy.
         unsafe {
-            let entry = sys::rd_kafka_event_topic_partition(self.0);
+            let entry = sys::rd_kafka_event_topic_partition(self.ptr);
             if entry.is_null() {
                 return None;
             }
@@ -112,7 +120,7 @@ impl Event {
     pub(in super::super) fn deliveries(&self, mut each: impl FnMut(&Message)) {
         loop {
             // SAFETY: live event, which owns the messages that it lends one by one.
-            let message = unsafe { sys::rd_kafka_event_message_next(self.0) };
+            let message = unsafe { sys::rd_kafka_event_message_next(self.ptr) };
             if message.is_null() {
                 return;
             }
@@ -124,6 +132,6 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: ours, destroyed once.
-        unsafe { sys::rd_kafka_event_destroy(self.0) }
+        unsafe { sys::rd_kafka_event_destroy(self.ptr) }
     }
 }

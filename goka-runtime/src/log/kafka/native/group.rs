@@ -100,7 +100,8 @@ unsafe fn read(group: &sys::rd_kafka_group_info) -> Result<Census, Fault> {
         return Err(Fault::of(code));
     }
     let mut census = Census {
-        is_stable: string(group.state) == "Stable",
+        // SAFETY: as the caller says.
+        is_stable: unsafe { string(group.state) } == "Stable",
         assigned: Vec::new(),
     };
     // SAFETY: as the caller says; bytes and their length belong together.

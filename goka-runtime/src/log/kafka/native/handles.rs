@@ -38,7 +38,8 @@ impl Queue {
     /// The next event, waited for at most `wait`.
     pub(in super::super) fn poll(&self, wait: Duration) -> Option<Event> {
         // SAFETY: live queue; the event is ours to destroy.
-        Event::new(unsafe { sys::rd_kafka_queue_poll(self.ptr, millis(wait)) })
+        let event = unsafe { sys::rd_kafka_queue_poll(self.ptr, millis(wait)) };
+        Event::take(&self.client, event)
     }
 }
 
@@ -74,7 +75,7 @@ impl Topic {
     /// Its name.
     pub(in super::super) fn name(&self) -> String {
         // SAFETY: live topic, which owns its name.
-        string(unsafe { sys::rd_kafka_topic_name(self.ptr) })
+        unsafe { string(sys::rd_kafka_topic_name(self.ptr)) }
     }
 
     /// Starts reading a partition without a group, into `queue`.

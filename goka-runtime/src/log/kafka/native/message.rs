@@ -7,6 +7,7 @@ use std::{ptr, slice};
 
 use rdkafka::bindings as sys;
 
+use super::client::Client;
 use super::handles::Queue;
 use super::{Code, Fault, code, millis, string};
 use crate::record::{HeaderSource, Headers, Record, Timestamp};
@@ -40,7 +41,7 @@ impl Message {
     /// 2.12.1 destroys right after it has queued the report (`rd_kafka_handle_Produce`).
     pub(in super::super) fn error_text(&self) -> String {
         // SAFETY: live message of a consumer, whose payload is the text; it lives as long.
-        string(unsafe { sys::rd_kafka_message_errstr(self.0) })
+        unsafe { string(sys::rd_kafka_message_errstr(self.0)) }
     }
 
     /// Its topic's name; empty where an error belongs to none.
@@ -165,7 +166,8 @@ pub(super) unsafe extern "C" fn adrift(
         let (partition, _) = rest.split_once(']')?;
         Some((topic.to_owned(), partition.parse().ok()?))
     };
-    let reason = string(reason);
+    // SAFETY: librdkafka passes a NUL-terminated string that lives during the call.
+    let reason = unsafe { string(reason) };
     let known = sys::rd_kafka_resp_err_t::try_from(err);
     if let (Some((topic, partition)), Ok(err)) = (place(&reason), known) {
         let code = err.into();
@@ -187,6 +189,8 @@ pub(super) unsafe extern "C" fn adrift(
 pub(in super::super) struct Batch {
     messages: Vec<*mut sys::rd_kafka_message_t>,
     adrift: Vec<Adrift>,
+    /// The client of the messages, which must outlive them: they hold topics of it.
+    client: Option<Client>,
 }
 
 // SAFETY: messages belong to no thread; a batch is used by one at a time.
@@ -198,6 +202,10 @@ impl Batch {
     /// asked for one message first.)
     pub(in super::super) fn fill(&mut self, queue: &Queue, room: usize, wait: Duration) {
         self.clear();
+        if room == 0 {
+            return;
+        }
+        self.client = Some(queue.client().clone());
         ADRIFT.take();
         self.messages.reserve(room);
         if !wait.is_zero() {
@@ -231,7 +239,7 @@ impl Batch {
         std::mem::take(&mut self.adrift)
     }
 
-    /// Frees the messages, keeps the room.
+    /// Frees the messages, keeps the room. Their client stays, since the next batch is of it, too.
     pub(in super::super) fn clear(&mut self) {
         for message in self.messages.drain(..) {
             // SAFETY: ours, destroyed once; nothing borrows the batch any more.

@@ -53,11 +53,14 @@ pub(super) fn text(code: Code) -> String {
 }
 
 /// Copies a C string; null gives an empty one.
-fn string(ptr: *const c_char) -> String {
+///
+/// # Safety
+/// `ptr` is null, or points to a NUL-terminated string whose owner is alive.
+unsafe fn string(ptr: *const c_char) -> String {
     if ptr.is_null() {
         return String::new();
     }
-    // SAFETY: librdkafka's strings are NUL-terminated and live while their owner, which callers hold.
+    // SAFETY: as the caller promises.
     unsafe { CStr::from_ptr(ptr) }
         .to_string_lossy()
         .into_owned()
@@ -121,6 +124,7 @@ impl Words {
     }
 
     fn text(&self) -> String {
-        string(self.0.as_ptr())
+        // SAFETY: our own memory. It begins as zeros, and librdkafka ends what it writes with one.
+        unsafe { string(self.0.as_ptr()) }
     }
 }
