@@ -4,6 +4,7 @@
 mod bad_input;
 mod bad_input_on_kafka;
 mod broken_copies;
+mod changed_topics_on_kafka;
 mod clicks_on_kafka;
 mod commands;
 mod commands_on_kafka;

@@ -12,7 +12,8 @@ use goka::prelude::*;
 use goka_runtime::log::Log;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::record::TopicPartition;
-use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::admin::AdminOptions;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -106,23 +107,8 @@ fn send(producer: &BaseProducer, topic: &str, key: &str, value: &str) {
 /// expire too: somebody tried that setting, and took it back.
 fn delete_records(broker: &Broker, topic: &str, offset: i64) {
     let compacts = topic.ends_with("-state");
-    let set = |policy| {
-        let topic = ResourceSpecifier::Topic(topic);
-        let config = AlterConfig::new(topic).set("cleanup.policy", policy);
-        let options = AdminOptions::new();
-        let set = block_on(broker.admin().alter_configs([&config], &options)).unwrap();
-        assert!(set.iter().all(Result::is_ok), "{set:?}");
-        // The controller has it then, and the broker hears of it.
-        wait_until("the broker goes by the policy", SOON, || {
-            let admin = broker.admin();
-            let asked = admin.describe_configs([&topic], &options);
-            let found = block_on(asked).unwrap().remove(0).unwrap();
-            let policy_now = found.get("cleanup.policy");
-            policy_now.is_some_and(|entry| entry.value.as_deref() == Some(policy))
-        });
-    };
     if compacts {
-        set("compact,delete");
+        broker.configure(topic, "cleanup.policy", "compact,delete");
     }
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(offset))
@@ -132,7 +118,7 @@ fn delete_records(broker: &Broker, topic: &str, offset: i64) {
         deleted.error().unwrap();
     }
     if compacts {
-        set("compact");
+        broker.configure(topic, "cleanup.policy", "compact");
     }
 }
 
@@ -287,19 +273,45 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     ];
     rig.refused(behind.path(), &words);
     assert_eq!(rig.rows(behind.path()).len(), 2, "it is left as it was");
-    // A follower shows what there is.
-    look::<PrefixDeleted>(&rig, follower.path(), &[("c", 30)]);
-    assert!(rig.rebuilt("before the topic's start 4; it is rebuilt"));
+    // A follower does not answer with the half that is left.
+    let stores = Arc::new(stores(follower.path()));
+    let view = View::<PrefixDeleted>::start(Arc::clone(&rig.log), stores);
+    let refused = view.map(drop).unwrap_err().to_string();
+    assert!(
+        refused.contains("begins at offset 4: rows were deleted"),
+        "{refused}"
+    );
     // What was level has missed nothing, and goes on.
     rig.write(adds(&[("a", 100)]));
     rig.run(level.path());
     let rows = rig.rows(level.path());
     let rows: Vec<_> = rows.iter().map(|(key, value)| (&**key, *value)).collect();
     assert_eq!(rows, [("a", 111), ("b", 22), ("c", 30)]);
-    // An empty disk takes what there is, from the first offset that is there.
+    let place = format!("{}[0]: ", rig.table);
+    let left = "left in local copies only";
+    assert!(events::told(&[left, &place, "began at offset 0"]));
+    // An empty disk would begin without the rows that are gone.
+    let words = ["began at offset 0", "begins at 4 now", "--to-current"];
+    rig.refused(empty.path(), &words);
+    // The way out that it says: the offsets as they are, committed by somebody else.
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("group.id", &rig.group)
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    let committed = rig.committed().expect("it was committed");
+    list.add_partition_offset(&rig.input, 0, Offset::Offset(committed))
+        .unwrap();
+    wait_until("the group is empty, and its offset is set", SOON, || {
+        consumer.commit(&list, CommitMode::Sync).is_ok()
+    });
     rig.run(empty.path());
     let said = rig.restored().expect("it was said");
     assert!(said.contains("from=4 end=6 records=2"), "{said}");
+    // What was accepted is not asked for again.
+    rig.write(adds(&[("d", 1)]));
+    rig.run(machine().path());
 }
 
 /// Shows a table in a view with copies of its own.

@@ -79,6 +79,8 @@ pub struct Facts {
     pub table: Option<TableFacts>,
     /// The partition's range in each input.
     pub inputs: BTreeMap<TopicId, Range>,
+    /// The identity of each input.
+    pub input_ids: BTreeMap<TopicId, String>,
 }
 
 /// The partition of the group topic.
@@ -247,6 +249,25 @@ pub enum Cause {
         /// This program's.
         expected: String,
     },
+    /// An input of a group with a table was deleted and made again since its offset was committed.
+    #[error(
+        "{topic}[{partition}]: the committed offset {offset} is of a topic with id `{found}`, the topic \
+         now has id `{expected}`: it was deleted and made again, and its records are others; set where \
+         to go on, with all instances stopped (kafka-consumer-groups.sh --bootstrap-server <brokers> \
+         --group <group> --topic {topic} --reset-offsets --to-earliest --execute)"
+    )]
+    InputMadeAgain {
+        /// The input.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// What is committed.
+        offset: Offset,
+        /// The id that the offset carries.
+        found: String,
+        /// The topic's.
+        expected: String,
+    },
     /// The local copy, the topics and the committed offsets do not fit together.
     #[error("{0}")]
     Unfit(Why),
@@ -262,6 +283,15 @@ pub enum Cause {
     /// The local storage fails.
     #[error("{0}")]
     Store(StoreError),
+    /// An input of a group without a table was deleted and made again: the group reads the new one.
+    #[error("input `{topic}` was deleted and made again")]
+    NewInput {
+        /// The input.
+        topic: String,
+    },
+    /// A topic of the group is not what it was when the program started.
+    #[error("{0}")]
+    Topic(String),
     /// A table that is looked up cannot be followed.
     #[error("{0}")]
     Lookup(String),

@@ -72,6 +72,8 @@ pub enum Role<'a> {
 /// Judges one local copy. The first rule that matches decides: another cluster; then for an owner
 /// another fingerprint, the group topic's id in the offsets' metadata, missing and out-of-range input
 /// offsets; for both, fingerprint, topic and changelog range of the copy; its age; nothing stored.
+/// Last, whatever the copy is worth, a topic that ends before an offset that the owner has seen in it is
+/// refused, and so is a rebuild from a topic whose first rows were deleted.
 ///
 /// What the rules rest on:
 /// - *Table not empty* is `topic.end > topic.start`, or a stamp past offset 0. Only then can
@@ -112,6 +114,25 @@ pub fn judge(
     {
         return Verdict::Refuse(why);
     }
+    let verdict = worth(stamp, readable, topic, fingerprint, role, now);
+    // What the topic lost would be missing in the table.
+    let lost = match verdict {
+        Verdict::Refuse(_) => None,
+        Verdict::CatchUp { .. } => ends_early(topic, role),
+        Verdict::Rebuild(_) => ends_early(topic, role).or_else(|| deleted_rows(topic, role)),
+    };
+    lost.map_or(verdict, Verdict::Refuse)
+}
+
+/// What the copy is worth, once nothing else is wrong.
+fn worth(
+    stamp: Option<&Stamp>,
+    readable: Option<&Stamp>,
+    topic: &Topic<'_>,
+    fingerprint: &str,
+    role: &Role<'_>,
+    now: Timestamp,
+) -> Verdict {
     let (table, partition) = (topic.name.to_owned(), topic.partition);
     let Some(copy) = readable else {
         return Verdict::Rebuild(match stamp {
@@ -146,6 +167,54 @@ pub fn judge(
         });
     }
     Verdict::CatchUp { from: copy.offset }
+}
+
+/// The rows that were deleted from the topic, if any were: compaction never moves a topic's beginning.
+/// An owner whose offsets carry nothing of ours begins with what is there.
+pub(crate) fn deleted_rows(topic: &Topic<'_>, role: &Role<'_>) -> Option<Why> {
+    let began = match role {
+        Role::Follower => 0,
+        Role::Owner { metadata: None, .. } => topic.start,
+        Role::Owner {
+            metadata: Some(metadata),
+            ..
+        } => metadata.table_start.unwrap_or(0),
+    };
+    let (table, partition, start) = (topic.name.to_owned(), topic.partition, topic.start);
+    if start <= began {
+        return None;
+    }
+    Some(match role {
+        Role::Follower => Why::DeletedRowsOfOthers {
+            table,
+            partition,
+            start,
+        },
+        Role::Owner { .. } => Why::DeletedRows {
+            table,
+            partition,
+            start,
+            began,
+        },
+    })
+}
+
+/// Whether the topic ends before an offset that was seen in it.
+fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<Why> {
+    let Role::Owner {
+        metadata: Some(metadata),
+        ..
+    } = role
+    else {
+        return None;
+    };
+    let seen = metadata.table_end.filter(|seen| topic.end < *seen)?;
+    Some(Why::EndsEarly {
+        table: topic.name.to_owned(),
+        partition: topic.partition,
+        seen,
+        end: topic.end,
+    })
 }
 
 /// How long a copy may be behind before compaction may have removed tombstones that it never saw:
@@ -211,7 +280,7 @@ fn foreign(
 
 /// Whether two identities are of different topics. Brokers before 2.8 have none to tell: the identity
 /// is then zero, and says nothing of one that was noted before or after.
-fn is_other_topic(noted: &str, now: &str) -> bool {
+pub(crate) fn is_other_topic(noted: &str, now: &str) -> bool {
     const ZERO: &str = "AAAAAAAAAAAAAAAAAAAAAA";
     let is_known = |id: &str| !id.is_empty() && id != ZERO;
     is_known(noted) && is_known(now) && noted != now
@@ -414,6 +483,55 @@ pub enum Why {
         /// The topic's.
         expected: String,
     },
+    /// The group topic ends before an offset that the group has seen in it.
+    #[error(
+        "{table}[{partition}]: the topic ends at offset {end}, and the group has written up to {seen}: \
+         updates are lost (a broker lost its disk, or an unclean leader was elected) though their inputs \
+         count as read; to go on with what is left, stop all instances and commit the group's offsets \
+         again as they are (kafka-consumer-groups.sh --reset-offsets --to-current --execute)"
+    )]
+    EndsEarly {
+        /// The group topic.
+        table: String,
+        /// Its partition.
+        partition: i32,
+        /// The end that was seen.
+        seen: Offset,
+        /// The end now.
+        end: Offset,
+    },
+    /// Rows were deleted from the group topic, and no copy here has them.
+    #[error(
+        "{table}[{partition}]: the table began at offset {began} of its topic, which begins at {start} \
+         now: rows were deleted from it (cleanup.policy was not compact alone, or records were \
+         deleted), and the local copy does not have them; start it where a data directory of the group \
+         is left, or, to go on without those rows, stop all instances and commit the group's offsets \
+         again as they are (kafka-consumer-groups.sh --reset-offsets --to-current --execute)"
+    )]
+    DeletedRows {
+        /// The group topic.
+        table: String,
+        /// Its partition.
+        partition: i32,
+        /// The first offset that the topic holds.
+        start: Offset,
+        /// The first offset that it held when the table began.
+        began: Offset,
+    },
+    /// Rows were deleted from a table's topic that is followed, and no copy here has them.
+    #[error(
+        "{table}[{partition}]: the table's topic begins at offset {start}: rows were deleted from it \
+         (cleanup.policy was not compact alone, or records were deleted), and the local copy does not \
+         have them; whoever owns the table has to write it again, into a new topic"
+    )]
+    DeletedRowsOfOthers {
+        /// The table's topic.
+        table: String,
+        /// Its partition.
+        partition: i32,
+        /// The first offset that the topic holds.
+        start: Offset,
+    },
     /// A table that is not new, and inputs without a position.
     #[error(
         "{table}[{partition}]: the table is not new, but the group has no committed offset for \
@@ -551,7 +669,10 @@ mod tests {
                     version: VERSION,
                     fingerprint: fingerprint_hash(FINGERPRINT),
                     table_id: "table-id".into(),
+                    table_start: Some(0),
+                    table_end: Some(50),
                     lead: "clicks-state".into(),
+                    input_id: None,
                     inputs: vec!["a".into(), "b".into()],
                     address: None,
                 }),
@@ -699,7 +820,7 @@ mod tests {
             (
                 "before the start",
                 |f| f.range.0 = 51,
-                "Rebuild Misfit",
+                "Refuse DeletedRowsOfOthers",
                 "Refuse LostChangelog",
             ),
             (
@@ -914,7 +1035,7 @@ mod tests {
                     f.stamp = None;
                     f.range = (100, 100);
                 },
-                "Rebuild NothingStored",
+                "Refuse DeletedRowsOfOthers",
                 "Rebuild NothingStored",
             ),
             (
@@ -968,7 +1089,7 @@ mod tests {
             fingerprint(f);
             f.stamp().cluster = "other".into();
         }
-        const MISFIT: &str = "Rebuild Misfit";
+        const MISFIT: &str = "Refuse DeletedRowsOfOthers";
         check(&[
             ("stale", stale, "Rebuild Stale", "Rebuild Stale"),
             ("range", range, MISFIT, "Refuse LostChangelog"),
@@ -1004,6 +1125,84 @@ mod tests {
             "Rebuild NothingStored",
             "Refuse OffsetOutOfRange",
         )]);
+    }
+
+    #[test]
+    fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
+        const UP: &str = "CatchUp 50";
+        const OTHERS: &str = "Refuse DeletedRowsOfOthers";
+        const OWN: &str = "Refuse DeletedRows";
+        fn empty(f: &mut Facts) {
+            f.stamp = None;
+            f.range = (10, 100);
+        }
+        check(&[
+            ("the copy covers what is gone", |f| f.range.0 = 10, UP, UP),
+            ("no copy", empty, OTHERS, OWN),
+            (
+                "no copy, and nothing is left",
+                |f| {
+                    empty(f);
+                    f.range.0 = 100;
+                },
+                OTHERS,
+                OWN,
+            ),
+            (
+                "a copy that is too old",
+                |f| {
+                    f.stamp().synced_at = NOW - DAY;
+                    f.range.0 = 10;
+                },
+                OTHERS,
+                OWN,
+            ),
+            (
+                "noted by a build that did not say where the table began",
+                |f| {
+                    empty(f);
+                    f.metadata().table_start = None;
+                },
+                OTHERS,
+                OWN,
+            ),
+            (
+                "the table began there",
+                |f| {
+                    empty(f);
+                    f.metadata().table_start = Some(10);
+                },
+                OTHERS,
+                "Rebuild NothingStored",
+            ),
+            (
+                "accepted: the offsets were set by hand",
+                |f| {
+                    empty(f);
+                    f.metadata = None;
+                },
+                OTHERS,
+                "Rebuild NothingStored",
+            ),
+            (
+                "the end that was seen is gone",
+                |f| {
+                    f.stamp = None;
+                    f.range.1 = 49;
+                },
+                "Rebuild NothingStored",
+                "Refuse EndsEarly",
+            ),
+            (
+                "the end that was seen is gone, and the copy reaches less far",
+                |f| {
+                    f.range.1 = 49;
+                    f.stamp().offset = 40;
+                },
+                "CatchUp 40",
+                "Refuse EndsEarly",
+            ),
+        ]);
     }
 
     #[test]

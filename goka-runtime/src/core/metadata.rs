@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::record::Offset;
+
 /// The version of the text written here; a text of another one is not read.
 pub const VERSION: u16 = 1;
 
@@ -23,7 +25,8 @@ const MAGIC: &str = "goka";
 
 /// What a group commits with each offset.
 ///
-/// As text: `goka1;fp=..;table=..;lead=..;inputs=a,b;at=..`. Fields may come in any order, unknown
+/// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;at=..;inputs=a,b`.
+/// Fields may come in any order, unknown
 /// ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
 /// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
 /// than [`MAX_BYTES`], less some room for the place of a walk: ask [`knows`](Self::knows), not the list.
@@ -34,7 +37,10 @@ const MAGIC: &str = "goka";
 ///     version: VERSION,
 ///     fingerprint: fingerprint_hash("v1;key=string;value=i64;partitioner=murmur2"),
 ///     table_id: "qYzN".into(),
+///     table_start: Some(0),
+///     table_end: Some(1200),
 ///     lead: "clicks-state".into(),
+///     input_id: Some("Mx3w".into()),
 ///     inputs: vec!["clicks".into()],
 ///     address: Some("http://host:8080".into()),
 /// };
@@ -51,8 +57,15 @@ pub struct OffsetMetadata {
     pub fingerprint: u64,
     /// The identity of the group topic; empty for a group without one.
     pub table_id: String,
+    /// Where the partition of the group topic began when the group's table did; `None` from builds that
+    /// did not note it, which is as 0, and in a group without a table.
+    pub table_start: Option<Offset>,
+    /// How far the partition of the group topic is known to reach at least.
+    pub table_end: Option<Offset>,
     /// The topic whose assignment brings the partitions: the group topic, or the first input.
     pub lead: String,
+    /// The identity of the input that the offset is of; `None` from builds that did not note it.
+    pub input_id: Option<String>,
     /// The inputs that the group has read so far.
     pub inputs: Vec<String>,
     /// Where the owner answers HTTP.
@@ -69,12 +82,16 @@ impl OffsetMetadata {
             return None;
         }
         let (mut fingerprint, mut table_id, mut lead, mut inputs) = (None, None, None, None);
-        let mut address = None;
+        let (mut table_start, mut table_end) = (None, None);
+        let (mut input_id, mut address) = (None, None);
         for field in fields {
             let (name, value) = field.split_once('=')?;
             match name {
                 "fp" => fingerprint = Some(hex(value)?),
                 "table" => table_id = Some(unescape(value)?),
+                "from" => table_start = Some(offset(value)?),
+                "to" => table_end = Some(offset(value)?),
+                "of" => input_id = Some(unescape(value)?),
                 "lead" => lead = Some(unescape(value)?),
                 "inputs" => {
                     let names = value.split(',').filter(|name| !name.is_empty());
@@ -88,7 +105,10 @@ impl OffsetMetadata {
             version,
             fingerprint: fingerprint?,
             table_id: table_id?,
+            table_start,
+            table_end,
             lead: lead?,
+            input_id,
             inputs: inputs?,
             address,
         })
@@ -106,12 +126,20 @@ impl OffsetMetadata {
 impl fmt::Display for OffsetMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut head = format!(
-            "{MAGIC}{};fp={:016x};table={};lead={}",
+            "{MAGIC}{};fp={:016x};table={}",
             self.version,
             self.fingerprint,
             escape(&self.table_id),
-            escape(&self.lead)
         );
+        for (name, offset) in [("from", self.table_start), ("to", self.table_end)] {
+            if let Some(offset) = offset {
+                head.push_str(&format!(";{name}={offset}"));
+            }
+        }
+        head.push_str(&format!(";lead={}", escape(&self.lead)));
+        if let Some(id) = &self.input_id {
+            head.push_str(&format!(";of={}", escape(id)));
+        }
         if let Some(address) = self.address.as_deref().map(escape)
             && address.len() <= MAX_ADDRESS
         {
@@ -156,6 +184,11 @@ fn hex(text: &str) -> Option<u64> {
     digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
+/// An offset in a partition.
+fn offset(text: &str) -> Option<Offset> {
+    text.parse().ok().filter(|offset| *offset >= 0)
+}
+
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -197,7 +230,10 @@ mod tests {
             version: VERSION,
             fingerprint: 0x0123_4567_89ab_cdef,
             table_id: "q-Y_zN".into(),
+            table_start: Some(0),
+            table_end: Some(1200),
             lead: "a.b-state".into(),
+            input_id: Some("Z-9_".into()),
             inputs: vec!["a".into(), "b_c".into()],
             address: Some("http://[::1]:80/x;y,z=%20 ü".into()),
         }
@@ -208,7 +244,7 @@ mod tests {
         let text = metadata().to_string();
         assert_eq!(
             text,
-            "goka1;fp=0123456789abcdef;table=q-Y_zN;lead=a.b-state;\
+            "goka1;fp=0123456789abcdef;table=q-Y_zN;from=0;to=1200;lead=a.b-state;of=Z-9_;\
              at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;inputs=a,b_c"
         );
         assert_eq!(OffsetMetadata::parse(&text), Some(metadata()));
@@ -230,6 +266,7 @@ mod tests {
         let known = "goka1;new=1;fp=0123456789abcdef;table=;inputs=;lead=x";
         let read = OffsetMetadata::parse(known).expect("ours");
         assert_eq!((read.inputs.len(), read.address), (0, None));
+        assert_eq!((read.table_start, read.table_end), (None, None));
         for (case, text) in [
             ("empty", ""),
             ("foreign", "NoMetadata"),
@@ -240,6 +277,10 @@ mod tests {
             ),
             ("cut off", "goka1;fp=0123456789abcdef;table=;inp"),
             ("field missing", "goka1;fp=0123456789abcdef;table=;lead=x"),
+            (
+                "offset below 0",
+                "goka1;fp=0123456789abcdef;table=;from=-1;lead=x;inputs=",
+            ),
             ("short hash", "goka1;fp=+1;table=;inputs=;lead=x"),
             (
                 "bad escape",
@@ -263,7 +304,10 @@ mod tests {
         let input = |at: usize| format!("{at:03}{}", "n".repeat(246));
         let large = OffsetMetadata {
             lead: "l".repeat(249),
+            input_id: Some("00000000-0000-0000-0000-000000000000".into()),
             table_id: "00000000-0000-0000-0000-000000000000".into(),
+            table_start: Some(Offset::MAX),
+            table_end: Some(Offset::MAX),
             inputs: (0..MAX_INPUTS).map(input).collect(),
             address: Some("x".repeat(MAX_ADDRESS)),
             ..metadata()
@@ -293,9 +337,13 @@ mod tests {
             fingerprint: u64, table_id in "\\PC{0,40}", lead in "[a-zA-Z0-9._-]{1,40}",
             inputs in proptest::collection::vec("[a-zA-Z0-9._-]{1,40}", 0..5),
             address in proptest::option::of("\\PC{0,40}"),
+            table_start in proptest::option::of(0..=Offset::MAX),
+            table_end in proptest::option::of(0..=Offset::MAX),
+            input_id in proptest::option::of("\\PC{0,40}"),
         ) {
             let metadata = OffsetMetadata {
-                version: VERSION, fingerprint, table_id, lead, inputs, address,
+                version: VERSION, fingerprint, table_id, table_start, table_end, lead,
+                input_id, inputs, address,
             };
             prop_assert_eq!(OffsetMetadata::parse(&metadata.to_string()), Some(metadata));
         }

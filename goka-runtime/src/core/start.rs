@@ -1,7 +1,7 @@
 //! Whether and from where a task may start: its local copy judged, its start positions chosen.
 
 use super::event::{Cause, Facts, Now};
-use super::judge::{InputFacts, Role, Topic, Verdict, Why, judge};
+use super::judge::{InputFacts, Role, Topic, Verdict, Why, deleted_rows, is_other_topic, judge};
 use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
 use super::plan::Plan;
 use super::task::Task;
@@ -24,6 +24,7 @@ pub(super) fn examine(
     facts: &Facts,
     now: Now,
 ) -> Result<Start, Cause> {
+    check_ids(plan, task, facts)?;
     let start = match (&plan.table, &facts.table) {
         (Some(table), Some(found)) => {
             let inputs: Vec<_> = plan
@@ -59,10 +60,15 @@ pub(super) fn examine(
                 &role,
                 now.wall,
             ) {
-                Verdict::CatchUp { from } => Start::Restore {
-                    from,
-                    rebuild: None,
-                },
+                Verdict::CatchUp { from } => {
+                    if let Some(why) = deleted_rows(&topic, &role) {
+                        tracing::warn!(%why, "rows of the table are left in local copies only");
+                    }
+                    Start::Restore {
+                        from,
+                        rebuild: None,
+                    }
+                }
                 Verdict::Rebuild(why) => Start::Restore {
                     from: found.range.start,
                     rebuild: Some(why),
@@ -89,6 +95,42 @@ pub(super) fn examine(
         .collect();
     task.metadata = Some(metadata(plan, task, facts));
     Ok(start)
+}
+
+/// An offset that was committed of an input that was deleted and made again since counts records that
+/// are gone. A group without a table forgets it, and begins with the new topic where it begins with any;
+/// what such an offset means to a table, only people know.
+fn check_ids(plan: &Plan, task: &mut Task, facts: &Facts) -> Result<(), Cause> {
+    for (input, expected) in &facts.input_ids {
+        let found = task.input_ids.insert(*input, expected.clone());
+        let Some(found) = found.filter(|found| is_other_topic(found, expected)) else {
+            continue;
+        };
+        let (topic, partition) = (plan.group.topic(*input), task.id.partition);
+        let Some(offset) = task.committed.get(input).copied() else {
+            continue;
+        };
+        if plan.table.is_some() {
+            return Err(Cause::InputMadeAgain {
+                topic: topic.to_string(),
+                partition,
+                offset,
+                found,
+                expected: expected.clone(),
+            });
+        }
+        tracing::warn!(
+            topic = &**topic,
+            partition,
+            offset,
+            "the input was deleted and made again: its committed offset does not count any more"
+        );
+        task.committed.remove(input);
+        if let Some(metadata) = &mut task.metadata {
+            metadata.inputs.retain(|known| known != &**topic);
+        }
+    }
+    Ok(())
 }
 
 /// A committed offset outside its input is refused, never a silent jump.
@@ -136,6 +178,8 @@ fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
             inputs.push(name.to_string());
         }
     }
+    let start = facts.table.as_ref().map(|table| table.range.start);
+    let known = task.metadata.as_ref();
     OffsetMetadata {
         version: VERSION,
         fingerprint: fingerprint_hash(plan.table.as_ref().map_or("", |table| &table.fingerprint)),
@@ -144,7 +188,11 @@ fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
             .as_ref()
             .map(|table| table.id.clone())
             .unwrap_or_default(),
+        // Where the table began stays noted, whatever was deleted since.
+        table_start: start.map(|start| known.map_or(start, |known| known.table_start.unwrap_or(0))),
+        table_end: known.and_then(|known| known.table_end),
         lead: plan.group.topic(task.id.lead).to_string(),
+        input_id: None,
         inputs,
         address: None,
     }

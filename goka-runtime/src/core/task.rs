@@ -74,6 +74,8 @@ pub(crate) struct Task {
     pub(crate) committed: BTreeMap<TopicId, Offset>,
     /// What the group has with the offsets.
     pub(crate) metadata: Option<OffsetMetadata>,
+    /// The identity of each input: at first as it was when its offset was committed.
+    pub(crate) input_ids: BTreeMap<TopicId, String>,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
     /// Whether the outcome of its commit is not known yet.
@@ -99,10 +101,17 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(assignment: &Assignment, now: Duration) -> Self {
-        let metadata = assignment
-            .committed
-            .values()
-            .find_map(|committed| OffsetMetadata::parse(&committed.metadata));
+        let noted = assignment.committed.iter();
+        let mut noted: Vec<_> = noted
+            .filter_map(|(topic, committed)| {
+                Some((*topic, OffsetMetadata::parse(&committed.metadata)?))
+            })
+            .collect();
+        let input_ids = noted
+            .iter_mut()
+            .filter_map(|(topic, metadata)| Some((*topic, metadata.input_id.take()?)))
+            .collect();
+        let metadata = noted.into_iter().next().map(|(_, metadata)| metadata);
         let committed: BTreeMap<_, _> = assignment
             .committed
             .iter()
@@ -122,6 +131,7 @@ impl Task {
             positions: BTreeMap::new(),
             committed,
             metadata,
+            input_ids,
             commit_owed: false,
             unknown: false,
             last_commit: now,
@@ -170,7 +180,14 @@ impl Task {
 
     /// What is committed with the offset of an input.
     pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId) -> String {
-        let text = self.metadata.as_ref().map(ToString::to_string);
+        let mut metadata = self.metadata.clone();
+        if let Some(metadata) = &mut metadata {
+            metadata.input_id = self.input_ids.get(&topic).cloned();
+            if plan.table.is_some() {
+                metadata.table_end = metadata.table_end.max(Some(self.layers.acknowledged()));
+            }
+        }
+        let text = metadata.map(|metadata| metadata.to_string());
         let text = text.unwrap_or_default();
         let is_visits = plan.visits.as_ref().is_some_and(|v| v.topic == topic);
         match (&self.visit, &self.visited) {

@@ -376,6 +376,22 @@ pub struct Policy {
     pub delete: bool,
 }
 
+impl Policy {
+    /// Whether a topic keeps the last record of each key for ever, as a table needs it.
+    pub(crate) fn is_of_a_table(self) -> bool {
+        self.compact && !self.delete
+    }
+
+    /// Its `cleanup.policy`, as Kafka writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match (self.compact, self.delete) {
+            (true, true) => "compact,delete",
+            (true, false) => "compact",
+            (false, _) => "delete",
+        }
+    }
+}
+
 /// One partition's offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Range {

@@ -112,6 +112,33 @@ pub enum StartError {
         /// The topic.
         topic: String,
     },
+    /// The group's loop or visit topic would lose records that were not handled yet.
+    #[error(
+        "topic `{topic}` of group `{group}` is compacted, so of records with one key that wait in it \
+         only the last would be handled; set cleanup.policy=delete and retention.ms=604800000 or more"
+    )]
+    LoopCompacted {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+    },
+    /// A table that is joined would lose rows.
+    #[error(
+        "table `{topic}`, which group `{group}` joins ({location}), is not compacted \
+         (cleanup.policy={policy}), so its rows would expire; whoever owns it sets \
+         cleanup.policy=compact, or declares it as a stream"
+    )]
+    JoinNotCompacted {
+        /// The group.
+        group: String,
+        /// The table's topic.
+        topic: String,
+        /// Its policy.
+        policy: &'static str,
+        /// Where it is joined.
+        location: Location,
+    },
     /// The group topic would lose the table's rows.
     #[error(
         "group topic `{topic}` of `{group}` is not compacted (cleanup.policy={policy}), so the table's \

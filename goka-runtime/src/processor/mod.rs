@@ -2,6 +2,7 @@
 //! start refuses to start. Held by the service, by tests and by programs of their own.
 
 mod error;
+mod recheck;
 mod resolve;
 mod topics;
 
@@ -17,9 +18,11 @@ pub use self::error::{OptionError, ProcessorError, StartError};
 pub use crate::core::{Cause, State};
 pub use crate::worker::{Handling, TaskStatus};
 
+use self::recheck::Recheck;
 #[cfg(feature = "tester")]
 pub(crate) use self::resolve::is_copartitioned;
 use self::resolve::{expect, lookups, resolve};
+use self::topics::Topics;
 use crate::clock::Clock;
 use crate::dispatch::Shared;
 use crate::graph::{Definition, GroupGraph};
@@ -315,18 +318,21 @@ pub(crate) fn start_unless(
     options: &ProcessorOptions,
     wait: &TopicWait<'_>,
 ) -> Result<Running, StartError> {
-    let mut parts = prepare(definition, shared, log, stores, options, wait)?;
+    let (mut parts, topics) = look(definition, shared, log, stores, options, wait)?;
     parts.lookups = lookups(&definition.graph, &parts.log, &parts.stores, wait)?;
     let signals = Arc::clone(&parts.signals);
     let group = definition.graph.group.to_owned();
     let members = parts.plan.group.clone();
     let parts = Arc::new(parts);
+    let recheck = Recheck::new(definition.graph, topics);
     let thread = std::thread::Builder::new()
         .name(format!("goka-{group}"))
         .spawn(move || {
             let group = &*parts.plan.group.name;
+            let recheck = recheck.start(&parts);
             // Said at once: whoever owns the processor may ask for its end much later.
             let ended = run(&parts);
+            drop(recheck);
             ended.inspect_err(|cause| {
                 tracing::error!(group, %cause, "processor stopped");
                 parts.signals.fail(cause.clone());
@@ -358,6 +364,19 @@ pub(crate) fn prepare(
     options: &ProcessorOptions,
     wait: &TopicWait<'_>,
 ) -> Result<Parts, StartError> {
+    let (parts, _) = look(definition, shared, log, stores, options, wait)?;
+    Ok(parts)
+}
+
+/// The same, with the topics as they were found.
+fn look(
+    definition: &Definition,
+    shared: Arc<Shared>,
+    log: Arc<dyn Log>,
+    stores: Arc<dyn Stores>,
+    options: &ProcessorOptions,
+    wait: &TopicWait<'_>,
+) -> Result<(Parts, Topics), StartError> {
     let graph = &definition.graph;
     options.check().map_err(|source| StartError::Options {
         group: graph.group.to_owned(),
@@ -365,9 +384,9 @@ pub(crate) fn prepare(
         source: Box::new(source),
     })?;
     check_transaction(graph, options)?;
-    let plan = resolve(graph, &*log, options, wait)?;
+    let (plan, topics) = resolve(graph, &*log, options, wait)?;
     expect(graph, &plan, &*stores)?;
-    Ok(Parts {
+    let parts = Parts {
         plan,
         log,
         stores,
@@ -379,7 +398,8 @@ pub(crate) fn prepare(
         #[cfg(feature = "tester")]
         witness: None,
         signals: Arc::new(Signals::default()),
-    })
+    };
+    Ok((parts, topics))
 }
 
 /// A transaction lasts from one barrier to the next.

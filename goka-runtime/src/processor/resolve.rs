@@ -17,7 +17,7 @@ pub(super) fn resolve(
     log: &dyn Log,
     options: &ProcessorOptions,
     wait: &TopicWait<'_>,
-) -> Result<Plan, StartError> {
+) -> Result<(Plan, Topics), StartError> {
     let failed = |source| StartError::Log {
         group: graph.group.to_owned(),
         source,
@@ -25,10 +25,7 @@ pub(super) fn resolve(
     check_graph(graph)?;
     let topics = Topics::look(graph, log, wait).map_err(failed)?;
     let topics = topics.complete(graph, log, wait)?;
-    let table = match graph.table() {
-        Some(edge) => Some(topics.table(graph, edge)?),
-        None => None,
-    };
+    let table = graph.table().map(|edge| topics.table(edge));
     let mut inputs = Vec::new();
     let mut outputs = Vec::new();
     let mut joins = Vec::new();
@@ -98,7 +95,7 @@ pub(super) fn resolve(
         transaction_timeout: options.transaction_timeout,
     };
     let cluster = log.cluster().map_err(failed)?;
-    Ok(Plan {
+    let plan = Plan {
         group,
         cluster,
         inputs,
@@ -111,7 +108,8 @@ pub(super) fn resolve(
         flush_bytes: options.flush_bytes.min(options.memory / 2),
         patience: options.store_patience,
         memory: options.memory,
-    })
+    };
+    Ok((plan, topics))
 }
 
 /// Whether the group's topics need one partition count: it has a table, or joins one.

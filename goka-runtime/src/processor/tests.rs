@@ -276,6 +276,71 @@ fn a_group_topic_that_is_not_compacted_is_refused() {
     );
 }
 
+/// The topics of a group that has one edge more.
+fn refused_with(kind: EdgeKind, name: &'static str, compact: bool, kept: Duration) -> String {
+    let app = App::new();
+    let topic_of = |name: &str, compact, retention| NewTopic {
+        name: name.into(),
+        partitions: 4,
+        compact,
+        retention,
+    };
+    let retention = (!compact).then_some(kept);
+    app.log.create(&topic_of(name, compact, retention)).unwrap();
+    let mut edges = EDGES.to_vec();
+    edges.push(Edge {
+        kind,
+        topic: topic(name),
+        location: HERE,
+    });
+    let mut definition = COUNT;
+    definition.graph.edges = Box::leak(edges.into_boxed_slice());
+    let (log, stores) = (Arc::clone(&app.log), Arc::clone(&app.stores));
+    let started = start(&definition, Arc::new(()), log, stores, &Default::default());
+    started.map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn topics_that_would_lose_records_are_refused() {
+    let call = crate::dispatch::Call::Sync(count);
+    let week = Duration::from_secs(7 * 24 * 3_600);
+    let visit = EdgeKind::Visit { call, name: "all" };
+    let rows = [
+        (
+            EdgeKind::Loopback { call },
+            "count-loop",
+            true,
+            week,
+            "is compacted",
+        ),
+        (visit, "count-visit", true, week, "is compacted"),
+        (
+            EdgeKind::Loopback { call },
+            "count-loop",
+            false,
+            week / 2,
+            "less than seven days",
+        ),
+        (EdgeKind::Join, "prices", false, week, "is not compacted"),
+    ];
+    for (kind, name, compact, kept, why) in rows {
+        let said = refused_with(kind, name, compact, kept);
+        for part in [name, "`count`", why, "cleanup.policy="] {
+            assert!(said.contains(part), "`{part}` is missing in: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_looked_up_table_that_would_lose_rows_is_refused() {
+    let week = Duration::from_secs(7 * 24 * 3_600);
+    let said = refused_with(EdgeKind::Lookup, "places", false, week);
+    let words = ["`places`", "is not compacted (cleanup.policy=delete)"];
+    for part in words {
+        assert!(said.contains(part), "`{part}` is missing in: {said}");
+    }
+}
+
 #[test]
 fn a_barrier_that_outlasts_its_transaction_is_refused() {
     let app = App::new();

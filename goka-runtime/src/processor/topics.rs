@@ -15,7 +15,7 @@ use crate::record::TopicId;
 /// The topics of a graph's edges, each once, in the order of the edges.
 pub(super) struct Topics {
     pub(super) names: Vec<&'static str>,
-    infos: BTreeMap<&'static str, TopicInfo>,
+    pub(super) infos: BTreeMap<&'static str, TopicInfo>,
 }
 
 impl Topics {
@@ -107,17 +107,6 @@ impl Topics {
             let new = new_topic(name, partitions, false, None);
             self.make(log, wait, name, &new).map_err(failed)?;
         }
-        for edge in graph.inputs().chain(graph.outputs()) {
-            let found = self.infos[edge.topic.name].partitions;
-            if let Some(declared) = edge.topic.partitions.filter(|declared| *declared != found) {
-                return Err(StartError::OtherCount {
-                    topic: edge.topic.name.to_owned(),
-                    found,
-                    declared,
-                    location: edge.location,
-                });
-            }
-        }
         for edge in graph.edges {
             let is_join = matches!(edge.kind, EdgeKind::Join);
             if is_join && !self.infos.contains_key(edge.topic.name) {
@@ -129,26 +118,8 @@ impl Topics {
                 });
             }
         }
-        if together {
-            // Outputs and lookups are exempt; the group's own topics are checked where they exist.
-            let bound = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Output | EdgeKind::Lookup);
-            let topics: Vec<_> = graph
-                .edges
-                .iter()
-                .filter(bound)
-                .filter_map(|edge| {
-                    let info = self.infos.get(edge.topic.name)?;
-                    Some(Counted {
-                        topic: info.name.clone(),
-                        partitions: info.partitions,
-                    })
-                })
-                .collect();
-            copartitioned(graph.group, &topics).map_err(|mismatch| StartError::Copartition {
-                mismatch,
-                location: graph.location,
-            })?;
-        }
+        // Nothing of ours is made beside topics that do not fit together.
+        self.check_counts(graph)?;
         for edge in graph.edges {
             let (compact, retention) = match edge.kind {
                 EdgeKind::Table => (true, None),
@@ -161,19 +132,87 @@ impl Topics {
                 self.make(log, wait, edge.topic.name, &new)
                     .map_err(failed)?;
             }
-            let kept = &self.infos[edge.topic.name];
-            if !compact
-                && (kept.policy.compact || kept.retention < Some(LOOP_RETENTION))
-                && kept.retention.is_some()
-            {
-                return Err(StartError::LoopRetention {
-                    group,
+        }
+        self.check_policies(graph)?;
+        self.check_replicas(graph)?;
+        Ok(self)
+    }
+
+    /// Whether the topics have the partitions that are declared, and those that belong together have
+    /// the same number of them.
+    pub(super) fn check_counts(&self, graph: &GroupGraph) -> Result<(), StartError> {
+        for edge in graph.inputs().chain(graph.outputs()) {
+            let found = self.infos[edge.topic.name].partitions;
+            if let Some(declared) = edge.topic.partitions.filter(|declared| *declared != found) {
+                return Err(StartError::OtherCount {
                     topic: edge.topic.name.to_owned(),
+                    found,
+                    declared,
+                    location: edge.location,
                 });
             }
         }
-        self.check_replicas(graph)?;
-        Ok(self)
+        if !is_copartitioned(graph) {
+            return Ok(());
+        }
+        // Outputs and lookups are exempt; the group's own topics are checked where they exist.
+        let bound = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Output | EdgeKind::Lookup);
+        let topics: Vec<_> = graph
+            .edges
+            .iter()
+            .filter(bound)
+            .filter_map(|edge| {
+                let info = self.infos.get(edge.topic.name)?;
+                Some(Counted {
+                    topic: info.name.clone(),
+                    partitions: info.partitions,
+                })
+            })
+            .collect();
+        copartitioned(graph.group, &topics).map_err(|mismatch| StartError::Copartition {
+            mismatch,
+            location: graph.location,
+        })?;
+        Ok(())
+    }
+
+    /// Whether the topics keep what the group needs: tables the last record of each key, loop and visit
+    /// topics every record until it is handled.
+    pub(super) fn check_policies(&self, graph: &GroupGraph) -> Result<(), StartError> {
+        for edge in graph.edges {
+            let Some(info) = self.infos.get(edge.topic.name) else {
+                continue;
+            };
+            let (group, topic) = (graph.group.to_owned(), info.name.clone());
+            match edge.kind {
+                EdgeKind::Loopback { .. } | EdgeKind::Visit { .. } => {
+                    if info.policy.compact {
+                        return Err(StartError::LoopCompacted { group, topic });
+                    }
+                    if info.retention.is_some_and(|kept| kept < LOOP_RETENTION) {
+                        return Err(StartError::LoopRetention { group, topic });
+                    }
+                }
+                EdgeKind::Table | EdgeKind::Join if !info.policy.is_of_a_table() => {
+                    let policy = info.policy.name();
+                    return Err(match edge.kind {
+                        EdgeKind::Table => StartError::NotCompacted {
+                            group,
+                            topic,
+                            policy,
+                        },
+                        _ => StartError::JoinNotCompacted {
+                            group,
+                            topic,
+                            policy,
+                            location: edge.location,
+                        },
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether what the group writes can have the copies that its topics ask for. Brokers differ in
@@ -231,25 +270,13 @@ impl Topics {
         Ok(())
     }
 
-    pub(super) fn table(&self, graph: &GroupGraph, edge: &Edge) -> Result<TablePlan, StartError> {
+    pub(super) fn table(&self, edge: &Edge) -> TablePlan {
         let (topic, info) = self.of(edge);
-        if !info.policy.compact || info.policy.delete {
-            return Err(StartError::NotCompacted {
-                group: graph.group.to_owned(),
-                topic: info.name.clone(),
-                policy: if info.policy.compact {
-                    "compact,delete"
-                } else {
-                    "delete"
-                },
-            });
-        }
-        let limit = info.max_message_bytes;
-        Ok(TablePlan {
+        TablePlan {
             topic,
-            limit,
+            limit: info.max_message_bytes,
             fingerprint: edge.topic.fingerprint(),
-        })
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::copy::restore;
 use super::{Context, OpenStore};
 use crate::core::judge::{Role, Topic, Verdict, judge};
 use crate::core::{Cause, CopyId, Facts, TableFacts};
-use crate::log::{Epoch, LogError, Range, cancel};
+use crate::log::{Epoch, LogError, Range, TopicInfo, cancel};
 use crate::record::{Offset, TaskId, TopicId, TopicPartition};
 use crate::table::{Stamp, Store, StoreError};
 
@@ -30,17 +30,16 @@ pub(super) fn inspect(
         false => None,
     };
     let facts = patiently(context, copy, epoch, |context, copy| {
-        let table = match context.plan.table.is_some() {
-            true => Some(look_at_table(context, copy)?),
-            false => None,
-        };
+        let table = context.plan.table.is_some().then_some(copy);
+        let (table, input_ids) = look_at_topics(context, copy.task, table)?;
         let inputs = look_at_inputs(context, copy.task)?;
-        Ok((table, inputs))
+        Ok((table, inputs, input_ids))
     })?;
-    Some(facts.map(|(table, inputs)| Facts {
+    Some(facts.map(|(table, inputs, input_ids)| Facts {
         stamp,
         table,
         inputs,
+        input_ids,
     }))
 }
 
@@ -184,12 +183,40 @@ pub(super) fn set_aside(
 
 pub(super) fn look_at_table(context: &Context, copy: CopyId) -> Result<TableFacts, LogError> {
     let name = context.plan.group.topic(copy.table);
-    let info = context
-        .log
-        .describe(&[&**name])?
-        .into_iter()
-        .next()
-        .flatten();
+    let found = context.log.describe(&[&**name])?;
+    table_facts(context, copy, found.into_iter().next().flatten())
+}
+
+/// Looks at the copy's topic, if there is one, and at the identities of the task's inputs.
+fn look_at_topics(
+    context: &Context,
+    task: TaskId,
+    table: Option<CopyId>,
+) -> Result<(Option<TableFacts>, BTreeMap<TopicId, String>), LogError> {
+    let group = &context.plan.group;
+    let own = table.map(|copy| copy.table);
+    let topics: Vec<_> = own.into_iter().chain(group.inputs_of(task)).collect();
+    let names: Vec<&str> = topics.iter().map(|topic| &**group.topic(*topic)).collect();
+    let mut found = context.log.describe(&names)?.into_iter();
+    let table = match table {
+        Some(copy) => Some(table_facts(context, copy, found.next().flatten())?),
+        None => None,
+    };
+    let inputs = topics.into_iter().skip(own.iter().count());
+    // One that is missing is told by whoever asks for its range.
+    let ids = inputs
+        .zip(found)
+        .filter_map(|(topic, info)| Some((topic, info?.id)))
+        .collect();
+    Ok((table, ids))
+}
+
+fn table_facts(
+    context: &Context,
+    copy: CopyId,
+    info: Option<TopicInfo>,
+) -> Result<TableFacts, LogError> {
+    let name = context.plan.group.topic(copy.table);
     let info = info.ok_or_else(|| LogError::UnknownTopic {
         topic: name.to_string(),
     })?;

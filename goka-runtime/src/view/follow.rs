@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::shared::{Shared, ViewState};
-use crate::core::judge::{Role, Topic, Verdict, judge};
+use crate::core::judge::{Role, Topic, Verdict, is_other_topic, judge};
 use crate::log::{Isolation, Log, LogError, Range, TopicInfo, cancel};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Stores, Write};
@@ -18,6 +18,9 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// How often copies are put on disk, and the topic's end is asked for.
 const SYNC: Duration = Duration::from_secs(3);
+
+/// How often the topic is looked at: whether it has more partitions, or was made again.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds.
 /// Far below `delete.retention.ms`, past which a copy is not trusted.
@@ -39,6 +42,8 @@ pub(super) struct Follower {
     pub(super) shared: Arc<Shared>,
     /// When the trouble that lasts was last told.
     pub(super) told: Option<Instant>,
+    /// When it was last told that the topic loses rows.
+    pub(super) told_policy: Option<Instant>,
 }
 
 /// One partition's copy, and how far it is.
@@ -120,6 +125,8 @@ enum End {
     /// The copy of a partition.
     Copy(i32, StoreError),
     Final(String),
+    /// The topic has other partitions, or is another one.
+    Changed,
     /// Nobody reads it any more.
     Dropped,
 }
@@ -138,15 +145,11 @@ fn of_copy(partition: i32) -> impl FnOnce(StoreError) -> End {
 impl Follower {
     /// Judges every copy against the topic as it is now; clears those of no use.
     fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, End> {
-        let topic = self.topic.clone();
+        let info = self.look()?;
+        self.resize(&info)?;
         let partitions = self.partitions();
-        let (info, cluster, ranges) = self.ask(move |log| {
-            let info = log.describe(&[&topic])?.into_iter().next().flatten();
-            let info = info.ok_or_else(|| LogError::UnknownTopic {
-                topic: topic.to_string(),
-            })?;
-            Ok((info, log.cluster()?, log.ranges(&partitions)?))
-        })?;
+        let (cluster, ranges) =
+            self.ask(move |log| Ok((log.cluster()?, log.ranges(&partitions)?)))?;
         let now = wall_clock();
         let mut from = Vec::with_capacity(self.copies.len());
         for (partition, (copy, range)) in (0i32..).zip(self.copies.iter_mut().zip(&ranges)) {
@@ -194,6 +197,70 @@ impl Follower {
         Ok(from)
     }
 
+    /// What the topic is now.
+    fn look(&self) -> Result<TopicInfo, End> {
+        let topic = self.topic.clone();
+        self.ask(move |log| {
+            let info = log.describe(&[&topic])?.into_iter().next().flatten();
+            info.ok_or_else(|| LogError::UnknownTopic {
+                topic: topic.to_string(),
+            })
+        })
+    }
+
+    /// Whether the topic is another one than the copies are of.
+    fn is_other(&self, info: &TopicInfo) -> bool {
+        let mut stamps = self.copies.iter().filter_map(|copy| copy.stamp.as_ref());
+        stamps.any(|stamp| is_other_topic(&stamp.topic_id, &info.id))
+    }
+
+    /// Whether it has partitions that are not followed. Fewer are an old answer, unless it is another
+    /// topic.
+    fn is_changed(&self, info: &TopicInfo) -> bool {
+        count(info) > self.copies.len() || self.is_other(info)
+    }
+
+    /// Has one copy for each partition.
+    fn resize(&mut self, info: &TopicInfo) -> Result<(), End> {
+        let (before, now) = (self.copies.len(), count(info));
+        if now == before || !self.is_changed(info) {
+            return Ok(());
+        }
+        let added = now.saturating_sub(before);
+        let expected = self.stores.expect(added);
+        expected.map_err(|error| End::Final(error.to_string()))?;
+        tracing::warn!(
+            topic = &*self.topic,
+            before,
+            now,
+            "view: the table has another number of partitions; keys are looked for where that places \
+             them, and rows that were written before are found again once they are written anew"
+        );
+        self.copies.resize_with(now, Copy::new);
+        self.shared.resize(now);
+        Ok(())
+    }
+
+    /// Looks whether the topic is still what it was.
+    fn look_again(&mut self) -> Result<(), End> {
+        let info = self.look()?;
+        if self.is_changed(&info) {
+            return Err(End::Changed);
+        }
+        let is_told = self.told_policy.is_some_and(|told| told.elapsed() < REMIND);
+        if !info.policy.is_of_a_table() && !is_told {
+            self.told_policy = Some(Instant::now());
+            let policy = info.policy.name();
+            tracing::warn!(
+                topic = &*self.topic,
+                policy,
+                "view: the table's topic is not compacted only, so its rows expire; this copy keeps \
+                 them, one that is made anew lacks them: set cleanup.policy=compact"
+            );
+        }
+        Ok(())
+    }
+
     fn partitions(&self) -> Vec<TopicPartition> {
         let numbers = (0i32..).zip(&self.copies);
         numbers
@@ -225,8 +292,8 @@ impl Follower {
                 topic: self.topic.to_string(),
                 reason,
             }),
-            // Nobody has it yet.
-            Err(End::Dropped) => Ok(()),
+            // Nobody has it yet; only a session looks again.
+            Err(End::Dropped | End::Changed) => Ok(()),
         }
     }
 
@@ -235,6 +302,7 @@ impl Follower {
         while !self.shared.is_stopping() {
             match self.session() {
                 Ok(()) | Err(End::Dropped) => break,
+                Err(End::Changed) => {}
                 Err(End::Away(error)) => {
                     if self.tells_trouble() {
                         tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
@@ -313,6 +381,7 @@ impl Follower {
         }
         self.shared.set_state(ViewState::Following);
         let mut next_sync = Instant::now() + SYNC;
+        let mut next_look = Instant::now() + LOOK;
         let mut batches: Vec<Batch> = from.iter().map(|_| Batch::default()).collect();
         while !self.shared.is_stopping() {
             reader.poll(POLL, &mut |at, records| batches[at].take(records))?;
@@ -331,6 +400,10 @@ impl Follower {
                     copy.target = (range.high, now);
                 }
                 next_sync = Instant::now() + SYNC;
+            }
+            if Instant::now() >= next_look {
+                self.look_again()?;
+                next_look = Instant::now() + LOOK;
             }
         }
         Ok(())
@@ -377,6 +450,10 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+fn count(info: &TopicInfo) -> usize {
+    usize::try_from(info.partitions).unwrap_or(0)
 }
 
 /// The stamp of a copy whose construction begins now.

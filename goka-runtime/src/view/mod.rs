@@ -306,6 +306,19 @@ pub enum ViewError {
         /// How long it was waited for; zero where nothing that is missing appears.
         waited: Duration,
     },
+    /// The table's topic would lose rows.
+    #[error(
+        "table `{topic}` on {log} is not compacted (cleanup.policy={policy}), so its rows would expire; \
+         whoever owns it sets cleanup.policy=compact"
+    )]
+    NotCompacted {
+        /// Which.
+        topic: String,
+        /// Where.
+        log: String,
+        /// Its policy.
+        policy: &'static str,
+    },
     /// A partition was never level with its topic, so what is not there may only not be there yet.
     #[error(
         "view of `{topic}`: partition {partition} is not restored yet ({state:?}); wait for it with `wait_ready`"

@@ -20,7 +20,6 @@ use crate::table::{Stored, Stores};
 pub(crate) struct RawView {
     topic: Arc<str>,
     place: fn(&[u8], i32) -> i32,
-    partitions: i32,
     log: Arc<dyn Log>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -70,6 +69,13 @@ impl RawView {
         };
         let found = wait.describe_one(&*log, table.name)?;
         let info = found.ok_or_else(missing)?;
+        if !info.policy.is_of_a_table() {
+            return Err(ViewError::NotCompacted {
+                topic: info.name,
+                log: log.describe_self(),
+                policy: info.policy.name(),
+            });
+        }
         stores.expect(usize::try_from(info.partitions).unwrap_or(0))?;
         let copies: Vec<_> = (0..info.partitions).map(|_| Copy::new()).collect();
         let topic: Arc<str> = table.name.into();
@@ -82,6 +88,7 @@ impl RawView {
             copies,
             shared: shared.clone(),
             told: None,
+            told_policy: None,
         };
         follower.check()?;
         let thread = std::thread::Builder::new()
@@ -101,7 +108,6 @@ impl RawView {
         Ok(Self {
             topic,
             place: table.place,
-            partitions: info.partitions,
             log,
             shared,
             thread: Some(thread),
@@ -136,7 +142,7 @@ impl RawView {
     /// # Errors
     /// What the log answers.
     pub(crate) fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        let list: Vec<_> = (0..self.partitions)
+        let list: Vec<_> = (0..self.shared.partitions())
             .map(|partition| TopicPartition::new(self.topic.clone(), partition))
             .collect();
         let ranges = self.log.ranges(&list)?;
@@ -200,9 +206,8 @@ impl RawView {
     /// # Errors
     /// As [`read`](RawView::read).
     pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        let partition = (self.place)(key, self.partitions);
-        let part = self.shared.part(partition);
-        let part = part.map_err(|reason| self.stopped(&reason))?;
+        let part = self.shared.part(|count| (self.place)(key, count));
+        let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
         let Some(frozen) = part
             .filter(|part| part.level_at.is_some())
             .and_then(|part| part.frozen)
@@ -229,9 +234,8 @@ impl RawView {
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
     /// [`ViewError::Stopped`]; when the copy cannot be read.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
-        let partition = (self.place)(key, self.partitions);
-        let part = self.shared.part(partition);
-        let part = part.map_err(|reason| self.stopped(&reason))?;
+        let part = self.shared.part(|count| (self.place)(key, count));
+        let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
         let Some((part, frozen, level_at)) = part.and_then(|part| {
             let (frozen, level_at) = (part.frozen.clone()?, part.level_at?);
             Some((part, frozen, level_at))
@@ -290,7 +294,7 @@ impl fmt::Debug for RawView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawView")
             .field("topic", &self.topic)
-            .field("partitions", &self.partitions)
+            .field("partitions", &self.shared.partitions())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

@@ -99,6 +99,10 @@ impl StoreRead for Watched {
     }
 }
 
+fn count(parts: &[Part]) -> i32 {
+    i32::try_from(parts.len()).unwrap_or(i32::MAX)
+}
+
 struct Inner {
     state: ViewState,
     parts: Vec<Part>,
@@ -106,14 +110,16 @@ struct Inner {
 
 impl Shared {
     pub(super) fn new(partitions: usize) -> Self {
-        Self {
+        let shared = Self {
             inner: Mutex::new(Inner {
                 state: ViewState::Restoring,
-                parts: vec![Part::default(); partitions],
+                parts: Vec::new(),
             }),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
-        }
+        };
+        shared.resize(partitions);
+        shared
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -166,6 +172,13 @@ impl Shared {
         self.with_part(partition, |part| *part = Part::default());
     }
 
+    /// Has so many partitions; those that are new are not restored yet.
+    pub(super) fn resize(&self, partitions: usize) {
+        // Each has its own: a copy of a part shares its damage.
+        self.lock().parts.resize_with(partitions, Part::default);
+        self.changed.notify_all();
+    }
+
     pub(super) fn set_state(&self, state: ViewState) {
         self.lock().state = state;
         self.changed.notify_all();
@@ -195,14 +208,24 @@ impl Shared {
         self.lock().state.clone()
     }
 
-    /// What is to be read of a partition; the reason when the view has stopped.
-    pub(super) fn part(&self, partition: i32) -> Result<Option<Part>, String> {
+    /// How many partitions there are.
+    pub(super) fn partitions(&self) -> i32 {
+        count(&self.lock().parts)
+    }
+
+    /// The partition that `place` chooses among all, and what is to be read of it; the reason when the
+    /// view has stopped.
+    pub(super) fn part(
+        &self,
+        place: impl FnOnce(i32) -> i32,
+    ) -> Result<(i32, Option<Part>), String> {
         let inner = self.lock();
         if let ViewState::Stopped { reason } = &inner.state {
             return Err(reason.clone());
         }
+        let partition = place(count(&inner.parts));
         let at = usize::try_from(partition).ok();
-        Ok(at.and_then(|at| inner.parts.get(at).cloned()))
+        Ok((partition, at.and_then(|at| inner.parts.get(at).cloned())))
     }
 
     /// What is to be read of all partitions; the reason when the view has stopped.
@@ -234,5 +257,57 @@ impl Shared {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{KeyRange, StoreRead};
+
+    /// A copy that cannot be read.
+    struct Broken;
+
+    fn broken() -> StoreError {
+        StoreError::Unreadable {
+            path: "table.redb".to_owned(),
+            reason: "a block".to_owned(),
+        }
+    }
+
+    impl StoreRead for Broken {
+        fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+            Err(broken())
+        }
+
+        fn get(&self, _: &[u8]) -> Result<Option<Stored>, StoreError> {
+            Err(broken())
+        }
+
+        fn range(
+            &self,
+            _: KeyRange<'_>,
+            _: &mut dyn FnMut(&[u8], StoredRef<'_>) -> ControlFlow<()>,
+        ) -> Result<(), StoreError> {
+            Err(broken())
+        }
+    }
+
+    #[test]
+    fn damage_is_told_of_its_own_partition() {
+        let shared = Shared::new(3);
+        shared.resize(4);
+        for partition in 0..4 {
+            shared.publish(partition, Box::new(Broken));
+        }
+        let (partition, part) = shared.part(|count| count - 1).expect("not stopped");
+        let frozen = part.and_then(|part| part.frozen).expect("published");
+        let read = frozen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(b"key");
+        assert!(read.is_err());
+        assert_eq!(shared.damage(), Some((partition, broken())));
+        assert_eq!(partition, 3);
     }
 }

@@ -27,7 +27,7 @@ impl Again {
         let is_recent = |last: Duration| now.saturating_sub(last) < FENCED_TWICE;
         match cause {
             Cause::Member(LogError::ProducerFenced { .. }) => !self.fenced.is_some_and(is_recent),
-            Cause::Member(LogError::Client { .. }) => true,
+            Cause::Member(LogError::Client { .. }) | Cause::NewInput { .. } => true,
             _ => false,
         }
     }

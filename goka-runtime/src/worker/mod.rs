@@ -79,6 +79,8 @@ pub(crate) struct Signals {
     has_stopped: AtomicBool,
     /// Why it could not go on.
     failure: Mutex<Option<Cause>>,
+    /// Why the member of now may not go on: its topics are not what they were.
+    refused: Mutex<Option<Cause>>,
     outage: Mutex<Outage>,
     /// The record that a handler is called with.
     in_hand: InHand,
@@ -106,6 +108,11 @@ impl Signals {
 
     pub(crate) fn has_stopped(&self) -> bool {
         self.has_stopped.load(Ordering::Acquire)
+    }
+
+    /// Ends the member of now, which makes durable first what it has handled.
+    pub(crate) fn refuse(&self, cause: Cause) {
+        lock(&self.refused).get_or_insert(cause);
     }
 
     pub(crate) fn fail(&self, cause: Cause) {
@@ -305,6 +312,9 @@ impl Worker {
             .find_map(|(_, view)| view.failure());
         if let (Some(error), None) = (failure, &self.failed) {
             self.failed = Some(Cause::Lookup(error.to_string()));
+        }
+        if let Some(cause) = lock(&self.parts.signals.refused).take() {
+            self.failed.get_or_insert(cause);
         }
         self.step(Event::Tick);
         if self.is_in_handler() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use goka::Processor;
@@ -185,6 +186,25 @@ impl Rig {
             appender.send(sent, 0, by).unwrap();
         }
         appender.flush(by).unwrap();
+    }
+
+    /// Writes one record into a partition; gives its offset.
+    pub fn send(&self, topic: &str, partition: i32, key: &str, value: &str) -> i64 {
+        let (told, at) = channel();
+        let delivered = Arc::new(move |_, outcome: Result<(i32, i64), _>| {
+            told.send(outcome.unwrap().1).unwrap();
+        });
+        let appender = self.log.appender(delivered).unwrap();
+        let sent = Sent {
+            topic,
+            partition,
+            key: Some(key.as_bytes()),
+            value: Some(value.as_bytes()),
+            timestamp: -1,
+            headers: &[],
+        };
+        appender.send(sent, 0, Instant::now() + SOON).unwrap();
+        at.recv_timeout(SOON).unwrap()
     }
 
     pub fn range(&self, topic: &str) -> Range {

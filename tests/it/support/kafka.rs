@@ -10,7 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::metadata::Metadata;
@@ -508,6 +511,44 @@ impl Broker {
                         .iter()
                         .all(|partition| partition.leader() >= 0)
             })
+        });
+    }
+
+    /// Gives a topic more partitions, and waits until they have leaders.
+    #[track_caller]
+    pub fn grow(&self, name: &str, partitions: i32) {
+        let count = usize::try_from(partitions).expect("a count");
+        let more = NewPartitions::new(name, count);
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        let results = block_on(self.admin().create_partitions([&more], &options));
+        for result in results.expect("the broker answers") {
+            result.expect("the partitions are made");
+        }
+        self.everywhere("the partitions have leaders", |metadata| {
+            let mut topics = metadata.topics().iter();
+            topics.any(|topic| {
+                let partitions = topic.partitions();
+                topic.name() == name
+                    && partitions.len() == count
+                    && partitions.iter().all(|partition| partition.leader() >= 0)
+            })
+        });
+    }
+
+    /// Sets one setting of a topic, and waits until the broker goes by it: the controller has it first.
+    #[track_caller]
+    pub fn configure(&self, topic: &str, setting: &str, value: &str) {
+        let (admin, options) = (self.admin(), AdminOptions::new());
+        let topic = ResourceSpecifier::Topic(topic);
+        let config = AlterConfig::new(topic).set(setting, value);
+        let set = block_on(admin.alter_configs([&config], &options)).expect("the broker answers");
+        assert!(set.iter().all(Result::is_ok), "{set:?}");
+        super::wait_until("the broker goes by the setting", STARTS, || {
+            let asked = block_on(admin.describe_configs([&topic], &options));
+            let found = asked.expect("the broker answers").remove(0);
+            let found = found.expect("the topic is there");
+            let entry = found.get(setting);
+            entry.is_some_and(|entry| entry.value.as_deref() == Some(value))
         });
     }
 

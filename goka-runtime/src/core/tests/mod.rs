@@ -3,6 +3,7 @@
 mod edges;
 mod flushes;
 mod guards;
+mod identities;
 mod passed;
 mod properties;
 mod rows;
@@ -272,6 +273,8 @@ pub(super) struct World {
     pub(super) input: BTreeMap<TaskId, Vec<Row>>,
     pub(super) changelog: BTreeMap<TaskId, Vec<Row>>,
     pub(super) committed: BTreeMap<TaskId, Committed>,
+    /// The identity of each input.
+    pub(super) input_ids: BTreeMap<TopicId, String>,
     /// What is committed of topics beside the input.
     pub(super) others: BTreeMap<(TaskId, TopicId), Committed>,
     /// What the core asked to fetch, in order.
@@ -315,6 +318,7 @@ impl World {
             input: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
             changelog: (0..partitions).map(|p| (task(p), Vec::new())).collect(),
             committed: BTreeMap::new(),
+            input_ids: BTreeMap::new(),
             others: BTreeMap::new(),
             fetches: Vec::new(),
             follows: Vec::new(),
@@ -624,6 +628,7 @@ impl World {
             inputs: (1..9)
                 .map(|topic| (TopicId(topic), end(&self.input[&task])))
                 .collect(),
+            input_ids: self.input_ids.clone(),
         }
     }
 
