@@ -318,7 +318,7 @@ pub(crate) fn start_unless(
     options: &ProcessorOptions,
     wait: &TopicWait<'_>,
 ) -> Result<Running, StartError> {
-    let (mut parts, topics) = look(definition, shared, log, stores, options, wait)?;
+    let (mut parts, topics) = prepare(definition, shared, log, stores, options, wait)?;
     parts.lookups = lookups(&definition.graph, &parts.log, &parts.stores, wait)?;
     let signals = Arc::clone(&parts.signals);
     let group = definition.graph.group.to_owned();
@@ -352,24 +352,11 @@ pub(crate) fn start_unless(
 }
 
 /// Checks a group against the log, makes what is ours to make, and gives what its worker is made of,
-/// on the machine's clock and without the tables that it looks up.
+/// on the machine's clock and without the tables that it looks up, and the topics as they were found.
 ///
 /// # Errors
 /// As [`start`].
 pub(crate) fn prepare(
-    definition: &Definition,
-    shared: Arc<Shared>,
-    log: Arc<dyn Log>,
-    stores: Arc<dyn Stores>,
-    options: &ProcessorOptions,
-    wait: &TopicWait<'_>,
-) -> Result<Parts, StartError> {
-    let (parts, _) = look(definition, shared, log, stores, options, wait)?;
-    Ok(parts)
-}
-
-/// The same, with the topics as they were found.
-fn look(
     definition: &Definition,
     shared: Arc<Shared>,
     log: Arc<dyn Log>,
@@ -395,6 +382,7 @@ fn look(
         deadline: options.deadline,
         on_stop: options.on_stop,
         clock: Clock::default(),
+        executor: Arc::default(),
         #[cfg(feature = "tester")]
         witness: None,
         signals: Arc::new(Signals::default()),

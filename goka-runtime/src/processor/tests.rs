@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use super::*;
@@ -456,4 +457,41 @@ fn spawned_work_is_driven_without_records() {
         assert!(app.is_level("clicks"), "{guarantee}");
         assert_eq!(app.table(), rows(&[("alice", "1"), ("bob", "1")]));
     }
+}
+
+/// How many spawned tasks that nobody waits for have run.
+static DETACHED: AtomicUsize = AtomicUsize::new(0);
+
+fn leaves_behind<'r>(_: &'r Shared, _: Raw<'r>) -> crate::dispatch::Handling<'r> {
+    Box::pin(async {
+        tokio::spawn(async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            DETACHED.fetch_add(1, Ordering::Relaxed);
+            // Its end is not waited for by a stop.
+            std::future::pending::<()>().await;
+        });
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_handler_spawned_runs_on_between_records() {
+    static EDGES: [Edge; 1] = [Edge {
+        kind: EdgeKind::Input {
+            call: crate::dispatch::Call::Async(leaves_behind),
+            tombstones: false,
+            start: crate::graph::Start::Earliest,
+        },
+        topic: topic("clicks"),
+        location: HERE,
+    }];
+    let mut definition = COUNT;
+    definition.graph.edges = &EDGES;
+    let app = App::new();
+    let (log, stores) = (Arc::clone(&app.log), Arc::clone(&app.stores));
+    let running = start(&definition, Arc::new(()), log, stores, &Default::default()).unwrap();
+    app.send("clicks", &[("alice", "x")]);
+    wait_until("it has run", || DETACHED.load(Ordering::Relaxed) == 1);
+    running.stop();
+    running.join().unwrap();
 }

@@ -13,7 +13,7 @@ use crate::log::{Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::TopicId;
 
 /// The topics of a graph's edges, each once, in the order of the edges.
-pub(super) struct Topics {
+pub(crate) struct Topics {
     pub(super) names: Vec<&'static str>,
     pub(super) infos: BTreeMap<&'static str, TopicInfo>,
 }

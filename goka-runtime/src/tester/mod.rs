@@ -155,7 +155,7 @@ impl Tester {
             &self.options,
             &TopicWait::default(),
         );
-        let mut parts = parts.unwrap_or_else(|error| panic!("{error}"));
+        let (mut parts, _) = parts.unwrap_or_else(|error| panic!("{error}"));
         parts.clock = self.clock.clone();
         let lookups = definition.graph.edges.iter();
         let lookups = lookups.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));

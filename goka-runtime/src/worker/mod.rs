@@ -2,6 +2,7 @@
 //! tell, and performs what the core asks for. All waiting is in `Member::poll` and has a deadline.
 //! Made by the processor.
 
+mod executor;
 mod flusher;
 mod members;
 mod outage;
@@ -12,13 +13,13 @@ mod watch;
 
 #[cfg(feature = "tester")]
 use std::cell::Cell;
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(crate) use self::executor::Executor;
 use self::flusher::Flusher;
 pub(crate) use self::members::Again;
 #[cfg(feature = "tester")]
@@ -136,6 +137,8 @@ pub(crate) struct Parts {
     pub(crate) deadline: Duration,
     pub(crate) on_stop: OnStop,
     pub(crate) clock: Clock,
+    /// What asynchronous handlers run on.
+    pub(crate) executor: Arc<Executor>,
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]
     pub(crate) witness: Option<Arc<dyn Witness>>,
@@ -191,14 +194,12 @@ impl Worker {
                 clock: parts.clock.clone(),
                 stores: HashMap::new(),
                 lookups: parts.lookups.clone(),
-                runtime: OnceCell::new(),
+                executor: Arc::clone(&parts.executor),
                 guards,
                 #[cfg(feature = "tester")]
                 handling: Cell::default(),
                 #[cfg(feature = "tester")]
                 witness: parts.witness.clone(),
-                #[cfg(feature = "tester")]
-                timers: std::cell::Cell::new(parts.clock.monotonic()),
             },
             guarded,
             table_ids: HashMap::new(),
@@ -328,11 +329,10 @@ impl Worker {
         }
     }
 
-    /// Lets what handlers left behind go on, and hears what of it is done.
+    /// Hears what of the work that handlers left behind is done.
     fn settle_guards(&mut self) {
-        if self.core.has_guards() {
-            self.reach.go_on();
-        }
+        #[cfg(feature = "tester")]
+        self.reach.executor.go_on(&self.reach.clock);
         while let Ok((record, outcome)) = self.guarded.try_recv() {
             self.moved = true;
             self.step(Event::Deferred(record, outcome));

@@ -3,14 +3,12 @@
 
 #[cfg(feature = "tester")]
 use std::cell::Cell;
-use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
-
+use super::executor::Executor;
 use super::{IDLE, Signals};
 use crate::clock::Clock;
 use crate::core::{Around, Cause, CopyId, RecordId};
@@ -24,9 +22,6 @@ use crate::view::{LookedUp, Lookups, ViewError};
 
 /// A table that does not come up is reported so often.
 const WATCHDOG: Duration = Duration::from_secs(10);
-/// On a simulated clock, so often what handlers spawned goes on in a turn.
-#[cfg(feature = "tester")]
-const YIELDS: usize = 16;
 
 /// Waits until a looked-up table holds all that its topic held when this began; `false` when told to
 /// stop.
@@ -101,8 +96,8 @@ pub(super) struct Reach {
     pub(super) clock: Clock,
     pub(super) stores: HashMap<CopyId, Open>,
     pub(super) lookups: Lookups,
-    /// Made when the first asynchronous handler is called.
-    pub(super) runtime: OnceCell<Runtime>,
+    /// What asynchronous handlers run on.
+    pub(super) executor: Arc<Executor>,
     pub(super) guards: Sender<(RecordId, Result<(), String>)>,
     /// On a simulated clock, the time that handlers take.
     #[cfg(feature = "tester")]
@@ -110,9 +105,6 @@ pub(super) struct Reach {
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]
     pub(super) witness: Option<Arc<dyn Witness>>,
-    /// How far the executor's timers have come on a simulated clock.
-    #[cfg(feature = "tester")]
-    pub(super) timers: std::cell::Cell<Duration>,
 }
 
 impl Reach {
@@ -124,19 +116,6 @@ impl Reach {
                 self.stores.insert(copy, away);
                 None
             }
-        }
-    }
-}
-
-impl Reach {
-    /// Gives what handlers spawned a moment to go on: nobody else drives it.
-    pub(super) fn go_on(&self) {
-        if let Some(runtime) = self.runtime.get() {
-            #[cfg(feature = "tester")]
-            if self.clock.is_simulated() {
-                return runtime.block_on(self.catch_up());
-            }
-            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         }
     }
 }
@@ -168,29 +147,6 @@ impl Reach {
             turn: before.turn + takes,
             longest: before.longest.max(takes),
         });
-    }
-
-    /// On a simulated clock timers fire when that is moved, and what is ready goes on.
-    #[cfg(feature = "tester")]
-    async fn catch_up(&self) {
-        let now = self.clock.monotonic();
-        tokio::time::advance(now.saturating_sub(self.timers.replace(now))).await;
-        for _ in 0..YIELDS {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// The executor of asynchronous handlers. On a simulated clock no timer is waited for: one that
-    /// the handler itself waits for fires at once.
-    fn executor(&self) -> std::io::Result<Runtime> {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all();
-        #[cfg(feature = "tester")]
-        {
-            self.timers.set(self.clock.monotonic());
-            builder.start_paused(self.clock.is_simulated());
-        }
-        builder.build()
     }
 }
 
@@ -238,14 +194,7 @@ impl Around for Reach {
     }
 
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
-        let runtime = match self.runtime.get() {
-            Some(runtime) => runtime,
-            None => {
-                let made = self.executor()?;
-                self.runtime.get_or_init(|| made)
-            }
-        };
-        runtime.block_on(handling)
+        self.executor.drive(&self.clock, handling)
     }
 
     fn began(&self, record: &RecordId) {

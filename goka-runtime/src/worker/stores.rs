@@ -190,6 +190,7 @@ mod tests {
             deadline: Duration::from_secs(10),
             on_stop: crate::processor::OnStop::default(),
             clock: Clock::default(),
+            executor: Arc::default(),
             #[cfg(feature = "tester")]
             witness: None,
             signals: Arc::new(Signals::default()),

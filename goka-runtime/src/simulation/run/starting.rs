@@ -44,7 +44,7 @@ impl Run<'_> {
                 let stores = Arc::new(disk.stores(CACHE));
                 let shared = shared(case.workload, definition);
                 let seam: Arc<dyn Log> = Arc::new(log.clone());
-                let mut parts = prepare(
+                let (mut parts, _) = prepare(
                     definition,
                     shared,
                     seam,
