@@ -119,6 +119,8 @@ pub enum Event<'a> {
         /// The first one behind them.
         to: Offset,
     },
+    /// The topic of a joined copy ended at that offset, at that time.
+    SawEnd(CopyId, Offset, Timestamp),
     /// An input cannot be read on.
     Broken(TaskId, LogError),
     /// An [`Effect::Settle`] is answered.

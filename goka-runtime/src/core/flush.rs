@@ -9,6 +9,7 @@ use super::event::{Cause, CopyId, Effect, Now};
 use super::layers::Layers;
 use super::task::{State, Task};
 use super::{Core, RETRY};
+use crate::record::{Offset, Timestamp};
 use crate::table::{Durability, StoreError};
 
 /// After so long without a commit the control records of the last one are surely written.
@@ -27,6 +28,10 @@ pub(crate) struct Flushes {
     /// Since when every flush fails.
     failing_since: Option<Duration>,
     retry_at: Option<Duration>,
+    /// Of a joined copy, where its topic was seen to end, and when: until it has come there.
+    seen_end: Option<(Offset, Timestamp)>,
+    /// Of a joined copy, when it held all that its topic did.
+    level_at: Option<Timestamp>,
 }
 
 impl Flushes {
@@ -47,6 +52,20 @@ impl Flushes {
         } else {
             Durability::Relaxed
         }
+    }
+
+    /// Takes where the topic of a joined copy ended at a time. One that lags comes to the earlier end
+    /// first, and is level as of then.
+    fn see_end(&mut self, end: Offset, at: Timestamp) {
+        self.seen_end.get_or_insert((end, at));
+    }
+
+    /// When a joined copy that reaches an offset was level, if that is known.
+    fn level_at(&mut self, reached: Offset) -> Option<Timestamp> {
+        if let Some((_, at)) = self.seen_end.take_if(|(end, _)| *end <= reached) {
+            self.level_at = Some(at);
+        }
+        self.level_at
     }
 
     fn fails(&mut self, now: Duration) -> Duration {
@@ -79,7 +98,8 @@ impl Core {
         task: &mut Task,
         out: &mut Vec<Effect>,
     ) {
-        if task.is_storeless {
+        // Most tasks have nothing, at most ticks.
+        if task.is_storeless || !task.can_flush() {
             return;
         }
         let urgent = full || closing || task.reopens;
@@ -101,9 +121,27 @@ impl Core {
             }
             let interval = self.plan.flush_interval;
             let durability = flushes.begin(now.monotonic, interval, closing);
+            // The group writes its own table alone; others' records may be on their way to a joined one.
+            let joined = task.joins.get(&copy.table).map(Layers::acknowledged);
+            let synced_at = match joined {
+                Some(reached) => {
+                    let flushes = task.flushes.entry(copy.table).or_default();
+                    flushes.level_at(reached)
+                }
+                None => Some(now.wall),
+            };
             if let Some(layers) = task.layers_of(&self.plan, copy.table) {
-                out.push(Effect::Flush(copy, layers.freeze(now.wall, durability)));
+                out.push(Effect::Flush(copy, layers.freeze(synced_at, durability)));
             }
+        }
+    }
+
+    /// Takes where the topic of a joined copy ended at a time.
+    pub(super) fn saw_end(&mut self, copy: CopyId, end: Offset, at: Timestamp) {
+        let task = self.tasks.get_mut(&copy.task);
+        if let Some(task) = task.filter(|task| task.joins.contains_key(&copy.table)) {
+            let flushes = task.flushes.entry(copy.table).or_default();
+            flushes.see_end(end, at);
         }
     }
 

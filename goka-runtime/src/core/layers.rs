@@ -96,8 +96,8 @@ pub struct Frozen {
     entries: Vec<(Bytes, Entry)>,
     /// The changelog offset that the store reaches with them.
     pub offset: Offset,
-    /// When the copy was level with the topic, wall clock.
-    pub synced_at: Timestamp,
+    /// When the copy was level with the topic, wall clock; `None` is when the store's stamp says.
+    pub synced_at: Option<Timestamp>,
     /// How durable the store's commit must be.
     pub durability: Durability,
 }
@@ -394,7 +394,11 @@ impl Layers {
     }
 
     /// Takes the memtable out to be flushed; it stays readable.
-    pub(crate) fn freeze(&mut self, synced_at: Timestamp, durability: Durability) -> Frozen {
+    pub(crate) fn freeze(
+        &mut self,
+        synced_at: Option<Timestamp>,
+        durability: Durability,
+    ) -> Frozen {
         self.flushing = std::mem::take(&mut self.memtable);
         self.is_flushing = Some(self.acknowledged);
         let mut entries = Vec::with_capacity(self.flushing.len());
@@ -537,7 +541,7 @@ mod tests {
                     self.pending.clear();
                 }
                 Act::Freeze if self.layers.can_freeze() => {
-                    self.frozen = Some(self.layers.freeze(0, Durability::Relaxed));
+                    self.frozen = Some(self.layers.freeze(None, Durability::Relaxed));
                 }
                 Act::Freeze => {}
                 Act::Flushed(done) => {

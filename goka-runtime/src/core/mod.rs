@@ -239,6 +239,7 @@ impl Core {
             }
             Event::Flushed(copy, result) => self.flushed(now, copy, result, out),
             Event::Regressed(copy) => self.regressed(copy, out),
+            Event::SawEnd(copy, end, at) => self.saw_end(copy, end, at),
             Event::Revoking(tasks) => {
                 for id in tasks {
                     if self

@@ -151,12 +151,17 @@ impl Task {
         match self.state {
             State::Starting => true,
             State::Running | State::Stopped => {
-                self.updates > 0
-                    || self.appended
-                    || self.commit_owed
-                    || self.committable() != self.committed
+                self.updates > 0 || self.appended || self.commit_owed || self.is_ahead()
             }
             State::Inspecting | State::Restoring | State::Gone => false,
+        }
+    }
+
+    /// Whether more may be committed than is.
+    fn is_ahead(&self) -> bool {
+        match self.deferred.is_empty() {
+            true => self.positions != self.committed,
+            false => self.committable() != self.committed,
         }
     }
 
@@ -252,6 +257,12 @@ impl Task {
     /// Whether a guard holds back records of a topic.
     pub(crate) fn is_held(&self, topic: TopicId) -> bool {
         self.deferred.values().any(|held| held.topic == topic)
+    }
+
+    /// Whether any of its copies has something for its store.
+    pub(crate) fn can_flush(&self) -> bool {
+        let mut layers = std::iter::once(&self.layers).chain(self.joins.values());
+        layers.any(Layers::can_freeze)
     }
 
     /// All copies of the task.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::resolve::is_copartitioned;
 use super::topics::Topics;
-use crate::core::Cause;
 use crate::core::judge::is_other_topic;
+use crate::core::{Cause, CopyId};
 use crate::graph::{EdgeKind, GroupGraph};
 use crate::log::{Log, LogError, TopicInfo};
 use crate::record::{Offset, TopicPartition};
@@ -72,6 +72,7 @@ impl Recheck {
                     if is_over() {
                         return;
                     }
+                    recheck.see_ends(&parts);
                     match recheck.look(&*parts.log) {
                         Ok(Some(cause)) => parts.signals.refuse(cause),
                         Ok(None) => {}
@@ -159,6 +160,40 @@ impl Recheck {
         Some(Cause::Topic(format!(
             "since this program started: {refused}"
         )))
+    }
+
+    /// Asks where the topics of joined copies end: a copy that has come there is level as of now, and
+    /// may be trusted again after a restart for as long as deletions are kept.
+    fn see_ends(&self, parts: &Parts) {
+        let joins = &parts.plan.joins;
+        if joins.is_empty() {
+            return;
+        }
+        let at = parts.clock.wall();
+        let tasks = parts.signals.running();
+        let copies: Vec<_> = tasks
+            .iter()
+            .flat_map(|task| {
+                let table = joins.iter().map(|join| join.topic);
+                table.map(|table| CopyId { task: *task, table })
+            })
+            .collect();
+        let group = &parts.plan.group;
+        let partitions: Vec<_> = copies
+            .iter()
+            .map(|copy| {
+                let topic = Arc::clone(group.topic(copy.table));
+                TopicPartition::new(topic, copy.task.partition)
+            })
+            .collect();
+        match parts.log.ranges(&partitions) {
+            Ok(ranges) => {
+                let ends = copies.into_iter().zip(ranges);
+                let ends = ends.map(|(copy, range)| (copy, range.high, at));
+                parts.signals.tell_ends(ends.collect());
+            }
+            Err(error) => tracing::debug!(%error, "the ends of joined tables are not known"),
+        }
     }
 
     /// Warns where the group topic lost rows that the local copies may still have: compaction never

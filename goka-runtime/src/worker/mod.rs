@@ -36,7 +36,7 @@ use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, SlowC
 use crate::dispatch::Shared;
 use crate::log::{Driver, Fetched, Group, Log, LogError, Member, MemberEvent, Settle};
 use crate::processor::OnStop;
-use crate::record::{Offset, TaskId, TopicId};
+use crate::record::{Offset, TaskId, Timestamp, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
 use crate::view::Lookups;
@@ -45,7 +45,7 @@ use crate::view::Lookups;
 const IDLE: Duration = Duration::from_millis(20);
 /// The same while handlers have left work behind: it goes on between two polls.
 const GUARDED: Duration = Duration::from_millis(1);
-/// How often the outside is told where each task is.
+/// How often the outside is told where each task is, while anything happens.
 const REPORT: Duration = Duration::from_millis(100);
 /// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is
 /// ridden out rather than handled twice. At most half of the poll interval, which it uses up.
@@ -80,6 +80,8 @@ pub(crate) struct Signals {
     has_stopped: AtomicBool,
     /// Why it could not go on.
     failure: Mutex<Option<Cause>>,
+    /// Where the topics of joined copies were seen to end, and when.
+    ends: Mutex<Vec<(CopyId, Offset, Timestamp)>>,
     /// Why the member of now may not go on: its topics are not what they were.
     refused: Mutex<Option<Cause>>,
     outage: Mutex<Outage>,
@@ -109,6 +111,20 @@ impl Signals {
 
     pub(crate) fn has_stopped(&self) -> bool {
         self.has_stopped.load(Ordering::Acquire)
+    }
+
+    /// The tasks that run.
+    pub(crate) fn running(&self) -> Vec<TaskId> {
+        let status = lock(&self.status);
+        let running = status
+            .iter()
+            .filter(|(_, task)| task.state == State::Running);
+        running.map(|(task, _)| *task).collect()
+    }
+
+    /// Tells where the topics of joined copies ended at a time.
+    pub(crate) fn tell_ends(&self, ends: Vec<(CopyId, Offset, Timestamp)>) {
+        *lock(&self.ends) = ends;
     }
 
     /// Ends the member of now, which makes durable first what it has handled.
@@ -171,6 +187,8 @@ pub(crate) struct Worker {
     draining: bool,
     /// Whether anything happened since somebody asked.
     moved: bool,
+    /// Whether anything happened since the outside was told where each task is.
+    is_report_due: bool,
 }
 
 impl Worker {
@@ -213,6 +231,7 @@ impl Worker {
             append_took: Duration::ZERO,
             draining: false,
             moved: false,
+            is_report_due: true,
         }
     }
 
@@ -271,9 +290,9 @@ impl Worker {
     fn work(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
         let mut reported = Instant::now();
         while !self.parts.signals.stops() {
-            if reported.elapsed() >= REPORT {
+            if self.is_report_due && reported.elapsed() >= REPORT {
                 self.report();
-                reported = Instant::now();
+                (self.is_report_due, reported) = (false, Instant::now());
             }
             self.turn(member)?;
         }
@@ -300,12 +319,19 @@ impl Worker {
         }
         self.perform(member);
         while let Some(done) = self.restorer.next() {
+            self.is_report_due = true;
             self.finished(done);
         }
         while let Some(flushed) = self.flusher.next() {
             self.flushed(flushed);
         }
         self.settle_guards();
+        if !self.parts.plan.joins.is_empty() {
+            let ends = std::mem::take(&mut *lock(&self.parts.signals.ends));
+            for (copy, end, at) in ends {
+                self.step(Event::SawEnd(copy, end, at));
+            }
+        }
         let failure = self
             .parts
             .lookups
@@ -334,7 +360,7 @@ impl Worker {
         #[cfg(feature = "tester")]
         self.reach.executor.go_on(&self.reach.clock);
         while let Ok((record, outcome)) = self.guarded.try_recv() {
-            self.moved = true;
+            self.moves_on();
             self.step(Event::Deferred(record, outcome));
         }
     }
@@ -402,6 +428,11 @@ impl Worker {
         return self.reach.is_in_handler();
         #[cfg(not(feature = "tester"))]
         false
+    }
+
+    /// Notes that something happened.
+    fn moves_on(&mut self) {
+        (self.moved, self.is_report_due) = (true, true);
     }
 
     fn now(&self) -> Now {
@@ -489,7 +520,7 @@ impl Worker {
 
 impl Driver for Worker {
     fn event(&mut self, event: MemberEvent<'_>) {
-        self.moved = true;
+        self.moves_on();
         match event {
             MemberEvent::Assigned(assignments) => {
                 for assignment in assignments {
@@ -537,7 +568,7 @@ impl Driver for Worker {
     }
 
     fn batch(&mut self, fetched: Fetched<'_>) -> usize {
-        self.moved = true;
+        self.moves_on();
         // It is about to be fetched from elsewhere: these are not the records that come next.
         if self.moves(fetched.task, fetched.topic) {
             return fetched.records.len();
@@ -556,7 +587,7 @@ impl Driver for Worker {
     }
 
     fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
-        self.moved = true;
+        self.moves_on();
         let mut later = Vec::new();
         for event in [Event::Revoking(tasks), Event::Revoked(tasks)] {
             self.step(event);

@@ -12,7 +12,7 @@ impl Worker {
     /// Performs what the core asked for, with what it asks for in turn.
     pub(super) fn perform(&mut self, member: &mut dyn Member) {
         while !self.effects.is_empty() {
-            self.moved = true;
+            self.moves_on();
             for effect in std::mem::take(&mut self.effects) {
                 if let Some(effect) = self.perform_own(effect, &mut *member) {
                     self.perform_at(effect, member);

@@ -5,7 +5,7 @@ use super::Worker;
 use super::flusher::{Flush, Flushed};
 use super::reach::Open;
 use crate::core::{CopyId, Event, Frozen};
-use crate::record::TaskId;
+use crate::record::{TaskId, Timestamp};
 use crate::restore::{Done, Found};
 use crate::table::{FORMAT, Stamp, StoreError};
 
@@ -27,6 +27,20 @@ impl Worker {
             let (path, reason) = (format!("{copy:?}"), "it is not open".to_owned());
             return self.step(Event::Flushed(copy, Err(StoreError::Io { path, reason })));
         };
+        let synced_at = match frozen.synced_at {
+            Some(synced_at) => Ok(synced_at),
+            // It is as old as it was; a copy without a stamp is in none.
+            None => store
+                .stamp()
+                .map(|stamp| stamp.map_or(Timestamp::MIN, |stamp| stamp.synced_at)),
+        };
+        let synced_at = match synced_at {
+            Ok(synced_at) => synced_at,
+            Err(error) => {
+                self.reach.stores.insert(copy, Open::Here(store));
+                return self.step(Event::Flushed(copy, Err(error)));
+            }
+        };
         let stamp = Stamp {
             format: FORMAT,
             cluster: plan.cluster.clone(),
@@ -34,7 +48,7 @@ impl Worker {
             partition: copy.task.partition,
             offset: frozen.offset,
             fingerprint: fingerprint.to_owned(),
-            synced_at: frozen.synced_at,
+            synced_at,
         };
         match store.snapshot() {
             Ok(snapshot) => {

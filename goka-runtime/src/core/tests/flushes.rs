@@ -1,5 +1,6 @@
 //! When memtables go to their stores, and what is read until then.
 
+use super::edges::{JOINED, following, record};
 use super::*;
 
 /// Flushes every second, or when so many bytes wait.
@@ -78,4 +79,29 @@ fn memory_holds_no_more_than_its_budget() {
     world.finish();
     let table = world.table(task(0));
     assert!(table.values().all(|value| value == b"20/1"));
+}
+
+/// A copy that lags is not told to be level with its topic: deletions that it has not seen may be
+/// compacted away before it is opened again.
+#[test]
+fn a_joined_copy_is_level_only_as_of_an_end_that_it_has_come_to() {
+    let (mut world, copy, epoch) = following();
+    world.step(Event::Restored(copy, epoch, Ok(7)));
+    world.tick();
+    let mut next = 7;
+    let mut flushed_at = |world: &mut World| {
+        world.hand(task(0), JOINED, record(next, b"a", b"profile"));
+        next += 1;
+        world.tick();
+        *world.joined_level_at.last().expect("it was flushed")
+    };
+    assert_eq!(flushed_at(&mut world), None, "no end is known: 8");
+    world.step(Event::SawEnd(copy, 10, 100));
+    assert_eq!(flushed_at(&mut world), None, "it lags: 9");
+    // A later end does not take the place of the one that is reached first.
+    world.step(Event::SawEnd(copy, 20, 200));
+    assert_eq!(flushed_at(&mut world), Some(100), "10");
+    assert_eq!(flushed_at(&mut world), Some(100), "11");
+    world.step(Event::SawEnd(copy, 11, 300));
+    assert_eq!(flushed_at(&mut world), Some(300), "12");
 }

@@ -280,8 +280,9 @@ pub(super) struct World {
     /// What the core asked to fetch, in order.
     pub(super) fetches: Vec<(TaskId, Vec<(TopicId, Offset)>)>,
     pub(super) follows: Vec<(CopyId, Epoch)>,
-    /// The flushes of joined tables.
+    /// The flushes of joined tables, and when each copy was level then.
     pub(super) joined: Vec<(CopyId, Offset)>,
+    pub(super) joined_level_at: Vec<Option<Timestamp>>,
     /// Handed over and not settled.
     flying: Vec<(TaskId, Row)>,
     fetched: BTreeMap<TaskId, Offset>,
@@ -323,6 +324,7 @@ impl World {
             fetches: Vec::new(),
             follows: Vec::new(),
             joined: Vec::new(),
+            joined_level_at: Vec::new(),
             flying: Vec::new(),
             fetched: BTreeMap::new(),
             settles: Settles::Well,
@@ -588,6 +590,7 @@ impl World {
                     TABLE => self.flush(copy.task, &frozen),
                     _ => {
                         self.joined.push((copy, frozen.offset));
+                        self.joined_level_at.push(frozen.synced_at);
                         Ok(())
                     }
                 };

@@ -16,8 +16,9 @@ use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
 /// How many messages are taken at once.
 const BATCH: usize = 2_000;
 
-/// How often the client is asked where it has come to.
-const POSITIONS: Duration = Duration::from_millis(50);
+/// How often the client is asked where it has come to while something is fetched; more and more seldom,
+/// up to the second of them, while nothing is.
+pub(super) const POSITIONS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// After so long without a fetch that fails they are taken to succeed again. librdkafka waits half a
 /// second between two.
@@ -194,9 +195,19 @@ impl KafkaMember {
         let mut told = self.lost_sight(in_hand.batch.take_adrift(), driver);
         told |= self.hand_over(&mut in_hand, driver);
         self.in_hand = in_hand;
+        let [least, most] = POSITIONS;
+        if told {
+            let soon = Instant::now() + least;
+            (self.positions_every, self.next_positions) = (least, soon.min(self.next_positions));
+        }
         if self.next_positions <= Instant::now() {
-            self.next_positions = Instant::now() + POSITIONS;
-            told |= self.tell_positions(driver);
+            let heard = self.tell_positions(driver);
+            self.positions_every = match heard {
+                true => least,
+                false => (self.positions_every * 2).min(most),
+            };
+            told |= heard;
+            self.next_positions = Instant::now() + self.positions_every;
         }
         told
     }

@@ -64,6 +64,7 @@ pub(super) struct KafkaMember {
     paused: bool,
     /// When the client is asked next where it has come to.
     next_positions: Instant,
+    positions_every: Duration,
     trouble: Option<Trouble>,
     failing: Option<fetch::Failing>,
     next_probe: Option<Instant>,
@@ -132,6 +133,7 @@ impl KafkaMember {
             commit: 0,
             paused: false,
             next_positions: Instant::now(),
+            positions_every: fetch::POSITIONS[0],
             trouble: None,
             failing: None,
             next_probe: None,
