@@ -22,6 +22,7 @@ pub mod key;
 pub mod log;
 mod param;
 pub mod partitioner;
+mod private_files;
 pub mod processor;
 pub mod record;
 pub mod registry;

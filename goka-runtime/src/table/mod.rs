@@ -10,6 +10,7 @@ pub mod redb;
 use std::fmt;
 use std::ops::Bound;
 
+use crate::private_files;
 use crate::record::{Offset, Timestamp};
 
 /// The layout of a [`Stamp`]; a store of another one is not read.
@@ -190,6 +191,12 @@ pub enum StoreError {
     )]
     Locked {
         /// Where it lies.
+        path: String,
+    },
+    /// A symbolic link is in its place, or in that of its directory.
+    #[error("store `{path}` {}", private_files::IsLink)]
+    Link {
+        /// Where the link is.
         path: String,
     },
     /// It lost commits that it had: it is to be opened anew, and judged.

@@ -24,7 +24,8 @@ mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +43,7 @@ use super::{
     Write, layout,
 };
 use crate::checked_file::CheckedFile;
+use crate::private_files;
 
 /// The table's keys to their values, as [`layout`] has them.
 const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("values");
@@ -62,7 +64,8 @@ const SMALLEST_CACHE: usize = 1 << 20;
 
 type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + Sync;
 
-/// Partitions as redb files in a directory.
+/// Partitions as redb files in a directory. Files, and the directories of tables, are for their owner
+/// alone; a symbolic link in their place is refused.
 ///
 /// The cache budget is shared: each file gets the budget divided by the number of files that are
 /// [expected](Stores::expect), or are open if those are more, but at least 1 MiB. More files than the
@@ -114,8 +117,18 @@ impl RedbStores {
         if self.disk.is_some() {
             return Ok(());
         }
-        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-        made.map_err(|error| of_io(&error).at(path))
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir);
+        made.map_err(|error| of_io(&error).at(path))?;
+        let Some(table) = path.parent() else {
+            return Ok(());
+        };
+        private_files::make_dir(table).map_err(|error| match of_io(&error) {
+            Failure::Link => Failure::Link.at(table),
+            failure => failure.at(path),
+        })
     }
 
     fn exists(&self, path: &Path) -> bool {
