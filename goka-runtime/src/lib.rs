@@ -26,6 +26,7 @@ mod private_files;
 pub mod processor;
 pub mod record;
 pub mod registry;
+mod reminder;
 mod restore;
 pub mod schema;
 #[cfg(feature = "cli")]

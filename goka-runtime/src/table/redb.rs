@@ -15,6 +15,7 @@
 //!   changes on an old state: a counter in the file tells, and the store says that it
 //!   is [`StoreError::Regressed`], and answers nothing until it is opened through [`Stores::open`], whose caller judges the older stamp.
 
+mod aside;
 mod failure;
 mod file;
 #[cfg(feature = "tester")]
@@ -24,7 +25,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,23 +132,6 @@ impl RedbStores {
         })
     }
 
-    fn exists(&self, path: &Path) -> bool {
-        #[cfg(feature = "tester")]
-        if let Some(disk) = &self.disk {
-            return disk.has(path);
-        }
-        path.exists()
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        #[cfg(feature = "tester")]
-        if let Some(disk) = &self.disk {
-            disk.rename(from, to);
-            return Ok(());
-        }
-        fs::rename(from, to).map_err(|error| of_io(&error).at(from))
-    }
-
     fn path(&self, table: &str, partition: i32) -> Result<PathBuf, StoreError> {
         let is_name = !table.contains(['/', '\\', '\0']) && !["", ".", ".."].contains(&table);
         let path = self.dir.join(table).join(format!("{partition}.redb"));
@@ -203,12 +187,7 @@ impl Stores for RedbStores {
 
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
         let path = self.path(table, partition)?;
-        let aside = (1_u32..)
-            .map(|at| path.with_extension(format!("redb.bad-{at}")))
-            .find(|aside| !self.exists(aside))
-            .expect("fewer files than numbers");
-        self.rename(&path, &aside)?;
-        Ok(aside.display().to_string())
+        Ok(self.move_aside(&path)?.display().to_string())
     }
 }
 
@@ -262,6 +241,7 @@ enum State {
     /// Closed after an I/O error: to be opened again, and to have seen so many commits.
     Closed {
         commits: u64,
+        reason: String,
     },
     /// Of no more use until it is opened through [`Stores::open`].
     Broken(StoreError),
@@ -294,22 +274,26 @@ impl RedbStore {
     fn fail(&self, state: &mut State, failure: Failure) -> StoreError {
         let commits = match state {
             State::Open(file) => file.commits,
-            State::Closed { commits } => *commits,
+            State::Closed { commits, .. } => *commits,
             State::Broken(error) => return error.clone(),
         };
         let is_over = matches!(failure, Failure::Unreadable(_) | Failure::FellBack(_));
+        let reason = match &failure {
+            Failure::Io(reason) => reason.clone(),
+            _ => String::new(),
+        };
         let error = failure.at(&self.path);
         let next = if is_over {
             State::Broken(error.clone())
         } else {
-            State::Closed { commits }
+            State::Closed { commits, reason }
         };
         close(std::mem::replace(state, next));
         error
     }
 
     fn opened<'s>(&self, state: &'s mut State) -> Result<&'s mut File, Failure> {
-        if let State::Closed { commits } = state {
+        if let State::Closed { commits, reason } = state {
             let file = File::open(&*self.opener, &self.path, self.cache)?;
             if file.commits < *commits {
                 let offset = file
@@ -318,7 +302,7 @@ impl RedbStore {
                     .as_ref()
                     .map_or(0, |stamp| stamp.offset);
                 return Err(Failure::FellBack(format!(
-                    "after an I/O error the file holds only what was synced, up to changelog \
+                    "after an I/O error ({reason}) the file holds only what was synced, up to changelog \
                      offset {offset}; open the store again and read the changelog from there"
                 )));
             }
@@ -342,7 +326,10 @@ fn close(state: State) {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        let closed = State::Closed { commits: 0 };
+        let closed = State::Closed {
+            commits: 0,
+            reason: String::new(),
+        };
         close(std::mem::replace(self.state.get_mut(), closed));
     }
 }

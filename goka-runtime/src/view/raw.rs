@@ -14,6 +14,7 @@ use super::shared::{Part, Shared, ViewState};
 use crate::graph::TopicSpec;
 use crate::log::{Log, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
+use crate::reminder::Reminder;
 use crate::table::{Stored, Stores};
 
 /// An untyped view: keys and values are bytes.
@@ -81,7 +82,7 @@ impl RawView {
             stores,
             copies,
             shared: shared.clone(),
-            told: None,
+            trouble: Reminder::default(),
         };
         follower.check()?;
         let thread = std::thread::Builder::new()
