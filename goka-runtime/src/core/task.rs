@@ -74,6 +74,9 @@ pub(crate) struct Task {
     pub(crate) committed: BTreeMap<TopicId, Offset>,
     /// What the group has with the offsets.
     pub(crate) metadata: Option<OffsetMetadata>,
+    /// What it will have with the next ones; apart from `metadata`, for a task that is inspected again before
+    /// its start offsets are committed.
+    pub(crate) next_metadata: Option<OffsetMetadata>,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
     /// Whether the outcome of its commit is not known yet.
@@ -121,6 +124,7 @@ impl Task {
             visited: None,
             positions: BTreeMap::new(),
             committed,
+            next_metadata: metadata.clone(),
             metadata,
             commit_owed: false,
             unknown: false,
@@ -170,7 +174,7 @@ impl Task {
 
     /// What is committed with the offset of an input.
     pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId) -> String {
-        let text = self.metadata.as_ref().map(ToString::to_string);
+        let text = self.next_metadata.as_ref().map(ToString::to_string);
         let text = text.unwrap_or_default();
         let is_visits = plan.visits.as_ref().is_some_and(|v| v.topic == topic);
         match (&self.visit, &self.visited) {

@@ -159,7 +159,8 @@ pub trait Stores: Send + Sync + fmt::Debug {
     fn expect(&self, _partitions: usize) -> Result<(), StoreError> {
         Ok(())
     }
-    /// Moves an unusable partition out of the way, and says where to.
+    /// Moves an unusable partition out of the way, and says where to. What was moved there before may be
+    /// removed, so that damage that comes again and again does not fill the disk.
     ///
     /// # Errors
     /// When it cannot be moved.
@@ -167,9 +168,9 @@ pub trait Stores: Send + Sync + fmt::Debug {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later.
+    /// Whether it may be well later: as it is, or opened anew and judged.
     pub(crate) fn may_heal(&self) -> bool {
-        matches!(self, StoreError::Io { .. })
+        matches!(self, StoreError::Io { .. } | StoreError::Regressed { .. })
     }
 }
 
