@@ -159,6 +159,10 @@ pub trait Stores: Send + Sync + fmt::Debug {
     fn expect(&self, _partitions: usize) -> Result<(), StoreError> {
         Ok(())
     }
+    /// Where a partition is, as errors name it, if that is one place for all processes.
+    fn place(&self, _table: &str, _partition: i32) -> Option<String> {
+        None
+    }
     /// Moves an unusable partition out of the way, and says where to. What was moved there before may be
     /// removed, so that damage that comes again and again does not fill the disk.
     ///

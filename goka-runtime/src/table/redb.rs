@@ -185,6 +185,11 @@ impl Stores for RedbStores {
         }
     }
 
+    fn place(&self, table: &str, partition: i32) -> Option<String> {
+        let path = self.path(table, partition).ok()?;
+        Some(path.display().to_string())
+    }
+
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
         let path = self.path(table, partition)?;
         Ok(self.move_aside(&path)?.display().to_string())
