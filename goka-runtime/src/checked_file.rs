@@ -47,6 +47,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 
+use crate::private_files;
+
 #[cfg(all(test, feature = "tester"))]
 mod tests;
 
@@ -109,11 +111,13 @@ struct Group {
 }
 
 impl CheckedFile {
-    /// Opens the file at `path`, made when it is missing.
+    /// Opens the file at `path`, made when it is missing, for its owner alone.
     pub(crate) fn open(path: &Path) -> std::result::Result<Self, DatabaseError> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        Ok(Self::new(FileBackend::new(options.open(path)?)?))
+        Ok(Self::new(FileBackend::new(private_files::open(
+            path, options,
+        )?)?))
     }
 }
 

@@ -22,9 +22,11 @@ pub mod key;
 pub mod log;
 mod param;
 pub mod partitioner;
+mod private_files;
 pub mod processor;
 pub mod record;
 pub mod registry;
+mod reminder;
 mod restore;
 pub mod schema;
 #[cfg(feature = "cli")]

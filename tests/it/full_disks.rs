@@ -133,6 +133,39 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
     });
 }
 
+#[test]
+fn a_restore_goes_on_when_its_disk_has_room_again() {
+    on_every_log("full-restore", |rig| {
+        let Some(disk) = SmallDisk::new(16) else {
+            return;
+        };
+        rig.write(adds(&[("a", 1)]));
+        add_to_all(&rig);
+        rig.run(machine().path());
+        // There is room for a part of the copy.
+        let room = disk.path().join("room");
+        std::fs::write(&room, vec![0; 1 << 20]).unwrap();
+        disk.fill();
+        std::fs::remove_file(room).unwrap();
+
+        let running = rig.start(disk.path());
+        let path = disk.path().display().to_string();
+        wait_until("the disk is told to be full", SOON, || {
+            events::told(&["restore cannot go on", &path, "No space left"])
+        });
+        assert!(!running.is_finished());
+        disk.free();
+        let freed = Instant::now();
+        rig.wait_level(&running);
+        eprintln!("{}: goes on after {:?}", rig.group, freed.elapsed());
+        let topic = format!("topic={:?}", rig.table);
+        assert_eq!(events::count(&["restore cannot go on", &topic]), 1);
+        assert_eq!(events::count(&["restore goes on", &topic]), 1);
+        stop(running);
+        assert_all(&rig, disk.path(), 1);
+    });
+}
+
 /// The embedded log refuses what it cannot keep, and nothing of it is half there.
 #[test]
 fn an_embedded_log_goes_on_when_its_disk_has_room_again() {

@@ -27,6 +27,7 @@ mod lifecycle;
 mod log_conformance;
 mod orphans_on_kafka;
 mod own_store;
+mod private_files;
 mod restores;
 mod restores_on_kafka;
 mod rights_on_kafka;

@@ -184,7 +184,7 @@ fn a_torn_store_is_rebuilt() {
         rig.run(machine.path());
         let file = machine.path().join(&rig.table).join("0.redb");
         let whole = fs::read(&file).unwrap();
-        let (size, mut moved) = (whole.len(), 0);
+        let (size, mut moved) = (whole.len(), Vec::new());
         for kept in [0, 1, 100, 4096, size / 4, size / 2, size - 4096, size - 1] {
             fs::write(&file, &whole[..kept]).unwrap();
             rig.write([("key-0", Some(1))]);
@@ -193,13 +193,14 @@ fn a_torn_store_is_rebuilt() {
             assert_eq!(rows.len(), 500, "{kept} of {size} bytes");
             assert_eq!(rows, rig.fold(), "{kept} of {size} bytes");
             let kept_aside = fs::read_dir(file.parent().unwrap()).unwrap().flatten();
-            let aside = kept_aside.filter(|entry| {
+            let aside = kept_aside.filter_map(|entry| {
                 let name = entry.file_name().into_string().unwrap();
-                name.contains(".bad-")
+                name.strip_prefix("0.redb.bad-")?.parse::<u32>().ok()
             });
-            moved = aside.count();
+            moved = aside.collect();
+            assert!(moved.len() <= 1, "only the newest is kept: {moved:?}");
         }
-        assert!(moved >= 6, "moved aside: {moved}");
+        assert!(moved.first() >= Some(&6), "moved aside: {moved:?}");
     });
 }
 

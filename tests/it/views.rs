@@ -13,6 +13,7 @@ use goka_runtime::log::{
 use goka_runtime::record::{Offset, TopicPartition};
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::table::redb::RedbStores;
+use goka_runtime::table::{StoreError, Stores};
 
 use crate::support::wait_until;
 
@@ -78,18 +79,94 @@ fn a_view_serves_what_the_topic_says_in_key_order() {
     assert_eq!(collected(view.prefix("user-199")).len(), 10);
     assert!(collected(view.range(key(5)..key(3))).is_empty());
 
-    let frozen = view.iter().expect("ready");
+    let walk = view.iter().expect("ready");
     put(&log, (0..1_000).map(|number| (key(number), None)));
     put(&log, [("new".to_owned(), Some(-1))]);
     view.wait_level(SOON).expect("level");
     assert_eq!(view.get("user-0007").expect("read"), None);
     assert_eq!(view.get("new").expect("read"), Some(-1));
     assert_eq!(collected(view.iter()).len(), 1_001);
-    assert_eq!(
-        frozen.count(),
-        2_000,
-        "a walk sees what was there when it began"
+    assert_eq!(walk.count(), 1_001, "a walk reads what is there as it goes");
+}
+
+#[test]
+fn a_walk_that_stays_open_has_each_key_once() {
+    const KEYS: i64 = 1_000;
+    let log = log();
+    let rows = Emitter::<OtherCounts>::new(log.clone()).expect("made");
+    let write = |round: u8| {
+        let value = String::from_utf8(vec![b'0' + round; 4_096]).expect("text");
+        for number in 0..KEYS {
+            rows.emit(key(number), &value).expect("sent");
+        }
+        rows.flush(SOON).expect("delivered");
+    };
+    write(0);
+    let temp = tempfile::tempdir().expect("a directory");
+    let stores = Arc::new(RedbStores::new(temp.path().to_owned(), 16 << 20));
+    let view = View::<OtherCounts>::start(log.clone(), stores).expect("started");
+    view.wait_level(SOON).expect("level");
+    let mut walk = view.iter().expect("ready");
+    let mut seen = vec![walk.next().expect("an entry").expect("read")];
+    for round in 1..=3 {
+        write(round);
+        view.wait_level(SOON).expect("level");
+    }
+    seen.extend(walk.map(|entry| entry.expect("read")));
+    let keys: Vec<_> = seen.iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(keys, (0..KEYS).map(key).collect::<Vec<_>>());
+    let (first, last) = (&seen[0].1, &seen[seen.len() - 1].1);
+    assert!(
+        first.starts_with('0') && last.starts_with('3'),
+        "{first} {last}"
     );
+    for (key, value) in &seen {
+        let same = value.bytes().all(|byte| byte == value.as_bytes()[0]);
+        assert!(same && value.len() == 4_096, "{key}: {value}");
+    }
+}
+
+#[test]
+fn a_second_view_of_a_table_is_told_of_the_first_which_can_be_cloned() {
+    let log = log();
+    put(&log, [(key(1), Some(1))]);
+    let temp = tempfile::tempdir().expect("a directory");
+    let files =
+        || -> Arc<dyn Stores> { Arc::new(RedbStores::new(temp.path().to_owned(), 1 << 20)) };
+    let memory: Arc<dyn Stores> = Arc::new(MemoryStores::default());
+    let on_disk = files();
+    for (stores, same) in [
+        (memory.clone(), memory),
+        (on_disk.clone(), on_disk),
+        (files(), files()),
+    ] {
+        let view = View::<Counts>::start(log.clone(), stores).expect("started");
+        let refused = View::<Counts>::start(log.clone(), same.clone()).expect_err("in use");
+        assert!(
+            matches!(&refused, ViewError::InUse { topic } if topic == "counts"),
+            "{refused}"
+        );
+        let text = refused.to_string();
+        assert!(
+            text.contains("this program has a view of `counts` already"),
+            "{text}"
+        );
+        let clone = view.clone();
+        drop(view);
+        clone.wait_level(SOON).expect("level");
+        assert_eq!(clone.get(key(1)), Ok(Some(1)));
+        View::<Counts>::start(log.clone(), same.clone()).expect_err("a clone has it");
+        drop(clone);
+        View::<Counts>::start(log.clone(), same).expect("free");
+    }
+    // What holds it here is no view.
+    let held = files().open("counts", 0).expect("free");
+    let refused = View::<Counts>::start(log, files()).expect_err("in use");
+    assert!(
+        matches!(refused, ViewError::Store(StoreError::Locked { .. })),
+        "{refused}"
+    );
+    drop(held);
 }
 
 #[test]

@@ -333,6 +333,7 @@ fn committed(task: &mut Task, now: Now, unit: &Unit, out: &mut Vec<Effect>) -> b
     let starts = task.state == State::Starting;
     if starts {
         task.state = State::Running;
+        task.metadata.clone_from(&task.next_metadata);
         out.push(Effect::Fetch(task.id, task.intake()));
     }
     starts

@@ -302,17 +302,27 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let has_run = self.has_run;
-        let waits = |task: &&mut Task| task.epoch == epoch && task.state == State::Inspecting;
+        let own = self.plan.table.as_ref().map(|table| table.topic);
+        // A store that lost commits while it was restored is inspected again; joined ones go on.
+        let is_again = |task: &Task| {
+            task.state == State::Restoring && own.is_some_and(|own| task.restoring.contains(&own))
+        };
+        let waits = |task: &&mut Task| {
+            task.epoch == epoch && (task.state == State::Inspecting || is_again(task))
+        };
         let Some(task) = self.tasks.get_mut(&id).filter(waits) else {
             return;
         };
+        let is_again = is_again(task);
         let start = match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
             Ok(start) => start,
             Err(cause) if has_run => return self.stop(id, cause, out),
             Err(cause) => return out.push(Effect::Fail(cause)),
         };
         task.state = State::Restoring;
-        task.restoring.clear();
+        if !is_again {
+            task.restoring.clear();
+        }
         if let (start::Start::Restore { from, rebuild }, Some(table)) = (start, &self.plan.table) {
             task.restoring.insert(table.topic);
             out.push(Effect::Restore {
@@ -322,7 +332,7 @@ impl Core {
                 rebuild,
             });
         }
-        for join in &self.plan.joins {
+        for join in self.plan.joins.iter().filter(|_| !is_again) {
             let (task_id, table) = (id, join.topic);
             task.restoring.insert(table);
             task.joins.insert(table, Layers::default());

@@ -93,7 +93,7 @@ pub(super) fn examine(
             (input, task.committed.get(&input).copied().unwrap_or(start))
         })
         .collect();
-    task.metadata = Some(metadata(plan, task, facts));
+    task.next_metadata = Some(metadata(plan, task, facts));
     Ok(start)
 }
 

@@ -76,6 +76,9 @@ pub(crate) struct Task {
     pub(crate) metadata: Option<OffsetMetadata>,
     /// The identity of each input: at first as it was when its offset was committed.
     pub(crate) input_ids: BTreeMap<TopicId, String>,
+    /// What it will have with the next ones; apart from `metadata`, for a task that is inspected again before
+    /// its start offsets are committed.
+    pub(crate) next_metadata: Option<OffsetMetadata>,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
     /// Whether the outcome of its commit is not known yet.
@@ -130,6 +133,7 @@ impl Task {
             visited: None,
             positions: BTreeMap::new(),
             committed,
+            next_metadata: metadata.clone(),
             metadata,
             input_ids,
             commit_owed: false,
@@ -185,7 +189,7 @@ impl Task {
 
     /// What is committed with the offset of an input.
     pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId) -> String {
-        let mut metadata = self.metadata.clone();
+        let mut metadata = self.next_metadata.clone();
         if let Some(metadata) = &mut metadata {
             metadata.input_id = self.input_ids.get(&topic).cloned();
             if plan.table.is_some() {

@@ -205,6 +205,10 @@ impl Stores for Apart {
         self.0.expect(partitions)
     }
 
+    fn place(&self, table: &str, partition: i32) -> Option<String> {
+        self.0.place(&format!("{table}@lookup"), partition)
+    }
+
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
         self.0.set_aside(&format!("{table}@lookup"), partition)
     }

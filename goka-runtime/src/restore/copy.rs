@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Context;
-use super::inspect::{STORE_HELD, look_at_table, patiently};
+use super::inspect::{look_at_table, patiently};
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId};
 use crate::log::{Epoch, Isolation, LogError};
-use crate::record::{Offset, TaskId, Timestamp, TopicPartition};
+use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Write};
 
 /// Applied to the store when so many keys or bytes are gathered.
 const BATCH_KEYS: usize = 50_000;
 const BATCH_BYTES: usize = 16 << 20;
 const POLL: Duration = Duration::from_millis(100);
-/// A restore whose position does not move for so long is reported, again and again.
+/// A restore whose position does not move for so long is reported.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
 struct Target<'a> {
@@ -37,7 +37,7 @@ pub(super) fn restore(
 ) -> Option<Result<(Offset, String), Cause>> {
     let (_, fingerprint) = context.definition(copy.table)?;
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
-    let (began, began_at) = (context.clock.wall(), Instant::now());
+    let began = context.clock.wall();
     let facts = match patiently(context, copy, epoch, look_at_table)? {
         Ok(facts) => facts,
         Err(cause) => return Some(Err(cause)),
@@ -63,46 +63,40 @@ pub(super) fn restore(
             return Some(Err(Cause::Store(error)));
         }
     }
-    let mut copy = Copy {
+    let mut reading = Copy {
         context,
-        task,
+        copy,
         store,
         target,
         batch: Batch::default(),
         records: 0,
+        position: from,
     };
-    let mut position = from;
-    while position < copy.target.end {
-        match copy.follow(epoch, position, synced_at) {
-            Ok(Some(reached)) => position = reached,
-            Ok(None) => return None,
-            Err(Trouble::Store(error)) if !error.may_heal() || began_at.elapsed() >= STORE_HELD => {
-                return Some(Err(Cause::Store(error)));
-            }
+    loop {
+        match reading.follow(epoch, synced_at, began) {
+            Ok(true) => break,
+            Ok(false) => return None,
             Err(Trouble::Store(error)) => {
-                tracing::warn!(topic = &**topic, partition = task.partition, position, %error, "restore writes again");
-                position = copy.stored_position(from);
-                copy.batch = Batch::default();
-                if !context.pause(task, epoch) {
-                    return None;
+                let (of, at) = ((copy, epoch), reading.position);
+                // One that fell back is inspected again.
+                let is_here = !matches!(error, StoreError::Regressed { .. });
+                if !is_here || !context.may_retry(of, at, "writing to the store", &error) {
+                    return Some(Err(Cause::Store(error)));
                 }
             }
             Err(Trouble::Log(error @ LogError::OutOfRange { .. })) => {
                 return Some(Err(Cause::Input(error)));
             }
             Err(Trouble::Log(error)) => {
-                tracing::warn!(topic = &**topic, partition = task.partition, position, %error, "restore reads again");
-                position = copy.stored_position(from);
-                copy.batch = Batch::default();
-                if !context.pause(task, epoch) {
-                    return None;
-                }
+                context.log_failed((copy, epoch), reading.position, "reading the topic", &error);
             }
         }
+        reading.begin_again(from);
+        if !context.pause(task, epoch) {
+            return None;
+        }
     }
-    if let Err(error) = copy.apply(position, began, Durability::Synced) {
-        return Some(Err(Cause::Store(error)));
-    }
+    let (position, copy) = (reading.position, reading);
     let (partition, records) = (task.partition, copy.records);
     tracing::info!(
         topic = &**topic,
@@ -128,31 +122,42 @@ struct Batch {
 
 struct Copy<'a> {
     context: &'a Context,
-    task: TaskId,
+    copy: CopyId,
     store: &'a mut dyn Store,
     target: Target<'a>,
     batch: Batch,
     records: u64,
+    /// The next changelog offset to read.
+    position: Offset,
 }
 
 impl Copy<'_> {
-    /// Reads from `position` until the target; `None` when nobody waits for it any more.
+    /// Reads to the target, and brings all of it to the disk; `false` when nobody waits for it any more.
     fn follow(
         &mut self,
         epoch: Epoch,
-        from: Offset,
         synced_at: Timestamp,
-    ) -> Result<Option<Offset>, Trouble> {
-        let partition = TopicPartition::new(Arc::clone(self.target.topic), self.task.partition);
+        began: Timestamp,
+    ) -> Result<bool, Trouble> {
+        if self.position < self.target.end && !self.read(epoch, synced_at)? {
+            return Ok(false);
+        }
+        self.apply(began, Durability::Synced)?;
+        Ok(true)
+    }
+
+    fn read(&mut self, epoch: Epoch, synced_at: Timestamp) -> Result<bool, Trouble> {
+        let task = self.copy.task;
+        let partition = TopicPartition::new(Arc::clone(self.target.topic), task.partition);
         let log = &self.context.log;
         let mut reader = log
-            .reader(&[(partition, from)], Isolation::ReadCommitted)
+            .reader(&[(partition, self.position)], Isolation::ReadCommitted)
             .map_err(Trouble::Log)?;
-        let (mut position, mut moved) = (from, Instant::now());
+        let mut moved = Instant::now();
         let mut last = None;
-        while position < self.target.end {
-            if !self.context.is_current(self.task, epoch) {
-                return Ok(None);
+        while self.position < self.target.end {
+            if !self.context.is_current(task, epoch) {
+                return Ok(false);
             }
             let (batch, records) = (&mut self.batch, &mut self.records);
             reader
@@ -163,40 +168,39 @@ impl Copy<'_> {
                 })
                 .map_err(Trouble::Log)?;
             let reached = match planted!(RestoreByRecord) {
-                true => last.map_or(position, |last| last + 1),
+                true => last.map_or(self.position, |last| last + 1),
                 false => reader.position(0),
             };
-            if reached > position {
-                (position, moved) = (reached, Instant::now());
+            if reached > self.position {
+                (self.position, moved) = (reached, Instant::now());
+                self.context.moved(self.copy, reached, false);
             } else if self.context.is_inline {
-                return Ok(None);
+                return Ok(false);
             } else if moved.elapsed() >= WATCHDOG {
                 moved = Instant::now();
-                let (topic, target) = (&**self.target.topic, self.target.end);
-                let partition = self.task.partition;
-                tracing::warn!(topic, partition, position, target, "restore does not move");
+                if self.context.reminds((self.copy, epoch), self.position) {
+                    let (topic, target) = (&**self.target.topic, self.target.end);
+                    let (partition, position) = (task.partition, self.position);
+                    tracing::warn!(topic, partition, position, target, "restore does not move");
+                }
             }
             if self.batch.writes.len() >= BATCH_KEYS || self.batch.bytes >= BATCH_BYTES {
-                self.apply(position, synced_at, Durability::Relaxed)
-                    .map_err(Trouble::Store)?;
+                self.apply(synced_at, Durability::Relaxed)?;
             }
         }
-        Ok(Some(position))
+        Ok(true)
     }
 
-    fn stored_position(&self, from: Offset) -> Offset {
-        match self.store.stamp() {
+    /// After a failure, goes on from what is stored.
+    fn begin_again(&mut self, from: Offset) {
+        self.batch = Batch::default();
+        self.position = match self.store.stamp() {
             Ok(Some(stamp)) => stamp.offset.max(from),
             _ => from,
-        }
+        };
     }
 
-    fn apply(
-        &mut self,
-        offset: Offset,
-        synced_at: Timestamp,
-        durability: Durability,
-    ) -> Result<(), StoreError> {
+    fn apply(&mut self, synced_at: Timestamp, durability: Durability) -> Result<(), Trouble> {
         let batch = std::mem::take(&mut self.batch);
         let writes: Vec<_> = batch
             .writes
@@ -213,12 +217,15 @@ impl Copy<'_> {
             format: FORMAT,
             cluster: self.context.plan.cluster.clone(),
             topic_id: self.target.id.clone(),
-            partition: self.task.partition,
-            offset,
+            partition: self.copy.task.partition,
+            offset: self.position,
             fingerprint: self.target.fingerprint.to_owned(),
             synced_at,
         };
-        self.store.apply(&writes, &stamp, durability)
+        let applied = self.store.apply(&writes, &stamp, durability);
+        applied.map_err(Trouble::Store)?;
+        self.context.moved(self.copy, self.position, true);
+        Ok(())
     }
 }
 

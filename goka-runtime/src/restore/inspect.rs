@@ -12,8 +12,8 @@ use crate::log::{Epoch, LogError, Range, TopicInfo, cancel};
 use crate::record::{Offset, TaskId, TopicId, TopicPartition};
 use crate::table::{Stamp, Store, StoreError};
 
-/// How long a store may still be held by the assignment before, or its disk be in trouble.
-pub(super) const STORE_HELD: Duration = Duration::from_secs(10);
+/// How long a store may still be held by the assignment before.
+const STORE_HELD: Duration = Duration::from_secs(10);
 
 pub(super) fn inspect(
     context: &Arc<Context>,
@@ -84,7 +84,6 @@ pub(super) fn patiently<T: Send + 'static>(
     epoch: Epoch,
     look: fn(&Context, CopyId) -> Result<T, LogError>,
 ) -> Option<Result<T, Cause>> {
-    let mut warned = false;
     loop {
         let found = match context.is_inline {
             true => look(context, copy),
@@ -102,10 +101,7 @@ pub(super) fn patiently<T: Send + 'static>(
                 return Some(Err(Cause::Input(error)));
             }
             Err(error) => {
-                if !std::mem::replace(&mut warned, true) {
-                    let partition = copy.task.partition;
-                    tracing::warn!(partition, %error, "cannot look at the topics yet");
-                }
+                context.log_failed((copy, epoch), 0, "looking at the topics", &error);
                 if !context.pause(copy.task, epoch) {
                     return None;
                 }
@@ -121,12 +117,16 @@ pub(super) fn stamp(
     epoch: Epoch,
     store: &mut OpenStore,
 ) -> Option<Result<Option<Stamp>, StoreError>> {
-    let found = store.as_ref().map(|store| store.stamp());
-    if let Some(Err(error @ StoreError::Unreadable { .. })) = found {
-        *store = None;
-        if let Err(error) = set_aside(context, copy, &error) {
-            return Some(Err(error));
+    match store.as_ref().map(|store| store.stamp()) {
+        Some(Err(error @ StoreError::Unreadable { .. })) => {
+            *store = None;
+            if let Err(error) = set_aside(context, copy, &error) {
+                return Some(Err(error));
+            }
         }
+        // Opened anew it answers, and is judged.
+        Some(Err(StoreError::Regressed { .. })) => *store = None,
+        _ => {}
     }
     if store.is_none() {
         match open(context, copy, epoch)? {
@@ -147,14 +147,10 @@ fn open(
     let (began, name) = (Instant::now(), context.store_name(copy.table));
     let partition = copy.task.partition;
     loop {
-        let error = match context.stores.open(&name, partition) {
-            Ok(store) => match store.stamp() {
-                Ok(_) => return Some(Ok(store)),
-                Err(error) => error,
-            },
-            Err(StoreError::Locked { .. } | StoreError::Io { .. })
-                if began.elapsed() < STORE_HELD =>
-            {
+        let opened = context.stores.open(&name, partition);
+        let error = match opened.and_then(|store| store.stamp().map(|_| store)) {
+            Ok(store) => return Some(Ok(store)),
+            Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
                 if !context.pause(copy.task, epoch) {
                     return None;
                 }

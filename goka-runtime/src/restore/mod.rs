@@ -4,6 +4,7 @@
 
 mod copy;
 mod inspect;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use self::copy::restore;
 use self::inspect::{follow, inspect, look_at_table, patiently, set_aside, stamp};
+use self::trouble::Trouble;
 use crate::clock::Clock;
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId, Facts, Plan};
@@ -47,6 +49,8 @@ pub(crate) enum Found {
     Inspected(Result<Facts, Cause>),
     /// The offset reached, and the identity of the topic it was read from.
     Restored(Result<(Offset, String), Cause>),
+    /// The store lost commits that it had when it was inspected: it is closed, and to be inspected again.
+    FellBack,
 }
 
 /// A finished job, with the store that it worked on.
@@ -65,6 +69,7 @@ struct Queue {
     working: BTreeSet<CopyId>,
     /// The assignment that is worth working for.
     current: BTreeMap<TaskId, Epoch>,
+    troubles: BTreeMap<CopyId, Trouble>,
     closed: bool,
 }
 
@@ -201,7 +206,10 @@ impl Restorer {
 
     /// A task is not owned any more: what works for it stops and closes its store.
     pub(crate) fn cancel(&self, task: TaskId) {
-        self.context.queue().current.remove(&task);
+        let mut queue = self.context.queue();
+        queue.current.remove(&task);
+        queue.troubles.retain(|copy, _| copy.task != task);
+        drop(queue);
         self.context.wake.notify_all();
     }
 
@@ -300,27 +308,56 @@ fn serve(context: &Arc<Context>, done: &Sender<Done>) {
     }
 }
 
-/// Does a job. A copy that turns out to be damaged while it is restored is rebuilt in a new file.
+/// Does a job. A copy that turns out to be damaged while it is restored is rebuilt in a new file; a store
+/// that fails is tried again for a while.
 fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
-    let found = run_once(context, job)?;
-    let Found::Restored(Err(Cause::Store(error @ StoreError::Unreadable { .. }))) = &found else {
-        return Some(found);
-    };
     let (copy, epoch) = (job.copy, job.epoch);
-    job.store = None;
-    if set_aside(context, copy, error).is_err() {
-        return Some(found);
-    }
-    if let Work::Restore { from, .. } = &mut job.work {
-        if let Err(error) = stamp(context, copy, epoch, &mut job.store)? {
-            return Some(Found::Restored(Err(Cause::Store(error))));
+    let mut is_rebuilt = false;
+    loop {
+        let found = run_once(context, job)?;
+        let error = match &found {
+            Found::Inspected(Err(Cause::Store(error))) => error,
+            Found::Restored(Err(Cause::Store(error))) => error,
+            Found::Inspected(_) => {
+                context.moved(copy, Offset::MAX, false);
+                return Some(found);
+            }
+            _ => {
+                context.over(copy);
+                return Some(found);
+            }
+        };
+        match error {
+            StoreError::Unreadable { .. } if !is_rebuilt && !matches!(job.work, Work::Inspect) => {
+                job.store = None;
+                if set_aside(context, copy, error).is_err() {
+                    return Some(found);
+                }
+                is_rebuilt = true;
+                if let Work::Restore { from, .. } = &mut job.work {
+                    if let Err(error) = stamp(context, copy, epoch, &mut job.store)? {
+                        return Some(Found::Restored(Err(Cause::Store(error))));
+                    }
+                    match patiently(context, copy, epoch, look_at_table)? {
+                        Ok(facts) => *from = facts.range.start,
+                        Err(cause) => return Some(Found::Restored(Err(cause))),
+                    }
+                }
+            }
+            error if context.may_retry((copy, epoch), 0, "using the store", error) => {
+                if matches!(error, StoreError::Regressed { .. }) {
+                    job.store = None;
+                    if matches!(job.work, Work::Restore { .. }) {
+                        return Some(Found::FellBack);
+                    }
+                }
+                if !context.pause(copy.task, epoch) {
+                    return None;
+                }
+            }
+            _ => return Some(found),
         }
-        match patiently(context, copy, epoch, look_at_table)? {
-            Ok(facts) => *from = facts.range.start,
-            Err(cause) => return Some(Found::Restored(Err(cause))),
-        }
     }
-    run_once(context, job)
 }
 
 fn run_once(context: &Arc<Context>, job: &mut Job) -> Option<Found> {

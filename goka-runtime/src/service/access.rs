@@ -153,10 +153,9 @@ impl Access {
     ) -> Result<(), Fail> {
         match self {
             Access::Here { direct, .. } => {
-                for (key, value) in direct.scan(topic, partitions, prefix, limit)? {
-                    each(&key, &value)?;
-                }
-                Ok(())
+                direct.scan((topic, partitions), prefix, limit, &mut |part| {
+                    part.iter().try_for_each(|(key, value)| each(key, value))
+                })
             }
             Access::There(dir) => {
                 let request = Request::Scan {

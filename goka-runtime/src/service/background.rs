@@ -67,7 +67,8 @@ impl Background {
         Emitter::unless(&*self.log, &TopicWait::unless(&is_stopping))
     }
 
-    /// A view of a table; its copy lies apart from the processors', one for each table.
+    /// A view of a table; its copy lies apart from the processors', one for each table. A program has one
+    /// view of a table: clone it for everybody who reads.
     ///
     /// # Errors
     /// See [`View::start`].

@@ -3,14 +3,26 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::fail::Fail;
+use crate::private_files;
 
 /// How often a lock held by a short command is tried again.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// What this library keeps in a data directory.
+const OURS: [&str; 7] = [
+    "lock",
+    "instance",
+    "instance.new",
+    "log.redb",
+    "tables",
+    "views",
+    "run",
+];
 
 /// A data directory that exists.
 #[derive(Debug, Clone)]
@@ -57,10 +69,34 @@ impl DataDir {
 
     fn checked(path: &Path) -> Result<Self, Fail> {
         match fs::metadata(path) {
-            Ok(found) if found.is_dir() => Ok(Self { path: path.into() }),
+            Ok(found) if found.is_dir() => {
+                let dir = Self { path: path.into() };
+                dir.check_links().map(|()| dir)
+            }
             Ok(_) => Err(Self::refused(path, &ErrorKind::AlreadyExists.into())),
             Err(error) => Err(Self::refused(path, &error)),
         }
+    }
+
+    /// The directory may be a link; what this library keeps in it may not.
+    fn check_links(&self) -> Result<(), Fail> {
+        for name in OURS {
+            let path = self.path.join(name);
+            private_files::check(&path)
+                .map_err(|error| Fail::new(format!("`{}` {error}", path.display())))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the permissions of others from what an earlier version made.
+    fn narrow(&self) -> std::io::Result<()> {
+        private_files::narrow(&self.path, &File::open(&self.path)?)?;
+        for dir in [self.tables(), self.views()] {
+            if dir.is_dir() {
+                private_files::make_dir(&dir)?;
+            }
+        }
+        Ok(())
     }
 
     fn refused(path: &Path, error: &std::io::Error) -> Fail {
@@ -102,14 +138,9 @@ impl DataDir {
     pub(crate) fn hold(&self, holder: Holder, wait: Duration) -> Result<Option<Held>, Fail> {
         let until = Instant::now() + wait;
         let refused = |error: std::io::Error| Self::refused(&self.path, &error);
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.path.join("lock"))
-            .map_err(refused)?;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut lock = private_files::open(&self.path.join("lock"), options).map_err(refused)?;
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
@@ -121,6 +152,7 @@ impl DataDir {
                 Err(TryLockError::Error(error)) => return Err(refused(error)),
             }
         }
+        self.narrow().map_err(refused)?;
         let word = match holder {
             Holder::Run => "run",
             Holder::Command => "command",
@@ -151,7 +183,7 @@ impl DataDir {
         let mut text = String::new();
         // A lock file caught between truncation and writing reads empty: it is a command's or
         // will be read again.
-        let _ = File::open(self.path.join("lock"))
+        let _ = private_files::open(&self.path.join("lock"), OpenOptions::new().read(true))
             .and_then(|file| file.take(64).read_to_string(&mut text));
         let mut words = text.split_whitespace();
         let pid = words.next().unwrap_or("unknown").to_owned();
@@ -164,7 +196,9 @@ impl DataDir {
     /// The instance's name; made at the first use, under the lock.
     fn instance(&self) -> std::io::Result<String> {
         let path = self.path.join("instance");
-        match fs::read_to_string(&path) {
+        let read = private_files::open(&path, OpenOptions::new().read(true))
+            .and_then(std::io::read_to_string);
+        match read {
             Ok(name) if uuid::Uuid::parse_str(name.trim()).is_ok() => {
                 return Ok(name.trim().to_owned());
             }
@@ -175,7 +209,7 @@ impl DataDir {
         }
         let name = uuid::Uuid::new_v4().to_string();
         let draft = self.path.join("instance.new");
-        let mut file = File::create(&draft)?;
+        let mut file = private_files::create(&draft)?;
         writeln!(file, "{name}")?;
         file.sync_all()?;
         fs::rename(&draft, &path)?;

@@ -14,6 +14,9 @@ use crate::log::{Log, TopicWait};
 /// How long records of one batch may take to be acknowledged.
 pub(super) const DELIVERY: Duration = Duration::from_secs(10);
 
+/// What the entries of a scan take in the memory of a command; a table that is larger is read several times.
+const SCAN_MEMORY: usize = 256 << 20;
+
 /// A record that a command emits: its partition is computed by whoever knows the topic's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Placed {
@@ -41,6 +44,8 @@ pub(super) struct Direct {
     log: Arc<dyn Log>,
     /// One for each topic: a producer is dear.
     emitters: Arc<Mutex<HashMap<String, Arc<RawEmitter>>>>,
+    /// For the entries of one scan.
+    memory: usize,
 }
 
 impl Direct {
@@ -48,7 +53,13 @@ impl Direct {
         Self {
             log,
             emitters: Arc::default(),
+            memory: SCAN_MEMORY,
         }
+    }
+
+    /// The same with other memory for a scan.
+    pub(super) fn within(self, memory: usize) -> Self {
+        Self { memory, ..self }
     }
 
     /// The partition count of a stream; the embedded log makes it when it is missing.
@@ -126,15 +137,15 @@ impl Direct {
         fold::last(&*self.log, topic, partition, key)
     }
 
-    /// Entries in key order.
+    /// Entries in key order, in parts that are bounded.
     pub(super) fn scan(
         &self,
-        topic: &str,
-        partitions: i32,
+        topic: (&str, i32),
         prefix: &[u8],
         limit: Option<usize>,
-    ) -> Result<fold::Entries, Fail> {
-        fold::table(&*self.log, topic, partitions, prefix, limit)
+        each: &mut dyn FnMut(fold::Entries) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
+        fold::table(&*self.log, topic, prefix, limit, self.memory, each)
     }
 }
 

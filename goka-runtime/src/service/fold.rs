@@ -1,5 +1,6 @@
 //! A table as the log has it: the fold of its topic, for `get` and `scan`, which need no processor
-//! and no copy. Reads committed records, from the first one to where the topic ended when asked.
+//! and no copy. Reads committed records, from the first one to where the topic ended when asked. A table that
+//! is larger than the memory for it is folded part by part, with a pass over the topic for each.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use crate::record::{Record, TopicPartition};
 /// How long nothing may move before the wait is given up; longer than a transaction may stay open.
 const STALL: Duration = Duration::from_secs(20);
 
-/// How many keys a limited scan keeps at least, so that few scans need a second pass.
-const KEEP: usize = 10_000;
+/// What an entry takes besides its bytes.
+const OVERHEAD: usize = 96;
 
 /// Keys and values, in key order.
 pub(super) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -37,47 +38,57 @@ pub(crate) fn last(
     Ok(value)
 }
 
-/// The first `limit` keys with `prefix`, in key order, with their last values. Without a limit the
-/// whole of them is in memory; with one, about as much as the answer needs.
+/// Gives the first `limit` keys with `prefix`, in key order, with their last values, in parts of about
+/// `memory` bytes at most, which is also what is held for them. Each part is as the table is when it is read.
 pub(crate) fn table(
     log: &dyn Log,
-    topic: &str,
-    partitions: i32,
+    (topic, partitions): (&str, i32),
     prefix: &[u8],
     limit: Option<usize>,
-) -> Result<Entries, Fail> {
+    memory: usize,
+    each: &mut dyn FnMut(Entries) -> Result<(), Fail>,
+) -> Result<(), Fail> {
     let list: Vec<_> = (0..partitions)
         .map(|partition| TopicPartition::new(topic, partition))
         .collect();
-    let mut keep = limit.map_or(usize::MAX, |limit| limit.saturating_mul(4).max(KEEP));
-    loop {
-        let mut kept = Kept::new(keep);
+    let mut left = limit.unwrap_or(usize::MAX);
+    let mut from = prefix.to_vec();
+    while left > 0 {
+        let mut kept = Kept::new(memory);
         read(log, &list, &mut |record| {
             if let Some(key) = record.key
                 && key.starts_with(prefix)
+                && key >= &*from
             {
                 kept.put(key, record.value);
             }
         })?;
-        if let Some(found) = kept.first(limit.unwrap_or(usize::MAX)) {
-            return Ok(found);
+        let cut = kept.cut.take();
+        let found = kept.first(left);
+        left -= found.len();
+        each(found)?;
+        match cut {
+            Some(cut) => from = cut,
+            None => break,
         }
-        keep = keep.saturating_mul(8);
     }
+    Ok(())
 }
 
-/// The smallest keys seen, tombstones with them: at most `keep`, the largest given up first.
+/// The smallest keys seen, tombstones with them, as far as there is memory: the largest are given up first.
 struct Kept {
-    keep: usize,
+    memory: usize,
+    bytes: usize,
     keys: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// The smallest key given up: what is said of it and all above is not to be trusted.
     cut: Option<Vec<u8>>,
 }
 
 impl Kept {
-    fn new(keep: usize) -> Self {
+    fn new(memory: usize) -> Self {
         Self {
-            keep,
+            memory,
+            bytes: 0,
             keys: BTreeMap::new(),
             cut: None,
         }
@@ -88,27 +99,34 @@ impl Kept {
             return;
         }
         let value = value.map(<[u8]>::to_vec);
+        self.bytes += taken(key, &value);
         match self.keys.get_mut(key) {
-            Some(slot) => *slot = value,
+            Some(slot) => self.bytes -= taken(key, &std::mem::replace(slot, value)),
             None => {
                 self.keys.insert(key.to_vec(), value);
             }
         }
-        if self.keys.len() > self.keep {
-            self.cut = self.keys.pop_last().map(|(key, _)| key);
+        // One is kept whatever it takes, so that each pass comes further.
+        while self.bytes > self.memory && self.keys.len() > 1 {
+            let Some((key, value)) = self.keys.pop_last() else {
+                return;
+            };
+            self.bytes -= taken(&key, &value);
+            self.cut = Some(key);
         }
     }
 
-    /// The first `limit` live keys; `None` when they may lie beyond what was kept.
-    fn first(self, limit: usize) -> Option<Entries> {
-        let found: Vec<_> = self
-            .keys
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
-            .take(limit)
-            .collect();
-        (self.cut.is_none() || found.len() == limit).then_some(found)
+    /// The first `limit` live keys.
+    fn first(self, limit: usize) -> Entries {
+        let live = self.keys.into_iter();
+        let live = live.filter_map(|(key, value)| Some((key, value?)));
+        live.take(limit).collect()
     }
+}
+
+/// What an entry takes of the memory.
+fn taken(key: &[u8], value: &Option<Vec<u8>>) -> usize {
+    key.len() + value.as_ref().map_or(0, Vec::len) + OVERHEAD
 }
 
 /// Reads partitions from their start to where they end now.
@@ -161,30 +179,92 @@ fn read(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::log::embedded::Embedded;
+    use crate::log::{NewTopic, Sent};
+
+    const VALUE: usize = 1_000;
+
+    fn put(log: &Embedded, keys: impl Iterator<Item = (usize, Option<u8>)>) {
+        let appender = log.appender(Arc::new(|_, outcome| {
+            outcome.unwrap();
+        }));
+        let (appender, by) = (appender.unwrap(), Instant::now() + STALL);
+        for (number, fill) in keys {
+            let (key, value) = (format!("k{number:04}"), fill.map(|fill| vec![fill; VALUE]));
+            let sent = Sent {
+                topic: "t",
+                partition: i32::try_from(number % 3).unwrap(),
+                key: Some(key.as_bytes()),
+                value: value.as_deref(),
+                timestamp: 1,
+                headers: &[],
+            };
+            appender.send(sent, 0, by).unwrap();
+        }
+        appender.flush(by).unwrap();
+    }
 
     #[test]
-    fn a_bounded_fold_never_answers_what_it_gave_up() {
-        let mut kept = Kept::new(2);
-        for key in [b"d", b"c", b"b", b"a"] {
-            kept.put(key, Some(b"1"));
-        }
-        kept.put(b"a", None);
-        kept.put(b"c", Some(b"2"));
-        // `c` and `d` were given up, `a` is deleted: of two keys only `b` is known.
-        assert_eq!(kept.first(2), None);
-
-        let mut kept = Kept::new(4);
-        for key in [b"d", b"c", b"b", b"a"] {
-            kept.put(key, Some(b"1"));
-        }
-        kept.put(b"a", None);
-        let keys: Vec<_> = kept
-            .first(2)
-            .expect("known")
-            .into_iter()
-            .map(|(key, _)| key)
+    fn a_table_is_folded_in_parts_that_are_as_large_as_the_memory() {
+        let log = Embedded::in_memory().unwrap();
+        let topic = NewTopic {
+            name: "t".into(),
+            partitions: 3,
+            compact: true,
+            retention: None,
+        };
+        log.create(&topic).unwrap();
+        put(&log, (0..600).rev().map(|number| (number, Some(b'a'))));
+        // The last of each third, and what is deleted at the front and in between.
+        put(&log, (0..600).step_by(3).map(|number| (number, Some(b'b'))));
+        put(&log, (0..90).map(|number| (number, None)));
+        put(&log, (90..600).step_by(7).map(|number| (number, None)));
+        let expected: Vec<_> = (90..600)
+            .filter(|number| (number - 90) % 7 != 0)
+            .map(|number| {
+                let fill = if number % 3 == 0 { b'b' } else { b'a' };
+                (format!("k{number:04}").into_bytes(), vec![fill; VALUE])
+            })
             .collect();
-        assert_eq!(keys, [b"b".to_vec(), b"c".to_vec()]);
+        for (memory, parts_expected) in [(usize::MAX, 1), (100 << 10, 4), (10 << 10, 40), (0, 600)]
+        {
+            for (prefix, limit) in [
+                ("", None),
+                ("", Some(17)),
+                ("k02", None),
+                ("k02", Some(60)),
+                ("x", None),
+            ] {
+                let fits = |(key, _): &&(Vec<u8>, Vec<u8>)| key.starts_with(prefix.as_bytes());
+                let wanted = expected
+                    .iter()
+                    .filter(fits)
+                    .take(limit.unwrap_or(usize::MAX));
+                let wanted: Entries = wanted.cloned().collect();
+                let (mut found, mut parts) = (Entries::new(), 0);
+                let folded = table(
+                    &log,
+                    ("t", 3),
+                    prefix.as_bytes(),
+                    limit,
+                    memory,
+                    &mut |part| {
+                        let bytes = part.len() * (VALUE + OVERHEAD);
+                        assert!(bytes <= memory.max(2 * VALUE), "{bytes} of {memory}");
+                        parts += 1;
+                        found.extend(part);
+                        Ok(())
+                    },
+                );
+                folded.unwrap();
+                assert_eq!(found, wanted, "{memory} `{prefix}` {limit:?}");
+                if (prefix, limit) == ("", None) {
+                    assert!(parts >= parts_expected, "{memory}: {parts} parts");
+                }
+            }
+        }
     }
 }

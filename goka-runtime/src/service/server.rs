@@ -18,6 +18,9 @@ const MOST: usize = 16;
 /// How many more are told so; what comes then is closed unheard, for each takes a thread.
 const MOST_TOLD: usize = 16;
 
+/// What the entries of one scan take of the memory of this process.
+const SCAN_MEMORY: usize = 16 << 20;
+
 /// How often the listener looks whether it is to end.
 const TICK: Duration = Duration::from_millis(25);
 
@@ -36,6 +39,7 @@ impl Server {
                 dir.path().display()
             ))
         };
+        let direct = direct.within(SCAN_MEMORY);
         let socket = Socket::listen(dir).map_err(refused)?;
         socket.listener.set_nonblocking(true).map_err(refused)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -162,13 +166,20 @@ fn answer(
             partitions,
             prefix,
             limit,
-        } => match scan(direct, &topic, partitions, &Vec::try_from(prefix)?, limit) {
-            Ok(entries) => {
-                send_entries(entries, wire)?;
-                Ok(Reply::End)
+        } => {
+            let mut broken = None;
+            let asked = (&*topic, partitions);
+            let scanned = scan(direct, asked, &Vec::try_from(prefix)?, limit, &mut |part| {
+                send_entries(part, wire).map_err(|error| {
+                    broken = Some(error);
+                    Fail::OutputClosed
+                })
+            });
+            match (broken, scanned) {
+                (Some(error), _) => return Err(error),
+                (None, scanned) => scanned.map(|()| Reply::End).map_err(text),
             }
-            Err(fail) => Err(text(fail)),
-        },
+        }
     };
     Ok(said)
 }
@@ -176,14 +187,14 @@ fn answer(
 /// A scan, if the topic has as many partitions as the command says.
 fn scan(
     direct: &Direct,
-    topic: &str,
-    partitions: i32,
+    (topic, partitions): (&str, i32),
     prefix: &[u8],
     limit: Option<usize>,
-) -> Result<Entries, Fail> {
+    each: &mut dyn FnMut(Entries) -> Result<(), Fail>,
+) -> Result<(), Fail> {
     match direct.table(topic)? {
         Some(found) if found.partitions == partitions => {
-            direct.scan(topic, partitions, prefix, limit)
+            direct.scan((topic, partitions), prefix, limit, each)
         }
         Some(found) => Err(Fail::new(format!(
             "topic `{topic}` has {} partitions, the command asks for {partitions}; try again",
@@ -193,6 +204,7 @@ fn scan(
     }
 }
 
+/// Waits for a reader that is slow: nothing more is read of the table meanwhile.
 fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
     let mut frame = Vec::new();
     let mut filled = 0;
@@ -217,9 +229,11 @@ fn text(fail: Fail) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::log::embedded::Embedded;
-    use crate::log::{Log, NewTopic};
+    use crate::log::{Log, NewTopic, Sent};
 
     #[test]
     fn a_scan_of_partitions_that_are_not_there_is_refused() {
@@ -232,10 +246,72 @@ mod tests {
         };
         log.create(&topic).unwrap();
         let direct = Direct::new(Arc::new(log));
-        assert_eq!(scan(&direct, "t", 3, b"", None), Ok(Vec::new()));
-        for (topic, partitions) in [("t", 60_000_000), ("t", -1), ("u", 3)] {
-            let refused = scan(&direct, topic, partitions, b"", None);
-            assert!(refused.is_err(), "{topic} {partitions}");
+        let scan = |topic| scan(&direct, topic, b"", None, &mut |_| Ok(()));
+        assert_eq!(scan(("t", 3)), Ok(()));
+        for topic in [("t", 60_000_000), ("t", -1), ("u", 3)] {
+            assert!(scan(topic).is_err(), "{topic:?}");
         }
+    }
+    /// What the server holds for a reader that is slow is one part of the table, which it waits to get rid of.
+    #[test]
+    fn a_scan_waits_for_its_reader() {
+        let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
+        let topic = NewTopic {
+            name: "t".into(),
+            partitions: 1,
+            compact: true,
+            retention: None,
+        };
+        log.create(&topic).unwrap();
+        let appender = log.appender(Arc::new(|_, outcome| {
+            outcome.unwrap();
+        }));
+        let (appender, by) = (appender.unwrap(), Instant::now() + Duration::from_secs(60));
+        let send = |number: usize| {
+            let key = format!("k{number:04}");
+            let sent = Sent {
+                topic: "t",
+                partition: 0,
+                key: Some(key.as_bytes()),
+                value: Some(&[b'x'; 10_000]),
+                timestamp: 1,
+                headers: &[],
+            };
+            appender.send(sent, 0, by).unwrap();
+        };
+        (0..1_000).for_each(send);
+        appender.flush(by).unwrap();
+
+        let (near, far) = UnixStream::pair().unwrap();
+        let direct = Direct::new(Arc::clone(&log)).within(500_000);
+        let served = std::thread::spawn(move || {
+            let busy = Busy::one_more(&Arc::default());
+            serve(far, &direct, &busy)
+        });
+        let mut wire = Wire::new(near).unwrap();
+        let request = Request::Scan {
+            topic: "t".into(),
+            partitions: 1,
+            prefix: Vec::new().into(),
+            limit: None,
+        };
+        wire.send(&request).unwrap();
+        let (mut keys, mut frames) = (Vec::new(), 0);
+        loop {
+            match wire.receive().unwrap() {
+                Reply::Entries(entries) => keys.extend(entries.into_iter().map(|(key, _)| key)),
+                Reply::End => break,
+                other => panic!("{other:?}"),
+            }
+            frames += 1;
+            if frames == 1 {
+                // Written while the first part waits to be read, so not in it: the second is read later.
+                send(1_000);
+                appender.flush(by).unwrap();
+            }
+        }
+        served.join().unwrap().unwrap();
+        let expected = (0..=1_000).map(|number| Bytes::Text(format!("k{number:04}")));
+        assert!(keys == expected.collect::<Vec<_>>(), "{} keys", keys.len());
     }
 }

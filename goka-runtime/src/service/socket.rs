@@ -1,14 +1,15 @@
 //! Where the process that holds the embedded log listens: `<data>/run/socket`, or a short path
 //! elsewhere, recorded beside it, where that name would be too long for a socket's address.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::io::ErrorKind;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::data::DataDir;
+use crate::private_files;
 
 /// What every system takes: `sun_path` has 104 bytes on some, 108 on others, with the zero.
 const LONGEST: usize = 100;
@@ -24,14 +25,16 @@ impl Socket {
     /// Listens, in place of whatever a killed process left there. The caller holds the directory.
     pub(super) fn listen(dir: &DataDir) -> std::io::Result<Self> {
         let run = run(dir);
+        // Only we may enter it, so nobody connects before the socket's own permission is set.
+        private_files::make_dir(&run)?;
         clean(&run);
-        private(&run)?;
         let near = run.canonicalize()?.join("socket");
         let path = if near.as_os_str().as_bytes().len() <= LONGEST {
             near
         } else {
             let elsewhere = elsewhere()?;
-            fs::write(run.join("elsewhere"), elsewhere.as_os_str().as_bytes())?;
+            let mut record = private_files::create(&run.join("elsewhere"))?;
+            record.write_all(elsewhere.as_os_str().as_bytes())?;
             elsewhere.join("socket")
         };
         let listener = UnixListener::bind(&path)?;
@@ -77,19 +80,12 @@ fn run(dir: &DataDir) -> PathBuf {
     dir.path().join("run")
 }
 
-/// A directory that only we may enter, so nobody connects before the socket's own permission is set.
-fn private(path: &Path) -> std::io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            fs::set_permissions(path, Permissions::from_mode(0o700))
-        }
-        made => made,
-    }
-}
-
 fn recorded(run: &Path) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
-    let bytes = fs::read(run.join("elsewhere")).ok()?;
+    let mut bytes = Vec::new();
+    private_files::open(&run.join("elsewhere"), OpenOptions::new().read(true))
+        .and_then(|mut record| record.read_to_end(&mut bytes))
+        .ok()?;
     Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 

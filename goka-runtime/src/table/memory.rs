@@ -72,10 +72,15 @@ impl Stores for MemoryStores {
         if found.is_open {
             return Err(StoreError::Locked { path: path(&name) });
         }
-        let aside = (1_u32..)
-            .map(|at| (format!("{table}.bad-{at}"), partition))
-            .find(|aside| !partitions.contains_key(aside))
-            .expect("fewer partitions than numbers");
+        let prefix = format!("{table}.bad-");
+        let number = |(other, of): &Name| {
+            let number = other.strip_prefix(&prefix).filter(|_| *of == partition)?;
+            number.parse::<u32>().ok()
+        };
+        let newest = partitions.keys().filter_map(number).max().unwrap_or(0);
+        // Only the newest one is kept.
+        partitions.retain(|other, _| number(other).is_none());
+        let aside = (format!("{prefix}{}", newest.saturating_add(1)), partition);
         if let Some(moved) = partitions.remove(&name) {
             partitions.insert(aside.clone(), moved);
         }

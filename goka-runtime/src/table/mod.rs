@@ -10,6 +10,7 @@ pub mod redb;
 use std::fmt;
 use std::ops::Bound;
 
+use crate::private_files;
 use crate::record::{Offset, Timestamp};
 
 /// The layout of a [`Stamp`]; a store of another one is not read.
@@ -158,7 +159,12 @@ pub trait Stores: Send + Sync + fmt::Debug {
     fn expect(&self, _partitions: usize) -> Result<(), StoreError> {
         Ok(())
     }
-    /// Moves an unusable partition out of the way, and says where to.
+    /// Where a partition is, as errors name it, if that is one place for all processes.
+    fn place(&self, _table: &str, _partition: i32) -> Option<String> {
+        None
+    }
+    /// Moves an unusable partition out of the way, and says where to. What was moved there before may be
+    /// removed, so that damage that comes again and again does not fill the disk.
     ///
     /// # Errors
     /// When it cannot be moved.
@@ -166,9 +172,9 @@ pub trait Stores: Send + Sync + fmt::Debug {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later.
+    /// Whether it may be well later: as it is, or opened anew and judged.
     pub(crate) fn may_heal(&self) -> bool {
-        matches!(self, StoreError::Io { .. })
+        matches!(self, StoreError::Io { .. } | StoreError::Regressed { .. })
     }
 }
 
@@ -190,6 +196,12 @@ pub enum StoreError {
     )]
     Locked {
         /// Where it lies.
+        path: String,
+    },
+    /// A symbolic link is in its place, or in that of its directory.
+    #[error("store `{path}` {}", private_files::IsLink)]
+    Link {
+        /// Where the link is.
         path: String,
     },
     /// It lost commits that it had: it is to be opened anew, and judged.

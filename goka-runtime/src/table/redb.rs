@@ -15,6 +15,7 @@
 //!   changes on an old state: a counter in the file tells, and the store says that it
 //!   is [`StoreError::Regressed`], and answers nothing until it is opened through [`Stores::open`], whose caller judges the older stamp.
 
+mod aside;
 mod failure;
 mod file;
 #[cfg(feature = "tester")]
@@ -24,7 +25,8 @@ mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +44,7 @@ use super::{
     Write, layout,
 };
 use crate::checked_file::CheckedFile;
+use crate::private_files;
 
 /// The table's keys to their values, as [`layout`] has them.
 const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("values");
@@ -62,7 +65,8 @@ const SMALLEST_CACHE: usize = 1 << 20;
 
 type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + Sync;
 
-/// Partitions as redb files in a directory.
+/// Partitions as redb files in a directory. Files, and the directories of tables, are for their owner
+/// alone; a symbolic link in their place is refused.
 ///
 /// The cache budget is shared: each file gets the budget divided by the number of files that are
 /// [expected](Stores::expect), or are open if those are more, but at least 1 MiB. More files than the
@@ -114,25 +118,18 @@ impl RedbStores {
         if self.disk.is_some() {
             return Ok(());
         }
-        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-        made.map_err(|error| of_io(&error).at(path))
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        #[cfg(feature = "tester")]
-        if let Some(disk) = &self.disk {
-            return disk.has(path);
-        }
-        path.exists()
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        #[cfg(feature = "tester")]
-        if let Some(disk) = &self.disk {
-            disk.rename(from, to);
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir);
+        made.map_err(|error| of_io(&error).at(path))?;
+        let Some(table) = path.parent() else {
             return Ok(());
-        }
-        fs::rename(from, to).map_err(|error| of_io(&error).at(from))
+        };
+        private_files::make_dir(table).map_err(|error| match of_io(&error) {
+            Failure::Link => Failure::Link.at(table),
+            failure => failure.at(path),
+        })
     }
 
     fn path(&self, table: &str, partition: i32) -> Result<PathBuf, StoreError> {
@@ -188,14 +185,14 @@ impl Stores for RedbStores {
         }
     }
 
+    fn place(&self, table: &str, partition: i32) -> Option<String> {
+        let path = self.path(table, partition).ok()?;
+        Some(path.display().to_string())
+    }
+
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
         let path = self.path(table, partition)?;
-        let aside = (1_u32..)
-            .map(|at| path.with_extension(format!("redb.bad-{at}")))
-            .find(|aside| !self.exists(aside))
-            .expect("fewer files than numbers");
-        self.rename(&path, &aside)?;
-        Ok(aside.display().to_string())
+        Ok(self.move_aside(&path)?.display().to_string())
     }
 }
 
@@ -249,6 +246,7 @@ enum State {
     /// Closed after an I/O error: to be opened again, and to have seen so many commits.
     Closed {
         commits: u64,
+        reason: String,
     },
     /// Of no more use until it is opened through [`Stores::open`].
     Broken(StoreError),
@@ -281,22 +279,26 @@ impl RedbStore {
     fn fail(&self, state: &mut State, failure: Failure) -> StoreError {
         let commits = match state {
             State::Open(file) => file.commits,
-            State::Closed { commits } => *commits,
+            State::Closed { commits, .. } => *commits,
             State::Broken(error) => return error.clone(),
         };
         let is_over = matches!(failure, Failure::Unreadable(_) | Failure::FellBack(_));
+        let reason = match &failure {
+            Failure::Io(reason) => reason.clone(),
+            _ => String::new(),
+        };
         let error = failure.at(&self.path);
         let next = if is_over {
             State::Broken(error.clone())
         } else {
-            State::Closed { commits }
+            State::Closed { commits, reason }
         };
         close(std::mem::replace(state, next));
         error
     }
 
     fn opened<'s>(&self, state: &'s mut State) -> Result<&'s mut File, Failure> {
-        if let State::Closed { commits } = state {
+        if let State::Closed { commits, reason } = state {
             let file = File::open(&*self.opener, &self.path, self.cache)?;
             if file.commits < *commits {
                 let offset = file
@@ -305,7 +307,7 @@ impl RedbStore {
                     .as_ref()
                     .map_or(0, |stamp| stamp.offset);
                 return Err(Failure::FellBack(format!(
-                    "after an I/O error the file holds only what was synced, up to changelog \
+                    "after an I/O error ({reason}) the file holds only what was synced, up to changelog \
                      offset {offset}; open the store again and read the changelog from there"
                 )));
             }
@@ -329,7 +331,10 @@ fn close(state: State) {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        let closed = State::Closed { commits: 0 };
+        let closed = State::Closed {
+            commits: 0,
+            reason: String::new(),
+        };
         close(std::mem::replace(self.state.get_mut(), closed));
     }
 }

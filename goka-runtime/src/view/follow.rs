@@ -10,6 +10,7 @@ use super::shared::{Shared, ViewState};
 use crate::core::judge::{Role, Topic, Verdict, is_other_topic, judge};
 use crate::log::{Isolation, Log, LogError, Range, TopicInfo, cancel};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
+use crate::reminder::Reminder;
 use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Stores, Write};
 use crate::view::ViewError;
 
@@ -29,9 +30,6 @@ const RESTAMP: Timestamp = 60_000;
 /// How long to wait before the log, or a store that failed, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often trouble that lasts is told again.
-const REMIND: Duration = Duration::from_secs(60);
-
 /// Follows one table.
 pub(super) struct Follower {
     pub(super) log: Arc<dyn Log>,
@@ -40,10 +38,8 @@ pub(super) struct Follower {
     pub(super) stores: Arc<dyn Stores>,
     pub(super) copies: Vec<Copy>,
     pub(super) shared: Arc<Shared>,
-    /// When the trouble that lasts was last told.
-    pub(super) told: Option<Instant>,
-    /// When it was last told that the topic loses rows.
-    pub(super) told_policy: Option<Instant>,
+    pub(super) trouble: Reminder,
+    pub(super) policy: Reminder,
 }
 
 /// One partition's copy, and how far it is.
@@ -247,9 +243,9 @@ impl Follower {
         if self.is_changed(&info) {
             return Err(End::Changed);
         }
-        let is_told = self.told_policy.is_some_and(|told| told.elapsed() < REMIND);
-        if !info.policy.is_of_a_table() && !is_told {
-            self.told_policy = Some(Instant::now());
+        if info.policy.is_of_a_table() {
+            self.policy.is_over();
+        } else if self.policy.is_due() {
             let policy = info.policy.name();
             tracing::warn!(
                 topic = &*self.topic,
@@ -304,7 +300,7 @@ impl Follower {
                 Ok(()) | Err(End::Dropped) => break,
                 Err(End::Changed) => {}
                 Err(End::Away(error)) => {
-                    if self.tells_trouble() {
+                    if self.trouble.is_due() {
                         tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
                     }
                     self.shared.set_state(ViewState::Away {
@@ -323,15 +319,6 @@ impl Follower {
         if let Err(End::Copy(_, error)) = self.sync() {
             tracing::warn!(topic = &*self.topic, %error, "view: the last records are not on disk and will be read again");
         }
-    }
-
-    /// Whether trouble that may have lasted for a while is to be told now.
-    fn tells_trouble(&mut self) -> bool {
-        let tells = self.told.is_none_or(|told| told.elapsed() >= REMIND);
-        if tells {
-            self.told = Some(Instant::now());
-        }
-        tells
     }
 
     /// A copy failed: one that is damaged is moved aside, and the next session makes it anew; one that
@@ -356,7 +343,7 @@ impl Follower {
             }
             _ => error,
         };
-        if self.tells_trouble() {
+        if self.trouble.is_due() {
             tracing::warn!(
                 topic = &*self.topic,
                 partition,
@@ -376,7 +363,7 @@ impl Follower {
         for (partition, copy) in (0..).zip(&self.copies) {
             copy.publish(&self.shared).map_err(of_copy(partition))?;
         }
-        if std::mem::take(&mut self.told).is_some() {
+        if self.trouble.is_over() {
             tracing::info!(topic = &*self.topic, "view: following again");
         }
         self.shared.set_state(ViewState::Following);

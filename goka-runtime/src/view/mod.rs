@@ -2,6 +2,7 @@
 //! group topic, readable when the log is away. Knows no engine and no processor.
 
 mod follow;
+mod own;
 mod raw;
 mod scan;
 mod shared;
@@ -83,7 +84,7 @@ impl LookedUp for RawView {
 }
 
 /// A read-only copy of the table `T`, kept level with its group topic by a thread of its own until
-/// it is dropped.
+/// its last clone is dropped. A program has one view of a table, and clones it for everybody who reads.
 ///
 /// What it serves is consistent for each key and eventually what the group wrote. A partition is
 /// readable once it was level with its topic; from then on the view serves it whether the log
@@ -118,8 +119,17 @@ impl LookedUp for RawView {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct View<T: Table> {
-    raw: RawView,
+    raw: Arc<RawView>,
     table: PhantomData<fn() -> T>,
+}
+
+impl<T: Table> Clone for View<T> {
+    fn clone(&self) -> Self {
+        Self {
+            raw: Arc::clone(&self.raw),
+            table: PhantomData,
+        }
+    }
 }
 
 impl<T: Table> View<T> {
@@ -127,12 +137,18 @@ impl<T: Table> View<T> {
     /// of a processor.
     ///
     /// # Errors
+    /// [`ViewError::InUse`] when this program has a view of the table on these stores already.
     /// [`ViewError::MissingTable`] while no processor of the group has run, which is waited for as
     /// long as the log says ([`Log::topic_timeout`]); when the log does not
     /// answer or the copy cannot be used.
     pub fn start(log: Arc<dyn Log>, stores: Arc<dyn Stores>) -> Result<Self, ViewError> {
         Ok(Self {
-            raw: RawView::start(log, stores, &T::SPEC, &TopicWait::default())?,
+            raw: Arc::new(RawView::start(
+                log,
+                stores,
+                &T::SPEC,
+                &TopicWait::default(),
+            )?),
             table: PhantomData,
         })
     }
@@ -145,7 +161,7 @@ impl<T: Table> View<T> {
         wait: &TopicWait<'_>,
     ) -> Result<Self, ViewError> {
         Ok(Self {
-            raw: RawView::start(log, stores, &T::SPEC, wait)?,
+            raw: Arc::new(RawView::start(log, stores, &T::SPEC, wait)?),
             table: PhantomData,
         })
     }
@@ -195,10 +211,17 @@ impl<T: Table> View<T> {
         })
     }
 
-    /// All entries, in the order of the keys' bytes, as they were when the walk began.
+    /// All entries, in the order of the keys' bytes, each key once at most.
+    ///
+    /// The copy goes on while a walk is open, and the walk reads some entries of each partition ahead, as they
+    /// are at that moment. So a key that is there all the while is among the entries, with a value that it had
+    /// since the walk began; one that comes, goes or changes meanwhile is seen as it was before or after.
+    /// Entries are of one moment only if nothing is written. In return a walk may stay open for as
+    /// long as it likes: it keeps nothing of the copy from being written over.
     ///
     /// # Errors
-    /// [`ViewError::NotReady`] while a partition was never level with its topic.
+    /// [`ViewError::NotReady`] while a partition was never level with its topic, also from the walk, if a
+    /// partition is made anew meanwhile.
     pub fn iter(&self) -> Result<Entries<T>, ViewError> {
         self.entries(Bound::Unbounded, Bound::Unbounded)
     }
@@ -253,7 +276,7 @@ impl<T: Table> Iterator for Entries<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.raw.next()?;
-        Some(entry.map_err(ViewError::from).and_then(|(key, stored)| {
+        Some(entry.and_then(|(key, stored)| {
             let key = <T::Key as Codec>::decode(&key).map_err(unreadable::<T>("key"))?;
             Ok((key, decoded::<T>(&stored.value)?))
         }))
@@ -330,6 +353,15 @@ pub enum ViewError {
         partition: i32,
         /// What the view is doing.
         state: ViewState,
+    },
+    /// This program has a view of the table already, which holds the local copy.
+    #[error(
+        "this program has a view of `{topic}` already; use that one in all places: `View::clone` gives another \
+         handle on it"
+    )]
+    InUse {
+        /// Of which table.
+        topic: String,
     },
     /// The view cannot go on.
     #[error("view of `{topic}`: {reason}")]

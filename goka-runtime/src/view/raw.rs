@@ -9,20 +9,61 @@ use std::time::{Duration, Instant};
 
 use super::ViewError;
 use super::follow::{Copy, Follower, wall_clock};
-use super::scan::RawScan;
+use super::own::OpenView;
+use super::scan::{Frozen, RawScan};
 use super::shared::{Part, Shared, ViewState};
 use crate::graph::TopicSpec;
 use crate::log::{Log, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
+use crate::reminder::Reminder;
 use crate::table::{Stored, Stores};
 
 /// An untyped view: keys and values are bytes.
 pub(crate) struct RawView {
-    topic: Arc<str>,
+    served: Served,
     place: fn(&[u8], i32) -> i32,
     log: Arc<dyn Log>,
-    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    _open: Arc<OpenView>,
+}
+
+/// What is read of a view, also by the walks that it gives away.
+#[derive(Clone)]
+struct Served {
+    topic: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+impl Served {
+    /// The partition that `place` chooses among all, which was level with its topic, with its copy and
+    /// the time when it was so last.
+    fn ready(
+        &self,
+        place: impl FnOnce(i32) -> i32,
+    ) -> Result<(Part, Frozen, Timestamp), ViewError> {
+        let part = self.shared.part(place);
+        let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
+        part.and_then(|part| {
+            let (frozen, level_at) = (part.frozen.clone()?, part.level_at?);
+            Some((part, frozen, level_at))
+        })
+        .ok_or_else(|| self.not_ready(partition))
+    }
+
+    fn stopped(&self, reason: &str) -> ViewError {
+        ViewError::Stopped {
+            topic: self.topic.to_string(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn not_ready(&self, partition: i32) -> ViewError {
+        ViewError::NotReady {
+            topic: self.topic.to_string(),
+            partition,
+            state: self.shared.state(),
+        }
+    }
 }
 
 /// What a view says of a key.
@@ -80,6 +121,7 @@ impl RawView {
         let copies: Vec<_> = (0..info.partitions).map(|_| Copy::new()).collect();
         let topic: Arc<str> = table.name.into();
         let shared = Arc::new(Shared::new(copies.len()));
+        let open = OpenView::new(topic.clone(), Arc::clone(&stores), info.partitions);
         let mut follower = Follower {
             log: log.clone(),
             topic: topic.clone(),
@@ -87,10 +129,10 @@ impl RawView {
             stores,
             copies,
             shared: shared.clone(),
-            told: None,
-            told_policy: None,
+            trouble: Reminder::default(),
+            policy: Reminder::default(),
         };
-        follower.check()?;
+        follower.check().map_err(|error| open.explain(error))?;
         let thread = std::thread::Builder::new()
             .name(format!("view {topic}"))
             .spawn(move || {
@@ -106,17 +148,17 @@ impl RawView {
                 reason: format!("no thread: {error}"),
             })?;
         Ok(Self {
-            topic,
+            served: Served { topic, shared },
             place: table.place,
             log,
-            shared,
             thread: Some(thread),
+            _open: open,
         })
     }
 
     /// What the view is doing.
     pub(crate) fn state(&self) -> ViewState {
-        self.shared.state()
+        self.served.shared.state()
     }
 
     /// Waits until every partition is readable.
@@ -142,8 +184,8 @@ impl RawView {
     /// # Errors
     /// What the log answers.
     pub(crate) fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        let list: Vec<_> = (0..self.shared.partitions())
-            .map(|partition| TopicPartition::new(self.topic.clone(), partition))
+        let list: Vec<_> = (0..self.served.shared.partitions())
+            .map(|partition| TopicPartition::new(self.served.topic.clone(), partition))
             .collect();
         let ranges = self.log.ranges(&list)?;
         Ok(ranges.iter().map(|range| range.high).collect())
@@ -173,32 +215,17 @@ impl RawView {
     ) -> Result<(), ViewError> {
         let until = Instant::now() + deadline;
         let mut last = None;
-        let done = self.shared.wait(until, |state, parts| {
+        let done = self.served.shared.wait(until, |state, parts| {
             if let ViewState::Stopped { reason } = state {
-                return Some(Err(self.stopped(reason)));
+                return Some(Err(self.served.stopped(reason)));
             }
             last = behind(parts);
             last.is_none().then_some(Ok(()))
         });
         done.unwrap_or_else(|| {
             let partition = last.and_then(|at| i32::try_from(at).ok()).unwrap_or(-1);
-            Err(self.not_ready(partition))
+            Err(self.served.not_ready(partition))
         })
-    }
-
-    fn stopped(&self, reason: &str) -> ViewError {
-        ViewError::Stopped {
-            topic: self.topic.to_string(),
-            reason: reason.to_owned(),
-        }
-    }
-
-    fn not_ready(&self, partition: i32) -> ViewError {
-        ViewError::NotReady {
-            topic: self.topic.to_string(),
-            partition,
-            state: self.state(),
-        }
     }
 
     /// The value of a key as stored.
@@ -206,14 +233,7 @@ impl RawView {
     /// # Errors
     /// As [`read`](RawView::read).
     pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        let part = self.shared.part(|count| (self.place)(key, count));
-        let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
-        let Some(frozen) = part
-            .filter(|part| part.level_at.is_some())
-            .and_then(|part| part.frozen)
-        else {
-            return Err(self.not_ready(partition));
-        };
+        let (_, frozen, _) = self.served.ready(|count| (self.place)(key, count))?;
         let frozen = frozen
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -223,7 +243,7 @@ impl RawView {
     /// The reason, if it cannot go on.
     pub(crate) fn failure(&self) -> Option<ViewError> {
         match self.state() {
-            ViewState::Stopped { reason } => Some(self.stopped(&reason)),
+            ViewState::Stopped { reason } => Some(self.served.stopped(&reason)),
             _ => None,
         }
     }
@@ -234,14 +254,7 @@ impl RawView {
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
     /// [`ViewError::Stopped`]; when the copy cannot be read.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
-        let part = self.shared.part(|count| (self.place)(key, count));
-        let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
-        let Some((part, frozen, level_at)) = part.and_then(|part| {
-            let (frozen, level_at) = (part.frozen.clone()?, part.level_at?);
-            Some((part, frozen, level_at))
-        }) else {
-            return Err(self.not_ready(partition));
-        };
+        let (part, frozen, level_at) = self.served.ready(|count| (self.place)(key, count))?;
         let stored = frozen
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -252,37 +265,34 @@ impl RawView {
             value: stored.map(|Stored { value, .. }| value),
             age: Duration::from_millis(age),
             offset: part.offset,
-            state: self.shared.state(),
+            state: self.served.shared.state(),
         })
     }
 
-    /// The entries between two keys, in the order of the keys' bytes; one frozen copy of each
-    /// partition, whatever comes in meanwhile.
+    /// The entries between two keys, in the order of the keys' bytes, each read from the copy as it is when
+    /// the walk comes there.
     ///
     /// # Errors
     /// [`ViewError::NotReady`] while a partition was never level with its topic;
-    /// [`ViewError::Stopped`].
+    /// [`ViewError::Stopped`]. The same later, from the walk.
     pub(crate) fn range(
         &self,
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
     ) -> Result<RawScan, ViewError> {
-        let mut frozen = Vec::new();
-        let parts = self.shared.parts();
-        let parts = parts.map_err(|reason| self.stopped(&reason))?;
-        for (partition, part) in (0i32..).zip(parts) {
-            match (part.frozen, part.level_at) {
-                (Some(copy), Some(_)) => frozen.push(copy),
-                _ => return Err(self.not_ready(partition)),
-            }
+        let partitions = self.served.shared.partitions();
+        for partition in 0..partitions {
+            self.served.ready(|_| partition)?;
         }
-        Ok(RawScan::new(frozen.into_iter(), &from, &to))
+        let served = self.served.clone();
+        let present = move |partition| Ok(served.ready(|_| partition)?.1);
+        Ok(RawScan::new(partitions, Box::new(present), &from, &to))
     }
 }
 
 impl Drop for RawView {
     fn drop(&mut self) {
-        self.shared.stop();
+        self.served.shared.stop();
         if let Some(thread) = self.thread.take() {
             // It catches its panics itself.
             let _ = thread.join();
@@ -293,8 +303,8 @@ impl Drop for RawView {
 impl fmt::Debug for RawView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawView")
-            .field("topic", &self.topic)
-            .field("partitions", &self.shared.partitions())
+            .field("topic", &self.served.topic)
+            .field("partitions", &self.served.shared.partitions())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

@@ -1,5 +1,7 @@
-//! Walks all partitions of a view at once, in key order, over one frozen copy of each. Reads page
-//! by page: its memory is bounded, and other readers wait for one page at most.
+//! Walks all partitions of a view at once, in key order. Reads page by page, each from the copy as it is
+//! then: a walk holds no state of a copy between two pages, so however long it stays open, the store uses
+//! the room of what was overwritten again, the walk's memory is bounded, and other readers wait for one
+//! page at most.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,21 +9,27 @@ use std::ops::Bound;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::ViewError;
 use crate::table::{StoreError, StoreRead, Stored};
 
-/// How many entries of a partition are read at once.
+/// How many entries of a partition are read at once, and how many bytes: one entry more at most.
 const PAGE: usize = 256;
+const PAGE_BYTES: usize = 256 << 10;
 
 /// A frozen copy of one partition, shared by its readers.
 pub(super) type Frozen = Arc<Mutex<Box<dyn StoreRead + Send>>>;
 
+/// Gives the present copy of a partition.
+pub(super) type Present = Box<dyn Fn(i32) -> Result<Frozen, ViewError> + Send>;
+
 /// The entries of a range, in the order of the keys' bytes. Made by [`RawView`](super::RawView).
 pub(crate) struct RawScan {
+    present: Present,
     cursors: Vec<Cursor>,
 }
 
 struct Cursor {
-    frozen: Frozen,
+    partition: i32,
     page: VecDeque<(Vec<u8>, Stored)>,
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
@@ -30,7 +38,8 @@ struct Cursor {
 
 impl RawScan {
     pub(super) fn new(
-        parts: impl Iterator<Item = Frozen>,
+        partitions: i32,
+        present: Present,
         from: &Bound<Vec<u8>>,
         to: &Bound<Vec<u8>>,
     ) -> Self {
@@ -43,44 +52,30 @@ impl RawScan {
             ) => from >= to,
             _ => false,
         };
+        let cursors = (0..partitions).map(|partition| Cursor {
+            partition,
+            page: VecDeque::new(),
+            from: from.clone(),
+            to: to.clone(),
+            done: empty,
+        });
         Self {
-            cursors: parts
-                .map(|frozen| Cursor {
-                    frozen,
-                    page: VecDeque::new(),
-                    from: from.clone(),
-                    to: to.clone(),
-                    done: empty,
-                })
-                .collect(),
+            present,
+            cursors: cursors.collect(),
         }
     }
 }
 
 impl Cursor {
-    fn fill(&mut self) -> Result<(), StoreError> {
+    fn fill(&mut self, present: &Present) -> Result<(), ViewError> {
         if self.done || !self.page.is_empty() {
             return Ok(());
         }
-        let page = &mut self.page;
-        let keys = (borrowed(&self.from), borrowed(&self.to));
-        self.frozen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .range(keys, &mut |key, stored| {
-                let value = Stored {
-                    timestamp: stored.timestamp,
-                    value: stored.value.to_vec(),
-                };
-                page.push_back((key.to_vec(), value));
-                if page.len() < PAGE {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })?;
+        let frozen = present(self.partition)?;
+        let read = self.read(&**frozen.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_whole = read?;
         match self.page.back() {
-            Some((last, _)) if self.page.len() == PAGE => {
+            Some((last, _)) if !is_whole => {
                 let at_end = matches!(&self.to, Bound::Included(to) if to == last);
                 self.done = at_end;
                 self.from = Bound::Excluded(last.clone());
@@ -88,6 +83,28 @@ impl Cursor {
             _ => self.done = true,
         }
         Ok(())
+    }
+
+    /// Reads a page; `true` if nothing is left behind it.
+    fn read(&mut self, frozen: &(dyn StoreRead + Send)) -> Result<bool, StoreError> {
+        let (page, mut bytes) = (&mut self.page, 0);
+        let keys = (borrowed(&self.from), borrowed(&self.to));
+        let mut is_whole = true;
+        frozen.range(keys, &mut |key, stored| {
+            let value = Stored {
+                timestamp: stored.timestamp,
+                value: stored.value.to_vec(),
+            };
+            bytes += key.len() + value.value.len();
+            page.push_back((key.to_vec(), value));
+            if page.len() < PAGE && bytes < PAGE_BYTES {
+                ControlFlow::Continue(())
+            } else {
+                is_whole = false;
+                ControlFlow::Break(())
+            }
+        })?;
+        Ok(is_whole)
     }
 }
 
@@ -100,11 +117,11 @@ fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 }
 
 impl Iterator for RawScan {
-    type Item = Result<(Vec<u8>, Stored), StoreError>;
+    type Item = Result<(Vec<u8>, Stored), ViewError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         for cursor in &mut self.cursors {
-            if let Err(error) = cursor.fill() {
+            if let Err(error) = cursor.fill(&self.present) {
                 self.cursors.clear();
                 return Some(Err(error));
             }
@@ -126,5 +143,80 @@ impl fmt::Debug for RawScan {
         f.debug_struct("RawScan")
             .field("partitions", &self.cursors.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shared::Shared;
+    use super::*;
+    use crate::table::redb::RedbStores;
+    use crate::table::{Durability, FORMAT, Stamp, Store, StoredRef, Stores, Write};
+
+    const KEYS: usize = 4_000;
+    const VALUE: usize = 1_000;
+    const ROUNDS: u8 = 20;
+
+    fn write(store: &mut dyn Store, shared: &Shared, round: u8) {
+        let keys: Vec<_> = (0..KEYS).map(|at| format!("{at:04}")).collect();
+        let value = StoredRef {
+            timestamp: 1,
+            value: &[round; VALUE],
+        };
+        let write = |key| Write {
+            key,
+            value: Some(value),
+        };
+        let writes: Vec<_> = keys.iter().map(|key| write(key.as_bytes())).collect();
+        let stamp = Stamp {
+            format: FORMAT,
+            cluster: "c".into(),
+            topic_id: "t".into(),
+            partition: 0,
+            offset: i64::from(round),
+            fingerprint: "f".into(),
+            synced_at: 0,
+        };
+        store.apply(&writes, &stamp, Durability::Synced).unwrap();
+        shared.publish(0, store.snapshot().unwrap());
+    }
+
+    #[test]
+    fn a_walk_that_stays_open_does_not_make_the_file_grow() {
+        let temp = tempfile::tempdir().unwrap();
+        let stores = RedbStores::new(temp.path().to_owned(), 1 << 20);
+        let mut store = stores.open("t", 0).unwrap();
+        let shared = Arc::new(Shared::new(1));
+        write(&mut *store, &shared, 0);
+        let present = {
+            let shared = Arc::clone(&shared);
+            move |partition| {
+                Ok(shared
+                    .part(|_| partition)
+                    .unwrap()
+                    .1
+                    .unwrap()
+                    .frozen
+                    .unwrap())
+            }
+        };
+        let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+        let mut walk = RawScan::new(1, Box::new(present), &from, &to);
+        let mut values = vec![walk.next().unwrap().unwrap()];
+        let path = temp.path().join("t/0.redb");
+        for round in 1..=ROUNDS {
+            write(&mut *store, &shared, round);
+        }
+        let size = std::fs::metadata(&path).unwrap().len();
+        let rows = u64::try_from(KEYS * VALUE).unwrap();
+        eprintln!("{size} bytes of file for {rows} bytes of rows");
+        assert!(size < rows * u64::from(ROUNDS) / 3, "{size} bytes of file");
+        values.extend(walk.map(Result::unwrap));
+        assert_eq!(values.len(), KEYS);
+        assert!(values.is_sorted_by(|one, next| one.0 < next.0));
+        let rounds: Vec<_> = values.iter().map(|(_, stored)| stored.value[0]).collect();
+        // The page that was read ahead is of the first state, all that follows of the last one.
+        assert!(rounds.is_sorted() && rounds[0] == 0 && rounds[KEYS - 1] == ROUNDS);
+        assert!(rounds.iter().all(|round| [0, ROUNDS].contains(round)));
     }
 }

@@ -228,15 +228,6 @@ impl Shared {
         Ok((partition, at.and_then(|at| inner.parts.get(at).cloned())))
     }
 
-    /// What is to be read of all partitions; the reason when the view has stopped.
-    pub(super) fn parts(&self) -> Result<Vec<Part>, String> {
-        let inner = self.lock();
-        match &inner.state {
-            ViewState::Stopped { reason } => Err(reason.clone()),
-            _ => Ok(inner.parts.clone()),
-        }
-    }
-
     /// Waits until `done` answers; `None` when it has not by `until`.
     pub(super) fn wait<R>(
         &self,

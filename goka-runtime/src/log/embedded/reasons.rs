@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::log::LogError;
+use crate::private_files;
 
 /// Whether a log can lie there at all.
 pub(super) fn check_place(path: &Path) -> Result<(), LogError> {
@@ -30,6 +31,7 @@ pub(super) fn check_place(path: &Path) -> Result<(), LogError> {
 /// What the system's word means.
 pub(super) fn refused(error: &io::Error) -> String {
     match error.kind() {
+        _ if private_files::is_link(error) => error.to_string(),
         ErrorKind::InvalidData | ErrorKind::UnexpectedEof => unreadable(&error.to_string()),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => format!(
             "may not be read and written ({error}); correct its permissions, or choose another data directory"

@@ -5,12 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::super::{StoreError, layout};
+use crate::private_files;
 
 /// What a call into redb came to, before the path is put to it.
 #[derive(Debug, Clone)]
 pub(super) enum Failure {
     Unreadable(String),
     Locked,
+    Link,
     Io(String),
     /// What was not synced is gone.
     FellBack(String),
@@ -22,6 +24,7 @@ impl Failure {
         match self {
             Failure::Unreadable(reason) => StoreError::Unreadable { path, reason },
             Failure::Locked => StoreError::Locked { path },
+            Failure::Link => StoreError::Link { path },
             Failure::Io(reason) => StoreError::Io { path, reason },
             Failure::FellBack(reason) => StoreError::Regressed { path, reason },
         }
@@ -65,6 +68,7 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 /// was cut; a directory can only be in the way.
 pub(super) fn of_io(error: &io::Error) -> Failure {
     match error.kind() {
+        _ if private_files::is_link(error) => Failure::Link,
         io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => {
             Failure::Unreadable(error.to_string())
         }

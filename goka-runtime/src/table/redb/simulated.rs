@@ -192,8 +192,12 @@ impl SimulatedDisk {
         }
     }
 
-    pub(super) fn has(&self, path: &Path) -> bool {
-        self.content().files.contains_key(path)
+    pub(super) fn remove(&self, path: &Path) {
+        self.content().files.remove(path);
+    }
+
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.content().files.keys().cloned().collect()
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {

@@ -1,5 +1,6 @@
 //! What a store does when its disk or its file misbehaves, and how it opens again.
 
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
@@ -93,6 +94,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Ok(_) => "fine",
         Err(StoreError::Unreadable { .. }) => "unreadable",
         Err(StoreError::Locked { .. }) => "locked",
+        Err(StoreError::Link { .. }) => "link",
         Err(StoreError::Io { .. } | StoreError::Regressed { .. }) => "io",
     }
 }
@@ -152,7 +154,7 @@ fn a_file_that_is_no_store_is_unreadable_and_can_be_set_aside() {
         })
         .collect();
     names.sort();
-    assert_eq!(names[..3], ["0.redb", "0.redb.bad-1", "0.redb.bad-2"]);
+    assert_eq!(names, ["0.redb", "0.redb.bad-6"], "the newest is kept");
 }
 
 /// What was emptied holds nothing, as a new file does: judged like one.
@@ -231,6 +233,39 @@ fn a_file_in_use_is_locked() {
     assert_eq!(kind(temporary.open()), "locked");
     drop(other);
     temporary.opened();
+}
+
+#[test]
+fn a_link_in_the_place_of_a_file_or_its_directory_is_refused() {
+    let (temporary, whole) = Temporary::filled();
+    let (file, elsewhere) = (temporary.file(), temporary.dir.path().join("elsewhere"));
+    let table = file.parent().expect("has one");
+    for place in [&*file, table] {
+        fs::rename(place, &elsewhere).expect("moves");
+        std::os::unix::fs::symlink(&elsewhere, place).expect("links");
+        let error = temporary.open().err().expect("refused");
+        let shown = format!("`{}` is a symbolic link", place.display());
+        assert!(error.to_string().contains(&shown), "{error}");
+        assert_eq!(kind::<()>(Err(error)), "link");
+        fs::remove_file(place).expect("removes");
+        fs::rename(&elsewhere, place).expect("moves back");
+    }
+    assert!(
+        fs::read(&file).expect("reads") == whole,
+        "it was written to"
+    );
+    // Who gives the directory may give a link.
+    let stores = RedbStores::new(temporary.dir.path().join("link"), 1 << 20);
+    let target = temporary.dir.path().join("tables");
+    std::os::unix::fs::symlink(target, temporary.dir.path().join("link")).expect("links");
+    assert!(
+        stores
+            .open("t", 0)
+            .expect("opens")
+            .stamp()
+            .expect("reads")
+            .is_some()
+    );
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! Files that were moved out of the way: the newest one of each partition is kept, for somebody who wants
+//! to know what happened to it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::StoreError;
+use super::RedbStores;
+use super::failure::of_io;
+
+impl RedbStores {
+    /// Moves a file out of the way, and removes those that were moved before.
+    pub(super) fn move_aside(&self, path: &Path) -> Result<PathBuf, StoreError> {
+        let older = self.asides(path)?;
+        let newest = older.iter().map(|(number, _)| *number).max().unwrap_or(0);
+        let aside = path.with_extension(format!("redb.bad-{}", newest.saturating_add(1)));
+        self.rename(path, &aside)?;
+        for (_, old) in older {
+            let shown = old.display();
+            match self.remove(&old) {
+                Ok(()) => {
+                    tracing::info!(path = %shown, kept = %aside.display(), "older damaged copy removed")
+                }
+                Err(error) => {
+                    tracing::warn!(path = %shown, %error, "older damaged copy not removed")
+                }
+            }
+        }
+        Ok(aside)
+    }
+
+    /// What was moved aside of a file, by number.
+    fn asides(&self, path: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let prefix = format!("{name}.bad-");
+        let number = |other: &Path| {
+            let other = other.file_name()?.to_str()?;
+            other.strip_prefix(&prefix)?.parse::<u32>().ok()
+        };
+        let all = self.beside(path)?.into_iter();
+        Ok(all
+            .filter_map(|other| Some((number(&other)?, other)))
+            .collect())
+    }
+
+    /// The files in the directory of one.
+    fn beside(&self, path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+        #[cfg(feature = "tester")]
+        if let Some(disk) = &self.disk {
+            return Ok(disk.files());
+        }
+        let entries = path.parent().map(fs::read_dir).into_iter();
+        let listed = entries.flat_map(|entries| match entries {
+            Ok(entries) => entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect(),
+            Err(error) => vec![Err(error)],
+        });
+        let listed: Result<_, std::io::Error> = listed.collect();
+        listed.map_err(|error| of_io(&error).at(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        #[cfg(feature = "tester")]
+        if let Some(disk) = &self.disk {
+            disk.rename(from, to);
+            return Ok(());
+        }
+        fs::rename(from, to).map_err(|error| of_io(&error).at(from))
+    }
+
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        #[cfg(feature = "tester")]
+        if let Some(disk) = &self.disk {
+            disk.remove(path);
+            return Ok(());
+        }
+        fs::remove_file(path)
+    }
+}

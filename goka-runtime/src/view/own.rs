@@ -1,0 +1,61 @@
+//! The views of this process, so that who starts a second one of a table is told of the first: a local copy
+//! has one holder, and the system does not say which process that is.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::ViewError;
+use crate::table::{StoreError, Stores};
+
+static VIEWS: Mutex<Vec<Weak<OpenView>>> = Mutex::new(Vec::new());
+
+/// A view of this process, while it lives.
+pub(super) struct OpenView {
+    topic: Arc<str>,
+    stores: Arc<dyn Stores>,
+    partitions: i32,
+}
+
+fn views() -> MutexGuard<'static, Vec<Weak<OpenView>>> {
+    VIEWS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OpenView {
+    pub(super) fn new(topic: Arc<str>, stores: Arc<dyn Stores>, partitions: i32) -> Arc<Self> {
+        let view = Arc::new(Self {
+            topic,
+            stores,
+            partitions,
+        });
+        let mut views = views();
+        views.retain(|view| view.strong_count() > 0);
+        views.push(Arc::downgrade(&view));
+        view
+    }
+
+    /// A copy that somebody else holds: names this process's own view, if it is that.
+    pub(super) fn explain(self: &Arc<Self>, error: ViewError) -> ViewError {
+        let ViewError::Store(StoreError::Locked { path }) = &error else {
+            return error;
+        };
+        let others: Vec<_> = views().iter().filter_map(Weak::upgrade).collect();
+        let is_same = |other: &&Arc<Self>| {
+            !Arc::ptr_eq(self, other)
+                && other.topic == self.topic
+                && (Arc::ptr_eq(&self.stores, &other.stores) || other.has(path))
+        };
+        let is_own = others.iter().any(|other| is_same(&other));
+        if is_own {
+            let topic = self.topic.to_string();
+            return ViewError::InUse { topic };
+        }
+        error
+    }
+
+    /// Whether a copy of it lies there.
+    fn has(&self, path: &str) -> bool {
+        let places = 0..self.partitions;
+        places
+            .filter_map(|partition| self.stores.place(&self.topic, partition))
+            .any(|place| place == path)
+    }
+}

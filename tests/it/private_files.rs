@@ -1,0 +1,132 @@
+//! What lies in a data directory is its owner's alone: other users of the machine read nothing of it, and
+//! no symbolic link in it leads elsewhere.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::support::program::{Program, counted, data_dir};
+
+/// Counts one more click, and stops.
+#[track_caller]
+fn count(clicks: &Program) -> String {
+    let said = clicks.run(["emit", "user-clicks", "alice", "now"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let mut running = clicks.start(["--no-simulate"]);
+    running.wait_out("a count", |out| {
+        out.iter().any(|line| counted(line).is_some())
+    });
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+/// Everything below a directory, itself included.
+fn tree(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_owned()];
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap();
+        all.extend(entries.flat_map(|entry| tree(&entry.unwrap().path())));
+    }
+    all
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn widen(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[track_caller]
+fn assert_private(dir: &Path) {
+    let all = tree(dir);
+    assert!(all.iter().any(|path| path.ends_with("log.redb")), "{all:?}");
+    let tables = all
+        .iter()
+        .filter(|path| path.starts_with(dir.join("tables")));
+    assert!(tables.count() > 2, "{all:?}");
+    for path in all {
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_data_directory_and_all_that_is_in_it_are_private() {
+    let (_temp, dir) = data_dir();
+    fs::create_dir(&dir).unwrap();
+    widen(&dir, 0o755);
+    let clicks = Program::new("clicks", &dir);
+    count(&clicks);
+    assert_private(&dir);
+    // As an earlier version left it.
+    for path in tree(&dir) {
+        widen(&path, if path.is_dir() { 0o755 } else { 0o644 });
+    }
+    let said = count(&clicks);
+    assert_private(&dir);
+    assert!(!said.contains("cannot be narrowed"), "{said}");
+}
+
+#[test]
+fn a_directory_that_many_users_share_stays_as_it_is_and_this_is_said() {
+    let (_temp, dir) = data_dir();
+    fs::create_dir(&dir).unwrap();
+    widen(&dir, 0o1777);
+    let said = count(&Program::new("clicks", &dir));
+    let lines: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("cannot be narrowed"))
+        .collect();
+    let shown = dir.display().to_string();
+    assert!(lines.len() == 1 && lines[0].contains(&shown), "{said}");
+    assert_eq!(mode(&dir), 0o1777);
+    for path in tree(&dir).iter().filter(|path| **path != dir) {
+        assert_eq!(mode(path) & 0o077, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn symbolic_links_in_a_data_directory_are_refused_by_name() {
+    let (temp, dir) = data_dir();
+    // The directory itself may be one.
+    let real = temp.path().join("real");
+    fs::create_dir(&real).unwrap();
+    symlink(&real, &dir).unwrap();
+    let clicks = Program::new("clicks", &dir);
+    count(&clicks);
+    assert_private(&real);
+
+    let elsewhere = temp.path().join("elsewhere");
+    let found = tree(&real);
+    let ours = found.iter().filter(|path| **path != real);
+    let mut refused = 0;
+    for path in ours {
+        fs::rename(path, &elsewhere).unwrap();
+        symlink(&elsewhere, path).unwrap();
+        let before: Vec<_> = tree(&elsewhere)
+            .iter()
+            .filter(|path| path.is_file())
+            .map(|path| fs::read(path).unwrap())
+            .collect();
+        let name = path.strip_prefix(&real).unwrap().display().to_string();
+        let mut running = clicks.start(["--no-simulate"]);
+        // It ends by itself, unless this is one partition of many.
+        running.wait_err(&format!("{name}` is a symbolic link"));
+        let (code, said) = running.stop();
+        assert_eq!(code, Some(2), "{name}: {said}");
+        let after: Vec<_> = tree(&elsewhere)
+            .iter()
+            .filter(|path| path.is_file())
+            .map(|path| fs::read(path).unwrap())
+            .collect();
+        assert!(before == after, "{name} was written to");
+        fs::remove_file(path).unwrap();
+        fs::rename(&elsewhere, path).unwrap();
+        refused += 1;
+    }
+    assert!(refused >= 6, "{found:?}");
+    count(&clicks);
+}
