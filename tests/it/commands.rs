@@ -2,8 +2,12 @@
 
 use std::io::Read;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::support::program::{Program, counted, data_dir, entries};
+use crate::support::wait_until;
+
+const SOON: Duration = Duration::from_secs(60);
 
 fn lines(users: usize, each: usize) -> String {
     (0..users * each)
@@ -129,6 +133,42 @@ fn topics_that_the_binary_does_not_declare_take_text() {
         (Some(0), "line\\none\n"),
         "{said:?}"
     );
+}
+
+/// On the embedded log, declared tables are made like streams, filled with `emit` and read by their names.
+#[test]
+fn tables_that_no_group_writes_are_filled_and_read_by_their_names() {
+    let (_temp, dir) = data_dir();
+    let orders = Program::new("orders", dir);
+    // Before the first run, and while it runs.
+    let said = orders.run(["emit", "order-prices", "pen", "200"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let mut running = orders.start(["run"]);
+    running.wait_err("restored");
+    for (table, key, value) in [
+        ("order-prices", "ink", "300"),
+        ("order-discounts", "ann", "50"),
+    ] {
+        let said = orders.run(["emit", table, key, value]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let said = orders.run(["get", table, key]);
+        assert_eq!(said.out.trim(), value, "{said:?}");
+    }
+    let said = orders.run(["scan", "order-prices"]);
+    assert_eq!(said.out, "ink\t300\npen\t200\n");
+    wait_until("an order has its price and its discount", SOON, || {
+        assert_eq!(orders.run(["emit", "orders", "ink", "ann"]).code, Some(0));
+        let said = orders.run(["get", "orders", "ink"]);
+        let sum: i64 = said.out.trim().parse().unwrap_or_default();
+        sum % 300 == 150
+    });
+    assert_eq!(running.stop().0, Some(0));
+    // A table keeps the last value of each key only.
+    assert_eq!(
+        orders.run(["emit", "order-prices", "pen", "250"]).code,
+        Some(0)
+    );
+    assert_eq!(orders.run(["get", "order-prices", "pen"]).out, "250\n");
 }
 
 #[test]

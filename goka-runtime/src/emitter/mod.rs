@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use self::ack::{Ack, Delivered};
 pub(crate) use self::raw::RawEmitter;
 #[cfg(feature = "cli")]
-pub(crate) use self::raw::stream;
+pub(crate) use self::raw::{Declared, target};
 use crate::codec::{AsValue, CodecError};
 use crate::context::Emit;
 use crate::key::{AsKey, Key, NoKey};

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use super::EmitError;
 use super::ack::{Ack, Pending};
 use crate::context::Emit;
-use crate::graph::TopicSpec;
-use crate::log::{Appender, Log, LogError, NewTopic, Sent, TopicInfo, TopicWait};
-use crate::processor::DEFAULT_PARTITIONS;
+use crate::graph::{TopicKind, TopicSpec};
+use crate::log::{
+    Appender, DEFAULT_PARTITIONS, Log, LogError, NewTopic, Sent, TopicInfo, TopicWait,
+};
 
 /// How long an emitter waits for room, and for the last records when it is dropped.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,10 +39,10 @@ impl RawEmitter {
         log: &dyn Log,
         topic: &str,
         place: fn(&[u8], i32) -> i32,
-        declared: Option<i32>,
+        declared: Declared,
         wait: &TopicWait<'_>,
     ) -> Result<Self, EmitError> {
-        let info = stream(log, topic, declared, wait)?;
+        let info = target(log, topic, declared, wait)?;
         let pending = Arc::new(Pending::default());
         let reports = pending.clone();
         let appender = log.appender(Arc::new(move |token, outcome| {
@@ -67,7 +68,7 @@ impl RawEmitter {
         spec: &TopicSpec,
         wait: &TopicWait<'_>,
     ) -> Result<Self, EmitError> {
-        Self::new(log, spec.name, spec.place, spec.partitions, wait)
+        Self::new(log, spec.name, spec.place, Declared::of(spec), wait)
     }
 
     /// How many partitions the topic has.
@@ -209,17 +210,34 @@ impl fmt::Debug for RawEmitter {
     }
 }
 
-/// Looks a stream up; makes it where the log lets us, waits for it where others do.
-pub(crate) fn stream(
+/// What is declared of a topic that may have to be made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub(crate) partitions: Option<i32>,
+    /// Whether it is a table, whose topic is compacted.
+    pub(crate) is_table: bool,
+}
+
+impl Declared {
+    pub(crate) fn of(spec: &TopicSpec) -> Self {
+        Self {
+            partitions: spec.partitions,
+            is_table: spec.kind != TopicKind::Stream,
+        }
+    }
+}
+
+/// Looks a topic up; makes it where the log lets us, waits for it where others do.
+pub(crate) fn target(
     log: &dyn Log,
     topic: &str,
-    declared: Option<i32>,
+    declared: Declared,
     wait: &TopicWait<'_>,
 ) -> Result<TopicInfo, EmitError> {
     if let Some(info) = wait.describe_one(log, topic)? {
         return Ok(info);
     }
-    let partitions = declared.unwrap_or(DEFAULT_PARTITIONS);
+    let partitions = declared.partitions.unwrap_or(DEFAULT_PARTITIONS);
     let missing = || EmitError::MissingTopic {
         topic: topic.to_owned(),
         log: log.describe_self(),
@@ -232,7 +250,7 @@ pub(crate) fn stream(
     match log.create(&NewTopic {
         name: topic.to_owned(),
         partitions,
-        compact: false,
+        compact: declared.is_table,
         retention: None,
     }) {
         // Somebody else made it meanwhile: theirs is as good.

@@ -367,6 +367,9 @@ pub trait Appender: Send + Sync {
     fn flush(&self, deadline: Instant) -> Result<(), LogError>;
 }
 
+/// Partitions of a topic that the embedded log makes, where none are declared.
+pub const DEFAULT_PARTITIONS: i32 = 4;
+
 /// What happens to old records of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub use self::error::{OptionError, ProcessorError, StartError};
 pub use crate::core::{Cause, State};
+pub use crate::log::DEFAULT_PARTITIONS;
 pub use crate::worker::{Handling, TaskStatus};
 
 use self::recheck::Recheck;
@@ -30,9 +31,6 @@ use crate::log::{Group, Log, TopicWait};
 use crate::record::Guarantee;
 use crate::table::Stores;
 use crate::worker::{Parts, Signals, run};
-
-/// Partitions of a stream that the embedded log makes, where none are declared.
-pub const DEFAULT_PARTITIONS: i32 = 4;
 
 /// How long loop and visit topics keep their records: longer than any outage.
 pub const LOOP_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);

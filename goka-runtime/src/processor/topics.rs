@@ -8,7 +8,7 @@ use super::resolve::is_copartitioned;
 use super::{DEFAULT_PARTITIONS, LOOP_RETENTION};
 use crate::core::TablePlan;
 use crate::core::copartition::{Counted, copartitioned};
-use crate::graph::{Edge, EdgeKind, GroupGraph};
+use crate::graph::{Edge, EdgeKind, GroupGraph, TopicKind};
 use crate::log::{Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::TopicId;
 
@@ -79,33 +79,40 @@ impl Topics {
             .or_else(|| graph.inputs().find_map(|edge| edge.topic.partitions))
             .unwrap_or(DEFAULT_PARTITIONS);
         let wanted = |edge: &Edge| {
-            let is_input = matches!(edge.kind, EdgeKind::Input { .. });
+            let is_input = matches!(edge.kind, EdgeKind::Input { .. } | EdgeKind::Join);
             let shared = (is_input && together).then_some(shared_count);
             edge.topic
                 .partitions
                 .or(shared)
                 .unwrap_or(DEFAULT_PARTITIONS)
         };
-        let missing: Vec<(&'static str, i32)> = graph
-            .inputs()
-            .chain(graph.outputs())
-            .filter(|edge| !self.infos.contains_key(edge.topic.name))
-            .map(|edge| (edge.topic.name, wanted(edge)))
-            .collect();
+        let is_missing = |edge: &&Edge| !self.infos.contains_key(edge.topic.name);
+        let streams = graph.inputs().chain(graph.outputs());
+        let mut missing: Vec<&Edge> = streams.filter(is_missing).collect();
         if !missing.is_empty() && !log.creates_streams() {
             return Err(StartError::MissingTopics {
                 group,
                 location: graph.location,
                 topics: missing
                     .iter()
-                    .map(|(name, count)| (name.to_string(), *count))
+                    .map(|edge| (edge.topic.name.to_owned(), wanted(edge)))
                     .collect(),
                 waited: log.topic_timeout(),
             });
         }
-        for (name, partitions) in missing {
-            let new = new_topic(name, partitions, false, None);
-            self.make(log, wait, name, &new).map_err(failed)?;
+        // A declared table that no group of this log writes is filled by whoever emits to it.
+        if log.creates_streams() {
+            let is_filled = |edge: &&Edge| {
+                matches!(edge.kind, EdgeKind::Join) && edge.topic.kind == TopicKind::Table
+            };
+            let joined = graph.edges.iter().filter(is_filled);
+            missing.extend(joined.filter(is_missing));
+        }
+        for edge in missing {
+            let is_table = edge.topic.kind == TopicKind::Table;
+            let new = new_topic(edge.topic.name, wanted(edge), is_table, None);
+            self.make(log, wait, edge.topic.name, &new)
+                .map_err(failed)?;
         }
         for edge in graph.edges {
             let is_join = matches!(edge.kind, EdgeKind::Join);

@@ -9,6 +9,7 @@ use super::direct::{Delivery, Direct, Placed};
 use super::fail::Fail;
 use super::protocol::{Bytes, Line, Reply, Request, Wire};
 use super::{engine, socket};
+use crate::emitter::Declared;
 
 /// How long a process may be between taking its data directory and listening.
 const START: Duration = Duration::from_secs(10);
@@ -66,13 +67,14 @@ impl Access {
         }
     }
 
-    pub(super) fn stream(&self, topic: &str, declared: Option<i32>) -> Result<i32, Fail> {
+    pub(super) fn target(&self, topic: &str, declared: Declared) -> Result<i32, Fail> {
         match self {
-            Access::Here { direct, .. } => Ok(direct.stream(topic, declared)?),
+            Access::Here { direct, .. } => Ok(direct.target(topic, declared)?),
             Access::There(dir) => {
                 let request = Request::Stream {
                     topic: topic.to_owned(),
-                    declared,
+                    declared: declared.partitions,
+                    is_table: declared.is_table,
                 };
                 match ask(dir, &request)?.1 {
                     Reply::Partitions(Some(partitions)) => Ok(partitions),

@@ -3,7 +3,8 @@
 
 use super::fail::Fail;
 use crate::codec::Codec;
-use crate::graph::{Definition, EdgeKind, Format, GroupGraph, TopicSpec};
+use crate::emitter::Declared;
+use crate::graph::{Definition, EdgeKind, Format, GroupGraph, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 
 /// How keys and values of a topic are read from and shown to people.
@@ -13,7 +14,7 @@ pub(super) struct Terms {
     pub(super) key: Format,
     pub(super) value: Format,
     pub(super) place: fn(&[u8], i32) -> i32,
-    pub(super) partitions: Option<i32>,
+    pub(super) declared: Declared,
 }
 
 impl Terms {
@@ -23,7 +24,7 @@ impl Terms {
             key: spec.key,
             value: spec.value,
             place: spec.place,
-            partitions: spec.partitions,
+            declared: Declared::of(spec),
         }
     }
 
@@ -33,7 +34,7 @@ impl Terms {
             key: TEXT,
             value: TEXT,
             place: Murmur2::partition,
-            partitions: None,
+            declared: Declared::default(),
         }
     }
 }
@@ -59,14 +60,20 @@ pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> Terms {
         )
 }
 
-/// The terms of a group's table.
+/// The terms of a group's table, or of a declared table of that name.
 pub(super) fn table(definitions: &[&'static Definition], group: &str) -> Result<Terms, Fail> {
     let Some(graph) = definitions
         .iter()
         .map(|definition| &definition.graph)
         .find(|graph| graph.group == group)
     else {
-        return Ok(Terms::text(format!("{group}-state")));
+        let mut edges = definitions.iter().flat_map(|it| it.graph.edges);
+        let declared =
+            edges.find(|edge| edge.topic.kind == TopicKind::Table && edge.topic.name == group);
+        return Ok(declared.map_or_else(
+            || Terms::text(format!("{group}-state")),
+            |edge| Terms::of(&edge.topic),
+        ));
     };
     match graph.table() {
         Some(edge) => Ok(Terms::of(&edge.topic)),

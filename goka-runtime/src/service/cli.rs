@@ -180,11 +180,11 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
             )),
         Clap::new("get")
             .about("Print the value of a key of a group's table")
-            .arg(positional("GROUP", "The group").required(true))
+            .arg(positional("GROUP", "The group, or a declared table by its name").required(true))
             .arg(positional("KEY", "The key, as text").required(true)),
         Clap::new("scan")
             .about("Print a group's table in key order, `key<TAB>value` a line")
-            .arg(positional("GROUP", "The group").required(true))
+            .arg(positional("GROUP", "The group, or a declared table by its name").required(true))
             .arg(
                 Arg::new("prefix")
                     .long("prefix")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fail::Fail;
 use super::fold;
 use crate::context::Emit;
-use crate::emitter::{self, EmitError, RawEmitter};
+use crate::emitter::{self, Declared, EmitError, RawEmitter};
 use crate::log::{Log, TopicWait};
 
 /// How long records of one batch may take to be acknowledged.
@@ -62,10 +62,10 @@ impl Direct {
         Self { memory, ..self }
     }
 
-    /// The partition count of a stream; the embedded log makes it when it is missing.
-    pub(super) fn stream(&self, topic: &str, declared: Option<i32>) -> Result<i32, EmitError> {
+    /// The partition count of a topic to emit to; the embedded log makes it when it is missing.
+    pub(super) fn target(&self, topic: &str, declared: Declared) -> Result<i32, EmitError> {
         let wait = TopicWait::default();
-        Ok(emitter::stream(&*self.log, topic, declared, &wait)?.partitions)
+        Ok(emitter::target(&*self.log, topic, declared, &wait)?.partitions)
     }
 
     /// How long a missing topic is waited for.
@@ -121,7 +121,10 @@ impl Direct {
         if let Some(emitter) = emitters.get(topic) {
             return Ok(emitter.clone());
         }
-        let emitter = RawEmitter::new(&*self.log, topic, nowhere, None, &TopicWait::default());
+        let emitter = {
+            let declared = Declared::default();
+            RawEmitter::new(&*self.log, topic, nowhere, declared, &TopicWait::default())
+        };
         let emitter = Arc::new(emitter?);
         emitters.insert(topic.to_owned(), emitter.clone());
         Ok(emitter)

@@ -15,7 +15,7 @@ const MAX_LINE: u64 = 8 << 20;
 
 /// Emits one record.
 pub(super) fn one(access: &Access, terms: &Terms, key: &str, value: &str) -> Result<(), Fail> {
-    let partitions = access.stream(&terms.topic, terms.partitions)?;
+    let partitions = access.target(&terms.topic, terms.declared)?;
     let record = placed(terms, partitions, key, value).map_err(Fail::new)?;
     let delivery = access.emit(&terms.topic, vec![record])?;
     delivery.error.map_or(Ok(()), |error| Err(Fail::new(error)))
@@ -56,7 +56,7 @@ pub(super) fn lines(access: &Access, terms: &Terms, input: impl Read) -> Result<
     let mut sender = Sender {
         access,
         terms,
-        partitions: access.stream(&terms.topic, terms.partitions)?,
+        partitions: access.target(&terms.topic, terms.declared)?,
         batch: Vec::new(),
         bytes: 0,
         sent: 0,

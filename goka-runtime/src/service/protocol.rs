@@ -97,10 +97,12 @@ impl TryFrom<Line> for Placed {
 /// What a command asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// The partition count of a stream, made when it is missing.
+    /// The partition count of a topic to emit to, made when it is missing.
     Stream {
         topic: String,
         declared: Option<i32>,
+        #[serde(default)]
+        is_table: bool,
     },
     /// The partition count of a table's topic.
     Table { topic: String },

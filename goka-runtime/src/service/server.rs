@@ -12,6 +12,7 @@ use super::fail::{Fail, one_line};
 use super::fold::Entries;
 use super::protocol::{Bytes, FRAME_FILL, Reply, Request, Wire};
 use super::socket::Socket;
+use crate::emitter::Declared;
 
 /// How many commands are served at once; the next is told to come back.
 const MOST: usize = 16;
@@ -132,8 +133,18 @@ fn answer(
     wire: &mut Wire,
 ) -> std::io::Result<Result<Reply, String>> {
     let said = match request {
-        Request::Stream { topic, declared } => direct
-            .stream(&topic, declared)
+        Request::Stream {
+            topic,
+            declared: partitions,
+            is_table,
+        } => direct
+            .target(
+                &topic,
+                Declared {
+                    partitions,
+                    is_table,
+                },
+            )
             .map(|partitions| Reply::Partitions(Some(partitions)))
             .map_err(|error| error.to_string()),
         Request::Table { topic } => direct

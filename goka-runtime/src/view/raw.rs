@@ -12,8 +12,8 @@ use super::follow::{Copy, Follower, wall_clock};
 use super::own::OpenView;
 use super::scan::{Frozen, RawScan};
 use super::shared::{Part, Shared, ViewState};
-use crate::graph::TopicSpec;
-use crate::log::{Log, TopicWait};
+use crate::graph::{TopicKind, TopicSpec};
+use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
 use crate::table::{Stored, Stores};
@@ -108,7 +108,11 @@ impl RawView {
             log: log.describe_self(),
             waited: log.topic_timeout(),
         };
-        let found = wait.describe_one(&*log, table.name)?;
+        let mut found = wait.describe_one(&*log, table.name)?;
+        // A declared table that no group of this log writes is filled by whoever emits to it.
+        if found.is_none() && table.kind == TopicKind::Table && log.creates_streams() {
+            found = make(&*log, table, wait)?;
+        }
         let info = found.ok_or_else(missing)?;
         if !info.policy.is_of_a_table() {
             return Err(ViewError::NotCompacted {
@@ -287,6 +291,24 @@ impl RawView {
         let served = self.served.clone();
         let present = move |partition| Ok(served.ready(|_| partition)?.1);
         Ok(RawScan::new(partitions, Box::new(present), &from, &to))
+    }
+}
+
+/// Makes the topic of a table.
+fn make(
+    log: &dyn Log,
+    table: &TopicSpec,
+    wait: &TopicWait<'_>,
+) -> Result<Option<TopicInfo>, LogError> {
+    let new = NewTopic {
+        name: table.name.to_owned(),
+        partitions: table.partitions.unwrap_or(DEFAULT_PARTITIONS),
+        compact: true,
+        retention: None,
+    };
+    match log.create(&new) {
+        Ok(()) | Err(LogError::TopicExists { .. }) => wait.describe_one(log, table.name),
+        Err(error) => Err(error),
     }
 }
 
