@@ -244,6 +244,12 @@ impl Running {
         status.values().cloned().collect()
     }
 
+    /// The first partition that has stopped, and why.
+    #[cfg(feature = "cli")]
+    pub(crate) fn first_stopped(&self) -> Option<(i32, Cause)> {
+        self.signals.first_stopped()
+    }
+
     /// The record that a handler is called with at this moment, if one is.
     pub fn in_hand(&self) -> Option<Handling> {
         self.signals.in_hand(&self.members)

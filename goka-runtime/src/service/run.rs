@@ -232,11 +232,8 @@ fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]
 
 /// The first partition of a processor that has stopped, or why all of it has ended.
 fn stopped(group: &str, running: &Running) -> Option<String> {
-    let partition = running.status().into_iter().find_map(|task| {
-        let (partition, cause) = (task.partition, task.stopped?);
-        Some(format!(
-            "partition {partition} of group `{group}` has stopped: {cause}"
-        ))
+    let partition = running.first_stopped().map(|(partition, cause)| {
+        format!("partition {partition} of group `{group}` has stopped: {cause}")
     });
     let ended = || {
         let cause = running.failure()?;

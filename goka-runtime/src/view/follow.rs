@@ -23,9 +23,9 @@ const SYNC: Duration = Duration::from_secs(3);
 /// How often the topic is looked at: whether it has more partitions, or was made again.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds.
-/// Far below `delete.retention.ms`, past which a copy is not trusted.
-const RESTAMP: Timestamp = 60_000;
+/// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds: at
+/// least, and at most. Each time costs a sync of the copy's file.
+const RESTAMP: [Timestamp; 2] = [60_000, 3_600_000];
 
 /// How long to wait before the log, or a store that failed, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -40,6 +40,8 @@ pub(super) struct Follower {
     pub(super) shared: Arc<Shared>,
     pub(super) trouble: Reminder,
     pub(super) policy: Reminder,
+    /// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds.
+    pub(super) restamp: Timestamp,
 }
 
 /// One partition's copy, and how far it is.
@@ -143,6 +145,10 @@ impl Follower {
     fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, End> {
         let info = self.look()?;
         self.resize(&info)?;
+        // Far below the time past which a copy is not trusted.
+        let [least, most] = RESTAMP;
+        let kept = Timestamp::try_from(info.delete_retention.as_millis()).unwrap_or(most);
+        self.restamp = (kept / 20).clamp(least, most);
         let partitions = self.partitions();
         let (cluster, ranges) =
             self.ask(move |log| Ok((log.cluster()?, log.ranges(&partitions)?)))?;
@@ -428,7 +434,7 @@ impl Follower {
         for copy in &mut self.copies {
             let Some(stamp) = &copy.stamp else { continue };
             let (partition, at) = (stamp.partition, stamp.synced_at);
-            if copy.dirty || at >= copy.stamped.saturating_add(RESTAMP) {
+            if copy.dirty || at >= copy.stamped.saturating_add(self.restamp) {
                 let synced = copy.apply(&[], Durability::Synced);
                 synced.map_err(of_copy(partition))?;
                 copy.dirty = false;

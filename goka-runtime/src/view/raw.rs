@@ -135,6 +135,7 @@ impl RawView {
             shared: shared.clone(),
             trouble: Reminder::default(),
             policy: Reminder::default(),
+            restamp: 0,
         };
         follower.check().map_err(|error| open.explain(error))?;
         let thread = std::thread::Builder::new()

@@ -42,7 +42,7 @@ use crate::table::Stores;
 use crate::view::Lookups;
 
 /// How long a poll waits when nothing is due.
-const IDLE: Duration = Duration::from_millis(20);
+const IDLE: Duration = Duration::from_millis(50);
 /// The same while handlers have left work behind: it goes on between two polls.
 const GUARDED: Duration = Duration::from_millis(1);
 /// How often the outside is told where each task is, while anything happens.
@@ -120,6 +120,14 @@ impl Signals {
             .iter()
             .filter(|(_, task)| task.state == State::Running);
         running.map(|(task, _)| *task).collect()
+    }
+
+    /// The first partition that has stopped, and why.
+    #[cfg(feature = "cli")]
+    pub(crate) fn first_stopped(&self) -> Option<(i32, Cause)> {
+        let status = lock(&self.status);
+        let mut tasks = status.values();
+        tasks.find_map(|task| Some((task.partition, task.stopped.clone()?)))
     }
 
     /// Tells where the topics of joined copies ended at a time.

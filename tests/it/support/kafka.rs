@@ -19,7 +19,10 @@ use rdkafka::config::ClientConfig;
 use rdkafka::metadata::Metadata;
 use tempfile::TempDir;
 
+/// The version of Kafka, unless the variable below names another.
 const VERSION: &str = "4.1.0";
+/// Names the version of Kafka that the tests run on.
+pub const VERSION_VARIABLE: &str = "GOKA_KAFKA_VERSION";
 /// Longer than a broker takes to start, however busy the machine is.
 const STARTS: Duration = Duration::from_secs(180);
 /// How often a broker is begun anew when it ends at once: somebody may have taken its port.
@@ -155,7 +158,8 @@ fn home() -> Result<Home, String> {
         .ancestors()
         .find(|folder| folder.join("CACHEDIR.TAG").exists())
         .ok_or("the program lies outside a target folder")?;
-    let at = target.join(format!("kafka-{VERSION}"));
+    let version = std::env::var(VERSION_VARIABLE).unwrap_or_else(|_| VERSION.to_owned());
+    let at = target.join(format!("kafka-{version}"));
     std::fs::create_dir_all(&at).map_err(|error| format!("{}: {error}", at.display()))?;
     // Two test runs that begin together fetch once.
     let lock = File::create(at.join("lock")).map_err(|error| error.to_string())?;
@@ -171,8 +175,8 @@ fn home() -> Result<Home, String> {
     let text = format!(
         "<project><modelVersion>4.0.0</modelVersion><groupId>goka</groupId>\
          <artifactId>kafka-for-tests</artifactId><version>1</version><dependencies>{}{}{}</dependencies></project>",
-        dependency("org.apache.kafka", "kafka_2.13", VERSION),
-        dependency("org.apache.kafka", "kafka-tools", VERSION),
+        dependency("org.apache.kafka", "kafka_2.13", &version),
+        dependency("org.apache.kafka", "kafka-tools", &version),
         dependency("org.slf4j", "slf4j-nop", "1.7.36"),
     );
     let is_ready = home.checkpoint().exists();

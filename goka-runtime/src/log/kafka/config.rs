@@ -125,8 +125,8 @@ impl KafkaConfig {
             ("enable.auto.offset.store", "false".to_owned()),
             // The default of a second starves a fast reader.
             ("fetch.queue.backoff.ms", "2".to_owned()),
-            // A partition that is added waits for the fetch under way.
-            ("fetch.wait.max.ms", "100".to_owned()),
+            // A partition that is added waits for the fetch under way; each fetch names all partitions.
+            ("fetch.wait.max.ms", "250".to_owned()),
             // A broker that had not heard of a new topic is asked again; at the default of five
             // minutes the group would be without its partitions so long.
             ("topic.metadata.refresh.interval.ms", "5000".to_owned()),
