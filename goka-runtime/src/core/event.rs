@@ -234,6 +234,24 @@ pub enum Cause {
         /// Where it belongs.
         expected: i32,
     },
+    /// The group's offsets were committed by a newer build.
+    #[error(
+        "{topic}[{partition}]: what group `{group}` committed with its offset has version {found}, \
+         written by a newer build of goka, and this one knows versions up to {known}; run a build that \
+         knows it; nothing of it was changed"
+    )]
+    NewerMetadata {
+        /// The group.
+        group: String,
+        /// The input.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The version found.
+        found: String,
+        /// The latest one that this build knows.
+        known: u16,
+    },
     /// Another member of the group is led by another topic.
     #[error(
         "group `{group}` was led by topic `{found}`, this program leads it by `{expected}`; keep the \

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-/// The version of the text written here; a text of another one is not read.
+/// The version of the text written here. A text of a later one is not read, and whoever finds one
+/// refuses: [`newer_version`].
 pub const VERSION: u16 = 1;
 
 /// The longest text in bytes: Kafka's default for `offset.metadata.max.bytes`.
@@ -60,8 +61,8 @@ pub struct OffsetMetadata {
 }
 
 impl OffsetMetadata {
-    /// Reads what was committed; `None` when it is not ours, damaged, or of another version: such
-    /// offsets count, but nothing is known of them.
+    /// Reads what was committed; `None` when it is not ours, damaged, or of another version: see
+    /// [`newer_version`]. Other such offsets count, but nothing is known of them.
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split(';');
         let version: u16 = fields.next()?.strip_prefix(MAGIC)?.parse().ok()?;
@@ -128,6 +129,23 @@ impl fmt::Display for OffsetMetadata {
         let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
         f.write_str(&hashes.join(","))
     }
+}
+
+/// The version of a text that a newer build committed; `None` where this build reads it, and where it
+/// is not ours at all. Every version begins with `goka`, its number and a semicolon.
+///
+/// ```
+/// use goka_runtime::core::metadata::newer_version;
+/// assert_eq!(newer_version("goka2;anything"), Some("2"));
+/// assert_eq!(newer_version("goka1;fp=.."), None);
+/// assert_eq!(newer_version("something else"), None);
+/// ```
+pub fn newer_version(text: &str) -> Option<&str> {
+    let (version, _) = text.strip_prefix(MAGIC)?.split_once(';')?;
+    let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    // A number that is too large to be read is a later one, too.
+    let is_newer = version.parse::<u16>().map_or(true, |found| found > VERSION);
+    (is_number && is_newer).then_some(version)
 }
 
 /// FNV-1a, 64 bits, of the fingerprint's text: the same in every build and on every machine.
@@ -255,7 +273,21 @@ mod tests {
             ),
         ] {
             assert_eq!(OffsetMetadata::parse(text), None, "{case}");
+            let newer = (case == "newer").then_some("2");
+            assert_eq!(newer_version(text), newer, "{case}");
         }
+        for (text, version) in [
+            ("goka2;", Some("2")),
+            ("goka99999999;fp=1", Some("99999999")),
+            ("goka2", None),
+            ("goka0;", None),
+            ("goka+2;", None),
+            ("goka 2;", None),
+            ("gokart2;", None),
+        ] {
+            assert_eq!(newer_version(text), version, "{text}");
+        }
+        assert_eq!(newer_version(&metadata().to_string()), None);
     }
 
     #[test]

@@ -287,8 +287,24 @@ impl Core {
             if self.tasks.contains_key(&task.id) {
                 self.lost(&[task.id], out);
             }
-            out.push(Effect::Inspect(task.id, task.epoch));
-            self.tasks.insert(task.id, task);
+            let (id, epoch) = (task.id, task.epoch);
+            let newer = task.newer.clone();
+            self.tasks.insert(id, task);
+            match newer {
+                None => out.push(Effect::Inspect(id, epoch)),
+                Some((topic, found)) => {
+                    self.unfit(id, newer_metadata(&self.plan, id, topic, found), out)
+                }
+            }
+        }
+    }
+
+    /// What is found wrong with a task before it runs refuses the start of a program that has not run
+    /// yet; later it stops that task.
+    fn unfit(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
+        match self.has_run {
+            true => self.stop(id, cause, out),
+            false => out.push(Effect::Fail(cause)),
         }
     }
 
@@ -300,15 +316,13 @@ impl Core {
         facts: Result<Facts, Cause>,
         out: &mut Vec<Effect>,
     ) {
-        let has_run = self.has_run;
         let waits = |task: &&mut Task| task.epoch == epoch && task.state == State::Inspecting;
         let Some(task) = self.tasks.get_mut(&id).filter(waits) else {
             return;
         };
         let start = match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
             Ok(start) => start,
-            Err(cause) if has_run => return self.stop(id, cause, out),
-            Err(cause) => return out.push(Effect::Fail(cause)),
+            Err(cause) => return self.unfit(id, cause, out),
         };
         task.state = State::Restoring;
         task.restoring.clear();
@@ -363,8 +377,7 @@ impl Core {
                     task.state = State::Starting;
                 }
             }
-            Err(cause) if self.has_run => self.stop(id, cause, out),
-            Err(cause) => out.push(Effect::Fail(cause)),
+            Err(cause) => self.unfit(id, cause, out),
         }
     }
 
@@ -425,7 +438,8 @@ impl Core {
     fn owe_old_commits(&mut self, now: Now) {
         for task in self.tasks.values_mut() {
             let age = now.monotonic.saturating_sub(task.last_commit);
-            if age >= RECOMMIT && matches!(task.state, State::Running | State::Stopped) {
+            let commits = matches!(task.state, State::Running | State::Stopped);
+            if age >= RECOMMIT && commits && task.newer.is_none() {
                 task.commit_owed = true;
             }
         }
@@ -451,5 +465,15 @@ impl Core {
             self.paused = pause;
             out.push(Effect::Pause(pause));
         }
+    }
+}
+
+fn newer_metadata(plan: &Plan, task: TaskId, topic: TopicId, found: String) -> Cause {
+    Cause::NewerMetadata {
+        group: plan.group.name.to_string(),
+        topic: plan.group.topic(topic).to_string(),
+        partition: task.partition,
+        found,
+        known: metadata::VERSION,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::event::CopyId;
 use super::flush::Flushes;
 use super::layers::Layers;
-use super::metadata::OffsetMetadata;
+use super::metadata::{OffsetMetadata, newer_version};
 use super::place::Place;
 use super::plan::Plan;
 use super::visit::Visit;
@@ -74,6 +74,9 @@ pub(crate) struct Task {
     pub(crate) committed: BTreeMap<TopicId, Offset>,
     /// What the group has with the offsets.
     pub(crate) metadata: Option<OffsetMetadata>,
+    /// The input whose offset a newer build committed, and the version of what it left there. Such a
+    /// task stops, and commits nothing at all.
+    pub(crate) newer: Option<(TopicId, String)>,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
     /// Whether the outcome of its commit is not known yet.
@@ -103,6 +106,9 @@ impl Task {
             .committed
             .values()
             .find_map(|committed| OffsetMetadata::parse(&committed.metadata));
+        let newer = assignment.committed.iter().find_map(|(topic, committed)| {
+            Some((*topic, newer_version(&committed.metadata)?.to_owned()))
+        });
         let committed: BTreeMap<_, _> = assignment
             .committed
             .iter()
@@ -122,6 +128,7 @@ impl Task {
             positions: BTreeMap::new(),
             committed,
             metadata,
+            newer,
             commit_owed: false,
             unknown: false,
             last_commit: now,

@@ -5,6 +5,7 @@ mod flushes;
 mod guards;
 mod passed;
 mod properties;
+mod refusals;
 mod rows;
 mod rows_once;
 mod scenarios;
