@@ -13,6 +13,7 @@ mod embedded_log;
 mod emitters;
 mod ends;
 mod ends_on_kafka;
+mod failing_visits_on_kafka;
 mod faults_on_kafka;
 mod flights;
 mod full_disks;

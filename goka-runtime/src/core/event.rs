@@ -234,6 +234,28 @@ pub enum Cause {
         /// Where it belongs.
         expected: i32,
     },
+    /// A handler that was called for a visit failed or panicked.
+    #[error(
+        "{topic}[{partition}] offset {offset}, a visit, at key `{key}`: {error}; correct the handler: \
+         after a restart the visit goes on at this key. To give up the rest of this visit in this \
+         partition, on Kafka: stop all instances of the group and set the group's offset behind the \
+         request (kafka-consumer-groups.sh --group {group} --topic {topic}:{partition} \
+         --reset-offsets --to-offset {next} --execute)",
+        group = .topic.strip_suffix("-visit").unwrap_or(.topic),
+        next = .offset + 1
+    )]
+    Visit {
+        /// The group's visit topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The record that asked for the visit.
+        offset: Offset,
+        /// The key that was visited, as text.
+        key: String,
+        /// The handler's word.
+        error: String,
+    },
     /// The group's offsets were committed by a newer build.
     #[error(
         "{topic}[{partition}]: what group `{group}` committed with its offset has version {found}, \

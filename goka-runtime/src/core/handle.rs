@@ -159,13 +159,9 @@ impl Task {
         }
         if let Some(error) = error {
             begin.drop_all_since(desk.appends);
-            return Err(Cause::Handler {
-                topic: incoming.topic.to_owned(),
-                partition: self.id.partition,
-                offset: incoming.offset,
-                key: text(incoming.key.unwrap_or_default()),
-                error,
-            });
+            let at = (self.id.partition, incoming.offset);
+            let key = text(incoming.key.unwrap_or_default());
+            return Err(failed(desk.plan, topic, at, key, error));
         }
         #[cfg(feature = "tester")]
         around.handled(record, desk.appends, begin.place());
@@ -239,6 +235,33 @@ impl Task {
             partitioner,
             expected,
         })
+    }
+}
+
+/// Why a task stops when what was called for a record fails.
+pub(super) fn failed(
+    plan: &Plan,
+    topic: TopicId,
+    (partition, offset): (i32, Offset),
+    key: String,
+    error: String,
+) -> Cause {
+    let name = plan.group.topic(topic).to_string();
+    match &plan.visits {
+        Some(visits) if visits.topic == topic => Cause::Visit {
+            topic: name,
+            partition,
+            offset,
+            key,
+            error,
+        },
+        _ => Cause::Handler {
+            topic: name,
+            partition,
+            offset,
+            key,
+            error,
+        },
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::event::{Around, Cause, CopyId, Effect, Now, RecordId};
-use super::handle::Desk;
+use super::handle::{Desk, failed};
 use super::task::{State, Task, Unreadable};
 use super::{Core, RETRY};
 use crate::dispatch::Shared;
@@ -171,7 +171,6 @@ impl Core {
         outcome: Result<(), String>,
         out: &mut Vec<Effect>,
     ) {
-        let topic = self.plan.group.topic(record.topic).to_string();
         let Some(task) = self.tasks.get_mut(&record.task) else {
             return;
         };
@@ -187,13 +186,8 @@ impl Core {
                 self.pace(out);
             }
             Err(error) => {
-                let cause = Cause::Handler {
-                    topic,
-                    partition: record.task.partition,
-                    offset: record.offset,
-                    key: held.key.clone(),
-                    error,
-                };
+                let at = (record.task.partition, record.offset);
+                let cause = failed(&self.plan, record.topic, at, held.key.clone(), error);
                 self.stop(record.task, cause, out);
             }
         }
