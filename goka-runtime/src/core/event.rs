@@ -274,6 +274,25 @@ pub enum Cause {
         /// The latest one that this build knows.
         known: u16,
     },
+    /// A key decodes, but is not written as this program writes it.
+    #[error(
+        "{topic}[{partition}] offset {offset}, key `{key}`: this program writes this key as \
+         `{expected}`, and rows are found by their bytes, so each form would have a row of its own; \
+         correct whoever writes the topic, or declare a key type that takes any form for what it is \
+         (`String`, `Vec<u8>`)"
+    )]
+    OtherForm {
+        /// The input, or the joined table's topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The record.
+        offset: Offset,
+        /// Its key, as text.
+        key: String,
+        /// The form expected, as text.
+        expected: String,
+    },
     /// Another member of the group is led by another topic.
     #[error(
         "group `{group}` was led by topic `{found}`, this program leads it by `{expected}`; keep the \

@@ -56,17 +56,16 @@ impl Core {
         };
         let handled = match self.plan.input(topic) {
             Some(input) => task.handle(input, records, &mut desk),
-            None if self.plan.join(topic).is_some() => {
-                task.follow(topic, records);
-                Ok(all)
-            }
-            None => {
-                // Past one that begins, the rest is fetched again when it ends.
-                for record in records {
-                    task.begin_visit(record, &desk);
+            None => match self.plan.join(topic) {
+                Some(join) => task.follow(join, records, &mut desk).map(|()| all),
+                None => {
+                    // Past one that begins, the rest is fetched again when it ends.
+                    for record in records {
+                        task.begin_visit(record, &desk);
+                    }
+                    Ok(all)
                 }
-                Ok(all)
-            }
+            },
         };
         self.hand_over(out);
         match handled {

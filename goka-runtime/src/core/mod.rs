@@ -10,6 +10,7 @@ pub mod copartition;
 mod definition;
 mod event;
 mod flush;
+pub(crate) mod form;
 mod handle;
 mod intake;
 pub mod judge;

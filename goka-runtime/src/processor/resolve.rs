@@ -44,6 +44,7 @@ pub(super) fn resolve(
             call,
             start,
             keyless: edge.topic.is_keyless(),
+            key: edge.topic.key,
             partitioner: edge.topic.partitioner,
             place: edge.topic.place,
         };
@@ -63,6 +64,7 @@ pub(super) fn resolve(
             EdgeKind::Join => joins.push(JoinPlan {
                 name: edge.topic.name,
                 topic,
+                key: edge.topic.key,
                 fingerprint: edge.topic.fingerprint(),
             }),
             EdgeKind::Visit { call, name } => visits

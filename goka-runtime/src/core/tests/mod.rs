@@ -104,6 +104,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             call: crate::dispatch::Call::Sync(handler),
             start: crate::graph::Start::Earliest,
             keyless: false,
+            key: crate::key::format_of_key::<String>(),
             partitioner: "first-byte",
             place,
         }],
@@ -138,6 +139,7 @@ pub(crate) fn joining_plan() -> Plan {
     plan.joins = vec![JoinPlan {
         name: "joined",
         topic: edges::JOINED,
+        key: crate::key::format_of_key::<String>(),
         fingerprint: FINGERPRINT.into(),
     }];
     plan

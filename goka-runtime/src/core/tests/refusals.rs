@@ -1,7 +1,9 @@
-//! What a task is refused for, or stops at, though nothing failed: offsets that a newer build committed.
+//! What a task is refused for, or stops at, though nothing failed: offsets that a newer build committed,
+//! keys in another form.
 
-use super::edges::JOINED;
+use super::edges::{JOINED, following, record};
 use super::*;
+use crate::key::format_of_key;
 
 fn cause(world: &World) -> String {
     match &world.stopped[..] {
@@ -101,4 +103,88 @@ fn what_another_program_left_with_the_offsets_counts_for_nothing() {
         );
         assert_eq!(world.committed[&task(0)].offset, 1);
     }
+}
+
+/// A world whose keys are numbers, each in the partition of its first byte.
+fn numbers() -> World {
+    let mut plan = plan(1);
+    plan.inputs[0].key = format_of_key::<u64>();
+    World::of(plan, 1, Arc::new(MemoryStores::default()))
+}
+
+#[test]
+fn a_key_in_another_form_stops_its_task_at_its_record() {
+    let mut world = numbers();
+    for key in ["7", "007", "8"] {
+        world.feed(key, Some("1"));
+    }
+    world.deliver(10);
+    let why = cause(&world);
+    for part in [
+        "input[0] offset 1, key `007`",
+        "this program writes this key as `7`",
+    ] {
+        assert!(why.contains(part), "{part} in: {why}");
+    }
+    world.finish();
+    assert_eq!(world.committed[&task(0)].offset, 1);
+    let table = world.table(task(0));
+    assert_eq!(table.keys().collect::<Vec<_>>(), [&b"7".to_vec()]);
+}
+
+#[test]
+fn a_key_that_does_not_decode_is_its_handlers_to_refuse() {
+    let mut world = numbers();
+    world.feed("seven", Some("1"));
+    world.finish();
+    assert_eq!(world.stopped, [], "this handler takes any");
+    assert_eq!(world.committed[&task(0)].offset, 1);
+}
+
+#[test]
+fn a_group_that_only_joins_needs_its_keys_form_too() {
+    let (mut world, ..) = following();
+    world.core.plan.table = None;
+    world.core.plan.inputs[0].key = format_of_key::<u64>();
+    let input = world.core.plan.inputs[0].clone();
+    let mut shared = Scratch::default();
+    let disk = Disk::default();
+    let mut turn = Turn::new(&world.core.plan, SlowCalls::default());
+    let mut desk = handle::Desk {
+        plan: &world.core.plan,
+        around: &disk,
+        shared: &(),
+        appends: &mut Appends::default(),
+        scratch: &mut shared,
+        turn: &mut turn,
+    };
+    let task = world.core.tasks.get_mut(&task(0)).expect("assigned");
+    let records = [record(0, b"007", b"1")];
+    let outcome = task.handle(&input, &records, &mut desk);
+    assert!(
+        matches!(outcome, Err(Cause::OtherForm { offset: 0, .. })),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_joined_row_whose_key_has_another_form_stops_the_task() {
+    let (mut world, copy, epoch) = following();
+    world.core.plan.joins[0].key = format_of_key::<u64>();
+    world.step(Event::Restored(copy, epoch, Ok(7)));
+    world.tick();
+    world.hand(task(0), JOINED, record(7, b"7", b"profile"));
+    // Whoever deletes such a row does right.
+    let deleted = Record {
+        value: None,
+        ..record(8, b"007", b"")
+    };
+    world.hand(task(0), JOINED, deleted);
+    assert_eq!(world.stopped, []);
+    world.hand(task(0), JOINED, record(9, b"+7", b"profile"));
+    let why = cause(&world);
+    assert!(why.contains("joined[0] offset 9, key `+7`"), "{why}");
+    world.finish();
+    let flushed = world.joined.last().expect("flushed");
+    assert_eq!(flushed.1, 9, "it is read again after a restart");
 }
