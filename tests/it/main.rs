@@ -34,4 +34,5 @@ mod rights_on_kafka;
 mod slow_handlers;
 mod support;
 mod two_inputs_on_kafka;
+mod two_programs_on_kafka;
 mod views;

@@ -99,6 +99,8 @@ pub enum Event<'a> {
     Assigned(&'a [Assignment]),
     /// An [`Effect::Inspect`] is answered.
     Inspected(TaskId, Epoch, Result<Facts, Cause>),
+    /// An [`Effect::Verify`] is answered.
+    Verified(TaskId, Epoch, Result<(), Cause>),
     /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that changelog offset.
     Restored(CopyId, Epoch, Result<Offset, Cause>),
     /// What a handler deferred is done, or failed.
@@ -142,6 +144,9 @@ pub enum Event<'a> {
 pub enum Effect {
     /// Look at the local copy, the group topic and the inputs of a task.
     Inspect(TaskId, Epoch),
+    /// See whether another program runs under the group's name: the start offsets of the task are
+    /// committed, so that whoever looks later finds them.
+    Verify(TaskId, Epoch),
     /// Bring the local copy up to the end of the group topic.
     Restore {
         /// Whose.
@@ -292,6 +297,20 @@ pub enum Cause {
         key: String,
         /// The form expected, as text.
         expected: String,
+    },
+    /// Another program committed offsets under the group's name.
+    #[error(
+        "{at}: another program uses this group name: {found}{holder}; give this program a group name of \
+         its own. (A new version of one program keeps the inputs that it had beside new ones, and may \
+         drop them in the version after that.)"
+    )]
+    OtherProgram {
+        /// The partition whose offset it committed, as `topic[partition]`.
+        at: String,
+        /// What it is.
+        found: String,
+        /// Where it runs.
+        holder: String,
     },
     /// Another member of the group is led by another topic.
     #[error(

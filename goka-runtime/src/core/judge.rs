@@ -338,8 +338,9 @@ pub enum Misfit {
     },
 }
 
-/// How a group begins anew.
-const RESET: &str = "delete its committed offsets, its group topic and its data directory";
+/// How a group begins anew. What another program keeps under the same name would be gone, too.
+const RESET: &str = "where no other program uses its name, delete its committed offsets, its group topic \
+                     and its data directory";
 
 /// Why a copy is rebuilt or refused: one line, what, where and what to do.
 ///
@@ -553,6 +554,7 @@ mod tests {
                     table_id: "table-id".into(),
                     lead: "clicks-state".into(),
                     inputs: vec!["a".into(), "b".into()],
+                    reads: Some(2),
                     address: None,
                 }),
                 inputs: vec![("a", Some(10), 5, 20), ("b", Some(0), 0, 0)],

@@ -37,6 +37,7 @@ const MAGIC: &str = "goka";
 ///     table_id: "qYzN".into(),
 ///     lead: "clicks-state".into(),
 ///     inputs: vec!["clicks".into()],
+///     reads: Some(1),
 ///     address: Some("http://host:8080".into()),
 /// };
 /// let text = metadata.to_string();
@@ -54,8 +55,10 @@ pub struct OffsetMetadata {
     pub table_id: String,
     /// The topic whose assignment brings the partitions: the group topic, or the first input.
     pub lead: String,
-    /// The inputs that the group has read so far.
+    /// The inputs that the group has read so far; first those that the program reads which committed it.
     pub inputs: Vec<String>,
+    /// How many those are; earlier builds did not say.
+    pub reads: Option<usize>,
     /// Where the owner answers HTTP.
     pub address: Option<String>,
 }
@@ -70,7 +73,7 @@ impl OffsetMetadata {
             return None;
         }
         let (mut fingerprint, mut table_id, mut lead, mut inputs) = (None, None, None, None);
-        let mut address = None;
+        let (mut address, mut reads) = (None, None);
         for field in fields {
             let (name, value) = field.split_once('=')?;
             match name {
@@ -81,6 +84,7 @@ impl OffsetMetadata {
                     let names = value.split(',').filter(|name| !name.is_empty());
                     inputs = Some(names.map(unescape).collect::<Option<Vec<_>>>()?);
                 }
+                "reads" => reads = value.parse().ok(),
                 "at" => address = Some(unescape(value)?),
                 _ => {}
             }
@@ -91,6 +95,7 @@ impl OffsetMetadata {
             table_id: table_id?,
             lead: lead?,
             inputs: inputs?,
+            reads,
             address,
         })
     }
@@ -100,7 +105,25 @@ impl OffsetMetadata {
         let hash = hashed(input);
         self.inputs
             .iter()
-            .any(|known| known == input || *known == hash)
+            .any(|known| known == input || hashed(known) == hash)
+    }
+
+    /// The inputs of the program that committed it, if neither they nor `inputs` contain the others:
+    /// it is another program. One that reads more, or less, is a version of this one. What an earlier
+    /// build committed names inputs that were dropped long ago, too: there one that is common will do.
+    pub fn other_inputs(&self, inputs: &[&str]) -> Option<&[String]> {
+        let Some(theirs) = self.reads.and_then(|reads| self.inputs.get(..reads)) else {
+            let is_other = !inputs.iter().any(|input| self.knows(input));
+            return is_other.then_some(&self.inputs);
+        };
+        let is_common = |a: &str, b: &str| a == b || hashed(a) == hashed(b);
+        let has_theirs = theirs
+            .iter()
+            .all(|their| inputs.iter().any(|input| is_common(their, input)));
+        let has_ours = inputs
+            .iter()
+            .all(|input| theirs.iter().any(|their| is_common(their, input)));
+        (!has_theirs && !has_ours).then_some(theirs)
     }
 }
 
@@ -118,6 +141,9 @@ impl fmt::Display for OffsetMetadata {
         {
             head.push_str(";at=");
             head.push_str(&address);
+        }
+        if let Some(reads) = self.reads {
+            head.push_str(&format!(";reads={reads}"));
         }
         head.push_str(";inputs=");
         let names: Vec<_> = self.inputs.iter().map(|input| escape(input)).collect();
@@ -217,6 +243,7 @@ mod tests {
             table_id: "q-Y_zN".into(),
             lead: "a.b-state".into(),
             inputs: vec!["a".into(), "b_c".into()],
+            reads: Some(2),
             address: Some("http://[::1]:80/x;y,z=%20 ü".into()),
         }
     }
@@ -227,7 +254,7 @@ mod tests {
         assert_eq!(
             text,
             "goka1;fp=0123456789abcdef;table=q-Y_zN;lead=a.b-state;\
-             at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;inputs=a,b_c"
+             at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;reads=2;inputs=a,b_c"
         );
         assert_eq!(OffsetMetadata::parse(&text), Some(metadata()));
     }
@@ -291,6 +318,38 @@ mod tests {
     }
 
     #[test]
+    fn another_program_is_told_from_another_version() {
+        let of = |inputs: &str, reads| OffsetMetadata {
+            inputs: inputs.split(' ').map(str::to_owned).collect(),
+            reads,
+            ..metadata()
+        };
+        for (inputs, reads, ours, is_other) in [
+            ("a", Some(1), "a", false),
+            ("a", Some(1), "a b", false),
+            ("a b", Some(2), "a", false),
+            ("a", Some(1), "b", true),
+            ("a x", Some(2), "b x", true),
+            // It dropped `a` some time ago.
+            ("b a", Some(1), "b c", false),
+            ("b a", Some(1), "a", true),
+            ("a b", None, "b c", false),
+            ("a b", None, "c", true),
+        ] {
+            let metadata = of(inputs, reads);
+            let ours: Vec<_> = ours.split(' ').collect();
+            let found = metadata.other_inputs(&ours).is_some();
+            assert_eq!(found, is_other, "{inputs}, {reads:?}, {ours:?}");
+            let hashes = metadata.inputs.iter().map(|input| hashed(input)).collect();
+            let long = OffsetMetadata {
+                inputs: hashes,
+                ..metadata
+            };
+            assert_eq!(long.other_inputs(&ours).is_some(), is_other);
+        }
+    }
+
+    #[test]
     fn the_largest_group_fits() {
         let input = |at: usize| format!("{at:03}{}", "n".repeat(246));
         let large = OffsetMetadata {
@@ -326,8 +385,9 @@ mod tests {
             inputs in proptest::collection::vec("[a-zA-Z0-9._-]{1,40}", 0..5),
             address in proptest::option::of("\\PC{0,40}"),
         ) {
+            let reads = Some(inputs.len());
             let metadata = OffsetMetadata {
-                version: VERSION, fingerprint, table_id, lead, inputs, address,
+                version: VERSION, fingerprint, table_id, lead, inputs, reads, address,
             };
             prop_assert_eq!(OffsetMetadata::parse(&metadata.to_string()), Some(metadata));
         }

@@ -24,11 +24,13 @@ mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod turn;
+mod verify;
 mod visit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use definition::{changes_of_hash, hash_follows};
 pub use event::{Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, TableFacts};
 pub use layers::Frozen;
 pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
@@ -224,6 +226,7 @@ impl Core {
         match event {
             Event::Assigned(assignments) => self.assigned(now, assignments, out),
             Event::Inspected(task, epoch, facts) => self.inspected(now, task, epoch, facts, out),
+            Event::Verified(task, epoch, found) => self.verified(task, epoch, found, out),
             Event::Restored(copy, epoch, reached) => self.restored(copy, epoch, reached, out),
             Event::Deferred(record, outcome) => self.deferred(record, outcome, out),
             Event::Passed {

@@ -82,6 +82,9 @@ pub struct Plan {
     pub group: Group,
     /// The cluster.
     pub cluster: String,
+    /// Whether the log can say what else the group committed, so that another program under the same
+    /// name is found before the first handler runs.
+    pub verifies: bool,
     /// The inputs, the loop topic among them.
     pub inputs: Vec<InputPlan>,
     /// The outputs.

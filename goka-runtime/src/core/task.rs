@@ -25,6 +25,8 @@ pub enum State {
     Restoring,
     /// Its start offsets are being committed: before that, a crash would look like lost offsets.
     Starting,
+    /// Its start offsets are committed; whether another program uses the group's name is looked up.
+    Verifying,
     /// Its inputs are fetched and handled.
     Running,
     /// It failed; its offsets stay where they were.
@@ -77,6 +79,8 @@ pub(crate) struct Task {
     /// The input whose offset a newer build committed, and the version of what it left there. Such a
     /// task stops, and commits nothing at all.
     pub(crate) newer: Option<(TopicId, String)>,
+    /// Whether the group had committed nothing for it when it was assigned.
+    pub(crate) is_new: bool,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
     /// Whether the outcome of its commit is not known yet.
@@ -129,6 +133,7 @@ impl Task {
             committed,
             metadata,
             newer,
+            is_new: assignment.committed.is_empty(),
             commit_owed: false,
             unknown: false,
             last_commit: now,
@@ -153,7 +158,7 @@ impl Task {
                     || self.commit_owed
                     || self.committable() != self.committed
             }
-            State::Inspecting | State::Restoring | State::Gone => false,
+            State::Inspecting | State::Restoring | State::Verifying | State::Gone => false,
         }
     }
 

@@ -100,9 +100,11 @@ pub(super) fn resolve(
         transaction_timeout: options.transaction_timeout,
     };
     let cluster = log.cluster().map_err(failed)?;
+    let verifies = group.lead.is_some() && log.lists_groups();
     Ok(Plan {
         group,
         cluster,
+        verifies,
         inputs,
         outputs,
         table,

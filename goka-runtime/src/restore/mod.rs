@@ -4,6 +4,7 @@
 
 mod copy;
 mod inspect;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use self::copy::restore;
 use self::inspect::{follow, inspect, look_at_table, patiently, set_aside, stamp};
+use self::verify::Others;
 use crate::clock::Clock;
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId, Facts, Plan};
@@ -27,6 +29,7 @@ type OpenStore = Option<Box<dyn Store>>;
 
 enum Work {
     Inspect,
+    Verify,
     Restore {
         from: Offset,
         rebuild: Option<Why>,
@@ -45,6 +48,7 @@ struct Job {
 /// What a job found.
 pub(crate) enum Found {
     Inspected(Result<Facts, Cause>),
+    Verified(Result<(), Cause>),
     /// The offset reached, and the identity of the topic it was read from.
     Restored(Result<(Offset, String), Cause>),
 }
@@ -73,6 +77,7 @@ struct Context {
     stores: Arc<dyn Stores>,
     plan: Plan,
     clock: Clock,
+    others: Others,
     /// Nobody else moves time on: what would wait is given up and begun again.
     is_inline: bool,
     queue: Mutex<Queue>,
@@ -139,6 +144,7 @@ impl Restorer {
             stores: Arc::clone(&parts.stores),
             plan: parts.plan.clone(),
             clock: parts.clock.clone(),
+            others: Others::new(parts.signals.has_run()),
             is_inline: threads == 0,
             queue,
             wake,
@@ -160,6 +166,11 @@ impl Restorer {
     /// Looks at a task: a store that is open already comes along.
     pub(crate) fn inspect(&self, copy: CopyId, epoch: Epoch, store: OpenStore) {
         self.push(copy, epoch, store, Work::Inspect);
+    }
+
+    /// Looks for another program under the group's name.
+    pub(crate) fn verify(&self, copy: CopyId, epoch: Epoch) {
+        self.push(copy, epoch, None, Work::Verify);
     }
 
     /// Restores a copy from a changelog offset on.
@@ -326,7 +337,11 @@ fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
 fn run_once(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
     let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
     Some(match &job.work {
-        Work::Inspect => Found::Inspected(inspect(context, copy, epoch, store)?),
+        Work::Inspect => match verify::before(context, copy, epoch)? {
+            Ok(()) => Found::Inspected(inspect(context, copy, epoch, store)?),
+            Err(cause) => Found::Inspected(Err(cause)),
+        },
+        Work::Verify => Found::Verified(verify::after(context, copy, epoch)?),
         Work::Restore { from, rebuild } => {
             let store = &mut **store.as_mut()?;
             let rebuild = rebuild.clone();

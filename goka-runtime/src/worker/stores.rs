@@ -134,6 +134,7 @@ impl Worker {
                 }
                 self.step(Event::Inspected(copy.task, epoch, facts));
             }
+            Found::Verified(found) => self.step(Event::Verified(copy.task, epoch, found)),
             Found::Restored(reached) => {
                 let reached = reached.map(|(offset, id)| {
                     self.table_ids.insert(copy, id);

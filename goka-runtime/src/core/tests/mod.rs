@@ -98,6 +98,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             transaction_timeout: Duration::from_secs(10),
         },
         cluster: "cluster".into(),
+        verifies: false,
         inputs: vec![InputPlan {
             topic: INPUT,
             partitions,
@@ -280,6 +281,8 @@ pub(super) struct World {
     /// What the core asked to fetch, in order.
     pub(super) fetches: Vec<(TaskId, Vec<(TopicId, Offset)>)>,
     pub(super) follows: Vec<(CopyId, Epoch)>,
+    /// The tasks that wait for whether another program uses the group's name.
+    pub(super) verifies: Vec<(TaskId, Epoch)>,
     /// The flushes of joined tables.
     pub(super) joined: Vec<(CopyId, Offset)>,
     /// Handed over and not settled.
@@ -321,6 +324,7 @@ impl World {
             others: BTreeMap::new(),
             fetches: Vec::new(),
             follows: Vec::new(),
+            verifies: Vec::new(),
             joined: Vec::new(),
             flying: Vec::new(),
             fetched: BTreeMap::new(),
@@ -543,6 +547,7 @@ impl World {
                 let facts = self.facts(task);
                 self.step(Event::Inspected(task, epoch, Ok(facts)));
             }
+            Effect::Verify(task, epoch) => self.verifies.push((task, epoch)),
             Effect::Restore {
                 task,
                 epoch,

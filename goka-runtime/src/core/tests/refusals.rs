@@ -188,3 +188,57 @@ fn a_joined_row_whose_key_has_another_form_stops_the_task() {
     let flushed = world.joined.last().expect("flushed");
     assert_eq!(flushed.1, 9, "it is read again after a restart");
 }
+
+/// A world of a group whose other programs are looked for.
+fn verifying() -> World {
+    let mut plan = plan(2);
+    plan.verifies = true;
+    let mut world = World::of(plan, 2, Arc::new(MemoryStores::default()));
+    world.feed("a", Some("1"));
+    world.deliver(10);
+    world.tick();
+    world
+}
+
+#[test]
+fn nothing_is_handled_before_it_is_known_that_no_other_program_uses_the_groups_name() {
+    let mut world = verifying();
+    assert_eq!(
+        world.committed.len(),
+        2,
+        "the start offsets are there to be found"
+    );
+    assert_eq!(
+        (world.fetches.len(), world.changelog[&task(1)].len()),
+        (0, 0)
+    );
+    for (task, epoch) in std::mem::take(&mut world.verifies) {
+        world.step(Event::Verified(task, epoch, Ok(())));
+    }
+    world.finish();
+    assert_eq!(world.committed[&task(1)].offset, 1);
+    // Once is enough: who starts later finds this one.
+    world.lose_all();
+    world.assign_all();
+    assert_eq!(world.verifies, []);
+}
+
+#[test]
+fn a_program_that_finds_another_one_takes_back_what_it_said_of_itself() {
+    let mut world = verifying();
+    let (found, epoch) = world.verifies[0];
+    let other = Cause::OtherProgram {
+        at: "others[0]".into(),
+        found: "one".into(),
+        holder: String::new(),
+    };
+    world.step(Event::Verified(found, epoch, Err(other.clone())));
+    assert_eq!(world.failed, Some(other));
+    for _ in 0..3 {
+        world.step(Event::Drain);
+    }
+    for committed in world.committed.values() {
+        assert_eq!((committed.offset, &*committed.metadata), (0, ""));
+    }
+    assert_eq!(world.changelog[&task(1)].len(), 0);
+}
