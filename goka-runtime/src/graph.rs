@@ -54,7 +54,13 @@ pub struct Format {
     pub describe: fn(&mut Describer),
     /// The shape of the values, when there is one: says whether it wrote any.
     pub schema: Option<fn(&mut Describer) -> bool>,
+    /// Writes a key again as this program writes it; `None` for keys that have one form only, and for
+    /// values.
+    pub canonical: Option<Canonical>,
 }
+
+/// Decodes a key and encodes it again, to the end of a buffer.
+pub type Canonical = fn(&[u8], &mut Vec<u8>) -> Result<(), CodecError>;
 
 impl Format {
     /// The codec and the shape of its values, as the fingerprint has them.

@@ -6,7 +6,8 @@ pub(crate) mod ordered;
 
 pub use self::none::NoKey;
 pub use self::ordered::{Composite, Ordered, OrderedKey, PrefixOf, prefix};
-use crate::codec::{Codec, CodecError, utf8};
+use crate::codec::{Codec, CodecError, format_of, utf8};
+use crate::graph::Format;
 
 /// A type of record keys. Its own codec, whose bytes decide the partition and the order in a table.
 ///
@@ -29,6 +30,14 @@ pub trait Key: Codec<Value = Self> {
     /// Whether records have no keys at all; true of [`NoKey`] alone.
     const IS_NONE: bool = false;
 
+    /// Whether no key can be written in two ways, so that there is nothing to compare: whatever bytes
+    /// decode are the bytes that the key encodes to.
+    ///
+    /// Where it is false, a group with a table or joined tables encodes the key of each record again
+    /// and stops at a record whose key is written in another form (`007`, an upper-case `Uuid`): each
+    /// form would have a row of its own.
+    const IS_CANONICAL: bool = false;
+
     /// Looks at a key's bytes.
     ///
     /// # Errors
@@ -38,6 +47,7 @@ pub trait Key: Codec<Value = Self> {
 
 impl Key for String {
     type Ref<'r> = &'r str;
+    const IS_CANONICAL: bool = true;
 
     fn view(bytes: &[u8]) -> Result<&str, CodecError> {
         utf8(bytes)
@@ -46,6 +56,7 @@ impl Key for String {
 
 impl Key for Vec<u8> {
     type Ref<'r> = &'r [u8];
+    const IS_CANONICAL: bool = true;
 
     fn view(bytes: &[u8]) -> Result<&[u8], CodecError> {
         Ok(bytes)
@@ -72,6 +83,30 @@ impl Key for uuid::Uuid {
     fn view(bytes: &[u8]) -> Result<Self, CodecError> {
         Self::decode(bytes)
     }
+}
+
+/// A key's codec for those who have only text or bytes. Text stands for the bytes that the codec writes,
+/// whatever form it has.
+pub(crate) const fn format_of_key<K: Key>() -> Format {
+    let format = format_of::<K>();
+    if K::IS_CANONICAL {
+        return format;
+    }
+    Format {
+        parse: parse::<K>,
+        canonical: Some(canonical::<K>),
+        ..format
+    }
+}
+
+fn canonical<K: Key>(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
+    K::encode(&K::decode(bytes)?, out)
+}
+
+fn parse<K: Key>(text: &str) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::new();
+    canonical::<K>(&K::parse(text)?, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// What may be given as a key of type `K`: `K`, `&K`, `&str` for `String`, `&[u8]` for `Vec<u8>`.
@@ -127,5 +162,60 @@ impl<const N: usize> AsKey<Vec<u8>> for &[u8; N] {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         out.extend_from_slice(self.as_slice());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// The form in which bytes are written again, if that is another one.
+    fn other<K: Key>(bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut form = Vec::new();
+        let canonical = format_of_key::<K>().canonical?;
+        canonical(bytes, &mut form).expect("it decodes");
+        (form != bytes).then_some(form)
+    }
+
+    #[test]
+    fn a_key_in_another_form_is_told_from_its_own() {
+        const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        for form in [
+            ID.to_uppercase(),
+            format!("{{{ID}}}"),
+            format!("urn:uuid:{ID}"),
+            ID.replace('-', ""),
+        ] {
+            assert_eq!(other::<Uuid>(form.as_bytes()), Some(ID.into()), "{form}");
+        }
+        for form in ["007", "+7"] {
+            assert_eq!(other::<u64>(form.as_bytes()), Some(b"7".into()), "{form}");
+        }
+        assert_eq!(other::<i64>(b"-0"), Some(b"0".into()));
+        assert_eq!(other::<Uuid>(ID.as_bytes()), None);
+        assert_eq!(other::<u64>(b"7"), None);
+        let mut pair = Vec::new();
+        <(String, i64) as Codec>::encode(&("a".into(), -1), &mut pair).expect("it encodes");
+        assert_eq!(other::<(String, i64)>(&pair), None);
+        assert_eq!(other::<NoKey>(b""), None);
+    }
+
+    #[test]
+    fn keys_that_have_one_form_are_not_encoded_again() {
+        assert!(format_of_key::<String>().canonical.is_none());
+        assert!(format_of_key::<Vec<u8>>().canonical.is_none());
+    }
+
+    #[test]
+    fn text_stands_for_the_form_that_is_written() {
+        let parse = format_of_key::<u64>().parse;
+        assert_eq!(parse("007"), Ok(b"7".into()));
+        assert!(parse("seven").is_err());
+        let parse = format_of_key::<Uuid>().parse;
+        let form = parse("67E55044-10B1-426F-9247-BB680E5FE0C8");
+        assert_eq!(form, Ok(b"67e55044-10b1-426f-9247-bb680e5fe0c8".into()));
+        assert_eq!((format_of_key::<String>().parse)("007"), Ok(b"007".into()));
     }
 }

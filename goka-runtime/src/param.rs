@@ -9,6 +9,7 @@ use crate::context::{Context, Keying};
 use crate::dispatch::{Call, ContextError, Incoming, Raw};
 use crate::edges::Processor;
 use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
+use crate::key::format_of_key;
 use crate::partitioner::Partitioner;
 use crate::text::{Text, same};
 use crate::topic::Table;
@@ -250,7 +251,7 @@ impl<G: Processor, P, V> Taker<'_, G, P, V> {
         TopicSpec {
             name,
             kind: TopicKind::Stream,
-            key: format_of::<G::Key>(),
+            key: format_of_key::<G::Key>(),
             value: self.format,
             partitioner: G::Partitioner::NAME,
             place: G::Partitioner::partition,

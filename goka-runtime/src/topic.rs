@@ -1,9 +1,9 @@
 //! Topics as types: what a declaration with `#[stream(..)]`, `#[table(..)]` or
 //! `#[processor(persist = ..)]` implements. Pure.
 
-use crate::codec::{CodecOf, format_of};
+use crate::codec::CodecOf;
 use crate::graph::{TopicKind, TopicSpec};
-use crate::key::Key;
+use crate::key::{Key, format_of_key};
 use crate::partitioner::Partitioner;
 
 /// A topic, known at compile time: its name, its types, and where its keys live.
@@ -33,7 +33,7 @@ pub trait Topic: 'static {
     const SPEC: TopicSpec = TopicSpec {
         name: Self::NAME,
         kind: Self::KIND,
-        key: format_of::<Self::Key>(),
+        key: format_of_key::<Self::Key>(),
         value: Self::CODEC.format(),
         partitioner: Self::Partitioner::NAME,
         place: Self::Partitioner::partition,

@@ -258,6 +258,7 @@ pub(crate) const fn format_of<C: Codec>() -> Format {
         show: C::show,
         describe: C::describe,
         schema: None,
+        canonical: None,
     }
 }
 

@@ -233,7 +233,8 @@ impl Core {
             match (next, failure) {
                 (Next::Done, _) => {
                     if offsets.is_some() {
-                        self.has_run |= committed(task, now, &barrier.unit, out);
+                        let verifies = self.plan.verifies && !self.has_run;
+                        self.has_run |= committed(task, now, &barrier.unit, verifies, out);
                     }
                 }
                 (Next::CommitAgain { unknown }, failure) => {
@@ -319,7 +320,13 @@ fn is_refused(settlement: &Settlement) -> bool {
 }
 
 /// The offsets of a task are committed; says whether it begins to run with that.
-fn committed(task: &mut Task, now: Now, unit: &Unit, out: &mut Vec<Effect>) -> bool {
+fn committed(
+    task: &mut Task,
+    now: Now,
+    unit: &Unit,
+    verifies: bool,
+    out: &mut Vec<Effect>,
+) -> bool {
     let own = unit.offsets.iter().filter(|(of, ..)| *of == task.id);
     for (_, topic, offset, metadata) in own {
         task.committed.insert(*topic, *offset);
@@ -331,12 +338,15 @@ fn committed(task: &mut Task, now: Now, unit: &Unit, out: &mut Vec<Effect>) -> b
     task.unknown = false;
     task.last_commit = now.monotonic;
     let starts = task.state == State::Starting;
-    if starts {
+    if starts && verifies {
+        task.state = State::Verifying;
+        out.push(Effect::Verify(task.id, task.epoch));
+    } else if starts {
         task.state = State::Running;
         task.metadata.clone_from(&task.next_metadata);
         out.push(Effect::Fetch(task.id, task.intake()));
     }
-    starts
+    starts && !verifies
 }
 
 /// Moves the overlay of a task; `false` if another writer's records lie between its own.

@@ -12,7 +12,7 @@ pub(super) fn follows(found: &str, expected: &str) -> bool {
 }
 
 /// [`follows`], where only the hash is left of what was found.
-pub(super) fn hash_follows(found: u64, expected: &str) -> bool {
+pub(crate) fn hash_follows(found: u64, expected: &str) -> bool {
     found == fingerprint_hash(expected) || found == fingerprint_hash(&opaque(expected))
 }
 
@@ -96,7 +96,7 @@ fn fields(shape: &str) -> Option<Vec<(String, String)>> {
 
 /// What changed, as far as it can be known when only the hash is left: definitions that differ in
 /// one part, and have there what comes with the library.
-pub(super) fn changes_of_hash(found: u64, expected: &str) -> String {
+pub(crate) fn changes_of_hash(found: u64, expected: &str) -> String {
     const PARTITIONERS: &[&str] = &["murmur2", "fnv1a", "crc32"];
     const CODECS: &[&str] = &[
         "utf8",

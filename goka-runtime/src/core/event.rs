@@ -101,6 +101,8 @@ pub enum Event<'a> {
     Assigned(&'a [Assignment]),
     /// An [`Effect::Inspect`] is answered.
     Inspected(TaskId, Epoch, Result<Facts, Cause>),
+    /// An [`Effect::Verify`] is answered.
+    Verified(TaskId, Epoch, Result<(), Cause>),
     /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that changelog offset.
     Restored(CopyId, Epoch, Result<Offset, Cause>),
     /// What a handler deferred is done, or failed.
@@ -146,6 +148,9 @@ pub enum Event<'a> {
 pub enum Effect {
     /// Look at the local copy, the group topic and the inputs of a task.
     Inspect(TaskId, Epoch),
+    /// See whether another program runs under the group's name: the start offsets of the task are
+    /// committed, so that whoever looks later finds them.
+    Verify(TaskId, Epoch),
     /// Bring the local copy up to the end of the group topic.
     Restore {
         /// Whose.
@@ -237,6 +242,79 @@ pub enum Cause {
         partitioner: &'static str,
         /// Where it belongs.
         expected: i32,
+    },
+    /// A handler that was called for a visit failed or panicked.
+    #[error(
+        "{topic}[{partition}] offset {offset}, a visit, at key `{key}`: {error}; correct the handler: \
+         after a restart the visit goes on at this key. To give up the rest of this visit in this \
+         partition, on Kafka: stop all instances of the group and set the group's offset behind the \
+         request (kafka-consumer-groups.sh --group {group} --topic {topic}:{partition} \
+         --reset-offsets --to-offset {next} --execute)",
+        group = .topic.strip_suffix("-visit").unwrap_or(.topic),
+        next = .offset + 1
+    )]
+    Visit {
+        /// The group's visit topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The record that asked for the visit.
+        offset: Offset,
+        /// The key that was visited, as text.
+        key: String,
+        /// The handler's word.
+        error: String,
+    },
+    /// The group's offsets were committed by a newer build.
+    #[error(
+        "{topic}[{partition}]: what group `{group}` committed with its offset has version {found}, \
+         written by a newer build of goka, and this one knows versions up to {known}; run a build that \
+         knows it; nothing of it was changed"
+    )]
+    NewerMetadata {
+        /// The group.
+        group: String,
+        /// The input.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The version found.
+        found: String,
+        /// The latest one that this build knows.
+        known: u16,
+    },
+    /// A key decodes, but is not written as this program writes it.
+    #[error(
+        "{topic}[{partition}] offset {offset}, key `{key}`: this program writes this key as \
+         `{expected}`, and rows are found by their bytes, so each form would have a row of its own; \
+         correct whoever writes the topic, or declare a key type that takes any form for what it is \
+         (`String`, `Vec<u8>`)"
+    )]
+    OtherForm {
+        /// The input, or the joined table's topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The record.
+        offset: Offset,
+        /// Its key, as text.
+        key: String,
+        /// The form expected, as text.
+        expected: String,
+    },
+    /// Another program committed offsets under the group's name.
+    #[error(
+        "{at}: another program uses this group name: {found}{holder}; give this program a group name of \
+         its own. (A new version of one program keeps the inputs that it had beside new ones, and may \
+         drop them in the version after that.)"
+    )]
+    OtherProgram {
+        /// The partition whose offset it committed, as `topic[partition]`.
+        at: String,
+        /// What it is.
+        found: String,
+        /// Where it runs.
+        holder: String,
     },
     /// Another member of the group is led by another topic.
     #[error(

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::event::{Around, Cause, RecordId};
+use super::form;
 use super::layers::Entry;
-use super::plan::{InputPlan, Plan};
+use super::plan::{InputPlan, JoinPlan, Plan};
 use super::scope::{Begin, RecordScope, Scratch, text};
 use super::task::{Held, Task};
 use super::turn::Turn;
@@ -56,7 +57,7 @@ impl Task {
                 return Ok(at);
             }
             *position = record.offset;
-            self.check_key(desk.plan, input, record)?;
+            self.check_key(input, record, desk)?;
             let incoming = Incoming {
                 group: &desk.plan.group.name,
                 topic,
@@ -159,13 +160,9 @@ impl Task {
         }
         if let Some(error) = error {
             begin.drop_all_since(desk.appends);
-            return Err(Cause::Handler {
-                topic: incoming.topic.to_owned(),
-                partition: self.id.partition,
-                offset: incoming.offset,
-                key: text(incoming.key.unwrap_or_default()),
-                error,
-            });
+            let at = (self.id.partition, incoming.offset);
+            let key = text(incoming.key.unwrap_or_default());
+            return Err(failed(desk.plan, topic, at, key, error));
         }
         #[cfg(feature = "tester")]
         around.handled(record, desk.appends, begin.place());
@@ -186,19 +183,34 @@ impl Task {
     }
 
     /// Takes records of a joined table into its copy.
-    pub(crate) fn follow(&mut self, table: TopicId, records: &[Record<'_>]) {
-        let Some(layers) = self.joins.get_mut(&table) else {
-            return;
+    ///
+    /// # Errors
+    /// A row whose key is in another form: no join would find it. Deleting such a row is no mistake.
+    pub(crate) fn follow(
+        &mut self,
+        join: &JoinPlan,
+        records: &[Record<'_>],
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Cause> {
+        let Some(layers) = self.joins.get_mut(&join.topic) else {
+            return Ok(());
         };
         for record in records {
             // A record without a key is nobody's row.
             let Some(key) = record.key else { continue };
+            if record.value.is_some() && form::is_other(&join.key, key, &mut desk.scratch.form) {
+                layers.reach(record.offset);
+                let topic = &**desk.plan.group.topic(join.topic);
+                let at = (topic, self.id.partition, record.offset);
+                return Err(form::cause(at, key, &desk.scratch.form));
+            }
             let entry = Entry::new(record.timestamp, record.value);
             layers.follow(key, entry);
         }
         if let Some(last) = records.last() {
             layers.reach(last.offset + 1);
         }
+        Ok(())
     }
 
     /// Goes on behind offsets that hold nothing. Records before them that were not handled, or not
@@ -213,21 +225,34 @@ impl Task {
         }
     }
 
-    fn check_key(&self, plan: &Plan, input: &InputPlan, record: &Record<'_>) -> Result<(), Cause> {
-        if plan.table.is_none() || input.keyless {
+    fn check_key(
+        &self,
+        input: &InputPlan,
+        record: &Record<'_>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Cause> {
+        let plan = desk.plan;
+        if input.keyless || (plan.table.is_none() && plan.joins.is_empty()) {
             return Ok(());
         }
         let topic = || plan.group.topic(input.topic).to_string();
         let (partition, offset) = (self.id.partition, record.offset);
         let Some(key) = record.key else {
+            if plan.table.is_none() {
+                return Ok(());
+            }
             return Err(Cause::NullKey {
                 topic: topic(),
                 partition,
                 offset,
             });
         };
+        if form::is_other(&input.key, key, &mut desk.scratch.form) {
+            let at = (&**plan.group.topic(input.topic), partition, offset);
+            return Err(form::cause(at, key, &desk.scratch.form));
+        }
         let expected = (input.place)(key, input.partitions);
-        if expected == partition {
+        if plan.table.is_none() || expected == partition {
             return Ok(());
         }
         let (key, partitioner) = (text(key), input.partitioner);
@@ -239,6 +264,33 @@ impl Task {
             partitioner,
             expected,
         })
+    }
+}
+
+/// Why a task stops when what was called for a record fails.
+pub(super) fn failed(
+    plan: &Plan,
+    topic: TopicId,
+    (partition, offset): (i32, Offset),
+    key: String,
+    error: String,
+) -> Cause {
+    let name = plan.group.topic(topic).to_string();
+    match &plan.visits {
+        Some(visits) if visits.topic == topic => Cause::Visit {
+            topic: name,
+            partition,
+            offset,
+            key,
+            error,
+        },
+        _ => Cause::Handler {
+            topic: name,
+            partition,
+            offset,
+            key,
+            error,
+        },
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::event::{Around, Cause, CopyId, Effect, Now, RecordId};
-use super::handle::Desk;
+use super::handle::{Desk, failed};
 use super::task::{State, Task, Unreadable};
 use super::{Core, RETRY};
 use crate::dispatch::Shared;
@@ -56,17 +56,16 @@ impl Core {
         };
         let handled = match self.plan.input(topic) {
             Some(input) => task.handle(input, records, &mut desk),
-            None if self.plan.join(topic).is_some() => {
-                task.follow(topic, records);
-                Ok(all)
-            }
-            None => {
-                // Past one that begins, the rest is fetched again when it ends.
-                for record in records {
-                    task.begin_visit(record, &desk);
+            None => match self.plan.join(topic) {
+                Some(join) => task.follow(join, records, &mut desk).map(|()| all),
+                None => {
+                    // Past one that begins, the rest is fetched again when it ends.
+                    for record in records {
+                        task.begin_visit(record, &desk);
+                    }
+                    Ok(all)
                 }
-                Ok(all)
-            }
+            },
         };
         self.hand_over(out);
         match handled {
@@ -171,7 +170,6 @@ impl Core {
         outcome: Result<(), String>,
         out: &mut Vec<Effect>,
     ) {
-        let topic = self.plan.group.topic(record.topic).to_string();
         let Some(task) = self.tasks.get_mut(&record.task) else {
             return;
         };
@@ -187,13 +185,8 @@ impl Core {
                 self.pace(out);
             }
             Err(error) => {
-                let cause = Cause::Handler {
-                    topic,
-                    partition: record.task.partition,
-                    offset: record.offset,
-                    key: held.key.clone(),
-                    error,
-                };
+                let at = (record.task.partition, record.offset);
+                let cause = failed(&self.plan, record.topic, at, held.key.clone(), error);
                 self.stop(record.task, cause, out);
             }
         }

@@ -407,8 +407,9 @@ pub enum Misfit {
     },
 }
 
-/// How a group begins anew.
-const RESET: &str = "delete its committed offsets, its group topic and its data directory";
+/// How a group begins anew. What another program keeps under the same name would be gone, too.
+const RESET: &str = "where no other program uses its name, delete its committed offsets, its group topic \
+                     and its data directory";
 
 /// Why a copy is rebuilt or refused: one line, what, where and what to do.
 ///
@@ -674,6 +675,7 @@ mod tests {
                     lead: "clicks-state".into(),
                     input_id: None,
                     inputs: vec!["a".into(), "b".into()],
+                    reads: Some(2),
                     address: None,
                 }),
                 inputs: vec![("a", Some(10), 5, 20), ("b", Some(0), 0, 0)],

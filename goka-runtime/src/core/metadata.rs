@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::record::Offset;
 
-/// The version of the text written here; a text of another one is not read.
+/// The version of the text written here. A text of a later one is not read, and whoever finds one
+/// refuses: [`newer_version`].
 pub const VERSION: u16 = 1;
 
 /// The longest text in bytes: Kafka's default for `offset.metadata.max.bytes`.
@@ -42,6 +43,7 @@ const MAGIC: &str = "goka";
 ///     lead: "clicks-state".into(),
 ///     input_id: Some("Mx3w".into()),
 ///     inputs: vec!["clicks".into()],
+///     reads: Some(1),
 ///     address: Some("http://host:8080".into()),
 /// };
 /// let text = metadata.to_string();
@@ -66,15 +68,17 @@ pub struct OffsetMetadata {
     pub lead: String,
     /// The identity of the input that the offset is of; `None` from builds that did not note it.
     pub input_id: Option<String>,
-    /// The inputs that the group has read so far.
+    /// The inputs that the group has read so far; first those that the program reads which committed it.
     pub inputs: Vec<String>,
+    /// How many those are; earlier builds did not say.
+    pub reads: Option<usize>,
     /// Where the owner answers HTTP.
     pub address: Option<String>,
 }
 
 impl OffsetMetadata {
-    /// Reads what was committed; `None` when it is not ours, damaged, or of another version: such
-    /// offsets count, but nothing is known of them.
+    /// Reads what was committed; `None` when it is not ours, damaged, or of another version: see
+    /// [`newer_version`]. Other such offsets count, but nothing is known of them.
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split(';');
         let version: u16 = fields.next()?.strip_prefix(MAGIC)?.parse().ok()?;
@@ -82,7 +86,7 @@ impl OffsetMetadata {
             return None;
         }
         let (mut fingerprint, mut table_id, mut lead, mut inputs) = (None, None, None, None);
-        let (mut table_start, mut table_end) = (None, None);
+        let (mut table_start, mut table_end, mut reads) = (None, None, None);
         let (mut input_id, mut address) = (None, None);
         for field in fields {
             let (name, value) = field.split_once('=')?;
@@ -97,6 +101,7 @@ impl OffsetMetadata {
                     let names = value.split(',').filter(|name| !name.is_empty());
                     inputs = Some(names.map(unescape).collect::<Option<Vec<_>>>()?);
                 }
+                "reads" => reads = value.parse().ok(),
                 "at" => address = Some(unescape(value)?),
                 _ => {}
             }
@@ -110,6 +115,7 @@ impl OffsetMetadata {
             lead: lead?,
             input_id,
             inputs: inputs?,
+            reads,
             address,
         })
     }
@@ -119,7 +125,25 @@ impl OffsetMetadata {
         let hash = hashed(input);
         self.inputs
             .iter()
-            .any(|known| known == input || *known == hash)
+            .any(|known| known == input || hashed(known) == hash)
+    }
+
+    /// The inputs of the program that committed it, if neither they nor `inputs` contain the others:
+    /// it is another program. One that reads more, or less, is a version of this one. What an earlier
+    /// build committed names inputs that were dropped long ago, too: there one that is common will do.
+    pub fn other_inputs(&self, inputs: &[&str]) -> Option<&[String]> {
+        let Some(theirs) = self.reads.and_then(|reads| self.inputs.get(..reads)) else {
+            let is_other = !inputs.iter().any(|input| self.knows(input));
+            return is_other.then_some(&self.inputs);
+        };
+        let is_common = |a: &str, b: &str| a == b || hashed(a) == hashed(b);
+        let has_theirs = theirs
+            .iter()
+            .all(|their| inputs.iter().any(|input| is_common(their, input)));
+        let has_ours = inputs
+            .iter()
+            .all(|input| theirs.iter().any(|their| is_common(their, input)));
+        (!has_theirs && !has_ours).then_some(theirs)
     }
 }
 
@@ -146,6 +170,9 @@ impl fmt::Display for OffsetMetadata {
             head.push_str(";at=");
             head.push_str(&address);
         }
+        if let Some(reads) = self.reads {
+            head.push_str(&format!(";reads={reads}"));
+        }
         head.push_str(";inputs=");
         let names: Vec<_> = self.inputs.iter().map(|input| escape(input)).collect();
         let named = names.join(",");
@@ -156,6 +183,23 @@ impl fmt::Display for OffsetMetadata {
         let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
         f.write_str(&hashes.join(","))
     }
+}
+
+/// The version of a text that a newer build committed; `None` where this build reads it, and where it
+/// is not ours at all. Every version begins with `goka`, its number and a semicolon.
+///
+/// ```
+/// use goka_runtime::core::metadata::newer_version;
+/// assert_eq!(newer_version("goka2;anything"), Some("2"));
+/// assert_eq!(newer_version("goka1;fp=.."), None);
+/// assert_eq!(newer_version("something else"), None);
+/// ```
+pub fn newer_version(text: &str) -> Option<&str> {
+    let (version, _) = text.strip_prefix(MAGIC)?.split_once(';')?;
+    let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    // A number that is too large to be read is a later one, too.
+    let is_newer = version.parse::<u16>().map_or(true, |found| found > VERSION);
+    (is_number && is_newer).then_some(version)
 }
 
 /// FNV-1a, 64 bits, of the fingerprint's text: the same in every build and on every machine.
@@ -235,6 +279,7 @@ mod tests {
             lead: "a.b-state".into(),
             input_id: Some("Z-9_".into()),
             inputs: vec!["a".into(), "b_c".into()],
+            reads: Some(2),
             address: Some("http://[::1]:80/x;y,z=%20 ü".into()),
         }
     }
@@ -245,7 +290,7 @@ mod tests {
         assert_eq!(
             text,
             "goka1;fp=0123456789abcdef;table=q-Y_zN;from=0;to=1200;lead=a.b-state;of=Z-9_;\
-             at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;inputs=a,b_c"
+             at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;reads=2;inputs=a,b_c"
         );
         assert_eq!(OffsetMetadata::parse(&text), Some(metadata()));
     }
@@ -296,6 +341,52 @@ mod tests {
             ),
         ] {
             assert_eq!(OffsetMetadata::parse(text), None, "{case}");
+            let newer = (case == "newer").then_some("2");
+            assert_eq!(newer_version(text), newer, "{case}");
+        }
+        for (text, version) in [
+            ("goka2;", Some("2")),
+            ("goka99999999;fp=1", Some("99999999")),
+            ("goka2", None),
+            ("goka0;", None),
+            ("goka+2;", None),
+            ("goka 2;", None),
+            ("gokart2;", None),
+        ] {
+            assert_eq!(newer_version(text), version, "{text}");
+        }
+        assert_eq!(newer_version(&metadata().to_string()), None);
+    }
+
+    #[test]
+    fn another_program_is_told_from_another_version() {
+        let of = |inputs: &str, reads| OffsetMetadata {
+            inputs: inputs.split(' ').map(str::to_owned).collect(),
+            reads,
+            ..metadata()
+        };
+        for (inputs, reads, ours, is_other) in [
+            ("a", Some(1), "a", false),
+            ("a", Some(1), "a b", false),
+            ("a b", Some(2), "a", false),
+            ("a", Some(1), "b", true),
+            ("a x", Some(2), "b x", true),
+            // It dropped `a` some time ago.
+            ("b a", Some(1), "b c", false),
+            ("b a", Some(1), "a", true),
+            ("a b", None, "b c", false),
+            ("a b", None, "c", true),
+        ] {
+            let metadata = of(inputs, reads);
+            let ours: Vec<_> = ours.split(' ').collect();
+            let found = metadata.other_inputs(&ours).is_some();
+            assert_eq!(found, is_other, "{inputs}, {reads:?}, {ours:?}");
+            let hashes = metadata.inputs.iter().map(|input| hashed(input)).collect();
+            let long = OffsetMetadata {
+                inputs: hashes,
+                ..metadata
+            };
+            assert_eq!(long.other_inputs(&ours).is_some(), is_other);
         }
     }
 
@@ -341,9 +432,10 @@ mod tests {
             table_end in proptest::option::of(0..=Offset::MAX),
             input_id in proptest::option::of("\\PC{0,40}"),
         ) {
+            let reads = Some(inputs.len());
             let metadata = OffsetMetadata {
                 version: VERSION, fingerprint, table_id, table_start, table_end, lead,
-                input_id, inputs, address,
+                input_id, inputs, reads, address,
             };
             prop_assert_eq!(OffsetMetadata::parse(&metadata.to_string()), Some(metadata));
         }

@@ -10,6 +10,7 @@ pub mod copartition;
 mod definition;
 mod event;
 mod flush;
+pub(crate) mod form;
 mod handle;
 mod intake;
 pub mod judge;
@@ -23,11 +24,13 @@ mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod turn;
+mod verify;
 mod visit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use definition::{changes_of_hash, hash_follows};
 pub use event::{Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, TableFacts};
 pub use layers::Frozen;
 pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
@@ -223,6 +226,7 @@ impl Core {
         match event {
             Event::Assigned(assignments) => self.assigned(now, assignments, out),
             Event::Inspected(task, epoch, facts) => self.inspected(now, task, epoch, facts, out),
+            Event::Verified(task, epoch, found) => self.verified(task, epoch, found, out),
             Event::Restored(copy, epoch, reached) => self.restored(copy, epoch, reached, out),
             Event::Deferred(record, outcome) => self.deferred(record, outcome, out),
             Event::Passed {
@@ -288,8 +292,24 @@ impl Core {
             if self.tasks.contains_key(&task.id) {
                 self.lost(&[task.id], out);
             }
-            out.push(Effect::Inspect(task.id, task.epoch));
-            self.tasks.insert(task.id, task);
+            let (id, epoch) = (task.id, task.epoch);
+            let newer = task.newer.clone();
+            self.tasks.insert(id, task);
+            match newer {
+                None => out.push(Effect::Inspect(id, epoch)),
+                Some((topic, found)) => {
+                    self.unfit(id, newer_metadata(&self.plan, id, topic, found), out)
+                }
+            }
+        }
+    }
+
+    /// What is found wrong with a task before it runs refuses the start of a program that has not run
+    /// yet; later it stops that task.
+    fn unfit(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
+        match self.has_run {
+            true => self.stop(id, cause, out),
+            false => out.push(Effect::Fail(cause)),
         }
     }
 
@@ -301,7 +321,6 @@ impl Core {
         facts: Result<Facts, Cause>,
         out: &mut Vec<Effect>,
     ) {
-        let has_run = self.has_run;
         let own = self.plan.table.as_ref().map(|table| table.topic);
         // A store that lost commits while it was restored is inspected again; joined ones go on.
         let is_again = |task: &Task| {
@@ -316,8 +335,7 @@ impl Core {
         let is_again = is_again(task);
         let start = match facts.and_then(|facts| start::examine(&self.plan, task, &facts, now)) {
             Ok(start) => start,
-            Err(cause) if has_run => return self.stop(id, cause, out),
-            Err(cause) => return out.push(Effect::Fail(cause)),
+            Err(cause) => return self.unfit(id, cause, out),
         };
         task.state = State::Restoring;
         if !is_again {
@@ -374,8 +392,7 @@ impl Core {
                     task.state = State::Starting;
                 }
             }
-            Err(cause) if self.has_run => self.stop(id, cause, out),
-            Err(cause) => out.push(Effect::Fail(cause)),
+            Err(cause) => self.unfit(id, cause, out),
         }
     }
 
@@ -436,7 +453,8 @@ impl Core {
     fn owe_old_commits(&mut self, now: Now) {
         for task in self.tasks.values_mut() {
             let age = now.monotonic.saturating_sub(task.last_commit);
-            if age >= RECOMMIT && matches!(task.state, State::Running | State::Stopped) {
+            let commits = matches!(task.state, State::Running | State::Stopped);
+            if age >= RECOMMIT && commits && task.newer.is_none() {
                 task.commit_owed = true;
             }
         }
@@ -462,5 +480,15 @@ impl Core {
             self.paused = pause;
             out.push(Effect::Pause(pause));
         }
+    }
+}
+
+fn newer_metadata(plan: &Plan, task: TaskId, topic: TopicId, found: String) -> Cause {
+    Cause::NewerMetadata {
+        group: plan.group.name.to_string(),
+        topic: plan.group.topic(topic).to_string(),
+        partition: task.partition,
+        found,
+        known: metadata::VERSION,
     }
 }

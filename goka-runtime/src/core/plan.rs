@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::dispatch::Call;
-use crate::graph::Start;
+use crate::graph::{Format, Start};
 use crate::log::Group;
 use crate::record::TopicId;
 
@@ -21,6 +21,8 @@ pub struct InputPlan {
     pub start: Start,
     /// Whether its records have no keys, and so no place.
     pub keyless: bool,
+    /// How its keys travel.
+    pub key: Format,
     /// The declared partitioner's name.
     pub partitioner: &'static str,
     /// The partition of a key among so many.
@@ -58,6 +60,8 @@ pub struct JoinPlan {
     pub name: &'static str,
     /// Its topic.
     pub topic: TopicId,
+    /// How its keys travel.
+    pub key: Format,
     /// What the table is, as text.
     pub fingerprint: String,
 }
@@ -78,6 +82,9 @@ pub struct Plan {
     pub group: Group,
     /// The cluster.
     pub cluster: String,
+    /// Whether the log can say what else the group committed, so that another program under the same
+    /// name is found before the first handler runs.
+    pub verifies: bool,
     /// The inputs, the loop topic among them.
     pub inputs: Vec<InputPlan>,
     /// The outputs.

@@ -16,6 +16,8 @@ pub(crate) struct Scratch {
     key: Vec<u8>,
     value: Vec<u8>,
     loaded: Option<Stored>,
+    /// The record's key as it would be written.
+    pub(super) form: Vec<u8>,
 }
 
 impl Scratch {

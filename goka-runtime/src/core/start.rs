@@ -163,20 +163,22 @@ fn check_offsets(plan: &Plan, task: &Task, facts: &Facts) -> Result<(), Cause> {
 }
 
 fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
-    let mut inputs = task
-        .metadata
-        .as_ref()
-        .map(|known| known.inputs.clone())
-        .unwrap_or_default();
-    for input in plan.group.inputs_of(task.id) {
-        let name = plan.group.topic(input);
-        if !task
-            .metadata
-            .as_ref()
-            .is_some_and(|known| known.knows(name))
-        {
-            inputs.push(name.to_string());
+    let names = plan.group.inputs_of(task.id);
+    let mut inputs: Vec<_> = names
+        .map(|input| plan.group.topic(input).to_string())
+        .collect();
+    let reads = Some(inputs.len());
+    if let Some(known) = &task.metadata {
+        let mut now = OffsetMetadata {
+            inputs,
+            ..known.clone()
+        };
+        for input in &known.inputs {
+            if !now.knows(input) {
+                now.inputs.push(input.clone());
+            }
         }
+        inputs = now.inputs;
     }
     let start = facts.table.as_ref().map(|table| table.range.start);
     let known = task.metadata.as_ref();
@@ -194,6 +196,7 @@ fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
         lead: plan.group.topic(task.id.lead).to_string(),
         input_id: None,
         inputs,
+        reads,
         address: None,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::event::CopyId;
 use super::flush::Flushes;
 use super::layers::Layers;
-use super::metadata::OffsetMetadata;
+use super::metadata::{OffsetMetadata, newer_version};
 use super::place::Place;
 use super::plan::Plan;
 use super::visit::Visit;
@@ -25,6 +25,8 @@ pub enum State {
     Restoring,
     /// Its start offsets are being committed: before that, a crash would look like lost offsets.
     Starting,
+    /// Its start offsets are committed; whether another program uses the group's name is looked up.
+    Verifying,
     /// Its inputs are fetched and handled.
     Running,
     /// It failed; its offsets stay where they were.
@@ -79,6 +81,11 @@ pub(crate) struct Task {
     /// What it will have with the next ones; apart from `metadata`, for a task that is inspected again before
     /// its start offsets are committed.
     pub(crate) next_metadata: Option<OffsetMetadata>,
+    /// The input whose offset a newer build committed, and the version of what it left there. Such a
+    /// task stops, and commits nothing at all.
+    pub(crate) newer: Option<(TopicId, String)>,
+    /// Whether the group had committed nothing for it when it was assigned.
+    pub(crate) is_new: bool,
     /// Its commit is owed even if no position moved.
     pub(crate) commit_owed: bool,
     /// Whether the outcome of its commit is not known yet.
@@ -115,6 +122,9 @@ impl Task {
             .filter_map(|(topic, metadata)| Some((*topic, metadata.input_id.take()?)))
             .collect();
         let metadata = noted.into_iter().next().map(|(_, metadata)| metadata);
+        let newer = assignment.committed.iter().find_map(|(topic, committed)| {
+            Some((*topic, newer_version(&committed.metadata)?.to_owned()))
+        });
         let committed: BTreeMap<_, _> = assignment
             .committed
             .iter()
@@ -136,6 +146,8 @@ impl Task {
             next_metadata: metadata.clone(),
             metadata,
             input_ids,
+            newer,
+            is_new: assignment.committed.is_empty(),
             commit_owed: false,
             unknown: false,
             last_commit: now,
@@ -157,7 +169,7 @@ impl Task {
             State::Running | State::Stopped => {
                 self.updates > 0 || self.appended || self.commit_owed || self.is_ahead()
             }
-            State::Inspecting | State::Restoring | State::Gone => false,
+            State::Inspecting | State::Restoring | State::Verifying | State::Gone => false,
         }
     }
 

@@ -33,6 +33,7 @@ impl Codec for NoKey {
 impl Key for NoKey {
     type Ref<'r> = Self;
     const IS_NONE: bool = true;
+    const IS_CANONICAL: bool = true;
 
     fn view(_: &[u8]) -> Result<Self, CodecError> {
         Ok(Self)

@@ -499,6 +499,27 @@ pub trait Log: Send + Sync + fmt::Debug {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>, LogError>;
+    /// Whether [`Log::all_committed`] answers.
+    fn lists_groups(&self) -> bool {
+        false
+    }
+    /// Everything that a group committed for topics of so many partitions, whatever program of its name
+    /// committed it; offsets in pending transactions as they were before.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or refuses.
+    fn all_committed(
+        &self,
+        _group: &str,
+        _partitions: i32,
+    ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
+        Ok(Vec::new())
+    }
+    /// Which member of a group has a partition of its lead: its client and its host, where the log can
+    /// say so.
+    fn holder(&self, _group: &str, _at: &TopicPartition) -> Option<String> {
+        None
+    }
     /// The cluster's identity.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ pub(super) fn resolve(
             call,
             start,
             keyless: edge.topic.is_keyless(),
+            key: edge.topic.key,
             partitioner: edge.topic.partitioner,
             place: edge.topic.place,
         };
@@ -60,6 +61,7 @@ pub(super) fn resolve(
             EdgeKind::Join => joins.push(JoinPlan {
                 name: edge.topic.name,
                 topic,
+                key: edge.topic.key,
                 fingerprint: edge.topic.fingerprint(),
             }),
             EdgeKind::Visit { call, name } => visits
@@ -95,9 +97,11 @@ pub(super) fn resolve(
         transaction_timeout: options.transaction_timeout,
     };
     let cluster = log.cluster().map_err(failed)?;
+    let verifies = group.lead.is_some() && log.lists_groups();
     let plan = Plan {
         group,
         cluster,
+        verifies,
         inputs,
         outputs,
         table,

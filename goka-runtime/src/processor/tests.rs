@@ -21,6 +21,7 @@ const TEXT: Format = Format {
     show: |bytes| Ok::<_, CodecError>(String::from_utf8_lossy(bytes).into_owned()),
     describe: |to| to.word("text"),
     schema: None,
+    canonical: None,
 };
 const HERE: Location = Location {
     file: file!(),

@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::inspect::{look_at_table, patiently};
 use crate::core::judge::Why;
-use crate::core::{Cause, CopyId};
+use crate::core::{Cause, CopyId, form};
+use crate::graph::Format;
 use crate::log::{Epoch, Isolation, LogError};
-use crate::record::{Offset, Timestamp, TopicPartition};
+use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Write};
 
 /// Applied to the store when so many keys or bytes are gathered.
 const BATCH_KEYS: usize = 50_000;
 const BATCH_BYTES: usize = 16 << 20;
+/// A joined table with so many rows whose keys are in another form is refused without looking for their
+/// deletions.
+const MOST_OTHERS: usize = 500_000;
 const POLL: Duration = Duration::from_millis(100);
 /// A restore whose position does not move for so long is reported.
 const WATCHDOG: Duration = Duration::from_secs(10);
@@ -25,6 +29,8 @@ struct Target<'a> {
     id: String,
     fingerprint: &'a str,
     end: Offset,
+    /// How the keys of a joined table travel; those of the group's own were checked as inputs.
+    key: Option<Format>,
 }
 
 pub(super) fn restore(
@@ -50,6 +56,7 @@ pub(super) fn restore(
             true => facts.range.stable,
             false => facts.range.high,
         },
+        key: context.plan.join(copy.table).map(|join| join.key),
     };
     // Until it is level, a copy is as old as it was: what it missed meanwhile may be compacted away.
     let synced_at = match (&rebuild, store.stamp()) {
@@ -69,6 +76,7 @@ pub(super) fn restore(
         store,
         target,
         batch: Batch::default(),
+        others: BTreeMap::new(),
         records: 0,
         position: from,
     };
@@ -97,6 +105,10 @@ pub(super) fn restore(
         }
     }
     let (position, copy) = (reading.position, reading);
+    if let Some((key, other)) = copy.first_other() {
+        let at = (&**topic, task.partition, other.offset);
+        return Some(Err(form::cause(at, key, &other.form)));
+    }
     let (partition, records) = (task.partition, copy.records);
     tracing::info!(
         topic = &**topic,
@@ -126,12 +138,26 @@ struct Copy<'a> {
     store: &'a mut dyn Store,
     target: Target<'a>,
     batch: Batch,
+    /// The rows whose keys are in another form, by their keys as they are.
+    others: BTreeMap<Vec<u8>, Other>,
     records: u64,
     /// The next changelog offset to read.
     position: Offset,
 }
 
+/// A row that no join would find.
+struct Other {
+    offset: Offset,
+    /// Its key as it would be written.
+    form: Vec<u8>,
+}
+
 impl Copy<'_> {
+    /// The first row in the topic that no join would find.
+    fn first_other(&self) -> Option<(&Vec<u8>, &Other)> {
+        self.others.iter().min_by_key(|(_, other)| other.offset)
+    }
+
     /// Reads to the target, and brings all of it to the disk; `false` when nobody waits for it any more.
     fn follow(
         &mut self,
@@ -155,15 +181,19 @@ impl Copy<'_> {
             .map_err(Trouble::Log)?;
         let mut moved = Instant::now();
         let mut last = None;
-        while self.position < self.target.end {
+        while self.position < self.target.end && self.others.len() < MOST_OTHERS {
             if !self.context.is_current(task, epoch) {
                 return Ok(false);
             }
             let (batch, records) = (&mut self.batch, &mut self.records);
+            let (others, format) = (&mut self.others, self.target.key.as_ref());
             reader
                 .poll(POLL, &mut |_, read| {
                     *records += read.len() as u64;
-                    read.iter().for_each(|record| batch.take(record));
+                    for record in read {
+                        batch.take(record);
+                        note_other(others, format, record);
+                    }
                     last = read.last().map(|record| record.offset).or(last);
                 })
                 .map_err(Trouble::Log)?;
@@ -201,6 +231,9 @@ impl Copy<'_> {
     }
 
     fn apply(&mut self, synced_at: Timestamp, durability: Durability) -> Result<(), Trouble> {
+        // Whoever goes on from here finds the rows that this restore is refused for.
+        let refused = self.first_other().map(|(_, other)| other.offset);
+        let offset = refused.map_or(self.position, |refused| refused.min(self.position));
         let batch = std::mem::take(&mut self.batch);
         let writes: Vec<_> = batch
             .writes
@@ -218,7 +251,7 @@ impl Copy<'_> {
             cluster: self.context.plan.cluster.clone(),
             topic_id: self.target.id.clone(),
             partition: self.copy.task.partition,
-            offset: self.position,
+            offset,
             fingerprint: self.target.fingerprint.to_owned(),
             synced_at,
         };
@@ -229,8 +262,23 @@ impl Copy<'_> {
     }
 }
 
+/// Remembers a row whose key is in another form until it is deleted.
+fn note_other(others: &mut BTreeMap<Vec<u8>, Other>, format: Option<&Format>, record: &Record<'_>) {
+    let (Some(key), Some(format)) = (record.key, format) else {
+        return;
+    };
+    if record.value.is_none() {
+        others.remove(key);
+        return;
+    }
+    let (offset, mut form) = (record.offset, Vec::new());
+    if form::is_other(format, key, &mut form) {
+        others.insert(key.to_vec(), Other { offset, form });
+    }
+}
+
 impl Batch {
-    fn take(&mut self, record: &crate::record::Record<'_>) {
+    fn take(&mut self, record: &Record<'_>) {
         // A record without a key is nobody's row; only a foreign writer makes one.
         let Some(key) = record.key else { return };
         self.bytes += key.len() + record.value.map_or(0, <[u8]>::len) + 64;

@@ -5,6 +5,7 @@
 mod copy;
 mod inspect;
 mod trouble;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use self::copy::restore;
 use self::inspect::{follow, inspect, look_at_table, patiently, set_aside, stamp};
 use self::trouble::Trouble;
+use self::verify::Others;
 use crate::clock::Clock;
 use crate::core::judge::Why;
 use crate::core::{Cause, CopyId, Facts, Plan};
@@ -29,6 +31,7 @@ type OpenStore = Option<Box<dyn Store>>;
 
 enum Work {
     Inspect,
+    Verify,
     Restore {
         from: Offset,
         rebuild: Option<Why>,
@@ -47,6 +50,7 @@ struct Job {
 /// What a job found.
 pub(crate) enum Found {
     Inspected(Result<Facts, Cause>),
+    Verified(Result<(), Cause>),
     /// The offset reached, and the identity of the topic it was read from.
     Restored(Result<(Offset, String), Cause>),
     /// The store lost commits that it had when it was inspected: it is closed, and to be inspected again.
@@ -78,6 +82,7 @@ struct Context {
     stores: Arc<dyn Stores>,
     plan: Plan,
     clock: Clock,
+    others: Others,
     /// Nobody else moves time on: what would wait is given up and begun again.
     is_inline: bool,
     queue: Mutex<Queue>,
@@ -144,6 +149,7 @@ impl Restorer {
             stores: Arc::clone(&parts.stores),
             plan: parts.plan.clone(),
             clock: parts.clock.clone(),
+            others: Others::new(parts.signals.has_run()),
             is_inline: threads == 0,
             queue,
             wake,
@@ -165,6 +171,11 @@ impl Restorer {
     /// Looks at a task: a store that is open already comes along.
     pub(crate) fn inspect(&self, copy: CopyId, epoch: Epoch, store: OpenStore) {
         self.push(copy, epoch, store, Work::Inspect);
+    }
+
+    /// Looks for another program under the group's name.
+    pub(crate) fn verify(&self, copy: CopyId, epoch: Epoch) {
+        self.push(copy, epoch, None, Work::Verify);
     }
 
     /// Restores a copy from a changelog offset on.
@@ -363,7 +374,11 @@ fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
 fn run_once(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
     let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
     Some(match &job.work {
-        Work::Inspect => Found::Inspected(inspect(context, copy, epoch, store)?),
+        Work::Inspect => match verify::before(context, copy, epoch)? {
+            Ok(()) => Found::Inspected(inspect(context, copy, epoch, store)?),
+            Err(cause) => Found::Inspected(Err(cause)),
+        },
+        Work::Verify => Found::Verified(verify::after(context, copy, epoch)?),
         Work::Restore { from, rebuild } => {
             let store = &mut **store.as_mut()?;
             let rebuild = rebuild.clone();

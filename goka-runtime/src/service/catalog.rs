@@ -46,6 +46,7 @@ const TEXT: Format = Format {
     show: <Vec<u8> as Codec>::show,
     describe: <Vec<u8> as Codec>::describe,
     schema: None,
+    canonical: None,
 };
 
 /// The terms of a topic.

@@ -96,7 +96,7 @@ impl Signals {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn has_run(&self) -> bool {
+    pub(crate) fn has_run(&self) -> bool {
         self.has_run.load(Ordering::Acquire)
     }
 

@@ -55,6 +55,7 @@ impl Worker {
                 let store = self.reach.take(copy);
                 self.restorer.inspect(copy, epoch, store);
             }
+            Effect::Verify(task, epoch) => self.restorer.verify(self.own(task), epoch),
             Effect::Restore {
                 task,
                 epoch,

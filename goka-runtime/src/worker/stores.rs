@@ -152,6 +152,7 @@ impl Worker {
                 self.reached.remove(&copy);
                 self.restorer.inspect(copy, epoch, None);
             }
+            Found::Verified(found) => self.step(Event::Verified(copy.task, epoch, found)),
             Found::Restored(reached) => {
                 let reached = reached.map(|(offset, id)| {
                     self.table_ids.insert(copy, id);

@@ -6,6 +6,7 @@ mod guards;
 mod identities;
 mod passed;
 mod properties;
+mod refusals;
 mod rows;
 mod rows_once;
 mod scenarios;
@@ -98,12 +99,14 @@ pub(super) fn plan(partitions: i32) -> Plan {
             transaction_timeout: Duration::from_secs(10),
         },
         cluster: "cluster".into(),
+        verifies: false,
         inputs: vec![InputPlan {
             topic: INPUT,
             partitions,
             call: crate::dispatch::Call::Sync(handler),
             start: crate::graph::Start::Earliest,
             keyless: false,
+            key: crate::key::format_of_key::<String>(),
             partitioner: "first-byte",
             place,
         }],
@@ -138,6 +141,7 @@ pub(crate) fn joining_plan() -> Plan {
     plan.joins = vec![JoinPlan {
         name: "joined",
         topic: edges::JOINED,
+        key: crate::key::format_of_key::<String>(),
         fingerprint: FINGERPRINT.into(),
     }];
     plan
@@ -280,6 +284,8 @@ pub(super) struct World {
     /// What the core asked to fetch, in order.
     pub(super) fetches: Vec<(TaskId, Vec<(TopicId, Offset)>)>,
     pub(super) follows: Vec<(CopyId, Epoch)>,
+    /// The tasks that wait for whether another program uses the group's name.
+    pub(super) verifies: Vec<(TaskId, Epoch)>,
     /// The flushes of joined tables, and when each copy was level then.
     pub(super) joined: Vec<(CopyId, Offset)>,
     pub(super) joined_level_at: Vec<Option<Timestamp>>,
@@ -323,6 +329,7 @@ impl World {
             others: BTreeMap::new(),
             fetches: Vec::new(),
             follows: Vec::new(),
+            verifies: Vec::new(),
             joined: Vec::new(),
             joined_level_at: Vec::new(),
             flying: Vec::new(),
@@ -546,6 +553,7 @@ impl World {
                 let facts = self.facts(task);
                 self.step(Event::Inspected(task, epoch, Ok(facts)));
             }
+            Effect::Verify(task, epoch) => self.verifies.push((task, epoch)),
             Effect::Restore {
                 task,
                 epoch,

@@ -215,6 +215,7 @@ fn joined_copies_are_synced_too() {
     plan.joins = vec![JoinPlan {
         name: "joined",
         topic: JOINED,
+        key: crate::key::format_of_key::<String>(),
         fingerprint: FINGERPRINT.into(),
     }];
     let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));

@@ -19,7 +19,7 @@ use super::reasons::{check_place, damaged, refused, storage, unreadable};
 use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
 use crate::checked_file::CheckedFile;
 use crate::log::{Committed, LogError};
-use crate::record::Offset;
+use crate::record::{Offset, TopicPartition};
 
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");
@@ -234,6 +234,31 @@ impl File {
                         metadata: metadata.to_owned(),
                     }
                 }));
+            }
+            Ok(all)
+        };
+        self.with(read)
+    }
+
+    /// Everything that a group committed.
+    pub(super) fn all_committed(
+        &self,
+        group: &str,
+    ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
+        let read = |db: &Database| -> Result<Vec<(TopicPartition, Committed)>, redb::Error> {
+            let txn = db.begin_read()?;
+            let offsets = txn.open_table(OFFSETS)?;
+            let mut all = Vec::new();
+            for row in offsets.range((group, "", i32::MIN)..)? {
+                let (key, found) = row?;
+                let (of, topic, partition) = key.value();
+                if of != group {
+                    break;
+                }
+                let (offset, metadata) = found.value();
+                let metadata = metadata.to_owned();
+                let at = TopicPartition::new(topic, partition);
+                all.push((at, Committed { offset, metadata }));
             }
             Ok(all)
         };

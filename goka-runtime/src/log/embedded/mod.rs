@@ -227,6 +227,19 @@ impl Log for Embedded {
         self.shared().file.committed(group, names)
     }
 
+    fn lists_groups(&self) -> bool {
+        true
+    }
+
+    fn all_committed(
+        &self,
+        group: &str,
+        _: i32,
+    ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
+        let _turn = self.shared().turn(Instant::now() + TURN)?;
+        self.shared().file.all_committed(group)
+    }
+
     fn cluster(&self) -> Result<ClusterId, LogError> {
         Ok(self.shared().cluster.clone())
     }

@@ -100,6 +100,13 @@ impl KafkaConfig {
         ])
     }
 
+    /// The same, for what is committed now, whatever transactions are pending.
+    pub(super) fn asking_of_now(&self, group: &str) -> Properties {
+        let mut all = self.asking_of(group);
+        all.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
+        all
+    }
+
     /// For a member of a group.
     pub(super) fn member(&self, group: &Group) -> Properties {
         let session = group.session.as_millis();

@@ -7,6 +7,7 @@ mod appender;
 mod bounded;
 mod codes;
 mod config;
+mod everyone;
 mod identity;
 mod member;
 #[allow(unsafe_code)]
@@ -146,6 +147,22 @@ impl Log for Kafka {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>, LogError> {
         self.admin.committed(group, partitions)
+    }
+
+    fn lists_groups(&self) -> bool {
+        true
+    }
+
+    fn all_committed(
+        &self,
+        group: &str,
+        partitions: i32,
+    ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
+        self.admin.all_committed(group, partitions)
+    }
+
+    fn holder(&self, group: &str, at: &TopicPartition) -> Option<String> {
+        self.admin.holder(group, at)
     }
 
     fn cluster(&self) -> Result<ClusterId, LogError> {

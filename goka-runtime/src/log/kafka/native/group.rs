@@ -16,6 +16,27 @@ pub(in super::super) struct Census {
     pub(in super::super) is_stable: bool,
     /// Every topic's partition that is in a member's assignment.
     pub(in super::super) assigned: Vec<(String, i32)>,
+    /// Its members: client, host, and what each is assigned.
+    pub(in super::super) members: Vec<MemberInfo>,
+}
+
+/// A member as its coordinator tells of it.
+#[derive(Debug)]
+pub(in super::super) struct MemberInfo {
+    pub(in super::super) id: String,
+    pub(in super::super) client: String,
+    pub(in super::super) host: String,
+    /// Where its assignment begins and ends in [`Census::assigned`].
+    pub(in super::super) assigned: std::ops::Range<usize>,
+}
+
+impl Census {
+    /// The member that has a topic's partition in its assignment.
+    pub(in super::super) fn holder(&self, topic: &str, partition: i32) -> Option<&MemberInfo> {
+        let is_at = |at: &(String, i32)| at.0 == topic && at.1 == partition;
+        let holds = |of: &&MemberInfo| self.assigned[of.assigned.clone()].iter().any(is_at);
+        self.members.iter().find(holds)
+    }
 }
 
 impl Client {
@@ -54,6 +75,30 @@ impl Client {
             });
             sys::rd_kafka_metadata_destroy(found);
             count
+        }
+    }
+
+    /// The topics with so many partitions that this client may see. Blocks for at most `wait`.
+    pub(in super::super) fn topics_of(
+        &self,
+        partitions: i32,
+        wait: Duration,
+    ) -> Result<Vec<String>, Fault> {
+        let mut found = ptr::null();
+        // SAFETY: live client; what is found is ours, read and freed once, after its names were copied.
+        unsafe {
+            let (client, wait) = (self.ptr(), millis(wait).max(1));
+            let err = sys::rd_kafka_metadata(client, 1, ptr::null_mut(), &raw mut found, wait);
+            if let Some(code) = code(err) {
+                return Err(Fault::of(code));
+            }
+            let topics = list((*found).topics.cast_const(), (*found).topic_cnt);
+            let alike = topics
+                .iter()
+                .filter(|topic| topic.partition_cnt == partitions);
+            let names = alike.map(|topic| string(topic.topic)).collect();
+            sys::rd_kafka_metadata_destroy(found);
+            Ok(names)
         }
     }
 
@@ -103,18 +148,24 @@ unsafe fn read(group: &sys::rd_kafka_group_info) -> Result<Census, Fault> {
         // SAFETY: as the caller says.
         is_stable: unsafe { string(group.state) } == "Stable",
         assigned: Vec::new(),
+        members: Vec::new(),
     };
     // SAFETY: as the caller says; bytes and their length belong together.
-    let bytes = unsafe {
-        list(group.members, group.member_cnt).iter().map(|member| {
-            list(
+    unsafe {
+        for member in list(group.members, group.member_cnt) {
+            let bytes = list(
                 member.member_assignment.cast::<u8>().cast_const(),
                 member.member_assignment_size,
-            )
-        })
-    };
-    for bytes in bytes {
-        assignment(bytes, &mut census.assigned).ok_or_else(|| Fault::of(Code::BadMessage))?;
+            );
+            let from = census.assigned.len();
+            assignment(bytes, &mut census.assigned).ok_or_else(|| Fault::of(Code::BadMessage))?;
+            census.members.push(MemberInfo {
+                id: string(member.member_id),
+                client: string(member.client_id),
+                host: string(member.client_host),
+                assigned: from..census.assigned.len(),
+            });
+        }
     }
     Ok(census)
 }

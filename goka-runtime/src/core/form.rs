@@ -1,0 +1,32 @@
+//! Keys that decode but are written otherwise than this program writes them, such as `007` for a `u64`.
+//! A row is found by its key's bytes, so such a key would be a row beside the key's own.
+
+use super::event::Cause;
+use super::scope::text;
+use crate::graph::Format;
+use crate::record::Offset;
+
+/// Whether `key` is in another form than the one that is written, which `form` then holds. A key that
+/// does not decode is in none: its handler says so.
+pub(crate) fn is_other(format: &Format, key: &[u8], form: &mut Vec<u8>) -> bool {
+    let Some(canonical) = format.canonical else {
+        return false;
+    };
+    form.clear();
+    canonical(key, form).is_ok() && form != key
+}
+
+/// Why a task stops at a record whose key is in another form than `expected`.
+pub(crate) fn cause(
+    (topic, partition, offset): (&str, i32, Offset),
+    key: &[u8],
+    expected: &[u8],
+) -> Cause {
+    Cause::OtherForm {
+        topic: topic.to_owned(),
+        partition,
+        offset,
+        key: text(key),
+        expected: text(expected),
+    }
+}

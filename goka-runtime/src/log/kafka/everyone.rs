@@ -1,0 +1,83 @@
+//! What a group is beyond one program: everything committed under its name, and who its members are.
+//!
+//! librdkafka's admin call for all of a group's offsets is not used: it keeps asking a coordinator that
+//! died, and may use freed memory (issues 3663 and 4605). The offsets are asked for topic by topic instead,
+//! of all topics that could be inputs of a group whose inputs have so many partitions.
+
+use std::time::{Duration, Instant};
+
+use super::super::{Committed, LogError};
+use super::admin::Admin;
+use super::client_error;
+use super::native::{Client, Fault, Kind, Queue};
+use super::offsets::{committed, list};
+use crate::record::TopicPartition;
+
+/// How many partitions are asked for at once.
+const AT_ONCE: usize = 10_000;
+/// How long one question may take.
+const WAIT: Duration = Duration::from_secs(2);
+
+impl Admin {
+    pub(super) fn all_committed(
+        &self,
+        group: &str,
+        partitions: i32,
+    ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
+        let what = format!("looking for other programs in group `{group}`");
+        let until = self.until();
+        let asking = Client::new(Kind::Consumer, &self.config.asking_of_now(group))
+            .map_err(|fault| client_error("making the Kafka client", fault))?
+            .main_queue();
+        let client = asking.client();
+        let topics = self.patiently(&what, &asking, until, |wait| {
+            client.topics_of(partitions, wait)
+        })?;
+        let places = topics.iter().flat_map(|topic| {
+            (0..partitions).map(|partition| TopicPartition::new(topic.as_str(), partition))
+        });
+        let places: Vec<_> = places.collect();
+        let mut all = Vec::new();
+        for some in places.chunks(AT_ONCE) {
+            let found = self.patiently(&what, &asking, until, |wait| {
+                client.committed(&list(some, -1001)?, wait)
+            })?;
+            // What this program may not see, it cannot mix with its own.
+            let found = found.into_iter().filter_map(committed);
+            all.extend(found.map(|((topic, partition), committed)| {
+                (TopicPartition::new(topic, partition), committed)
+            }));
+        }
+        Ok(all)
+    }
+
+    /// Asks until there is an answer, or no time left.
+    fn patiently<T>(
+        &self,
+        what: &str,
+        asking: &Queue,
+        until: Instant,
+        ask: impl Fn(Duration) -> Result<T, Fault>,
+    ) -> Result<T, LogError> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = ask(WAIT.min(left));
+            self.listen(asking);
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => self.again(what, &fault, until)?,
+            }
+        }
+    }
+
+    /// Who has a partition of a group's lead.
+    pub(super) fn holder(&self, group: &str, at: &TopicPartition) -> Option<String> {
+        let census = self.client().census(group, WAIT).ok()?;
+        let member = census.holder(&at.topic, at.partition)?;
+        let (client, host) = (&member.client, member.host.trim_start_matches('/'));
+        Some(format!(
+            "client `{client}` (member `{}`) on {host}",
+            member.id
+        ))
+    }
+}

@@ -1,0 +1,282 @@
+//! Two programs under one group name on a real Kafka: at every order of their starts one of them is
+//! refused before it handled anything; a version that reads more is not another program.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use goka::Processor;
+use goka::prelude::*;
+use goka_runtime::graph::{Definition, Edge, GroupGraph, TopicSpec};
+use goka_runtime::log::embedded::Embedded;
+use goka_runtime::log::kafka::{Kafka, KafkaConfig};
+use goka_runtime::log::{Log, Sent};
+use goka_runtime::partitioner::{Murmur2, Partitioner};
+use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, State, start};
+use goka_runtime::record::TopicPartition;
+use goka_runtime::table::memory::MemoryStores;
+
+use crate::support::kafka::{Broker, broker};
+use crate::support::{unique, wait_until};
+
+const SOON: Duration = Duration::from_secs(60);
+/// As many as the embedded log makes.
+const PARTITIONS: i32 = 4;
+
+#[processor(group = "twins", persist = i64)]
+#[input("twins-lefts")]
+fn left(ctx: &mut Context, weight: i64) -> Result<()> {
+    ctx.update(|sum| sum.unwrap_or(0) + weight)?;
+    Ok(())
+}
+
+#[processor(group = "twins", persist = i64)]
+#[input("twins-rights")]
+fn right(ctx: &mut Context, weight: i64) -> Result<()> {
+    ctx.update(|sum| sum.unwrap_or(0) + weight)?;
+    Ok(())
+}
+
+#[processor(group = "twins", persist = i64)]
+#[input("twins-lefts", "twins-rights")]
+fn both(ctx: &mut Context, weight: i64) -> Result<()> {
+    ctx.update(|sum| sum.unwrap_or(0) + weight)?;
+    Ok(())
+}
+
+/// The same inputs as `Left`, and other values in the table.
+#[processor(group = "twins", persist = String)]
+#[input("twins-lefts")]
+fn other_values(ctx: &mut Context, weight: i64) -> Result<()> {
+    ctx.set_value(&weight.to_string())?;
+    Ok(())
+}
+
+/// A group name of its own for each case, and how programs run under it.
+struct Rig {
+    name: String,
+    log: Arc<dyn Log>,
+}
+
+impl Rig {
+    fn new(broker: &Broker) -> Self {
+        let name = unique("twins");
+        for side in ["lefts", "rights"] {
+            broker.create_topic(&format!("{name}-{side}"), PARTITIONS, &[]);
+        }
+        let config = KafkaConfig {
+            brokers: broker.bootstrap(),
+            ..KafkaConfig::default()
+        };
+        let log = Arc::new(Kafka::new(config).unwrap());
+        Self { name, log }
+    }
+
+    fn embedded() -> Self {
+        let name = unique("twins");
+        let log = Arc::new(Embedded::in_memory().unwrap());
+        Self { name, log }
+    }
+
+    fn start<P: Processor>(&self) -> Running {
+        let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+        let of = |known: &str| leak(known.replacen("twins", &self.name, 1));
+        let known = P::DEFINITION;
+        let edges = known.graph.edges.iter().map(|edge| Edge {
+            topic: TopicSpec {
+                name: of(edge.topic.name),
+                ..edge.topic
+            },
+            ..*edge
+        });
+        let definition = Definition {
+            graph: GroupGraph {
+                group: of(known.graph.group),
+                edges: Vec::leak(edges.collect()),
+                ..known.graph
+            },
+            ..*known
+        };
+        let options = ProcessorOptions {
+            session: Duration::from_secs(6),
+            ..ProcessorOptions::default()
+        };
+        let shared = Arc::from(known.make.expect("it has a default")());
+        let (log, stores) = (Arc::clone(&self.log), Arc::new(MemoryStores::default()));
+        start(&definition, shared, log, stores, &options).unwrap()
+    }
+
+    /// Writes five records to an input.
+    fn send(&self, side: &str) {
+        let delivered = |_, result: std::result::Result<_, _>| assert!(result.is_ok());
+        let appender = self.log.appender(Arc::new(delivered)).unwrap();
+        let by = Instant::now() + SOON;
+        let topic = format!("{}-{side}", self.name);
+        for key in ["a", "b", "c", "d", "e"] {
+            let sent = Sent {
+                topic: &topic,
+                partition: Murmur2::partition(key.as_bytes(), PARTITIONS),
+                key: Some(key.as_bytes()),
+                value: Some(b"1"),
+                timestamp: 1_000,
+                headers: &[],
+            };
+            appender.send(sent, 0, by).unwrap();
+        }
+        appender.flush(by).unwrap();
+    }
+
+    /// How many records of an input the group has read; `None` where it committed nothing.
+    fn read(&self, side: &str) -> Option<i64> {
+        let topic = format!("{}-{side}", self.name);
+        let at = (0..PARTITIONS).map(|at| TopicPartition::new(&*topic, at));
+        let committed = self
+            .log
+            .committed(&self.name, &at.collect::<Vec<_>>())
+            .unwrap();
+        let mut offsets = committed.iter().flatten().map(|at| at.offset).peekable();
+        offsets.peek()?;
+        Some(offsets.sum())
+    }
+}
+
+fn runs_alone(running: &Running) -> bool {
+    let status = running.status();
+    let run = status.iter().filter(|task| task.state == State::Running);
+    i32::try_from(run.count()) == Ok(PARTITIONS)
+}
+
+fn all_run(running: &Running) {
+    wait_until("it runs alone", SOON, || runs_alone(running));
+}
+
+fn refused(running: Running) -> String {
+    wait_until("it is refused", SOON, || running.is_finished());
+    match running.join() {
+        Err(ProcessorError::Failed { cause, .. }) => cause.to_string(),
+        ended => panic!("{ended:?}"),
+    }
+}
+
+fn ends(running: Running) {
+    running.stop();
+    running.join().unwrap();
+}
+
+/// Starts one while the other runs, and while it does not; all topics are empty.
+fn one_after_the_other<First: Processor, Second: Processor>(rig: &Rig, sides: [&str; 2]) {
+    let first = rig.start::<First>();
+    all_run(&first);
+    let why = refused(rig.start::<Second>());
+    for part in [
+        &*format!("{}-{}[", rig.name, sides[0]),
+        "another program uses this group name",
+        &*format!("one that reads `{}-{}`", rig.name, sides[0]),
+        &*format!("this one reads `{}-{}`", rig.name, sides[1]),
+    ] {
+        assert!(why.contains(part), "{part} in: {why}");
+    }
+    if rig.log.describe_self().contains("Kafka") {
+        let where_it_runs = ", and runs as client `goka` (member `goka-";
+        assert!(why.contains(where_it_runs), "{why}");
+        assert!(why.contains(" on 127.0.0.1;"), "{why}");
+    }
+    assert!(!why.contains("delete"), "{why}");
+    all_run(&first);
+    rig.send(sides[0]);
+    wait_until("all is read", SOON, || rig.read(sides[0]) == Some(5));
+    assert_eq!(rig.read(sides[1]), None, "it committed nothing");
+    ends(first);
+    let why = refused(rig.start::<Second>());
+    assert!(why.contains("another program uses"), "{why}");
+    let first = rig.start::<First>();
+    all_run(&first);
+    ends(first);
+}
+
+#[test]
+fn another_program_is_refused_whoever_starts_first() {
+    one_after_the_other::<Left, Right>(&Rig::embedded(), ["lefts", "rights"]);
+    let Some(broker) = broker() else { return };
+    one_after_the_other::<Left, Right>(&Rig::new(broker), ["lefts", "rights"]);
+    one_after_the_other::<Right, Left>(&Rig::new(broker), ["rights", "lefts"]);
+}
+
+#[test]
+fn of_two_programs_that_start_at_once_at_most_one_runs() {
+    let Some(broker) = broker() else { return };
+    for _ in 0..3 {
+        let rig = Rig::new(broker);
+        rig.send("lefts");
+        rig.send("rights");
+        let (left, right) = (rig.start::<Left>(), rig.start::<Right>());
+        let is_over = || left.is_finished() || right.is_finished();
+        wait_until("one is refused", SOON, is_over);
+        let (stays, goes, side) = match left.is_finished() {
+            true => (right, left, "lefts"),
+            false => (left, right, "rights"),
+        };
+        let why = refused(goes);
+        assert!(
+            why.contains("another program uses this group name"),
+            "{why}"
+        );
+        assert!(
+            matches!(rig.read(side), None | Some(0)),
+            "it handled nothing"
+        );
+        // The other one runs alone, or found this one, too: then neither is in the way of the next.
+        let is_settled = || stays.is_finished() || runs_alone(&stays);
+        wait_until("the other one has its way", SOON, is_settled);
+        if stays.is_finished() {
+            let why = refused(stays);
+            assert!(
+                why.contains("another program uses this group name"),
+                "{why}"
+            );
+            let next = rig.start::<Left>();
+            all_run(&next);
+            ends(next);
+        } else {
+            ends(stays);
+        }
+    }
+}
+
+#[test]
+fn a_version_that_reads_more_or_less_is_no_other_program() {
+    let Some(broker) = broker() else { return };
+    let rig = Rig::new(broker);
+    let old = rig.start::<Left>();
+    all_run(&old);
+    rig.send("lefts");
+    wait_until("all is read", SOON, || rig.read("lefts") == Some(5));
+    // A rolling upgrade: both run for a while.
+    let new = rig.start::<Both>();
+    let has_share = || new.status().iter().any(|task| task.state == State::Running);
+    wait_until("it has its share", SOON, has_share);
+    ends(old);
+    all_run(&new);
+    rig.send("rights");
+    wait_until("all is read", SOON, || rig.read("rights") == Some(5));
+    ends(new);
+    // The input that it had is dropped by the version after that.
+    let newest = rig.start::<Right>();
+    all_run(&newest);
+    ends(newest);
+}
+
+#[test]
+fn another_definition_of_the_table_is_refused() {
+    let Some(broker) = broker() else { return };
+    let rig = Rig::new(broker);
+    let first = rig.start::<Left>();
+    all_run(&first);
+    let why = refused(rig.start::<OtherValues>());
+    assert!(why.contains("another definition of the table"), "{why}");
+    assert!(
+        why.contains("where no other program uses its name"),
+        "{why}"
+    );
+    all_run(&first);
+    ends(first);
+}
