@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use goka::{Emitter, View, ViewError, ViewState, table};
+use goka::prelude::*;
+use goka::{Emitter, View, ViewError, ViewState};
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::{
     Appender, ClusterId, Committed, Each, Group, Isolation, Log, LogError, Member, NewTopic,
@@ -191,15 +192,26 @@ fn a_view_goes_on_from_its_copy() {
     assert_eq!(view.get(key(7)).expect("read").as_deref(), Some("21"));
 }
 
+#[processor(group = "never-run", persist = i64)]
+#[input("never-written")]
+fn never_run(ctx: &mut Context, value: i64) -> Result<()> {
+    ctx.set_value(&value)?;
+    Ok(())
+}
+
+/// On the embedded log a table that is only declared is made; one of a group is made by its processor.
 #[test]
-fn a_table_that_does_not_exist_is_refused() {
+fn the_table_of_a_group_that_never_ran_is_refused() {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().expect("in memory"));
-    let refused =
-        View::<Counts>::start(log, Arc::new(MemoryStores::default())).expect_err("no topic");
+    let stores = Arc::new(MemoryStores::default());
+    let refused = View::<NeverRun>::start(log.clone(), stores.clone()).expect_err("no topic");
     assert!(
         matches!(refused, ViewError::MissingTable { .. }),
         "{refused}"
     );
+    let declared = View::<Counts>::start(log, stores).expect("made");
+    declared.wait_ready(SOON).expect("ready");
+    assert_eq!(declared.get("alice").expect("read"), None);
 }
 
 #[test]

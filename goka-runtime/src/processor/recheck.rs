@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::resolve::is_copartitioned;
 use super::topics::Topics;
+use crate::clock::Clock;
 use crate::core::judge::is_other_topic;
 use crate::core::{Cause, CopyId};
 use crate::graph::{EdgeKind, GroupGraph};
-use crate::log::{Log, LogError, TopicInfo};
-use crate::record::{Offset, TopicPartition};
-use crate::worker::Parts;
+use crate::log::{Group, Log, LogError, TopicInfo};
+use crate::record::{Offset, TopicId, TopicPartition};
+use crate::worker::{Parts, Signals};
 
 /// How often the log is asked: a change is noticed within a minute, whatever the answer takes.
 const EVERY: Duration = Duration::from_secs(20);
@@ -58,12 +59,21 @@ impl Recheck {
     /// Asks again and again until the worker has ended.
     pub(super) fn start(self, parts: &Arc<Parts>) -> Asking {
         let has_ended = Arc::new(AtomicBool::new(false));
-        let (theirs, parts) = (Arc::clone(&has_ended), Arc::clone(parts));
+        let theirs = Arc::clone(&has_ended);
         let (group, mut recheck) = (self.graph.group, self);
+        // Not the parts: a broker may keep the thread waiting when the tables that are looked up, and
+        // what handlers run on, are to be gone.
+        let seen = Seen {
+            log: Arc::clone(&parts.log),
+            signals: Arc::clone(&parts.signals),
+            clock: parts.clock.clone(),
+            group: parts.plan.group.clone(),
+            joins: parts.plan.joins.iter().map(|join| join.topic).collect(),
+        };
         let spawned = thread::Builder::new()
             .name("goka-topics".to_owned())
             .spawn(move || {
-                let is_over = || theirs.load(Ordering::Acquire) || parts.signals.stops();
+                let is_over = || theirs.load(Ordering::Acquire) || seen.signals.stops();
                 loop {
                     let asked = Instant::now();
                     while asked.elapsed() < EVERY && !is_over() {
@@ -72,9 +82,9 @@ impl Recheck {
                     if is_over() {
                         return;
                     }
-                    recheck.see_ends(&parts);
-                    match recheck.look(&*parts.log) {
-                        Ok(Some(cause)) => parts.signals.refuse(cause),
+                    seen.see_ends();
+                    match recheck.look(&*seen.log) {
+                        Ok(Some(cause)) => seen.signals.refuse(cause),
                         Ok(None) => {}
                         Err(error) => tracing::debug!(%error, "the topics cannot be looked at"),
                     }
@@ -162,40 +172,6 @@ impl Recheck {
         )))
     }
 
-    /// Asks where the topics of joined copies end: a copy that has come there is level as of now, and
-    /// may be trusted again after a restart for as long as deletions are kept.
-    fn see_ends(&self, parts: &Parts) {
-        let joins = &parts.plan.joins;
-        if joins.is_empty() {
-            return;
-        }
-        let at = parts.clock.wall();
-        let tasks = parts.signals.running();
-        let copies: Vec<_> = tasks
-            .iter()
-            .flat_map(|task| {
-                let table = joins.iter().map(|join| join.topic);
-                table.map(|table| CopyId { task: *task, table })
-            })
-            .collect();
-        let group = &parts.plan.group;
-        let partitions: Vec<_> = copies
-            .iter()
-            .map(|copy| {
-                let topic = Arc::clone(group.topic(copy.table));
-                TopicPartition::new(topic, copy.task.partition)
-            })
-            .collect();
-        match parts.log.ranges(&partitions) {
-            Ok(ranges) => {
-                let ends = copies.into_iter().zip(ranges);
-                let ends = ends.map(|(copy, range)| (copy, range.high, at));
-                parts.signals.tell_ends(ends.collect());
-            }
-            Err(error) => tracing::debug!(%error, "the ends of joined tables are not known"),
-        }
-    }
-
     /// Warns where the group topic lost rows that the local copies may still have: compaction never
     /// moves the beginning of a topic.
     fn look_at_starts(&mut self, log: &dyn Log) -> Result<(), LogError> {
@@ -226,6 +202,49 @@ impl Recheck {
             }
         }
         Ok(())
+    }
+}
+
+/// What the thread looks at, and whom it tells.
+struct Seen {
+    log: Arc<dyn Log>,
+    signals: Arc<Signals>,
+    clock: Clock,
+    group: Group,
+    joins: Vec<TopicId>,
+}
+
+impl Seen {
+    /// Asks where the topics of joined copies end: a copy that has come there is level as of now, and
+    /// may be trusted again after a restart for as long as deletions are kept.
+    fn see_ends(&self) {
+        if self.joins.is_empty() {
+            return;
+        }
+        let at = self.clock.wall();
+        let tasks = self.signals.running();
+        let copies: Vec<_> = tasks
+            .iter()
+            .flat_map(|task| {
+                let tables = self.joins.iter().copied();
+                tables.map(|table| CopyId { task: *task, table })
+            })
+            .collect();
+        let partitions: Vec<_> = copies
+            .iter()
+            .map(|copy| {
+                let topic = Arc::clone(self.group.topic(copy.table));
+                TopicPartition::new(topic, copy.task.partition)
+            })
+            .collect();
+        match self.log.ranges(&partitions) {
+            Ok(ranges) => {
+                let ends = copies.into_iter().zip(ranges);
+                let ends = ends.map(|(copy, range)| (copy, range.high, at));
+                self.signals.tell_ends(ends.collect());
+            }
+            Err(error) => tracing::debug!(%error, "the ends of joined tables are not known"),
+        }
     }
 }
 
