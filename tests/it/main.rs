@@ -27,6 +27,7 @@ mod key_forms;
 mod late_topics_on_kafka;
 mod lifecycle;
 mod log_conformance;
+mod older_kafka;
 mod orphans_on_kafka;
 mod own_store;
 mod private_files;
