@@ -22,6 +22,7 @@ mod kafka_answers;
 mod kafka_broker;
 mod kafka_engine;
 mod kafka_transactions;
+mod killers;
 mod late_topics_on_kafka;
 mod lifecycle;
 mod log_conformance;
