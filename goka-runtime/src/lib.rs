@@ -10,6 +10,8 @@ pub mod clock;
 pub mod codec;
 pub mod context;
 pub mod core;
+#[cfg(feature = "cli")]
+mod crash;
 #[cfg(feature = "tester")]
 mod dice;
 pub mod dispatch;

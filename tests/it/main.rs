@@ -24,6 +24,7 @@ mod kafka_broker;
 mod kafka_engine;
 mod kafka_transactions;
 mod key_forms;
+mod killers;
 mod late_topics_on_kafka;
 mod lifecycle;
 mod log_conformance;

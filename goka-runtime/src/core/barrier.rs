@@ -127,7 +127,7 @@ impl Core {
         let mut offsets = Vec::new();
         for task in dirty {
             for (topic, offset) in task.committable() {
-                let metadata = task.commit_text(&self.plan, topic);
+                let metadata = task.commit_text(&self.plan, topic, offset);
                 offsets.push((task.id, topic, offset, metadata));
             }
         }

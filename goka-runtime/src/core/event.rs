@@ -211,6 +211,22 @@ pub enum Cause {
         /// The handler's word.
         error: String,
     },
+    /// The process died twice while a handler ran with this record.
+    #[error(
+        "{topic}[{partition}] offset {offset}, key `{key}`: the process died twice while its handler ran \
+         with this record (an abort, a stack overflow or a fault), so it is not handled a third time; \
+         correct the handler or the record, then start with `--retry {topic}:{partition}:{offset}`"
+    )]
+    Died {
+        /// The input.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The record.
+        offset: Offset,
+        /// Its key, as text.
+        key: String,
+    },
     /// A record without a key came into a group with a table.
     #[error(
         "{topic}[{partition}] offset {offset} has a null key, and the group's table needs one; \

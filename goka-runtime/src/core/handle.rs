@@ -111,6 +111,7 @@ impl Task {
         visited: &[u8],
         desk: &mut Desk<'_>,
     ) -> Result<(), Cause> {
+        self.check_deaths(topic, &incoming)?;
         let begin = Begin::of(desk.appends);
         let (task, record) = (self.id, self.record(topic, incoming.offset));
         let mut scope = RecordScope {

@@ -674,6 +674,7 @@ mod tests {
                     table_end: Some(50),
                     lead: "clicks-state".into(),
                     input_id: None,
+                    died: None,
                     inputs: vec!["a".into(), "b".into()],
                     reads: Some(2),
                     address: None,

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::deaths::Died;
 use crate::record::Offset;
 
 /// The version of the text written here. A text of a later one is not read, and whoever finds one
@@ -26,7 +27,7 @@ const MAGIC: &str = "goka";
 
 /// What a group commits with each offset.
 ///
-/// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;at=..;inputs=a,b`.
+/// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;died=..;at=..;inputs=a,b`.
 /// Fields may come in any order, unknown
 /// ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
 /// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
@@ -42,6 +43,7 @@ const MAGIC: &str = "goka";
 ///     table_end: Some(1200),
 ///     lead: "clicks-state".into(),
 ///     input_id: Some("Mx3w".into()),
+///     died: None,
 ///     inputs: vec!["clicks".into()],
 ///     reads: Some(1),
 ///     address: Some("http://host:8080".into()),
@@ -68,6 +70,8 @@ pub struct OffsetMetadata {
     pub lead: String,
     /// The identity of the input that the offset is of; `None` from builds that did not note it.
     pub input_id: Option<String>,
+    /// The record of the input whose handler ended the process; `None` from builds that did not note it.
+    pub died: Option<Died>,
     /// The inputs that the group has read so far; first those that the program reads which committed it.
     pub inputs: Vec<String>,
     /// How many those are; earlier builds did not say.
@@ -87,7 +91,7 @@ impl OffsetMetadata {
         }
         let (mut fingerprint, mut table_id, mut lead, mut inputs) = (None, None, None, None);
         let (mut table_start, mut table_end, mut reads) = (None, None, None);
-        let (mut input_id, mut address) = (None, None);
+        let (mut input_id, mut died, mut address) = (None, None, None);
         for field in fields {
             let (name, value) = field.split_once('=')?;
             match name {
@@ -96,6 +100,7 @@ impl OffsetMetadata {
                 "from" => table_start = Some(offset(value)?),
                 "to" => table_end = Some(offset(value)?),
                 "of" => input_id = Some(unescape(value)?),
+                "died" => died = Some(Died::parse(value)?),
                 "lead" => lead = Some(unescape(value)?),
                 "inputs" => {
                     let names = value.split(',').filter(|name| !name.is_empty());
@@ -114,6 +119,7 @@ impl OffsetMetadata {
             table_end,
             lead: lead?,
             input_id,
+            died,
             inputs: inputs?,
             reads,
             address,
@@ -163,6 +169,9 @@ impl fmt::Display for OffsetMetadata {
         head.push_str(&format!(";lead={}", escape(&self.lead)));
         if let Some(id) = &self.input_id {
             head.push_str(&format!(";of={}", escape(id)));
+        }
+        if let Some(died) = &self.died {
+            head.push_str(&format!(";died={died}"));
         }
         if let Some(address) = self.address.as_deref().map(escape)
             && address.len() <= MAX_ADDRESS
@@ -223,17 +232,17 @@ fn hashed(input: &str) -> String {
     format!("#{:016x}", fingerprint_hash(input))
 }
 
-fn hex(text: &str) -> Option<u64> {
+pub(super) fn hex(text: &str) -> Option<u64> {
     let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
 /// An offset in a partition.
-fn offset(text: &str) -> Option<Offset> {
+pub(super) fn offset(text: &str) -> Option<Offset> {
     text.parse().ok().filter(|offset| *offset >= 0)
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_graphic() && !b"%;,".contains(&byte) {
@@ -245,7 +254,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-fn unescape(text: &str) -> Option<String> {
+pub(crate) fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -278,6 +287,10 @@ mod tests {
             table_end: Some(1200),
             lead: "a.b-state".into(),
             input_id: Some("Z-9_".into()),
+            died: Some(Died {
+                offset: 17,
+                runs: vec![0xab, 2],
+            }),
             inputs: vec!["a".into(), "b_c".into()],
             reads: Some(2),
             address: Some("http://[::1]:80/x;y,z=%20 ü".into()),
@@ -290,7 +303,8 @@ mod tests {
         assert_eq!(
             text,
             "goka1;fp=0123456789abcdef;table=q-Y_zN;from=0;to=1200;lead=a.b-state;of=Z-9_;\
-             at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;reads=2;inputs=a,b_c"
+             died=17:00000000000000ab:0000000000000002;at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;\
+             reads=2;inputs=a,b_c"
         );
         assert_eq!(OffsetMetadata::parse(&text), Some(metadata()));
     }
@@ -325,6 +339,10 @@ mod tests {
             (
                 "offset below 0",
                 "goka1;fp=0123456789abcdef;table=;from=-1;lead=x;inputs=",
+            ),
+            (
+                "bad death",
+                "goka1;fp=0123456789abcdef;table=;died=7:1;lead=x;inputs=",
             ),
             ("short hash", "goka1;fp=+1;table=;inputs=;lead=x"),
             (
@@ -401,6 +419,10 @@ mod tests {
             table_end: Some(Offset::MAX),
             inputs: (0..MAX_INPUTS).map(input).collect(),
             address: Some("x".repeat(MAX_ADDRESS)),
+            died: Some(Died {
+                offset: Offset::MAX,
+                runs: vec![u64::MAX; 2],
+            }),
             ..metadata()
         };
         let text = large.to_string();
@@ -431,11 +453,16 @@ mod tests {
             table_start in proptest::option::of(0..=Offset::MAX),
             table_end in proptest::option::of(0..=Offset::MAX),
             input_id in proptest::option::of("\\PC{0,40}"),
+            died in proptest::option::of((0..=Offset::MAX, any::<[u64; 2]>(), 1..=2_usize)),
         ) {
             let reads = Some(inputs.len());
+            let died = died.map(|(offset, runs, count)| Died {
+                offset,
+                runs: runs[..count].to_vec(),
+            });
             let metadata = OffsetMetadata {
                 version: VERSION, fingerprint, table_id, table_start, table_end, lead,
-                input_id, inputs, reads, address,
+                input_id, died, inputs, reads, address,
             };
             prop_assert_eq!(OffsetMetadata::parse(&metadata.to_string()), Some(metadata));
         }

@@ -7,6 +7,7 @@
 
 mod barrier;
 pub mod copartition;
+pub(crate) mod deaths;
 mod definition;
 mod event;
 mod flush;
@@ -283,6 +284,7 @@ impl Core {
     fn assigned(&mut self, now: Now, assignments: &[Assignment], out: &mut Vec<Effect>) {
         for assignment in assignments {
             let mut task = Task::new(assignment, now.monotonic);
+            task.learn_deaths(&self.plan);
             if let Some(visits) = &self.plan.visits {
                 let committed = assignment.committed.get(&visits.topic);
                 task.visited = committed.and_then(|committed| {

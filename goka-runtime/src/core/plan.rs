@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::deaths::Deaths;
 use crate::dispatch::Call;
 use crate::graph::{Format, Start};
 use crate::log::Group;
@@ -105,6 +106,8 @@ pub struct Plan {
     pub patience: Duration,
     /// So many bytes the copies of this worker may take in memory.
     pub memory: usize,
+    /// The records that earlier runs of this instance died of.
+    pub deaths: Deaths,
 }
 
 impl Plan {

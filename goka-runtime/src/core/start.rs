@@ -126,6 +126,7 @@ fn check_ids(plan: &Plan, task: &mut Task, facts: &Facts) -> Result<(), Cause> {
             "the input was deleted and made again: its committed offset does not count any more"
         );
         task.committed.remove(input);
+        task.died.remove(input);
         if let Some(metadata) = &mut task.metadata {
             metadata.inputs.retain(|known| known != &**topic);
         }
@@ -195,6 +196,7 @@ fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
         table_end: known.and_then(|known| known.table_end),
         lead: plan.group.topic(task.id.lead).to_string(),
         input_id: None,
+        died: None,
         inputs,
         reads,
         address: None,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::deaths::Died;
 use super::event::CopyId;
 use super::flush::Flushes;
 use super::layers::Layers;
@@ -78,6 +79,8 @@ pub(crate) struct Task {
     pub(crate) metadata: Option<OffsetMetadata>,
     /// The identity of each input: at first as it was when its offset was committed.
     pub(crate) input_ids: BTreeMap<TopicId, String>,
+    /// The record of each input whose handler ended the process.
+    pub(crate) died: BTreeMap<TopicId, Died>,
     /// What it will have with the next ones; apart from `metadata`, for a task that is inspected again before
     /// its start offsets are committed.
     pub(crate) next_metadata: Option<OffsetMetadata>,
@@ -121,6 +124,10 @@ impl Task {
             .iter_mut()
             .filter_map(|(topic, metadata)| Some((*topic, metadata.input_id.take()?)))
             .collect();
+        let died = noted
+            .iter_mut()
+            .filter_map(|(topic, metadata)| Some((*topic, metadata.died.take()?)))
+            .collect();
         let metadata = noted.into_iter().next().map(|(_, metadata)| metadata);
         let newer = assignment.committed.iter().find_map(|(topic, committed)| {
             Some((*topic, newer_version(&committed.metadata)?.to_owned()))
@@ -148,6 +155,7 @@ impl Task {
             input_ids,
             newer,
             is_new: assignment.committed.is_empty(),
+            died,
             commit_owed: false,
             unknown: false,
             last_commit: now,
@@ -200,10 +208,11 @@ impl Task {
     }
 
     /// What is committed with the offset of an input.
-    pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId) -> String {
+    pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId, offset: Offset) -> String {
         let mut metadata = self.next_metadata.clone();
         if let Some(metadata) = &mut metadata {
             metadata.input_id = self.input_ids.get(&topic).cloned();
+            metadata.died = self.died_at_or_after(topic, offset).cloned();
             if plan.table.is_some() {
                 metadata.table_end = metadata.table_end.max(Some(self.layers.acknowledged()));
             }

@@ -193,9 +193,9 @@ pub struct Acked {
 
 /// How a barrier ended, for each task that had appends or offsets in it.
 ///
-/// `acks` has an entry for each task that appended; one for a task that only had offsets may be
-/// there (`Ok` of nothing) or not. Where `acks` is an error no offset of that task was committed,
-/// and `offsets` has the same failure or nothing.
+/// `acks` has an entry for each task that appended, and none that is `Ok` for a task that only had
+/// offsets: such a task has shown nothing of whether the log takes records. Where `acks` is an error no
+/// offset of that task was committed, and `offsets` has the same failure or nothing.
 #[derive(Debug, Default)]
 pub struct Settlement {
     /// Whether the task's appends are all acknowledged.

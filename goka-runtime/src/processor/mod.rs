@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use self::error::{OptionError, ProcessorError, StartError};
+pub use crate::core::deaths::Deaths;
 pub use crate::core::{Cause, State};
 pub use crate::log::DEFAULT_PARTITIONS;
 pub use crate::worker::{Handling, TaskStatus};
@@ -93,6 +94,8 @@ pub struct ProcessorOptions {
     pub store_patience: Duration,
     /// The memory for values of tables, in bytes: what waits for the store, and a cache of it.
     pub memory: usize,
+    /// The records that earlier runs of this instance died of; the service fills it.
+    pub deaths: Deaths,
 }
 
 impl Default for ProcessorOptions {
@@ -110,6 +113,7 @@ impl Default for ProcessorOptions {
             flush_bytes: 64 << 20,
             store_patience: Duration::from_secs(60),
             memory: 256 << 20,
+            deaths: Deaths::default(),
         }
     }
 }

@@ -112,6 +112,7 @@ pub(super) fn resolve(
         flush_bytes: options.flush_bytes.min(options.memory / 2),
         patience: options.store_patience,
         memory: options.memory,
+        deaths: options.deaths.clone(),
     };
     Ok((plan, topics))
 }

@@ -14,10 +14,12 @@ use crate::private_files;
 const RETRY: Duration = Duration::from_millis(20);
 
 /// What this library keeps in a data directory.
-const OURS: [&str; 7] = [
+const OURS: [&str; 9] = [
     "lock",
     "instance",
     "instance.new",
+    "deaths",
+    "deaths.new",
     "log.redb",
     "tables",
     "views",
@@ -113,6 +115,11 @@ impl DataDir {
         ))
     }
 
+    /// That something in the directory cannot be read or written, as an error.
+    pub(crate) fn unusable(&self, error: &std::io::Error) -> Fail {
+        Self::refused(&self.path, error)
+    }
+
     /// The directory's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -121,6 +128,11 @@ impl DataDir {
     /// Where the embedded log lies.
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log.redb")
+    }
+
+    /// Where the records are noted whose handlers ended the process.
+    pub(crate) fn deaths(&self) -> PathBuf {
+        self.path.join("deaths")
     }
 
     /// Where the processors' tables lie.

@@ -214,6 +214,7 @@ impl Service {
                     given,
                     stores: self.stores,
                     cache: settings::cache(&settings),
+                    retried: settings.retried,
                 };
                 run::run(program, brokers, &asked.data_dir)
             }

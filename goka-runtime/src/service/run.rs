@@ -15,6 +15,8 @@ use super::engine;
 use super::fail::Fail;
 use super::server::Server;
 use super::stop::Stop;
+use crate::core::deaths::{Deaths, RecordAt};
+use crate::crash;
 use crate::dispatch::Shared;
 use crate::graph::Definition;
 use crate::log::{Log, LogError, TopicWait};
@@ -55,6 +57,8 @@ pub(super) struct Program {
     pub(super) stores: MakeStores,
     /// Bytes of cache of the tables' files.
     pub(super) cache: usize,
+    /// Records that are handled though the process died of them.
+    pub(super) retried: Vec<RecordAt>,
 }
 
 /// Makes the stores of the group tables, given the directory for them and the bytes of cache that
@@ -74,11 +78,16 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
     let shared = program.shared()?;
     let dir = DataDir::create(data_dir)?;
     let held = dir.hold(Holder::Run, TAKE)?.ok_or_else(|| dir.in_use())?;
+    let deaths = Deaths {
+        noted: crash::begin(&dir.deaths()).map_err(|error| dir.unusable(&error))?,
+        retried: program.retried,
+    };
     let (log, server) = open(&held, brokers)?;
     let stores = (program.stores)(&held.dir.tables(), program.cache);
     let options = program.options.into_iter().map(|options| ProcessorOptions {
         instance: held.instance.clone(),
         deadline: DEADLINE,
+        deaths: deaths.clone(),
         ..options
     });
     let processors = start(&program.definitions, shared, options, &log, &stores, &stop)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches};
 
+use crate::core::deaths::RecordAt;
 use crate::graph::Definition;
 use crate::processor::{OnStop, OptionError, ProcessorOptions};
 use crate::record::Guarantee;
@@ -20,9 +21,10 @@ const SESSION: &str = "session";
 const MAX_POLL_INTERVAL: &str = "max-poll-interval";
 const TRANSACTION_TIMEOUT: &str = "transaction-timeout";
 const ON_STOP: &str = "on-stop";
+const RETRY: &str = "retry";
 
 /// The names of the options.
-pub(super) const NAMES: [&str; 8] = [
+pub(super) const NAMES: [&str; 9] = [
     GUARANTEE,
     BARRIER,
     FLUSH_INTERVAL,
@@ -31,10 +33,11 @@ pub(super) const NAMES: [&str; 8] = [
     MAX_POLL_INTERVAL,
     TRANSACTION_TIMEOUT,
     ON_STOP,
+    RETRY,
 ];
 
 /// The options.
-pub(super) fn args() -> [Arg; 8] {
+pub(super) fn args() -> [Arg; 9] {
     let arg = |name, variable, value| Arg::new(name).long(name).env(variable).value_name(value);
     [
         arg(GUARANTEE, "GOKA_GUARANTEE", "G")
@@ -77,6 +80,12 @@ pub(super) fn args() -> [Arg; 8] {
                 "What a stopped instance does: `leave` its groups, so that others take its partitions \
                  over at once, or `keep` its place for the session, to be restarted",
             ),
+        arg(RETRY, "GOKA_RETRY", "TOPIC:PARTITION:OFFSET,..")
+            .value_parser(unless_empty(records))
+            .help(
+                "Records to handle again though the process died twice while their handlers ran: for a \
+                 handler that was corrected",
+            ),
     ]
 }
 
@@ -113,6 +122,21 @@ fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "a size is like `512KiB`, `64MiB`, `1GiB`".to_owned())
 }
 
+/// `clicks:0:17,clicks:2:5`.
+fn records(text: &str) -> Result<Vec<RecordAt>, String> {
+    let one = |text: &str| {
+        let (rest, offset) = text.trim().rsplit_once(':')?;
+        let (topic, partition) = rest.rsplit_once(':')?;
+        Some(RecordAt {
+            topic: topic.to_owned(),
+            partition: partition.parse().ok()?,
+            offset: offset.parse().ok()?,
+        })
+    };
+    let records: Option<_> = text.split(',').map(one).collect();
+    records.ok_or_else(|| "a record is like `topic:0:17`: topic, partition, offset".to_owned())
+}
+
 /// A number, and what one of its unit is.
 fn counted(text: &str, units: [(&str, u64); 3]) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
@@ -123,7 +147,7 @@ fn counted(text: &str, units: [(&str, u64); 3]) -> Option<u64> {
 }
 
 /// What the options were given as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     guarantee: Option<Guarantee>,
     barrier: Option<Duration>,
@@ -133,13 +157,15 @@ pub(super) struct Settings {
     max_poll_interval: Option<Duration>,
     transaction_timeout: Option<Duration>,
     on_stop: Option<OnStop>,
+    /// Records that are handled though the process died of them.
+    pub(super) retried: Vec<RecordAt>,
 }
 
 impl Settings {
     /// Reads them; `of` says where each was given.
     pub(super) fn read<'m>(of: impl Fn(&str) -> &'m ArgMatches) -> Self {
-        fn one<T: Copy + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
-            matches.get_one::<Option<T>>(name).copied().flatten()
+        fn one<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
+            matches.get_one::<Option<T>>(name).cloned().flatten()
         }
         Self {
             guarantee: one(of(GUARANTEE), GUARANTEE),
@@ -150,6 +176,7 @@ impl Settings {
             max_poll_interval: one(of(MAX_POLL_INTERVAL), MAX_POLL_INTERVAL),
             transaction_timeout: one(of(TRANSACTION_TIMEOUT), TRANSACTION_TIMEOUT),
             on_stop: one(of(ON_STOP), ON_STOP),
+            retried: one(of(RETRY), RETRY).unwrap_or_default(),
         }
     }
 }
@@ -333,8 +360,8 @@ mod tests {
             of: [(type_id(), AtLeastOnce)].into(),
         };
         for (settings, program, expected) in [
-            (none, all(None), [None, None]),
-            (none, all(Some(ExactlyOnce)), [Some(ExactlyOnce); 2]),
+            (none.clone(), all(None), [None, None]),
+            (none.clone(), all(Some(ExactlyOnce)), [Some(ExactlyOnce); 2]),
             (none, other.clone(), [Some(ExactlyOnce), Some(AtLeastOnce)]),
             (given, other, [Some(AtLeastOnce); 2]),
         ] {

@@ -50,6 +50,8 @@ impl Again {
 
 /// Runs until told to stop, or until it cannot go on.
 pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
+    #[cfg(feature = "cli")]
+    crate::crash::watch_thread(&parts.plan.group, &parts.signals.in_hand);
     let ended = run_members(parts);
     parts.signals.forget_outage();
     ended

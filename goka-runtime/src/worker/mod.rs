@@ -30,7 +30,8 @@ use self::reach::Reach;
 #[cfg(feature = "tester")]
 pub(crate) use self::reach::Witness;
 pub use self::watch::Handling;
-use self::watch::{InHand, Watch};
+pub(crate) use self::watch::InHand;
+use self::watch::Watch;
 use crate::clock::Clock;
 use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, SlowCalls, State};
 use crate::dispatch::Shared;
@@ -86,7 +87,7 @@ pub(crate) struct Signals {
     refused: Mutex<Option<Cause>>,
     outage: Mutex<Outage>,
     /// The record that a handler is called with.
-    in_hand: InHand,
+    in_hand: Arc<InHand>,
     /// The calls that took too long for their transactions, with this client or one that died.
     slow_calls: Mutex<SlowCalls>,
 }

@@ -40,7 +40,7 @@ impl fmt::Display for Handling {
 
 /// What the worker's thread has in hand. Written with every record, so without a lock.
 #[derive(Debug, Default)]
-pub(super) struct InHand {
+pub(crate) struct InHand {
     /// Counts begins and ends: odd while a handler runs.
     calls: AtomicU64,
     topic: AtomicU32,
@@ -74,16 +74,20 @@ impl InHand {
         (calls % 2 == 1).then_some(calls)
     }
 
-    /// The record of the call under way.
-    pub(super) fn read(&self, group: &Group) -> Option<Handling> {
+    /// The record of the call under way: the number of its topic, its partition, its offset. Takes no
+    /// lock and no memory.
+    pub(crate) fn numbers(&self) -> Option<(u32, i32, Offset)> {
         let call = self.call()?;
         let topic = self.topic.load(Ordering::Relaxed);
         let partition = self.partition.load(Ordering::Relaxed);
         let offset = self.offset.load(Ordering::Relaxed);
         // Another call would have written over some of it.
-        if self.call() != Some(call) {
-            return None;
-        }
+        (self.call() == Some(call)).then_some((topic, partition, offset))
+    }
+
+    /// The record of the call under way.
+    pub(super) fn read(&self, group: &Group) -> Option<Handling> {
+        let (topic, partition, offset) = self.numbers()?;
         let topic = group.topics.get(usize::try_from(topic).ok()?)?;
         Some(Handling {
             topic: topic.to_string(),

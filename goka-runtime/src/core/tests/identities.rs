@@ -103,7 +103,7 @@ fn without_a_table_an_input_that_was_made_again_is_read_from_its_start_rule() {
         let begun = examine(&plan, &mut task, &facts, Now::default());
         assert!(begun.is_ok());
         assert_eq!(task.positions, BTreeMap::from([(INPUT, first)]));
-        let text = task.commit_text(&plan, INPUT);
+        let text = task.commit_text(&plan, INPUT, 0);
         let noted = OffsetMetadata::parse(&text).and_then(|noted| noted.input_id);
         assert_eq!(noted.as_deref(), Some("second"));
     }

@@ -128,6 +128,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
         flush_bytes: 1 << 20,
         patience: Duration::from_secs(60),
         memory: 4 << 20,
+        deaths: crate::core::deaths::Deaths::default(),
     }
 }
 

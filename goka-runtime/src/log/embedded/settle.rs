@@ -179,8 +179,8 @@ impl Settle for Settler {
         };
         drop(turn);
         settled();
-        let mut settlement = self.answer(unit, &tasks, &bad);
         let appended = self.appended();
+        let mut settlement = self.answer(unit, &tasks, &appended, &bad);
         match written {
             Ok(bases) => {
                 for (((_, task, is_changelog), run), base) in self.pending.runs.iter().zip(bases) {
@@ -210,8 +210,8 @@ impl Settle for Settler {
                         }
                     }
                 };
-                for (task, ack) in &mut settlement.acks {
-                    if ack.is_ok() && appended.contains(task) {
+                for ack in settlement.acks.values_mut() {
+                    if ack.is_ok() {
                         *ack = Err(failure.clone());
                     }
                 }
@@ -269,13 +269,16 @@ impl Settler {
         &self,
         unit: &Unit,
         tasks: &BTreeSet<TaskId>,
+        appended: &BTreeSet<TaskId>,
         bad: &BTreeMap<TaskId, Failure>,
     ) -> Settlement {
         let mut settlement = Settlement::default();
         for task in tasks {
-            let ack = bad
-                .get(task)
-                .map_or(Ok(Acked::default()), |failure| Err(failure.clone()));
+            let ack = match bad.get(task) {
+                Some(failure) => Err(failure.clone()),
+                None if appended.contains(task) => Ok(Acked::default()),
+                None => continue,
+            };
             settlement.acks.insert(*task, ack);
         }
         for (task, ..) in &unit.offsets {

@@ -95,12 +95,11 @@ impl SimulatedMember {
     }
 
     fn settle_unit(&mut self, state: &mut Locked<'_>, unit: &Unit) -> Settlement {
-        let mut acks = self.producer.close(state);
+        let acks = self.producer.close(state);
         let mut offsets = BTreeMap::new();
         let mut listed = BTreeSet::new();
         for (task, ..) in &unit.offsets {
-            let acked = acks.entry(*task).or_insert(Ok(Acked::default()));
-            if acked.is_err() && !planted!(CommitBeforeAcks) {
+            if acks.get(task).is_some_and(Result::is_err) && !planted!(CommitBeforeAcks) {
                 continue;
             }
             match self.held.contains_key(task) {

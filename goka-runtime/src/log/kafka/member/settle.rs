@@ -10,14 +10,13 @@ use crate::record::{TaskId, TopicId};
 
 impl KafkaMember {
     pub(super) fn settle_unit(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
-        let mut acks = self.producer.settle(deadline);
+        let acks = self.producer.settle(deadline);
         fail_point!("after-acks", acks.len());
         let mut offsets = BTreeMap::new();
         let mut list = List::new();
         let mut listed: Vec<(TaskId, TopicId)> = Vec::new();
         for (task, topic, offset, metadata) in &unit.offsets {
-            let acked = acks.entry(*task).or_insert(Ok(Default::default()));
-            if acked.is_err() {
+            if acks.get(task).is_some_and(Result::is_err) {
                 continue;
             }
             if !self.tasks.contains_key(task) {

@@ -1,0 +1,237 @@
+//! Notes which record was in hand when a handler ended the process: an abort, a stack overflow, a fault.
+//! The note is a line in the data directory; the next run reads it, and [`crate::core::deaths`] says what
+//! follows. A process that is killed from outside notes nothing. Begun by the service, told of by workers.
+//!
+//! What runs in a signal handler ([`note`] and what it calls) takes no lock and no memory.
+
+#[allow(unsafe_code)]
+mod signals;
+
+use std::cell::Cell;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::IntoRawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use crate::core::deaths::{Death, ENOUGH, RecordAt};
+use crate::core::metadata::{escape, unescape};
+use crate::log::Group;
+use crate::private_files;
+use crate::worker::InHand;
+
+/// What the handlers of a worker's thread are called with.
+struct Watched {
+    in_hand: Arc<InHand>,
+    /// How a note begins, by the number of the topic: `<run> <group> <topic> `.
+    heads: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    /// Of this thread, if it is a worker's. Without a destructor, so that a signal handler may read it.
+    static HERE: Cell<Option<&'static Watched>> = const { Cell::new(None) };
+}
+
+/// The file for the note, once there is one; taken by the thread that dies first.
+static FILE: AtomicI32 = AtomicI32::new(NONE);
+const NONE: i32 = -1;
+
+/// What tells this run from others.
+static RUN: AtomicU64 = AtomicU64::new(0);
+
+/// Reads what earlier runs noted, and makes ready to note what this one dies of.
+///
+/// # Errors
+/// When the file cannot be read or written, or signals cannot be handled.
+pub(crate) fn begin(path: &Path) -> io::Result<Vec<Death>> {
+    let deaths = read(path)?;
+    let file = private_files::open(path, OpenOptions::new().append(true).create(true))?;
+    let (run, _) = uuid::Uuid::new_v4().as_u64_pair();
+    RUN.store(run, Ordering::Relaxed);
+    // It stays open to the end of the process, which may be sudden.
+    FILE.store(file.into_raw_fd(), Ordering::Release);
+    signals::handle()?;
+    Ok(deaths)
+}
+
+/// Reads what earlier runs noted, and removes from the file what does not matter any more.
+fn read(path: &Path) -> io::Result<Vec<Death>> {
+    let mut found = Vec::new();
+    match private_files::open(path, OpenOptions::new().read(true)) {
+        Ok(mut file) => drop(file.read_to_end(&mut found)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let text = String::from_utf8_lossy(&found);
+    let deaths = last_of_each(text.split_inclusive('\n').filter_map(parse).collect());
+    let kept: String = deaths.iter().map(line).collect();
+    if kept != text {
+        // What is left in it does no harm: a full disk is no reason not to start.
+        if let Err(error) = replace(path, &kept) {
+            tracing::warn!(path = %path.display(), %error, "old notes of deaths cannot be removed");
+        }
+    }
+    Ok(deaths)
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = private_files::create(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
+}
+
+/// Whatever a handler dies of on this thread is noted, if [`begin`] was called before.
+pub(crate) fn watch_thread(group: &Group, in_hand: &Arc<InHand>) {
+    if FILE.load(Ordering::Acquire) == NONE {
+        return;
+    }
+    let run = RUN.load(Ordering::Relaxed);
+    let name = escape(&group.name);
+    let heads = group.topics.iter();
+    let watched = Watched {
+        in_hand: Arc::clone(in_hand),
+        heads: heads
+            .map(|topic| format!("{run:016x} {name} {} ", escape(topic)).into_bytes())
+            .collect(),
+    };
+    // A signal handler may read it at any time: it is kept for good, a few hundred bytes a processor.
+    HERE.set(Some(Box::leak(Box::new(watched))));
+}
+
+/// Notes the record in hand, if this thread is a worker's and calls a handler. For a signal handler.
+fn note() {
+    let Ok(Some(watched)) = HERE.try_with(Cell::get) else {
+        return;
+    };
+    let Some((topic, partition, offset)) = watched.in_hand.numbers() else {
+        return;
+    };
+    let head = usize::try_from(topic)
+        .ok()
+        .and_then(|at| watched.heads.get(at));
+    let Some(head) = head else { return };
+    let file = FILE.swap(NONE, Ordering::AcqRel);
+    if file == NONE {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    signals::write(file, head);
+    signals::write(file, digits.format(partition).as_bytes());
+    signals::write(file, b" ");
+    signals::write(file, digits.format(offset).as_bytes());
+    signals::write(file, b"\n");
+}
+
+fn line(death: &Death) -> String {
+    let Death { run, group, record } = death;
+    let (group, topic) = (escape(group), escape(&record.topic));
+    format!(
+        "{run:016x} {group} {topic} {} {}\n",
+        record.partition, record.offset
+    )
+}
+
+/// Reads a line; `None` for one that was not written to its end.
+fn parse(line: &str) -> Option<Death> {
+    let words: Vec<_> = line.strip_suffix('\n')?.split(' ').collect();
+    let [run, group, topic, partition, offset] = words[..] else {
+        return None;
+    };
+    Some(Death {
+        run: u64::from_str_radix(run, 16).ok()?,
+        group: unescape(group)?,
+        record: RecordAt {
+            topic: unescape(topic)?,
+            partition: partition.parse().ok()?,
+            offset: offset.parse().ok()?,
+        },
+    })
+}
+
+/// The last deaths in each partition, as many as matter.
+fn last_of_each(deaths: Vec<Death>) -> Vec<Death> {
+    let is_same_place = |a: &Death, b: &Death| {
+        let place = |of: &Death| {
+            (
+                of.group.clone(),
+                of.record.topic.clone(),
+                of.record.partition,
+            )
+        };
+        place(a) == place(b)
+    };
+    let keep: Vec<bool> = (0..deaths.len())
+        .map(|at| {
+            let later = deaths[at + 1..].iter();
+            later
+                .filter(|death| is_same_place(death, &deaths[at]))
+                .count()
+                < ENOUGH
+        })
+        .collect();
+    let kept = deaths.into_iter().zip(keep).filter(|(_, keep)| *keep);
+    kept.map(|(death, _)| death).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn death(run: u64, topic: &str, offset: i64) -> Death {
+        Death {
+            run,
+            group: "a group".to_owned(),
+            record: RecordAt {
+                topic: topic.to_owned(),
+                partition: 3,
+                offset,
+            },
+        }
+    }
+
+    #[test]
+    fn notes_are_read_as_they_were_written_and_torn_ones_are_not_read() {
+        let noted = death(0xab, "clicks", 17);
+        let text = line(&noted);
+        assert_eq!(text, "00000000000000ab a%20group clicks 3 17\n");
+        assert_eq!(parse(&text), Some(noted));
+        for torn in [
+            "",
+            "00000000000000ab a%20group cli",
+            "00000000000000ab a%20group clicks 3 1",
+        ] {
+            assert_eq!(parse(torn), None, "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_note_in_the_file_is_left_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("deaths");
+        assert_eq!(read(&path).expect("missing"), []);
+        let noted = [death(1, "a", 5), death(2, "a", 5)];
+        let mut text = line(&noted[0]).into_bytes();
+        text.extend(b"\xff\n\n");
+        text.extend(line(&noted[1]).into_bytes());
+        text.extend(b"00000000000000ab a%20group a 3 5");
+        fs::write(&path, text).expect("written");
+        assert_eq!(read(&path).expect("read"), noted);
+        let kept = fs::read_to_string(&path).expect("read");
+        assert_eq!(kept, noted.iter().map(line).collect::<String>());
+    }
+
+    #[test]
+    fn the_last_two_of_each_partition_are_kept() {
+        let all = vec![
+            death(1, "a", 5),
+            death(2, "b", 1),
+            death(3, "a", 7),
+            death(4, "a", 7),
+        ];
+        let runs: Vec<_> = last_of_each(all).iter().map(|death| death.run).collect();
+        assert_eq!(runs, [2, 3, 4]);
+    }
+}
