@@ -8,15 +8,16 @@ mod members;
 mod outage;
 mod perform;
 mod reach;
+mod signals;
 mod stores;
 mod watch;
 
 #[cfg(feature = "tester")]
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::executor::Executor;
@@ -25,19 +26,21 @@ pub(crate) use self::members::Again;
 #[cfg(feature = "tester")]
 pub(crate) use self::members::REJOIN;
 pub(crate) use self::members::run;
-use self::outage::Outage;
 use self::reach::Reach;
 #[cfg(feature = "tester")]
 pub(crate) use self::reach::Witness;
+pub(crate) use self::signals::Signals;
+pub use self::signals::TaskStatus;
+use self::signals::lock;
 pub use self::watch::Handling;
 pub(crate) use self::watch::InHand;
 use self::watch::Watch;
 use crate::clock::Clock;
-use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, SlowCalls, State};
+use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
 use crate::dispatch::Shared;
-use crate::log::{Driver, Fetched, Group, Log, LogError, Member, MemberEvent, Settle};
+use crate::log::{Driver, Fetched, Log, LogError, Member, MemberEvent, Settle};
 use crate::processor::OnStop;
-use crate::record::{Offset, TaskId, Timestamp, TopicId};
+use crate::record::{Offset, TaskId, TopicId};
 use crate::restore::Restorer;
 use crate::table::Stores;
 use crate::view::Lookups;
@@ -52,104 +55,6 @@ const REPORT: Duration = Duration::from_millis(100);
 /// ridden out rather than handled twice. At most half of the poll interval, which it uses up.
 const ACKS: Duration = Duration::from_secs(40);
 const RESTORE_THREADS: usize = 2;
-
-/// Where one task is, as told to the outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskStatus {
-    /// The topic whose assignment brought it: the group topic, or an input.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// Where it is in its life.
-    pub state: State,
-    /// The next record of each input.
-    pub positions: BTreeMap<String, Offset>,
-    /// Why it stopped.
-    pub stopped: Option<Cause>,
-}
-
-/// What worker and owner share.
-#[derive(Debug, Default)]
-pub(crate) struct Signals {
-    pub(crate) stop: AtomicBool,
-    /// Whether any task ran, with this client or one that died.
-    has_run: AtomicBool,
-    pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
-    /// Whether it handled what is not committed.
-    unsettled: AtomicBool,
-    /// Whether it owns tasks and all of them have stopped.
-    has_stopped: AtomicBool,
-    /// Why it could not go on.
-    failure: Mutex<Option<Cause>>,
-    /// Where the topics of joined copies were seen to end, and when.
-    ends: Mutex<Vec<(CopyId, Offset, Timestamp)>>,
-    /// Why the member of now may not go on: its topics are not what they were.
-    refused: Mutex<Option<Cause>>,
-    outage: Mutex<Outage>,
-    /// The record that a handler is called with.
-    in_hand: Arc<InHand>,
-    /// The calls that took too long for their transactions, with this client or one that died.
-    slow_calls: Mutex<SlowCalls>,
-}
-
-impl Signals {
-    pub(crate) fn stops(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn has_run(&self) -> bool {
-        self.has_run.load(Ordering::Acquire)
-    }
-
-    /// The record that a handler is called with.
-    pub(crate) fn in_hand(&self, group: &Group) -> Option<Handling> {
-        self.in_hand.read(group)
-    }
-
-    pub(crate) fn is_unsettled(&self) -> bool {
-        self.unsettled.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.has_stopped.load(Ordering::Acquire)
-    }
-
-    /// The tasks that run.
-    pub(crate) fn running(&self) -> Vec<TaskId> {
-        let status = lock(&self.status);
-        let running = status
-            .iter()
-            .filter(|(_, task)| task.state == State::Running);
-        running.map(|(task, _)| *task).collect()
-    }
-
-    /// The first partition that has stopped, and why.
-    #[cfg(feature = "cli")]
-    pub(crate) fn first_stopped(&self) -> Option<(i32, Cause)> {
-        let status = lock(&self.status);
-        let mut tasks = status.values();
-        tasks.find_map(|task| Some((task.partition, task.stopped.clone()?)))
-    }
-
-    /// Tells where the topics of joined copies ended at a time.
-    pub(crate) fn tell_ends(&self, ends: Vec<(CopyId, Offset, Timestamp)>) {
-        *lock(&self.ends) = ends;
-    }
-
-    /// Ends the member of now, which makes durable first what it has handled.
-    pub(crate) fn refuse(&self, cause: Cause) {
-        lock(&self.refused).get_or_insert(cause);
-    }
-
-    pub(crate) fn fail(&self, cause: Cause) {
-        lock(&self.failure).get_or_insert(cause);
-    }
-
-    #[cfg(feature = "cli")]
-    pub(crate) fn failure(&self) -> Option<Cause> {
-        lock(&self.failure).clone()
-    }
-}
 
 /// What a worker is made of.
 pub(crate) struct Parts {
@@ -168,10 +73,6 @@ pub(crate) struct Parts {
     #[cfg(feature = "tester")]
     pub(crate) witness: Option<Arc<dyn Witness>>,
     pub(crate) signals: Arc<Signals>,
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One member with what drives it.
