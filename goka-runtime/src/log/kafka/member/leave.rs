@@ -9,11 +9,12 @@
 //!   also takes the place in the group, and the next heartbeat says so: that is waited for, since a
 //!   member that came back would put the other process out.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::super::{Failure, LogError};
+use super::super::super::{Failure, LogError, cancel};
 use super::super::config::heartbeat;
-use super::super::native::{Ask, Event, EventKind, List};
+use super::super::native::{Ask, Client, Event, EventKind, Fault, List};
 use super::{GLANCE, KafkaMember, PROBE, Trouble};
 use crate::record::Guarantee;
 
@@ -134,19 +135,83 @@ impl KafkaMember {
 
     /// Answers a rebalance with nothing kept.
     fn answer_leaving(&mut self, event: &Event, waiting: &mut Waiting) {
-        // A refusal leaves nothing to be done: the client closes or the deadline ends it.
-        drop(match event.kind() {
-            EventKind::Assign => self.client().incremental_assign(&List::new()),
+        let is_late = || waiting.left().is_zero();
+        match event.kind() {
+            EventKind::Assign => answer(self.client(), is_late, |client| {
+                client.incremental_assign(&List::new())
+            }),
             EventKind::Revoke => {
-                let list = self.all_added();
+                let list = Mutex::new(self.all_added());
                 self.tasks.clear();
-                self.client().incremental_unassign(&list)
+                answer(self.client(), is_late, move |client| {
+                    let list = list.lock().unwrap_or_else(PoisonError::into_inner);
+                    client.incremental_unassign(&list)
+                });
             }
             EventKind::Answer if event.opaque() == PROBE => {
                 waiting.has_answered |= event.fault().is_none();
-                Ok(())
             }
-            _ => Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// Answers a rebalance of a client that leaves. A refusal leaves nothing to be done: the client closes, or
+/// the deadline ends it.
+///
+/// Once its group is terminated, librdkafka 2.12.1 drops such a call and never answers it
+/// (`rd_kafka_cgrp_op_serve`), while `rd_kafka_assign0` waits without a limit. So the call is made on a
+/// thread of its own, which is left alone, with the client, once that is closed.
+fn answer(
+    client: &Client,
+    is_late: impl Fn() -> bool,
+    call: impl Fn(&Client) -> Result<(), Fault> + Send + Sync + 'static,
+) {
+    let theirs = client.clone();
+    let is_in_vain = || client.closed() || is_late();
+    drop(cancel::unless(is_in_vain, move || call(&theirs)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::super::super::KafkaConfig;
+    use super::super::super::native::Kind;
+    use super::*;
+
+    /// Enough for some of them to meet that moment.
+    const ROUNDS: usize = 200;
+
+    /// A call that comes to the client just when it closes is answered never.
+    #[test]
+    fn a_client_that_closes_meanwhile_is_not_waited_for() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let config = KafkaConfig {
+            brokers: cluster.bootstrap_servers(),
+            ..KafkaConfig::default()
+        };
+        let (end, ended) = channel();
+        thread::spawn(move || {
+            for _ in 0..ROUNDS {
+                let client = Client::new(Kind::Consumer, &config.asking_of("group"));
+                let client = client.expect("a client");
+                let queue = client.consumer_queue();
+                client.close(&queue).expect("begun");
+                while !client.closed() {
+                    answer(
+                        &client,
+                        || false,
+                        |client| client.incremental_unassign(&List::new()),
+                    );
+                }
+            }
+            end.send(()).expect("waited for");
         });
+        let all = ended.recv_timeout(Duration::from_secs(120));
+        all.expect("every call returns");
     }
 }
