@@ -338,12 +338,14 @@ fn committed(
     task.unknown = false;
     task.last_commit = now.monotonic;
     let starts = task.state == State::Starting;
+    if starts {
+        task.metadata.clone_from(&task.next_metadata);
+    }
     if starts && verifies {
         task.state = State::Verifying;
         out.push(Effect::Verify(task.id, task.epoch));
     } else if starts {
         task.state = State::Running;
-        task.metadata.clone_from(&task.next_metadata);
         out.push(Effect::Fetch(task.id, task.intake()));
     }
     starts && !verifies

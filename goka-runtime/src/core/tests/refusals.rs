@@ -217,6 +217,10 @@ fn nothing_is_handled_before_it_is_known_that_no_other_program_uses_the_groups_n
     }
     world.finish();
     assert_eq!(world.committed[&task(1)].offset, 1);
+    // An inspection of a task that runs goes by what is committed.
+    for task in world.core.tasks.values() {
+        assert!(task.metadata.is_some() && task.metadata == task.next_metadata);
+    }
     // Once is enough: who starts later finds this one.
     world.lose_all();
     world.assign_all();
