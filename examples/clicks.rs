@@ -11,7 +11,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use goka::Background;
+use goka::AppHandle;
 use goka::prelude::*;
 
 /// Clicks: the key is the user's id, the value when the click happened.
@@ -30,16 +30,16 @@ fn my_group(ctx: &mut Context, msg: String) -> Result<()> {
 }
 
 /// Ten users click in turn, ten times a second.
-fn simulate(runtime: &Background) -> Result<()> {
-    if runtime.flag("no-simulate") {
+fn simulate(app: &AppHandle) -> Result<()> {
+    if app.flag("no-simulate") {
         return Ok(());
     }
-    let clicks = runtime.emitter::<UserClicks>()?;
+    let clicks = app.emitter::<UserClicks>()?;
     for user in (0..10).cycle() {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let timestamp = format!("{:.3}", now.as_secs_f64());
         clicks.emit(format!("user-{user}"), &timestamp)?;
-        if !runtime.wait(Duration::from_millis(100)) {
+        if !app.wait(Duration::from_millis(100)) {
             break;
         }
     }
@@ -48,9 +48,9 @@ fn simulate(runtime: &Background) -> Result<()> {
 }
 
 /// Shows the first users of the table every five seconds.
-fn show(runtime: &Background) -> Result<()> {
-    let counts = runtime.view::<MyGroup>()?;
-    while runtime.wait(Duration::from_secs(5)) {
+fn show(app: &AppHandle) -> Result<()> {
+    let counts = app.view::<MyGroup>()?;
+    while app.wait(Duration::from_secs(5)) {
         if counts.wait_ready(Duration::ZERO).is_err() {
             continue;
         }

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use goka::Background;
+use goka::AppHandle;
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -103,12 +103,12 @@ fn minutes(cell: &str) -> Result<Option<i64>> {
 }
 
 /// Emits two events for each flight, then waits until they are counted.
-fn feed(runtime: &Background) -> Result<()> {
-    let input: Box<dyn Read> = match runtime.option("file") {
+fn feed(app: &AppHandle) -> Result<()> {
+    let input: Box<dyn Read> = match app.option("file") {
         Some(path) => Box::new(File::open(path).map_err(|error| format!("{path}: {error}"))?),
         None => Box::new(std::io::stdin()),
     };
-    let events = runtime.emitter::<AirportEvents>()?;
+    let events = app.emitter::<AirportEvents>()?;
     let mut flights = 0u64;
     for row in csv::Reader::from_reader(input).deserialize() {
         let row: Row = row?;
@@ -124,19 +124,19 @@ fn feed(runtime: &Background) -> Result<()> {
             events.emit(row.dest.as_str(), &Event::Arrival { delay })?;
         }
         flights += 1;
-        if runtime.is_stopping() {
+        if app.is_stopping() {
             return Ok(());
         }
     }
     events.close(Duration::from_secs(60))?;
-    runtime.wait_processed(Duration::from_secs(600))?;
-    print(runtime, flights)?;
-    runtime.stop();
+    app.wait_processed(Duration::from_secs(600))?;
+    print(app, flights)?;
+    app.stop();
     Ok(())
 }
 
-fn print(runtime: &Background, flights: u64) -> Result<()> {
-    let airports = runtime.view::<Airports>()?;
+fn print(app: &AppHandle, flights: u64) -> Result<()> {
+    let airports = app.view::<Airports>()?;
     airports.wait_level(Duration::from_secs(60))?;
     let mut out = std::io::stdout().lock();
     writeln!(

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use goka::prelude::*;
 use goka::table::{
-    Durability, FORMAT, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write,
+    Checkpoint, Durability, FORMAT, Flow, KeyRange, Store, StoreError, StoreRead, Stored,
+    StoredRef, Stores, Write,
 };
 
 #[processor(group = "page-visits", persist = u64)]
@@ -131,7 +131,7 @@ impl Store for FileStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Stamp,
+        stamp: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         let before = Arc::clone(&self.contents);
@@ -178,7 +178,7 @@ impl Drop for FileStore {
 }
 
 impl StoreRead for FileStore {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         self.contents.stamp()
     }
 
@@ -196,7 +196,7 @@ type Each<'e> = &'e mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow;
 struct Snapshot(Arc<Contents>);
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         self.0.stamp()
     }
 
@@ -212,12 +212,12 @@ impl StoreRead for Snapshot {
 /// What a partition holds.
 #[derive(Debug, Clone, Default)]
 struct Contents {
-    stamp: Option<Stamp>,
+    stamp: Option<Checkpoint>,
     values: BTreeMap<Vec<u8>, Stored>,
 }
 
 impl StoreRead for Contents {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.stamp.clone())
     }
 
@@ -286,7 +286,7 @@ impl Contents {
         if bytes.is_empty() {
             return Some(contents);
         }
-        contents.stamp = Some(Stamp {
+        contents.stamp = Some(Checkpoint {
             format: u16::from_be_bytes(number(&mut bytes)?),
             cluster: text(&mut bytes)?,
             topic_id: text(&mut bytes)?,

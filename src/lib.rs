@@ -58,7 +58,7 @@ pub use goka_runtime::partitioner::{Crc32, Fnv1a, Murmur2, Partitioner};
 pub use goka_runtime::record::{Guarantee, Headers, Offset, Timestamp};
 pub use goka_runtime::schema::{Describer, Schema};
 #[cfg(feature = "cli")]
-pub use goka_runtime::service::{Background, Service, WaitError, main};
+pub use goka_runtime::service::{AppHandle, Service, WaitError, main};
 pub use goka_runtime::topic::{Table, Topic};
 pub use goka_runtime::view::{Entries, Read, View, ViewError, ViewState};
 pub use goka_runtime::{dispatch, graph, record, registry, schema, table, testing};

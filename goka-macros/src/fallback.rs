@@ -164,7 +164,7 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         #(#cfgs)*
         const _: () = {
             #[allow(unused_imports)]
-            use #private::Otherwise as _;
+            use #private::ProbeFallback as _;
             impl #parameters #private::Processor for #this #bounds {
                 type Key = #key;
                 type Partitioner = #partitioner;

@@ -10,7 +10,8 @@ pub use crate::__goka_own as own;
 pub use crate::codec::{Codec, CodecError, CodecFor, CodecOf, Fits, Known, Opaque, Shape};
 pub use crate::context::{Context, WithKey, WithoutKey};
 pub use crate::dispatch::{
-    AsyncCall, Call, ContextError, Deferred, HandlerError, Handling, Raw, Shared, SyncCall,
+    AsyncCall, Call, ContextError, Deferred, HandlerError, Handling, ProcessorState, RawRecord,
+    SyncCall,
 };
 pub use crate::edges::{Emits, JoinedKey, Joins, LooksUp, Loops, Persists, Processor, SameKey};
 pub use crate::graph::{
@@ -22,7 +23,7 @@ pub use crate::key::ordered::{
     part_of as part, show_ordered,
 };
 pub use crate::key::{Composite, Key, NoKey, OrderedKey};
-pub use crate::param::{Param, Taker, join, lookup, output, table, taker};
+pub use crate::param::{FromRecordValue, HandlerInput, handler_input, join, lookup, output, table};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::record::Guarantee;
 pub use crate::registry::Entry;
@@ -91,7 +92,7 @@ impl<E: Into<HandlerError>> Returns for Result<(), E> {
 }
 
 /// The value that handlers share, as what it is.
-pub fn this<P: 'static>(shared: &Shared) -> &P {
+pub fn this<P: 'static>(shared: &ProcessorState) -> &P {
     let this = shared.downcast_ref();
     this.expect("a processor's handlers are called with its own value")
 }
@@ -102,7 +103,7 @@ pub fn handling<'r>(handled: impl Future<Output = Result<(), HandlerError>> + 'r
 }
 
 /// Asks what a type is without demanding it: an inherent constant, where its bounds hold, hides that
-/// of [`Otherwise`].
+/// of [`ProbeFallback`].
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
@@ -111,7 +112,7 @@ impl<P: Default + Send + Sync + 'static> Probe<P> {
     /// share.
     pub const MADE: Definition = Definition {
         make: Some(|| Box::new(P::default())),
-        ..<Self as Otherwise>::MADE
+        ..<Self as ProbeFallback>::MADE
     };
 }
 
@@ -121,14 +122,14 @@ impl<T: Topic> Probe<T> {
 }
 
 /// The other answer of a [`Probe`].
-pub trait Otherwise {
+pub trait ProbeFallback {
     /// What is no topic is told so elsewhere.
     const IS_KEYLESS: bool = false;
     /// The same where nobody but the user can make that value.
     const MADE: Definition;
 }
 
-impl<P: 'static> Otherwise for Probe<P> {
+impl<P: 'static> ProbeFallback for Probe<P> {
     const MADE: Definition = Definition {
         type_id: TypeId::of::<P>,
         ..BROKEN

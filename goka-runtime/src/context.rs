@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::codec::{AsValue, CodecError, CodecOf};
-use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, Raw};
+use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, RawRecord};
 use crate::edges::{Emits, Joins, LooksUp, Loops, Persists, Processor};
 use crate::key::{AsKey, Key};
 use crate::partitioner::Partitioner;
@@ -61,7 +61,7 @@ impl HasKey for WithKey {}
 /// In a group with keys the handler of a keyless stream is given a `Context<.., WithoutKey>`, which
 /// has no key and so no [`value`](Context::value), but can [`loopback`](Context::loopback).
 pub struct Context<'r, P: ?Sized = Unfilled, W = WithKey> {
-    raw: Raw<'r>,
+    raw: RawRecord<'r>,
     key: &'r [u8],
     keying: PhantomData<fn() -> W>,
     processor: PhantomData<fn() -> P>,
@@ -77,7 +77,7 @@ impl<P: ?Sized, W> fmt::Debug for Context<'_, P, W> {
 
 impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
     /// Wraps a record whose key is one of the group's, or is not looked at.
-    pub(crate) fn new(raw: Raw<'r>) -> Result<Self, ContextError> {
+    pub(crate) fn new(raw: RawRecord<'r>) -> Result<Self, ContextError> {
         let key = if W::HAS_KEY {
             Self::viewed(&raw.record)?
         } else {

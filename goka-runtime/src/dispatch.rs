@@ -91,14 +91,14 @@ pub trait Scope {
 }
 
 /// A record and its scope: what a dispatch shim gets.
-pub struct Raw<'r> {
+pub struct RawRecord<'r> {
     /// The record.
     pub record: Incoming<'r>,
     /// What may be done.
     pub scope: &'r mut dyn Scope,
 }
 
-impl fmt::Debug for Raw<'_> {
+impl fmt::Debug for RawRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raw")
             .field("record", &self.record)
@@ -107,16 +107,16 @@ impl fmt::Debug for Raw<'_> {
 }
 
 /// The state that handlers share: the processor's own value.
-pub type Shared = dyn Any + Send + Sync;
+pub type ProcessorState = dyn Any + Send + Sync;
 
 /// A dispatch shim: decodes the value, makes the context, calls the handler.
-pub type SyncCall = for<'r> fn(&'r Shared, Raw<'r>) -> Result<(), HandlerError>;
+pub type SyncCall = for<'r> fn(&'r ProcessorState, RawRecord<'r>) -> Result<(), HandlerError>;
 
 /// What an asynchronous handler's shim returns; it stays on the worker's thread.
 pub type Handling<'r> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + 'r>>;
 
 /// The shim of an asynchronous handler.
-pub type AsyncCall = for<'r> fn(&'r Shared, Raw<'r>) -> Handling<'r>;
+pub type AsyncCall = for<'r> fn(&'r ProcessorState, RawRecord<'r>) -> Handling<'r>;
 
 /// How a handler is called.
 #[derive(Debug, Clone, Copy)]
@@ -130,9 +130,9 @@ pub enum Call {
 /// Holds one record's commit back: see [`Context::defer`](crate::context::Context::defer). May be
 /// sent to another thread. Dropped without [`done`](Deferred::done) it fails the record.
 #[must_use = "dropping it fails the record"]
-pub struct Deferred(Option<Box<Told>>);
+pub struct Deferred(Option<Box<DeferCallback>>);
 
-type Told = dyn FnOnce(Result<(), HandlerError>) + Send;
+type DeferCallback = dyn FnOnce(Result<(), HandlerError>) + Send;
 
 impl Deferred {
     /// A guard that tells `settle` once.

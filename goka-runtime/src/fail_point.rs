@@ -1,5 +1,5 @@
 //! `fail_point!(name, records)`: a place where the crash harness may end the process. Nothing is
-//! compiled without the feature `fail-points`; what it does with it is in `fail_points`. `planted!(Name)`:
+//! compiled without the feature `fail-points`; what it does with it is in `fail_points`. `mutant!(Name)`:
 //! whether that mistake is to be made here.
 
 macro_rules! fail_point {
@@ -10,13 +10,13 @@ macro_rules! fail_point {
 }
 
 /// Whether a mistake is planted; never without the feature `fail-points`.
-macro_rules! planted {
+macro_rules! mutant {
     ($mistake:ident) => {{
         #[cfg(feature = "fail-points")]
-        let planted =
-            $crate::fail_points::planted() == Some($crate::fail_points::Planted::$mistake);
+        let is_planted =
+            $crate::fail_points::mutant() == Some($crate::fail_points::Mutant::$mistake);
         #[cfg(not(feature = "fail-points"))]
-        let planted = false;
-        planted
+        let is_planted = false;
+        is_planted
     }};
 }

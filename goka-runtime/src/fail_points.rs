@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 
 #[cfg(feature = "kafka")]
 use crate::record::Offset;
-use crate::table::Stamp;
+use crate::table::Checkpoint;
 
-/// Names the mistake that this process makes: see [`Planted`].
+/// Names the mistake that this process makes: see [`Mutant`].
 pub const PLANT: &str = "GOKA_PLANT";
 
 thread_local! {
@@ -36,7 +36,7 @@ pub fn records() -> usize {
 /// A mistake on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Planted {
+pub enum Mutant {
     /// A flush takes what was written since the last barrier, too.
     StoreAhead,
     /// Stores are stamped one changelog record further than they hold.
@@ -67,7 +67,7 @@ pub enum Planted {
     EndlessTurn,
 }
 
-impl Planted {
+impl Mutant {
     /// All of them.
     pub const ALL: [Self; 14] = [
         Self::StoreAhead,
@@ -89,9 +89,9 @@ impl Planted {
     /// As [`PLANT`] spells it.
     ///
     /// ```
-    /// use goka_runtime::fail_points::Planted;
+    /// use goka_runtime::fail_points::Mutant;
     ///
-    /// assert_eq!(Planted::StoreAhead.name(), "store-ahead");
+    /// assert_eq!(Mutant::StoreAhead.name(), "store-ahead");
     /// ```
     pub fn name(self) -> &'static str {
         match self {
@@ -114,19 +114,19 @@ impl Planted {
 }
 
 thread_local! {
-    static PLANTED: Cell<Option<Planted>> = const { Cell::new(None) };
+    static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
 /// Has this thread make a mistake, or none: a simulation runs on one thread.
 ///
 /// ```
-/// use goka_runtime::fail_points::{Planted, plant, planted};
+/// use goka_runtime::fail_points::{Mutant, mutant, plant};
 ///
-/// plant(Some(Planted::StoreAhead));
-/// assert_eq!(planted(), Some(Planted::StoreAhead));
+/// plant(Some(Mutant::StoreAhead));
+/// assert_eq!(mutant(), Some(Mutant::StoreAhead));
 /// plant(None);
 /// ```
-pub fn plant(mistake: Option<Planted>) {
+pub fn plant(mistake: Option<Mutant>) {
     PLANTED.set(mistake);
 }
 
@@ -134,11 +134,11 @@ pub fn plant(mistake: Option<Planted>) {
 ///
 /// # Panics
 /// When it asks for one that there is not: a test that plants nothing would prove nothing.
-pub fn planted() -> Option<Planted> {
-    static OF_PROCESS: OnceLock<Option<Planted>> = OnceLock::new();
+pub fn mutant() -> Option<Mutant> {
+    static OF_PROCESS: OnceLock<Option<Mutant>> = OnceLock::new();
     let of_process = || {
         let name = std::env::var(PLANT).ok()?;
-        let found = Planted::ALL.into_iter().find(|plant| plant.name() == name);
+        let found = Mutant::ALL.into_iter().find(|plant| plant.name() == name);
         Some(found.unwrap_or_else(|| panic!("{PLANT}={name}: no such mistake")))
     };
     PLANTED
@@ -148,16 +148,16 @@ pub fn planted() -> Option<Planted> {
 
 /// What a flush takes of a row: what is acknowledged, and not what is pending.
 pub(crate) fn flushed<T>(acknowledged: Option<T>, pending: Option<T>) -> Option<T> {
-    match planted() {
-        Some(Planted::StoreAhead) => pending.or(acknowledged),
+    match mutant() {
+        Some(Mutant::StoreAhead) => pending.or(acknowledged),
         _ => acknowledged,
     }
 }
 
 /// The stamp that a store gets.
-pub(crate) fn stamp(right: &Stamp) -> Stamp {
-    let ahead = i64::from(planted() == Some(Planted::StampAhead));
-    Stamp {
+pub(crate) fn stamp(right: &Checkpoint) -> Checkpoint {
+    let ahead = i64::from(mutant() == Some(Mutant::StampAhead));
+    Checkpoint {
         offset: right.offset + ahead,
         ..right.clone()
     }
@@ -166,5 +166,5 @@ pub(crate) fn stamp(right: &Stamp) -> Stamp {
 /// The offset that is committed.
 #[cfg(feature = "kafka")]
 pub(crate) fn offset(right: Offset) -> Offset {
-    right + i64::from(planted() == Some(Planted::CommitAhead))
+    right + i64::from(mutant() == Some(Mutant::CommitAhead))
 }

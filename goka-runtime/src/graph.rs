@@ -18,7 +18,7 @@ pub use self::finding::{Declared, Finding};
 pub(crate) use self::order::start_order;
 
 use crate::codec::Codec;
-use crate::dispatch::{Call, CodecError, Shared};
+use crate::dispatch::{Call, CodecError, ProcessorState};
 use crate::key::NoKey;
 use crate::record::Guarantee;
 use crate::schema::Describer;
@@ -277,7 +277,7 @@ pub struct Definition {
     /// Its graph.
     pub graph: GroupGraph,
     /// Makes the value that its handlers share; `None` when the user has to give one.
-    pub make: Option<fn() -> Box<Shared>>,
+    pub make: Option<fn() -> Box<ProcessorState>>,
     /// The processor's type.
     pub type_id: fn() -> TypeId,
 }

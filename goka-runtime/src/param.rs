@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
 use crate::context::{Context, Keying};
-use crate::dispatch::{Call, ContextError, Incoming, Raw};
+use crate::dispatch::{Call, ContextError, Incoming, RawRecord};
 use crate::edges::Processor;
 use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
 use crate::key::format_of_key;
@@ -20,7 +20,7 @@ use crate::topic::Table;
     label = "expected `{V}`, found `{Self}`",
     note = "also accepted: `&{V}`, `Option<{V}>` (tombstones); `&str` for `String`, `&[u8]` for `Vec<u8>`"
 )]
-pub trait Param<'r, V>: Sized {
+pub trait FromRecordValue<'r, V>: Sized {
     /// Whether it takes tombstones.
     const TOMBSTONES: bool = false;
     /// The only codec whose bytes it can borrow, for a parameter that borrows.
@@ -38,33 +38,33 @@ pub trait Param<'r, V>: Sized {
     }
 }
 
-impl<'r, V> Param<'r, V> for V {
+impl<'r, V> FromRecordValue<'r, V> for V {
     fn some(bytes: &'r [u8], codec: &CodecOf<V>) -> Result<Self, CodecError> {
         codec.decode(bytes)
     }
 }
 
-impl<'r, T> Param<'r, T> for Json<T> {
+impl<'r, T> FromRecordValue<'r, T> for Json<T> {
     fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
         codec.decode(bytes).map(Json)
     }
 }
 
-impl<'r, T> Param<'r, T> for Be<T> {
+impl<'r, T> FromRecordValue<'r, T> for Be<T> {
     fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
         codec.decode(bytes).map(Be)
     }
 }
 
 #[cfg(feature = "protobuf")]
-impl<'r, T> Param<'r, T> for crate::codec::Proto<T> {
+impl<'r, T> FromRecordValue<'r, T> for crate::codec::Proto<T> {
     fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
         codec.decode(bytes).map(Self)
     }
 }
 
 #[cfg(feature = "avro")]
-impl<'r, T> Param<'r, T> for crate::codec::avro::Avro<T> {
+impl<'r, T> FromRecordValue<'r, T> for crate::codec::avro::Avro<T> {
     fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
         codec.decode(bytes).map(Self)
     }
@@ -73,7 +73,7 @@ impl<'r, T> Param<'r, T> for crate::codec::avro::Avro<T> {
 const UTF8: Option<&str> = Some(<String as Codec>::NAME);
 const BYTES: Option<&str> = Some(<Vec<u8> as Codec>::NAME);
 
-impl<'r> Param<'r, String> for &'r str {
+impl<'r> FromRecordValue<'r, String> for &'r str {
     const BORROWS: Option<&'static str> = UTF8;
 
     fn some(bytes: &'r [u8], _: &CodecOf<String>) -> Result<Self, CodecError> {
@@ -81,7 +81,7 @@ impl<'r> Param<'r, String> for &'r str {
     }
 }
 
-impl<'r> Param<'r, Vec<u8>> for &'r [u8] {
+impl<'r> FromRecordValue<'r, Vec<u8>> for &'r [u8] {
     const BORROWS: Option<&'static str> = BYTES;
 
     fn some(bytes: &'r [u8], _: &CodecOf<Vec<u8>>) -> Result<Self, CodecError> {
@@ -92,12 +92,12 @@ impl<'r> Param<'r, Vec<u8>> for &'r [u8] {
 /// One impl for all `Option`s would say that `&str` is missing where `Option<&str>` is.
 macro_rules! optional {
     ($([$($generics:tt)*] $value:ty, $param:ty, $borrows:expr;)*) => {$(
-        impl<$($generics)*> Param<'r, $value> for Option<$param> {
+        impl<$($generics)*> FromRecordValue<'r, $value> for Option<$param> {
             const TOMBSTONES: bool = true;
             const BORROWS: Option<&'static str> = $borrows;
 
             fn some(bytes: &'r [u8], codec: &CodecOf<$value>) -> Result<Self, CodecError> {
-                <$param as Param<'r, $value>>::some(bytes, codec).map(Some)
+                <$param as FromRecordValue<'r, $value>>::some(bytes, codec).map(Some)
             }
 
             fn none() -> Option<Self> {
@@ -126,7 +126,7 @@ optional! {
 }
 
 /// How a record becomes the context of the processor `G` and a handler's parameter `P`.
-pub struct Taker<'r, G, P, V> {
+pub struct HandlerInput<'r, G, P, V> {
     /// Whether it takes tombstones.
     tombstones: bool,
     /// The codec, as edges have it.
@@ -137,21 +137,24 @@ pub struct Taker<'r, G, P, V> {
     processor: PhantomData<fn() -> G>,
 }
 
-impl<G, P, V> fmt::Debug for Taker<'_, G, P, V> {
+impl<G, P, V> fmt::Debug for HandlerInput<'_, G, P, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Taker").field(&self.format.codec).finish()
     }
 }
 
 /// What a dispatch shim does before it calls the handler.
-impl<'r, G: Processor, P, V> Taker<'r, G, P, V> {
+impl<'r, G: Processor, P, V> HandlerInput<'r, G, P, V> {
     /// Makes the context and the parameter of a record. The key comes first: a record of another
     /// group's has no value to complain about.
     ///
     /// # Errors
     /// When key or value do not decode, or the value is missing and the parameter takes no
     /// tombstones.
-    pub fn enter<W: Keying>(&self, raw: Raw<'r>) -> Result<(Context<'r, G, W>, P), ContextError> {
+    pub fn enter<W: Keying>(
+        &self,
+        raw: RawRecord<'r>,
+    ) -> Result<(Context<'r, G, W>, P), ContextError> {
         let context = Context::<G, W>::new(raw)?;
         let value = self.take(context.record())?;
         Ok((context, value))
@@ -172,7 +175,7 @@ impl<'r, G: Processor, P, V> Taker<'r, G, P, V> {
 }
 
 /// Edges that call a handler: what the macros put into a graph.
-impl<G: Processor, P, V> Taker<'_, G, P, V> {
+impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
     /// Checks that the parameter takes what the topic has.
     ///
     /// # Panics
@@ -311,12 +314,14 @@ pub const fn table<G: Table>(location: Location) -> Edge {
     }
 }
 
-/// The taker of a handler's parameter.
+/// The input of a handler.
 ///
 /// # Panics
 /// In a const context, when the parameter borrows bytes that the codec would change.
 #[track_caller]
-pub const fn taker<'r, G, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, G, P, V> {
+pub const fn handler_input<'r, G, P: FromRecordValue<'r, V>, V>(
+    codec: CodecOf<V>,
+) -> HandlerInput<'r, G, P, V> {
     if let Some(borrowed) = P::BORROWS
         && !same(borrowed, codec.format().codec)
     {
@@ -328,7 +333,7 @@ pub const fn taker<'r, G, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, G,
             );
         panic!("{}", text.as_str());
     }
-    Taker {
+    HandlerInput {
         tombstones: P::TOMBSTONES,
         format: codec.format(),
         codec,
@@ -340,7 +345,7 @@ pub const fn taker<'r, G, P: Param<'r, V>, V>(codec: CodecOf<V>) -> Taker<'r, G,
 
 #[cfg(test)]
 mod tests {
-    use super::Param;
+    use super::FromRecordValue;
     use crate::codec::{CodecOf, Json};
 
     const TEXT: CodecOf<String> = CodecOf::new::<String>();
@@ -350,10 +355,11 @@ mod tests {
     #[test]
     fn borrowing_parameters_are_the_records_own_bytes() {
         let record = *b"hello";
-        let text: &str = Param::some(&record, &TEXT).expect("it is UTF-8");
-        let bytes: &[u8] = Param::some(&record, &BYTES).expect("all bytes are");
-        let some_text: Option<&str> = Param::some(&record, &TEXT).expect("it is UTF-8");
-        let some_bytes: Option<&[u8]> = Param::some(&record, &BYTES).expect("all bytes are");
+        let text: &str = FromRecordValue::some(&record, &TEXT).expect("it is UTF-8");
+        let bytes: &[u8] = FromRecordValue::some(&record, &BYTES).expect("all bytes are");
+        let some_text: Option<&str> = FromRecordValue::some(&record, &TEXT).expect("it is UTF-8");
+        let some_bytes: Option<&[u8]> =
+            FromRecordValue::some(&record, &BYTES).expect("all bytes are");
         for borrowed in [
             text.as_bytes(),
             bytes,
@@ -366,9 +372,9 @@ mod tests {
 
     #[test]
     fn values_are_decoded() {
-        let owned: String = Param::some(b"hello", &TEXT).expect("it is UTF-8");
+        let owned: String = FromRecordValue::some(b"hello", &TEXT).expect("it is UTF-8");
         assert_eq!(owned, "hello");
-        let bare: Vec<i64> = Param::some(b"[1,2]", &LIST).expect("it is a list");
+        let bare: Vec<i64> = FromRecordValue::some(b"[1,2]", &LIST).expect("it is a list");
         assert_eq!(bare, [1, 2]);
         let Json(wrapped) = Json::<Vec<i64>>::some(b"[1,2]", &LIST).expect("it is a list");
         assert_eq!(wrapped, [1, 2]);
@@ -378,22 +384,31 @@ mod tests {
 
     #[test]
     fn wrong_bytes_are_no_parameter() {
-        assert!(<&str as Param<String>>::some(b"\xff", &TEXT).is_err());
-        assert!(<Option<&str> as Param<String>>::some(b"\xff", &TEXT).is_err());
-        assert!(<Vec<i64> as Param<Vec<i64>>>::some(b"{}", &LIST).is_err());
+        assert!(<&str as FromRecordValue<String>>::some(b"\xff", &TEXT).is_err());
+        assert!(<Option<&str> as FromRecordValue<String>>::some(b"\xff", &TEXT).is_err());
+        assert!(<Vec<i64> as FromRecordValue<Vec<i64>>>::some(b"{}", &LIST).is_err());
     }
 
     #[test]
     fn tombstones_are_none_where_they_are_taken() {
-        assert_eq!(<Option<String> as Param<String>>::none(), Some(None));
-        assert_eq!(<Option<&str> as Param<String>>::none(), Some(None));
-        assert_eq!(<Option<&[u8]> as Param<Vec<u8>>>::none(), Some(None));
-        assert_eq!(<String as Param<String>>::none(), None);
-        assert_eq!(<&str as Param<String>>::none(), None);
+        assert_eq!(
+            <Option<String> as FromRecordValue<String>>::none(),
+            Some(None)
+        );
+        assert_eq!(
+            <Option<&str> as FromRecordValue<String>>::none(),
+            Some(None)
+        );
+        assert_eq!(
+            <Option<&[u8]> as FromRecordValue<Vec<u8>>>::none(),
+            Some(None)
+        );
+        assert_eq!(<String as FromRecordValue<String>>::none(), None);
+        assert_eq!(<&str as FromRecordValue<String>>::none(), None);
         let takes = [
-            <Option<String> as Param<String>>::TOMBSTONES,
-            <Option<Json<i64>> as Param<i64>>::TOMBSTONES,
-            <String as Param<String>>::TOMBSTONES,
+            <Option<String> as FromRecordValue<String>>::TOMBSTONES,
+            <Option<Json<i64>> as FromRecordValue<i64>>::TOMBSTONES,
+            <String as FromRecordValue<String>>::TOMBSTONES,
         ];
         assert_eq!(takes, [true, true, false]);
     }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use crate::codec::{AsValue, Codec, CodecError};
 use crate::context::{Context, WithoutKey};
-use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, Raw, Scope};
+use crate::dispatch::{ContextError, Deferred, Destination, Encode, Incoming, RawRecord, Scope};
 use crate::edges::{Loops, Persists, Processor};
 use crate::key::AsKey;
 use crate::record::{Headers, Timestamp};
@@ -206,8 +206,8 @@ impl<P: Processor> Probe<P> {
 /// The topic that records come from.
 const TOPIC: &str = "probe";
 
-fn raw<'r, P: Processor>(key: Option<&'r [u8]>, memory: &'r mut Memory) -> Raw<'r> {
-    Raw {
+fn raw<'r, P: Processor>(key: Option<&'r [u8]>, memory: &'r mut Memory) -> RawRecord<'r> {
+    RawRecord {
         record: Incoming {
             group: P::DEFINITION.graph.group,
             topic: TOPIC,

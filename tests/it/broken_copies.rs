@@ -12,8 +12,8 @@ use goka_runtime::log::{Log, NewTopic};
 use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, start};
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::table::{
-    Durability, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores,
-    Write,
+    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
+    Stores, Write,
 };
 
 use crate::support::wait_until;
@@ -110,7 +110,7 @@ impl<S: StoreRead + ?Sized> FaultyStore<S> {
 }
 
 impl<S: StoreRead + ?Sized> StoreRead for FaultyStore<S> {
-    fn stamp(&self) -> std::result::Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> std::result::Result<Option<Checkpoint>, StoreError> {
         self.store.stamp()
     }
 
@@ -133,7 +133,7 @@ impl Store for FaultyStore<dyn Store> {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Stamp,
+        stamp: &Checkpoint,
         durability: Durability,
     ) -> std::result::Result<(), StoreError> {
         let fault = *self.fault.lock().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Log, Range};
+use goka_runtime::log::{Log, OffsetRange};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::view::View;
@@ -63,7 +63,10 @@ fn partitions(topic: &str) -> Vec<TopicPartition> {
 
 fn ends(log: &dyn Log, topic: &str) -> Vec<i64> {
     let ranges = log.ranges(&partitions(topic)).unwrap();
-    ranges.iter().map(|range: &Range| range.high).collect()
+    ranges
+        .iter()
+        .map(|range: &OffsetRange| range.high)
+        .collect()
 }
 
 fn committed(log: &dyn Log, topic: &str) -> Vec<i64> {

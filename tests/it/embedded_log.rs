@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::{
-    Driver, Failure, Fetched, Group, Isolation, Log, LogError, MemberEvent, NewTopic, Sent, Settle,
-    Unit, UnitId,
+    CommitBatch, CommitId, Committer, Driver, Failure, Fetched, Group, Isolation, Log, LogError,
+    MemberEvent, NewTopic, Sent,
 };
 use goka_runtime::record::{Append, AppendKind, Appends, Offset, TaskId, TopicId};
 
@@ -153,7 +153,7 @@ fn a_member_that_falls_silent_is_out() {
     let input = stream(&log, 1);
     let group = stateful(&log, std::slice::from_ref(&input), 1);
     let group = Group {
-        session: Duration::from_secs(1),
+        session_timeout: Duration::from_secs(1),
         ..group
     };
     let mut silent = Seat::owning(&log, &group, 1);
@@ -193,7 +193,7 @@ fn a_crashed_members_tasks_are_free_at_once() {
     let log = Embedded::in_memory().expect("a log in memory");
     let group = stateful(&log, &[stream(&log, 2)], 2);
     let group = Group {
-        session: Duration::from_secs(3_600),
+        session_timeout: Duration::from_secs(3_600),
         ..group
     };
     drop(Seat::owning(&log, &group, 2));
@@ -307,16 +307,16 @@ impl Copier {
         (self.dice >> 33) % sides
     }
 
-    fn settle(&mut self, settle: &mut dyn Settle) {
+    fn settle(&mut self, settle: &mut dyn Committer) {
         settle.append(&self.appends);
         self.appends.clear();
         let offsets = self.positions.iter();
         let offsets = offsets.map(|(task, at)| (*task, TopicId(1), *at, String::new()));
-        let unit = Unit {
-            id: UnitId(0),
+        let unit = CommitBatch {
+            id: CommitId(0),
             offsets: offsets.collect(),
         };
-        for (task, outcome) in settle.settle(&unit, soon()).acks {
+        for (task, outcome) in settle.commit(&unit, soon()).acks {
             match outcome {
                 Ok(_) => {}
                 Err(Failure::Lost(_)) => drop(self.positions.remove(&task)),
@@ -374,7 +374,7 @@ impl Driver for Copier {
         some
     }
 
-    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Committer) {
         self.settle(settle);
         self.positions.retain(|task, _| !tasks.contains(task));
     }
@@ -387,7 +387,7 @@ fn members_come_and_go_and_every_record_is_copied_once() {
     let (input, output) = (stream(&log, 4), stream(&log, 4));
     let mut group = stateful(&log, std::slice::from_ref(&input), 4);
     group.topics.push(output.as_str().into());
-    group.session = Duration::from_millis(40);
+    group.session_timeout = Duration::from_millis(40);
     let done = AtomicBool::new(false);
     let member = &|worker_number: u32| {
         let mut dice = u64::from(worker_number);

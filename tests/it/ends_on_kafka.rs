@@ -42,7 +42,7 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
     let Some(broker) = broker() else { return };
     let log = kafka(broker.bootstrap());
     let group = Group {
-        session: Duration::from_secs(60),
+        session_timeout: Duration::from_secs(60),
         ..stateful(&log, &[stream(&log, 4)], 4)
     };
     let mut first = Seat::owning(&log, &group, 4);
@@ -61,7 +61,7 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
         began.elapsed()
     );
     assert!(
-        began.elapsed() < group.session / 2,
+        began.elapsed() < group.session_timeout / 2,
         "nobody waited for a session"
     );
     first.member.leave(soon()).expect("it leaves in peace");
@@ -76,7 +76,7 @@ fn three_that_keep_their_places_and_restart_in_turn_move_nothing() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker.bootstrap());
     let group = Group {
-        session: Duration::from_secs(30),
+        session_timeout: Duration::from_secs(30),
         ..stateful(&log, &[stream(&log, 6)], 6)
     };
     let joins = |at| Seat::join(&log, &worker(&group, at));
@@ -130,7 +130,7 @@ fn a_session_that_the_broker_refuses_is_said_with_both_settings() {
     let log = kafka(broker.bootstrap());
     let group = Group {
         // This broker takes one second and more.
-        session: Duration::from_millis(500),
+        session_timeout: Duration::from_millis(500),
         ..stateful(&log, &[stream(&log, 1)], 1)
     };
     let mut seat = Seat::join(&log, &group);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, LogError, Sent};
-use goka_runtime::processor::{Cause, Running};
+use goka_runtime::processor::{Running, StopReason};
 use goka_runtime::record::Guarantee;
 use goka_runtime::table::StoreError;
 
@@ -104,7 +104,7 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
             running.status().iter().any(|task| task.stopped.is_some())
         });
         let stopped = running.status().remove(0).stopped;
-        let Some(Cause::Store(StoreError::Io { path, reason })) = stopped else {
+        let Some(StopReason::Store(StoreError::Io { path, reason })) = stopped else {
             panic!("{stopped:?}");
         };
         assert!(

@@ -39,7 +39,7 @@ impl Mock {
             lead: Some(TopicId(0)),
             instance: String::new(),
             worker: 0,
-            session: SESSION,
+            session_timeout: SESSION,
             max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::AtLeastOnce,
             transaction_timeout: PATIENCE,

@@ -170,7 +170,7 @@ fn a_barrier_in_a_revocation_lands_before_the_next_owner_reads() {
         }
         settle.append(&appends);
         let offsets: Vec<_> = tasks.iter().map(|task| (*task, 1, 17)).collect();
-        let settlement = settle.settle(&unit(1, &offsets), soon());
+        let settlement = settle.commit(&unit(1, &offsets), soon());
         for task in tasks {
             assert_settled(&settlement, *task);
         }
@@ -379,7 +379,7 @@ fn a_member_that_did_not_poll_loses_its_tasks() {
     let Some(broker) = broker() else { return };
     let log = configured(broker, &[]);
     let mut group = stateful(&log, &[stream(&log, 2)], 2);
-    group.session = Duration::from_secs(6);
+    group.session_timeout = Duration::from_secs(6);
     group.max_poll_interval = Duration::from_secs(6);
     let mut seat = Seat::owning(&log, &group, 2);
     seat.fetch(task(0), 1, 0);
@@ -545,7 +545,7 @@ fn a_broker_that_comes_back_is_one_trouble() {
     seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
     seat.append(&[(task(0), AppendKind::Changelog, 0, 0, "in the dark")]);
     let deadline = Instant::now() + Duration::from_secs(1);
-    let settlement = seat.member.settle(&unit(50, &[(task(0), 1, 1)]), deadline);
+    let settlement = seat.member.commit(&unit(50, &[(task(0), 1, 1)]), deadline);
     assert!(Instant::now() < deadline + Duration::from_secs(1));
     assert!(
         matches!(settlement.acks[&task(0)], Err(Failure::Unknown(_))),
@@ -553,7 +553,7 @@ fn a_broker_that_comes_back_is_one_trouble() {
     );
     assert!(!settlement.offsets.contains_key(&task(0)));
     let deadline = Instant::now() + Duration::from_secs(1);
-    let settlement = seat.member.settle(&unit(51, &[(task(0), 1, 1)]), deadline);
+    let settlement = seat.member.commit(&unit(51, &[(task(0), 1, 1)]), deadline);
     assert!(
         matches!(
             settlement.offsets[&task(0)],

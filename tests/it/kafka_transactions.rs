@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Failure, Group, Log, LogError, Settlement};
+use goka_runtime::log::{CommitOutcome, Failure, Group, Log, LogError};
 use goka_runtime::record::{AppendKind, Guarantee, TopicId};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
@@ -49,14 +49,14 @@ fn table(log: &dyn Log, group: &Group) -> Vec<String> {
 }
 
 /// Settles one record and an offset.
-fn settle(seat: &mut Seat, value: &str, offset: i64) -> Settlement {
+fn settle(seat: &mut Seat, value: &str, offset: i64) -> CommitOutcome {
     seat.append(&[(task(0), Changelog, 0, 0, value)]);
     seat.settle(&[(task(0), 1, offset)])
 }
 
 /// What one task's part of a unit failed with: nothing of it is committed.
 #[track_caller]
-fn failure(settlement: &Settlement) -> &Failure {
+fn failure(settlement: &CommitOutcome) -> &Failure {
     let failure = settlement.acks[&task(0)].as_ref();
     let failure = failure.expect_err("it fails");
     if let Some(offsets) = settlement.offsets.get(&task(0)) {
@@ -371,7 +371,7 @@ fn a_broker_that_goes_away_with_an_open_unit_commits_nothing_of_it() {
     broker.stop(false);
     seat.append(&[(task(0), Changelog, 0, 0, "in the dark")]);
     let shortly = || Instant::now() + Duration::from_secs(1);
-    let settlement = seat.member.settle(&unit(9, &[(task(0), 1, 2)]), shortly());
+    let settlement = seat.member.commit(&unit(9, &[(task(0), 1, 2)]), shortly());
     assert!(
         matches!(failure(&settlement), Failure::Abortable(_)),
         "{settlement:?}"
@@ -408,7 +408,7 @@ impl Mock {
             lead: Some(TopicId(0)),
             instance: unique("instance"),
             worker: 0,
-            session: SESSION,
+            session_timeout: SESSION,
             max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::ExactlyOnce,
             transaction_timeout: PATIENCE,
@@ -524,7 +524,7 @@ fn a_commit_that_is_not_answered_is_asked_for_again() {
     seat.append(&[(task(0), Changelog, 0, 0, "once")]);
     let the_unit = unit(7, &[(task(0), 1, 1)]);
     let deadline = Instant::now() + Duration::from_secs(1);
-    let first = seat.member.settle(&the_unit, deadline);
+    let first = seat.member.commit(&the_unit, deadline);
     assert!(
         matches!(first.offsets[&task(0)], Err(Failure::Unknown(_))),
         "{first:?}"
@@ -532,16 +532,16 @@ fn a_commit_that_is_not_answered_is_asked_for_again() {
     let acked = first.acks[&task(0)].clone();
     assert!(matches!(&acked, Ok(acked) if acked.changelog.is_some() && acked.markers == 1));
     let deadline = Instant::now() + Duration::from_millis(200);
-    let second = seat.member.settle(&the_unit, deadline);
+    let second = seat.member.commit(&the_unit, deadline);
     assert!(
         matches!(second.offsets[&task(0)], Err(Failure::Unknown(_))),
         "{second:?}"
     );
     assert_eq!(second.acks[&task(0)], acked);
-    let other = seat.member.settle(&unit(8, &[(task(0), 1, 2)]), soon());
+    let other = seat.member.commit(&unit(8, &[(task(0), 1, 2)]), soon());
     assert!(matches!(failure(&other), Failure::Fatal(_)), "{other:?}");
     mock.cluster.clear_request_errors(Api::EndTxn);
-    let third = seat.member.settle(&the_unit, soon());
+    let third = seat.member.commit(&the_unit, soon());
     assert_settled(&third, task(0));
     assert_eq!(third.acks[&task(0)], acked, "the same acknowledgements");
     assert_settled(&settle(&mut seat, "next", 3), task(0));

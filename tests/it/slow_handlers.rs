@@ -184,7 +184,7 @@ impl Rig {
     }
 
     fn start(&self, instance: &str) -> Running {
-        let shared: Arc<goka_runtime::dispatch::Shared> = Arc::new(Slow);
+        let shared: Arc<goka_runtime::dispatch::ProcessorState> = Arc::new(Slow);
         let options = ProcessorOptions {
             instance: format!("{}-{instance}", self.name),
             ..self.options.clone()

@@ -9,7 +9,7 @@ use goka::{Emitter, View, ViewError, ViewState};
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::{
     Appender, ClusterId, Committed, Each, Group, Isolation, Log, LogError, Member, NewTopic,
-    OnDelivery, Range, Reader, TopicInfo,
+    OffsetRange, OnDelivery, Reader, TopicInfo,
 };
 use goka_runtime::record::{Offset, TopicPartition};
 use goka_runtime::table::memory::MemoryStores;
@@ -294,7 +294,7 @@ impl Log for Flaky {
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
         self.there()?.describe(topics)
     }
-    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetRange>, LogError> {
         self.there()?.ranges(partitions)
     }
     fn create(&self, topic: &NewTopic) -> Result<(), LogError> {

@@ -56,7 +56,7 @@ pub(super) fn by_hand(processors: usize) -> String {
     let mut source = topics();
     source.push_str(
         "
-use goka::dispatch::{Call, HandlerError, Raw, Shared};
+use goka::dispatch::{Call, HandlerError, RawRecord, ProcessorState};
 use goka::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start, TopicKind};
 use goka::{CodecOf, Emits, Joins, LooksUp, Murmur2, Persists, Processor, Table, Topic};
 
@@ -71,9 +71,9 @@ const fn here(line: u32) -> Location {
             r#"
 pub struct Counter{at};
 pub fn counter_{at}(ctx: &mut Context<'_, Counter{at}>, value: String) -> Result<()>{BODY}
-fn call_{at}<'r>(_: &'r Shared, raw: Raw<'r>) -> std::result::Result<(), HandlerError> {{
-    let taker = goka::__private::taker::<Counter{at}, String, String>(Clicks::CODEC);
-    let (mut ctx, value) = taker.enter(raw)?;
+fn call_{at}<'r>(_: &'r ProcessorState, raw: RawRecord<'r>) -> std::result::Result<(), HandlerError> {{
+    let handler_input = goka::__private::handler_input::<Counter{at}, String, String>(Clicks::CODEC);
+    let (mut ctx, value) = handler_input.enter(raw)?;
     counter_{at}(&mut ctx, value)
 }}
 impl Processor for Counter{at} {{

@@ -217,7 +217,7 @@ fn begin(args: &ChildArgs) -> Result<Running> {
         ..ProcessorOptions::default()
     };
     let stores = RedbStores::new(tables(&args.data), CACHE);
-    let shared: Arc<dispatch::Shared> = Arc::new(());
+    let shared: Arc<dispatch::ProcessorState> = Arc::new(());
     let definition = Crash::DEFINITION;
     Ok(processor::start(
         definition,

@@ -9,10 +9,10 @@ use super::{codec_of, of_topic};
 use crate::paths;
 use crate::syntax::{HandlerSyntax, bare, only_argument, ungroup};
 
-/// How a handler is called. `taker` is what makes its parameter of the record's value.
+/// How a handler is called. `handler_input` is what makes its parameter of the record's value.
 ///
 /// A closure, which becomes a plain function: in the `impl` of the processor it knows `Self`.
-pub(super) fn call(handler: &HandlerSyntax, taker: &TokenStream) -> TokenStream {
+pub(super) fn call(handler: &HandlerSyntax, handler_input: &TokenStream) -> TokenStream {
     let private = paths::private();
     // Variables that only we can name: a handler may be called `value`.
     let ours = |name| Ident::new(name, Span::mixed_site());
@@ -39,7 +39,7 @@ pub(super) fn call(handler: &HandlerSyntax, taker: &TokenStream) -> TokenStream 
     let finish =
         quote_spanned!(span=> #private_there::Returns::finish(#function(#arguments) #wait));
     let body = quote! {
-        let (mut #context, #value) = #taker.enter(#raw)?;
+        let (mut #context, #value) = #handler_input.enter(#raw)?;
         #finish
     };
     if handler.is_async {
@@ -51,7 +51,7 @@ pub(super) fn call(handler: &HandlerSyntax, taker: &TokenStream) -> TokenStream 
 
 /// How an input's values become the handler's parameter. Written the same way, at the same place,
 /// for the shim and for the edge: rustc shows one error for both.
-pub(super) fn taker(handler: &HandlerSyntax, topic: Option<&Type>) -> TokenStream {
+pub(super) fn handler_input(handler: &HandlerSyntax, topic: Option<&Type>) -> TokenStream {
     let parameter = &handler.value;
     let span = parameter.span();
     let private = paths::private_at(span);
@@ -62,7 +62,7 @@ pub(super) fn taker(handler: &HandlerSyntax, topic: Option<&Type>) -> TokenStrea
             (bare(&codec).into_token_stream(), codec_of(&codec))
         }
     };
-    quote_spanned!(span=> #private::taker::<Self, #parameter, #value>(#codec))
+    quote_spanned!(span=> #private::handler_input::<Self, #parameter, #value>(#codec))
 }
 
 /// The codec that a parameter selects where no topic type names one.

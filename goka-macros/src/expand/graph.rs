@@ -71,16 +71,16 @@ pub(super) fn edge(edge: &Edge) -> TokenStream {
         Edge::Join(table) => plain("join", &of_table(table, "SPEC"), table),
         Edge::Lookup(table) => plain("lookup", &of_table(table, "SPEC"), table),
         Edge::Loopback(own) => {
-            let taker = dispatch::taker(&own.handler, None);
-            let call = dispatch::call(&own.handler, &taker);
+            let handler_input = dispatch::handler_input(&own.handler, None);
+            let call = dispatch::call(&own.handler, &handler_input);
             let location = location(own.at);
-            quote!(#taker.loopback(#call, #location))
+            quote!(#handler_input.loopback(#call, #location))
         }
         Edge::Visit(own, name) => {
-            let taker = dispatch::taker(&own.handler, None);
-            let call = dispatch::call(&own.handler, &taker);
+            let handler_input = dispatch::handler_input(&own.handler, None);
+            let call = dispatch::call(&own.handler, &handler_input);
             let location = location(own.at);
-            quote!(#taker.visit(#call, #name, #location))
+            quote!(#handler_input.visit(#call, #name, #location))
         }
     }
 }
@@ -107,15 +107,15 @@ fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
 fn input(input: &Input) -> TokenStream {
     let private = paths::private();
     let handler = &input.handler;
-    let taker = dispatch::taker(handler, input.target.ty());
-    let call = dispatch::call(handler, &taker);
+    let handler_input = dispatch::handler_input(handler, input.target.ty());
+    let call = dispatch::call(handler, &handler_input);
     let start = match input.start {
         Start::Earliest => quote!(#private::Start::Earliest),
         Start::Latest => quote!(#private::Start::Latest),
     };
     let location = location(input.target.span());
     match &input.target {
-        Target::Named(name) => quote!(#taker.named(#call, #start, #name, #location)),
+        Target::Named(name) => quote!(#handler_input.named(#call, #start, #name, #location)),
         Target::Typed(topic) => {
             let spec = of_topic(topic, "SPEC");
             // Each refusal where its cause is: deletions at the parameter, an own topic at its name.
@@ -125,7 +125,7 @@ fn input(input: &Input) -> TokenStream {
             let span = topic.span();
             let private = paths::private_at(span);
             quote_spanned! {span=>
-                #private::Taker::input(#taker #reading, #call, #start, #spec, #location)
+                #private::HandlerInput::input(#handler_input #reading, #call, #start, #spec, #location)
             }
         }
     }

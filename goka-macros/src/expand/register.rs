@@ -45,7 +45,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     let (parameters, bounds) = parameters(processor.form.generics());
     quote! {
         #[allow(unused_imports)]
-        use #private::Otherwise as _;
+        use #private::ProbeFallback as _;
         impl #parameters #private::Processor for #this #bounds {
             #key
             #partitioner

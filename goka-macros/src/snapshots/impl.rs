@@ -17,7 +17,7 @@ impl Mailbox {
 #[allow(deprecated)]
 const _: () = {
     #[allow(unused_imports)]
-    use ::goka::__private::Otherwise as _;
+    use ::goka::__private::ProbeFallback as _;
     impl ::goka::__private::Processor for Mailbox {
         type Key = ::goka::__private::KeyOf<__IS_KEYLESS_0, Messages>;
         type Partitioner = ::goka::__private::PlaceOf<__IS_KEYLESS_0, Messages>;
@@ -44,15 +44,15 @@ const _: () = {
                         <Pushes as ::goka::__private::Topic>::SPEC,
                         ::goka::__private::here!(),
                     ),
-                    ::goka::__private::Taker::input(
-                        ::goka::__private::taker::<
+                    ::goka::__private::HandlerInput::input(
+                        ::goka::__private::handler_input::<
                             Self,
                             Message,
                             <Messages as ::goka::__private::Topic>::Value,
                         >(<Messages as ::goka::__private::Topic>::CODEC)
                             .reading(<Messages as ::goka::__private::Topic>::KIND),
                         ::goka::__private::Call::Sync(|shared, raw| {
-                            let (mut context, value) = ::goka::__private::taker::<
+                            let (mut context, value) = ::goka::__private::handler_input::<
                                 Self,
                                 Message,
                                 <Messages as ::goka::__private::Topic>::Value,
@@ -70,14 +70,14 @@ const _: () = {
                         <Messages as ::goka::__private::Topic>::SPEC,
                         ::goka::__private::here!(),
                     ),
-                    ::goka::__private::taker::<
+                    ::goka::__private::handler_input::<
                         Self,
                         Json<Receipt>,
                         Receipt,
                     >(::goka::__private::codec_of::<Json<Receipt>, Receipt>())
                         .loopback(
                             ::goka::__private::Call::Async(|shared, raw| ::goka::__private::handling(async move {
-                                let (mut context, value) = ::goka::__private::taker::<
+                                let (mut context, value) = ::goka::__private::handler_input::<
                                     Self,
                                     Json<Receipt>,
                                     Receipt,

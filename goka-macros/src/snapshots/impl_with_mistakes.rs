@@ -15,7 +15,7 @@ impl Mailbox {
 }
 const _: () = {
     #[allow(unused_imports)]
-    use ::goka::__private::Otherwise as _;
+    use ::goka::__private::ProbeFallback as _;
     impl ::goka::__private::Processor for Mailbox {
         type Key = ::goka::__private::KeyOf<__IS_KEYLESS_0, Messages>;
         type Partitioner = ::goka::__private::PlaceOf<__IS_KEYLESS_0, Messages>;

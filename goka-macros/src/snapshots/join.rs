@@ -7,7 +7,7 @@ struct Count;
 #[allow(deprecated)]
 const _: () = {
     #[allow(unused_imports)]
-    use ::goka::__private::Otherwise as _;
+    use ::goka::__private::ProbeFallback as _;
     impl ::goka::__private::Processor for Count {
         type Key = ::std::string::String;
         type Partitioner = ::goka::__private::Murmur2;
@@ -19,7 +19,7 @@ const _: () = {
                 location: ::goka::__private::here!(),
                 guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
-                    ::goka::__private::taker::<
+                    ::goka::__private::handler_input::<
                         Self,
                         &str,
                         ::std::string::String,
@@ -31,7 +31,7 @@ const _: () = {
                         )
                         .named(
                             ::goka::__private::Call::Sync(|_, raw| {
-                                let (mut context, value) = ::goka::__private::taker::<
+                                let (mut context, value) = ::goka::__private::handler_input::<
                                     Self,
                                     &str,
                                     ::std::string::String,

@@ -10,7 +10,7 @@ where
 #[allow(deprecated)]
 const _: () = {
     #[allow(unused_imports)]
-    use ::goka::__private::Otherwise as _;
+    use ::goka::__private::ProbeFallback as _;
     impl<T> ::goka::__private::Processor for Router<T>
     where
         T: Serde,
@@ -33,15 +33,15 @@ const _: () = {
                             <Alerts as ::goka::__private::Topic>::SPEC,
                             ::goka::__private::here!(),
                         ),
-                        ::goka::__private::Taker::input(
-                            ::goka::__private::taker::<
+                        ::goka::__private::HandlerInput::input(
+                            ::goka::__private::handler_input::<
                                 Self,
                                 T,
                                 <Events<T> as ::goka::__private::Topic>::Value,
                             >(<Events<T> as ::goka::__private::Topic>::CODEC)
                                 .reading(<Events<T> as ::goka::__private::Topic>::KIND),
                             ::goka::__private::Call::Sync(|shared, raw| {
-                                let (mut context, value) = ::goka::__private::taker::<
+                                let (mut context, value) = ::goka::__private::handler_input::<
                                     Self,
                                     T,
                                     <Events<T> as ::goka::__private::Topic>::Value,

@@ -10,7 +10,7 @@ pub struct ClickCount;
 #[allow(deprecated)]
 const _: () = {
     #[allow(unused_imports)]
-    use ::goka::__private::Otherwise as _;
+    use ::goka::__private::ProbeFallback as _;
     impl ::goka::__private::Processor for ClickCount {
         type Key = <UserClicks as ::goka::__private::Topic>::Key;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
@@ -22,15 +22,15 @@ const _: () = {
                 location: ::goka::__private::here!(),
                 guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
-                    ::goka::__private::Taker::input(
-                        ::goka::__private::taker::<
+                    ::goka::__private::HandlerInput::input(
+                        ::goka::__private::handler_input::<
                             Self,
                             &str,
                             <UserClicks as ::goka::__private::Topic>::Value,
                         >(<UserClicks as ::goka::__private::Topic>::CODEC)
                             .reading(<UserClicks as ::goka::__private::Topic>::KIND),
                         ::goka::__private::Call::Sync(|_, raw| {
-                            let (mut context, value) = ::goka::__private::taker::<
+                            let (mut context, value) = ::goka::__private::handler_input::<
                                 Self,
                                 &str,
                                 <UserClicks as ::goka::__private::Topic>::Value,
@@ -44,7 +44,7 @@ const _: () = {
                         <UserClicks as ::goka::__private::Topic>::SPEC,
                         ::goka::__private::here!(),
                     ),
-                    ::goka::__private::taker::<
+                    ::goka::__private::handler_input::<
                         Self,
                         &str,
                         ::std::string::String,
@@ -56,7 +56,7 @@ const _: () = {
                         )
                         .named(
                             ::goka::__private::Call::Sync(|_, raw| {
-                                let (mut context, value) = ::goka::__private::taker::<
+                                let (mut context, value) = ::goka::__private::handler_input::<
                                     Self,
                                     &str,
                                     ::std::string::String,

@@ -4,7 +4,7 @@ fn click_count(click: String) {}
 struct ClickCount;
 const _: () = {
     #[allow(unused_imports)]
-    use ::goka::__private::Otherwise as _;
+    use ::goka::__private::ProbeFallback as _;
     impl ::goka::__private::Processor for ClickCount {
         type Key = <UserClicks as ::goka::__private::Topic>::Key;
         type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;

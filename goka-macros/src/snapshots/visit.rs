@@ -9,7 +9,7 @@ impl Counts {
 #[allow(deprecated)]
 const _: () = {
     #[allow(unused_imports)]
-    use ::goka::__private::Otherwise as _;
+    use ::goka::__private::ProbeFallback as _;
     impl ::goka::__private::Processor for Counts {
         type Key = ::std::string::String;
         type Partitioner = ::goka::__private::Murmur2;
@@ -21,7 +21,7 @@ const _: () = {
                 location: ::goka::__private::here!(),
                 guarantee: ::goka::__private::Guarantee::AtLeastOnce,
                 edges: &[
-                    ::goka::__private::taker::<
+                    ::goka::__private::handler_input::<
                         Self,
                         &str,
                         ::std::string::String,
@@ -33,7 +33,7 @@ const _: () = {
                         )
                         .named(
                             ::goka::__private::Call::Sync(|_, raw| {
-                                let (mut context, value) = ::goka::__private::taker::<
+                                let (mut context, value) = ::goka::__private::handler_input::<
                                     Self,
                                     &str,
                                     ::std::string::String,
@@ -52,14 +52,14 @@ const _: () = {
                             "clicks",
                             ::goka::__private::here!(),
                         ),
-                    ::goka::__private::taker::<
+                    ::goka::__private::handler_input::<
                         Self,
                         i64,
                         i64,
                     >(::goka::__private::codec_of::<i64, i64>())
                         .visit(
                             ::goka::__private::Call::Sync(|shared, raw| {
-                                let (mut context, value) = ::goka::__private::taker::<
+                                let (mut context, value) = ::goka::__private::handler_input::<
                                     Self,
                                     i64,
                                     i64,

@@ -17,14 +17,14 @@ use crate::log::{Isolation, Log, LogError, NewTopic, Sent};
 use crate::record::{Record, TopicPartition};
 use crate::table::redb::RedbStores;
 use crate::table::{
-    Durability, FORMAT, Flow, Stamp, Store, StoreError, StoreRead, StoredRef, Stores, Write,
+    Checkpoint, Durability, FORMAT, Flow, Store, StoreError, StoreRead, StoredRef, Stores, Write,
 };
 
 const FLIPS: u32 = 200;
 const ROWS: usize = 3_000;
 
-fn stamp(offset: i64) -> Stamp {
-    Stamp {
+fn stamp(offset: i64) -> Checkpoint {
+    Checkpoint {
         format: FORMAT,
         cluster: "cluster".into(),
         topic_id: "id".into(),

@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{Cause, Effect, Now};
-use super::layers::Layers;
+use super::event::{Effect, Now, StopReason};
 use super::place::Place;
+use super::table_buffer::TableBuffer;
 use super::task::{State, Task};
 use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, RETRY};
-use crate::log::{Acked, Epoch, Failure, LogError, Settlement, Unit, UnitId};
+use crate::log::{CommitBatch, CommitId, CommitOutcome, Epoch, Failure, LogError, TaskAcks};
 use crate::record::{Guarantee, Offset, TaskId};
 
 /// A barrier under way, with the assignments that it is of: an answer is for no later one.
 #[derive(Debug)]
 pub(super) struct Barrier {
-    unit: Unit,
+    unit: CommitBatch,
     epochs: BTreeMap<TaskId, Epoch>,
     /// Its outcome was asked for and is not known.
     pub(super) in_doubt: bool,
@@ -45,7 +45,7 @@ enum Next {
 impl Next {
     fn of(
         guarantee: Guarantee,
-        acks: &Result<Acked, Failure>,
+        acks: &Result<TaskAcks, Failure>,
         offsets: Option<&Result<(), Failure>>,
     ) -> Self {
         let once = guarantee == Guarantee::ExactlyOnce;
@@ -108,7 +108,7 @@ impl Core {
         }
         if let Some(doubt) = self.doubt.take() {
             self.last_barrier = now.monotonic;
-            out.push(Effect::Settle(doubt.unit.clone()));
+            out.push(Effect::Commit(doubt.unit.clone()));
             self.settling = Some(doubt);
             return;
         }
@@ -132,11 +132,11 @@ impl Core {
             }
         }
         self.unit += 1;
-        let unit = Unit {
-            id: UnitId(self.unit),
+        let unit = CommitBatch {
+            id: CommitId(self.unit),
             offsets,
         };
-        out.push(Effect::Settle(unit.clone()));
+        out.push(Effect::Commit(unit.clone()));
         self.settling = Some(Barrier {
             unit,
             epochs,
@@ -185,8 +185,8 @@ impl Core {
     pub(super) fn settled(
         &mut self,
         now: Now,
-        id: UnitId,
-        mut settlement: Settlement,
+        id: CommitId,
+        mut settlement: CommitOutcome,
         out: &mut Vec<Effect>,
     ) {
         let Some(mut barrier) = self.settling.take_if(|barrier| barrier.unit.id == id) else {
@@ -212,7 +212,10 @@ impl Core {
         let aborts = self.is_exactly_once() && is_refused(&settlement);
         let (mut rebuild, mut failed) = (false, None);
         for id in tasks {
-            let acks = settlement.acks.remove(&id).unwrap_or(Ok(Acked::default()));
+            let acks = settlement
+                .acks
+                .remove(&id)
+                .unwrap_or(Ok(TaskAcks::default()));
             let offsets = settlement.offsets.remove(&id);
             let is_old = |task: &Task| barrier.epochs.get(&id).is_some_and(|of| *of != task.epoch);
             let Some(task) = self.tasks.get_mut(&id).filter(|task| !is_old(task)) else {
@@ -263,7 +266,7 @@ impl Core {
                 (Next::Refused, failure) => {
                     task.rewind();
                     let failure = failure.unwrap_or_else(|| unreachable!("refused is a failure"));
-                    self.stop(id, Cause::Append(failure), out);
+                    self.stop(id, StopReason::Append(failure), out);
                 }
                 (Next::End, failure) => {
                     failed = failure.map(|failure| self.ends(failure));
@@ -285,9 +288,9 @@ impl Core {
         }
     }
 
-    fn ends(&self, failure: Failure) -> Cause {
+    fn ends(&self, failure: Failure) -> StopReason {
         let group = &self.plan.group;
-        Cause::Member(match failure {
+        StopReason::Member(match failure {
             Failure::InstanceFenced(reason) => LogError::InstanceFenced {
                 who: format!("group instance `{}`", group.instance),
                 reason,
@@ -309,13 +312,13 @@ impl Core {
 }
 
 /// Whether all is written and only the end of the transaction is unknown.
-fn is_in_doubt(settlement: &Settlement) -> bool {
+fn is_in_doubt(settlement: &CommitOutcome) -> bool {
     let unknown = |outcome: &Result<(), Failure>| matches!(outcome, Err(Failure::Unknown(_)));
     settlement.acks.values().all(Result::is_ok) && settlement.offsets.values().any(unknown)
 }
 
 /// Whether anything of the unit did not happen.
-fn is_refused(settlement: &Settlement) -> bool {
+fn is_refused(settlement: &CommitOutcome) -> bool {
     settlement.acks.values().any(Result::is_err) || settlement.offsets.values().any(Result::is_err)
 }
 
@@ -323,7 +326,7 @@ fn is_refused(settlement: &Settlement) -> bool {
 fn committed(
     task: &mut Task,
     now: Now,
-    unit: &Unit,
+    unit: &CommitBatch,
     verifies: bool,
     out: &mut Vec<Effect>,
 ) -> bool {
@@ -352,7 +355,7 @@ fn committed(
 }
 
 /// Moves the overlay of a task; `false` if another writer's records lie between its own.
-fn take_acks(task: &mut Task, acked: Acked) -> bool {
+fn take_acks(task: &mut Task, acked: TaskAcks) -> bool {
     let made = std::mem::take(&mut task.updates);
     task.appended = false;
     let Some((first, last, count)) = acked.changelog else {
@@ -411,7 +414,7 @@ pub(super) fn reopen(task: &mut Task, out: &mut Vec<Effect>) {
     // Joined tables are read again from where their stores are.
     task.joins
         .values_mut()
-        .for_each(|layers| *layers = Layers::default());
+        .for_each(|layers| *layers = TableBuffer::default());
     task.state = State::Inspecting;
     if task.layers.is_flushed() {
         out.push(Effect::Inspect(task.id, task.epoch));

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::event::Cause;
+use super::event::StopReason;
 use super::metadata::{hex, offset};
 use super::plan::Plan;
 use super::scope::text;
@@ -128,10 +128,10 @@ impl Task {
         &self,
         topic: TopicId,
         incoming: &Incoming<'_>,
-    ) -> Result<(), Cause> {
+    ) -> Result<(), StopReason> {
         match self.died.get(&topic) {
             Some(died) if died.offset == incoming.offset && died.runs.len() >= ENOUGH => {
-                Err(Cause::Died {
+                Err(StopReason::Died {
                     topic: incoming.topic.to_owned(),
                     partition: self.id.partition,
                     offset: incoming.offset,

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::judge::Why;
-use super::layers::Frozen;
+use super::recovery::RecoveryReason;
+use super::table_buffer::FlushBatch;
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
-use crate::log::{Assignment, Epoch, Failure, LogError, Range, Settlement, Unit, UnitId};
+use crate::log::{
+    Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, Failure, LogError, OffsetRange,
+};
 use crate::record::{Appends, Offset, TaskId, Timestamp, TopicId};
-use crate::table::{Stamp, StoreError, StoreRead, Stored};
+use crate::table::{Checkpoint, StoreError, StoreRead, Stored};
 
 /// What time it is: a clock that only goes forward, and the wall's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +47,7 @@ pub struct RecordId {
 }
 
 /// What a handler reaches beyond its task: stores, followed tables, the executor of futures.
-pub trait Around {
+pub trait HandlerServices {
     /// The store of a local copy; `None` where there is none.
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead>;
     /// The value of a key in a table that is looked up.
@@ -72,24 +74,24 @@ pub trait Around {
 
 /// What was found about a task before it may start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct Inspection {
     /// What the local copy says of itself.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<Checkpoint>,
     /// The group topic's partition; `None` in a stateless group.
-    pub table: Option<TableFacts>,
+    pub table: Option<ChangelogInspection>,
     /// The partition's range in each input.
-    pub inputs: BTreeMap<TopicId, Range>,
+    pub inputs: BTreeMap<TopicId, OffsetRange>,
     /// The identity of each input.
     pub input_ids: BTreeMap<TopicId, String>,
 }
 
 /// The partition of the group topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableFacts {
+pub struct ChangelogInspection {
     /// The topic's identity.
     pub id: String,
     /// The partition's range.
-    pub range: Range,
+    pub range: OffsetRange,
     /// How long tombstones survive compaction.
     pub delete_retention: Duration,
 }
@@ -100,16 +102,16 @@ pub enum Event<'a> {
     /// Tasks are owned from now on.
     Assigned(&'a [Assignment]),
     /// An [`Effect::Inspect`] is answered.
-    Inspected(TaskId, Epoch, Result<Facts, Cause>),
+    Inspected(TaskId, Epoch, Result<Inspection, StopReason>),
     /// An [`Effect::Verify`] is answered.
-    Verified(TaskId, Epoch, Result<(), Cause>),
+    Verified(TaskId, Epoch, Result<(), StopReason>),
     /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that changelog offset.
-    Restored(CopyId, Epoch, Result<Offset, Cause>),
+    Restored(CopyId, Epoch, Result<Offset, StopReason>),
     /// What a handler deferred is done, or failed.
     Deferred(RecordId, Result<(), String>),
     /// Offsets of one input of one task hold nothing to handle: control records, aborted and
     /// compacted ones. True whoever asks, so it does not matter what else comes before or after.
-    Passed {
+    OffsetGap {
         /// Whose.
         task: TaskId,
         /// Of which assignment; what an older one says is dropped.
@@ -124,13 +126,13 @@ pub enum Event<'a> {
     /// The topic of a joined copy ended at that offset, at that time.
     SawEnd(CopyId, Offset, Timestamp),
     /// An input cannot be read on.
-    Broken(TaskId, LogError),
-    /// An [`Effect::Settle`] is answered.
-    Settled(UnitId, Settlement),
+    InputFailed(TaskId, LogError),
+    /// An [`Effect::Commit`] is answered.
+    CommitEnded(CommitId, CommitOutcome),
     /// An [`Effect::Flush`] is answered.
     Flushed(CopyId, Result<(), StoreError>),
     /// A store lost commits that it had: it was closed, to be judged and restored anew.
-    Regressed(CopyId),
+    StoreRolledBack(CopyId),
     /// Tasks are about to be given back: the barrier of the whole worker comes first.
     Revoking(&'a [TaskId]),
     /// The barrier of [`Event::Revoking`] is over: the tasks are given back.
@@ -160,7 +162,7 @@ pub enum Effect {
         /// The first changelog offset to read.
         from: Offset,
         /// Why the copy is emptied first; `None` keeps it.
-        rebuild: Option<Why>,
+        rebuild: Option<RecoveryReason>,
     },
     /// Open the copy of a joined table and bring it up to the end of its topic.
     Follow(CopyId, Epoch),
@@ -173,11 +175,11 @@ pub enum Effect {
     /// Hand records to the log, in order.
     Append(Appends),
     /// Make everything appended durable, then commit the offsets.
-    Settle(Unit),
+    Commit(CommitBatch),
     /// Exactly once: end the open transaction as if nothing of it had been.
     Abort,
     /// Bring acknowledged writes to the store, in one commit.
-    Flush(CopyId, Frozen),
+    Flush(CopyId, FlushBatch),
     /// Close the store of a copy, which is damaged, and move it aside: it is opened anew next.
     SetAside(CopyId, StoreError),
     /// Close the stores of a task; they stay on disk.
@@ -185,15 +187,15 @@ pub enum Effect {
     /// Make a new producer: the old one failed.
     Rebuild,
     /// A task stopped for good; the others go on.
-    Stopped(TaskId, Cause),
+    Stopped(TaskId, StopReason),
     /// Nothing can go on.
-    Fail(Cause),
+    Fail(StopReason),
 }
 
 /// Why a task stopped: what, where, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum StopReason {
     /// The handler failed or panicked, or its record does not decode.
     #[error(
         "{topic}[{partition}] offset {offset}, key `{key}`: {error}; correct the handler or the \
@@ -366,7 +368,7 @@ pub enum Cause {
     },
     /// The local copy, the topics and the committed offsets do not fit together.
     #[error("{0}")]
-    Unfit(Why),
+    Recovery(RecoveryReason),
     /// An input cannot be read on.
     #[error("{0}")]
     Input(LogError),

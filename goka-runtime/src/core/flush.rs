@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::barrier::reopen;
-use super::event::{Cause, CopyId, Effect, Now};
-use super::layers::Layers;
+use super::event::{CopyId, Effect, Now, StopReason};
+use super::table_buffer::TableBuffer;
 use super::task::{State, Task};
 use super::{Core, RETRY};
 use crate::record::{Offset, Timestamp};
@@ -109,8 +109,8 @@ impl Core {
             None => self.plan.flush_interval,
         };
         for copy in task.copies(&self.plan) {
-            let layers = task.layers_of(&self.plan, copy.table);
-            if !layers.is_some_and(|layers| layers.can_freeze()) {
+            let layers = task.buffer_of(&self.plan, copy.table);
+            if !layers.is_some_and(|layers| layers.can_flush()) {
                 continue;
             }
             let flushes = task.flushes.entry(copy.table).or_default();
@@ -122,7 +122,7 @@ impl Core {
             let interval = self.plan.flush_interval;
             let durability = flushes.begin(now.monotonic, interval, closing);
             // The group writes its own table alone; others' records may be on their way to a joined one.
-            let joined = task.joins.get(&copy.table).map(Layers::acknowledged);
+            let joined = task.joins.get(&copy.table).map(TableBuffer::acknowledged);
             let synced_at = match joined {
                 Some(reached) => {
                     let flushes = task.flushes.entry(copy.table).or_default();
@@ -130,8 +130,11 @@ impl Core {
                 }
                 None => Some(now.wall),
             };
-            if let Some(layers) = task.layers_of(&self.plan, copy.table) {
-                out.push(Effect::Flush(copy, layers.freeze(synced_at, durability)));
+            if let Some(layers) = task.buffer_of(&self.plan, copy.table) {
+                out.push(Effect::Flush(
+                    copy,
+                    layers.start_flush(synced_at, durability),
+                ));
             }
         }
     }
@@ -156,7 +159,7 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        if let Some(layers) = task.layers_of(&self.plan, copy.table) {
+        if let Some(layers) = task.buffer_of(&self.plan, copy.table) {
             layers.flushed(result.is_ok());
         }
         let is_storeless = task.is_storeless;
@@ -178,7 +181,7 @@ impl Core {
                     tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
                 }
                 if flushes.fails(now.monotonic) >= self.plan.patience {
-                    self.stop(id, Cause::Store(error), out);
+                    self.stop(id, StopReason::Store(error), out);
                 }
             }
         }
@@ -193,7 +196,7 @@ impl Core {
         };
         task.damaged += 1;
         if task.damaged > DAMAGED {
-            return self.stop(copy.task, Cause::Store(error), out);
+            return self.stop(copy.task, StopReason::Store(error), out);
         }
         out.push(Effect::SetAside(copy, error));
         self.regressed(copy, out);
@@ -212,8 +215,8 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&copy.task) else {
             return;
         };
-        if let Some(layers) = task.layers_of(&self.plan, copy.table) {
-            *layers = Layers::default();
+        if let Some(layers) = task.buffer_of(&self.plan, copy.table) {
+            *layers = TableBuffer::default();
         }
         task.flushes.remove(&copy.table);
         if matches!(task.state, State::Running | State::Starting) {

@@ -1,7 +1,7 @@
 //! Keys that decode but are written otherwise than this program writes them, such as `007` for a `u64`.
 //! A row is found by its key's bytes, so such a key would be a row beside the key's own.
 
-use super::event::Cause;
+use super::event::StopReason;
 use super::scope::text;
 use crate::graph::Format;
 use crate::record::Offset;
@@ -21,8 +21,8 @@ pub(crate) fn cause(
     (topic, partition, offset): (&str, i32, Offset),
     key: &[u8],
     expected: &[u8],
-) -> Cause {
-    Cause::OtherForm {
+) -> StopReason {
+    StopReason::OtherForm {
         topic: topic.to_owned(),
         partition,
         offset,

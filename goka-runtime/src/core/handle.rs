@@ -4,21 +4,21 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::event::{Around, Cause, RecordId};
+use super::event::{HandlerServices, RecordId, StopReason};
 use super::form;
-use super::layers::Entry;
 use super::plan::{InputPlan, JoinPlan, Plan};
-use super::scope::{Begin, RecordScope, Scratch, text};
+use super::scope::{RecordScope, Savepoint, Scratch, text};
+use super::table_buffer::RowValue;
 use super::task::{Held, Task};
 use super::turn::Turn;
-use crate::dispatch::{Call, Incoming, Raw, Shared};
+use crate::dispatch::{Call, Incoming, ProcessorState, RawRecord};
 use crate::record::{Appends, Offset, Record, TopicId};
 
 /// What a task needs at hand while it handles records.
-pub(crate) struct Desk<'a> {
+pub(crate) struct HandlerEnv<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) around: &'a dyn Around,
-    pub(crate) shared: &'a Shared,
+    pub(crate) around: &'a dyn HandlerServices,
+    pub(crate) shared: &'a ProcessorState,
     pub(crate) appends: &'a mut Appends,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) turn: &'a mut Turn,
@@ -33,8 +33,8 @@ impl Task {
         &mut self,
         input: &InputPlan,
         records: &[Record<'_>],
-        desk: &mut Desk<'_>,
-    ) -> Result<usize, Cause> {
+        desk: &mut HandlerEnv<'_>,
+    ) -> Result<usize, StopReason> {
         let mut position = self.positions.get(&input.topic).copied().unwrap_or(0);
         let handled = self.handle_from(&mut position, input, records, desk);
         self.positions.insert(input.topic, position);
@@ -46,8 +46,8 @@ impl Task {
         position: &mut Offset,
         input: &InputPlan,
         records: &[Record<'_>],
-        desk: &mut Desk<'_>,
-    ) -> Result<usize, Cause> {
+        desk: &mut HandlerEnv<'_>,
+    ) -> Result<usize, StopReason> {
         let topic = desk.plan.group.topic(input.topic);
         for (at, record) in records.iter().enumerate() {
             if record.offset < *position {
@@ -81,7 +81,7 @@ impl Task {
         topic: TopicId,
         offset: Offset,
         key: &[u8],
-        desk: &mut Desk<'_>,
+        desk: &mut HandlerEnv<'_>,
     ) -> bool {
         if desk.turn.is_over(desk.appends) {
             return false;
@@ -109,10 +109,10 @@ impl Task {
         topic: TopicId,
         incoming: Incoming<'_>,
         visited: &[u8],
-        desk: &mut Desk<'_>,
-    ) -> Result<(), Cause> {
+        desk: &mut HandlerEnv<'_>,
+    ) -> Result<(), StopReason> {
         self.check_deaths(topic, &incoming)?;
-        let begin = Begin::of(desk.appends);
+        let begin = Savepoint::of(desk.appends);
         let (task, record) = (self.id, self.record(topic, incoming.offset));
         let mut scope = RecordScope {
             plan: desk.plan,
@@ -130,7 +130,7 @@ impl Task {
             written: None,
             updates: 0,
         };
-        let raw = Raw {
+        let raw = RawRecord {
             record: incoming,
             scope: &mut scope,
         };
@@ -157,7 +157,7 @@ impl Task {
             // Whatever the handler made of it: what it did rests on what it could not read.
             begin.drop_all_since(desk.appends);
             self.unread_copy = copy;
-            return Err(Cause::Store(error));
+            return Err(StopReason::Store(error));
         }
         if let Some(error) = error {
             begin.drop_all_since(desk.appends);
@@ -179,7 +179,7 @@ impl Task {
             self.deferred.insert(guard, held);
         }
         self.updates += updates;
-        self.appended |= begin != Begin::of(desk.appends);
+        self.appended |= begin != Savepoint::of(desk.appends);
         Ok(())
     }
 
@@ -191,8 +191,8 @@ impl Task {
         &mut self,
         join: &JoinPlan,
         records: &[Record<'_>],
-        desk: &mut Desk<'_>,
-    ) -> Result<(), Cause> {
+        desk: &mut HandlerEnv<'_>,
+    ) -> Result<(), StopReason> {
         let Some(layers) = self.joins.get_mut(&join.topic) else {
             return Ok(());
         };
@@ -200,16 +200,16 @@ impl Task {
             // A record without a key is nobody's row.
             let Some(key) = record.key else { continue };
             if record.value.is_some() && form::is_other(&join.key, key, &mut desk.scratch.form) {
-                layers.reach(record.offset);
+                layers.advance_to(record.offset);
                 let topic = &**desk.plan.group.topic(join.topic);
                 let at = (topic, self.id.partition, record.offset);
                 return Err(form::cause(at, key, &desk.scratch.form));
             }
-            let entry = Entry::new(record.timestamp, record.value);
-            layers.follow(key, entry);
+            let entry = RowValue::new(record.timestamp, record.value);
+            layers.apply(key, entry);
         }
         if let Some(last) = records.last() {
-            layers.reach(last.offset + 1);
+            layers.advance_to(last.offset + 1);
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Task {
         match (self.positions.get_mut(&topic), self.joins.get_mut(&topic)) {
             (Some(position), _) if nothing.contains(position) => *position = nothing.end,
             (None, Some(layers)) if nothing.contains(&layers.acknowledged()) => {
-                layers.reach(nothing.end);
+                layers.advance_to(nothing.end);
             }
             _ => {}
         }
@@ -230,8 +230,8 @@ impl Task {
         &self,
         input: &InputPlan,
         record: &Record<'_>,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), Cause> {
+        desk: &mut HandlerEnv<'_>,
+    ) -> Result<(), StopReason> {
         let plan = desk.plan;
         if input.keyless || (plan.table.is_none() && plan.joins.is_empty()) {
             return Ok(());
@@ -242,7 +242,7 @@ impl Task {
             if plan.table.is_none() {
                 return Ok(());
             }
-            return Err(Cause::NullKey {
+            return Err(StopReason::NullKey {
                 topic: topic(),
                 partition,
                 offset,
@@ -257,7 +257,7 @@ impl Task {
             return Ok(());
         }
         let (key, partitioner) = (text(key), input.partitioner);
-        Err(Cause::Misplaced {
+        Err(StopReason::Misplaced {
             topic: topic(),
             partition,
             offset,
@@ -275,17 +275,17 @@ pub(super) fn failed(
     (partition, offset): (i32, Offset),
     key: String,
     error: String,
-) -> Cause {
+) -> StopReason {
     let name = plan.group.topic(topic).to_string();
     match &plan.visits {
-        Some(visits) if visits.topic == topic => Cause::Visit {
+        Some(visits) if visits.topic == topic => StopReason::Visit {
             topic: name,
             partition,
             offset,
             key,
             error,
         },
-        _ => Cause::Handler {
+        _ => StopReason::Handler {
             topic: name,
             partition,
             offset,

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use super::event::{Around, Cause, CopyId, Effect, Now, RecordId};
-use super::handle::{Desk, failed};
+use super::event::{CopyId, Effect, HandlerServices, Now, RecordId, StopReason};
+use super::handle::{HandlerEnv, failed};
 use super::task::{State, Task, Unreadable};
 use super::{Core, RETRY};
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::log::{Epoch, Fetched};
 use crate::record::{Offset, TaskId, TopicId};
 use crate::table::StoreError;
@@ -19,8 +19,8 @@ impl Core {
         &mut self,
         now: Now,
         fetched: Fetched<'_>,
-        around: &dyn Around,
-        shared: &Shared,
+        around: &dyn HandlerServices,
+        shared: &ProcessorState,
         out: &mut Vec<Effect>,
     ) -> usize {
         let Fetched {
@@ -46,7 +46,7 @@ impl Core {
         if is_full && self.turn.has_called() {
             return 0;
         }
-        let mut desk = Desk {
+        let mut desk = HandlerEnv {
             plan: &self.plan,
             around,
             shared,
@@ -79,7 +79,7 @@ impl Core {
                 }
                 return taken;
             }
-            Err(Cause::Store(error)) => self.unreadable(now, id, error, out),
+            Err(StopReason::Store(error)) => self.unreadable(now, id, error, out),
             Err(cause) => self.stop(id, cause, out),
         }
         all
@@ -102,8 +102,8 @@ impl Core {
     pub(super) fn visit_all(
         &mut self,
         now: Now,
-        around: &dyn Around,
-        shared: &Shared,
+        around: &dyn HandlerServices,
+        shared: &ProcessorState,
         out: &mut Vec<Effect>,
     ) {
         let Some(topic) = self.plan.visits.as_ref().map(|visits| visits.topic) else {
@@ -125,7 +125,7 @@ impl Core {
             let Some(task) = self.tasks.get_mut(&id) else {
                 continue;
             };
-            let mut desk = Desk {
+            let mut desk = HandlerEnv {
                 plan: &self.plan,
                 around,
                 shared,
@@ -151,7 +151,7 @@ impl Core {
         self.hand_over(out);
         for (id, cause) in ended {
             match cause {
-                Cause::Store(error) => self.unreadable(now, id, error, out),
+                StopReason::Store(error) => self.unreadable(now, id, error, out),
                 cause => self.stop(id, cause, out),
             }
         }
@@ -210,14 +210,14 @@ impl Core {
             let own = table.map(|table| CopyId { task: id, table });
             return match copy.or(own) {
                 Some(copy) => self.damaged(copy, error, out),
-                None => self.stop(id, Cause::Store(error), out),
+                None => self.stop(id, StopReason::Store(error), out),
             };
         }
         let since = task
             .unreadable
             .map_or(now.monotonic, |trouble| trouble.since);
         if now.monotonic.saturating_sub(since) >= self.plan.patience {
-            return self.stop(id, Cause::Store(error), out);
+            return self.stop(id, StopReason::Store(error), out);
         }
         if task.unreadable.is_none() {
             tracing::warn!(task = id.partition, %error, "the store cannot be read, trying again");

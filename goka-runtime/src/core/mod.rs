@@ -2,7 +2,7 @@
 //! to be done ([`Effect`]). It has no clock, thread, async or I/O; the worker, the tests and the
 //! simulator drive the same one. One core is one worker: one consumer, one producer, their tasks.
 //!
-//! The barrier is here: [`Effect::Settle`] carries the offsets of everything handled, its answer
+//! The barrier is here: [`Effect::Commit`] carries the offsets of everything handled, its answer
 //! moves overlays into memtables, and [`Effect::Flush`] brings those to the stores.
 
 mod barrier;
@@ -14,13 +14,13 @@ mod flush;
 pub(crate) mod form;
 mod handle;
 mod intake;
-pub mod judge;
-mod layers;
 pub mod metadata;
 mod place;
 mod plan;
+pub mod recovery;
 mod scope;
 mod start;
+mod table_buffer;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,19 +32,22 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use definition::{changes_of_hash, hash_follows};
-pub use event::{Around, Cause, CopyId, Effect, Event, Facts, Now, RecordId, TableFacts};
-pub use layers::Frozen;
+pub use event::{
+    ChangelogInspection, CopyId, Effect, Event, HandlerServices, Inspection, Now, RecordId,
+    StopReason,
+};
 pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
+pub use table_buffer::FlushBatch;
 pub use task::State;
 pub use turn::{SlowCalls, TURN};
 
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::log::{Assignment, Epoch, Fetched, LogError};
 use crate::record::{Appends, Offset, TaskId, TopicId};
 use barrier::Barrier;
-use layers::Layers;
 use place::Place;
 use scope::Scratch;
+use table_buffer::TableBuffer;
 use task::Task;
 use turn::Turn;
 
@@ -201,8 +204,8 @@ impl Core {
         &mut self,
         now: Now,
         fetched: Fetched<'_>,
-        around: &dyn Around,
-        shared: &Shared,
+        around: &dyn HandlerServices,
+        shared: &ProcessorState,
         out: &mut Vec<Effect>,
     ) -> usize {
         let taken = self.take(now, fetched, around, shared, out);
@@ -220,8 +223,8 @@ impl Core {
         &mut self,
         now: Now,
         event: Event<'_>,
-        around: &dyn Around,
-        shared: &Shared,
+        around: &dyn HandlerServices,
+        shared: &ProcessorState,
         out: &mut Vec<Effect>,
     ) {
         match event {
@@ -230,20 +233,20 @@ impl Core {
             Event::Verified(task, epoch, found) => self.verified(task, epoch, found, out),
             Event::Restored(copy, epoch, reached) => self.restored(copy, epoch, reached, out),
             Event::Deferred(record, outcome) => self.deferred(record, outcome, out),
-            Event::Passed {
+            Event::OffsetGap {
                 task,
                 epoch,
                 topic,
                 from,
                 to,
             } => self.passed((task, epoch, topic), from..to),
-            Event::Broken(task, error) => self.broken(task, error, out),
-            Event::Settled(id, settlement) => {
+            Event::InputFailed(task, error) => self.broken(task, error, out),
+            Event::CommitEnded(id, settlement) => {
                 self.settled(now, id, settlement, out);
                 self.flush_all(now, false, out);
             }
             Event::Flushed(copy, result) => self.flushed(now, copy, result, out),
-            Event::Regressed(copy) => self.regressed(copy, out),
+            Event::StoreRolledBack(copy) => self.regressed(copy, out),
             Event::SawEnd(copy, end, at) => self.saw_end(copy, end, at),
             Event::Revoking(tasks) => {
                 for id in tasks {
@@ -308,7 +311,7 @@ impl Core {
 
     /// What is found wrong with a task before it runs refuses the start of a program that has not run
     /// yet; later it stops that task.
-    fn unfit(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
+    fn unfit(&mut self, id: TaskId, cause: StopReason, out: &mut Vec<Effect>) {
         match self.has_run {
             true => self.stop(id, cause, out),
             false => out.push(Effect::Fail(cause)),
@@ -320,7 +323,7 @@ impl Core {
         now: Now,
         id: TaskId,
         epoch: Epoch,
-        facts: Result<Facts, Cause>,
+        facts: Result<Inspection, StopReason>,
         out: &mut Vec<Effect>,
     ) {
         let own = self.plan.table.as_ref().map(|table| table.topic);
@@ -355,7 +358,7 @@ impl Core {
         for join in self.plan.joins.iter().filter(|_| !is_again) {
             let (task_id, table) = (id, join.topic);
             task.restoring.insert(table);
-            task.joins.insert(table, Layers::default());
+            task.joins.insert(table, TableBuffer::default());
             let copy = CopyId {
                 task: task_id,
                 table,
@@ -371,7 +374,7 @@ impl Core {
         &mut self,
         copy: CopyId,
         epoch: Epoch,
-        reached: Result<Offset, Cause>,
+        reached: Result<Offset, StopReason>,
         out: &mut Vec<Effect>,
     ) {
         let (id, plan, once) = (copy.task, &self.plan, self.is_exactly_once());
@@ -383,8 +386,8 @@ impl Core {
         }
         match reached {
             Ok(offset) => {
-                if let Some(layers) = task.layers_of(plan, copy.table) {
-                    *layers = Layers::over(offset);
+                if let Some(layers) = task.buffer_of(plan, copy.table) {
+                    *layers = TableBuffer::over(offset);
                     if once {
                         // A commit is told before its control record is written.
                         layers.expect_anything();
@@ -399,12 +402,12 @@ impl Core {
     }
 
     fn broken(&mut self, id: TaskId, error: LogError, out: &mut Vec<Effect>) {
-        self.stop(id, Cause::Input(error), out);
+        self.stop(id, StopReason::Input(error), out);
     }
 
     /// Stops one task for good: what it handled before stays for the next barrier. Exactly once, what
     /// a guard holds back goes: the transaction of all the others would wait for a task that is done.
-    fn stop(&mut self, id: TaskId, cause: Cause, out: &mut Vec<Effect>) {
+    fn stop(&mut self, id: TaskId, cause: StopReason, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -418,7 +421,7 @@ impl Core {
         }
         task.state = State::Stopped;
         task.reopens = false;
-        if matches!(cause, Cause::Store(_)) {
+        if matches!(cause, StopReason::Store(_)) {
             task.give_up_store();
         }
         let is_guarded = task.is_guarded();
@@ -447,7 +450,7 @@ impl Core {
             }
         }
         // Their records are in the transaction of all the others.
-        if appended && self.is_exactly_once() && !planted!(StaleWrites) {
+        if appended && self.is_exactly_once() && !mutant!(StaleWrites) {
             self.abort(out);
         }
     }
@@ -485,8 +488,8 @@ impl Core {
     }
 }
 
-fn newer_metadata(plan: &Plan, task: TaskId, topic: TopicId, found: String) -> Cause {
-    Cause::NewerMetadata {
+fn newer_metadata(plan: &Plan, task: TaskId, topic: TopicId, found: String) -> StopReason {
+    StopReason::NewerMetadata {
         group: plan.group.name.to_string(),
         topic: plan.group.topic(topic).to_string(),
         partition: task.partition,

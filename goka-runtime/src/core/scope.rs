@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::event::{Around, CopyId, RecordId};
-use super::layers::{Entry, Layers, RowId};
+use super::event::{CopyId, HandlerServices, RecordId};
 use super::plan::Plan;
+use super::table_buffer::{RowId, RowValue, TableBuffer};
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
 use crate::table::{StoreError, Stored, StoredRef};
@@ -24,7 +24,7 @@ impl Scratch {
     /// What the store of a copy has for a key, once no layer over it knows the key.
     fn stored(
         &mut self,
-        around: &dyn Around,
+        around: &dyn HandlerServices,
         copy: CopyId,
         key: &[u8],
     ) -> Result<Option<StoredRef<'_>>, ContextError> {
@@ -52,26 +52,26 @@ pub(crate) struct RecordScope<'a> {
     pub(crate) timestamp: Timestamp,
     /// The record, and the number of its next guard.
     pub(crate) record: RecordId,
-    pub(crate) layers: &'a mut Layers,
+    pub(crate) layers: &'a mut TableBuffer,
     /// The row of its key, once it was looked for.
     pub(crate) row: Option<RowId>,
     /// Why a store could not be read.
     pub(crate) unreadable: Option<(Option<CopyId>, StoreError)>,
-    pub(crate) joins: &'a BTreeMap<TopicId, Layers>,
-    pub(crate) around: &'a dyn Around,
+    pub(crate) joins: &'a BTreeMap<TopicId, TableBuffer>,
+    pub(crate) around: &'a dyn HandlerServices,
     pub(crate) appends: &'a mut Appends,
     pub(crate) scratch: &'a mut Scratch,
     /// The last write of this record to its key.
-    pub(crate) written: Option<Entry>,
+    pub(crate) written: Option<RowValue>,
     /// How many changelog records it made.
     pub(crate) updates: u64,
 }
 
 /// Where a record began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Begin(Mark);
+pub(crate) struct Savepoint(Mark);
 
-impl Begin {
+impl Savepoint {
     pub(crate) fn of(appends: &Appends) -> Self {
         Self(appends.mark())
     }
@@ -135,11 +135,11 @@ impl Scope for RecordScope<'_> {
                     }
                     None => None,
                 };
-                self.layers.remember(key, Entry::of(stored.as_ref()))
+                self.layers.remember(key, RowValue::of(stored.as_ref()))
             }
         };
         self.row = Some(row);
-        Ok(self.layers.entry(row).and_then(Entry::view))
+        Ok(self.layers.entry(row).and_then(RowValue::view))
     }
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
@@ -170,8 +170,8 @@ impl Scope for RecordScope<'_> {
                 limit: table.limit,
             });
         }
-        if value.is_none() && planted!(LostTombstone) {
-            self.written = Some(Entry::new(self.timestamp, value));
+        if value.is_none() && mutant!(LostTombstone) {
+            self.written = Some(RowValue::new(self.timestamp, value));
             return Ok(());
         }
         self.appends.push(Append {
@@ -185,7 +185,7 @@ impl Scope for RecordScope<'_> {
             headers: &[],
         });
         self.updates += 1;
-        self.written = Some(Entry::new(self.timestamp, value));
+        self.written = Some(RowValue::new(self.timestamp, value));
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! Whether and from where a task may start: its local copy judged, its start positions chosen.
 
-use super::event::{Cause, Facts, Now};
-use super::judge::{InputFacts, Role, Topic, Verdict, Why, deleted_rows, is_other_topic, judge};
+use super::event::{Inspection, Now, StopReason};
 use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
 use super::plan::Plan;
+use super::recovery::{
+    InputInspection, RecoveryDecision, RecoveryReason, Role, Topic, decide, deleted_rows,
+    is_other_topic,
+};
 use super::task::Task;
 use crate::graph::Start as From;
 use crate::log::LogError;
@@ -14,16 +17,19 @@ pub(super) enum Start {
     /// There is no table to restore.
     Now,
     /// The copy is brought up first.
-    Restore { from: Offset, rebuild: Option<Why> },
+    Restore {
+        from: Offset,
+        rebuild: Option<RecoveryReason>,
+    },
 }
 
 /// Judges what was found, and sets the task's start positions and metadata.
 pub(super) fn examine(
     plan: &Plan,
     task: &mut Task,
-    facts: &Facts,
+    facts: &Inspection,
     now: Now,
-) -> Result<Start, Cause> {
+) -> Result<Start, StopReason> {
     check_ids(plan, task, facts)?;
     let start = match (&plan.table, &facts.table) {
         (Some(table), Some(found)) => {
@@ -32,7 +38,7 @@ pub(super) fn examine(
                 .inputs_of(task.id)
                 .map(|input| {
                     let range = facts.inputs.get(&input).copied().unwrap_or_default();
-                    InputFacts {
+                    InputInspection {
                         name: plan.group.topic(input),
                         committed: task.committed.get(&input).copied(),
                         start: range.start,
@@ -53,14 +59,14 @@ pub(super) fn examine(
                 metadata: task.metadata.as_ref(),
                 inputs: &inputs,
             };
-            match judge(
+            match decide(
                 facts.stamp.as_ref(),
                 &topic,
                 &table.fingerprint,
                 &role,
                 now.wall,
             ) {
-                Verdict::CatchUp { from } => {
+                RecoveryDecision::CatchUp { from } => {
                     if let Some(why) = deleted_rows(&topic, &role) {
                         tracing::warn!(%why, "rows of the table are left in local copies only");
                     }
@@ -69,11 +75,11 @@ pub(super) fn examine(
                         rebuild: None,
                     }
                 }
-                Verdict::Rebuild(why) => Start::Restore {
+                RecoveryDecision::Rebuild(why) => Start::Restore {
                     from: found.range.start,
                     rebuild: Some(why),
                 },
-                Verdict::Refuse(why) => return Err(Cause::Unfit(why)),
+                RecoveryDecision::Refuse(why) => return Err(StopReason::Recovery(why)),
             }
         }
         _ => {
@@ -100,7 +106,7 @@ pub(super) fn examine(
 /// An offset that was committed of an input that was deleted and made again since counts records that
 /// are gone. A group without a table forgets it, and begins with the new topic where it begins with any;
 /// what such an offset means to a table, only people know.
-fn check_ids(plan: &Plan, task: &mut Task, facts: &Facts) -> Result<(), Cause> {
+fn check_ids(plan: &Plan, task: &mut Task, facts: &Inspection) -> Result<(), StopReason> {
     for (input, expected) in &facts.input_ids {
         let found = task.input_ids.insert(*input, expected.clone());
         let Some(found) = found.filter(|found| is_other_topic(found, expected)) else {
@@ -111,7 +117,7 @@ fn check_ids(plan: &Plan, task: &mut Task, facts: &Facts) -> Result<(), Cause> {
             continue;
         };
         if plan.table.is_some() {
-            return Err(Cause::InputMadeAgain {
+            return Err(StopReason::InputMadeAgain {
                 topic: topic.to_string(),
                 partition,
                 offset,
@@ -135,13 +141,13 @@ fn check_ids(plan: &Plan, task: &mut Task, facts: &Facts) -> Result<(), Cause> {
 }
 
 /// A committed offset outside its input is refused, never a silent jump.
-fn check_offsets(plan: &Plan, task: &Task, facts: &Facts) -> Result<(), Cause> {
+fn check_offsets(plan: &Plan, task: &Task, facts: &Inspection) -> Result<(), StopReason> {
     let expected = plan.group.topic(task.id.lead);
     if let Some(known) = &task.metadata
         && plan.group.lead.is_some()
         && known.lead != **expected
     {
-        return Err(Cause::OtherLead {
+        return Err(StopReason::OtherLead {
             group: plan.group.name.to_string(),
             found: known.lead.clone(),
             expected: expected.to_string(),
@@ -153,7 +159,7 @@ fn check_offsets(plan: &Plan, task: &Task, facts: &Facts) -> Result<(), Cause> {
             continue;
         };
         if offset < range.start || offset > range.high {
-            return Err(Cause::Input(LogError::OutOfRange {
+            return Err(StopReason::Input(LogError::OutOfRange {
                 topic: plan.group.topic(input).to_string(),
                 partition: task.id.partition,
                 offset,
@@ -163,7 +169,7 @@ fn check_offsets(plan: &Plan, task: &Task, facts: &Facts) -> Result<(), Cause> {
     Ok(())
 }
 
-fn metadata(plan: &Plan, task: &Task, facts: &Facts) -> OffsetMetadata {
+fn metadata(plan: &Plan, task: &Task, facts: &Inspection) -> OffsetMetadata {
     let names = plan.group.inputs_of(task.id);
     let mut inputs: Vec<_> = names
         .map(|input| plan.group.topic(input).to_string())

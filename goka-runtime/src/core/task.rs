@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::deaths::Died;
 use super::event::CopyId;
 use super::flush::Flushes;
-use super::layers::Layers;
 use super::metadata::{OffsetMetadata, newer_version};
 use super::place::Place;
 use super::plan::Plan;
+use super::table_buffer::TableBuffer;
 use super::visit::Visit;
 use crate::log::{Assignment, Epoch};
 use crate::record::{Offset, TaskId, TopicId};
@@ -58,9 +58,9 @@ pub(crate) struct Task {
     pub(crate) id: TaskId,
     pub(crate) epoch: Epoch,
     pub(crate) state: State,
-    pub(crate) layers: Layers,
+    pub(crate) layers: TableBuffer,
     /// What is known of each joined table beyond its store.
-    pub(crate) joins: BTreeMap<TopicId, Layers>,
+    pub(crate) joins: BTreeMap<TopicId, TableBuffer>,
     /// The copies that are still being restored.
     pub(crate) restoring: BTreeSet<TopicId>,
     /// Handled records whose commit waits for a guard.
@@ -141,7 +141,7 @@ impl Task {
             id: assignment.task,
             epoch: assignment.epoch,
             state: State::Inspecting,
-            layers: Layers::default(),
+            layers: TableBuffer::default(),
             joins: BTreeMap::new(),
             restoring: BTreeSet::new(),
             deferred: BTreeMap::new(),
@@ -233,7 +233,7 @@ impl Task {
     }
 
     /// The layers of a copy.
-    pub(crate) fn layers_of(&mut self, plan: &Plan, table: TopicId) -> Option<&mut Layers> {
+    pub(crate) fn buffer_of(&mut self, plan: &Plan, table: TopicId) -> Option<&mut TableBuffer> {
         match &plan.table {
             Some(own) if own.topic == table => Some(&mut self.layers),
             _ => self.joins.get_mut(&table),
@@ -273,10 +273,10 @@ impl Task {
     /// Nothing is written to its store any more.
     pub(crate) fn give_up_store(&mut self) {
         self.is_storeless = true;
-        self.layers = Layers::default();
+        self.layers = TableBuffer::default();
         self.joins
             .values_mut()
-            .for_each(|layers| *layers = Layers::default());
+            .for_each(|layers| *layers = TableBuffer::default());
     }
 
     /// Whether a guard holds back records of a topic.
@@ -287,7 +287,7 @@ impl Task {
     /// Whether any of its copies has something for its store.
     pub(crate) fn can_flush(&self) -> bool {
         let mut layers = std::iter::once(&self.layers).chain(self.joins.values());
-        layers.any(Layers::can_freeze)
+        layers.any(TableBuffer::can_flush)
     }
 
     /// All copies of the task.
@@ -304,7 +304,7 @@ impl Task {
 
     /// Drops what is not acknowledged; the inputs are to be read again from what is committed.
     pub(crate) fn rewind(&mut self) {
-        if !planted!(OverlayKept) {
+        if !mutant!(OverlayKept) {
             self.layers.drop_overlay();
         }
         if std::mem::take(&mut self.updates) > 0 {

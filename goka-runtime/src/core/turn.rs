@@ -85,7 +85,7 @@ impl Turn {
     /// Whether the next call waits for another turn. The first call of a turn never does.
     pub(super) fn is_over(&self, appends: &Appends) -> bool {
         let late = self.until.is_some_and(|until| self.now >= until);
-        self.calls > 0 && (late || appends.size() >= TURN_BYTES) && !planted!(EndlessTurn)
+        self.calls > 0 && (late || appends.size() >= TURN_BYTES) && !mutant!(EndlessTurn)
     }
 
     /// Whether a call may be made now. Exactly once, none is while a barrier is due for a slow call; and

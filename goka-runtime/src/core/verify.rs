@@ -3,9 +3,9 @@
 //! start at the same time, the one that commits later finds the other. Part of [`Core`].
 
 use super::Core;
-use super::event::{Cause, Effect};
+use super::event::{Effect, StopReason};
 use super::task::State;
-use crate::log::{Epoch, Unit, UnitId};
+use crate::log::{CommitBatch, CommitId, Epoch};
 use crate::record::TaskId;
 
 impl Core {
@@ -14,7 +14,7 @@ impl Core {
         &mut self,
         id: TaskId,
         epoch: Epoch,
-        found: Result<(), Cause>,
+        found: Result<(), StopReason>,
         out: &mut Vec<Effect>,
     ) {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.epoch == epoch) else {
@@ -49,8 +49,8 @@ impl Core {
         }
         if !offsets.is_empty() && self.settling.is_none() && self.doubt.is_none() {
             self.unit += 1;
-            let id = UnitId(self.unit);
-            out.push(Effect::Settle(Unit { id, offsets }));
+            let id = CommitId(self.unit);
+            out.push(Effect::Commit(CommitBatch { id, offsets }));
         }
     }
 }

@@ -6,8 +6,8 @@
 use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
-use super::event::{Cause, CopyId};
-use super::handle::Desk;
+use super::event::{CopyId, StopReason};
+use super::handle::HandlerEnv;
 use super::place::Place;
 use super::scope::text;
 use super::task::Task;
@@ -108,7 +108,7 @@ impl Visit {
 
 impl Task {
     /// Begins the walk that a record asks for; the records behind it are fetched again when it ends.
-    pub(crate) fn begin_visit(&mut self, record: &Record<'_>, desk: &Desk<'_>) {
+    pub(crate) fn begin_visit(&mut self, record: &Record<'_>, desk: &HandlerEnv<'_>) {
         let Some(visits) = &desk.plan.visits else {
             return;
         };
@@ -153,7 +153,7 @@ impl Task {
     ///
     /// # Errors
     /// Why the task stops: the walk goes on at the failed key when it is read again.
-    pub(crate) fn visit_slice(&mut self, desk: &mut Desk<'_>) -> Result<bool, Cause> {
+    pub(crate) fn visit_slice(&mut self, desk: &mut HandlerEnv<'_>) -> Result<bool, StopReason> {
         let (Some(visits), Some(mut visit)) = (&desk.plan.visits, self.visit.take()) else {
             return Ok(false);
         };
@@ -171,8 +171,8 @@ impl Task {
         &mut self,
         topic: TopicId,
         visit: &mut Visit,
-        desk: &mut Desk<'_>,
-    ) -> Result<bool, Cause> {
+        desk: &mut HandlerEnv<'_>,
+    ) -> Result<bool, StopReason> {
         if let Some(mut seek) = visit.seek.take() {
             let keys = self.next_keys(Some(&seek.at), SLICE, desk);
             let is_over = keys.map(|keys| {
@@ -220,8 +220,8 @@ impl Task {
         &self,
         from: Option<&[u8]>,
         most: usize,
-        desk: &Desk<'_>,
-    ) -> Result<Vec<Vec<u8>>, Cause> {
+        desk: &HandlerEnv<'_>,
+    ) -> Result<Vec<Vec<u8>>, StopReason> {
         let mut keys = Vec::new();
         let copy = desk.plan.table.as_ref().map(|table| CopyId {
             task: self.id,
@@ -245,7 +245,7 @@ impl Task {
             };
             store
                 .range((from, Bound::Unbounded), &mut each)
-                .map_err(Cause::Store)?;
+                .map_err(StopReason::Store)?;
         }
         let fresh = self.layers.unstored_after(from, most);
         keys.extend(fresh.into_iter().map(<[u8]>::to_vec));

@@ -3,7 +3,7 @@
 use super::{Definition, EdgeKind};
 
 /// Those whose tables others read come before them: a group makes its table's topic when it starts,
-/// and who reads one that is not there is refused. Otherwise as given.
+/// and who reads one that is not there is refused. ProbeFallback as given.
 pub(crate) fn start_order(mut left: Vec<&'static Definition>) -> Vec<&'static Definition> {
     let mut ordered = Vec::new();
     while !left.is_empty() {

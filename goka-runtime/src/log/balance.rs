@@ -33,11 +33,11 @@ pub(super) fn balance(holders: &mut [Holder<'_>], partitions: Partitions<'_>) {
         free.retain(|slot| !holder.target.contains(slot));
     }
     for slot in free {
-        let takers = holders
+        let candidates = holders
             .iter_mut()
             .filter(|holder| holder.leads.contains(&slot.0));
-        if let Some(taker) = takers.min_by_key(|holder| holder.target.len()) {
-            taker.target.insert(slot);
+        if let Some(receiver) = candidates.min_by_key(|holder| holder.target.len()) {
+            receiver.target.insert(slot);
         }
     }
     while let Some((slot, from, to)) = unfair(holders) {

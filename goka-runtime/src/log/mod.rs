@@ -54,7 +54,7 @@ pub struct Group {
     /// The worker's number within the instance.
     pub worker: u32,
     /// How long the group waits for a silent member.
-    pub session: Duration,
+    pub session_timeout: Duration,
     /// How long a member may take between two polls before the group gives its partitions to others.
     pub max_poll_interval: Duration,
     /// Exactly once, each unit of the member is one transaction.
@@ -124,7 +124,7 @@ pub enum MemberEvent<'a> {
     /// Offsets of one input of one task that hold nothing to hand over: control records, aborted and
     /// compacted ones. Told at the latest when nothing lies behind them, and again after a
     /// [`Member::fetch`] from before them; what lies between two records needs no word.
-    Passed {
+    OffsetGap {
         /// Whose input.
         task: TaskId,
         /// Of which assignment.
@@ -140,7 +140,7 @@ pub enum MemberEvent<'a> {
     Lost(&'a [TaskId]),
     /// An input of one task cannot be read on: out of range, deleted, forbidden. It is not fetched
     /// any more until [`Member::fetch`] names it again; the task's other inputs go on.
-    Broken {
+    InputFailed {
         /// Whose input.
         task: TaskId,
         /// Which.
@@ -149,7 +149,7 @@ pub enum MemberEvent<'a> {
         error: LogError,
     },
     /// The client or the broker is in trouble that may heal (shown as one warning), or `None`: it healed.
-    Trouble(Option<String>),
+    Degraded(Option<String>),
 }
 
 /// What drives a member: the worker.
@@ -163,18 +163,18 @@ pub trait Driver {
     fn batch(&mut self, fetched: Fetched<'_>) -> usize;
     /// Tasks are to be given back: runs the barrier of the whole worker through `settle`, under a
     /// deadline. The tasks are given back when it returns; afterwards they are not owned.
-    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle);
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Committer);
 }
 
 /// The number of a barrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct UnitId(pub u64);
+pub struct CommitId(pub u64);
 
 /// What one barrier makes durable, with everything appended since the one before.
 #[derive(Debug, Clone)]
-pub struct Unit {
+pub struct CommitBatch {
     /// Its number.
-    pub id: UnitId,
+    pub id: CommitId,
     /// The offsets to commit: the next record to read of each input, with metadata. Committed for a
     /// task only when all its appends were acknowledged.
     pub offsets: Vec<(TaskId, TopicId, Offset, String)>,
@@ -182,7 +182,7 @@ pub struct Unit {
 
 /// What was acknowledged of one task's appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Acked {
+pub struct TaskAcks {
     /// First and last offset of its changelog records, and how many there were:
     /// `last - first + 1 != count` shows another writer.
     pub changelog: Option<(Offset, Offset, u64)>,
@@ -197,15 +197,15 @@ pub struct Acked {
 /// offsets: such a task has shown nothing of whether the log takes records. Where `acks` is an error no
 /// offset of that task was committed, and `offsets` has the same failure or nothing.
 #[derive(Debug, Default)]
-pub struct Settlement {
+pub struct CommitOutcome {
     /// Whether the task's appends are all acknowledged.
-    pub acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+    pub acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
     /// Whether its offsets are committed; absent where they were not tried.
     pub offsets: BTreeMap<TaskId, Result<(), Failure>>,
 }
 
 /// The durable half of a member: all that a barrier needs.
-pub trait Settle {
+pub trait Committer {
     /// Hands records over to be written, in order; may wait for room, under the engine's deadline.
     /// Whether they were written is told by the next [`settle`](Settle::settle). What a task
     /// appended and did not settle before it was given back or lost is told nowhere: it may be
@@ -230,7 +230,7 @@ pub trait Settle {
     /// - [`Failure::Fatal`], [`Failure::InstanceFenced`] or [`Failure::ProducerFenced`]: the member is
     ///   of no more use;
     /// - any other failure: it did not happen and will not, once [`abort`](Settle::abort) is called.
-    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement;
+    fn commit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome;
     /// Exactly once: drops everything appended and not settled, and ends the transaction that holds
     /// it; with none open nothing happens. No reader that reads committed ever sees the records.
     ///
@@ -248,7 +248,7 @@ pub trait KeepAlive: Send + Sync {
 }
 
 /// One member of a group: a consumer and a producer, used by one thread.
-pub trait Member: Settle + Send {
+pub trait Member: Committer + Send {
     /// Waits at most `max` for something to happen and hands it to `driver`. A member that does
     /// not poll or settle for the group's `session` may lose its tasks. It is in the group from
     /// [`Log::join`] or from its first poll on, as the engine likes.
@@ -264,7 +264,7 @@ pub trait Member: Settle + Send {
     ///
     /// # Errors
     /// When the client refuses, or the task is not owned. A position out of range is no error here,
-    /// but a [`MemberEvent::Broken`].
+    /// but a [`MemberEvent::InputFailed`].
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError>;
     /// Stops fetching a task that stays owned; its records in hand are dropped.
     fn release(&mut self, task: TaskId);
@@ -372,14 +372,14 @@ pub const DEFAULT_PARTITIONS: i32 = 4;
 
 /// What happens to old records of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub struct CleanupPolicy {
     /// Only the last record of each key is kept for ever; a record without a key is refused.
     pub compact: bool,
     /// Records past the retention are deleted.
     pub delete: bool,
 }
 
-impl Policy {
+impl CleanupPolicy {
     /// Whether a topic keeps the last record of each key for ever, as a table needs it.
     pub(crate) fn is_of_a_table(self) -> bool {
         self.compact && !self.delete
@@ -397,7 +397,7 @@ impl Policy {
 
 /// One partition's offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Range {
+pub struct OffsetRange {
     /// The first offset still there.
     pub start: Offset,
     /// Where read-committed readers stop: the last stable offset.
@@ -416,7 +416,7 @@ pub struct TopicInfo {
     /// How many partitions it has.
     pub partitions: i32,
     /// What happens to its old records.
-    pub policy: Policy,
+    pub policy: CleanupPolicy,
     /// How long records are kept where the policy deletes; `None` is for ever.
     pub retention: Option<Duration>,
     /// How long a tombstone survives compaction (`delete.retention.ms`).
@@ -484,7 +484,7 @@ pub trait Log: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When the broker does not answer within the deadline, or a partition does not exist.
-    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError>;
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetRange>, LogError>;
     /// Makes a topic.
     ///
     /// # Errors

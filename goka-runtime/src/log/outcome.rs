@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Acked, Failure, Settlement, Unit};
+use super::{CommitBatch, CommitOutcome, Failure, TaskAcks};
 use crate::record::TaskId;
 
 /// What a unit's tasks were acknowledged.
-pub(super) type Acks = BTreeMap<TaskId, Acked>;
+pub(super) type Acks = BTreeMap<TaskId, TaskAcks>;
 /// What each task of a unit fails with.
 pub(super) type Failures = BTreeMap<TaskId, Failure>;
 
 /// The tasks of a unit: those with offsets, and those that appended.
-pub(super) fn tasks(unit: &Unit, appended: impl IntoIterator<Item = TaskId>) -> BTreeSet<TaskId> {
+pub(super) fn tasks(
+    unit: &CommitBatch,
+    appended: impl IntoIterator<Item = TaskId>,
+) -> BTreeSet<TaskId> {
     let offsets = unit.offsets.iter().map(|(task, ..)| *task);
     offsets.chain(appended).collect()
 }
@@ -22,12 +25,12 @@ pub(super) fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure
 }
 
 /// Nothing is committed: offsets fail with their task.
-pub(super) fn failed(unit: &Unit, failures: Failures) -> Settlement {
+pub(super) fn failed(unit: &CommitBatch, failures: Failures) -> CommitOutcome {
     let offsets = unit.offsets.iter().filter_map(|(task, ..)| {
         let failure = failures.get(task)?;
         Some((*task, Err(failure.clone())))
     });
-    Settlement {
+    CommitOutcome {
         offsets: offsets.collect(),
         acks: failures
             .into_iter()
@@ -37,8 +40,12 @@ pub(super) fn failed(unit: &Unit, failures: Failures) -> Settlement {
 }
 
 /// Everything is acknowledged; the offsets all have one outcome.
-pub(super) fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -> Settlement {
-    Settlement {
+pub(super) fn settled(
+    unit: &CommitBatch,
+    acks: &Acks,
+    offsets: &Result<(), Failure>,
+) -> CommitOutcome {
+    CommitOutcome {
         acks: acks
             .iter()
             .map(|(task, acked)| (*task, Ok(*acked)))
@@ -52,8 +59,8 @@ pub(super) fn settled(unit: &Unit, acks: &Acks, offsets: &Result<(), Failure>) -
 }
 
 /// The transaction's end writes one control record into each partition that it touched.
-fn with_marker(acked: Acked) -> Acked {
-    Acked {
+fn with_marker(acked: TaskAcks) -> TaskAcks {
+    TaskAcks {
         markers: u64::from(acked.changelog.is_some()),
         ..acked
     }
@@ -63,7 +70,7 @@ fn with_marker(acked: Acked) -> Acked {
 /// task, and to the others that they fail with it.
 pub(super) fn acknowledged(
     tasks: &BTreeSet<TaskId>,
-    acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+    acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
 ) -> Result<Acks, Failures> {
     let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
         return Ok(acks
@@ -96,7 +103,7 @@ mod tests {
             reason: "too large".to_owned(),
         };
         let late = Failure::Unknown("late".to_owned());
-        let acked = Acked {
+        let acked = TaskAcks {
             changelog: Some((4, 5, 2)),
             markers: 0,
         };
@@ -112,7 +119,7 @@ mod tests {
         for other in [0, 2, 3] {
             assert!(matches!(failures[&of(other)], Failure::Abortable(_)));
         }
-        let acks = [(of(0), Ok(acked)), (of(1), Ok(Acked::default()))];
+        let acks = [(of(0), Ok(acked)), (of(1), Ok(TaskAcks::default()))];
         let acks = acknowledged(&tasks, acks.into()).expect("all are there");
         assert_eq!((acks[&of(0)].markers, acks[&of(1)].markers), (1, 0));
     }

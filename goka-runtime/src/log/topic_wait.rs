@@ -15,7 +15,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// lasts for the log's [`topic_timeout`](Log::topic_timeout), however many topics are asked for.
 pub(crate) struct TopicWait<'s> {
     is_stopping: &'s dyn Fn() -> bool,
-    missed: Cell<Option<Instant>>,
+    missing_since: Cell<Option<Instant>>,
 }
 
 impl Default for TopicWait<'_> {
@@ -29,7 +29,7 @@ impl<'s> TopicWait<'s> {
     pub(crate) fn unless(is_stopping: &'s dyn Fn() -> bool) -> Self {
         Self {
             is_stopping,
-            missed: Cell::new(None),
+            missing_since: Cell::new(None),
         }
     }
 
@@ -54,8 +54,8 @@ impl<'s> TopicWait<'s> {
                 return Ok(found);
             };
             let timeout = log.topic_timeout();
-            let missed = self.missed.get().unwrap_or_else(Instant::now);
-            self.missed.set(Some(missed));
+            let missed = self.missing_since.get().unwrap_or_else(Instant::now);
+            self.missing_since.set(Some(missed));
             let left = timeout.saturating_sub(missed.elapsed());
             if left.is_zero() {
                 return Ok(found);

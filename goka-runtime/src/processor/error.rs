@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::Cause;
+use crate::core::StopReason;
 use crate::core::copartition::Mismatch;
 use crate::graph::Location;
 use crate::log::{LogError, after};
@@ -236,7 +236,7 @@ pub enum ProcessorError {
         /// The group.
         group: String,
         /// Why.
-        cause: Cause,
+        cause: StopReason,
     },
     /// Partitions stopped; the others went on.
     #[error("group `{group}`: {} stopped, the first of them: {}", numbers(.stopped), first(.stopped))]
@@ -244,7 +244,7 @@ pub enum ProcessorError {
         /// The group.
         group: String,
         /// Each with its cause.
-        stopped: Vec<(i32, Cause)>,
+        stopped: Vec<(i32, StopReason)>,
     },
     /// It stopped before it could commit the last records that it handled.
     #[error(
@@ -266,7 +266,7 @@ pub enum ProcessorError {
 /// So many partitions are named one by one.
 const NAMED: usize = 16;
 
-fn numbers(stopped: &[(i32, Cause)]) -> String {
+fn numbers(stopped: &[(i32, StopReason)]) -> String {
     let s = if stopped.len() == 1 { "" } else { "s" };
     let numbers: Vec<_> = stopped.iter().map(|(at, _)| at.to_string()).collect();
     match numbers.len() {
@@ -275,7 +275,7 @@ fn numbers(stopped: &[(i32, Cause)]) -> String {
     }
 }
 
-fn first(stopped: &[(i32, Cause)]) -> String {
+fn first(stopped: &[(i32, StopReason)]) -> String {
     stopped
         .first()
         .map(|(_, cause)| cause.to_string())

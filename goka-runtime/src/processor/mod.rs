@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use self::error::{OptionError, ProcessorError, StartError};
 pub use crate::core::deaths::Deaths;
-pub use crate::core::{Cause, State};
+pub use crate::core::{State, StopReason};
 pub use crate::log::DEFAULT_PARTITIONS;
 pub use crate::worker::{Handling, TaskStatus};
 
@@ -26,12 +26,12 @@ pub(crate) use self::resolve::is_copartitioned;
 use self::resolve::{expect, lookups, resolve};
 use self::topics::Topics;
 use crate::clock::Clock;
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::graph::{Definition, GroupGraph};
 use crate::log::{Group, Log, TopicWait};
 use crate::record::Guarantee;
 use crate::table::Stores;
-use crate::worker::{Parts, Signals, run};
+use crate::worker::{WorkerConfig, WorkerState, run};
 
 /// How long loop and visit topics keep their records: longer than any outage.
 pub const LOOP_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -202,8 +202,8 @@ pub struct Running {
     group: String,
     /// The group as its members join it.
     members: Group,
-    signals: Arc<Signals>,
-    thread: Option<JoinHandle<Result<(), Cause>>>,
+    signals: Arc<WorkerState>,
+    thread: Option<JoinHandle<Result<(), StopReason>>>,
 }
 
 impl Running {
@@ -234,7 +234,7 @@ impl Running {
 
     /// Why it could not go on.
     #[cfg(feature = "cli")]
-    pub(crate) fn failure(&self) -> Option<Cause> {
+    pub(crate) fn failure(&self) -> Option<StopReason> {
         self.signals.failure()
     }
 
@@ -250,7 +250,7 @@ impl Running {
 
     /// The first partition that has stopped, and why.
     #[cfg(feature = "cli")]
-    pub(crate) fn first_stopped(&self) -> Option<(i32, Cause)> {
+    pub(crate) fn first_stopped(&self) -> Option<(i32, StopReason)> {
         self.signals.first_stopped()
     }
 
@@ -305,7 +305,7 @@ impl Drop for Running {
 /// What is wrong with the topics, or the log's word when it does not answer.
 pub fn start(
     definition: &Definition,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessorState>,
     log: Arc<dyn Log>,
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
@@ -320,7 +320,7 @@ pub fn start(
 /// As [`start`]; [`LogError::Stopping`](crate::log::LogError::Stopping) when it is.
 pub(crate) fn start_unless(
     definition: &Definition,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessorState>,
     log: Arc<dyn Log>,
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
@@ -366,12 +366,12 @@ pub(crate) fn start_unless(
 /// As [`start`].
 pub(crate) fn prepare(
     definition: &Definition,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessorState>,
     log: Arc<dyn Log>,
     stores: Arc<dyn Stores>,
     options: &ProcessorOptions,
     wait: &TopicWait<'_>,
-) -> Result<(Parts, Topics), StartError> {
+) -> Result<(WorkerConfig, Topics), StartError> {
     let graph = &definition.graph;
     options.check().map_err(|source| StartError::Options {
         group: graph.group.to_owned(),
@@ -381,7 +381,7 @@ pub(crate) fn prepare(
     check_transaction(graph, options)?;
     let (plan, topics) = resolve(graph, &*log, options, wait)?;
     expect(graph, &plan, &*stores)?;
-    let parts = Parts {
+    let parts = WorkerConfig {
         plan,
         log,
         stores,
@@ -393,7 +393,7 @@ pub(crate) fn prepare(
         executor: Arc::default(),
         #[cfg(feature = "tester")]
         witness: None,
-        signals: Arc::new(Signals::default()),
+        signals: Arc::new(WorkerState::default()),
     };
     Ok((parts, topics))
 }

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::resolve::is_copartitioned;
 use super::topics::Topics;
 use crate::clock::Clock;
-use crate::core::judge::is_other_topic;
-use crate::core::{Cause, CopyId};
+use crate::core::recovery::is_other_topic;
+use crate::core::{CopyId, StopReason};
 use crate::graph::{EdgeKind, GroupGraph};
 use crate::log::{Group, Log, LogError, TopicInfo};
 use crate::record::{Offset, TopicId, TopicPartition};
-use crate::worker::{Parts, Signals};
+use crate::worker::{WorkerConfig, WorkerState};
 
 /// How often the log is asked: a change is noticed within a minute, whatever the answer takes.
 const EVERY: Duration = Duration::from_secs(20);
@@ -57,7 +57,7 @@ impl Recheck {
     }
 
     /// Asks again and again until the worker has ended.
-    pub(super) fn start(self, parts: &Arc<Parts>) -> Asking {
+    pub(super) fn start(self, parts: &Arc<WorkerConfig>) -> Asking {
         let has_ended = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&has_ended);
         let (group, mut recheck) = (self.graph.group, self);
@@ -100,7 +100,7 @@ impl Recheck {
     }
 
     /// Why the group cannot go on with its topics as they are now.
-    fn look(&mut self, log: &dyn Log) -> Result<Option<Cause>, LogError> {
+    fn look(&mut self, log: &dyn Log) -> Result<Option<StopReason>, LogError> {
         let found = log.describe(&self.topics.names)?;
         // One that is gone is told by whoever reads or writes it.
         let found = self.topics.names.iter().copied().zip(found);
@@ -115,7 +115,7 @@ impl Recheck {
     }
 
     /// What is wrong with the topics now, beside what they were.
-    fn compare(&mut self, mut now: BTreeMap<&'static str, TopicInfo>) -> Option<Cause> {
+    fn compare(&mut self, mut now: BTreeMap<&'static str, TopicInfo>) -> Option<StopReason> {
         let group = self.graph.group;
         for edge in self.graph.edges {
             let name = edge.topic.name;
@@ -142,15 +142,15 @@ impl Recheck {
                 if self.graph.table().is_none() && matches!(edge.kind, EdgeKind::Input { .. }) {
                     self.topics.infos.insert(name, found.clone());
                     let topic = name.to_owned();
-                    return Some(Cause::NewInput { topic });
+                    return Some(StopReason::NewInput { topic });
                 }
                 let said = made_again(&self.graph, edge.kind, before, found);
-                return Some(Cause::Topic(said));
+                return Some(StopReason::Topic(said));
             }
             // Brokers hear of new partitions one after the other.
             if is_copartitioned(&self.graph) && found.partitions > before.partitions {
                 let (before, now) = (before.partitions, found.partitions);
-                return Some(Cause::Topic(format!(
+                return Some(StopReason::Topic(format!(
                     "topic `{name}` of group `{group}` had {before} partitions when this program \
                      started and has {now} now: the group has a table, or joins one, and nobody in it \
                      reads the new ones; all topics of the group need one partition count, and a table \
@@ -167,7 +167,7 @@ impl Recheck {
             infos: now,
         };
         let refused = now.check_policies(&self.graph).err()?;
-        Some(Cause::Topic(format!(
+        Some(StopReason::Topic(format!(
             "since this program started: {refused}"
         )))
     }
@@ -208,7 +208,7 @@ impl Recheck {
 /// What the thread looks at, and whom it tells.
 struct Seen {
     log: Arc<dyn Log>,
-    signals: Arc<Signals>,
+    signals: Arc<WorkerState>,
     clock: Clock,
     group: Group,
     joins: Vec<TopicId>,

@@ -91,7 +91,7 @@ pub(super) fn resolve(
         inputs: fetched,
         instance: options.instance.clone(),
         worker: 0,
-        session: options.session,
+        session_timeout: options.session,
         max_poll_interval: options.max_poll_interval,
         guarantee: options.guarantee.unwrap_or(graph.guarantee),
         transaction_timeout: options.transaction_timeout,

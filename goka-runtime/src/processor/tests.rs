@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use super::*;
-use crate::dispatch::{CodecError, HandlerError, Raw};
+use crate::dispatch::{CodecError, HandlerError, RawRecord};
 use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicKind, TopicSpec};
 use crate::log::embedded::Embedded;
 use crate::log::{Failure, NewTopic, Sent};
@@ -43,7 +43,7 @@ const fn topic(name: &'static str) -> TopicSpec {
     }
 }
 
-fn count(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn count(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     if raw.record.value == Some(b"bad") {
         return Err("bad value".into());
     }
@@ -391,7 +391,7 @@ fn other_partition_counts_are_refused_with_every_topic_named() {
     );
 }
 
-fn spawns<'r>(_: &'r Shared, raw: Raw<'r>) -> crate::dispatch::Handling<'r> {
+fn spawns<'r>(_: &'r ProcessorState, raw: RawRecord<'r>) -> crate::dispatch::Handling<'r> {
     Box::pin(async move {
         let guard = raw.scope.defer();
         tokio::spawn(async move {
@@ -463,7 +463,7 @@ fn spawned_work_is_driven_without_records() {
 /// How many spawned tasks that nobody waits for have run.
 static DETACHED: AtomicUsize = AtomicUsize::new(0);
 
-fn leaves_behind<'r>(_: &'r Shared, _: Raw<'r>) -> crate::dispatch::Handling<'r> {
+fn leaves_behind<'r>(_: &'r ProcessorState, _: RawRecord<'r>) -> crate::dispatch::Handling<'r> {
     Box::pin(async {
         tokio::spawn(async {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::inspect::{look_at_table, patiently};
-use crate::core::judge::Why;
-use crate::core::{Cause, CopyId, form};
+use crate::core::recovery::RecoveryReason;
+use crate::core::{CopyId, StopReason, form};
 use crate::graph::Format;
 use crate::log::{Epoch, Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
-use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Write};
+use crate::table::{Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Write};
 
 /// Applied to the store when so many keys or bytes are gathered.
 const BATCH_KEYS: usize = 50_000;
@@ -39,8 +39,8 @@ pub(super) fn restore(
     epoch: Epoch,
     store: &mut dyn Store,
     from: Offset,
-    rebuild: Option<Why>,
-) -> Option<Result<(Offset, String), Cause>> {
+    rebuild: Option<RecoveryReason>,
+) -> Option<Result<(Offset, String), StopReason>> {
     let (_, fingerprint) = context.definition(copy.table)?;
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
     let began = context.clock.wall();
@@ -52,7 +52,7 @@ pub(super) fn restore(
         topic,
         id: facts.id,
         fingerprint,
-        end: match planted!(RestoreToStable) {
+        end: match mutant!(RestoreToStable) {
             true => facts.range.stable,
             false => facts.range.high,
         },
@@ -61,13 +61,13 @@ pub(super) fn restore(
     // Until it is level, a copy is as old as it was: what it missed meanwhile may be compacted away.
     let synced_at = match (&rebuild, store.stamp()) {
         (None, Ok(Some(stamp))) => stamp.synced_at,
-        (None, Err(error)) => return Some(Err(Cause::Store(error))),
+        (None, Err(error)) => return Some(Err(StopReason::Store(error))),
         _ => began,
     };
     if let Some(why) = rebuild {
         tracing::info!(topic = &**topic, partition = task.partition, %why, "rebuilding");
         if let Err(error) = store.clear() {
-            return Some(Err(Cause::Store(error)));
+            return Some(Err(StopReason::Store(error)));
         }
     }
     let mut reading = Copy {
@@ -87,13 +87,13 @@ pub(super) fn restore(
             Err(Trouble::Store(error)) => {
                 let (of, at) = ((copy, epoch), reading.position);
                 // One that fell back is inspected again.
-                let is_here = !matches!(error, StoreError::Regressed { .. });
+                let is_here = !matches!(error, StoreError::RolledBack { .. });
                 if !is_here || !context.may_retry(of, at, "writing to the store", &error) {
-                    return Some(Err(Cause::Store(error)));
+                    return Some(Err(StopReason::Store(error)));
                 }
             }
             Err(Trouble::Log(error @ LogError::OutOfRange { .. })) => {
-                return Some(Err(Cause::Input(error)));
+                return Some(Err(StopReason::Input(error)));
             }
             Err(Trouble::Log(error)) => {
                 context.log_failed((copy, epoch), reading.position, "reading the topic", &error);
@@ -197,7 +197,7 @@ impl Copy<'_> {
                     last = read.last().map(|record| record.offset).or(last);
                 })
                 .map_err(Trouble::Log)?;
-            let reached = match planted!(RestoreByRecord) {
+            let reached = match mutant!(RestoreByRecord) {
                 true => last.map_or(self.position, |last| last + 1),
                 false => reader.position(0),
             };
@@ -246,7 +246,7 @@ impl Copy<'_> {
                 }),
             })
             .collect();
-        let stamp = Stamp {
+        let stamp = Checkpoint {
             format: FORMAT,
             cluster: self.context.plan.cluster.clone(),
             topic_id: self.target.id.clone(),

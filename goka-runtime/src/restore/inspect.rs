@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::copy::restore;
 use super::{Context, OpenStore};
-use crate::core::judge::{Role, Topic, Verdict, judge};
-use crate::core::{Cause, CopyId, Facts, TableFacts};
-use crate::log::{Epoch, LogError, Range, TopicInfo, cancel};
+use crate::core::recovery::{RecoveryDecision, Role, Topic, decide};
+use crate::core::{ChangelogInspection, CopyId, Inspection, StopReason};
+use crate::log::{Epoch, LogError, OffsetRange, TopicInfo, cancel};
 use crate::record::{Offset, TaskId, TopicId, TopicPartition};
-use crate::table::{Stamp, Store, StoreError};
+use crate::table::{Checkpoint, Store, StoreError};
 
 /// How long a store may still be held by the assignment before.
 const STORE_HELD: Duration = Duration::from_secs(10);
@@ -20,12 +20,12 @@ pub(super) fn inspect(
     copy: CopyId,
     epoch: Epoch,
     store: &mut OpenStore,
-) -> Option<Result<Facts, Cause>> {
+) -> Option<Result<Inspection, StopReason>> {
     let is_stateful = context.plan.table.is_some();
     let stamp = match is_stateful {
         true => match stamp(context, copy, epoch, store)? {
             Ok(stamp) => stamp,
-            Err(error) => return Some(Err(Cause::Store(error))),
+            Err(error) => return Some(Err(StopReason::Store(error))),
         },
         false => None,
     };
@@ -35,7 +35,7 @@ pub(super) fn inspect(
         let inputs = look_at_inputs(context, copy.task)?;
         Ok((table, inputs, input_ids))
     })?;
-    Some(facts.map(|(table, inputs, input_ids)| Facts {
+    Some(facts.map(|(table, inputs, input_ids)| Inspection {
         stamp,
         table,
         inputs,
@@ -49,10 +49,10 @@ pub(super) fn follow(
     copy: CopyId,
     epoch: Epoch,
     store: &mut OpenStore,
-) -> Option<Result<(Offset, String), Cause>> {
+) -> Option<Result<(Offset, String), StopReason>> {
     let stamp = match stamp(context, copy, epoch, store)? {
         Ok(stamp) => stamp,
-        Err(error) => return Some(Err(Cause::Store(error))),
+        Err(error) => return Some(Err(StopReason::Store(error))),
     };
     let facts = match patiently(context, copy, epoch, look_at_table)? {
         Ok(facts) => facts,
@@ -69,10 +69,10 @@ pub(super) fn follow(
         delete_retention: facts.delete_retention,
     };
     let now = context.clock.wall();
-    let (from, rebuild) = match judge(stamp.as_ref(), &topic, fingerprint, &Role::Follower, now) {
-        Verdict::CatchUp { from } => (from, None),
-        Verdict::Rebuild(why) => (facts.range.start, Some(why)),
-        Verdict::Refuse(why) => return Some(Err(Cause::Unfit(why))),
+    let (from, rebuild) = match decide(stamp.as_ref(), &topic, fingerprint, &Role::Follower, now) {
+        RecoveryDecision::CatchUp { from } => (from, None),
+        RecoveryDecision::Rebuild(why) => (facts.range.start, Some(why)),
+        RecoveryDecision::Refuse(why) => return Some(Err(StopReason::Recovery(why))),
     };
     restore(context, copy, epoch, &mut **store.as_mut()?, from, rebuild)
 }
@@ -83,7 +83,7 @@ pub(super) fn patiently<T: Send + 'static>(
     copy: CopyId,
     epoch: Epoch,
     look: fn(&Context, CopyId) -> Result<T, LogError>,
-) -> Option<Result<T, Cause>> {
+) -> Option<Result<T, StopReason>> {
     loop {
         let found = match context.is_inline {
             true => look(context, copy),
@@ -98,7 +98,7 @@ pub(super) fn patiently<T: Send + 'static>(
         match found {
             Ok(found) => return Some(Ok(found)),
             Err(error @ (LogError::UnknownTopic { .. } | LogError::UnknownPartition { .. })) => {
-                return Some(Err(Cause::Input(error)));
+                return Some(Err(StopReason::Input(error)));
             }
             Err(error) => {
                 context.log_failed((copy, epoch), 0, "looking at the topics", &error);
@@ -116,7 +116,7 @@ pub(super) fn stamp(
     copy: CopyId,
     epoch: Epoch,
     store: &mut OpenStore,
-) -> Option<Result<Option<Stamp>, StoreError>> {
+) -> Option<Result<Option<Checkpoint>, StoreError>> {
     match store.as_ref().map(|store| store.stamp()) {
         Some(Err(error @ StoreError::Unreadable { .. })) => {
             *store = None;
@@ -125,7 +125,7 @@ pub(super) fn stamp(
             }
         }
         // Opened anew it answers, and is judged.
-        Some(Err(StoreError::Regressed { .. })) => *store = None,
+        Some(Err(StoreError::RolledBack { .. })) => *store = None,
         _ => {}
     }
     if store.is_none() {
@@ -177,7 +177,10 @@ pub(super) fn set_aside(
     Ok(())
 }
 
-pub(super) fn look_at_table(context: &Context, copy: CopyId) -> Result<TableFacts, LogError> {
+pub(super) fn look_at_table(
+    context: &Context,
+    copy: CopyId,
+) -> Result<ChangelogInspection, LogError> {
     let name = context.plan.group.topic(copy.table);
     let found = context.log.describe(&[&**name])?;
     table_facts(context, copy, found.into_iter().next().flatten())
@@ -188,7 +191,7 @@ fn look_at_topics(
     context: &Context,
     task: TaskId,
     table: Option<CopyId>,
-) -> Result<(Option<TableFacts>, BTreeMap<TopicId, String>), LogError> {
+) -> Result<(Option<ChangelogInspection>, BTreeMap<TopicId, String>), LogError> {
     let group = &context.plan.group;
     let own = table.map(|copy| copy.table);
     let topics: Vec<_> = own.into_iter().chain(group.inputs_of(task)).collect();
@@ -211,21 +214,24 @@ fn table_facts(
     context: &Context,
     copy: CopyId,
     info: Option<TopicInfo>,
-) -> Result<TableFacts, LogError> {
+) -> Result<ChangelogInspection, LogError> {
     let name = context.plan.group.topic(copy.table);
     let info = info.ok_or_else(|| LogError::UnknownTopic {
         topic: name.to_string(),
     })?;
     let partition = TopicPartition::new(Arc::clone(name), copy.task.partition);
     let range = context.log.ranges(&[partition])?.into_iter().next();
-    Ok(TableFacts {
+    Ok(ChangelogInspection {
         id: info.id,
         range: range.unwrap_or_default(),
         delete_retention: info.delete_retention,
     })
 }
 
-fn look_at_inputs(context: &Context, task: TaskId) -> Result<BTreeMap<TopicId, Range>, LogError> {
+fn look_at_inputs(
+    context: &Context,
+    task: TaskId,
+) -> Result<BTreeMap<TopicId, OffsetRange>, LogError> {
     let group = &context.plan.group;
     let topics: Vec<_> = group.inputs_of(task).collect();
     let partitions: Vec<_> = topics

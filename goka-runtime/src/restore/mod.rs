@@ -18,12 +18,12 @@ use self::inspect::{follow, inspect, look_at_table, patiently, set_aside, stamp}
 use self::trouble::Trouble;
 use self::verify::Others;
 use crate::clock::Clock;
-use crate::core::judge::Why;
-use crate::core::{Cause, CopyId, Facts, Plan};
+use crate::core::recovery::RecoveryReason;
+use crate::core::{CopyId, Inspection, Plan, StopReason};
 use crate::log::{Epoch, Log};
 use crate::record::{Offset, TaskId, TopicId};
 use crate::table::{Store, StoreError, Stores};
-use crate::worker::Parts;
+use crate::worker::WorkerConfig;
 
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -34,7 +34,7 @@ enum Work {
     Verify,
     Restore {
         from: Offset,
-        rebuild: Option<Why>,
+        rebuild: Option<RecoveryReason>,
     },
     /// A joined table: judged here, since only the copy itself is at stake.
     Follow,
@@ -49,10 +49,10 @@ struct Job {
 
 /// What a job found.
 pub(crate) enum Found {
-    Inspected(Result<Facts, Cause>),
-    Verified(Result<(), Cause>),
+    Inspected(Result<Inspection, StopReason>),
+    Verified(Result<(), StopReason>),
     /// The offset reached, and the identity of the topic it was read from.
-    Restored(Result<(Offset, String), Cause>),
+    Restored(Result<(Offset, String), StopReason>),
     /// The store lost commits that it had when it was inspected: it is closed, and to be inspected again.
     FellBack,
 }
@@ -142,7 +142,7 @@ pub(crate) struct Restorer {
 
 impl Restorer {
     /// Starts `threads` threads; without any, work is done by whoever asks for what is done.
-    pub(crate) fn new(parts: &Parts, threads: usize) -> Self {
+    pub(crate) fn new(parts: &WorkerConfig, threads: usize) -> Self {
         let (queue, wake) = (Mutex::default(), Condvar::new());
         let context = Arc::new(Context {
             log: Arc::clone(&parts.log),
@@ -185,7 +185,7 @@ impl Restorer {
         epoch: Epoch,
         store: OpenStore,
         from: Offset,
-        rebuild: Option<Why>,
+        rebuild: Option<RecoveryReason>,
     ) {
         self.push(copy, epoch, store, Work::Restore { from, rebuild });
     }
@@ -327,8 +327,8 @@ fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
     loop {
         let found = run_once(context, job)?;
         let error = match &found {
-            Found::Inspected(Err(Cause::Store(error))) => error,
-            Found::Restored(Err(Cause::Store(error))) => error,
+            Found::Inspected(Err(StopReason::Store(error))) => error,
+            Found::Restored(Err(StopReason::Store(error))) => error,
             Found::Inspected(_) => {
                 context.moved(copy, Offset::MAX, false);
                 return Some(found);
@@ -347,7 +347,7 @@ fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
                 is_rebuilt = true;
                 if let Work::Restore { from, .. } = &mut job.work {
                     if let Err(error) = stamp(context, copy, epoch, &mut job.store)? {
-                        return Some(Found::Restored(Err(Cause::Store(error))));
+                        return Some(Found::Restored(Err(StopReason::Store(error))));
                     }
                     match patiently(context, copy, epoch, look_at_table)? {
                         Ok(facts) => *from = facts.range.start,
@@ -356,7 +356,7 @@ fn run(context: &Arc<Context>, job: &mut Job) -> Option<Found> {
                 }
             }
             error if context.may_retry((copy, epoch), 0, "using the store", error) => {
-                if matches!(error, StoreError::Regressed { .. }) {
+                if matches!(error, StoreError::RolledBack { .. }) {
                     job.store = None;
                     if matches!(job.work, Work::Restore { .. }) {
                         return Some(Found::FellBack);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Context;
 use super::inspect::patiently;
 use crate::core::metadata::OffsetMetadata;
-use crate::core::{Cause, CopyId, changes_of_hash, hash_follows};
+use crate::core::{CopyId, StopReason, changes_of_hash, hash_follows};
 use crate::log::{Epoch, LogError};
 use crate::record::TopicPartition;
 
@@ -29,7 +29,7 @@ pub(super) fn before(
     context: &Arc<Context>,
     copy: CopyId,
     epoch: Epoch,
-) -> Option<Result<(), Cause>> {
+) -> Option<Result<(), StopReason>> {
     answer(patiently(context, copy, epoch, |context, _| {
         // Another definition of this program's table is found partition by partition, and told better.
         once(&context.others.before, || other(context, false))
@@ -40,21 +40,21 @@ pub(super) fn after(
     context: &Arc<Context>,
     copy: CopyId,
     epoch: Epoch,
-) -> Option<Result<(), Cause>> {
+) -> Option<Result<(), StopReason>> {
     answer(patiently(context, copy, epoch, |context, _| {
         once(&context.others.after, || other(context, true))
     })?)
 }
 
-fn answer(found: Result<Option<Cause>, Cause>) -> Option<Result<(), Cause>> {
+fn answer(found: Result<Option<StopReason>, StopReason>) -> Option<Result<(), StopReason>> {
     Some(found.and_then(|other| other.map_or(Ok(()), Err)))
 }
 
 /// Looks, unless that was done; several tasks start at once.
 fn once(
     done: &Mutex<bool>,
-    look: impl FnOnce() -> Result<Option<Cause>, LogError>,
-) -> Result<Option<Cause>, LogError> {
+    look: impl FnOnce() -> Result<Option<StopReason>, LogError>,
+) -> Result<Option<StopReason>, LogError> {
     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
     if *done {
         return Ok(None);
@@ -64,7 +64,7 @@ fn once(
     Ok(found)
 }
 
-fn other(context: &Context, by_table: bool) -> Result<Option<Cause>, LogError> {
+fn other(context: &Context, by_table: bool) -> Result<Option<StopReason>, LogError> {
     let (plan, group) = (&context.plan, &context.plan.group);
     let (true, Some(lead)) = (plan.verifies, group.lead) else {
         return Ok(None);
@@ -113,7 +113,7 @@ fn other(context: &Context, by_table: bool) -> Result<Option<Cause>, LogError> {
     let lead = TopicPartition::new(Arc::clone(group.topic(lead)), at.partition);
     let holder = Some(lead).filter(|_| !is_ours(&at));
     let holder = holder.and_then(|lead| context.log.holder(&group.name, &lead));
-    Ok(Some(Cause::OtherProgram {
+    Ok(Some(StopReason::OtherProgram {
         at: format!("{}[{}]", at.topic, at.partition),
         found,
         holder: holder.map_or_else(String::new, |holder| format!(", and runs as {holder}")),

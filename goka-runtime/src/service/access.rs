@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::data::{DataDir, Held, Holder};
+use super::data::{DataDir, DataDirLock, Holder};
 use super::direct::{Delivery, Direct, Placed};
-use super::fail::Fail;
+use super::error::CliError;
 use super::protocol::{Bytes, Line, Reply, Request, Wire};
 use super::{engine, socket};
 use crate::emitter::Declared;
@@ -15,22 +15,29 @@ use crate::emitter::Declared;
 const START: Duration = Duration::from_secs(10);
 
 /// Takes the entries of a scan, one by one.
-pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fail>;
+pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), CliError>;
 
 /// The way to the log.
 #[derive(Debug)]
-pub(super) enum Access {
+pub(super) enum TableAccess {
     /// The log is open here; an embedded one with its directory held as long.
-    Here { direct: Direct, _held: Option<Held> },
+    Local {
+        direct: Direct,
+        _held: Option<DataDirLock>,
+    },
     /// Another process has it.
-    There(DataDir),
+    Remote(DataDir),
 }
 
-impl Access {
+impl TableAccess {
     /// Finds the way. A command that only reads makes no data directory.
-    pub(super) fn open(brokers: Option<&str>, data_dir: &Path, writes: bool) -> Result<Self, Fail> {
+    pub(super) fn open(
+        brokers: Option<&str>,
+        data_dir: &Path,
+        writes: bool,
+    ) -> Result<Self, CliError> {
         if let Some(brokers) = brokers {
-            return Ok(Access::Here {
+            return Ok(TableAccess::Local {
                 direct: Direct::new(engine::kafka(brokers)?),
                 _held: None,
             });
@@ -41,7 +48,7 @@ impl Access {
             DataDir::existing(data_dir)?
                 .filter(|dir| dir.log().exists())
                 .ok_or_else(|| {
-                    Fail::new(format!(
+                    CliError::new(format!(
                         "no embedded log in data directory `{}`; run the program first, or name \
                          another with `--data-dir` / GOKA_DATA_DIR, or a broker with `--brokers`",
                         data_dir.display()
@@ -51,10 +58,10 @@ impl Access {
         let until = Instant::now() + START;
         loop {
             if talk(&dir)?.is_some() {
-                return Ok(Access::There(dir));
+                return Ok(TableAccess::Remote(dir));
             }
             if let Some(held) = dir.hold(Holder::Command, START)? {
-                return Ok(Access::Here {
+                return Ok(TableAccess::Local {
                     direct: Direct::new(engine::embedded(&dir)?),
                     _held: Some(held),
                 });
@@ -67,10 +74,10 @@ impl Access {
         }
     }
 
-    pub(super) fn target(&self, topic: &str, declared: Declared) -> Result<i32, Fail> {
+    pub(super) fn target(&self, topic: &str, declared: Declared) -> Result<i32, CliError> {
         match self {
-            Access::Here { direct, .. } => Ok(direct.target(topic, declared)?),
-            Access::There(dir) => {
+            TableAccess::Local { direct, .. } => Ok(direct.target(topic, declared)?),
+            TableAccess::Remote(dir) => {
                 let request = Request::Stream {
                     topic: topic.to_owned(),
                     declared: declared.partitions,
@@ -87,15 +94,17 @@ impl Access {
     /// How long a missing topic is waited for.
     pub(super) fn topic_timeout(&self) -> Duration {
         match self {
-            Access::Here { direct, .. } => direct.topic_timeout(),
-            Access::There(_) => Duration::ZERO,
+            TableAccess::Local { direct, .. } => direct.topic_timeout(),
+            TableAccess::Remote(_) => Duration::ZERO,
         }
     }
 
-    pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, Fail> {
+    pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, CliError> {
         match self {
-            Access::Here { direct, .. } => Ok(direct.table(topic)?.map(|info| info.partitions)),
-            Access::There(dir) => {
+            TableAccess::Local { direct, .. } => {
+                Ok(direct.table(topic)?.map(|info| info.partitions))
+            }
+            TableAccess::Remote(dir) => {
                 let request = Request::Table {
                     topic: topic.to_owned(),
                 };
@@ -107,10 +116,10 @@ impl Access {
         }
     }
 
-    pub(super) fn emit(&self, topic: &str, records: Vec<Placed>) -> Result<Delivery, Fail> {
+    pub(super) fn emit(&self, topic: &str, records: Vec<Placed>) -> Result<Delivery, CliError> {
         match self {
-            Access::Here { direct, .. } => Ok(direct.emit(topic, &records)?),
-            Access::There(dir) => {
+            TableAccess::Local { direct, .. } => Ok(direct.emit(topic, &records)?),
+            TableAccess::Remote(dir) => {
                 let request = Request::Emit {
                     topic: topic.to_owned(),
                     records: records.into_iter().map(Line::from).collect(),
@@ -128,10 +137,10 @@ impl Access {
         topic: &str,
         partition: i32,
         key: &[u8],
-    ) -> Result<Option<Vec<u8>>, Fail> {
+    ) -> Result<Option<Vec<u8>>, CliError> {
         match self {
-            Access::Here { direct, .. } => direct.get(topic, partition, key),
-            Access::There(dir) => {
+            TableAccess::Local { direct, .. } => direct.get(topic, partition, key),
+            TableAccess::Remote(dir) => {
                 let request = Request::Get {
                     topic: topic.to_owned(),
                     partition,
@@ -152,14 +161,14 @@ impl Access {
         prefix: &[u8],
         limit: Option<usize>,
         each: Each<'_>,
-    ) -> Result<(), Fail> {
+    ) -> Result<(), CliError> {
         match self {
-            Access::Here { direct, .. } => {
+            TableAccess::Local { direct, .. } => {
                 direct.scan((topic, partitions), prefix, limit, &mut |part| {
                     part.iter().try_for_each(|(key, value)| each(key, value))
                 })
             }
-            Access::There(dir) => {
+            TableAccess::Remote(dir) => {
                 let request = Request::Scan {
                     topic: topic.to_owned(),
                     partitions,
@@ -184,16 +193,16 @@ impl Access {
     }
 }
 
-fn talk(dir: &DataDir) -> Result<Option<Wire>, Fail> {
+fn talk(dir: &DataDir) -> Result<Option<Wire>, CliError> {
     socket::connect(dir)
         .and_then(|stream| stream.map(Wire::new).transpose())
         .map_err(|error| broken(&error))
 }
 
 /// Asks, and waits for the first frame of the answer.
-fn ask(dir: &DataDir, request: &Request) -> Result<(Wire, Reply), Fail> {
+fn ask(dir: &DataDir, request: &Request) -> Result<(Wire, Reply), CliError> {
     let mut wire = talk(dir)?.ok_or_else(|| {
-        Fail::new(format!(
+        CliError::new(format!(
             "the process on data directory `{}` has ended meanwhile; try again",
             dir.path().display()
         ))
@@ -203,26 +212,26 @@ fn ask(dir: &DataDir, request: &Request) -> Result<(Wire, Reply), Fail> {
     Ok((wire, reply))
 }
 
-fn receive(wire: &mut Wire) -> Result<Reply, Fail> {
+fn receive(wire: &mut Wire) -> Result<Reply, CliError> {
     match wire.receive() {
-        Ok(Reply::Error(error)) => Err(Fail::new(error)),
+        Ok(Reply::Error(error)) => Err(CliError::new(error)),
         Ok(reply) => Ok(reply),
         Err(error) => Err(broken(&error)),
     }
 }
 
-fn bytes(bytes: Bytes) -> Result<Vec<u8>, Fail> {
+fn bytes(bytes: Bytes) -> Result<Vec<u8>, CliError> {
     Vec::try_from(bytes).map_err(|error| broken(&error))
 }
 
-fn broken(error: &std::io::Error) -> Fail {
-    Fail::new(format!(
+fn broken(error: &std::io::Error) -> CliError {
+    CliError::new(format!(
         "the process that holds the data directory does not answer: {error}; try again, or restart it"
     ))
 }
 
-fn confused() -> Fail {
-    Fail::new(
+fn confused() -> CliError {
+    CliError::new(
         "the process that holds the data directory answers something else than was asked; it may \
          be of another version: restart it",
     )

@@ -1,7 +1,7 @@
 //! What this binary knows of topics and groups: the specs of its processors' edges; for all others
 //! keys and values are text, placed as Kafka's Java client places them.
 
-use super::fail::Fail;
+use super::error::CliError;
 use crate::codec::Codec;
 use crate::emitter::Declared;
 use crate::graph::{Definition, EdgeKind, Format, GroupGraph, TopicKind, TopicSpec};
@@ -9,7 +9,7 @@ use crate::partitioner::{Murmur2, Partitioner};
 
 /// How keys and values of a topic are read from and shown to people.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
+pub(super) struct TopicCodecs {
     pub(super) topic: String,
     pub(super) key: Format,
     pub(super) value: Format,
@@ -17,7 +17,7 @@ pub(super) struct Terms {
     pub(super) declared: Declared,
 }
 
-impl Terms {
+impl TopicCodecs {
     fn of(spec: &TopicSpec) -> Self {
         Self {
             topic: spec.name.to_owned(),
@@ -50,19 +50,22 @@ const TEXT: Format = Format {
 };
 
 /// The terms of a topic.
-pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> Terms {
+pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> TopicCodecs {
     definitions
         .iter()
         .flat_map(|definition| definition.graph.edges)
         .find(|edge| edge.topic.name == name)
         .map_or_else(
-            || Terms::text(name.to_owned()),
-            |edge| Terms::of(&edge.topic),
+            || TopicCodecs::text(name.to_owned()),
+            |edge| TopicCodecs::of(&edge.topic),
         )
 }
 
 /// The terms of a group's table, or of a declared table of that name.
-pub(super) fn table(definitions: &[&'static Definition], group: &str) -> Result<Terms, Fail> {
+pub(super) fn table(
+    definitions: &[&'static Definition],
+    group: &str,
+) -> Result<TopicCodecs, CliError> {
     let Some(graph) = definitions
         .iter()
         .map(|definition| &definition.graph)
@@ -72,13 +75,13 @@ pub(super) fn table(definitions: &[&'static Definition], group: &str) -> Result<
         let declared =
             edges.find(|edge| edge.topic.kind == TopicKind::Table && edge.topic.name == group);
         return Ok(declared.map_or_else(
-            || Terms::text(format!("{group}-state")),
-            |edge| Terms::of(&edge.topic),
+            || TopicCodecs::text(format!("{group}-state")),
+            |edge| TopicCodecs::of(&edge.topic),
         ));
     };
     match graph.table() {
-        Some(edge) => Ok(Terms::of(&edge.topic)),
-        None => Err(Fail::new(format!(
+        Some(edge) => Ok(TopicCodecs::of(&edge.topic)),
+        None => Err(CliError::new(format!(
             "group `{group}` ({}) has no table; add `persist = <type>` to `#[processor(..)]`, or name \
              another group",
             graph.location
@@ -91,10 +94,10 @@ pub(super) fn visit(
     definitions: &[&'static Definition],
     group: &str,
     name: &str,
-) -> Result<Terms, Fail> {
+) -> Result<TopicCodecs, CliError> {
     let graphs = definitions.iter().map(|definition| &definition.graph);
     let Some(graph) = graphs.clone().find(|graph| graph.group == group) else {
-        return Err(Fail::new(format!(
+        return Err(CliError::new(format!(
             "group `{group}` is not in this program; {}",
             groups(definitions)
         )));
@@ -103,13 +106,13 @@ pub(super) fn visit(
     for edge in graph.edges {
         match edge.kind {
             EdgeKind::Visit { name: visit, .. } if visit == name => {
-                return Ok(Terms::of(&edge.topic));
+                return Ok(TopicCodecs::of(&edge.topic));
             }
             EdgeKind::Visit { name: visit, .. } => known.push(format!("`{visit}`")),
             _ => {}
         }
     }
-    Err(Fail::new(format!(
+    Err(CliError::new(format!(
         "group `{group}` ({}) has no visit `{name}`; it has {}",
         graph.location,
         if known.is_empty() {

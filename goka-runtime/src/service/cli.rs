@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
-use super::fail::{Fail, one_line};
+use super::error::{CliError, one_line};
 use super::settings::{self, Settings};
 use super::topology::{FORMATS, Format};
 
@@ -25,9 +25,9 @@ pub(super) struct Own {
 
 /// What the program's own flags and options were given as.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Given(BTreeMap<&'static str, Option<String>>);
+pub(super) struct UserArgs(BTreeMap<&'static str, Option<String>>);
 
-impl Given {
+impl UserArgs {
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -39,7 +39,7 @@ impl Given {
 
 /// What was asked for.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Args {
     pub(super) brokers: Option<String>,
     pub(super) data_dir: PathBuf,
     pub(super) command: Command,
@@ -48,7 +48,7 @@ pub(super) struct Asked {
 /// The commands.
 #[derive(Debug)]
 pub(super) enum Command {
-    Run(Given, Settings),
+    Run(UserArgs, Settings),
     Emit {
         topic: String,
         /// Key and value, or lines from standard input.
@@ -76,7 +76,7 @@ pub(super) enum Command {
 pub(super) enum Ended {
     /// Help was asked for and printed.
     Helped,
-    Failed(Fail),
+    Failed(CliError),
 }
 
 impl Ended {
@@ -89,7 +89,7 @@ impl Ended {
 }
 
 /// Reads the command line.
-pub(super) fn parse(own: &[Own], args: impl IntoIterator<Item = OsString>) -> Result<Asked, Ended> {
+pub(super) fn parse(own: &[Own], args: impl IntoIterator<Item = OsString>) -> Result<Args, Ended> {
     let mut args = args.into_iter().peekable();
     let program = args
         .peek()
@@ -105,7 +105,7 @@ pub(super) fn parse(own: &[Own], args: impl IntoIterator<Item = OsString>) -> Re
             print!("{error}");
             Err(Ended::Helped)
         }
-        Err(error) => Err(Ended::Failed(Fail::new(refused(&error, &program)))),
+        Err(error) => Err(Ended::Failed(CliError::new(refused(&error, &program)))),
     }
 }
 
@@ -123,7 +123,7 @@ fn refused(error: &clap::Error, program: &str) -> String {
     format!("{said}; see `{program} --help`")
 }
 
-fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
+fn clap(program: &str, own: &[Own]) -> Result<Clap, CliError> {
     let brokers = Arg::new("brokers")
         .long("brokers")
         .env("GOKA_BROKERS")
@@ -148,7 +148,7 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
     let mut root_args = Vec::from(settings::args());
     for own in own {
         if taken.contains(&own.name) || root_args.iter().any(|arg: &Arg| arg.get_id() == own.name) {
-            return Err(Fail::new(format!(
+            return Err(CliError::new(format!(
                 "the program declares the option `--{}`, which is there already; rename it",
                 own.name
             )));
@@ -216,7 +216,7 @@ fn clap(program: &str, own: &[Own]) -> Result<Clap, Fail> {
     ]))
 }
 
-fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
+fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Args, CliError> {
     let text = |of: &ArgMatches, name: &str| of.get_one::<String>(name).cloned();
     let required = |of: &ArgMatches, name: &str| text(of, name).unwrap_or_default();
     let (name, sub) = matches.subcommand().unwrap_or(("run", matches));
@@ -226,7 +226,7 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
     if name != "run" {
         for option in options {
             if is_given(matches, option) {
-                return Err(Fail::new(format!(
+                return Err(CliError::new(format!(
                     "`--{option}` is an option of `run`, and `{name}` is asked for; leave one out"
                 )));
             }
@@ -263,10 +263,10 @@ fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Asked, Fail> {
             let own = own.iter().filter(|own| is_given(of(own.name), own.name));
             let value = |own: &Own| own.value.and_then(|_| text(of(own.name), own.name));
             let given = own.map(|own| (own.name, value(own))).collect();
-            Command::Run(Given(given), Settings::read(of))
+            Command::Run(UserArgs(given), Settings::read(of))
         }
     };
-    Ok(Asked {
+    Ok(Args {
         // An empty variable is an unset one.
         brokers: text(sub, "brokers").filter(|brokers| !brokers.trim().is_empty()),
         data_dir: sub
@@ -294,10 +294,10 @@ mod tests {
         },
     ];
 
-    fn parsed(line: &str) -> Result<Asked, String> {
+    fn parsed(line: &str) -> Result<Args, String> {
         let args = line.split(' ').map(OsString::from);
         parse(&OWN, args).map_err(|ended| match ended {
-            Ended::Failed(Fail::Errors(lines)) => lines.join("|"),
+            Ended::Failed(CliError::Errors(lines)) => lines.join("|"),
             other => format!("{other:?}"),
         })
     }

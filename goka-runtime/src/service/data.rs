@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::fail::Fail;
+use super::error::CliError;
 use crate::private_files;
 
 /// How often a lock held by a short command is tried again.
@@ -34,7 +34,7 @@ pub(crate) struct DataDir {
 
 /// A data directory held by this process, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct DataDirLock {
     /// The directory.
     pub(crate) dir: DataDir,
     /// The instance's name, kept over restarts.
@@ -53,7 +53,7 @@ pub(crate) enum Holder {
 
 impl DataDir {
     /// The directory, made when it is missing.
-    pub(crate) fn create(path: &Path) -> Result<Self, Fail> {
+    pub(crate) fn create(path: &Path) -> Result<Self, CliError> {
         match DirBuilder::new().recursive(true).mode(0o700).create(path) {
             Ok(()) => Self::checked(path),
             Err(error) => Err(Self::refused(path, &error)),
@@ -61,7 +61,7 @@ impl DataDir {
     }
 
     /// The directory if it is there.
-    pub(crate) fn existing(path: &Path) -> Result<Option<Self>, Fail> {
+    pub(crate) fn existing(path: &Path) -> Result<Option<Self>, CliError> {
         match fs::metadata(path) {
             Ok(_) => Self::checked(path).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -69,7 +69,7 @@ impl DataDir {
         }
     }
 
-    fn checked(path: &Path) -> Result<Self, Fail> {
+    fn checked(path: &Path) -> Result<Self, CliError> {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => {
                 let dir = Self { path: path.into() };
@@ -81,11 +81,11 @@ impl DataDir {
     }
 
     /// The directory may be a link; what this library keeps in it may not.
-    fn check_links(&self) -> Result<(), Fail> {
+    fn check_links(&self) -> Result<(), CliError> {
         for name in OURS {
             let path = self.path.join(name);
             private_files::check(&path)
-                .map_err(|error| Fail::new(format!("`{}` {error}", path.display())))?;
+                .map_err(|error| CliError::new(format!("`{}` {error}", path.display())))?;
         }
         Ok(())
     }
@@ -101,22 +101,22 @@ impl DataDir {
         Ok(())
     }
 
-    fn refused(path: &Path, error: &std::io::Error) -> Fail {
+    fn refused(path: &Path, error: &std::io::Error) -> CliError {
         let shown = path.display();
         let file = fs::metadata(path).is_ok_and(|found| !found.is_dir());
         if file || error.kind() == ErrorKind::AlreadyExists {
-            return Fail::new(format!(
+            return CliError::new(format!(
                 "data directory `{shown}` is a file; name a directory with `--data-dir` / GOKA_DATA_DIR"
             ));
         }
-        Fail::new(format!(
+        CliError::new(format!(
             "data directory `{shown}` cannot be used: {error}; make it writable, or name another \
              with `--data-dir` / GOKA_DATA_DIR"
         ))
     }
 
     /// That something in the directory cannot be read or written, as an error.
-    pub(crate) fn unusable(&self, error: &std::io::Error) -> Fail {
+    pub(crate) fn unusable(&self, error: &std::io::Error) -> CliError {
         Self::refused(&self.path, error)
     }
 
@@ -147,7 +147,11 @@ impl DataDir {
 
     /// Takes the directory for this process; waits so long for a command that has it for a moment.
     /// `Ok(None)` when a running program has it.
-    pub(crate) fn hold(&self, holder: Holder, wait: Duration) -> Result<Option<Held>, Fail> {
+    pub(crate) fn hold(
+        &self,
+        holder: Holder,
+        wait: Duration,
+    ) -> Result<Option<DataDirLock>, CliError> {
         let until = Instant::now() + wait;
         let refused = |error: std::io::Error| Self::refused(&self.path, &error);
         let mut options = OpenOptions::new();
@@ -173,7 +177,7 @@ impl DataDir {
             .and_then(|_| lock.set_len(0))
             .and_then(|()| writeln!(lock, "{} {word}", std::process::id()))
             .map_err(refused)?;
-        Ok(Some(Held {
+        Ok(Some(DataDirLock {
             dir: self.clone(),
             instance: self.instance().map_err(refused)?,
             _lock: lock,
@@ -181,8 +185,8 @@ impl DataDir {
     }
 
     /// That another process has the directory, as an error.
-    pub(crate) fn in_use(&self) -> Fail {
-        Fail::new(format!(
+    pub(crate) fn in_use(&self) -> CliError {
+        CliError::new(format!(
             "data directory `{}` is in use by process {}; stop that one, or give this one its own \
              with `--data-dir` / GOKA_DATA_DIR",
             self.path.display(),
@@ -234,9 +238,9 @@ impl DataDir {
 mod tests {
     use super::*;
 
-    fn message(fail: Fail) -> String {
+    fn message(fail: CliError) -> String {
         match fail {
-            Fail::Errors(lines) => lines.join(" | "),
+            CliError::Errors(lines) => lines.join(" | "),
             other => format!("{other:?}"),
         }
     }

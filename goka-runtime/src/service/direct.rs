@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::fail::Fail;
+use super::error::CliError;
 use super::fold;
 use crate::context::Emit;
 use crate::emitter::{self, Declared, EmitError, RawEmitter};
@@ -74,7 +74,7 @@ impl Direct {
     }
 
     /// A table's topic; `None` when there is none of that name.
-    pub(super) fn table(&self, topic: &str) -> Result<Option<TableInfo>, Fail> {
+    pub(super) fn table(&self, topic: &str) -> Result<Option<TableInfo>, CliError> {
         let found = TopicWait::default().describe_one(&*self.log, topic)?;
         Ok(found.map(|info| TableInfo {
             partitions: info.partitions,
@@ -136,7 +136,7 @@ impl Direct {
         topic: &str,
         partition: i32,
         key: &[u8],
-    ) -> Result<Option<Vec<u8>>, Fail> {
+    ) -> Result<Option<Vec<u8>>, CliError> {
         fold::last(&*self.log, topic, partition, key)
     }
 
@@ -146,8 +146,8 @@ impl Direct {
         topic: (&str, i32),
         prefix: &[u8],
         limit: Option<usize>,
-        each: &mut dyn FnMut(fold::Entries) -> Result<(), Fail>,
-    ) -> Result<(), Fail> {
+        each: &mut dyn FnMut(fold::Entries) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         fold::table(&*self.log, topic, prefix, limit, self.memory, each)
     }
 }

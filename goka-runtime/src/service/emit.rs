@@ -3,10 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::access::Access;
-use super::catalog::Terms;
+use super::access::TableAccess;
+use super::catalog::TopicCodecs;
 use super::direct::Placed;
-use super::fail::Fail;
+use super::error::CliError;
 use super::protocol::FRAME_FILL;
 use crate::log::after;
 
@@ -14,22 +14,29 @@ use crate::log::after;
 const MAX_LINE: u64 = 8 << 20;
 
 /// Emits one record.
-pub(super) fn one(access: &Access, terms: &Terms, key: &str, value: &str) -> Result<(), Fail> {
+pub(super) fn one(
+    access: &TableAccess,
+    terms: &TopicCodecs,
+    key: &str,
+    value: &str,
+) -> Result<(), CliError> {
     let partitions = access.target(&terms.topic, terms.declared)?;
-    let record = placed(terms, partitions, key, value).map_err(Fail::new)?;
+    let record = placed(terms, partitions, key, value).map_err(CliError::new)?;
     let delivery = access.emit(&terms.topic, vec![record])?;
-    delivery.error.map_or(Ok(()), |error| Err(Fail::new(error)))
+    delivery
+        .error
+        .map_or(Ok(()), |error| Err(CliError::new(error)))
 }
 
 /// Emits one record to every partition: a visit's name and argument.
 pub(super) fn everywhere(
-    access: &Access,
-    terms: &Terms,
+    access: &TableAccess,
+    terms: &TopicCodecs,
     key: &str,
     value: &str,
-) -> Result<(), Fail> {
+) -> Result<(), CliError> {
     let partitions = access.table(&terms.topic)?.ok_or_else(|| {
-        Fail::new(format!(
+        CliError::new(format!(
             "topic `{}` does not exist{}; run the group's processor first",
             terms.topic,
             after(access.topic_timeout())
@@ -46,13 +53,19 @@ pub(super) fn everywhere(
             })
         })
         .collect::<Result<_, _>>()
-        .map_err(Fail::new)?;
+        .map_err(CliError::new)?;
     let delivery = access.emit(&terms.topic, records)?;
-    delivery.error.map_or(Ok(()), |error| Err(Fail::new(error)))
+    delivery
+        .error
+        .map_or(Ok(()), |error| Err(CliError::new(error)))
 }
 
 /// Emits what `input` holds.
-pub(super) fn lines(access: &Access, terms: &Terms, input: impl Read) -> Result<(), Fail> {
+pub(super) fn lines(
+    access: &TableAccess,
+    terms: &TopicCodecs,
+    input: impl Read,
+) -> Result<(), CliError> {
     let mut sender = Sender {
         access,
         terms,
@@ -80,7 +93,7 @@ pub(super) fn lines(access: &Access, terms: &Terms, input: impl Read) -> Result<
             Ok(record) => sender.push(record)?,
             Err(reason) => {
                 sender.flush()?;
-                return Err(Fail::new(format!(
+                return Err(CliError::new(format!(
                     "line {number}: {reason}; the {} before it are sent: correct it and emit from \
                      line {number} on",
                     number - 1
@@ -95,8 +108,8 @@ pub(super) fn lines(access: &Access, terms: &Terms, input: impl Read) -> Result<
 }
 
 struct Sender<'a> {
-    access: &'a Access,
-    terms: &'a Terms,
+    access: &'a TableAccess,
+    terms: &'a TopicCodecs,
     partitions: i32,
     batch: Vec<Placed>,
     bytes: usize,
@@ -117,7 +130,7 @@ impl Sender<'_> {
         placed(self.terms, self.partitions, key, value)
     }
 
-    fn push(&mut self, record: Placed) -> Result<(), Fail> {
+    fn push(&mut self, record: Placed) -> Result<(), CliError> {
         self.bytes += record.key.len() + record.value.len() + 16;
         self.batch.push(record);
         if self.bytes >= FRAME_FILL {
@@ -127,7 +140,7 @@ impl Sender<'_> {
         }
     }
 
-    fn flush(&mut self) -> Result<(), Fail> {
+    fn flush(&mut self) -> Result<(), CliError> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -138,7 +151,7 @@ impl Sender<'_> {
         self.sent += delivery.delivered;
         match delivery.error {
             None => Ok(()),
-            Some(error) => Err(Fail::new(format!(
+            Some(error) => Err(CliError::new(format!(
                 "line {}: {error}; the {} before it are sent",
                 self.sent + 1,
                 self.sent
@@ -147,7 +160,7 @@ impl Sender<'_> {
     }
 }
 
-fn placed(terms: &Terms, partitions: i32, key: &str, value: &str) -> Result<Placed, String> {
+fn placed(terms: &TopicCodecs, partitions: i32, key: &str, value: &str) -> Result<Placed, String> {
     let said = |what: &str, text: &str, error: crate::codec::CodecError| {
         let shown: String = text.chars().take(60).collect();
         format!("{what} `{shown}` of topic `{}`: {error}", terms.topic)

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::fail::Fail;
+use super::error::CliError;
 use crate::log::{Isolation, Log};
 use crate::record::{Record, TopicPartition};
 
@@ -24,7 +24,7 @@ pub(crate) fn last(
     topic: &str,
     partition: i32,
     key: &[u8],
-) -> Result<Option<Vec<u8>>, Fail> {
+) -> Result<Option<Vec<u8>>, CliError> {
     let mut value = None;
     read(
         log,
@@ -46,8 +46,8 @@ pub(crate) fn table(
     prefix: &[u8],
     limit: Option<usize>,
     memory: usize,
-    each: &mut dyn FnMut(Entries) -> Result<(), Fail>,
-) -> Result<(), Fail> {
+    each: &mut dyn FnMut(Entries) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let list: Vec<_> = (0..partitions)
         .map(|partition| TopicPartition::new(topic, partition))
         .collect();
@@ -134,7 +134,7 @@ fn read(
     log: &dyn Log,
     partitions: &[TopicPartition],
     each: &mut dyn FnMut(&Record<'_>),
-) -> Result<(), Fail> {
+) -> Result<(), CliError> {
     // The high watermark first: what is written while we read is none of ours.
     let ranges = log.ranges(partitions)?;
     let from: Vec<_> = partitions
@@ -159,7 +159,7 @@ fn read(
             total = sum;
             moved = Instant::now();
         } else if moved.elapsed() > STALL {
-            return Err(Fail::new(format!(
+            return Err(CliError::new(format!(
                 "{} is read to {} of {}, and nothing has come for {} s: a broker may be away, or a \
                  transaction open; try again",
                 partitions[behind],

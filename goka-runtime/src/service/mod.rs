@@ -2,14 +2,14 @@
 //! same in every binary. All of it ends in an exit code: 0, 1 for "no such key", 2 for errors.
 
 mod access;
-mod background;
+mod app_handle;
 mod catalog;
 mod cli;
 mod data;
 mod direct;
 mod emit;
 mod engine;
-mod fail;
+mod error;
 mod fold;
 mod logs;
 mod protocol;
@@ -29,11 +29,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-pub use self::background::{Background, WaitError};
-use self::cli::{Asked, Command, Own};
-use self::fail::Fail;
+pub use self::app_handle::{AppHandle, WaitError};
+use self::cli::{Args, Command, Own};
+use self::error::CliError;
 use self::settings::Guarantees;
-use crate::dispatch::{HandlerError, Shared};
+use crate::dispatch::{HandlerError, ProcessorState};
 use crate::edges::Processor;
 use crate::graph::{Definition, start_order};
 use crate::record::Guarantee;
@@ -60,9 +60,9 @@ pub fn main() -> ExitCode {
 /// fn main() -> std::process::ExitCode {
 ///     Service::new()
 ///         .flag("quiet", "Says nothing")
-///         .background(|runtime| {
-///             while runtime.wait(Duration::from_secs(1)) {
-///                 if !runtime.flag("quiet") {
+///         .background(|app| {
+///             while app.wait(Duration::from_secs(1)) {
+///                 if !app.flag("quiet") {
 ///                     println!("still here");
 ///                 }
 ///             }
@@ -74,8 +74,8 @@ pub fn main() -> ExitCode {
 #[must_use = "a service does nothing until `main`"]
 pub struct Service {
     registry: Registry,
-    values: BTreeMap<TypeId, Arc<Shared>>,
-    backgrounds: Vec<background::Body>,
+    values: BTreeMap<TypeId, Arc<ProcessorState>>,
+    backgrounds: Vec<app_handle::Body>,
     own: Vec<Own>,
     stores: run::MakeStores,
     guarantees: Guarantees,
@@ -152,7 +152,7 @@ impl Service {
     }
 
     /// Declares a flag of the program's own: `--name`, for `run`, asked for with
-    /// [`Background::flag`].
+    /// [`AppHandle::flag`].
     pub fn flag(mut self, name: &'static str, help: &'static str) -> Self {
         self.own.push(Own {
             name,
@@ -163,7 +163,7 @@ impl Service {
     }
 
     /// Declares an option of the program's own: `--name VALUE`, for `run`, asked for with
-    /// [`Background::option`].
+    /// [`AppHandle::option`].
     pub fn option(mut self, name: &'static str, value: &'static str, help: &'static str) -> Self {
         self.own.push(Own {
             name,
@@ -174,11 +174,11 @@ impl Service {
     }
 
     /// Runs `body` beside the processors, on a thread of its own, once they have started. It is to
-    /// return soon after [`Background::is_stopping`]. When it fails or panics the program ends, with
+    /// return soon after [`AppHandle::is_stopping`]. When it fails or panics the program ends, with
     /// exit code 2; when it returns, the rest goes on.
     pub fn background<F>(mut self, body: F) -> Self
     where
-        F: FnOnce(&Background) -> Result<(), HandlerError> + Send + 'static,
+        F: FnOnce(&AppHandle) -> Result<(), HandlerError> + Send + 'static,
     {
         self.backgrounds.push(Box::new(body));
         self
@@ -197,9 +197,9 @@ impl Service {
         }
     }
 
-    fn execute(self, asked: Asked) -> Result<(), Fail> {
+    fn execute(self, asked: Args) -> Result<(), CliError> {
         let brokers = asked.brokers.as_deref();
-        let open = |writes| access::Access::open(brokers, &asked.data_dir, writes);
+        let open = |writes| access::TableAccess::open(brokers, &asked.data_dir, writes);
         let mut out = BufWriter::new(std::io::stdout().lock());
         match asked.command {
             Command::Run(given, settings) => {
@@ -207,7 +207,7 @@ impl Service {
                 let definitions = start_order(self.checked()?);
                 let program = run::Program {
                     options: settings::options(&definitions, &settings, &self.guarantees)
-                        .map_err(Fail::new)?,
+                        .map_err(CliError::new)?,
                     definitions,
                     values: self.values,
                     backgrounds: self.backgrounds,
@@ -250,14 +250,14 @@ impl Service {
             }
             Command::Topology(format) => {
                 topology::print(&self.registry.application(), format, &mut out)
-                    .map_err(|error| fail::output(&error))?;
+                    .map_err(|error| error::output(&error))?;
                 self.checked().map(drop)
             }
         }
     }
 
     /// The processors, when they can live in one program.
-    fn checked(&self) -> Result<Vec<&'static Definition>, Fail> {
+    fn checked(&self) -> Result<Vec<&'static Definition>, CliError> {
         self.registry.check().or_else(|error| {
             let mut findings = error.findings;
             // A program may have emitters and views alone.
@@ -267,7 +267,7 @@ impl Service {
             if findings.is_empty() {
                 return Ok(Vec::new());
             }
-            Err(Fail::Errors(
+            Err(CliError::Errors(
                 findings.iter().map(ToString::to_string).collect(),
             ))
         })

@@ -2,51 +2,51 @@
 
 use std::io::Write;
 
-use super::access::Access;
-use super::catalog::{self, Terms};
-use super::fail::{self, Fail};
+use super::access::TableAccess;
+use super::catalog::{self, TopicCodecs};
+use super::error::{self, CliError};
 use crate::codec::Codec;
 use crate::graph::{Definition, Format};
 use crate::log::after;
 
 /// Prints the value of a key and nothing else.
 pub(super) fn get(
-    access: &Access,
+    access: &TableAccess,
     definitions: &[&'static Definition],
     group: &str,
     key: &str,
     out: &mut dyn Write,
-) -> Result<(), Fail> {
+) -> Result<(), CliError> {
     let terms = catalog::table(definitions, group)?;
     let bytes = (terms.key.parse)(key)
-        .map_err(|error| Fail::new(format!("key `{key}` of group `{group}`: {error}")))?;
+        .map_err(|error| CliError::new(format!("key `{key}` of group `{group}`: {error}")))?;
     let partitions = partitions(access, definitions, &terms, group)?;
     let partition = (terms.place)(&bytes, partitions);
     let Some(value) = access.get(&terms.topic, partition, &bytes)? else {
-        return Err(Fail::NoSuchKey(format!(
+        return Err(CliError::NoSuchKey(format!(
             "no key `{key}` in the table of group `{group}`"
         )));
     };
     let value = shown(&terms.value, "value", &value, &terms, key)?;
     writeln!(out, "{value}")
         .and_then(|()| out.flush())
-        .map_err(|error| fail::output(&error))
+        .map_err(|error| error::output(&error))
 }
 
 /// Prints `key<TAB>value` lines in key order.
 pub(super) fn scan(
-    access: &Access,
+    access: &TableAccess,
     definitions: &[&'static Definition],
     group: &str,
     prefix: Option<&str>,
     limit: Option<usize>,
     out: &mut dyn Write,
-) -> Result<(), Fail> {
+) -> Result<(), CliError> {
     let terms = catalog::table(definitions, group)?;
     let partitions = partitions(access, definitions, &terms, group)?;
     // A prefix is no whole key, so no codec reads it; escapes are taken back as they are shown.
     let prefix = <Vec<u8> as Codec>::parse(prefix.unwrap_or_default())
-        .map_err(|error| Fail::new(format!("--prefix: {error}; double a backslash")))?;
+        .map_err(|error| CliError::new(format!("--prefix: {error}; double a backslash")))?;
     access.scan(
         &terms.topic,
         partitions,
@@ -61,20 +61,20 @@ pub(super) fn scan(
                 &String::from_utf8_lossy(key),
             )?;
             let value = shown(&terms.value, "value", value, &terms, &key)?;
-            writeln!(out, "{key}\t{value}").map_err(|error| fail::output(&error))
+            writeln!(out, "{key}\t{value}").map_err(|error| error::output(&error))
         },
     )?;
-    out.flush().map_err(|error| fail::output(&error))
+    out.flush().map_err(|error| error::output(&error))
 }
 
 fn partitions(
-    access: &Access,
+    access: &TableAccess,
     definitions: &[&'static Definition],
-    terms: &Terms,
+    terms: &TopicCodecs,
     group: &str,
-) -> Result<i32, Fail> {
+) -> Result<i32, CliError> {
     access.table(&terms.topic)?.ok_or_else(|| {
-        Fail::new(format!(
+        CliError::new(format!(
             "group `{group}` has no table yet: topic `{}` does not exist{}; run its processor first \
              ({})",
             terms.topic,
@@ -88,11 +88,11 @@ fn shown(
     format: &Format,
     what: &str,
     bytes: &[u8],
-    terms: &Terms,
+    terms: &TopicCodecs,
     key: &str,
-) -> Result<String, Fail> {
+) -> Result<String, CliError> {
     (format.show)(bytes).map_err(|error| {
-        Fail::new(format!(
+        CliError::new(format!(
             "{what} of key `{key}` in topic `{}`: {error}; this program declares another codec than \
              the one it was written with",
             terms.topic

@@ -7,20 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::background::{Background, Body, Thread};
-use super::cli::Given;
-use super::data::{DataDir, Held, Holder};
+use super::app_handle::{AppHandle, Body, Thread};
+use super::cli::UserArgs;
+use super::data::{DataDir, DataDirLock, Holder};
 use super::direct::Direct;
 use super::engine;
-use super::fail::Fail;
+use super::error::CliError;
 use super::server::Server;
 use super::stop::Stop;
 use crate::core::deaths::{Deaths, RecordAt};
 use crate::crash;
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::graph::Definition;
 use crate::log::{Log, LogError, TopicWait};
-use crate::processor::{self, Cause, ProcessorOptions, Running, StartError};
+use crate::processor::{self, ProcessorOptions, Running, StartError, StopReason};
 use crate::table::Stores;
 use crate::table::redb::RedbStores;
 
@@ -51,9 +51,9 @@ pub(super) struct Program {
     pub(super) definitions: Vec<&'static Definition>,
     /// How each of them runs.
     pub(super) options: Vec<ProcessorOptions>,
-    pub(super) values: BTreeMap<TypeId, Arc<Shared>>,
+    pub(super) values: BTreeMap<TypeId, Arc<ProcessorState>>,
     pub(super) backgrounds: Vec<Body>,
-    pub(super) given: Given,
+    pub(super) given: UserArgs,
     pub(super) stores: MakeStores,
     /// Bytes of cache of the tables' files.
     pub(super) cache: usize,
@@ -71,7 +71,11 @@ pub(super) fn files() -> MakeStores {
 }
 
 /// Runs until the end is asked for.
-pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> Result<(), Fail> {
+pub(super) fn run(
+    program: Program,
+    brokers: Option<&str>,
+    data_dir: &Path,
+) -> Result<(), CliError> {
     let stop = Arc::new(Stop::default());
     stop.on_signals()?;
     raise_open_files();
@@ -91,7 +95,7 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
         ..options
     });
     let processors = start(&program.definitions, shared, options, &log, &stores, &stop)?;
-    let background = Arc::new(Background {
+    let background = Arc::new(AppHandle {
         log,
         views: Arc::new(RedbStores::new(dir.views(), VIEW_CACHE)),
         given: program.given,
@@ -107,7 +111,7 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
         .enumerate()
         .map(|(at, body)| Thread::start(at + 1, body, background.clone()))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Fail::new(format!("no thread for a background: {error}")))?;
+        .map_err(|error| CliError::new(format!("no thread for a background: {error}")))?;
     watch(&stop, &processors, &threads);
     tracing::info!("draining");
     let errors = drain(processors, threads);
@@ -119,7 +123,7 @@ pub(super) fn run(program: Program, brokers: Option<&str>, data_dir: &Path) -> R
         tracing::info!("stopped");
         Ok(())
     } else {
-        Err(Fail::Errors(errors))
+        Err(CliError::Errors(errors))
     }
 }
 
@@ -138,7 +142,7 @@ fn raise_open_files() {
 
 impl Program {
     /// The value that each processor's handlers share, in the order of the definitions.
-    fn shared(&self) -> Result<Vec<Arc<Shared>>, Fail> {
+    fn shared(&self) -> Result<Vec<Arc<ProcessorState>>, CliError> {
         let mut missing = Vec::new();
         let mut shared = Vec::new();
         for definition in &self.definitions {
@@ -154,12 +158,15 @@ impl Program {
         if missing.is_empty() {
             Ok(shared)
         } else {
-            Err(Fail::Errors(missing))
+            Err(CliError::Errors(missing))
         }
     }
 }
 
-fn open(held: &Held, brokers: Option<&str>) -> Result<(Arc<dyn Log>, Option<Server>), Fail> {
+fn open(
+    held: &DataDirLock,
+    brokers: Option<&str>,
+) -> Result<(Arc<dyn Log>, Option<Server>), CliError> {
     if let Some(brokers) = brokers {
         let log = engine::kafka(brokers)?;
         tracing::info!("running on {}", log.describe_self());
@@ -176,12 +183,12 @@ fn open(held: &Held, brokers: Option<&str>) -> Result<(Arc<dyn Log>, Option<Serv
 
 fn start(
     definitions: &[&'static Definition],
-    shared: Vec<Arc<Shared>>,
+    shared: Vec<Arc<ProcessorState>>,
     options: impl Iterator<Item = ProcessorOptions>,
     log: &Arc<dyn Log>,
     stores: &Arc<dyn Stores>,
     stop: &Stop,
-) -> Result<Vec<(&'static str, Running)>, Fail> {
+) -> Result<Vec<(&'static str, Running)>, CliError> {
     let mut running = Vec::new();
     let mut errors = Vec::new();
     let is_stopping = || stop.is_asked();
@@ -197,14 +204,14 @@ fn start(
                 ..
             }) => return Ok(running),
             // A log that does not answer one does not answer the next.
-            Err(error @ StartError::Log { .. }) => return Err(Fail::new(error)),
+            Err(error @ StartError::Log { .. }) => return Err(CliError::new(error)),
             Err(error) => errors.push(error.to_string()),
         }
     }
     if errors.is_empty() {
         Ok(running)
     } else {
-        Err(Fail::Errors(errors))
+        Err(CliError::Errors(errors))
     }
 }
 
@@ -270,7 +277,7 @@ fn look(stop: &Stop, group: &str, running: &Running, seen: &mut Seen) {
         running.stop();
     }
     let failure = running.failure();
-    if let Some(Cause::Member(LogError::InstanceFenced { .. })) = failure {
+    if let Some(StopReason::Member(LogError::InstanceFenced { .. })) = failure {
         // Another process runs with this one's identity: this one is to end as a whole.
         stop.ask();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::data::DataDir;
 use super::direct::{Direct, Placed};
-use super::fail::{Fail, one_line};
+use super::error::{CliError, one_line};
 use super::fold::Entries;
 use super::protocol::{Bytes, FRAME_FILL, Reply, Request, Wire};
 use super::socket::Socket;
@@ -33,9 +33,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(dir: &DataDir, direct: Direct) -> Result<Self, Fail> {
+    pub(super) fn start(dir: &DataDir, direct: Direct) -> Result<Self, CliError> {
         let refused = |error: std::io::Error| {
-            Fail::new(format!(
+            CliError::new(format!(
                 "data directory `{}`: no socket for the commands: {error}; use a local file system",
                 dir.path().display()
             ))
@@ -183,7 +183,7 @@ fn answer(
             let scanned = scan(direct, asked, &Vec::try_from(prefix)?, limit, &mut |part| {
                 send_entries(part, wire).map_err(|error| {
                     broken = Some(error);
-                    Fail::OutputClosed
+                    CliError::OutputClosed
                 })
             });
             match (broken, scanned) {
@@ -201,17 +201,17 @@ fn scan(
     (topic, partitions): (&str, i32),
     prefix: &[u8],
     limit: Option<usize>,
-    each: &mut dyn FnMut(Entries) -> Result<(), Fail>,
-) -> Result<(), Fail> {
+    each: &mut dyn FnMut(Entries) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     match direct.table(topic)? {
         Some(found) if found.partitions == partitions => {
             direct.scan((topic, partitions), prefix, limit, each)
         }
-        Some(found) => Err(Fail::new(format!(
+        Some(found) => Err(CliError::new(format!(
             "topic `{topic}` has {} partitions, the command asks for {partitions}; try again",
             found.partitions
         ))),
-        None => Err(Fail::new(format!("topic `{topic}` does not exist"))),
+        None => Err(CliError::new(format!("topic `{topic}` does not exist"))),
     }
 }
 
@@ -230,11 +230,11 @@ fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
     wire.send(&Reply::Entries(frame))
 }
 
-fn text(fail: Fail) -> String {
+fn text(fail: CliError) -> String {
     match fail {
-        Fail::Errors(lines) => one_line(&lines.join("; ")),
-        Fail::NoSuchKey(line) => line,
-        Fail::OutputClosed => "output closed".to_owned(),
+        CliError::Errors(lines) => one_line(&lines.join("; ")),
+        CliError::NoSuchKey(line) => line,
+        CliError::OutputClosed => "output closed".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::fail::Fail;
+use super::error::CliError;
 
 /// Exit code when a second signal does not let the program drain.
 const CUT_SHORT: i32 = 2;
@@ -24,7 +24,7 @@ pub(super) struct Stop {
 
 impl Stop {
     /// From now on the first SIGINT or SIGTERM asks for the end, and the second ends at once.
-    pub(super) fn on_signals(&self) -> Result<(), Fail> {
+    pub(super) fn on_signals(&self) -> Result<(), CliError> {
         for signal in [SIGINT, SIGTERM] {
             // The order matters: this one looks at the flag before the next one sets it.
             signal_hook::flag::register_conditional_shutdown(
@@ -33,7 +33,9 @@ impl Stop {
                 self.signalled.clone(),
             )
             .and_then(|_| signal_hook::flag::register(signal, self.signalled.clone()))
-            .map_err(|error| Fail::new(format!("signal {signal} cannot be handled: {error}")))?;
+            .map_err(|error| {
+                CliError::new(format!("signal {signal} cannot be handled: {error}"))
+            })?;
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::caught::caught;
 use super::oracles::Violation;
-use super::schedule::{Act, What};
+use super::panics::catch_panic;
+use super::schedule::{Step, StepAction};
 use super::workload::{Fresh, Workload};
 use crate::codec::Codec;
 use crate::log::simulated::Simulated;
@@ -34,7 +34,7 @@ pub(super) const CHECK: &str = "check";
 pub struct End<'e> {
     workload: &'e Workload,
     log: &'e Simulated,
-    acts: &'e [Act],
+    acts: &'e [Step],
 }
 
 impl End<'_> {
@@ -85,7 +85,7 @@ impl End<'_> {
             T::NAME
         );
         let fed = self.acts.iter().filter_map(|act| match &act.what {
-            What::Feed { topic, record } if topic.name == T::NAME => Some(record),
+            StepAction::Feed { topic, record } if topic.name == T::NAME => Some(record),
             _ => None,
         });
         fed.map(decoded::<T>).collect()
@@ -140,7 +140,7 @@ impl fmt::Debug for End<'_> {
 
 impl Workload {
     /// What the user's own checks find wrong.
-    pub(super) fn checked(&self, log: &Simulated, acts: &[Act]) -> Vec<Violation> {
+    pub(super) fn checked(&self, log: &Simulated, acts: &[Step]) -> Vec<Violation> {
         let workload = self;
         let end = End {
             workload,
@@ -148,7 +148,7 @@ impl Workload {
             acts,
         };
         let failed = self.checks.iter();
-        let failed = failed.filter_map(|check| caught(|| check(&end)).err());
+        let failed = failed.filter_map(|check| catch_panic(|| check(&end)).err());
         failed
             .map(|what| Violation {
                 oracle: CHECK,

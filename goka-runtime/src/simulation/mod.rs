@@ -2,30 +2,30 @@
 //! log and disks in memory, a clock that moves when the schedule says so, one thread, no waiting. What
 //! is right is known beforehand: see [`oracles`]. Used by `#[goka::simulate]`.
 
-mod caught;
 mod end;
-mod fed;
-mod front;
+mod fault_injector;
+mod feed_value;
 #[cfg(feature = "fail-points")]
-mod hunt;
+mod mutation;
 mod oracles;
+mod panics;
 mod process;
 mod report;
 mod run;
+mod runner;
 mod schedule;
-mod sense;
 mod shrink;
-mod strikes;
 #[cfg(test)]
 mod tests;
+mod validate;
 mod workload;
 
 pub use self::end::End;
-pub use self::fed::Fed;
-#[doc(hidden)]
-pub use self::front::simulate;
+pub use self::feed_value::FeedValue;
 #[cfg(feature = "fail-points")]
-pub use self::hunt::{Caught, hunt};
+pub use self::mutation::{FoundMistake, find_mistake};
+#[doc(hidden)]
+pub use self::runner::simulate;
 pub use self::schedule::FaultKind;
 pub use self::workload::Workload;
 pub use crate::dice::Dice;

@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::schedule::HandlerTakes;
-use crate::core::{Cause, RecordId};
+use crate::core::{RecordId, StopReason};
 use crate::log::simulated::{Happened, Simulated, Wrote};
 use crate::processor::{StartError, TaskStatus};
 use crate::record::Appends;
 use crate::table::redb::SimulatedDisk;
-use crate::tester::stage::Hand;
-use crate::worker::{Again, Parts, REJOIN, Witness};
+use crate::tester::scheduler::SimulatedWorker;
+use crate::worker::{HandlerObserver, REJOIN, RejoinPolicy, WorkerConfig};
 
 /// How long whoever watches over a process takes to start it anew.
 const WATCH: Duration = Duration::from_millis(500);
@@ -27,7 +27,7 @@ struct Eyes {
     takes: HandlerTakes,
 }
 
-impl Witness for Eyes {
+impl HandlerObserver for Eyes {
     fn handling_takes(&self, record: &RecordId) -> Duration {
         (self.takes)(record)
     }
@@ -49,15 +49,19 @@ impl Witness for Eyes {
 
 /// A worker, and what is known of its member.
 struct Seat {
-    hand: Hand,
+    hand: SimulatedWorker,
     eyes: Arc<Eyes>,
-    again: Again,
+    again: RejoinPolicy,
     /// When another member joins.
     rejoins: Option<Duration>,
 }
 
 impl Seat {
-    fn join(mut parts: Parts, log: &Simulated, takes: HandlerTakes) -> Result<Self, Cause> {
+    fn join(
+        mut parts: WorkerConfig,
+        log: &Simulated,
+        takes: HandlerTakes,
+    ) -> Result<Self, StopReason> {
         let eyes = Arc::new(Eyes {
             log: log.clone(),
             group: parts.plan.group.name.clone(),
@@ -66,11 +70,11 @@ impl Seat {
             takes,
         });
         parts.witness = Some(eyes.clone());
-        let hand = Hand::join(parts).map_err(Cause::Member)?;
+        let hand = SimulatedWorker::join(parts).map_err(StopReason::Member)?;
         let seat = Self {
             hand,
             eyes,
-            again: Again::default(),
+            again: RejoinPolicy::default(),
             rejoins: None,
         };
         seat.known();
@@ -83,12 +87,12 @@ impl Seat {
     }
 
     /// One turn; says whether anything happened.
-    fn turn(&mut self, now: Duration) -> Result<bool, Cause> {
+    fn turn(&mut self, now: Duration) -> Result<bool, StopReason> {
         if let Some(at) = self.rejoins {
             if now < at {
                 return Ok(false);
             }
-            self.hand.rejoin().map_err(Cause::Member)?;
+            self.hand.rejoin().map_err(StopReason::Member)?;
             self.known();
             self.rejoins = None;
         }
@@ -100,7 +104,7 @@ impl Seat {
         Ok(moved)
     }
 
-    fn stopped(&self) -> Option<Cause> {
+    fn stopped(&self) -> Option<StopReason> {
         let status = self.hand.parts().signals.status.lock();
         let status = status.unwrap_or_else(PoisonError::into_inner);
         let cause = |task: &TaskStatus| task.stopped.clone();
@@ -112,14 +116,14 @@ impl Seat {
 #[derive(Debug, Clone)]
 pub(super) enum Halt {
     Start(Arc<StartError>),
-    Cause(Cause),
+    Stopped(StopReason),
 }
 
 impl std::fmt::Display for Halt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Halt::Start(error) => write!(f, "it does not start: {error}"),
-            Halt::Cause(cause) => write!(f, "it stopped: {cause}"),
+            Halt::Stopped(cause) => write!(f, "it stopped: {cause}"),
         }
     }
 }
@@ -165,7 +169,7 @@ impl Process {
         &mut self,
         log: &Simulated,
         takes: &HandlerTakes,
-        parts: impl FnOnce(&SimulatedDisk, u64) -> Result<Vec<Parts>, StartError>,
+        parts: impl FnOnce(&SimulatedDisk, u64) -> Result<Vec<WorkerConfig>, StartError>,
     ) -> Result<(), Halt> {
         self.watched = None;
         self.starts += 1;
@@ -173,7 +177,7 @@ impl Process {
         let parts = parts(&self.disk, self.starts);
         let parts = parts.map_err(|error| Halt::Start(Arc::new(error)))?;
         for parts in parts {
-            let seat = Seat::join(parts, log, takes.clone()).map_err(Halt::Cause)?;
+            let seat = Seat::join(parts, log, takes.clone()).map_err(Halt::Stopped)?;
             self.seats.push(seat);
         }
         Ok(())
@@ -185,7 +189,7 @@ impl Process {
         let Some(seat) = self.seats.get_mut(self.last) else {
             return Ok(false);
         };
-        seat.turn(now).map_err(Halt::Cause)
+        seat.turn(now).map_err(Halt::Stopped)
     }
 
     /// What a process does beside its handlers while they run: its members stay in their groups.
@@ -207,7 +211,7 @@ impl Process {
     }
 
     /// Why a partition stands still, if one does.
-    pub(super) fn stopped(&self) -> Option<Cause> {
+    pub(super) fn stopped(&self) -> Option<StopReason> {
         self.seats.iter().find_map(Seat::stopped)
     }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use self::starting::is_log_away;
 use super::Dice;
+use super::fault_injector::FaultInjector;
 use super::oracles::Violation;
 use super::process::{Halt, Process};
 use super::schedule::{FaultKind, Schedule};
-use super::strikes::Strikes;
 use super::workload::{Fresh, Workload};
 use crate::clock::Clock;
-use crate::core::Cause;
-use crate::core::judge::Why;
+use crate::core::StopReason;
+use crate::core::recovery::RecoveryReason;
 use crate::graph::{Definition, TopicSpec, start_order};
 use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log};
@@ -39,7 +39,7 @@ pub(super) struct Case<'c> {
     pub(super) traced: bool,
     /// A mistake that the engine makes on purpose.
     #[cfg(feature = "fail-points")]
-    pub(super) planted: Option<crate::fail_points::Planted>,
+    pub(super) planted: Option<crate::fail_points::Mutant>,
 }
 
 impl Case<'_> {
@@ -103,7 +103,7 @@ struct Run<'r> {
     definitions: Vec<&'static Definition>,
     clock: Clock,
     log: Simulated,
-    strikes: Strikes,
+    strikes: FaultInjector,
     processes: Vec<Process>,
     order: Dice,
     violations: Vec<Violation>,
@@ -130,7 +130,7 @@ impl<'r> Run<'r> {
         log.set_limits(setting.delete_retention, setting.batch);
         let seeds = (0..case.instances).zip(schedule.seed..);
         let disks: Vec<SimulatedDisk> = seeds.map(|(_, seed)| SimulatedDisk::new(seed)).collect();
-        let strikes = Strikes::new(disks.clone());
+        let strikes = FaultInjector::new(disks.clone());
         let processes = disks.into_iter().map(Process::new);
         Self {
             case,
@@ -286,7 +286,7 @@ impl<'r> Run<'r> {
             Ok(moved) => {
                 let stopped = self.processes[number].stopped();
                 if let Some(cause) = stopped {
-                    self.halted(number, Halt::Cause(cause));
+                    self.halted(number, Halt::Stopped(cause));
                     return true;
                 }
                 moved
@@ -328,23 +328,25 @@ impl<'r> Run<'r> {
     fn is_excused(&mut self, number: usize, halt: &Halt) -> bool {
         let cause = match halt {
             Halt::Start(error) => return !self.healed && is_log_away(error),
-            Halt::Cause(cause) => cause,
+            Halt::Stopped(cause) => cause,
         };
         match cause {
-            Cause::Unfit(Why::MissingOffsets { .. }) if !self.forgotten.is_empty() => {
+            StopReason::Recovery(RecoveryReason::MissingOffsets { .. })
+                if !self.forgotten.is_empty() =>
+            {
                 for (group, offsets) in &self.forgotten {
                     self.log.restore_offsets(group, offsets);
                 }
                 true
             }
             // It may be long until a flush tells what a disk did to a file.
-            Cause::Store(StoreError::Regressed { .. }) => {
+            StopReason::Store(StoreError::RolledBack { .. }) => {
                 let disk = self.processes[number].disk.faults();
                 disk.failed_syncs + disk.refused > 0
             }
-            Cause::Append(_) | Cause::Store(_) | Cause::Member(_) => !self.healed,
+            StopReason::Append(_) | StopReason::Store(_) | StopReason::Member(_) => !self.healed,
             // A member that was put out and does not know it reads what retention took meanwhile.
-            Cause::Input(_) => !self.healed,
+            StopReason::Input(_) => !self.healed,
             _ => false,
         }
     }

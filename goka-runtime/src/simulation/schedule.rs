@@ -26,7 +26,7 @@ const TROUBLES: (u64, u64) = (6, 10);
 
 /// Something that happens in a run.
 #[derive(Debug, Clone)]
-pub(super) enum What {
+pub(super) enum StepAction {
     /// A record is fed to a topic of the workload.
     Feed { topic: TopicSpec, record: Fresh },
     /// This goes wrong at the next step where it can, of an instance or of anybody.
@@ -59,20 +59,22 @@ pub(super) enum What {
     Forget,
 }
 
-impl fmt::Display for What {
+impl fmt::Display for StepAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Feed { topic, record } => {
+            StepAction::Feed { topic, record } => {
                 let key = record.key.as_deref().map(String::from_utf8_lossy);
                 let key = key.map_or_else(|| "no key".to_owned(), |key| format!("key {key:?}"));
                 write!(f, "topic `{}` is fed a record with {key}", topic.name)
             }
-            What::Strike { fault, on: None } => write!(f, "{fault}, for whomever it fits first"),
-            What::Strike {
+            StepAction::Strike { fault, on: None } => {
+                write!(f, "{fault}, for whomever it fits first")
+            }
+            StepAction::Strike {
                 fault,
                 on: Some(on),
             } => write!(f, "{fault}, for instance {on}"),
-            What::Die {
+            StepAction::Die {
                 instance,
                 at,
                 power,
@@ -83,49 +85,49 @@ impl fmt::Display for What {
                     None => write!(f, "instance {instance} {what}"),
                 }
             }
-            What::DieWriting { instance, writes } => {
+            StepAction::DieWriting { instance, writes } => {
                 write!(
                     f,
                     "instance {instance} loses its power {writes} disk writes from now"
                 )
             }
-            What::Stop { instance } => write!(f, "instance {instance} stops in order"),
-            What::Start {
+            StepAction::Stop { instance } => write!(f, "instance {instance} stops in order"),
+            StepAction::Start {
                 instance,
                 emptied: false,
             } => write!(f, "instance {instance} starts on its disk"),
-            What::Start { instance, .. } => {
+            StepAction::Start { instance, .. } => {
                 write!(f, "instance {instance} starts on an empty disk")
             }
-            What::Stall { instance, time } => {
+            StepAction::Stall { instance, time } => {
                 write!(f, "instance {instance} stalls for {} ms", time.as_millis())
             }
-            What::FailSyncs { instance, syncs } => {
+            StepAction::FailSyncs { instance, syncs } => {
                 write!(f, "{syncs} syncs of instance {instance}'s disk fail")
             }
-            What::Full {
+            StepAction::Full {
                 instance,
                 is_full: true,
             } => write!(f, "the disk of instance {instance} is full"),
-            What::Full { instance, .. } => {
+            StepAction::Full { instance, .. } => {
                 write!(f, "the disk of instance {instance} has room again")
             }
-            What::Compact => f.write_str("compaction strikes"),
-            What::Expire => f.write_str("retention takes what is committed of the inputs"),
-            What::SetClock(by) => write!(f, "the clocks are set by {by} ms"),
-            What::Forget => f.write_str("the groups forget their offsets"),
+            StepAction::Compact => f.write_str("compaction strikes"),
+            StepAction::Expire => f.write_str("retention takes what is committed of the inputs"),
+            StepAction::SetClock(by) => write!(f, "the clocks are set by {by} ms"),
+            StepAction::Forget => f.write_str("the groups forget their offsets"),
         }
     }
 }
 
 /// Something that happens at a turn of the run.
 #[derive(Debug, Clone)]
-pub(super) struct Act {
+pub(super) struct Step {
     pub(super) at: usize,
-    pub(super) what: What,
+    pub(super) what: StepAction,
 }
 
-impl fmt::Display for Act {
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "turn {}: {}", self.at, self.what)
     }
@@ -188,7 +190,7 @@ pub(super) struct Schedule {
     pub(super) order: Dice,
     /// In the order of their turns: records that are fed, and what goes wrong. Any of them may be left
     /// out.
-    pub(super) acts: Vec<Act>,
+    pub(super) acts: Vec<Step>,
 }
 
 impl Schedule {
@@ -224,7 +226,7 @@ impl Schedule {
                 let at = below(&mut moments, turns * 9 / 10);
                 acts.push((
                     at,
-                    What::Feed {
+                    StepAction::Feed {
                         topic: feed.topic,
                         record,
                     },
@@ -247,7 +249,7 @@ impl Schedule {
         }
         let mut acts = planner.acts;
         acts.sort_by_key(|(at, _)| *at);
-        let acts = acts.into_iter().map(|(at, what)| Act { at, what });
+        let acts = acts.into_iter().map(|(at, what)| Step { at, what });
         Self {
             seed,
             turns,

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::thread::available_parallelism;
 
-use super::front::Front;
 use super::run::{Case, run};
+use super::runner::Runner;
 use super::schedule::{FaultKind, Schedule};
 use super::{Dice, Workload};
 use crate::log::simulated::Fault;
@@ -56,7 +56,7 @@ fn every_fault_fires_and_processes_die_at_every_step() {
     ] {
         let workload = clicks(guarantee);
         let case = case(&workload, false);
-        let front = Front {
+        let front = Runner {
             name: "every fault",
             instances: 3,
             runner: &case,

@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::caught::caught;
-use super::{Dice, End, Fed};
-use crate::dispatch::Shared;
+use super::panics::catch_panic;
+use super::{Dice, End, FeedValue};
+use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::graph::TopicSpec;
 use crate::key::{AsKey, Key, NoKey};
@@ -28,7 +28,7 @@ impl Fresh {
     where
         T: Topic,
         K: AsKey<T::Key>,
-        V: Fed<T::Value>,
+        V: FeedValue<T::Value>,
     {
         let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
         let put = key.put(&mut key_bytes);
@@ -57,7 +57,7 @@ pub(super) struct Load {
     pub(super) rows: Vec<Fresh>,
 }
 
-type Make = Box<dyn Fn() -> Arc<Shared> + Send + Sync>;
+type Make = Box<dyn Fn() -> Arc<ProcessorState> + Send + Sync>;
 type Takes = Arc<dyn Fn(&mut Dice) -> Duration + Send + Sync>;
 type Check = Box<dyn Fn(&End<'_>) + Send + Sync>;
 
@@ -157,7 +157,7 @@ impl Workload {
     where
         T: Topic,
         K: AsKey<T::Key>,
-        V: Fed<T::Value>,
+        V: FeedValue<T::Value>,
     {
         self.feed::<T>(count, move |dice| {
             let (key, value) = make(dice);
@@ -182,7 +182,7 @@ impl Workload {
     ) -> Self
     where
         T: Topic<Key = NoKey>,
-        V: Fed<T::Value>,
+        V: FeedValue<T::Value>,
     {
         self.feed::<T>(count, move |dice| {
             Fresh::new::<T, NoKey, V>(&NoKey, &make(dice))
@@ -195,7 +195,7 @@ impl Workload {
         make: impl Fn(&mut Dice) -> Fresh + Send + Sync + 'static,
     ) -> Self {
         let make = move |dice: &mut Dice| {
-            caught(|| make(dice))
+            catch_panic(|| make(dice))
                 .unwrap_or_else(|text| panic!("making a record for topic `{}`: {text}", T::NAME))
         };
         self.feeds.push(Feed {
@@ -222,7 +222,7 @@ impl Workload {
     where
         T: Table,
         K: AsKey<T::Key>,
-        V: Fed<T::Value>,
+        V: FeedValue<T::Value>,
     {
         let rows = rows.into_iter();
         let rows = rows.map(|(key, value)| Fresh::new::<T, K, V>(&key, &value));

@@ -12,8 +12,8 @@ mod values;
 use std::ops::Bound;
 
 use super::{
-    Durability, FORMAT, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write, prefix_range,
+    Checkpoint, Durability, FORMAT, Flow, KeyRange, Store, StoreError, StoreRead, Stored,
+    StoredRef, Stores, Write, prefix_range,
 };
 use crate::record::{Offset, Timestamp};
 
@@ -97,8 +97,8 @@ fn delete(key: &[u8]) -> Write<'_> {
     Write { key, value: None }
 }
 
-fn stamp(offset: Offset) -> Stamp {
-    Stamp {
+fn stamp(offset: Offset) -> Checkpoint {
+    Checkpoint {
         format: FORMAT,
         cluster: "cluster".to_owned(),
         topic_id: "topic-id".to_owned(),

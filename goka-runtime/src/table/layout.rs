@@ -1,7 +1,7 @@
 //! The bytes of stamps and values in a file; knows no engine. A change here is a new
 //! [`FORMAT`](super::FORMAT).
 
-use super::{FORMAT, Stamp, StoredRef};
+use super::{Checkpoint, FORMAT, StoredRef};
 use crate::record::Timestamp;
 
 const TIMESTAMP_BYTES: usize = size_of::<Timestamp>();
@@ -41,7 +41,7 @@ pub(super) fn decode_stored(bytes: &[u8]) -> Result<StoredRef<'_>, Damaged> {
 
 /// Format, partition, offset, time of sync, then three texts, each with its length before it.
 /// Numbers are big-endian; the format comes first in every layout.
-pub(super) fn encode_stamp(stamp: &Stamp) -> Vec<u8> {
+pub(super) fn encode_stamp(stamp: &Checkpoint) -> Vec<u8> {
     let mut bytes = stamp.format.to_be_bytes().to_vec();
     bytes.extend(stamp.partition.to_be_bytes());
     bytes.extend(stamp.offset.to_be_bytes());
@@ -53,7 +53,7 @@ pub(super) fn encode_stamp(stamp: &Stamp) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn decode_stamp(mut bytes: &[u8]) -> Result<Stamp, Damaged> {
+pub(super) fn decode_stamp(mut bytes: &[u8]) -> Result<Checkpoint, Damaged> {
     match take(&mut bytes).map(u16::from_be_bytes) {
         Some(FORMAT) => current_stamp(bytes).ok_or(Damaged::Stamp),
         Some(other) => Err(Damaged::Format(other)),
@@ -61,8 +61,8 @@ pub(super) fn decode_stamp(mut bytes: &[u8]) -> Result<Stamp, Damaged> {
     }
 }
 
-fn current_stamp(mut rest: &[u8]) -> Option<Stamp> {
-    Some(Stamp {
+fn current_stamp(mut rest: &[u8]) -> Option<Checkpoint> {
+    Some(Checkpoint {
         format: FORMAT,
         partition: take(&mut rest).map(i32::from_be_bytes)?,
         offset: take(&mut rest).map(i64::from_be_bytes)?,
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn bytes_are_pinned() {
-        let stamp = Stamp {
+        let stamp = Checkpoint {
             format: FORMAT,
             cluster: "c".into(),
             topic_id: "id".into(),

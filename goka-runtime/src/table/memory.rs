@@ -7,15 +7,15 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Durability, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores,
-    Write,
+    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
+    Stores, Write,
 };
 
 /// One partition's contents; shared with snapshots, copied when written while one is alive.
 #[derive(Debug, Clone, Default)]
 struct Contents {
     values: BTreeMap<Vec<u8>, Stored>,
-    stamp: Option<Stamp>,
+    stamp: Option<Checkpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ impl Drop for MemoryStore {
 }
 
 impl StoreRead for MemoryStore {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         self.contents.stamp()
     }
 
@@ -134,7 +134,7 @@ impl Store for MemoryStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Stamp,
+        stamp: &Checkpoint,
         _durability: Durability,
     ) -> Result<(), StoreError> {
         let changed = Arc::make_mut(&mut self.contents);
@@ -170,7 +170,7 @@ impl Store for MemoryStore {
 struct Snapshot(Arc<Contents>);
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         self.0.stamp()
     }
 
@@ -188,7 +188,7 @@ impl StoreRead for Snapshot {
 }
 
 impl StoreRead for Contents {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.stamp.clone())
     }
 

@@ -13,7 +13,7 @@ use std::ops::Bound;
 use crate::private_files;
 use crate::record::{Offset, Timestamp};
 
-/// The layout of a [`Stamp`]; a store of another one is not read.
+/// The layout of a [`Checkpoint`]; a store of another one is not read.
 pub const FORMAT: u16 = 1;
 
 /// A value as stored: with the timestamp of the record that made it.
@@ -45,7 +45,7 @@ pub struct Write<'a> {
 
 /// What a local copy says of itself; written in the same commit as the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp {
+pub struct Checkpoint {
     /// The layout, [`FORMAT`].
     pub format: u16,
     /// The cluster that the topic lives in.
@@ -104,7 +104,7 @@ pub trait StoreRead {
     ///
     /// # Errors
     /// When the storage cannot be read.
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError>;
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError>;
     /// The value of a key.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ pub trait Store: StoreRead + Send {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Stamp,
+        stamp: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError>;
     /// Drops every value and the stamp.
@@ -174,7 +174,7 @@ pub trait Stores: Send + Sync + fmt::Debug {
 impl StoreError {
     /// Whether it may be well later: as it is, or opened anew and judged.
     pub(crate) fn may_heal(&self) -> bool {
-        matches!(self, StoreError::Io { .. } | StoreError::Regressed { .. })
+        matches!(self, StoreError::Io { .. } | StoreError::RolledBack { .. })
     }
 }
 
@@ -206,7 +206,7 @@ pub enum StoreError {
     },
     /// It lost commits that it had: it is to be opened anew, and judged.
     #[error("store `{path}` fell back: {reason}")]
-    Regressed {
+    RolledBack {
         /// Where it lies.
         path: String,
         /// To what.

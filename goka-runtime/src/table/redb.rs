@@ -40,8 +40,8 @@ use self::failure::{Failure, guarded, of_io};
 use self::file::{File, Snapshot};
 
 use super::{
-    Durability, Flow, KeyRange, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores,
-    Write, layout,
+    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
+    Stores, Write, layout,
 };
 use crate::checked_file::CheckedFile;
 use crate::private_files;
@@ -348,7 +348,7 @@ impl fmt::Debug for RedbStore {
 }
 
 impl StoreRead for RedbStore {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         self.with(|file| Ok(file.reader()?.stamp.clone()))
     }
 
@@ -389,7 +389,7 @@ impl Store for RedbStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Stamp,
+        stamp: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         #[cfg(feature = "fail-points")]

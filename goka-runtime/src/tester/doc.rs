@@ -4,7 +4,7 @@
 use std::any::TypeId;
 
 use crate::codec::CodecOf;
-use crate::dispatch::{Call, Destination, HandlerError, Raw, Shared};
+use crate::dispatch::{Call, Destination, HandlerError, ProcessorState, RawRecord};
 use crate::edges::Processor;
 use crate::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
@@ -88,7 +88,7 @@ static DEFINITION: Definition = Definition {
     type_id: TypeId::of::<ClickCount>,
 };
 
-fn on_click(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn on_click(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let key = raw.record.key.unwrap_or_default();
     match raw.record.value {
         None => return Ok(raw.scope.store(None)?),

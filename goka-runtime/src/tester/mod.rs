@@ -9,8 +9,8 @@ pub(crate) mod folded;
 mod input;
 mod output;
 mod rows;
+pub(crate) mod scheduler;
 pub(crate) mod setup;
-pub(crate) mod stage;
 mod stopped;
 
 use std::cell::RefCell;
@@ -24,12 +24,12 @@ pub use self::input::Input;
 pub(crate) use self::output::read_all;
 pub use self::output::{Expected, Output, Received};
 pub use self::rows::Rows;
+use self::scheduler::{SimulatedWorker, TurnScheduler};
 use self::setup::SESSION;
 pub use self::setup::Setup;
-use self::stage::{Hand, Stage};
 pub use self::stopped::Stopped;
 use crate::clock::Clock;
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::emitter::RawEmitter;
 use crate::graph::{Definition, Edge, EdgeKind, TopicSpec};
@@ -51,7 +51,7 @@ const GUARDED_STRIDE: Duration = Duration::from_secs(1);
 /// A processor of the tester.
 struct Processing {
     definition: &'static Definition,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessorState>,
 }
 
 /// Processors under test.
@@ -71,7 +71,7 @@ pub struct Tester {
     options: ProcessorOptions,
     /// In the order of their start; each has one worker on the stage, at the same place.
     processors: Vec<Processing>,
-    stage: Stage,
+    stage: TurnScheduler,
     emitters: BTreeMap<&'static str, RawEmitter>,
     /// Up to where outputs were read.
     read: BTreeMap<(&'static str, i32), Offset>,
@@ -125,7 +125,7 @@ impl Tester {
     ) -> Self {
         let mut tester = Self {
             clock,
-            stage: Stage::new(log.clone()),
+            stage: TurnScheduler::new(log.clone()),
             log,
             options,
             processors,
@@ -165,7 +165,7 @@ impl Tester {
                 (edge.topic.name, table)
             })
             .collect();
-        let hand = Hand::join(parts).unwrap_or_else(|error| panic!("{error}"));
+        let hand = SimulatedWorker::join(parts).unwrap_or_else(|error| panic!("{error}"));
         self.stage.add(hand);
     }
 
@@ -318,7 +318,7 @@ impl Tester {
     pub fn advance(&mut self, by: Duration) {
         let mut left = by;
         while !left.is_zero() {
-            let guarded = self.stage.hands().iter().any(Hand::has_guards);
+            let guarded = self.stage.hands().iter().any(SimulatedWorker::has_guards);
             let stride = if guarded { GUARDED_STRIDE } else { STRIDE };
             let step = left.min(stride);
             self.clock.advance(step);
@@ -349,7 +349,7 @@ impl Tester {
             self.join(at, Arc::new(MemoryStores::default()));
         }
         self.drive_or_panic();
-        self.stage.end(count, Hand::stop);
+        self.stage.end(count, SimulatedWorker::stop);
         self.drive_or_panic();
     }
 
@@ -368,7 +368,7 @@ impl Tester {
     /// When a partition stops that did not before.
     #[track_caller]
     pub fn restart(&mut self) {
-        self.replace(Hand::stop);
+        self.replace(SimulatedWorker::stop);
     }
 
     /// Kills every processor, and starts it on the stores that it had: what was not flushed is
@@ -387,11 +387,11 @@ impl Tester {
     /// When a partition stops that did not before.
     #[track_caller]
     pub fn crash(&mut self) {
-        self.replace(Hand::crash);
+        self.replace(SimulatedWorker::crash);
     }
 
     #[track_caller]
-    fn replace(&mut self, end: fn(&mut Hand)) {
+    fn replace(&mut self, end: fn(&mut SimulatedWorker)) {
         let hands = self.stage.hands().iter();
         let stores: Vec<_> = hands.map(|hand| hand.parts().stores.clone()).collect();
         self.stage.end(stores.len(), end);

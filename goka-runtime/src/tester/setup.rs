@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Processing, Tester};
 use crate::clock::Clock;
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::graph::{Definition, Edge, EdgeKind, TopicKind, start_order};
 use crate::log::simulated::Simulated;
@@ -35,7 +35,7 @@ pub(super) const SESSION: Duration = Duration::from_secs(3_600);
 #[must_use = "nothing runs before `start`"]
 pub struct Setup {
     registry: Registry,
-    values: BTreeMap<TypeId, Arc<Shared>>,
+    values: BTreeMap<TypeId, Arc<ProcessorState>>,
     partitions: i32,
     guarantee: Option<Guarantee>,
     begin: Timestamp,

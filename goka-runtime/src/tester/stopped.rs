@@ -3,16 +3,16 @@
 use std::fmt;
 
 use super::Tester;
-use crate::core::Cause;
+use crate::core::StopReason;
 use crate::graph::EdgeKind;
 use crate::processor::{TaskStatus, is_copartitioned};
-use crate::worker::Signals;
+use crate::worker::WorkerState;
 
 /// One partition, or a whole processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     group: &'static str,
-    cause: Cause,
+    cause: StopReason,
 }
 
 impl fmt::Display for Failure {
@@ -26,10 +26,10 @@ impl fmt::Display for Failure {
 /// ```
 /// # use goka_runtime::tester::doc::*;
 /// # use goka_runtime::tester::Tester;
-/// use goka_runtime::processor::Cause;
+/// use goka_runtime::processor::StopReason;
 /// let mut app = Tester::of::<ClickCount>();
 /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
-/// let Some(Cause::Handler { key, error, .. }) = stopped.causes().next() else {
+/// let Some(StopReason::Handler { key, error, .. }) = stopped.causes().next() else {
 ///     panic!("{stopped}");
 /// };
 /// assert_eq!((&**key, &**error), ("alice", "a bad click"));
@@ -44,7 +44,7 @@ impl Stopped {
         (!failures.is_empty()).then_some(Self { failures })
     }
 
-    /// The causes, never none: [`Cause::Handler`] has the record's topic, partition, offset and key,
+    /// The causes, never none: [`StopReason::Handler`] has the record's topic, partition, offset and key,
     /// and what the handler failed with.
     ///
     /// ```
@@ -54,7 +54,7 @@ impl Stopped {
     /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
     /// assert_eq!(stopped.causes().count(), 1);
     /// ```
-    pub fn causes(&self) -> impl Iterator<Item = &Cause> {
+    pub fn causes(&self) -> impl Iterator<Item = &StopReason> {
         self.failures.iter().map(|failure| &failure.cause)
     }
 }
@@ -115,7 +115,7 @@ impl Tester {
     }
 }
 
-fn stopped(signals: &Signals) -> Vec<TaskStatus> {
+fn stopped(signals: &WorkerState) -> Vec<TaskStatus> {
     let status = signals.status.lock();
     let status = status.unwrap_or_else(std::sync::PoisonError::into_inner);
     let tasks = status.values().filter(|task| task.stopped.is_some());

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::shared::{Shared, ViewState};
-use crate::core::judge::{Role, Topic, Verdict, is_other_topic, judge};
-use crate::log::{Isolation, Log, LogError, Range, TopicInfo, cancel};
+use crate::core::recovery::{RecoveryDecision, Role, Topic, decide, is_other_topic};
+use crate::log::{Isolation, Log, LogError, OffsetRange, TopicInfo, cancel};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
-use crate::table::{Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Stores, Write};
+use crate::table::{Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Stores, Write};
 use crate::view::ViewError;
 
 /// How long one poll waits for records.
@@ -48,7 +48,7 @@ pub(super) struct Follower {
 pub(super) struct Copy {
     /// `None` until it is opened, at first or again.
     store: Option<Box<dyn Store>>,
-    stamp: Option<Stamp>,
+    stamp: Option<Checkpoint>,
     /// The end of the partition when it was last asked for, and when that was.
     target: (Offset, Timestamp),
     /// Whether something is newer than what is surely on disk.
@@ -167,7 +167,7 @@ impl Follower {
                 delete_retention: info.delete_retention,
             };
             let found = store.stamp().map_err(of_copy(partition))?;
-            let verdict = judge(
+            let verdict = decide(
                 found.as_ref(),
                 &topic,
                 &self.fingerprint,
@@ -175,9 +175,9 @@ impl Follower {
                 now,
             );
             let stamp = match (verdict, found) {
-                (Verdict::CatchUp { .. }, Some(stamp)) => stamp,
-                (Verdict::Refuse(why), _) => return Err(End::Final(why.to_string())),
-                (Verdict::Rebuild(why), found) => {
+                (RecoveryDecision::CatchUp { .. }, Some(stamp)) => stamp,
+                (RecoveryDecision::Refuse(why), _) => return Err(End::Final(why.to_string())),
+                (RecoveryDecision::Rebuild(why), found) => {
                     if found.is_some() {
                         tracing::info!(topic = &*self.topic, partition, %why, "rebuilding the view");
                     }
@@ -185,7 +185,7 @@ impl Follower {
                     store.clear().map_err(of_copy(partition))?;
                     fresh(&cluster, &info, partition, range, &self.fingerprint, now)
                 }
-                (Verdict::CatchUp { .. }, None) => {
+                (RecoveryDecision::CatchUp { .. }, None) => {
                     fresh(&cluster, &info, partition, range, &self.fingerprint, now)
                 }
             };
@@ -343,7 +343,7 @@ impl Follower {
                     Err(error) => error,
                 }
             }
-            (StoreError::Regressed { .. }, Some(copy)) => {
+            (StoreError::RolledBack { .. }, Some(copy)) => {
                 copy.store = None;
                 error
             }
@@ -454,11 +454,11 @@ fn fresh(
     cluster: &str,
     info: &TopicInfo,
     partition: i32,
-    range: &Range,
+    range: &OffsetRange,
     fingerprint: &str,
     now: Timestamp,
-) -> Stamp {
-    Stamp {
+) -> Checkpoint {
+    Checkpoint {
         format: FORMAT,
         cluster: cluster.to_owned(),
         topic_id: info.id.clone(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::ViewError;
 use super::follow::{Copy, Follower, wall_clock};
 use super::own::OpenView;
-use super::scan::{Frozen, RawScan};
+use super::scan::{RawScan, ReadSnapshot};
 use super::shared::{Part, Shared, ViewState};
 use crate::graph::{TopicKind, TopicSpec};
 use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
@@ -40,7 +40,7 @@ impl Served {
     fn ready(
         &self,
         place: impl FnOnce(i32) -> i32,
-    ) -> Result<(Part, Frozen, Timestamp), ViewError> {
+    ) -> Result<(Part, ReadSnapshot, Timestamp), ViewError> {
         let part = self.shared.part(place);
         let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
         part.and_then(|part| {

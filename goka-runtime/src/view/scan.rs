@@ -17,10 +17,10 @@ const PAGE: usize = 256;
 const PAGE_BYTES: usize = 256 << 10;
 
 /// A frozen copy of one partition, shared by its readers.
-pub(super) type Frozen = Arc<Mutex<Box<dyn StoreRead + Send>>>;
+pub(super) type ReadSnapshot = Arc<Mutex<Box<dyn StoreRead + Send>>>;
 
 /// Gives the present copy of a partition.
-pub(super) type Present = Box<dyn Fn(i32) -> Result<Frozen, ViewError> + Send>;
+pub(super) type Present = Box<dyn Fn(i32) -> Result<ReadSnapshot, ViewError> + Send>;
 
 /// The entries of a range, in the order of the keys' bytes. Made by [`RawView`](super::RawView).
 pub(crate) struct RawScan {
@@ -151,7 +151,7 @@ mod tests {
     use super::super::shared::Shared;
     use super::*;
     use crate::table::redb::RedbStores;
-    use crate::table::{Durability, FORMAT, Stamp, Store, StoredRef, Stores, Write};
+    use crate::table::{Checkpoint, Durability, FORMAT, Store, StoredRef, Stores, Write};
 
     const KEYS: usize = 4_000;
     const VALUE: usize = 1_000;
@@ -168,7 +168,7 @@ mod tests {
             value: Some(value),
         };
         let writes: Vec<_> = keys.iter().map(|key| write(key.as_bytes())).collect();
-        let stamp = Stamp {
+        let stamp = Checkpoint {
             format: FORMAT,
             cluster: "c".into(),
             topic_id: "t".into(),

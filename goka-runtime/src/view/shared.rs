@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::scan::Frozen;
+use super::scan::ReadSnapshot;
 use crate::record::{Offset, Timestamp};
-use crate::table::{KeyRange, Stamp, StoreError, StoreRead, Stored, StoredRef};
+use crate::table::{Checkpoint, KeyRange, StoreError, StoreRead, Stored, StoredRef};
 
 /// What a view is doing.
 ///
@@ -48,7 +48,7 @@ pub enum ViewState {
 /// One partition, as readers see it.
 #[derive(Clone, Default)]
 pub(super) struct Part {
-    pub(super) frozen: Option<Frozen>,
+    pub(super) frozen: Option<ReadSnapshot>,
     pub(super) offset: Offset,
     /// When the copy was last known to be level with its topic; `None` until it is for the first time.
     pub(super) level_at: Option<Timestamp>,
@@ -82,7 +82,7 @@ impl Watched {
 }
 
 impl StoreRead for Watched {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         self.told(self.read.stamp())
     }
 
@@ -267,7 +267,7 @@ mod tests {
     }
 
     impl StoreRead for Broken {
-        fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+        fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
             Err(broken())
         }
 

@@ -7,16 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use crate::core::{CopyId, Frozen};
+use crate::core::{CopyId, FlushBatch};
 use crate::record::Offset;
-use crate::table::{Stamp, Store, StoreError};
+use crate::table::{Checkpoint, Store, StoreError};
 
 /// A store and what it is to take.
 pub(super) struct Flush {
     pub(super) copy: CopyId,
     pub(super) store: Box<dyn Store>,
-    pub(super) frozen: Frozen,
-    pub(super) stamp: Stamp,
+    pub(super) frozen: FlushBatch,
+    pub(super) stamp: Checkpoint,
 }
 
 /// A store that comes back.

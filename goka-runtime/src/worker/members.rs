@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::reach::await_lookup;
-use super::{IDLE, Parts, Worker};
-use crate::core::Cause;
+use super::services::await_lookup;
+use super::{IDLE, Worker, WorkerConfig};
+use crate::core::StopReason;
 use crate::log::LogError;
 
 /// After a client died, a new one joins after so long.
@@ -13,21 +13,23 @@ pub(crate) const REJOIN: Duration = Duration::from_secs(1);
 /// A member whose producer is fenced joins once more: a transaction that took too long looks the same.
 /// Fenced again within so long, another process uses its transactional id. One whose place in the
 /// group was taken never joins again: it would put out the process that took it.
-const FENCED_TWICE: Duration = Duration::from_secs(60);
+const DUPLICATE_INSTANCE_WINDOW: Duration = Duration::from_secs(60);
 
 /// Whether a member that ended is followed by a new one.
 #[derive(Debug, Default)]
-pub(crate) struct Again {
+pub(crate) struct RejoinPolicy {
     fenced: Option<Duration>,
 }
 
-impl Again {
+impl RejoinPolicy {
     /// Whether a new one joins after a member that ended so.
-    pub(crate) fn is_followed(&self, cause: &Cause, now: Duration) -> bool {
-        let is_recent = |last: Duration| now.saturating_sub(last) < FENCED_TWICE;
+    pub(crate) fn is_followed(&self, cause: &StopReason, now: Duration) -> bool {
+        let is_recent = |last: Duration| now.saturating_sub(last) < DUPLICATE_INSTANCE_WINDOW;
         match cause {
-            Cause::Member(LogError::ProducerFenced { .. }) => !self.fenced.is_some_and(is_recent),
-            Cause::Member(LogError::Client { .. }) | Cause::NewInput { .. } => true,
+            StopReason::Member(LogError::ProducerFenced { .. }) => {
+                !self.fenced.is_some_and(is_recent)
+            }
+            StopReason::Member(LogError::Client { .. }) | StopReason::NewInput { .. } => true,
             _ => false,
         }
     }
@@ -36,11 +38,11 @@ impl Again {
     ///
     /// # Errors
     /// The cause, when that would help nobody.
-    pub(crate) fn after(&mut self, cause: Cause, now: Duration) -> Result<(), Cause> {
+    pub(crate) fn after(&mut self, cause: StopReason, now: Duration) -> Result<(), StopReason> {
         if !self.is_followed(&cause, now) {
             return Err(cause);
         }
-        if matches!(cause, Cause::Member(LogError::ProducerFenced { .. })) {
+        if matches!(cause, StopReason::Member(LogError::ProducerFenced { .. })) {
             self.fenced = Some(now);
         }
         tracing::warn!(%cause, "member ended, joining again");
@@ -49,7 +51,7 @@ impl Again {
 }
 
 /// Runs until told to stop, or until it cannot go on.
-pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
+pub(crate) fn run(parts: &Arc<WorkerConfig>) -> Result<(), StopReason> {
     #[cfg(feature = "cli")]
     crate::crash::watch_thread(&parts.plan.group, &parts.signals.in_hand);
     let ended = run_members(parts);
@@ -58,8 +60,8 @@ pub(crate) fn run(parts: &Arc<Parts>) -> Result<(), Cause> {
 }
 
 /// Runs one member after the other.
-fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
-    let mut again = Again::default();
+fn run_members(parts: &Arc<WorkerConfig>) -> Result<(), StopReason> {
+    let mut again = RejoinPolicy::default();
     for (table, view) in &parts.lookups {
         if !await_lookup(table, view, &parts.signals)? {
             return Ok(());
@@ -69,8 +71,8 @@ fn run_members(parts: &Arc<Parts>) -> Result<(), Cause> {
         let ended = match parts.log.join(&parts.plan.group) {
             Ok(member) => Worker::new(parts).run(member, &again),
             // One that cannot be made at all was configured wrongly.
-            Err(error) if !parts.signals.has_run() => return Err(Cause::Member(error)),
-            Err(error) => Err(Cause::Member(error)),
+            Err(error) if !parts.signals.has_run() => return Err(StopReason::Member(error)),
+            Err(error) => Err(StopReason::Member(error)),
         };
         match ended {
             Ok(()) => return Ok(()),
@@ -93,22 +95,22 @@ mod tests {
     #[test]
     fn a_fenced_producer_joins_once_more_and_a_replaced_instance_never() {
         let producer = || {
-            Cause::Member(LogError::ProducerFenced {
+            StopReason::Member(LogError::ProducerFenced {
                 who: "p".into(),
                 reason: "newer".into(),
             })
         };
-        let instance = Cause::Member(LogError::InstanceFenced {
+        let instance = StopReason::Member(LogError::InstanceFenced {
             who: "i".into(),
             reason: "newer".into(),
         });
-        let mut again = Again::default();
+        let mut again = RejoinPolicy::default();
         assert_eq!(again.after(producer(), Duration::ZERO), Ok(()));
-        let soon = FENCED_TWICE / 2;
+        let soon = DUPLICATE_INSTANCE_WINDOW / 2;
         assert_eq!(again.after(producer(), soon), Err(producer()));
-        assert_eq!(again.after(producer(), FENCED_TWICE), Ok(()));
+        assert_eq!(again.after(producer(), DUPLICATE_INSTANCE_WINDOW), Ok(()));
         assert_eq!(
-            Again::default().after(instance.clone(), Duration::ZERO),
+            RejoinPolicy::default().after(instance.clone(), Duration::ZERO),
             Err(instance)
         );
     }

@@ -7,8 +7,8 @@ mod flusher;
 mod members;
 mod outage;
 mod perform;
-mod reach;
-mod signals;
+mod services;
+mod state;
 mod stores;
 mod watch;
 
@@ -22,23 +22,23 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::executor::Executor;
 use self::flusher::Flusher;
-pub(crate) use self::members::Again;
 #[cfg(feature = "tester")]
 pub(crate) use self::members::REJOIN;
+pub(crate) use self::members::RejoinPolicy;
 pub(crate) use self::members::run;
-use self::reach::Reach;
 #[cfg(feature = "tester")]
-pub(crate) use self::reach::Witness;
-pub(crate) use self::signals::Signals;
-pub use self::signals::TaskStatus;
-use self::signals::lock;
+pub(crate) use self::services::HandlerObserver;
+use self::services::WorkerServices;
+pub use self::state::TaskStatus;
+pub(crate) use self::state::WorkerState;
+use self::state::lock;
 pub use self::watch::Handling;
 pub(crate) use self::watch::InHand;
 use self::watch::Watch;
 use crate::clock::Clock;
-use crate::core::{Cause, CopyId, Core, Effect, Event, Now, Plan, RecordId, State};
-use crate::dispatch::Shared;
-use crate::log::{Driver, Fetched, Log, LogError, Member, MemberEvent, Settle};
+use crate::core::{CopyId, Core, Effect, Event, Now, Plan, RecordId, State, StopReason};
+use crate::dispatch::ProcessorState;
+use crate::log::{Committer, Driver, Fetched, Log, LogError, Member, MemberEvent};
 use crate::processor::OnStop;
 use crate::record::{Offset, TaskId, TopicId};
 use crate::restore::Restorer;
@@ -57,11 +57,11 @@ const ACKS: Duration = Duration::from_secs(40);
 const RESTORE_THREADS: usize = 2;
 
 /// What a worker is made of.
-pub(crate) struct Parts {
+pub(crate) struct WorkerConfig {
     pub(crate) plan: Plan,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) stores: Arc<dyn Stores>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ProcessorState>,
     /// The tables that are looked up, by topic.
     pub(crate) lookups: Lookups,
     pub(crate) deadline: Duration,
@@ -71,15 +71,15 @@ pub(crate) struct Parts {
     pub(crate) executor: Arc<Executor>,
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]
-    pub(crate) witness: Option<Arc<dyn Witness>>,
-    pub(crate) signals: Arc<Signals>,
+    pub(crate) witness: Option<Arc<dyn HandlerObserver>>,
+    pub(crate) signals: Arc<WorkerState>,
 }
 
 /// One member with what drives it.
 pub(crate) struct Worker {
-    parts: Arc<Parts>,
+    parts: Arc<WorkerConfig>,
     core: Core,
-    reach: Reach,
+    reach: WorkerServices,
     guarded: Receiver<(RecordId, Result<(), String>)>,
     /// The identity of the topic that each open store is of.
     table_ids: HashMap<CopyId, String>,
@@ -90,7 +90,7 @@ pub(crate) struct Worker {
     waiting: Vec<Effect>,
     restorer: Restorer,
     effects: Vec<Effect>,
-    failed: Option<Cause>,
+    failed: Option<StopReason>,
     trouble: bool,
     /// The longest that an append waited since the last settlement.
     append_took: Duration,
@@ -102,7 +102,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(parts: &Arc<Parts>) -> Self {
+    pub(crate) fn new(parts: &Arc<WorkerConfig>) -> Self {
         let (guards, guarded) = channel();
         // On a clock that stands still nobody can wait: what threads do is done in turns.
         let threads = if parts.clock.is_simulated() {
@@ -117,7 +117,7 @@ impl Worker {
                 parts.signals.has_run(),
                 lock(&parts.signals.slow_calls).clone(),
             ),
-            reach: Reach {
+            reach: WorkerServices {
                 signals: Arc::clone(&parts.signals),
                 clock: parts.clock.clone(),
                 stores: HashMap::new(),
@@ -145,12 +145,12 @@ impl Worker {
         }
     }
 
-    fn run(mut self, mut member: Box<dyn Member>, again: &Again) -> Result<(), Cause> {
+    fn run(mut self, mut member: Box<dyn Member>, again: &RejoinPolicy) -> Result<(), StopReason> {
         // Whatever the member before was in, this one tells for itself.
         self.tell_trouble(false);
         let watch = Watch::start(&self.parts, &*member);
         let ended = self.work(&mut *member);
-        let is_over = matches!(self.failed, Some(Cause::Member(_)));
+        let is_over = matches!(self.failed, Some(StopReason::Member(_)));
         if ended.is_ok() || (self.failed.is_some() && !is_over) {
             self.drain(&mut *member);
         }
@@ -164,9 +164,9 @@ impl Worker {
     fn leave(
         &self,
         member: Box<dyn Member>,
-        again: &Again,
-        ended: Result<(), Cause>,
-    ) -> Result<(), Cause> {
+        again: &RejoinPolicy,
+        ended: Result<(), StopReason>,
+    ) -> Result<(), StopReason> {
         // What draining left of the deadline.
         let by = Instant::now() + self.parts.deadline * 2 / 5;
         let keeps = match &ended {
@@ -180,7 +180,7 @@ impl Worker {
         };
         match left {
             Err(error @ LogError::InstanceFenced { .. }) if ended.is_err() => {
-                return Err(Cause::Member(error));
+                return Err(StopReason::Member(error));
             }
             Err(error) => tracing::warn!(%error, "the member did not leave in time"),
             Ok(()) => {}
@@ -197,7 +197,7 @@ impl Worker {
     }
 
     /// Works until told to stop.
-    fn work(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
+    fn work(&mut self, member: &mut dyn Member) -> Result<(), StopReason> {
         let mut reported = Instant::now();
         while !self.parts.signals.stops() {
             if self.is_report_due && reported.elapsed() >= REPORT {
@@ -213,7 +213,7 @@ impl Worker {
     ///
     /// # Errors
     /// Why the worker cannot go on.
-    pub(crate) fn turn(&mut self, member: &mut dyn Member) -> Result<(), Cause> {
+    pub(crate) fn turn(&mut self, member: &mut dyn Member) -> Result<(), StopReason> {
         if self.is_in_handler() {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl Worker {
         if self.core.has_guards() {
             wait = wait.min(GUARDED);
         }
-        member.poll(wait, self).map_err(Cause::Member)?;
+        member.poll(wait, self).map_err(StopReason::Member)?;
         if self.is_in_handler() {
             return Ok(());
         }
@@ -248,7 +248,7 @@ impl Worker {
             .iter()
             .find_map(|(_, view)| view.failure());
         if let (Some(error), None) = (failure, &self.failed) {
-            self.failed = Some(Cause::Lookup(error.to_string()));
+            self.failed = Some(StopReason::Lookup(error.to_string()));
         }
         if let Some(cause) = lock(&self.parts.signals.refused).take() {
             self.failed.get_or_insert(cause);
@@ -374,7 +374,7 @@ impl Worker {
         }
     }
 
-    fn stopped(&mut self, task: TaskId, cause: Cause) {
+    fn stopped(&mut self, task: TaskId, cause: StopReason) {
         let topic = &**self.parts.plan.group.topic(task.lead);
         let group = &*self.parts.plan.group.name;
         tracing::error!(group, topic, partition = task.partition, %cause, "partition stopped");
@@ -440,13 +440,13 @@ impl Driver for Worker {
                 }
                 self.step(Event::Assigned(assignments));
             }
-            MemberEvent::Passed {
+            MemberEvent::OffsetGap {
                 task,
                 epoch,
                 topic,
                 from,
                 to,
-            } => self.step(Event::Passed {
+            } => self.step(Event::OffsetGap {
                 task,
                 epoch,
                 topic,
@@ -461,14 +461,16 @@ impl Driver for Worker {
                 tracing::warn!(tasks = tasks.len(), "partitions were taken away");
                 self.step(Event::Lost(tasks));
             }
-            MemberEvent::Broken { task, error, .. } => self.step(Event::Broken(task, error)),
-            MemberEvent::Trouble(Some(reason)) => {
+            MemberEvent::InputFailed { task, error, .. } => {
+                self.step(Event::InputFailed(task, error))
+            }
+            MemberEvent::Degraded(Some(reason)) => {
                 if !std::mem::replace(&mut self.trouble, true) {
                     tracing::warn!(%reason, "the log is in trouble, going on when it heals");
                     self.tell_trouble(true);
                 }
             }
-            MemberEvent::Trouble(None) => {
+            MemberEvent::Degraded(None) => {
                 if std::mem::replace(&mut self.trouble, false) {
                     tracing::info!("the log is back");
                     self.tell_trouble(false);
@@ -496,7 +498,7 @@ impl Driver for Worker {
         taken
     }
 
-    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Committer) {
         self.moves_on();
         let mut later = Vec::new();
         for event in [Event::Revoking(tasks), Event::Revoked(tasks)] {

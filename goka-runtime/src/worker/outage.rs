@@ -12,8 +12,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Parts, Signals, Worker};
-use crate::log::{Failure, LogError, Settlement, TopicInfo};
+use super::{Worker, WorkerConfig, WorkerState};
+use crate::log::{CommitOutcome, Failure, LogError, TopicInfo};
 use crate::record::TaskId;
 
 /// What failed for a shorter time may be a rebalance.
@@ -103,7 +103,7 @@ impl Outage {
     }
 }
 
-impl Signals {
+impl WorkerState {
     fn outage(&self) -> MutexGuard<'_, Outage> {
         self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +120,7 @@ impl Signals {
 
 impl Worker {
     /// Tells what a settlement shows of the log's state, when that or an append took so long.
-    pub(super) fn tell(&self, settlement: &Settlement, waited: Duration) {
+    pub(super) fn tell(&self, settlement: &CommitOutcome, waited: Duration) {
         let mut outage = self.parts.signals.outage();
         // Nobody here hears any more of a task that was given back.
         let owned: BTreeSet<TaskId> = self.core.tasks().map(|(task, ..)| task).collect();
@@ -192,7 +192,7 @@ fn may_heal(failure: &Failure) -> bool {
 
 /// Has a thread ask for as long as the outage lasts, unless one does. On a clock that stands still
 /// nothing lasts.
-fn ask(parts: &Arc<Parts>, mut outage: MutexGuard<'_, Outage>) {
+fn ask(parts: &Arc<WorkerConfig>, mut outage: MutexGuard<'_, Outage>) {
     if outage.is_asked || !outage.lasts() || parts.clock.is_simulated() {
         return;
     }
@@ -202,7 +202,7 @@ fn ask(parts: &Arc<Parts>, mut outage: MutexGuard<'_, Outage>) {
     outage.is_asked = asker.spawn(move || ask_on(&theirs)).is_ok();
 }
 
-fn ask_on(parts: &Parts) {
+fn ask_on(parts: &WorkerConfig) {
     let mut next = Instant::now();
     loop {
         let mut outage = parts.signals.outage();
@@ -224,7 +224,7 @@ fn ask_on(parts: &Parts) {
 }
 
 /// The topics with fewer replicas in sync than they ask for, as far as the log says so now.
-fn short(parts: &Parts) -> Result<Vec<TopicInfo>, LogError> {
+fn short(parts: &WorkerConfig) -> Result<Vec<TopicInfo>, LogError> {
     let topics = &parts.plan.group.topics;
     let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
     let found = parts.log.describe(&names)?.into_iter().flatten();
@@ -233,7 +233,7 @@ fn short(parts: &Parts) -> Result<Vec<TopicInfo>, LogError> {
         .collect())
 }
 
-fn tell_short(parts: &Parts, topics: &[TopicInfo]) {
+fn tell_short(parts: &WorkerConfig, topics: &[TopicInfo]) {
     let group = &*parts.plan.group.name;
     let mut outage = parts.signals.outage();
     outage.is_short = !topics.is_empty() && outage.lasts();

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{ACKS, Worker};
-use crate::core::{Cause, Effect, Event};
-use crate::log::{Failure, LogError, Member, Settle, Settlement, Unit};
+use crate::core::{Effect, Event, StopReason};
+use crate::log::{CommitBatch, CommitOutcome, Committer, Failure, LogError, Member};
 use crate::record::{Appends, TaskId, TopicId};
 
 impl Worker {
@@ -25,13 +25,13 @@ impl Worker {
     pub(super) fn perform_own(
         &mut self,
         effect: Effect,
-        settle: &mut dyn Settle,
+        settle: &mut dyn Committer,
     ) -> Option<Effect> {
         match effect {
             Effect::Append(appends) => self.append(appends, settle),
-            Effect::Settle(unit) => {
+            Effect::Commit(unit) => {
                 let settlement = self.settle(&unit, settle);
-                self.step(Event::Settled(unit.id, settlement));
+                self.step(Event::CommitEnded(unit.id, settlement));
             }
             Effect::Abort => self.abort(settle),
             Effect::Flush(copy, frozen) => self.flush(copy, frozen),
@@ -105,11 +105,11 @@ impl Worker {
             _ => Ok(()),
         };
         if let Err(error) = done {
-            self.failed.get_or_insert(Cause::Member(error));
+            self.failed.get_or_insert(StopReason::Member(error));
         }
     }
 
-    pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Settle) {
+    pub(super) fn append(&mut self, appends: Appends, settle: &mut dyn Committer) {
         let began = Instant::now();
         self.parts.signals.unsettled.store(true, Ordering::Release);
         settle.append(&appends);
@@ -117,7 +117,11 @@ impl Worker {
         self.core.recycle(appends);
     }
 
-    pub(super) fn settle(&mut self, unit: &Unit, settle: &mut dyn Settle) -> Settlement {
+    pub(super) fn settle(
+        &mut self,
+        unit: &CommitBatch,
+        settle: &mut dyn Committer,
+    ) -> CommitOutcome {
         let patience = if self.draining {
             self.parts.deadline / 2
         } else {
@@ -125,13 +129,13 @@ impl Worker {
             ACKS.min(self.parts.plan.group.max_poll_interval / 2)
         };
         let began = Instant::now();
-        let settlement = settle.settle(unit, began + patience);
+        let settlement = settle.commit(unit, began + patience);
         let waited = std::mem::take(&mut self.append_took).max(began.elapsed());
         self.tell(&settlement, waited);
         settlement
     }
 
-    pub(super) fn abort(&mut self, settle: &mut dyn Settle) {
+    pub(super) fn abort(&mut self, settle: &mut dyn Committer) {
         let began = Instant::now();
         let Err(failure) = settle.abort(began + self.parts.deadline) else {
             return;
@@ -152,7 +156,7 @@ impl Worker {
                 reason: failure.to_string(),
             },
         };
-        self.failed.get_or_insert(Cause::Member(error));
+        self.failed.get_or_insert(StopReason::Member(error));
     }
 
     /// Whether an input of a task is about to be fetched from elsewhere.

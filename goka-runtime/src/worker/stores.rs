@@ -3,11 +3,11 @@
 
 use super::Worker;
 use super::flusher::{Flush, Flushed};
-use super::reach::Open;
-use crate::core::{CopyId, Event, Frozen};
+use super::services::OpenStore;
+use crate::core::{CopyId, Event, FlushBatch};
 use crate::record::{TaskId, Timestamp};
 use crate::restore::{Done, Found};
-use crate::table::{FORMAT, Stamp, StoreError};
+use crate::table::{Checkpoint, FORMAT, StoreError};
 
 impl Worker {
     /// The copy of the group's own table; in a stateless group it names nothing.
@@ -20,7 +20,7 @@ impl Worker {
     }
 
     /// Hands a store to the flusher; until it is back, a snapshot of it is read.
-    pub(super) fn flush(&mut self, copy: CopyId, frozen: Frozen) {
+    pub(super) fn flush(&mut self, copy: CopyId, frozen: FlushBatch) {
         let plan = &self.parts.plan;
         let Some((store, fingerprint)) = self.reach.take(copy).zip(plan.fingerprint(copy.table))
         else {
@@ -37,11 +37,11 @@ impl Worker {
         let synced_at = match synced_at {
             Ok(synced_at) => synced_at,
             Err(error) => {
-                self.reach.stores.insert(copy, Open::Here(store));
+                self.reach.stores.insert(copy, OpenStore::Here(store));
                 return self.step(Event::Flushed(copy, Err(error)));
             }
         };
-        let stamp = Stamp {
+        let stamp = Checkpoint {
             format: FORMAT,
             cluster: plan.cluster.clone(),
             topic_id: self.table_ids.get(&copy).cloned().unwrap_or_default(),
@@ -52,7 +52,7 @@ impl Worker {
         };
         match store.snapshot() {
             Ok(snapshot) => {
-                self.reach.stores.insert(copy, Open::Away(snapshot));
+                self.reach.stores.insert(copy, OpenStore::Away(snapshot));
                 self.flusher.flush(Flush {
                     copy,
                     store,
@@ -61,7 +61,7 @@ impl Worker {
                 });
             }
             Err(error) => {
-                self.reach.stores.insert(copy, Open::Here(store));
+                self.reach.stores.insert(copy, OpenStore::Here(store));
                 self.step(Event::Flushed(copy, Err(error)));
             }
         }
@@ -76,18 +76,18 @@ impl Worker {
             result,
         } = flushed;
         self.effects.append(&mut self.waiting);
-        if !matches!(self.reach.stores.get(&copy), Some(Open::Away(_))) {
+        if !matches!(self.reach.stores.get(&copy), Some(OpenStore::Away(_))) {
             // Its task was given back meanwhile; another assignment of it may wait for the file.
             return drop(store);
         }
         self.reach.stores.remove(&copy);
         let is_closed = store.is_none();
         if let Some(store) = store {
-            self.reach.stores.insert(copy, Open::Here(store));
+            self.reach.stores.insert(copy, OpenStore::Here(store));
         }
         let went_back = match &result {
             Ok(()) => false,
-            Err(StoreError::Regressed { .. }) => {
+            Err(StoreError::RolledBack { .. }) => {
                 // Closed here; the restorer opens it.
                 self.reach.stores.remove(&copy);
                 self.reached.remove(&copy);
@@ -100,7 +100,7 @@ impl Worker {
         }
         self.step(Event::Flushed(copy, result));
         if went_back {
-            self.step(Event::Regressed(copy));
+            self.step(Event::StoreRolledBack(copy));
         }
     }
 
@@ -115,11 +115,11 @@ impl Worker {
         };
         let has = match store.stamp() {
             Ok(stamp) => stamp.map_or(0, |stamp| stamp.offset),
-            Err(StoreError::Regressed { .. }) => 0,
+            Err(StoreError::RolledBack { .. }) => 0,
             Err(_) => had,
         };
         if has >= had {
-            self.reach.stores.insert(copy, Open::Here(store));
+            self.reach.stores.insert(copy, OpenStore::Here(store));
             return false;
         }
         // Closed here; the restorer opens it.
@@ -139,7 +139,7 @@ impl Worker {
             return;
         }
         if let Some(store) = store {
-            self.reach.stores.insert(copy, Open::Here(store));
+            self.reach.stores.insert(copy, OpenStore::Here(store));
         }
         match found {
             Found::Inspected(facts) => {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Parts;
+use super::WorkerConfig;
 use crate::core::RecordId;
 use crate::log::{Group, KeepAlive, Member};
 use crate::record::{Guarantee, Offset};
@@ -105,7 +105,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins to watch. A machine that gives no thread leaves the worker unwatched, and says so.
-    pub(super) fn start(parts: &Arc<Parts>, member: &dyn Member) -> Self {
+    pub(super) fn start(parts: &Arc<WorkerConfig>, member: &dyn Member) -> Self {
         let ends = Arc::new(AtomicBool::new(false));
         let watcher = Watcher {
             parts: Arc::clone(parts),
@@ -134,7 +134,7 @@ impl Drop for Watch {
 }
 
 struct Watcher {
-    parts: Arc<Parts>,
+    parts: Arc<WorkerConfig>,
     member: Arc<dyn KeepAlive>,
     ends: Arc<AtomicBool>,
 }
@@ -142,7 +142,7 @@ struct Watcher {
 impl Watcher {
     fn run(&self) {
         let group = &self.parts.plan.group;
-        let look = (group.session.min(group.max_poll_interval) / 4).min(LOOK);
+        let look = (group.session_timeout.min(group.max_poll_interval) / 4).min(LOOK);
         let slow = self.slow();
         let mut seen: Option<Seen> = None;
         while !self.ends.load(Ordering::Acquire) {
@@ -169,8 +169,8 @@ impl Watcher {
     fn slow(&self) -> Duration {
         let group = &self.parts.plan.group;
         let most = match group.guarantee {
-            Guarantee::AtLeastOnce => group.session.min(group.max_poll_interval),
-            Guarantee::ExactlyOnce => group.session.min(group.transaction_timeout),
+            Guarantee::AtLeastOnce => group.session_timeout.min(group.max_poll_interval),
+            Guarantee::ExactlyOnce => group.session_timeout.min(group.transaction_timeout),
         };
         most / 2
     }

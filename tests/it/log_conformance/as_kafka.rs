@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use goka_runtime::log::{Failure, Group, Isolation, Log, LogError, Range, Settlement};
+use goka_runtime::log::{CommitOutcome, Failure, Group, Isolation, Log, LogError, OffsetRange};
 use goka_runtime::record::{AppendKind, Guarantee, Record, TaskId, TopicId};
 
 use super::rig::*;
@@ -33,21 +33,21 @@ fn table(log: &dyn Log, group: &Group) -> Vec<String> {
 }
 
 /// Settles one record and an offset.
-fn settle(seat: &mut Seat, value: &str, offset: i64) -> Settlement {
+fn settle(seat: &mut Seat, value: &str, offset: i64) -> CommitOutcome {
     seat.append(&[(task(0), Changelog, 0, 0, value)]);
     seat.settle(&[(task(0), 1, offset)])
 }
 
 /// What task 0 failed with.
 #[track_caller]
-fn failure(settlement: &Settlement) -> &Failure {
+fn failure(settlement: &CommitOutcome) -> &Failure {
     let failure = settlement.acks[&task(0)].as_ref();
     failure.expect_err("it fails")
 }
 
 /// Waits until a topic's only partition is stable, and ends, there.
 fn wait_for_range(log: &dyn Log, topic: &str, stable: i64, high: i64) {
-    let expected = Range {
+    let expected = OffsetRange {
         start: 0,
         stable,
         high,

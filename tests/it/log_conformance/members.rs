@@ -331,8 +331,8 @@ pub fn a_unit_settled_twice(log: &dyn Log) {
     let mut seat = Seat::owning(log, &group, 1);
     seat.append(&[(task(0), Changelog, 0, 0, "once")]);
     let unit = unit(1, &[(task(0), 1, 8)]);
-    assert_settled(&seat.member.settle(&unit, soon()), task(0));
-    let again = seat.member.settle(&unit, soon());
+    assert_settled(&seat.member.commit(&unit, soon()), task(0));
+    let again = seat.member.commit(&unit, soon());
     assert_settled(&again, task(0));
     assert!(again.acks.is_empty(), "nothing was appended since");
     assert_eq!(texts(&read(log, group.topic(TopicId(0)), 0, 0)), ["once"]);
@@ -457,12 +457,12 @@ pub fn records_that_are_not_taken_are_dropped_by_a_move(log: &dyn Log) {
 
 pub fn a_member_that_is_kept_alive_keeps_its_tasks(log: &dyn Log) {
     let mut group = stateful(log, &[stream(log, 1)], 1);
-    group.max_poll_interval = group.session;
+    group.max_poll_interval = group.session_timeout;
     let mut seat = Seat::owning(log, &group, 1);
     let alive = seat.member.keep_alive();
     let began = Instant::now();
-    while began.elapsed() < group.session * 2 {
-        std::thread::park_timeout(group.session / 10);
+    while began.elapsed() < group.session_timeout * 2 {
+        std::thread::park_timeout(group.session_timeout / 10);
         alive.beat();
     }
     for _ in 0..5 {

@@ -39,7 +39,7 @@ pub fn a_revoked_task_goes_on_where_it_was_settled(log: &dyn Log) {
             .iter()
             .map(|task| (*task, 1, 6 + i64::from(task.partition)))
             .collect();
-        let settlement = settle.settle(&unit(99, &offsets), soon());
+        let settlement = settle.commit(&unit(99, &offsets), soon());
         for task in tasks {
             assert_settled(&settlement, *task);
         }
@@ -237,7 +237,7 @@ fn stateless(inputs: &[String]) -> Group {
         lead: None,
         instance: unique("instance"),
         worker: 0,
-        session: SESSION,
+        session_timeout: SESSION,
         max_poll_interval: Duration::from_secs(300),
         guarantee: Guarantee::AtLeastOnce,
         transaction_timeout: Duration::from_secs(10),

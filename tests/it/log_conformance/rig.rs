@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use goka_runtime::log::{
-    Appender, Assignment, Committed, Driver, Epoch, Failure, Fetched, Group, Isolation, Log,
-    LogError, Member, MemberEvent, NewTopic, Sent, Settle, Settlement, Unit, UnitId,
+    Appender, Assignment, CommitBatch, CommitId, CommitOutcome, Committed, Committer, Driver,
+    Epoch, Failure, Fetched, Group, Isolation, Log, LogError, Member, MemberEvent, NewTopic, Sent,
 };
 use goka_runtime::record::{
     Append, AppendKind, Appends, Guarantee, Offset, Record, TaskId, Timestamp, TopicId,
@@ -187,7 +187,7 @@ pub fn stateful(log: &dyn Log, inputs: &[String], partitions: i32) -> Group {
         lead: Some(TopicId(0)),
         instance: unique("instance"),
         worker: 0,
-        session: SESSION,
+        session_timeout: SESSION,
         max_poll_interval: Duration::from_secs(300),
         guarantee: Guarantee::AtLeastOnce,
         transaction_timeout: Duration::from_secs(10),
@@ -211,7 +211,7 @@ pub fn task(partition: i32) -> TaskId {
 }
 
 /// What a driver does about tasks that are taken.
-pub type OnRevoke = Box<dyn FnMut(&[TaskId], &mut dyn Settle) + Send>;
+pub type OnRevoke = Box<dyn FnMut(&[TaskId], &mut dyn Committer) + Send>;
 
 /// A driver that writes down what it is told, and settles `on_revoke` when tasks are taken.
 #[derive(Default)]
@@ -253,7 +253,7 @@ impl Driver for Tape {
                     assert!(before.is_none(), "{task:?} was assigned twice");
                 }
             }
-            MemberEvent::Passed {
+            MemberEvent::OffsetGap {
                 task,
                 epoch,
                 topic,
@@ -267,8 +267,10 @@ impl Driver for Tape {
                 self.lost.extend(tasks);
                 self.owned.retain(|task, _| !tasks.contains(task));
             }
-            MemberEvent::Broken { task, topic, error } => self.broken.push((task, topic, error)),
-            MemberEvent::Trouble(why) => self.troubles.push(why),
+            MemberEvent::InputFailed { task, topic, error } => {
+                self.broken.push((task, topic, error))
+            }
+            MemberEvent::Degraded(why) => self.troubles.push(why),
         }
     }
 
@@ -289,7 +291,7 @@ impl Driver for Tape {
         taken
     }
 
-    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Committer) {
         if let Some(on_revoke) = &mut self.on_revoke {
             on_revoke(tasks, settle);
         }
@@ -358,20 +360,20 @@ impl Seat {
         self.member.append(&appends);
     }
 
-    pub fn settle(&mut self, offsets: &[(TaskId, u16, Offset)]) -> Settlement {
+    pub fn settle(&mut self, offsets: &[(TaskId, u16, Offset)]) -> CommitOutcome {
         self.units += 1;
         let unit = unit(self.units, offsets);
-        self.member.settle(&unit, soon())
+        self.member.commit(&unit, soon())
     }
 }
 
 /// A unit whose offsets carry `at <offset>` as metadata.
-pub fn unit(id: u64, offsets: &[(TaskId, u16, Offset)]) -> Unit {
+pub fn unit(id: u64, offsets: &[(TaskId, u16, Offset)]) -> CommitBatch {
     let offsets = offsets.iter();
     let offsets =
         offsets.map(|(task, topic, at)| (*task, TopicId(*topic), *at, format!("at {at}")));
-    Unit {
-        id: UnitId(id),
+    CommitBatch {
+        id: CommitId(id),
         offsets: offsets.collect(),
     }
 }
@@ -384,7 +386,7 @@ pub fn at(offset: Offset) -> Committed {
 }
 
 /// Whether a task's part of a unit is durable.
-pub fn assert_settled(settlement: &Settlement, task: TaskId) {
+pub fn assert_settled(settlement: &CommitOutcome, task: TaskId) {
     let ack = settlement.acks.get(&task);
     assert!(ack.is_none_or(Result::is_ok), "{settlement:?}");
     assert_eq!(

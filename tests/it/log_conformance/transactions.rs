@@ -252,7 +252,7 @@ pub fn a_unit_settled_in_a_revocation_is_the_next_owners_start(log: &dyn Log) {
             .iter()
             .map(|of| (*of, 1, 7 + i64::from(of.partition)))
             .collect();
-        let settlement = settle.settle(&unit(99, &offsets), soon());
+        let settlement = settle.commit(&unit(99, &offsets), soon());
         for of in &all {
             assert_settled(&settlement, *of);
         }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use goka::Processor;
 use goka::prelude::*;
 use goka_runtime::graph::{Definition, Edge, EdgeKind};
-use goka_runtime::log::{Isolation, Log, NewTopic, Range, Sent};
+use goka_runtime::log::{Isolation, Log, NewTopic, OffsetRange, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, StartError, State, start};
 use goka_runtime::record::{Guarantee, TopicPartition};
 use goka_runtime::table::redb::RedbStores;
-use goka_runtime::table::{Durability, Stamp, Store, Stores};
+use goka_runtime::table::{Checkpoint, Durability, Store, Stores};
 use tempfile::TempDir;
 
 use crate::support::{events, wait_until};
@@ -207,7 +207,7 @@ impl Rig {
         at.recv_timeout(SOON).unwrap()
     }
 
-    pub fn range(&self, topic: &str) -> Range {
+    pub fn range(&self, topic: &str) -> OffsetRange {
         let partition = TopicPartition::new(topic, 0);
         self.log.ranges(&[partition]).unwrap()[0]
     }
@@ -275,7 +275,7 @@ impl Rig {
     }
 
     /// Changes what the local copy of a machine says of itself.
-    pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Stamp)) {
+    pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Checkpoint)) {
         let mut copy = self.copy(machine);
         let mut stamp = copy.stamp().unwrap().expect("it was stamped");
         change(&mut stamp);

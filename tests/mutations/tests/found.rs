@@ -4,8 +4,8 @@
 use goka::Guarantee;
 use goka::prelude::*;
 use goka::simulation::{Dice, FaultKind, Workload};
-use goka_runtime::fail_points::Planted;
-use goka_runtime::simulation::{Caught, hunt};
+use goka_runtime::fail_points::Mutant;
+use goka_runtime::simulation::{FoundMistake, find_mistake};
 
 const SEEDS: u64 = 500;
 const INSTANCES: usize = 3;
@@ -89,20 +89,20 @@ fn looped() -> Workload {
 }
 
 /// What finds a mistake: the workload that shows it.
-fn workload(planted: Planted) -> fn() -> Workload {
+fn workload(planted: Mutant) -> fn() -> Workload {
     match planted {
-        Planted::CommitBeforeAcks => at_least,
-        Planted::LoopbackOutside => looped,
-        Planted::TrustedTooLong => forgotten,
+        Mutant::CommitBeforeAcks => at_least,
+        Mutant::LoopbackOutside => looped,
+        Mutant::TrustedTooLong => forgotten,
         _ => once,
     }
 }
 
 /// All but those that lie in what the simulation does without.
-fn simulated() -> impl Iterator<Item = Planted> {
+fn simulated() -> impl Iterator<Item = Mutant> {
     // The crash harness looks for these two, on Kafka and on files.
-    let elsewhere = [Planted::CommitAhead, Planted::StampAhead];
-    let all = Planted::ALL.into_iter();
+    let elsewhere = [Mutant::CommitAhead, Mutant::StampAhead];
+    let all = Mutant::ALL.into_iter();
     all.filter(move |planted| !elsewhere.contains(planted))
 }
 
@@ -111,7 +111,7 @@ fn each_mistake_is_found() {
     let mut missed = Vec::new();
     for planted in simulated() {
         let began = std::time::Instant::now();
-        let found = hunt(
+        let found = find_mistake(
             Some(planted),
             INSTANCES,
             SEEDS,
@@ -120,7 +120,7 @@ fn each_mistake_is_found() {
         );
         let name = planted.name();
         match found {
-            Some(Caught { seed, oracle, what }) => {
+            Some(FoundMistake { seed, oracle, what }) => {
                 println!(
                     "{name}: found by seed {seed} ({oracle}) in {:?}: {what}",
                     began.elapsed()
@@ -138,7 +138,7 @@ fn each_mistake_is_found() {
 #[test]
 fn without_a_mistake_nothing_is_found() {
     for workload in [once, forgotten, at_least, looped] {
-        let found = hunt(None, INSTANCES, RIGHT, &FaultKind::ALL, workload);
+        let found = find_mistake(None, INSTANCES, RIGHT, &FaultKind::ALL, workload);
         assert_eq!(found, None);
     }
 }

@@ -1,6 +1,8 @@
 //! What the generated code does when it runs: graphs, dispatch, registry.
 
-use goka::dispatch::{Call, ContextError, Deferred, Destination, Encode, Incoming, Raw, Scope};
+use goka::dispatch::{
+    Call, ContextError, Deferred, Destination, Encode, Incoming, RawRecord, Scope,
+};
 use goka::graph::{Definition, Edge, EdgeKind, Start};
 use goka::prelude::*;
 use goka::registry::Registry;
@@ -187,7 +189,7 @@ fn call<P: Processor>(
         value,
         headers: Headers::default(),
     };
-    let raw = Raw {
+    let raw = RawRecord {
         record,
         scope: &mut trace,
     };
@@ -312,9 +314,14 @@ fn methods_are_methods_to_be_tested() -> Result<()> {
 }
 
 /// Calls what an edge calls, and waits for it.
-fn dispatch(edge: &Edge, shared: &goka::dispatch::Shared, key: &[u8], value: &[u8]) -> Vec<String> {
+fn dispatch(
+    edge: &Edge,
+    shared: &goka::dispatch::ProcessorState,
+    key: &[u8],
+    value: &[u8],
+) -> Vec<String> {
     let mut trace = Trace::default();
-    let raw = Raw {
+    let raw = RawRecord {
         record: Incoming {
             group: "group",
             topic: edge.topic.name,

@@ -17,7 +17,7 @@ pub(super) fn visited() -> Vec<String> {
 }
 
 /// Sets every key to the argument; fails at the key that the argument names.
-fn reset(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn reset(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let key = String::from_utf8(raw.record.key.unwrap().to_vec())?;
     let argument = raw.record.value.unwrap_or_default().to_vec();
     if argument == format!("fail at {key}").as_bytes() {
@@ -32,13 +32,13 @@ fn reset(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
 }
 
 /// Visits without a write.
-pub(super) fn looking(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+pub(super) fn looking(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let key = String::from_utf8(raw.record.key.unwrap().to_vec())?;
     VISITED.with_borrow_mut(|visited| visited.push(key));
     Ok(())
 }
 
-pub(super) fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+pub(super) fn deferring(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     if raw.record.value == Some(b"later") {
         raw.scope.defer().done();
     }
@@ -46,7 +46,7 @@ pub(super) fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
 }
 
 /// Keeps what the joined table says of the key.
-pub(super) fn joining(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+pub(super) fn joining(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let joined = raw.scope.join("joined")?.map(|row| row.value.to_vec());
     raw.scope.store(Some(&mut |out| {
         out.extend_from_slice(joined.as_deref().unwrap_or(b"nothing"));
@@ -255,7 +255,7 @@ fn long_key(number: u32) -> String {
 
 /// A world with so many long keys, whose visit keeps or deletes each.
 fn walking(keys: u32) -> World {
-    fn visit(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    fn visit(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
         let key = String::from_utf8(raw.record.key.unwrap().to_vec())?;
         VISITED.with_borrow_mut(|visited| visited.push(key));
         match raw.record.value {

@@ -6,7 +6,7 @@ use crate::dispatch::Call;
 
 /// Counts as the others do. A negative value defers its commit and counts all the same; `later`
 /// defers and writes nothing; `fail` fails.
-fn guarding(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn guarding(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let value = raw.record.value.unwrap_or_default();
     if value == b"fail" {
         return Err("as asked".into());
@@ -130,7 +130,7 @@ fn a_task_that_stops_for_its_input_takes_its_guards_along() {
     world.deliver(10);
     let (topic, partition) = ("input".to_owned(), 0);
     let error = crate::log::LogError::UnknownPartition { topic, partition };
-    world.step(Event::Broken(task(0), error));
+    world.step(Event::InputFailed(task(0), error));
     for _ in 0..4 {
         world.tick();
         world.deliver(10);

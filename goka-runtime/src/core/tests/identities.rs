@@ -89,12 +89,12 @@ fn without_a_table_an_input_that_was_made_again_is_read_from_its_start_rule() {
             committed: BTreeMap::from([(INPUT, committed)]),
         };
         let mut task = Task::new(&assignment, Duration::ZERO);
-        let range = Range {
+        let range = OffsetRange {
             start: 3,
             stable: 9,
             high: 9,
         };
-        let facts = Facts {
+        let facts = Inspection {
             stamp: None,
             table: None,
             inputs: BTreeMap::from([(INPUT, range)]),

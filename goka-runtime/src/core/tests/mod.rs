@@ -19,12 +19,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, Raw};
-use crate::log::{Acked, Committed, Failure, Group, Range, Settlement, Unit};
+use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, RawRecord};
+use crate::log::{CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks};
 use crate::record::{AppendKind, Guarantee, Headers, Record, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
-    Durability, FORMAT, Stamp, Store, StoreError, StoreRead, Stored, StoredRef, Stores, Write,
+    Checkpoint, Durability, FORMAT, Store, StoreError, StoreRead, Stored, StoredRef, Stores, Write,
 };
 
 pub(super) const TABLE: TopicId = TopicId(0);
@@ -53,7 +53,7 @@ pub(super) fn fold(held: Option<&str>, value: &[u8]) -> Result<String, HandlerEr
     Ok(format!("{}/{}", count + 1, max.max(number(value)?)))
 }
 
-fn handler(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn handler(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let Some(value) = raw.record.value else {
         raw.scope.store(None)?;
         return Ok(());
@@ -93,7 +93,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             lead: Some(TABLE),
             instance: "instance".into(),
             worker: 0,
-            session: Duration::from_secs(6),
+            session_timeout: Duration::from_secs(6),
             max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::AtLeastOnce,
             transaction_timeout: Duration::from_secs(10),
@@ -213,7 +213,7 @@ impl Unreadable {
 }
 
 impl StoreRead for Unreadable {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         Err(self.error())
     }
 
@@ -237,7 +237,7 @@ fn full() -> StoreError {
     }
 }
 
-impl Around for Disk {
+impl HandlerServices for Disk {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
         if self.is_unreadable.get() {
             return Some(&Unreadable(false));
@@ -298,14 +298,14 @@ pub(super) struct World {
     /// The next flush finds its store damaged.
     pub(super) flush_damages: bool,
     pub(super) flushes: usize,
-    pub(super) stopped: Vec<(TaskId, Cause)>,
-    pub(super) failed: Option<Cause>,
+    pub(super) stopped: Vec<(TaskId, StopReason)>,
+    pub(super) failed: Option<StopReason>,
     pub(super) rebuilds: usize,
     /// The damaged stores that were moved aside.
     pub(super) set_aside: usize,
     pub(super) aborts: usize,
     /// Exactly once: what the doubtful unit had acknowledged.
-    doubtful: Option<(Unit, BTreeMap<TaskId, Acked>)>,
+    doubtful: Option<(CommitBatch, BTreeMap<TaskId, TaskAcks>)>,
     pub(super) paused: bool,
     pub(super) settlements: usize,
     effects: Vec<Effect>,
@@ -458,7 +458,7 @@ impl World {
     /// Tells the core that offsets hold nothing.
     pub(super) fn pass(&mut self, task: TaskId, topic: TopicId, nothing: std::ops::Range<Offset>) {
         let (epoch, from, to) = (Epoch(self.epoch), nothing.start, nothing.end);
-        self.step(Event::Passed {
+        self.step(Event::OffsetGap {
             task,
             epoch,
             topic,
@@ -585,13 +585,13 @@ impl World {
                     self.fly(append.task, row);
                 }
             }
-            Effect::Settle(unit) => {
+            Effect::Commit(unit) => {
                 self.settlements += 1;
                 let settlement = match self.is_exactly_once() {
                     true => self.settle_once(&unit),
                     false => self.settle(&unit),
                 };
-                self.step(Event::Settled(unit.id, settlement));
+                self.step(Event::CommitEnded(unit.id, settlement));
             }
             Effect::Follow(copy, epoch) => self.follows.push((copy, epoch)),
             Effect::Flush(copy, frozen) => {
@@ -621,18 +621,18 @@ impl World {
         }
     }
 
-    pub(super) fn facts(&self, task: TaskId) -> Facts {
+    pub(super) fn facts(&self, task: TaskId) -> Inspection {
         let end = |rows: &[Row]| {
             let high = rows.len() as Offset;
-            Range {
+            OffsetRange {
                 start: 0,
                 stable: high,
                 high,
             }
         };
-        Facts {
+        Inspection {
             stamp: self.open.stores[&task].stamp().unwrap(),
-            table: Some(TableFacts {
+            table: Some(ChangelogInspection {
                 id: "table".into(),
                 range: end(&self.changelog[&task]),
                 delete_retention: RETENTION,
@@ -660,8 +660,8 @@ impl World {
         self.open.deferred.lock().unwrap().clone()
     }
 
-    fn stamp(&self, task: TaskId, offset: Offset) -> Stamp {
-        Stamp {
+    fn stamp(&self, task: TaskId, offset: Offset) -> Checkpoint {
+        Checkpoint {
             format: FORMAT,
             cluster: "cluster".into(),
             topic_id: "table".into(),
@@ -687,7 +687,7 @@ impl World {
         end
     }
 
-    fn flush(&mut self, task: TaskId, frozen: &Frozen) -> Result<(), StoreError> {
+    fn flush(&mut self, task: TaskId, frozen: &FlushBatch) -> Result<(), StoreError> {
         self.flushes += 1;
         if self.flush_fails {
             return Err(full());
@@ -702,8 +702,8 @@ impl World {
         store.apply(&frozen.writes(), &stamp, frozen.durability)
     }
 
-    fn settle(&mut self, unit: &Unit) -> Settlement {
-        let mut settlement = Settlement::default();
+    fn settle(&mut self, unit: &CommitBatch) -> CommitOutcome {
+        let mut settlement = CommitOutcome::default();
         let flying = std::mem::take(&mut self.flying);
         let settles = std::mem::replace(&mut self.settles, Settles::Well);
         let landed = match &settles {
@@ -711,7 +711,7 @@ impl World {
             Settles::ProduceFails(landed) => *landed,
             Settles::Refused | Settles::Doubt(..) => 0,
         };
-        let mut acked: BTreeMap<TaskId, Acked> = BTreeMap::new();
+        let mut acked: BTreeMap<TaskId, TaskAcks> = BTreeMap::new();
         for (task, row) in flying.into_iter().take(landed) {
             let log = self.changelog.get_mut(&task).unwrap();
             let at = log.len() as Offset;

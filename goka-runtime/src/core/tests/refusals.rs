@@ -150,7 +150,7 @@ fn a_group_that_only_joins_needs_its_keys_form_too() {
     let mut shared = Scratch::default();
     let disk = Disk::default();
     let mut turn = Turn::new(&world.core.plan, SlowCalls::default());
-    let mut desk = handle::Desk {
+    let mut desk = handle::HandlerEnv {
         plan: &world.core.plan,
         around: &disk,
         shared: &(),
@@ -162,7 +162,7 @@ fn a_group_that_only_joins_needs_its_keys_form_too() {
     let records = [record(0, b"007", b"1")];
     let outcome = task.handle(&input, &records, &mut desk);
     assert!(
-        matches!(outcome, Err(Cause::OtherForm { offset: 0, .. })),
+        matches!(outcome, Err(StopReason::OtherForm { offset: 0, .. })),
         "{outcome:?}"
     );
 }
@@ -231,7 +231,7 @@ fn nothing_is_handled_before_it_is_known_that_no_other_program_uses_the_groups_n
 fn a_program_that_finds_another_one_takes_back_what_it_said_of_itself() {
     let mut world = verifying();
     let (found, epoch) = world.verifies[0];
-    let other = Cause::OtherProgram {
+    let other = StopReason::OtherProgram {
         at: "others[0]".into(),
         found: "one".into(),
         holder: String::new(),

@@ -281,7 +281,7 @@ fn a_store_that_went_back_is_restored_from_the_changelog() {
     world.tick();
     world.flush_fails = false;
     world.wipe(task(0));
-    world.step(Event::Regressed(own(task(0))));
+    world.step(Event::StoreRolledBack(own(task(0))));
     world.tick();
     assert_eq!(state(&world), State::Running);
     assert!(!world.paused);
@@ -337,7 +337,7 @@ fn a_misfit_refuses_the_start_and_stops_one_task_later() {
     world.crash(0);
     world.committed.clear();
     world.assign_all();
-    assert!(matches!(world.failed, Some(Cause::Unfit(_))));
+    assert!(matches!(world.failed, Some(StopReason::Recovery(_))));
     assert_eq!(world.stopped, []);
     assert_eq!(world.committed.len(), 0, "offsets stay where they were");
 
@@ -347,7 +347,7 @@ fn a_misfit_refuses_the_start_and_stops_one_task_later() {
     world.committed.clear();
     world.assign_all();
     assert_eq!(world.failed, None);
-    assert!(matches!(world.stopped[0].1, Cause::Unfit(_)));
+    assert!(matches!(world.stopped[0].1, StopReason::Recovery(_)));
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn a_null_key_and_a_misplaced_one_stop_the_task_there() {
     });
     assert!(matches!(
         world.stopped[0].1,
-        Cause::NullKey { offset: 3, .. }
+        StopReason::NullKey { offset: 3, .. }
     ));
 
     let mut world = World::in_memory(2);
@@ -483,7 +483,7 @@ fn a_store_that_cannot_be_read_now_is_read_again() {
         world.deliver(10);
         world.tick();
     }
-    assert!(matches!(world.stopped[0].1, Cause::Store(_)));
+    assert!(matches!(world.stopped[0].1, StopReason::Store(_)));
     assert_eq!(committed(&world), 4);
 }
 
@@ -515,7 +515,7 @@ fn a_store_that_is_damaged_is_rebuilt_while_the_others_run() {
     }
     // Its disk damages whatever is written.
     assert_eq!((world.set_aside, world.stopped.len()), (3, 1));
-    assert!(matches!(world.stopped[0].1, Cause::Store(_)));
+    assert!(matches!(world.stopped[0].1, StopReason::Store(_)));
 }
 
 #[test]

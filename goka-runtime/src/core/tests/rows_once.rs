@@ -197,7 +197,7 @@ fn handler_errors_keep_the_earlier_records() {
 fn a_store_that_went_back_takes_the_open_transaction_with_it() {
     let mut world = running();
     world.wipe(task(0));
-    world.step(Event::Regressed(own(task(0))));
+    world.step(Event::StoreRolledBack(own(task(0))));
     assert_eq!(world.aborts, 1);
     world.finish();
     assert_eq!(value(&world), "3/3");
@@ -229,7 +229,7 @@ fn control_records_are_no_foreign_writer_and_a_foreign_writer_is_seen() {
     world.finish();
 }
 
-fn deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn deferring(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     std::mem::forget(raw.scope.defer());
     raw.scope.store(Some(&mut |out| {
         out.extend_from_slice(b"1/1");
@@ -242,7 +242,10 @@ fn with_guards() -> World {
     handled_by(deferring, 1)
 }
 
-fn handled_by(handler: fn(&Shared, Raw<'_>) -> Result<(), HandlerError>, partitions: i32) -> World {
+fn handled_by(
+    handler: fn(&ProcessorState, RawRecord<'_>) -> Result<(), HandlerError>,
+    partitions: i32,
+) -> World {
     let mut plan = plan(partitions);
     plan.group.guarantee = Guarantee::ExactlyOnce;
     plan.inputs[0].call = Call::Sync(handler);
@@ -293,7 +296,7 @@ fn a_guard_that_fails_or_takes_too_long_aborts() {
 }
 
 /// Defers and writes nothing.
-fn only_deferring(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn only_deferring(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     if raw.record.value == Some(b"later") {
         std::mem::forget(raw.scope.defer());
         return Ok(());
@@ -323,7 +326,7 @@ fn a_guard_of_a_task_that_wrote_nothing_holds_nobody_back() {
     assert!(!world.paused, "the others go on");
 }
 
-fn walk(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn walk(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     std::mem::forget(raw.scope.defer());
     let to = crate::dispatch::Destination {
         topic: "output",
@@ -398,7 +401,7 @@ fn a_store_that_goes_back_in_doubt_is_judged_when_it_is_over() {
     world.settles = Settles::Doubt(2, true);
     world.tick();
     world.wipe(task(0));
-    world.step(Event::Regressed(own(task(0))));
+    world.step(Event::StoreRolledBack(own(task(0))));
     assert_eq!(world.aborts, 0);
     for _ in 0..5 {
         world.tick();

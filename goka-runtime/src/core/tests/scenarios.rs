@@ -72,17 +72,17 @@ fn updates_without_an_acknowledgement_are_not_committed() {
     let unit = effects
         .iter()
         .find_map(|e| match e {
-            Effect::Settle(u) => Some(u.clone()),
+            Effect::Commit(u) => Some(u.clone()),
             _ => None,
         })
         .unwrap();
     // The producer was rebuilt meanwhile: it knows of no record of this task.
-    let mut settlement = Settlement::default();
+    let mut settlement = CommitOutcome::default();
     settlement.offsets.insert(task(0), Ok(()));
     effects.clear();
     world.core.step(
         world.now,
-        Event::Settled(unit.id, settlement),
+        Event::CommitEnded(unit.id, settlement),
         &world.open,
         &(),
         &mut effects,
@@ -263,12 +263,12 @@ fn joined_copies_are_synced_too() {
                     owns += 1;
                 }
             }
-            if let Effect::Settle(unit) = &effect {
+            if let Effect::Commit(unit) = &effect {
                 let s = world.settle(unit);
                 let mut out = Vec::new();
                 world.core.step(
                     world.now,
-                    Event::Settled(unit.id, s),
+                    Event::CommitEnded(unit.id, s),
                     &world.open,
                     &(),
                     &mut out,
@@ -285,7 +285,7 @@ fn joined_copies_are_synced_too() {
     );
 }
 
-fn emitting(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn emitting(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     if raw.record.value == Some(b"later") {
         raw.scope.defer().done();
     }
@@ -326,19 +326,19 @@ fn a_failed_output_of_a_task_that_is_pinned_by_a_guard_is_not_forgotten() {
     let unit = effects
         .iter()
         .find_map(|e| match e {
-            Effect::Settle(u) => Some(u.clone()),
+            Effect::Commit(u) => Some(u.clone()),
             _ => None,
         })
         .unwrap();
-    let mut s = Settlement::default();
+    let mut s = CommitOutcome::default();
     s.acks
         .insert(task(0), Err(Failure::Unknown("its output failed".into())));
-    s.acks.insert(task(1), Ok(Acked::default()));
+    s.acks.insert(task(1), Ok(TaskAcks::default()));
     s.offsets.insert(task(1), Ok(()));
     effects.clear();
     world.core.step(
         world.now,
-        Event::Settled(unit.id, s),
+        Event::CommitEnded(unit.id, s),
         &world.open,
         &(),
         &mut effects,
@@ -387,7 +387,7 @@ fn a_store_that_goes_back_while_its_task_waits_to_be_inspected() {
     world.settles = Settles::ProduceFails(0);
     world.tick(); // reopens, and waits for the flush
     assert_eq!(world.core.tasks().next().unwrap().1, State::Inspecting);
-    world.step(Event::Regressed(own(task(0))));
+    world.step(Event::StoreRolledBack(own(task(0))));
     world.flush_fails = false;
     for _ in 0..40 {
         world.tick();
@@ -401,11 +401,11 @@ fn perform_as_the_worker(world: &mut World, mut effects: Vec<Effect>) {
         let mut next = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Settle(unit) => {
+                Effect::Commit(unit) => {
                     let s = world.settle(&unit);
                     world.core.step(
                         world.now,
-                        Event::Settled(unit.id, s),
+                        Event::CommitEnded(unit.id, s),
                         &world.open,
                         &(),
                         &mut next,

@@ -53,7 +53,7 @@ impl World {
         }
     }
 
-    fn commit(&mut self, unit: &Unit) {
+    fn commit(&mut self, unit: &CommitBatch) {
         self.end(Kind::Data);
         for (task, topic, offset, metadata) in &unit.offsets {
             let (offset, metadata) = (*offset, metadata.clone());
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    pub(super) fn settle_once(&mut self, unit: &Unit) -> Settlement {
+    pub(super) fn settle_once(&mut self, unit: &CommitBatch) -> CommitOutcome {
         let settles = std::mem::replace(&mut self.settles, Settles::Well);
         if let Some((doubtful, _)) = &self.doubtful {
             assert_eq!(doubtful.id, unit.id, "the doubtful unit is asked for first");
@@ -99,14 +99,14 @@ impl World {
             },
         };
         let tasks = unit.offsets.iter().map(|(task, ..)| *task);
-        Settlement {
+        CommitOutcome {
             acks: tasks.map(|task| (task, Err(failure.clone()))).collect(),
             offsets: BTreeMap::new(),
         }
     }
 
-    fn acked(&self) -> BTreeMap<TaskId, Acked> {
-        let mut acked: BTreeMap<TaskId, Acked> = BTreeMap::new();
+    fn acked(&self) -> BTreeMap<TaskId, TaskAcks> {
+        let mut acked: BTreeMap<TaskId, TaskAcks> = BTreeMap::new();
         for (task, log) in &self.changelog {
             let open = |row: &Row| row.kind == Kind::Open;
             let count = log.iter().filter(|row| open(row)).count();
@@ -116,7 +116,7 @@ impl World {
             let last = log.iter().rposition(open).unwrap();
             let changelog = Some((first as Offset, last as Offset, count as u64));
             let markers = 1;
-            acked.insert(*task, Acked { changelog, markers });
+            acked.insert(*task, TaskAcks { changelog, markers });
         }
         acked
     }
@@ -148,12 +148,12 @@ impl World {
 }
 
 fn answer(
-    unit: &Unit,
-    acked: &BTreeMap<TaskId, Acked>,
+    unit: &CommitBatch,
+    acked: &BTreeMap<TaskId, TaskAcks>,
     outcome: &Result<(), Failure>,
-) -> Settlement {
+) -> CommitOutcome {
     let tasks = unit.offsets.iter().map(|(task, ..)| *task);
-    Settlement {
+    CommitOutcome {
         acks: acked
             .iter()
             .map(|(task, acked)| (*task, Ok(*acked)))

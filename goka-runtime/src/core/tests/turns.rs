@@ -67,7 +67,7 @@ fn offsets_move_while_a_backlog_is_handled() {
 
 #[test]
 fn a_turn_ends_by_bytes() {
-    fn large(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+    fn large(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
         raw.scope.store(Some(&mut |out| {
             out.resize(900_000, b'x');
             Ok(())
@@ -89,7 +89,7 @@ thread_local! {
 }
 
 /// What was written when each call was made.
-fn noting(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn noting(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     CALLS.with_borrow_mut(|calls| calls.push(raw.record.offset));
     raw.scope.store(Some(&mut |out| {
         out.extend_from_slice(b"1/1");

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::Embedded;
 use super::chunk::{Content, Run};
+use super::commit::refusal;
 use super::rows::NotWritten;
-use super::settle::refusal;
 use super::shared::{Shared, lock, now_millis};
 use crate::log::{Appender, Failure, LogError, OnDelivery, Sent};
 use crate::record::Offset;

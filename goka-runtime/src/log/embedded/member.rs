@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Embedded;
+use super::commit::EmbeddedCommitter;
 use super::groups::{MemberId, Step};
-use super::settle::Settler;
 use super::shared::{MOST, Shared};
 use crate::log::balance::Slot;
 use crate::log::{
-    Assignment, Driver, Epoch, Failure, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
-    Settle, Settlement, Unit,
+    Assignment, CommitBatch, CommitOutcome, Committer, Driver, Epoch, Failure, Fetched, Group,
+    KeepAlive, LogError, Member, MemberEvent,
 };
 use crate::record::{Appends, Offset, TaskId, TopicId, TopicPartition};
 
@@ -39,7 +39,7 @@ pub(super) struct EmbeddedMember {
     /// Keeps the log open.
     log: Embedded,
     group: Arc<Group>,
-    settler: Settler,
+    settler: EmbeddedCommitter,
     /// The settler's number, for [`Seat`].
     id: Arc<AtomicU64>,
     held: BTreeMap<TaskId, Held>,
@@ -63,7 +63,7 @@ impl EmbeddedMember {
     pub(super) fn join(log: Embedded, group: Group) -> Self {
         let group = Arc::new(group);
         let id = enter(log.shared(), &group);
-        let settler = Settler::new(log.shared().clone(), group.clone(), id);
+        let settler = EmbeddedCommitter::new(log.shared().clone(), group.clone(), id);
         Self {
             log,
             group,
@@ -92,7 +92,7 @@ impl EmbeddedMember {
         if others {
             self.shared().notify(&mut state);
         }
-        let by = now + self.group.session / 3;
+        let by = now + self.group.session_timeout / 3;
         (
             step,
             state.version,
@@ -143,7 +143,7 @@ impl EmbeddedMember {
     /// Tells of trouble, once until it heals.
     fn trouble(&mut self, error: &LogError, driver: &mut dyn Driver) {
         if !std::mem::replace(&mut self.troubled, true) {
-            driver.event(MemberEvent::Trouble(Some(error.to_string())));
+            driver.event(MemberEvent::Degraded(Some(error.to_string())));
         }
     }
 
@@ -204,7 +204,7 @@ impl EmbeddedMember {
                 Ok(None) => continue,
                 Err(error @ LogError::OutOfRange { .. }) => {
                     held.intakes.remove(&topic);
-                    driver.event(MemberEvent::Broken { task, topic, error });
+                    driver.event(MemberEvent::InputFailed { task, topic, error });
                     return Ok(true);
                 }
                 Err(error) => return Err(error),
@@ -235,7 +235,7 @@ impl EmbeddedMember {
                     intake.position = to;
                     if from < to {
                         any = true;
-                        driver.event(MemberEvent::Passed {
+                        driver.event(MemberEvent::OffsetGap {
                             task,
                             epoch,
                             topic,
@@ -246,7 +246,7 @@ impl EmbeddedMember {
                 }
                 Err(error) => {
                     held.intakes.remove(&topic);
-                    driver.event(MemberEvent::Broken { task, topic, error });
+                    driver.event(MemberEvent::InputFailed { task, topic, error });
                     return Ok(true);
                 }
             }
@@ -287,19 +287,19 @@ fn enter(shared: &Shared, group: &Group) -> MemberId {
     state.members += 1;
     let id = MemberId(state.members);
     state.group(&group.name, |coordinator, partitions| {
-        coordinator.join(id, leads, group.session, Instant::now(), partitions);
+        coordinator.join(id, leads, group.session_timeout, Instant::now(), partitions);
     });
     shared.notify(&mut state);
     id
 }
 
-impl Settle for EmbeddedMember {
+impl Committer for EmbeddedMember {
     fn append(&mut self, appends: &Appends) {
         self.settler.append(appends);
     }
 
-    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
-        self.settler.settle(unit, deadline)
+    fn commit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome {
+        self.settler.commit(unit, deadline)
     }
 
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
@@ -337,7 +337,7 @@ impl Member for EmbeddedMember {
             match self.hand_out(driver) {
                 Ok(handed) => {
                     if std::mem::take(&mut self.troubled) {
-                        driver.event(MemberEvent::Trouble(None));
+                        driver.event(MemberEvent::Degraded(None));
                     }
                     if handed || Instant::now() >= deadline {
                         return Ok(());

@@ -6,6 +6,7 @@
 mod appender;
 mod chunk;
 mod clean;
+mod commit;
 mod file;
 mod groups;
 mod member;
@@ -13,7 +14,6 @@ mod page;
 mod reader;
 mod reasons;
 mod rows;
-mod settle;
 mod shared;
 mod state;
 #[cfg(test)]
@@ -34,8 +34,8 @@ use self::reader::EmbeddedReader;
 use self::rows::{Catalog, PartitionRow, TopicRow};
 use self::shared::Shared;
 use super::{
-    Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OnDelivery,
-    Range, Reader, TopicInfo,
+    Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OffsetRange,
+    OnDelivery, Reader, TopicInfo,
 };
 use crate::record::{Offset, TopicPartition};
 
@@ -163,11 +163,11 @@ impl Log for Embedded {
             .collect())
     }
 
-    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetRange>, LogError> {
         let state = self.shared().state();
         let ranges = partitions.iter().map(|tp| {
             let row = state.partitions[state.handle(&tp.topic, tp.partition)? as usize];
-            Ok(Range {
+            Ok(OffsetRange {
                 start: row.start,
                 stable: row.end,
                 high: row.end,

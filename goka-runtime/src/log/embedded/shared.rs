@@ -12,7 +12,7 @@ use super::file::File;
 use super::page::Batch;
 use super::rows::{Catalog, Changes, NewChunk, NewOffset, NotWritten, PartitionRow, gather};
 use super::state::State;
-use crate::log::{LogError, Policy, TopicInfo};
+use crate::log::{CleanupPolicy, LogError, TopicInfo};
 use crate::record::{Offset, Timestamp, TopicPartition};
 
 /// The limits of a batch: bytes and records.
@@ -279,7 +279,7 @@ impl Shared {
             name: topic.to_owned(),
             id: row.id.clone(),
             partitions: row.partitions,
-            policy: Policy {
+            policy: CleanupPolicy {
                 compact: row.compact,
                 delete: row.delete,
             },

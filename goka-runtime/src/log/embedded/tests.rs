@@ -9,7 +9,7 @@ use super::clean::clean;
 use super::file::failing::Disk;
 use super::state::CLEAN_AFTER;
 use super::*;
-use crate::log::{Driver, Failure, Fetched, MemberEvent, Sent, Settle, Unit, UnitId};
+use crate::log::{CommitBatch, CommitId, Committer, Driver, Failure, Fetched, MemberEvent, Sent};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Record, TaskId, TopicId};
 
 type Row = (Offset, String, Option<String>);
@@ -246,8 +246,8 @@ struct Notes {
 impl Driver for Notes {
     fn event(&mut self, event: MemberEvent<'_>) {
         match event {
-            MemberEvent::Passed { from, to, .. } => self.passed.push((from, to)),
-            MemberEvent::Trouble(trouble) => self.troubles.push(trouble.is_some()),
+            MemberEvent::OffsetGap { from, to, .. } => self.passed.push((from, to)),
+            MemberEvent::Degraded(trouble) => self.troubles.push(trouble.is_some()),
             _ => {}
         }
     }
@@ -257,7 +257,7 @@ impl Driver for Notes {
         fetched.records.len()
     }
 
-    fn revoking(&mut self, _: &[TaskId], _: &mut dyn Settle) {}
+    fn revoking(&mut self, _: &[TaskId], _: &mut dyn Committer) {}
 }
 
 const TASK: TaskId = TaskId {
@@ -274,7 +274,7 @@ fn member(log: &Embedded) -> Box<dyn Member> {
         lead: Some(TopicId(0)),
         instance: "i".to_owned(),
         worker: 0,
-        session: Duration::from_secs(60),
+        session_timeout: Duration::from_secs(60),
         max_poll_interval: Duration::from_secs(300),
         guarantee: Guarantee::AtLeastOnce,
         transaction_timeout: Duration::from_secs(10),
@@ -389,11 +389,11 @@ fn a_disk_that_fails_and_heals_loses_nothing_acknowledged() {
             headers: &[],
         });
         member.append(&appends);
-        let unit = Unit {
-            id: UnitId(0),
+        let unit = CommitBatch {
+            id: CommitId(0),
             offsets: vec![(task, TopicId(0), offset, String::new())],
         };
-        let mut settlement = member.settle(&unit, soon());
+        let mut settlement = member.commit(&unit, soon());
         let outcome = settlement.acks.remove(&task).expect("settled");
         if outcome.is_err() {
             assert!(

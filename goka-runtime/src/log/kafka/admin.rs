@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::{ClusterId, LogError, NewTopic, Policy, TopicInfo};
+use super::super::{CleanupPolicy, ClusterId, LogError, NewTopic, TopicInfo};
 use super::codes::{is_final, is_unreachable};
 use super::config::KafkaConfig;
 use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue};
@@ -434,7 +434,7 @@ pub(super) fn has_time(until: Instant) -> bool {
 fn info(topic: &Described, settings: &BTreeMap<String, String>) -> TopicInfo {
     let set = |name: &str| settings.get(name).map_or("", String::as_str);
     let policies: Vec<&str> = set("cleanup.policy").split(',').map(str::trim).collect();
-    let policy = Policy {
+    let policy = CleanupPolicy {
         compact: policies.contains(&"compact"),
         delete: policies.contains(&"delete"),
     };

@@ -109,7 +109,7 @@ impl KafkaConfig {
 
     /// For a member of a group.
     pub(super) fn member(&self, group: &Group) -> Properties {
-        let session = group.session.as_millis();
+        let session = group.session_timeout.as_millis();
         let mut own = vec![
             ("group.id", group.name.to_string()),
             (
@@ -202,7 +202,7 @@ fn producing(batch: usize) -> [(&'static str, String); 8] {
 /// How often a member tells its group that it lives, and hears of a rebalance: partitions of one that
 /// leaves wait for that.
 pub(super) fn heartbeat(group: &Group) -> Duration {
-    (group.session / 3).clamp(Duration::from_millis(1), Duration::from_millis(500))
+    (group.session_timeout / 3).clamp(Duration::from_millis(1), Duration::from_millis(500))
 }
 
 /// The static identity of a member.

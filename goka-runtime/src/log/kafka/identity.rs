@@ -81,7 +81,7 @@ mod tests {
             lead: None,
             instance: instance.to_owned(),
             worker,
-            session: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::ExactlyOnce,
             transaction_timeout: Duration::from_secs(10),

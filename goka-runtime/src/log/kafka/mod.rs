@@ -28,8 +28,8 @@ use admin::Admin;
 use native::Fault;
 
 use super::{
-    Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OnDelivery,
-    Range, Reader, TopicInfo,
+    Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OffsetRange,
+    OnDelivery, Reader, TopicInfo,
 };
 use crate::record::{Offset, TopicPartition};
 
@@ -133,7 +133,7 @@ impl Log for Kafka {
         Ok(infos)
     }
 
-    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetRange>, LogError> {
         self.admin.ranges(partitions)
     }
 

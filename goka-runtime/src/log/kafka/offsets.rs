@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::{Committed, Isolation, LogError, Range};
+use super::super::{Committed, Isolation, LogError, OffsetRange};
 use super::admin::{AGAIN, Admin, has_time};
 use super::client_error;
 use super::codes::is_unreachable;
@@ -16,7 +16,10 @@ use crate::record::{Offset, TopicPartition};
 const LEADER_WAIT: Duration = Duration::from_secs(2);
 
 impl Admin {
-    pub(super) fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+    pub(super) fn ranges(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<OffsetRange>, LogError> {
         let until = self.until();
         let mut topics: Vec<&str> = partitions.iter().map(|at| &*at.topic).collect();
         topics.sort_unstable();
@@ -42,7 +45,7 @@ impl Admin {
                 of(&start)
                     .zip(of(&stable))
                     .zip(of(&high))
-                    .map(|((start, stable), high)| Range {
+                    .map(|((start, stable), high)| OffsetRange {
                         start,
                         stable,
                         high,

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::super::{Acked, Failure, Group, LogError};
+use super::super::{Failure, Group, LogError, TaskAcks};
 use super::client_error;
 use super::config::KafkaConfig;
 use super::identity::TransactionalId;
@@ -86,7 +86,7 @@ impl Ledger {
         }
     }
 
-    fn close(&mut self) -> Option<Result<Acked, Failure>> {
+    fn close(&mut self) -> Option<Result<TaskAcks, Failure>> {
         if !std::mem::take(&mut self.used) {
             return None;
         }
@@ -96,7 +96,7 @@ impl Ledger {
         self.ahead = None;
         Some(match self.failure.take() {
             Some(failure) => Err(failure),
-            None => Ok(Acked {
+            None => Ok(TaskAcks {
                 changelog,
                 markers: 0,
             }),
@@ -350,7 +350,7 @@ impl Producer {
     }
 
     /// Waits until all records are reported, at most until `until`, and closes the ledgers.
-    pub(super) fn settle(&mut self, until: Instant) -> BTreeMap<TaskId, Result<Acked, Failure>> {
+    pub(super) fn settle(&mut self, until: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
         self.serve(Duration::ZERO);
         self.client().nudge();
         while self.pending > 0 && self.fatal.is_none() {

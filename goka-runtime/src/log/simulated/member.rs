@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use super::faults::StepKind;
 use super::groups::{MemberId, Step};
 use super::history::Happened;
-use super::look::Found;
+use super::member_poll::Found;
 use super::producer::Producer;
 use super::state::{ClientId, Shared};
 use crate::log::balance::Slot;
-use crate::log::{Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent, Settle};
+use crate::log::{
+    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
+};
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 
 /// A task given by the group.
@@ -116,13 +118,13 @@ impl SimulatedMember {
             }
             Found::Step(Step::Revoke(slots)) => self.revoke(&slots, driver),
             Found::Assigned(assignments) => driver.event(MemberEvent::Assigned(&assignments)),
-            Found::Trouble(why) => driver.event(MemberEvent::Trouble(Some(why))),
-            Found::Healed => driver.event(MemberEvent::Trouble(None)),
+            Found::Trouble(why) => driver.event(MemberEvent::Degraded(Some(why))),
+            Found::Healed => driver.event(MemberEvent::Degraded(None)),
             Found::Broken(task, topic, error) => {
-                driver.event(MemberEvent::Broken { task, topic, error });
+                driver.event(MemberEvent::InputFailed { task, topic, error });
             }
             Found::Passed(task, topic, nothing) => {
-                driver.event(MemberEvent::Passed {
+                driver.event(MemberEvent::OffsetGap {
                     task,
                     epoch: self.epoch(task),
                     topic,
@@ -175,7 +177,7 @@ impl SimulatedMember {
         let is_known = |task: &TaskId| self.held.get(task).is_some_and(|held| held.known);
         let told: Vec<TaskId> = tasks.iter().copied().filter(is_known).collect();
         if !told.is_empty() {
-            driver.revoking(&told, self as &mut dyn Settle);
+            driver.revoking(&told, self as &mut dyn Committer);
         }
         for task in tasks {
             self.producer.forget(task);

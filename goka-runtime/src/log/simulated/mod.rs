@@ -30,15 +30,15 @@
 //! over, and a settlement does not wait for what is late.
 
 mod appender;
+mod commit;
 mod faults;
 mod groups;
 mod history;
-mod look;
 mod member;
+mod member_poll;
 mod produce;
 mod producer;
 mod reader;
-mod settle;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -63,8 +63,8 @@ use self::reader::SimulatedReader;
 use self::state::{Shared, State, millis};
 use self::topics::{Partition, Topic};
 use super::{
-    Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OnDelivery,
-    Policy, Range, Reader, TopicInfo,
+    Appender, CleanupPolicy, ClusterId, Committed, Group, Isolation, Log, LogError, Member,
+    NewTopic, OffsetRange, OnDelivery, Reader, TopicInfo,
 };
 use crate::clock::Clock;
 use crate::record::{Offset, Record, TopicPartition};
@@ -183,7 +183,7 @@ impl Simulated {
     }
 
     /// What a topic is and which offsets its partitions hold, asked past everything that may go wrong.
-    pub(crate) fn topic(&self, name: &str) -> Option<(TopicInfo, Vec<Range>)> {
+    pub(crate) fn topic(&self, name: &str) -> Option<(TopicInfo, Vec<OffsetRange>)> {
         let state = self.0.lock();
         let topic = state.topics.get(name)?;
         let ranges = topic.partitions.iter().map(Partition::range);
@@ -320,7 +320,7 @@ impl Log for Simulated {
         })
     }
 
-    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<Range>, LogError> {
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetRange>, LogError> {
         self.ask("reading partitions' offsets", |state| {
             let mut ranges = Vec::with_capacity(partitions.len());
             for tp in partitions {
@@ -388,7 +388,7 @@ fn new_topic(topic: &NewTopic, number: u64) -> Topic {
             name: topic.name.clone(),
             id: format!("topic-{number}"),
             partitions: topic.partitions,
-            policy: Policy {
+            policy: CleanupPolicy {
                 compact: topic.compact,
                 delete: !topic.compact,
             },

@@ -10,7 +10,7 @@ use super::produce::{Outgoing, Unwritten};
 use super::state::{ClientId, Shared, State};
 use super::topics::Body;
 use super::transacting::{Phase, Transactions};
-use crate::log::{Acked, Failure, Group};
+use crate::log::{Failure, Group, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
 /// What became of one task's records since the last unit.
@@ -28,7 +28,7 @@ impl Ledger {
         self.changelog = Some((first.min(offset), last.max(offset), count + 1));
     }
 
-    fn close(mut self, state: &mut State) -> Result<Acked, Failure> {
+    fn close(mut self, state: &mut State) -> Result<TaskAcks, Failure> {
         for (ticket, is_changelog) in std::mem::take(&mut self.tickets) {
             match state.arrived.remove(&ticket) {
                 Some(offset) if is_changelog => self.count(offset),
@@ -42,7 +42,7 @@ impl Ledger {
         }
         match self.failure {
             Some(failure) => Err(failure),
-            None => Ok(Acked {
+            None => Ok(TaskAcks {
                 changelog: self.changelog,
                 markers: 0,
             }),
@@ -115,7 +115,7 @@ impl Producer {
         let is_loop =
             append.kind == AppendKind::Output && self.group.inputs.contains(&append.topic);
         let epoch = self.transactions.as_ref().and_then(|all| all.epoch);
-        let epoch = epoch.filter(|_| !(is_loop && planted!(LoopbackOutside)));
+        let epoch = epoch.filter(|_| !(is_loop && mutant!(LoopbackOutside)));
         let written = state.produce(&Outgoing {
             who: &self.who,
             client: Some(self.client),
@@ -139,7 +139,10 @@ impl Producer {
     }
 
     /// What became of everything appended since this was last asked, task by task.
-    pub(super) fn close(&mut self, state: &mut State) -> BTreeMap<TaskId, Result<Acked, Failure>> {
+    pub(super) fn close(
+        &mut self,
+        state: &mut State,
+    ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
         let ledgers = std::mem::take(&mut self.ledgers).into_iter();
         ledgers
             .map(|(task, ledger)| (task, ledger.close(state)))
@@ -148,7 +151,7 @@ impl Producer {
 
     /// Drops what is known of a task that is not owned any more.
     pub(super) fn forget(&mut self, task: TaskId) {
-        if self.ledgers.remove(&task).is_some() && !planted!(StaleWrites) {
+        if self.ledgers.remove(&task).is_some() && !mutant!(StaleWrites) {
             // Its records would become visible without the offsets that cover them.
             self.spoil("it holds records of a partition that is not owned any more");
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::log::{Isolation, Range, TopicInfo};
+use crate::log::{Isolation, OffsetRange, TopicInfo};
 use crate::record::{HeaderSource, Headers, Offset, Record, Timestamp};
 
 /// The number of a transaction; 0 is none.
@@ -134,8 +134,8 @@ impl Partition {
         self.open.values().copied().min().unwrap_or(self.end)
     }
 
-    pub(super) fn range(&self) -> Range {
-        Range {
+    pub(super) fn range(&self) -> OffsetRange {
+        OffsetRange {
             start: self.start,
             stable: self.stable(),
             high: self.end,

@@ -7,7 +7,7 @@ use super::faults::{Fault, StepKind};
 use super::producer::Producer;
 use super::state::State;
 use crate::log::outcome::Acks;
-use crate::log::{Failure, LogError, UnitId};
+use crate::log::{CommitId, Failure, LogError};
 
 /// Kafka's `transaction.max.timeout.ms` by default.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -25,7 +25,7 @@ pub(super) enum Phase<A> {
     /// One may have been committed; the unit and its acknowledgements are told when that is known.
     Committing {
         since: Duration,
-        unit: UnitId,
+        unit: CommitId,
         acks: A,
         happened: bool,
     },

@@ -17,11 +17,11 @@ mod index;
 mod inputs;
 mod model;
 mod outputs;
-mod story;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trace;
 mod writes;
 
 use std::sync::Arc;
@@ -29,8 +29,8 @@ use std::sync::Arc;
 use self::index::Index;
 use self::inputs::Effective;
 use self::model::Modelled;
-pub(super) use self::story::story;
-use crate::dispatch::Shared;
+pub(super) use self::trace::trace;
+use crate::dispatch::ProcessorState;
 use crate::graph::{Definition, Edge, EdgeKind};
 use crate::log::simulated::{Moment, Simulated};
 use crate::record::{Guarantee, Offset};
@@ -41,7 +41,7 @@ pub(super) struct Evidence<'e> {
     /// In the order in which it happened.
     pub(super) history: &'e [Moment],
     /// The processors, each with a fresh value for its handlers and what it promised.
-    pub(super) processors: &'e [(&'static Definition, Arc<Shared>, Guarantee)],
+    pub(super) processors: &'e [(&'static Definition, Arc<ProcessorState>, Guarantee)],
     /// Whether handling a record twice is the same as once.
     pub(super) idempotent: bool,
     /// Tables that were there before the start and did not change.
@@ -77,7 +77,7 @@ pub(super) struct Verdict {
 /// A processor, and what counts of what it did.
 struct Case<'e> {
     definition: &'static Definition,
-    shared: &'e Shared,
+    shared: &'e ProcessorState,
     guarantee: Guarantee,
     /// In the order in which it was handled.
     effective: Vec<Effective<'e>>,

@@ -12,7 +12,8 @@ use super::inputs::Effective;
 use super::text::record;
 use super::{Case, Evidence, Place, Violation};
 use crate::dispatch::{
-    Call, ContextError, Deferred, Destination, Encode, HandlerError, Handling, Incoming, Raw, Scope,
+    Call, ContextError, Deferred, Destination, Encode, HandlerError, Handling, Incoming, RawRecord,
+    Scope,
 };
 use crate::graph::EdgeKind;
 use crate::record::{Guarantee, Timestamp};
@@ -208,7 +209,7 @@ impl Model {
             by,
             buffer: Vec::new(),
         };
-        let raw = Raw {
+        let raw = RawRecord {
             record,
             scope: &mut scope,
         };

@@ -1,24 +1,24 @@
 //! What the schedule says, done. Part of [`Run`].
 
 use super::super::process::Process;
-use super::super::schedule::{Act, What};
+use super::super::schedule::{Step, StepAction};
 use super::Run;
 use crate::graph::{Definition, Edge, EdgeKind};
 use crate::record::TopicPartition;
 
 impl Run<'_> {
-    pub(super) fn act(&mut self, act: &Act) {
+    pub(super) fn act(&mut self, act: &Step) {
         let now = self.clock.monotonic();
-        if !matches!(act.what, What::Feed { .. }) {
+        if !matches!(act.what, StepAction::Feed { .. }) {
             self.told(act.to_string());
         }
         match &act.what {
-            What::Feed { topic, record } => {
+            StepAction::Feed { topic, record } => {
                 self.counters.records += 1;
                 self.put(topic, record);
             }
-            What::Strike { fault, on } => self.strikes.arm(*fault, *on),
-            What::Die {
+            StepAction::Strike { fault, on } => self.strikes.arm(*fault, *on),
+            StepAction::Die {
                 instance,
                 at: Some(at),
                 power,
@@ -27,43 +27,43 @@ impl Run<'_> {
                     self.strikes.arm_death(*instance, *at, *power);
                 }
             }
-            What::Die {
+            StepAction::Die {
                 instance, power, ..
             } => self.kill(*instance, *power),
-            What::DieWriting { instance, writes } => {
+            StepAction::DieWriting { instance, writes } => {
                 self.processes[*instance].disk.lose_power_after(*writes);
             }
-            What::Stop { instance } => {
+            StepAction::Stop { instance } => {
                 if self.processes[*instance].is_up() {
                     self.stop(*instance);
                     self.count("stop");
                 }
                 self.processes[*instance].watched = None;
             }
-            What::Start { instance, emptied } => self.come_back(*instance, *emptied),
-            What::Stall { instance, time } => {
+            StepAction::Start { instance, emptied } => self.come_back(*instance, *emptied),
+            StepAction::Stall { instance, time } => {
                 self.processes[*instance].stalled = now + *time;
                 self.count("stall");
             }
-            What::FailSyncs { instance, syncs } => {
+            StepAction::FailSyncs { instance, syncs } => {
                 self.processes[*instance].disk.fail_syncs(*syncs);
             }
-            What::Full { instance, is_full } => {
+            StepAction::Full { instance, is_full } => {
                 self.processes[*instance].disk.set_full(*is_full);
             }
-            What::Compact => {
+            StepAction::Compact => {
                 self.compact();
                 self.count("compaction");
             }
-            What::Expire => {
+            StepAction::Expire => {
                 self.expire();
                 self.count("retention");
             }
-            What::SetClock(by) => {
+            StepAction::SetClock(by) => {
                 self.clock.set_wall(self.clock.wall() + by);
                 self.count("clock set");
             }
-            What::Forget => self.forget(),
+            StepAction::Forget => self.forget(),
         }
     }
 

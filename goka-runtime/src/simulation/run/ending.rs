@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::oracles::{Evidence, judge, story};
+use super::super::oracles::{Evidence, judge, trace};
 use super::starting::shared;
 use super::{Outcome, Run};
 
@@ -118,7 +118,7 @@ impl Run<'_> {
             self.violations.extend(checked);
         }
         let first = self.violations.first();
-        let story = first.map(|first| story(&evidence, first));
+        let story = first.map(|first| trace(&evidence, first));
         self.finish_counting();
         Outcome {
             story: story.unwrap_or_default(),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::super::fault_injector::name;
 use super::super::schedule::Schedule;
-use super::super::strikes::name;
 use super::super::workload::Workload;
 use super::Run;
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::graph::{Definition, EdgeKind};
 use crate::log::simulated::Simulated;
 use crate::log::{Log, TopicWait};
@@ -15,7 +15,7 @@ use crate::record::Guarantee;
 use crate::table::redb::SimulatedDisk;
 use crate::tester::folded::Folded;
 use crate::view::LookedUp;
-use crate::worker::Parts;
+use crate::worker::WorkerConfig;
 
 /// The cache of each disk's stores, in bytes.
 const CACHE: usize = 1 << 20;
@@ -56,7 +56,7 @@ impl Run<'_> {
                 parts.lookups = lookups(definition, log);
                 Ok(parts)
             });
-            parts.collect::<Result<Vec<Parts>, StartError>>()
+            parts.collect::<Result<Vec<WorkerConfig>, StartError>>()
         };
         let takes = schedule.handler_takes(case.workload);
         let started = self.processes[number].start(log, &takes, make);
@@ -86,7 +86,7 @@ pub(super) fn options(
     }
 }
 
-pub(super) fn shared(workload: &Workload, definition: &Definition) -> Arc<Shared> {
+pub(super) fn shared(workload: &Workload, definition: &Definition) -> Arc<ProcessorState> {
     let given = workload.shared.get(&(definition.type_id)());
     let given = given.map(|make| make());
     let given = given.or_else(|| definition.make.map(|make| Arc::from(make())));

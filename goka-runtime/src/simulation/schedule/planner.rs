@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Dice;
-use super::{FaultKind, HandlerTimes, Setting, What};
+use super::{FaultKind, HandlerTimes, Setting, StepAction};
 use crate::log::simulated::{Fault, StepKind};
 use crate::record::Timestamp;
 
@@ -82,11 +82,11 @@ pub(super) struct Planner<'s> {
     /// Whether anybody writes in transactions.
     pub(super) is_once: bool,
     pub(super) setting: &'s Setting,
-    pub(super) acts: Vec<(usize, What)>,
+    pub(super) acts: Vec<(usize, StepAction)>,
 }
 
 impl Planner<'_> {
-    fn at(&mut self, at: usize, what: What) {
+    fn at(&mut self, at: usize, what: StepAction) {
         self.acts.push((at, what));
     }
 
@@ -95,7 +95,7 @@ impl Planner<'_> {
             .dice
             .chance(50)
             .then(|| below(&mut self.dice, self.instances));
-        self.at(at, What::Strike { fault, on });
+        self.at(at, StepAction::Strike { fault, on });
     }
 
     /// So many turns take about as long.
@@ -111,8 +111,8 @@ impl Planner<'_> {
             FaultKind::Rebalance => {
                 let back = at + 1 + below(&mut self.dice, 80);
                 let emptied = self.dice.chance(20);
-                self.at(at, What::Stop { instance });
-                self.at(back, What::Start { instance, emptied });
+                self.at(at, StepAction::Stop { instance });
+                self.at(back, StepAction::Start { instance, emptied });
             }
             FaultKind::Duplicate => {
                 let fault = self.duplicate();
@@ -135,9 +135,9 @@ impl Planner<'_> {
             }
             FaultKind::Compaction => {
                 let what = if self.dice.chance(70) {
-                    What::Compact
+                    StepAction::Compact
                 } else {
-                    What::Expire
+                    StepAction::Expire
                 };
                 self.at(at, what);
             }
@@ -150,20 +150,20 @@ impl Planner<'_> {
                     true => -back,
                     false => 3_600_000,
                 };
-                self.at(at, What::SetClock(by));
+                self.at(at, StepAction::SetClock(by));
             }
             FaultKind::LostOffsets => {
                 for instance in 0..self.instances {
-                    self.at(at, What::Stop { instance });
+                    self.at(at, StepAction::Stop { instance });
                     self.at(
                         at + 2,
-                        What::Start {
+                        StepAction::Start {
                             instance,
                             emptied: false,
                         },
                     );
                 }
-                self.at(at + 1, What::Forget);
+                self.at(at + 1, StepAction::Forget);
             }
         }
     }
@@ -180,19 +180,19 @@ impl Planner<'_> {
         };
         self.at(
             at,
-            What::Die {
+            StepAction::Die {
                 instance,
                 at: step,
                 power: false,
             },
         );
         if step == Some(StepKind::Leave) {
-            self.at(at + 1, What::Stop { instance });
+            self.at(at + 1, StepAction::Stop { instance });
         }
         if step == Some(StepKind::Abort) {
             let fault = Fault::Abortable;
             let on = Some(instance);
-            self.at(at, What::Strike { fault, on });
+            self.at(at, StepAction::Strike { fault, on });
         }
         self.start(at, instance);
     }
@@ -202,7 +202,7 @@ impl Planner<'_> {
         let most = self.turns(self.setting.session * 2);
         let back = at + 5 + below(&mut self.dice, most);
         let emptied = self.dice.chance(20);
-        self.at(back, What::Start { instance, emptied });
+        self.at(back, StepAction::Start { instance, emptied });
     }
 
     fn duplicate(&mut self) -> Fault {
@@ -218,10 +218,10 @@ impl Planner<'_> {
     fn zombie(&mut self, at: usize, instance: usize) {
         let time = self.setting.session + millis(self.dice.below(2_000));
         match self.dice.chance(50) {
-            true => self.at(at, What::Stall { instance, time }),
+            true => self.at(at, StepAction::Stall { instance, time }),
             false => {
                 let (fault, on) = (Fault::CutOff(time), Some(instance));
-                self.at(at, What::Strike { fault, on });
+                self.at(at, StepAction::Strike { fault, on });
             }
         }
     }
@@ -231,7 +231,7 @@ impl Planner<'_> {
             0 => {
                 self.at(
                     at,
-                    What::Die {
+                    StepAction::Die {
                         instance,
                         at: None,
                         power: true,
@@ -241,20 +241,20 @@ impl Planner<'_> {
             }
             1 => {
                 let syncs = 1 + self.dice.below(3);
-                self.at(at, What::FailSyncs { instance, syncs });
+                self.at(at, StepAction::FailSyncs { instance, syncs });
             }
             2 => {
                 let until = at + 10 + below(&mut self.dice, 60);
                 self.at(
                     at,
-                    What::Full {
+                    StepAction::Full {
                         instance,
                         is_full: true,
                     },
                 );
                 self.at(
                     until,
-                    What::Full {
+                    StepAction::Full {
                         instance,
                         is_full: false,
                     },
@@ -262,7 +262,7 @@ impl Planner<'_> {
             }
             _ => {
                 let writes = self.dice.below(12);
-                self.at(at, What::DieWriting { instance, writes });
+                self.at(at, StepAction::DieWriting { instance, writes });
                 self.start(at, instance);
             }
         }
@@ -290,7 +290,7 @@ impl Planner<'_> {
         let away = self.turns(noticed + kept * 5 / 2);
         self.at(
             at,
-            What::Die {
+            StepAction::Die {
                 instance,
                 at: None,
                 power: false,
@@ -298,11 +298,11 @@ impl Planner<'_> {
         );
         // The first pass says until when a tombstone stays, the second takes it.
         for pass in [noticed + kept, noticed + kept * 5 / 2] {
-            self.at(at + self.turns(pass), What::Compact);
+            self.at(at + self.turns(pass), StepAction::Compact);
         }
         self.at(
             at + away,
-            What::Start {
+            StepAction::Start {
                 instance,
                 emptied: false,
             },

@@ -40,7 +40,7 @@ pub(super) fn stamp_alone(stores: &dyn Stores) {
 pub(super) fn stamp_is_kept_whole(stores: &dyn Stores) {
     const CASE: &str = "stamp-is-kept-whole";
     let mut partition = Partition::open(stores, CASE);
-    let odd = Stamp {
+    let odd = Checkpoint {
         cluster: "ü".repeat(300),
         topic_id: String::new(),
         partition: i32::MAX,

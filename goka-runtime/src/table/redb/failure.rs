@@ -26,7 +26,7 @@ impl Failure {
             Failure::Locked => StoreError::Locked { path },
             Failure::Link => StoreError::Link { path },
             Failure::Io(reason) => StoreError::Io { path, reason },
-            Failure::FellBack(reason) => StoreError::Regressed { path, reason },
+            Failure::FellBack(reason) => StoreError::RolledBack { path, reason },
         }
     }
 }

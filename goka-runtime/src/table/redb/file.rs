@@ -10,7 +10,7 @@ use redb::{
 };
 
 use super::super::{
-    Durability, Flow, KeyRange, Stamp, StoreError, StoreRead, Stored, StoredRef, layout,
+    Checkpoint, Durability, Flow, KeyRange, StoreError, StoreRead, Stored, StoredRef, layout,
 };
 use super::failure::{Failure, guarded};
 use super::{ABOUT, COMMITS, Opener, STAMP, VALUES};
@@ -72,7 +72,7 @@ impl File {
 
 /// The contents as of one commit.
 pub(super) struct Reader {
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<Checkpoint>,
     commits: u64,
     /// `None` before the first value.
     values: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
@@ -146,7 +146,7 @@ pub(super) struct Snapshot {
 }
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.reader.stamp.clone())
     }
 

@@ -334,12 +334,12 @@ impl StorageBackend for Backend {
 #[cfg(test)]
 mod tests {
     use super::super::super::{
-        Durability, FORMAT, Stamp, Store, StoreError, StoredRef, Stores, Write, conformance,
+        Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Stores, Write, conformance,
     };
     use super::*;
 
-    fn stamp(offset: i64) -> Stamp {
-        Stamp {
+    fn stamp(offset: i64) -> Checkpoint {
+        Checkpoint {
             format: FORMAT,
             cluster: "cluster".into(),
             topic_id: "topic".into(),

@@ -73,8 +73,8 @@ fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Write<'a> {
     Write { key, value }
 }
 
-fn stamp(offset: i64) -> Stamp {
-    Stamp {
+fn stamp(offset: i64) -> Checkpoint {
+    Checkpoint {
         format: FORMAT,
         cluster: "cluster".into(),
         topic_id: "id".into(),
@@ -95,7 +95,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Err(StoreError::Unreadable { .. }) => "unreadable",
         Err(StoreError::Locked { .. }) => "locked",
         Err(StoreError::Link { .. }) => "link",
-        Err(StoreError::Io { .. } | StoreError::Regressed { .. }) => "io",
+        Err(StoreError::Io { .. } | StoreError::RolledBack { .. }) => "io",
     }
 }
 
@@ -181,7 +181,7 @@ fn another_table_in_the_file_is_unreadable() {
 #[test]
 fn another_format_is_unreadable() {
     let temporary = Temporary::new();
-    let newer = Stamp {
+    let newer = Checkpoint {
         format: FORMAT + 1,
         ..stamp(1)
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::clock::Clock;
-use crate::core::{Cause, Effect, Plan, State, tests::joining_plan};
+use crate::core::{Effect, Plan, State, StopReason, tests::joining_plan};
 use crate::log::embedded::Embedded;
 use crate::log::{Assignment, Driver, Epoch, Log, Member, MemberEvent, NewTopic, Sent};
 use crate::restore::Restorer;
@@ -18,7 +18,7 @@ use crate::table::{
     Durability, Flow, KeyRange, Store, StoreRead, Stored, StoredRef, Stores, Write,
 };
 use crate::worker::flusher::Flusher;
-use crate::worker::{Parts, Signals};
+use crate::worker::{WorkerConfig, WorkerState};
 
 /// A worker whose restores and flushes are done when they are asked for, and its member.
 fn worker(log: &Arc<dyn Log>) -> (Worker, Box<dyn Member>) {
@@ -40,7 +40,7 @@ fn worker_of(plan: Plan, log: &Arc<dyn Log>, stores: Arc<dyn Stores>) -> (Worker
         log.create(&new).unwrap();
     }
     let member = log.join(&plan.group).unwrap();
-    let parts = Arc::new(Parts {
+    let parts = Arc::new(WorkerConfig {
         plan,
         log: Arc::clone(log),
         stores,
@@ -52,7 +52,7 @@ fn worker_of(plan: Plan, log: &Arc<dyn Log>, stores: Arc<dyn Stores>) -> (Worker
         executor: Arc::default(),
         #[cfg(feature = "tester")]
         witness: None,
-        signals: Arc::new(Signals::default()),
+        signals: Arc::new(WorkerState::default()),
     });
     let mut worker = Worker::new(&parts);
     worker.restorer = Restorer::new(&parts, 0);
@@ -136,7 +136,7 @@ fn a_copy_is_followed_again_when_the_flush_of_its_last_assignment_is_through() {
     restore(&mut worker, member);
     assert!(worker.waiting.is_empty());
     assert_eq!(state(&worker), Some(State::Starting));
-    let Some(Open::Here(store)) = worker.reach.stores.get(&copy) else {
+    let Some(OpenStore::Here(store)) = worker.reach.stores.get(&copy) else {
         panic!("the copy is not here");
     };
     assert_eq!(
@@ -198,7 +198,7 @@ fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
         }
         appender.flush(by).unwrap();
         turn_until(worker, member, |worker| {
-            let Some(Open::Here(store)) = worker.reach.stores.get(&copy) else {
+            let Some(OpenStore::Here(store)) = worker.reach.stores.get(&copy) else {
                 return false;
             };
             let last = store.get(&(KEYS - 1).to_be_bytes());
@@ -212,7 +212,7 @@ fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
     profiles(&mut worker, member, 2);
     let kept = files.path.with_extension("redb.bad-1");
     assert!(kept.exists(), "nothing was noticed");
-    let Some(Open::Here(store)) = worker.reach.stores.get(&copy) else {
+    let Some(OpenStore::Here(store)) = worker.reach.stores.get(&copy) else {
         panic!("the copy is not here");
     };
     for key in 0..KEYS {
@@ -276,7 +276,7 @@ struct FailingStore {
 }
 
 impl StoreRead for FailingStore {
-    fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
+    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
         self.stores.check(Call::Stamp)?;
         self.store.stamp()
     }
@@ -298,7 +298,7 @@ impl Store for FailingStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Stamp,
+        stamp: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         self.stores.check(Call::Apply)?;
@@ -322,7 +322,7 @@ fn full() -> StoreError {
 
 fn fell_back() -> StoreError {
     let (path, reason) = ("copy".to_owned(), "no space left".to_owned());
-    StoreError::Regressed { path, reason }
+    StoreError::RolledBack { path, reason }
 }
 
 /// Each call of a restore, of the own table and of a joined one.
@@ -354,7 +354,7 @@ fn failing(times: usize) -> impl Iterator<Item = Failing> {
 }
 
 /// Turns until the task runs, or the worker ends.
-fn turn_to_an_end(plan: Plan, stores: &Failing) -> Result<(), Cause> {
+fn turn_to_an_end(plan: Plan, stores: &Failing) -> Result<(), StopReason> {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
     let (mut worker, mut member) = worker_of(plan, &log, Arc::new(stores.clone()));
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -387,7 +387,7 @@ fn a_restore_whose_store_fails_for_longer_ends_with_its_error() {
         let began = Instant::now();
         let ended = turn_to_an_end(plan, &failing);
         assert!(began.elapsed() >= Duration::from_millis(200), "{failing:?}");
-        let Err(Cause::Store(error)) = ended else {
+        let Err(StopReason::Store(error)) = ended else {
             panic!("{failing:?}: {ended:?}");
         };
         assert_eq!(error, failing.error);

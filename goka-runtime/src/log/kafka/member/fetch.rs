@@ -260,7 +260,7 @@ impl KafkaMember {
                 && let Some(from) = self.reached(task, topic, to)
             {
                 told = true;
-                driver.event(MemberEvent::Passed {
+                driver.event(MemberEvent::OffsetGap {
                     task,
                     epoch,
                     topic,
@@ -376,7 +376,7 @@ impl KafkaMember {
         }
         let at = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
         let error = error(&at);
-        driver.event(MemberEvent::Broken { task, topic, error });
+        driver.event(MemberEvent::InputFailed { task, topic, error });
     }
 
     /// Whose input or joined table a partition is, if that is fetched.

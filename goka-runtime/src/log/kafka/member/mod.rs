@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Driver, Epoch, Failure, Group, KeepAlive, LogError, Member, MemberEvent, Settle, Settlement,
-    Unit,
+    CommitBatch, CommitOutcome, Committer, Driver, Epoch, Failure, Group, KeepAlive, LogError,
+    Member, MemberEvent,
 };
 use super::client_error;
 use super::codes::is_unreachable;
@@ -200,7 +200,7 @@ impl KafkaMember {
             Code::InvalidSessionTimeout => Err(LogError::Refused {
                 what: format!(
                     "a session timeout (`--session`) of {} ms for group `{}`",
-                    self.group.session.as_millis(),
+                    self.group.session_timeout.as_millis(),
                     self.group.name
                 ),
                 reason: format!(
@@ -245,7 +245,7 @@ impl KafkaMember {
         }
         self.trouble = Some(trouble);
         self.next_probe = (trouble == Trouble::Brokers).then(Instant::now);
-        driver.event(MemberEvent::Trouble(Some(reason)));
+        driver.event(MemberEvent::Degraded(Some(reason)));
         true
     }
 
@@ -256,7 +256,7 @@ impl KafkaMember {
         self.trouble = None;
         self.next_probe = None;
         self.complaint = None;
-        driver.event(MemberEvent::Trouble(None));
+        driver.event(MemberEvent::Degraded(None));
         true
     }
 
@@ -363,12 +363,12 @@ impl Member for KafkaMember {
     }
 }
 
-impl Settle for KafkaMember {
+impl Committer for KafkaMember {
     fn append(&mut self, appends: &Appends) {
         self.producer.append(appends);
     }
 
-    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+    fn commit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome {
         match self.group.guarantee {
             Guarantee::AtLeastOnce => self.settle_unit(unit, deadline),
             Guarantee::ExactlyOnce => self.settle_transaction(unit, deadline),
@@ -422,7 +422,7 @@ mod tests {
     use rdkafka::mocking::MockCluster;
 
     use super::*;
-    use crate::log::{Fetched, UnitId};
+    use crate::log::{CommitId, Fetched};
     use crate::record::{Append, AppendKind};
 
     #[derive(Default)]
@@ -439,7 +439,7 @@ mod tests {
             fetched.records.len()
         }
 
-        fn revoking(&mut self, _: &[TaskId], _: &mut dyn Settle) {}
+        fn revoking(&mut self, _: &[TaskId], _: &mut dyn Committer) {}
     }
 
     #[test]
@@ -459,7 +459,7 @@ mod tests {
             lead: Some(TopicId(0)),
             instance: String::new(),
             worker: 0,
-            session: Duration::from_secs(6),
+            session_timeout: Duration::from_secs(6),
             max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::AtLeastOnce,
             transaction_timeout: Duration::from_secs(10),
@@ -485,11 +485,11 @@ mod tests {
         });
         let settle = |member: &mut KafkaMember, id| {
             member.append(&appends);
-            let unit = Unit {
-                id: UnitId(id),
+            let unit = CommitBatch {
+                id: CommitId(id),
                 offsets: vec![(task, TopicId(1), 0, String::new())],
             };
-            let mut settlement = member.settle(&unit, until);
+            let mut settlement = member.commit(&unit, until);
             settlement.acks.remove(&task).expect("told")
         };
         assert!(settle(&mut member, 1).is_ok());

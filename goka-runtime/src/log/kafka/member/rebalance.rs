@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use super::super::super::{Assignment, Committed, Driver, Epoch, LogError, MemberEvent, Settle};
+use super::super::super::{Assignment, Committed, Committer, Driver, Epoch, LogError, MemberEvent};
 use super::super::client_error;
 use super::super::codes::is_final;
 use super::super::native::{Code, Fault, List, Place, text};
@@ -85,7 +85,7 @@ impl KafkaMember {
             .filter(|task| known(self, task))
             .collect();
         if !lost && !told.is_empty() {
-            driver.revoking(&told, self as &mut dyn Settle);
+            driver.revoking(&told, self as &mut dyn Committer);
         }
         let mut list = List::new();
         for id in tasks {

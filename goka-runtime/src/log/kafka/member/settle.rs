@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::super::super::{Failure, Settlement, Unit};
+use super::super::super::{CommitBatch, CommitOutcome, Failure};
 use super::super::native::{Code, EventKind, List, Place, text};
 use super::{KafkaMember, lost};
 use crate::record::{TaskId, TopicId};
 
 impl KafkaMember {
-    pub(super) fn settle_unit(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+    pub(super) fn settle_unit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome {
         let acks = self.producer.settle(deadline);
         fail_point!("after-acks", acks.len());
         let mut offsets = BTreeMap::new();
@@ -46,7 +46,7 @@ impl KafkaMember {
                 }
             }
         }
-        Settlement { acks, offsets }
+        CommitOutcome { acks, offsets }
     }
 
     /// What became of each place, or what became of the whole.

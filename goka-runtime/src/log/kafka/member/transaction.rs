@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::super::super::outcome::{Acks, Failures, acknowledged, each, failed, settled, tasks};
-use super::super::super::{Acked, Failure, Settlement, Unit, UnitId};
+use super::super::super::{CommitBatch, CommitId, CommitOutcome, Failure, TaskAcks};
 use super::super::native::{Code, Fault, List};
 use super::super::transaction::Unsent;
 use super::{KafkaMember, lost};
@@ -13,12 +13,16 @@ use crate::record::{TaskId, TopicId};
 
 /// A unit whose commit was not answered: the same acknowledgements are told when it is.
 pub(super) struct Unfinished {
-    unit: UnitId,
+    unit: CommitId,
     acks: Acks,
 }
 
 impl KafkaMember {
-    pub(super) fn settle_transaction(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+    pub(super) fn settle_transaction(
+        &mut self,
+        unit: &CommitBatch,
+        deadline: Instant,
+    ) -> CommitOutcome {
         if let Some(unfinished) = self.unfinished.take() {
             if unfinished.unit == unit.id {
                 return self.end(unit, unfinished.acks, deadline);
@@ -40,7 +44,7 @@ impl KafkaMember {
                 // Only what nobody asks for any more is in it. If this fails, the next unit is told.
                 drop(self.producer.abort(deadline));
             }
-            return Settlement::default();
+            return CommitOutcome::default();
         }
         match self.prepare(unit, &tasks, acks, deadline) {
             Ok(acks) => self.end(unit, acks, deadline),
@@ -55,9 +59,9 @@ impl KafkaMember {
     /// Everything before the commit.
     fn prepare(
         &mut self,
-        unit: &Unit,
+        unit: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
-        acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+        acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
         deadline: Instant,
     ) -> Result<Acks, Failures> {
         let all = |failure: &Failure| each(tasks, |_| failure.clone());
@@ -119,7 +123,7 @@ impl KafkaMember {
     /// Makes the unit's offsets part of its transaction.
     fn send(
         &mut self,
-        unit: &Unit,
+        unit: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
         deadline: Instant,
     ) -> Result<(), Failures> {
@@ -148,7 +152,7 @@ impl KafkaMember {
 
     /// What it means that the group's coordinator refuses offsets. Nothing is committed then, so no
     /// outcome is unknown.
-    fn refused(&self, unit: &Unit, tasks: &BTreeSet<TaskId>, fault: Fault) -> Failures {
+    fn refused(&self, unit: &CommitBatch, tasks: &BTreeSet<TaskId>, fault: Fault) -> Failures {
         let Fault { code, reason } = fault;
         if matches!(
             code,
@@ -167,7 +171,12 @@ impl KafkaMember {
 
     /// Which partitions are refused for good is told in the words alone; where those name none, every
     /// task is, or they would all try for ever.
-    fn refused_places(&self, unit: &Unit, tasks: &BTreeSet<TaskId>, reason: &str) -> Failures {
+    fn refused_places(
+        &self,
+        unit: &CommitBatch,
+        tasks: &BTreeSet<TaskId>,
+        reason: &str,
+    ) -> Failures {
         let refused = |topic: TopicId| Failure::Refused {
             topic: self.group.topic(topic).to_string(),
             key: "(committed offset)".to_owned(),
@@ -190,7 +199,7 @@ impl KafkaMember {
     }
 
     /// Commits the transaction; an outcome that is not known is asked for by the next settlement.
-    fn end(&mut self, unit: &Unit, acks: Acks, deadline: Instant) -> Settlement {
+    fn end(&mut self, unit: &CommitBatch, acks: Acks, deadline: Instant) -> CommitOutcome {
         fail_point!("before-transaction-end", unit.offsets.len());
         let outcome = self.producer.commit(deadline);
         if outcome.is_ok() {

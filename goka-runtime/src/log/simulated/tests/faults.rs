@@ -4,7 +4,7 @@ use super::*;
 
 use Guarantee::{AtLeastOnce, ExactlyOnce};
 
-fn is_unknown(settlement: &Settlement) -> bool {
+fn is_unknown(settlement: &CommitOutcome) -> bool {
     matches!(failure(settlement), Failure::Unknown(_))
 }
 
@@ -138,13 +138,13 @@ fn a_commit_of_a_transaction_is_not_answered() {
         rig.faulty(once(StepKind::End, Fault::CommitUnknown { happened }));
         seat.append(0, 0, "once");
         let the_unit = unit(7, &[(task(0), 1, 3)]);
-        let first = seat.member.settle(&the_unit, Instant::now());
+        let first = seat.member.commit(&the_unit, Instant::now());
         assert!(is_unknown(&first));
         assert_eq!(rig.seen("t").len(), usize::from(happened));
         let other = seat.settle(&[(task(0), 1, 9)]);
         assert!(matches!(failure(&other), Failure::Fatal(_)), "{other:?}");
         assert!(matches!(seat.abort(), Err(Failure::Fatal(_))));
-        let second = seat.member.settle(&the_unit, Instant::now());
+        let second = seat.member.commit(&the_unit, Instant::now());
         assert_settled(&second);
         assert_eq!(first.acks, second.acks, "the same acknowledgements");
         assert_eq!(

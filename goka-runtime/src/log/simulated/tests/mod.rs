@@ -14,8 +14,8 @@ use super::topics::Body;
 use super::{Fault, Faults, Kind, Simulated, Step, StepKind};
 use crate::clock::Clock;
 use crate::log::{
-    Committed, Driver, Failure, Fetched, Group, Isolation, Log, LogError, Member, MemberEvent,
-    NewTopic, Range, Settle, Settlement, Unit, UnitId,
+    CommitBatch, CommitId, CommitOutcome, Committed, Committer, Driver, Failure, Fetched, Group,
+    Isolation, Log, LogError, Member, MemberEvent, NewTopic, OffsetRange,
 };
 use crate::record::{
     Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId, TopicPartition,
@@ -69,7 +69,7 @@ impl Rig {
             lead: Some(TopicId(0)),
             instance: "i".to_owned(),
             worker: 0,
-            session: SESSION,
+            session_timeout: SESSION,
             max_poll_interval: Duration::from_secs(300),
             guarantee,
             transaction_timeout: TIMEOUT,
@@ -137,7 +137,7 @@ impl Rig {
     }
 
     fn range(&self, topic: &str) -> (Offset, Offset, Offset) {
-        let Range {
+        let OffsetRange {
             start,
             stable,
             high,
@@ -213,7 +213,7 @@ struct Tape {
     troubles: Vec<bool>,
     /// Settled when tasks are taken.
     on_revoke: Vec<(TaskId, u16, Offset)>,
-    settled: Option<Settlement>,
+    settled: Option<CommitOutcome>,
 }
 
 impl Driver for Tape {
@@ -229,9 +229,9 @@ impl Driver for Tape {
                 self.lost.extend(tasks);
                 self.owned.retain(|task, _| !tasks.contains(task));
             }
-            MemberEvent::Passed { task, from, to, .. } => self.passed.push((task, from..to)),
-            MemberEvent::Broken { error, .. } => self.broken.push(error),
-            MemberEvent::Trouble(why) => self.troubles.push(why.is_some()),
+            MemberEvent::OffsetGap { task, from, to, .. } => self.passed.push((task, from..to)),
+            MemberEvent::InputFailed { error, .. } => self.broken.push(error),
+            MemberEvent::Degraded(why) => self.troubles.push(why.is_some()),
         }
     }
 
@@ -242,21 +242,21 @@ impl Driver for Tape {
         fetched.records.len()
     }
 
-    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Settle) {
+    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Committer) {
         if !self.on_revoke.is_empty() {
             let unit = unit(1_000, &self.on_revoke);
-            self.settled = Some(settle.settle(&unit, Instant::now()));
+            self.settled = Some(settle.commit(&unit, Instant::now()));
         }
         self.revoked.extend(tasks);
         self.owned.retain(|task, _| !tasks.contains(task));
     }
 }
 
-fn unit(id: u64, offsets: &[(TaskId, u16, Offset)]) -> Unit {
+fn unit(id: u64, offsets: &[(TaskId, u16, Offset)]) -> CommitBatch {
     let offsets = offsets.iter();
     let offsets = offsets.map(|(task, topic, at)| (*task, TopicId(*topic), *at, String::new()));
-    Unit {
-        id: UnitId(id),
+    CommitBatch {
+        id: CommitId(id),
         offsets: offsets.collect(),
     }
 }
@@ -297,14 +297,14 @@ impl Seat {
         self.member.append(&appends);
     }
 
-    fn settle(&mut self, offsets: &[(TaskId, u16, Offset)]) -> Settlement {
+    fn settle(&mut self, offsets: &[(TaskId, u16, Offset)]) -> CommitOutcome {
         self.units += 1;
         self.member
-            .settle(&unit(self.units, offsets), Instant::now())
+            .commit(&unit(self.units, offsets), Instant::now())
     }
 
     /// One changelog record, and an offset of the input, of task 0.
-    fn settle_one(&mut self, value: &str, offset: Offset) -> Settlement {
+    fn settle_one(&mut self, value: &str, offset: Offset) -> CommitOutcome {
         self.append(0, 0, value);
         self.settle(&[(task(0), 1, offset)])
     }
@@ -330,7 +330,7 @@ fn two(rig: &Rig, guarantee: Guarantee) -> (Seat, Seat) {
 }
 
 #[track_caller]
-fn assert_settled(settlement: &Settlement) {
+fn assert_settled(settlement: &CommitOutcome) {
     let acks = settlement.acks.values().all(Result::is_ok);
     let offsets = settlement.offsets.values().all(Result::is_ok);
     assert!(
@@ -341,7 +341,7 @@ fn assert_settled(settlement: &Settlement) {
 
 /// What task 0 failed with.
 #[track_caller]
-fn failure(settlement: &Settlement) -> &Failure {
+fn failure(settlement: &CommitOutcome) -> &Failure {
     let ack = settlement
         .acks
         .get(&task(0))

@@ -43,7 +43,7 @@ struct Copier {
     group: Group,
     seat: Seat,
     positions: BTreeMap<TaskId, Offset>,
-    doubt: Option<Unit>,
+    doubt: Option<CommitBatch>,
     units: u64,
 }
 
@@ -119,7 +119,7 @@ impl Copier {
             let offsets: Vec<_> = positions.map(|(task, at)| (*task, 1, *at)).collect();
             unit(self.units, &offsets)
         });
-        let settlement = self.seat.member.settle(&unit, Instant::now());
+        let settlement = self.seat.member.commit(&unit, Instant::now());
         let acks = settlement.acks.values().find_map(|ack| ack.as_ref().err());
         let offsets = settlement.offsets.values();
         let offsets = offsets

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Evidence, Verdict, Violation, judge, story};
+use super::{Evidence, Verdict, Violation, judge, trace};
 use crate::clock::Clock;
-use crate::dispatch::Shared;
+use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::graph::Definition;
 use crate::log::simulated::{Body, Happened, Moment, Simulated, Wrote};
@@ -190,13 +190,13 @@ impl Script {
 
     /// Everything that is told of a violation.
     fn told(&self, case: &Judged, violation: &Violation) -> Vec<String> {
-        story(&case.evidence(&self.log(), &self.history), violation)
+        trace(&case.evidence(&self.log(), &self.history), violation)
     }
 }
 
 /// The processor that is judged.
 struct Judged {
-    processors: Vec<(&'static Definition, Arc<Shared>, Guarantee)>,
+    processors: Vec<(&'static Definition, Arc<ProcessorState>, Guarantee)>,
     idempotent: bool,
     loaded: Vec<&'static str>,
 }

@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use super::*;
 use crate::codec::CodecOf;
-use crate::dispatch::{Call, Destination, HandlerError, Handling, Raw};
+use crate::dispatch::{Call, Destination, HandlerError, Handling, RawRecord};
 use crate::graph::{Edge, EdgeKind, GroupGraph, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::Guarantee::ExactlyOnce;
@@ -87,7 +87,7 @@ static DEFINITION: Definition = definition(&EDGES);
 static LATE_DEFINITION: Definition = definition(&LATE);
 
 /// Sends a word to the key that it names, under the name of its own key.
-fn on_word<'r>(_: &'r Shared, raw: Raw<'r>) -> Handling<'r> {
+fn on_word<'r>(_: &'r ProcessorState, raw: RawRecord<'r>) -> Handling<'r> {
     Box::pin(async move {
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         drop(raw.scope.defer());
@@ -119,7 +119,7 @@ fn on_word<'r>(_: &'r Shared, raw: Raw<'r>) -> Handling<'r> {
 }
 
 /// Keeps everything that came to its key.
-fn on_loop(_: &Shared, raw: Raw<'_>) -> Result<(), HandlerError> {
+fn on_loop(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let held = raw.scope.load()?.map(|held| held.value.to_vec());
     let mut all = held.unwrap_or_default();
     all.extend_from_slice(raw.record.value.unwrap_or_default());

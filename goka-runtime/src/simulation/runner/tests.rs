@@ -3,7 +3,7 @@ use super::*;
 /// Fails as it is told to, by seed and acts: numbers.
 struct Fake<F>(F);
 
-impl<F: Fn(u64, &[u64]) -> Outcome + Sync> Runner for Fake<F> {
+impl<F: Fn(u64, &[u64]) -> Outcome + Sync> SeedRunner for Fake<F> {
     type Act = u64;
 
     fn acts(&self, seed: u64) -> Vec<u64> {
@@ -36,7 +36,7 @@ fn simulate<F>(fake: F, seeds: RangeInclusive<u64>) -> (String, Option<String>)
 where
     F: Fn(u64, &[u64]) -> Outcome + Sync,
 {
-    let front = Front {
+    let front = Runner {
         name: "crate::fake",
         instances: 3,
         runner: &Fake(fake),
@@ -153,7 +153,7 @@ fn a_failure_that_does_not_come_again_is_told_and_not_shrunk() {
 fn a_seed_is_a_number() {
     assert_eq!(number("N", None), None);
     assert_eq!(number("N", Some("17")), Some(17));
-    let text = caught(|| number("GOKA_SIM_SEED", Some("x"))).expect_err("it is none");
+    let text = catch_panic(|| number("GOKA_SIM_SEED", Some("x"))).expect_err("it is none");
     assert!(
         text.starts_with("GOKA_SIM_SEED=x: it is a number"),
         "{text}"

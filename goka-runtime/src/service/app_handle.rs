@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::cli::Given;
+use super::cli::UserArgs;
 use super::stop::Stop;
 use crate::dispatch::HandlerError;
 use crate::emitter::{EmitError, Emitter};
@@ -17,47 +17,47 @@ use crate::table::Stores;
 use crate::topic::{Table, Topic};
 use crate::view::{View, ViewError};
 
-/// How often [`Background::wait_processed`] looks.
+/// How often [`AppHandle::wait_processed`] looks.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What a background closure gets: ways to the log, the program's own options, and the end.
 ///
 /// ```no_run
-/// use goka_runtime::service::{Background, Service};
+/// use goka_runtime::service::{AppHandle, Service};
 /// use goka_runtime::topic::{Table, Topic};
 /// use std::time::Duration;
 ///
 /// /// Emits a thousand records, waits until they are counted, prints the table, ends the program.
-/// fn feed<Clicks, Counts>(runtime: &Background) -> goka_runtime::Result
+/// fn feed<Clicks, Counts>(app: &AppHandle) -> goka_runtime::Result
 /// where
 ///     Clicks: Topic<Key = String, Value = String>,
 ///     Counts: Table<Key = String, Value = i64>,
 /// {
-///     let clicks = runtime.emitter::<Clicks>()?;
+///     let clicks = app.emitter::<Clicks>()?;
 ///     for user in 0..1_000 {
 ///         clicks.emit(format!("user-{user}"), "now")?;
 ///     }
 ///     clicks.close(Duration::from_secs(10))?;
-///     runtime.wait_processed(Duration::from_secs(60))?;
-///     let counts = runtime.view::<Counts>()?;
+///     app.wait_processed(Duration::from_secs(60))?;
+///     let counts = app.view::<Counts>()?;
 ///     counts.wait_level(Duration::from_secs(60))?;
 ///     for entry in counts.iter()? {
 ///         println!("{entry:?}");
 ///     }
-///     runtime.stop();
+///     app.stop();
 ///     Ok(())
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Background {
+pub struct AppHandle {
     pub(super) log: Arc<dyn Log>,
     pub(super) views: Arc<dyn Stores>,
-    pub(super) given: Given,
+    pub(super) given: UserArgs,
     pub(super) stop: Arc<Stop>,
     pub(super) definitions: Vec<&'static Definition>,
 }
 
-impl Background {
+impl AppHandle {
     /// An emitter to a topic.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Background {
     }
 }
 
-/// Why [`Background::wait_processed`] gave up.
+/// Why [`AppHandle::wait_processed`] gave up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -189,7 +189,7 @@ pub enum WaitError {
 }
 
 /// A background closure.
-pub(super) type Body = Box<dyn FnOnce(&Background) -> Result<(), HandlerError> + Send>;
+pub(super) type Body = Box<dyn FnOnce(&AppHandle) -> Result<(), HandlerError> + Send>;
 
 /// A background closure that runs.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ impl Thread {
     pub(super) fn start(
         number: usize,
         body: Body,
-        background: Arc<Background>,
+        background: Arc<AppHandle>,
     ) -> std::io::Result<Self> {
         let handle = std::thread::Builder::new()
             .name(format!("background {number}"))
@@ -259,11 +259,11 @@ mod tests {
     use crate::log::embedded::Embedded;
     use crate::table::memory::MemoryStores;
 
-    fn background() -> Arc<Background> {
-        Arc::new(Background {
+    fn background() -> Arc<AppHandle> {
+        Arc::new(AppHandle {
             log: Arc::new(Embedded::in_memory().expect("in memory")),
             views: Arc::new(MemoryStores::default()),
-            given: Given::default(),
+            given: UserArgs::default(),
             stop: Arc::new(Stop::default()),
             definitions: Vec::new(),
         })
@@ -289,9 +289,9 @@ mod tests {
 
     #[test]
     fn a_wait_that_the_end_interrupts_is_no_error() {
-        let (said, _) = ended(Box::new(|runtime| {
-            runtime.stop();
-            assert!(!runtime.wait(Duration::from_secs(60)));
+        let (said, _) = ended(Box::new(|app| {
+            app.stop();
+            assert!(!app.wait(Duration::from_secs(60)));
             Err(WaitError::Stopping.into())
         }));
         assert_eq!(said, Ok(()));

@@ -18,7 +18,7 @@ use crate::codec::{CodecError, CodecOf, Json};
     message = "a value of type `{Self}` cannot be fed where `{V}` travels",
     label = "expected `{V}`, found `{Self}`"
 )]
-pub trait Fed<V> {
+pub trait FeedValue<V> {
     /// Writes the value to the end of `out`; says whether it is one, and no tombstone.
     ///
     /// # Errors
@@ -27,31 +27,31 @@ pub trait Fed<V> {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError>;
 }
 
-impl<V> Fed<V> for V {
+impl<V> FeedValue<V> for V {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         codec.encode(self, out).map(|()| true)
     }
 }
 
-impl<V> Fed<V> for &V {
+impl<V> FeedValue<V> for &V {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         codec.encode(self, out).map(|()| true)
     }
 }
 
-impl<V> Fed<V> for Json<V> {
+impl<V> FeedValue<V> for Json<V> {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         codec.encode(&self.0, out).map(|()| true)
     }
 }
 
-impl Fed<String> for &str {
+impl FeedValue<String> for &str {
     fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         codec.encode(&(*self).to_owned(), out).map(|()| true)
     }
 }
 
-impl<V> Fed<V> for Option<V> {
+impl<V> FeedValue<V> for Option<V> {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         match self {
             Some(value) => codec.encode(value, out).map(|()| true),

@@ -9,7 +9,7 @@ use crate::table::FORMAT;
 /// How a copy does not belong to the changelog that is there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Misfit {
+pub enum ChangelogMismatch {
     /// The topic was deleted and made again.
     #[error("the local copy is of a topic with id `{found}`, the topic now has id `{expected}`")]
     OtherTopic {
@@ -65,7 +65,7 @@ const RESET: &str = "where no other program uses its name, delete its committed 
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Why {
+pub enum RecoveryReason {
     /// The copy was made from another cluster.
     #[error(
         "{table}[{partition}]: the local copy belongs to cluster `{found}`, this is cluster \
@@ -225,7 +225,7 @@ pub enum Why {
         /// Its partition.
         partition: i32,
         /// How.
-        misfit: Misfit,
+        misfit: ChangelogMismatch,
     },
     /// A follower's copy does not belong to the changelog that is there.
     #[error("{table}[{partition}]: {misfit}; it is rebuilt from the topic")]
@@ -235,7 +235,7 @@ pub enum Why {
         /// Its partition.
         partition: i32,
         /// How.
-        misfit: Misfit,
+        misfit: ChangelogMismatch,
     },
     /// Compaction may have removed tombstones that the copy never saw.
     #[error(

@@ -26,9 +26,9 @@ struct Armed {
 
 /// What is armed; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Strikes(Arc<Mutex<Armed>>);
+pub(super) struct FaultInjector(Arc<Mutex<Armed>>);
 
-impl Strikes {
+impl FaultInjector {
     pub(super) fn new(disks: Vec<SimulatedDisk>) -> Self {
         let armed = Armed {
             disks,
@@ -106,7 +106,7 @@ pub(super) fn name(instance: usize, start: Option<u64>) -> String {
     }
 }
 
-impl Faults for Strikes {
+impl Faults for FaultInjector {
     fn at(&mut self, step: &Step<'_>) -> Option<Fault> {
         let armed = &mut *self.armed();
         let who = instance(step.who);

@@ -11,12 +11,12 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use super::Workload;
-use super::caught::caught;
 use super::end::CHECK;
 use super::oracles::Violation;
+use super::panics::catch_panic;
 use super::report::{Difference, Least, Report, Summary};
 use super::run::{Case, Counters, Outcome, run};
-use super::schedule::{Act, FaultKind, Schedule, What};
+use super::schedule::{FaultKind, Schedule, Step, StepAction};
 use super::shrink::{Budget, shrink};
 
 /// The seed that alone is run, when it is set.
@@ -30,7 +30,7 @@ const BUDGET: Budget = Budget {
 };
 
 /// What runs schedules.
-pub(super) trait Runner: Sync {
+pub(super) trait SeedRunner: Sync {
     /// A part of a schedule that may be left out.
     type Act: Clone + fmt::Display;
 
@@ -44,18 +44,18 @@ pub(super) trait Runner: Sync {
     fn run(&self, seed: u64, acts: &[Self::Act], traced: bool) -> Outcome;
 }
 
-impl Runner for Case<'_> {
-    type Act = Act;
+impl SeedRunner for Case<'_> {
+    type Act = Step;
 
-    fn acts(&self, seed: u64) -> Vec<Act> {
+    fn acts(&self, seed: u64) -> Vec<Step> {
         Schedule::of(seed, self).acts
     }
 
-    fn is_record(act: &Act) -> bool {
-        matches!(act.what, What::Feed { .. })
+    fn is_record(act: &Step) -> bool {
+        matches!(act.what, StepAction::Feed { .. })
     }
 
-    fn run(&self, seed: u64, acts: &[Act], traced: bool) -> Outcome {
+    fn run(&self, seed: u64, acts: &[Step], traced: bool) -> Outcome {
         let acts = acts.to_vec();
         let schedule = Schedule {
             acts,
@@ -85,7 +85,7 @@ pub fn simulate(
     };
     let given = |name| number(name, std::env::var(name).ok().as_deref());
     let (only, seeds) = (given(SEED), given(SEEDS).unwrap_or(seeds));
-    let front = Front {
+    let front = Runner {
         name,
         instances,
         runner: &case,
@@ -107,7 +107,7 @@ fn number(name: &str, given: Option<&str>) -> Option<u64> {
     Some(number.unwrap_or_else(|_| panic!("{name}={given}: it is a number")))
 }
 
-pub(super) struct Front<'f, R> {
+pub(super) struct Runner<'f, R> {
     pub(super) name: &'f str,
     pub(super) instances: usize,
     pub(super) runner: &'f R,
@@ -164,7 +164,7 @@ struct Ran {
     trouble: Option<Trouble>,
 }
 
-impl<R: Runner> Front<'_, R> {
+impl<R: SeedRunner> Runner<'_, R> {
     /// Runs the seeds; the report is of the lowest that fails.
     fn simulate(&self, seeds: RangeInclusive<u64>) -> (Summary<'_>, Option<String>) {
         let began = Instant::now();
@@ -225,7 +225,7 @@ impl<R: Runner> Front<'_, R> {
     }
 
     fn run_whole(&self, seed: u64, traced: bool) -> Outcome {
-        match caught(|| self.runner.acts(seed)) {
+        match catch_panic(|| self.runner.acts(seed)) {
             Ok(acts) => self.run(seed, &acts, traced),
             Err(text) => panicked(text),
         }
@@ -233,7 +233,7 @@ impl<R: Runner> Front<'_, R> {
 
     /// A panic is a violation, as anything else that is wrong.
     fn run(&self, seed: u64, acts: &[R::Act], traced: bool) -> Outcome {
-        caught(|| self.runner.run(seed, acts, traced)).unwrap_or_else(panicked)
+        catch_panic(|| self.runner.run(seed, acts, traced)).unwrap_or_else(panicked)
     }
 
     /// Finds out about a seed that failed.
@@ -271,7 +271,7 @@ impl<R: Runner> Front<'_, R> {
     /// The smallest schedule that fails by the same oracle, and what it leads to.
     fn shrink(&self, seed: u64, whole: &Outcome) -> (Option<Least>, Option<Outcome>) {
         let oracle = |outcome: &Outcome| outcome.violations.first().map(|first| first.oracle);
-        let Ok(all) = caught(|| self.runner.acts(seed)) else {
+        let Ok(all) = catch_panic(|| self.runner.acts(seed)) else {
             return (None, None);
         };
         let fails = |acts: &[R::Act]| {

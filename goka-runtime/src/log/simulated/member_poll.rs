@@ -51,7 +51,8 @@ impl SimulatedMember {
         };
         let (id, now) = (MemberId(state.number()), state.now);
         state.group(&group.name, |all, _| {
-            all.members.enter(id, instance, leads, group.session, now);
+            all.members
+                .enter(id, instance, leads, group.session_timeout, now);
         });
         state.version += 1;
         let who = &self.producer.who;

@@ -9,7 +9,7 @@ const FINGERPRINT: &str = "v1;key=string;value=i64;partitioner=murmur2";
 
 /// Facts under which both roles catch up from 50; each row changes some.
 struct Facts {
-    stamp: Option<Stamp>,
+    stamp: Option<Checkpoint>,
     topic_id: &'static str,
     range: (Offset, Offset),
     delete_retention: Duration,
@@ -21,7 +21,7 @@ struct Facts {
 impl Facts {
     fn good() -> Self {
         Facts {
-            stamp: Some(Stamp {
+            stamp: Some(Checkpoint {
                 format: FORMAT,
                 cluster: "cluster".into(),
                 topic_id: "table-id".into(),
@@ -50,7 +50,7 @@ impl Facts {
         }
     }
 
-    fn stamp(&mut self) -> &mut Stamp {
+    fn stamp(&mut self) -> &mut Checkpoint {
         self.stamp.as_mut().expect("not yet taken away")
     }
 
@@ -59,7 +59,7 @@ impl Facts {
     }
 
     /// Verdicts for a follower and for an owner.
-    fn judge(&self) -> (Verdict, Verdict) {
+    fn judge(&self) -> (RecoveryDecision, RecoveryDecision) {
         let topic = Topic {
             name: "clicks-state",
             cluster: "cluster",
@@ -72,7 +72,7 @@ impl Facts {
         let inputs: Vec<_> = self
             .inputs
             .iter()
-            .map(|&(name, committed, start, end)| InputFacts {
+            .map(|&(name, committed, start, end)| InputInspection {
                 name,
                 committed,
                 start,
@@ -83,17 +83,17 @@ impl Facts {
             metadata: self.metadata.as_ref(),
             inputs: &inputs,
         };
-        let of = |role| judge(self.stamp.as_ref(), &topic, FINGERPRINT, role, NOW);
+        let of = |role| decide(self.stamp.as_ref(), &topic, FINGERPRINT, role, NOW);
         (of(&Role::Follower), of(&owner))
     }
 }
 
 /// `CatchUp 50`, `Rebuild Stale`, `Refuse LostChangelog`.
-fn name(verdict: &Verdict) -> String {
+fn name(verdict: &RecoveryDecision) -> String {
     let (verb, why) = match verdict {
-        Verdict::CatchUp { from } => return format!("CatchUp {from}"),
-        Verdict::Rebuild(why) => ("Rebuild", why),
-        Verdict::Refuse(why) => ("Refuse", why),
+        RecoveryDecision::CatchUp { from } => return format!("CatchUp {from}"),
+        RecoveryDecision::Rebuild(why) => ("Rebuild", why),
+        RecoveryDecision::Refuse(why) => ("Refuse", why),
     };
     let variant = format!("{why:?}");
     format!("{verb} {}", variant.split(' ').next().expect("a name"))
@@ -109,7 +109,7 @@ fn check(rows: &[Row]) {
         assert_eq!(name(&as_follower), *follower, "{case}, follower");
         assert_eq!(name(&as_owner), *owner, "{case}, owner");
         for verdict in [as_follower, as_owner] {
-            if let Verdict::Rebuild(why) | Verdict::Refuse(why) = verdict {
+            if let RecoveryDecision::Rebuild(why) | RecoveryDecision::Refuse(why) = verdict {
                 let line = why.to_string();
                 assert!(line.starts_with("clicks-state[3]: "), "{case}: {line}");
                 assert!(
@@ -593,7 +593,7 @@ fn missing_offsets_are_named_together() {
     let mut facts = Facts::good();
     facts.inputs[0].1 = None;
     facts.inputs[1].1 = None;
-    let (_, Verdict::Refuse(why)) = facts.judge() else {
+    let (_, RecoveryDecision::Refuse(why)) = facts.judge() else {
         panic!("not refused");
     };
     let line = why.to_string();

@@ -12,17 +12,17 @@ use super::member::SimulatedMember;
 use super::state::{Locked, State};
 use super::transacting::Phase;
 use super::transactions::Offsets;
-use crate::log::{Acked, Committed, Failure, Settle, Settlement, Unit};
+use crate::log::{CommitBatch, CommitOutcome, Committed, Committer, Failure, TaskAcks};
 use crate::record::{Appends, Guarantee, TaskId};
 
-impl Settle for SimulatedMember {
+impl Committer for SimulatedMember {
     fn append(&mut self, appends: &Appends) {
         if !self.is_dead() {
             self.producer.append(appends);
         }
     }
 
-    fn settle(&mut self, unit: &Unit, _deadline: Instant) -> Settlement {
+    fn commit(&mut self, unit: &CommitBatch, _deadline: Instant) -> CommitOutcome {
         let shared = self.shared.clone();
         let mut state = shared.lock();
         if state.dead.contains(&self.client) {
@@ -65,7 +65,7 @@ impl SimulatedMember {
     /// Whose offsets these are, in the eyes of the group's coordinator.
     fn standing(&self, state: &mut State) -> Result<(), Failure> {
         let id = self.id;
-        if planted!(NoFence) {
+        if mutant!(NoFence) {
             return Ok(());
         }
         match state.group(&self.group.name, |group, _| group.members.standing(id)) {
@@ -80,7 +80,7 @@ impl SimulatedMember {
         }
     }
 
-    fn offsets<'u>(&self, unit: &'u Unit, of: impl Fn(TaskId) -> bool + 'u) -> Offsets {
+    fn offsets<'u>(&self, unit: &'u CommitBatch, of: impl Fn(TaskId) -> bool + 'u) -> Offsets {
         let offsets = unit.offsets.iter().filter(|(task, ..)| of(*task));
         offsets
             .map(|(task, topic, offset, metadata)| {
@@ -94,12 +94,12 @@ impl SimulatedMember {
             .collect()
     }
 
-    fn settle_unit(&mut self, state: &mut Locked<'_>, unit: &Unit) -> Settlement {
+    fn settle_unit(&mut self, state: &mut Locked<'_>, unit: &CommitBatch) -> CommitOutcome {
         let acks = self.producer.close(state);
         let mut offsets = BTreeMap::new();
         let mut listed = BTreeSet::new();
         for (task, ..) in &unit.offsets {
-            if acks.get(task).is_some_and(Result::is_err) && !planted!(CommitBeforeAcks) {
+            if acks.get(task).is_some_and(Result::is_err) && !mutant!(CommitBeforeAcks) {
                 continue;
             }
             match self.held.contains_key(task) {
@@ -109,14 +109,14 @@ impl SimulatedMember {
         }
         if !listed.is_empty() {
             let list = self.offsets(unit, |task| listed.contains(&task));
-            let outcome = self.commit(state, list);
+            let outcome = self.commit_offsets(state, list);
             offsets.extend(listed.into_iter().map(|task| (task, outcome.clone())));
         }
-        Settlement { acks, offsets }
+        CommitOutcome { acks, offsets }
     }
 
     /// Commits offsets outside a transaction.
-    fn commit(&self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
+    fn commit_offsets(&self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
         let who = &self.producer.who;
         let fault = state.strike(StepKind::Commit, who, Some(self.client), None);
         if state.is_out() {
@@ -144,7 +144,7 @@ impl SimulatedMember {
         }
     }
 
-    fn settle_transaction(&mut self, state: &mut Locked<'_>, unit: &Unit) -> Settlement {
+    fn settle_transaction(&mut self, state: &mut Locked<'_>, unit: &CommitBatch) -> CommitOutcome {
         let transactions = self.producer.transactions.as_mut();
         if let Some(transactions) = transactions
             && let Phase::Committing { unit: of, .. } = &transactions.phase
@@ -177,7 +177,7 @@ impl SimulatedMember {
                 // Only what nobody asks for any more is in it. If this fails, the next unit is told.
                 drop(self.producer.abort(state));
             }
-            return Settlement::default();
+            return CommitOutcome::default();
         }
         match self.prepare(state, unit, &tasks, acks) {
             Ok((since, acks)) => self.end(state, unit, since, acks, false),
@@ -193,9 +193,9 @@ impl SimulatedMember {
     fn prepare(
         &mut self,
         state: &mut State,
-        unit: &Unit,
+        unit: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
-        acks: BTreeMap<TaskId, Result<Acked, Failure>>,
+        acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
     ) -> Result<(Duration, Acks), Failures> {
         let all = |failure: &Failure| each(tasks, |_| failure.clone());
         if let Some(ended) = self.producer.ended() {
@@ -218,7 +218,7 @@ impl SimulatedMember {
 
     /// Refuses a unit with a task that somebody else may own.
     fn owned(&self, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
-        if planted!(StaleWrites) || tasks.iter().all(|task| self.held.contains_key(task)) {
+        if mutant!(StaleWrites) || tasks.iter().all(|task| self.held.contains_key(task)) {
             return Ok(());
         }
         Err(each(tasks, |task| match self.held.contains_key(&task) {
@@ -257,11 +257,11 @@ impl SimulatedMember {
     fn end(
         &mut self,
         state: &mut State,
-        unit: &Unit,
+        unit: &CommitBatch,
         since: Duration,
         acks: Acks,
         happened: bool,
-    ) -> Settlement {
+    ) -> CommitOutcome {
         let who = &self.producer.who;
         let fault = state.strike(StepKind::End, who, Some(self.client), None);
         let open = Phase::Open {

@@ -6,12 +6,12 @@ use crate::graph::{Definition, Edge, EdgeKind};
 impl Workload {
     /// Panics when there is nothing to be learnt from a simulation.
     pub(super) fn check_sense(&self) {
-        if let Err(told) = self.sense() {
+        if let Err(told) = self.validate() {
             panic!("the workload makes no sense: {told}");
         }
     }
 
-    fn sense(&self) -> Result<(), String> {
+    fn validate(&self) -> Result<(), String> {
         let definitions = self.registry.check().map_err(|error| error.to_string())?;
         if self.partitions < 1 {
             return Err(format!("it has {} partitions", self.partitions));
@@ -166,7 +166,7 @@ mod tests {
     use crate::tester::doc::{Alerts, ClickCount, Clicks};
 
     fn told(workload: &Workload) -> String {
-        let told = workload.sense().expect_err("it makes no sense");
+        let told = workload.validate().expect_err("it makes no sense");
         // Without the lines of the processor's declaration.
         let place = "goka-runtime/src/tester/doc.rs:";
         match told.split_once(place) {

@@ -21,7 +21,7 @@ type Inputs<'s> = BTreeMap<(&'s str, &'s str, i32), BTreeSet<Offset>>;
 type Content<'s> = (u64, &'s str, i32, Option<&'s [u8]>, Option<&'s [u8]>);
 
 /// What happened to the place of a violation, in order, a line each.
-pub(in crate::simulation) fn story(evidence: &Evidence<'_>, violation: &Violation) -> Vec<String> {
+pub(in crate::simulation) fn trace(evidence: &Evidence<'_>, violation: &Violation) -> Vec<String> {
     let Some(place) = &violation.place else {
         return Vec::new();
     };

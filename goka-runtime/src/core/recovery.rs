@@ -2,28 +2,28 @@
 //! reasons it gives. Knows no store and no log: it is told facts. Asked by restores (owner) and by
 //! whatever follows a table: views, lookups, joins, standbys (follower).
 
-mod why;
+mod reason;
 
 use std::time::Duration;
 
-pub use self::why::{Misfit, Why};
+pub use self::reason::{ChangelogMismatch, RecoveryReason};
 use super::definition::{follows, hash_follows};
 use super::metadata::OffsetMetadata;
 use crate::record::{Offset, Timestamp};
-use crate::table::{FORMAT, Stamp};
+use crate::table::{Checkpoint, FORMAT};
 
 /// What a local copy is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RecoveryDecision {
     /// Good: read the changelog on from here.
     CatchUp {
         /// The next changelog offset to apply.
         from: Offset,
     },
     /// Of no use, but nothing is lost: clear it and read the changelog from its start.
-    Rebuild(Why),
+    Rebuild(RecoveryReason),
     /// Going on would make the table silently wrong: stop, and say why.
-    Refuse(Why),
+    Refuse(RecoveryReason),
 }
 
 /// The changelog partition that the copy is of, as the log describes it now.
@@ -47,7 +47,7 @@ pub struct Topic<'a> {
 
 /// One declared input of the owner's partition: what its group committed and what the log holds.
 #[derive(Debug, Clone, Copy)]
-pub struct InputFacts<'a> {
+pub struct InputInspection<'a> {
     /// The topic's name.
     pub name: &'a str,
     /// The committed offset. Where the program permits a jump (`on_lost`), the offset jumped to.
@@ -68,7 +68,7 @@ pub enum Role<'a> {
         /// What was committed with the group's offsets; `None` when nothing of ours was.
         metadata: Option<&'a OffsetMetadata>,
         /// The declared inputs.
-        inputs: &'a [InputFacts<'a>],
+        inputs: &'a [InputInspection<'a>],
     },
 }
 
@@ -86,7 +86,7 @@ pub enum Role<'a> {
 ///   are committed before the first handler runs. Without metadata (expired with the offsets, or
 ///   never ours) an input of a table that is not empty counts as known: it cannot be told from a
 ///   new one, and refusing is the error that loses nothing.
-/// - *Age* counts from [`Stamp::synced_at`]; a copy that reaches `topic.end` is level now, however
+/// - *Age* counts from [`Checkpoint::synced_at`]; a copy that reaches `topic.end` is level now, however
 ///   old that is, for no tombstone is ahead of it. A copy under construction carries the time at
 ///   which its construction began: a tombstone of a value that it has read since cannot be removed
 ///   earlier than `delete_retention` after that. A time in the future proves nothing: stale.
@@ -101,80 +101,82 @@ pub enum Role<'a> {
 /// let verdict = judge(None, &topic, "v1;key=string", &Role::Follower, 0);
 /// assert!(matches!(verdict, Verdict::Rebuild(_)));
 /// ```
-pub fn judge(
-    stamp: Option<&Stamp>,
+pub fn decide(
+    stamp: Option<&Checkpoint>,
     topic: &Topic<'_>,
     fingerprint: &str,
     role: &Role<'_>,
     now: Timestamp,
-) -> Verdict {
+) -> RecoveryDecision {
     let readable = stamp.filter(|stamp| stamp.format == FORMAT);
     if let Some(why) = foreign(readable, topic, fingerprint, role) {
-        return Verdict::Refuse(why);
+        return RecoveryDecision::Refuse(why);
     }
     if let Role::Owner { metadata, inputs } = role
         && let Some(why) = lost_offsets(readable, topic, *metadata, inputs)
     {
-        return Verdict::Refuse(why);
+        return RecoveryDecision::Refuse(why);
     }
     let verdict = worth(stamp, readable, topic, fingerprint, role, now);
     // What the topic lost would be missing in the table.
     let lost = match verdict {
-        Verdict::Refuse(_) => None,
-        Verdict::CatchUp { .. } => ends_early(topic, role),
-        Verdict::Rebuild(_) => ends_early(topic, role).or_else(|| deleted_rows(topic, role)),
+        RecoveryDecision::Refuse(_) => None,
+        RecoveryDecision::CatchUp { .. } => ends_early(topic, role),
+        RecoveryDecision::Rebuild(_) => {
+            ends_early(topic, role).or_else(|| deleted_rows(topic, role))
+        }
     };
-    lost.map_or(verdict, Verdict::Refuse)
+    lost.map_or(verdict, RecoveryDecision::Refuse)
 }
 
 /// What the copy is worth, once nothing else is wrong.
 fn worth(
-    stamp: Option<&Stamp>,
-    readable: Option<&Stamp>,
+    stamp: Option<&Checkpoint>,
+    readable: Option<&Checkpoint>,
     topic: &Topic<'_>,
     fingerprint: &str,
     role: &Role<'_>,
     now: Timestamp,
-) -> Verdict {
+) -> RecoveryDecision {
     let (table, partition) = (topic.name.to_owned(), topic.partition);
     let Some(copy) = readable else {
-        return Verdict::Rebuild(match stamp {
-            Some(stamp) => Why::OtherFormat {
+        return RecoveryDecision::Rebuild(match stamp {
+            Some(stamp) => RecoveryReason::OtherFormat {
                 table,
                 partition,
                 found: stamp.format,
             },
-            None => Why::NothingStored { table, partition },
+            None => RecoveryReason::NothingStored { table, partition },
         });
     };
     if let Some(misfit) = misfit(copy, topic, fingerprint) {
         return match role {
-            Role::Follower => Verdict::Rebuild(Why::Misfit {
+            Role::Follower => RecoveryDecision::Rebuild(RecoveryReason::Misfit {
                 table,
                 partition,
                 misfit,
             }),
-            Role::Owner { .. } => Verdict::Refuse(Why::LostChangelog {
+            Role::Owner { .. } => RecoveryDecision::Refuse(RecoveryReason::LostChangelog {
                 table,
                 partition,
                 misfit,
             }),
         };
     }
-    if is_stale(copy, topic, now) && !planted!(TrustedTooLong) {
-        return Verdict::Rebuild(Why::Stale {
+    if is_stale(copy, topic, now) && !mutant!(TrustedTooLong) {
+        return RecoveryDecision::Rebuild(RecoveryReason::Stale {
             table,
             partition,
             synced_at: copy.synced_at,
             limit: trusted_for(topic.delete_retention),
         });
     }
-    Verdict::CatchUp { from: copy.offset }
+    RecoveryDecision::CatchUp { from: copy.offset }
 }
 
 /// The rows that were deleted from the topic, if any were: compaction never moves a topic's beginning.
 /// An owner whose offsets carry nothing of ours begins with what is there.
-pub(crate) fn deleted_rows(topic: &Topic<'_>, role: &Role<'_>) -> Option<Why> {
+pub(crate) fn deleted_rows(topic: &Topic<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
     let began = match role {
         Role::Follower => 0,
         Role::Owner { metadata: None, .. } => topic.start,
@@ -188,12 +190,12 @@ pub(crate) fn deleted_rows(topic: &Topic<'_>, role: &Role<'_>) -> Option<Why> {
         return None;
     }
     Some(match role {
-        Role::Follower => Why::DeletedRowsOfOthers {
+        Role::Follower => RecoveryReason::DeletedRowsOfOthers {
             table,
             partition,
             start,
         },
-        Role::Owner { .. } => Why::DeletedRows {
+        Role::Owner { .. } => RecoveryReason::DeletedRows {
             table,
             partition,
             start,
@@ -203,7 +205,7 @@ pub(crate) fn deleted_rows(topic: &Topic<'_>, role: &Role<'_>) -> Option<Why> {
 }
 
 /// Whether the topic ends before an offset that was seen in it.
-fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<Why> {
+fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
     let Role::Owner {
         metadata: Some(metadata),
         ..
@@ -212,7 +214,7 @@ fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<Why> {
         return None;
     };
     let seen = metadata.table_end.filter(|seen| topic.end < *seen)?;
-    Some(Why::EndsEarly {
+    Some(RecoveryReason::EndsEarly {
         table: topic.name.to_owned(),
         partition: topic.partition,
         seen,
@@ -233,16 +235,16 @@ pub fn trusted_for(delete_retention: Duration) -> Duration {
 }
 
 fn foreign(
-    stamp: Option<&Stamp>,
+    stamp: Option<&Checkpoint>,
     topic: &Topic<'_>,
     fingerprint: &str,
     role: &Role<'_>,
-) -> Option<Why> {
+) -> Option<RecoveryReason> {
     let (table, partition) = (topic.name.to_owned(), topic.partition);
     let is_owner = matches!(role, Role::Owner { .. });
     if let Some(stamp) = stamp {
         if stamp.cluster != topic.cluster {
-            return Some(Why::OtherCluster {
+            return Some(RecoveryReason::OtherCluster {
                 table,
                 partition,
                 found: stamp.cluster.clone(),
@@ -250,7 +252,7 @@ fn foreign(
             });
         }
         if is_owner && !follows(&stamp.fingerprint, fingerprint) {
-            return Some(Why::OtherFingerprint {
+            return Some(RecoveryReason::OtherFingerprint {
                 table,
                 partition,
                 found: stamp.fingerprint.clone(),
@@ -266,14 +268,14 @@ fn foreign(
         return None;
     };
     if !hash_follows(metadata.fingerprint, fingerprint) {
-        return Some(Why::OtherFingerprintInOffsets {
+        return Some(RecoveryReason::OtherFingerprintInOffsets {
             table,
             partition,
             found: metadata.fingerprint,
             expected: fingerprint.to_owned(),
         });
     }
-    is_other_topic(&metadata.table_id, topic.id).then(|| Why::OtherTopicInOffsets {
+    is_other_topic(&metadata.table_id, topic.id).then(|| RecoveryReason::OtherTopicInOffsets {
         table,
         partition,
         found: metadata.table_id.clone(),
@@ -290,21 +292,22 @@ pub(crate) fn is_other_topic(noted: &str, now: &str) -> bool {
 }
 
 fn lost_offsets(
-    stamp: Option<&Stamp>,
+    stamp: Option<&Checkpoint>,
     topic: &Topic<'_>,
     metadata: Option<&OffsetMetadata>,
-    inputs: &[InputFacts<'_>],
-) -> Option<Why> {
+    inputs: &[InputInspection<'_>],
+) -> Option<RecoveryReason> {
     let is_empty = topic.end <= topic.start && stamp.is_none_or(|stamp| stamp.offset <= 0);
-    let is_known =
-        |input: &InputFacts<'_>| metadata.map_or(!is_empty, |metadata| metadata.knows(input.name));
+    let is_known = |input: &InputInspection<'_>| {
+        metadata.map_or(!is_empty, |metadata| metadata.knows(input.name))
+    };
     let missing: Vec<_> = inputs
         .iter()
         .filter(|input| input.committed.is_none() && is_known(input))
         .map(|input| format!("`{}`", input.name))
         .collect();
-    if !missing.is_empty() && !planted!(MissingFromStart) {
-        return Some(Why::MissingOffsets {
+    if !missing.is_empty() && !mutant!(MissingFromStart) {
+        return Some(RecoveryReason::MissingOffsets {
             table: topic.name.to_owned(),
             partition: topic.partition,
             inputs: missing.join(", "),
@@ -313,7 +316,7 @@ fn lost_offsets(
     inputs.iter().find_map(|input| {
         let committed = input.committed?;
         let is_held = (input.start..=input.end).contains(&committed);
-        (!is_held).then(|| Why::OffsetOutOfRange {
+        (!is_held).then(|| RecoveryReason::OffsetOutOfRange {
             table: topic.name.to_owned(),
             partition: topic.partition,
             input: input.name.to_owned(),
@@ -324,37 +327,37 @@ fn lost_offsets(
     })
 }
 
-fn misfit(copy: &Stamp, topic: &Topic<'_>, fingerprint: &str) -> Option<Misfit> {
+fn misfit(copy: &Checkpoint, topic: &Topic<'_>, fingerprint: &str) -> Option<ChangelogMismatch> {
     if !follows(&copy.fingerprint, fingerprint) {
-        return Some(Misfit::OtherDefinition {
+        return Some(ChangelogMismatch::OtherDefinition {
             found: copy.fingerprint.clone(),
             expected: fingerprint.to_owned(),
         });
     }
     if is_other_topic(&copy.topic_id, topic.id) {
-        return Some(Misfit::OtherTopic {
+        return Some(ChangelogMismatch::OtherTopic {
             found: copy.topic_id.clone(),
             expected: topic.id.to_owned(),
         });
     }
     if copy.partition != topic.partition {
-        return Some(Misfit::OtherPartition {
+        return Some(ChangelogMismatch::OtherPartition {
             found: copy.partition,
         });
     }
     if copy.offset > topic.end {
-        return Some(Misfit::BeyondEnd {
+        return Some(ChangelogMismatch::BeyondEnd {
             offset: copy.offset,
             end: topic.end,
         });
     }
-    (copy.offset < topic.start).then_some(Misfit::BeforeStart {
+    (copy.offset < topic.start).then_some(ChangelogMismatch::BeforeStart {
         offset: copy.offset,
         start: topic.start,
     })
 }
 
-fn is_stale(copy: &Stamp, topic: &Topic<'_>, now: Timestamp) -> bool {
+fn is_stale(copy: &Checkpoint, topic: &Topic<'_>, now: Timestamp) -> bool {
     if copy.offset == topic.end {
         return false;
     }

@@ -12,7 +12,7 @@ thread_local! {
 
 /// Calls something whose panics, on this thread, are not printed: what it gave, or the panic's message
 /// and place. Panics that it catches itself are not printed either.
-pub(super) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
+pub(super) fn catch_panic<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = take_hook();
@@ -40,18 +40,18 @@ fn text(info: &PanicHookInfo<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::caught;
+    use super::catch_panic;
 
     #[test]
     fn a_panic_is_a_text_with_its_place() {
-        let text = caught(|| panic!("{} is odd", 3)).expect_err("it panics");
+        let text = catch_panic(|| panic!("{} is odd", 3)).expect_err("it panics");
         assert!(
             text.starts_with("3 is odd (goka-runtime/src/simulation/caught.rs:"),
             "{text}"
         );
-        assert_eq!(caught(|| 3), Ok(3));
+        assert_eq!(catch_panic(|| 3), Ok(3));
         // What is caught within leaves nothing behind.
-        let outer = caught(|| caught(|| panic!("inner")).expect_err("it panics"));
+        let outer = catch_panic(|| catch_panic(|| panic!("inner")).expect_err("it panics"));
         assert!(
             outer
                 .expect("the outer one does not")

@@ -1,13 +1,13 @@
 //! How a command ends when it does not end well: one line on stderr and an exit code. Every error
-//! of the layers below becomes a [`Fail`] here and nowhere else.
+//! of the layers below becomes a [`CliError`] here and nowhere else.
 
 use std::fmt;
 use std::process::ExitCode;
 
 /// What ends a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fail {
-    /// There is no such key: exit code 1.
+pub(crate) enum CliError {
+    /// Remote is no such key: exit code 1.
     NoSuchKey(String),
     /// Everything else, each line an error of its own: exit code 2.
     Errors(Vec<String>),
@@ -15,35 +15,35 @@ pub(crate) enum Fail {
     OutputClosed,
 }
 
-impl Fail {
+impl CliError {
     /// One error: what, where, what to do.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
-        Fail::Errors(vec![message.to_string()])
+        CliError::Errors(vec![message.to_string()])
     }
 
     /// Prints it, and says with what code to exit.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
-            Fail::NoSuchKey(line) => {
+            CliError::NoSuchKey(line) => {
                 eprintln!("{}", one_line(line));
                 ExitCode::from(1)
             }
-            Fail::Errors(lines) => {
+            CliError::Errors(lines) => {
                 for line in lines {
                     eprintln!("error: {}", one_line(line));
                 }
                 ExitCode::from(2)
             }
-            Fail::OutputClosed => ExitCode::SUCCESS,
+            CliError::OutputClosed => ExitCode::SUCCESS,
         }
     }
 }
 
 /// An error of standard output: a closed pipe is somebody's `head`, and fine.
-pub(crate) fn output(error: &std::io::Error) -> Fail {
+pub(crate) fn output(error: &std::io::Error) -> CliError {
     match error.kind() {
-        std::io::ErrorKind::BrokenPipe => Fail::OutputClosed,
-        _ => Fail::new(format!("standard output: {error}")),
+        std::io::ErrorKind::BrokenPipe => CliError::OutputClosed,
+        _ => CliError::new(format!("standard output: {error}")),
     }
 }
 
@@ -54,9 +54,9 @@ pub(crate) fn one_line(message: &str) -> String {
 
 macro_rules! fail_from {
     ($($error:ty),* $(,)?) => {
-        $(impl From<$error> for Fail {
+        $(impl From<$error> for CliError {
             fn from(error: $error) -> Self {
-                Fail::new(error)
+                CliError::new(error)
             }
         })*
     };

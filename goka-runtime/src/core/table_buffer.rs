@@ -17,12 +17,12 @@ type Bytes = SmallVec<[u8; 24]>;
 
 /// A value, or a deletion, with the timestamp of the record that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct RowValue {
     timestamp: Timestamp,
     value: Option<Bytes>,
 }
 
-impl Entry {
+impl RowValue {
     pub(crate) fn new(timestamp: Timestamp, value: Option<&[u8]>) -> Self {
         Self {
             timestamp,
@@ -56,7 +56,7 @@ fn heap(bytes: &Bytes) -> usize {
 
 /// How what a row holds stands to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
+enum RowState {
     /// The store has the same.
     Clean,
     /// The store has an older one.
@@ -70,30 +70,30 @@ struct Row {
     key: Bytes,
     hash: u64,
     /// Written since the last barrier.
-    pending: Option<Entry>,
+    pending: Option<RowValue>,
     /// Acknowledged, or as the store has it; `None`: only the store knows.
-    held: Option<Entry>,
-    state: Held,
+    held: Option<RowValue>,
+    state: RowState,
     /// Used since the cache was last looked through.
     recent: bool,
     weight: usize,
 }
 
 impl Row {
-    fn entry(&self) -> Option<&Entry> {
+    fn entry(&self) -> Option<&RowValue> {
         self.pending.as_ref().or(self.held.as_ref())
     }
 
     fn weigh(&self) -> usize {
         let entries = [&self.pending, &self.held].into_iter().flatten();
-        size_of::<Self>() + heap(&self.key) + entries.map(Entry::heap).sum::<usize>()
+        size_of::<Self>() + heap(&self.key) + entries.map(RowValue::heap).sum::<usize>()
     }
 }
 
 /// Acknowledged writes on their way to the store, with the changelog offset that they reach.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Frozen {
-    entries: Vec<(Bytes, Entry)>,
+pub struct FlushBatch {
+    entries: Vec<(Bytes, RowValue)>,
     /// The changelog offset that the store reaches with them.
     pub offset: Offset,
     /// When the copy was level with the topic, wall clock; `None` is when the store's stamp says.
@@ -102,7 +102,7 @@ pub struct Frozen {
     pub durability: Durability,
 }
 
-impl Frozen {
+impl FlushBatch {
     /// The writes, sorted by key. Sorting is the flush's work, not the worker's: call it there.
     pub fn writes(&self) -> Vec<Write<'_>> {
         let writes = self.entries.iter().map(|(key, entry)| Write {
@@ -131,7 +131,7 @@ pub(crate) struct RowId(u32);
 
 /// The layers over one store.
 #[derive(Debug, Default)]
-pub(crate) struct Layers {
+pub(crate) struct TableBuffer {
     hasher: DefaultHashBuilder,
     table: HashTable<u32>,
     rows: Vec<Row>,
@@ -156,7 +156,7 @@ pub(crate) struct Layers {
     hand: usize,
 }
 
-impl Layers {
+impl TableBuffer {
     /// Nothing but a store that reaches `stored`.
     pub(crate) fn over(stored: Offset) -> Self {
         Self {
@@ -187,17 +187,17 @@ impl Layers {
     }
 
     /// What a row says; `None` leaves it to the store.
-    pub(crate) fn entry(&self, row: RowId) -> Option<&Entry> {
+    pub(crate) fn entry(&self, row: RowId) -> Option<&RowValue> {
         self.rows[row.0 as usize].entry()
     }
 
     /// What the layers know of a key; `None` leaves it to the store.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&RowValue> {
         self.entry(self.find(key)?)
     }
 
     /// Keeps what the store has for a key.
-    pub(crate) fn remember(&mut self, key: &[u8], entry: Entry) -> RowId {
+    pub(crate) fn remember(&mut self, key: &[u8], entry: RowValue) -> RowId {
         let id = self.row(key);
         let row = &mut self.rows[id.0 as usize];
         if row.held.is_none() {
@@ -208,7 +208,7 @@ impl Layers {
     }
 
     /// Takes one record's write into the overlay.
-    pub(crate) fn write(&mut self, key: &[u8], row: Option<RowId>, entry: Entry) {
+    pub(crate) fn write(&mut self, key: &[u8], row: Option<RowId>, entry: RowValue) {
         let id = row.unwrap_or_else(|| self.row(key));
         let row = &mut self.rows[id.0 as usize];
         row.recent = true;
@@ -219,15 +219,15 @@ impl Layers {
     }
 
     /// Takes a record of a followed table: it is acknowledged as it comes.
-    pub(crate) fn follow(&mut self, key: &[u8], entry: Entry) {
+    pub(crate) fn apply(&mut self, key: &[u8], entry: RowValue) {
         let id = self.row(key);
         self.rows[id.0 as usize].held = Some(entry);
-        self.soil(id.0);
+        self.mark_dirty(id.0);
         self.reweigh(id.0);
     }
 
     /// Everything of a followed table before `next` was taken.
-    pub(crate) fn reach(&mut self, next: Offset) {
+    pub(crate) fn advance_to(&mut self, next: Offset) {
         self.acknowledged = self.acknowledged.max(next);
     }
 
@@ -241,7 +241,7 @@ impl Layers {
             hash,
             pending: None,
             held: None,
-            state: Held::Clean,
+            state: RowState::Clean,
             recent: false,
             weight: 0,
         };
@@ -267,19 +267,19 @@ impl Layers {
         let (before, now) = (row.weight, row.weigh());
         row.weight = now;
         self.bytes = self.bytes + now - before;
-        if row.state != Held::Clean {
+        if row.state != RowState::Clean {
             self.unstored = self.unstored + now - before;
         }
     }
 
     /// What the row holds is newer than the store.
-    fn soil(&mut self, at: u32) {
+    fn mark_dirty(&mut self, at: u32) {
         let row = &mut self.rows[at as usize];
-        if row.state == Held::Clean {
+        if row.state == RowState::Clean {
             self.unstored += row.weight;
         }
-        if row.state != Held::Memtable {
-            row.state = Held::Memtable;
+        if row.state != RowState::Memtable {
+            row.state = RowState::Memtable;
             self.memtable.push(at);
         }
     }
@@ -300,9 +300,9 @@ impl Layers {
     pub(crate) fn unstored_after(&self, from: Option<&[u8]>, max: usize) -> Vec<&[u8]> {
         // A row is in several lists: each is taken from the one that its state names.
         let lists = [
-            (&self.overlay, Held::Clean),
-            (&self.memtable, Held::Memtable),
-            (&self.flushing, Held::Flushing),
+            (&self.overlay, RowState::Clean),
+            (&self.memtable, RowState::Memtable),
+            (&self.flushing, RowState::Flushing),
         ];
         let all = lists
             .into_iter()
@@ -361,7 +361,7 @@ impl Layers {
         for at in std::mem::take(&mut self.overlay) {
             let row = &mut self.rows[at as usize];
             row.held = row.pending.take();
-            self.soil(at);
+            self.mark_dirty(at);
             self.reweigh(at);
         }
     }
@@ -384,7 +384,7 @@ impl Layers {
     }
 
     /// Whether a flush can begin.
-    pub(crate) fn can_freeze(&self) -> bool {
+    pub(crate) fn can_flush(&self) -> bool {
         self.is_flushing.is_none() && self.stored < self.acknowledged
     }
 
@@ -394,23 +394,23 @@ impl Layers {
     }
 
     /// Takes the memtable out to be flushed; it stays readable.
-    pub(crate) fn freeze(
+    pub(crate) fn start_flush(
         &mut self,
         synced_at: Option<Timestamp>,
         durability: Durability,
-    ) -> Frozen {
+    ) -> FlushBatch {
         self.flushing = std::mem::take(&mut self.memtable);
         self.is_flushing = Some(self.acknowledged);
         let mut entries = Vec::with_capacity(self.flushing.len());
         for at in &self.flushing {
             let row = &mut self.rows[*at as usize];
-            row.state = Held::Flushing;
+            row.state = RowState::Flushing;
             let held = row.held.as_ref();
             #[cfg(feature = "fail-points")]
             let held = crate::fail_points::flushed(held, row.pending.as_ref());
             entries.extend(held.map(|held| (row.key.clone(), held.clone())));
         }
-        Frozen {
+        FlushBatch {
             entries,
             offset: self.acknowledged,
             synced_at,
@@ -429,14 +429,14 @@ impl Layers {
         }
         for at in std::mem::take(&mut self.flushing) {
             let row = &mut self.rows[at as usize];
-            if row.state != Held::Flushing {
+            if row.state != RowState::Flushing {
                 continue;
             }
             if done {
-                row.state = Held::Clean;
+                row.state = RowState::Clean;
                 self.unstored -= row.weight;
             } else {
-                row.state = Held::Memtable;
+                row.state = RowState::Memtable;
                 self.memtable.push(at);
             }
         }
@@ -451,7 +451,8 @@ impl Layers {
             }
             self.hand = (self.hand + 1) % self.rows.len();
             let row = &mut self.rows[self.hand];
-            let is_cached = row.state == Held::Clean && row.pending.is_none() && row.held.is_some();
+            let is_cached =
+                row.state == RowState::Clean && row.pending.is_none() && row.held.is_some();
             if is_cached && !std::mem::take(&mut row.recent) {
                 self.forget(u32::try_from(self.hand).unwrap_or(u32::MAX));
             }
@@ -501,9 +502,9 @@ mod tests {
     /// What is told, and a store beside the layers.
     #[derive(Default)]
     struct Model {
-        layers: Layers,
+        layers: TableBuffer,
         store: BTreeMap<Vec<u8>, Stored>,
-        frozen: Option<Frozen>,
+        frozen: Option<FlushBatch>,
         committed: Table,
         pending: Table,
         acknowledged: Offset,
@@ -516,9 +517,9 @@ mod tests {
                 Some(row) => row,
                 None => self
                     .layers
-                    .remember(&key, Entry::of(self.store.get(&key[..]))),
+                    .remember(&key, RowValue::of(self.store.get(&key[..]))),
             };
-            let entry = self.layers.entry(row).and_then(Entry::view);
+            let entry = self.layers.entry(row).and_then(RowValue::view);
             entry.map(|stored| stored.value.to_vec())
         }
 
@@ -527,7 +528,7 @@ mod tests {
                 Act::Read(key) => drop(self.read(*key)),
                 Act::Write(key, value) => {
                     let row = self.layers.touch(&[*key]);
-                    let entry = Entry::new(1, bytes(*value).as_deref());
+                    let entry = RowValue::new(1, bytes(*value).as_deref());
                     self.layers.write(&[*key], row, entry);
                     self.pending.insert(*key, *value);
                 }
@@ -540,8 +541,8 @@ mod tests {
                     self.layers.drop_overlay();
                     self.pending.clear();
                 }
-                Act::Freeze if self.layers.can_freeze() => {
-                    self.frozen = Some(self.layers.freeze(None, Durability::Relaxed));
+                Act::Freeze if self.layers.can_flush() => {
+                    self.frozen = Some(self.layers.start_flush(None, Durability::Relaxed));
                 }
                 Act::Freeze => {}
                 Act::Flushed(done) => {
@@ -587,7 +588,7 @@ mod tests {
                 .layers
                 .rows
                 .iter()
-                .filter(|row| row.state != Held::Clean);
+                .filter(|row| row.state != RowState::Clean);
             assert_eq!(
                 self.layers.unstored,
                 unstored.map(|row| row.weight).sum::<usize>()
@@ -604,7 +605,7 @@ mod tests {
 
         #[test]
         fn a_read_is_the_last_write(acts in prop::collection::vec(act(), 1..120), check in 1..9_usize) {
-            let mut model = Model { layers: Layers::over(0), ..Model::default() };
+            let mut model = Model { layers: TableBuffer::over(0), ..Model::default() };
             for (at, act) in acts.iter().enumerate() {
                 model.play(act);
                 // A look fills the cache: now and then only.
@@ -618,9 +619,9 @@ mod tests {
 
     #[test]
     fn what_was_not_used_lately_goes_first() {
-        let mut layers = Layers::over(0);
+        let mut layers = TableBuffer::over(0);
         for key in 0..100_u8 {
-            layers.remember(&[key], Entry::new(1, Some(b"v")));
+            layers.remember(&[key], RowValue::new(1, Some(b"v")));
         }
         let (bytes, _) = layers.bytes();
         layers.touch(&[7]);
@@ -631,7 +632,7 @@ mod tests {
 
     #[test]
     fn where_the_next_record_lands() {
-        let mut layers = Layers::over(5);
+        let mut layers = TableBuffer::over(5);
         assert!(layers.expects(5) && !layers.expects(6));
         layers.acknowledge(8, 1);
         assert!(layers.expects(9) && !layers.expects(8));

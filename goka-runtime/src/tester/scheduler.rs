@@ -1,15 +1,15 @@
 //! Several workers on one simulated clock and one simulated log, a turn at a time. In which order they
-//! take their turns, and when the clock moves, is decided by whoever drives: here by [`Stage::rest`],
+//! take their turns, and when the clock moves, is decided by whoever drives: here by [`TurnScheduler::rest`],
 //! which goes round until nothing happens any more. Knows no types of records.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::{Cause, TURN};
+use crate::core::{StopReason, TURN};
 use crate::log::simulated::Simulated;
 use crate::log::{Driver, LogError, Member};
 use crate::processor::OnStop;
-use crate::worker::{Parts, Worker};
+use crate::worker::{Worker, WorkerConfig};
 
 /// So many rounds without rest are a circle that never ends.
 const ROUNDS: usize = 20_000;
@@ -17,19 +17,19 @@ const ROUNDS: usize = 20_000;
 const LAST_TURNS: usize = 100;
 
 /// One worker with its member.
-pub(crate) struct Hand {
-    parts: Arc<Parts>,
+pub(crate) struct SimulatedWorker {
+    parts: Arc<WorkerConfig>,
     /// `None` once it ended.
     seat: Option<(Worker, Box<dyn Member>)>,
-    ended: Option<Cause>,
+    ended: Option<StopReason>,
 }
 
-impl Hand {
+impl SimulatedWorker {
     /// Joins the group.
     ///
     /// # Errors
     /// What the log answers.
-    pub(crate) fn join(parts: Parts) -> Result<Self, LogError> {
+    pub(crate) fn join(parts: WorkerConfig) -> Result<Self, LogError> {
         let parts = Arc::new(parts);
         let member = parts.log.join(&parts.plan.group)?;
         Ok(Self {
@@ -72,12 +72,12 @@ impl Hand {
     }
 
     /// What it is made of.
-    pub(crate) fn parts(&self) -> &Arc<Parts> {
+    pub(crate) fn parts(&self) -> &Arc<WorkerConfig> {
         &self.parts
     }
 
     /// Why it could not go on.
-    pub(crate) fn ended(&self) -> Option<&Cause> {
+    pub(crate) fn ended(&self) -> Option<&StopReason> {
         self.ended.as_ref()
     }
 
@@ -98,7 +98,7 @@ impl Hand {
                 // As a worker with a thread of its own does: what it handled is made durable, where
                 // the member still serves for that.
                 match &cause {
-                    Cause::Member(_) => self.crash(),
+                    StopReason::Member(_) => self.crash(),
                     _ => self.stop(),
                 }
                 self.ended = Some(cause);
@@ -141,28 +141,28 @@ impl Hand {
 }
 
 /// Workers that share a log and a clock.
-pub(super) struct Stage {
+pub(super) struct TurnScheduler {
     log: Simulated,
-    hands: Vec<Hand>,
+    hands: Vec<SimulatedWorker>,
 }
 
-impl Stage {
+impl TurnScheduler {
     pub(super) fn new(log: Simulated) -> Self {
         let hands = Vec::new();
         Self { log, hands }
     }
 
     /// Another worker, last in turn.
-    pub(super) fn add(&mut self, hand: Hand) {
+    pub(super) fn add(&mut self, hand: SimulatedWorker) {
         self.hands.push(hand);
     }
 
-    pub(super) fn hands(&self) -> &[Hand] {
+    pub(super) fn hands(&self) -> &[SimulatedWorker] {
         &self.hands
     }
 
     /// Takes the first so many workers out, each ended as told.
-    pub(super) fn end(&mut self, count: usize, end: fn(&mut Hand)) {
+    pub(super) fn end(&mut self, count: usize, end: fn(&mut SimulatedWorker)) {
         self.hands[..count].iter_mut().for_each(end);
         self.hands.drain(..count);
     }

@@ -9,9 +9,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::executor::Executor;
-use super::{IDLE, Signals};
+use super::{IDLE, WorkerState};
 use crate::clock::Clock;
-use crate::core::{Around, Cause, CopyId, RecordId};
+use crate::core::{CopyId, HandlerServices, RecordId, StopReason};
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
 use crate::log::cancel;
 #[cfg(feature = "tester")]
@@ -28,8 +28,8 @@ const WATCHDOG: Duration = Duration::from_secs(10);
 pub(super) fn await_lookup(
     table: &str,
     view: &Arc<dyn LookedUp>,
-    signals: &Signals,
-) -> Result<bool, Cause> {
+    signals: &WorkerState,
+) -> Result<bool, StopReason> {
     let mut ends: Option<Vec<Offset>> = None;
     let mut warned = Instant::now();
     while !signals.stops() {
@@ -49,7 +49,9 @@ pub(super) fn await_lookup(
         };
         match reached {
             Ok(true) => return Ok(true),
-            Err(error @ ViewError::Stopped { .. }) => return Err(Cause::Lookup(error.to_string())),
+            Err(error @ ViewError::Stopped { .. }) => {
+                return Err(StopReason::Lookup(error.to_string()));
+            }
             _ if ends.is_none() => std::thread::park_timeout(IDLE),
             _ => {}
         }
@@ -63,7 +65,7 @@ pub(super) fn await_lookup(
 
 /// Sees what handlers did, for tests.
 #[cfg(feature = "tester")]
-pub(crate) trait Witness: Send + Sync {
+pub(crate) trait HandlerObserver: Send + Sync {
     /// A handler returned `Ok`; what it wrote are the records from `first` on.
     fn handled(&self, record: RecordId, appends: &Appends, first: usize);
     /// How long the handler takes that is called with a record, on a simulated clock.
@@ -85,16 +87,16 @@ pub(crate) struct SimulatedHandling {
 }
 
 /// The store of a copy, or what is read while it is being written to elsewhere.
-pub(super) enum Open {
+pub(super) enum OpenStore {
     Here(Box<dyn Store>),
     Away(Box<dyn StoreRead + Send>),
 }
 
 /// What handlers reach: open stores, followed tables, the executor, guards.
-pub(super) struct Reach {
-    pub(super) signals: Arc<Signals>,
+pub(super) struct WorkerServices {
+    pub(super) signals: Arc<WorkerState>,
     pub(super) clock: Clock,
-    pub(super) stores: HashMap<CopyId, Open>,
+    pub(super) stores: HashMap<CopyId, OpenStore>,
     pub(super) lookups: Lookups,
     /// What asynchronous handlers run on.
     pub(super) executor: Arc<Executor>,
@@ -104,15 +106,15 @@ pub(super) struct Reach {
     pub(super) handling: Cell<SimulatedHandling>,
     /// Told of every record that was handled.
     #[cfg(feature = "tester")]
-    pub(super) witness: Option<Arc<dyn Witness>>,
+    pub(super) witness: Option<Arc<dyn HandlerObserver>>,
 }
 
-impl Reach {
+impl WorkerServices {
     /// Takes a store out, if it is here.
     pub(super) fn take(&mut self, copy: CopyId) -> Option<Box<dyn Store>> {
         match self.stores.remove(&copy)? {
-            Open::Here(store) => Some(store),
-            away @ Open::Away(_) => {
+            OpenStore::Here(store) => Some(store),
+            away @ OpenStore::Away(_) => {
                 self.stores.insert(copy, away);
                 None
             }
@@ -120,7 +122,7 @@ impl Reach {
     }
 }
 
-impl Reach {
+impl WorkerServices {
     /// The present moment for the worker.
     pub(super) fn monotonic(&self) -> Duration {
         #[cfg(feature = "tester")]
@@ -150,11 +152,11 @@ impl Reach {
     }
 }
 
-impl Around for Reach {
+impl HandlerServices for WorkerServices {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
         Some(match self.stores.get(&copy)? {
-            Open::Here(store) => &**store as &dyn StoreRead,
-            Open::Away(snapshot) => &**snapshot as &dyn StoreRead,
+            OpenStore::Here(store) => &**store as &dyn StoreRead,
+            OpenStore::Away(snapshot) => &**snapshot as &dyn StoreRead,
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outage::Outage;
 use super::watch::{Handling, InHand};
-use crate::core::{Cause, CopyId, SlowCalls, State};
+use crate::core::{CopyId, SlowCalls, State, StopReason};
 use crate::log::Group;
 use crate::record::{Offset, TaskId, Timestamp};
 
@@ -22,12 +22,12 @@ pub struct TaskStatus {
     /// The next record of each input.
     pub positions: BTreeMap<String, Offset>,
     /// Why it stopped.
-    pub stopped: Option<Cause>,
+    pub stopped: Option<StopReason>,
 }
 
 /// What worker and owner share.
 #[derive(Debug, Default)]
-pub(crate) struct Signals {
+pub(crate) struct WorkerState {
     pub(crate) stop: AtomicBool,
     /// Whether any task ran, with this client or one that died.
     pub(super) has_run: AtomicBool,
@@ -37,11 +37,11 @@ pub(crate) struct Signals {
     /// Whether it owns tasks and all of them have stopped.
     pub(super) has_stopped: AtomicBool,
     /// Why it could not go on.
-    pub(super) failure: Mutex<Option<Cause>>,
+    pub(super) failure: Mutex<Option<StopReason>>,
     /// Where the topics of joined copies were seen to end, and when.
     pub(super) ends: Mutex<Vec<(CopyId, Offset, Timestamp)>>,
     /// Why the member of now may not go on: its topics are not what they were.
-    pub(super) refused: Mutex<Option<Cause>>,
+    pub(super) refused: Mutex<Option<StopReason>>,
     pub(super) outage: Mutex<Outage>,
     /// The record that a handler is called with.
     pub(super) in_hand: Arc<InHand>,
@@ -49,7 +49,7 @@ pub(crate) struct Signals {
     pub(super) slow_calls: Mutex<SlowCalls>,
 }
 
-impl Signals {
+impl WorkerState {
     pub(crate) fn stops(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -82,7 +82,7 @@ impl Signals {
 
     /// The first partition that has stopped, and why.
     #[cfg(feature = "cli")]
-    pub(crate) fn first_stopped(&self) -> Option<(i32, Cause)> {
+    pub(crate) fn first_stopped(&self) -> Option<(i32, StopReason)> {
         let status = lock(&self.status);
         let mut tasks = status.values();
         tasks.find_map(|task| Some((task.partition, task.stopped.clone()?)))
@@ -94,16 +94,16 @@ impl Signals {
     }
 
     /// Ends the member of now, which makes durable first what it has handled.
-    pub(crate) fn refuse(&self, cause: Cause) {
+    pub(crate) fn refuse(&self, cause: StopReason) {
         lock(&self.refused).get_or_insert(cause);
     }
 
-    pub(crate) fn fail(&self, cause: Cause) {
+    pub(crate) fn fail(&self, cause: StopReason) {
         lock(&self.failure).get_or_insert(cause);
     }
 
     #[cfg(feature = "cli")]
-    pub(crate) fn failure(&self) -> Option<Cause> {
+    pub(crate) fn failure(&self) -> Option<StopReason> {
         lock(&self.failure).clone()
     }
 }

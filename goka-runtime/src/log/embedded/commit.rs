@@ -12,7 +12,7 @@ use super::rows::{NewOffset, NotWritten};
 use super::shared::Shared;
 use super::state::Place;
 use crate::log::balance::Slot;
-use crate::log::{Acked, Failure, Group, LogError, Settle, Settlement, Unit};
+use crate::log::{CommitBatch, CommitOutcome, Committer, Failure, Group, LogError, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
 
 /// Where a task's records of one kind go: kept apart from other tasks' so that one task can fail alone.
@@ -26,7 +26,7 @@ struct Pending {
 }
 
 #[derive(Debug)]
-pub(super) struct Settler {
+pub(super) struct EmbeddedCommitter {
     shared: Arc<Shared>,
     group: Arc<Group>,
     pub(super) id: MemberId,
@@ -34,7 +34,7 @@ pub(super) struct Settler {
     pending: Pending,
 }
 
-impl Settler {
+impl EmbeddedCommitter {
     pub(super) fn new(shared: Arc<Shared>, group: Arc<Group>, id: MemberId) -> Self {
         let places = vec![None; group.topics.len()];
         Self {
@@ -101,7 +101,7 @@ pub(super) fn refusal(place: &Place, content: &Content<'_>) -> Result<(), String
     Ok(())
 }
 
-impl Settle for Settler {
+impl Committer for EmbeddedCommitter {
     fn append(&mut self, appends: &Appends) {
         for append in appends.iter() {
             if self.pending.refused.contains_key(&append.task) {
@@ -134,7 +134,7 @@ impl Settle for Settler {
         }
     }
 
-    fn settle(&mut self, unit: &Unit, deadline: Instant) -> Settlement {
+    fn commit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome {
         let shared = self.shared.clone();
         let group = self.group.name.clone();
         let tasks = self.tasks(unit);
@@ -189,7 +189,7 @@ impl Settle for Settler {
                         let changelog = Some((base, last, run.count));
                         settlement.acks.insert(
                             *task,
-                            Ok(Acked {
+                            Ok(TaskAcks {
                                 changelog,
                                 markers: 0,
                             }),
@@ -234,14 +234,14 @@ impl Settle for Settler {
     }
 }
 
-impl Settler {
+impl EmbeddedCommitter {
     fn appended(&self) -> BTreeSet<TaskId> {
         let written = self.pending.runs.keys().map(|(_, task, _)| *task);
         let refused = self.pending.refused.keys().copied();
         written.chain(refused).collect()
     }
 
-    fn tasks(&self, unit: &Unit) -> BTreeSet<TaskId> {
+    fn tasks(&self, unit: &CommitBatch) -> BTreeSet<TaskId> {
         let mut tasks = self.appended();
         tasks.extend(unit.offsets.iter().map(|(task, ..)| *task));
         tasks
@@ -267,16 +267,16 @@ impl Settler {
 
     fn answer(
         &self,
-        unit: &Unit,
+        unit: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
         appended: &BTreeSet<TaskId>,
         bad: &BTreeMap<TaskId, Failure>,
-    ) -> Settlement {
-        let mut settlement = Settlement::default();
+    ) -> CommitOutcome {
+        let mut settlement = CommitOutcome::default();
         for task in tasks {
             let ack = match bad.get(task) {
                 Some(failure) => Err(failure.clone()),
-                None if appended.contains(task) => Ok(Acked::default()),
+                None if appended.contains(task) => Ok(TaskAcks::default()),
                 None => continue,
             };
             settlement.acks.insert(*task, ack);
@@ -294,10 +294,10 @@ impl Settler {
     }
 
     /// Nothing happened, and everything is still in hand.
-    fn put_off(&self, unit: &Unit, error: &LogError) -> Settlement {
+    fn put_off(&self, unit: &CommitBatch, error: &LogError) -> CommitOutcome {
         let failure = Failure::Retriable(error.to_string());
         let acks = self.appended().into_iter();
-        Settlement {
+        CommitOutcome {
             acks: acks.map(|task| (task, Err(failure.clone()))).collect(),
             offsets: unit
                 .offsets
