@@ -10,10 +10,10 @@ pub use crate::__goka_own as own;
 pub use crate::codec::{Codec, CodecError, CodecFor, CodecOf, Fits, Known, Opaque, Shape};
 pub use crate::context::{Context, WithKey, WithoutKey};
 pub use crate::dispatch::{
-    AsyncCall, Call, ContextError, Deferred, HandlerError, Handling, ProcessorState, RawRecord,
-    SyncCall,
+    AsyncCall, Call, ContextError, Deferred, Handling, ProcessorState, RawRecord, SyncCall,
 };
 pub use crate::edges::{Emits, JoinedKey, Joins, LooksUp, Loops, Persists, Processor, SameKey};
+use crate::error::HandlerError;
 pub use crate::graph::{
     Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };

@@ -6,11 +6,9 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 
+use crate::error::{HandlerError, SharedError};
 use crate::record::{Headers, Offset, Timestamp};
 use crate::table::{StoreError, StoredRef};
-
-/// What a handler may fail with.
-pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The record that a handler was called for.
 #[derive(Debug, Clone, Copy)]
@@ -177,8 +175,9 @@ impl fmt::Debug for Deferred {
 pub struct CodecError {
     /// The codec, as the fingerprint names it.
     pub codec: &'static str,
-    /// What is wrong.
-    pub reason: String,
+    /// What is wrong: another library's error, or a text (`"..".into()`).
+    #[source]
+    pub reason: SharedError,
 }
 
 /// What a [`Context`](crate::context::Context) answers when it cannot do what was asked.
@@ -223,12 +222,12 @@ pub enum ContextError {
         limit: usize,
     },
     /// The copy of a table that is looked up cannot be read.
-    #[error("looking up in `{table}`: {reason}")]
+    #[error("looking up in `{table}`: {source}")]
     Lookup {
         /// The table's topic.
         table: String,
-        /// Why.
-        reason: String,
+        /// The view's error.
+        source: SharedError,
     },
     /// The store cannot be read.
     #[error(transparent)]

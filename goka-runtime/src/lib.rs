@@ -17,6 +17,7 @@ mod dice;
 pub mod dispatch;
 pub mod edges;
 pub mod emitter;
+pub mod error;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
 pub mod graph;
@@ -45,5 +46,5 @@ pub mod view;
 pub mod visit;
 mod worker;
 
-/// What handlers return: any error that converts into a boxed one, by `?`.
-pub type Result<T = (), E = dispatch::HandlerError> = std::result::Result<T, E>;
+/// What handlers return: any error converts into a [`HandlerError`](error::HandlerError) by `?`.
+pub type Result<T = (), E = error::HandlerError> = std::result::Result<T, E>;

@@ -56,7 +56,8 @@ pub(super) fn by_hand(processors: usize) -> String {
     let mut source = topics();
     source.push_str(
         "
-use goka::dispatch::{Call, HandlerError, RawRecord, ProcessorState};
+use goka::dispatch::{Call, RawRecord, ProcessorState};
+use goka::HandlerError;
 use goka::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start, TopicKind};
 use goka::{CodecOf, Emits, Joins, LooksUp, Murmur2, Persists, Processor, Table, Topic};
 

@@ -16,6 +16,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 
 pub use self::registry::Registry;
 use super::{AsValue, Codec, CodecError, CodecOf, Serde, text};
+use crate::error::SharedError;
 
 /// A serde type with the Avro schema that it is written by; what [`Avro`] takes.
 #[diagnostic::on_unimplemented(
@@ -79,10 +80,10 @@ impl<T> DerefMut for Avro<T> {
 const NAME: &str = "avro";
 
 #[cold]
-fn refused(reason: impl ToString) -> CodecError {
+fn refused(reason: impl Into<SharedError>) -> CodecError {
     CodecError {
         codec: NAME,
-        reason: reason.to_string(),
+        reason: reason.into(),
     }
 }
 

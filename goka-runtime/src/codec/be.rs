@@ -84,7 +84,7 @@ numbers! {
 fn refused<C: Codec>(reason: String) -> CodecError {
     CodecError {
         codec: C::NAME,
-        reason,
+        reason: reason.into(),
     }
 }
 

@@ -20,7 +20,7 @@ impl Codec for String {
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, CodecError> {
     std::str::from_utf8(bytes).map_err(|error| CodecError {
         codec: <String as Codec>::NAME,
-        reason: format!("{}: {error}", text::excerpt(bytes)),
+        reason: format!("{}: {error}", text::excerpt(bytes)).into(),
     })
 }
 
@@ -54,7 +54,7 @@ impl Codec for bool {
             b"false" => Ok(false),
             _ => Err(CodecError {
                 codec: Self::NAME,
-                reason: format!("{} is not `true` or `false`", text::excerpt(bytes)),
+                reason: format!("{} is not `true` or `false`", text::excerpt(bytes)).into(),
             }),
         }
     }
@@ -75,7 +75,7 @@ impl Codec for () {
         }
         Err(CodecError {
             codec: Self::NAME,
-            reason: format!("{} is not empty", text::excerpt(bytes)),
+            reason: format!("{} is not empty", text::excerpt(bytes)).into(),
         })
     }
 }
@@ -94,7 +94,7 @@ impl Codec for uuid::Uuid {
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         Self::try_parse_ascii(bytes).map_err(|error| CodecError {
             codec: Self::NAME,
-            reason: format!("{}: {error}", text::excerpt(bytes)),
+            reason: format!("{}: {error}", text::excerpt(bytes)).into(),
         })
     }
 }

@@ -35,7 +35,8 @@ fn refused(bytes: &[u8], expected: &str) -> CodecError {
         reason: format!(
             "{} is not the decimal text of an `{expected}`",
             text::excerpt(bytes)
-        ),
+        )
+        .into(),
     }
 }
 

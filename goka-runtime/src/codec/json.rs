@@ -49,10 +49,10 @@ impl<T> DerefMut for Json<T> {
     }
 }
 
-fn refused(error: &serde_json::Error) -> CodecError {
+fn refused(error: serde_json::Error) -> CodecError {
     CodecError {
         codec: "json",
-        reason: error.to_string(),
+        reason: error.into(),
     }
 }
 
@@ -61,11 +61,11 @@ impl<T: Serde> Codec for Json<T> {
     const NAME: &'static str = "json";
 
     fn encode(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        serde_json::to_writer(out, value).map_err(|error| refused(&error))
+        serde_json::to_writer(out, value).map_err(refused)
     }
 
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
-        serde_json::from_slice(bytes).map_err(|error| refused(&error))
+        serde_json::from_slice(bytes).map_err(refused)
     }
 
     /// JSON is text already: nothing is escaped.

@@ -48,7 +48,7 @@ pub use proto::Proto;
 ///     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
 ///         let bytes = bytes.try_into().map_err(|_| CodecError {
 ///             codec: Self::NAME,
-///             reason: format!("{} bytes, expected 4", bytes.len()),
+///             reason: format!("{} bytes, expected 4", bytes.len()).into(),
 ///         })?;
 ///         Ok(Self(u32::from_be_bytes(bytes)))
 ///     }
@@ -91,7 +91,7 @@ pub trait Codec: Sized + 'static {
     fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
         let bytes = text::unescape(text).map_err(|reason| CodecError {
             codec: Self::NAME,
-            reason,
+            reason: reason.into(),
         })?;
         Self::decode(&bytes)?;
         Ok(bytes)

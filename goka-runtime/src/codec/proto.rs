@@ -50,14 +50,14 @@ impl<M: Message + Default + 'static> Codec for Proto<M> {
     fn encode(value: &M, out: &mut Vec<u8>) -> Result<(), CodecError> {
         value.encode(out).map_err(|error| CodecError {
             codec: Self::NAME,
-            reason: error.to_string(),
+            reason: error.into(),
         })
     }
 
     fn decode(bytes: &[u8]) -> Result<M, CodecError> {
         M::decode(bytes).map_err(|error| CodecError {
             codec: Self::NAME,
-            reason: error.to_string(),
+            reason: error.into(),
         })
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::recovery::RecoveryReason;
 use super::table_buffer::FlushBatch;
-use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
+use crate::dispatch::{ContextError, Deferred, Handling};
+use crate::error::{HandlerError, SharedError};
 use crate::log::{
     Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, Failure, LogError, OffsetRange,
 };
@@ -108,7 +109,7 @@ pub enum Event<'a> {
     /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that changelog offset.
     Restored(CopyId, Epoch, Result<Offset, StopReason>),
     /// What a handler deferred is done, or failed.
-    Deferred(RecordId, Result<(), String>),
+    Deferred(RecordId, Result<(), HandlerError>),
     /// Offsets of one input of one task hold nothing to handle: control records, aborted and
     /// compacted ones. True whoever asks, so it does not matter what else comes before or after.
     OffsetGap {
@@ -198,7 +199,7 @@ pub enum Effect {
 pub enum StopReason {
     /// The handler failed or panicked, or its record does not decode.
     #[error(
-        "{topic}[{partition}] offset {offset}, key `{key}`: {error}; correct the handler or the \
+        "{topic}[{partition}] offset {offset}, key `{key}`: {error:#}; correct the handler or the \
          record: after a restart it is read again"
     )]
     Handler {
@@ -210,8 +211,9 @@ pub enum StopReason {
         offset: Offset,
         /// Its key, as text.
         key: String,
-        /// The handler's word.
-        error: String,
+        /// What the handler failed with.
+        #[source]
+        error: HandlerError,
     },
     /// The process died twice while a handler ran with this record.
     #[error(
@@ -263,7 +265,7 @@ pub enum StopReason {
     },
     /// A handler that was called for a visit failed or panicked.
     #[error(
-        "{topic}[{partition}] offset {offset}, a visit, at key `{key}`: {error}; correct the handler: \
+        "{topic}[{partition}] offset {offset}, a visit, at key `{key}`: {error:#}; correct the handler: \
          after a restart the visit goes on at this key. To give up the rest of this visit in this \
          partition, on Kafka: stop all instances of the group and set the group's offset behind the \
          request (kafka-consumer-groups.sh --group {group} --topic {topic}:{partition} \
@@ -280,8 +282,9 @@ pub enum StopReason {
         offset: Offset,
         /// The key that was visited, as text.
         key: String,
-        /// The handler's word.
-        error: String,
+        /// What the handler failed with.
+        #[source]
+        error: HandlerError,
     },
     /// The group's offsets were committed by a newer build.
     #[error(
@@ -367,19 +370,19 @@ pub enum StopReason {
         expected: String,
     },
     /// The local copy, the topics and the committed offsets do not fit together.
-    #[error("{0}")]
+    #[error(transparent)]
     Recovery(RecoveryReason),
     /// An input cannot be read on.
-    #[error("{0}")]
+    #[error(transparent)]
     Input(LogError),
     /// The log refuses a record for good.
     #[error("{0}")]
     Append(Failure),
     /// The member is not wanted any more.
-    #[error("{0}")]
+    #[error(transparent)]
     Member(LogError),
     /// The local storage fails.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(StoreError),
     /// An input of a group without a table was deleted and made again: the group reads the new one.
     #[error("input `{topic}` was deleted and made again")]
@@ -389,8 +392,8 @@ pub enum StopReason {
     },
     /// A topic of the group is not what it was when the program started.
     #[error("{0}")]
-    Topic(String),
+    Topic(#[source] SharedError),
     /// A table that is looked up cannot be followed.
     #[error("{0}")]
-    Lookup(String),
+    Lookup(#[source] SharedError),
 }

@@ -12,6 +12,7 @@ use super::table_buffer::RowValue;
 use super::task::{Held, Task};
 use super::turn::Turn;
 use crate::dispatch::{Call, Incoming, ProcessorState, RawRecord};
+use crate::error::{HandlerError, HandlerPanic};
 use crate::record::{Appends, Offset, Record, TopicId};
 
 /// What a task needs at hand while it handles records.
@@ -150,8 +151,8 @@ impl Task {
         let first = std::mem::replace(&mut self.guards, guards);
         let error = match outcome {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(chain(&*error)),
-            Err(panic) => Some(format!("the handler panicked: {}", panic_text(&*panic))),
+            Ok(Err(error)) => Some(error),
+            Err(panic) => Some(HandlerPanic::of(&*panic).into()),
         };
         if let Some((copy, error)) = unreadable {
             // Whatever the handler made of it: what it did rests on what it could not read.
@@ -274,7 +275,7 @@ pub(super) fn failed(
     topic: TopicId,
     (partition, offset): (i32, Offset),
     key: String,
-    error: String,
+    error: HandlerError,
 ) -> StopReason {
     let name = plan.group.topic(topic).to_string();
     match &plan.visits {
@@ -293,25 +294,4 @@ pub(super) fn failed(
             error,
         },
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

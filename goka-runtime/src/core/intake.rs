@@ -8,6 +8,7 @@ use super::handle::{HandlerEnv, failed};
 use super::task::{State, Task, Unreadable};
 use super::{Core, RETRY};
 use crate::dispatch::ProcessorState;
+use crate::error::HandlerError;
 use crate::log::{Epoch, Fetched};
 use crate::record::{Offset, TaskId, TopicId};
 use crate::table::StoreError;
@@ -167,7 +168,7 @@ impl Core {
     pub(super) fn deferred(
         &mut self,
         record: RecordId,
-        outcome: Result<(), String>,
+        outcome: Result<(), HandlerError>,
         out: &mut Vec<Effect>,
     ) {
         let Some(task) = self.tasks.get_mut(&record.task) else {

@@ -192,7 +192,7 @@ pub fn describe_ordered<K: OrderedKey>(to: &mut Describer) {
 fn refused(reason: String) -> CodecError {
     CodecError {
         codec: ORDERED,
-        reason,
+        reason: reason.into(),
     }
 }
 

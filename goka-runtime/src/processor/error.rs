@@ -236,6 +236,7 @@ pub enum ProcessorError {
         /// The group.
         group: String,
         /// Why.
+        #[source]
         cause: StopReason,
     },
     /// Partitions stopped; the others went on.

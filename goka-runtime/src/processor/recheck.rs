@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use super::error::StartError;
 use super::resolve::is_copartitioned;
 use super::topics::Topics;
 use crate::clock::Clock;
@@ -45,6 +46,11 @@ impl Drop for Asking {
         }
     }
 }
+
+/// A check of the start that fails now.
+#[derive(Debug, thiserror::Error)]
+#[error("since this program started: {0}")]
+struct SinceStart(#[source] StartError);
 
 impl Recheck {
     pub(super) fn new(graph: GroupGraph, topics: Topics) -> Self {
@@ -145,18 +151,19 @@ impl Recheck {
                     return Some(StopReason::NewInput { topic });
                 }
                 let said = made_again(&self.graph, edge.kind, before, found);
-                return Some(StopReason::Topic(said));
+                return Some(StopReason::Topic(said.into()));
             }
             // Brokers hear of new partitions one after the other.
             if is_copartitioned(&self.graph) && found.partitions > before.partitions {
                 let (before, now) = (before.partitions, found.partitions);
-                return Some(StopReason::Topic(format!(
+                let text = format!(
                     "topic `{name}` of group `{group}` had {before} partitions when this program \
                      started and has {now} now: the group has a table, or joins one, and nobody in it \
                      reads the new ones; all topics of the group need one partition count, and a table \
                      cannot be spread anew: give the topic {before} partitions again under another \
                      name, or begin a group of another name with {now} partitions everywhere"
-                )));
+                );
+                return Some(StopReason::Topic(text.into()));
             }
         }
         for (name, info) in &self.topics.infos {
@@ -167,9 +174,7 @@ impl Recheck {
             infos: now,
         };
         let refused = now.check_policies(&self.graph).err()?;
-        Some(StopReason::Topic(format!(
-            "since this program started: {refused}"
-        )))
+        Some(StopReason::Topic(SinceStart(refused).into()))
     }
 
     /// Warns where the group topic lost rows that the local copies may still have: compaction never

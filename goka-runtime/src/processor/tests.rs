@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use super::*;
-use crate::dispatch::{CodecError, HandlerError, RawRecord};
+use crate::dispatch::{CodecError, RawRecord};
+use crate::error::HandlerError;
 use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicKind, TopicSpec};
 use crate::log::embedded::Embedded;
 use crate::log::{Failure, NewTopic, Sent};

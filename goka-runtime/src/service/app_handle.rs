@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::cli::UserArgs;
 use super::stop::Stop;
-use crate::dispatch::HandlerError;
 use crate::emitter::{EmitError, Emitter};
+use crate::error::{HandlerError, panic_text};
 use crate::graph::Definition;
 use crate::log::{Log, LogError, TopicWait};
+use crate::processor::StopReason;
 use crate::record::TopicPartition;
 use crate::table::Stores;
 use crate::topic::{Table, Topic};
@@ -112,7 +113,7 @@ impl AppHandle {
     /// they run.
     ///
     /// # Errors
-    /// [`WaitError::Behind`] after `deadline`; [`WaitError::Broken`] when a partition has stopped,
+    /// [`WaitError::Behind`] after `deadline`; [`WaitError::Stopped`] when a partition has stopped,
     /// [`WaitError::Stopping`] when the program ends.
     pub fn wait_processed(&self, deadline: Duration) -> Result<(), WaitError> {
         let until = Instant::now() + deadline;
@@ -138,8 +139,8 @@ impl AppHandle {
                         committed.as_ref().map_or(range.start, |at| at.offset) < range.high
                     });
                 let Some(behind) = behind else { break };
-                if let Some(what) = self.stop.broken() {
-                    return Err(WaitError::Broken { what });
+                if let Some(error) = self.stop.failure() {
+                    return Err(error);
                 }
                 if Instant::now() >= until {
                     return Err(WaitError::Behind {
@@ -174,11 +175,23 @@ pub enum WaitError {
         /// How far it was to come.
         end: i64,
     },
-    /// A partition has stopped, so this would never come.
-    #[error("{what}")]
-    Broken {
-        /// Which, and why.
-        what: String,
+    /// A partition has stopped, so its records would never be committed.
+    #[error("partition {partition} of group `{group}` has stopped: {source}")]
+    Stopped {
+        /// The group.
+        group: String,
+        /// The partition.
+        partition: i32,
+        /// Why it stopped.
+        source: StopReason,
+    },
+    /// A processor has ended, so its records would never be committed.
+    #[error("the processor of group `{group}` has ended: {source}")]
+    Ended {
+        /// The group.
+        group: String,
+        /// Why it ended.
+        source: StopReason,
     },
     /// The program ends.
     #[error("the program ends")]
@@ -215,7 +228,10 @@ impl Thread {
                         Ok(())
                     }
                     Ok(Err(error)) => Err(format!("background {number} failed: {error}")),
-                    Err(panic) => Err(format!("background {number} panicked: {}", text(&*panic))),
+                    Err(panic) => Err(format!(
+                        "background {number} panicked: {}",
+                        panic_text(&*panic)
+                    )),
                 };
                 if let Err(error) = &ended {
                     tracing::error!("{error}; the program ends");
@@ -242,14 +258,6 @@ fn is_interruption(error: &(dyn std::error::Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(WaitError::Stopping))
         || matches!(error.downcast_ref(), Some(EmitError::Log(error)) if is_stopping(error))
         || matches!(error.downcast_ref(), Some(ViewError::Log(error)) if is_stopping(error))
-}
-
-fn text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
 
 #[cfg(test)]

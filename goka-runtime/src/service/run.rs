@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::app_handle::WaitError;
 use super::app_handle::{AppHandle, Body, Thread};
 use super::cli::UserArgs;
 use super::data::{DataDir, DataDirLock, Holder};
@@ -232,12 +233,12 @@ struct Seen {
 fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]) {
     let mut seen = vec![Seen::default(); processors.len()];
     while !stop.is_asked() {
-        let mut broken = None;
+        let mut failure = None;
         for ((group, running), seen) in processors.iter().zip(&mut seen) {
-            broken = broken.or_else(|| stopped(group, running));
+            failure = failure.or_else(|| stopped(group, running));
             look(stop, group, running, seen);
         }
-        stop.note_broken(broken);
+        stop.note_failure(failure);
         let is_done = seen.iter().all(|seen| seen.is_done);
         if is_done && threads.iter().all(Thread::is_finished) {
             stop.ask();
@@ -247,17 +248,17 @@ fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]
 }
 
 /// The first partition of a processor that has stopped, or why all of it has ended.
-fn stopped(group: &str, running: &Running) -> Option<String> {
-    let partition = running.first_stopped().map(|(partition, cause)| {
-        format!("partition {partition} of group `{group}` has stopped: {cause}")
-    });
-    let ended = || {
-        let cause = running.failure()?;
-        Some(format!(
-            "the processor of group `{group}` has ended: {cause}"
-        ))
-    };
-    partition.or_else(ended)
+fn stopped(group: &str, running: &Running) -> Option<WaitError> {
+    let group = group.to_owned();
+    if let Some((partition, source)) = running.first_stopped() {
+        return Some(WaitError::Stopped {
+            group,
+            partition,
+            source,
+        });
+    }
+    let source = running.failure()?;
+    Some(WaitError::Ended { group, source })
 }
 
 fn look(stop: &Stop, group: &str, running: &Running, seen: &mut Seen) {
@@ -338,7 +339,7 @@ fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<
                 (None, true) => errors.push(late(&format!("group `{group}`"))),
                 (None, false) => {
                     tracing::warn!(group, "ended without an answer of the log");
-                    errors.extend(stopped(group, &running));
+                    errors.extend(stopped(group, &running).map(|error| error.to_string()));
                 }
             }
             // Dropping it would wait for it.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::app_handle::WaitError;
 use super::error::CliError;
 
 /// Exit code when a second signal does not let the program drain.
@@ -19,7 +20,7 @@ pub(super) struct Stop {
     asked: Mutex<bool>,
     changed: Condvar,
     /// A partition that has stopped, or a processor that has ended, and why.
-    broken: Mutex<Option<String>>,
+    failure: Mutex<Option<WaitError>>,
 }
 
 impl Stop {
@@ -54,15 +55,16 @@ impl Stop {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes which partition has stopped, if one has: what waits for it would wait for ever.
-    pub(super) fn note_broken(&self, what: Option<String>) {
-        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    /// Notes which partition has stopped or which processor has ended, if one has, so that nothing
+    /// waits for it for ever.
+    pub(super) fn note_failure(&self, failure: Option<WaitError>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     /// A partition that has stopped, or a processor that has ended, and why.
-    pub(super) fn broken(&self) -> Option<String> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        broken.clone()
+    pub(super) fn failure(&self) -> Option<WaitError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone()
     }
 
     /// Waits so long, or until the end is asked for; says whether to go on.

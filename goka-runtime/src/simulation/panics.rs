@@ -46,7 +46,7 @@ mod tests {
     fn a_panic_is_a_text_with_its_place() {
         let text = catch_panic(|| panic!("{} is odd", 3)).expect_err("it panics");
         assert!(
-            text.starts_with("3 is odd (goka-runtime/src/simulation/caught.rs:"),
+            text.starts_with("3 is odd (goka-runtime/src/simulation/panics.rs:"),
             "{text}"
         );
         assert_eq!(catch_panic(|| 3), Ok(3));

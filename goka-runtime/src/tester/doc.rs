@@ -4,8 +4,9 @@
 use std::any::TypeId;
 
 use crate::codec::CodecOf;
-use crate::dispatch::{Call, Destination, HandlerError, ProcessorState, RawRecord};
+use crate::dispatch::{Call, Destination, ProcessorState, RawRecord};
 use crate::edges::Processor;
+use crate::error::HandlerError;
 use crate::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::Guarantee;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
-use crate::dispatch::{HandlerError, Handling};
+use crate::dispatch::Handling;
+use crate::error::HandlerError;
 
 /// On a simulated clock, so often what handlers spawned goes on in a turn.
 #[cfg(feature = "tester")]

@@ -38,6 +38,7 @@ use self::watch::Watch;
 use crate::clock::Clock;
 use crate::core::{CopyId, Core, Effect, Event, Now, Plan, RecordId, State, StopReason};
 use crate::dispatch::ProcessorState;
+use crate::error::HandlerError;
 use crate::log::{Committer, Driver, Fetched, Log, LogError, Member, MemberEvent};
 use crate::processor::OnStop;
 use crate::record::{Offset, TaskId, TopicId};
@@ -80,7 +81,7 @@ pub(crate) struct Worker {
     parts: Arc<WorkerConfig>,
     core: Core,
     reach: WorkerServices,
-    guarded: Receiver<(RecordId, Result<(), String>)>,
+    guarded: Receiver<(RecordId, Result<(), HandlerError>)>,
     /// The identity of the topic that each open store is of.
     table_ids: HashMap<CopyId, String>,
     /// The changelog offset of the last flush of each open store.
@@ -248,7 +249,7 @@ impl Worker {
             .iter()
             .find_map(|(_, view)| view.failure());
         if let (Some(error), None) = (failure, &self.failed) {
-            self.failed = Some(StopReason::Lookup(error.to_string()));
+            self.failed = Some(StopReason::Lookup(error.into()));
         }
         if let Some(cause) = lock(&self.parts.signals.refused).take() {
             self.failed.get_or_insert(cause);

@@ -12,7 +12,8 @@ use super::executor::Executor;
 use super::{IDLE, WorkerState};
 use crate::clock::Clock;
 use crate::core::{CopyId, HandlerServices, RecordId, StopReason};
-use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
+use crate::dispatch::{ContextError, Deferred, Handling};
+use crate::error::HandlerError;
 use crate::log::cancel;
 #[cfg(feature = "tester")]
 use crate::record::Appends;
@@ -50,7 +51,7 @@ pub(super) fn await_lookup(
         match reached {
             Ok(true) => return Ok(true),
             Err(error @ ViewError::Stopped { .. }) => {
-                return Err(StopReason::Lookup(error.to_string()));
+                return Err(StopReason::Lookup(error.into()));
             }
             _ if ends.is_none() => std::thread::park_timeout(IDLE),
             _ => {}
@@ -100,7 +101,7 @@ pub(super) struct WorkerServices {
     pub(super) lookups: Lookups,
     /// What asynchronous handlers run on.
     pub(super) executor: Arc<Executor>,
-    pub(super) guards: Sender<(RecordId, Result<(), String>)>,
+    pub(super) guards: Sender<(RecordId, Result<(), HandlerError>)>,
     /// On a simulated clock, the time that handlers take.
     #[cfg(feature = "tester")]
     pub(super) handling: Cell<SimulatedHandling>,
@@ -188,7 +189,7 @@ impl HandlerServices for WorkerServices {
                 found => {
                     return found.map_err(|error| ContextError::Lookup {
                         table: table.to_owned(),
-                        reason: error.to_string(),
+                        source: error.into(),
                     });
                 }
             }
@@ -225,7 +226,7 @@ impl HandlerServices for WorkerServices {
         let guards = self.guards.clone();
         Deferred::new(move |outcome| {
             // A worker that has ended needs no answer: the record was not committed.
-            let _ = guards.send((record, outcome.map_err(|error| error.to_string())));
+            let _ = guards.send((record, outcome));
         })
     }
 }

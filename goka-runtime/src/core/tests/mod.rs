@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, RawRecord};
+use crate::dispatch::{ContextError, Deferred, Handling, RawRecord};
+use crate::error::HandlerError;
 use crate::log::{CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks};
 use crate::record::{AppendKind, Guarantee, Headers, Record, Timestamp};
 use crate::table::memory::MemoryStores;

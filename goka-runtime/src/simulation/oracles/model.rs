@@ -12,9 +12,9 @@ use super::inputs::Effective;
 use super::text::record;
 use super::{Case, Evidence, Place, Violation};
 use crate::dispatch::{
-    Call, ContextError, Deferred, Destination, Encode, HandlerError, Handling, Incoming, RawRecord,
-    Scope,
+    Call, ContextError, Deferred, Destination, Encode, Handling, Incoming, RawRecord, Scope,
 };
+use crate::error::HandlerError;
 use crate::graph::EdgeKind;
 use crate::record::{Guarantee, Timestamp};
 use crate::table::{Stored, StoredRef};

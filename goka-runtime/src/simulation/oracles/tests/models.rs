@@ -4,7 +4,8 @@ use std::any::TypeId;
 
 use super::*;
 use crate::codec::CodecOf;
-use crate::dispatch::{Call, Destination, HandlerError, Handling, RawRecord};
+use crate::dispatch::{Call, Destination, Handling, RawRecord};
+use crate::error::HandlerError;
 use crate::graph::{Edge, EdgeKind, GroupGraph, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::Guarantee::ExactlyOnce;
