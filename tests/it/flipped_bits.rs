@@ -21,9 +21,9 @@ use goka_runtime::table::{Flow, StoreError, Stores};
 use crate::support::wait_until;
 
 const SOON: Duration = Duration::from_secs(30);
-const PARTITIONS: i32 = 4;
+const PARTITIONS: i32 = 8;
 const FLIPS: usize = 200;
-const ROWS: usize = 400;
+const ROWS: usize = 800;
 const BLOCK: usize = 4096;
 
 #[table("flipped-rows", key = String, value = String)]
