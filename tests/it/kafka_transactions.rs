@@ -584,3 +584,25 @@ fn brokers_without_transactions_are_refused() {
     let error = refusal(&mock.log, &mock.group);
     assert!(error.to_string().contains("at-least-once"), "{error}");
 }
+
+/// As before Apache Kafka 2.5, where the offsets of a member that lost its partitions would be taken.
+#[test]
+fn brokers_that_do_not_fence_by_generation_are_refused() {
+    let mock = Mock::new();
+    mock.cluster
+        .apiversion(Api::TxnOffsetCommit, Some(0), Some(2))
+        .expect("set");
+    let error = refusal(&mock.log, &mock.group).to_string();
+    assert!(error.contains("the guarantee exactly-once"), "{error}");
+    assert!(error.contains("up to version 2"), "{error}");
+    assert!(error.contains("Apache Kafka 2.5 or later"), "{error}");
+    assert!(error.contains("at-least-once"), "{error}");
+    // At least once does without.
+    let group = Group {
+        name: unique("group").into(),
+        guarantee: Guarantee::AtLeastOnce,
+        ..mock.group.clone()
+    };
+    let mut seat = Seat::owning(&mock.log, &group, 1);
+    assert_settled(&settle(&mut seat, "taken", 1), task(0));
+}

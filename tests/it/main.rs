@@ -17,6 +17,7 @@ mod ends_on_kafka;
 mod failing_visits_on_kafka;
 mod faults_on_kafka;
 mod flights;
+mod flipped_bits;
 mod full_disks;
 mod invariants;
 mod kafka_answers;

@@ -164,9 +164,15 @@ impl Admin {
     }
 
     pub(super) fn refused(&self, what: &str, fault: Fault) -> LogError {
+        let reason = match fault.code {
+            Code::UnsupportedFeature => {
+                format!("{}; Apache Kafka 2.4 or later is needed", fault.reason)
+            }
+            _ => fault.reason,
+        };
         LogError::Refused {
             what: what.to_owned(),
-            reason: fault.reason,
+            reason,
         }
     }
 

@@ -161,7 +161,12 @@ impl KafkaConfig {
             // What the one call that cannot be cut short may take beyond its time.
             ("socket.timeout.ms", millis.clamp(10, 5_000).to_string()),
         ]);
-        self.with(&own)
+        let mut all = self.with(&own);
+        // Whether brokers fence offsets by the group's generation shows in these log lines only.
+        let debug = all.entry("debug".to_owned()).or_default();
+        let comma = if debug.is_empty() { "" } else { "," };
+        *debug = format!("{debug}{comma}feature");
+        all
     }
 
     /// For reading without a group.

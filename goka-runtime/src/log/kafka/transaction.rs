@@ -25,6 +25,9 @@ const SEND_GRACE: Duration = Duration::from_secs(6);
 /// How long a call that was refused at once waits before it is made again.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The version of `TxnOffsetCommit` from which on the group's generation is in it.
+const FENCES: i16 = 3;
+
 /// The transactions of one producer.
 pub(super) struct Transactions {
     id: TransactionalId,
@@ -120,15 +123,19 @@ impl Transactions {
                 ),
             },
             Code::ClusterAuthorizationFailed => LogError::Refused { what: who, reason },
-            Code::UnsupportedFeature => LogError::Refused {
-                what: "the guarantee exactly-once".to_owned(),
-                reason: format!(
-                    "{reason}; it needs Apache Kafka 2.5 or later, with transactions: choose \
-                     at-least-once, or another cluster"
-                ),
-            },
+            Code::UnsupportedFeature => too_old(&reason),
             _ => LogError::Client { what: who, reason },
         }
+    }
+}
+
+fn too_old(reason: &str) -> LogError {
+    LogError::Refused {
+        what: "the guarantee exactly-once".to_owned(),
+        reason: format!(
+            "{reason}; it needs Apache Kafka 2.5 or later, with transactions: choose \
+             at-least-once, or another cluster"
+        ),
     }
 }
 
@@ -159,7 +166,10 @@ impl Producer {
             _ => return Ok(true),
         }
         let state = match self.client().init_transactions(Duration::ZERO) {
-            Ok(()) => State::Idle,
+            Ok(()) => {
+                self.check_fencing()?;
+                State::Idle
+            }
             Err(Failed {
                 fault,
                 remedy: Remedy::Again,
@@ -175,6 +185,19 @@ impl Producer {
         let done = matches!(state, State::Idle);
         self.enter(state);
         Ok(done)
+    }
+
+    /// Refuses brokers that do not look at the generation and the member with which offsets are sent:
+    /// a member that lost its partitions could commit there. librdkafka sends them without, and
+    /// succeeds.
+    fn check_fencing(&self) -> Result<(), LogError> {
+        match self.client().txn_offset_commit() {
+            Some(newest) if newest < FENCES => Err(too_old(&format!(
+                "a broker speaks TxnOffsetCommit up to version {newest}, without the group's \
+                 generation, which version {FENCES} has (KIP-447)"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Why the transactional id is not taken over yet.
@@ -309,7 +332,11 @@ impl Producer {
             };
             offsets = back;
             match sent {
-                Ok(()) => return Ok(()),
+                // The group's coordinator may be another broker than those of the start.
+                Ok(()) => {
+                    let fenced = self.check_fencing();
+                    return fenced.map_err(|error| dead(error.to_string()));
+                }
                 Err(failed) if failed.remedy == Remedy::Again && !left(until).is_zero() => {
                     self.serve(PAUSE);
                 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -23,7 +24,16 @@ pub(in super::super) enum Kind {
     Producer,
 }
 
-struct Handle(*mut sys::rd_kafka_t);
+struct Handle {
+    client: *mut sys::rd_kafka_t,
+    told: Arc<Told>,
+}
+
+/// What the brokers of a client said when it connected to them. Its log lines tell: see [`log`].
+struct Told {
+    /// The least of their newest versions of `TxnOffsetCommit`; `i16::MAX` until one is told.
+    txn_offset_commit: AtomicI16,
+}
 
 // SAFETY: librdkafka's client handle may be used from any thread at once (its introduction says so).
 unsafe impl Send for Handle {}
@@ -34,7 +44,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // Destroying joins the client's threads, and one of them may sit in a name lookup: nobody
         // waits for that. Where no thread can be had, the client is leaked.
-        let last = Last(self.0);
+        let last = Last(self.client);
         let name = "kafka-destroy".to_owned();
         drop(
             thread::Builder::new()
@@ -52,9 +62,14 @@ unsafe impl Send for Last {}
 
 impl Last {
     fn destroy(self) {
-        // SAFETY: the last reference: every queue and topic held one, and they are destroyed.
+        // SAFETY: the last reference: every queue and topic held one, and they are destroyed. Its
+        // opaque is a reference of its own to its `Told`, which nobody uses once it is destroyed.
         // NO_CONSUMER_CLOSE: a consumer that was not closed goes without waiting for its group.
-        unsafe { sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
+        unsafe {
+            let told = sys::rd_kafka_opaque(self.0).cast::<Told>().cast_const();
+            sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+            drop(Arc::from_raw(told));
+        }
     }
 }
 
@@ -62,10 +77,11 @@ impl Last {
 #[derive(Clone)]
 pub(in super::super) struct Client(Arc<Handle>);
 
-/// Sends librdkafka's log lines to `tracing`, below the levels that people see: what matters of them
-/// comes as an event too.
+/// Sends librdkafka's log lines to `tracing`, most below the levels that people see: what matters of
+/// them comes as an event too. With `debug=feature` they have the versions that brokers speak of each
+/// request, which librdkafka 2.12.1 tells in no other way.
 unsafe extern "C" fn log(
-    _: *const sys::rd_kafka_t,
+    client: *const sys::rd_kafka_t,
     level: c_int,
     facility: *const c_char,
     line: *const c_char,
@@ -73,11 +89,29 @@ unsafe extern "C" fn log(
     // SAFETY: librdkafka passes two NUL-terminated strings that live during the call.
     let (facility, line) = unsafe { (CStr::from_ptr(facility), CStr::from_ptr(line)) };
     let (facility, line) = (facility.to_string_lossy(), line.to_string_lossy());
-    if level <= 4 {
+    if level == 2 {
+        // Critical: a bug of its own, which it names before it aborts the process.
+        tracing::error!(target: "librdkafka", level, %facility, "{line}");
+    } else if level <= 4 {
         tracing::debug!(target: "librdkafka", level, %facility, "{line}");
     } else {
         tracing::trace!(target: "librdkafka", level, %facility, "{line}");
     }
+    if let Some(newest) = txn_offset_commit(&line) {
+        // SAFETY: a live client, whose connection's line it is; its opaque is a reference of its own to
+        // its `Told`.
+        let told = unsafe { sys::rd_kafka_opaque(client).cast::<Told>().as_ref() };
+        if let Some(told) = told {
+            told.txn_offset_commit.fetch_min(newest, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The newest version of `TxnOffsetCommit` that a broker speaks, where a log line has it.
+fn txn_offset_commit(line: &str) -> Option<i16> {
+    let (_, versions) = line.split_once("ApiKey TxnOffsetCommit (28) Versions ")?;
+    let (_, newest) = versions.split_once("..")?;
+    newest.trim().parse().ok()
 }
 
 pub(super) fn name(text: &str) -> Result<CString, Fault> {
@@ -126,9 +160,15 @@ impl Client {
             Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
-        // SAFETY: live configuration; the callbacks are plain functions without state; `rd_kafka_new`
-        // takes the configuration when it succeeds, else it stays ours.
+        let told = Arc::new(Told {
+            txn_offset_commit: AtomicI16::new(i16::MAX),
+        });
+        let opaque = Arc::into_raw(Arc::clone(&told));
+        // SAFETY: live configuration; the callbacks are plain functions without state; the opaque is a
+        // reference that the client gives back when it is destroyed; `rd_kafka_new` takes the
+        // configuration when it succeeds, else both stay ours.
         unsafe {
+            sys::rd_kafka_conf_set_opaque(conf, opaque.cast_mut().cast());
             sys::rd_kafka_conf_set_events(conf, events);
             sys::rd_kafka_conf_set_log_cb(conf, Some(log));
             sys::rd_kafka_conf_set_error_cb(conf, Some(message::adrift));
@@ -136,17 +176,25 @@ impl Client {
             let client = sys::rd_kafka_new(native, conf, words_ptr, len);
             if client.is_null() {
                 sys::rd_kafka_conf_destroy(conf);
+                drop(Arc::from_raw(opaque));
                 return Err(Fault {
                     code: Code::Fail,
                     reason: words.text(),
                 });
             }
-            Ok(Client(Arc::new(Handle(client))))
+            Ok(Client(Arc::new(Handle { client, told })))
         }
     }
 
     pub(super) fn ptr(&self) -> *mut sys::rd_kafka_t {
-        self.0.0
+        self.0.client
+    }
+
+    /// The newest version of `TxnOffsetCommit` that all brokers speak which the client connected to so
+    /// far. Needs the property `debug` with `feature`.
+    pub(in super::super) fn txn_offset_commit(&self) -> Option<i16> {
+        let newest = self.0.told.txn_offset_commit.load(Ordering::Relaxed);
+        (newest < i16::MAX).then_some(newest)
     }
 
     /// The queue of delivery reports and errors.
