@@ -120,7 +120,7 @@ impl Worker {
             reach: Reach {
                 signals: Arc::clone(&parts.signals),
                 clock: parts.clock.clone(),
-                stores: HashMap::new(),
+                stores: BTreeMap::new(),
                 lookups: parts.lookups.clone(),
                 executor: Arc::clone(&parts.executor),
                 guards,

@@ -3,7 +3,7 @@
 
 #[cfg(feature = "tester")]
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -94,7 +94,8 @@ pub(super) enum Open {
 pub(super) struct Reach {
     pub(super) signals: Arc<Signals>,
     pub(super) clock: Clock,
-    pub(super) stores: HashMap<CopyId, Open>,
+    /// A handful, looked at with most records: ordered, since a hash would cost more than the search.
+    pub(super) stores: BTreeMap<CopyId, Open>,
     pub(super) lookups: Lookups,
     /// What asynchronous handlers run on.
     pub(super) executor: Arc<Executor>,
