@@ -76,6 +76,7 @@ impl Task {
     }
 
     /// Whether a call is to be made in this turn; `key` tells the calls of one visit apart.
+    #[inline]
     pub(crate) fn may_call(
         &self,
         topic: TopicId,
@@ -113,13 +114,12 @@ impl Task {
     ) -> Result<(), Cause> {
         self.check_deaths(topic, &incoming)?;
         let begin = Begin::of(desk.appends);
-        let (task, record) = (self.id, self.record(topic, incoming.offset));
         let mut scope = RecordScope {
             plan: desk.plan,
-            task,
+            task: self.id,
             key: incoming.key,
             timestamp: incoming.timestamp,
-            record,
+            record: self.record(topic, incoming.offset),
             layers: &mut self.layers,
             row: None,
             unreadable: None,
@@ -130,19 +130,19 @@ impl Task {
             written: None,
             updates: 0,
         };
+        let (around, shared) = (desk.around, desk.shared);
+        around.began(&scope.record);
         let raw = Raw {
             record: incoming,
             scope: &mut scope,
         };
-        let (around, shared) = (desk.around, desk.shared);
-        around.began(&record);
         // A panicking handler may leave its own shared state torn; ours is dropped whole.
         let outcome = catch_unwind(AssertUnwindSafe(|| match call {
             Call::Sync(call) => call(shared, raw),
             Call::Async(call) => around.drive(call(shared, raw)),
         }));
-        desk.turn.called(around.ended(), &record, visited);
-        let unreadable = scope.unreadable.take();
+        desk.turn.called(around.ended(), &scope.record, visited);
+        let unreadable = scope.unreadable;
         let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
         #[cfg(feature = "tester")]
         let record = scope.record;
@@ -153,7 +153,8 @@ impl Task {
             Ok(Err(error)) => Some(chain(&*error)),
             Err(panic) => Some(format!("the handler panicked: {}", panic_text(&*panic))),
         };
-        if let Some((copy, error)) = unreadable {
+        if let Some(unreadable) = unreadable {
+            let (copy, error) = *unreadable;
             // Whatever the handler made of it: what it did rests on what it could not read.
             begin.drop_all_since(desk.appends);
             self.unread_copy = copy;
