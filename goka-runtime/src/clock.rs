@@ -65,6 +65,7 @@ impl Clock {
     }
 
     /// The same, a few milliseconds late at most, for whoever asks with each record.
+    #[inline]
     pub(crate) fn coarse(&self) -> Duration {
         match &self.0 {
             Kind::Machine { coarse, .. } => coarse::since(coarse),

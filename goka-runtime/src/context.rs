@@ -77,6 +77,7 @@ impl<P: ?Sized, W> fmt::Debug for Context<'_, P, W> {
 
 impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
     /// Wraps a record whose key is one of the group's, or is not looked at.
+    #[inline]
     pub(crate) fn new(raw: RawRecord<'r>) -> Result<Self, ContextError> {
         let key = if W::HAS_KEY {
             Self::viewed(&raw.record)?
@@ -92,6 +93,7 @@ impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
     }
 
     /// A record's key, when it is one of the group's.
+    #[inline]
     fn viewed(record: &Incoming<'r>) -> Result<&'r [u8], ContextError> {
         let key = match record.key {
             Some(key) => key,

@@ -67,6 +67,7 @@ pub(crate) struct Setting {
     pub(crate) records: u64,
     pub(crate) partitions: i32,
     pub(crate) barrier: Duration,
+    pub(crate) flush: Duration,
     pub(crate) guarantee: Guarantee,
 }
 
@@ -249,6 +250,7 @@ fn took(first: Moment, committed: Moment, ended: Moment) -> Took {
 pub(crate) fn options(setting: Setting) -> ProcessorOptions {
     ProcessorOptions {
         barrier: setting.barrier,
+        flush_interval: setting.flush,
         session: Duration::from_secs(6),
         deadline: Duration::from_secs(30),
         guarantee: Some(setting.guarantee),

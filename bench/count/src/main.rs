@@ -47,6 +47,9 @@ struct Options {
     /// Milliseconds between commits; several numbers with commas between.
     #[arg(long, value_delimiter = ',', default_value = "1000")]
     barrier_ms: Vec<u64>,
+    /// Milliseconds between flushes of the table.
+    #[arg(long, default_value_t = 5_000)]
+    flush_ms: u64,
     /// Runs that count, after one that does not.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -193,6 +196,7 @@ fn counts(options: &Options, keys: u64) -> Result<bool> {
             records: options.records,
             partitions: options.partitions,
             barrier: Duration::from_millis(*barrier),
+            flush: Duration::from_millis(options.flush_ms),
             guarantee: Guarantee::AtLeastOnce,
         };
         println!(
@@ -298,6 +302,7 @@ fn latencies(options: &Options) -> Result<bool> {
                 records: 0,
                 partitions: options.partitions,
                 barrier: Duration::from_millis(*barrier),
+                flush: Duration::from_millis(options.flush_ms),
                 guarantee,
             };
             let what = format!("{guarantee}, a commit every {barrier} ms");

@@ -28,6 +28,7 @@ fn the_processor_counts_what_the_floor_counts() {
         records: input.records,
         partitions: 4,
         barrier: Duration::from_millis(100),
+        flush: Duration::from_secs(5),
         guarantee: Guarantee::AtLeastOnce,
     };
     bed.broker

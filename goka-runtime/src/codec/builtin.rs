@@ -17,6 +17,7 @@ impl Codec for String {
 }
 
 /// Reads UTF-8 without a copy.
+#[inline]
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, CodecError> {
     std::str::from_utf8(bytes).map_err(|error| CodecError {
         codec: <String as Codec>::NAME,

@@ -77,6 +77,7 @@ impl Task {
     }
 
     /// Whether a call is to be made in this turn; `key` tells the calls of one visit apart.
+    #[inline]
     pub(crate) fn may_call(
         &self,
         topic: TopicId,
@@ -114,13 +115,12 @@ impl Task {
     ) -> Result<(), StopReason> {
         self.check_deaths(topic, &incoming)?;
         let begin = Savepoint::of(desk.appends);
-        let (task, record) = (self.id, self.record(topic, incoming.offset));
         let mut scope = RecordScope {
             plan: desk.plan,
-            task,
+            task: self.id,
             key: incoming.key,
             timestamp: incoming.timestamp,
-            record,
+            record: self.record(topic, incoming.offset),
             layers: &mut self.layers,
             row: None,
             unreadable: None,
@@ -131,19 +131,19 @@ impl Task {
             written: None,
             updates: 0,
         };
+        let (around, shared) = (desk.around, desk.shared);
+        around.began(&scope.record);
         let raw = RawRecord {
             record: incoming,
             scope: &mut scope,
         };
-        let (around, shared) = (desk.around, desk.shared);
-        around.began(&record);
         // A panicking handler may leave its own shared state torn; ours is dropped whole.
         let outcome = catch_unwind(AssertUnwindSafe(|| match call {
             Call::Sync(call) => call(shared, raw),
             Call::Async(call) => around.drive(call(shared, raw)),
         }));
-        desk.turn.called(around.ended(), &record, visited);
-        let unreadable = scope.unreadable.take();
+        desk.turn.called(around.ended(), &scope.record, visited);
+        let unreadable = scope.unreadable;
         let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
         #[cfg(feature = "tester")]
         let record = scope.record;
@@ -154,7 +154,8 @@ impl Task {
             Ok(Err(error)) => Some(error),
             Err(panic) => Some(HandlerPanic::of(&*panic).into()),
         };
-        if let Some((copy, error)) = unreadable {
+        if let Some(unreadable) = unreadable {
+            let (copy, error) = *unreadable;
             // Whatever the handler made of it: what it did rests on what it could not read.
             begin.drop_all_since(desk.appends);
             self.unread_copy = copy;

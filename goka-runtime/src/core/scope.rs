@@ -56,7 +56,7 @@ pub(crate) struct RecordScope<'a> {
     /// The row of its key, once it was looked for.
     pub(crate) row: Option<RowId>,
     /// Why a store could not be read.
-    pub(crate) unreadable: Option<(Option<CopyId>, StoreError)>,
+    pub(crate) unreadable: Option<Box<(Option<CopyId>, StoreError)>>,
     pub(crate) joins: &'a BTreeMap<TopicId, TableBuffer>,
     pub(crate) around: &'a dyn HandlerServices,
     pub(crate) appends: &'a mut Appends,
@@ -130,7 +130,7 @@ impl Scope for RecordScope<'_> {
                 let stored = match self.around.store(copy).map(|store| store.get(key)) {
                     Some(Ok(stored)) => stored,
                     Some(Err(error)) => {
-                        self.unreadable = Some((Some(copy), error.clone()));
+                        self.unreadable = Some(Box::new((Some(copy), error.clone())));
                         return Err(error.into());
                     }
                     None => None,
@@ -207,7 +207,7 @@ impl Scope for RecordScope<'_> {
         };
         let found = self.scratch.stored(self.around, copy, key);
         if let Err(ContextError::Store(error)) = &found {
-            self.unreadable = Some((Some(copy), error.clone()));
+            self.unreadable = Some(Box::new((Some(copy), error.clone())));
         }
         found
     }
@@ -220,7 +220,7 @@ impl Scope for RecordScope<'_> {
         let key = encode(Some(key), &mut self.scratch.key, "key", table)?;
         let found = self.around.lookup(table, key.unwrap_or_default());
         if let Err(ContextError::Store(error)) = &found {
-            self.unreadable = Some((None, error.clone()));
+            self.unreadable = Some(Box::new((None, error.clone())));
         }
         self.scratch.loaded = found?;
         Ok(self.scratch.loaded())

@@ -169,7 +169,10 @@ impl TableBuffer {
 
     /// The row of a key, if there is one.
     pub(crate) fn find(&self, key: &[u8]) -> Option<RowId> {
-        let hash = self.hasher.hash_one(key);
+        self.find_hashed(self.hasher.hash_one(key), key)
+    }
+
+    fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<RowId> {
         let is_it = |at: &u32| {
             let row = &self.rows[*at as usize];
             row.hash == hash && *row.key == *key
@@ -232,10 +235,10 @@ impl TableBuffer {
     }
 
     fn row(&mut self, key: &[u8]) -> RowId {
-        if let Some(row) = self.find(key) {
+        let hash = self.hasher.hash_one(key);
+        if let Some(row) = self.find_hashed(hash, key) {
             return row;
         }
-        let hash = self.hasher.hash_one(key);
         let row = Row {
             key: SmallVec::from_slice(key),
             hash,

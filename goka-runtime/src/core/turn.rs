@@ -35,6 +35,8 @@ pub(crate) struct Turn {
     until: Option<Duration>,
     /// When the last call ended.
     now: Duration,
+    /// Whether that is not before `until`.
+    is_late: bool,
     calls: usize,
     /// Whether something was written since the last barrier.
     is_open: bool,
@@ -52,6 +54,7 @@ impl Turn {
         Self {
             until: None,
             now: Duration::ZERO,
+            is_late: false,
             calls: 0,
             is_open: false,
             slow: once.then_some(plan.group.transaction_timeout / 4),
@@ -68,12 +71,14 @@ impl Turn {
             self.calls = 0;
         }
         self.now = now;
+        self.is_late = self.until.is_some_and(|until| now >= until);
         self.is_open = is_open;
     }
 
     /// The member is polled again.
     pub(super) fn end(&mut self) {
         self.until = None;
+        self.is_late = false;
         self.calls = 0;
     }
 
@@ -83,9 +88,10 @@ impl Turn {
     }
 
     /// Whether the next call waits for another turn. The first call of a turn never does.
+    #[inline]
     pub(super) fn is_over(&self, appends: &Appends) -> bool {
-        let late = self.until.is_some_and(|until| self.now >= until);
-        self.calls > 0 && (late || appends.size() >= TURN_BYTES) && !mutant!(EndlessTurn)
+        let is_over = self.is_late || appends.size() >= TURN_BYTES;
+        self.calls > 0 && is_over && !mutant!(EndlessTurn)
     }
 
     /// Whether a call may be made now. Exactly once, none is while a barrier is due for a slow call; and
@@ -118,10 +124,19 @@ impl Turn {
     }
 
     /// A call has ended.
+    #[inline]
     pub(super) fn called(&mut self, now: Duration, record: &RecordId, key: &[u8]) {
-        let took = now.saturating_sub(self.now);
-        self.now = self.now.max(now);
         self.calls += 1;
+        // Most calls end before the coarse clock moves on.
+        if now > self.now {
+            self.moved_on(now, record, key);
+        }
+    }
+
+    fn moved_on(&mut self, now: Duration, record: &RecordId, key: &[u8]) {
+        let took = now.saturating_sub(self.now);
+        self.now = now;
+        self.is_late = self.until.is_some_and(|until| now >= until);
         if self.slow.is_some_and(|slow| took >= slow) {
             let place = (record.task, record.topic);
             self.slow_calls

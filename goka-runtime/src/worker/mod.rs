@@ -121,7 +121,7 @@ impl Worker {
             reach: WorkerServices {
                 signals: Arc::clone(&parts.signals),
                 clock: parts.clock.clone(),
-                stores: HashMap::new(),
+                stores: BTreeMap::new(),
                 lookups: parts.lookups.clone(),
                 executor: Arc::clone(&parts.executor),
                 guards,

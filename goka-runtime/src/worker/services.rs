@@ -3,7 +3,7 @@
 
 #[cfg(feature = "tester")]
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -97,7 +97,8 @@ pub(super) enum OpenStore {
 pub(super) struct WorkerServices {
     pub(super) signals: Arc<WorkerState>,
     pub(super) clock: Clock,
-    pub(super) stores: HashMap<CopyId, OpenStore>,
+    /// Few, and looked at with most records: ordered, since hashing would cost more than the search.
+    pub(super) stores: BTreeMap<CopyId, OpenStore>,
     pub(super) lookups: Lookups,
     /// What asynchronous handlers run on.
     pub(super) executor: Arc<Executor>,
