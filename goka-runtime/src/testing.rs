@@ -44,7 +44,7 @@ use crate::topic::Topic;
 /// count(&mut probe.context("alice")?, "a click".into())?;
 /// assert_eq!(probe.value("alice")?, Some(2));
 /// assert_eq!(probe.value("bob")?, None);
-/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// # Ok::<(), goka::error::HandlerError>(())
 /// ```
 pub struct Probe<P> {
     key: Vec<u8>,

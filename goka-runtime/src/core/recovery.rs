@@ -93,13 +93,13 @@ pub enum Role<'a> {
 /// - A stamp of another format is not read: the same as nothing stored.
 ///
 /// ```
-/// use goka_runtime::core::judge::{Role, Topic, Verdict, judge};
+/// use goka_runtime::core::recovery::{RecoveryDecision, Role, Topic, decide};
 /// let topic = Topic {
 ///     name: "clicks-state", cluster: "c", id: "t", partition: 0, start: 0, end: 0,
 ///     delete_retention: std::time::Duration::from_secs(86_400),
 /// };
-/// let verdict = judge(None, &topic, "v1;key=string", &Role::Follower, 0);
-/// assert!(matches!(verdict, Verdict::Rebuild(_)));
+/// let decision = decide(None, &topic, "v1;key=string", &Role::Follower, 0);
+/// assert!(matches!(decision, RecoveryDecision::Rebuild(_)));
 /// ```
 pub fn decide(
     stamp: Option<&Checkpoint>,
@@ -226,7 +226,7 @@ fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
 /// `delete.retention.ms` less a tenth, for clocks that differ and for the catching up itself.
 ///
 /// ```
-/// use goka_runtime::core::judge::trusted_for;
+/// use goka_runtime::core::recovery::trusted_for;
 /// use std::time::Duration;
 /// assert_eq!(trusted_for(Duration::from_secs(100)), Duration::from_secs(90));
 /// ```

@@ -29,11 +29,11 @@ impl fmt::Display for FoundMistake {
 ///
 /// ```
 /// use goka_runtime::fail_points::Mutant;
-/// use goka_runtime::simulation::{FaultKind, Workload, hunt};
+/// use goka_runtime::simulation::{FaultKind, Workload, find_mistake};
 /// use goka_runtime::tester::doc::{ClickCount, Clicks};
 ///
 /// let workload = || Workload::of::<ClickCount>().input(Clicks, 20, |_| ("alice", "x"));
-/// assert_eq!(hunt(None, 3, 2, &[FaultKind::Rebalance], workload), None);
+/// assert_eq!(find_mistake(None, 3, 2, &[FaultKind::Rebalance], workload), None);
 /// ```
 pub fn find_mistake(
     planted: Option<Mutant>,

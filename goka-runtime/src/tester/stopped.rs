@@ -32,7 +32,7 @@ impl fmt::Display for Failure {
 /// let Some(StopReason::Handler { key, error, .. }) = stopped.causes().next() else {
 ///     panic!("{stopped}");
 /// };
-/// assert_eq!((&**key, &**error), ("alice", "a bad click"));
+/// assert_eq!((&**key, error.to_string()), ("alice", "a bad click".to_owned()));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
