@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{Effect, Now, StopReason};
+use super::event::Effect;
+use super::ids::Now;
 use super::place::Place;
+use super::stop_reason::StopReason;
 use super::table_buffer::TableBuffer;
 use super::task::{State, Task};
 use super::{BARRIER_APPENDS, BARRIER_BYTES, Core, RETRY};

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
-use super::event::StopReason;
-use super::metadata::{hex, offset};
+use super::committed_text::{hex, offset};
 use super::plan::Plan;
-use super::scope::text;
+use super::stop_reason::StopReason;
+use super::stop_reason::key_text;
 use super::task::Task;
 use crate::dispatch::Incoming;
 use crate::record::{Offset, TopicId};
@@ -19,7 +19,7 @@ pub(crate) const ENOUGH: usize = 2;
 ///
 /// As text `<offset>:<run>[:<run>]`, a run in 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Died {
+pub(crate) struct Died {
     /// The record.
     pub offset: Offset,
     /// The runs that died, each a random number; one at least, more than two tell nothing new.
@@ -135,7 +135,7 @@ impl Task {
                     topic: incoming.topic.to_owned(),
                     partition: self.id.partition,
                     offset: incoming.offset,
-                    key: text(incoming.key.unwrap_or_default()),
+                    key: key_text(incoming.key.unwrap_or_default()),
                 })
             }
             _ => Ok(()),

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use super::barrier::reopen;
-use super::event::{CopyId, Effect, Now, StopReason};
+use super::event::Effect;
+use super::ids::{CopyId, Now};
+use super::stop_reason::StopReason;
 use super::table_buffer::TableBuffer;
 use super::task::{State, Task};
 use super::{Core, RETRY};

@@ -1,9 +1,8 @@
 //! Keys that decode but are written otherwise than this program writes them, such as `007` for a `u64`.
 //! A row is found by its key's bytes, so such a key would be a row beside the key's own.
 
-use super::event::StopReason;
-use super::scope::text;
-use crate::graph::Format;
+use super::stop_reason::{StopReason, key_text};
+use crate::codec::Format;
 use crate::record::Offset;
 
 /// Whether `key` is in another form than the one that is written, which `form` then holds. A key that
@@ -26,7 +25,7 @@ pub(crate) fn cause(
         topic: topic.to_owned(),
         partition,
         offset,
-        key: text(key),
-        expected: text(expected),
+        key: key_text(key),
+        expected: key_text(expected),
     }
 }

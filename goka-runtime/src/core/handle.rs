@@ -4,10 +4,12 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::event::{HandlerServices, RecordId, StopReason};
 use super::form;
+use super::ids::RecordId;
 use super::plan::{InputPlan, JoinPlan, Plan};
-use super::scope::{RecordScope, Savepoint, Scratch, text};
+use super::scope::{RecordScope, Savepoint, Scratch};
+use super::services::HandlerServices;
+use super::stop_reason::{StopReason, key_text};
 use super::table_buffer::RowValue;
 use super::task::{Held, Task};
 use super::turn::Turn;
@@ -162,7 +164,7 @@ impl Task {
         if let Some(error) = error {
             begin.drop_all_since(desk.appends);
             let at = (self.id.partition, incoming.offset);
-            let key = text(incoming.key.unwrap_or_default());
+            let key = key_text(incoming.key.unwrap_or_default());
             return Err(failed(desk.plan, topic, at, key, error));
         }
         #[cfg(feature = "tester")]
@@ -174,7 +176,7 @@ impl Task {
             let held = Held {
                 topic,
                 offset: incoming.offset,
-                key: text(incoming.key.unwrap_or_default()),
+                key: key_text(incoming.key.unwrap_or_default()),
             };
             self.deferred.insert(guard, held);
         }
@@ -256,7 +258,7 @@ impl Task {
         if plan.table.is_none() || expected == partition {
             return Ok(());
         }
-        let (key, partitioner) = (text(key), input.partitioner);
+        let (key, partitioner) = (key_text(key), input.partitioner);
         Err(StopReason::Misplaced {
             topic: topic(),
             partition,

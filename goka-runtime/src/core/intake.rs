@@ -3,8 +3,11 @@
 
 use std::ops::Range;
 
-use super::event::{CopyId, Effect, HandlerServices, Now, RecordId, StopReason};
+use super::event::Effect;
 use super::handle::{HandlerEnv, failed};
+use super::ids::{CopyId, Now, RecordId};
+use super::services::HandlerServices;
+use super::stop_reason::StopReason;
 use super::task::{State, Task, Unreadable};
 use super::{Core, RETRY};
 use crate::dispatch::ProcessorState;

@@ -4,21 +4,22 @@
 
 use std::fmt;
 
+use super::committed_text::{escape, hex, offset, unescape};
 use super::deaths::Died;
 use crate::record::Offset;
 
 /// The version of the text written here. A text of a later one is not read, and whoever finds one
 /// refuses: [`newer_version`].
-pub const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 1;
 
 /// The longest text in bytes: Kafka's default for `offset.metadata.max.bytes`.
-pub const MAX_BYTES: usize = 4096;
+pub(crate) const MAX_BYTES: usize = 4096;
 
 /// What is left free of it for the place of a walk.
 const WALK: usize = 512;
 
 /// How many inputs always fit; a group with more must be refused when it is defined.
-pub const MAX_INPUTS: usize = 128;
+pub(crate) const MAX_INPUTS: usize = 128;
 
 /// The longest address kept, escaped, in bytes; a longer one is left out, since it is only a hint.
 const MAX_ADDRESS: usize = 512;
@@ -32,29 +33,8 @@ const MAGIC: &str = "goka";
 /// ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
 /// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
 /// than [`MAX_BYTES`], less some room for the place of a walk: ask [`knows`](Self::knows), not the list.
-///
-/// ```
-/// use goka_runtime::core::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
-/// let metadata = OffsetMetadata {
-///     version: VERSION,
-///     fingerprint: fingerprint_hash("v1;key=string;value=i64;partitioner=murmur2"),
-///     table_id: "qYzN".into(),
-///     table_start: Some(0),
-///     table_end: Some(1200),
-///     lead: "clicks-state".into(),
-///     input_id: Some("Mx3w".into()),
-///     died: None,
-///     inputs: vec!["clicks".into()],
-///     reads: Some(1),
-///     address: Some("http://host:8080".into()),
-/// };
-/// let text = metadata.to_string();
-/// assert!(text.starts_with("goka1;fp="));
-/// assert_eq!(OffsetMetadata::parse(&text), Some(metadata));
-/// assert_eq!(OffsetMetadata::parse("something else"), None);
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OffsetMetadata {
+pub(crate) struct OffsetMetadata {
     /// The version of the text, [`VERSION`].
     pub version: u16,
     /// [`fingerprint_hash`] of the table's definition.
@@ -83,7 +63,7 @@ pub struct OffsetMetadata {
 impl OffsetMetadata {
     /// Reads what was committed; `None` when it is not ours, damaged, or of another version: see
     /// [`newer_version`]. Other such offsets count, but nothing is known of them.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split(';');
         let version: u16 = fields.next()?.strip_prefix(MAGIC)?.parse().ok()?;
         if version != VERSION || text.len() > MAX_BYTES {
@@ -127,7 +107,7 @@ impl OffsetMetadata {
     }
 
     /// Whether the group has read `input` before.
-    pub fn knows(&self, input: &str) -> bool {
+    pub(crate) fn knows(&self, input: &str) -> bool {
         let hash = hashed(input);
         self.inputs
             .iter()
@@ -137,7 +117,7 @@ impl OffsetMetadata {
     /// The inputs of the program that committed it, if neither they nor `inputs` contain the others:
     /// it is another program. One that reads more, or less, is a version of this one. What an earlier
     /// build committed names inputs that were dropped long ago, too: there one that is common will do.
-    pub fn other_inputs(&self, inputs: &[&str]) -> Option<&[String]> {
+    pub(crate) fn other_inputs(&self, inputs: &[&str]) -> Option<&[String]> {
         let Some(theirs) = self.reads.and_then(|reads| self.inputs.get(..reads)) else {
             let is_other = !inputs.iter().any(|input| self.knows(input));
             return is_other.then_some(&self.inputs);
@@ -196,14 +176,7 @@ impl fmt::Display for OffsetMetadata {
 
 /// The version of a text that a newer build committed; `None` where this build reads it, and where it
 /// is not ours at all. Every version begins with `goka`, its number and a semicolon.
-///
-/// ```
-/// use goka_runtime::core::metadata::newer_version;
-/// assert_eq!(newer_version("goka2;anything"), Some("2"));
-/// assert_eq!(newer_version("goka1;fp=.."), None);
-/// assert_eq!(newer_version("something else"), None);
-/// ```
-pub fn newer_version(text: &str) -> Option<&str> {
+pub(crate) fn newer_version(text: &str) -> Option<&str> {
     let (version, _) = text.strip_prefix(MAGIC)?.split_once(';')?;
     let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
     // A number that is too large to be read is a later one, too.
@@ -213,12 +186,7 @@ pub fn newer_version(text: &str) -> Option<&str> {
 
 /// FNV-1a, 64 bits, of the fingerprint's text: the same in every build and on every machine.
 /// Source: the FNV draft, draft-eastlake-fnv, with its test vectors.
-///
-/// ```
-/// use goka_runtime::core::metadata::fingerprint_hash;
-/// assert_eq!(fingerprint_hash("foobar"), 0x8594_4171_f739_67e8);
-/// ```
-pub fn fingerprint_hash(text: &str) -> u64 {
+pub(crate) fn fingerprint_hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -230,47 +198,6 @@ fn hashed(input: &str) -> String {
         return input.to_owned();
     }
     format!("#{:016x}", fingerprint_hash(input))
-}
-
-pub(super) fn hex(text: &str) -> Option<u64> {
-    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-}
-
-/// An offset in a partition.
-pub(super) fn offset(text: &str) -> Option<Offset> {
-    text.parse().ok().filter(|offset| *offset >= 0)
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && !b"%;,".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
-pub(crate) fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (code, tail) = tail.split_at_checked(2)?;
-        if !code.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

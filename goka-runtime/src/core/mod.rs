@@ -6,20 +6,23 @@
 //! moves overlays into memtables, and [`Effect::Flush`] brings those to the stores.
 
 mod barrier;
-pub mod copartition;
+pub(crate) mod committed_text;
 pub(crate) mod deaths;
 mod definition;
 mod event;
 mod flush;
 pub(crate) mod form;
 mod handle;
+mod ids;
 mod intake;
-pub mod metadata;
+pub(crate) mod metadata;
 mod place;
 mod plan;
-pub mod recovery;
+pub(crate) mod recovery;
 mod scope;
+mod services;
 mod start;
+mod stop_reason;
 mod table_buffer;
 mod task;
 #[cfg(test)]
@@ -32,14 +35,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use definition::{changes_of_hash, hash_follows};
-pub use event::{
-    ChangelogInspection, CopyId, Effect, Event, HandlerServices, Inspection, Now, RecordId,
-    StopReason,
-};
-pub use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
-pub use table_buffer::FlushBatch;
+pub(crate) use event::{ChangelogInspection, Effect, Event, Inspection};
+pub(crate) use ids::{CopyId, Now, RecordId};
+pub(crate) use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
+pub(crate) use services::HandlerServices;
+pub use stop_reason::StopReason;
+pub(crate) use table_buffer::FlushBatch;
 pub use task::State;
-pub use turn::{SlowCalls, TURN};
+pub(crate) use turn::{SlowCalls, TURN};
 
 use crate::dispatch::ProcessorState;
 use crate::log::{Assignment, Epoch, Fetched, LogError};
@@ -63,7 +66,7 @@ const RETRY: Duration = Duration::from_millis(200);
 const DEFERRED: usize = 10_000;
 
 /// The core of one worker.
-pub struct Core {
+pub(crate) struct Core {
     plan: Plan,
     tasks: BTreeMap<TaskId, Task>,
     appends: Appends,
@@ -100,7 +103,7 @@ impl std::fmt::Debug for Core {
 impl Core {
     /// A core without tasks. `has_run` says that tasks of this program ran before, on a client that
     /// died: then a misfit stops its task alone. `slow_calls` are those of that client.
-    pub fn new(plan: Plan, has_run: bool, slow_calls: SlowCalls) -> Self {
+    pub(crate) fn new(plan: Plan, has_run: bool, slow_calls: SlowCalls) -> Self {
         Self {
             turn: Turn::new(&plan, slow_calls),
             last_visited: None,
@@ -123,19 +126,22 @@ impl Core {
     }
 
     /// What it was made of.
-    pub fn plan(&self) -> &Plan {
+    #[cfg(test)]
+    pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
     /// Where each task is, and the next record of each of its inputs.
-    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, State, &BTreeMap<TopicId, Offset>)> {
+    pub(crate) fn tasks(
+        &self,
+    ) -> impl Iterator<Item = (TaskId, State, &BTreeMap<TopicId, Offset>)> {
         self.tasks
             .values()
             .map(|task| (task.id, task.state, &task.positions))
     }
 
     /// Whether everything handled is durable: nothing waits for a barrier or a flush.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.settling.is_none()
             && self.doubt.is_none()
             && self.tasks.values().all(|task| {
@@ -147,7 +153,7 @@ impl Core {
     }
 
     /// Whether everything handled is committed; what is acknowledged may still wait for the stores.
-    pub fn is_committed(&self) -> bool {
+    pub(crate) fn is_committed(&self) -> bool {
         self.settling.is_none()
             && self.doubt.is_none()
             && self
@@ -157,7 +163,7 @@ impl Core {
     }
 
     /// When the next [`Event::Tick`] has something to do.
-    pub fn next_tick(&self, now: Duration) -> Duration {
+    pub(crate) fn next_tick(&self, now: Duration) -> Duration {
         let due = self.last_barrier + self.plan.barrier;
         let wake = self.retry_at.map_or(due, |retry| due.max(retry));
         if !self.paused && self.tasks.values().any(Task::walks) {
@@ -170,12 +176,12 @@ impl Core {
     }
 
     /// Whether any task of it ever ran.
-    pub fn has_run(&self) -> bool {
+    pub(crate) fn has_run(&self) -> bool {
         self.has_run
     }
 
     /// Whether handlers left work behind that is not done.
-    pub fn has_guards(&self) -> bool {
+    pub(crate) fn has_guards(&self) -> bool {
         self.tasks.values().any(Task::has_guards)
     }
 
@@ -186,12 +192,12 @@ impl Core {
     }
 
     /// Which assignment of a task this is about.
-    pub fn epoch(&self, task: TaskId) -> Option<Epoch> {
+    pub(crate) fn epoch(&self, task: TaskId) -> Option<Epoch> {
         self.tasks.get(&task).map(|task| task.epoch)
     }
 
     /// Takes the memory of handed-over records back.
-    pub fn recycle(&mut self, mut appends: Appends) {
+    pub(crate) fn recycle(&mut self, mut appends: Appends) {
         appends.clear();
         if self.appends.is_empty() {
             self.appends = appends;
@@ -200,7 +206,7 @@ impl Core {
 
     /// Hands records to the core, which adds what is to be done to `out` and returns how many of them
     /// it took; the others are to be handed over again.
-    pub fn batch(
+    pub(crate) fn batch(
         &mut self,
         now: Now,
         fetched: Fetched<'_>,
@@ -214,12 +220,12 @@ impl Core {
     }
 
     /// The calls that took too long for their transaction, if there is another since this was asked.
-    pub fn take_slow_calls(&mut self) -> Option<SlowCalls> {
+    pub(crate) fn take_slow_calls(&mut self) -> Option<SlowCalls> {
         self.turn.take_slow_calls()
     }
 
     /// Tells the core what happened; adds what is to be done to `out`.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         now: Now,
         event: Event<'_>,

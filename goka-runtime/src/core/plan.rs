@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use super::deaths::Deaths;
+use crate::codec::Format;
 use crate::dispatch::Call;
-use crate::graph::{Format, Start};
+use crate::graph::Start;
 use crate::log::Group;
 use crate::record::TopicId;
 
 /// An input and how it is handled.
 #[derive(Debug, Clone)]
-pub struct InputPlan {
+pub(crate) struct InputPlan {
     /// Its topic.
     pub topic: TopicId,
     /// Its partition count.
@@ -32,7 +33,7 @@ pub struct InputPlan {
 
 /// An output.
 #[derive(Debug, Clone)]
-pub struct OutputPlan {
+pub(crate) struct OutputPlan {
     /// Its name, as the handler's context gives it.
     pub name: &'static str,
     /// Its topic.
@@ -45,7 +46,7 @@ pub struct OutputPlan {
 
 /// The group table.
 #[derive(Debug, Clone)]
-pub struct TablePlan {
+pub(crate) struct TablePlan {
     /// The group topic.
     pub topic: TopicId,
     /// The largest record batch it takes, in bytes.
@@ -56,7 +57,7 @@ pub struct TablePlan {
 
 /// A table that is read by the record's own key.
 #[derive(Debug, Clone)]
-pub struct JoinPlan {
+pub(crate) struct JoinPlan {
     /// Its name, as the handler's context gives it.
     pub name: &'static str,
     /// Its topic.
@@ -69,7 +70,7 @@ pub struct JoinPlan {
 
 /// Walks over the group table.
 #[derive(Debug, Clone)]
-pub struct VisitPlan {
+pub(crate) struct VisitPlan {
     /// The topic whose records ask for walks: an input of the group.
     pub topic: TopicId,
     /// The handlers by name.
@@ -78,7 +79,7 @@ pub struct VisitPlan {
 
 /// Everything that the core knows of its group.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The group and its topics.
     pub group: Group,
     /// The cluster.

@@ -14,7 +14,7 @@ use crate::table::{Checkpoint, FORMAT};
 
 /// What a local copy is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecoveryDecision {
+pub(crate) enum RecoveryDecision {
     /// Good: read the changelog on from here.
     CatchUp {
         /// The next changelog offset to apply.
@@ -28,7 +28,7 @@ pub enum RecoveryDecision {
 
 /// The changelog partition that the copy is of, as the log describes it now.
 #[derive(Debug, Clone, Copy)]
-pub struct Topic<'a> {
+pub(crate) struct Topic<'a> {
     /// The topic's name.
     pub name: &'a str,
     /// The cluster that it lives in.
@@ -47,7 +47,7 @@ pub struct Topic<'a> {
 
 /// One declared input of the owner's partition: what its group committed and what the log holds.
 #[derive(Debug, Clone, Copy)]
-pub struct InputInspection<'a> {
+pub(crate) struct InputInspection<'a> {
     /// The topic's name.
     pub name: &'a str,
     /// The committed offset. Where the program permits a jump (`on_lost`), the offset jumped to.
@@ -60,7 +60,7 @@ pub struct InputInspection<'a> {
 
 /// What the copy is kept for.
 #[derive(Debug, Clone, Copy)]
-pub enum Role<'a> {
+pub(crate) enum Role<'a> {
     /// A view, lookup, join or standby.
     Follower,
     /// The group table's one writer.
@@ -91,17 +91,7 @@ pub enum Role<'a> {
 ///   which its construction began: a tombstone of a value that it has read since cannot be removed
 ///   earlier than `delete_retention` after that. A time in the future proves nothing: stale.
 /// - A stamp of another format is not read: the same as nothing stored.
-///
-/// ```
-/// use goka_runtime::core::judge::{Role, Topic, Verdict, judge};
-/// let topic = Topic {
-///     name: "clicks-state", cluster: "c", id: "t", partition: 0, start: 0, end: 0,
-///     delete_retention: std::time::Duration::from_secs(86_400),
-/// };
-/// let verdict = judge(None, &topic, "v1;key=string", &Role::Follower, 0);
-/// assert!(matches!(verdict, Verdict::Rebuild(_)));
-/// ```
-pub fn decide(
+pub(crate) fn decide(
     stamp: Option<&Checkpoint>,
     topic: &Topic<'_>,
     fingerprint: &str,
@@ -224,13 +214,7 @@ fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
 
 /// How long a copy may be behind before compaction may have removed tombstones that it never saw:
 /// `delete.retention.ms` less a tenth, for clocks that differ and for the catching up itself.
-///
-/// ```
-/// use goka_runtime::core::judge::trusted_for;
-/// use std::time::Duration;
-/// assert_eq!(trusted_for(Duration::from_secs(100)), Duration::from_secs(90));
-/// ```
-pub fn trusted_for(delete_retention: Duration) -> Duration {
+pub(crate) fn trusted_for(delete_retention: Duration) -> Duration {
     delete_retention - delete_retention / 10
 }
 

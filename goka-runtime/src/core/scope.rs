@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::event::{CopyId, HandlerServices, RecordId};
+use super::ids::{CopyId, RecordId};
 use super::plan::Plan;
+use super::services::HandlerServices;
+use super::stop_reason::key_text;
 use super::table_buffer::{RowId, RowValue, TableBuffer};
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
@@ -106,10 +108,6 @@ fn batch_size(key: &[u8], value: &[u8], headers: &[(String, Option<Vec<u8>>)]) -
     61 + varint(body) + body
 }
 
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).escape_debug().to_string()
-}
-
 impl Scope for RecordScope<'_> {
     fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
         let key = self.key.unwrap_or_default();
@@ -162,7 +160,7 @@ impl Scope for RecordScope<'_> {
         };
         let size = batch_size(key, value.unwrap_or_default(), &[]);
         if size > table.limit {
-            let (topic, key) = (name.to_string(), text(key));
+            let (topic, key) = (name.to_string(), key_text(key));
             return Err(ContextError::TooLarge {
                 topic,
                 key,
@@ -250,7 +248,7 @@ impl Scope for RecordScope<'_> {
         let value = encode(value, value_buffer, "value", to.topic)?;
         let size = batch_size(key.unwrap_or_default(), value.unwrap_or_default(), headers);
         if size > output.limit {
-            let (topic, key) = (to.topic.to_owned(), text(key.unwrap_or_default()));
+            let (topic, key) = (to.topic.to_owned(), key_text(key.unwrap_or_default()));
             return Err(ContextError::TooLarge {
                 topic,
                 key,

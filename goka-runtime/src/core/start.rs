@@ -1,12 +1,14 @@
 //! Whether and from where a task may start: its local copy judged, its start positions chosen.
 
-use super::event::{Inspection, Now, StopReason};
+use super::event::Inspection;
+use super::ids::Now;
 use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
 use super::plan::Plan;
 use super::recovery::{
     InputInspection, RecoveryDecision, RecoveryReason, Role, Topic, decide, deleted_rows,
     is_other_topic,
 };
+use super::stop_reason::StopReason;
 use super::task::Task;
 use crate::graph::Start as From;
 use crate::log::LogError;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::deaths::Died;
-use super::event::CopyId;
 use super::flush::Flushes;
+use super::ids::CopyId;
 use super::metadata::{OffsetMetadata, newer_version};
 use super::place::Place;
 use super::plan::Plan;

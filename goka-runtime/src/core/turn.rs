@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
 
-use super::event::RecordId;
+use super::ids::RecordId;
 use super::plan::Plan;
 
 /// How long handlers are called before the member is polled again. A single call may take longer.
-pub const TURN: Duration = Duration::from_millis(20);
+pub(crate) const TURN: Duration = Duration::from_millis(20);
 /// How many bytes handlers write before the member is polled again. A single call may write more.
 const TURN_BYTES: usize = 4 << 20;
 
 /// Exactly once, for each input of each task the last call that took so long that its transaction may
 /// have ended before it: the record, and the key of a visit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SlowCalls(BTreeMap<(TaskId, TopicId), (Offset, Vec<u8>)>);
+pub(crate) struct SlowCalls(BTreeMap<(TaskId, TopicId), (Offset, Vec<u8>)>);
 
 impl SlowCalls {
     fn has(&self, record: &RecordId, key: &[u8]) -> bool {

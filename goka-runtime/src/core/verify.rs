@@ -3,7 +3,8 @@
 //! start at the same time, the one that commits later finds the other. Part of [`Core`].
 
 use super::Core;
-use super::event::{Effect, StopReason};
+use super::event::Effect;
+use super::stop_reason::StopReason;
 use super::task::State;
 use crate::log::{CommitBatch, CommitId, Epoch};
 use crate::record::TaskId;

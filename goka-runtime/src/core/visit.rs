@@ -6,10 +6,11 @@
 use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
-use super::event::{CopyId, StopReason};
 use super::handle::HandlerEnv;
+use super::ids::CopyId;
 use super::place::Place;
-use super::scope::text;
+use super::stop_reason::StopReason;
+use super::stop_reason::key_text;
 use super::task::Task;
 use crate::dispatch::{Call, Incoming};
 use crate::record::{Headers, Offset, Record, Timestamp, TopicId};
@@ -123,7 +124,7 @@ impl Task {
             .iter()
             .find(|(known, _)| known.as_bytes() == name);
         let Some((_, call)) = call else {
-            let (group, name) = (&*desk.plan.group.name, text(name));
+            let (group, name) = (&*desk.plan.group.name, key_text(name));
             tracing::warn!(group, name, "no visit of that name; its record is skipped");
             self.positions.insert(visits.topic, record.offset + 1);
             return;

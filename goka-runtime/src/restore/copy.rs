@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::inspect::{look_at_table, patiently};
+use crate::codec::Format;
 use crate::core::recovery::RecoveryReason;
 use crate::core::{CopyId, StopReason, form};
-use crate::graph::Format;
 use crate::log::{Epoch, Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::table::{Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Write};

@@ -57,12 +57,6 @@ const RESET: &str = "where no other program uses its name, delete its committed 
                      and its data directory";
 
 /// Why a copy is rebuilt or refused: one line, what, where and what to do.
-///
-/// ```
-/// use goka_runtime::core::judge::Why;
-/// let why = Why::NothingStored { table: "clicks-state".into(), partition: 3 };
-/// assert_eq!(why.to_string(), "clicks-state[3]: no local copy yet; it is made from the topic");
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryReason {

@@ -601,3 +601,17 @@ fn missing_offsets_are_named_together() {
         assert!(line.contains(part), "{part} in: {line}");
     }
 }
+
+#[test]
+fn a_reason_names_the_partition_and_what_is_done() {
+    let reason = RecoveryReason::NothingStored {
+        table: "clicks-state".into(),
+        partition: 3,
+    };
+    assert_eq!(
+        reason.to_string(),
+        "clicks-state[3]: no local copy yet; it is made from the topic"
+    );
+    let trusted = trusted_for(Duration::from_secs(100));
+    assert_eq!(trusted, Duration::from_secs(90));
+}
