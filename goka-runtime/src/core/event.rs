@@ -17,24 +17,24 @@ use crate::table::{Checkpoint, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inspection {
     /// What the local copy says of itself.
-    pub stamp: Option<Checkpoint>,
+    pub(crate) stamp: Option<Checkpoint>,
     /// The group topic's partition; `None` in a stateless group.
-    pub table: Option<ChangelogInspection>,
+    pub(crate) table: Option<ChangelogInspection>,
     /// The partition's range in each input.
-    pub inputs: BTreeMap<TopicId, OffsetRange>,
+    pub(crate) inputs: BTreeMap<TopicId, OffsetRange>,
     /// The identity of each input.
-    pub input_ids: BTreeMap<TopicId, String>,
+    pub(crate) input_ids: BTreeMap<TopicId, String>,
 }
 
 /// The partition of the group topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangelogInspection {
     /// The topic's identity.
-    pub id: String,
+    pub(crate) id: String,
     /// The partition's range.
-    pub range: OffsetRange,
+    pub(crate) range: OffsetRange,
     /// How long tombstones survive compaction.
-    pub delete_retention: Duration,
+    pub(crate) delete_retention: Duration,
 }
 
 /// What happened.

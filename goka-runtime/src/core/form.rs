@@ -16,7 +16,7 @@ pub(crate) fn is_other(format: &Format, key: &[u8], form: &mut Vec<u8>) -> bool 
 }
 
 /// Why a task stops at a record whose key is in another form than `expected`.
-pub(crate) fn cause(
+pub(crate) fn refusal(
     (topic, partition, offset): (&str, i32, Offset),
     key: &[u8],
     expected: &[u8],

@@ -9,31 +9,31 @@ use crate::record::{Offset, TaskId, Timestamp, TopicId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Now {
     /// Since some fixed moment.
-    pub monotonic: Duration,
+    pub(crate) monotonic: Duration,
     /// Milliseconds since the Unix epoch.
-    pub wall: Timestamp,
+    pub(crate) wall: Timestamp,
 }
 
 /// Names the local copy of one partition of a table: the group's own, or a joined one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CopyId {
     /// Whose.
-    pub task: TaskId,
+    pub(crate) task: TaskId,
     /// Of which table topic.
-    pub table: TopicId,
+    pub(crate) table: TopicId,
 }
 
 /// Names one record of a task's assignment, for what is settled later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordId {
     /// Whose.
-    pub task: TaskId,
+    pub(crate) task: TaskId,
     /// Of which assignment.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// Of which input.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// Which.
-    pub offset: Offset,
+    pub(crate) offset: Offset,
     /// The number of the guard: a record may have several, and a walk has one record for all keys.
-    pub guard: u64,
+    pub(crate) guard: u64,
 }

@@ -36,28 +36,28 @@ const MAGIC: &str = "goka";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OffsetMetadata {
     /// The version of the text, [`VERSION`].
-    pub version: u16,
+    pub(crate) version: u16,
     /// [`fingerprint_hash`] of the table's definition.
-    pub fingerprint: u64,
+    pub(crate) fingerprint: u64,
     /// The identity of the group topic; empty for a group without one.
-    pub table_id: String,
+    pub(crate) table_id: String,
     /// Where the partition of the group topic began when the group's table did; `None` from builds that
     /// did not note it, which is as 0, and in a group without a table.
-    pub table_start: Option<Offset>,
+    pub(crate) table_start: Option<Offset>,
     /// How far the partition of the group topic is known to reach at least.
-    pub table_end: Option<Offset>,
+    pub(crate) table_end: Option<Offset>,
     /// The topic whose assignment brings the partitions: the group topic, or the first input.
-    pub lead: String,
+    pub(crate) lead: String,
     /// The identity of the input that the offset is of; `None` from builds that did not note it.
-    pub input_id: Option<String>,
+    pub(crate) input_id: Option<String>,
     /// The record of the input whose handler ended the process; `None` from builds that did not note it.
-    pub died: Option<Died>,
+    pub(crate) died: Option<Died>,
     /// The inputs that the group has read so far; first those that the program reads which committed it.
-    pub inputs: Vec<String>,
+    pub(crate) inputs: Vec<String>,
     /// How many those are; earlier builds did not say.
-    pub reads: Option<usize>,
+    pub(crate) reads: Option<usize>,
     /// Where the owner answers HTTP.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 impl OffsetMetadata {
@@ -133,44 +133,64 @@ impl OffsetMetadata {
     }
 }
 
-impl fmt::Display for OffsetMetadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut head = format!(
+/// What the text of one input has, where the texts of a group's inputs differ.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InputFields<'a> {
+    pub(super) id: Option<&'a str>,
+    pub(super) died: Option<&'a Died>,
+    pub(super) table_end: Option<Offset>,
+}
+
+impl OffsetMetadata {
+    /// The text for one input: its fields stand in for those of the metadata.
+    pub(super) fn text_for(&self, input: &InputFields<'_>) -> String {
+        let mut text = format!(
             "{MAGIC}{};fp={:016x};table={}",
             self.version,
             self.fingerprint,
             escape(&self.table_id),
         );
-        for (name, offset) in [("from", self.table_start), ("to", self.table_end)] {
+        for (name, offset) in [("from", self.table_start), ("to", input.table_end)] {
             if let Some(offset) = offset {
-                head.push_str(&format!(";{name}={offset}"));
+                text.push_str(&format!(";{name}={offset}"));
             }
         }
-        head.push_str(&format!(";lead={}", escape(&self.lead)));
-        if let Some(id) = &self.input_id {
-            head.push_str(&format!(";of={}", escape(id)));
+        text.push_str(&format!(";lead={}", escape(&self.lead)));
+        if let Some(id) = input.id {
+            text.push_str(&format!(";of={}", escape(id)));
         }
-        if let Some(died) = &self.died {
-            head.push_str(&format!(";died={died}"));
+        if let Some(died) = input.died {
+            text.push_str(&format!(";died={died}"));
         }
         if let Some(address) = self.address.as_deref().map(escape)
             && address.len() <= MAX_ADDRESS
         {
-            head.push_str(";at=");
-            head.push_str(&address);
+            text.push_str(";at=");
+            text.push_str(&address);
         }
         if let Some(reads) = self.reads {
-            head.push_str(&format!(";reads={reads}"));
+            text.push_str(&format!(";reads={reads}"));
         }
-        head.push_str(";inputs=");
+        text.push_str(";inputs=");
         let names: Vec<_> = self.inputs.iter().map(|input| escape(input)).collect();
-        let named = names.join(",");
-        f.write_str(&head)?;
-        if head.len() + named.len() <= MAX_BYTES - WALK {
-            return f.write_str(&named);
+        let names = names.join(",");
+        if text.len() + names.len() <= MAX_BYTES - WALK {
+            text.push_str(&names);
+        } else {
+            let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
+            text.push_str(&hashes.join(","));
         }
-        let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
-        f.write_str(&hashes.join(","))
+        text
+    }
+}
+
+impl fmt::Display for OffsetMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text_for(&InputFields {
+            id: self.input_id.as_deref(),
+            died: self.died.as_ref(),
+            table_end: self.table_end,
+        }))
     }
 }
 

@@ -10,105 +10,108 @@ use crate::graph::Start;
 use crate::log::Group;
 use crate::record::TopicId;
 
+/// How long a failed commit, flush or read waits before it is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(200);
+
 /// An input and how it is handled.
 #[derive(Debug, Clone)]
 pub(crate) struct InputPlan {
     /// Its topic.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// Its partition count.
-    pub partitions: i32,
+    pub(crate) partitions: i32,
     /// The dispatch shim.
-    pub call: Call,
+    pub(crate) call: Call,
     /// Where reading begins when nothing is committed.
-    pub start: Start,
+    pub(crate) start: Start,
     /// Whether its records have no keys, and so no place.
-    pub keyless: bool,
+    pub(crate) keyless: bool,
     /// How its keys travel.
-    pub key: Format,
+    pub(crate) key: Format,
     /// The declared partitioner's name.
-    pub partitioner: &'static str,
+    pub(crate) partitioner: &'static str,
     /// The partition of a key among so many.
-    pub place: fn(&[u8], i32) -> i32,
+    pub(crate) partition_of: fn(&[u8], i32) -> i32,
 }
 
 /// An output.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputPlan {
     /// Its name, as the handler's context gives it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its topic.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// Its partition count.
-    pub partitions: i32,
+    pub(crate) partitions: i32,
     /// The largest record batch it takes, in bytes.
-    pub limit: usize,
+    pub(crate) max_message_bytes: usize,
 }
 
 /// The group table.
 #[derive(Debug, Clone)]
 pub(crate) struct TablePlan {
     /// The group topic.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// The largest record batch it takes, in bytes.
-    pub limit: usize,
+    pub(crate) max_message_bytes: usize,
     /// What the table is, as text.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 /// A table that is read by the record's own key.
 #[derive(Debug, Clone)]
 pub(crate) struct JoinPlan {
     /// Its name, as the handler's context gives it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its topic.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// How its keys travel.
-    pub key: Format,
+    pub(crate) key: Format,
     /// What the table is, as text.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 /// Walks over the group table.
 #[derive(Debug, Clone)]
 pub(crate) struct VisitPlan {
     /// The topic whose records ask for walks: an input of the group.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// The handlers by name.
-    pub calls: Vec<(&'static str, Call)>,
+    pub(crate) calls: Vec<(&'static str, Call)>,
 }
 
 /// Everything that the core knows of its group.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// The group and its topics.
-    pub group: Group,
+    pub(crate) group: Group,
     /// The cluster.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// Whether the log can say what else the group committed, so that another program under the same
     /// name is found before the first handler runs.
-    pub verifies: bool,
+    pub(crate) verifies: bool,
     /// The inputs, the loop topic among them.
-    pub inputs: Vec<InputPlan>,
+    pub(crate) inputs: Vec<InputPlan>,
     /// The outputs.
-    pub outputs: Vec<OutputPlan>,
+    pub(crate) outputs: Vec<OutputPlan>,
     /// The group table; `None` in a stateless group.
-    pub table: Option<TablePlan>,
+    pub(crate) table: Option<TablePlan>,
     /// The tables that are joined.
-    pub joins: Vec<JoinPlan>,
+    pub(crate) joins: Vec<JoinPlan>,
     /// The walks over the table; `None` where there are none.
-    pub visits: Option<VisitPlan>,
+    pub(crate) visits: Option<VisitPlan>,
     /// How often a barrier runs.
-    pub barrier: Duration,
+    pub(crate) barrier: Duration,
     /// Acknowledged writes wait so long for the store.
-    pub flush_interval: Duration,
+    pub(crate) flush_interval: Duration,
     /// So many bytes of them are flushed before that.
-    pub flush_bytes: usize,
+    pub(crate) flush_bytes: usize,
     /// A store that refuses flushes, or cannot be read, for so long stops its task.
-    pub patience: Duration,
+    pub(crate) store_timeout: Duration,
     /// So many bytes the copies of this worker may take in memory.
-    pub memory: usize,
+    pub(crate) memory: usize,
     /// The records that earlier runs of this instance died of.
-    pub deaths: Deaths,
+    pub(crate) deaths: Deaths,
 }
 
 impl Plan {

@@ -30,32 +30,32 @@ pub(crate) enum RecoveryDecision {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Topic<'a> {
     /// The topic's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// The cluster that it lives in.
-    pub cluster: &'a str,
+    pub(crate) cluster: &'a str,
     /// Its identity: another one after it was deleted and made again.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// The partition.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// The first offset still there.
-    pub start: Offset,
+    pub(crate) start: Offset,
     /// The high watermark, read uncommitted.
-    pub end: Offset,
+    pub(crate) end: Offset,
     /// How long a tombstone survives compaction.
-    pub delete_retention: Duration,
+    pub(crate) delete_retention: Duration,
 }
 
 /// One declared input of the owner's partition: what its group committed and what the log holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InputInspection<'a> {
     /// The topic's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// The committed offset. Where the program permits a jump (`on_lost`), the offset jumped to.
-    pub committed: Option<Offset>,
+    pub(crate) committed: Option<Offset>,
     /// The first offset still there.
-    pub start: Offset,
+    pub(crate) start: Offset,
     /// The high watermark.
-    pub end: Offset,
+    pub(crate) end: Offset,
 }
 
 /// What the copy is kept for.

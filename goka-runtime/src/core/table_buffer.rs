@@ -95,11 +95,11 @@ impl Row {
 pub(crate) struct FlushBatch {
     entries: Vec<(Bytes, RowValue)>,
     /// The changelog offset that the store reaches with them.
-    pub offset: Offset,
+    pub(crate) offset: Offset,
     /// When the copy was level with the topic, wall clock; `None` is when the store's stamp says.
-    pub synced_at: Option<Timestamp>,
+    pub(crate) synced_at: Option<Timestamp>,
     /// How durable the store's commit must be.
-    pub durability: Durability,
+    pub(crate) durability: Durability,
 }
 
 impl FlushBatch {

@@ -113,7 +113,7 @@ impl Turn {
     }
 
     /// Whether calls may outlive their transactions.
-    pub(super) fn is_once(&self) -> bool {
+    pub(super) fn is_exactly_once(&self) -> bool {
         self.slow.is_some()
     }
 

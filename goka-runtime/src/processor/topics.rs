@@ -281,7 +281,7 @@ impl Topics {
         let (topic, info) = self.of(edge);
         TablePlan {
             topic,
-            limit: info.max_message_bytes,
+            max_message_bytes: info.max_message_bytes,
             fingerprint: edge.topic.fingerprint(),
         }
     }

@@ -107,7 +107,7 @@ pub(super) fn restore(
     let (position, copy) = (reading.position, reading);
     if let Some((key, other)) = copy.first_other() {
         let at = (&**topic, task.partition, other.offset);
-        return Some(Err(form::cause(at, key, &other.form)));
+        return Some(Err(form::refusal(at, key, &other.form)));
     }
     let (partition, records) = (task.partition, copy.records);
     tracing::info!(

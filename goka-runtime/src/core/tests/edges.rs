@@ -155,7 +155,10 @@ fn a_failing_visit_stops_the_task_at_its_key() {
     world.finish();
     let committed = &world.others[&(task(0), VISIT)];
     assert_eq!(committed.offset, 0);
-    assert_eq!(Place::noted(&committed.metadata), Some(Place::of(b"a0006")));
+    assert_eq!(
+        VisitedKey::read(&committed.metadata),
+        Some(VisitedKey::of(b"a0006"))
+    );
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn without_a_table_an_input_that_was_made_again_is_read_from_its_start_rule() {
             epoch: Epoch(1),
             committed: BTreeMap::from([(INPUT, committed)]),
         };
-        let mut task = Task::new(&assignment, Duration::ZERO);
+        let mut task = Task::new(&plan, &assignment, Duration::ZERO);
         let range = OffsetRange {
             start: 3,
             stable: 9,
@@ -100,11 +100,14 @@ fn without_a_table_an_input_that_was_made_again_is_read_from_its_start_rule() {
             inputs: BTreeMap::from([(INPUT, range)]),
             input_ids: of("second"),
         };
-        let begun = examine(&plan, &mut task, &facts, Now::default());
+        let begun = examine(&plan, task.id, &mut task.offsets, &facts, 0);
         assert!(begun.is_ok());
-        assert_eq!(task.positions, BTreeMap::from([(INPUT, first)]));
-        let text = task.commit_text(&plan, INPUT, 0);
-        let noted = OffsetMetadata::parse(&text).and_then(|noted| noted.input_id);
+        let commits = task.commits(&plan);
+        let [(_, INPUT, position, text)] = &commits[..] else {
+            panic!("{commits:?}");
+        };
+        assert_eq!(*position, first);
+        let noted = OffsetMetadata::parse(text).and_then(|noted| noted.input_id);
         assert_eq!(noted.as_deref(), Some("second"));
     }
 }

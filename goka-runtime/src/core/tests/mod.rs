@@ -18,9 +18,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::task::RECOMMIT;
+use super::visited_key::VisitedKey;
 use super::*;
 use crate::dispatch::{ContextError, Deferred, HandlerError, Handling, RawRecord};
-use crate::log::{CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks};
+use crate::log::{
+    Assignment, CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks,
+};
 use crate::record::{AppendKind, Guarantee, Headers, Record, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
@@ -108,17 +112,17 @@ pub(super) fn plan(partitions: i32) -> Plan {
             keyless: false,
             key: crate::key::format_of_key::<String>(),
             partitioner: "first-byte",
-            place,
+            partition_of: place,
         }],
         outputs: vec![OutputPlan {
             name: "output",
             topic: OUTPUT,
             partitions,
-            limit: 1 << 20,
+            max_message_bytes: 1 << 20,
         }],
         table: Some(TablePlan {
             topic: TABLE,
-            limit: 1 << 20,
+            max_message_bytes: 1 << 20,
             fingerprint: FINGERPRINT.into(),
         }),
         joins: Vec::new(),
@@ -126,7 +130,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
         barrier: Duration::from_millis(100),
         flush_interval: Duration::ZERO,
         flush_bytes: 1 << 20,
-        patience: Duration::from_secs(60),
+        store_timeout: Duration::from_secs(60),
         memory: 4 << 20,
         deaths: crate::core::deaths::Deaths::default(),
     }

@@ -39,6 +39,7 @@ fn offsets_that_a_newer_build_committed_refuse_the_start() {
         world.feed("a", Some("2"));
         world
             .core
+            .tasks
             .plan
             .group
             .topics
@@ -144,33 +145,34 @@ fn a_key_that_does_not_decode_is_its_handlers_to_refuse() {
 #[test]
 fn a_group_that_only_joins_needs_its_keys_form_too() {
     let (mut world, ..) = following();
-    world.core.plan.table = None;
-    world.core.plan.inputs[0].key = format_of_key::<u64>();
-    let input = world.core.plan.inputs[0].clone();
-    let mut shared = Scratch::default();
-    let disk = Disk::default();
-    let mut turn = Turn::new(&world.core.plan, SlowCalls::default());
-    let mut desk = handle::HandlerEnv {
-        plan: &world.core.plan,
-        around: &disk,
-        shared: &(),
+    world.core.tasks.plan.table = None;
+    world.core.tasks.plan.inputs[0].key = format_of_key::<u64>();
+    let input = world.core.tasks.plan.inputs[0].clone();
+    let tasks = &mut world.core.tasks;
+    let mut env = handle::HandlerEnv {
+        plan: &tasks.plan,
+        services: &Disk::default(),
+        state: &(),
         appends: &mut Appends::default(),
-        scratch: &mut shared,
-        turn: &mut turn,
+        scratch: &mut Scratch::default(),
+        turn: &mut Turn::new(&tasks.plan, SlowCalls::default()),
     };
-    let task = world.core.tasks.get_mut(&task(0)).expect("assigned");
+    let task = tasks.all.get_mut(&task(0)).expect("assigned");
     let records = [record(0, b"007", b"1")];
-    let outcome = task.handle(&input, &records, &mut desk);
+    let outcome = handle::handle(task, &input, &records, &mut env);
+    let Err(handle::CallError::Stop(reason)) = outcome else {
+        panic!("{outcome:?}");
+    };
     assert!(
-        matches!(outcome, Err(StopReason::OtherForm { offset: 0, .. })),
-        "{outcome:?}"
+        matches!(reason, StopReason::OtherForm { offset: 0, .. }),
+        "{reason:?}"
     );
 }
 
 #[test]
 fn a_joined_row_whose_key_has_another_form_stops_the_task() {
     let (mut world, copy, epoch) = following();
-    world.core.plan.joins[0].key = format_of_key::<u64>();
+    world.core.tasks.plan.joins[0].key = format_of_key::<u64>();
     world.step(Event::Restored(copy, epoch, Ok(7)));
     world.tick();
     world.hand(task(0), JOINED, record(7, b"7", b"profile"));
@@ -218,8 +220,8 @@ fn nothing_is_handled_before_it_is_known_that_no_other_program_uses_the_groups_n
     world.finish();
     assert_eq!(world.committed[&task(1)].offset, 1);
     // An inspection of a task that runs goes by what is committed.
-    for task in world.core.tasks.values() {
-        assert!(task.metadata.is_some() && task.metadata == task.next_metadata);
+    for task in world.core.tasks.all.values() {
+        assert!(task.offsets.metadata().is_some());
     }
     // Once is enough: who starts later finds this one.
     world.lose_all();

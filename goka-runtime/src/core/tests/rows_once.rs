@@ -368,7 +368,7 @@ fn a_walk_with_guards_commits_where_it_is() {
     }
     world.tick();
     let metadata = &world.others[&(task(0), VISIT)].metadata;
-    assert_eq!(Place::noted(metadata), Some(Place::of(b"a0499")));
+    assert_eq!(VisitedKey::read(metadata), Some(VisitedKey::of(b"a0499")));
 }
 
 #[test]
