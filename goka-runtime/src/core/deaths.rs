@@ -17,7 +17,8 @@ pub(crate) const ENOUGH: usize = 2;
 pub(crate) struct Died {
     /// The record.
     pub(crate) offset: Offset,
-    /// The runs that died, each a random number; one at least, more than two tell nothing new.
+    /// The runs that died, each a random number; one at least, and no more than are needed to refuse the
+    /// record.
     pub(crate) runs: Vec<u64>,
 }
 
@@ -67,8 +68,8 @@ pub(crate) struct RecordAt {
     pub(crate) offset: Offset,
 }
 
-/// What earlier runs of this instance died of, and what is handled all the same. Empty by default;
-/// the service reads it from the data directory and the command line.
+/// The records that earlier runs of this instance died of, and those that are handled all the same. Empty
+/// by default; the service reads it from the data directory and the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deaths {
     /// In the order in which they happened.
@@ -86,8 +87,8 @@ impl Deaths {
     }
 
     /// Adds the deaths of an input that this instance noted to those that came with its offset. The last
-    /// death alone counts: a record that was handled after another one did not die of that one. Nor does
-    /// a record before the committed offset count, or one that is retried.
+    /// death alone counts: a record that was handled after another one did not die of that one. Records
+    /// before the committed offset and those that are retried do not count.
     pub(super) fn of_input(
         &self,
         group: &str,

@@ -1,11 +1,10 @@
-//! What the core is told and what it asks for. No clock, no thread, no I/O: the worker performs the
-//! effects in the order in which they come, and answers with events.
+//! The events that the core takes and the effects that it asks for. The worker performs the effects in
+//! their order, and answers with events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ids::CopyId;
-use super::ids::RecordId;
+use super::ids::{CopyId, RecordId};
 use super::recovery::RecoveryReason;
 use super::stop_reason::StopReason;
 use super::table_buffer::FlushBatch;
@@ -16,7 +15,7 @@ use crate::table::{Checkpoint, StoreError};
 /// What was found about a task before it may start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inspection {
-    /// What the local copy says of itself.
+    /// The checkpoint of the local copy; `None` if there is no copy.
     pub(crate) stamp: Option<Checkpoint>,
     /// The group topic's partition; `None` in a stateless group.
     pub(crate) table: Option<ChangelogInspection>,
@@ -26,7 +25,7 @@ pub(crate) struct Inspection {
     pub(crate) input_ids: BTreeMap<TopicId, String>,
 }
 
-/// The partition of the group topic.
+/// What was found about the partition of the group topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangelogInspection {
     /// The topic's identity.
@@ -48,16 +47,16 @@ pub(crate) enum Event<'a> {
     Verified(TaskId, Epoch, Result<(), StopReason>),
     /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that changelog offset.
     Restored(CopyId, Epoch, Result<Offset, StopReason>),
-    /// What a handler deferred is done, or failed.
+    /// A guard of `defer` is done, or has failed.
     Deferred(RecordId, Result<(), String>),
-    /// Offsets of one input of one task hold nothing to handle: control records, aborted and
-    /// compacted ones. True whoever asks, so it does not matter what else comes before or after.
+    /// Offsets of one topic of one task hold nothing to handle: control records, aborted and compacted
+    /// ones. This is a fact about the log: it may be reported late, repeatedly or out of order.
     OffsetGap {
-        /// Whose.
+        /// The task.
         task: TaskId,
-        /// Of which assignment; what an older one says is dropped.
+        /// The assignment in which it was seen; reports of older ones are dropped.
         epoch: Epoch,
-        /// Of which input or joined table.
+        /// The input or joined table.
         topic: TopicId,
         /// The first of them.
         from: Offset,
@@ -72,7 +71,7 @@ pub(crate) enum Event<'a> {
     CommitEnded(CommitId, CommitOutcome),
     /// An [`Effect::Flush`] is answered.
     Flushed(CopyId, Result<(), StoreError>),
-    /// A store lost commits that it had: it was closed, to be judged and restored anew.
+    /// A store lost commits that it had: it was closed, to be inspected and restored anew.
     StoreRolledBack(CopyId),
     /// Tasks are about to be given back: the barrier of the whole worker comes first.
     Revoking(&'a [TaskId]),
@@ -91,14 +90,14 @@ pub(crate) enum Event<'a> {
 pub(crate) enum Effect {
     /// Look at the local copy, the group topic and the inputs of a task.
     Inspect(TaskId, Epoch),
-    /// See whether another program runs under the group's name: the start offsets of the task are
-    /// committed, so that whoever looks later finds them.
+    /// Look whether another program runs under the group's name. The start offsets of the task are
+    /// committed, so of two programs the one that looks later finds the other.
     Verify(TaskId, Epoch),
     /// Bring the local copy up to the end of the group topic.
     Restore {
-        /// Whose.
+        /// The task.
         task: TaskId,
-        /// Of which assignment.
+        /// Its assignment.
         epoch: Epoch,
         /// The first changelog offset to read.
         from: Offset,
@@ -111,13 +110,13 @@ pub(crate) enum Effect {
     Fetch(TaskId, Vec<(TopicId, Offset)>),
     /// Stop fetching a task.
     Release(TaskId),
-    /// Stop or go on with all intake.
+    /// Stop all intake (`true`), or go on with it.
     Pause(bool),
     /// Hand records to the log, in order.
     Append(Appends),
     /// Make everything appended durable, then commit the offsets.
     Commit(CommitBatch),
-    /// Exactly once: end the open transaction as if nothing of it had been.
+    /// Exactly once: abort the open transaction.
     Abort,
     /// Bring acknowledged writes to the store, in one commit.
     Flush(CopyId, FlushBatch),

@@ -1,12 +1,12 @@
-//! Keys that decode but are written otherwise than this program writes them, such as `007` for a `u64`.
-//! A row is found by its key's bytes, so such a key would be a row beside the key's own.
+//! Keys that decode but are not encoded as this program encodes them, such as `007` for a `u64`. A row is
+//! found by its key's bytes, so such a key would have a second row.
 
 use super::stop_reason::{StopReason, key_text};
 use crate::codec::Format;
 use crate::record::Offset;
 
-/// Whether `key` is in another form than the one that is written, which `form` then holds. A key that
-/// does not decode is in none: its handler says so.
+/// Whether this program would encode `key` otherwise; `form` then holds how. A key that does not decode
+/// is left to its handler, which fails.
 pub(crate) fn is_other(format: &Format, key: &[u8], form: &mut Vec<u8>) -> bool {
     let Some(canonical) = format.canonical else {
         return false;

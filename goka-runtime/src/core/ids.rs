@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::log::Epoch;
 use crate::record::{Offset, TaskId, Timestamp, TopicId};
 
-/// What time it is: a clock that only goes forward, and the wall's.
+/// The time, on a clock that only goes forward and on the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Now {
     /// Since some fixed moment.
@@ -17,22 +17,22 @@ pub(crate) struct Now {
 /// Names the local copy of one partition of a table: the group's own, or a joined one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CopyId {
-    /// Whose.
+    /// The task that it belongs to.
     pub(crate) task: TaskId,
-    /// Of which table topic.
+    /// The topic of the table.
     pub(crate) table: TopicId,
 }
 
-/// Names one record of a task's assignment, for what is settled later.
+/// Names one record of a task's assignment, for what ends later: slow calls and deferred commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordId {
-    /// Whose.
+    /// The task that it belongs to.
     pub(crate) task: TaskId,
-    /// Of which assignment.
+    /// The assignment in which it was handled.
     pub(crate) epoch: Epoch,
-    /// Of which input.
+    /// The input that it came from.
     pub(crate) topic: TopicId,
-    /// Which.
+    /// Its offset in that input.
     pub(crate) offset: Offset,
     /// The number of the guard: a record may have several, and a walk has one record for all keys.
     pub(crate) guard: u64,

@@ -104,7 +104,7 @@ pub(super) fn restored(
 
 /// A task's start offsets are committed, and it is known whether another program uses the group's name.
 ///
-/// Two programs under one group name are told apart by what they commit with their start offsets. Each
+/// Two programs under one group name differ in what they commit with their start offsets. Each
 /// looks for the other's before it commits, and once more before its first handler: of two that start at
 /// the same time, the one that commits later finds the other.
 pub(super) fn verified(
@@ -130,8 +130,8 @@ pub(super) fn verified(
     }
 }
 
-/// Takes back what new tasks say of this program in their start offsets, so that the other program is not
-/// refused because of one that never ran.
+/// Takes back the metadata that names this program in the start offsets of new tasks, so that the other
+/// program is not refused because of one that never ran.
 fn withdraw(tasks: &mut Tasks, out: &mut Vec<Effect>) {
     let offsets: Vec<_> = tasks.all.values_mut().flat_map(Task::withdraw).collect();
     if !offsets.is_empty() && tasks.barrier.is_idle() {

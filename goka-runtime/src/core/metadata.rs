@@ -1,6 +1,6 @@
-//! The text that a group commits with its offsets: by which definition, of which table, with which
-//! inputs known so far, and where the owner answers. Pure; knows no log. Written by the barrier,
-//! read by [`judge`](super::judge::judge) and by whoever routes a key to its owner.
+//! The text that a group commits with its offsets: the definition of its table, the identity of the group
+//! topic, and the inputs known so far. Pure; knows no log. Written by the barrier, read by
+//! [`decide`](super::recovery::decide).
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use super::committed_text::{escape, hex, offset, unescape};
 use super::deaths::Died;
 use crate::record::Offset;
 
-/// The version of the text written here. A text of a later one is not read, and whoever finds one
-/// refuses: [`newer_version`].
+/// The version of the text written here. A text of a later version is not read, and its task is refused:
+/// [`newer_version`].
 pub(crate) const VERSION: u16 = 1;
 
 /// The longest text in bytes: Kafka's default for `offset.metadata.max.bytes`.
@@ -28,9 +28,8 @@ const MAGIC: &str = "goka";
 
 /// What a group commits with each offset.
 ///
-/// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;died=..;at=..;inputs=a,b`.
-/// Fields may come in any order, unknown
-/// ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
+/// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;died=..;at=..;reads=..;inputs=a,b`. Fields may
+/// come in any order, unknown ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
 /// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
 /// than [`MAX_BYTES`], less some room for the place of a walk: ask [`knows`](Self::knows), not the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +51,9 @@ pub(crate) struct OffsetMetadata {
     pub(crate) input_id: Option<String>,
     /// The record of the input whose handler ended the process; `None` from builds that did not note it.
     pub(crate) died: Option<Died>,
-    /// The inputs that the group has read so far; first those that the program reads which committed it.
+    /// The inputs that the group has read so far; those of the program that committed it come first.
     pub(crate) inputs: Vec<String>,
-    /// How many those are; earlier builds did not say.
+    /// How many of the inputs the program reads that committed it; `None` from earlier builds.
     pub(crate) reads: Option<usize>,
     /// Where the owner answers HTTP.
     pub(crate) address: Option<String>,
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn another_program_is_told_from_another_version() {
+    fn another_program_is_distinguished_from_another_version() {
         let of = |inputs: &str, reads| OffsetMetadata {
             inputs: inputs.split(' ').map(str::to_owned).collect(),
             reads,

@@ -1,5 +1,5 @@
-//! A group graph resolved against a log: topics by number, partition counts, limits. Made once at
-//! start, read by the core on every record.
+//! A group graph resolved against a log: topics by number, partition counts, largest messages. Made once at
+//! the start, read by the core for every record.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ pub(crate) struct InputPlan {
     pub(crate) topic: TopicId,
     /// Its partition count.
     pub(crate) partitions: i32,
-    /// The dispatch shim.
+    /// The function that decodes a record and calls its handler.
     pub(crate) call: Call,
     /// Where reading begins when nothing is committed.
     pub(crate) start: Start,
-    /// Whether its records have no keys, and so no place.
+    /// Whether its records have no keys, and so may lie in any partition.
     pub(crate) keyless: bool,
-    /// How its keys travel.
+    /// How its keys are encoded.
     pub(crate) key: Format,
     /// The declared partitioner's name.
     pub(crate) partitioner: &'static str,
@@ -54,7 +54,7 @@ pub(crate) struct TablePlan {
     pub(crate) topic: TopicId,
     /// The largest record batch it takes, in bytes.
     pub(crate) max_message_bytes: usize,
-    /// What the table is, as text.
+    /// The definition of the table, as text.
     pub(crate) fingerprint: String,
 }
 
@@ -65,9 +65,9 @@ pub(crate) struct JoinPlan {
     pub(crate) name: &'static str,
     /// Its topic.
     pub(crate) topic: TopicId,
-    /// How its keys travel.
+    /// How its keys are encoded.
     pub(crate) key: Format,
-    /// What the table is, as text.
+    /// The definition of the table, as text.
     pub(crate) fingerprint: String,
 }
 
@@ -102,13 +102,13 @@ pub(crate) struct Plan {
     pub(crate) visits: Option<VisitPlan>,
     /// How often a barrier runs.
     pub(crate) barrier: Duration,
-    /// Acknowledged writes wait so long for the store.
+    /// How long acknowledged writes wait for the store.
     pub(crate) flush_interval: Duration,
-    /// So many bytes of them are flushed before that.
+    /// How many bytes of them are flushed without waiting so long.
     pub(crate) flush_bytes: usize,
-    /// A store that refuses flushes, or cannot be read, for so long stops its task.
+    /// For how long a store may refuse flushes, or not be readable, before its task stops.
     pub(crate) store_timeout: Duration,
-    /// So many bytes the copies of this worker may take in memory.
+    /// How many bytes the copies of this worker may take in memory.
     pub(crate) memory: usize,
     /// The records that earlier runs of this instance died of.
     pub(crate) deaths: Deaths,
@@ -119,7 +119,7 @@ impl Plan {
         self.inputs.iter().find(|input| input.topic == topic)
     }
 
-    /// What a table of the plan is, as text.
+    /// The definition of a table of the plan, as text.
     pub(crate) fn fingerprint(&self, table: TopicId) -> Option<&str> {
         let own = self.table.as_ref().filter(|own| own.topic == table);
         let joined = || Some(self.join(table)?.fingerprint.as_str());

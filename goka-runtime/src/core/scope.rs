@@ -1,5 +1,5 @@
-//! What one record's handler does, gathered: its writes to the table and its outputs, dropped whole
-//! when it fails. Made by the task for each record.
+//! The scope of one record: collects what its handler does, the writes to the table and the outputs, so
+//! that all of it is dropped when the handler fails. Made anew for each record.
 
 use super::ids::{CopyId, RecordId};
 use super::plan::Plan;
@@ -11,18 +11,18 @@ use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp};
 use crate::table::{StoreError, Stored, StoredRef};
 
-/// Buffers kept from record to record.
+/// Buffers that are reused for each record.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     key: Vec<u8>,
     value: Vec<u8>,
     loaded: Option<Stored>,
-    /// The record's key as it would be written.
+    /// The record's key as this program encodes it.
     pub(super) form: Vec<u8>,
 }
 
 impl Scratch {
-    /// What the store of a copy has for a key, once no layer over it knows the key.
+    /// What the store of a copy has for a key that the buffer over it does not know.
     fn stored(
         &mut self,
         services: &dyn HandlerServices,
@@ -54,9 +54,9 @@ pub(super) struct RecordScope<'a> {
     /// The record, and the number of its next guard.
     pub(super) record: RecordId,
     pub(super) buffer: &'a mut TableBuffer,
-    /// The row of its key, once it was looked for.
+    /// The row of its key, once the handler asked for it.
     pub(super) row: Option<RowId>,
-    /// Why a store could not be read.
+    /// Why a store could not be read, and which: `None` is that of a table that is looked up.
     pub(super) unreadable: Option<(Option<CopyId>, StoreError)>,
     pub(super) joins: &'a JoinedCopies,
     pub(super) services: &'a dyn HandlerServices,
@@ -64,11 +64,11 @@ pub(super) struct RecordScope<'a> {
     pub(super) scratch: &'a mut Scratch,
     /// The last write of this record to its key.
     pub(super) written: Option<RowValue>,
-    /// How many changelog records it made.
+    /// How many changelog records the handler made.
     pub(super) updates: u64,
 }
 
-/// Where a record began.
+/// Where the records that a handler makes begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Savepoint(Mark);
 
@@ -77,7 +77,7 @@ impl Savepoint {
         Self(appends.mark())
     }
 
-    /// The first record since then.
+    /// The position of the first record since then.
     #[cfg(feature = "tester")]
     pub(super) fn place(self) -> usize {
         self.0.place()

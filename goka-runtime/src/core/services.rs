@@ -8,7 +8,7 @@ use crate::dispatch::{ContextError, Deferred, HandlerError, Handling};
 use crate::record::Appends;
 use crate::table::{StoreRead, Stored};
 
-/// What a handler reaches beyond its task: stores, followed tables, the executor of futures.
+/// What a handler needs beyond its task: stores, followed tables, an executor of futures, a clock.
 pub(crate) trait HandlerServices {
     /// The store of a local copy; `None` where there is none.
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead>;
@@ -26,10 +26,10 @@ pub(crate) trait HandlerServices {
     fn defer(&self, record: RecordId) -> Deferred;
     /// A handler is about to be called with a record.
     fn began(&self, record: &RecordId);
-    /// It has returned. Gives the time, on the clock of [`Now::monotonic`], a few milliseconds late at
+    /// The handler has returned. Returns the time, on the clock of [`Now::monotonic`], a few milliseconds late at
     /// most.
     fn ended(&self) -> Duration;
-    /// A handler returned `Ok`; what it wrote are the records from `first` on.
+    /// A handler returned `Ok`; it wrote the records from `first` on.
     #[cfg(feature = "tester")]
     fn handled(&self, _record: RecordId, _appends: &Appends, _first: usize) {}
 }

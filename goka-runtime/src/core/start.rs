@@ -4,7 +4,8 @@ use super::event::{ChangelogInspection, Inspection};
 use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
 use super::plan::{Plan, TablePlan};
 use super::recovery::{
-    InputInspection, RecoveryDecision, RecoveryReason, Role, Topic, decide, deleted_rows,
+    ChangelogPartition, InputInspection, RecoveryDecision, RecoveryReason, Role, decide,
+    deleted_rows,
 };
 use super::stop_reason::StopReason;
 use super::task::Offsets;
@@ -82,7 +83,7 @@ fn restore(
         }
     });
     let inputs: Vec<_> = inputs.collect();
-    let topic = Topic {
+    let topic = ChangelogPartition {
         name: plan.group.topic(table.topic),
         cluster: &plan.cluster,
         id: &changelog.id,

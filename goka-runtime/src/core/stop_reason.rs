@@ -28,7 +28,7 @@ pub enum StopReason {
         offset: Offset,
         /// Its key, as text.
         key: String,
-        /// The handler's word.
+        /// The handler's error.
         error: String,
     },
     /// The process died twice while a handler ran with this record.
@@ -60,7 +60,7 @@ pub enum StopReason {
         /// The record.
         offset: Offset,
     },
-    /// A key lies where this group's partitioner would not have put it.
+    /// A key is in a partition where this group's partitioner would not have put it.
     #[error(
         "{topic}[{partition}] offset {offset}, key `{key}`: {partitioner} places this key in \
          partition {expected}; write the topic with that partitioner, or declare the one that wrote it"
@@ -76,7 +76,7 @@ pub enum StopReason {
         key: String,
         /// The declared partitioner.
         partitioner: &'static str,
-        /// Where it belongs.
+        /// The partition where it belongs.
         expected: i32,
     },
     /// A handler that was called for a visit failed or panicked.
@@ -98,7 +98,7 @@ pub enum StopReason {
         offset: Offset,
         /// The key that was visited, as text.
         key: String,
-        /// The handler's word.
+        /// The handler's error.
         error: String,
     },
     /// The group's offsets were committed by a newer build.
@@ -123,7 +123,7 @@ pub enum StopReason {
     #[error(
         "{topic}[{partition}] offset {offset}, key `{key}`: this program writes this key as \
          `{expected}`, and rows are found by their bytes, so each form would have a row of its own; \
-         correct whoever writes the topic, or declare a key type that takes any form for what it is \
+         correct the program that writes the topic, or declare a key type that has no other forms \
          (`String`, `Vec<u8>`)"
     )]
     OtherForm {
@@ -160,9 +160,9 @@ pub enum StopReason {
     OtherLead {
         /// The group.
         group: String,
-        /// What the committed offsets say.
+        /// The lead that the committed offsets name.
         found: String,
-        /// This program's.
+        /// The lead of this program.
         expected: String,
     },
     /// An input of a group with a table was deleted and made again since its offset was committed.
@@ -193,7 +193,7 @@ pub enum StopReason {
     /// The log refuses a record for good.
     #[error("{0}")]
     Append(Failure),
-    /// The member is not wanted any more.
+    /// The member cannot go on.
     #[error("{0}")]
     Member(LogError),
     /// The local storage fails.

@@ -1,6 +1,6 @@
 //! What is in memory of one copy, over its store: the *overlay* (written since the last barrier), the
 //! *memtable* (acknowledged, not on disk), what is being flushed, and a cache of the store. One hash
-//! table holds them all: a row has what is acknowledged and, apart from it, what is pending, so an
+//! table holds them all: a row has its acknowledged value and, apart from it, its pending one, so an
 //! abort forgets exactly the pending values. Knows no record and no log.
 
 use std::collections::BinaryHeap;
@@ -54,7 +54,7 @@ fn heap(bytes: &Bytes) -> usize {
     if bytes.spilled() { bytes.capacity() } else { 0 }
 }
 
-/// How what a row holds stands to the store.
+/// How what a row holds relates to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowState {
     /// The store has the same.
@@ -74,7 +74,7 @@ struct Row {
     /// Acknowledged, or as the store has it; `None`: only the store knows.
     held: Option<RowValue>,
     state: RowState,
-    /// Used since the cache was last looked through.
+    /// Whether it was used since the cache was last looked through.
     recent: bool,
     weight: usize,
 }
@@ -96,7 +96,7 @@ pub(crate) struct FlushBatch {
     entries: Vec<(Bytes, RowValue)>,
     /// The changelog offset that the store reaches with them.
     pub(crate) offset: Offset,
-    /// When the copy was level with the topic, wall clock; `None` is when the store's stamp says.
+    /// When the copy was level with the topic, wall clock; `None` leaves it as the store has it.
     pub(crate) synced_at: Option<Timestamp>,
     /// How durable the store's commit must be.
     pub(crate) durability: Durability,
@@ -119,7 +119,7 @@ impl FlushBatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowId(u32);
 
-/// The layers over one store.
+/// The rows in memory over one store.
 #[derive(Debug, Default)]
 pub(crate) struct TableBuffer {
     hasher: DefaultHashBuilder,
@@ -130,7 +130,7 @@ pub(crate) struct TableBuffer {
     overlay: Vec<u32>,
     /// The rows to be flushed.
     memtable: Vec<u32>,
-    /// The rows that were frozen; one that was written since is memtable again.
+    /// The rows that are being flushed; one that was written since is memtable again.
     flushing: Vec<u32>,
     is_flushing: Option<Offset>,
     /// The changelog offset that memtable and flush reach; the store is behind it or level.
@@ -143,7 +143,7 @@ pub(crate) struct TableBuffer {
     /// Of them, what waits for the store or is on its way.
     unstored: usize,
     /// Where the cache is looked through next.
-    hand: usize,
+    next_look: usize,
 }
 
 impl TableBuffer {
@@ -176,12 +176,12 @@ impl TableBuffer {
         found
     }
 
-    /// What a row says; `None` leaves it to the store.
+    /// The value of a row; `None` leaves it to the store.
     pub(crate) fn entry(&self, row: RowId) -> Option<&RowValue> {
         self.rows[row.0 as usize].entry()
     }
 
-    /// What the layers know of a key; `None` leaves it to the store.
+    /// What the buffer knows of a key; `None` leaves it to the store.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&RowValue> {
         self.entry(self.find(key)?)
     }
@@ -356,7 +356,7 @@ impl TableBuffer {
         }
     }
 
-    /// The control records behind the last write are passed: the copy is level with its topic.
+    /// Only control records lie behind the last write: the copy is level with its topic.
     pub(crate) fn pass_markers(&mut self) {
         if let Some(expected) = self.expected {
             self.acknowledged = self.acknowledged.max(expected);
@@ -408,8 +408,8 @@ impl TableBuffer {
         }
     }
 
-    /// The frozen writes are in the store, or (`false`) are not: then they are memtable again,
-    /// under what was acknowledged meanwhile.
+    /// A flush has ended: its writes are in the store, or (`false`) are not. Then they are memtable again,
+    /// unless a later value was acknowledged meanwhile.
     pub(crate) fn flushed(&mut self, done: bool) {
         let Some(offset) = self.is_flushing.take() else {
             return;
@@ -439,12 +439,12 @@ impl TableBuffer {
             if self.bytes <= most {
                 return;
             }
-            self.hand = (self.hand + 1) % self.rows.len();
-            let row = &mut self.rows[self.hand];
+            self.next_look = (self.next_look + 1) % self.rows.len();
+            let row = &mut self.rows[self.next_look];
             let is_cached =
                 row.state == RowState::Clean && row.pending.is_none() && row.held.is_some();
             if is_cached && !std::mem::take(&mut row.recent) {
-                self.forget(u32::try_from(self.hand).unwrap_or(u32::MAX));
+                self.forget(u32::try_from(self.next_look).unwrap_or(u32::MAX));
             }
         }
     }

@@ -156,7 +156,7 @@ impl Task {
         }
     }
 
-    /// Goes on behind offsets that hold nothing. Records before them that were not handled, or not
+    /// Skips offsets that hold nothing. Records before them that were not handled, or not
     /// applied, hold the position back: they are fetched again, and the gap is reported again after them.
     pub(super) fn skip_gap(&mut self, topic: TopicId, gap: &Range<Offset>) {
         if !self.offsets.skip_gap(topic, gap) {
@@ -239,7 +239,7 @@ impl Task {
         committable.map(commit).collect()
     }
 
-    /// Takes back what the start offsets of a new task say of this program.
+    /// Takes back the metadata that names this program, of a task that is new to the group.
     pub(super) fn withdraw(&mut self) -> Vec<(TaskId, TopicId, Offset, String)> {
         let is_withdrawn = self.phase == Phase::Verifying && self.offsets.are_new();
         self.phase = Phase::Gone;
@@ -376,7 +376,7 @@ impl Task {
         self.phase = Phase::Stopped { recommits };
     }
 
-    /// The log takes what it wrote never.
+    /// The log refuses what it wrote for good.
     pub(super) fn refused(&mut self) {
         self.forget_unacknowledged();
     }

@@ -1,6 +1,6 @@
 //! A turn: the calls of handlers between two polls of the member. It is bounded in time and bytes, so
 //! that barriers, revocations and stops wait for the record in hand and not for what was fetched with
-//! it. Exactly once, a call that may have outlived its transaction is told apart, to be made again in
+//! it. Exactly once, a call that may have outlived its transaction is remembered, to be made again in
 //! a transaction of its own.
 
 use std::collections::BTreeMap;

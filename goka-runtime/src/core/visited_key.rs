@@ -52,7 +52,7 @@ impl VisitedKey {
         &self.start
     }
 
-    /// How a key is ordered against the last key visited; `None` if that cannot be said.
+    /// How a key is ordered against the last key visited; `None` if that cannot be known.
     pub(crate) fn order(&self, key: &[u8]) -> Option<Ordering> {
         let truncated = self.truncated.as_ref();
         let Some(cut) = truncated.filter(|_| key.starts_with(&self.start)) else {

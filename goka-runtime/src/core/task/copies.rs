@@ -123,8 +123,7 @@ impl Copies {
         joined.map(|(topic, copy)| (*topic, copy.buffer.acknowledged()))
     }
 
-    /// Goes on behind offsets of a joined table that hold nothing, once all records before them are
-    /// applied.
+    /// Skips offsets of a joined table that hold nothing, once all records before them are applied.
     pub(super) fn skip_gap(&mut self, table: TopicId, gap: &Range<Offset>) {
         if let Some(buffer) = self.joined_mut(table)
             && gap.contains(&buffer.acknowledged())

@@ -80,8 +80,8 @@ impl Offsets {
         self.positions.insert(input, next);
     }
 
-    /// Goes on behind offsets that hold nothing, once all records before them are handled. Returns
-    /// whether the topic is an input.
+    /// Skips offsets that hold nothing, once all records before them are handled. Returns whether the
+    /// topic is an input.
     pub(crate) fn skip_gap(&mut self, topic: TopicId, gap: &Range<Offset>) -> bool {
         let Some(position) = self.positions.get_mut(&topic) else {
             return false;
