@@ -15,8 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
+use crate::core::committed_text::{escape, unescape};
 use crate::core::deaths::{Death, ENOUGH, RecordAt};
-use crate::core::metadata::{escape, unescape};
 use crate::log::Group;
 use crate::private_files;
 use crate::worker::InHand;

@@ -6,8 +6,7 @@ pub(crate) mod ordered;
 
 pub use self::none::NoKey;
 pub use self::ordered::{Composite, Ordered, OrderedKey, PrefixOf, prefix};
-use crate::codec::{Codec, CodecError, format_of, utf8};
-use crate::graph::Format;
+use crate::codec::{Codec, CodecError, Format, format_of, utf8};
 
 /// A type of record keys. Its own codec, whose bytes decide the partition and the order in a table.
 ///

@@ -9,7 +9,7 @@ mod checked_file;
 pub mod clock;
 pub mod codec;
 pub mod context;
-pub mod core;
+pub(crate) mod core;
 #[cfg(feature = "cli")]
 mod crash;
 #[cfg(feature = "tester")]

@@ -6,6 +6,7 @@
 pub mod avro;
 mod be;
 mod builtin;
+mod format;
 mod integer;
 mod json;
 #[cfg(feature = "protobuf")]
@@ -16,10 +17,10 @@ use std::fmt;
 use std::marker::PhantomData;
 
 pub use crate::dispatch::CodecError;
-use crate::graph::Format;
 use crate::schema::{Describer, Schema};
 pub use be::Be;
 pub(crate) use builtin::utf8;
+pub use format::{Canonical, Format};
 pub use json::{Json, Serde};
 #[cfg(feature = "protobuf")]
 pub use proto::Proto;

@@ -1,5 +1,5 @@
 //! Two definitions of a table side by side: which one follows from the other without harm, and what
-//! else changed between them, for people. Pure text; the definitions are
+//! else changed between them, as text for users. Pure text; the definitions are
 //! [`fingerprint`](crate::graph::TopicSpec::fingerprint)s.
 
 use super::metadata::fingerprint_hash;
@@ -145,7 +145,7 @@ mod tests {
         "v1;key=utf8;value=json:{a:integer,b:{c:string,d:[^1]}};partitioner=murmur2";
 
     #[test]
-    fn changes_are_told_part_by_part() {
+    fn changes_are_listed_part_by_part() {
         let simple = "v1;key=utf8;value=integer;partitioner=murmur2";
         for (found, expected, text) in [
             (
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_tells_what_can_be_guessed() {
+    fn a_hash_is_explained_as_far_as_it_can_be_guessed() {
         let fnv = fingerprint_hash("v1;key=utf8;value=integer;partitioner=fnv1a");
         let now = "v1;key=utf8;value=integer;partitioner=murmur2";
         assert_eq!(

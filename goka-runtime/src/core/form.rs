@@ -1,13 +1,12 @@
-//! Keys that decode but are written otherwise than this program writes them, such as `007` for a `u64`.
-//! A row is found by its key's bytes, so such a key would be a row beside the key's own.
+//! Keys that decode but are not encoded as this program encodes them, such as `007` for a `u64`. A row is
+//! found by its key's bytes, so such a key would have a second row.
 
-use super::event::StopReason;
-use super::scope::text;
-use crate::graph::Format;
+use super::stop_reason::{StopReason, key_text};
+use crate::codec::Format;
 use crate::record::Offset;
 
-/// Whether `key` is in another form than the one that is written, which `form` then holds. A key that
-/// does not decode is in none: its handler says so.
+/// Whether this program would encode `key` otherwise; `form` then holds how. A key that does not decode
+/// is left to its handler, which fails.
 pub(crate) fn is_other(format: &Format, key: &[u8], form: &mut Vec<u8>) -> bool {
     let Some(canonical) = format.canonical else {
         return false;
@@ -17,7 +16,7 @@ pub(crate) fn is_other(format: &Format, key: &[u8], form: &mut Vec<u8>) -> bool 
 }
 
 /// Why a task stops at a record whose key is in another form than `expected`.
-pub(crate) fn cause(
+pub(crate) fn refusal(
     (topic, partition, offset): (&str, i32, Offset),
     key: &[u8],
     expected: &[u8],
@@ -26,7 +25,7 @@ pub(crate) fn cause(
         topic: topic.to_owned(),
         partition,
         offset,
-        key: text(key),
-        expected: text(expected),
+        key: key_text(key),
+        expected: key_text(expected),
     }
 }

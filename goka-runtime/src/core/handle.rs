@@ -1,277 +1,281 @@
-//! What records do to a task: inputs are handled, joined tables followed. A record's writes and
-//! outputs are kept whole when its handler returns `Ok`, dropped whole otherwise.
+//! What records do to a task: those of inputs are handled, those of joined tables applied to their
+//! copies. A record's writes and outputs are kept whole when its handler returns `Ok`, dropped whole
+//! otherwise.
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::event::{HandlerServices, RecordId, StopReason};
 use super::form;
+use super::ids::CopyId;
 use super::plan::{InputPlan, JoinPlan, Plan};
-use super::scope::{RecordScope, Savepoint, Scratch, text};
+use super::scope::{RecordScope, Savepoint, Scratch};
+use super::services::HandlerServices;
+use super::stop_reason::{StopReason, key_text};
 use super::table_buffer::RowValue;
-use super::task::{Held, Task};
+use super::task::Task;
 use super::turn::Turn;
 use crate::dispatch::{Call, Incoming, ProcessorState, RawRecord};
 use crate::error::{HandlerError, HandlerPanic};
 use crate::record::{Appends, Offset, Record, TopicId};
+use crate::table::StoreError;
 
-/// What a task needs at hand while it handles records.
-pub(crate) struct HandlerEnv<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) around: &'a dyn HandlerServices,
-    pub(crate) shared: &'a ProcessorState,
-    pub(crate) appends: &'a mut Appends,
-    pub(crate) scratch: &'a mut Scratch,
-    pub(crate) turn: &'a mut Turn,
+/// What the handlers of a task are called with.
+pub(super) struct HandlerEnv<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) services: &'a dyn HandlerServices,
+    pub(super) state: &'a ProcessorState,
+    pub(super) appends: &'a mut Appends,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) turn: &'a mut Turn,
 }
 
-impl Task {
-    /// Handles records of one input until one fails or the turn is over; gives how many it took.
-    ///
-    /// # Errors
-    /// Why the task stops: the position is then exactly at the failed record.
-    pub(crate) fn handle(
-        &mut self,
-        input: &InputPlan,
-        records: &[Record<'_>],
-        desk: &mut HandlerEnv<'_>,
-    ) -> Result<usize, StopReason> {
-        let mut position = self.positions.get(&input.topic).copied().unwrap_or(0);
-        let handled = self.handle_from(&mut position, input, records, desk);
-        self.positions.insert(input.topic, position);
-        handled
-    }
+/// Why a record is not handled, though its turn has come.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The task stops.
+    Stop(StopReason),
+    /// A store cannot be read: that of a copy, or of a table that is looked up.
+    Store {
+        copy: Option<CopyId>,
+        error: StoreError,
+    },
+}
 
-    fn handle_from(
-        &mut self,
-        position: &mut Offset,
-        input: &InputPlan,
-        records: &[Record<'_>],
-        desk: &mut HandlerEnv<'_>,
-    ) -> Result<usize, StopReason> {
-        let topic = desk.plan.group.topic(input.topic);
-        for (at, record) in records.iter().enumerate() {
-            if record.offset < *position {
-                continue;
-            }
-            if !self.may_call(input.topic, record.offset, &[], desk) {
-                return Ok(at);
-            }
-            *position = record.offset;
-            self.check_key(input, record, desk)?;
-            let incoming = Incoming {
-                group: &desk.plan.group.name,
-                topic,
-                partition: self.id.partition,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: record.key,
-                value: record.value,
-                headers: record.headers,
-            };
-            self.call(input.call, input.topic, incoming, &[], desk)?;
-            fail_point!("after-handler", 1);
-            *position = record.offset + 1;
-        }
-        Ok(records.len())
+impl From<StopReason> for CallError {
+    fn from(reason: StopReason) -> Self {
+        Self::Stop(reason)
     }
+}
 
-    /// Whether a call is to be made in this turn; `key` tells the calls of one visit apart.
-    #[inline]
-    pub(crate) fn may_call(
-        &self,
-        topic: TopicId,
-        offset: Offset,
-        key: &[u8],
-        desk: &mut HandlerEnv<'_>,
-    ) -> bool {
-        if desk.turn.is_over(desk.appends) {
-            return false;
-        }
-        !desk.turn.is_once() || {
-            let record = self.record(topic, offset);
-            desk.turn.may_call(&record, key, desk.appends)
-        }
-    }
+/// Handles records of one input until one fails or the turn is over. Returns how many it took.
+///
+/// # Errors
+/// Why the task stops or waits: the position is then exactly at the failed record.
+pub(super) fn handle(
+    task: &mut Task,
+    input: &InputPlan,
+    records: &[Record<'_>],
+    env: &mut HandlerEnv<'_>,
+) -> Result<usize, CallError> {
+    let mut position = task.offsets.position(input.topic);
+    let handled = handle_from(task, &mut position, input, records, env);
+    task.offsets.set_position(input.topic, position);
+    handled
+}
 
-    fn record(&self, topic: TopicId, offset: Offset) -> RecordId {
-        RecordId {
-            task: self.id,
-            epoch: self.epoch,
+fn handle_from(
+    task: &mut Task,
+    position: &mut Offset,
+    input: &InputPlan,
+    records: &[Record<'_>],
+    env: &mut HandlerEnv<'_>,
+) -> Result<usize, CallError> {
+    let topic = env.plan.group.topic(input.topic);
+    for (at, record) in records.iter().enumerate() {
+        if record.offset < *position {
+            continue;
+        }
+        if !may_call(task, input.topic, record.offset, &[], env) {
+            return Ok(at);
+        }
+        *position = record.offset;
+        check_key(task.id.partition, input, record, env)?;
+        let incoming = Incoming {
+            group: &env.plan.group.name,
             topic,
-            offset,
-            guard: self.guards,
-        }
+            partition: task.id.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        };
+        call(task, input.call, input.topic, incoming, &[], env)?;
+        fail_point!("after-handler", 1);
+        *position = record.offset + 1;
     }
+    Ok(records.len())
+}
 
-    /// Calls one handler and keeps or drops what it did. `visited` is the key of a visit, else empty.
-    pub(crate) fn call(
-        &mut self,
-        call: Call,
-        topic: TopicId,
-        incoming: Incoming<'_>,
-        visited: &[u8],
-        desk: &mut HandlerEnv<'_>,
-    ) -> Result<(), StopReason> {
-        self.check_deaths(topic, &incoming)?;
-        let begin = Savepoint::of(desk.appends);
-        let mut scope = RecordScope {
-            plan: desk.plan,
-            task: self.id,
-            key: incoming.key,
-            timestamp: incoming.timestamp,
-            record: self.record(topic, incoming.offset),
-            layers: &mut self.layers,
-            row: None,
-            unreadable: None,
-            joins: &self.joins,
-            around: desk.around,
-            appends: desk.appends,
-            scratch: desk.scratch,
-            written: None,
-            updates: 0,
-        };
-        let (around, shared) = (desk.around, desk.shared);
-        around.began(&scope.record);
-        let raw = RawRecord {
-            record: incoming,
-            scope: &mut scope,
-        };
-        // A panicking handler may leave its own shared state torn; ours is dropped whole.
-        let outcome = catch_unwind(AssertUnwindSafe(|| match call {
-            Call::Sync(call) => call(shared, raw),
-            Call::Async(call) => around.drive(call(shared, raw)),
+/// Whether a call is to be made in this turn; `key` tells the calls of one visit apart.
+#[inline]
+pub(super) fn may_call(
+    task: &Task,
+    topic: TopicId,
+    offset: Offset,
+    key: &[u8],
+    env: &mut HandlerEnv<'_>,
+) -> bool {
+    if env.turn.is_over(env.appends) {
+        return false;
+    }
+    !env.turn.is_exactly_once() || {
+        let record = task.record(topic, offset);
+        env.turn.may_call(&record, key, env.appends)
+    }
+}
+
+/// Calls one handler and keeps or drops what it did. `visited` is the key of a visit, else empty.
+pub(super) fn call(
+    task: &mut Task,
+    call: Call,
+    topic: TopicId,
+    incoming: Incoming<'_>,
+    visited: &[u8],
+    env: &mut HandlerEnv<'_>,
+) -> Result<(), CallError> {
+    let partition = task.id.partition;
+    let key = || key_text(incoming.key.unwrap_or_default());
+    if task.offsets.has_died_of(topic, incoming.offset) {
+        return Err(CallError::Stop(StopReason::Died {
+            topic: incoming.topic.to_owned(),
+            partition,
+            offset: incoming.offset,
+            key: key(),
         }));
-        desk.turn.called(around.ended(), &scope.record, visited);
-        let unreadable = scope.unreadable;
-        let (written, updates, guards) = (scope.written, scope.updates, scope.record.guard);
-        #[cfg(feature = "tester")]
-        let record = scope.record;
-        let row = scope.row;
-        let first = std::mem::replace(&mut self.guards, guards);
-        let error = match outcome {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(panic) => Some(HandlerPanic::of(&*panic).into()),
-        };
-        if let Some(unreadable) = unreadable {
-            let (copy, error) = *unreadable;
-            // Whatever the handler made of it: what it did rests on what it could not read.
-            begin.drop_all_since(desk.appends);
-            self.unread_copy = copy;
-            return Err(StopReason::Store(error));
-        }
-        if let Some(error) = error {
-            begin.drop_all_since(desk.appends);
-            let at = (self.id.partition, incoming.offset);
-            let key = text(incoming.key.unwrap_or_default());
-            return Err(failed(desk.plan, topic, at, key, error));
-        }
-        #[cfg(feature = "tester")]
-        around.handled(record, desk.appends, begin.place());
-        if let (Some(entry), Some(key)) = (written, incoming.key) {
-            self.layers.write(key, row, entry);
-        }
-        for guard in first..guards {
-            let held = Held {
-                topic,
-                offset: incoming.offset,
-                key: text(incoming.key.unwrap_or_default()),
-            };
-            self.deferred.insert(guard, held);
-        }
-        self.updates += updates;
-        self.appended |= begin != Savepoint::of(desk.appends);
-        Ok(())
     }
-
-    /// Takes records of a joined table into its copy.
-    ///
-    /// # Errors
-    /// A row whose key is in another form: no join would find it. Deleting such a row is no mistake.
-    pub(crate) fn follow(
-        &mut self,
-        join: &JoinPlan,
-        records: &[Record<'_>],
-        desk: &mut HandlerEnv<'_>,
-    ) -> Result<(), StopReason> {
-        let Some(layers) = self.joins.get_mut(&join.topic) else {
-            return Ok(());
-        };
-        for record in records {
-            // A record without a key is nobody's row.
-            let Some(key) = record.key else { continue };
-            if record.value.is_some() && form::is_other(&join.key, key, &mut desk.scratch.form) {
-                layers.advance_to(record.offset);
-                let topic = &**desk.plan.group.topic(join.topic);
-                let at = (topic, self.id.partition, record.offset);
-                return Err(form::cause(at, key, &desk.scratch.form));
-            }
-            let entry = RowValue::new(record.timestamp, record.value);
-            layers.apply(key, entry);
-        }
-        if let Some(last) = records.last() {
-            layers.advance_to(last.offset + 1);
-        }
-        Ok(())
+    let begin = Savepoint::of(env.appends);
+    let record = task.record(topic, incoming.offset);
+    let (buffer, joins) = task.copies.split();
+    let mut scope = RecordScope {
+        plan: env.plan,
+        task: task.id,
+        key: incoming.key,
+        timestamp: incoming.timestamp,
+        record,
+        buffer,
+        row: None,
+        unreadable: None,
+        joins,
+        services: env.services,
+        appends: env.appends,
+        scratch: env.scratch,
+        written: None,
+        updates: 0,
+    };
+    let (services, state) = (env.services, env.state);
+    services.began(&scope.record);
+    let raw = RawRecord {
+        record: incoming,
+        scope: &mut scope,
+    };
+    // A handler that panics may leave the processor's own state inconsistent; ours is dropped whole.
+    let outcome = catch_unwind(AssertUnwindSafe(|| match call {
+        Call::Sync(call) => call(state, raw),
+        Call::Async(call) => services.drive(call(state, raw)),
+    }));
+    env.turn.called(services.ended(), &scope.record, visited);
+    let unreadable = scope.unreadable;
+    let (written, updates, row) = (scope.written, scope.updates, scope.row);
+    let taken = task.guards.took(scope.record.guard);
+    #[cfg(feature = "tester")]
+    let record = scope.record;
+    let error = match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error),
+        Err(panic) => Some(HandlerPanic::of(&*panic).into()),
+    };
+    if let Some(unreadable) = unreadable {
+        let (copy, error) = *unreadable;
+        // The result rests on what could not be read, even if the handler returned `Ok`.
+        begin.drop_all_since(env.appends);
+        return Err(CallError::Store { copy, error });
     }
-
-    /// Goes on behind offsets that hold nothing. Records before them that were not handled, or not
-    /// taken, hold the position back: they are fetched again, and this is told again after them.
-    pub(crate) fn pass(&mut self, topic: TopicId, nothing: Range<Offset>) {
-        match (self.positions.get_mut(&topic), self.joins.get_mut(&topic)) {
-            (Some(position), _) if nothing.contains(position) => *position = nothing.end,
-            (None, Some(layers)) if nothing.contains(&layers.acknowledged()) => {
-                layers.advance_to(nothing.end);
-            }
-            _ => {}
-        }
+    if let Some(error) = error {
+        begin.drop_all_since(env.appends);
+        let at = (partition, incoming.offset);
+        return Err(failure(env.plan, topic, at, key(), error).into());
     }
+    #[cfg(feature = "tester")]
+    services.handled(record, env.appends, begin.place());
+    if let (Some(written), Some(key)) = (written, incoming.key) {
+        let (buffer, _) = task.copies.split();
+        buffer.write(key, row, written);
+    }
+    task.guards.hold(taken, topic, incoming.offset, key);
+    let has_appended = begin != Savepoint::of(env.appends);
+    task.progress.wrote(updates, has_appended);
+    Ok(())
+}
 
-    fn check_key(
-        &self,
-        input: &InputPlan,
-        record: &Record<'_>,
-        desk: &mut HandlerEnv<'_>,
-    ) -> Result<(), StopReason> {
-        let plan = desk.plan;
-        if input.keyless || (plan.table.is_none() && plan.joins.is_empty()) {
-            return Ok(());
-        }
-        let topic = || plan.group.topic(input.topic).to_string();
-        let (partition, offset) = (self.id.partition, record.offset);
-        let Some(key) = record.key else {
-            if plan.table.is_none() {
-                return Ok(());
-            }
-            return Err(StopReason::NullKey {
-                topic: topic(),
+/// Applies records of a joined table to its copy.
+///
+/// # Errors
+/// A row whose key is in another form: no join would find it. Deleting such a row is no mistake.
+pub(super) fn apply(
+    task: &mut Task,
+    join: &JoinPlan,
+    records: &[Record<'_>],
+    env: &mut HandlerEnv<'_>,
+) -> Result<(), CallError> {
+    let partition = task.id.partition;
+    let Some(buffer) = task.copies.joined_mut(join.topic) else {
+        return Ok(());
+    };
+    for record in records {
+        // A record without a key is no row.
+        let Some(key) = record.key else { continue };
+        if record.value.is_some() && form::is_other(&join.key, key, &mut env.scratch.form) {
+            buffer.advance_to(record.offset);
+            let at = (
+                &**env.plan.group.topic(join.topic),
                 partition,
-                offset,
-            });
-        };
-        if form::is_other(&input.key, key, &mut desk.scratch.form) {
-            let at = (&**plan.group.topic(input.topic), partition, offset);
-            return Err(form::cause(at, key, &desk.scratch.form));
+                record.offset,
+            );
+            return Err(form::refusal(at, key, &env.scratch.form).into());
         }
-        let expected = (input.place)(key, input.partitions);
-        if plan.table.is_none() || expected == partition {
+        let row = RowValue::new(record.timestamp, record.value);
+        buffer.apply(key, row);
+    }
+    if let Some(last) = records.last() {
+        buffer.advance_to(last.offset + 1);
+    }
+    Ok(())
+}
+
+/// Whether the key of a record is one that the group may handle in this partition.
+fn check_key(
+    partition: i32,
+    input: &InputPlan,
+    record: &Record<'_>,
+    env: &mut HandlerEnv<'_>,
+) -> Result<(), StopReason> {
+    let plan = env.plan;
+    if input.keyless || (plan.table.is_none() && plan.joins.is_empty()) {
+        return Ok(());
+    }
+    let topic = || plan.group.topic(input.topic).to_string();
+    let offset = record.offset;
+    let Some(key) = record.key else {
+        if plan.table.is_none() {
             return Ok(());
         }
-        let (key, partitioner) = (text(key), input.partitioner);
-        Err(StopReason::Misplaced {
+        return Err(StopReason::NullKey {
             topic: topic(),
             partition,
             offset,
-            key,
-            partitioner,
-            expected,
-        })
+        });
+    };
+    if form::is_other(&input.key, key, &mut env.scratch.form) {
+        let at = (&**plan.group.topic(input.topic), partition, offset);
+        return Err(form::refusal(at, key, &env.scratch.form));
     }
+    let expected = (input.partition_of)(key, input.partitions);
+    if plan.table.is_none() || expected == partition {
+        return Ok(());
+    }
+    let (key, partitioner) = (key_text(key), input.partitioner);
+    Err(StopReason::Misplaced {
+        topic: topic(),
+        partition,
+        offset,
+        key,
+        partitioner,
+        expected,
+    })
 }
 
-/// Why a task stops when what was called for a record fails.
-pub(super) fn failed(
+/// Why a task stops when the handler of a record fails, or a guard of it.
+pub(super) fn failure(
     plan: &Plan,
     topic: TopicId,
     (partition, offset): (i32, Offset),

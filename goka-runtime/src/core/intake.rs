@@ -1,256 +1,211 @@
-//! What comes in: records of inputs and joined tables, keys of walks, guards that are told, and stores
-//! that cannot be read meanwhile. Part of [`Core`].
+//! What comes in: records of inputs and joined tables, keys of walks, guards that are done, and stores
+//! that cannot be read meanwhile.
 
-use std::ops::Range;
-
-use super::event::{CopyId, Effect, HandlerServices, Now, RecordId, StopReason};
-use super::handle::{HandlerEnv, failed};
-use super::task::{State, Task, Unreadable};
-use super::{Core, RETRY};
+use super::event::Effect;
+use super::handle::{self, CallError, HandlerEnv};
+use super::ids::{CopyId, Now, RecordId};
+use super::scope::Scratch;
+use super::services::HandlerServices;
+use super::stop_reason::StopReason;
+use super::task::ReadFailure;
+use super::tasks::Tasks;
+use super::turn::Turn;
+use super::visit;
 use crate::dispatch::ProcessorState;
 use crate::error::HandlerError;
-use crate::log::{Epoch, Fetched};
-use crate::record::{Offset, TaskId, TopicId};
+use crate::log::Fetched;
+use crate::record::TaskId;
 use crate::table::StoreError;
 
-impl Core {
-    /// Takes records from the first on; gives how many. Records that nobody is to handle are taken and
-    /// dropped.
-    pub(super) fn take(
-        &mut self,
-        now: Now,
-        fetched: Fetched<'_>,
-        around: &dyn HandlerServices,
-        shared: &ProcessorState,
-        out: &mut Vec<Effect>,
-    ) -> usize {
-        let Fetched {
-            task: id,
-            epoch,
-            topic,
-            records,
-        } = fetched;
-        let all = records.len();
-        if self.doubt.is_some() {
-            // Nothing may join a transaction that is ending.
-            return 0;
-        }
-        let is_full = self.is_barrier_full();
-        let Some(task) = self.tasks.get_mut(&id) else {
-            return all;
-        };
-        let is_stale = task.epoch != epoch || task.state != State::Running;
-        if is_stale || self.draining || task.awaits_store() {
-            return all;
-        }
-        self.turn.begin(now.monotonic, self.appended.0 > 0);
-        if is_full && self.turn.has_called() {
-            return 0;
-        }
-        let mut desk = HandlerEnv {
-            plan: &self.plan,
-            around,
-            shared,
-            appends: &mut self.appends,
-            scratch: &mut self.scratch,
-            turn: &mut self.turn,
-        };
-        let handled = match self.plan.input(topic) {
-            Some(input) => task.handle(input, records, &mut desk),
-            None => match self.plan.join(topic) {
-                Some(join) => task.follow(join, records, &mut desk).map(|()| all),
-                None => {
-                    // Past one that begins, the rest is fetched again when it ends.
-                    for record in records {
-                        task.begin_visit(record, &desk);
-                    }
-                    Ok(all)
+/// What handlers are called with, beside their tasks.
+pub(super) struct Calls<'a> {
+    pub(super) services: &'a dyn HandlerServices,
+    pub(super) state: &'a ProcessorState,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) turn: &'a mut Turn,
+    /// Whether the worker stops: nothing is handled any more.
+    pub(super) is_draining: bool,
+}
+
+/// Takes records from the first on; returns how many. Records that no task handles now are taken and
+/// dropped.
+pub(super) fn take(
+    tasks: &mut Tasks,
+    now: Now,
+    fetched: Fetched<'_>,
+    calls: Calls<'_>,
+    out: &mut Vec<Effect>,
+) -> usize {
+    let Fetched {
+        task: id,
+        epoch,
+        topic,
+        records,
+    } = fetched;
+    let all = records.len();
+    if tasks.barrier.is_in_doubt() {
+        // Nothing may join a transaction that is ending.
+        return 0;
+    }
+    let Some(task) = tasks.all.get_mut(&id) else {
+        return all;
+    };
+    if task.epoch != epoch || !task.is_running() || calls.is_draining || task.awaits_store() {
+        return all;
+    }
+    calls.turn.begin(now.monotonic, tasks.outbox.has_handed());
+    if tasks.outbox.is_full() && calls.turn.has_called() {
+        return 0;
+    }
+    let mut env = HandlerEnv {
+        plan: &tasks.plan,
+        services: calls.services,
+        state: calls.state,
+        appends: tasks.outbox.appends(),
+        scratch: calls.scratch,
+        turn: calls.turn,
+    };
+    let input = tasks.plan.input(topic);
+    let handled = match input {
+        Some(input) => handle::handle(task, input, records, &mut env),
+        None => match tasks.plan.join(topic) {
+            Some(join) => handle::apply(task, join, records, &mut env).map(|()| all),
+            None => {
+                // Records behind the one that begins a walk are fetched again when it ends.
+                for record in records {
+                    visit::begin(task, record, &env);
                 }
-            },
-        };
-        self.hand_over(out);
-        match handled {
-            Ok(taken) => {
-                // Nothing else reads the store.
-                if taken > 0
-                    && self.plan.input(topic).is_some()
-                    && let Some(task) = self.tasks.get_mut(&id)
-                {
-                    task.unreadable = None;
-                }
-                return taken;
+                Ok(all)
             }
-            Err(StopReason::Store(error)) => self.unreadable(now, id, error, out),
-            Err(cause) => self.stop(id, cause, out),
-        }
+        },
+    };
+    if input.is_some() && matches!(handled, Ok(taken) if taken > 0) {
+        // Nothing else reads the stores.
+        task.reads.succeeded();
+    }
+    tasks.outbox.hand_over(out);
+    handled.unwrap_or_else(|error| {
+        failed(tasks, now, id, error, out);
         all
-    }
+    })
+}
 
-    /// Moves an input or a joined table over offsets that hold nothing, once all before them is
-    /// handled: they are committed with the next barrier, and flushed with the next flush.
-    pub(super) fn passed(
-        &mut self,
-        (id, epoch, topic): (TaskId, Epoch, TopicId),
-        nothing: Range<Offset>,
-    ) {
-        let runs = |task: &&mut Task| task.epoch == epoch && task.state == State::Running;
-        if let Some(task) = self.tasks.get_mut(&id).filter(runs) {
-            task.pass(topic, nothing);
+/// Visits the next keys of every walk under way, beginning with the task behind `last`, whose walk went on
+/// last: a slow walk takes a whole turn, and the others have theirs before it has another.
+pub(super) fn visit_all(
+    tasks: &mut Tasks,
+    now: Now,
+    calls: Calls<'_>,
+    last: &mut Option<TaskId>,
+    out: &mut Vec<Effect>,
+) {
+    let Some(topic) = tasks.plan.visits.as_ref().map(|visits| visits.topic) else {
+        return;
+    };
+    let walks = tasks.all.values().filter(|task| task.walks());
+    let mut walks: Vec<_> = walks.map(|task| task.id).collect();
+    if walks.is_empty() {
+        return;
+    }
+    let next = walks.partition_point(|id| Some(*id) <= *last);
+    walks.rotate_left(next);
+    calls.turn.begin(now.monotonic, tasks.outbox.has_handed());
+    let mut env = HandlerEnv {
+        plan: &tasks.plan,
+        services: calls.services,
+        state: calls.state,
+        appends: tasks.outbox.appends(),
+        scratch: calls.scratch,
+        turn: calls.turn,
+    };
+    let mut errors = Vec::new();
+    for id in walks {
+        if env.turn.is_over(env.appends) {
+            break;
         }
-    }
-
-    /// Visits the next keys of every walk under way.
-    pub(super) fn visit_all(
-        &mut self,
-        now: Now,
-        around: &dyn HandlerServices,
-        shared: &ProcessorState,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(topic) = self.plan.visits.as_ref().map(|visits| visits.topic) else {
-            return;
+        *last = Some(id);
+        let Some(task) = tasks.all.get_mut(&id) else {
+            continue;
         };
-        if self.paused {
-            return;
-        }
-        let mut walks = self.walks();
-        if walks.is_empty() {
-            return;
-        }
-        // A slow walk takes its whole turn: the others have theirs before it has another.
-        let next = walks.partition_point(|id| Some(*id) <= self.last_visited);
-        walks.rotate_left(next);
-        self.turn.begin(now.monotonic, self.appended.0 > 0);
-        let mut ended = Vec::new();
-        for id in walks {
-            let Some(task) = self.tasks.get_mut(&id) else {
-                continue;
-            };
-            let mut desk = HandlerEnv {
-                plan: &self.plan,
-                around,
-                shared,
-                appends: &mut self.appends,
-                scratch: &mut self.scratch,
-                turn: &mut self.turn,
-            };
-            if desk.turn.is_over(desk.appends) {
-                break;
+        match visit::visit_slice(task, &mut env) {
+            Ok(false) => {}
+            Ok(true) => {
+                // The records that ask for more walks lie behind the one whose walk is over.
+                let next = task.offsets.position(topic);
+                out.push(Effect::Fetch(id, vec![(topic, next)]));
             }
-            self.last_visited = Some(id);
-            match task.visit_slice(&mut desk) {
-                Ok(false) => {}
-                Ok(true) => {
-                    // What asked for more walks lies behind the one that is over.
-                    let next = task.positions.get(&topic).copied().unwrap_or(0);
-                    out.push(Effect::Fetch(task.id, vec![(topic, next)]));
-                }
-                Err(cause) => ended.push((task.id, cause)),
-            }
-        }
-        self.turn.end();
-        self.hand_over(out);
-        for (id, cause) in ended {
-            match cause {
-                StopReason::Store(error) => self.unreadable(now, id, error, out),
-                cause => self.stop(id, cause, out),
-            }
+            Err(error) => errors.push((id, error)),
         }
     }
-
-    /// The tasks with a walk that can go on, in order.
-    pub(super) fn walks(&self) -> Vec<TaskId> {
-        let walks = self.tasks.values().filter(|task| task.walks());
-        walks.map(|task| task.id).collect()
+    env.turn.end();
+    tasks.outbox.hand_over(out);
+    for (id, error) in errors {
+        failed(tasks, now, id, error, out);
     }
+}
 
-    /// A guard was told, or dropped: its record may be committed, or fails its task.
-    pub(super) fn deferred(
-        &mut self,
-        record: RecordId,
-        outcome: Result<(), HandlerError>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(task) = self.tasks.get_mut(&record.task) else {
-            return;
-        };
-        if task.epoch != record.epoch {
-            return;
-        }
-        let Some(held) = task.deferred.get(&record.guard) else {
-            return;
-        };
-        match outcome {
-            Ok(()) => {
-                task.deferred.remove(&record.guard);
-                self.pace(out);
-            }
-            Err(error) => {
-                let at = (record.task.partition, record.offset);
-                let cause = failed(&self.plan, record.topic, at, held.key.clone(), error);
-                self.stop(record.task, cause, out);
-            }
+/// A guard is done, or was dropped: its record may be committed, or fails its task.
+pub(super) fn deferred(
+    tasks: &mut Tasks,
+    record: RecordId,
+    outcome: Result<(), HandlerError>,
+    out: &mut Vec<Effect>,
+) {
+    let task = tasks.all.get_mut(&record.task);
+    let Some(task) = task.filter(|task| task.epoch == record.epoch) else {
+        return;
+    };
+    let Some(key) = task.guards.key(record.guard) else {
+        return;
+    };
+    match outcome {
+        Ok(()) => task.guards.release(record.guard),
+        Err(error) => {
+            let at = (record.task.partition, record.offset);
+            let key = key.to_owned();
+            let reason = handle::failure(&tasks.plan, record.topic, at, key, error);
+            tasks.stop(record.task, reason, out);
         }
     }
+}
 
-    /// The store of a task cannot be read now: its record was dropped whole, and is handled again in
-    /// a while. One that stays so stops the task; one that is damaged is rebuilt.
-    pub(super) fn unreadable(
-        &mut self,
-        now: Now,
-        id: TaskId,
-        error: StoreError,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(task) = self.tasks.get_mut(&id) else {
-            return;
-        };
-        let copy = task.unread_copy.take();
-        if matches!(error, StoreError::Unreadable { .. }) {
-            let table = self.plan.table.as_ref().map(|table| table.topic);
-            let own = table.map(|table| CopyId { task: id, table });
-            return match copy.or(own) {
-                Some(copy) => self.damaged(copy, error, out),
-                None => self.stop(id, StopReason::Store(error), out),
-            };
-        }
-        let since = task
-            .unreadable
-            .map_or(now.monotonic, |trouble| trouble.since);
-        if now.monotonic.saturating_sub(since) >= self.plan.patience {
-            return self.stop(id, StopReason::Store(error), out);
-        }
-        if task.unreadable.is_none() {
-            tracing::warn!(task = id.partition, %error, "the store cannot be read, trying again");
-        }
-        let retry_at = now.monotonic + RETRY;
-        task.unreadable = Some(Unreadable {
-            since,
-            retry_at,
-            waits: true,
+/// A call of a handler failed, and what it did is dropped.
+fn failed(tasks: &mut Tasks, now: Now, id: TaskId, error: CallError, out: &mut Vec<Effect>) {
+    match error {
+        CallError::Stop(reason) => tasks.stop(id, reason, out),
+        CallError::Store { copy, error } => unreadable(tasks, now, id, copy, error, out),
+    }
+}
+
+/// A store cannot be read now: the record is handled again in a while. A store that stays so stops the
+/// task; one that is damaged is rebuilt.
+fn unreadable(
+    tasks: &mut Tasks,
+    now: Now,
+    id: TaskId,
+    copy: Option<CopyId>,
+    error: StoreError,
+    out: &mut Vec<Effect>,
+) {
+    let Some(task) = tasks.all.get_mut(&id) else {
+        return;
+    };
+    if matches!(error, StoreError::Unreadable { .. }) {
+        let own = tasks.plan.table.as_ref();
+        let own = own.map(|table| CopyId {
+            task: id,
+            table: table.topic,
         });
-        self.pace(out);
+        return match copy.or(own) {
+            Some(copy) => tasks.store_damaged(copy, error, out),
+            None => tasks.stop(id, StopReason::Store(error), out),
+        };
     }
-
-    pub(super) fn read_stores_again(&mut self, now: Now, out: &mut Vec<Effect>) {
-        for task in self.tasks.values_mut() {
-            let Some(trouble) = &mut task.unreadable else {
-                continue;
-            };
-            if trouble.waits && trouble.retry_at <= now.monotonic {
-                trouble.waits = false;
-                if task.state == State::Running {
-                    out.push(Effect::Fetch(task.id, task.intake()));
-                }
-            }
-        }
-    }
-
-    pub(super) fn hand_over(&mut self, out: &mut Vec<Effect>) {
-        if !self.appends.is_empty() {
-            self.appended.0 += self.appends.len();
-            self.appended.1 += self.appends.size();
-            out.push(Effect::Append(std::mem::take(&mut self.appends)));
+    match task.reads.failed(now.monotonic, tasks.plan.store_timeout) {
+        ReadFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
+        ReadFailure::Repeated => {}
+        ReadFailure::First => {
+            tracing::warn!(task = id.partition, %error, "the store cannot be read, trying again");
         }
     }
 }

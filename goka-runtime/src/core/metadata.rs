@@ -1,24 +1,25 @@
-//! The text that a group commits with its offsets: by which definition, of which table, with which
-//! inputs known so far, and where the owner answers. Pure; knows no log. Written by the barrier,
-//! read by [`judge`](super::judge::judge) and by whoever routes a key to its owner.
+//! The text that a group commits with its offsets: the definition of its table, the identity of the group
+//! topic, and the inputs known so far. Pure; knows no log. Written by the barrier, read by
+//! [`decide`](super::recovery::decide).
 
 use std::fmt;
 
+use super::committed_text::{escape, hex, offset, unescape};
 use super::deaths::Died;
 use crate::record::Offset;
 
-/// The version of the text written here. A text of a later one is not read, and whoever finds one
-/// refuses: [`newer_version`].
-pub const VERSION: u16 = 1;
+/// The version of the text written here. A text of a later version is not read, and its task is refused:
+/// [`newer_version`].
+pub(crate) const VERSION: u16 = 1;
 
 /// The longest text in bytes: Kafka's default for `offset.metadata.max.bytes`.
-pub const MAX_BYTES: usize = 4096;
+pub(crate) const MAX_BYTES: usize = 4096;
 
 /// What is left free of it for the place of a walk.
 const WALK: usize = 512;
 
 /// How many inputs always fit; a group with more must be refused when it is defined.
-pub const MAX_INPUTS: usize = 128;
+pub(crate) const MAX_INPUTS: usize = 128;
 
 /// The longest address kept, escaped, in bytes; a longer one is left out, since it is only a hint.
 const MAX_ADDRESS: usize = 512;
@@ -27,63 +28,41 @@ const MAGIC: &str = "goka";
 
 /// What a group commits with each offset.
 ///
-/// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;died=..;at=..;inputs=a,b`.
-/// Fields may come in any order, unknown
-/// ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
+/// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;died=..;at=..;reads=..;inputs=a,b`. Fields may
+/// come in any order, unknown ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
 /// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
 /// than [`MAX_BYTES`], less some room for the place of a walk: ask [`knows`](Self::knows), not the list.
-///
-/// ```
-/// use goka_runtime::core::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
-/// let metadata = OffsetMetadata {
-///     version: VERSION,
-///     fingerprint: fingerprint_hash("v1;key=string;value=i64;partitioner=murmur2"),
-///     table_id: "qYzN".into(),
-///     table_start: Some(0),
-///     table_end: Some(1200),
-///     lead: "clicks-state".into(),
-///     input_id: Some("Mx3w".into()),
-///     died: None,
-///     inputs: vec!["clicks".into()],
-///     reads: Some(1),
-///     address: Some("http://host:8080".into()),
-/// };
-/// let text = metadata.to_string();
-/// assert!(text.starts_with("goka1;fp="));
-/// assert_eq!(OffsetMetadata::parse(&text), Some(metadata));
-/// assert_eq!(OffsetMetadata::parse("something else"), None);
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OffsetMetadata {
+pub(crate) struct OffsetMetadata {
     /// The version of the text, [`VERSION`].
-    pub version: u16,
+    pub(crate) version: u16,
     /// [`fingerprint_hash`] of the table's definition.
-    pub fingerprint: u64,
+    pub(crate) fingerprint: u64,
     /// The identity of the group topic; empty for a group without one.
-    pub table_id: String,
+    pub(crate) table_id: String,
     /// Where the partition of the group topic began when the group's table did; `None` from builds that
     /// did not note it, which is as 0, and in a group without a table.
-    pub table_start: Option<Offset>,
+    pub(crate) table_start: Option<Offset>,
     /// How far the partition of the group topic is known to reach at least.
-    pub table_end: Option<Offset>,
+    pub(crate) table_end: Option<Offset>,
     /// The topic whose assignment brings the partitions: the group topic, or the first input.
-    pub lead: String,
+    pub(crate) lead: String,
     /// The identity of the input that the offset is of; `None` from builds that did not note it.
-    pub input_id: Option<String>,
+    pub(crate) input_id: Option<String>,
     /// The record of the input whose handler ended the process; `None` from builds that did not note it.
-    pub died: Option<Died>,
-    /// The inputs that the group has read so far; first those that the program reads which committed it.
-    pub inputs: Vec<String>,
-    /// How many those are; earlier builds did not say.
-    pub reads: Option<usize>,
+    pub(crate) died: Option<Died>,
+    /// The inputs that the group has read so far; those of the program that committed it come first.
+    pub(crate) inputs: Vec<String>,
+    /// How many of the inputs the program reads that committed it; `None` from earlier builds.
+    pub(crate) reads: Option<usize>,
     /// Where the owner answers HTTP.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 impl OffsetMetadata {
     /// Reads what was committed; `None` when it is not ours, damaged, or of another version: see
     /// [`newer_version`]. Other such offsets count, but nothing is known of them.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split(';');
         let version: u16 = fields.next()?.strip_prefix(MAGIC)?.parse().ok()?;
         if version != VERSION || text.len() > MAX_BYTES {
@@ -127,7 +106,7 @@ impl OffsetMetadata {
     }
 
     /// Whether the group has read `input` before.
-    pub fn knows(&self, input: &str) -> bool {
+    pub(crate) fn knows(&self, input: &str) -> bool {
         let hash = hashed(input);
         self.inputs
             .iter()
@@ -137,7 +116,7 @@ impl OffsetMetadata {
     /// The inputs of the program that committed it, if neither they nor `inputs` contain the others:
     /// it is another program. One that reads more, or less, is a version of this one. What an earlier
     /// build committed names inputs that were dropped long ago, too: there one that is common will do.
-    pub fn other_inputs(&self, inputs: &[&str]) -> Option<&[String]> {
+    pub(crate) fn other_inputs(&self, inputs: &[&str]) -> Option<&[String]> {
         let Some(theirs) = self.reads.and_then(|reads| self.inputs.get(..reads)) else {
             let is_other = !inputs.iter().any(|input| self.knows(input));
             return is_other.then_some(&self.inputs);
@@ -153,57 +132,70 @@ impl OffsetMetadata {
     }
 }
 
-impl fmt::Display for OffsetMetadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut head = format!(
+/// What the text of one input has, where the texts of a group's inputs differ.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InputFields<'a> {
+    pub(super) id: Option<&'a str>,
+    pub(super) died: Option<&'a Died>,
+    pub(super) table_end: Option<Offset>,
+}
+
+impl OffsetMetadata {
+    /// The text for one input: its fields stand in for those of the metadata.
+    pub(super) fn text_for(&self, input: &InputFields<'_>) -> String {
+        let mut text = format!(
             "{MAGIC}{};fp={:016x};table={}",
             self.version,
             self.fingerprint,
             escape(&self.table_id),
         );
-        for (name, offset) in [("from", self.table_start), ("to", self.table_end)] {
+        for (name, offset) in [("from", self.table_start), ("to", input.table_end)] {
             if let Some(offset) = offset {
-                head.push_str(&format!(";{name}={offset}"));
+                text.push_str(&format!(";{name}={offset}"));
             }
         }
-        head.push_str(&format!(";lead={}", escape(&self.lead)));
-        if let Some(id) = &self.input_id {
-            head.push_str(&format!(";of={}", escape(id)));
+        text.push_str(&format!(";lead={}", escape(&self.lead)));
+        if let Some(id) = input.id {
+            text.push_str(&format!(";of={}", escape(id)));
         }
-        if let Some(died) = &self.died {
-            head.push_str(&format!(";died={died}"));
+        if let Some(died) = input.died {
+            text.push_str(&format!(";died={died}"));
         }
         if let Some(address) = self.address.as_deref().map(escape)
             && address.len() <= MAX_ADDRESS
         {
-            head.push_str(";at=");
-            head.push_str(&address);
+            text.push_str(";at=");
+            text.push_str(&address);
         }
         if let Some(reads) = self.reads {
-            head.push_str(&format!(";reads={reads}"));
+            text.push_str(&format!(";reads={reads}"));
         }
-        head.push_str(";inputs=");
+        text.push_str(";inputs=");
         let names: Vec<_> = self.inputs.iter().map(|input| escape(input)).collect();
-        let named = names.join(",");
-        f.write_str(&head)?;
-        if head.len() + named.len() <= MAX_BYTES - WALK {
-            return f.write_str(&named);
+        let names = names.join(",");
+        if text.len() + names.len() <= MAX_BYTES - WALK {
+            text.push_str(&names);
+        } else {
+            let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
+            text.push_str(&hashes.join(","));
         }
-        let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
-        f.write_str(&hashes.join(","))
+        text
+    }
+}
+
+impl fmt::Display for OffsetMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text_for(&InputFields {
+            id: self.input_id.as_deref(),
+            died: self.died.as_ref(),
+            table_end: self.table_end,
+        }))
     }
 }
 
 /// The version of a text that a newer build committed; `None` where this build reads it, and where it
 /// is not ours at all. Every version begins with `goka`, its number and a semicolon.
-///
-/// ```
-/// use goka_runtime::core::metadata::newer_version;
-/// assert_eq!(newer_version("goka2;anything"), Some("2"));
-/// assert_eq!(newer_version("goka1;fp=.."), None);
-/// assert_eq!(newer_version("something else"), None);
-/// ```
-pub fn newer_version(text: &str) -> Option<&str> {
+pub(crate) fn newer_version(text: &str) -> Option<&str> {
     let (version, _) = text.strip_prefix(MAGIC)?.split_once(';')?;
     let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
     // A number that is too large to be read is a later one, too.
@@ -213,12 +205,7 @@ pub fn newer_version(text: &str) -> Option<&str> {
 
 /// FNV-1a, 64 bits, of the fingerprint's text: the same in every build and on every machine.
 /// Source: the FNV draft, draft-eastlake-fnv, with its test vectors.
-///
-/// ```
-/// use goka_runtime::core::metadata::fingerprint_hash;
-/// assert_eq!(fingerprint_hash("foobar"), 0x8594_4171_f739_67e8);
-/// ```
-pub fn fingerprint_hash(text: &str) -> u64 {
+pub(crate) fn fingerprint_hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -230,47 +217,6 @@ fn hashed(input: &str) -> String {
         return input.to_owned();
     }
     format!("#{:016x}", fingerprint_hash(input))
-}
-
-pub(super) fn hex(text: &str) -> Option<u64> {
-    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-}
-
-/// An offset in a partition.
-pub(super) fn offset(text: &str) -> Option<Offset> {
-    text.parse().ok().filter(|offset| *offset >= 0)
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && !b"%;,".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
-pub(crate) fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (code, tail) = tail.split_at_checked(2)?;
-        if !code.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -377,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn another_program_is_told_from_another_version() {
+    fn another_program_is_distinguished_from_another_version() {
         let of = |inputs: &str, reads| OffsetMetadata {
             inputs: inputs.split(' ').map(str::to_owned).collect(),
             reads,

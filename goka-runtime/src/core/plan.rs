@@ -1,113 +1,117 @@
-//! A group graph resolved against a log: topics by number, partition counts, limits. Made once at
-//! start, read by the core on every record.
+//! A group graph resolved against a log: topics by number, partition counts, largest messages. Made once at
+//! the start, read by the core for every record.
 
 use std::time::Duration;
 
 use super::deaths::Deaths;
+use crate::codec::Format;
 use crate::dispatch::Call;
-use crate::graph::{Format, Start};
+use crate::graph::Start;
 use crate::log::Group;
 use crate::record::TopicId;
 
+/// How long a failed commit, flush or read waits before it is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(200);
+
 /// An input and how it is handled.
 #[derive(Debug, Clone)]
-pub struct InputPlan {
+pub(crate) struct InputPlan {
     /// Its topic.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// Its partition count.
-    pub partitions: i32,
-    /// The dispatch shim.
-    pub call: Call,
+    pub(crate) partitions: i32,
+    /// The function that decodes a record and calls its handler.
+    pub(crate) call: Call,
     /// Where reading begins when nothing is committed.
-    pub start: Start,
-    /// Whether its records have no keys, and so no place.
-    pub keyless: bool,
-    /// How its keys travel.
-    pub key: Format,
+    pub(crate) start: Start,
+    /// Whether its records have no keys, and so may lie in any partition.
+    pub(crate) keyless: bool,
+    /// How its keys are encoded.
+    pub(crate) key: Format,
     /// The declared partitioner's name.
-    pub partitioner: &'static str,
+    pub(crate) partitioner: &'static str,
     /// The partition of a key among so many.
-    pub place: fn(&[u8], i32) -> i32,
+    pub(crate) partition_of: fn(&[u8], i32) -> i32,
 }
 
 /// An output.
 #[derive(Debug, Clone)]
-pub struct OutputPlan {
+pub(crate) struct OutputPlan {
     /// Its name, as the handler's context gives it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its topic.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// Its partition count.
-    pub partitions: i32,
+    pub(crate) partitions: i32,
     /// The largest record batch it takes, in bytes.
-    pub limit: usize,
+    pub(crate) max_message_bytes: usize,
 }
 
 /// The group table.
 #[derive(Debug, Clone)]
-pub struct TablePlan {
+pub(crate) struct TablePlan {
     /// The group topic.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// The largest record batch it takes, in bytes.
-    pub limit: usize,
-    /// What the table is, as text.
-    pub fingerprint: String,
+    pub(crate) max_message_bytes: usize,
+    /// The definition of the table, as text.
+    pub(crate) fingerprint: String,
 }
 
 /// A table that is read by the record's own key.
 #[derive(Debug, Clone)]
-pub struct JoinPlan {
+pub(crate) struct JoinPlan {
     /// Its name, as the handler's context gives it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its topic.
-    pub topic: TopicId,
-    /// How its keys travel.
-    pub key: Format,
-    /// What the table is, as text.
-    pub fingerprint: String,
+    pub(crate) topic: TopicId,
+    /// How its keys are encoded.
+    pub(crate) key: Format,
+    /// The definition of the table, as text.
+    pub(crate) fingerprint: String,
 }
 
 /// Walks over the group table.
 #[derive(Debug, Clone)]
-pub struct VisitPlan {
+pub(crate) struct VisitPlan {
     /// The topic whose records ask for walks: an input of the group.
-    pub topic: TopicId,
+    pub(crate) topic: TopicId,
     /// The handlers by name.
-    pub calls: Vec<(&'static str, Call)>,
+    pub(crate) calls: Vec<(&'static str, Call)>,
 }
 
 /// Everything that the core knows of its group.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The group and its topics.
-    pub group: Group,
+    pub(crate) group: Group,
     /// The cluster.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// Whether the log can say what else the group committed, so that another program under the same
     /// name is found before the first handler runs.
-    pub verifies: bool,
+    pub(crate) verifies: bool,
     /// The inputs, the loop topic among them.
-    pub inputs: Vec<InputPlan>,
+    pub(crate) inputs: Vec<InputPlan>,
     /// The outputs.
-    pub outputs: Vec<OutputPlan>,
+    pub(crate) outputs: Vec<OutputPlan>,
     /// The group table; `None` in a stateless group.
-    pub table: Option<TablePlan>,
+    pub(crate) table: Option<TablePlan>,
     /// The tables that are joined.
-    pub joins: Vec<JoinPlan>,
+    pub(crate) joins: Vec<JoinPlan>,
     /// The walks over the table; `None` where there are none.
-    pub visits: Option<VisitPlan>,
+    pub(crate) visits: Option<VisitPlan>,
     /// How often a barrier runs.
-    pub barrier: Duration,
-    /// Acknowledged writes wait so long for the store.
-    pub flush_interval: Duration,
-    /// So many bytes of them are flushed before that.
-    pub flush_bytes: usize,
-    /// A store that refuses flushes, or cannot be read, for so long stops its task.
-    pub patience: Duration,
-    /// So many bytes the copies of this worker may take in memory.
-    pub memory: usize,
+    pub(crate) barrier: Duration,
+    /// How long acknowledged writes wait for the store.
+    pub(crate) flush_interval: Duration,
+    /// How many bytes of them are flushed without waiting so long.
+    pub(crate) flush_bytes: usize,
+    /// For how long a store may refuse flushes, or not be readable, before its task stops.
+    pub(crate) store_timeout: Duration,
+    /// How many bytes the copies of this worker may take in memory.
+    pub(crate) memory: usize,
     /// The records that earlier runs of this instance died of.
-    pub deaths: Deaths,
+    pub(crate) deaths: Deaths,
 }
 
 impl Plan {
@@ -115,7 +119,7 @@ impl Plan {
         self.inputs.iter().find(|input| input.topic == topic)
     }
 
-    /// What a table of the plan is, as text.
+    /// The definition of a table of the plan, as text.
     pub(crate) fn fingerprint(&self, table: TopicId) -> Option<&str> {
         let own = self.table.as_ref().filter(|own| own.topic == table);
         let joined = || Some(self.join(table)?.fingerprint.as_str());

@@ -1,6 +1,6 @@
-//! Whether a local copy of a partition may be trusted: the one function [`judge`], pure, and the
-//! reasons it gives. Knows no store and no log: it is told facts. Asked by restores (owner) and by
-//! whatever follows a table: views, lookups, joins, standbys (follower).
+//! Whether a local copy of a partition may be trusted: the one function [`decide`], pure, and its reasons.
+//! Knows no store and no log, only what was found there. Called by restores (owner) and by what follows a
+//! table: views, lookups, joins (follower).
 
 mod reason;
 
@@ -12,9 +12,9 @@ use super::metadata::OffsetMetadata;
 use crate::record::{Offset, Timestamp};
 use crate::table::{Checkpoint, FORMAT};
 
-/// What a local copy is worth.
+/// What becomes of a local copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecoveryDecision {
+pub(crate) enum RecoveryDecision {
     /// Good: read the changelog on from here.
     CatchUp {
         /// The next changelog offset to apply.
@@ -22,46 +22,46 @@ pub enum RecoveryDecision {
     },
     /// Of no use, but nothing is lost: clear it and read the changelog from its start.
     Rebuild(RecoveryReason),
-    /// Going on would make the table silently wrong: stop, and say why.
+    /// Going on would make the table silently wrong: the task stops.
     Refuse(RecoveryReason),
 }
 
 /// The changelog partition that the copy is of, as the log describes it now.
 #[derive(Debug, Clone, Copy)]
-pub struct Topic<'a> {
+pub(crate) struct ChangelogPartition<'a> {
     /// The topic's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// The cluster that it lives in.
-    pub cluster: &'a str,
+    pub(crate) cluster: &'a str,
     /// Its identity: another one after it was deleted and made again.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// The partition.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// The first offset still there.
-    pub start: Offset,
+    pub(crate) start: Offset,
     /// The high watermark, read uncommitted.
-    pub end: Offset,
+    pub(crate) end: Offset,
     /// How long a tombstone survives compaction.
-    pub delete_retention: Duration,
+    pub(crate) delete_retention: Duration,
 }
 
 /// One declared input of the owner's partition: what its group committed and what the log holds.
 #[derive(Debug, Clone, Copy)]
-pub struct InputInspection<'a> {
+pub(crate) struct InputInspection<'a> {
     /// The topic's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// The committed offset. Where the program permits a jump (`on_lost`), the offset jumped to.
-    pub committed: Option<Offset>,
+    pub(crate) committed: Option<Offset>,
     /// The first offset still there.
-    pub start: Offset,
+    pub(crate) start: Offset,
     /// The high watermark.
-    pub end: Offset,
+    pub(crate) end: Offset,
 }
 
 /// What the copy is kept for.
 #[derive(Debug, Clone, Copy)]
-pub enum Role<'a> {
-    /// A view, lookup, join or standby.
+pub(crate) enum Role<'a> {
+    /// A view, lookup or join.
     Follower,
     /// The group table's one writer.
     Owner {
@@ -72,11 +72,11 @@ pub enum Role<'a> {
     },
 }
 
-/// Judges one local copy. The first rule that matches decides: another cluster; then for an owner
+/// Decides about one local copy. The first rule that matches decides: another cluster; then for an owner
 /// another fingerprint, the group topic's id in the offsets' metadata, missing and out-of-range input
 /// offsets; for both, fingerprint, topic and changelog range of the copy; its age; nothing stored.
-/// Last, whatever the copy is worth, a topic that ends before an offset that the owner has seen in it is
-/// refused, and so is a rebuild from a topic whose first rows were deleted.
+/// Last, whatever was decided about the copy, a topic that ends before an offset that the owner has seen
+/// in it is refused, and so is a rebuild from a topic whose first rows were deleted.
 ///
 /// What the rules rest on:
 /// - *Table not empty* is `topic.end > topic.start`, or a stamp past offset 0. Only then can
@@ -84,26 +84,16 @@ pub enum Role<'a> {
 ///   anew, unless this machine still holds a copy of what it was.
 /// - *Known input*: one that the metadata names, whatever the table holds, since initial offsets
 ///   are committed before the first handler runs. Without metadata (expired with the offsets, or
-///   never ours) an input of a table that is not empty counts as known: it cannot be told from a
-///   new one, and refusing is the error that loses nothing.
+///   never ours) an input of a table that is not empty counts as known: it cannot be distinguished from
+///   a new one, and refusing is the error that loses nothing.
 /// - *Age* counts from [`Checkpoint::synced_at`]; a copy that reaches `topic.end` is level now, however
 ///   old that is, for no tombstone is ahead of it. A copy under construction carries the time at
 ///   which its construction began: a tombstone of a value that it has read since cannot be removed
 ///   earlier than `delete_retention` after that. A time in the future proves nothing: stale.
 /// - A stamp of another format is not read: the same as nothing stored.
-///
-/// ```
-/// use goka_runtime::core::recovery::{RecoveryDecision, Role, Topic, decide};
-/// let topic = Topic {
-///     name: "clicks-state", cluster: "c", id: "t", partition: 0, start: 0, end: 0,
-///     delete_retention: std::time::Duration::from_secs(86_400),
-/// };
-/// let decision = decide(None, &topic, "v1;key=string", &Role::Follower, 0);
-/// assert!(matches!(decision, RecoveryDecision::Rebuild(_)));
-/// ```
-pub fn decide(
+pub(crate) fn decide(
     stamp: Option<&Checkpoint>,
-    topic: &Topic<'_>,
+    topic: &ChangelogPartition<'_>,
     fingerprint: &str,
     role: &Role<'_>,
     now: Timestamp,
@@ -117,23 +107,23 @@ pub fn decide(
     {
         return RecoveryDecision::Refuse(why);
     }
-    let verdict = worth(stamp, readable, topic, fingerprint, role, now);
+    let decision = decide_copy(stamp, readable, topic, fingerprint, role, now);
     // What the topic lost would be missing in the table.
-    let lost = match verdict {
+    let lost = match decision {
         RecoveryDecision::Refuse(_) => None,
         RecoveryDecision::CatchUp { .. } => ends_early(topic, role),
         RecoveryDecision::Rebuild(_) => {
             ends_early(topic, role).or_else(|| deleted_rows(topic, role))
         }
     };
-    lost.map_or(verdict, RecoveryDecision::Refuse)
+    lost.map_or(decision, RecoveryDecision::Refuse)
 }
 
-/// What the copy is worth, once nothing else is wrong.
-fn worth(
+/// What becomes of the copy, if nothing else is wrong.
+fn decide_copy(
     stamp: Option<&Checkpoint>,
     readable: Option<&Checkpoint>,
-    topic: &Topic<'_>,
+    topic: &ChangelogPartition<'_>,
     fingerprint: &str,
     role: &Role<'_>,
     now: Timestamp,
@@ -149,17 +139,17 @@ fn worth(
             None => RecoveryReason::NothingStored { table, partition },
         });
     };
-    if let Some(misfit) = misfit(copy, topic, fingerprint) {
+    if let Some(mismatch) = mismatch(copy, topic, fingerprint) {
         return match role {
-            Role::Follower => RecoveryDecision::Rebuild(RecoveryReason::Misfit {
+            Role::Follower => RecoveryDecision::Rebuild(RecoveryReason::Mismatch {
                 table,
                 partition,
-                misfit,
+                mismatch,
             }),
             Role::Owner { .. } => RecoveryDecision::Refuse(RecoveryReason::LostChangelog {
                 table,
                 partition,
-                misfit,
+                mismatch,
             }),
         };
     }
@@ -176,7 +166,10 @@ fn worth(
 
 /// The rows that were deleted from the topic, if any were: compaction never moves a topic's beginning.
 /// An owner whose offsets carry nothing of ours begins with what is there.
-pub(crate) fn deleted_rows(topic: &Topic<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
+pub(crate) fn deleted_rows(
+    topic: &ChangelogPartition<'_>,
+    role: &Role<'_>,
+) -> Option<RecoveryReason> {
     let began = match role {
         Role::Follower => 0,
         Role::Owner { metadata: None, .. } => topic.start,
@@ -205,7 +198,7 @@ pub(crate) fn deleted_rows(topic: &Topic<'_>, role: &Role<'_>) -> Option<Recover
 }
 
 /// Whether the topic ends before an offset that was seen in it.
-fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
+fn ends_early(topic: &ChangelogPartition<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
     let Role::Owner {
         metadata: Some(metadata),
         ..
@@ -224,19 +217,13 @@ fn ends_early(topic: &Topic<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
 
 /// How long a copy may be behind before compaction may have removed tombstones that it never saw:
 /// `delete.retention.ms` less a tenth, for clocks that differ and for the catching up itself.
-///
-/// ```
-/// use goka_runtime::core::recovery::trusted_for;
-/// use std::time::Duration;
-/// assert_eq!(trusted_for(Duration::from_secs(100)), Duration::from_secs(90));
-/// ```
-pub fn trusted_for(delete_retention: Duration) -> Duration {
+pub(crate) fn trusted_for(delete_retention: Duration) -> Duration {
     delete_retention - delete_retention / 10
 }
 
 fn foreign(
     stamp: Option<&Checkpoint>,
-    topic: &Topic<'_>,
+    topic: &ChangelogPartition<'_>,
     fingerprint: &str,
     role: &Role<'_>,
 ) -> Option<RecoveryReason> {
@@ -283,8 +270,8 @@ fn foreign(
     })
 }
 
-/// Whether two identities are of different topics. Brokers before 2.8 have none to tell: the identity
-/// is then zero, and says nothing of one that was noted before or after.
+/// Whether two identities are of different topics. Brokers before 2.8 have no identities: theirs is zero,
+/// and cannot be compared with one that was noted before or after.
 pub(crate) fn is_other_topic(noted: &str, now: &str) -> bool {
     const ZERO: &str = "AAAAAAAAAAAAAAAAAAAAAA";
     let is_known = |id: &str| !id.is_empty() && id != ZERO;
@@ -293,7 +280,7 @@ pub(crate) fn is_other_topic(noted: &str, now: &str) -> bool {
 
 fn lost_offsets(
     stamp: Option<&Checkpoint>,
-    topic: &Topic<'_>,
+    topic: &ChangelogPartition<'_>,
     metadata: Option<&OffsetMetadata>,
     inputs: &[InputInspection<'_>],
 ) -> Option<RecoveryReason> {
@@ -327,7 +314,11 @@ fn lost_offsets(
     })
 }
 
-fn misfit(copy: &Checkpoint, topic: &Topic<'_>, fingerprint: &str) -> Option<ChangelogMismatch> {
+fn mismatch(
+    copy: &Checkpoint,
+    topic: &ChangelogPartition<'_>,
+    fingerprint: &str,
+) -> Option<ChangelogMismatch> {
     if !follows(&copy.fingerprint, fingerprint) {
         return Some(ChangelogMismatch::OtherDefinition {
             found: copy.fingerprint.clone(),
@@ -357,7 +348,7 @@ fn misfit(copy: &Checkpoint, topic: &Topic<'_>, fingerprint: &str) -> Option<Cha
     })
 }
 
-fn is_stale(copy: &Checkpoint, topic: &Topic<'_>, now: Timestamp) -> bool {
+fn is_stale(copy: &Checkpoint, topic: &ChangelogPartition<'_>, now: Timestamp) -> bool {
     if copy.offset == topic.end {
         return false;
     }

@@ -1,34 +1,35 @@
-//! What one record's handler does, gathered: its writes to the table and its outputs, dropped whole
-//! when it fails. Made by the task for each record.
+//! The scope of one record: collects what its handler does, the writes to the table and the outputs, so
+//! that all of it is dropped when the handler fails. Made anew for each record.
 
-use std::collections::BTreeMap;
-
-use super::event::{CopyId, HandlerServices, RecordId};
+use super::ids::{CopyId, RecordId};
 use super::plan::Plan;
+use super::services::HandlerServices;
+use super::stop_reason::key_text;
 use super::table_buffer::{RowId, RowValue, TableBuffer};
+use super::task::JoinedCopies;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
-use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
+use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp};
 use crate::table::{StoreError, Stored, StoredRef};
 
-/// Buffers kept from record to record.
+/// Buffers that are reused for each record.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
+pub(super) struct Scratch {
     key: Vec<u8>,
     value: Vec<u8>,
     loaded: Option<Stored>,
-    /// The record's key as it would be written.
+    /// The record's key as this program encodes it.
     pub(super) form: Vec<u8>,
 }
 
 impl Scratch {
-    /// What the store of a copy has for a key, once no layer over it knows the key.
+    /// What the store of a copy has for a key that the buffer over it does not know.
     fn stored(
         &mut self,
-        around: &dyn HandlerServices,
+        services: &dyn HandlerServices,
         copy: CopyId,
         key: &[u8],
     ) -> Result<Option<StoredRef<'_>>, ContextError> {
-        self.loaded = match around.store(copy) {
+        self.loaded = match services.store(copy) {
             Some(store) => store.get(key)?,
             None => None,
         };
@@ -45,44 +46,44 @@ impl Scratch {
 }
 
 /// The scope of one record.
-pub(crate) struct RecordScope<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) task: TaskId,
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) timestamp: Timestamp,
+pub(super) struct RecordScope<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) task: TaskId,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) timestamp: Timestamp,
     /// The record, and the number of its next guard.
-    pub(crate) record: RecordId,
-    pub(crate) layers: &'a mut TableBuffer,
-    /// The row of its key, once it was looked for.
-    pub(crate) row: Option<RowId>,
-    /// Why a store could not be read.
-    pub(crate) unreadable: Option<Box<(Option<CopyId>, StoreError)>>,
-    pub(crate) joins: &'a BTreeMap<TopicId, TableBuffer>,
-    pub(crate) around: &'a dyn HandlerServices,
-    pub(crate) appends: &'a mut Appends,
-    pub(crate) scratch: &'a mut Scratch,
+    pub(super) record: RecordId,
+    pub(super) buffer: &'a mut TableBuffer,
+    /// The row of its key, once the handler asked for it.
+    pub(super) row: Option<RowId>,
+    /// Why a store could not be read, and which: `None` is that of a table that is looked up.
+    pub(super) unreadable: Option<Box<(Option<CopyId>, StoreError)>>,
+    pub(super) joins: &'a JoinedCopies,
+    pub(super) services: &'a dyn HandlerServices,
+    pub(super) appends: &'a mut Appends,
+    pub(super) scratch: &'a mut Scratch,
     /// The last write of this record to its key.
-    pub(crate) written: Option<RowValue>,
-    /// How many changelog records it made.
-    pub(crate) updates: u64,
+    pub(super) written: Option<RowValue>,
+    /// How many changelog records the handler made.
+    pub(super) updates: u64,
 }
 
-/// Where a record began.
+/// Where the records that a handler makes begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Savepoint(Mark);
+pub(super) struct Savepoint(Mark);
 
 impl Savepoint {
-    pub(crate) fn of(appends: &Appends) -> Self {
+    pub(super) fn of(appends: &Appends) -> Self {
         Self(appends.mark())
     }
 
-    /// The first record since then.
+    /// The position of the first record since then.
     #[cfg(feature = "tester")]
-    pub(crate) fn place(self) -> usize {
+    pub(super) fn place(self) -> usize {
         self.0.place()
     }
 
-    pub(crate) fn drop_all_since(self, appends: &mut Appends) {
+    pub(super) fn drop_all_since(self, appends: &mut Appends) {
         appends.cut(self.0);
     }
 }
@@ -106,10 +107,6 @@ fn batch_size(key: &[u8], value: &[u8], headers: &[(String, Option<Vec<u8>>)]) -
     61 + varint(body) + body
 }
 
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).escape_debug().to_string()
-}
-
 impl Scope for RecordScope<'_> {
     fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
         let key = self.key.unwrap_or_default();
@@ -119,7 +116,7 @@ impl Scope for RecordScope<'_> {
         let Some(table) = &self.plan.table else {
             return Ok(None);
         };
-        let known = self.row.or_else(|| self.layers.touch(key));
+        let known = self.row.or_else(|| self.buffer.touch(key));
         let row = match known {
             Some(row) => row,
             None => {
@@ -127,7 +124,7 @@ impl Scope for RecordScope<'_> {
                     task: self.task,
                     table: table.topic,
                 };
-                let stored = match self.around.store(copy).map(|store| store.get(key)) {
+                let stored = match self.services.store(copy).map(|store| store.get(key)) {
                     Some(Ok(stored)) => stored,
                     Some(Err(error)) => {
                         self.unreadable = Some(Box::new((Some(copy), error.clone())));
@@ -135,11 +132,11 @@ impl Scope for RecordScope<'_> {
                     }
                     None => None,
                 };
-                self.layers.remember(key, RowValue::of(stored.as_ref()))
+                self.buffer.remember(key, RowValue::of(stored.as_ref()))
             }
         };
         self.row = Some(row);
-        Ok(self.layers.entry(row).and_then(RowValue::view))
+        Ok(self.buffer.entry(row).and_then(RowValue::view))
     }
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
@@ -161,13 +158,13 @@ impl Scope for RecordScope<'_> {
             None => None,
         };
         let size = batch_size(key, value.unwrap_or_default(), &[]);
-        if size > table.limit {
-            let (topic, key) = (name.to_string(), text(key));
+        if size > table.max_message_bytes {
+            let (topic, key) = (name.to_string(), key_text(key));
             return Err(ContextError::TooLarge {
                 topic,
                 key,
                 size,
-                limit: table.limit,
+                limit: table.max_message_bytes,
             });
         }
         if value.is_none() && mutant!(LostTombstone) {
@@ -194,18 +191,14 @@ impl Scope for RecordScope<'_> {
         let Some(join) = self.plan.joins.iter().find(|join| join.name == table) else {
             return Ok(None);
         };
-        if let Some(entry) = self
-            .joins
-            .get(&join.topic)
-            .and_then(|layers| layers.get(key))
-        {
-            return Ok(entry.view());
+        if let Some(row) = self.joins.get(join.topic, key) {
+            return Ok(row.view());
         }
         let copy = CopyId {
             task: self.task,
             table: join.topic,
         };
-        let found = self.scratch.stored(self.around, copy, key);
+        let found = self.scratch.stored(self.services, copy, key);
         if let Err(ContextError::Store(error)) = &found {
             self.unreadable = Some(Box::new((Some(copy), error.clone())));
         }
@@ -218,7 +211,7 @@ impl Scope for RecordScope<'_> {
         key: Encode<'_>,
     ) -> Result<Option<StoredRef<'_>>, ContextError> {
         let key = encode(Some(key), &mut self.scratch.key, "key", table)?;
-        let found = self.around.lookup(table, key.unwrap_or_default());
+        let found = self.services.lookup(table, key.unwrap_or_default());
         if let Err(ContextError::Store(error)) = &found {
             self.unreadable = Some(Box::new((None, error.clone())));
         }
@@ -229,7 +222,7 @@ impl Scope for RecordScope<'_> {
     fn defer(&mut self) -> Deferred {
         let record = self.record;
         self.record.guard += 1;
-        self.around.defer(record)
+        self.services.defer(record)
     }
 
     fn emit(
@@ -249,13 +242,13 @@ impl Scope for RecordScope<'_> {
         let key = encode(key, key_buffer, "key", to.topic)?;
         let value = encode(value, value_buffer, "value", to.topic)?;
         let size = batch_size(key.unwrap_or_default(), value.unwrap_or_default(), headers);
-        if size > output.limit {
-            let (topic, key) = (to.topic.to_owned(), text(key.unwrap_or_default()));
+        if size > output.max_message_bytes {
+            let (topic, key) = (to.topic.to_owned(), key_text(key.unwrap_or_default()));
             return Err(ContextError::TooLarge {
                 topic,
                 key,
                 size,
-                limit: output.limit,
+                limit: output.max_message_bytes,
             });
         }
         let partition = match key {

@@ -1,16 +1,17 @@
-//! Whether and from where a task may start: its local copy judged, its start positions chosen.
+//! Whether and from where a task may start: what its local copy is worth, and its start offsets.
 
-use super::event::{Inspection, Now, StopReason};
+use super::event::{ChangelogInspection, Inspection};
 use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
-use super::plan::Plan;
+use super::plan::{Plan, TablePlan};
 use super::recovery::{
-    InputInspection, RecoveryDecision, RecoveryReason, Role, Topic, decide, deleted_rows,
-    is_other_topic,
+    ChangelogPartition, InputInspection, RecoveryDecision, RecoveryReason, Role, decide,
+    deleted_rows,
 };
-use super::task::Task;
-use crate::graph::Start as From;
-use crate::log::LogError;
-use crate::record::Offset;
+use super::stop_reason::StopReason;
+use super::task::Offsets;
+use crate::graph::Start as InputStart;
+use crate::log::{LogError, OffsetRange};
+use crate::record::{Offset, TaskId, Timestamp, TopicId};
 
 /// How a task starts.
 pub(super) enum Start {
@@ -23,97 +24,110 @@ pub(super) enum Start {
     },
 }
 
-/// Judges what was found, and sets the task's start positions and metadata.
+/// Decides by what was found, and sets the task's start offsets and what is committed with them.
 pub(super) fn examine(
     plan: &Plan,
-    task: &mut Task,
-    facts: &Inspection,
-    now: Now,
+    task: TaskId,
+    offsets: &mut Offsets,
+    found: &Inspection,
+    now: Timestamp,
 ) -> Result<Start, StopReason> {
-    check_ids(plan, task, facts)?;
-    let start = match (&plan.table, &facts.table) {
-        (Some(table), Some(found)) => {
-            let inputs: Vec<_> = plan
-                .group
-                .inputs_of(task.id)
-                .map(|input| {
-                    let range = facts.inputs.get(&input).copied().unwrap_or_default();
-                    InputInspection {
-                        name: plan.group.topic(input),
-                        committed: task.committed.get(&input).copied(),
-                        start: range.start,
-                        end: range.high,
-                    }
-                })
-                .collect();
-            let topic = Topic {
-                name: plan.group.topic(table.topic),
-                cluster: &plan.cluster,
-                id: &found.id,
-                partition: task.id.partition,
-                start: found.range.start,
-                end: found.range.high,
-                delete_retention: found.delete_retention,
-            };
-            let role = Role::Owner {
-                metadata: task.metadata.as_ref(),
-                inputs: &inputs,
-            };
-            match decide(
-                facts.stamp.as_ref(),
-                &topic,
-                &table.fingerprint,
-                &role,
-                now.wall,
-            ) {
-                RecoveryDecision::CatchUp { from } => {
-                    if let Some(why) = deleted_rows(&topic, &role) {
-                        tracing::warn!(%why, "rows of the table are left in local copies only");
-                    }
-                    Start::Restore {
-                        from,
-                        rebuild: None,
-                    }
-                }
-                RecoveryDecision::Rebuild(why) => Start::Restore {
-                    from: found.range.start,
-                    rebuild: Some(why),
-                },
-                RecoveryDecision::Refuse(why) => return Err(StopReason::Recovery(why)),
-            }
+    check_ids(plan, task, offsets, found)?;
+    let start = match (&plan.table, &found.table) {
+        (Some(table), Some(changelog)) => {
+            restore(plan, task, offsets, found, (table, changelog), now)?
         }
         _ => {
-            check_offsets(plan, task, facts)?;
+            check_offsets(plan, task, offsets, found)?;
             Start::Now
         }
     };
-    task.positions = plan
-        .group
-        .inputs_of(task.id)
-        .map(|input| {
-            let range = facts.inputs.get(&input).copied().unwrap_or_default();
-            let start = match plan.input(input).map(|input| input.start) {
-                Some(From::Latest) => range.high,
-                _ => range.start,
-            };
-            (input, task.committed.get(&input).copied().unwrap_or(start))
-        })
-        .collect();
-    task.next_metadata = Some(metadata(plan, task, facts));
+    let first = |input| {
+        let range = range(found, input);
+        match plan.input(input).map(|input| input.start) {
+            Some(InputStart::Latest) => range.high,
+            _ => range.start,
+        }
+    };
+    let inputs = plan.group.inputs_of(task);
+    let positions = inputs.map(|input| {
+        let committed = offsets.committed(input);
+        (input, committed.unwrap_or_else(|| first(input)))
+    });
+    let positions = positions.collect();
+    let metadata = metadata(plan, task, offsets.metadata(), found);
+    offsets.start_at(positions, metadata);
     Ok(start)
+}
+
+fn range(found: &Inspection, input: TopicId) -> OffsetRange {
+    found.inputs.get(&input).copied().unwrap_or_default()
+}
+
+/// How the copy of the group table is restored.
+fn restore(
+    plan: &Plan,
+    task: TaskId,
+    offsets: &Offsets,
+    found: &Inspection,
+    (table, changelog): (&TablePlan, &ChangelogInspection),
+    now: Timestamp,
+) -> Result<Start, StopReason> {
+    let inputs = plan.group.inputs_of(task).map(|input| {
+        let range = range(found, input);
+        InputInspection {
+            name: plan.group.topic(input),
+            committed: offsets.committed(input),
+            start: range.start,
+            end: range.high,
+        }
+    });
+    let inputs: Vec<_> = inputs.collect();
+    let topic = ChangelogPartition {
+        name: plan.group.topic(table.topic),
+        cluster: &plan.cluster,
+        id: &changelog.id,
+        partition: task.partition,
+        start: changelog.range.start,
+        end: changelog.range.high,
+        delete_retention: changelog.delete_retention,
+    };
+    let role = Role::Owner {
+        metadata: offsets.metadata(),
+        inputs: &inputs,
+    };
+    let stamp = found.stamp.as_ref();
+    match decide(stamp, &topic, &table.fingerprint, &role, now) {
+        RecoveryDecision::CatchUp { from } => {
+            if let Some(why) = deleted_rows(&topic, &role) {
+                tracing::warn!(%why, "rows of the table are left in local copies only");
+            }
+            let rebuild = None;
+            Ok(Start::Restore { from, rebuild })
+        }
+        RecoveryDecision::Rebuild(why) => Ok(Start::Restore {
+            from: topic.start,
+            rebuild: Some(why),
+        }),
+        RecoveryDecision::Refuse(why) => Err(StopReason::Recovery(why)),
+    }
 }
 
 /// An offset that was committed of an input that was deleted and made again since counts records that
 /// are gone. A group without a table forgets it, and begins with the new topic where it begins with any;
-/// what such an offset means to a table, only people know.
-fn check_ids(plan: &Plan, task: &mut Task, facts: &Inspection) -> Result<(), StopReason> {
-    for (input, expected) in &facts.input_ids {
-        let found = task.input_ids.insert(*input, expected.clone());
-        let Some(found) = found.filter(|found| is_other_topic(found, expected)) else {
+/// what such an offset means to a table, only an operator can say.
+fn check_ids(
+    plan: &Plan,
+    task: TaskId,
+    offsets: &mut Offsets,
+    found: &Inspection,
+) -> Result<(), StopReason> {
+    for (input, id) in &found.input_ids {
+        let Some(other) = offsets.identify(*input, id) else {
             continue;
         };
-        let (topic, partition) = (plan.group.topic(*input), task.id.partition);
-        let Some(offset) = task.committed.get(input).copied() else {
+        let (topic, partition) = (plan.group.topic(*input), task.partition);
+        let Some(offset) = offsets.committed(*input) else {
             continue;
         };
         if plan.table.is_some() {
@@ -121,8 +135,8 @@ fn check_ids(plan: &Plan, task: &mut Task, facts: &Inspection) -> Result<(), Sto
                 topic: topic.to_string(),
                 partition,
                 offset,
-                found,
-                expected: expected.clone(),
+                found: other,
+                expected: id.clone(),
             });
         }
         tracing::warn!(
@@ -131,19 +145,20 @@ fn check_ids(plan: &Plan, task: &mut Task, facts: &Inspection) -> Result<(), Sto
             offset,
             "the input was deleted and made again: its committed offset does not count any more"
         );
-        task.committed.remove(input);
-        task.died.remove(input);
-        if let Some(metadata) = &mut task.metadata {
-            metadata.inputs.retain(|known| known != &**topic);
-        }
+        offsets.forget(*input, topic);
     }
     Ok(())
 }
 
 /// A committed offset outside its input is refused, never a silent jump.
-fn check_offsets(plan: &Plan, task: &Task, facts: &Inspection) -> Result<(), StopReason> {
-    let expected = plan.group.topic(task.id.lead);
-    if let Some(known) = &task.metadata
+fn check_offsets(
+    plan: &Plan,
+    task: TaskId,
+    offsets: &Offsets,
+    found: &Inspection,
+) -> Result<(), StopReason> {
+    let expected = plan.group.topic(task.lead);
+    if let Some(known) = offsets.metadata()
         && plan.group.lead.is_some()
         && known.lead != **expected
     {
@@ -153,15 +168,15 @@ fn check_offsets(plan: &Plan, task: &Task, facts: &Inspection) -> Result<(), Sto
             expected: expected.to_string(),
         });
     }
-    for input in plan.group.inputs_of(task.id) {
-        let (Some(&offset), Some(range)) = (task.committed.get(&input), facts.inputs.get(&input))
+    for input in plan.group.inputs_of(task) {
+        let (Some(offset), Some(range)) = (offsets.committed(input), found.inputs.get(&input))
         else {
             continue;
         };
         if offset < range.start || offset > range.high {
             return Err(StopReason::Input(LogError::OutOfRange {
                 topic: plan.group.topic(input).to_string(),
-                partition: task.id.partition,
+                partition: task.partition,
                 offset,
             }));
         }
@@ -169,42 +184,39 @@ fn check_offsets(plan: &Plan, task: &Task, facts: &Inspection) -> Result<(), Sto
     Ok(())
 }
 
-fn metadata(plan: &Plan, task: &Task, facts: &Inspection) -> OffsetMetadata {
-    let names = plan.group.inputs_of(task.id);
-    let mut inputs: Vec<_> = names
+/// What is committed with the start offsets. `known` is what the group has with its offsets now.
+fn metadata(
+    plan: &Plan,
+    task: TaskId,
+    known: Option<&OffsetMetadata>,
+    found: &Inspection,
+) -> OffsetMetadata {
+    let own = plan.group.inputs_of(task);
+    let own: Vec<_> = own
         .map(|input| plan.group.topic(input).to_string())
         .collect();
-    let reads = Some(inputs.len());
-    if let Some(known) = &task.metadata {
-        let mut now = OffsetMetadata {
-            inputs,
-            ..known.clone()
-        };
-        for input in &known.inputs {
-            if !now.knows(input) {
-                now.inputs.push(input.clone());
-            }
-        }
-        inputs = now.inputs;
-    }
-    let start = facts.table.as_ref().map(|table| table.range.start);
-    let known = task.metadata.as_ref();
-    OffsetMetadata {
+    let table = found.table.as_ref();
+    let mut metadata = OffsetMetadata {
         version: VERSION,
         fingerprint: fingerprint_hash(plan.table.as_ref().map_or("", |table| &table.fingerprint)),
-        table_id: facts
-            .table
-            .as_ref()
-            .map(|table| table.id.clone())
-            .unwrap_or_default(),
+        table_id: table.map(|table| table.id.clone()).unwrap_or_default(),
         // Where the table began stays noted, whatever was deleted since.
-        table_start: start.map(|start| known.map_or(start, |known| known.table_start.unwrap_or(0))),
+        table_start: table.map(|table| {
+            let start = table.range.start;
+            known.map_or(start, |known| known.table_start.unwrap_or(0))
+        }),
         table_end: known.and_then(|known| known.table_end),
-        lead: plan.group.topic(task.id.lead).to_string(),
+        lead: plan.group.topic(task.lead).to_string(),
         input_id: None,
         died: None,
-        inputs,
-        reads,
+        reads: Some(own.len()),
+        inputs: own,
         address: None,
+    };
+    for input in known.map_or(&[][..], |known| &known.inputs) {
+        if !metadata.knows(input) {
+            metadata.inputs.push(input.clone());
+        }
     }
+    metadata
 }

@@ -1,6 +1,6 @@
 //! What is in memory of one copy, over its store: the *overlay* (written since the last barrier), the
 //! *memtable* (acknowledged, not on disk), what is being flushed, and a cache of the store. One hash
-//! table holds them all: a row has what is acknowledged and, apart from it, what is pending, so an
+//! table holds them all: a row has its acknowledged value and, apart from it, its pending one, so an
 //! abort forgets exactly the pending values. Knows no record and no log.
 
 use std::collections::BinaryHeap;
@@ -54,7 +54,7 @@ fn heap(bytes: &Bytes) -> usize {
     if bytes.spilled() { bytes.capacity() } else { 0 }
 }
 
-/// How what a row holds stands to the store.
+/// How what a row holds relates to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowState {
     /// The store has the same.
@@ -74,7 +74,7 @@ struct Row {
     /// Acknowledged, or as the store has it; `None`: only the store knows.
     held: Option<RowValue>,
     state: RowState,
-    /// Used since the cache was last looked through.
+    /// Whether it was used since the cache was last looked through.
     recent: bool,
     weight: usize,
 }
@@ -92,19 +92,19 @@ impl Row {
 
 /// Acknowledged writes on their way to the store, with the changelog offset that they reach.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FlushBatch {
+pub(crate) struct FlushBatch {
     entries: Vec<(Bytes, RowValue)>,
     /// The changelog offset that the store reaches with them.
-    pub offset: Offset,
-    /// When the copy was level with the topic, wall clock; `None` is when the store's stamp says.
-    pub synced_at: Option<Timestamp>,
+    pub(crate) offset: Offset,
+    /// When the copy was level with the topic, wall clock; `None` leaves it as the store has it.
+    pub(crate) synced_at: Option<Timestamp>,
     /// How durable the store's commit must be.
-    pub durability: Durability,
+    pub(crate) durability: Durability,
 }
 
 impl FlushBatch {
     /// The writes, sorted by key. Sorting is the flush's work, not the worker's: call it there.
-    pub fn writes(&self) -> Vec<Write<'_>> {
+    pub(crate) fn writes(&self) -> Vec<Write<'_>> {
         let writes = self.entries.iter().map(|(key, entry)| Write {
             key,
             value: entry.view(),
@@ -113,23 +113,13 @@ impl FlushBatch {
         writes.sort_unstable_by_key(|write| write.key);
         writes
     }
-
-    /// How many they are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether only the offset moves.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
 }
 
 /// A row, for as long as its record is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowId(u32);
 
-/// The layers over one store.
+/// The rows in memory over one store.
 #[derive(Debug, Default)]
 pub(crate) struct TableBuffer {
     hasher: DefaultHashBuilder,
@@ -140,7 +130,7 @@ pub(crate) struct TableBuffer {
     overlay: Vec<u32>,
     /// The rows to be flushed.
     memtable: Vec<u32>,
-    /// The rows that were frozen; one that was written since is memtable again.
+    /// The rows that are being flushed; one that was written since is memtable again.
     flushing: Vec<u32>,
     is_flushing: Option<Offset>,
     /// The changelog offset that memtable and flush reach; the store is behind it or level.
@@ -153,7 +143,7 @@ pub(crate) struct TableBuffer {
     /// Of them, what waits for the store or is on its way.
     unstored: usize,
     /// Where the cache is looked through next.
-    hand: usize,
+    next_look: usize,
 }
 
 impl TableBuffer {
@@ -189,12 +179,12 @@ impl TableBuffer {
         found
     }
 
-    /// What a row says; `None` leaves it to the store.
+    /// The value of a row; `None` leaves it to the store.
     pub(crate) fn entry(&self, row: RowId) -> Option<&RowValue> {
         self.rows[row.0 as usize].entry()
     }
 
-    /// What the layers know of a key; `None` leaves it to the store.
+    /// What the buffer knows of a key; `None` leaves it to the store.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&RowValue> {
         self.entry(self.find(key)?)
     }
@@ -369,7 +359,7 @@ impl TableBuffer {
         }
     }
 
-    /// The control records behind the last write are passed: the copy is level with its topic.
+    /// Only control records lie behind the last write: the copy is level with its topic.
     pub(crate) fn pass_markers(&mut self) {
         if let Some(expected) = self.expected {
             self.acknowledged = self.acknowledged.max(expected);
@@ -421,8 +411,8 @@ impl TableBuffer {
         }
     }
 
-    /// The frozen writes are in the store, or (`false`) are not: then they are memtable again,
-    /// under what was acknowledged meanwhile.
+    /// A flush has ended: its writes are in the store, or (`false`) are not. Then they are memtable again,
+    /// unless a later value was acknowledged meanwhile.
     pub(crate) fn flushed(&mut self, done: bool) {
         let Some(offset) = self.is_flushing.take() else {
             return;
@@ -452,194 +442,16 @@ impl TableBuffer {
             if self.bytes <= most {
                 return;
             }
-            self.hand = (self.hand + 1) % self.rows.len();
-            let row = &mut self.rows[self.hand];
+            self.next_look = (self.next_look + 1) % self.rows.len();
+            let row = &mut self.rows[self.next_look];
             let is_cached =
                 row.state == RowState::Clean && row.pending.is_none() && row.held.is_some();
             if is_cached && !std::mem::take(&mut row.recent) {
-                self.forget(u32::try_from(self.hand).unwrap_or(u32::MAX));
+                self.forget(u32::try_from(self.next_look).unwrap_or(u32::MAX));
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    type Table = BTreeMap<u8, Option<i64>>;
-
-    #[derive(Debug, Clone)]
-    enum Act {
-        Read(u8),
-        Write(u8, Option<i64>),
-        Acknowledge,
-        Abort,
-        Freeze,
-        Flushed(bool),
-        Evict,
-    }
-
-    fn act() -> impl Strategy<Value = Act> {
-        let key = 0..12_u8;
-        prop_oneof![
-            4 => key.clone().prop_map(Act::Read),
-            6 => (key, proptest::option::weighted(0.8, any::<i64>())).prop_map(|(k, v)| Act::Write(k, v)),
-            2 => Just(Act::Acknowledge),
-            1 => Just(Act::Abort),
-            2 => Just(Act::Freeze),
-            2 => any::<bool>().prop_map(Act::Flushed),
-            1 => Just(Act::Evict),
-        ]
-    }
-
-    fn bytes(value: Option<i64>) -> Option<Vec<u8>> {
-        // Long ones lie outside of the row.
-        value.map(|value| value.to_string().repeat(2).into_bytes())
-    }
-
-    /// What is told, and a store beside the layers.
-    #[derive(Default)]
-    struct Model {
-        layers: TableBuffer,
-        store: BTreeMap<Vec<u8>, Stored>,
-        frozen: Option<FlushBatch>,
-        committed: Table,
-        pending: Table,
-        acknowledged: Offset,
-    }
-
-    impl Model {
-        fn read(&mut self, key: u8) -> Option<Vec<u8>> {
-            let key = [key];
-            let row = match self.layers.touch(&key) {
-                Some(row) => row,
-                None => self
-                    .layers
-                    .remember(&key, RowValue::of(self.store.get(&key[..]))),
-            };
-            let entry = self.layers.entry(row).and_then(RowValue::view);
-            entry.map(|stored| stored.value.to_vec())
-        }
-
-        fn play(&mut self, act: &Act) {
-            match act {
-                Act::Read(key) => drop(self.read(*key)),
-                Act::Write(key, value) => {
-                    let row = self.layers.touch(&[*key]);
-                    let entry = RowValue::new(1, bytes(*value).as_deref());
-                    self.layers.write(&[*key], row, entry);
-                    self.pending.insert(*key, *value);
-                }
-                Act::Acknowledge => {
-                    self.acknowledged += 1;
-                    self.layers.acknowledge(self.acknowledged, 0);
-                    self.committed.append(&mut self.pending);
-                }
-                Act::Abort => {
-                    self.layers.drop_overlay();
-                    self.pending.clear();
-                }
-                Act::Freeze if self.layers.can_flush() => {
-                    self.frozen = Some(self.layers.start_flush(None, Durability::Relaxed));
-                }
-                Act::Freeze => {}
-                Act::Flushed(done) => {
-                    let Some(frozen) = self.frozen.take() else {
-                        return;
-                    };
-                    for write in frozen.writes().iter().filter(|_| *done) {
-                        match write.value {
-                            Some(StoredRef { timestamp, value }) => {
-                                let value = value.to_vec();
-                                self.store
-                                    .insert(write.key.to_vec(), Stored { timestamp, value })
-                            }
-                            None => self.store.remove(write.key),
-                        };
-                    }
-                    self.layers.flushed(*done);
-                }
-                Act::Evict => self.layers.evict(0, 100),
-            }
-        }
-
-        fn check(&mut self) {
-            let mut told = self.committed.clone();
-            told.extend(&self.pending);
-            // What lives is in the store, unless the layers say otherwise, or they name it.
-            let listed = self.layers.unstored_after(None, 100);
-            assert!(
-                listed.windows(2).all(|two| two[0] < two[1]),
-                "once, in order"
-            );
-            for (key, value) in &told {
-                let known = self.layers.get(&[*key]).cloned();
-                let stored = self.store.contains_key(&[*key][..]);
-                assert!(value.is_none() || stored || listed.contains(&&[*key][..]));
-                if let Some(known) = known {
-                    assert_eq!(known.view().map(|v| v.value.to_vec()), bytes(*value));
-                }
-            }
-            let weights = self.layers.rows.iter().map(|row| row.weight);
-            assert_eq!(self.layers.bytes, weights.sum::<usize>());
-            let unstored = self
-                .layers
-                .rows
-                .iter()
-                .filter(|row| row.state != RowState::Clean);
-            assert_eq!(
-                self.layers.unstored,
-                unstored.map(|row| row.weight).sum::<usize>()
-            );
-            for key in 0..12 {
-                let value = told.get(&key).copied().flatten();
-                assert_eq!(self.read(key), bytes(value), "key {key}");
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-
-        #[test]
-        fn a_read_is_the_last_write(acts in prop::collection::vec(act(), 1..120), check in 1..9_usize) {
-            let mut model = Model { layers: TableBuffer::over(0), ..Model::default() };
-            for (at, act) in acts.iter().enumerate() {
-                model.play(act);
-                // A look fills the cache: now and then only.
-                if at % check == 0 {
-                    model.check();
-                }
-            }
-            model.check();
-        }
-    }
-
-    #[test]
-    fn what_was_not_used_lately_goes_first() {
-        let mut layers = TableBuffer::over(0);
-        for key in 0..100_u8 {
-            layers.remember(&[key], RowValue::new(1, Some(b"v")));
-        }
-        let (bytes, _) = layers.bytes();
-        layers.touch(&[7]);
-        layers.evict(bytes / 2, usize::MAX);
-        assert!(layers.bytes().0 <= bytes / 2);
-        assert!(layers.find(&[7]).is_some());
-    }
-
-    #[test]
-    fn where_the_next_record_lands() {
-        let mut layers = TableBuffer::over(5);
-        assert!(layers.expects(5) && !layers.expects(6));
-        layers.acknowledge(8, 1);
-        assert!(layers.expects(9) && !layers.expects(8));
-        layers.expect_anything();
-        assert!(layers.expects(20) && !layers.expects(7));
-    }
-}
+mod tests;

@@ -1,319 +1,423 @@
-//! One task: a partition of the table with all its inputs, from assignment to its end.
+//! One task: a partition of the table with all its inputs, from its assignment to its end. A task is made
+//! of parts, each of which owns one matter; this file has its life and what takes several parts.
 //!
-//! `Inspecting -> Restoring -> Starting -> Running -> (Stopped)`; a failed barrier leads back to
-//! `Inspecting`. The core decides when; this file holds what a task is, `handle.rs` what records do.
+//! `Inspecting -> Restoring -> Starting -> Verifying -> Running -> Stopped | Gone`. A barrier that fails
+//! with its records in the log or not leads back to `Inspecting`. The core decides when a task goes on;
+//! [`super::handle`] and [`super::visit`] call the handlers.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod copies;
+mod flushes;
+mod guards;
+mod offsets;
+mod phase;
+mod progress;
+mod reads;
+mod walk;
+
+use std::ops::Range;
 use std::time::Duration;
 
-use super::deaths::Died;
-use super::event::CopyId;
-use super::flush::Flushes;
-use super::metadata::{OffsetMetadata, newer_version};
-use super::place::Place;
+pub use self::phase::State;
+
+pub(super) use self::copies::{Copies, FlushRules, JoinedCopies};
+pub(super) use self::guards::Guards;
+pub(super) use self::offsets::Offsets;
+pub(super) use self::progress::CommitProgress;
+#[cfg(test)]
+pub(super) use self::progress::RECOMMIT;
+pub(super) use self::reads::{ReadFailure, StoreReads};
+pub(super) use self::walk::{Visit, Walk};
+
+use self::phase::Phase;
+use super::event::Effect;
+use super::ids::{CopyId, Now, RecordId};
 use super::plan::Plan;
-use super::table_buffer::TableBuffer;
-use super::visit::Visit;
-use crate::log::{Assignment, Epoch};
+use crate::log::{Assignment, CommitBatch, Epoch, TaskAcks};
 use crate::record::{Offset, TaskId, TopicId};
 
-/// Where a task is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Waits for what is known of its copy and its topics.
-    Inspecting,
-    /// Its copy is brought up to the end of the group topic.
-    Restoring,
-    /// Its start offsets are being committed: before that, a crash would look like lost offsets.
-    Starting,
-    /// Its start offsets are committed; whether another program uses the group's name is looked up.
-    Verifying,
-    /// Its inputs are fetched and handled.
-    Running,
-    /// It failed; its offsets stay where they were.
-    Stopped,
-    /// Somebody else owns it, though the log has not said so yet.
-    Gone,
-}
+/// Without a commit for so long, the control records of the last one are surely written.
+const IDLE: Duration = Duration::from_secs(60);
 
-/// A store that cannot be read now.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Unreadable {
-    pub(crate) since: Duration,
-    /// When the record is handled again, if it `waits` for that.
-    pub(crate) retry_at: Duration,
-    pub(crate) waits: bool,
-}
-
-/// A handled record whose commit waits for a guard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) topic: TopicId,
-    pub(crate) offset: Offset,
-    /// The record's key, for whoever is told that the guard failed.
-    pub(crate) key: String,
-}
-
-pub(crate) struct Task {
-    pub(crate) id: TaskId,
-    pub(crate) epoch: Epoch,
-    pub(crate) state: State,
-    pub(crate) layers: TableBuffer,
-    /// What is known of each joined table beyond its store.
-    pub(crate) joins: BTreeMap<TopicId, TableBuffer>,
-    /// The copies that are still being restored.
-    pub(crate) restoring: BTreeSet<TopicId>,
-    /// Handled records whose commit waits for a guard.
-    pub(crate) deferred: BTreeMap<u64, Held>,
-    /// The number of the next guard; never used twice by one assignment.
-    pub(crate) guards: u64,
-    /// The walk under way.
-    pub(crate) visit: Option<Visit>,
-    /// Where the walk that the group committed last had come to.
-    pub(crate) visited: Option<(Offset, Place)>,
-    /// The next record of each input to handle.
-    pub(crate) positions: BTreeMap<TopicId, Offset>,
-    /// The next record of each input, as the group has it.
-    pub(crate) committed: BTreeMap<TopicId, Offset>,
-    /// What the group has with the offsets.
-    pub(crate) metadata: Option<OffsetMetadata>,
-    /// The identity of each input: at first as it was when its offset was committed.
-    pub(crate) input_ids: BTreeMap<TopicId, String>,
-    /// The record of each input whose handler ended the process.
-    pub(crate) died: BTreeMap<TopicId, Died>,
-    /// What it will have with the next ones; apart from `metadata`, for a task that is inspected again before
-    /// its start offsets are committed.
-    pub(crate) next_metadata: Option<OffsetMetadata>,
-    /// The input whose offset a newer build committed, and the version of what it left there. Such a
-    /// task stops, and commits nothing at all.
-    pub(crate) newer: Option<(TopicId, String)>,
-    /// Whether the group had committed nothing for it when it was assigned.
-    pub(crate) is_new: bool,
-    /// Its commit is owed even if no position moved.
-    pub(crate) commit_owed: bool,
-    /// Whether the outcome of its commit is not known yet.
-    pub(crate) unknown: bool,
-    pub(crate) last_commit: Duration,
-    /// How many changelog records were made since the last barrier.
-    pub(crate) updates: u64,
-    /// Whether it appended anything since the last barrier.
-    pub(crate) appended: bool,
-    /// How the flushes of each copy stand.
-    pub(crate) flushes: BTreeMap<TopicId, Flushes>,
-    /// A store could not be read.
-    pub(crate) unreadable: Option<Unreadable>,
-    /// The copy that a handler could not read last.
-    pub(crate) unread_copy: Option<CopyId>,
-    /// How many of its copies were damaged while it ran.
-    pub(crate) damaged: u32,
-    /// Its store is given up: what is acknowledged stays in the changelog alone.
-    pub(crate) is_storeless: bool,
-    /// It is inspected again once its memtable is flushed.
-    pub(crate) reopens: bool,
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    pub(super) epoch: Epoch,
+    phase: Phase,
+    pub(super) offsets: Offsets,
+    pub(super) copies: Copies,
+    pub(super) guards: Guards,
+    pub(super) walk: Walk,
+    pub(super) progress: CommitProgress,
+    pub(super) reads: StoreReads,
 }
 
 impl Task {
-    pub(crate) fn new(assignment: &Assignment, now: Duration) -> Self {
-        let noted = assignment.committed.iter();
-        let mut noted: Vec<_> = noted
-            .filter_map(|(topic, committed)| {
-                Some((*topic, OffsetMetadata::parse(&committed.metadata)?))
-            })
-            .collect();
-        let input_ids = noted
-            .iter_mut()
-            .filter_map(|(topic, metadata)| Some((*topic, metadata.input_id.take()?)))
-            .collect();
-        let died = noted
-            .iter_mut()
-            .filter_map(|(topic, metadata)| Some((*topic, metadata.died.take()?)))
-            .collect();
-        let metadata = noted.into_iter().next().map(|(_, metadata)| metadata);
-        let newer = assignment.committed.iter().find_map(|(topic, committed)| {
-            Some((*topic, newer_version(&committed.metadata)?.to_owned()))
-        });
-        let committed: BTreeMap<_, _> = assignment
-            .committed
-            .iter()
-            .map(|(topic, committed)| (*topic, committed.offset))
-            .collect();
+    pub(super) fn new(plan: &Plan, assignment: &Assignment, now: Duration) -> Self {
+        let (id, committed) = (assignment.task, &assignment.committed);
+        let mut offsets = Offsets::new(committed);
+        offsets.add_deaths(&plan.deaths, &plan.group, id);
+        let visits = plan.visits.as_ref();
         Self {
-            id: assignment.task,
+            id,
             epoch: assignment.epoch,
-            state: State::Inspecting,
-            layers: TableBuffer::default(),
-            joins: BTreeMap::new(),
-            restoring: BTreeSet::new(),
-            deferred: BTreeMap::new(),
-            guards: 0,
-            visit: None,
-            visited: None,
-            positions: BTreeMap::new(),
-            committed,
-            next_metadata: metadata.clone(),
-            metadata,
-            input_ids,
-            newer,
-            is_new: assignment.committed.is_empty(),
-            died,
-            commit_owed: false,
-            unknown: false,
-            last_commit: now,
-            updates: 0,
-            appended: false,
-            flushes: BTreeMap::new(),
-            unreadable: None,
-            unread_copy: None,
-            damaged: 0,
-            is_storeless: false,
-            reopens: false,
+            phase: Phase::Inspecting,
+            offsets,
+            copies: Copies::new(plan.table.as_ref().map(|table| table.topic)),
+            guards: Guards::default(),
+            walk: Walk::new(visits.and_then(|visits| committed.get(&visits.topic))),
+            progress: CommitProgress::new(now),
+            reads: StoreReads::default(),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.phase.state()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Whether what it wrote still counts: it handles records, or did before it failed.
+    pub(super) fn has_run(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Stopped { .. })
+    }
+
+    /// Whether the task is over.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Stopped { .. } | Phase::Gone)
+    }
+
+    /// Whether the copy of a table is being restored.
+    fn is_restoring(&self, table: TopicId) -> bool {
+        matches!(&self.phase, Phase::Restoring(copies) if copies.contains(&table))
+    }
+
+    /// Whether it waits for an inspection, or for another one: a store that lost commits while it was
+    /// restored is inspected again.
+    pub(super) fn awaits_inspection(&self, table: Option<TopicId>) -> bool {
+        self.phase == Phase::Inspecting || table.is_some_and(|table| self.is_restoring(table))
+    }
+
+    /// It was inspected: its own copy is restored, if `restores` has its topic, and so are those of the
+    /// tables that it joins. Returns the joined copies that are to be followed now.
+    pub(super) fn inspected(&mut self, restores: Option<TopicId>, plan: &Plan) -> Vec<CopyId> {
+        let mut follows = Vec::new();
+        let mut waiting = match std::mem::replace(&mut self.phase, Phase::Inspecting) {
+            // Inspected again: the joined copies go on.
+            Phase::Restoring(waiting) => waiting,
+            _ => {
+                for join in &plan.joins {
+                    let (task, table) = (self.id, join.topic);
+                    self.copies.join(table);
+                    follows.push(CopyId { task, table });
+                }
+                follows.iter().map(|copy| copy.table).collect()
+            }
+        };
+        waiting.extend(restores);
+        self.phase = Phase::restoring(waiting);
+        follows
+    }
+
+    /// Whether a copy is one of those being restored; from now on it is not.
+    pub(super) fn end_restore(&mut self, table: TopicId) -> bool {
+        match &mut self.phase {
+            Phase::Restoring(copies) => copies.remove(&table),
+            _ => false,
+        }
+    }
+
+    /// A copy whose restore has ended reaches a changelog offset.
+    pub(super) fn restored(&mut self, table: TopicId, offset: Offset, expects_markers: bool) {
+        self.copies.restored(table, offset, expects_markers);
+        if matches!(&self.phase, Phase::Restoring(copies) if copies.is_empty()) {
+            self.phase = Phase::Starting;
+        }
+    }
+
+    /// Handles records from now on.
+    pub(super) fn run(&mut self, out: &mut Vec<Effect>) {
+        self.phase = Phase::Running;
+        self.fetch(out);
+    }
+
+    /// Fetches inputs and joined tables.
+    fn fetch(&self, out: &mut Vec<Effect>) {
+        let positions = self.offsets.positions().iter();
+        let inputs = positions.map(|(topic, next)| (*topic, *next));
+        let all = inputs.chain(self.copies.joined_positions());
+        out.push(Effect::Fetch(self.id, all.collect()));
+    }
+
+    /// Handles the record again that could not read its store, once its time has come.
+    pub(super) fn retry_reads(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.reads.is_retry_due(now.monotonic) && self.is_running() {
+            self.fetch(out);
+        }
+    }
+
+    /// Skips offsets that hold nothing. Records before them that were not handled, or not
+    /// applied, hold the position back: they are fetched again, and the gap is reported again after them.
+    pub(super) fn skip_gap(&mut self, topic: TopicId, gap: &Range<Offset>) {
+        if !self.offsets.skip_gap(topic, gap) {
+            self.copies.skip_gap(topic, gap);
         }
     }
 
     /// Whether a barrier has something to do for it.
-    pub(crate) fn is_dirty(&self) -> bool {
-        match self.state {
-            State::Starting => true,
-            State::Running | State::Stopped => {
-                self.updates > 0 || self.appended || self.commit_owed || self.is_ahead()
+    pub(super) fn is_dirty(&self) -> bool {
+        match self.phase {
+            Phase::Starting => true,
+            Phase::Running | Phase::Stopped { .. } => {
+                self.progress.has_written()
+                    || self.progress.is_owed()
+                    || self.offsets.are_ahead(&self.guards)
             }
-            State::Inspecting | State::Restoring | State::Verifying | State::Gone => false,
+            _ => false,
         }
     }
 
-    /// Whether more may be committed than is.
-    fn is_ahead(&self) -> bool {
-        match self.deferred.is_empty() {
-            true => self.positions != self.committed,
-            false => self.committable() != self.committed,
-        }
+    /// Whether everything that it handled is durable.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(
+            self.phase.state(),
+            State::Inspecting | State::Restoring | State::Gone
+        ) || (!self.is_dirty() && self.copies.is_flushed() && !self.has_guards())
     }
 
-    /// The next record of each input that may be committed: none past one that waits for a guard.
-    pub(crate) fn committable(&self) -> BTreeMap<TopicId, Offset> {
-        let mut offsets = self.positions.clone();
-        for Held { topic, offset, .. } in self.deferred.values() {
-            if let Some(next) = offsets.get_mut(topic) {
-                *next = (*next).min(*offset);
-            }
-        }
-        offsets
+    /// Whether handlers left work behind that is not done and counts.
+    pub(super) fn has_guards(&self) -> bool {
+        self.is_running() && !self.guards.is_empty()
     }
 
-    /// Where its inputs and joined tables are read from.
-    pub(crate) fn intake(&self) -> Vec<(TopicId, Offset)> {
-        let joined = self.joins.iter().map(|(t, l)| (*t, l.acknowledged()));
-        let inputs = self.positions.iter().map(|(t, o)| (*t, *o));
-        inputs.chain(joined).collect()
+    /// Whether a guard holds back records, and something was written since the last barrier.
+    pub(super) fn is_guarded(&self) -> bool {
+        !self.guards.is_empty() && self.progress.has_written()
     }
 
-    /// What is committed with the offset of an input.
-    pub(crate) fn commit_text(&self, plan: &Plan, topic: TopicId, offset: Offset) -> String {
-        let mut metadata = self.next_metadata.clone();
-        if let Some(metadata) = &mut metadata {
-            metadata.input_id = self.input_ids.get(&topic).cloned();
-            metadata.died = self.died_at_or_after(topic, offset).cloned();
-            if plan.table.is_some() {
-                metadata.table_end = metadata.table_end.max(Some(self.layers.acknowledged()));
-            }
-        }
-        let text = metadata.map(|metadata| metadata.to_string());
-        let text = text.unwrap_or_default();
-        let is_visits = plan.visits.as_ref().is_some_and(|v| v.topic == topic);
-        match (&self.visit, &self.visited) {
-            (Some(visit), _) if is_visits => visit.note(text, self.is_held(topic)),
-            // Not begun again yet: the place is kept.
-            (None, Some((offset, place)))
-                if is_visits && self.positions.get(&topic) == Some(offset) =>
-            {
-                place.note(text)
-            }
-            _ => text,
-        }
-    }
-
-    /// The layers of a copy.
-    pub(crate) fn buffer_of(&mut self, plan: &Plan, table: TopicId) -> Option<&mut TableBuffer> {
-        match &plan.table {
-            Some(own) if own.topic == table => Some(&mut self.layers),
-            _ => self.joins.get_mut(&table),
-        }
-    }
-
-    /// Whether everything acknowledged of its own table is in the store.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.is_storeless || self.layers.is_flushed()
-    }
-
-    /// Whether handlers left work behind that counts.
-    pub(crate) fn has_guards(&self) -> bool {
-        self.state == State::Running && !self.deferred.is_empty()
-    }
-
-    /// Whether it wrote anything since the last barrier.
-    pub(crate) fn has_written(&self) -> bool {
-        self.appended || self.updates > 0
-    }
-
-    /// Whether a guard holds back records, and something that was written since.
-    pub(crate) fn is_guarded(&self) -> bool {
-        !self.deferred.is_empty() && self.has_written()
+    /// Whether intake is to wait for it.
+    pub(super) fn stops_intake(&self) -> bool {
+        let waits = self.progress.is_unknown() || self.guards.are_many();
+        waits && self.state() != State::Stopped
     }
 
     /// Whether its records wait for a store that cannot be read.
-    pub(crate) fn awaits_store(&self) -> bool {
-        self.unreadable.is_some_and(|trouble| trouble.waits)
+    pub(super) fn awaits_store(&self) -> bool {
+        self.reads.are_awaited()
     }
 
     /// Whether a walk of it can go on.
-    pub(crate) fn walks(&self) -> bool {
-        self.visit.is_some() && self.state == State::Running && !self.awaits_store()
+    pub(super) fn walks(&self) -> bool {
+        self.walk.is_under_way() && self.is_running() && !self.awaits_store()
     }
 
-    /// Nothing is written to its store any more.
-    pub(crate) fn give_up_store(&mut self) {
-        self.is_storeless = true;
-        self.layers = TableBuffer::default();
-        self.joins
-            .values_mut()
-            .for_each(|layers| *layers = TableBuffer::default());
+    /// Has its offsets committed again before they expire.
+    pub(super) fn owe_old_commit(&mut self, now: Duration) {
+        if matches!(
+            self.phase,
+            Phase::Running | Phase::Stopped { recommits: true }
+        ) {
+            self.progress.owe_if_old(now);
+        }
     }
 
-    /// Whether a guard holds back records of a topic.
-    pub(crate) fn is_held(&self, topic: TopicId) -> bool {
-        self.deferred.values().any(|held| held.topic == topic)
+    /// What a barrier commits for it.
+    pub(super) fn commits(&self, plan: &Plan) -> Vec<(TaskId, TopicId, Offset, String)> {
+        let table_end = plan.table.as_ref();
+        let table_end = table_end.map(|_| self.copies.own().acknowledged());
+        let visits = plan.visits.as_ref().map(|visits| visits.topic);
+        let committable = self.offsets.committable(&self.guards);
+        let commit = |(topic, offset)| {
+            let mut text = self.offsets.commit_text(topic, offset, table_end);
+            if visits == Some(topic) {
+                let position = self.offsets.position(topic);
+                let is_held = self.guards.holds(topic);
+                text = self.walk.add_to(text, position, is_held);
+            }
+            (self.id, topic, offset, text)
+        };
+        committable.map(commit).collect()
     }
 
-    /// Whether any of its copies has something for its store.
-    pub(crate) fn can_flush(&self) -> bool {
-        let mut layers = std::iter::once(&self.layers).chain(self.joins.values());
-        layers.any(TableBuffer::can_flush)
-    }
-
-    /// All copies of the task.
-    pub(crate) fn copies(&self, plan: &Plan) -> Vec<CopyId> {
-        let own = plan.table.as_ref().map(|table| table.topic);
-        let tables = own.into_iter().chain(self.joins.keys().copied());
-        tables
-            .map(|table| CopyId {
-                task: self.id,
-                table,
-            })
+    /// Takes back the metadata that names this program, of a task that is new to the group.
+    pub(super) fn withdraw(&mut self) -> Vec<(TaskId, TopicId, Offset, String)> {
+        let is_withdrawn = self.phase == Phase::Verifying && self.offsets.are_new();
+        self.phase = Phase::Gone;
+        let committed = self.offsets.all_committed().iter();
+        committed
+            .filter(|_| is_withdrawn)
+            .map(|(topic, offset)| (self.id, *topic, *offset, String::new()))
             .collect()
     }
 
-    /// Drops what is not acknowledged; the inputs are to be read again from what is committed.
-    pub(crate) fn rewind(&mut self) {
+    /// The group has its offsets. Returns whether it begins to run; with `verifies` it first waits until
+    /// it is known that no other program uses the group's name.
+    pub(super) fn committed(
+        &mut self,
+        now: Duration,
+        batch: &CommitBatch,
+        verifies: bool,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        for (_, topic, offset, text) in batch.offsets.iter().filter(|(of, ..)| *of == self.id) {
+            self.offsets.commit(*topic, *offset);
+            self.walk.commit(*offset, text);
+        }
+        self.progress.committed(now);
+        if self.phase != Phase::Starting {
+            return false;
+        }
+        self.offsets.started();
+        if verifies {
+            self.phase = Phase::Verifying;
+            out.push(Effect::Verify(self.id, self.epoch));
+        } else {
+            self.run(out);
+        }
+        !verifies
+    }
+
+    /// What it wrote since the last barrier is acknowledged. Returns `false` if records of another
+    /// writer lie between its own.
+    pub(super) fn acknowledge(&mut self, acks: &TaskAcks) -> bool {
+        let made = self.progress.take_written();
+        let Some((first, last, count)) = acks.changelog else {
+            return made == 0;
+        };
+        let buffer = self.copies.own_mut();
+        let is_together = u64::try_from(last - first + 1) == Ok(made) && count == made;
+        if is_together && buffer.expects(first) {
+            let markers = Offset::try_from(acks.markers).unwrap_or(Offset::MAX);
+            buffer.acknowledge(last + 1, markers);
+            return true;
+        }
+        let (partition, expected) = (self.id.partition, buffer.acknowledged());
+        tracing::warn!(
+            partition,
+            first,
+            expected,
+            "another writer in the group topic, restoring"
+        );
+        false
+    }
+
+    /// Forgets what is not acknowledged: the inputs are read again from what is committed.
+    fn forget_unacknowledged(&mut self) {
+        let buffer = self.copies.own_mut();
         if !mutant!(OverlayKept) {
-            self.layers.drop_overlay();
+            buffer.drop_overlay();
         }
-        if std::mem::take(&mut self.updates) > 0 {
-            self.layers.expect_anything();
+        if self.progress.rewind() {
+            buffer.expect_anything();
         }
-        self.appended = false;
-        self.positions = self.committed.clone();
-        self.deferred.clear();
-        self.visit = None;
-        self.unknown = false;
+        self.offsets.rewind();
+        self.guards.clear();
+        self.walk.rewind();
+    }
+
+    /// What it did since the last barrier did not happen: its inputs are read again from what is
+    /// committed. Its copy is as it was.
+    pub(super) fn rewind(&mut self, out: &mut Vec<Effect>) {
+        if !self.has_run() {
+            // Nothing was handled yet.
+            return;
+        }
+        self.forget_unacknowledged();
+        if self.is_running() {
+            let positions = self.offsets.positions().iter();
+            let inputs = positions.map(|(topic, next)| (*topic, *next));
+            out.push(Effect::Fetch(self.id, inputs.collect()));
+        }
+    }
+
+    /// Whether the overlay's records are in the log is not known: the overlay is dropped, the memtable
+    /// flushed, the copy restored from its own offset, and the inputs read again from what is committed.
+    pub(super) fn reopen(&mut self, out: &mut Vec<Effect>) {
+        self.release(out);
+        self.forget_unacknowledged();
+        if matches!(self.phase, Phase::Stopped { .. }) {
+            return;
+        }
+        self.copies.drop_joined();
+        self.phase = Phase::Flushing;
+        self.inspect_if_flushed(out);
+    }
+
+    /// The store of a copy went back behind what its buffer counts on: the buffer is dropped, since the
+    /// changelog has what was acknowledged, and the inputs what was not.
+    pub(super) fn store_rolled_back(&mut self, table: TopicId, out: &mut Vec<Effect>) {
+        self.copies.drop_copy(table);
+        match self.phase {
+            Phase::Running | Phase::Starting => self.reopen(out),
+            // The changelog has what it was going to flush.
+            Phase::Flushing => self.inspect(out),
+            _ => {}
+        }
+    }
+
+    /// Goes on to the inspection that waited for a flush.
+    pub(super) fn inspect_if_flushed(&mut self, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Flushing && self.copies.own().is_flushed() {
+            self.inspect(out);
+        }
+    }
+
+    fn inspect(&mut self, out: &mut Vec<Effect>) {
+        self.phase = Phase::Inspecting;
+        out.push(Effect::Inspect(self.id, self.epoch));
+    }
+
+    /// Stops for good: what it handled before stays for the next barrier.
+    pub(super) fn stop(&mut self, recommits: bool, out: &mut Vec<Effect>) {
+        if !self.is_running() {
+            self.forget_unacknowledged();
+        }
+        self.release(out);
+        self.phase = Phase::Stopped { recommits };
+    }
+
+    /// The log refuses what it wrote for good.
+    pub(super) fn refused(&mut self) {
+        self.forget_unacknowledged();
+    }
+
+    /// Another member owns it: nothing of it is ours to finish.
+    pub(super) fn gone(&mut self, out: &mut Vec<Effect>) {
+        self.release(out);
+        self.forget_unacknowledged();
+        self.phase = Phase::Gone;
+    }
+
+    fn release(&self, out: &mut Vec<Effect>) {
+        if self.is_running() {
+            out.push(Effect::Release(self.id));
+        }
+    }
+
+    /// Begins the flushes that are due.
+    pub(super) fn flush(&mut self, now: Now, mut rules: FlushRules, out: &mut Vec<Effect>) {
+        rules.is_urgent |= self.phase == Phase::Flushing;
+        let task = self.id;
+        self.copies.start_flushes(now, rules, |table, batch| {
+            out.push(Effect::Flush(CopyId { task, table }, batch));
+        });
+    }
+
+    /// Without commits for a while, its copy is level with its topic: only control records lie ahead.
+    pub(super) fn pass_markers_if_idle(&mut self, now: Duration) {
+        if self.progress.age(now) >= IDLE && self.is_running() && !self.is_dirty() {
+            self.copies.own_mut().pass_markers();
+        }
+    }
+
+    /// A record of this assignment, with the number of its next guard.
+    pub(super) fn record(&self, topic: TopicId, offset: Offset) -> RecordId {
+        RecordId {
+            task: self.id,
+            epoch: self.epoch,
+            topic,
+            offset,
+            guard: self.guards.next(),
+        }
     }
 }

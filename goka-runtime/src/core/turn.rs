@@ -1,6 +1,6 @@
 //! A turn: the calls of handlers between two polls of the member. It is bounded in time and bytes, so
 //! that barriers, revocations and stops wait for the record in hand and not for what was fetched with
-//! it. Exactly once, a call that may have outlived its transaction is told apart, to be made again in
+//! it. Exactly once, a call that may have outlived its transaction is remembered, to be made again in
 //! a transaction of its own.
 
 use std::collections::BTreeMap;
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
 
-use super::event::RecordId;
+use super::ids::RecordId;
 use super::plan::Plan;
 
 /// How long handlers are called before the member is polled again. A single call may take longer.
-pub const TURN: Duration = Duration::from_millis(20);
+pub(crate) const TURN: Duration = Duration::from_millis(20);
 /// How many bytes handlers write before the member is polled again. A single call may write more.
 const TURN_BYTES: usize = 4 << 20;
 
 /// Exactly once, for each input of each task the last call that took so long that its transaction may
 /// have ended before it: the record, and the key of a visit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SlowCalls(BTreeMap<(TaskId, TopicId), (Offset, Vec<u8>)>);
+pub(crate) struct SlowCalls(BTreeMap<(TaskId, TopicId), (Offset, Vec<u8>)>);
 
 impl SlowCalls {
     fn has(&self, record: &RecordId, key: &[u8]) -> bool {
@@ -119,7 +119,7 @@ impl Turn {
     }
 
     /// Whether calls may outlive their transactions.
-    pub(super) fn is_once(&self) -> bool {
+    pub(super) fn is_exactly_once(&self) -> bool {
         self.slow.is_some()
     }
 

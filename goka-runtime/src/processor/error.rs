@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::copartition::Mismatch;
 use crate::core::StopReason;
-use crate::core::copartition::Mismatch;
 use crate::graph::Location;
 use crate::log::{LogError, after};
 

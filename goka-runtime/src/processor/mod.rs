@@ -1,6 +1,7 @@
 //! A processor: a group graph checked against a log, and the worker that runs it. What is wrong at
 //! start refuses to start. Held by the service, by tests and by programs of their own.
 
+mod copartition;
 mod error;
 mod recheck;
 mod resolve;
@@ -14,8 +15,10 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use self::copartition::{Counted, Mismatch};
 pub use self::error::{OptionError, ProcessorError, StartError};
 pub use crate::core::deaths::Deaths;
+pub use crate::core::recovery::{ChangelogMismatch, RecoveryReason};
 pub use crate::core::{State, StopReason};
 pub use crate::log::DEFAULT_PARTITIONS;
 pub use crate::worker::{Handling, TaskStatus};

@@ -43,13 +43,13 @@ pub(super) fn resolve(
             keyless: edge.topic.is_keyless(),
             key: edge.topic.key,
             partitioner: edge.topic.partitioner,
-            place: edge.topic.place,
+            partition_of: edge.topic.place,
         };
         let output = || OutputPlan {
             name: edge.topic.name,
             topic,
             partitions: info.partitions,
-            limit: info.max_message_bytes,
+            max_message_bytes: info.max_message_bytes,
         };
         match edge.kind {
             EdgeKind::Input { call, start, .. } => inputs.push(input(call, start)),
@@ -110,7 +110,7 @@ pub(super) fn resolve(
         barrier: options.barrier,
         flush_interval: options.flush_interval,
         flush_bytes: options.flush_bytes.min(options.memory / 2),
-        patience: options.store_patience,
+        store_timeout: options.store_patience,
         memory: options.memory,
         deaths: options.deaths.clone(),
     };

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::copartition::{Counted, copartitioned};
 use super::error::StartError;
 use super::resolve::is_copartitioned;
 use super::{DEFAULT_PARTITIONS, LOOP_RETENTION};
 use crate::core::TablePlan;
-use crate::core::copartition::{Counted, copartitioned};
 use crate::graph::{Edge, EdgeKind, GroupGraph, TopicKind};
 use crate::log::{Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::TopicId;
@@ -281,7 +281,7 @@ impl Topics {
         let (topic, info) = self.of(edge);
         TablePlan {
             topic,
-            limit: info.max_message_bytes,
+            max_message_bytes: info.max_message_bytes,
             fingerprint: edge.topic.fingerprint(),
         }
     }

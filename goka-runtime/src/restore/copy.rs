@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::inspect::{look_at_table, patiently};
+use crate::codec::Format;
 use crate::core::recovery::RecoveryReason;
 use crate::core::{CopyId, StopReason, form};
-use crate::graph::Format;
 use crate::log::{Epoch, Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::table::{Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Write};
@@ -107,7 +107,7 @@ pub(super) fn restore(
     let (position, copy) = (reading.position, reading);
     if let Some((key, other)) = copy.first_other() {
         let at = (&**topic, task.partition, other.offset);
-        return Some(Err(form::cause(at, key, &other.form)));
+        return Some(Err(form::refusal(at, key, &other.form)));
     }
     let (partition, records) = (task.partition, copy.records);
     tracing::info!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::copy::restore;
 use super::{Context, OpenStore};
-use crate::core::recovery::{RecoveryDecision, Role, Topic, decide};
+use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide};
 use crate::core::{ChangelogInspection, CopyId, Inspection, StopReason};
 use crate::log::{Epoch, LogError, OffsetRange, TopicInfo, cancel};
 use crate::record::{Offset, TaskId, TopicId, TopicPartition};
@@ -59,7 +59,7 @@ pub(super) fn follow(
         Err(cause) => return Some(Err(cause)),
     };
     let (name, fingerprint) = context.definition(copy.table)?;
-    let topic = Topic {
+    let topic = ChangelogPartition {
         name,
         cluster: &context.plan.cluster,
         id: &facts.id,

@@ -70,7 +70,7 @@ impl Context {
         if is_due {
             self.warn(of.0, doing, error);
         }
-        failing < self.plan.patience
+        failing < self.plan.store_timeout
     }
 
     fn warn(&self, copy: CopyId, doing: &str, error: &dyn Display) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::shared::{Shared, ViewState};
-use crate::core::recovery::{RecoveryDecision, Role, Topic, decide, is_other_topic};
+use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide, is_other_topic};
 use crate::log::{Isolation, Log, LogError, OffsetRange, TopicInfo, cancel};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
@@ -157,7 +157,7 @@ impl Follower {
         for (partition, (copy, range)) in (0i32..).zip(self.copies.iter_mut().zip(&ranges)) {
             let store = copy.open(&*self.stores, &self.topic, partition);
             let store = store.map_err(of_copy(partition))?;
-            let topic = Topic {
+            let topic = ChangelogPartition {
                 name: &self.topic,
                 cluster: &cluster,
                 id: &info.id,

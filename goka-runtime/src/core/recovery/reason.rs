@@ -1,4 +1,4 @@
-//! Why a local copy is rebuilt or refused, in words.
+//! Why a local copy is rebuilt or refused: the errors that users read.
 
 use std::time::Duration;
 
@@ -57,12 +57,6 @@ const RESET: &str = "where no other program uses its name, delete its committed 
                      and its data directory";
 
 /// Why a copy is rebuilt or refused: one line, what, where and what to do.
-///
-/// ```
-/// use goka_runtime::core::recovery::RecoveryReason;
-/// let reason = RecoveryReason::NothingStored { table: "clicks-state".into(), partition: 3 };
-/// assert_eq!(reason.to_string(), "clicks-state[3]: no local copy yet; it is made from the topic");
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryReason {
@@ -168,7 +162,7 @@ pub enum RecoveryReason {
     #[error(
         "{table}[{partition}]: the table's topic begins at offset {start}: rows were deleted from it \
          (cleanup.policy was not compact alone, or records were deleted), and the local copy does not \
-         have them; whoever owns the table has to write it again, into a new topic"
+         have them; the owner of the table has to write it again, into a new topic"
     )]
     DeletedRowsOfOthers {
         /// The table's topic.
@@ -215,7 +209,7 @@ pub enum RecoveryReason {
     },
     /// An owner's copy does not belong to the changelog that is there.
     #[error(
-        "{table}[{partition}]: {misfit}: a table rebuilt from it may lack updates whose inputs \
+        "{table}[{partition}]: {mismatch}: a table rebuilt from it may lack updates whose inputs \
          count as read; delete the data directory to go on with what the topic holds, or reset the \
          group: {RESET}"
     )]
@@ -225,17 +219,17 @@ pub enum RecoveryReason {
         /// Its partition.
         partition: i32,
         /// How.
-        misfit: ChangelogMismatch,
+        mismatch: ChangelogMismatch,
     },
     /// A follower's copy does not belong to the changelog that is there.
-    #[error("{table}[{partition}]: {misfit}; it is rebuilt from the topic")]
-    Misfit {
+    #[error("{table}[{partition}]: {mismatch}; it is rebuilt from the topic")]
+    Mismatch {
         /// The table's topic.
         table: String,
         /// Its partition.
         partition: i32,
         /// How.
-        misfit: ChangelogMismatch,
+        mismatch: ChangelogMismatch,
     },
     /// Compaction may have removed tombstones that the copy never saw.
     #[error(

@@ -1,4 +1,4 @@
-//! Each rule of [`judge`], for owners and followers.
+//! Each rule of [`decide`], for owners and followers.
 
 use super::*;
 use crate::core::metadata::{VERSION, fingerprint_hash};
@@ -7,8 +7,8 @@ const NOW: Timestamp = 1_000_000_000;
 const DAY: Timestamp = 86_400_000;
 const FINGERPRINT: &str = "v1;key=string;value=i64;partitioner=murmur2";
 
-/// Facts under which both roles catch up from 50; each row changes some.
-struct Facts {
+/// An inspection by which both roles catch up from 50; each row changes some of it.
+struct Found {
     stamp: Option<Checkpoint>,
     topic_id: &'static str,
     range: (Offset, Offset),
@@ -18,9 +18,9 @@ struct Facts {
     inputs: Vec<(&'static str, Option<Offset>, Offset, Offset)>,
 }
 
-impl Facts {
+impl Found {
     fn good() -> Self {
-        Facts {
+        Found {
             stamp: Some(Checkpoint {
                 format: FORMAT,
                 cluster: "cluster".into(),
@@ -58,9 +58,9 @@ impl Facts {
         self.metadata.as_mut().expect("not yet taken away")
     }
 
-    /// Verdicts for a follower and for an owner.
-    fn judge(&self) -> (RecoveryDecision, RecoveryDecision) {
-        let topic = Topic {
+    /// Decisions for a follower and for an owner.
+    fn decide(&self) -> (RecoveryDecision, RecoveryDecision) {
+        let topic = ChangelogPartition {
             name: "clicks-state",
             cluster: "cluster",
             id: self.topic_id,
@@ -89,8 +89,8 @@ impl Facts {
 }
 
 /// `CatchUp 50`, `Rebuild Stale`, `Refuse LostChangelog`.
-fn name(verdict: &RecoveryDecision) -> String {
-    let (verb, why) = match verdict {
+fn name(decision: &RecoveryDecision) -> String {
+    let (verb, why) = match decision {
         RecoveryDecision::CatchUp { from } => return format!("CatchUp {from}"),
         RecoveryDecision::Rebuild(why) => ("Rebuild", why),
         RecoveryDecision::Refuse(why) => ("Refuse", why),
@@ -99,17 +99,17 @@ fn name(verdict: &RecoveryDecision) -> String {
     format!("{verb} {}", variant.split(' ').next().expect("a name"))
 }
 
-type Row = (&'static str, fn(&mut Facts), &'static str, &'static str);
+type Row = (&'static str, fn(&mut Found), &'static str, &'static str);
 
 fn check(rows: &[Row]) {
     for (case, change, follower, owner) in rows {
-        let mut facts = Facts::good();
-        change(&mut facts);
-        let (as_follower, as_owner) = facts.judge();
+        let mut inspection = Found::good();
+        change(&mut inspection);
+        let (as_follower, as_owner) = inspection.decide();
         assert_eq!(name(&as_follower), *follower, "{case}, follower");
         assert_eq!(name(&as_owner), *owner, "{case}, owner");
-        for verdict in [as_follower, as_owner] {
-            if let RecoveryDecision::Rebuild(why) | RecoveryDecision::Refuse(why) = verdict {
+        for decision in [as_follower, as_owner] {
+            if let RecoveryDecision::Rebuild(why) | RecoveryDecision::Refuse(why) = decision {
                 let line = why.to_string();
                 assert!(line.starts_with("clicks-state[3]: "), "{case}: {line}");
                 assert!(
@@ -145,7 +145,7 @@ fn every_row_of_the_table() {
         (
             "fingerprint of the copy",
             |f| f.stamp().fingerprint = "v1;key=i64".into(),
-            "Rebuild Misfit",
+            "Rebuild Mismatch",
             "Refuse OtherFingerprint",
         ),
         (
@@ -172,19 +172,19 @@ fn every_row_of_the_table() {
         (
             "another topic id",
             |f| f.stamp().topic_id = "old".into(),
-            "Rebuild Misfit",
+            "Rebuild Mismatch",
             "Refuse LostChangelog",
         ),
         (
             "another partition's copy",
             |f| f.stamp().partition = 4,
-            "Rebuild Misfit",
+            "Rebuild Mismatch",
             "Refuse LostChangelog",
         ),
         (
             "beyond the end",
             |f| f.stamp().offset = 101,
-            "Rebuild Misfit",
+            "Rebuild Mismatch",
             "Refuse LostChangelog",
         ),
         (
@@ -331,7 +331,7 @@ fn age_is_counted_from_the_last_sync() {
 #[test]
 fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
     /// Offsets and metadata expired together.
-    fn expired(f: &mut Facts) {
+    fn expired(f: &mut Found) {
         f.metadata = None;
         for input in &mut f.inputs {
             input.1 = None;
@@ -424,38 +424,38 @@ fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
 /// Each rule with everything after it wrong as well: the first one wins.
 #[test]
 fn first_match_wins() {
-    fn stale(f: &mut Facts) {
+    fn stale(f: &mut Found) {
         f.stamp().synced_at = 0;
     }
-    fn range(f: &mut Facts) {
+    fn range(f: &mut Found) {
         stale(f);
         f.range.0 = 60;
     }
-    fn id(f: &mut Facts) {
+    fn id(f: &mut Found) {
         range(f);
         f.stamp().topic_id = "old".into();
     }
-    fn out_of_range(f: &mut Facts) {
+    fn out_of_range(f: &mut Found) {
         id(f);
         f.inputs[1].1 = Some(1);
     }
-    fn missing(f: &mut Facts) {
+    fn missing(f: &mut Found) {
         out_of_range(f);
         f.inputs[0].1 = None;
     }
-    fn table(f: &mut Facts) {
+    fn table(f: &mut Found) {
         missing(f);
         f.metadata().table_id = "old".into();
     }
-    fn hash(f: &mut Facts) {
+    fn hash(f: &mut Found) {
         table(f);
         f.metadata().fingerprint += 1;
     }
-    fn fingerprint(f: &mut Facts) {
+    fn fingerprint(f: &mut Found) {
         hash(f);
         f.stamp().fingerprint = "v1;key=i64".into();
     }
-    fn cluster(f: &mut Facts) {
+    fn cluster(f: &mut Found) {
         fingerprint(f);
         f.stamp().cluster = "other".into();
     }
@@ -502,7 +502,7 @@ fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
     const UP: &str = "CatchUp 50";
     const OTHERS: &str = "Refuse DeletedRowsOfOthers";
     const OWN: &str = "Refuse DeletedRows";
-    fn empty(f: &mut Facts) {
+    fn empty(f: &mut Found) {
         f.stamp = None;
         f.range = (10, 100);
     }
@@ -576,28 +576,50 @@ fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
 }
 
 #[test]
-fn identities_that_a_broker_does_not_tell_are_not_compared() {
+fn identities_that_a_broker_does_not_have_are_not_compared() {
     for unknown in ["", "AAAAAAAAAAAAAAAAAAAAAA"] {
-        let mut facts = Facts::good();
-        facts.stamp().topic_id = unknown.into();
-        facts.metadata().table_id = unknown.into();
-        assert_eq!(name(&facts.judge().1), "CatchUp 50", "noted as `{unknown}`");
-        let mut facts = Facts::good();
-        facts.topic_id = unknown;
-        assert_eq!(name(&facts.judge().1), "CatchUp 50", "now `{unknown}`");
+        let mut inspection = Found::good();
+        inspection.stamp().topic_id = unknown.into();
+        inspection.metadata().table_id = unknown.into();
+        assert_eq!(
+            name(&inspection.decide().1),
+            "CatchUp 50",
+            "noted as `{unknown}`"
+        );
+        let mut inspection = Found::good();
+        inspection.topic_id = unknown;
+        assert_eq!(
+            name(&inspection.decide().1),
+            "CatchUp 50",
+            "now `{unknown}`"
+        );
     }
 }
 
 #[test]
 fn missing_offsets_are_named_together() {
-    let mut facts = Facts::good();
-    facts.inputs[0].1 = None;
-    facts.inputs[1].1 = None;
-    let (_, RecoveryDecision::Refuse(why)) = facts.judge() else {
+    let mut inspection = Found::good();
+    inspection.inputs[0].1 = None;
+    inspection.inputs[1].1 = None;
+    let (_, RecoveryDecision::Refuse(why)) = inspection.decide() else {
         panic!("not refused");
     };
     let line = why.to_string();
     for part in ["`a`, `b`", "--reset-offsets", "reset the group"] {
         assert!(line.contains(part), "{part} in: {line}");
     }
+}
+
+#[test]
+fn a_reason_names_the_partition_and_what_is_done() {
+    let reason = RecoveryReason::NothingStored {
+        table: "clicks-state".into(),
+        partition: 3,
+    };
+    assert_eq!(
+        reason.to_string(),
+        "clicks-state[3]: no local copy yet; it is made from the topic"
+    );
+    let trusted = trusted_for(Duration::from_secs(100));
+    assert_eq!(trusted, Duration::from_secs(90));
 }

@@ -45,7 +45,7 @@ pub(super) fn deferring(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), Ha
     Ok(())
 }
 
-/// Keeps what the joined table says of the key.
+/// Keeps what the joined table has for the key.
 pub(super) fn joining(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let joined = raw.scope.join("joined")?.map(|row| row.value.to_vec());
     raw.scope.store(Some(&mut |out| {
@@ -155,7 +155,10 @@ fn a_failing_visit_stops_the_task_at_its_key() {
     world.finish();
     let committed = &world.others[&(task(0), VISIT)];
     assert_eq!(committed.offset, 0);
-    assert_eq!(Place::noted(&committed.metadata), Some(Place::of(b"a0006")));
+    assert_eq!(
+        VisitedKey::read(&committed.metadata),
+        Some(VisitedKey::of(b"a0006"))
+    );
 }
 
 #[test]
@@ -168,7 +171,7 @@ fn an_unknown_visit_is_skipped() {
 }
 
 #[test]
-fn a_deferred_record_holds_the_commit_back_until_its_guard_is_told() {
+fn a_deferred_record_holds_the_commit_back_until_its_guard_is_done() {
     let mut plan = plan(1);
     plan.inputs[0].call = Call::Sync(deferring);
     let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
@@ -283,7 +286,7 @@ fn walking(keys: u32) -> World {
 }
 
 /// A whole drain would look at all these bytes again and again.
-fn comes_to_its_end(world: &mut World) {
+fn walk_to_its_end(world: &mut World) {
     for _ in 0..20 {
         world.tick();
         if world.others[&(task(0), VISIT)].offset == 1 {
@@ -293,7 +296,7 @@ fn comes_to_its_end(world: &mut World) {
     panic!("the walk does not end");
 }
 
-fn dies_and_goes_on(world: &mut World, argument: &[u8]) {
+fn crash_and_go_on(world: &mut World, argument: &[u8]) {
     world.crash(usize::MAX);
     world.assign_all();
     world.hand(task(0), VISIT, record(0, b"visit", argument));
@@ -312,9 +315,9 @@ fn a_walk_over_long_keys_visits_each_once_over_restarts() {
                 Some(visited()).filter(|some| !some.is_empty())
             });
             seen.extend(some.expect("it goes on"));
-            dies_and_goes_on(&mut world, argument);
+            crash_and_go_on(&mut world, argument);
         }
-        comes_to_its_end(&mut world);
+        walk_to_its_end(&mut world);
         seen.extend(visited());
         let all: Vec<_> = (0..1_100).map(long_key).collect();
         assert_eq!(seen.len(), all.len(), "each key once");
@@ -324,7 +327,7 @@ fn a_walk_over_long_keys_visits_each_once_over_restarts() {
 }
 
 #[test]
-fn keys_that_come_and_go_beside_the_place_of_a_walk_do_not_move_it() {
+fn keys_that_come_and_go_beside_the_last_key_visited_do_not_move_a_walk() {
     let mut world = walking(700);
     world.hand(task(0), VISIT, record(0, b"visit", b""));
     world.tick();
@@ -342,12 +345,12 @@ fn keys_that_come_and_go_beside_the_place_of_a_walk_do_not_move_it() {
     );
     world.feed(&before, Some("1"));
     world.feed(&behind, Some("1"));
-    // Whoever goes on with the walk handles those records first.
+    // The next owner handles those records before it goes on with the walk.
     world.crash(usize::MAX);
     world.assign_all();
     world.deliver(100);
     world.hand(task(0), VISIT, record(0, b"visit", b""));
-    comes_to_its_end(&mut world);
+    walk_to_its_end(&mut world);
     seen.extend(visited());
     let mut expected: Vec<_> = (0..700).map(long_key).collect();
     expected.remove(last);
@@ -358,7 +361,7 @@ fn keys_that_come_and_go_beside_the_place_of_a_walk_do_not_move_it() {
 }
 
 #[test]
-fn a_place_that_was_cut_by_an_older_version_is_read() {
+fn a_key_that_was_truncated_by_an_older_version_is_read() {
     let mut world = walking(700);
     world.hand(task(0), VISIT, record(0, b"visit", b""));
     world.tick();
@@ -366,8 +369,8 @@ fn a_place_that_was_cut_by_an_older_version_is_read() {
     let committed = world.others.get_mut(&(task(0), VISIT)).unwrap();
     let (old, _) = committed.metadata.split_once(";visited-end=").expect("cut");
     committed.metadata = old.to_owned();
-    dies_and_goes_on(&mut world, b"");
-    comes_to_its_end(&mut world);
+    crash_and_go_on(&mut world, b"");
+    walk_to_its_end(&mut world);
     assert_eq!(
         visited().len(),
         700,

@@ -12,7 +12,7 @@ fn world(flush_bytes: usize) -> World {
 }
 
 fn stored(world: &World) -> Offset {
-    let stamp = world.facts(task(0)).stamp;
+    let stamp = world.inspection(task(0)).stamp;
     stamp.map_or(0, |stamp| stamp.offset)
 }
 
@@ -44,7 +44,7 @@ fn writes_wait_for_the_interval_and_cost_the_store_once() {
 }
 
 #[test]
-fn much_that_waits_is_flushed_before_its_time() {
+fn many_bytes_that_wait_are_flushed_before_the_interval() {
     let mut world = world(50_000);
     feed(&mut world, 10);
     assert_eq!(stored(&world), 0);
@@ -81,10 +81,10 @@ fn memory_holds_no_more_than_its_budget() {
     assert!(table.values().all(|value| value == b"20/1"));
 }
 
-/// A copy that lags is not told to be level with its topic: deletions that it has not seen may be
+/// A copy that lags must not be noted as level with its topic: deletions that it has not seen may be
 /// compacted away before it is opened again.
 #[test]
-fn a_joined_copy_is_level_only_as_of_an_end_that_it_has_come_to() {
+fn a_joined_copy_is_level_only_as_of_an_end_that_it_has_reached() {
     let (mut world, copy, epoch) = following();
     world.step(Event::Restored(copy, epoch, Ok(7)));
     world.tick();

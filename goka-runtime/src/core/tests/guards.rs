@@ -1,5 +1,5 @@
-//! Guards that fail, or whose task stops, while they hold records of a transaction back, and while it
-//! is not known whether one is committed.
+//! Guards that fail, or whose task stops, while they hold back records of a transaction, and while it
+//! is not known whether a transaction is committed.
 
 use super::*;
 use crate::dispatch::Call;
@@ -12,7 +12,7 @@ fn guarding(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> 
         return Err("as asked".into());
     }
     if value == b"later" || value.starts_with(b"-") {
-        // Whoever was handed the guard says when.
+        // The test reports when the guard is done.
         std::mem::forget(raw.scope.defer());
     }
     if value == b"later" {
@@ -55,7 +55,7 @@ fn a_guard_that_fails_in_doubt_aborts_nothing() {
         world.feed("a", Some("1"));
         world.feed("b", Some("later"));
         world.deliver(10);
-        world.settles = Settles::Doubt(2, outcome);
+        world.next_commit = NextCommit::InDoubt(2, outcome);
         world.tick();
         assert!(world.paused, "it is not known whether task 1 is committed");
         let guard = world.deferred()[0];
@@ -91,7 +91,7 @@ fn a_revocation_in_doubt_aborts_nothing() {
     world.feed("a", Some("1"));
     world.feed("b", Some("later"));
     world.deliver(10);
-    world.settles = Settles::Doubt(2, true);
+    world.next_commit = NextCommit::InDoubt(2, true);
     world.tick();
     world.revoke_all();
     world.tick();
@@ -100,7 +100,7 @@ fn a_revocation_in_doubt_aborts_nothing() {
 }
 
 #[test]
-fn guards_of_a_task_that_stopped_hold_nobody_back() {
+fn guards_of_a_task_that_stopped_hold_no_other_task_back() {
     let mut world = guarded();
     world.feed("b", Some("-1"));
     world.feed("b", Some("fail"));
@@ -116,14 +116,14 @@ fn guards_of_a_task_that_stopped_hold_nobody_back() {
     assert_eq!(
         committed(&world, 0),
         0,
-        "what the guard held back is handled by whoever owns the task next"
+        "what the guard held back is left to the next owner of the task"
     );
     world.finish();
     assert_eq!(world.table(task(1)), fold_input(&world.input[&task(1)]));
 }
 
 #[test]
-fn a_task_that_stops_for_its_input_takes_its_guards_along() {
+fn the_guards_of_a_task_whose_input_failed_are_dropped() {
     let mut world = guarded();
     world.feed("b", Some("-1"));
     world.feed("a", Some("1"));

@@ -1,5 +1,5 @@
-//! Inputs that were deleted and made again: an offset of the one that is gone is never taken for one of
-//! the other.
+//! Inputs that were deleted and made again: an offset of the old topic is never taken for one of the new
+//! topic.
 
 use super::*;
 use crate::core::metadata::OffsetMetadata;
@@ -38,7 +38,7 @@ fn a_table_is_not_counted_on_from_an_input_that_was_made_again() {
     world.input_ids = of("second");
     world.assign_all();
     let (_, cause) = world.stopped.pop().expect("refused");
-    let said = cause.to_string();
+    let text = cause.to_string();
     for part in [
         "input[0]",
         "offset 2",
@@ -46,7 +46,7 @@ fn a_table_is_not_counted_on_from_an_input_that_was_made_again() {
         "`second`",
         "--reset-offsets",
     ] {
-        assert!(said.contains(part), "`{part}` is missing in: {said}");
+        assert!(text.contains(part), "`{part}` is missing in: {text}");
     }
     assert_eq!(world.committed, before, "offsets stay where they were");
 }
@@ -88,23 +88,26 @@ fn without_a_table_an_input_that_was_made_again_is_read_from_its_start_rule() {
             epoch: Epoch(1),
             committed: BTreeMap::from([(INPUT, committed)]),
         };
-        let mut task = Task::new(&assignment, Duration::ZERO);
+        let mut task = Task::new(&plan, &assignment, Duration::ZERO);
         let range = OffsetRange {
             start: 3,
             stable: 9,
             high: 9,
         };
-        let facts = Inspection {
+        let found = Inspection {
             stamp: None,
             table: None,
             inputs: BTreeMap::from([(INPUT, range)]),
             input_ids: of("second"),
         };
-        let begun = examine(&plan, &mut task, &facts, Now::default());
+        let begun = examine(&plan, task.id, &mut task.offsets, &found, 0);
         assert!(begun.is_ok());
-        assert_eq!(task.positions, BTreeMap::from([(INPUT, first)]));
-        let text = task.commit_text(&plan, INPUT, 0);
-        let noted = OffsetMetadata::parse(&text).and_then(|noted| noted.input_id);
+        let commits = task.commits(&plan);
+        let [(_, INPUT, position, text)] = &commits[..] else {
+            panic!("{commits:?}");
+        };
+        assert_eq!(*position, first);
+        let noted = OffsetMetadata::parse(text).and_then(|noted| noted.input_id);
         assert_eq!(noted.as_deref(), Some("second"));
     }
 }

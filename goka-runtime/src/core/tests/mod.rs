@@ -2,9 +2,9 @@
 
 mod edges;
 mod flushes;
+mod gaps;
 mod guards;
 mod identities;
-mod passed;
 mod properties;
 mod refusals;
 mod rows;
@@ -18,10 +18,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::task::RECOMMIT;
+use super::visited_key::VisitedKey;
 use super::*;
 use crate::dispatch::{ContextError, Deferred, Handling, RawRecord};
 use crate::error::HandlerError;
-use crate::log::{CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks};
+use crate::log::{
+    Assignment, CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks,
+};
 use crate::record::{AppendKind, Guarantee, Headers, Record, Timestamp};
 use crate::table::memory::MemoryStores;
 use crate::table::{
@@ -80,7 +84,7 @@ fn handler(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// Keys of one character lie by that character's value.
+/// The partition of a key by its first byte.
 fn place(key: &[u8], partitions: i32) -> i32 {
     i32::from(key.first().copied().unwrap_or_default()) % partitions
 }
@@ -109,17 +113,17 @@ pub(super) fn plan(partitions: i32) -> Plan {
             keyless: false,
             key: crate::key::format_of_key::<String>(),
             partitioner: "first-byte",
-            place,
+            partition_of: place,
         }],
         outputs: vec![OutputPlan {
             name: "output",
             topic: OUTPUT,
             partitions,
-            limit: 1 << 20,
+            max_message_bytes: 1 << 20,
         }],
         table: Some(TablePlan {
             topic: TABLE,
-            limit: 1 << 20,
+            max_message_bytes: 1 << 20,
             fingerprint: FINGERPRINT.into(),
         }),
         joins: Vec::new(),
@@ -127,7 +131,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
         barrier: Duration::from_millis(100),
         flush_interval: Duration::ZERO,
         flush_bytes: 1 << 20,
-        patience: Duration::from_secs(60),
+        store_timeout: Duration::from_secs(60),
         memory: 4 << 20,
         deaths: crate::core::deaths::Deaths::default(),
     }
@@ -173,17 +177,17 @@ pub(super) enum Kind {
     Marker,
 }
 
-/// How the next settlement ends.
+/// How the next commit ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Settles {
-    Well,
-    /// So many of the records lie in the log, and nobody knows.
+pub(super) enum NextCommit {
+    Succeeds,
+    /// So many of the records are in the log, and none is acknowledged.
     ProduceFails(usize),
     CommitFails(Failure),
     /// Every task's records are refused.
     Refused,
-    /// Exactly once: the outcome is told after so many questions, and then is this.
-    Doubt(usize, bool),
+    /// Exactly once: the outcome is known after so many questions, and is whether it is committed.
+    InDoubt(usize, bool),
 }
 
 #[derive(Default)]
@@ -291,10 +295,10 @@ pub(super) struct World {
     /// The flushes of joined tables, and when each copy was level then.
     pub(super) joined: Vec<(CopyId, Offset)>,
     pub(super) joined_level_at: Vec<Option<Timestamp>>,
-    /// Handed over and not settled.
-    flying: Vec<(TaskId, Row)>,
+    /// Handed to the producer and not acknowledged.
+    in_flight: Vec<(TaskId, Row)>,
     fetched: BTreeMap<TaskId, Offset>,
-    pub(super) settles: Settles,
+    pub(super) next_commit: NextCommit,
     pub(super) flush_fails: bool,
     /// The next flush finds its store damaged.
     pub(super) flush_damages: bool,
@@ -305,10 +309,10 @@ pub(super) struct World {
     /// The damaged stores that were moved aside.
     pub(super) set_aside: usize,
     pub(super) aborts: usize,
-    /// Exactly once: what the doubtful unit had acknowledged.
-    doubtful: Option<(CommitBatch, BTreeMap<TaskId, TaskAcks>)>,
+    /// Exactly once: the commit in doubt, and what it had acknowledged.
+    in_doubt: Option<(CommitBatch, BTreeMap<TaskId, TaskAcks>)>,
     pub(super) paused: bool,
-    pub(super) settlements: usize,
+    pub(super) commits: usize,
     effects: Vec<Effect>,
     pub(super) now: Now,
     epoch: u64,
@@ -334,9 +338,9 @@ impl World {
             verifies: Vec::new(),
             joined: Vec::new(),
             joined_level_at: Vec::new(),
-            flying: Vec::new(),
+            in_flight: Vec::new(),
             fetched: BTreeMap::new(),
-            settles: Settles::Well,
+            next_commit: NextCommit::Succeeds,
             flush_fails: false,
             flush_damages: false,
             flushes: 0,
@@ -345,9 +349,9 @@ impl World {
             rebuilds: 0,
             set_aside: 0,
             aborts: 0,
-            doubtful: None,
+            in_doubt: None,
             paused: false,
-            settlements: 0,
+            commits: 0,
             effects: Vec::new(),
             now: Now {
                 monotonic: Duration::from_secs(1),
@@ -368,8 +372,8 @@ impl World {
     }
 
     pub(super) fn assign_all(&mut self) {
-        // Committed offsets are told when no transaction is pending on them.
-        while self.doubtful.is_some() {
+        // Kafka answers with committed offsets once no transaction is pending on them.
+        while self.in_doubt.is_some() {
             self.tick();
         }
         self.epoch += 1;
@@ -415,7 +419,7 @@ impl World {
         self.input.get_mut(&task).unwrap().push(marker());
     }
 
-    /// Hands what lies at the next `max` offsets of each fetched input to the core.
+    /// Hands the records at the next `max` offsets of each fetched input to the core.
     pub(super) fn deliver(&mut self, max: usize) {
         for (task, position) in self.fetched.clone() {
             if self.paused || !self.fetched.contains_key(&task) {
@@ -451,13 +455,18 @@ impl World {
                 return;
             }
             if from < to {
-                self.pass(task, INPUT, from..to);
+                self.report_gap(task, INPUT, from..to);
             }
         }
     }
 
-    /// Tells the core that offsets hold nothing.
-    pub(super) fn pass(&mut self, task: TaskId, topic: TopicId, nothing: std::ops::Range<Offset>) {
+    /// Reports to the core that offsets hold nothing.
+    pub(super) fn report_gap(
+        &mut self,
+        task: TaskId,
+        topic: TopicId,
+        nothing: std::ops::Range<Offset>,
+    ) {
         let (epoch, from, to) = (Epoch(self.epoch), nothing.start, nothing.end);
         self.step(Event::OffsetGap {
             task,
@@ -474,9 +483,9 @@ impl World {
         self.step(Event::Tick);
     }
 
-    /// The process dies: what is in memory is gone, what flies lands or does not.
+    /// The process dies: what is in memory is lost, and so many of the records in flight are written.
     pub(super) fn crash(&mut self, landed: usize) {
-        for (task, row) in self.flying.drain(..).take(landed) {
+        for (task, row) in self.in_flight.drain(..).take(landed) {
             self.changelog.get_mut(&task).unwrap().push(row);
         }
         self.end_predecessor();
@@ -507,7 +516,7 @@ impl World {
 
     /// Reads everything, then stops as a process does.
     pub(super) fn finish(&mut self) {
-        (self.settles, self.flush_fails) = (Settles::Well, false);
+        (self.next_commit, self.flush_fails) = (NextCommit::Succeeds, false);
         for _ in 0..50 {
             self.deliver(1_000);
             self.tick();
@@ -552,8 +561,8 @@ impl World {
                     let store = self.stores.open("group-state", task.partition).unwrap();
                     self.open.stores.insert(task, store);
                 }
-                let facts = self.facts(task);
-                self.step(Event::Inspected(task, epoch, Ok(facts)));
+                let found = self.inspection(task);
+                self.step(Event::Inspected(task, epoch, Ok(found)));
             }
             Effect::Verify(task, epoch) => self.verifies.push((task, epoch)),
             Effect::Restore {
@@ -583,24 +592,24 @@ impl World {
                         timestamp: append.timestamp,
                         kind: Kind::Data,
                     };
-                    self.fly(append.task, row);
+                    self.send(append.task, row);
                 }
             }
-            Effect::Commit(unit) => {
-                self.settlements += 1;
-                let settlement = match self.is_exactly_once() {
-                    true => self.settle_once(&unit),
-                    false => self.settle(&unit),
+            Effect::Commit(batch) => {
+                self.commits += 1;
+                let outcome = match self.is_exactly_once() {
+                    true => self.commit_once(&batch),
+                    false => self.commit_at_least_once(&batch),
                 };
-                self.step(Event::CommitEnded(unit.id, settlement));
+                self.step(Event::CommitEnded(batch.id, outcome));
             }
             Effect::Follow(copy, epoch) => self.follows.push((copy, epoch)),
-            Effect::Flush(copy, frozen) => {
+            Effect::Flush(copy, batch) => {
                 let result = match copy.table {
-                    TABLE => self.flush(copy.task, &frozen),
+                    TABLE => self.flush(copy.task, &batch),
                     _ => {
-                        self.joined.push((copy, frozen.offset));
-                        self.joined_level_at.push(frozen.synced_at);
+                        self.joined.push((copy, batch.offset));
+                        self.joined_level_at.push(batch.synced_at);
                         Ok(())
                     }
                 };
@@ -622,7 +631,7 @@ impl World {
         }
     }
 
-    pub(super) fn facts(&self, task: TaskId) -> Inspection {
+    pub(super) fn inspection(&self, task: TaskId) -> Inspection {
         let end = |rows: &[Row]| {
             let high = rows.len() as Offset;
             OffsetRange {
@@ -688,7 +697,7 @@ impl World {
         end
     }
 
-    fn flush(&mut self, task: TaskId, frozen: &FlushBatch) -> Result<(), StoreError> {
+    fn flush(&mut self, task: TaskId, batch: &FlushBatch) -> Result<(), StoreError> {
         self.flushes += 1;
         if self.flush_fails {
             return Err(full());
@@ -696,24 +705,24 @@ impl World {
         if std::mem::take(&mut self.flush_damages) {
             return Err(Unreadable(true).error());
         }
-        let stamp = self.stamp(task, frozen.offset);
+        let stamp = self.stamp(task, batch.offset);
         let Some(store) = self.open.stores.get_mut(&task) else {
             return Ok(());
         };
-        store.apply(&frozen.writes(), &stamp, frozen.durability)
+        store.apply(&batch.writes(), &stamp, batch.durability)
     }
 
-    fn settle(&mut self, unit: &CommitBatch) -> CommitOutcome {
-        let mut settlement = CommitOutcome::default();
-        let flying = std::mem::take(&mut self.flying);
-        let settles = std::mem::replace(&mut self.settles, Settles::Well);
-        let landed = match &settles {
-            Settles::Well | Settles::CommitFails(_) => flying.len(),
-            Settles::ProduceFails(landed) => *landed,
-            Settles::Refused | Settles::Doubt(..) => 0,
+    fn commit_at_least_once(&mut self, batch: &CommitBatch) -> CommitOutcome {
+        let mut outcome = CommitOutcome::default();
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let next_commit = std::mem::replace(&mut self.next_commit, NextCommit::Succeeds);
+        let landed = match &next_commit {
+            NextCommit::Succeeds | NextCommit::CommitFails(_) => in_flight.len(),
+            NextCommit::ProduceFails(landed) => *landed,
+            NextCommit::Refused | NextCommit::InDoubt(..) => 0,
         };
         let mut acked: BTreeMap<TaskId, TaskAcks> = BTreeMap::new();
-        for (task, row) in flying.into_iter().take(landed) {
+        for (task, row) in in_flight.into_iter().take(landed) {
             let log = self.changelog.get_mut(&task).unwrap();
             let at = log.len() as Offset;
             log.push(row);
@@ -721,43 +730,43 @@ impl World {
             let (first, _, count) = acks.changelog.unwrap_or((at, at, 0));
             acks.changelog = Some((first, at, count + 1));
         }
-        for (task, topic, offset, metadata) in &unit.offsets {
+        for (task, topic, offset, metadata) in &batch.offsets {
             if *topic != INPUT {
                 let (offset, metadata) = (*offset, metadata.clone());
                 self.others
                     .insert((*task, *topic), Committed { offset, metadata });
                 continue;
             }
-            let acks = match &settles {
-                Settles::Well | Settles::CommitFails(_) => {
+            let acks = match &next_commit {
+                NextCommit::Succeeds | NextCommit::CommitFails(_) => {
                     Ok(acked.remove(task).unwrap_or_default())
                 }
-                Settles::ProduceFails(_) | Settles::Doubt(..) => {
+                NextCommit::ProduceFails(_) | NextCommit::InDoubt(..) => {
                     Err(Failure::Unknown("no ack".into()))
                 }
-                Settles::Refused => Err(Failure::Refused {
+                NextCommit::Refused => Err(Failure::Refused {
                     topic: "group-state".into(),
                     key: "a".into(),
                     reason: "too large".into(),
                 }),
             };
             if acks.is_ok() {
-                let outcome = match &settles {
-                    Settles::CommitFails(failure) => Err(failure.clone()),
+                let committed = match &next_commit {
+                    NextCommit::CommitFails(failure) => Err(failure.clone()),
                     _ => Ok(()),
                 };
-                if outcome.is_ok() {
+                if committed.is_ok() {
                     let (offset, metadata) = (*offset, metadata.clone());
                     self.committed.insert(*task, Committed { offset, metadata });
                 }
-                settlement.offsets.insert(*task, outcome);
+                outcome.offsets.insert(*task, committed);
             }
-            settlement.acks.insert(*task, acks);
+            outcome.acks.insert(*task, acks);
         }
-        settlement
+        outcome
     }
 
-    /// What is on disk is a fold of the acknowledged changelog up to its stamp, never ahead of it.
+    /// A store is the fold of the acknowledged changelog up to its checkpoint, never ahead of it.
     fn check(&self) {
         for (task, store) in &self.open.stores {
             let Some(stamp) = store.stamp().unwrap() else {

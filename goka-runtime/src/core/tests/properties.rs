@@ -8,7 +8,7 @@ use super::*;
 use crate::table::redb::RedbStores;
 
 #[derive(Debug, Clone)]
-enum Act {
+enum Step {
     Feed(u8, Option<i64>),
     /// A control record in the input.
     Marker(i32),
@@ -23,68 +23,74 @@ enum Act {
     Unknown,
     Crash(usize),
     /// Exactly once: the outcome is known after so many questions.
-    Doubt(usize, bool),
+    InDoubt(usize, bool),
     /// Exactly once: the barrier is aborted.
     Refuses,
     /// The barrier is done in the log and the process dies before it knows.
     CrashAfterCommit,
 }
 
-fn harmless() -> impl Strategy<Value = Act> {
+fn harmless() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..6_u8, proptest::option::weighted(0.85, 0..1000_i64)).prop_map(|(k, v)| Act::Feed(k, v)),
-        2 => (0..2).prop_map(Act::Marker),
-        3 => (1..6_usize).prop_map(Act::Deliver),
-        2 => Just(Act::Tick),
-        1 => Just(Act::Revoke),
-        1 => any::<bool>().prop_map(Act::FlushFails),
-        1 => Just(Act::Stale),
-        1 => Just(Act::Unknown),
+        6 => (0..6_u8, proptest::option::weighted(0.85, 0..1000_i64)).prop_map(|(k, v)| Step::Feed(k, v)),
+        2 => (0..2).prop_map(Step::Marker),
+        3 => (1..6_usize).prop_map(Step::Deliver),
+        2 => Just(Step::Tick),
+        1 => Just(Step::Revoke),
+        1 => any::<bool>().prop_map(Step::FlushFails),
+        1 => Just(Step::Stale),
+        1 => Just(Step::Unknown),
     ]
 }
 
-fn any_act() -> impl Strategy<Value = Act> {
+fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         14 => harmless(),
-        1 => Just(Act::Lose),
-        1 => (0..5_usize).prop_map(Act::ProduceFails),
-        1 => (0..5_usize).prop_map(Act::Crash),
-        1 => Just(Act::CrashAfterCommit),
+        1 => Just(Step::Lose),
+        1 => (0..5_usize).prop_map(Step::ProduceFails),
+        1 => (0..5_usize).prop_map(Step::Crash),
+        1 => Just(Step::CrashAfterCommit),
     ]
 }
 
-fn play(world: &mut World, acts: &[Act]) {
-    for act in acts {
-        match act {
-            Act::Feed(key, value) => {
+fn play(world: &mut World, steps: &[Step]) {
+    for step in steps {
+        match step {
+            Step::Feed(key, value) => {
                 let key = char::from(b'a' + key).to_string();
                 let value = value.map(|value| value.to_string());
                 world.feed(&key, value.as_deref());
             }
-            Act::Marker(partition) => world.feed_marker(task(*partition)),
-            Act::Deliver(max) => world.deliver(*max),
-            Act::Tick => world.tick(),
-            Act::Revoke => {
+            Step::Marker(partition) => world.feed_marker(task(*partition)),
+            Step::Deliver(max) => world.deliver(*max),
+            Step::Tick => world.tick(),
+            Step::Revoke => {
                 world.revoke_all();
                 world.assign_all();
             }
-            Act::Lose => {
+            Step::Lose => {
                 world.lose_all();
                 world.assign_all();
             }
-            Act::FlushFails(fails) => world.flush_fails = *fails,
-            Act::ProduceFails(landed) => world.settles = Settles::ProduceFails(*landed),
-            Act::Stale => world.settles = Settles::CommitFails(Failure::Stale("moved".into())),
-            Act::Unknown => world.settles = Settles::CommitFails(Failure::Unknown("late".into())),
-            Act::Doubt(asks, outcome) => world.settles = Settles::Doubt(*asks, *outcome),
-            Act::Refuses => {
-                world.settles = Settles::CommitFails(Failure::Abortable("told to".into()));
+            Step::FlushFails(fails) => world.flush_fails = *fails,
+            Step::ProduceFails(landed) => world.next_commit = NextCommit::ProduceFails(*landed),
+            Step::Stale => {
+                world.next_commit = NextCommit::CommitFails(Failure::Stale("moved".into()))
             }
-            Act::Crash(landed) => {
+            Step::Unknown => {
+                world.next_commit = NextCommit::CommitFails(Failure::Unknown("late".into()))
+            }
+            Step::InDoubt(asks, outcome) => {
+                world.next_commit = NextCommit::InDoubt(*asks, *outcome)
+            }
+            Step::Refuses => {
+                world.next_commit = NextCommit::CommitFails(Failure::Abortable("told to".into()));
+            }
+            Step::Crash(landed) => {
                 world.crash(*landed);
                 world.assign_all();
             }
-            Act::CrashAfterCommit => {
+            Step::CrashAfterCommit => {
                 let before = world.core.plan().clone();
                 world.tick();
                 world.crash(usize::MAX);
@@ -130,45 +136,45 @@ fn at_least(world: &World) {
     }
 }
 
-fn no_deletions(acts: Vec<Act>) -> Vec<Act> {
-    let keep = |act| match act {
-        Act::Feed(key, None) => Act::Feed(key, Some(0)),
-        act => act,
+fn no_deletions(steps: Vec<Step>) -> Vec<Step> {
+    let keep = |step| match step {
+        Step::Feed(key, None) => Step::Feed(key, Some(0)),
+        step => step,
     };
-    acts.into_iter().map(keep).collect()
+    steps.into_iter().map(keep).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_table_is_the_fold_of_its_input(acts in prop::collection::vec(harmless(), 1..80)) {
-        let acts: Vec<_> = acts
+    fn a_table_is_the_fold_of_its_input(steps in prop::collection::vec(harmless(), 1..80)) {
+        let steps: Vec<_> = steps
             .into_iter()
             // Given back with an unknown commit, the offset stays behind: at least once.
-            .filter(|act| !matches!(act, Act::Stale | Act::Unknown | Act::FlushFails(_)))
+            .filter(|step| !matches!(step, Step::Stale | Step::Unknown | Step::FlushFails(_)))
             .collect();
         let mut world = World::in_memory(2);
-        play(&mut world, &acts);
+        play(&mut world, &steps);
         exact(&world);
     }
 
     #[test]
-    fn refused_commits_and_flushes_change_nothing(acts in prop::collection::vec(harmless(), 1..80)) {
-        let acts: Vec<_> =
-            acts.into_iter().filter(|act| !matches!(act, Act::Revoke)).collect();
+    fn refused_commits_and_flushes_change_nothing(steps in prop::collection::vec(harmless(), 1..80)) {
+        let steps: Vec<_> =
+            steps.into_iter().filter(|step| !matches!(step, Step::Revoke)).collect();
         let mut world = World::in_memory(2);
-        play(&mut world, &acts);
+        play(&mut world, &steps);
         exact(&world);
     }
 
     #[test]
     fn crashes_lose_nothing_in_memory(
-        acts in prop::collection::vec(any_act(), 1..80),
+        steps in prop::collection::vec(any_step(), 1..80),
         flush_every in flush_every(),
     ) {
         let mut world = flushing(plan(2), flush_every);
-        play(&mut world, &no_deletions(acts));
+        play(&mut world, &no_deletions(steps));
         at_least(&world);
     }
 }
@@ -185,11 +191,11 @@ fn flushing(mut plan: Plan, every: u64) -> World {
     World::of(plan, 2, Arc::new(MemoryStores::default()))
 }
 
-fn once_acts() -> impl Strategy<Value = Act> {
+fn exactly_once_steps() -> impl Strategy<Value = Step> {
     prop_oneof![
-        20 => any_act(),
-        1 => (0..4_usize, any::<bool>()).prop_map(|(asks, outcome)| Act::Doubt(asks, outcome)),
-        1 => Just(Act::Refuses),
+        20 => any_step(),
+        1 => (0..4_usize, any::<bool>()).prop_map(|(asks, outcome)| Step::InDoubt(asks, outcome)),
+        1 => Just(Step::Refuses),
     ]
 }
 
@@ -199,13 +205,13 @@ proptest! {
     /// The world checks after every step that the visible table is the fold of the committed input.
     #[test]
     fn exactly_once_survives_anything(
-        acts in prop::collection::vec(once_acts(), 1..80),
+        steps in prop::collection::vec(exactly_once_steps(), 1..80),
         flush_every in flush_every(),
     ) {
         let mut plan = plan(2);
         plan.group.guarantee = Guarantee::ExactlyOnce;
         let mut world = flushing(plan, flush_every);
-        play(&mut world, &acts);
+        play(&mut world, &steps);
         exact(&world);
     }
 }
@@ -214,11 +220,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
 
     #[test]
-    fn crashes_lose_nothing_on_disk(acts in prop::collection::vec(any_act(), 1..50)) {
+    fn crashes_lose_nothing_on_disk(steps in prop::collection::vec(any_step(), 1..50)) {
         let dir = tempfile::tempdir().unwrap();
         let stores = Arc::new(RedbStores::new(dir.path().to_owned(), 1 << 20));
         let mut world = World::new(2, stores);
-        play(&mut world, &no_deletions(acts));
+        play(&mut world, &no_deletions(steps));
         at_least(&world);
     }
 }

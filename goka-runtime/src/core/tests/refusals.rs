@@ -1,5 +1,5 @@
-//! What a task is refused for, or stops at, though nothing failed: offsets that a newer build committed,
-//! keys in another form.
+//! Tasks that are refused or stopped though nothing failed: offsets that a newer build committed, keys in
+//! another form, another program under the group's name.
 
 use super::edges::{JOINED, following, record};
 use super::*;
@@ -12,7 +12,7 @@ fn cause(world: &World) -> String {
     }
 }
 
-fn leaves_behind(world: &mut World, task: TaskId, metadata: &str) -> Committed {
+fn leave_metadata(world: &mut World, task: TaskId, metadata: &str) -> Committed {
     let committed = world.committed.get_mut(&task).expect("started before");
     committed.metadata = metadata.to_owned();
     committed.clone()
@@ -39,6 +39,7 @@ fn offsets_that_a_newer_build_committed_refuse_the_start() {
         world.feed("a", Some("2"));
         world
             .core
+            .tasks
             .plan
             .group
             .topics
@@ -65,7 +66,7 @@ fn offsets_that_a_newer_build_committed_meanwhile_stop_their_task_and_are_left_a
         plan.group.guarantee = once;
         let mut world = World::of(plan, 2, Arc::new(MemoryStores::default()));
         world.lose_all();
-        let left = leaves_behind(&mut world, task(1), "goka2;all=else");
+        let left = leave_metadata(&mut world, task(1), "goka2;all=else");
         world.assign_all();
         for key in ["a", "b"] {
             world.feed(key, Some("1"));
@@ -73,14 +74,14 @@ fn offsets_that_a_newer_build_committed_meanwhile_stop_their_task_and_are_left_a
         world.deliver(10);
         let why = cause(&world);
         assert!(why.contains("input[1]: what group `group`"), "{why}");
-        // Offsets that do not move are committed again after some hours: not those.
-        let settlements = world.settlements;
+        // Offsets that do not move are committed again after some hours, except these.
+        let commits = world.commits;
         for _ in 0..3 {
             world.now.monotonic += RECOMMIT;
             world.tick();
         }
         world.finish();
-        assert!(world.settlements > settlements);
+        assert!(world.commits > commits);
         assert_eq!(world.committed[&task(1)], left);
         assert_eq!(world.committed[&task(0)].offset, 1, "the other goes on");
         assert_eq!(world.changelog[&task(1)], []);
@@ -88,11 +89,11 @@ fn offsets_that_a_newer_build_committed_meanwhile_stop_their_task_and_are_left_a
 }
 
 #[test]
-fn what_another_program_left_with_the_offsets_counts_for_nothing() {
+fn metadata_that_is_not_ours_is_ignored() {
     for text in ["", "NoMetadata", "goka", "gokart2;x=1"] {
         let mut world = World::in_memory(1);
         world.lose_all();
-        leaves_behind(&mut world, task(0), text);
+        leave_metadata(&mut world, task(0), text);
         world.assign_all();
         world.feed("a", Some("1"));
         world.finish();
@@ -144,37 +145,38 @@ fn a_key_that_does_not_decode_is_its_handlers_to_refuse() {
 #[test]
 fn a_group_that_only_joins_needs_its_keys_form_too() {
     let (mut world, ..) = following();
-    world.core.plan.table = None;
-    world.core.plan.inputs[0].key = format_of_key::<u64>();
-    let input = world.core.plan.inputs[0].clone();
-    let mut shared = Scratch::default();
-    let disk = Disk::default();
-    let mut turn = Turn::new(&world.core.plan, SlowCalls::default());
-    let mut desk = handle::HandlerEnv {
-        plan: &world.core.plan,
-        around: &disk,
-        shared: &(),
+    world.core.tasks.plan.table = None;
+    world.core.tasks.plan.inputs[0].key = format_of_key::<u64>();
+    let input = world.core.tasks.plan.inputs[0].clone();
+    let tasks = &mut world.core.tasks;
+    let mut env = handle::HandlerEnv {
+        plan: &tasks.plan,
+        services: &Disk::default(),
+        state: &(),
         appends: &mut Appends::default(),
-        scratch: &mut shared,
-        turn: &mut turn,
+        scratch: &mut Scratch::default(),
+        turn: &mut Turn::new(&tasks.plan, SlowCalls::default()),
     };
-    let task = world.core.tasks.get_mut(&task(0)).expect("assigned");
+    let task = tasks.all.get_mut(&task(0)).expect("assigned");
     let records = [record(0, b"007", b"1")];
-    let outcome = task.handle(&input, &records, &mut desk);
+    let outcome = handle::handle(task, &input, &records, &mut env);
+    let Err(handle::CallError::Stop(reason)) = outcome else {
+        panic!("{outcome:?}");
+    };
     assert!(
-        matches!(outcome, Err(StopReason::OtherForm { offset: 0, .. })),
-        "{outcome:?}"
+        matches!(reason, StopReason::OtherForm { offset: 0, .. }),
+        "{reason:?}"
     );
 }
 
 #[test]
 fn a_joined_row_whose_key_has_another_form_stops_the_task() {
     let (mut world, copy, epoch) = following();
-    world.core.plan.joins[0].key = format_of_key::<u64>();
+    world.core.tasks.plan.joins[0].key = format_of_key::<u64>();
     world.step(Event::Restored(copy, epoch, Ok(7)));
     world.tick();
     world.hand(task(0), JOINED, record(7, b"7", b"profile"));
-    // Whoever deletes such a row does right.
+    // Deleting such a row is no mistake.
     let deleted = Record {
         value: None,
         ..record(8, b"007", b"")
@@ -218,17 +220,17 @@ fn nothing_is_handled_before_it_is_known_that_no_other_program_uses_the_groups_n
     world.finish();
     assert_eq!(world.committed[&task(1)].offset, 1);
     // An inspection of a task that runs goes by what is committed.
-    for task in world.core.tasks.values() {
-        assert!(task.metadata.is_some() && task.metadata == task.next_metadata);
+    for task in world.core.tasks.all.values() {
+        assert!(task.offsets.metadata().is_some());
     }
-    // Once is enough: who starts later finds this one.
+    // Once is enough: a program that starts later finds this one.
     world.lose_all();
     world.assign_all();
     assert_eq!(world.verifies, []);
 }
 
 #[test]
-fn a_program_that_finds_another_one_takes_back_what_it_said_of_itself() {
+fn a_program_that_finds_another_one_withdraws_its_start_offsets_metadata() {
     let mut world = verifying();
     let (found, epoch) = world.verifies[0];
     let other = StopReason::OtherProgram {

@@ -1,5 +1,5 @@
 //! The rows of "when it fails", one each: what happens to overlay, memtable, input position, client
-//! and task. (`judge` has its own rows beside it.)
+//! and task. ([`recovery::decide`] has rows of its own.)
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn start_offsets_are_committed_with_metadata_before_the_first_handler() {
     // As long as they are not committed, nothing is fetched.
     world.committed.clear();
     world.lose_all();
-    world.settles = Settles::CommitFails(Failure::Stale("moved".into()));
+    world.next_commit = NextCommit::CommitFails(Failure::Stale("moved".into()));
     world.feed("a", Some("1"));
     world.epoch += 1;
     let committed = BTreeMap::new();
@@ -63,7 +63,7 @@ fn start_offsets_are_committed_with_metadata_before_the_first_handler() {
     world.tick();
     world.deliver(10);
     assert_eq!(state(&world), State::Starting);
-    assert_eq!(world.settlements, 2);
+    assert_eq!(world.commits, 2);
     world.tick();
     world.deliver(10);
     assert_eq!(state(&world), State::Running);
@@ -112,10 +112,10 @@ fn other_tasks_go_on_when_one_stops() {
 
 #[test]
 fn produce_failed_restores_from_the_stores_offset() {
-    // None of the records landed, or all did.
+    // None of the records was written, or all were.
     for (landed, counted) in [(0, "3/3"), (1, "4/3")] {
         let mut world = running();
-        world.settles = Settles::ProduceFails(landed);
+        world.next_commit = NextCommit::ProduceFails(landed);
         world.tick();
         assert_eq!(world.rebuilds, 1, "the producer is rebuilt");
         assert_eq!(committed(&world), 2, "the input is at the last committed");
@@ -134,7 +134,7 @@ fn produce_failed_restores_from_the_stores_offset() {
 #[test]
 fn a_record_refused_for_good_stops_the_task_without_a_restore_loop() {
     let mut world = running();
-    world.settles = Settles::Refused;
+    world.next_commit = NextCommit::Refused;
     world.tick();
     assert_eq!(state(&world), State::Stopped);
     assert!(
@@ -143,10 +143,10 @@ fn a_record_refused_for_good_stops_the_task_without_a_restore_loop() {
             .to_string()
             .contains("`group-state` refuses the record of key `a`")
     );
-    let settlements = world.settlements;
+    let commits = world.commits;
     world.tick();
     world.tick();
-    assert_eq!((world.rebuilds, world.settlements), (0, settlements));
+    assert_eq!((world.rebuilds, world.commits), (0, commits));
     assert_eq!(committed(&world), 2);
     assert_eq!(value(&world), "2/2");
 }
@@ -154,7 +154,7 @@ fn a_record_refused_for_good_stops_the_task_without_a_restore_loop() {
 #[test]
 fn stale_commit_is_retried_and_nothing_rewinds() {
     let mut world = running();
-    world.settles = Settles::CommitFails(Failure::Stale("generation".into()));
+    world.next_commit = NextCommit::CommitFails(Failure::Stale("generation".into()));
     world.tick();
     assert_eq!(committed(&world), 2);
     assert_eq!(value(&world), "3/3", "moved already: the changelog has it");
@@ -167,7 +167,7 @@ fn stale_commit_is_retried_and_nothing_rewinds() {
 #[test]
 fn commit_with_unknown_outcome_pauses_intake_and_is_repeated() {
     let mut world = running();
-    world.settles = Settles::CommitFails(Failure::Unknown("timed out".into()));
+    world.next_commit = NextCommit::CommitFails(Failure::Unknown("timed out".into()));
     world.tick();
     assert!(world.paused);
     world.tick();
@@ -179,7 +179,7 @@ fn commit_with_unknown_outcome_pauses_intake_and_is_repeated() {
 #[test]
 fn stale_and_lost_drops_everything_of_the_task() {
     let mut world = running();
-    world.settles = Settles::CommitFails(Failure::Lost("not ours".into()));
+    world.next_commit = NextCommit::CommitFails(Failure::Lost("not ours".into()));
     world.tick();
     assert_eq!(state(&world), State::Gone);
     world.feed("a", Some("9"));
@@ -191,9 +191,9 @@ fn stale_and_lost_drops_everything_of_the_task() {
 }
 
 #[test]
-fn a_twin_ends_the_worker() {
+fn a_duplicate_instance_ends_the_worker() {
     let mut world = running();
-    world.settles = Settles::CommitFails(Failure::InstanceFenced("newer".into()));
+    world.next_commit = NextCommit::CommitFails(Failure::InstanceFenced("newer".into()));
     world.tick();
     let text = world
         .failed
@@ -204,7 +204,7 @@ fn a_twin_ends_the_worker() {
 }
 
 #[test]
-fn revoked_settles_first_and_flushes_what_is_acknowledged() {
+fn revoked_commits_first_and_flushes_what_is_acknowledged() {
     let mut world = running();
     world.revoke_all();
     assert_eq!(committed(&world), 3);
@@ -225,7 +225,7 @@ fn lost_drops_the_overlay_and_keeps_the_store() {
     let store = world.stores.open("group-state", 0).unwrap();
     assert_eq!(store.stamp().unwrap().map(|stamp| stamp.offset), Some(2));
     drop(store);
-    world.flying.clear();
+    world.in_flight.clear();
     world.assign_all();
     world.finish();
     assert_eq!(value(&world), "3/3");
@@ -275,7 +275,7 @@ fn a_full_disk_pauses_intake_at_the_memory_budget_and_loses_nothing() {
 }
 
 #[test]
-fn a_store_that_went_back_is_restored_from_the_changelog() {
+fn a_store_that_rolled_back_is_restored_from_the_changelog() {
     let mut world = running();
     world.flush_fails = true;
     world.tick();
@@ -328,12 +328,12 @@ fn another_writer_in_the_changelog_is_restored_over() {
 }
 
 #[test]
-fn a_misfit_refuses_the_start_and_stops_one_task_later() {
+fn a_mismatch_refuses_the_start_and_stops_one_task_later() {
     let mut world = World::in_memory(1);
     world.feed("a", Some("1"));
     world.deliver(10);
     world.finish();
-    // The committed offsets are gone, the table is not.
+    // The committed offsets have expired, the table is there.
     world.crash(0);
     world.committed.clear();
     world.assign_all();
@@ -343,7 +343,7 @@ fn a_misfit_refuses_the_start_and_stops_one_task_later() {
 
     let mut world = running();
     world.lose_all();
-    world.flying.clear();
+    world.in_flight.clear();
     world.committed.clear();
     world.assign_all();
     assert_eq!(world.failed, None);
@@ -397,7 +397,7 @@ fn a_null_key_and_a_misplaced_one_stop_the_task_there() {
 fn records_of_an_older_assignment_are_dropped() {
     let mut world = running();
     world.lose_all();
-    world.flying.clear();
+    world.in_flight.clear();
     world.assign_all();
     let late = Record {
         offset: 2,
@@ -422,12 +422,12 @@ fn records_of_an_older_assignment_are_dropped() {
 fn unmoved_offsets_are_committed_again_after_hours() {
     let mut world = running();
     world.tick();
-    let before = world.settlements;
+    let before = world.commits;
     world.tick();
-    assert_eq!(world.settlements, before);
+    assert_eq!(world.commits, before);
     world.now.monotonic += RECOMMIT;
     world.tick();
-    assert_eq!(world.settlements, before + 1);
+    assert_eq!(world.commits, before + 1);
 }
 
 #[test]
@@ -487,7 +487,7 @@ fn a_store_that_cannot_be_read_now_is_read_again() {
     assert_eq!(committed(&world), 4);
 }
 
-/// What it had comes from the changelog; its neighbour goes on with what it has.
+/// Its rows come from the changelog; the store of the other task is kept.
 #[test]
 fn a_store_that_is_damaged_is_rebuilt_while_the_others_run() {
     let mut plan = plan(2);
@@ -513,7 +513,7 @@ fn a_store_that_is_damaged_is_rebuilt_while_the_others_run() {
         let other = usize::try_from(world.committed[&task(0)].offset).unwrap();
         assert_eq!(other, 1 + round, "the other one goes on");
     }
-    // Its disk damages whatever is written.
+    // The disk damages everything that is written.
     assert_eq!((world.set_aside, world.stopped.len()), (3, 1));
     assert!(matches!(world.stopped[0].1, StopReason::Store(_)));
 }

@@ -43,7 +43,7 @@ fn an_abortable_failure_rewinds_without_a_restore() {
     ] {
         let mut world = running();
         let fetches = world.fetches.len();
-        world.settles = Settles::CommitFails(failure);
+        world.next_commit = NextCommit::CommitFails(failure);
         world.tick();
         assert_eq!((world.aborts, world.rebuilds), (1, 0));
         assert_eq!(state(&world), State::Running);
@@ -59,7 +59,7 @@ fn an_abortable_failure_rewinds_without_a_restore() {
 fn a_produce_that_fails_halfway_is_aborted() {
     for landed in [0, 1] {
         let mut world = running();
-        world.settles = Settles::ProduceFails(landed);
+        world.next_commit = NextCommit::ProduceFails(landed);
         world.tick();
         assert_eq!(world.aborts, 1);
         world.finish();
@@ -70,23 +70,23 @@ fn a_produce_that_fails_halfway_is_aborted() {
 #[test]
 fn a_refused_record_stops_the_task_and_nothing_of_the_barrier_is_visible() {
     let mut world = running();
-    world.settles = Settles::Refused;
+    world.next_commit = NextCommit::Refused;
     world.tick();
     assert_eq!((world.aborts, committed(&world)), (1, 2));
     assert_eq!(state(&world), State::Stopped);
     world.tick();
-    assert_eq!(world.settlements, 3, "it is not tried again");
+    assert_eq!(world.commits, 3, "it is not tried again");
 }
 
 #[test]
 fn an_unknown_outcome_is_asked_for_until_it_is_known() {
     for outcome in [true, false] {
         let mut world = running();
-        world.settles = Settles::Doubt(3, outcome);
+        world.next_commit = NextCommit::InDoubt(3, outcome);
         world.tick();
         assert!(world.paused);
         assert_eq!(value(&world), "2/2", "the overlay has not moved");
-        // What comes meanwhile joins no transaction, and is not forgotten.
+        // What comes meanwhile joins no transaction, and is not lost.
         world.feed("a", Some("4"));
         world.paused = false;
         world.deliver(10);
@@ -105,10 +105,10 @@ fn an_unknown_outcome_is_asked_for_until_it_is_known() {
 }
 
 #[test]
-fn what_is_revoked_in_doubt_is_read_from_where_it_is_committed() {
+fn a_task_that_is_revoked_in_doubt_is_read_from_its_committed_offset() {
     for outcome in [true, false] {
         let mut world = running();
-        world.settles = Settles::Doubt(2, outcome);
+        world.next_commit = NextCommit::InDoubt(2, outcome);
         world.tick();
         world.revoke_all();
         assert_eq!(world.core.tasks().count(), 0);
@@ -121,7 +121,7 @@ fn what_is_revoked_in_doubt_is_read_from_where_it_is_committed() {
 }
 
 #[test]
-fn a_dead_client_and_a_twin_end_the_worker() {
+fn a_dead_client_and_a_duplicate_instance_end_the_worker() {
     for (failure, says) in [
         (
             Failure::InstanceFenced("newer".into()),
@@ -137,7 +137,7 @@ fn a_dead_client_and_a_twin_end_the_worker() {
         ),
     ] {
         let mut world = running();
-        world.settles = Settles::CommitFails(failure);
+        world.next_commit = NextCommit::CommitFails(failure);
         world.tick();
         let text = world.failed.as_ref().map(ToString::to_string);
         let text = text.unwrap_or_default();
@@ -194,7 +194,7 @@ fn handler_errors_keep_the_earlier_records() {
 }
 
 #[test]
-fn a_store_that_went_back_takes_the_open_transaction_with_it() {
+fn a_store_that_rolled_back_aborts_the_open_transaction() {
     let mut world = running();
     world.wipe(task(0));
     world.step(Event::StoreRolledBack(own(task(0))));
@@ -309,7 +309,7 @@ fn only_deferring(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerE
 }
 
 #[test]
-fn a_guard_of_a_task_that_wrote_nothing_holds_nobody_back() {
+fn a_guard_of_a_task_that_wrote_nothing_holds_no_task_back() {
     let mut world = handled_by(only_deferring, 2);
     world.feed("a", Some("1")); // task 1
     world.feed("b", Some("later")); // task 0
@@ -336,7 +336,7 @@ fn walk(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// What a walk did is in the transaction, so its place is too.
+/// The writes of a walk are in the transaction, so its last key is, too.
 #[test]
 fn a_walk_with_guards_commits_where_it_is() {
     const VISIT: TopicId = TopicId(3);
@@ -368,7 +368,7 @@ fn a_walk_with_guards_commits_where_it_is() {
     }
     world.tick();
     let metadata = &world.others[&(task(0), VISIT)].metadata;
-    assert_eq!(Place::noted(metadata), Some(Place::of(b"a0499")));
+    assert_eq!(VisitedKey::read(metadata), Some(VisitedKey::of(b"a0499")));
 }
 
 #[test]
@@ -396,9 +396,9 @@ fn offsets_of_a_stopped_task_never_go_back() {
 }
 
 #[test]
-fn a_store_that_goes_back_in_doubt_is_judged_when_it_is_over() {
+fn a_store_that_rolls_back_in_doubt_is_inspected_once_the_outcome_is_known() {
     let mut world = running();
-    world.settles = Settles::Doubt(2, true);
+    world.next_commit = NextCommit::InDoubt(2, true);
     world.tick();
     world.wipe(task(0));
     world.step(Event::StoreRolledBack(own(task(0))));
@@ -419,7 +419,7 @@ fn an_idle_copy_is_level_with_its_topic() {
     for _ in 0..4 * 65 {
         world.tick();
     }
-    let facts = world.facts(task(0));
-    let end = facts.table.map(|table| table.range.high);
-    assert_eq!(facts.stamp.map(|stamp| stamp.offset), end);
+    let found = world.inspection(task(0));
+    let end = found.table.map(|table| table.range.high);
+    assert_eq!(found.stamp.map(|stamp| stamp.offset), end);
 }

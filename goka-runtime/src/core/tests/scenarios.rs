@@ -1,23 +1,13 @@
-//! Stories that once went wrong, each named for what must not happen again: barriers between the runs
-//! of one poll, pauses whose cause is gone, walks and guards that were forgotten.
+//! Failures that once happened, each named for what must not happen again: barriers between the batches
+//! of one poll, pauses whose cause is over, walks and guards that were lost.
 
 use super::edges::*;
 use super::*;
 use crate::dispatch::Call;
 
-fn rec<'a>(offset: Offset, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
-    Record {
-        offset,
-        timestamp: 1,
-        key: Some(key),
-        value: Some(value),
-        headers: Headers::default(),
-    }
-}
-
-/// What the Kafka member does: several runs of one poll before any effect is performed.
+/// The Kafka member hands over several batches of one poll before any effect is performed.
 #[test]
-fn two_runs_of_one_poll_across_a_due_barrier() {
+fn two_batches_of_one_poll_across_a_due_barrier() {
     let mut world = World::in_memory(1);
     world.tick();
     world.feed("a", Some("1"));
@@ -25,7 +15,7 @@ fn two_runs_of_one_poll_across_a_due_barrier() {
     world.now.monotonic += Duration::from_secs(1); // the barrier is due
     let mut effects = Vec::new();
     for offset in 0..2 {
-        let records = [rec(offset, b"a", b"1")];
+        let records = [record(offset, b"a", b"1")];
         let batch = Fetched {
             task: task(0),
             epoch: Epoch(1),
@@ -55,7 +45,7 @@ fn updates_without_an_acknowledgement_are_not_committed() {
     let mut world = World::in_memory(1);
     world.tick();
     let mut effects = Vec::new();
-    let records = [rec(0, b"a", b"1")];
+    let records = [record(0, b"a", b"1")];
     let batch = Fetched {
         task: task(0),
         epoch: Epoch(1),
@@ -69,7 +59,7 @@ fn updates_without_an_acknowledgement_are_not_committed() {
     world
         .core
         .step(world.now, Event::Tick, &world.open, &(), &mut effects);
-    let unit = effects
+    let batch = effects
         .iter()
         .find_map(|e| match e {
             Effect::Commit(u) => Some(u.clone()),
@@ -77,12 +67,12 @@ fn updates_without_an_acknowledgement_are_not_committed() {
         })
         .unwrap();
     // The producer was rebuilt meanwhile: it knows of no record of this task.
-    let mut settlement = CommitOutcome::default();
-    settlement.offsets.insert(task(0), Ok(()));
+    let mut outcome = CommitOutcome::default();
+    outcome.offsets.insert(task(0), Ok(()));
     effects.clear();
     world.core.step(
         world.now,
-        Event::CommitEnded(unit.id, settlement),
+        Event::CommitEnded(batch.id, outcome),
         &world.open,
         &(),
         &mut effects,
@@ -138,7 +128,7 @@ fn intake_goes_on_when_the_task_with_an_unknown_commit_is_lost() {
     world.tick();
     world.feed("b", Some("1"));
     world.deliver(10);
-    world.settles = Settles::CommitFails(Failure::Unknown("late".into()));
+    world.next_commit = NextCommit::CommitFails(Failure::Unknown("late".into()));
     world.tick();
     assert!(world.paused);
     world.step(Event::Lost(&[task(0)]));
@@ -152,7 +142,7 @@ fn intake_goes_on_when_the_task_with_an_unknown_commit_is_lost() {
 #[test]
 fn a_failed_visit_does_not_spin() {
     let mut world = visiting();
-    world.hand(task(0), VISIT, rec(0, b"reset", b"fail at a0007"));
+    world.hand(task(0), VISIT, record(0, b"reset", b"fail at a0007"));
     world.tick();
     assert_eq!(world.stopped.len(), 1);
     for _ in 0..10 {
@@ -164,7 +154,7 @@ fn a_failed_visit_does_not_spin() {
 #[test]
 fn a_visit_behind_an_unknown_one_in_the_same_batch_is_not_lost() {
     let mut world = visiting();
-    let records = [rec(0, b"nobody", b""), rec(1, b"reset", b"0/0")];
+    let records = [record(0, b"nobody", b""), record(1, b"reset", b"0/0")];
     world.batch(Fetched {
         task: task(0),
         epoch: Epoch(1),
@@ -175,8 +165,8 @@ fn a_visit_behind_an_unknown_one_in_the_same_batch_is_not_lost() {
     for _ in 0..5 {
         world.tick();
     }
-    // What comes next on the wire is offset 2: the member is past both.
-    world.hand(task(0), VISIT, rec(2, b"nobody", b""));
+    // The member fetches from offset 2 now: it has handed over both.
+    world.hand(task(0), VISIT, record(2, b"nobody", b""));
     for _ in 0..5 {
         world.tick();
     }
@@ -188,9 +178,9 @@ fn a_visit_behind_an_unknown_one_in_the_same_batch_is_not_lost() {
 }
 
 #[test]
-fn a_walks_place_survives_two_crashes() {
+fn the_last_key_of_a_walk_survives_two_crashes() {
     let mut world = visiting();
-    world.hand(task(0), VISIT, rec(0, b"reset", b"0/0"));
+    world.hand(task(0), VISIT, record(0, b"reset", b"0/0"));
     world.tick();
     world.tick();
     assert_eq!(visited().len(), 1_000);
@@ -198,7 +188,7 @@ fn a_walks_place_survives_two_crashes() {
         world.crash(usize::MAX);
         world.assign_all(); // started; the visit record has not come yet
     }
-    world.hand(task(0), VISIT, rec(0, b"reset", b"0/0"));
+    world.hand(task(0), VISIT, record(0, b"reset", b"0/0"));
     for _ in 0..5 {
         world.tick();
     }
@@ -231,7 +221,7 @@ fn joined_copies_are_synced_too() {
     for round in 0..400 {
         world.feed("a", Some("1"));
         world.deliver(1);
-        let records = [rec(round, b"a", b"x")];
+        let records = [record(round, b"a", b"x")];
         // The joined record waits in the memtable when the barrier's flush comes.
         let mut effects = Vec::new();
         world.core.batch(
@@ -254,8 +244,8 @@ fn joined_copies_are_synced_too() {
             .step(world.now, Event::Tick, &world.open, &(), &mut out);
         queue.extend(out);
         while let Some(effect) = queue.pop_front() {
-            if let Effect::Flush(of, frozen) = &effect
-                && frozen.durability == Durability::Synced
+            if let Effect::Flush(of, batch) = &effect
+                && batch.durability == Durability::Synced
             {
                 if *of == copy {
                     synced += 1;
@@ -263,12 +253,12 @@ fn joined_copies_are_synced_too() {
                     owns += 1;
                 }
             }
-            if let Effect::Commit(unit) = &effect {
-                let s = world.settle(unit);
+            if let Effect::Commit(batch) = &effect {
+                let s = world.commit_at_least_once(batch);
                 let mut out = Vec::new();
                 world.core.step(
                     world.now,
-                    Event::CommitEnded(unit.id, s),
+                    Event::CommitEnded(batch.id, s),
                     &world.open,
                     &(),
                     &mut out,
@@ -298,15 +288,15 @@ fn emitting(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> 
 }
 
 #[test]
-fn a_failed_output_of_a_task_that_is_pinned_by_a_guard_is_not_forgotten() {
+fn a_failed_output_of_a_task_that_a_guard_holds_back_is_not_lost() {
     let mut plan = plan(2);
     plan.inputs[0].call = Call::Sync(emitting);
     let mut world = World::of(plan, 2, Arc::new(MemoryStores::default()));
     world.tick();
-    // Task 0 pinned at 0 by a guard, and emitted; task 1 makes the barrier run.
-    world.hand(task(0), INPUT, rec(0, b"b", b"later"));
+    // A guard holds task 0 at offset 0, and it has emitted; task 1 makes the barrier run.
+    world.hand(task(0), INPUT, record(0, b"b", b"later"));
     let mut effects = Vec::new();
-    let records = [rec(0, b"a", b"now")];
+    let records = [record(0, b"a", b"now")];
     world.core.batch(
         world.now,
         Fetched {
@@ -323,7 +313,7 @@ fn a_failed_output_of_a_task_that_is_pinned_by_a_guard_is_not_forgotten() {
     world
         .core
         .step(world.now, Event::Tick, &world.open, &(), &mut effects);
-    let unit = effects
+    let batch = effects
         .iter()
         .find_map(|e| match e {
             Effect::Commit(u) => Some(u.clone()),
@@ -338,7 +328,7 @@ fn a_failed_output_of_a_task_that_is_pinned_by_a_guard_is_not_forgotten() {
     effects.clear();
     world.core.step(
         world.now,
-        Event::CommitEnded(unit.id, s),
+        Event::CommitEnded(batch.id, s),
         &world.open,
         &(),
         &mut effects,
@@ -358,7 +348,7 @@ fn a_failed_output_of_a_task_that_is_pinned_by_a_guard_is_not_forgotten() {
 }
 
 #[test]
-fn a_store_that_goes_back_while_its_task_waits_to_be_inspected() {
+fn a_store_that_rolls_back_while_its_task_waits_to_be_inspected() {
     let mut world = World::in_memory(1);
     world.tick();
     world.feed("a", Some("1"));
@@ -368,7 +358,7 @@ fn a_store_that_goes_back_while_its_task_waits_to_be_inspected() {
     world.feed("a", Some("2"));
     // intake is paused: what fails is the next barrier of what came before
     let mut effects = Vec::new();
-    let records = [rec(1, b"a", b"2")];
+    let records = [record(1, b"a", b"2")];
     world.core.batch(
         world.now,
         Fetched {
@@ -384,7 +374,7 @@ fn a_store_that_goes_back_while_its_task_waits_to_be_inspected() {
     for e in effects {
         world.perform(e);
     }
-    world.settles = Settles::ProduceFails(0);
+    world.next_commit = NextCommit::ProduceFails(0);
     world.tick(); // reopens, and waits for the flush
     assert_eq!(world.core.tasks().next().unwrap().1, State::Inspecting);
     world.step(Event::StoreRolledBack(own(task(0))));
@@ -395,17 +385,17 @@ fn a_store_that_goes_back_while_its_task_waits_to_be_inspected() {
     assert_eq!(world.core.tasks().next().unwrap().1, State::Running);
 }
 
-/// As the worker does it: effects in rounds, and a rebuilt producer forgets what it was given.
+/// Performs effects as the worker does: in rounds, and a rebuilt producer loses its queue.
 fn perform_as_the_worker(world: &mut World, mut effects: Vec<Effect>) {
     while !effects.is_empty() {
         let mut next = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Commit(unit) => {
-                    let s = world.settle(&unit);
+                Effect::Commit(batch) => {
+                    let s = world.commit_at_least_once(&batch);
                     world.core.step(
                         world.now,
-                        Event::CommitEnded(unit.id, s),
+                        Event::CommitEnded(batch.id, s),
                         &world.open,
                         &(),
                         &mut next,
@@ -413,10 +403,10 @@ fn perform_as_the_worker(world: &mut World, mut effects: Vec<Effect>) {
                 }
                 Effect::Rebuild => {
                     world.rebuilds += 1;
-                    world.flying.clear();
+                    world.in_flight.clear();
                 }
-                Effect::Flush(copy, frozen) => {
-                    let r = world.flush(copy.task, &frozen);
+                Effect::Flush(copy, batch) => {
+                    let r = world.flush(copy.task, &batch);
                     world.core.step(
                         world.now,
                         Event::Flushed(copy, r),
@@ -426,10 +416,10 @@ fn perform_as_the_worker(world: &mut World, mut effects: Vec<Effect>) {
                     );
                 }
                 Effect::Inspect(task, epoch) => {
-                    let facts = world.facts(task);
+                    let found = world.inspection(task);
                     world.core.step(
                         world.now,
-                        Event::Inspected(task, epoch, Ok(facts)),
+                        Event::Inspected(task, epoch, Ok(found)),
                         &world.open,
                         &(),
                         &mut next,
@@ -466,7 +456,7 @@ fn a_rebuild_does_not_lose_what_another_task_appended_meanwhile() {
     world.now.monotonic += Duration::from_secs(1);
     let mut effects = Vec::new();
     for (of, key) in [(0, b"b"), (1, b"a")] {
-        let records = [rec(0, key, b"1")];
+        let records = [record(0, key, b"1")];
         let batch = Fetched {
             task: task(of),
             epoch: Epoch(1),
@@ -481,7 +471,7 @@ fn a_rebuild_does_not_lose_what_another_task_appended_meanwhile() {
     world
         .core
         .step(world.now, Event::Tick, &world.open, &(), &mut effects);
-    world.settles = Settles::ProduceFails(0);
+    world.next_commit = NextCommit::ProduceFails(0);
     perform_as_the_worker(&mut world, effects);
     assert_eq!(world.rebuilds, 1);
     world.finish();

@@ -1,4 +1,4 @@
-//! The world's log with transactions: records lie in it as soon as they are appended, and become
+//! The world's log with transactions: records are in it as soon as they are appended, and become
 //! visible, or not, with the control record that ends their transaction.
 
 use super::*;
@@ -14,27 +14,27 @@ impl World {
         self.core.plan().group.guarantee == Guarantee::ExactlyOnce
     }
 
-    pub(super) fn fly(&mut self, task: TaskId, mut row: Row) {
+    pub(super) fn send(&mut self, task: TaskId, mut row: Row) {
         if self.is_exactly_once() {
             row.kind = Kind::Open;
             self.changelog.get_mut(&task).unwrap().push(row);
         } else {
-            self.flying.push((task, row));
+            self.in_flight.push((task, row));
         }
     }
 
-    /// Whoever joins in the name of a dead member ends its transaction.
+    /// A member that joins under the transactional id of a dead one ends its transaction.
     pub(super) fn end_predecessor(&mut self) {
         if self.is_exactly_once() {
-            self.doubtful = None;
+            self.in_doubt = None;
             self.end(Kind::Aborted);
         }
     }
 
     pub(super) fn abort(&mut self) {
         assert!(
-            self.doubtful.is_none(),
-            "nobody aborts what may be committed"
+            self.in_doubt.is_none(),
+            "what may be committed is not aborted"
         );
         self.aborts += 1;
         self.end(Kind::Aborted);
@@ -53,9 +53,9 @@ impl World {
         }
     }
 
-    fn commit(&mut self, unit: &CommitBatch) {
+    fn commit(&mut self, batch: &CommitBatch) {
         self.end(Kind::Data);
-        for (task, topic, offset, metadata) in &unit.offsets {
+        for (task, topic, offset, metadata) in &batch.offsets {
             let (offset, metadata) = (*offset, metadata.clone());
             let committed = Committed { offset, metadata };
             match *topic {
@@ -65,40 +65,43 @@ impl World {
         }
     }
 
-    pub(super) fn settle_once(&mut self, unit: &CommitBatch) -> CommitOutcome {
-        let settles = std::mem::replace(&mut self.settles, Settles::Well);
-        if let Some((doubtful, _)) = &self.doubtful {
-            assert_eq!(doubtful.id, unit.id, "the doubtful unit is asked for first");
+    pub(super) fn commit_once(&mut self, batch: &CommitBatch) -> CommitOutcome {
+        let next_commit = std::mem::replace(&mut self.next_commit, NextCommit::Succeeds);
+        if let Some((in_doubt, _)) = &self.in_doubt {
+            assert_eq!(
+                in_doubt.id, batch.id,
+                "the commit in doubt is asked for first"
+            );
         }
-        let acked = self.doubtful.take().map(|(_, acked)| acked);
+        let acked = self.in_doubt.take().map(|(_, acked)| acked);
         let acked = acked.unwrap_or_else(|| self.acked());
-        let failure = match settles {
-            Settles::Well => {
-                self.commit(unit);
-                return answer(unit, &acked, &Ok(()));
+        let failure = match next_commit {
+            NextCommit::Succeeds => {
+                self.commit(batch);
+                return answer(batch, &acked, &Ok(()));
             }
-            Settles::Doubt(0, true) => {
-                self.commit(unit);
-                return answer(unit, &acked, &Ok(()));
+            NextCommit::InDoubt(0, true) => {
+                self.commit(batch);
+                return answer(batch, &acked, &Ok(()));
             }
-            Settles::Doubt(0, false) => Failure::Abortable("it had been aborted".into()),
-            Settles::Doubt(left, outcome) => {
-                self.settles = Settles::Doubt(left - 1, outcome);
-                self.doubtful = Some((unit.clone(), acked.clone()));
-                return answer(unit, &acked, &Err(Failure::Unknown("late".into())));
+            NextCommit::InDoubt(0, false) => Failure::Abortable("it had been aborted".into()),
+            NextCommit::InDoubt(left, outcome) => {
+                self.next_commit = NextCommit::InDoubt(left - 1, outcome);
+                self.in_doubt = Some((batch.clone(), acked.clone()));
+                return answer(batch, &acked, &Err(Failure::Unknown("late".into())));
             }
-            Settles::ProduceFails(landed) => {
+            NextCommit::ProduceFails(landed) => {
                 self.tear(landed);
                 Failure::Abortable("no ack".into())
             }
-            Settles::CommitFails(failure) => failure,
-            Settles::Refused => Failure::Refused {
+            NextCommit::CommitFails(failure) => failure,
+            NextCommit::Refused => Failure::Refused {
                 topic: "group-state".into(),
                 key: "a".into(),
                 reason: "too large".into(),
             },
         };
-        let tasks = unit.offsets.iter().map(|(task, ..)| *task);
+        let tasks = batch.offsets.iter().map(|(task, ..)| *task);
         CommitOutcome {
             acks: tasks.map(|task| (task, Err(failure.clone()))).collect(),
             offsets: BTreeMap::new(),
@@ -148,11 +151,11 @@ impl World {
 }
 
 fn answer(
-    unit: &CommitBatch,
+    batch: &CommitBatch,
     acked: &BTreeMap<TaskId, TaskAcks>,
     outcome: &Result<(), Failure>,
 ) -> CommitOutcome {
-    let tasks = unit.offsets.iter().map(|(task, ..)| *task);
+    let tasks = batch.offsets.iter().map(|(task, ..)| *task);
     CommitOutcome {
         acks: acked
             .iter()

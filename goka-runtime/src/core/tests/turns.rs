@@ -1,4 +1,4 @@
-//! Turns: handlers that take time or write much, and what has its turn between them.
+//! Turns: handlers that take time or write much, and what is done between them.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const MILLI: Duration = Duration::from_millis(1);
 
 fn taking(mut world: World, each: Duration) -> World {
     world.open.handler_takes.set(each);
-    // What a start leaves behind.
+    // Ends the turn that the start began.
     world.step(Event::Tick);
     world
 }
@@ -113,12 +113,13 @@ fn a_record_that_outlived_its_transaction_is_handled_again_in_one_of_its_own() {
     world.open.handler_takes.set(Duration::from_secs(15));
     world.step(Event::Tick);
     world.deliver(1);
-    world.settles = Settles::CommitFails(Failure::Abortable("the transaction timed out".into()));
+    world.next_commit =
+        NextCommit::CommitFails(Failure::Abortable("the transaction timed out".into()));
     world.step(Event::Tick);
     assert_eq!(world.aborts, 1);
-    world.settles = Settles::Well;
+    world.next_commit = NextCommit::Succeeds;
     world.open.handler_takes.set(Duration::ZERO);
-    let before = world.settlements;
+    let before = world.commits;
     CALLS.with_borrow_mut(|calls| assert_eq!(calls[..], [0, 1, 2]));
     // The next client knows of it.
     let slow = world.core.take_slow_calls().expect("there is a slow call");
@@ -129,7 +130,7 @@ fn a_record_that_outlived_its_transaction_is_handled_again_in_one_of_its_own() {
     world.deliver(4);
     CALLS.with_borrow(|calls| assert_eq!(calls[3..], [0, 1], "the slow one waits"));
     world.step(Event::Tick);
-    assert!(world.settlements > before, "the others are committed first");
+    assert!(world.commits > before, "the others are committed first");
     let committed = world.committed[&task(0)].offset;
     assert_eq!(committed, 2);
     world.open.handler_takes.set(Duration::from_secs(15));
@@ -180,20 +181,21 @@ fn a_key_that_outlived_its_transaction_is_visited_in_one_of_its_own() {
     world.deliver(1);
     world.hand(task(0), VISIT, record(0, b"reset", b""));
     world.open.handler_takes.set(Duration::from_secs(12));
-    world.settles = Settles::CommitFails(Failure::Abortable("the transaction timed out".into()));
+    world.next_commit =
+        NextCommit::CommitFails(Failure::Abortable("the transaction timed out".into()));
     world.step(Event::Tick);
     assert_eq!((visited().len(), world.aborts), (1, 1));
-    world.settles = Settles::Well;
+    world.next_commit = NextCommit::Succeeds;
     world.open.handler_takes.set(Duration::ZERO);
     world.now.monotonic += Duration::from_secs(1);
     world.deliver(1);
     world.hand(task(0), VISIT, record(0, b"reset", b""));
     world.open.handler_takes.set(Duration::from_secs(12));
-    let settlements = world.settlements;
+    let commits = world.commits;
     world.step(Event::Tick);
     assert_eq!(visited().len(), 0, "the record before is committed first");
-    assert_eq!(world.settlements, settlements + 1);
+    assert_eq!(world.commits, commits + 1);
     world.step(Event::Tick);
     assert_eq!(visited().len(), 1, "then the key, alone");
-    assert_eq!(world.settlements, settlements + 2);
+    assert_eq!(world.commits, commits + 2);
 }

@@ -383,7 +383,7 @@ fn a_restore_whose_store_fails_for_a_while_goes_on() {
 fn a_restore_whose_store_fails_for_longer_ends_with_its_error() {
     for failing in failing(usize::MAX) {
         let mut plan = joining_plan();
-        plan.patience = Duration::from_millis(200);
+        plan.store_timeout = Duration::from_millis(200);
         let began = Instant::now();
         let ended = turn_to_an_end(plan, &failing);
         assert!(began.elapsed() >= Duration::from_millis(200), "{failing:?}");

@@ -1,5 +1,5 @@
-//! Offsets that hold nothing to handle, mostly control records: an input is committed over them once
-//! everything before is, at the ordinary time, and a followed copy reaches over them.
+//! Gaps: offsets that hold nothing to handle, mostly control records. An input is committed behind a gap
+//! once everything before it is handled, with the next ordinary barrier; a joined copy skips it, too.
 
 use super::edges::{JOINED, VISIT, deferring, following, record, visited, visiting};
 use super::*;
@@ -14,7 +14,7 @@ fn committed(world: &World) -> Offset {
     world.committed[&task(0)].offset
 }
 
-/// Two records, of which everything is handled and committed, and a control record not told of.
+/// Two records that are handled and committed, and a control record that is not reported yet.
 fn begun(mut world: World) -> World {
     world.feed("a", Some("1"));
     world.feed("a", Some("2"));
@@ -26,80 +26,80 @@ fn begun(mut world: World) -> World {
 }
 
 #[test]
-fn what_holds_nothing_is_committed_at_the_ordinary_time_and_then_it_rests() {
+fn a_gap_is_committed_with_the_next_barrier_and_no_commit_follows() {
     both(|world| {
         let mut world = begun(world);
-        let settlements = world.settlements;
+        let commits = world.commits;
         let written = world.changelog[&task(0)].len();
         world.deliver(10);
-        assert_eq!(world.settlements, settlements, "no barrier of its own");
+        assert_eq!(world.commits, commits, "no barrier of its own");
         let wait = world.core.next_tick(world.now.monotonic);
         assert_eq!(wait, Duration::from_millis(100), "since the last barrier");
         world.tick();
-        assert_eq!((committed(&world), world.settlements), (3, settlements + 1));
+        assert_eq!((committed(&world), world.commits), (3, commits + 1));
         for _ in 0..5 {
             world.deliver(10);
             world.tick();
         }
-        assert_eq!(world.settlements, settlements + 1, "it rests");
+        assert_eq!(world.commits, commits + 1, "nothing is committed");
         assert_eq!(world.changelog[&task(0)].len(), written, "nothing written");
     });
 }
 
 #[test]
-fn a_record_that_was_not_handled_holds_it_back() {
+fn a_record_that_was_not_handled_holds_the_gap_back() {
     both(|world| {
         let mut world = begun(world);
         world.input.get_mut(&task(0)).unwrap().pop();
         world.feed("a", Some("3"));
         world.feed_marker(task(0));
-        // The record before it was never handed over, or was dropped on the way.
-        world.pass(task(0), INPUT, 3..4);
+        // The record before the gap was not handed over.
+        world.report_gap(task(0), INPUT, 3..4);
         world.tick();
         assert_eq!(committed(&world), 2);
         world.deliver(1);
         world.tick();
         assert_eq!(committed(&world), 3);
-        world.pass(task(0), INPUT, 3..4);
+        world.report_gap(task(0), INPUT, 3..4);
         world.tick();
         assert_eq!(committed(&world), 4);
     });
 }
 
 #[test]
-fn it_never_goes_back_and_never_counts_for_another_assignment() {
+fn a_position_never_goes_back_and_other_assignments_do_not_count() {
     both(|world| {
         let mut world = begun(world);
         for nothing in [0..1, 0..2, 1..2, 7..9] {
-            world.pass(task(0), INPUT, nothing);
+            world.report_gap(task(0), INPUT, nothing);
         }
         world.epoch += 1;
-        world.pass(task(0), INPUT, 2..3);
+        world.report_gap(task(0), INPUT, 2..3);
         world.epoch -= 1;
-        world.pass(task(1), INPUT, 2..3);
-        world.pass(task(0), OUTPUT, 0..3);
+        world.report_gap(task(1), INPUT, 2..3);
+        world.report_gap(task(0), OUTPUT, 0..3);
         world.tick();
         assert_eq!(committed(&world), 2);
-        // What is passed in part already is passed to its end.
-        world.pass(task(0), INPUT, 1..3);
+        // A gap that begins before the position is skipped to its end.
+        world.report_gap(task(0), INPUT, 1..3);
         world.tick();
         assert_eq!(committed(&world), 3);
     });
 }
 
 #[test]
-fn a_failed_record_is_not_passed() {
+fn a_failed_record_is_not_skipped() {
     let mut world = begun(World::in_memory(1));
     world.feed("a", Some("no number"));
     world.feed_marker(task(0));
     world.deliver(10);
-    world.pass(task(0), INPUT, 4..5);
+    world.report_gap(task(0), INPUT, 4..5);
     world.tick();
     assert_eq!((world.stopped.len(), committed(&world)), (1, 3));
 }
 
 #[test]
-fn a_guard_holds_it_back() {
+fn a_guard_holds_the_gap_back() {
     let mut plan = plan(1);
     plan.inputs[0].call = Call::Sync(deferring);
     let mut world = World::of(plan, 1, Arc::new(MemoryStores::default()));
@@ -116,10 +116,10 @@ fn a_guard_holds_it_back() {
 }
 
 #[test]
-fn an_abort_takes_it_back_until_the_log_tells_it_again() {
+fn after_an_abort_the_gap_has_to_be_reported_again() {
     let mut world = begun(World::exactly_once(1));
     world.deliver(10);
-    world.settles = Settles::CommitFails(Failure::Abortable("told to".into()));
+    world.next_commit = NextCommit::CommitFails(Failure::Abortable("told to".into()));
     let fetches = world.fetches.len();
     world.tick();
     assert_eq!((world.aborts, committed(&world)), (1, 2));
@@ -127,22 +127,26 @@ fn an_abort_takes_it_back_until_the_log_tells_it_again() {
     for _ in 0..3 {
         world.tick();
     }
-    assert_eq!(committed(&world), 2, "what is rewound counts no more");
+    assert_eq!(
+        committed(&world),
+        2,
+        "the report before the abort does not count"
+    );
     world.deliver(10);
     world.tick();
     assert_eq!(committed(&world), 3);
 }
 
 #[test]
-fn a_doubtful_barrier_ends_as_it_was_and_the_next_one_has_it() {
+fn a_commit_in_doubt_stays_as_it_was_and_the_next_one_has_the_gap() {
     for outcome in [true, false] {
         let mut world = World::exactly_once(1);
         world.feed("a", Some("1"));
         world.deliver(10);
-        world.settles = Settles::Doubt(2, outcome);
+        world.next_commit = NextCommit::InDoubt(2, outcome);
         world.tick();
         world.feed_marker(task(0));
-        world.pass(task(0), INPUT, 1..2);
+        world.report_gap(task(0), INPUT, 1..2);
         world.tick();
         world.tick();
         assert_eq!(committed(&world), i64::from(outcome));
@@ -152,35 +156,35 @@ fn a_doubtful_barrier_ends_as_it_was_and_the_next_one_has_it() {
 }
 
 #[test]
-fn a_walk_under_way_holds_back_what_lies_behind_its_record() {
+fn a_walk_under_way_holds_back_a_gap_behind_its_record() {
     let mut world = visiting();
     world.hand(task(0), VISIT, record(0, b"reset", b"0/0"));
-    world.pass(task(0), VISIT, 1..2);
+    world.report_gap(task(0), VISIT, 1..2);
     world.tick();
     assert_eq!(visited().len(), 500);
     assert_eq!(world.others[&(task(0), VISIT)].offset, 0, "it is not over");
     world.tick();
     world.tick();
     assert_eq!(world.fetches.last(), Some(&(task(0), vec![(VISIT, 1)])));
-    world.pass(task(0), VISIT, 1..2);
+    world.report_gap(task(0), VISIT, 1..2);
     world.finish();
     assert_eq!(world.others[&(task(0), VISIT)].offset, 2);
 }
 
 #[test]
-fn a_followed_copy_reaches_over_it() {
+fn a_joined_copy_skips_the_gap() {
     let (mut world, copy, epoch) = following();
     world.step(Event::Restored(copy, epoch, Ok(7)));
     world.tick();
-    // Not seen is not passed.
-    world.pass(task(0), JOINED, 8..9);
+    // The record before the gap was not applied.
+    world.report_gap(task(0), JOINED, 8..9);
     world.tick();
     assert_eq!(world.joined, []);
     world.hand(task(0), JOINED, record(7, b"a", b"profile"));
-    world.pass(task(0), JOINED, 8..9);
+    world.report_gap(task(0), JOINED, 8..9);
     world.tick();
     assert_eq!(world.joined.last(), Some(&(copy, 9)));
-    // A record without a key is nobody's row, and is behind the copy all the same.
+    // A record without a key is no row; the copy goes on behind it all the same.
     let keyless = Record {
         key: None,
         ..record(9, b"", b"profile")
@@ -190,5 +194,5 @@ fn a_followed_copy_reaches_over_it() {
     assert_eq!(world.joined.last(), Some(&(copy, 10)));
     let flushes = world.joined.len();
     world.tick();
-    assert_eq!(world.joined.len(), flushes, "it rests");
+    assert_eq!(world.joined.len(), flushes, "nothing is committed");
 }

@@ -48,17 +48,9 @@ impl fmt::Display for Mismatch {
 
 /// The one count of all topics.
 ///
-/// ```
-/// use goka_runtime::core::copartition::{Counted, copartitioned};
-/// let topic = |topic: &str, partitions| Counted { topic: topic.into(), partitions };
-/// assert_eq!(copartitioned("g", &[topic("a", 4), topic("b", 4)]), Ok(Some(4)));
-/// let error = copartitioned("g", &[topic("a", 4), topic("b", 8)]).unwrap_err();
-/// assert!(error.to_string().contains("`a` with 4, `b` with 8"));
-/// ```
-///
 /// # Errors
 /// Lists every topic with its count when they differ.
-pub fn copartitioned(group: &str, topics: &[Counted]) -> Result<Option<i32>, Mismatch> {
+pub(super) fn copartitioned(group: &str, topics: &[Counted]) -> Result<Option<i32>, Mismatch> {
     let first = topics.first().map(|counted| counted.partitions);
     if topics
         .iter()
@@ -70,4 +62,21 @@ pub fn copartitioned(group: &str, topics: &[Counted]) -> Result<Option<i32>, Mis
         group: group.to_owned(),
         topics: topics.to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mismatch_names_every_topic_with_its_count() {
+        let topic = |topic: &str, partitions| Counted {
+            topic: topic.into(),
+            partitions,
+        };
+        let same = [topic("a", 4), topic("b", 4)];
+        assert_eq!(copartitioned("g", &same), Ok(Some(4)));
+        let error = copartitioned("g", &[topic("a", 4), topic("b", 8)]).unwrap_err();
+        assert!(error.to_string().contains("`a` with 4, `b` with 8"));
+    }
 }

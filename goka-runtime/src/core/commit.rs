@@ -1,0 +1,200 @@
+//! The barrier over all tasks: what is committed, and what each outcome does to each task (CORRECTNESS:
+//! "When it fails"). At least once, the overlay moves when its records are acknowledged, and the offsets
+//! are committed until that is known; exactly once, all of it is one transaction, and the overlay moves
+//! when that is committed.
+
+use std::time::Duration;
+
+use super::barrier::{Next, Settled, has_failed, is_in_doubt};
+use super::event::Effect;
+use super::ids::Now;
+use super::stop_reason::StopReason;
+use super::task::{State, Task};
+use super::tasks::Tasks;
+use super::turn::Turn;
+use crate::log::{CommitId, CommitOutcome, Failure, Group, LogError, TaskAcks};
+use crate::record::TaskId;
+
+/// How often a barrier runs. Exactly once, half of what a transaction may take is left to the record in
+/// hand.
+fn interval(tasks: &Tasks) -> Duration {
+    let plan = &tasks.plan;
+    match tasks.is_exactly_once() {
+        true => plan.barrier.min(plan.group.transaction_timeout / 2),
+        false => plan.barrier,
+    }
+}
+
+/// Begins a barrier if it is time for one.
+pub(super) fn begin_if_due(tasks: &mut Tasks, turn: &mut Turn, now: Now, out: &mut Vec<Effect>) {
+    let barrier = &tasks.barrier;
+    let waits = barrier
+        .retry_at()
+        .is_some_and(|retry| now.monotonic < retry);
+    let is_due = now.monotonic >= barrier.due_at(interval(tasks));
+    let starts = tasks.any(|task| task.state() == State::Starting);
+    if tasks.outbox.is_full() || ((is_due || starts || turn.wants_barrier()) && !waits) {
+        begin(tasks, turn, now, out);
+    }
+}
+
+/// Begins a barrier over all tasks, unless one is under way or there is nothing to do. One whose outcome
+/// is not known is asked for again before anything else.
+pub(super) fn begin(tasks: &mut Tasks, turn: &mut Turn, now: Now, out: &mut Vec<Effect>) {
+    if tasks.barrier.is_committing() {
+        return;
+    }
+    if let Some(batch) = tasks.barrier.ask_again(now.monotonic) {
+        out.push(Effect::Commit(batch));
+        return;
+    }
+    tasks.outbox.hand_over(out);
+    if awaits_guards(tasks, now, out) {
+        return;
+    }
+    tasks.barrier.begin(now.monotonic);
+    tasks.outbox.barrier_begins();
+    turn.barrier_begins();
+    let dirty: Vec<_> = tasks.all.values().filter(|task| task.is_dirty()).collect();
+    if dirty.is_empty() {
+        return;
+    }
+    let epochs = dirty.iter().map(|task| (task.id, task.epoch)).collect();
+    let offsets = dirty.iter().flat_map(|task| task.commits(&tasks.plan));
+    let batch = tasks.barrier.commit(epochs, offsets.collect());
+    out.push(Effect::Commit(batch));
+}
+
+/// Exactly once, what a task wrote behind a guard is committed with the offset behind it, so the guard
+/// holds the whole barrier back; one that takes longer than the transaction may, aborts it.
+fn awaits_guards(tasks: &mut Tasks, now: Now, out: &mut Vec<Effect>) -> bool {
+    if !tasks.is_exactly_once() || !tasks.any(Task::is_guarded) {
+        tasks.barrier.guards_ended();
+        return false;
+    }
+    let most = tasks.plan.group.transaction_timeout / 2;
+    if tasks.barrier.may_wait_for_guards(now.monotonic, most) {
+        return true;
+    }
+    tracing::warn!(
+        ?most,
+        "what a handler deferred took too long for a transaction; its records are read again"
+    );
+    tasks.abort(out);
+    tasks.barrier.guards_ended();
+    false
+}
+
+/// A commit has ended.
+pub(super) fn ended(
+    tasks: &mut Tasks,
+    now: Now,
+    id: CommitId,
+    mut outcome: CommitOutcome,
+    out: &mut Vec<Effect>,
+) {
+    let is_in_doubt = tasks.is_exactly_once() && is_in_doubt(&outcome);
+    let Some(settled) = tasks.barrier.answered(now.monotonic, id, is_in_doubt) else {
+        return;
+    };
+    // Every member of the transaction has failed with it.
+    let aborts = tasks.is_exactly_once() && has_failed(&outcome);
+    let (mut rebuilds, mut failure) = (false, None);
+    for id in concerned(tasks, &settled, &outcome) {
+        let epoch = settled.commit.epochs.get(&id);
+        let is_its = |task: &&mut Task| epoch.is_none_or(|epoch| *epoch == task.epoch);
+        let acks = outcome.acks.remove(&id);
+        let acks = acks.unwrap_or(Ok(TaskAcks::default()));
+        let offsets = outcome.offsets.remove(&id);
+        let Some(task) = tasks.all.get_mut(&id).filter(is_its) else {
+            continue;
+        };
+        let next = Next::of(tasks.plan.group.guarantee, &acks, offsets.as_ref());
+        if let (Ok(acks), Next::Done | Next::CommitAgain { .. }) = (&acks, &next)
+            && !task.acknowledge(acks)
+        {
+            match task.state() {
+                // Its offsets are committed; no task reads its copy any more.
+                State::Stopped => task.copies.give_up_stores(),
+                _ => task.reopen(out),
+            }
+        }
+        let cause = || acks.as_ref().err().or(offsets.as_ref()?.as_ref().err());
+        let partition = id.partition;
+        match next {
+            Next::Done => {
+                if offsets.is_some() {
+                    let verifies = tasks.plan.verifies && !tasks.has_run;
+                    let batch = &settled.commit.batch;
+                    tasks.has_run |= task.committed(now.monotonic, batch, verifies, out);
+                }
+            }
+            Next::CommitAgain { is_unknown } => {
+                tracing::debug!(partition, failure = ?cause(), "offset commit is tried again");
+                task.progress.failed(is_unknown);
+                tasks.barrier.retry_later(now.monotonic);
+            }
+            Next::Rewind => {
+                tracing::debug!(partition, failure = ?cause(), "reading the barrier again");
+                tasks.barrier.retry_later(now.monotonic);
+                task.rewind(out);
+            }
+            Next::Reopen => {
+                tracing::info!(partition, failure = ?cause(), "produce failed, restoring");
+                rebuilds = true;
+                task.reopen(out);
+            }
+            Next::Gone => task.gone(out),
+            Next::Refused(refusal) => {
+                task.refused();
+                tasks.stop(id, StopReason::Append(refusal), out);
+            }
+            Next::End(end) => failure = Some(end),
+        }
+    }
+    if aborts && failure.is_none() {
+        out.push(Effect::Abort);
+    }
+    if rebuilds {
+        out.push(Effect::Rebuild);
+    }
+    for copy in settled.rolled_back {
+        tasks.store_rolled_back(copy, out);
+    }
+    if let Some(failure) = failure {
+        out.push(Effect::Fail(end_reason(&tasks.plan.group, failure)));
+    }
+}
+
+/// The tasks that an outcome is about: those of the commit, and those whose records it acknowledges.
+fn concerned(tasks: &Tasks, settled: &Settled, outcome: &CommitOutcome) -> Vec<TaskId> {
+    let has_run = |id: &TaskId| tasks.all.get(id).is_some_and(Task::has_run);
+    let acked = outcome.acks.keys().copied().filter(has_run);
+    let mut ids: Vec<TaskId> = settled.commit.epochs.keys().copied().collect();
+    ids.extend(acked);
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Why the worker ends with a failure.
+fn end_reason(group: &Group, failure: Failure) -> StopReason {
+    StopReason::Member(match failure {
+        Failure::InstanceFenced(reason) => LogError::InstanceFenced {
+            who: format!("group instance `{}`", group.instance),
+            reason,
+        },
+        Failure::ProducerFenced(reason) => LogError::ProducerFenced {
+            who: format!("the producer of instance `{}`", group.instance),
+            reason,
+        },
+        Failure::Refused { topic, reason, .. } => LogError::Refused {
+            what: format!("committing offsets of `{topic}`"),
+            reason,
+        },
+        failure => LogError::Client {
+            what: format!("the transactions of group `{}`", group.name),
+            reason: failure.to_string(),
+        },
+    })
+}

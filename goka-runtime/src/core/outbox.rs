@@ -1,0 +1,68 @@
+//! The records that handlers made and the log was not handed yet, and how much was made since the last
+//! barrier.
+
+use super::event::Effect;
+use crate::record::Appends;
+
+/// After so many records or bytes since the last barrier the next one does not wait for its time.
+const BARRIER_RECORDS: usize = 100_000;
+const BARRIER_BYTES: usize = 32 << 20;
+
+/// What handlers made since the last barrier.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    appends: Appends,
+    /// Handed to the log since the last barrier.
+    handed: Handed,
+}
+
+#[derive(Debug, Default)]
+struct Handed {
+    records: usize,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Where handlers write.
+    pub(super) fn appends(&mut self) -> &mut Appends {
+        &mut self.appends
+    }
+
+    /// Takes the memory of records back that the log was handed.
+    pub(super) fn recycle(&mut self, mut appends: Appends) {
+        appends.clear();
+        if self.appends.is_empty() {
+            self.appends = appends;
+        }
+    }
+
+    /// Hands the records to the log.
+    pub(super) fn hand_over(&mut self, out: &mut Vec<Effect>) {
+        if !self.appends.is_empty() {
+            self.handed.records += self.appends.len();
+            self.handed.bytes += self.appends.size();
+            out.push(Effect::Append(std::mem::take(&mut self.appends)));
+        }
+    }
+
+    /// Whether the log was handed anything since the last barrier.
+    pub(super) fn has_handed(&self) -> bool {
+        self.handed.records > 0
+    }
+
+    /// Whether so much was written that the barrier is not to wait for its time.
+    pub(super) fn is_full(&self) -> bool {
+        self.handed.records >= BARRIER_RECORDS || self.handed.bytes >= BARRIER_BYTES
+    }
+
+    /// A barrier begins: what was handed to the log is its.
+    pub(super) fn barrier_begins(&mut self) {
+        self.handed = Handed::default();
+    }
+
+    /// Forgets everything since the last barrier.
+    pub(super) fn drop_all(&mut self) {
+        self.appends.clear();
+        self.handed = Handed::default();
+    }
+}
