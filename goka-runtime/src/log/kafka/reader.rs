@@ -119,7 +119,7 @@ impl KafkaReader {
                 Some(code) => return Err(self.error(index, code, run[0].error_text())),
             }
         }
-        for lost in batch.take_adrift() {
+        for lost in batch.take_errors() {
             if let Some(index) = self.index(&lost.topic, lost.partition)
                 && !is_fetched_again(lost.fault.code)
             {

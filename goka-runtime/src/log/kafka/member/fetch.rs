@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::super::{Driver, Epoch, Fetched, LogError, MemberEvent};
 use super::super::client_error;
 use super::super::codes::is_fetched_again;
-use super::super::native::{Adrift, Batch, Code, List, Message};
+use super::super::native::{Batch, Code, List, Message, PartitionError};
 use super::super::reader::read_error;
 use super::{Flow, KafkaMember, Trouble};
 use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
@@ -192,7 +192,7 @@ impl KafkaMember {
             fail_point!("after-fetch", in_hand.batch.messages().len());
             self.find_runs(&mut in_hand);
         }
-        let mut told = self.lost_sight(in_hand.batch.take_adrift(), driver);
+        let mut told = self.lost_sight(in_hand.batch.take_errors(), driver);
         told |= self.hand_over(&mut in_hand, driver);
         self.in_hand = in_hand;
         let [least, most] = POSITIONS;
@@ -349,7 +349,7 @@ impl KafkaMember {
     }
 
     /// Tells of partitions that the client lost sight of.
-    fn lost_sight(&mut self, adrift: Vec<Adrift>, driver: &mut dyn Driver) -> bool {
+    fn lost_sight(&mut self, adrift: Vec<PartitionError>, driver: &mut dyn Driver) -> bool {
         let mut told = false;
         for lost in adrift {
             if is_fetched_again(lost.fault.code) {
