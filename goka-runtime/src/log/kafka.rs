@@ -10,6 +10,7 @@ mod config;
 mod everyone;
 mod identity;
 mod member;
+mod member_producer;
 #[allow(unsafe_code)]
 mod native;
 mod offsets;

@@ -1,4 +1,5 @@
-//! A member of a group.
+//! A member of a group. It coordinates its parts, which do not know each other's state: the tasks that the
+//! group assigned, the fetcher, the committer, the producer, and its health.
 //!
 //! - A stateful group subscribes to its table's topic only: the lead. Its partitions are never
 //!   fetched; the inputs are added to the client's assignment by [`Member::fetch`].
@@ -9,104 +10,69 @@
 //! - Records come from a queue of our own, to which each partition is forwarded: batches taken from
 //!   the consumer's queue would swallow rebalances.
 
+mod assignment;
+mod committer;
+mod errors;
 mod events;
-mod fetch;
+mod fetcher;
+mod health;
 mod leave;
-mod orphans;
-mod rebalance;
-mod settle;
-mod transaction;
+mod lookup;
+#[cfg(test)]
+mod testing;
+mod transactions;
+mod unassigned;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    CommitBatch, CommitOutcome, Committer, Driver, Epoch, Failure, Group, KeepAlive, LogError,
-    Member, MemberEvent,
+    CommitBatch, CommitOutcome, Committer, Driver, Failure, Group, KeepAlive, LogError, Member,
+    MemberEvent,
 };
 use super::client_error;
-use super::codes::is_unreachable;
-use super::config::{KafkaConfig, instance};
-use super::native::{Ask, Client, Code, Event, EventKind, Fault, Kind, Queue};
-use super::producer::Producer;
+use super::config::KafkaConfig;
+use super::member_producer::MemberProducer;
+use super::native::{Ask, Client, Event, EventKind, Fault, Kind, List, Place};
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
+use assignment::{AssignedTasks, leads, tasks_of};
+use committer::OffsetCommitter;
+use errors::{ConsumerError, classify, ended};
 use events::Events;
-use fetch::InHand;
+use fetcher::Fetcher;
+use health::{Degraded, Health, PROBE_TIMEOUT};
+use leave::Leaving;
+use lookup::OffsetLookup;
+use transactions::{Clients, TransactionCommitter};
+use unassigned::UnassignedCheck;
 
-/// How long one look at the queues may sleep while something else can come.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How long one wait for records or events lasts at most, while the other kind may arrive.
+const WAIT_SLICE: Duration = Duration::from_millis(20);
 
-/// What marks the answer to a probe.
+/// Marks the answer to a probe.
 const PROBE: usize = 1;
 
-/// How long a probe waits, and how long until the next one.
-const PROBE_WAIT: Duration = Duration::from_secs(2);
-
 pub(super) struct KafkaMember {
-    config: KafkaConfig,
-    group: Group,
-    batch_bytes: usize,
-    /// Records taken from the client that the driver did not take yet.
-    in_hand: InHand,
-    records: Queue,
-    commits: Queue,
+    group: Arc<Group>,
+    /// How long a broker may take before the member counts as degraded.
+    timeout: Duration,
     events: Arc<Events>,
-    producer: Producer,
-    tasks: BTreeMap<TaskId, Task>,
-    /// The name under which the group was last looked at for what is nobody's.
-    named: String,
-    /// Exactly once, the unit whose outcome is not known.
-    unfinished: Option<transaction::Unfinished>,
-    epoch: u64,
-    lookup: rebalance::Lookup,
-    commit: usize,
-    paused: bool,
-    /// When the client is asked next where it has come to.
-    next_positions: Instant,
-    positions_every: Duration,
-    trouble: Option<Trouble>,
-    failing: Option<fetch::Failing>,
-    next_probe: Option<Instant>,
-    /// What a broker last failed with.
-    complaint: Option<String>,
-    /// What ended the member.
-    dead: Option<LogError>,
-    left: bool,
+    tasks: AssignedTasks,
+    lookup: OffsetLookup,
+    unassigned: UnassignedCheck,
+    fetcher: Fetcher,
+    committer: AnyCommitter,
+    producer: MemberProducer,
+    health: Health,
+    /// The error that ended the member.
+    ended: Option<LogError>,
+    has_left: bool,
 }
 
-/// A task given by the group.
-struct Task {
-    epoch: Epoch,
-    since: Instant,
-    /// Whether the driver was told.
-    known: bool,
-    /// What of its inputs is in the client's assignment.
-    added: BTreeMap<TopicId, Flow>,
-}
-
-/// How an input that is in the client's assignment stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    /// It is fetched, and told about up to there.
-    On(Offset),
-    /// It is paused; whatever still comes is dropped.
-    Off,
-    /// The client gave it up.
-    Broken,
-}
-
-/// What may heal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    /// No broker answers; a probe shows when one does.
-    Brokers,
-    /// A subscribed topic is missing; an assignment ends it.
-    Subscription,
-    /// Committed offsets cannot be read; the lookup ends it.
-    Lookup,
-    /// Records cannot be fetched; a while without such a failure ends it.
-    Fetch,
+/// What commits, by the group's guarantee.
+enum AnyCommitter {
+    AtLeastOnce(OffsetCommitter),
+    ExactlyOnce(TransactionCommitter),
 }
 
 impl KafkaMember {
@@ -115,34 +81,33 @@ impl KafkaMember {
         group: Group,
         batch_bytes: usize,
     ) -> Result<Self, LogError> {
+        let group = Arc::new(group);
         let failed = |fault: Fault| client_error(format!("joining group `{}`", group.name), fault);
         let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
-        let producer = Producer::new(&config, &group, batch_bytes)?;
+        let timeout = config.deadline;
+        let producer = MemberProducer::new(config, Arc::clone(&group), batch_bytes)?;
         client.subscribe(&leads(&group)).map_err(failed)?;
+        let committer = match group.guarantee {
+            Guarantee::AtLeastOnce => {
+                AnyCommitter::AtLeastOnce(OffsetCommitter::new(&client, Arc::clone(&group)))
+            }
+            Guarantee::ExactlyOnce => {
+                AnyCommitter::ExactlyOnce(TransactionCommitter::new(Arc::clone(&group)))
+            }
+        };
         Ok(Self {
-            in_hand: InHand::default(),
-            records: client.new_queue(),
-            commits: client.new_queue(),
+            timeout,
             events: Arc::new(Events::of(&client)),
+            tasks: AssignedTasks::default(),
+            lookup: OffsetLookup::default(),
+            unassigned: UnassignedCheck::default(),
+            fetcher: Fetcher::new(&client, Arc::clone(&group)),
+            committer,
             producer,
-            tasks: BTreeMap::new(),
-            named: String::new(),
-            unfinished: None,
-            epoch: 0,
-            lookup: rebalance::Lookup::default(),
-            commit: 0,
-            paused: false,
-            next_positions: Instant::now(),
-            positions_every: fetch::POSITIONS[0],
-            trouble: None,
-            failing: None,
-            next_probe: None,
-            complaint: None,
-            dead: None,
-            left: false,
-            config,
+            health: Health::new(timeout),
+            ended: None,
+            has_left: false,
             group,
-            batch_bytes,
         })
     }
 
@@ -150,156 +115,151 @@ impl KafkaMember {
         self.events.client()
     }
 
-    fn topic_id(&self, name: &str) -> Option<TopicId> {
-        let at = self.group.topics.iter().position(|topic| **topic == *name);
-        at.and_then(|at| u16::try_from(at).ok()).map(TopicId)
-    }
-
-    /// Handles what was taken; tells whether the driver heard something.
+    /// Handles the events taken from the client; returns whether the driver got anything.
     fn handle(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
-        let mut told = false;
-        while let Some((event, lost)) = self.events.next() {
-            told |= match event.kind() {
+        let mut reported = false;
+        while let Some((event, is_lost)) = self.events.next() {
+            reported |= match event.kind() {
                 EventKind::Assign => self.assigned(&event.places(), driver)?,
-                EventKind::Revoke => self.revoked(&event.places(), lost, driver)?,
-                EventKind::Error => self.complained(&event, driver)?,
-                EventKind::Answer if event.opaque() == PROBE => self.probed(&event, driver),
+                EventKind::Revoke => self.revoked(&event.places(), is_lost, driver)?,
+                EventKind::Error => self.failed(&event, driver)?,
+                EventKind::Answer if event.opaque() == PROBE => {
+                    self.health.probed(event.fault().is_none(), driver)
+                }
                 EventKind::Answer
                 | EventKind::Deliveries
                 | EventKind::Commit
                 | EventKind::Other => false,
             };
         }
-        Ok(told)
+        Ok(reported)
     }
 
-    fn complained(&mut self, event: &Event, driver: &mut dyn Driver) -> Result<bool, LogError> {
+    /// Answers an assignment. The driver is told when the committed offsets are known.
+    fn assigned(&mut self, places: &[Place], driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let client = self.events.client();
+        self.unassigned
+            .rejoin_if_unassigned(client, &self.group, places)?;
+        let tasks = tasks_of(&self.group, places);
+        for task in &tasks {
+            self.fetcher.forget(*task);
+        }
+        self.tasks.assign(tasks, Instant::now());
+        client
+            .incremental_assign(&List::new())
+            .map_err(|fault| client_error("taking an assignment", fault))?;
+        Ok(self.health.recover(Degraded::Subscription, driver))
+    }
+
+    /// Runs the driver's barrier, then gives back exactly what was added to the client's assignment.
+    fn revoked(
+        &mut self,
+        places: &[Place],
+        is_lost: bool,
+        driver: &mut dyn Driver,
+    ) -> Result<bool, LogError> {
+        let tasks = tasks_of(&self.group, places);
+        let is_announced = |task: &TaskId| self.tasks.announced(*task).is_some();
+        let announced: Vec<TaskId> = tasks.iter().copied().filter(is_announced).collect();
+        if !is_lost && !announced.is_empty() {
+            driver.revoking(&announced, self as &mut dyn Committer);
+        }
+        let mut inputs = Vec::new();
+        for task in tasks {
+            if self.tasks.remove(task) {
+                self.producer.forget(task);
+                inputs.extend(self.fetcher.forget(task));
+            }
+        }
+        self.client()
+            .incremental_unassign(&self.fetcher.list(inputs))
+            .map_err(|fault| client_error("giving partitions back", fault))?;
+        if is_lost && !announced.is_empty() {
+            driver.event(MemberEvent::Lost(&announced));
+        }
+        Ok(!announced.is_empty())
+    }
+
+    /// Handles an error that the consumer reported.
+    fn failed(&mut self, event: &Event, driver: &mut dyn Driver) -> Result<bool, LogError> {
         let Some(fault) = event.fault() else {
             return Ok(false);
         };
         // A consumer's event has the code of the failure itself, and not the one of all fatal ones.
         if event.is_fatal() || self.client().fatal().is_some() {
-            return Err(self.fatal(fault));
+            return Err(ended(self.client(), &self.group, fault));
         }
-        let refused = |what| LogError::Refused {
-            what,
-            reason: fault.reason.clone(),
+        match classify(&self.group, fault, event.topic()) {
+            ConsumerError::AllBrokers(reason) => Ok(self.health.all_brokers_failed(reason, driver)),
+            ConsumerError::Broker(reason) => {
+                self.health.broker_failed(reason);
+                Ok(false)
+            }
+            ConsumerError::Subscription(reason) => {
+                Ok(self.health.degrade(Degraded::Subscription, reason, driver))
+            }
+            ConsumerError::Refused(error) => Err(error),
+            ConsumerError::Other => Ok(false),
+        }
+    }
+
+    /// Asks for the committed offsets of tasks that wait for them, and tells the driver of the tasks whose
+    /// offsets are known.
+    fn look_up(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let client = self.events.client();
+        let Some((since, waiting)) = self.tasks.waiting() else {
+            return Ok(self.health.recover(Degraded::Lookup, driver));
         };
-        match fault.code {
-            Code::AllBrokersDown => {
-                let reason = self.complaint.clone().unwrap_or(fault.reason);
-                Ok(self.in_trouble(Trouble::Brokers, reason, driver))
-            }
-            code if is_unreachable(code) => {
-                self.complaint = Some(fault.reason);
-                Ok(false)
-            }
-            Code::GroupAuthorizationFailed | Code::InvalidGroupId => {
-                Err(refused(format!("joining group `{}`", self.group.name)))
-            }
-            Code::InvalidSessionTimeout => Err(LogError::Refused {
-                what: format!(
-                    "a session timeout (`--session`) of {} ms for group `{}`",
-                    self.group.session_timeout.as_millis(),
-                    self.group.name
-                ),
-                reason: format!(
-                    "{}; set one between the broker's `group.min.session.timeout.ms` and \
-                     `group.max.session.timeout.ms`, or change those",
-                    fault.reason
-                ),
-            }),
-            Code::TopicAuthorizationFailed => Err(refused(format!(
-                "subscribing to topic `{}`",
-                event.topic().unwrap_or_default()
-            ))),
-            // The group may get room, and members of another kind may leave it.
-            Code::UnknownTopicOrPartition
-            | Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::GroupMaxSizeReached
-            | Code::InconsistentGroupProtocol => {
-                Ok(self.in_trouble(Trouble::Subscription, fault.reason, driver))
-            }
-            code => {
-                tracing::debug!(?code, reason = fault.reason, "the consumer complains");
-                Ok(false)
-            }
+        match self.producer.pending_start() {
+            // What a predecessor left open may be this group's offsets: it is ended first.
+            Some(reason) => self.lookup.hold_back(reason),
+            None => self
+                .lookup
+                .ask(client, &self.group, waiting, self.timeout)?,
         }
+        if let Some(mut found) = self.lookup.answer(client, &self.group)? {
+            found.retain(|of| self.tasks.announce(of.task, of.epoch));
+            if found.is_empty() {
+                return Ok(false);
+            }
+            driver.event(MemberEvent::Assigned(&found));
+            return Ok(true);
+        }
+        if since.elapsed() > self.timeout {
+            let reason = self.lookup.reason();
+            return Ok(self.health.degrade(Degraded::Lookup, reason, driver));
+        }
+        Ok(false)
     }
 
-    fn fatal(&self, fault: Fault) -> LogError {
-        let fault = self.client().fatal().unwrap_or(fault);
-        match fault.code {
-            Code::FencedInstanceId | Code::UnreleasedInstanceId => LogError::InstanceFenced {
-                who: format!("group instance `{}`", instance(&self.group)),
-                reason: fault.reason,
-            },
-            _ => client_error(format!("group `{}`", self.group.name), fault),
-        }
-    }
-
-    fn in_trouble(&mut self, trouble: Trouble, reason: String, driver: &mut dyn Driver) -> bool {
-        if self.trouble.is_some() {
-            return false;
-        }
-        self.trouble = Some(trouble);
-        self.next_probe = (trouble == Trouble::Brokers).then(Instant::now);
-        driver.event(MemberEvent::Degraded(Some(reason)));
-        true
-    }
-
-    fn healed(&mut self, trouble: Trouble, driver: &mut dyn Driver) -> bool {
-        if self.trouble != Some(trouble) {
-            return false;
-        }
-        self.trouble = None;
-        self.next_probe = None;
-        self.complaint = None;
-        driver.event(MemberEvent::Degraded(None));
-        true
-    }
-
-    /// While no broker answers, asks one now and then.
-    fn probe(&mut self) {
-        if self.next_probe.is_some_and(|next| next <= Instant::now()) {
-            self.next_probe = None;
-            self.client().describe_cluster(&Ask {
-                queue: self.events.queue(),
-                wait: PROBE_WAIT,
-                opaque: PROBE,
-            });
-        }
-    }
-
-    fn probed(&mut self, answer: &Event, driver: &mut dyn Driver) -> bool {
-        if answer.fault().is_none() {
-            return self.healed(Trouble::Brokers, driver);
-        }
-        if self.trouble == Some(Trouble::Brokers) {
-            self.next_probe = Some(Instant::now() + PROBE_WAIT / 4);
-        }
-        false
+    /// Asks the brokers for anything; the answer comes as an event.
+    fn probe(&self, wait: Duration) {
+        self.client().describe_cluster(&Ask {
+            queue: self.events.queue(),
+            wait,
+            opaque: PROBE,
+        });
     }
 
     fn turn(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
-        let until = Instant::now() + max;
+        let deadline = Instant::now() + max;
         loop {
             self.events.pull(Duration::ZERO);
             self.producer.serve(Duration::ZERO);
             self.producer.start()?;
-            self.probe();
-            let mut told = self.handle(driver)?;
-            told |= self.look_up(driver)?;
-            told |= self.fetches_again(driver);
-            if told {
+            if self.health.starts_probe(Instant::now()) {
+                self.probe(PROBE_TIMEOUT);
+            }
+            let mut reported = self.handle(driver)?;
+            reported |= self.look_up(driver)?;
+            reported |= self.health.check_fetches(Instant::now(), driver);
+            if reported {
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
-            let wait = left.min(GLANCE);
-            let fetching = self.tasks.values().any(|task| !task.added.is_empty());
-            if fetching && !self.paused {
-                if self.take(wait, driver) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = left.min(WAIT_SLICE);
+            if self.fetcher.is_active() {
+                if self.fetcher.poll(wait, &mut self.health, driver) {
                     return Ok(());
                 }
             } else {
@@ -310,15 +270,45 @@ impl KafkaMember {
             }
         }
     }
+
+    /// Ends the producer and leaves the group, where the member's place is given up or kept.
+    fn go(&mut self, by: Instant, gives_up: bool) -> Result<(), LogError> {
+        if std::mem::replace(&mut self.has_left, true) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let producer_by = match self.group.guarantee {
+            Guarantee::AtLeastOnce => by,
+            // Time is kept for leaving the group, in case the transaction's coordinator does not answer.
+            Guarantee::ExactlyOnce => began + by.saturating_duration_since(began) / 2,
+        };
+        let closed = self.producer.close(producer_by);
+        self.probe(leave::PROBE_TIMEOUT);
+        let mut leaving = Leaving::new(&self.events, &self.group, self.fetcher.assigned(), by);
+        leaving.answer_taken();
+        if matches!(self.producer.ended(), Some(Failure::ProducerFenced(_))) {
+            leaving.await_fence();
+        }
+        let is_gone = leaving.leave(gives_up && !self.health.is_without_brokers())?;
+        let what = match (closed, is_gone) {
+            (Ok(()), true) => return Ok(()),
+            (Err(pending), _) => pending,
+            (Ok(()), false) => format!("leaving group `{}`", self.group.name),
+        };
+        Err(LogError::Timeout {
+            what,
+            after: began.elapsed(),
+        })
+    }
 }
 
 impl Member for KafkaMember {
     fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
-        if let Some(dead) = &self.dead {
-            return Err(dead.clone());
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
         }
         self.turn(max, driver)
-            .inspect_err(|error| self.dead = Some(error.clone()))
+            .inspect_err(|error| self.ended = Some(error.clone()))
     }
 
     fn keep_alive(&self) -> Arc<dyn KeepAlive> {
@@ -326,32 +316,36 @@ impl Member for KafkaMember {
     }
 
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
-        self.start(task, positions)
+        // A revocation must be seen before the client's assignment is changed.
+        self.events.pull(Duration::ZERO);
+        let Some(epoch) = self.tasks.announced(task) else {
+            return Err(LogError::Client {
+                what: format!("fetching partition {}", task.partition),
+                reason: "it is not owned".to_owned(),
+            });
+        };
+        let is_revoking = || self.events.has_revocation();
+        self.fetcher.fetch(task, epoch, positions, is_revoking)
     }
 
     fn release(&mut self, task: TaskId) {
-        self.stop(task);
+        self.fetcher.release(task);
     }
 
     fn pause(&mut self, paused: bool) {
-        // What is fetched stays in hand and in the queue, which is bounded by the client.
-        self.paused = paused;
+        self.fetcher.pause(paused);
     }
 
     fn rebuild(&mut self) -> Result<(), LogError> {
-        if self.group.guarantee == Guarantee::ExactlyOnce {
-            // A new client would fence this one and end its transaction, and no more.
-            let by = Instant::now() + self.config.deadline;
-            let done = self.producer.abort(by);
-            return done.map_err(|failure| LogError::Client {
-                what: "aborting the transaction".to_owned(),
-                reason: failure.to_string(),
-            });
+        if self.group.guarantee == Guarantee::AtLeastOnce {
+            return self.producer.replace();
         }
-        let new = Producer::new(&self.config, &self.group, self.batch_bytes)?;
-        self.producer.purge();
-        self.producer = new;
-        Ok(())
+        // A new client would fence this one and abort its transaction, and no more than that.
+        let aborted = self.producer.abort(Instant::now() + self.timeout);
+        aborted.map_err(|failure| LogError::Client {
+            what: "aborting the transaction".to_owned(),
+            reason: failure.to_string(),
+        })
     }
 
     fn close(mut self: Box<Self>, by: Instant) -> Result<(), LogError> {
@@ -368,16 +362,27 @@ impl Committer for KafkaMember {
         self.producer.append(appends);
     }
 
-    fn commit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome {
-        match self.group.guarantee {
-            Guarantee::AtLeastOnce => self.settle_unit(unit, deadline),
-            Guarantee::ExactlyOnce => self.settle_transaction(unit, deadline),
+    fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
+        match &mut self.committer {
+            AnyCommitter::AtLeastOnce(committer) => {
+                let acks = self.producer.await_acks(deadline);
+                fail_point!("after-acks", acks.len());
+                committer.commit(batch, acks, &self.tasks, deadline)
+            }
+            AnyCommitter::ExactlyOnce(committer) => {
+                let mut clients = Clients {
+                    producer: &mut self.producer,
+                    consumer: self.events.client(),
+                    tasks: &self.tasks,
+                };
+                committer.commit(&mut clients, batch, deadline)
+            }
         }
     }
 
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
         match self.group.guarantee {
-            // What is appended may be written already, and nothing takes it back.
+            // What is appended may be written already, and cannot be taken back.
             Guarantee::AtLeastOnce => Err(Failure::Fatal("no transaction is open".to_owned())),
             Guarantee::ExactlyOnce => self.producer.abort(deadline),
         }
@@ -386,61 +391,30 @@ impl Committer for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
-        if self.left {
+        if self.has_left {
             return;
         }
-        // Not closed, so not drained: what was appended and not settled is worth nothing. A
-        // transaction is aborted, which purges what it may.
+        // Not closed, so not drained: what was appended and not committed is of no use. A transaction is
+        // aborted, which purges what it can.
         if self.group.guarantee == Guarantee::AtLeastOnce {
             self.producer.purge();
         }
-        let by = Instant::now() + self.config.deadline;
+        let by = Instant::now() + self.timeout;
         if let Err(error) = self.go(by, false) {
-            tracing::warn!(group = %self.group.name, %error, "left the group in a hurry");
+            tracing::warn!(group = %self.group.name, %error, "could not leave the consumer group cleanly");
         }
     }
-}
-
-/// What the group hands out.
-fn leads(group: &Group) -> Vec<&str> {
-    match group.lead {
-        Some(table) => vec![group.topic(table)],
-        None => group.inputs.iter().map(|id| &**group.topic(*id)).collect(),
-    }
-}
-
-/// A failure that is not of one record or commit.
-fn lost(task: TaskId) -> Failure {
-    Failure::Lost(format!(
-        "partition {} is not owned any more",
-        task.partition
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use rdkafka::mocking::MockCluster;
 
+    use super::super::native::Code;
+    use super::testing::{Recorder, group};
     use super::*;
-    use crate::log::{CommitId, Fetched};
+    use crate::log::CommitId;
     use crate::record::{Append, AppendKind};
-
-    #[derive(Default)]
-    struct Owned(Vec<TaskId>);
-
-    impl Driver for Owned {
-        fn event(&mut self, event: MemberEvent<'_>) {
-            if let MemberEvent::Assigned(assignments) = event {
-                self.0.extend(assignments.iter().map(|of| of.task));
-            }
-        }
-
-        fn batch(&mut self, fetched: Fetched<'_>) -> usize {
-            fetched.records.len()
-        }
-
-        fn revoking(&mut self, _: &[TaskId], _: &mut dyn Committer) {}
-    }
 
     #[test]
     fn a_member_writes_again_after_its_producer_ended() {
@@ -452,26 +426,14 @@ mod tests {
             brokers: cluster.bootstrap_servers(),
             ..KafkaConfig::default()
         };
-        let group = Group {
-            name: "group".into(),
-            topics: ["table", "input"].map(Arc::from).to_vec(),
-            inputs: vec![TopicId(1)],
-            lead: Some(TopicId(0)),
-            instance: String::new(),
-            worker: 0,
-            session_timeout: Duration::from_secs(6),
-            max_poll_interval: Duration::from_secs(300),
-            guarantee: Guarantee::AtLeastOnce,
-            transaction_timeout: Duration::from_secs(10),
-        };
-        let mut member = KafkaMember::join(config, group, 1 << 20).expect("a member");
+        let mut member = KafkaMember::join(config, group(), 1 << 20).expect("a member");
         let until = Instant::now() + Duration::from_secs(60);
-        let mut owned = Owned::default();
-        while owned.0.is_empty() {
+        let mut owned = Recorder::default();
+        while owned.assigned.is_empty() {
             assert!(Instant::now() < until, "nothing is assigned");
-            member.poll(GLANCE, &mut owned).expect("it lives");
+            member.poll(WAIT_SLICE, &mut owned).expect("it lives");
         }
-        let task = owned.0[0];
+        let task = owned.assigned[0];
         let mut appends = Appends::default();
         appends.push(Append {
             task,
@@ -483,20 +445,20 @@ mod tests {
             timestamp: 1,
             headers: &[],
         });
-        let settle = |member: &mut KafkaMember, id| {
+        let commit = |member: &mut KafkaMember, id| {
             member.append(&appends);
-            let unit = CommitBatch {
+            let batch = CommitBatch {
                 id: CommitId(id),
                 offsets: vec![(task, TopicId(1), 0, String::new())],
             };
-            let mut settlement = member.commit(&unit, until);
-            settlement.acks.remove(&task).expect("told")
+            let mut outcome = member.commit(&batch, until);
+            outcome.acks.remove(&task).expect("an entry for the task")
         };
-        assert!(settle(&mut member, 1).is_ok());
+        assert!(commit(&mut member, 1).is_ok());
         member.producer.client().end(Code::Inconsistent, "as asked");
-        let failure = settle(&mut member, 2).expect_err("its producer ended");
+        let failure = commit(&mut member, 2).expect_err("its producer ended");
         assert!(matches!(failure, Failure::Fatal(_)), "{failure:?}");
         member.rebuild().expect("a new producer");
-        assert!(settle(&mut member, 3).is_ok());
+        assert!(commit(&mut member, 3).is_ok());
     }
 }
