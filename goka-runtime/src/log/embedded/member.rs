@@ -213,7 +213,7 @@ impl EmbeddedMember {
             let epoch = held.epoch;
             // Behind the last record handed over, or where it was read from.
             let (mut any, mut from, mut not_taken) = (false, from, None);
-            let next = batch.hand_out(&shared, |records| {
+            let next = shared.hand_out(&batch, |records| {
                 any = true;
                 from = records.last().map_or(from, |last| last.offset + 1);
                 let taken = driver.batch(Fetched {

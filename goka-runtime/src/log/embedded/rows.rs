@@ -4,8 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, HEAD, Head, Run};
-use super::shared::now_millis;
-use crate::record::Offset;
+use crate::record::{Offset, Timestamp};
 
 /// What is stored of a topic.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,9 +83,12 @@ pub(super) enum NotWritten {
     Unknown(String),
 }
 
-/// Puts the bodies of runs together where they are small.
-pub(super) fn gather<'r>(runs: &[(u32, &'r Run)], bases: &[Offset]) -> Vec<NewChunk<'r>> {
-    let appended = now_millis();
+/// Puts the bodies of runs together where they are small. They were appended at `appended`.
+pub(super) fn gather<'r>(
+    runs: &[(u32, &'r Run)],
+    bases: &[Offset],
+    appended: Timestamp,
+) -> Vec<NewChunk<'r>> {
     let mut chunks: Vec<NewChunk<'r>> = Vec::new();
     let mut bytes = 0;
     for ((handle, run), base) in runs.iter().zip(bases) {
