@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use self::appender::{Appender, OnDelivery, Sent};
 pub use self::commit::{CommitBatch, CommitId, CommitOutcome, Committer, TaskAcks};
-pub use self::error::{Failure, LogError};
+pub use self::error::{Cause, Failure, LogError, MemberTimeout};
 pub use self::member::{
     Assignment, Committed, Driver, Epoch, Fetched, Group, KeepAlive, Member, MemberEvent,
 };

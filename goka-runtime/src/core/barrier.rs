@@ -302,11 +302,12 @@ impl Core {
             Failure::Refused { topic, reason, .. } => LogError::Refused {
                 what: format!("committing offsets of `{topic}`"),
                 reason,
+                source: None,
             },
-            failure => LogError::Client {
-                what: format!("the transactions of group `{}`", group.name),
-                reason: failure.to_string(),
-            },
+            failure => LogError::client(
+                format!("the transactions of group `{}`", group.name),
+                failure,
+            ),
         })
     }
 }

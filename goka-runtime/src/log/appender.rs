@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Failure, LogError};
+use super::error::{Failure, LogError};
 use crate::record::{Append, Offset};
 
 /// A record that an emitter sends.

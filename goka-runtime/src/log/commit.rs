@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::Failure;
+use super::error::Failure;
 use crate::record::{Appends, Offset, TaskId, TopicId};
 
 /// The number of a barrier.

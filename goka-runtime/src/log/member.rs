@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Committer, LogError};
+use super::commit::Committer;
+use super::error::LogError;
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 
 /// The number of an assignment to a member. A task that is assigned again has a greater one; records

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::LogError;
+use super::error::LogError;
 use crate::record::{Offset, Record};
 
 /// Which records a reader sees, and how far.

@@ -410,6 +410,7 @@ fn refused(topic: &str, reason: &str) -> LogError {
     LogError::Refused {
         what: format!("making topic `{topic}`"),
         reason: reason.to_owned(),
+        source: None,
     }
 }
 

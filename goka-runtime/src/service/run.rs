@@ -12,7 +12,7 @@ use super::cli::UserArgs;
 use super::data::{DataDir, DataDirLock, Holder};
 use super::direct::Direct;
 use super::engine;
-use super::error::CliError;
+use super::error::{CliError, stop_reason};
 use super::server::Server;
 use super::stop::Stop;
 use crate::core::deaths::{Deaths, RecordAt};
@@ -204,7 +204,7 @@ fn start(
                 ..
             }) => return Ok(running),
             // A log that does not answer one does not answer the next.
-            Err(error @ StartError::Log { .. }) => return Err(CliError::new(error)),
+            Err(error @ StartError::Log { .. }) => return Err(CliError::of(&error)),
             Err(error) => errors.push(error.to_string()),
         }
     }
@@ -249,10 +249,11 @@ fn watch(stop: &Stop, processors: &[(&'static str, Running)], threads: &[Thread]
 /// The first partition of a processor that has stopped, or why all of it has ended.
 fn stopped(group: &str, running: &Running) -> Option<String> {
     let partition = running.first_stopped().map(|(partition, cause)| {
+        let cause = stop_reason(&cause);
         format!("partition {partition} of group `{group}` has stopped: {cause}")
     });
     let ended = || {
-        let cause = running.failure()?;
+        let cause = stop_reason(&running.failure()?);
         Some(format!(
             "the processor of group `{group}` has ended: {cause}"
         ))
@@ -294,7 +295,12 @@ fn look(stop: &Stop, group: &str, running: &Running, seen: &mut Seen) {
             "every partition of this processor has stopped; fix the cause and restart"
         );
     } else if let Some(cause) = failure {
-        tracing::error!(group, %cause, "this processor has ended; fix the cause and restart");
+        let cause = stop_reason(&cause);
+        tracing::error!(
+            group,
+            cause,
+            "this processor has ended; fix the cause and restart"
+        );
     }
 }
 

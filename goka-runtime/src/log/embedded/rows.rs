@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, HEAD, Head, Run};
+use crate::log::LogError;
 use crate::record::{Offset, Timestamp};
 
 /// What is stored of a topic.
@@ -74,13 +75,13 @@ pub(super) struct Changes<'a> {
     pub(super) relaxed: bool,
 }
 
-/// Why a transaction is not there.
+/// Why a transaction was not written.
 #[derive(Debug, Clone)]
 pub(super) enum NotWritten {
     /// Nothing was written.
-    Nothing(String),
+    Nothing(LogError),
     /// It may have been.
-    Unknown(String),
+    Unknown(LogError),
 }
 
 /// Puts the bodies of runs together where they are small. They were appended at `appended`.

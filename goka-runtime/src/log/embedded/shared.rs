@@ -135,8 +135,7 @@ impl Shared {
         let mut bases = Vec::with_capacity(runs.len());
         let mut rows: Vec<(u32, PartitionRow)> = Vec::new();
         {
-            self.heal()
-                .map_err(|error| NotWritten::Nothing(error.to_string()))?;
+            self.heal().map_err(NotWritten::Nothing)?;
             let state = self.state();
             for (handle, run) in runs {
                 if rows.last().is_none_or(|(last, _)| last != handle) {
@@ -199,12 +198,9 @@ impl Shared {
                 self.notify(&mut state);
                 Ok(())
             }
-            Err(NotWritten::Nothing(reason) | NotWritten::Unknown(reason)) => {
+            Err(NotWritten::Nothing(error) | NotWritten::Unknown(error)) => {
                 state.broken = true;
-                Err(LogError::Client {
-                    what: format!("compacting {}", self.what),
-                    reason,
-                })
+                Err(LogError::client(format!("compacting {}", self.what), error))
             }
         }
     }

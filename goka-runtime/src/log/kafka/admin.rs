@@ -9,7 +9,10 @@ use super::super::{CleanupPolicy, ClusterId, LogError, NewTopic, TopicInfo};
 use super::codes::{is_final, is_unreachable};
 use super::config::KafkaConfig;
 use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue};
-use super::{TOPIC_TIMEOUT, client_error};
+
+/// How long a missing topic is waited for, and how long after it was first found a broker may still not
+/// know it. A new topic reaches the brokers one after the other, usually within a second.
+pub(super) const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait before asking again what was not settled yet.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
@@ -39,7 +42,7 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
         let client = Client::new(Kind::Producer, &config.asking())
-            .map_err(|fault| client_error("making the Kafka client", fault))?;
+            .map_err(|fault| LogError::client("making the Kafka client", fault))?;
         Ok(Self {
             config: config.clone(),
             errors: client.main_queue(),
@@ -164,10 +167,7 @@ impl Admin {
     }
 
     pub(super) fn refused(&self, what: &str, fault: Fault) -> LogError {
-        LogError::Refused {
-            what: what.to_owned(),
-            reason: fault.reason,
-        }
+        LogError::refused(what, fault)
     }
 
     fn heard(&self) -> MutexGuard<'_, HashMap<String, Heard>> {
@@ -416,6 +416,7 @@ impl Admin {
         answer.cluster().ok_or_else(|| LogError::Refused {
             what: what.to_owned(),
             reason: "the broker names none".to_owned(),
+            source: None,
         })
     }
 }

@@ -30,7 +30,6 @@ use super::super::{
     CommitBatch, CommitOutcome, Committer, Driver, Failure, Group, KeepAlive, LogError, Member,
     MemberEvent,
 };
-use super::client_error;
 use super::config::KafkaConfig;
 use super::member_producer::MemberProducer;
 use super::native::{Ask, Client, Event, EventKind, Fault, Kind, List, Place};
@@ -82,7 +81,8 @@ impl KafkaMember {
         batch_bytes: usize,
     ) -> Result<Self, LogError> {
         let group = Arc::new(group);
-        let failed = |fault: Fault| client_error(format!("joining group `{}`", group.name), fault);
+        let failed =
+            |fault: Fault| LogError::client(format!("joining group `{}`", group.name), fault);
         let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
         let timeout = config.deadline;
         let producer = MemberProducer::new(config, Arc::clone(&group), batch_bytes)?;
@@ -147,7 +147,7 @@ impl KafkaMember {
         self.tasks.assign(tasks, Instant::now());
         client
             .incremental_assign(&List::new())
-            .map_err(|fault| client_error("taking an assignment", fault))?;
+            .map_err(|fault| LogError::client("taking an assignment", fault))?;
         Ok(self.health.recover(Degraded::Subscription, driver))
     }
 
@@ -173,7 +173,7 @@ impl KafkaMember {
         }
         self.client()
             .incremental_unassign(&self.fetcher.list(inputs))
-            .map_err(|fault| client_error("giving partitions back", fault))?;
+            .map_err(|fault| LogError::client("giving partitions back", fault))?;
         if is_lost && !announced.is_empty() {
             driver.event(MemberEvent::Lost(&announced));
         }
@@ -322,6 +322,7 @@ impl Member for KafkaMember {
             return Err(LogError::Client {
                 what: format!("fetching partition {}", task.partition),
                 reason: "it is not owned".to_owned(),
+                source: None,
             });
         };
         let is_revoking = || self.events.has_revocation();
@@ -342,10 +343,7 @@ impl Member for KafkaMember {
         }
         // A new client would fence this one and abort its transaction, and no more than that.
         let aborted = self.producer.abort(Instant::now() + self.timeout);
-        aborted.map_err(|failure| LogError::Client {
-            what: "aborting the transaction".to_owned(),
-            reason: failure.to_string(),
-        })
+        aborted.map_err(|failure| LogError::client("aborting the transaction", failure))
     }
 
     fn close(mut self: Box<Self>, by: Instant) -> Result<(), LogError> {

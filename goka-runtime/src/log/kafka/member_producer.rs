@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::super::{Failure, Group, LogError, TaskAcks};
 use super::bounded::call_with_timeout;
-use super::client_error;
 use super::config::KafkaConfig;
 use super::identity::TransactionalId;
 use super::native::{Client, Failed, Fault, Kind, List, Membership, Remedy};
@@ -67,7 +66,7 @@ impl MemberProducer {
     }
 
     fn with(settings: Settings) -> Result<Self, LogError> {
-        let failed = |fault| client_error("making the producer", fault);
+        let failed = |fault| LogError::client("making the producer", fault);
         let Settings {
             config,
             group,
@@ -178,7 +177,7 @@ impl MemberProducer {
             },
             Err(Failed { fault, .. }) => {
                 let fault = self.client().fatal().unwrap_or(fault);
-                return Err(transactions.refused(fault));
+                return Err(transactions.refused(&self.settings.group.name, fault));
             }
         };
         let done = matches!(state, State::Idle);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Failure, LogError};
+use super::super::{Cause, Failure, LogError, MemberTimeout};
 use super::identity::TransactionalId;
 use super::native::{Code, Fault};
 
@@ -100,37 +100,36 @@ impl Transactions {
     }
 
     /// Why the transactional id cannot be taken over, and what to do.
-    pub(super) fn refused(&self, fault: Fault) -> LogError {
+    pub(super) fn refused(&self, group: &str, fault: Fault) -> LogError {
         let who = format!("transactional id `{}`", self.id.name());
-        let reason = fault.reason;
+        let reason = fault.reason.clone();
+        let advised = |what: String, advice: &str| LogError::Refused {
+            what,
+            reason: format!("{reason}; {advice}"),
+            source: Some(Cause::new(fault.clone())),
+        };
         match fault.code {
             code if is_fenced(code) => LogError::ProducerFenced { who, reason },
-            Code::InvalidTransactionTimeout => LogError::Refused {
-                what: format!(
-                    "a transaction timeout (`--transaction-timeout`, transaction.timeout.ms) of \
-                     {} ms",
-                    self.timeout.as_millis()
-                ),
+            Code::InvalidTransactionTimeout => LogError::TimeoutRefused {
+                timeout: MemberTimeout::Transaction,
+                given: self.timeout,
+                group: group.to_owned(),
                 reason: format!(
                     "{reason}; set a shorter one, or raise the broker's `transaction.max.timeout.ms`"
                 ),
             },
-            Code::TransactionalIdAuthorizationFailed => LogError::Refused {
-                what: who,
-                reason: format!(
-                    "{reason}; allow WRITE and DESCRIBE on the transactional ids of the group \
-                     (they begin with its name), or choose the guarantee at-least-once"
-                ),
-            },
-            Code::ClusterAuthorizationFailed => LogError::Refused { what: who, reason },
-            Code::UnsupportedFeature => LogError::Refused {
-                what: "the guarantee exactly-once".to_owned(),
-                reason: format!(
-                    "{reason}; it needs Apache Kafka 2.5 or later, with transactions: choose \
-                     at-least-once, or another cluster"
-                ),
-            },
-            _ => LogError::Client { what: who, reason },
+            Code::TransactionalIdAuthorizationFailed => advised(
+                who,
+                "allow WRITE and DESCRIBE on the transactional ids of the group (they begin with its \
+                 name), or choose the guarantee at-least-once",
+            ),
+            Code::ClusterAuthorizationFailed => LogError::refused(who, fault),
+            Code::UnsupportedFeature => advised(
+                "the guarantee exactly-once".to_owned(),
+                "it needs Apache Kafka 2.5 or later, with transactions: choose at-least-once, or \
+                 another cluster",
+            ),
+            _ => LogError::client(who, fault),
         }
     }
 }

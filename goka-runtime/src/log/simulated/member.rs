@@ -256,6 +256,7 @@ impl Member for SimulatedMember {
             return Err(LogError::Client {
                 what: format!("fetching {topic}[{}]", task.partition),
                 reason: "this member does not own the task".to_owned(),
+                source: None,
             });
         };
         held.inputs.extend(positions.iter().copied());
@@ -281,10 +282,7 @@ impl Member for SimulatedMember {
         }
         // A new client would fence this one and end its transaction, and no more.
         let aborted = self.producer.abort(&mut state);
-        aborted.map_err(|failure| LogError::Client {
-            what: "aborting the transaction".to_owned(),
-            reason: failure.to_string(),
-        })
+        aborted.map_err(|failure| LogError::client("aborting the transaction", failure))
     }
 
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {

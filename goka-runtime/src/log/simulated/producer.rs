@@ -14,7 +14,7 @@ use super::state::{Shared, State};
 use super::topics::Body;
 use super::transacting::{Phase, Transactions};
 use crate::log::outcome::Acks;
-use crate::log::{Failure, Group, LogError, TaskAcks};
+use crate::log::{Failure, Group, LogError, MemberTimeout, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
 /// Kafka's `transaction.max.timeout.ms` by default.
@@ -216,11 +216,10 @@ impl Producer {
             return Ok(());
         }
         if timeout > LONGEST_TRANSACTION {
-            return Err(LogError::Refused {
-                what: format!(
-                    "a transaction time-out of {} ms (transaction.timeout.ms)",
-                    timeout.as_millis()
-                ),
+            return Err(LogError::TimeoutRefused {
+                timeout: MemberTimeout::Transaction,
+                given: timeout,
+                group: self.group.name.to_string(),
                 reason: format!(
                     "the broker takes at most {} ms; shorten it, or raise the broker's \
                      `transaction.max.timeout.ms`",

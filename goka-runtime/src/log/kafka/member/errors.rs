@@ -1,7 +1,6 @@
 //! What the errors of a consumer mean for its member. Knows no state of the member.
 
-use super::super::super::{Group, LogError};
-use super::super::client_error;
+use super::super::super::{Group, LogError, MemberTimeout};
 use super::super::codes::is_unreachable;
 use super::super::config::instance;
 use super::super::native::{Client, Code, Fault};
@@ -24,31 +23,27 @@ pub(super) enum ConsumerError {
 
 /// Classifies an error that the consumer reported, about `topic` if it names one.
 pub(super) fn classify(group: &Group, fault: Fault, topic: Option<String>) -> ConsumerError {
-    let Fault { code, reason } = fault;
-    match code {
+    let reason = fault.reason.clone();
+    match fault.code {
         Code::AllBrokersDown => ConsumerError::AllBrokers(reason),
         code if is_unreachable(code) => ConsumerError::Broker(reason),
         Code::GroupAuthorizationFailed | Code::InvalidGroupId => {
-            ConsumerError::Refused(LogError::Refused {
-                what: format!("joining group `{}`", group.name),
-                reason,
-            })
+            let what = format!("joining group `{}`", group.name);
+            ConsumerError::Refused(LogError::refused(what, fault))
         }
-        Code::InvalidSessionTimeout => ConsumerError::Refused(LogError::Refused {
-            what: format!(
-                "a session timeout (`--session`) of {} ms for group `{}`",
-                group.session_timeout.as_millis(),
-                group.name
-            ),
+        Code::InvalidSessionTimeout => ConsumerError::Refused(LogError::TimeoutRefused {
+            timeout: MemberTimeout::Session,
+            given: group.session_timeout,
+            group: group.name.to_string(),
             reason: format!(
                 "{reason}; set one between the broker's `group.min.session.timeout.ms` and \
                  `group.max.session.timeout.ms`, or change those",
             ),
         }),
-        Code::TopicAuthorizationFailed => ConsumerError::Refused(LogError::Refused {
-            what: format!("subscribing to topic `{}`", topic.unwrap_or_default()),
-            reason,
-        }),
+        Code::TopicAuthorizationFailed => {
+            let what = format!("subscribing to topic `{}`", topic.unwrap_or_default());
+            ConsumerError::Refused(LogError::refused(what, fault))
+        }
         Code::UnknownTopicOrPartition
         | Code::UnknownTopic
         | Code::UnknownPartition
@@ -69,7 +64,7 @@ pub(super) fn ended(client: &Client, group: &Group, fault: Fault) -> LogError {
             who: format!("group instance `{}`", instance(group)),
             reason: fault.reason,
         },
-        _ => client_error(format!("group `{}`", group.name), fault),
+        _ => LogError::client(format!("group `{}`", group.name), fault),
     }
 }
 

@@ -10,7 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::super::{Driver, Epoch, Fetched, Group, LogError, MemberEvent};
-use super::super::client_error;
 use super::super::codes::is_fetched_again;
 use super::super::native::{Client, Code, Fault, List, Message, PartitionError, Queue};
 use super::super::reader::read_error;
@@ -74,7 +73,8 @@ impl Fetcher {
             self.in_hand.forget_input(task, *topic);
         }
         let moved = self.move_inputs(task, positions, is_revoking);
-        let failed = |fault| client_error(format!("fetching partition {}", task.partition), fault);
+        let failed =
+            |fault| LogError::client(format!("fetching partition {}", task.partition), fault);
         if moved.map_err(failed)? {
             self.inputs.start(task, epoch, positions);
         }

@@ -76,10 +76,7 @@ impl OffsetLookup {
         std::thread::Builder::new()
             .name("kafka-offsets".to_owned())
             .spawn(ask)
-            .map_err(|error| LogError::Client {
-                what: "reading committed offsets".to_owned(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| LogError::client("reading committed offsets", error))?;
         self.request = Some(Request { tasks, answer });
         Ok(())
     }
@@ -107,10 +104,10 @@ impl OffsetLookup {
         match places {
             Ok(places) => self.resolve(group, tasks, places).map(Some),
             Err(fault) if client.fatal().is_some() => Err(ended(client, group, fault)),
-            Err(Fault { code, reason }) if is_final(code) => Err(LogError::Refused {
-                what: format!("reading the offsets of group `{}`", group.name),
-                reason,
-            }),
+            Err(fault) if is_final(fault.code) => Err(LogError::refused(
+                format!("reading the offsets of group `{}`", group.name),
+                fault,
+            )),
             // Any other error may pass.
             Err(fault) => {
                 self.last_error = Some(fault.reason);
@@ -133,10 +130,9 @@ impl OffsetLookup {
                 None | Some(Code::UnknownTopicOrPartition) => {}
                 Some(code) if is_final(code) => {
                     let (topic, group) = (&place.topic, &group.name);
-                    return Err(LogError::Refused {
-                        what: format!("reading the offsets of group `{group}` for topic `{topic}`"),
-                        reason: text(code),
-                    });
+                    let what =
+                        format!("reading the offsets of group `{group}` for topic `{topic}`");
+                    return Err(LogError::refused(what, Fault::of(code)));
                 }
                 Some(code) => {
                     self.last_error = Some(text(code));

@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::super::super::{Group, LogError};
-use super::super::client_error;
 use super::super::native::{Client, Fault, Place};
 use super::assignment::leads;
 
@@ -67,7 +66,7 @@ impl UnassignedCheck {
             }
         }
         let rejoined = client.subscribe(&leads);
-        rejoined.map_err(|fault| client_error("rejoining the group", fault))
+        rejoined.map_err(|fault| LogError::client("rejoining the group", fault))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What native calls fail with, and how texts and times cross the border.
 
+use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -63,8 +65,16 @@ pub(in super::super) struct Fault {
     pub(in super::super) reason: String,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl Error for Fault {}
+
 impl Fault {
-    pub(super) fn of(code: Code) -> Self {
+    pub(in super::super) fn of(code: Code) -> Self {
         Self {
             code,
             reason: text(code),
