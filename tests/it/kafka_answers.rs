@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Group, Isolation, Log, LogError};
+use goka_runtime::log::{Group, Isolation, Log, LogError, MemberTimeout};
 use goka_runtime::record::{Guarantee, TopicId};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -132,10 +132,13 @@ fn a_session_that_the_broker_refuses_ends_the_member() {
         &[Answer::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT; 10_000],
     );
     let error = mock.ends_with();
-    let LogError::Refused { what, .. } = &error else {
+    let LogError::TimeoutRefused { timeout, group, .. } = &error else {
         panic!("{error:?}");
     };
-    assert!(what.contains(&*mock.group.name), "{error}");
+    assert_eq!(
+        (*timeout, &**group),
+        (MemberTimeout::Session, &*mock.group.name)
+    );
 }
 
 #[test]

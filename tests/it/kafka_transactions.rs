@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{CommitOutcome, Failure, Group, Log, LogError};
+use goka_runtime::log::{CommitOutcome, Failure, Group, Log, LogError, MemberTimeout};
 use goka_runtime::record::{AppendKind, Guarantee, TopicId};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
@@ -260,7 +260,7 @@ fn members_without_an_instance_commit_side_by_side() {
 }
 
 #[test]
-fn a_time_out_above_the_brokers_is_refused() {
+fn a_timeout_above_the_brokers_is_refused() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let group = Group {
@@ -268,7 +268,11 @@ fn a_time_out_above_the_brokers_is_refused() {
         ..exactly_once(&log)
     };
     let error = refusal(&log, &group);
-    assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
+    let timeout = MemberTimeout::Transaction;
+    assert!(
+        matches!(&error, LogError::TimeoutRefused { timeout: of, .. } if *of == timeout),
+        "{error:?}"
+    );
     let words = error.to_string();
     for part in [
         "1200000 ms",

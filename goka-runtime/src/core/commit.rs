@@ -191,10 +191,11 @@ fn end_reason(group: &Group, failure: Failure) -> StopReason {
         Failure::Refused { topic, reason, .. } => LogError::Refused {
             what: format!("committing offsets of `{topic}`"),
             reason,
+            source: None,
         },
-        failure => LogError::Client {
-            what: format!("the transactions of group `{}`", group.name),
-            reason: failure.to_string(),
-        },
+        failure => LogError::client(
+            format!("the transactions of group `{}`", group.name),
+            failure,
+        ),
     })
 }

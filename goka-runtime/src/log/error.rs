@@ -1,8 +1,10 @@
 //! What goes wrong at a log, and what each class of failure leads to.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::SharedError;
 use crate::record::Offset;
 
 /// How a step towards durability failed; the class decides what the core does (ARCHITECTURE.md).
@@ -11,7 +13,7 @@ use crate::record::Offset;
 pub enum Failure {
     /// Nothing happened and the same step may be tried again.
     Retriable(String),
-    /// The group moved on (generation, epoch) though the task may still be owned: read afresh, retry.
+    /// The group is in a newer generation, though the task may still be owned: read again, retry.
     Stale(String),
     /// The task is not owned any more.
     Lost(String),
@@ -21,10 +23,10 @@ pub enum Failure {
     Abortable(String),
     /// Another process joined the group under this member's instance name, and replaced it.
     InstanceFenced(String),
-    /// Another producer took the transactional id over, or the broker ended a transaction that was
-    /// open for too long: it has one word for both.
+    /// Another producer took the transactional id over, or the broker aborted a transaction that was
+    /// open for too long: its error is the same.
     ProducerFenced(String),
-    /// The client is of no more use and must be rebuilt.
+    /// The client has ended and must be rebuilt.
     Fatal(String),
     /// The log refuses a record for good: too large, no right.
     Refused {
@@ -32,12 +34,12 @@ pub enum Failure {
         topic: String,
         /// Its key, as text.
         key: String,
-        /// Why.
+        /// Why the log refuses it.
         reason: String,
     },
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,46 +68,46 @@ impl fmt::Display for Failure {
 pub enum LogError {
     /// No broker answers.
     #[error(
-        "no broker answers at `{brokers}`: {reason}; start Kafka there, or correct `--brokers` / GOKA_BROKERS"
+        "no broker answers at `{brokers}`: {reason}; start Kafka there, or correct the address"
     )]
     Unreachable {
         /// The addresses tried.
         brokers: String,
-        /// The client's last word.
+        /// The last error of a connection.
         reason: String,
     },
     /// A topic does not exist.
     #[error("topic `{topic}` does not exist")]
     UnknownTopic {
-        /// Which.
+        /// The topic.
         topic: String,
     },
     /// The program ends while it waits for a topic.
     #[error("the program ends while it waits for topic `{topic}`")]
     Stopping {
-        /// Which.
+        /// The topic.
         topic: String,
     },
     /// A partition does not exist.
     #[error("topic `{topic}` has no partition {partition}")]
     UnknownPartition {
-        /// Of which topic.
+        /// The topic.
         topic: String,
-        /// Which.
+        /// The partition.
         partition: i32,
     },
-    /// A topic is there already.
+    /// A topic to be created exists.
     #[error("topic `{topic}` exists already")]
     TopicExists {
-        /// Which.
+        /// The topic.
         topic: String,
     },
     /// The log does not hold that offset.
     #[error("{topic}[{partition}] holds no offset {offset}")]
     OutOfRange {
-        /// Of which topic.
+        /// The topic.
         topic: String,
-        /// Which partition.
+        /// The partition.
         partition: i32,
         /// The offset asked for.
         offset: Offset,
@@ -115,7 +117,7 @@ pub enum LogError {
     Timeout {
         /// What was waited for.
         what: String,
-        /// How long.
+        /// How long it was waited for.
         after: Duration,
     },
     /// Another process joined the group under the same instance name, and replaced this member.
@@ -126,7 +128,7 @@ pub enum LogError {
     InstanceFenced {
         /// The instance name that is used twice.
         who: String,
-        /// The broker's word.
+        /// The broker's error.
         reason: String,
     },
     /// Another producer took the transactional id over. The broker says the same of a transaction that
@@ -137,7 +139,7 @@ pub enum LogError {
     ProducerFenced {
         /// The transactional id.
         who: String,
-        /// The broker's word.
+        /// The broker's error.
         reason: String,
     },
     /// The broker refuses.
@@ -145,7 +147,21 @@ pub enum LogError {
     Refused {
         /// What was asked.
         what: String,
-        /// The broker's word.
+        /// Why, and what to do.
+        reason: String,
+        /// The broker's error, where there is one.
+        source: Option<SharedError>,
+    },
+    /// The broker does not take a timeout of a member.
+    #[error("{timeout} of {} ms for group `{group}`: the log refuses: {reason}", .given.as_millis())]
+    TimeoutRefused {
+        /// The timeout.
+        timeout: MemberTimeout,
+        /// Its value.
+        given: Duration,
+        /// The group of the member.
+        group: String,
+        /// Why, and what to do.
         reason: String,
     },
     /// The client cannot go on.
@@ -153,8 +169,10 @@ pub enum LogError {
     Client {
         /// What was tried.
         what: String,
-        /// The client's word.
+        /// Why it failed.
         reason: String,
+        /// The client's error, where there is one.
+        source: Option<SharedError>,
     },
     /// The embedded log's file cannot be used.
     #[error("embedded log `{path}`: {reason}")]
@@ -163,9 +181,71 @@ pub enum LogError {
         path: String,
         /// What is wrong and what to do.
         reason: String,
+        /// The error of the file system or the database, where there is one.
+        source: Option<SharedError>,
     },
+}
+
+/// A timeout of a member that the broker limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemberTimeout {
+    /// How long the group waits for a member that sends no heartbeat.
+    Session,
+    /// How long a transaction may stay open.
+    Transaction,
+}
+
+impl fmt::Display for MemberTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MemberTimeout::Session => "a session timeout (session.timeout.ms)",
+            MemberTimeout::Transaction => "a transaction timeout (transaction.timeout.ms)",
+        })
+    }
+}
+
+impl LogError {
+    /// The client cannot go on because of an error.
+    pub(crate) fn client(
+        what: impl Into<String>,
+        error: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        LogError::Client {
+            what: what.into(),
+            reason: error.to_string(),
+            source: Some(SharedError::from(error)),
+        }
+    }
+
+    /// The broker refuses with an error.
+    pub(crate) fn refused(
+        what: impl Into<String>,
+        error: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        LogError::Refused {
+            what: what.into(),
+            reason: error.to_string(),
+            source: Some(SharedError::from(error)),
+        }
+    }
 }
 
 fn millis(after: &Duration) -> String {
     format!("{} ms", after.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_its_cause_as_source_and_stays_comparable() {
+        let io = || std::io::Error::other("no threads left");
+        let error = LogError::client("starting a thread", io());
+        assert_eq!(error.to_string(), "starting a thread: no threads left");
+        assert_eq!(error, LogError::client("starting a thread", io()));
+        let cause = error.source().expect("the thread's error");
+        assert!(cause.is::<std::io::Error>());
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CommitBatch, CommitOutcome, Failure, TaskAcks};
+use super::commit::{CommitBatch, CommitOutcome, TaskAcks};
+use super::error::Failure;
 use crate::record::TaskId;
 
 /// What a unit's tasks were acknowledged.

@@ -1,8 +1,12 @@
 //! How a command ends when it does not end well: one line on stderr and an exit code. Every error
 //! of the layers below becomes a [`CliError`] here and nowhere else.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+
+use crate::core::StopReason;
+use crate::log::{LogError, MemberTimeout};
 
 /// What ends a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +23,11 @@ impl CliError {
     /// One error: what, where, what to do.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
         CliError::Errors(vec![message.to_string()])
+    }
+
+    /// One error, with the option that helps where one does.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        CliError::Errors(vec![with_hint(error)])
     }
 
     /// Prints it, and says with what code to exit.
@@ -47,6 +56,38 @@ pub(crate) fn output(error: &std::io::Error) -> CliError {
     }
 }
 
+/// The option that helps against an error of the log, which does not know of options.
+fn option(error: &LogError) -> Option<&'static str> {
+    match error {
+        LogError::Unreachable { .. } => Some("`--brokers` / GOKA_BROKERS"),
+        LogError::TimeoutRefused { timeout, .. } => match timeout {
+            MemberTimeout::Session => Some("`--session`"),
+            MemberTimeout::Transaction => Some("`--transaction-timeout`"),
+        },
+        _ => None,
+    }
+}
+
+/// An error, with the option that helps where it is an error of the log or is caused by one.
+fn with_hint(error: &(dyn Error + 'static)) -> String {
+    let mut cause = Some(error);
+    while let Some(at) = cause {
+        if let Some(option) = at.downcast_ref::<LogError>().and_then(option) {
+            return format!("{error}; the option is {option}");
+        }
+        cause = at.source();
+    }
+    error.to_string()
+}
+
+/// Why a partition or a processor has stopped, with the option that helps where one does.
+pub(crate) fn stop_reason(reason: &StopReason) -> String {
+    match reason {
+        StopReason::Member(error) | StopReason::Input(error) => with_hint(error),
+        reason => reason.to_string(),
+    }
+}
+
 /// A message on one line, whatever it was made of.
 pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -56,20 +97,58 @@ macro_rules! fail_from {
     ($($error:ty),* $(,)?) => {
         $(impl From<$error> for CliError {
             fn from(error: $error) -> Self {
-                CliError::new(error)
+                CliError::of(&error)
             }
         })*
     };
 }
 fail_from!(
-    crate::log::LogError,
+    LogError,
     crate::table::StoreError,
     crate::emitter::EmitError,
 );
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::processor::StartError;
+
+    #[test]
+    fn an_error_of_the_log_comes_with_the_option_that_helps() {
+        let refused = |timeout| LogError::TimeoutRefused {
+            timeout,
+            given: Duration::from_millis(500),
+            group: "group".to_owned(),
+            reason: "too short".to_owned(),
+        };
+        let unreachable = || LogError::Unreachable {
+            brokers: "localhost:1".to_owned(),
+            reason: "refused".to_owned(),
+        };
+        let start = StartError::Log {
+            group: "group".to_owned(),
+            source: unreachable(),
+        };
+        let topic = "topic".to_owned();
+        let rows = [
+            (with_hint(&unreachable()), "`--brokers` / GOKA_BROKERS"),
+            (with_hint(&start), "`--brokers` / GOKA_BROKERS"),
+            (with_hint(&refused(MemberTimeout::Session)), "`--session`"),
+            (
+                stop_reason(&StopReason::Member(refused(MemberTimeout::Transaction))),
+                "`--transaction-timeout`",
+            ),
+            (
+                with_hint(&LogError::UnknownTopic { topic }),
+                "does not exist",
+            ),
+        ];
+        for (message, end) in rows {
+            assert!(message.ends_with(end), "{message}");
+        }
+    }
 
     #[test]
     fn an_error_is_one_line() {

@@ -13,7 +13,7 @@ use super::cli::UserArgs;
 use super::data::{DataDir, DataDirLock, Holder};
 use super::direct::Direct;
 use super::engine;
-use super::error::CliError;
+use super::error::{CliError, stop_reason};
 use super::server::Server;
 use super::stop::Stop;
 use crate::core::deaths::{Deaths, RecordAt};
@@ -205,7 +205,7 @@ fn start(
                 ..
             }) => return Ok(running),
             // A log that does not answer one does not answer the next.
-            Err(error @ StartError::Log { .. }) => return Err(CliError::new(error)),
+            Err(error @ StartError::Log { .. }) => return Err(CliError::of(&error)),
             Err(error) => errors.push(error.to_string()),
         }
     }
@@ -295,7 +295,12 @@ fn look(stop: &Stop, group: &str, running: &Running, seen: &mut Seen) {
             "every partition of this processor has stopped; fix the cause and restart"
         );
     } else if let Some(cause) = failure {
-        tracing::error!(group, %cause, "this processor has ended; fix the cause and restart");
+        let cause = stop_reason(&cause);
+        tracing::error!(
+            group,
+            cause,
+            "this processor has ended; fix the cause and restart"
+        );
     }
 }
 

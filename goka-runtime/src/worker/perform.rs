@@ -151,10 +151,10 @@ impl Worker {
                 who: format!("the producer of instance `{}`", group.instance),
                 reason,
             },
-            failure => LogError::Client {
-                what: format!("aborting a transaction of group `{}`", group.name),
-                reason: failure.to_string(),
-            },
+            failure => LogError::client(
+                format!("aborting a transaction of group `{}`", group.name),
+                failure,
+            ),
         };
         self.failed.get_or_insert(StopReason::Member(error));
     }

@@ -89,10 +89,8 @@ impl EmbeddedAppender {
         let (shared, theirs) = (log.shared().clone(), channel.clone());
         let thread = std::thread::Builder::new().name("goka-log-appender".to_owned());
         let writer = thread.spawn(move || write(&shared, &theirs, &delivered));
-        let writer = writer.map_err(|error| LogError::Client {
-            what: "starting the thread that writes records".to_owned(),
-            reason: error.to_string(),
-        })?;
+        let writer = writer
+            .map_err(|error| LogError::client("starting the thread that writes records", error))?;
         Ok(Self {
             log,
             channel,
@@ -123,7 +121,12 @@ impl Appender for EmbeddedAppender {
         };
         if let Some(Err(reason)) = place.map(|place| refusal(&place, &content)) {
             let what = format!("writing to `{}`", record.topic);
-            return Err(LogError::Refused { what, reason });
+            let source = None;
+            return Err(LogError::Refused {
+                what,
+                reason,
+                source,
+            });
         }
         let full = |queue: &Queue| queue.bytes >= QUEUE_BYTES || queue.records >= QUEUE_RECORDS;
         let (mut queue, has_room) =
@@ -225,7 +228,7 @@ fn commit(shared: &Shared, lanes: &BTreeMap<u32, Lane>) -> Result<Vec<Offset>, F
     shared
         .append(&turn, &runs, Vec::new())
         .map_err(|not| match not {
-            NotWritten::Nothing(why) => Failure::Retriable(why),
-            NotWritten::Unknown(why) => Failure::Unknown(why),
+            NotWritten::Nothing(error) => Failure::Retriable(error.to_string()),
+            NotWritten::Unknown(error) => Failure::Unknown(error.to_string()),
         })
 }

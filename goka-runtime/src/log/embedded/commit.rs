@@ -200,8 +200,9 @@ impl Committer for EmbeddedCommitter {
             }
             Err(not) => {
                 let failure = match not {
-                    NotWritten::Nothing(why) => Failure::Retriable(why),
-                    NotWritten::Unknown(why) => {
+                    NotWritten::Nothing(error) => Failure::Retriable(error.to_string()),
+                    NotWritten::Unknown(error) => {
+                        let why = error.to_string();
                         self.pending.runs.clear();
                         match self.group.guarantee {
                             Guarantee::AtLeastOnce => Failure::Unknown(why),

@@ -18,6 +18,7 @@ use super::page::Page;
 use super::reasons::{check_place, damaged, refused, storage, unreadable};
 use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
 use crate::checked_file::CheckedFile;
+use crate::error::SharedError;
 use crate::log::{Committed, LogError};
 use crate::record::{Offset, TopicPartition};
 
@@ -65,7 +66,10 @@ impl File {
                 let db = redb::Builder::new()
                     .set_cache_size(CACHE_BYTES)
                     .create_with_backend(backend);
-                db.map_err(|error| storage(None, error.to_string()))
+                db.map_err(|error| {
+                    let reason = error.to_string();
+                    storage(None, reason, Some(SharedError::from(error)))
+                })
             }),
         )
     }
@@ -78,7 +82,7 @@ impl File {
         let (db, catalog) = guarded(path.as_deref(), || {
             let db = open()?;
             let catalog = catalog(&db).map_err(|error| match error {
-                error @ redb::Error::Io(_) => storage(path.as_deref(), explained(&error)),
+                error @ redb::Error::Io(_) => unusable(path.as_deref(), error),
                 error => damaged(path.as_deref(), &error.to_string()),
             })?;
             Ok((db, catalog))
@@ -120,13 +124,13 @@ impl File {
     pub(super) fn write(&self, changes: &Changes<'_>) -> Result<(), NotWritten> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let Some(db) = db.as_ref() else {
-            return Err(NotWritten::Nothing(self.broken().to_string()));
+            return Err(NotWritten::Nothing(self.broken()));
         };
         let prepared =
             self.guarded(|| self.prepare(db, changes).map_err(|error| self.error(error)));
-        let txn = prepared.map_err(|error| NotWritten::Nothing(error.to_string()))?;
+        let txn = prepared.map_err(NotWritten::Nothing)?;
         let done = self.guarded(|| txn.commit().map_err(|error| self.error(error)));
-        done.map_err(|error| NotWritten::Unknown(error.to_string()))
+        done.map_err(NotWritten::Unknown)
     }
 
     fn prepare(
@@ -282,11 +286,12 @@ impl File {
         storage(
             self.path.as_deref(),
             "it could not be opened again after an I/O error".to_owned(),
+            None,
         )
     }
 
     fn error(&self, error: impl Into<redb::Error>) -> LogError {
-        storage(self.path.as_deref(), explained(&error.into()))
+        unusable(self.path.as_deref(), error.into())
     }
 
     /// The file's content makes no sense.
@@ -398,19 +403,22 @@ fn open_at(path: &Path) -> Result<Database, LogError> {
             opened => break opened,
         }
     };
-    opened.map_err(|error| {
-        let reason = match error {
-            DatabaseError::DatabaseAlreadyOpen => {
-                "is in use by another process; stop that one, or give this one its own data directory"
-                    .to_owned()
-            }
-            error => explained(&error.into()),
-        };
-        storage(Some(path), reason)
+    opened.map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            let reason = "is in use by another process; stop that one, or give this one its own data \
+                directory";
+            storage(Some(path), reason.to_owned(), Some(SharedError::from(error)))
+        }
+        error => unusable(Some(path), error.into()),
     })
 }
 
-/// What a redb error means to a person, and what to do.
+/// The error of a file that cannot be used because of an error of redb.
+fn unusable(path: Option<&Path>, error: redb::Error) -> LogError {
+    storage(path, explained(&error), Some(SharedError::from(error)))
+}
+
+/// What an error of redb means, and what to do.
 fn explained(error: &redb::Error) -> String {
     match error {
         redb::Error::Io(io) => refused(io),

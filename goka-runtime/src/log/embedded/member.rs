@@ -213,7 +213,7 @@ impl EmbeddedMember {
             let epoch = held.epoch;
             // Behind the last record handed over, or where it was read from.
             let (mut any, mut from, mut not_taken) = (false, from, None);
-            let next = batch.hand_out(&shared, |records| {
+            let next = shared.hand_out(&batch, |records| {
                 any = true;
                 from = records.last().map_or(from, |last| last.offset + 1);
                 let taken = driver.batch(Fetched {
@@ -369,7 +369,12 @@ impl Member for EmbeddedMember {
         let Some(held) = self.held.get_mut(&task) else {
             let what = format!("fetching {}[{}]", group.topic(task.lead), task.partition);
             let reason = "this member does not own the task".to_owned();
-            return Err(LogError::Client { what, reason });
+            let source = None;
+            return Err(LogError::Client {
+                what,
+                reason,
+                source,
+            });
         };
         for (topic, position) in positions {
             let tp = TopicPartition::new(group.topic(*topic).clone(), task.partition);
@@ -408,8 +413,9 @@ impl Member for EmbeddedMember {
             dropped => Err(LogError::Client {
                 what: format!("leaving group `{}`", self.group.name),
                 reason: format!(
-                    "{dropped} records were appended and never settled; they are dropped"
+                    "{dropped} records were appended and never committed; they are dropped"
                 ),
+                source: None,
             }),
         }
     }

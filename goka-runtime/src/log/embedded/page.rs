@@ -3,8 +3,6 @@
 use std::ops::Range;
 
 use super::chunk::{Damaged, Stored, records};
-use super::shared::Shared;
-use crate::log::LogError;
 use crate::record::{Offset, Record};
 
 /// Chunks of one partition as read from the file, in one buffer.
@@ -59,15 +57,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Hands over its records, if there are any, and returns the position after them: over holes
-    /// to the end when nothing else is there.
-    pub(super) fn hand_out(
-        &self,
-        shared: &Shared,
-        each: impl FnOnce(&[Record<'_>]),
-    ) -> Result<Offset, LogError> {
-        let next = self.page.hand_out(self.from, each);
-        let next = next.map_err(|_| shared.file.damaged("a chunk of records cannot be read"))?;
+    /// Hands over its records, if there are any, and returns the position after them: over offsets
+    /// without a record to the end, when nothing else is there.
+    pub(super) fn hand_out(&self, each: impl FnOnce(&[Record<'_>])) -> Result<Offset, Damaged> {
+        let next = self.page.hand_out(self.from, each)?;
         Ok(match self.page.more {
             Some(more) => next.unwrap_or(more).max(self.from),
             None => self.end,

@@ -52,7 +52,7 @@ impl Reader for EmbeddedReader {
                     continue;
                 };
                 let mut any = false;
-                *position = batch.hand_out(&shared, |records| {
+                *position = shared.hand_out(&batch, |records| {
                     any = true;
                     each(index, records);
                 })?;

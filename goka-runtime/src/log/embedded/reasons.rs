@@ -1,14 +1,15 @@
-//! Why the file cannot be used, in words: what, where, what to do. Knows no database.
+//! Messages for a file that cannot be used: what, where, what to do. Knows no database.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use crate::error::SharedError;
 use crate::log::LogError;
 use crate::private_files;
 
-/// Whether a log can lie there at all.
+/// Checks that a file for a log can be at this path.
 pub(super) fn check_place(path: &Path) -> Result<(), LogError> {
-    let say = |reason: String| Err(storage(Some(path), reason));
+    let say = |reason: String| Err(storage(Some(path), reason, None));
     if path.is_dir() {
         return say("is a directory; name a file in it, for example `log.redb`".to_owned());
     }
@@ -22,13 +23,16 @@ pub(super) fn check_place(path: &Path) -> Result<(), LogError> {
         Ok(_) => say(format!(
             "`{at}` is not a directory; choose another data directory"
         )),
-        Err(error) => say(format!(
-            "its directory cannot be used ({error}); make `{at}`, or choose another data directory"
-        )),
+        Err(error) => {
+            let reason = format!(
+                "its directory cannot be used ({error}); make `{at}`, or choose another data directory"
+            );
+            Err(storage(Some(path), reason, Some(SharedError::from(error))))
+        }
     }
 }
 
-/// What the system's word means.
+/// What an error of the file system means, and what to do.
 pub(super) fn refused(error: &io::Error) -> String {
     match error.kind() {
         _ if private_files::is_link(error) => error.to_string(),
@@ -41,20 +45,28 @@ pub(super) fn refused(error: &io::Error) -> String {
     }
 }
 
-/// The content makes no sense.
+/// The message for a file whose content is invalid.
 pub(super) fn unreadable(what: &str) -> String {
     format!(
         "is not a log, or is damaged ({what}); restore it from a backup, or move it away to start with an empty log"
     )
 }
 
-/// The content makes no sense.
+/// The error for a file whose content is invalid.
 pub(super) fn damaged(path: Option<&Path>, what: &str) -> LogError {
-    storage(path, unreadable(what))
+    storage(path, unreadable(what), None)
 }
 
 /// The error for a log at `path`, or in memory.
-pub(super) fn storage(path: Option<&Path>, reason: String) -> LogError {
+pub(super) fn storage(
+    path: Option<&Path>,
+    reason: String,
+    source: Option<SharedError>,
+) -> LogError {
     let path = path.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
-    LogError::Storage { path, reason }
+    LogError::Storage {
+        path,
+        reason,
+        source,
+    }
 }

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, HEAD, Head, Run};
-use super::shared::now_millis;
-use crate::record::Offset;
+use crate::log::LogError;
+use crate::record::{Offset, Timestamp};
 
 /// What is stored of a topic.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,18 +75,21 @@ pub(super) struct Changes<'a> {
     pub(super) relaxed: bool,
 }
 
-/// Why a transaction is not there.
+/// Why a transaction was not written.
 #[derive(Debug, Clone)]
 pub(super) enum NotWritten {
     /// Nothing was written.
-    Nothing(String),
+    Nothing(LogError),
     /// It may have been.
-    Unknown(String),
+    Unknown(LogError),
 }
 
-/// Puts the bodies of runs together where they are small.
-pub(super) fn gather<'r>(runs: &[(u32, &'r Run)], bases: &[Offset]) -> Vec<NewChunk<'r>> {
-    let appended = now_millis();
+/// Puts the bodies of runs together where they are small. They were appended at `appended`.
+pub(super) fn gather<'r>(
+    runs: &[(u32, &'r Run)],
+    bases: &[Offset],
+    appended: Timestamp,
+) -> Vec<NewChunk<'r>> {
     let mut chunks: Vec<NewChunk<'r>> = Vec::new();
     let mut bytes = 0;
     for ((handle, run), base) in runs.iter().zip(bases) {

@@ -13,7 +13,7 @@ use super::page::Batch;
 use super::rows::{Catalog, Changes, NewChunk, NewOffset, NotWritten, PartitionRow, gather};
 use super::state::State;
 use crate::log::{CleanupPolicy, LogError, TopicInfo};
-use crate::record::{Offset, Timestamp, TopicPartition};
+use crate::record::{Offset, Record, Timestamp, TopicPartition};
 
 /// The limits of a batch: bytes and records.
 const MOST_BYTES: usize = 1 << 20;
@@ -135,8 +135,7 @@ impl Shared {
         let mut bases = Vec::with_capacity(runs.len());
         let mut rows: Vec<(u32, PartitionRow)> = Vec::new();
         {
-            self.heal()
-                .map_err(|error| NotWritten::Nothing(error.to_string()))?;
+            self.heal().map_err(NotWritten::Nothing)?;
             let state = self.state();
             for (handle, run) in runs {
                 if rows.last().is_none_or(|(last, _)| last != handle) {
@@ -148,7 +147,7 @@ impl Shared {
                 }
             }
         }
-        let chunks = gather(runs, &bases);
+        let chunks = gather(runs, &bases, now_millis());
         let changes = Changes {
             chunks,
             partitions: rows,
@@ -199,12 +198,9 @@ impl Shared {
                 self.notify(&mut state);
                 Ok(())
             }
-            Err(NotWritten::Nothing(reason) | NotWritten::Unknown(reason)) => {
+            Err(NotWritten::Nothing(error) | NotWritten::Unknown(error)) => {
                 state.broken = true;
-                Err(LogError::Client {
-                    what: format!("compacting {}", self.what),
-                    reason,
-                })
+                Err(LogError::client(format!("compacting {}", self.what), error))
             }
         }
     }
@@ -271,6 +267,17 @@ impl Shared {
             from,
             end: row.end,
         }))
+    }
+
+    /// Hands over the records of a batch, if there are any, and returns the position after them: over
+    /// offsets without a record to the end, when nothing else is there.
+    pub(super) fn hand_out(
+        &self,
+        batch: &Batch,
+        each: impl FnOnce(&[Record<'_>]),
+    ) -> Result<Offset, LogError> {
+        let next = batch.hand_out(each);
+        next.map_err(|_| self.file.damaged("a chunk of records cannot be read"))
     }
 
     /// What a topic is.

@@ -9,7 +9,10 @@ use super::super::{CleanupPolicy, ClusterId, LogError, NewTopic, TopicInfo};
 use super::codes::{is_final, is_unreachable};
 use super::config::KafkaConfig;
 use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue};
-use super::{TOPIC_TIMEOUT, client_error};
+
+/// How long a missing topic is waited for, and how long after it was first found a broker may still not
+/// know it. A new topic reaches the brokers one after the other, usually within a second.
+pub(super) const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait before asking again what was not settled yet.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
@@ -39,7 +42,7 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
         let client = Client::new(Kind::Producer, &config.asking())
-            .map_err(|fault| client_error("making the Kafka client", fault))?;
+            .map_err(|fault| LogError::client("making the Kafka client", fault))?;
         Ok(Self {
             config: config.clone(),
             errors: client.main_queue(),
@@ -168,11 +171,12 @@ impl Admin {
             Code::UnsupportedFeature => {
                 format!("{}; Apache Kafka 2.4 or later is needed", fault.reason)
             }
-            _ => fault.reason,
+            _ => fault.reason.clone(),
         };
         LogError::Refused {
             what: what.to_owned(),
             reason,
+            source: Some(fault.into()),
         }
     }
 
@@ -422,6 +426,7 @@ impl Admin {
         answer.cluster().ok_or_else(|| LogError::Refused {
             what: what.to_owned(),
             reason: "the broker names none".to_owned(),
+            source: None,
         })
     }
 }

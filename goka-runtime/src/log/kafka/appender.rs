@@ -8,9 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::super::{Appender, LogError, OnDelivery, Sent};
-use super::client_error;
 use super::config::KafkaConfig;
-use super::native::{Client, Code, EventKind, Kind, Message, Outgoing, Topic, text};
+use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Topic};
 use super::producer::undelivered;
 
 /// How often a full queue is tried again, and a flush looks.
@@ -42,7 +41,7 @@ struct Producer {
 
 impl Producer {
     fn new(config: &KafkaConfig, batch: usize, delivered: &OnDelivery) -> Result<Self, LogError> {
-        let failed = |fault| client_error("making the producer", fault);
+        let failed = |fault| LogError::client("making the producer", fault);
         let client = Client::new(Kind::Producer, &config.producing(batch)).map_err(failed)?;
         let reports = client.main_queue();
         let stop = Arc::new(AtomicBool::new(false));
@@ -79,10 +78,7 @@ impl Producer {
                     }
                 }
             })
-            .map_err(|error| LogError::Client {
-                what: "starting the producer's thread".to_owned(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| LogError::client("starting the producer's thread", error))?;
         Ok(Self {
             client,
             topics: RwLock::default(),
@@ -101,7 +97,7 @@ impl Producer {
         let topic = self
             .client
             .topic(name)
-            .map_err(|fault| client_error(format!("writing to topic `{name}`"), fault))?;
+            .map_err(|fault| LogError::client(format!("writing to topic `{name}`"), fault))?;
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         let topic = topics
             .entry(name.to_owned())
@@ -203,6 +199,7 @@ impl Appender for KafkaAppender {
             headers: record.headers,
             opaque: token as usize,
         };
+        let writing = || format!("writing to topic `{}`", record.topic);
         let started = Instant::now();
         let mut producer = self.producer();
         let mut topic = producer.topic(record.topic)?;
@@ -218,11 +215,9 @@ impl Appender for KafkaAppender {
                     thread::sleep(AGAIN);
                 }
                 Err(Code::Fatal) => {
-                    let reason = producer.client.fatal().map(|fault| fault.reason);
-                    return Err(LogError::Client {
-                        what: format!("writing to topic `{}`", record.topic),
-                        reason: reason.unwrap_or_else(|| text(Code::Fatal)),
-                    });
+                    let fault = producer.client.fatal();
+                    let fault = fault.unwrap_or_else(|| Fault::of(Code::Fatal));
+                    return Err(LogError::client(writing(), fault));
                 }
                 Err(Code::QueueFull) => {
                     return Err(LogError::Timeout {
@@ -242,10 +237,7 @@ impl Appender for KafkaAppender {
                     });
                 }
                 Err(code) => {
-                    return Err(LogError::Refused {
-                        what: format!("writing to topic `{}`", record.topic),
-                        reason: text(code),
-                    });
+                    return Err(LogError::refused(writing(), Fault::of(code)));
                 }
             }
         }

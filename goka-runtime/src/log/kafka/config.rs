@@ -58,6 +58,7 @@ impl KafkaConfig {
             Some(key) => Err(LogError::Client {
                 what: format!("client property `{key}`"),
                 reason: "goka sets it itself; remove it".to_owned(),
+                source: None,
             }),
             None => Ok(()),
         }

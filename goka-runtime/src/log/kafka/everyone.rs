@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::super::{Committed, LogError};
 use super::admin::Admin;
-use super::client_error;
 use super::native::{Client, Fault, Kind, Queue};
 use super::offsets::{committed, list};
 use crate::record::TopicPartition;
@@ -27,7 +26,7 @@ impl Admin {
         let what = format!("looking for other programs in group `{group}`");
         let until = self.until();
         let asking = Client::new(Kind::Consumer, &self.config.asking_of_now(group))
-            .map_err(|fault| client_error("making the Kafka client", fault))?
+            .map_err(|fault| LogError::client("making the Kafka client", fault))?
             .main_queue();
         let client = asking.client();
         let topics = self.patiently(&what, &asking, until, |wait| {

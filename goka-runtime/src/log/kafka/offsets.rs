@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::super::{Committed, Isolation, LogError, OffsetRange};
 use super::admin::{AGAIN, Admin, has_time};
-use super::client_error;
 use super::codes::is_unreachable;
 use super::native::{Client, Code, Fault, Kind, List, Place};
 use crate::record::{Offset, TopicPartition};
@@ -126,7 +125,7 @@ impl Admin {
         }
         // A client of that group, though it never joins.
         let errors = Client::new(Kind::Consumer, &self.config.asking_of(group))
-            .map_err(|fault| client_error("making the Kafka client", fault))?
+            .map_err(|fault| LogError::client("making the Kafka client", fault))?
             .main_queue();
         loop {
             let list = list(partitions, -1001).map_err(|fault| self.refused(&what, fault))?;

@@ -1,18 +1,14 @@
-//! A member's producer: records go out with the number of their task's ledger, delivery reports are
-//! counted there, and a barrier asks how it went. Used by one thread; never commits offsets. Its
-//! transactions, exactly once, are in `transaction`.
+//! The records of a member: they are produced with the number of their task's ledger, delivery reports are
+//! counted there, and a commit asks for the acknowledgements. Used by one thread, through
+//! [`MemberProducer`](super::member_producer::MemberProducer); knows no transactions and no offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::super::{Failure, Group, LogError, TaskAcks};
-use super::client_error;
-use super::config::KafkaConfig;
-use super::identity::TransactionalId;
-use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Queue, Topic, text};
-use super::transaction::Transactions;
+use super::super::{Failure, Group, TaskAcks};
+use super::native::{Client, Code, EventKind, Fault, Message, Outgoing, Queue, Topic, text};
 use crate::clock::Clock;
-use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, Timestamp};
+use crate::record::{Append, AppendKind, Appends, Offset, TaskId, Timestamp};
 
 /// A timestamp that is so much ahead of now, in milliseconds, is one that a topic may refuse.
 const FUTURE: Timestamp = 60_000;
@@ -24,36 +20,38 @@ pub(super) struct Producer {
     numbers: BTreeMap<TaskId, usize>,
     /// The ledger of the last append: records come task by task.
     last: Option<(TaskId, usize)>,
-    /// Everything that is not reported yet.
+    /// The number of records without a delivery report.
     pending: u64,
-    /// Counts the barriers that ended in the dark: reports of older records count no more.
-    round: usize,
-    /// The topics of records that failed since the last barrier.
+    /// Bumped when a commit times out; delivery reports of older generations are ignored.
+    generation: usize,
+    /// The topics of records that failed since the last commit.
     failed: BTreeSet<String>,
-    /// What the client last complained of.
-    complaint: Option<String>,
-    /// Why the client is of no more use.
+    /// The last error of the client that did not end it.
+    last_error: Option<String>,
+    /// The error that ended the client.
     fatal: Option<String>,
     /// How long an append waits for room.
-    deadline: Duration,
-    /// Exactly once, everything is written in transactions.
-    pub(super) transactions: Option<Transactions>,
+    timeout: Duration,
 }
 
-/// What became of one task's records since the last barrier.
+/// One task's records since the last commit.
 struct Ledger {
     task: TaskId,
+    /// Whether the task appended.
     used: bool,
+    /// The number of records without a delivery report.
     pending: u64,
+    /// First and last offset of acknowledged changelog records, and their number.
     changelog: Option<(Offset, Offset, u64)>,
+    /// The failure that is reported.
     failure: Option<Failure>,
     /// The size of the record that `failure` names.
     size: usize,
-    /// Of the records that are far in the future, the one that is farthest.
+    /// The record with the latest timestamp of those that are far in the future.
     ahead: Option<Ahead>,
 }
 
-/// A record whose timestamp is far in the future: some topics take none of those.
+/// A record whose timestamp is far in the future, which a topic may refuse.
 #[derive(Debug)]
 pub(super) struct Ahead {
     timestamp: Timestamp,
@@ -62,7 +60,8 @@ pub(super) struct Ahead {
 
 impl Ledger {
     fn fail(&mut self, failure: Failure, size: usize) {
-        // Of several refused ones the largest is named: one that was in a batch with it may be small.
+        // Of several refused records the largest is reported: a small one may be refused for the batch that
+        // it shares with a large one.
         let refused = |failure: &Failure| matches!(failure, Failure::Refused { .. });
         let replace = match &self.failure {
             None => true,
@@ -104,26 +103,26 @@ impl Ledger {
     }
 }
 
-/// What a delivery report is of, in one word: no record costs an allocation.
+/// What a delivery report is about, in the one word that a record carries: no record costs an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    round: usize,
+struct ReportId {
+    generation: usize,
     ledger: usize,
     kind: AppendKind,
 }
 
-impl Mark {
+impl ReportId {
     const HALF: u32 = usize::BITS / 2;
     const LOW: usize = (1 << Self::HALF) - 1;
 
     fn word(self) -> usize {
         let changelog = usize::from(self.kind == AppendKind::Changelog);
-        self.round << Self::HALF | (self.ledger << 1 | changelog) & Self::LOW
+        self.generation << Self::HALF | (self.ledger << 1 | changelog) & Self::LOW
     }
 
     fn of(word: usize) -> Self {
         Self {
-            round: word >> Self::HALF,
+            generation: word >> Self::HALF,
             ledger: (word & Self::LOW) >> 1,
             kind: match word & 1 {
                 1 => AppendKind::Changelog,
@@ -134,31 +133,20 @@ impl Mark {
 }
 
 impl Producer {
-    pub(super) fn new(config: &KafkaConfig, group: &Group, batch: usize) -> Result<Self, LogError> {
-        let failed = |fault| client_error("making the producer", fault);
-        let (properties, transactions) = match group.guarantee {
-            Guarantee::AtLeastOnce => (config.producing(batch), None),
-            Guarantee::ExactlyOnce => {
-                let (id, timeout) = (TransactionalId::of(group), group.transaction_timeout);
-                let properties = config.transacting(batch, id.name(), timeout);
-                (properties, Some(Transactions::new(id, timeout)))
-            }
-        };
-        let client = Client::new(Kind::Producer, &properties).map_err(failed)?;
+    pub(super) fn new(client: &Client, group: &Group, timeout: Duration) -> Result<Self, Fault> {
         let topics = group.topics.iter().map(|name| client.topic(name));
         Ok(Self {
-            topics: topics.collect::<Result<_, _>>().map_err(failed)?,
+            topics: topics.collect::<Result<_, _>>()?,
             reports: client.main_queue(),
             ledgers: Vec::new(),
             numbers: BTreeMap::new(),
             last: None,
             pending: 0,
-            round: 0,
+            generation: 0,
             failed: BTreeSet::new(),
-            complaint: None,
+            last_error: None,
             fatal: None,
-            deadline: config.deadline,
-            transactions,
+            timeout,
         })
     }
 
@@ -189,8 +177,8 @@ impl Producer {
         number
     }
 
-    pub(super) fn append(&mut self, appends: &Appends) {
-        let begun = self.begin(Instant::now() + self.deadline);
+    /// Produces records, unless `begun` says why they cannot be.
+    pub(super) fn append(&mut self, appends: &Appends, begun: &Result<(), Failure>) {
         let future = Clock::default().wall().saturating_add(FUTURE);
         for (_at, append) in (0usize..).zip(appends.iter()) {
             fail_point!("mid-produce", _at);
@@ -199,10 +187,10 @@ impl Producer {
             if append.timestamp > future {
                 self.ledgers[number].is_ahead(&append);
             }
-            if let Err(failure) = &begun {
+            if let Err(failure) = begun {
                 self.ledgers[number].fail(failure.clone(), 0);
             }
-            // What follows a failed record is dropped with it, so the order is never broken.
+            // What follows a failed record is dropped with it, so the order is kept.
             if self.ledgers[number].failure.is_none()
                 && let Err((failure, size)) = self.produce(&append, number)
             {
@@ -220,14 +208,14 @@ impl Producer {
             value: append.value,
             timestamp: append.timestamp,
             headers: append.headers,
-            opaque: Mark {
-                round: self.round,
+            opaque: ReportId {
+                generation: self.generation,
                 ledger: number,
                 kind: append.kind,
             }
             .word(),
         };
-        let mut until = None;
+        let mut deadline = None;
         loop {
             if let Some(fatal) = &self.fatal {
                 return Err((Failure::Fatal(fatal.clone()), size));
@@ -240,10 +228,10 @@ impl Producer {
                     return Ok(());
                 }
                 Err(Code::QueueFull) if self.pending > 0 => {
-                    let until = *until.get_or_insert_with(|| Instant::now() + self.deadline);
-                    if Instant::now() >= until {
+                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.timeout);
+                    if Instant::now() >= deadline {
                         let why = "no room in the producer's queue: the broker takes nothing";
-                        return Err((Failure::Unknown(self.because(why)), size));
+                        return Err((Failure::Unknown(self.with_last_error(why)), size));
                     }
                     self.serve(Duration::from_millis(10));
                 }
@@ -255,14 +243,15 @@ impl Producer {
         }
     }
 
-    pub(super) fn because(&self, what: &str) -> String {
-        match &self.complaint {
-            Some(complaint) => format!("{what} ({complaint})"),
+    /// A message with the last error of the client.
+    pub(super) fn with_last_error(&self, what: &str) -> String {
+        match &self.last_error {
+            Some(error) => format!("{what} ({error})"),
             None => what.to_owned(),
         }
     }
 
-    /// Takes what is reported; waits at most `wait` for the first. Tells whether there was any.
+    /// Takes delivery reports and errors; waits at most `wait` for the first. Returns whether there was any.
     pub(super) fn serve(&mut self, wait: Duration) -> bool {
         let mut event = self.reports.poll(wait);
         let any = event.is_some();
@@ -275,7 +264,7 @@ impl Producer {
                             let fault = self.client().fatal().unwrap_or(fault);
                             self.fatal = Some(fault.reason);
                         } else {
-                            self.complaint = Some(fault.reason);
+                            self.last_error = Some(fault.reason);
                         }
                     }
                 }
@@ -287,15 +276,15 @@ impl Producer {
     }
 
     fn delivered(&mut self, message: &Message) {
-        let mark = Mark::of(message.opaque());
-        if mark.round != self.round {
+        let id = ReportId::of(message.opaque());
+        if id.generation != self.generation {
             return;
         }
-        let ledger = &mut self.ledgers[mark.ledger];
+        let ledger = &mut self.ledgers[id.ledger];
         ledger.pending -= 1;
         self.pending -= 1;
         let Some(code) = message.error() else {
-            if mark.kind == AppendKind::Changelog {
+            if id.kind == AppendKind::Changelog {
                 let offset = message.offset();
                 let (first, last, count) = ledger.changelog.unwrap_or((offset, offset, 0));
                 ledger.changelog = Some((first.min(offset), last.max(offset), count + 1));
@@ -317,20 +306,18 @@ impl Producer {
         std::mem::take(&mut self.failed)
     }
 
-    /// Drops what is known of a task that is not owned any more: its next owner may be this member.
-    pub(super) fn forget(&mut self, task: TaskId) {
-        let mut unsettled = false;
+    /// Drops the ledger of a task that is not owned any more: its next owner may be this member. Returns
+    /// whether it had records that were not committed.
+    pub(super) fn forget(&mut self, task: TaskId) -> bool {
+        let mut is_uncommitted = false;
         for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.task == task) {
-            unsettled |= ledger.used;
+            is_uncommitted |= ledger.used;
             (ledger.changelog, ledger.failure, ledger.used) = (None, None, false);
         }
-        if unsettled {
-            // Its records would become visible without the offsets that cover them.
-            self.spoil("it holds records of a partition that is not owned any more");
-        }
+        is_uncommitted
     }
 
-    /// Drops what is known of everything appended and not settled.
+    /// Drops the ledgers of everything appended and not committed.
     pub(super) fn clear(&mut self) {
         for ledger in &mut self.ledgers {
             ledger.used = true;
@@ -340,21 +327,24 @@ impl Producer {
         self.forget_reports();
     }
 
-    /// What is still reported of records appended before counts no more.
+    /// Delivery reports of records appended before are ignored from now on.
     fn forget_reports(&mut self) {
         for ledger in &mut self.ledgers {
             ledger.pending = 0;
         }
         self.pending = 0;
-        self.round = (self.round + 1) & Mark::LOW;
+        self.generation = (self.generation + 1) & ReportId::LOW;
     }
 
-    /// Waits until all records are reported, at most until `until`, and closes the ledgers.
-    pub(super) fn settle(&mut self, until: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+    /// Waits until all records are reported, at most until `deadline`, and closes the ledgers.
+    pub(super) fn await_acks(
+        &mut self,
+        deadline: Instant,
+    ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
         self.serve(Duration::ZERO);
         self.client().nudge();
         while self.pending > 0 && self.fatal.is_none() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
@@ -366,10 +356,10 @@ impl Producer {
             let failure = match (&self.fatal, denied(self.client())) {
                 (_, Some(fault)) => failure(fault.code, "(any)", None, Some(fault.reason)),
                 (Some(fatal), None) => Failure::Fatal(fatal.clone()),
-                (None, None) => Failure::Unknown(self.because("not acknowledged in time")),
+                (None, None) => Failure::Unknown(self.with_last_error("not acknowledged in time")),
             };
             for ledger in &mut self.ledgers {
-                // One that was forgotten is told to nobody, and may be its task's again later.
+                // The ledger of a task that was forgotten is not reported; the task may use it again later.
                 if ledger.pending > 0 && ledger.used {
                     ledger.fail(failure.clone(), 0);
                 }
@@ -387,9 +377,10 @@ impl Producer {
         self.client().purge();
     }
 
-    /// Waits until everything is out, at most until `until`; gives up the rest.
-    pub(super) fn close(&mut self, until: Instant) -> Result<(), u64> {
-        self.settle(until);
+    /// Waits until everything is delivered, at most until `deadline`, and gives the rest up. The error is
+    /// the number of records that were given up.
+    pub(super) fn close(&mut self, deadline: Instant) -> Result<(), u64> {
+        self.await_acks(deadline);
         match self.client().in_flight() {
             0 => Ok(()),
             left => {
@@ -411,7 +402,7 @@ fn denied(client: &Client) -> Option<Fault> {
         .filter(|fault| fault.code == Code::ClusterAuthorizationFailed)
 }
 
-/// What a record means that was not delivered. Where one record of a batch has a timestamp that the
+/// The failure of a record that was not delivered. Where one record of a batch has a timestamp that the
 /// topic does not take, librdkafka 2.12.1 gives all of them that code
 /// (`rd_kafka_interceptors_on_acknowledgement_queue`); `ahead` is the one that is far in the future.
 pub(super) fn undelivered(
@@ -436,7 +427,7 @@ pub(super) fn undelivered(
     }
 }
 
-/// What a failed record means.
+/// The failure that a code means for a record.
 pub(super) fn failure(
     code: Code,
     topic: &str,
@@ -483,24 +474,24 @@ mod tests {
     use crate::record::TopicId;
 
     #[test]
-    fn a_mark_survives_its_word() {
-        for (round, ledger, kind) in [
+    fn a_report_id_survives_the_word_that_carries_it() {
+        for (generation, ledger, kind) in [
             (0, 0, AppendKind::Output),
             (0, 0, AppendKind::Changelog),
             (3, 70_000, AppendKind::Changelog),
-            (Mark::LOW, 1, AppendKind::Output),
+            (ReportId::LOW, 1, AppendKind::Output),
         ] {
-            let mark = Mark {
-                round,
+            let id = ReportId {
+                generation,
                 ledger,
                 kind,
             };
-            assert_eq!(Mark::of(mark.word()), mark);
+            assert_eq!(ReportId::of(id.word()), id);
         }
     }
 
     #[test]
-    fn the_worst_failure_is_told() {
+    fn the_worst_failure_is_reported() {
         let refused = |key: &str| Failure::Refused {
             topic: "topic".to_owned(),
             key: key.to_owned(),
@@ -531,7 +522,7 @@ mod tests {
                 ledger.fail(failure, size);
             }
             assert_eq!(ledger.close(), Some(Err(expected)));
-            assert_eq!(ledger.close(), None, "told once");
+            assert_eq!(ledger.close(), None, "reported once");
         }
     }
 }

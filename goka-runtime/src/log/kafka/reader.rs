@@ -7,10 +7,9 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Each, Isolation, LogError, Reader};
-use super::client_error;
 use super::codes::is_fetched_again;
 use super::config::KafkaConfig;
-use super::native::{Batch, Client, Code, EventKind, Kind, Message, Queue, Topic};
+use super::native::{Batch, Client, Code, EventKind, Fault, Kind, Message, Queue, Topic};
 use crate::record::{Offset, Record, TopicPartition};
 
 /// How many messages are taken at once.
@@ -35,7 +34,7 @@ impl KafkaReader {
         from: &[(TopicPartition, Offset)],
         isolation: Isolation,
     ) -> Result<Self, LogError> {
-        let failed = |fault| client_error("making the reader", fault);
+        let failed = |fault| LogError::client("making the reader", fault);
         let client = Client::new(Kind::Consumer, &config.reading(isolation)).map_err(failed)?;
         let mut reader = Self {
             batch: Batch::default(),
@@ -47,7 +46,7 @@ impl KafkaReader {
             let topic = client.topic(&at.topic).map_err(failed)?;
             topic
                 .start(at.partition, *offset, &reader.records)
-                .map_err(|fault| client_error(format!("reading {at}"), fault))?;
+                .map_err(|fault| LogError::client(format!("reading {at}"), fault))?;
             reader.partitions.push(Partition {
                 at: at.clone(),
                 topic,
@@ -74,14 +73,14 @@ impl KafkaReader {
             }
         }
         match self.events.client().fatal() {
-            Some(fault) => Err(client_error("reading", fault)),
+            Some(fault) => Err(LogError::client("reading", fault)),
             None => Ok(()),
         }
     }
 
-    fn error(&self, index: usize, code: Code, words: String) -> LogError {
+    fn error(&self, index: usize, code: Code, reason: String) -> LogError {
         let Partition { at, position, .. } = &self.partitions[index];
-        read_error(code, at, *position, words)
+        read_error(code, at, *position, reason)
     }
 
     fn hand_over(&mut self, batch: &mut Batch, each: Each<'_>) -> Result<(), LogError> {
@@ -119,7 +118,7 @@ impl KafkaReader {
                 Some(code) => return Err(self.error(index, code, run[0].error_text())),
             }
         }
-        for lost in batch.take_adrift() {
+        for lost in batch.take_errors() {
             if let Some(index) = self.index(&lost.topic, lost.partition)
                 && !is_fetched_again(lost.fault.code)
             {
@@ -155,12 +154,12 @@ impl Drop for KafkaReader {
     }
 }
 
-/// What an error in place of a record means.
+/// The error that a code in place of a record means.
 pub(super) fn read_error(
     code: Code,
     at: &TopicPartition,
     offset: Offset,
-    words: String,
+    reason: String,
 ) -> LogError {
     let topic = at.topic.to_string();
     let partition = at.partition;
@@ -172,14 +171,10 @@ pub(super) fn read_error(
         },
         Code::UnknownTopicOrPartition | Code::UnknownTopic => LogError::UnknownTopic { topic },
         Code::UnknownPartition => LogError::UnknownPartition { topic, partition },
-        Code::TopicAuthorizationFailed => LogError::Refused {
-            what: format!("reading topic `{topic}`"),
-            reason: words,
-        },
-        _ => LogError::Client {
-            what: format!("reading {at}"),
-            reason: words,
-        },
+        Code::TopicAuthorizationFailed => {
+            LogError::refused(format!("reading topic `{topic}`"), Fault { code, reason })
+        }
+        _ => LogError::client(format!("reading {at}"), Fault { code, reason }),
     }
 }
 

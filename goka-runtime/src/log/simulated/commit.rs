@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::super::outcome::{Acks, Failures, acknowledged, each, failed, settled, tasks};
 use super::faults::{Fault, StepKind};
-use super::groups::Standing;
+use super::groups::{Offsets, Standing};
 use super::member::SimulatedMember;
 use super::state::{Locked, State};
 use super::transacting::Phase;
-use super::transactions::Offsets;
 use crate::log::{CommitBatch, CommitOutcome, Committed, Committer, Failure, TaskAcks};
 use crate::record::{Appends, Guarantee, TaskId};
 
@@ -102,7 +101,7 @@ impl SimulatedMember {
             if acks.get(task).is_some_and(Result::is_err) && !mutant!(CommitBeforeAcks) {
                 continue;
             }
-            match self.held.contains_key(task) {
+            match self.tasks.contains_key(task) {
                 true => drop(listed.insert(*task)),
                 false => drop(offsets.insert(*task, Err(lost(*task)))),
             }
@@ -218,10 +217,10 @@ impl SimulatedMember {
 
     /// Refuses a unit with a task that somebody else may own.
     fn owned(&self, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
-        if mutant!(StaleWrites) || tasks.iter().all(|task| self.held.contains_key(task)) {
+        if mutant!(StaleWrites) || tasks.iter().all(|task| self.tasks.contains_key(task)) {
             return Ok(());
         }
-        Err(each(tasks, |task| match self.held.contains_key(&task) {
+        Err(each(tasks, |task| match self.tasks.contains_key(&task) {
             false => lost(task),
             true => Failure::Abortable("a task of the unit is not owned any more".to_owned()),
         }))

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::topics::Serial;
-use super::transactions::Offsets;
 use crate::log::Committed;
 use crate::log::balance::{Holder, Partitions, Slot, balance};
+
+/// Offsets of a group, by topic and partition.
+pub(super) type Offsets = Vec<((Arc<str>, i32), Committed)>;
 
 /// A member's number; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

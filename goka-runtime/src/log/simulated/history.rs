@@ -1,16 +1,15 @@
-//! What happened, for whoever judges a run afterwards: what lay in the log before compaction took it,
-//! who handled which record, who committed what. Kept only when somebody asks for it.
+//! The history of a run, for the oracles that check it afterwards: what was in the log before compaction
+//! removed it, which client handled which record, which client committed what.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Simulated;
-use super::state::{ClientId, State};
 use super::topics::{Body, Serial};
-use crate::log::Committed;
-use crate::record::{Append, Offset, Record, TopicPartition};
+use crate::record::{Append, Offset};
+
+/// The number of a member's client; never used twice.
+pub(crate) type ClientId = u64;
 
 /// A moment of a run.
 #[derive(Debug, Clone)]
@@ -144,153 +143,5 @@ impl fmt::Display for Happened {
             ),
             Happened::Told(what) => f.write_str(what),
         }
-    }
-}
-
-impl State {
-    /// Remembers what happened, if anybody wants to know.
-    pub(super) fn remember(&mut self, what: impl FnOnce() -> Happened) {
-        if let Some(history) = &mut self.history {
-            let (at, what) = (self.now, what());
-            if !matches!(what, Happened::Told(_)) {
-                self.chance.note(at, || what.to_string());
-            }
-            history.push(Moment { at, what });
-        }
-    }
-}
-
-impl Simulated {
-    /// Remembers from now on what happens.
-    pub(crate) fn keep_history(&self) {
-        self.0.lock().history.get_or_insert_default();
-    }
-
-    /// What happened so far; it begins anew.
-    pub(crate) fn take_history(&self) -> Vec<Moment> {
-        let mut state = self.0.lock();
-        state
-            .history
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
-    }
-
-    /// The number of the client that joined last.
-    pub(crate) fn last_client(&self) -> ClientId {
-        let state = self.0.lock();
-        state
-            .clients
-            .keys()
-            .next_back()
-            .copied()
-            .unwrap_or_default()
-    }
-
-    /// How many partitions a topic has; 0 where there is none.
-    pub(crate) fn partitions_of(&self, topic: &str) -> i32 {
-        let state = self.0.lock();
-        state
-            .topics
-            .get(topic)
-            .map_or(0, |topic| topic.info.partitions)
-    }
-
-    /// Kills one client, if it lives: nothing that it does from now on arrives.
-    pub(crate) fn kill_client(&self, client: ClientId) {
-        let mut state = self.0.lock();
-        if !state.dead.contains(&client) {
-            state.bury(&[client]);
-        }
-    }
-
-    /// How long tombstones of topics stay that are made from now on, and how many records are fetched
-    /// at once.
-    pub(crate) fn set_limits(&self, delete_retention: Duration, batch: usize) {
-        let mut state = self.0.lock();
-        state.delete_retention = Some(delete_retention);
-        state.batch = Some(batch);
-    }
-
-    /// Puts offsets back that a group has lost.
-    pub(crate) fn restore_offsets(
-        &self,
-        group: &str,
-        offsets: &BTreeMap<TopicPartition, Committed>,
-    ) {
-        let mut state = self.0.lock();
-        if let Some(group) = state.groups.get_mut(group) {
-            for (tp, committed) in offsets {
-                let place = (tp.topic.clone(), tp.partition);
-                group
-                    .offsets
-                    .entry(place)
-                    .or_insert_with(|| committed.clone());
-            }
-        }
-        state.version += 1;
-        state.note(|| format!("{group}: offsets are put back"));
-    }
-
-    /// What a group has still to do of a topic: of each partition the committed offset, and the offset
-    /// behind the last record that everybody sees, where that is further.
-    pub(crate) fn behind(&self, group: &str, topic: &str) -> Vec<(i32, Offset, Offset)> {
-        let state = self.0.lock();
-        let group = state.groups.get(group);
-        let Some((name, topic)) = state.topics.get_key_value(topic) else {
-            return Vec::new();
-        };
-        let mut behind = Vec::new();
-        for (number, partition) in (0..).zip(&topic.partitions) {
-            let committed = group.and_then(|group| group.committed(name, number));
-            let committed = committed.map_or(0, |committed| committed.offset);
-            if let Some((_, record)) = partition.committed(committed).last() {
-                behind.push((number, committed, record.offset + 1));
-            }
-        }
-        behind
-    }
-
-    /// Whether a transaction is open anywhere, or records are under way.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        let state = self.0.lock();
-        let mut partitions = state.topics.values().flat_map(|topic| &topic.partitions);
-        !state.under_way.is_empty()
-            || partitions.any(|partition| partition.range().stable < partition.range().high)
-    }
-
-    /// Adds something that the log itself does not see.
-    pub(crate) fn tell_history(&self, what: Happened) {
-        self.0.lock().remember(|| what);
-    }
-
-    /// Writes a record past everything that may go wrong, and says where it lies; `None` where there is
-    /// no such partition.
-    pub(crate) fn put(&self, topic: &str, partition: i32, record: &Record<'_>) -> Option<Offset> {
-        let state = &mut *self.0.lock();
-        state.written += 1;
-        let written = state.written;
-        let body = Arc::new(Body {
-            timestamp: record.timestamp,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: Vec::new(),
-        });
-        let (topic, _) = state.topics.get_key_value(topic)?;
-        let topic = topic.clone();
-        let found = state.topics.get_mut(&topic)?;
-        let offset = found
-            .partition_mut(partition)?
-            .append(body.clone(), 0, written);
-        state.version += 1;
-        state.remember(|| Happened::Written {
-            client: None,
-            serial: 0,
-            topic,
-            partition,
-            offset,
-            body,
-        });
-        Some(offset)
     }
 }

@@ -8,32 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::faults::StepKind;
 use super::groups::{MemberId, Step};
-use super::history::Happened;
-use super::member_poll::Found;
+use super::history::{ClientId, Happened};
+use super::owned::{Degraded, OwnedTask, Polled};
 use super::producer::Producer;
-use super::state::{ClientId, Shared};
+use super::state::Shared;
 use crate::log::balance::Slot;
 use crate::log::{
     Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
 };
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
-
-/// A task given by the group.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) epoch: Epoch,
-    pub(super) since: Duration,
-    /// Whether the driver was told.
-    pub(super) known: bool,
-    pub(super) intakes: BTreeMap<TopicId, Offset>,
-}
-
-/// What may heal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
-    Brokers,
-    Lookup,
-}
 
 #[derive(Debug)]
 pub(super) struct SimulatedMember {
@@ -45,9 +28,9 @@ pub(super) struct SimulatedMember {
     /// The same for [`Heartbeat`].
     pub(super) heard_as: Arc<AtomicU64>,
     pub(super) producer: Producer,
-    pub(super) held: BTreeMap<TaskId, Held>,
+    pub(super) tasks: BTreeMap<TaskId, OwnedTask>,
     pub(super) paused: bool,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) degraded: Option<Degraded>,
     /// Whose records came last: the others go first.
     pub(super) last: Option<(TaskId, TopicId)>,
     /// What ended the member.
@@ -81,9 +64,9 @@ impl SimulatedMember {
             id: None,
             heard_as: Arc::default(),
             producer,
-            held: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             paused: false,
-            trouble: None,
+            degraded: None,
             last: None,
             ended: None,
             left: false,
@@ -106,24 +89,24 @@ impl SimulatedMember {
     }
 
     /// Tells the driver what was found.
-    fn tell(&mut self, found: Found, driver: &mut dyn Driver) -> Result<(), LogError> {
+    fn tell(&mut self, found: Polled, driver: &mut dyn Driver) -> Result<(), LogError> {
         match found {
-            Found::Step(Step::Rest | Step::Own(_)) => {}
-            Found::Step(Step::Out) => self.out(driver),
-            Found::Step(Step::Fenced) => {
+            Polled::Step(Step::Rest | Step::Own(_)) => {}
+            Polled::Step(Step::Out) => self.out(driver),
+            Polled::Step(Step::Fenced) => {
                 return Err(LogError::InstanceFenced {
                     who: format!("group instance `{}`", self.producer.who),
                     reason: "a newer member has it".to_owned(),
                 });
             }
-            Found::Step(Step::Revoke(slots)) => self.revoke(&slots, driver),
-            Found::Assigned(assignments) => driver.event(MemberEvent::Assigned(&assignments)),
-            Found::Trouble(why) => driver.event(MemberEvent::Degraded(Some(why))),
-            Found::Healed => driver.event(MemberEvent::Degraded(None)),
-            Found::Broken(task, topic, error) => {
+            Polled::Step(Step::Revoke(slots)) => self.revoke(&slots, driver),
+            Polled::Assigned(assignments) => driver.event(MemberEvent::Assigned(&assignments)),
+            Polled::Degraded(why) => driver.event(MemberEvent::Degraded(Some(why))),
+            Polled::Recovered => driver.event(MemberEvent::Degraded(None)),
+            Polled::InputFailed(task, topic, error) => {
                 driver.event(MemberEvent::InputFailed { task, topic, error });
             }
-            Found::Passed(task, topic, nothing) => {
+            Polled::OffsetGap(task, topic, nothing) => {
                 driver.event(MemberEvent::OffsetGap {
                     task,
                     epoch: self.epoch(task),
@@ -132,7 +115,7 @@ impl SimulatedMember {
                     to: nothing.end,
                 });
             }
-            Found::Batch(task, topic, page) => {
+            Polled::Batch(task, topic, page) => {
                 let epoch = self.epoch(task);
                 let records = page.records.iter();
                 let records: Vec<Record<'_>> =
@@ -144,9 +127,9 @@ impl SimulatedMember {
                     records: &records,
                 });
                 if let Some(next) = records.get(taken).map(|next| next.offset)
-                    && let Some(held) = self.held.get_mut(&task)
+                    && let Some(held) = self.tasks.get_mut(&task)
                 {
-                    held.intakes.insert(topic, next);
+                    held.inputs.insert(topic, next);
                 }
             }
         }
@@ -154,16 +137,16 @@ impl SimulatedMember {
     }
 
     fn epoch(&self, task: TaskId) -> Epoch {
-        self.held.get(&task).map_or(Epoch(0), |held| held.epoch)
+        self.tasks.get(&task).map_or(Epoch(0), |held| held.epoch)
     }
 
     fn out(&mut self, driver: &mut dyn Driver) {
         self.id = None;
         self.heard_as.store(0, Ordering::Relaxed);
         let mut lost = Vec::new();
-        for (task, held) in std::mem::take(&mut self.held) {
+        for (task, held) in std::mem::take(&mut self.tasks) {
             self.producer.forget(task);
-            if held.known {
+            if held.is_announced {
                 lost.push(task);
             }
         }
@@ -174,14 +157,14 @@ impl SimulatedMember {
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
         let tasks: Vec<TaskId> = slots.iter().filter_map(|slot| self.task(slot)).collect();
-        let is_known = |task: &TaskId| self.held.get(task).is_some_and(|held| held.known);
+        let is_known = |task: &TaskId| self.tasks.get(task).is_some_and(|held| held.is_announced);
         let told: Vec<TaskId> = tasks.iter().copied().filter(is_known).collect();
         if !told.is_empty() {
             driver.revoking(&told, self as &mut dyn Committer);
         }
         for task in tasks {
             self.producer.forget(task);
-            self.held.remove(&task);
+            self.tasks.remove(&task);
         }
         let shared = self.shared.clone();
         let mut state = shared.lock();
@@ -239,7 +222,7 @@ impl Member for SimulatedMember {
         loop {
             let told = self.look().and_then(|(found, version)| match found {
                 // The driver hears of it when the committed offsets are known.
-                Some(Found::Step(Step::Own(_))) => Ok(None),
+                Some(Polled::Step(Step::Own(_))) => Ok(None),
                 Some(found) => self.tell(found, driver).map(|()| None),
                 None => Ok(Some(version)),
             });
@@ -268,20 +251,21 @@ impl Member for SimulatedMember {
     }
 
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
-        let Some(held) = self.held.get_mut(&task).filter(|held| held.known) else {
+        let Some(held) = self.tasks.get_mut(&task).filter(|held| held.is_announced) else {
             let topic = self.group.topic(task.lead);
             return Err(LogError::Client {
                 what: format!("fetching {topic}[{}]", task.partition),
                 reason: "this member does not own the task".to_owned(),
+                source: None,
             });
         };
-        held.intakes.extend(positions.iter().copied());
+        held.inputs.extend(positions.iter().copied());
         Ok(())
     }
 
     fn release(&mut self, task: TaskId) {
-        if let Some(held) = self.held.get_mut(&task) {
-            held.intakes.clear();
+        if let Some(held) = self.tasks.get_mut(&task) {
+            held.inputs.clear();
         }
     }
 
@@ -298,10 +282,7 @@ impl Member for SimulatedMember {
         }
         // A new client would fence this one and end its transaction, and no more.
         let aborted = self.producer.abort(&mut state);
-        aborted.map_err(|failure| LogError::Client {
-            what: "aborting the transaction".to_owned(),
-            reason: failure.to_string(),
-        })
+        aborted.map_err(|failure| LogError::client("aborting the transaction", failure))
     }
 
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {

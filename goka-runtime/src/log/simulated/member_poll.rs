@@ -2,34 +2,23 @@
 //! it was given, records. Under the log's lock; the driver is told afterwards.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind};
 use super::groups::{MemberId, Step};
-use super::member::{Held, SimulatedMember, Trouble};
+use super::member::SimulatedMember;
+use super::owned::{Degraded, OwnedTask, Polled};
 use super::state::State;
-use super::topics::{OutOfRange, Page};
+use super::topics::OutOfRange;
 use crate::log::balance::Slot;
 use crate::log::{Assignment, Epoch, Isolation, LogError};
-use crate::record::{Offset, TaskId, TopicId, TopicPartition};
+use crate::record::{TaskId, TopicId, TopicPartition};
 
 /// How many records a batch has at most.
 const BATCH: usize = 2_000;
 /// How long committed offsets are waited for before that is trouble.
 const LOOKUP: Duration = Duration::from_secs(10);
-
-/// What a look at the log brought.
-pub(super) enum Found {
-    Step(Step),
-    Assigned(Vec<Assignment>),
-    Trouble(String),
-    Healed,
-    Batch(TaskId, TopicId, Page),
-    Passed(TaskId, TopicId, Range<Offset>),
-    Broken(TaskId, TopicId, LogError),
-}
 
 impl SimulatedMember {
     fn enter(&mut self, state: &mut State) -> MemberId {
@@ -63,7 +52,7 @@ impl SimulatedMember {
     }
 
     /// Looks at the log for whatever is to be told next, and says at which version that was.
-    pub(super) fn look(&mut self) -> Result<(Option<Found>, u64), LogError> {
+    pub(super) fn look(&mut self) -> Result<(Option<Polled>, u64), LogError> {
         let shared = self.shared.clone();
         let mut state = shared.lock();
         let found = match state.dead.contains(&self.client) {
@@ -73,15 +62,15 @@ impl SimulatedMember {
         Ok((found, state.version))
     }
 
-    fn look_at(&mut self, state: &mut State) -> Result<Option<Found>, LogError> {
+    fn look_at(&mut self, state: &mut State) -> Result<Option<Polled>, LogError> {
         state.strike(StepKind::Poll, &self.producer.who, Some(self.client), None);
         if state.is_out() {
             let why = "no broker answers".to_owned();
-            return Ok(self.in_trouble(Trouble::Brokers, why));
+            return Ok(self.degrade(Degraded::Brokers, why));
         }
-        if self.trouble == Some(Trouble::Brokers) {
-            self.trouble = None;
-            return Ok(Some(Found::Healed));
+        if self.degraded == Some(Degraded::Brokers) {
+            self.degraded = None;
+            return Ok(Some(Polled::Recovered));
         }
         // What a predecessor left open may be this group's offsets: it is ended first.
         self.producer.start(state)?;
@@ -96,7 +85,7 @@ impl SimulatedMember {
             }
             if step != Step::Rest {
                 self.note(state, &step);
-                return Ok(Some(Found::Step(step)));
+                return Ok(Some(Polled::Step(step)));
             }
             let found = self.look_up(state);
             if found.is_some() {
@@ -137,23 +126,23 @@ impl SimulatedMember {
             let Some(task) = self.task(slot) else {
                 continue;
             };
-            let held = Held {
+            let owned = OwnedTask {
                 epoch: Epoch(*epoch),
                 since,
-                known: false,
-                intakes: BTreeMap::new(),
+                is_announced: false,
+                inputs: BTreeMap::new(),
             };
-            self.held.insert(task, held);
+            self.tasks.insert(task, owned);
         }
     }
 
     /// Reads what is committed for tasks that the driver does not know; what a transaction holds
     /// is waited for.
-    fn look_up(&mut self, state: &mut State) -> Option<Found> {
+    fn look_up(&mut self, state: &mut State) -> Option<Polled> {
         let now = state.now;
         let mut assignments = Vec::new();
         let mut oldest = None;
-        for (task, held) in self.held.iter_mut().filter(|(_, held)| !held.known) {
+        for (task, held) in self.tasks.iter_mut().filter(|(_, held)| !held.is_announced) {
             let topics: Vec<TopicId> = self.group.inputs_of(*task).collect();
             let names = &self.group;
             let committed = state.group(&self.group.name, |group, _| {
@@ -172,7 +161,7 @@ impl SimulatedMember {
                 oldest = oldest.min(Some(held.since)).or(Some(held.since));
                 continue;
             };
-            held.known = true;
+            held.is_announced = true;
             assignments.push(Assignment {
                 task: *task,
                 epoch: held.epoch,
@@ -180,35 +169,35 @@ impl SimulatedMember {
             });
         }
         if !assignments.is_empty() {
-            return Some(Found::Assigned(assignments));
+            return Some(Polled::Assigned(assignments));
         }
         match oldest {
             Some(since) if now.saturating_sub(since) > LOOKUP => {
                 let why = "reading the committed offsets: a transaction holds some of them";
-                self.in_trouble(Trouble::Lookup, why.to_owned())
+                self.degrade(Degraded::Lookup, why.to_owned())
             }
-            None if self.trouble == Some(Trouble::Lookup) => {
-                self.trouble = None;
-                Some(Found::Healed)
+            None if self.degraded == Some(Degraded::Lookup) => {
+                self.degraded = None;
+                Some(Polled::Recovered)
             }
             _ => None,
         }
     }
 
-    fn in_trouble(&mut self, trouble: Trouble, why: String) -> Option<Found> {
-        if self.trouble.is_some() {
+    fn degrade(&mut self, degraded: Degraded, why: String) -> Option<Polled> {
+        if self.degraded.is_some() {
             return None;
         }
-        self.trouble = Some(trouble);
-        Some(Found::Trouble(why))
+        self.degraded = Some(degraded);
+        Some(Polled::Degraded(why))
     }
 
     /// One batch, of the input after the one that came last.
-    fn fetched(&mut self, state: &mut State) -> Option<Found> {
+    fn fetched(&mut self, state: &mut State) -> Option<Polled> {
         let all = self
-            .held
+            .tasks
             .iter()
-            .flat_map(|(task, held)| held.intakes.keys().map(move |topic| (*task, *topic)));
+            .flat_map(|(task, held)| held.inputs.keys().map(move |topic| (*task, *topic)));
         let (mut order, first): (Vec<_>, Vec<_>) = all.partition(|place| Some(*place) > self.last);
         order.extend(first);
         for (task, topic) in order {
@@ -220,8 +209,8 @@ impl SimulatedMember {
         None
     }
 
-    fn fetch_one(&mut self, state: &mut State, task: TaskId, topic: TopicId) -> Option<Found> {
-        let intakes = &mut self.held.get_mut(&task)?.intakes;
+    fn fetch_one(&mut self, state: &mut State, task: TaskId, topic: TopicId) -> Option<Polled> {
+        let intakes = &mut self.tasks.get_mut(&task)?.inputs;
         let position = *intakes.get(&topic)?;
         let tp = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
         if state.away_until(&tp.topic, tp.partition).is_some() {
@@ -232,7 +221,7 @@ impl SimulatedMember {
             Ok(partition) => partition.read(position, Isolation::ReadCommitted, most),
             Err(error) => {
                 intakes.remove(&topic);
-                return Some(Found::Broken(task, topic, error));
+                return Some(Polled::InputFailed(task, topic, error));
             }
         };
         let mut page = match page {
@@ -244,12 +233,12 @@ impl SimulatedMember {
                     partition: tp.partition,
                     offset: position,
                 };
-                return Some(Found::Broken(task, topic, error));
+                return Some(Polled::InputFailed(task, topic, error));
             }
         };
         if page.records.is_empty() {
             intakes.insert(topic, page.next);
-            return Some(Found::Passed(task, topic, position..page.next));
+            return Some(Polled::OffsetGap(task, topic, position..page.next));
         }
         let (who, place) = (&self.producer.who, Some((&tp.topic, tp.partition)));
         match state.strike(StepKind::Fetch, who, Some(self.client), place) {
@@ -264,6 +253,6 @@ impl SimulatedMember {
         let next = page.records.last().map_or(page.next, |(last, _)| last + 1);
         intakes.insert(topic, next);
         self.last = Some((task, topic));
-        Some(Found::Batch(task, topic, page))
+        Some(Polled::Batch(task, topic, page))
     }
 }

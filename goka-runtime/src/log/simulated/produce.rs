@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind, Written};
-use super::history::Happened;
-use super::state::{ClientId, State, UnderWay};
+use super::history::{ClientId, Happened};
+use super::state::{State, UnderWay};
 use super::topics::{Body, Serial};
 use crate::log::Failure;
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::faults::{Chance, Fault, Step, StepKind};
 use super::groups::SimulatedGroup;
-use super::history::{Happened, Moment};
+use super::history::{ClientId, Happened, Moment};
+use super::identities::Identities;
 use super::topics::{Body, Partition, Serial, Topic};
-use super::transactions::Identities;
 use crate::clock::Clock;
 use crate::log::LogError;
 use crate::record::{Offset, Timestamp, TopicPartition};
@@ -19,9 +19,6 @@ use crate::record::{Offset, Timestamp, TopicPartition};
 const RETENTION_CHECK: Duration = Duration::from_secs(5 * 60);
 /// How long one wait lasts at most, by the machine's clock: sessions end without a word.
 const SLICE: Duration = Duration::from_millis(20);
-
-/// The number of a member's client; never used twice.
-pub(crate) type ClientId = u64;
 
 /// A record that is under way.
 #[derive(Debug)]
@@ -83,6 +80,17 @@ impl State {
     /// Writes a line of the trace.
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         self.chance.note(self.now, line);
+    }
+
+    /// Remembers what happened, if anybody wants to know.
+    pub(super) fn remember(&mut self, what: impl FnOnce() -> Happened) {
+        if let Some(history) = &mut self.history {
+            let (at, what) = (self.now, what());
+            if !matches!(what, Happened::Told(_)) {
+                self.chance.note(at, || what.to_string());
+            }
+            history.push(Moment { at, what });
+        }
     }
 
     /// Asks what goes wrong at a step. What concerns more than this step begins here, and is seen in

@@ -5,39 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::history::Happened;
-use super::state::{ClientId, State};
+use super::groups::Offsets;
+use super::history::{ClientId, Happened};
+use super::identities::{Fenced, Identity, Touched, Transaction};
+use super::state::State;
 use super::topics::Serial;
-use crate::log::Committed;
-
-/// A partition of one of the topics that had its name.
-pub(super) type Touched = (Arc<str>, u64, i32);
-
-/// Offsets of a group, by topic and partition.
-pub(super) type Offsets = Vec<((Arc<str>, i32), Committed)>;
-
-/// The producer's epoch is not the current one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fenced;
-
-#[derive(Debug)]
-struct Transaction {
-    serial: Serial,
-    began: Duration,
-    partitions: BTreeSet<Touched>,
-    /// Whose offsets it holds, and who told them last.
-    groups: BTreeMap<Arc<str>, ClientId>,
-    /// How it was decided to end, and when the control records are written.
-    ending: Option<(bool, Duration)>,
-}
-
-/// A transactional id.
-#[derive(Debug, Default)]
-pub(super) struct Identity {
-    epoch: u64,
-    timeout: Duration,
-    open: Option<Transaction>,
-}
 
 impl State {
     /// Gives an identity to a new producer: ends what the one before left open, as decided or by
@@ -206,5 +178,3 @@ impl State {
         }
     }
 }
-
-pub(super) type Identities = BTreeMap<String, Identity>;

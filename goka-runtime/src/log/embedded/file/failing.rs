@@ -1,4 +1,4 @@
-//! A disk that fails when it is told to, and keeps what it has.
+//! A disk whose operations fail while a test wants that; it keeps its content.
 
 use std::io::{Error, Result};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{StorageBackend, backends::InMemoryBackend};
 
-use super::{Catalog, File, LogError, explained, storage};
+use super::{Catalog, File, LogError, unusable};
 
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Disk {
@@ -24,7 +24,7 @@ impl Disk {
                 let mut builder = redb::Builder::new();
                 // Everything is read from the disk.
                 let made = builder.set_cache_size(0).create_with_backend(disk.clone());
-                made.map_err(|error| storage(None, explained(&error.into())))
+                made.map_err(|error| unusable(None, error.into()))
             }),
         )
     }

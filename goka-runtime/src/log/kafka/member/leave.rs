@@ -1,132 +1,132 @@
-//! How a member goes: what its producer has in hand is ended, then it leaves its group, or keeps its
-//! place there for whoever comes back under the same name.
+//! How a member leaves its group, or keeps its place there for a member that comes back with the same
+//! instance name.
 //!
 //! - A client that closes keeps a static member's place; to give the place up, the member
 //!   unsubscribes first, answers the revocation, and is out when the client has no member id any more.
-//! - A DescribeCluster request is sent first. If it is not answered in time (600 ms), the member stops
+//! - A probe is sent to the brokers before. If it is not answered in time (600 ms), the member stops
 //!   waiting for the broker.
-//! - A producer that is fenced may be the first sign of a process that uses the same data directory. It
-//!   also takes the place in the group, and the next heartbeat says so: that is waited for, since a
-//!   member that came back would put the other process out.
+//! - A producer that is fenced may be the first sign of a process that uses the same data directory. That
+//!   process also takes the place in the group, and the next heartbeat says so. It is waited for: a
+//!   member that came back would otherwise put the other process out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::super::{Failure, LogError, cancel};
+use super::super::super::{Group, LogError, cancel};
 use super::super::config::heartbeat;
-use super::super::native::{Ask, Client, Event, EventKind, Fault, List};
-use super::{GLANCE, KafkaMember, PROBE, Trouble};
-use crate::record::Guarantee;
+use super::super::native::{Client, Event, EventKind, Fault, List};
+use super::errors::ended;
+use super::events::Events;
+use super::{PROBE, WAIT_SLICE};
 
-/// How long a broker may take to answer anything at all before it is not waited for.
-const ANSWER: Duration = Duration::from_millis(600);
+/// How long a broker may take to answer the probe before it is not waited for.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// Whether a broker answers.
-struct Waiting {
+/// Until when a broker is waited for.
+#[derive(Debug)]
+struct BrokerWait {
     since: Instant,
     by: Instant,
+    /// Whether the probe was answered.
     has_answered: bool,
 }
 
-impl Waiting {
+impl BrokerWait {
     fn left(&self) -> Duration {
         let by = match self.has_answered {
             true => self.by,
-            false => self.by.min(self.since + ANSWER),
+            false => self.by.min(self.since + PROBE_TIMEOUT),
         };
         by.saturating_duration_since(Instant::now())
     }
 }
 
-impl KafkaMember {
-    /// Ends the producer and leaves the group, where its place is given up or kept.
-    pub(super) fn go(&mut self, by: Instant, gives_up: bool) -> Result<(), LogError> {
-        if std::mem::replace(&mut self.left, true) {
-            return Ok(());
+/// A consumer on its way out of its group.
+pub(super) struct Leaving<'m> {
+    events: &'m Events,
+    group: &'m Group,
+    /// The client's assignment, until a revocation takes it.
+    assigned: List,
+    wait: BrokerWait,
+}
+
+impl<'m> Leaving<'m> {
+    /// Begins when the probe was sent; ends at `by`.
+    pub(super) fn new(events: &'m Events, group: &'m Group, assigned: List, by: Instant) -> Self {
+        Self {
+            events,
+            group,
+            assigned,
+            wait: BrokerWait {
+                since: Instant::now(),
+                by,
+                has_answered: false,
+            },
         }
-        let began = Instant::now();
-        let pending = match self.group.guarantee {
-            Guarantee::AtLeastOnce => self
-                .producer
-                .close(by)
-                .map_err(|records| format!("delivering the last {records} records")),
-            // The group is to be left too, even when the transaction's coordinator is away.
-            Guarantee::ExactlyOnce => self
-                .producer
-                .end(began + by.saturating_duration_since(began) / 2)
-                .map_err(|failure| format!("ending the last transaction: {failure}")),
-        };
-        self.client().describe_cluster(&Ask {
-            queue: self.events.queue(),
-            wait: ANSWER,
-            opaque: PROBE,
-        });
-        let mut waiting = Waiting {
-            since: Instant::now(),
-            by,
-            has_answered: false,
-        };
-        // A revocation that is not answered would keep the client from leaving.
+    }
+
+    fn client(&self) -> &'m Client {
+        self.events.client()
+    }
+
+    /// Answers the rebalances that were taken from the client: one that is not answered would keep it
+    /// from leaving.
+    pub(super) fn answer_taken(&mut self) {
         while let Some((event, _)) = self.events.next() {
-            self.answer_leaving(&event, &mut waiting);
+            self.answer(&event);
         }
-        self.await_fence(&mut waiting);
-        if let Some(fault) = self.client().fatal() {
-            let error = self.fatal(fault);
+    }
+
+    /// After the producer was fenced, waits until the group had time to fence the member, too.
+    pub(super) fn await_fence(&mut self) {
+        if self.group.instance.is_empty() {
+            return;
+        }
+        let deadline = Instant::now() + heartbeat(self.group) * 3 / 2;
+        self.serve_until(|client| client.fatal().is_some() || Instant::now() >= deadline);
+    }
+
+    /// Leaves the group and closes the client; returns whether that was done in time. A static member
+    /// keeps its place unless it gives it up.
+    ///
+    /// # Errors
+    /// [`LogError::InstanceFenced`] when another process has the place.
+    pub(super) fn leave(&mut self, gives_up: bool) -> Result<bool, LogError> {
+        let client = self.client();
+        if let Some(fault) = client.fatal() {
+            let error = ended(client, self.group, fault);
             if matches!(error, LogError::InstanceFenced { .. }) {
                 return Err(error);
             }
         } else {
             if gives_up {
-                self.give_place_up(&mut waiting);
+                self.give_place_up();
             }
-            if self.client().close(self.events.queue()).is_ok() {
-                self.serve_until(&mut waiting, |member| member.client().closed());
+            if client.close(self.events.queue()).is_ok() {
+                self.serve_until(Client::closed);
             }
         }
-        let is_gone = self.client().fatal().is_some() || self.client().closed();
-        let what = match (pending, is_gone) {
-            (Ok(()), true) => return Ok(()),
-            (Err(pending), _) => pending,
-            (Ok(()), false) => format!("leaving group `{}`", self.group.name),
-        };
-        Err(LogError::Timeout {
-            what,
-            after: began.elapsed(),
-        })
+        Ok(client.fatal().is_some() || client.closed())
     }
 
-    /// Leaves the group before the client closes; a member without an instance leaves as it closes.
-    fn give_place_up(&mut self, waiting: &mut Waiting) {
-        let is_in = |member: &Self| !member.client().member_id().is_empty();
-        let is_away = self.trouble == Some(Trouble::Brokers);
-        if self.group.instance.is_empty() || is_away || !is_in(self) {
+    /// Leaves the group before the client closes. A member without an instance leaves as it closes.
+    fn give_place_up(&mut self) {
+        let has_left = |client: &Client| client.member_id().is_empty();
+        if self.group.instance.is_empty() || has_left(self.client()) {
             return;
         }
         if self.client().unsubscribe().is_ok() {
             // A rebalance under way is ended first.
-            self.serve_until(waiting, |member| !is_in(member));
+            self.serve_until(has_left);
         }
-    }
-
-    /// After the producer was fenced, waits until the group had time to say that the member is, too.
-    fn await_fence(&mut self, waiting: &mut Waiting) {
-        let is_fenced = matches!(self.producer.ended(), Some(Failure::ProducerFenced(_)));
-        if !is_fenced || self.group.instance.is_empty() {
-            return;
-        }
-        let until = Instant::now() + heartbeat(&self.group) * 3 / 2;
-        self.serve_until(waiting, |member| {
-            member.client().fatal().is_some() || Instant::now() >= until
-        });
     }
 
     /// Answers what comes until something is so, or no broker is to be waited for.
-    fn serve_until(&mut self, waiting: &mut Waiting, is_so: impl Fn(&Self) -> bool) {
-        while !is_so(self) {
-            let left = waiting.left();
-            match self.events.queue().poll(left.min(GLANCE)) {
-                Some(event) => self.answer_leaving(&event, waiting),
+    fn serve_until(&mut self, is_so: impl Fn(&Client) -> bool) {
+        while !is_so(self.client()) {
+            let left = self.wait.left();
+            match self.events.queue().poll(left.min(WAIT_SLICE)) {
+                Some(event) => self.answer(&event),
                 None if left.is_zero() => return,
                 None => {}
             }
@@ -134,22 +134,25 @@ impl KafkaMember {
     }
 
     /// Answers a rebalance with nothing kept.
-    fn answer_leaving(&mut self, event: &Event, waiting: &mut Waiting) {
-        let is_late = || waiting.left().is_zero();
+    fn answer(&mut self, event: &Event) {
+        let client = self.events.client();
         match event.kind() {
-            EventKind::Assign => answer(self.client(), is_late, |client| {
-                client.incremental_assign(&List::new())
-            }),
+            EventKind::Assign => {
+                let is_late = || self.wait.left().is_zero();
+                answer(client, is_late, |client| {
+                    client.incremental_assign(&List::new())
+                });
+            }
             EventKind::Revoke => {
-                let list = Mutex::new(self.all_added());
-                self.tasks.clear();
-                answer(self.client(), is_late, move |client| {
+                let list = Mutex::new(std::mem::replace(&mut self.assigned, List::new()));
+                let is_late = || self.wait.left().is_zero();
+                answer(client, is_late, move |client| {
                     let list = list.lock().unwrap_or_else(PoisonError::into_inner);
                     client.incremental_unassign(&list)
                 });
             }
             EventKind::Answer if event.opaque() == PROBE => {
-                waiting.has_answered |= event.fault().is_none();
+                self.wait.has_answered |= event.fault().is_none();
             }
             _ => {}
         }

@@ -10,9 +10,10 @@ use rdkafka::bindings::rd_kafka_admin_op_t as op;
 
 use super::client::Client;
 use super::event::Event;
+use super::fault::{Code, Fault, Words, code, millis, string};
 use super::handles::Queue;
 use super::list::{List, Place, place};
-use super::{Code, Fault, Words, code, millis, string};
+
 use crate::log::Isolation;
 
 /// Where an answer goes, and how long the client may try.

@@ -1,19 +1,16 @@
-//! Clients. One is thread-safe and destroyed when the last of its queues and topics is gone. Destroying never leaves a group: that is `close`, with a deadline.
+//! Clients. One is thread-safe and destroyed when the last of its queues and topics is gone. Destroying
+//! never leaves a group: that is `close`, with a deadline.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::ptr;
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
-use super::handles::{Queue, Topic};
-use super::list::{List, Place};
-use super::message;
-use super::{Code, Fault, Words, code, millis};
+use super::fault::{Code, Fault, Words, code, name};
+use super::unattributed;
 
 /// What a client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,13 +111,6 @@ fn txn_offset_commit(line: &str) -> Option<i16> {
     newest.trim().parse().ok()
 }
 
-pub(super) fn name(text: &str) -> Result<CString, Fault> {
-    CString::new(text).map_err(|_| Fault {
-        code: Code::InvalidArgument,
-        reason: format!("{text:?} contains a NUL character"),
-    })
-}
-
 impl Client {
     /// Makes a client; no broker is asked yet.
     pub(in super::super) fn new(
@@ -171,7 +161,7 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(conf, opaque.cast_mut().cast());
             sys::rd_kafka_conf_set_events(conf, events);
             sys::rd_kafka_conf_set_log_cb(conf, Some(log));
-            sys::rd_kafka_conf_set_error_cb(conf, Some(message::adrift));
+            sys::rd_kafka_conf_set_error_cb(conf, Some(unattributed::on_error));
             let (words_ptr, len) = (words.ptr(), words.len());
             let client = sys::rd_kafka_new(native, conf, words_ptr, len);
             if client.is_null() {
@@ -197,168 +187,6 @@ impl Client {
         (newest < i16::MAX).then_some(newest)
     }
 
-    /// The queue of delivery reports and errors.
-    pub(in super::super) fn main_queue(&self) -> Queue {
-        // SAFETY: live client; the reference is given back when the queue is dropped.
-        Queue::take(self, unsafe { sys::rd_kafka_queue_get_main(self.ptr()) })
-    }
-
-    /// The queue of a group consumer: rebalances, errors, and what is sent there.
-    pub(in super::super) fn consumer_queue(&self) -> Queue {
-        // SAFETY: live consumer with a group, to which alone this is called.
-        unsafe {
-            sys::rd_kafka_poll_set_consumer(self.ptr());
-            Queue::take(self, sys::rd_kafka_queue_get_consumer(self.ptr()))
-        }
-    }
-
-    /// A queue of our own.
-    pub(in super::super) fn new_queue(&self) -> Queue {
-        // SAFETY: live client; the queue is destroyed when dropped, before the client.
-        Queue::take(self, unsafe { sys::rd_kafka_queue_new(self.ptr()) })
-    }
-
-    /// A handle for producing to, or reading from, a topic.
-    pub(in super::super) fn topic(&self, topic: &str) -> Result<Topic, Fault> {
-        let topic = name(topic)?;
-        // SAFETY: live client and string; null configuration means the client's defaults.
-        let ptr = unsafe { sys::rd_kafka_topic_new(self.ptr(), topic.as_ptr(), ptr::null_mut()) };
-        if ptr.is_null() {
-            // SAFETY: reads the thread's last error.
-            return Err(Fault::of(unsafe { sys::rd_kafka_last_error() }.into()));
-        }
-        Ok(Topic::take(self, ptr))
-    }
-
-    /// Joins the consumer's group for these topics.
-    pub(in super::super) fn subscribe(&self, topics: &[&str]) -> Result<(), Fault> {
-        let mut list = List::new();
-        for topic in topics {
-            list.add(topic, -1)?;
-        }
-        // SAFETY: live consumer and list; the list is copied.
-        code(unsafe { sys::rd_kafka_subscribe(self.ptr(), list.ptr()) })
-            .map_or(Ok(()), |code| Err(Fault::of(code)))
-    }
-
-    /// Gives the subscription up; a member leaves its group once it has answered the revocation.
-    ///
-    /// A static member leaves so too; librdkafka leaves its place in the group only while the client
-    /// closes. Not to be called on a client that was closed: leaving, librdkafka 2.12 then uses a
-    /// coordinator that it has freed (its issue 5347). Before that, it leaves where it knows the
-    /// coordinator, and otherwise says nothing; both are decided by its own thread.
-    pub(in super::super) fn unsubscribe(&self) -> Result<(), Fault> {
-        // SAFETY: live consumer.
-        code(unsafe { sys::rd_kafka_unsubscribe(self.ptr()) })
-            .map_or(Ok(()), |code| Err(Fault::of(code)))
-    }
-
-    /// What the client's own group committed for the list's places; a client that reads committed
-    /// waits for pending transactions. Blocks for at most `wait`.
-    ///
-    /// Not the admin call of the same purpose: that one keeps asking a coordinator that died, and may
-    /// use freed memory when the connection to it breaks (librdkafka issues 3663 and 4605).
-    pub(in super::super) fn committed(
-        &self,
-        list: &List,
-        wait: Duration,
-    ) -> Result<Vec<Place>, Fault> {
-        // SAFETY: live consumer with a group; the list is ours, and takes the answer.
-        code(unsafe { sys::rd_kafka_committed(self.ptr(), list.ptr(), millis(wait).max(1)) })
-            .map_or_else(|| Ok(list.places()), |code| Err(Fault::of(code)))
-    }
-
-    /// Adds partitions to be fetched; answers an assignment.
-    pub(in super::super) fn incremental_assign(&self, list: &List) -> Result<(), Fault> {
-        // SAFETY: live consumer and list; the list is copied.
-        Fault::check(unsafe { sys::rd_kafka_incremental_assign(self.ptr(), list.ptr()) })
-    }
-
-    /// Takes partitions away; answers a revocation.
-    pub(in super::super) fn incremental_unassign(&self, list: &List) -> Result<(), Fault> {
-        // SAFETY: live consumer and list; the list is copied.
-        Fault::check(unsafe { sys::rd_kafka_incremental_unassign(self.ptr(), list.ptr()) })
-    }
-
-    /// Stops fetching partitions that stay assigned; what was fetched is dropped.
-    pub(in super::super) fn pause(&self, list: &List) {
-        // SAFETY: live consumer and list.
-        unsafe { sys::rd_kafka_pause_partitions(self.ptr(), list.ptr()) };
-    }
-
-    /// Undoes [`pause`](Client::pause).
-    pub(in super::super) fn resume(&self, list: &List) {
-        // SAFETY: live consumer and list.
-        unsafe { sys::rd_kafka_resume_partitions(self.ptr(), list.ptr()) };
-    }
-
-    /// Moves assigned partitions; what was fetched before is dropped.
-    pub(in super::super) fn seek(&self, list: &List, wait: Duration) -> Result<(), Fault> {
-        // SAFETY: live consumer and list, which takes each partition's error.
-        Fault::check(unsafe {
-            sys::rd_kafka_seek_partitions(self.ptr(), list.ptr(), millis(wait).max(1))
-        })?;
-        match list.places().into_iter().find_map(|place| place.error) {
-            Some(code) => Err(Fault::of(code)),
-            None => Ok(()),
-        }
-    }
-
-    /// How far each of the list's partitions was taken from its queue: behind the last record, or the
-    /// last control record, which is taken without being seen. Below 0 where nothing was since it was
-    /// assigned or moved. Asks nobody.
-    pub(in super::super) fn positions(&self, list: &List) -> Vec<Place> {
-        // SAFETY: live consumer; the list is ours, and takes the answer.
-        unsafe { sys::rd_kafka_position(self.ptr(), list.ptr()) };
-        list.places()
-    }
-
-    /// Sends what is fetched of an assigned partition to `queue`.
-    pub(in super::super) fn forward(
-        &self,
-        topic: &str,
-        partition: i32,
-        queue: &Queue,
-    ) -> Result<(), Fault> {
-        let topic = name(topic)?;
-        // SAFETY: live client and queue; the partition's queue is a reference that is given back.
-        unsafe {
-            let from = sys::rd_kafka_queue_get_partition(self.ptr(), topic.as_ptr(), partition);
-            if from.is_null() {
-                return Err(Fault::of(Code::UnknownPartition));
-            }
-            sys::rd_kafka_queue_forward(from, queue.ptr());
-            sys::rd_kafka_queue_destroy(from);
-        }
-        Ok(())
-    }
-
-    /// Whether the group took the assignment away without asking.
-    pub(in super::super) fn assignment_lost(&self) -> bool {
-        // SAFETY: live consumer.
-        unsafe { sys::rd_kafka_assignment_lost(self.ptr()) == 1 }
-    }
-
-    /// Starts a commit, whose outcome comes to `queue` with `opaque`.
-    pub(in super::super) fn commit(
-        &self,
-        list: &List,
-        queue: &Queue,
-        opaque: usize,
-    ) -> Result<(), Fault> {
-        // SAFETY: live consumer, list and queue; the list is copied; the opaque is a number.
-        let err = unsafe {
-            sys::rd_kafka_commit_queue(
-                self.ptr(),
-                list.ptr(),
-                queue.ptr(),
-                None,
-                opaque as *mut c_void,
-            )
-        };
-        code(err).map_or(Ok(()), |code| Err(Fault::of(code)))
-    }
-
     /// What ended the client for good, if anything.
     pub(in super::super) fn fatal(&self) -> Option<Fault> {
         let mut words = Words::new();
@@ -378,17 +206,5 @@ impl Client {
         let code = sys::rd_kafka_resp_err_t::try_from(code as c_int).expect("a code of librdkafka");
         // SAFETY: live client and string, which is copied.
         unsafe { sys::rd_kafka_test_fatal_error(self.ptr(), code, reason.as_ptr()) };
-    }
-
-    /// Starts leaving the group; rebalances come to `queue` until [`closed`](Client::closed).
-    pub(in super::super) fn close(&self, queue: &Queue) -> Result<(), Fault> {
-        // SAFETY: live consumer and queue.
-        Fault::check(unsafe { sys::rd_kafka_consumer_close_queue(self.ptr(), queue.ptr()) })
-    }
-
-    /// Whether the group is left.
-    pub(in super::super) fn closed(&self) -> bool {
-        // SAFETY: live consumer.
-        unsafe { sys::rd_kafka_consumer_closed(self.ptr()) == 1 }
     }
 }

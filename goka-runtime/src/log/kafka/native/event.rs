@@ -3,9 +3,9 @@
 use rdkafka::bindings as sys;
 
 use super::client::Client;
+use super::fault::{Code, Fault, code, string};
 use super::list::{Place, place, places};
 use super::message::Message;
-use super::{Code, Fault, code, string};
 
 /// What an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

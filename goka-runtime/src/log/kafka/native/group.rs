@@ -6,8 +6,8 @@ use std::{ptr, slice};
 
 use rdkafka::bindings as sys;
 
-use super::client::{Client, name};
-use super::{Code, Fault, code, millis, string};
+use super::client::Client;
+use super::fault::{Code, Fault, code, millis, name, string};
 
 /// A group at one moment.
 #[derive(Debug, Default)]

@@ -1,12 +1,13 @@
 //! Queues and topic handles; each keeps its client alive and is given back before it.
 
+use std::ptr;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
 use super::client::Client;
 use super::event::Event;
-use super::{Fault, millis, string};
+use super::fault::{Fault, millis, name, string};
 
 /// A queue of events or messages.
 pub(in super::super) struct Queue {
@@ -30,7 +31,7 @@ impl Queue {
         self.ptr
     }
 
-    /// Whose queue it is.
+    /// The client that it is a queue of.
     pub(in super::super) fn client(&self) -> &Client {
         &self.client
     }
@@ -107,5 +108,40 @@ impl Drop for Topic {
     fn drop(&mut self) {
         // SAFETY: our reference, given back once, before the client's that this holds.
         unsafe { sys::rd_kafka_topic_destroy(self.ptr) }
+    }
+}
+
+impl Client {
+    /// The queue of delivery reports and errors.
+    pub(in super::super) fn main_queue(&self) -> Queue {
+        // SAFETY: live client; the reference is given back when the queue is dropped.
+        Queue::take(self, unsafe { sys::rd_kafka_queue_get_main(self.ptr()) })
+    }
+
+    /// The queue of a group consumer: rebalances, errors, and what is sent there.
+    pub(in super::super) fn consumer_queue(&self) -> Queue {
+        // SAFETY: live consumer with a group, to which alone this is called.
+        unsafe {
+            sys::rd_kafka_poll_set_consumer(self.ptr());
+            Queue::take(self, sys::rd_kafka_queue_get_consumer(self.ptr()))
+        }
+    }
+
+    /// A queue of our own.
+    pub(in super::super) fn new_queue(&self) -> Queue {
+        // SAFETY: live client; the queue is destroyed when dropped, before the client.
+        Queue::take(self, unsafe { sys::rd_kafka_queue_new(self.ptr()) })
+    }
+
+    /// A handle for producing to, or reading from, a topic.
+    pub(in super::super) fn topic(&self, topic: &str) -> Result<Topic, Fault> {
+        let topic = name(topic)?;
+        // SAFETY: live client and string; null configuration means the client's defaults.
+        let ptr = unsafe { sys::rd_kafka_topic_new(self.ptr(), topic.as_ptr(), ptr::null_mut()) };
+        if ptr.is_null() {
+            // SAFETY: reads the thread's last error.
+            return Err(Fault::of(unsafe { sys::rd_kafka_last_error() }.into()));
+        }
+        Ok(Topic::take(self, ptr))
     }
 }

@@ -5,7 +5,7 @@ use std::{ptr, slice};
 
 use rdkafka::bindings as sys;
 
-use super::{Code, Fault, code, string};
+use super::fault::{Code, Fault, code, string};
 
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]

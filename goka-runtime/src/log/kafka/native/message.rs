@@ -1,15 +1,11 @@
-//! Messages, lent by librdkafka until their batch or event is dropped, and batches of them.
+//! Messages, lent by librdkafka until their batch or event is dropped.
 
-use std::cell::RefCell;
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::time::Duration;
+use std::ffi::{CStr, c_void};
 use std::{ptr, slice};
 
 use rdkafka::bindings as sys;
 
-use super::client::Client;
-use super::handles::Queue;
-use super::{Code, Fault, code, millis, string};
+use super::fault::{Code, code, string};
 use crate::record::{HeaderSource, Headers, Record, Timestamp};
 
 /// A message as long as its owner lives.
@@ -69,7 +65,7 @@ impl Message {
         self.get().offset
     }
 
-    /// What was given to [`produce`](super::Client::produce), in a delivery report.
+    /// What was given to `Client::produce`, in a delivery report.
     pub(in super::super) fn opaque(&self) -> usize {
         self.get()._private as usize
     }
@@ -136,120 +132,5 @@ impl HeaderSource for Message {
             }
             Some((CStr::from_ptr(name).to_str().ok()?, bytes(value, len)))
         }
-    }
-}
-
-/// A partition that the client lost sight of: its topic was deleted, or never was.
-#[derive(Debug, Clone)]
-pub(in super::super) struct Adrift {
-    pub(in super::super) topic: String,
-    pub(in super::super) partition: i32,
-    pub(in super::super) fault: Fault,
-}
-
-thread_local! {
-    /// Told by [`adrift`] while this thread takes a batch.
-    static ADRIFT: RefCell<Vec<Adrift>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Takes the errors that a batch fetch meets in its queue and hands to the error callback, on the
-/// fetching thread, where an event queue would give them as events. They name their partition in
-/// words only: `topic [3]: desired partition is no longer available (..)`.
-pub(super) unsafe extern "C" fn adrift(
-    _: *mut sys::rd_kafka_t,
-    err: c_int,
-    reason: *const c_char,
-    _: *mut c_void,
-) {
-    let place = |text: &str| {
-        let (topic, rest) = text.split_once(" [")?;
-        let (partition, _) = rest.split_once(']')?;
-        Some((topic.to_owned(), partition.parse().ok()?))
-    };
-    // SAFETY: librdkafka passes a NUL-terminated string that lives during the call.
-    let reason = unsafe { string(reason) };
-    let known = sys::rd_kafka_resp_err_t::try_from(err);
-    if let (Some((topic, partition)), Ok(err)) = (place(&reason), known) {
-        let code = err.into();
-        let fault = Fault { code, reason };
-        let one = Adrift {
-            topic,
-            partition,
-            fault,
-        };
-        ADRIFT.with_borrow_mut(|all| {
-            all.retain(|other| (&other.topic, other.partition) != (&one.topic, one.partition));
-            all.push(one);
-        });
-    }
-}
-
-/// Fetched messages, freed together.
-#[derive(Default)]
-pub(in super::super) struct Batch {
-    messages: Vec<*mut sys::rd_kafka_message_t>,
-    adrift: Vec<Adrift>,
-    /// The client of the messages, which must outlive them: they hold topics of it.
-    client: Option<Client>,
-}
-
-// SAFETY: messages belong to no thread; a batch is used by one at a time.
-unsafe impl Send for Batch {}
-
-impl Batch {
-    /// Frees what is in it and takes up to `room` messages that are there now, or the first one to
-    /// come within `wait`. (The native call waits for a full batch until its time is over, so it is
-    /// asked for one message first.)
-    pub(in super::super) fn fill(&mut self, queue: &Queue, room: usize, wait: Duration) {
-        self.clear();
-        if room == 0 {
-            return;
-        }
-        self.client = Some(queue.client().clone());
-        ADRIFT.take();
-        self.messages.reserve(room);
-        if !wait.is_zero() {
-            self.take(queue, 1, wait);
-        }
-        if wait.is_zero() || !self.messages.is_empty() {
-            self.take(queue, room - self.messages.len(), Duration::ZERO);
-        }
-        self.adrift.extend(ADRIFT.take());
-    }
-
-    fn take(&mut self, queue: &Queue, room: usize, wait: Duration) {
-        // SAFETY: live queue; there is room for `room` pointers behind the length, and as many as it
-        // says are filled with messages that are ours to destroy.
-        unsafe {
-            let at = self.messages.as_mut_ptr().add(self.messages.len());
-            let got = sys::rd_kafka_consume_batch_queue(queue.ptr(), millis(wait), at, room);
-            let got = usize::try_from(got).unwrap_or(0);
-            self.messages.set_len(self.messages.len() + got);
-        }
-    }
-
-    /// The messages.
-    pub(in super::super) fn messages(&self) -> &[Message] {
-        // SAFETY: `Message` is transparent over the pointer; the slice borrows the batch.
-        unsafe { slice::from_raw_parts(self.messages.as_ptr().cast(), self.messages.len()) }
-    }
-
-    /// Takes the partitions that were lost sight of, each with the last word on it.
-    pub(in super::super) fn take_adrift(&mut self) -> Vec<Adrift> {
-        std::mem::take(&mut self.adrift)
-    }
-
-    /// Frees the messages, keeps the room. Their client stays, since the next batch is of it, too.
-    pub(in super::super) fn clear(&mut self) {
-        for message in self.messages.drain(..) {
-            // SAFETY: ours, destroyed once; nothing borrows the batch any more.
-            unsafe { sys::rd_kafka_message_destroy(message) };
-        }
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        self.clear();
     }
 }

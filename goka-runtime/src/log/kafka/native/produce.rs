@@ -6,8 +6,8 @@ use std::ptr;
 use rdkafka::bindings as sys;
 
 use super::client::Client;
+use super::fault::{Code, code};
 use super::handles::Topic;
-use super::{Code, code};
 
 /// One record to be produced.
 pub(in super::super) struct Outgoing<'a> {

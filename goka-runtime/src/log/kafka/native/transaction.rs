@@ -7,8 +7,8 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 
 use super::client::Client;
+use super::fault::{Fault, millis, string};
 use super::list::List;
-use super::{Fault, millis};
 
 /// What is left to do about a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Membership {
         // SAFETY: live metadata, which owns its strings; a member id is never null.
         unsafe {
             sys::rd_kafka_consumer_group_metadata_generation_id(it) >= 0
-                && !super::string(sys::rd_kafka_consumer_group_metadata_member_id(it)).is_empty()
+                && !string(sys::rd_kafka_consumer_group_metadata_member_id(it)).is_empty()
         }
     }
 }

@@ -158,14 +158,17 @@ fn records_of_a_lost_task_are_not_committed_with_anothers() {
 }
 
 #[test]
-fn a_time_out_above_the_brokers_is_refused() {
+fn a_timeout_above_the_brokers_is_refused() {
     let rig = Rig::new(1);
     let mut seat = rig.join(&Group {
         transaction_timeout: seconds(20 * 60),
         ..Rig::group(ExactlyOnce)
     });
     let error = seat.poll().expect_err("it is refused");
-    assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
+    assert!(
+        matches!(error, LogError::TimeoutRefused { .. }),
+        "{error:?}"
+    );
     assert_eq!(seat.poll(), Err(error), "it stays so");
 }
 

@@ -116,10 +116,8 @@ impl Embedded {
         let theirs = shared.clone();
         let thread = std::thread::Builder::new().name("goka-log-cleaner".to_owned());
         let cleaner = thread.spawn(move || clean::run(&theirs, &wake));
-        let cleaner = cleaner.map_err(|error| LogError::Client {
-            what: "starting the compacting thread".to_owned(),
-            reason: error.to_string(),
-        })?;
+        let cleaner =
+            cleaner.map_err(|error| LogError::client("starting the compacting thread", error))?;
         Ok(Self(Arc::new(Open {
             shared,
             cleaner: Some(cleaner),
@@ -249,6 +247,7 @@ fn refused(topic: &str, reason: &str) -> LogError {
     LogError::Refused {
         what: format!("making topic `{topic}`"),
         reason: reason.to_owned(),
+        source: None,
     }
 }
 

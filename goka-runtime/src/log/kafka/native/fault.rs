@@ -1,38 +1,15 @@
-//! librdkafka behind safe types: the one place with `unsafe`. It knows handles, queues, events,
-//! lists and messages; it decides nothing. What is thread-safe and who frees what is said where the
-//! pointer is made. Used by the rest of the Kafka engine only.
-//!
-//! Clients are made here, not with `rdkafka`'s wrappers, because every call of ours needs a deadline:
-//! their consumers poll without end when dropped, their events lose the topic of an error, and batch
-//! fetches, commits on a queue and most admin calls are not wrapped.
+//! What native calls fail with, and how texts and times cross the border.
 
-mod admin;
-mod client;
-mod event;
-mod group;
-mod handles;
-mod list;
-mod message;
-mod produce;
-mod transaction;
-
-pub(super) use admin::{Ask, Described};
-pub(super) use client::{Client, Kind};
-pub(super) use event::{Event, EventKind};
-pub(super) use handles::{Queue, Topic};
-pub(super) use list::{List, Place};
-pub(super) use message::{Adrift, Batch, Message};
-pub(super) use produce::Outgoing;
-pub(super) use rdkafka::types::RDKafkaErrorCode as Code;
-pub(super) use transaction::{Failed, Membership, Remedy};
-
-use std::ffi::{CStr, c_char, c_int};
+use std::error::Error;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
+pub(in super::super) use rdkafka::types::RDKafkaErrorCode as Code;
 
 /// A code of librdkafka, if it is an error.
-fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
+pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
     match err {
         sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => None,
         err => Some(err.into()),
@@ -40,7 +17,7 @@ fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
 }
 
 /// What a code says, in librdkafka's words, without its `Broker: ` or `Local: `.
-pub(super) fn text(code: Code) -> String {
+pub(in super::super) fn text(code: Code) -> String {
     let text = code.to_string();
     let inner = text
         .split_once('(')
@@ -56,7 +33,7 @@ pub(super) fn text(code: Code) -> String {
 ///
 /// # Safety
 /// `ptr` is null, or points to a NUL-terminated string whose owner is alive.
-unsafe fn string(ptr: *const c_char) -> String {
+pub(super) unsafe fn string(ptr: *const c_char) -> String {
     if ptr.is_null() {
         return String::new();
     }
@@ -66,22 +43,38 @@ unsafe fn string(ptr: *const c_char) -> String {
         .into_owned()
 }
 
+/// A text as librdkafka takes it.
+pub(super) fn name(text: &str) -> Result<CString, Fault> {
+    CString::new(text).map_err(|_| Fault {
+        code: Code::InvalidArgument,
+        reason: format!("{text:?} contains a NUL character"),
+    })
+}
+
 /// Milliseconds as librdkafka takes them, rounded up so that a short wait is not a busy loop.
-fn millis(wait: Duration) -> c_int {
+pub(super) fn millis(wait: Duration) -> c_int {
     c_int::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX)
 }
 
 /// What a native call failed with.
 #[derive(Debug, Clone)]
-pub(super) struct Fault {
+pub(in super::super) struct Fault {
     /// Its code.
-    pub(super) code: Code,
-    /// The words that came with it.
-    pub(super) reason: String,
+    pub(in super::super) code: Code,
+    /// The text that came with it.
+    pub(in super::super) reason: String,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl Error for Fault {}
+
 impl Fault {
-    fn of(code: Code) -> Self {
+    pub(in super::super) fn of(code: Code) -> Self {
         Self {
             code,
             reason: text(code),
@@ -89,7 +82,7 @@ impl Fault {
     }
 
     /// Takes over an error object; null is success.
-    fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Fault> {
+    pub(super) fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Fault> {
         if error.is_null() {
             return Ok(());
         }
@@ -108,22 +101,22 @@ impl Fault {
 }
 
 /// Room for an error text that librdkafka writes.
-struct Words([c_char; 512]);
+pub(super) struct Words([c_char; 512]);
 
 impl Words {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self([0; 512])
     }
 
-    fn ptr(&mut self) -> *mut c_char {
+    pub(super) fn ptr(&mut self) -> *mut c_char {
         self.0.as_mut_ptr()
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         // SAFETY: our own memory. It begins as zeros, and librdkafka ends what it writes with one.
         unsafe { string(self.0.as_ptr()) }
     }

@@ -10,6 +10,7 @@ mod config;
 mod everyone;
 mod identity;
 mod member;
+mod member_producer;
 #[allow(unsafe_code)]
 mod native;
 mod offsets;
@@ -24,18 +25,13 @@ use std::time::Duration;
 
 pub use config::KafkaConfig;
 
-use admin::Admin;
-use native::Fault;
+use admin::{Admin, TOPIC_TIMEOUT};
 
 use super::{
     Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OffsetRange,
     OnDelivery, Reader, TopicInfo,
 };
 use crate::record::{Offset, TopicPartition};
-
-/// How long a missing topic is waited for, and how long after it was first heard of a broker may still
-/// not know it. Brokers hear of a new topic one after the other, usually within a second.
-const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Apache Kafka as the log. Made without asking a broker: what is wrong with the cluster shows in
 /// the first call.
@@ -167,13 +163,5 @@ impl Log for Kafka {
 
     fn cluster(&self) -> Result<ClusterId, LogError> {
         self.admin.cluster()
-    }
-}
-
-/// A fault of a local call.
-fn client_error(what: impl Into<String>, fault: Fault) -> LogError {
-    LogError::Client {
-        what: what.into(),
-        reason: fault.reason,
     }
 }

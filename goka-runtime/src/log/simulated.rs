@@ -34,8 +34,11 @@ mod commit;
 mod faults;
 mod groups;
 mod history;
+mod identities;
+mod inspect;
 mod member;
 mod member_poll;
+mod owned;
 mod produce;
 mod producer;
 mod reader;
@@ -407,6 +410,7 @@ fn refused(topic: &str, reason: &str) -> LogError {
     LogError::Refused {
         what: format!("making topic `{topic}`"),
         reason: reason.to_owned(),
+        source: None,
     }
 }
 

@@ -1,0 +1,125 @@
+//! The broker seam: what a log engine does, at the level of batches of fetched records, appended
+//! records and committed offsets. Engines are leaves: `embedded`, `kafka` and, for tests,
+//! `simulated`. Nothing here knows a handler, a codec or a table. Called by the worker, the restorer,
+//! emitters, views and commands.
+//!
+//! A [`Member`] is synchronous and used by one thread. Its `poll` never calls back while it holds
+//! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
+
+mod appender;
+mod balance;
+pub(crate) mod cancel;
+mod commit;
+pub mod embedded;
+mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+mod member;
+#[cfg(any(feature = "kafka", feature = "tester"))]
+mod outcome;
+mod reader;
+#[cfg(feature = "tester")]
+pub mod simulated;
+mod topic_wait;
+mod topics;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use self::appender::{Appender, OnDelivery, Sent};
+pub use self::commit::{CommitBatch, CommitId, CommitOutcome, Committer, TaskAcks};
+pub use self::error::{Failure, LogError, MemberTimeout};
+pub use self::member::{
+    Assignment, Committed, Driver, Epoch, Fetched, Group, KeepAlive, Member, MemberEvent,
+};
+pub use self::reader::{Each, Isolation, Reader};
+pub(crate) use self::topic_wait::{TopicWait, after};
+pub use self::topics::{CleanupPolicy, DEFAULT_PARTITIONS, NewTopic, OffsetRange, TopicInfo};
+use crate::record::{Offset, TopicPartition};
+
+/// The identity of the cluster of a log; a store is never moved between two of them.
+pub type ClusterId = String;
+
+/// A log engine.
+pub trait Log: Send + Sync + fmt::Debug {
+    /// Its name in messages: `the embedded log at .goka/log.redb`, `Kafka at localhost:9092`.
+    fn describe_self(&self) -> String;
+    /// Whether we may create streams that are missing (the embedded log), or never (Kafka).
+    fn creates_streams(&self) -> bool;
+    /// How long a start waits for a missing topic before it is refused: another program may be creating
+    /// it, or some brokers know of it before others. Zero where a topic that is missing stays missing.
+    fn topic_timeout(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// Joins a group.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError>;
+    /// Writes outside a group.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError>;
+    /// Reads partitions from explicit offsets. An offset that is out of range is an error of the
+    /// reader's polls.
+    ///
+    /// # Errors
+    /// When no client can be made, or a partition does not exist (an engine may report that in a poll
+    /// instead).
+    fn reader(
+        &self,
+        from: &[(TopicPartition, Offset)],
+        isolation: Isolation,
+    ) -> Result<Box<dyn Reader>, LogError>;
+    /// Describes topics, in the order asked; `None` for one that does not exist.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or refuses.
+    fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError>;
+    /// The offsets of partitions, in the order asked.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or a partition does not exist.
+    fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetRange>, LogError>;
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// [`LogError::TopicExists`], or why it was refused.
+    fn create(&self, topic: &NewTopic) -> Result<(), LogError>;
+    /// What a group committed, for partitions in the order asked.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or refuses.
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>, LogError>;
+    /// Whether [`Log::all_committed`] answers.
+    fn lists_groups(&self) -> bool {
+        false
+    }
+    /// Everything that a group committed for topics with so many partitions, whichever program
+    /// committed it under the group's name. Offsets in pending transactions do not count.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline, or refuses.
+    fn all_committed(
+        &self,
+        _group: &str,
+        _partitions: i32,
+    ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
+        Ok(Vec::new())
+    }
+    /// The member of a group that owns a partition of its lead, by its client and host, where the log
+    /// can tell.
+    fn holder(&self, _group: &str, _at: &TopicPartition) -> Option<String> {
+        None
+    }
+    /// The cluster's identity.
+    ///
+    /// # Errors
+    /// When the broker does not answer within the deadline.
+    fn cluster(&self) -> Result<ClusterId, LogError>;
+}

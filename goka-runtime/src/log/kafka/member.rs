@@ -1,0 +1,462 @@
+//! A member of a group. It coordinates its parts, which do not know each other's state: the tasks that the
+//! group assigned, the fetcher, the committer, the producer, and its health.
+//!
+//! - A stateful group subscribes to its table's topic only: the lead. Its partitions are never
+//!   fetched; the inputs are added to the client's assignment by [`Member::fetch`].
+//! - A rebalance is an event in the client's queue. It is taken from there first and answered after,
+//!   so that a barrier can run between with the whole member at hand.
+//! - While a revocation is unanswered nothing else may take partitions away: librdkafka would take
+//!   that for the answer. So a task that is released is paused, and moved when it is fetched again.
+//! - Records come from a queue of our own, to which each partition is forwarded: batches taken from
+//!   the consumer's queue would swallow rebalances.
+
+mod assignment;
+mod committer;
+mod errors;
+mod events;
+mod fetcher;
+mod health;
+mod leave;
+mod lookup;
+#[cfg(test)]
+mod testing;
+mod transactions;
+mod unassigned;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::{
+    CommitBatch, CommitOutcome, Committer, Driver, Failure, Group, KeepAlive, LogError, Member,
+    MemberEvent,
+};
+use super::config::KafkaConfig;
+use super::member_producer::MemberProducer;
+use super::native::{Ask, Client, Event, EventKind, Fault, Kind, List, Place};
+use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
+use assignment::{AssignedTasks, leads, tasks_of};
+use committer::OffsetCommitter;
+use errors::{ConsumerError, classify, ended};
+use events::Events;
+use fetcher::Fetcher;
+use health::{Degraded, Health, PROBE_TIMEOUT};
+use leave::Leaving;
+use lookup::OffsetLookup;
+use transactions::{Clients, TransactionCommitter};
+use unassigned::UnassignedCheck;
+
+/// How long one wait for records or events lasts at most, while the other kind may arrive.
+const WAIT_SLICE: Duration = Duration::from_millis(20);
+
+/// Marks the answer to a probe.
+const PROBE: usize = 1;
+
+pub(super) struct KafkaMember {
+    group: Arc<Group>,
+    /// How long a broker may take before the member counts as degraded.
+    timeout: Duration,
+    events: Arc<Events>,
+    tasks: AssignedTasks,
+    lookup: OffsetLookup,
+    unassigned: UnassignedCheck,
+    fetcher: Fetcher,
+    committer: AnyCommitter,
+    producer: MemberProducer,
+    health: Health,
+    /// The error that ended the member.
+    ended: Option<LogError>,
+    has_left: bool,
+}
+
+/// What commits, by the group's guarantee.
+enum AnyCommitter {
+    AtLeastOnce(OffsetCommitter),
+    ExactlyOnce(TransactionCommitter),
+}
+
+impl KafkaMember {
+    pub(super) fn join(
+        config: KafkaConfig,
+        group: Group,
+        batch_bytes: usize,
+    ) -> Result<Self, LogError> {
+        let group = Arc::new(group);
+        let failed =
+            |fault: Fault| LogError::client(format!("joining group `{}`", group.name), fault);
+        let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
+        let timeout = config.deadline;
+        let producer = MemberProducer::new(config, Arc::clone(&group), batch_bytes)?;
+        client.subscribe(&leads(&group)).map_err(failed)?;
+        let committer = match group.guarantee {
+            Guarantee::AtLeastOnce => {
+                AnyCommitter::AtLeastOnce(OffsetCommitter::new(&client, Arc::clone(&group)))
+            }
+            Guarantee::ExactlyOnce => {
+                AnyCommitter::ExactlyOnce(TransactionCommitter::new(Arc::clone(&group)))
+            }
+        };
+        Ok(Self {
+            timeout,
+            events: Arc::new(Events::of(&client)),
+            tasks: AssignedTasks::default(),
+            lookup: OffsetLookup::default(),
+            unassigned: UnassignedCheck::default(),
+            fetcher: Fetcher::new(&client, Arc::clone(&group)),
+            committer,
+            producer,
+            health: Health::new(timeout),
+            ended: None,
+            has_left: false,
+            group,
+        })
+    }
+
+    fn client(&self) -> &Client {
+        self.events.client()
+    }
+
+    /// Handles the events taken from the client; returns whether the driver got anything.
+    fn handle(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let mut reported = false;
+        while let Some((event, is_lost)) = self.events.next() {
+            reported |= match event.kind() {
+                EventKind::Assign => self.assigned(&event.places(), driver)?,
+                EventKind::Revoke => self.revoked(&event.places(), is_lost, driver)?,
+                EventKind::Error => self.failed(&event, driver)?,
+                EventKind::Answer if event.opaque() == PROBE => {
+                    self.health.probed(event.fault().is_none(), driver)
+                }
+                EventKind::Answer
+                | EventKind::Deliveries
+                | EventKind::Commit
+                | EventKind::Other => false,
+            };
+        }
+        Ok(reported)
+    }
+
+    /// Answers an assignment. The driver is told when the committed offsets are known.
+    fn assigned(&mut self, places: &[Place], driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let client = self.events.client();
+        self.unassigned
+            .rejoin_if_unassigned(client, &self.group, places)?;
+        let tasks = tasks_of(&self.group, places);
+        for task in &tasks {
+            self.fetcher.forget(*task);
+        }
+        self.tasks.assign(tasks, Instant::now());
+        client
+            .incremental_assign(&List::new())
+            .map_err(|fault| LogError::client("taking an assignment", fault))?;
+        Ok(self.health.recover(Degraded::Subscription, driver))
+    }
+
+    /// Runs the driver's barrier, then gives back exactly what was added to the client's assignment.
+    fn revoked(
+        &mut self,
+        places: &[Place],
+        is_lost: bool,
+        driver: &mut dyn Driver,
+    ) -> Result<bool, LogError> {
+        let tasks = tasks_of(&self.group, places);
+        let is_announced = |task: &TaskId| self.tasks.announced(*task).is_some();
+        let announced: Vec<TaskId> = tasks.iter().copied().filter(is_announced).collect();
+        if !is_lost && !announced.is_empty() {
+            driver.revoking(&announced, self as &mut dyn Committer);
+        }
+        let mut inputs = Vec::new();
+        for task in tasks {
+            if self.tasks.remove(task) {
+                self.producer.forget(task);
+                inputs.extend(self.fetcher.forget(task));
+            }
+        }
+        self.client()
+            .incremental_unassign(&self.fetcher.list(inputs))
+            .map_err(|fault| LogError::client("giving partitions back", fault))?;
+        if is_lost && !announced.is_empty() {
+            driver.event(MemberEvent::Lost(&announced));
+        }
+        Ok(!announced.is_empty())
+    }
+
+    /// Handles an error that the consumer reported.
+    fn failed(&mut self, event: &Event, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let Some(fault) = event.fault() else {
+            return Ok(false);
+        };
+        // A consumer's event has the code of the failure itself, and not the one of all fatal ones.
+        if event.is_fatal() || self.client().fatal().is_some() {
+            return Err(ended(self.client(), &self.group, fault));
+        }
+        match classify(&self.group, fault, event.topic()) {
+            ConsumerError::AllBrokers(reason) => Ok(self.health.all_brokers_failed(reason, driver)),
+            ConsumerError::Broker(reason) => {
+                self.health.broker_failed(reason);
+                Ok(false)
+            }
+            ConsumerError::Subscription(reason) => {
+                Ok(self.health.degrade(Degraded::Subscription, reason, driver))
+            }
+            ConsumerError::Refused(error) => Err(error),
+            ConsumerError::Other => Ok(false),
+        }
+    }
+
+    /// Asks for the committed offsets of tasks that wait for them, and tells the driver of the tasks whose
+    /// offsets are known.
+    fn look_up(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
+        let client = self.events.client();
+        let Some((since, waiting)) = self.tasks.waiting() else {
+            return Ok(self.health.recover(Degraded::Lookup, driver));
+        };
+        match self.producer.pending_start() {
+            // What a predecessor left open may be this group's offsets: it is ended first.
+            Some(reason) => self.lookup.hold_back(reason),
+            None => self
+                .lookup
+                .ask(client, &self.group, waiting, self.timeout)?,
+        }
+        if let Some(mut found) = self.lookup.answer(client, &self.group)? {
+            found.retain(|of| self.tasks.announce(of.task, of.epoch));
+            if found.is_empty() {
+                return Ok(false);
+            }
+            driver.event(MemberEvent::Assigned(&found));
+            return Ok(true);
+        }
+        if since.elapsed() > self.timeout {
+            let reason = self.lookup.reason();
+            return Ok(self.health.degrade(Degraded::Lookup, reason, driver));
+        }
+        Ok(false)
+    }
+
+    /// Asks the brokers for anything; the answer comes as an event.
+    fn probe(&self, wait: Duration) {
+        self.client().describe_cluster(&Ask {
+            queue: self.events.queue(),
+            wait,
+            opaque: PROBE,
+        });
+    }
+
+    fn turn(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
+        let deadline = Instant::now() + max;
+        loop {
+            self.events.pull(Duration::ZERO);
+            self.producer.serve(Duration::ZERO);
+            self.producer.start()?;
+            if self.health.starts_probe(Instant::now()) {
+                self.probe(PROBE_TIMEOUT);
+            }
+            let mut reported = self.handle(driver)?;
+            reported |= self.look_up(driver)?;
+            reported |= self.health.check_fetches(Instant::now(), driver);
+            if reported {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = left.min(WAIT_SLICE);
+            if self.fetcher.is_active() {
+                if self.fetcher.poll(wait, &mut self.health, driver) {
+                    return Ok(());
+                }
+            } else {
+                self.events.pull(wait);
+            }
+            if left.is_zero() && self.events.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the producer and leaves the group, where the member's place is given up or kept.
+    fn go(&mut self, by: Instant, gives_up: bool) -> Result<(), LogError> {
+        if std::mem::replace(&mut self.has_left, true) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let producer_by = match self.group.guarantee {
+            Guarantee::AtLeastOnce => by,
+            // Time is kept for leaving the group, in case the transaction's coordinator does not answer.
+            Guarantee::ExactlyOnce => began + by.saturating_duration_since(began) / 2,
+        };
+        let closed = self.producer.close(producer_by);
+        self.probe(leave::PROBE_TIMEOUT);
+        let mut leaving = Leaving::new(&self.events, &self.group, self.fetcher.assigned(), by);
+        leaving.answer_taken();
+        if matches!(self.producer.ended(), Some(Failure::ProducerFenced(_))) {
+            leaving.await_fence();
+        }
+        let is_gone = leaving.leave(gives_up && !self.health.is_without_brokers())?;
+        let what = match (closed, is_gone) {
+            (Ok(()), true) => return Ok(()),
+            (Err(pending), _) => pending,
+            (Ok(()), false) => format!("leaving group `{}`", self.group.name),
+        };
+        Err(LogError::Timeout {
+            what,
+            after: began.elapsed(),
+        })
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        self.turn(max, driver)
+            .inspect_err(|error| self.ended = Some(error.clone()))
+    }
+
+    fn keep_alive(&self) -> Arc<dyn KeepAlive> {
+        self.events.clone()
+    }
+
+    fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
+        // A revocation must be seen before the client's assignment is changed.
+        self.events.pull(Duration::ZERO);
+        let Some(epoch) = self.tasks.announced(task) else {
+            return Err(LogError::Client {
+                what: format!("fetching partition {}", task.partition),
+                reason: "it is not owned".to_owned(),
+                source: None,
+            });
+        };
+        let is_revoking = || self.events.has_revocation();
+        self.fetcher.fetch(task, epoch, positions, is_revoking)
+    }
+
+    fn release(&mut self, task: TaskId) {
+        self.fetcher.release(task);
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.fetcher.pause(paused);
+    }
+
+    fn rebuild(&mut self) -> Result<(), LogError> {
+        if self.group.guarantee == Guarantee::AtLeastOnce {
+            return self.producer.replace();
+        }
+        // A new client would fence this one and abort its transaction, and no more than that.
+        let aborted = self.producer.abort(Instant::now() + self.timeout);
+        aborted.map_err(|failure| LogError::client("aborting the transaction", failure))
+    }
+
+    fn close(mut self: Box<Self>, by: Instant) -> Result<(), LogError> {
+        self.go(by, false)
+    }
+
+    fn leave(mut self: Box<Self>, by: Instant) -> Result<(), LogError> {
+        self.go(by, true)
+    }
+}
+
+impl Committer for KafkaMember {
+    fn append(&mut self, appends: &Appends) {
+        self.producer.append(appends);
+    }
+
+    fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
+        match &mut self.committer {
+            AnyCommitter::AtLeastOnce(committer) => {
+                let acks = self.producer.await_acks(deadline);
+                fail_point!("after-acks", acks.len());
+                committer.commit(batch, acks, &self.tasks, deadline)
+            }
+            AnyCommitter::ExactlyOnce(committer) => {
+                let mut clients = Clients {
+                    producer: &mut self.producer,
+                    consumer: self.events.client(),
+                    tasks: &self.tasks,
+                };
+                committer.commit(&mut clients, batch, deadline)
+            }
+        }
+    }
+
+    fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
+        match self.group.guarantee {
+            // What is appended may be written already, and cannot be taken back.
+            Guarantee::AtLeastOnce => Err(Failure::Fatal("no transaction is open".to_owned())),
+            Guarantee::ExactlyOnce => self.producer.abort(deadline),
+        }
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        if self.has_left {
+            return;
+        }
+        // Not closed, so not drained: what was appended and not committed is of no use. A transaction is
+        // aborted, which purges what it can.
+        if self.group.guarantee == Guarantee::AtLeastOnce {
+            self.producer.purge();
+        }
+        let by = Instant::now() + self.timeout;
+        if let Err(error) = self.go(by, false) {
+            tracing::warn!(group = %self.group.name, %error, "could not leave the consumer group cleanly");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::super::native::Code;
+    use super::testing::{Recorder, group};
+    use super::*;
+    use crate::log::CommitId;
+    use crate::record::{Append, AppendKind};
+
+    #[test]
+    fn a_member_writes_again_after_its_producer_ended() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        for topic in ["table", "input"] {
+            cluster.create_topic(topic, 1, 1).expect("made");
+        }
+        let config = KafkaConfig {
+            brokers: cluster.bootstrap_servers(),
+            ..KafkaConfig::default()
+        };
+        let mut member = KafkaMember::join(config, group(), 1 << 20).expect("a member");
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut owned = Recorder::default();
+        while owned.assigned.is_empty() {
+            assert!(Instant::now() < until, "nothing is assigned");
+            member.poll(WAIT_SLICE, &mut owned).expect("it lives");
+        }
+        let task = owned.assigned[0];
+        let mut appends = Appends::default();
+        appends.push(Append {
+            task,
+            kind: AppendKind::Changelog,
+            topic: TopicId(0),
+            partition: 0,
+            key: Some(b"key"),
+            value: Some(b"value"),
+            timestamp: 1,
+            headers: &[],
+        });
+        let commit = |member: &mut KafkaMember, id| {
+            member.append(&appends);
+            let batch = CommitBatch {
+                id: CommitId(id),
+                offsets: vec![(task, TopicId(1), 0, String::new())],
+            };
+            let mut outcome = member.commit(&batch, until);
+            outcome.acks.remove(&task).expect("an entry for the task")
+        };
+        assert!(commit(&mut member, 1).is_ok());
+        member.producer.client().end(Code::Inconsistent, "as asked");
+        let failure = commit(&mut member, 2).expect_err("its producer ended");
+        assert!(matches!(failure, Failure::Fatal(_)), "{failure:?}");
+        member.rebuild().expect("a new producer");
+        assert!(commit(&mut member, 3).is_ok());
+    }
+}
