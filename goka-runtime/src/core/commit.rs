@@ -146,7 +146,7 @@ pub(super) fn ended(
             }
             Next::Gone => task.gone(out),
             Next::Refused(refusal) => {
-                task.refused();
+                task.forget_unacknowledged();
                 tasks.stop(id, StopReason::Append(refusal), out);
             }
             Next::End(end) => failure = Some(end),

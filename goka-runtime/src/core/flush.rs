@@ -6,7 +6,7 @@ use super::event::Effect;
 use super::ids::{CopyId, Now};
 use super::plan::Plan;
 use super::stop_reason::StopReason;
-use super::task::{FlushRules, Task};
+use super::task::{FlushRules, StoreFailure, Task};
 use super::tasks::Tasks;
 use crate::table::StoreError;
 
@@ -76,12 +76,14 @@ pub(super) fn flushed(
         }
         Err(error @ StoreError::Unreadable { .. }) => tasks.store_damaged(copy, error, out),
         Err(error) => {
-            if !task.copies.are_flushes_failing(copy.table) {
-                tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
-            }
-            let failing_for = task.copies.flush_failed(copy.table, now.monotonic);
-            if failing_for >= tasks.plan.store_timeout {
-                tasks.stop(id, StopReason::Store(error), out);
+            let timeout = tasks.plan.store_timeout;
+            let copies = &mut task.copies;
+            match copies.flush_failed(copy.table, now.monotonic, timeout) {
+                StoreFailure::First => {
+                    tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
+                }
+                StoreFailure::Repeated => {}
+                StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
             }
         }
     }

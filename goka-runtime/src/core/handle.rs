@@ -186,7 +186,7 @@ pub(super) fn call(
         return Err(failure(env.plan, topic, at, key(), error).into());
     }
     #[cfg(feature = "tester")]
-    services.handled(record, env.appends, begin.place());
+    services.handled(record, env.appends, begin.first());
     if let (Some(written), Some(key)) = (written, incoming.key) {
         let (buffer, _) = task.copies.split();
         buffer.write(key, row, written);

@@ -4,17 +4,18 @@
 use super::event::Effect;
 use super::handle::{self, CallError, HandlerEnv};
 use super::ids::{CopyId, Now, RecordId};
+use super::plan::Plan;
 use super::scope::Scratch;
 use super::services::HandlerServices;
 use super::stop_reason::StopReason;
-use super::task::ReadFailure;
+use super::task::StoreFailure;
 use super::tasks::Tasks;
 use super::turn::Turn;
 use super::visit;
 use crate::dispatch::ProcessorState;
 use crate::error::HandlerError;
 use crate::log::Fetched;
-use crate::record::TaskId;
+use crate::record::{Appends, TaskId};
 use crate::table::StoreError;
 
 /// What handlers are called with, beside their tasks.
@@ -25,6 +26,19 @@ pub(super) struct Calls<'a> {
     pub(super) turn: &'a mut Turn,
     /// Whether the worker stops: nothing is handled any more.
     pub(super) is_draining: bool,
+}
+
+impl<'a> Calls<'a> {
+    fn env(self, plan: &'a Plan, appends: &'a mut Appends) -> HandlerEnv<'a> {
+        HandlerEnv {
+            plan,
+            services: self.services,
+            state: self.state,
+            appends,
+            scratch: self.scratch,
+            turn: self.turn,
+        }
+    }
 }
 
 /// Takes records from the first on; returns how many. Records that no task handles now are taken and
@@ -57,14 +71,7 @@ pub(super) fn take(
     if tasks.outbox.is_full() && calls.turn.has_called() {
         return 0;
     }
-    let mut env = HandlerEnv {
-        plan: &tasks.plan,
-        services: calls.services,
-        state: calls.state,
-        appends: tasks.outbox.appends(),
-        scratch: calls.scratch,
-        turn: calls.turn,
-    };
+    let mut env = calls.env(&tasks.plan, tasks.outbox.appends());
     let input = tasks.plan.input(topic);
     let handled = match input {
         Some(input) => handle::handle(task, input, records, &mut env),
@@ -110,14 +117,7 @@ pub(super) fn visit_all(
     let next = walks.partition_point(|id| Some(*id) <= *last);
     walks.rotate_left(next);
     calls.turn.begin(now.monotonic, tasks.outbox.has_handed());
-    let mut env = HandlerEnv {
-        plan: &tasks.plan,
-        services: calls.services,
-        state: calls.state,
-        appends: tasks.outbox.appends(),
-        scratch: calls.scratch,
-        turn: calls.turn,
-    };
+    let mut env = calls.env(&tasks.plan, tasks.outbox.appends());
     let mut errors = Vec::new();
     for id in walks {
         if env.turn.is_over(env.appends) {
@@ -202,9 +202,9 @@ fn unreadable(
         };
     }
     match task.reads.failed(now.monotonic, tasks.plan.store_timeout) {
-        ReadFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
-        ReadFailure::Repeated => {}
-        ReadFailure::First => {
+        StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
+        StoreFailure::Repeated => {}
+        StoreFailure::First => {
             tracing::warn!(task = id.partition, %error, "the store cannot be read, trying again");
         }
     }

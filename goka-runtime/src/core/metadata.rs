@@ -15,7 +15,7 @@ pub(crate) const VERSION: u16 = 1;
 /// The longest text in bytes: Kafka's default for `offset.metadata.max.bytes`.
 pub(crate) const MAX_BYTES: usize = 4096;
 
-/// What is left free of it for the place of a walk.
+/// How many bytes of it are left free for the last key of a walk.
 const WALK: usize = 512;
 
 /// How many inputs always fit; a group with more must be refused when it is defined.
@@ -31,7 +31,7 @@ const MAGIC: &str = "goka";
 /// As text: `goka1;fp=..;table=..;from=..;to=..;lead=..;of=..;died=..;at=..;reads=..;inputs=a,b`. Fields may
 /// come in any order, unknown ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
 /// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
-/// than [`MAX_BYTES`], less some room for the place of a walk: ask [`knows`](Self::knows), not the list.
+/// than [`MAX_BYTES`], less some room for the last key of a walk: ask [`knows`](Self::knows), not the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OffsetMetadata {
     /// The version of the text, [`VERSION`].

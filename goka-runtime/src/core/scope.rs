@@ -79,7 +79,7 @@ impl Savepoint {
 
     /// The position of the first record since then.
     #[cfg(feature = "tester")]
-    pub(super) fn place(self) -> usize {
+    pub(super) fn first(self) -> usize {
         self.0.place()
     }
 

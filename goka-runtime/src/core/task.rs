@@ -25,7 +25,7 @@ pub(super) use self::offsets::Offsets;
 pub(super) use self::progress::CommitProgress;
 #[cfg(test)]
 pub(super) use self::progress::RECOMMIT;
-pub(super) use self::reads::{ReadFailure, StoreReads};
+pub(super) use self::reads::{StoreFailure, StoreReads};
 pub(super) use self::walk::{Visit, Walk};
 
 use self::phase::Phase;
@@ -143,10 +143,14 @@ impl Task {
 
     /// Fetches inputs and joined tables.
     fn fetch(&self, out: &mut Vec<Effect>) {
-        let positions = self.offsets.positions().iter();
-        let inputs = positions.map(|(topic, next)| (*topic, *next));
-        let all = inputs.chain(self.copies.joined_positions());
+        let all = self.inputs().chain(self.copies.joined_positions());
         out.push(Effect::Fetch(self.id, all.collect()));
+    }
+
+    /// The next record of each input.
+    fn inputs(&self) -> impl Iterator<Item = (TopicId, Offset)> {
+        let positions = self.offsets.positions().iter();
+        positions.map(|(topic, next)| (*topic, *next))
     }
 
     /// Handles the record again that could not read its store, once its time has come.
@@ -302,7 +306,7 @@ impl Task {
     }
 
     /// Forgets what is not acknowledged: the inputs are read again from what is committed.
-    fn forget_unacknowledged(&mut self) {
+    pub(super) fn forget_unacknowledged(&mut self) {
         let buffer = self.copies.own_mut();
         if !mutant!(OverlayKept) {
             buffer.drop_overlay();
@@ -324,9 +328,7 @@ impl Task {
         }
         self.forget_unacknowledged();
         if self.is_running() {
-            let positions = self.offsets.positions().iter();
-            let inputs = positions.map(|(topic, next)| (*topic, *next));
-            out.push(Effect::Fetch(self.id, inputs.collect()));
+            out.push(Effect::Fetch(self.id, self.inputs().collect()));
         }
     }
 
@@ -374,11 +376,6 @@ impl Task {
         }
         self.release(out);
         self.phase = Phase::Stopped { recommits };
-    }
-
-    /// The log refuses what it wrote for good.
-    pub(super) fn refused(&mut self) {
-        self.forget_unacknowledged();
     }
 
     /// Another member owns it: nothing of it is ours to finish.

@@ -138,10 +138,10 @@ impl Turn {
         self.now = now;
         self.is_late = self.until.is_some_and(|until| now >= until);
         if self.slow.is_some_and(|slow| took >= slow) {
-            let place = (record.task, record.topic);
+            let input = (record.task, record.topic);
             self.slow_calls
                 .0
-                .insert(place, (record.offset, key.to_vec()));
+                .insert(input, (record.offset, key.to_vec()));
             self.has_new_slow_call = true;
             // Every moment that its transaction stays open is one in which it may be ended.
             self.wants_barrier = true;

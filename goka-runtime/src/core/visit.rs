@@ -1,6 +1,6 @@
 //! Walks over the group table, asked for by records of the group's visit topic: the handler named
 //! by the record's key is called for every key of the table, in slices between other records, under
-//! the processor's own guarantees. The walk's place is committed with the visit record's offset, so after
+//! the processor's own guarantees. The last key visited is committed with the visit record's offset, so after
 //! a crash, or with another owner, the walk goes on from there.
 
 use std::ops::{Bound, ControlFlow};
@@ -69,10 +69,10 @@ fn visit_keys(
             visit.turn_ended(at);
             return Ok(false);
         }
-        let place = (&**group.topic(topic), task.id.partition);
-        let incoming = visit.incoming(&group.name, place, &key);
+        let at = (&**group.topic(topic), task.id.partition);
+        let incoming = visit.incoming(&group.name, at, &key);
         handle::call(task, visit.call(), topic, incoming, &key, env)?;
-        // The offset that the place is committed with does not move.
+        // The last key is committed with an offset that does not move.
         task.progress.owe();
         visit.visited(key, task.guards.holds(topic));
     }

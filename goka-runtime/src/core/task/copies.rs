@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::flushes::Flushes;
+use super::reads::StoreFailure;
 use crate::core::ids::Now;
 use crate::core::table_buffer::{FlushBatch, RowValue, TableBuffer};
 use crate::record::{Offset, Timestamp, TopicId};
@@ -203,16 +204,17 @@ impl Copies {
             .is_some_and(|copy| copy.flushes.succeeded())
     }
 
-    /// Whether the store of a copy refuses flushes.
-    pub(crate) fn are_flushes_failing(&mut self, table: TopicId) -> bool {
-        self.copy(table)
-            .is_some_and(|copy| copy.flushes.are_failing())
-    }
-
-    /// The store of a copy has refused a flush. Returns for how long it does.
-    pub(crate) fn flush_failed(&mut self, table: TopicId, now: Duration) -> Duration {
+    /// The store of a copy has refused a flush.
+    pub(crate) fn flush_failed(
+        &mut self,
+        table: TopicId,
+        now: Duration,
+        timeout: Duration,
+    ) -> StoreFailure {
         let copy = self.copy(table);
-        copy.map_or(Duration::ZERO, |copy| copy.flushes.failed(now))
+        copy.map_or(StoreFailure::First, |copy| {
+            copy.flushes.failed(now, timeout)
+        })
     }
 
     /// The topic of a joined table ended there at that time.
@@ -306,11 +308,20 @@ mod tests {
         assert_eq!(flush(&mut copies, 0), [(JOINED, None)], "no end was seen");
         assert_eq!(flush(&mut copies, 0), [], "one at a time");
         copies.flushed(JOINED, false);
-        assert!(!copies.are_flushes_failing(JOINED));
-        assert_eq!(copies.flush_failed(JOINED, Duration::ZERO), Duration::ZERO);
+        let fail = |copies: &mut Copies, at| {
+            let (at, timeout) = (Duration::from_millis(at), Duration::from_secs(1));
+            copies.flush_failed(JOINED, at, timeout)
+        };
+        assert_eq!(fail(&mut copies, 0), StoreFailure::First);
         assert_eq!(flush(&mut copies, 199), []);
         copies.see_end(JOINED, 8, 500);
         assert_eq!(flush(&mut copies, 200), [(JOINED, Some(500))]);
+        copies.flushed(JOINED, false);
+        assert_eq!(fail(&mut copies, 200), StoreFailure::Repeated);
+        assert_eq!(flush(&mut copies, 400), [(JOINED, Some(500))]);
+        copies.flushed(JOINED, false);
+        assert_eq!(fail(&mut copies, 1_000), StoreFailure::TimedOut);
+        assert_eq!(flush(&mut copies, 1_200), [(JOINED, Some(500))]);
         copies.flushed(JOINED, true);
         assert!(copies.flush_succeeded(JOINED) && !copies.flush_succeeded(JOINED));
     }

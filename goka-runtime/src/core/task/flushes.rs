@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::reads::StoreFailure;
 use crate::core::plan::RETRY;
 use crate::record::{Offset, Timestamp};
 use crate::table::Durability;
@@ -65,14 +66,12 @@ impl Flushes {
         self.level_at
     }
 
-    pub(super) fn are_failing(&self) -> bool {
-        self.failing_since.is_some()
-    }
-
-    /// A flush has failed. Returns for how long they have.
-    pub(super) fn failed(&mut self, now: Duration) -> Duration {
+    /// A flush has failed.
+    pub(super) fn failed(&mut self, now: Duration, timeout: Duration) -> StoreFailure {
         self.retry_at = Some(now + RETRY);
-        now.saturating_sub(*self.failing_since.get_or_insert(now))
+        let failure = StoreFailure::new(self.failing_since, now, timeout);
+        self.failing_since.get_or_insert(now);
+        failure
     }
 
     /// A flush has succeeded. Returns whether those before it failed.

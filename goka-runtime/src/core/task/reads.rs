@@ -1,4 +1,5 @@
-//! A store that cannot be read: its record is handled again in a while, for as long as is allowed.
+//! A store that fails, and one that cannot be read: its record is handled again in a while, for as long as
+//! is allowed.
 
 use std::time::Duration;
 
@@ -17,14 +18,25 @@ struct Failing {
     retry_at: Option<Duration>,
 }
 
-/// A read that failed.
+/// A read or a flush that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadFailure {
-    /// Those before it did not.
+pub(crate) enum StoreFailure {
+    /// The one before it did not fail.
     First,
     Repeated,
-    /// Reads have failed for longer than is allowed.
+    /// All have failed for longer than is allowed.
     TimedOut,
+}
+
+impl StoreFailure {
+    /// One that follows failures `since` a time, if there were any.
+    pub(super) fn new(since: Option<Duration>, now: Duration, timeout: Duration) -> Self {
+        match since {
+            _ if now.saturating_sub(since.unwrap_or(now)) >= timeout => Self::TimedOut,
+            Some(_) => Self::Repeated,
+            None => Self::First,
+        }
+    }
 }
 
 impl StoreReads {
@@ -32,19 +44,13 @@ impl StoreReads {
         self.failing = None;
     }
 
-    pub(crate) fn failed(&mut self, now: Duration, timeout: Duration) -> ReadFailure {
+    pub(crate) fn failed(&mut self, now: Duration, timeout: Duration) -> StoreFailure {
         let since = self.failing.as_ref().map(|failing| failing.since);
-        if now.saturating_sub(since.unwrap_or(now)) >= timeout {
-            return ReadFailure::TimedOut;
-        }
         self.failing = Some(Failing {
             since: since.unwrap_or(now),
             retry_at: Some(now + RETRY),
         });
-        match since {
-            None => ReadFailure::First,
-            Some(_) => ReadFailure::Repeated,
-        }
+        StoreFailure::new(since, now, timeout)
     }
 
     /// Whether a record waits to be handled again.
@@ -69,12 +75,12 @@ mod tests {
     fn reads_are_tried_again_until_they_failed_for_too_long() {
         let (ms, timeout) = (Duration::from_millis, Duration::from_secs(1));
         let mut reads = StoreReads::default();
-        assert_eq!(reads.failed(ms(0), timeout), ReadFailure::First);
+        assert_eq!(reads.failed(ms(0), timeout), StoreFailure::First);
         assert!(!reads.is_retry_due(ms(199)) && reads.are_awaited());
         assert!(reads.is_retry_due(ms(200)) && !reads.are_awaited());
-        assert_eq!(reads.failed(ms(200), timeout), ReadFailure::Repeated);
-        assert_eq!(reads.failed(ms(1_000), timeout), ReadFailure::TimedOut);
+        assert_eq!(reads.failed(ms(200), timeout), StoreFailure::Repeated);
+        assert_eq!(reads.failed(ms(1_000), timeout), StoreFailure::TimedOut);
         reads.succeeded();
-        assert_eq!(reads.failed(ms(2_000), timeout), ReadFailure::First);
+        assert_eq!(reads.failed(ms(2_000), timeout), StoreFailure::First);
     }
 }

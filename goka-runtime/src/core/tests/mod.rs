@@ -85,7 +85,7 @@ fn handler(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
 }
 
 /// The partition of a key by its first byte.
-fn place(key: &[u8], partitions: i32) -> i32 {
+fn partition_of(key: &[u8], partitions: i32) -> i32 {
     i32::from(key.first().copied().unwrap_or_default()) % partitions
 }
 
@@ -113,7 +113,7 @@ pub(super) fn plan(partitions: i32) -> Plan {
             keyless: false,
             key: crate::key::format_of_key::<String>(),
             partitioner: "first-byte",
-            partition_of: place,
+            partition_of,
         }],
         outputs: vec![OutputPlan {
             name: "output",
@@ -403,7 +403,7 @@ impl World {
 
     pub(super) fn feed(&mut self, key: &str, value: Option<&str>) {
         let key = key.as_bytes().to_vec();
-        let partition = place(&key, i32::try_from(self.input.len()).unwrap());
+        let partition = partition_of(&key, i32::try_from(self.input.len()).unwrap());
         let value = value.map(|value| value.as_bytes().to_vec());
         let rows = self.input.get_mut(&task(partition)).unwrap();
         rows.push(Row {
