@@ -165,7 +165,10 @@ fn a_timeout_above_the_brokers_is_refused() {
         ..Rig::group(ExactlyOnce)
     });
     let error = seat.poll().expect_err("it is refused");
-    assert!(matches!(error, LogError::TimeoutRefused { .. }), "{error:?}");
+    assert!(
+        matches!(error, LogError::TimeoutRefused { .. }),
+        "{error:?}"
+    );
     assert_eq!(seat.poll(), Err(error), "it stays so");
 }
 
