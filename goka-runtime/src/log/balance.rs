@@ -1,4 +1,4 @@
-//! Who is to own which tasks of a group: balanced and sticky, as Kafka's cooperative-sticky assignor
+//! Which member is to own which tasks of a group: balanced and sticky, as Kafka's cooperative-sticky assignor
 //! does it. Pure; how a task moves from one owner to the next is the engine's matter.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,8 @@ pub(super) struct Holder<'h> {
     pub(super) target: &'h mut BTreeSet<Slot>,
 }
 
-/// Says anew who is to own what: everybody keeps what it has, the rest goes to those who have
-/// least, then tasks move until nobody has two more than another that could take one. Of two
+/// Distributes the tasks anew: every member keeps what it has, the rest goes to those with the fewest,
+/// then tasks move until no member has two more than another that could take one. Of two
 /// members that could take a task the one that comes first in the list does.
 pub(super) fn balance(holders: &mut [Holder<'_>], partitions: Partitions<'_>) {
     let leads: BTreeSet<&Arc<str>> = holders.iter().flat_map(|holder| holder.leads).collect();

@@ -1,4 +1,4 @@
-//! Questions to a log that end when nobody needs the answer any more. The calls of an engine wait for
+//! Calls to a log that are cancelled when their answer is not needed any more. The calls of an engine wait for
 //! a broker up to their deadline; a thread that is to end does not wait with them. Used by the
 //! restorer, views and the worker.
 

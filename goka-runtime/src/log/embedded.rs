@@ -45,7 +45,7 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3_600);
 /// Kafka's `max.message.bytes` by default.
 const MAX_MESSAGE_BYTES: usize = 1_048_588;
-/// More than anybody needs in one process; keeps handles small.
+/// More than one process needs; keeps handles small.
 const MAX_PARTITIONS: i32 = 10_000;
 /// How long `create` waits for its turn.
 const TURN: Duration = Duration::from_secs(30);
@@ -102,7 +102,7 @@ impl Embedded {
         Self::start(File::open(path)?, what)
     }
 
-    /// Makes an empty log that nobody else sees and that ends with the process.
+    /// Makes an empty log in memory, which ends with the process.
     ///
     /// # Errors
     /// [`LogError::Storage`] when it cannot be made.
@@ -178,7 +178,7 @@ impl Log for Embedded {
         check_topic(topic)?;
         let shared = self.shared();
         let _turn = shared.turn(Instant::now() + TURN)?;
-        shared.heal()?;
+        shared.reopen_if_broken()?;
         let first = {
             let state = shared.state();
             if state.topics.contains_key(&*topic.name) {
@@ -219,8 +219,8 @@ impl Log for Embedded {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>, LogError> {
         let names = partitions.iter().map(|tp| (&*tp.topic, tp.partition));
-        // No writer between its commit and telling the new ends: whoever sees an offset sees the
-        // records that were written with it.
+        // No writer is between its commit and the update of the partitions' ends: a reader that sees an
+        // offset also sees the records that were written with it.
         let _turn = self.shared().turn(Instant::now() + TURN)?;
         self.shared().file.committed(group, names)
     }

@@ -7,7 +7,8 @@ mod appender;
 mod bounded;
 mod codes;
 mod config;
-mod everyone;
+
+mod group_state;
 mod identity;
 mod member;
 mod member_producer;

@@ -177,7 +177,7 @@ pub trait Member: Committer + Send {
     /// Stops and restarts intake of all fetched tasks, positions kept.
     fn pause(&mut self, paused: bool);
     /// Drops a failed producer, with whatever was appended and not committed, and makes a new one.
-    /// An engine that sends before `commit` may have written some of it already: such records lie
+    /// An engine that sends before `commit` may have written some of it already: such records are
     /// before everything appended afterwards, once, without offsets that cover them. A restore
     /// reads them as it reads any other, and the inputs behind them are handled again; so at least
     /// once holds. No later commit counts them.

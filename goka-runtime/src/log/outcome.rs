@@ -1,4 +1,4 @@
-//! What becomes of a unit, as every engine with transactions tells it: one outcome for all.
+//! The outcome of a commit batch on engines with transactions: one outcome for all its tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,28 +6,28 @@ use super::commit::{CommitBatch, CommitOutcome, TaskAcks};
 use super::error::Failure;
 use crate::record::TaskId;
 
-/// What a unit's tasks were acknowledged.
+/// The acknowledgements of the tasks of a batch.
 pub(super) type Acks = BTreeMap<TaskId, TaskAcks>;
-/// What each task of a unit fails with.
+/// The failure of each task of a batch.
 pub(super) type Failures = BTreeMap<TaskId, Failure>;
 
-/// The tasks of a unit: those with offsets, and those that appended.
+/// The tasks of a batch: those with offsets, and those that appended.
 pub(super) fn tasks(
-    unit: &CommitBatch,
+    batch: &CommitBatch,
     appended: impl IntoIterator<Item = TaskId>,
 ) -> BTreeSet<TaskId> {
-    let offsets = unit.offsets.iter().map(|(task, ..)| *task);
+    let offsets = batch.offsets.iter().map(|(task, ..)| *task);
     offsets.chain(appended).collect()
 }
 
-/// What each task fails with.
+/// A failure for each task.
 pub(super) fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
     tasks.iter().map(|task| (*task, failure(*task))).collect()
 }
 
 /// Nothing is committed: offsets fail with their task.
-pub(super) fn failed(unit: &CommitBatch, failures: Failures) -> CommitOutcome {
-    let offsets = unit.offsets.iter().filter_map(|(task, ..)| {
+pub(super) fn failed(batch: &CommitBatch, failures: Failures) -> CommitOutcome {
+    let offsets = batch.offsets.iter().filter_map(|(task, ..)| {
         let failure = failures.get(task)?;
         Some((*task, Err(failure.clone())))
     });
@@ -41,8 +41,8 @@ pub(super) fn failed(unit: &CommitBatch, failures: Failures) -> CommitOutcome {
 }
 
 /// Everything is acknowledged; the offsets all have one outcome.
-pub(super) fn settled(
-    unit: &CommitBatch,
+pub(super) fn all_acked(
+    batch: &CommitBatch,
     acks: &Acks,
     offsets: &Result<(), Failure>,
 ) -> CommitOutcome {
@@ -51,7 +51,7 @@ pub(super) fn settled(
             .iter()
             .map(|(task, acked)| (*task, Ok(*acked)))
             .collect(),
-        offsets: unit
+        offsets: batch
             .offsets
             .iter()
             .map(|(task, ..)| (*task, offsets.clone()))
@@ -67,8 +67,8 @@ fn with_marker(acked: TaskAcks) -> TaskAcks {
     }
 }
 
-/// All acknowledgements, or why there is to be no commit: what is refused for good is told to its
-/// task, and to the others that they fail with it.
+/// All acknowledgements, or the failures of the tasks if there is to be no commit: a task whose record is
+/// refused for good has that refusal, and the others fail with it.
 pub(super) fn acknowledged(
     tasks: &BTreeSet<TaskId>,
     acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
@@ -93,7 +93,7 @@ mod tests {
     use crate::record::TopicId;
 
     #[test]
-    fn one_failure_is_everybodys() {
+    fn one_failure_fails_all_tasks() {
         let of = |partition| TaskId {
             lead: TopicId(0),
             partition,

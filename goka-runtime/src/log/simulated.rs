@@ -6,9 +6,9 @@
 //! - at least once a record lies in the log when it is appended; exactly once it does too, in an open
 //!   transaction that holds read-committed readers back at its first record;
 //! - a transaction ends with one control record in each partition that it touched;
-//! - whoever takes a transactional id over aborts what the one before left open, and fences it; a
+//! - a producer that takes a transactional id over aborts what the one before left open, and fences it; a
 //!   transaction that is open for too long is aborted, and its producer fenced;
-//! - offsets in an open transaction hold back whoever is assigned the task;
+//! - offsets in an open transaction hold back the member that is assigned the task;
 //! - only what moves is given back, before anybody else has it; a static member that comes back has
 //!   its tasks again and moves nothing, and its older twin is fenced; what that one was giving back is
 //!   given to somebody (on Kafka the member asks for it);
@@ -27,7 +27,7 @@
 //! - a topic that is made again is read on at the old position, where that is within it.
 //!
 //! Harsher than a real client: a member that is cut off does not notice by itself that its session is
-//! over, and a settlement does not wait for what is late.
+//! over, and a commit does not wait for what is late.
 
 mod appender;
 mod commit;
@@ -81,7 +81,7 @@ const MAX_MESSAGE_BYTES: usize = 1_048_588;
 /// More than any test needs.
 const MAX_PARTITIONS: i32 = 10_000;
 /// How long a question waits for its answer, by the machine's clock.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A log in memory that behaves as Kafka does. Clones are the same log.
 ///
@@ -110,8 +110,7 @@ impl Simulated {
         Self(Arc::new(Shared::new(clock)))
     }
 
-    /// Lets somebody decide what goes wrong from now on; `None`: nothing does. What is under way
-    /// goes on.
+    /// Injects faults from now on; `None`: none. What is in flight goes on.
     pub fn set_faults(&self, faults: Option<Box<dyn Faults>>) {
         self.0.lock().chance.set(faults);
     }
@@ -156,7 +155,7 @@ impl Simulated {
         killed.len()
     }
 
-    /// Everything that a partition holds, whoever may see it; nothing where there is none.
+    /// Everything that a partition holds, visible or not; nothing where there is none.
     pub fn records(&self, topic: &str, partition: i32) -> Vec<Kept> {
         let state = self.0.lock();
         let topic = state.topics.get(topic);
@@ -193,7 +192,7 @@ impl Simulated {
         Some((topic.info.clone(), ranges.collect()))
     }
 
-    /// Moves with everything that somebody may wait for.
+    /// Changes with everything that a caller may wait for.
     pub(crate) fn version(&self) -> u64 {
         self.0.lock().version
     }
@@ -261,17 +260,17 @@ impl Simulated {
         state.note(|| format!("deletion of {topic}"));
     }
 
-    /// Asks the brokers until they answer, as long as somebody who asks waits.
+    /// Asks the brokers until they answer, at most for [`ANSWER_TIMEOUT`].
     fn ask<R>(
         &self,
         what: &str,
         mut answer: impl FnMut(&mut State) -> Result<Option<R>, LogError>,
     ) -> Result<R, LogError> {
-        let by = Instant::now() + PATIENCE;
+        let by = Instant::now() + ANSWER_TIMEOUT;
         loop {
             let version = {
                 let mut state = self.0.lock();
-                state.strike(Ask, "asker", None, None);
+                state.inject(Ask, "asker", None, None);
                 if !state.is_out()
                     && let Some(answer) = answer(&mut state)?
                 {
@@ -280,7 +279,7 @@ impl Simulated {
                 state.version
             };
             if !self.0.wait(version, by) {
-                let (what, after) = (what.to_owned(), PATIENCE);
+                let (what, after) = (what.to_owned(), ANSWER_TIMEOUT);
                 return Err(LogError::Timeout { what, after });
             }
         }

@@ -1,5 +1,5 @@
-//! Waits a moment for topics that a program needs and that are missing when it starts: somebody is
-//! making them, or the broker that was asked has not heard of them yet. Called by processors,
+//! Waits a moment for topics that a program needs and that are missing when it starts: another program may
+//! be creating them, or the broker that was asked does not know them yet. Called by processors,
 //! emitters, views and commands before they refuse.
 
 use std::cell::Cell;
@@ -86,7 +86,7 @@ impl<'s> TopicWait<'s> {
     }
 }
 
-/// How long a missing topic was waited for, as an error says it: nothing where nobody waits.
+/// How long a missing topic was waited for, as part of an error message; empty if it was not.
 pub(crate) fn after(timeout: Duration) -> String {
     if timeout.is_zero() {
         return String::new();

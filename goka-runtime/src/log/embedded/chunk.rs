@@ -1,11 +1,11 @@
-//! How records lie in the file: chunks of consecutive records, filed under the partition and the
+//! How records are stored in the file: chunks of consecutive records, filed under the partition and the
 //! first record's offset. A chunk begins with the time of its append and its record count; a
 //! record begins with the number of offsets that compaction skipped before it, so fresh records
-//! can be put together by copying bytes. Knows no file; used by whoever appends, reads or compacts.
+//! can be put together by copying bytes. Knows no file; used by appends, reads and compaction.
 
 use crate::record::{HeaderSource, Headers, Offset, Record, Timestamp};
 
-/// Where a chunk is closed: with redb's own words it fits a page of 64 KiB, which come in powers of two.
+/// Where a chunk is closed: with redb's overhead it fits a page of 64 KiB, which come in powers of two.
 pub(super) const CHUNK_BYTES: usize = 62 * 1024;
 /// Where a chunk is closed, counted in records: what a batch is made of.
 pub(super) const CHUNK_RECORDS: u32 = 1_000;

@@ -1,5 +1,5 @@
 //! The durable half of a member: gathers appends as chunks in memory, and writes them with the
-//! offsets of a unit in one transaction. Whoever is out of the group, or does not own a task,
+//! offsets of a batch in one transaction. A member that is out of the group, or does not own a task,
 //! writes nothing for it: a zombie cannot be seen here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, Topi
 /// Where a task's records of one kind go: kept apart from other tasks' so that one task can fail alone.
 type Lane = (u32, TaskId, bool);
 
-/// The appends of a member since its last unit.
+/// The appends of a member since its last commit.
 #[derive(Debug, Default)]
 struct Pending {
     runs: BTreeMap<Lane, Run>,
@@ -46,7 +46,7 @@ impl EmbeddedCommitter {
         }
     }
 
-    /// Drops what tasks appended and did not settle.
+    /// Drops what tasks appended and did not commit.
     pub(super) fn forget(&mut self, tasks: &[TaskId]) {
         self.pending
             .runs
@@ -54,7 +54,7 @@ impl EmbeddedCommitter {
         self.pending.refused.retain(|task, _| !tasks.contains(task));
     }
 
-    /// Drops everything that was appended and not settled; says how many records that were.
+    /// Drops everything that was appended and not committed; returns the number of records.
     pub(super) fn clear(&mut self) -> u64 {
         let dropped = self.pending.runs.values().map(|run| run.count).sum();
         self.pending = Pending::default();
@@ -134,28 +134,28 @@ impl Committer for EmbeddedCommitter {
         }
     }
 
-    fn commit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome {
+    fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
         let shared = self.shared.clone();
         let group = self.group.name.clone();
-        let tasks = self.tasks(unit);
-        let bad = self.judge(&tasks);
+        let tasks = self.tasks(batch);
+        let bad = self.failures(&tasks);
         let id = self.id;
-        let settled = || {
+        let end_commit = || {
             let mut state = shared.state();
-            state.group(&group, |group, _| group.settled(id, Instant::now()));
+            state.group(&group, |group, _| group.end_commit(id, Instant::now()));
         };
         let turn = match shared.turn(deadline) {
             Ok(turn) => turn,
             Err(error) => {
-                settled();
-                return self.put_off(unit, &error);
+                end_commit();
+                return self.put_off(batch, &error);
             }
         };
         self.pending
             .runs
             .retain(|(_, task, _), _| !bad.contains_key(task));
         self.pending.refused.clear();
-        let offsets = unit
+        let offsets = batch
             .offsets
             .iter()
             .filter(|(task, ..)| !bad.contains_key(task));
@@ -178,16 +178,16 @@ impl Committer for EmbeddedCommitter {
             false => shared.append(&turn, &lanes, offsets),
         };
         drop(turn);
-        settled();
+        end_commit();
         let appended = self.appended();
-        let mut settlement = self.answer(unit, &tasks, &appended, &bad);
+        let mut outcome = self.answer(batch, &tasks, &appended, &bad);
         match written {
             Ok(bases) => {
                 for (((_, task, is_changelog), run), base) in self.pending.runs.iter().zip(bases) {
                     if *is_changelog && run.count > 0 {
                         let last = base + Offset::try_from(run.count).unwrap_or(Offset::MAX) - 1;
                         let changelog = Some((base, last, run.count));
-                        settlement.acks.insert(
+                        outcome.acks.insert(
                             *task,
                             Ok(TaskAcks {
                                 changelog,
@@ -206,30 +206,30 @@ impl Committer for EmbeddedCommitter {
                         self.pending.runs.clear();
                         match self.group.guarantee {
                             Guarantee::AtLeastOnce => Failure::Unknown(why),
-                            // Whoever joins next reads in the file what happened.
+                            // The next member reads in the file what happened.
                             Guarantee::ExactlyOnce => Failure::Fatal(why),
                         }
                     }
                 };
-                for ack in settlement.acks.values_mut() {
+                for ack in outcome.acks.values_mut() {
                     if ack.is_ok() {
                         *ack = Err(failure.clone());
                     }
                 }
-                for outcome in settlement
+                for offset in outcome
                     .offsets
                     .values_mut()
                     .filter(|outcome| outcome.is_ok())
                 {
-                    *outcome = Err(failure.clone());
+                    *offset = Err(failure.clone());
                 }
             }
         }
-        settlement
+        outcome
     }
 
     fn abort(&mut self, _deadline: Instant) -> Result<(), Failure> {
-        // Nothing is written before it is settled.
+        // Nothing is written before the commit.
         self.clear();
         Ok(())
     }
@@ -242,18 +242,18 @@ impl EmbeddedCommitter {
         written.chain(refused).collect()
     }
 
-    fn tasks(&self, unit: &CommitBatch) -> BTreeSet<TaskId> {
+    fn tasks(&self, batch: &CommitBatch) -> BTreeSet<TaskId> {
         let mut tasks = self.appended();
-        tasks.extend(unit.offsets.iter().map(|(task, ..)| *task));
+        tasks.extend(batch.offsets.iter().map(|(task, ..)| *task));
         tasks
     }
 
-    /// Which tasks of the unit cannot be written; the others stay owned until `settled`.
-    fn judge(&self, tasks: &BTreeSet<TaskId>) -> BTreeMap<TaskId, Failure> {
+    /// The tasks of the batch that cannot be committed; the others stay owned until the commit ends.
+    fn failures(&self, tasks: &BTreeSet<TaskId>) -> BTreeMap<TaskId, Failure> {
         let mut bad = self.pending.refused.clone();
         let mut state = self.shared.state();
         state.group(&self.group.name, |group, partitions| {
-            let owned = group.settling(self.id, Instant::now(), partitions);
+            let owned = group.begin_commit(self.id, Instant::now(), partitions);
             for task in tasks {
                 let why = match owned {
                     None => "this member was silent for longer than the session, the group went on without it",
@@ -268,39 +268,37 @@ impl EmbeddedCommitter {
 
     fn answer(
         &self,
-        unit: &CommitBatch,
+        batch: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
         appended: &BTreeSet<TaskId>,
         bad: &BTreeMap<TaskId, Failure>,
     ) -> CommitOutcome {
-        let mut settlement = CommitOutcome::default();
+        let mut outcome = CommitOutcome::default();
         for task in tasks {
             let ack = match bad.get(task) {
                 Some(failure) => Err(failure.clone()),
                 None if appended.contains(task) => Ok(TaskAcks::default()),
                 None => continue,
             };
-            settlement.acks.insert(*task, ack);
+            outcome.acks.insert(*task, ack);
         }
-        for (task, ..) in &unit.offsets {
+        for (task, ..) in &batch.offsets {
             match bad.get(task) {
-                None => settlement.offsets.insert(*task, Ok(())),
-                Some(lost @ Failure::Lost(_)) => {
-                    settlement.offsets.insert(*task, Err(lost.clone()))
-                }
+                None => outcome.offsets.insert(*task, Ok(())),
+                Some(lost @ Failure::Lost(_)) => outcome.offsets.insert(*task, Err(lost.clone())),
                 Some(_) => None,
             };
         }
-        settlement
+        outcome
     }
 
-    /// Nothing happened, and everything is still in hand.
-    fn put_off(&self, unit: &CommitBatch, error: &LogError) -> CommitOutcome {
+    /// The outcome of a commit that did not happen; all appends are kept.
+    fn put_off(&self, batch: &CommitBatch, error: &LogError) -> CommitOutcome {
         let failure = Failure::Retriable(error.to_string());
         let acks = self.appended().into_iter();
         CommitOutcome {
             acks: acks.map(|task| (task, Err(failure.clone()))).collect(),
-            offsets: unit
+            offsets: batch
                 .offsets
                 .iter()
                 .map(|(task, ..)| (*task, Err(failure.clone())))

@@ -1,5 +1,5 @@
 //! The file: the only place that knows redb. Chunks of records, topics, partitions' offsets and
-//! groups' offsets lie in one database, so that one transaction covers a whole barrier. Keeps no
+//! groups' offsets are in one database, so that one transaction covers a whole barrier. Keeps no
 //! state of its own; [`super::shared`] calls it, one writer at a time.
 
 #[cfg(test)]

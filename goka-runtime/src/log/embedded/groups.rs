@@ -1,5 +1,5 @@
 //! Who owns which tasks of one group: cooperative. A task that moves is first given back by its
-//! owner (or its owner is gone), then handed to the next one. Pure: told the time, called under the
+//! owner (or its owner is gone), then handed to the next one. Pure: the time is an argument, called under the
 //! log's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ struct Seat {
     session: Duration,
     seen: Instant,
     /// Between the check of its ownership and the end of its write it cannot be put out.
-    settling: bool,
+    is_committing: bool,
     owned: BTreeMap<Slot, u64>,
     target: BTreeSet<Slot>,
 }
@@ -58,7 +58,7 @@ impl Coordinator {
             leads,
             session,
             seen: now,
-            settling: false,
+            is_committing: false,
             owned,
             target,
         };
@@ -122,8 +122,8 @@ impl Coordinator {
         }
     }
 
-    /// Begins a member's write: it stays in until [`Coordinator::settled`]. `None` when it is out.
-    pub(super) fn settling(
+    /// Begins a member's write: it stays in until [`Coordinator::end_commit`]. `None` when it is out.
+    pub(super) fn begin_commit(
         &mut self,
         id: MemberId,
         now: Instant,
@@ -131,14 +131,14 @@ impl Coordinator {
     ) -> Option<&BTreeMap<Slot, u64>> {
         self.sweep_others(id, now, partitions);
         let seat = self.seats.get_mut(&id)?;
-        seat.settling = true;
+        seat.is_committing = true;
         Some(&seat.owned)
     }
 
     /// Ends a member's write.
-    pub(super) fn settled(&mut self, id: MemberId, now: Instant) {
+    pub(super) fn end_commit(&mut self, id: MemberId, now: Instant) {
         if let Some(seat) = self.seats.get_mut(&id) {
-            seat.settling = false;
+            seat.is_committing = false;
             seat.seen = now;
         }
     }
@@ -159,12 +159,12 @@ impl Coordinator {
     }
 
     /// Puts out the members that were silent for longer than their session. The one that is asking is
-    /// not silent, however long it was before: nobody else has its tasks while it is here.
+    /// not silent, however long it was before: no other member has its tasks while it is here.
     fn sweep_others(&mut self, id: MemberId, now: Instant, partitions: Partitions<'_>) -> bool {
         self.heard(id, now);
         let before = self.seats.len();
         self.seats.retain(|_, seat| {
-            seat.settling || now.saturating_duration_since(seat.seen) <= seat.session
+            seat.is_committing || now.saturating_duration_since(seat.seen) <= seat.session
         });
         let swept = self.seats.len() < before;
         if swept {
@@ -244,17 +244,17 @@ mod tests {
         let (a, b) = (MemberId(1), MemberId(2));
         group.join(a, vec!["t".into()], SESSION, now, &two);
         group.step(a, now, &two);
-        assert!(group.settling(a, now, &two).is_some());
+        assert!(group.begin_commit(a, now, &two).is_some());
         group.join(b, vec!["t".into()], SESSION, late, &two);
         assert_eq!(
             group.step(b, late, &two).0,
             Step::Rest,
             "a write in flight holds its tasks"
         );
-        group.settled(a, now);
+        group.end_commit(a, now);
         assert_eq!(slots(&group.step(b, late, &two).0), [0, 1, 2, 3]);
         assert_eq!(group.step(a, late, &two).0, Step::Out);
-        assert!(group.settling(a, late, &two).is_none());
+        assert!(group.begin_commit(a, late, &two).is_none());
     }
 
     #[test]

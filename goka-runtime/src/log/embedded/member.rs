@@ -1,4 +1,4 @@
-//! A member of a group: what it owns, what it fetches, and the order in which it tells its driver.
+//! A member of a group: the tasks it owns, what it fetches, and the order in which it calls its driver.
 //! Reads straight from the file, so nothing is prefetched and nothing has to be dropped. No lock
 //! is held while the driver is called.
 
@@ -39,14 +39,14 @@ pub(super) struct EmbeddedMember {
     /// Keeps the log open.
     log: Embedded,
     group: Arc<Group>,
-    settler: EmbeddedCommitter,
-    /// The settler's number, for [`Seat`].
+    committer: EmbeddedCommitter,
+    /// The committer's id, for [`Seat`].
     id: Arc<AtomicU64>,
     held: BTreeMap<TaskId, Held>,
     paused: bool,
-    /// The file cannot be read, and the driver was told.
+    /// Whether it was reported that the file cannot be read.
     troubled: bool,
-    /// Whose records came last: the others go first.
+    /// The input whose records came last: the others go first.
     last: Option<(TaskId, TopicId)>,
 }
 
@@ -63,11 +63,11 @@ impl EmbeddedMember {
     pub(super) fn join(log: Embedded, group: Group) -> Self {
         let group = Arc::new(group);
         let id = enter(log.shared(), &group);
-        let settler = EmbeddedCommitter::new(log.shared().clone(), group.clone(), id);
+        let committer = EmbeddedCommitter::new(log.shared().clone(), group.clone(), id);
         Self {
             log,
             group,
-            settler,
+            committer,
             id: Arc::new(AtomicU64::new(id.0)),
             held: BTreeMap::new(),
             paused: false,
@@ -85,7 +85,7 @@ impl EmbeddedMember {
     fn step(&self) -> (Step, u64, Instant) {
         let now = Instant::now();
         let mut state = self.shared().state();
-        let id = self.settler.id;
+        let id = self.committer.id;
         let ((step, others), next) = state.group(&self.group.name, |group, partitions| {
             (group.step(id, now, partitions), group.next_expiry())
         });
@@ -115,9 +115,9 @@ impl EmbeddedMember {
 
     fn out(&mut self, driver: &mut dyn Driver) {
         let lost: Vec<TaskId> = std::mem::take(&mut self.held).into_keys().collect();
-        self.settler.clear();
-        self.settler.id = enter(self.shared(), &self.group);
-        self.id.store(self.settler.id.0, Ordering::Release);
+        self.committer.clear();
+        self.committer.id = enter(self.shared(), &self.group);
+        self.id.store(self.committer.id.0, Ordering::Release);
         if !lost.is_empty() {
             driver.event(MemberEvent::Lost(&lost));
         }
@@ -125,23 +125,23 @@ impl EmbeddedMember {
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
         let tasks: Vec<TaskId> = slots.iter().filter_map(|slot| self.task(slot)).collect();
-        driver.revoking(&tasks, &mut self.settler);
-        self.settler.forget(&tasks);
+        driver.revoking(&tasks, &mut self.committer);
+        self.committer.forget(&tasks);
         self.held.retain(|task, _| !tasks.contains(task));
         self.give_back(slots);
     }
 
     fn give_back(&self, slots: &[Slot]) {
         let mut state = self.shared().state();
-        let id = self.settler.id;
+        let id = self.committer.id;
         state.group(&self.group.name, |group, _| {
             group.gave_back(id, slots, Instant::now())
         });
         self.shared().notify(&mut state);
     }
 
-    /// Tells of trouble, once until it heals.
-    fn trouble(&mut self, error: &LogError, driver: &mut dyn Driver) {
+    /// Reports that the file cannot be read, once until it has recovered.
+    fn degrade(&mut self, error: &LogError, driver: &mut dyn Driver) {
         if !std::mem::replace(&mut self.troubled, true) {
             driver.event(MemberEvent::Degraded(Some(error.to_string())));
         }
@@ -295,15 +295,15 @@ fn enter(shared: &Shared, group: &Group) -> MemberId {
 
 impl Committer for EmbeddedMember {
     fn append(&mut self, appends: &Appends) {
-        self.settler.append(appends);
+        self.committer.append(appends);
     }
 
-    fn commit(&mut self, unit: &CommitBatch, deadline: Instant) -> CommitOutcome {
-        self.settler.commit(unit, deadline)
+    fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
+        self.committer.commit(batch, deadline)
     }
 
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.settler.abort(deadline)
+        self.committer.abort(deadline)
     }
 }
 
@@ -324,11 +324,11 @@ impl Member for EmbeddedMember {
                 Step::Own(slots) => match self.own(&slots, driver) {
                     Ok(()) => return Ok(()),
                     Err(error) => {
-                        // Not taken: given back, to be handed out again when the disk heals.
+                        // Not taken: given back, to be handed out again when the disk has recovered.
                         let slots: Vec<Slot> = slots.into_iter().map(|(slot, _)| slot).collect();
                         self.give_back(&slots);
-                        self.trouble(&error, driver);
-                        self.shared().mend(deadline);
+                        self.degrade(&error, driver);
+                        self.shared().reopen(deadline);
                         return Ok(());
                     }
                 },
@@ -344,8 +344,8 @@ impl Member for EmbeddedMember {
                     }
                 }
                 Err(error) => {
-                    self.trouble(&error, driver);
-                    self.shared().mend(deadline);
+                    self.degrade(&error, driver);
+                    self.shared().reopen(deadline);
                     if Instant::now() >= deadline {
                         return Ok(());
                     }
@@ -403,12 +403,12 @@ impl Member for EmbeddedMember {
     }
 
     fn rebuild(&mut self) -> Result<(), LogError> {
-        self.settler.clear();
+        self.committer.clear();
         Ok(())
     }
 
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
-        match self.settler.clear() {
+        match self.committer.clear() {
             0 => Ok(()),
             dropped => Err(LogError::Client {
                 what: format!("leaving group `{}`", self.group.name),
@@ -421,7 +421,7 @@ impl Member for EmbeddedMember {
     }
 
     fn leave(self: Box<Self>, by: Instant) -> Result<(), LogError> {
-        // Its process is the only one, so nobody's place is kept here.
+        // Its process is the only one, so no place in the group is kept.
         self.close(by)
     }
 }
@@ -429,7 +429,7 @@ impl Member for EmbeddedMember {
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
         let mut state = self.log.shared().state();
-        let id = self.settler.id;
+        let id = self.committer.id;
         let name = &self.group.name;
         state.group(name, |group, partitions| group.leave(id, partitions));
         self.log.shared().notify(&mut state);

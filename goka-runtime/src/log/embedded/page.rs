@@ -9,7 +9,7 @@ use crate::record::{Offset, Record};
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) bytes: Vec<u8>,
-    /// The base offset of each chunk, and where it lies in `bytes`.
+    /// The base offset of each chunk, and its range in `bytes`.
     pub(super) chunks: Vec<(Offset, Range<usize>)>,
     /// Where to read on; `None` when this is all that there is.
     pub(super) more: Option<Offset>,

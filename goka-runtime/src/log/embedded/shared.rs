@@ -135,7 +135,7 @@ impl Shared {
         let mut bases = Vec::with_capacity(runs.len());
         let mut rows: Vec<(u32, PartitionRow)> = Vec::new();
         {
-            self.heal().map_err(NotWritten::Nothing)?;
+            self.reopen_if_broken().map_err(NotWritten::Nothing)?;
             let state = self.state();
             for (handle, run) in runs {
                 if rows.last().is_none_or(|(last, _)| last != handle) {
@@ -181,7 +181,7 @@ impl Shared {
         change: impl FnOnce(&mut PartitionRow),
     ) -> Result<(), LogError> {
         let _turn = self.turn(Instant::now() + Duration::from_secs(30))?;
-        self.heal()?;
+        self.reopen_if_broken()?;
         let mut row = self.state().partitions[handle as usize];
         change(&mut row);
         let written = self.file.write(&Changes {
@@ -205,22 +205,21 @@ impl Shared {
         }
     }
 
-    /// The file cannot be read: opens it again, if its turn comes until `deadline`.
-    pub(super) fn mend(&self, deadline: Instant) {
+    /// Opens the file again after it could not be read, if no other writer holds the turn until `deadline`.
+    pub(super) fn reopen(&self, deadline: Instant) {
         if let Ok(_turn) = self.turn(deadline) {
             self.state().broken = true;
-            match self.heal() {
+            match self.reopen_if_broken() {
                 Ok(()) => self.notify(&mut self.state()),
                 Err(error) => {
-                    tracing::debug!(log = %self.what, %error, "cannot be opened again yet");
+                    tracing::debug!(log = %self.what, %error, "log file cannot be reopened yet");
                 }
             }
         }
     }
 
-    /// Opens the file again when a commit failed, and believes what it says.
-    /// Its caller has the turn.
-    pub(super) fn heal(&self) -> Result<(), LogError> {
+    /// Opens the file again if a commit failed, and takes its content over. The caller has the turn.
+    pub(super) fn reopen_if_broken(&self) -> Result<(), LogError> {
         if !self.state().broken {
             return Ok(());
         }
@@ -228,7 +227,7 @@ impl Shared {
         let mut state = self.state();
         state.partitions = catalog.partitions;
         state.broken = false;
-        tracing::info!(log = %self.what, "opened again after a failed write");
+        tracing::info!(log = %self.what, "log file reopened after a failed write");
         Ok(())
     }
 

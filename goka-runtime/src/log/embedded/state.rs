@@ -39,7 +39,7 @@ pub(super) struct State {
     pub(super) compacted: Vec<bool>,
     pub(super) groups: HashMap<Arc<str>, Coordinator>,
     pub(super) members: u64,
-    /// Moves with everything that somebody may wait for.
+    /// Changes with everything that a caller may wait for.
     pub(super) version: u64,
     /// A commit failed: the file has to be opened again before the next one.
     pub(super) broken: bool,
@@ -63,7 +63,7 @@ impl State {
         self.compacted[handle as usize] && row.end - row.cleaned >= kept.max(CLEAN_AFTER)
     }
 
-    /// Where a topic lies.
+    /// The place of a topic among the handles.
     pub(super) fn place(&self, topic: &str) -> Option<Place> {
         self.topics.get(topic).map(|row| Place {
             first: row.first,
@@ -87,7 +87,7 @@ impl State {
             })
     }
 
-    /// Does something with a group, and tells it how many partitions topics have.
+    /// Calls `act` with a group and the partition counts of topics.
     pub(super) fn group<R>(
         &mut self,
         name: &Arc<str>,

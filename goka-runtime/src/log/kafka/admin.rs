@@ -1,4 +1,4 @@
-//! Questions to the cluster, each with a deadline; the client's own words say why one failed.
+//! Questions to the cluster, each with a deadline; the client's last error says why one failed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,8 +33,8 @@ pub(super) struct Admin {
     errors: Queue,
     brokers: String,
     pub(super) deadline: Duration,
-    /// What a broker last failed with; forgotten once one answers.
-    last_word: Mutex<Option<String>>,
+    /// The last error of a connection to a broker; cleared once a broker answers.
+    last_error: Mutex<Option<String>>,
     /// When each topic was first heard of: made here, or found.
     heard: Mutex<HashMap<String, Heard>>,
 }
@@ -48,7 +48,7 @@ impl Admin {
             errors: client.main_queue(),
             brokers: config.brokers.clone(),
             deadline: config.deadline,
-            last_word: Mutex::default(),
+            last_error: Mutex::default(),
             heard: Mutex::default(),
         })
     }
@@ -124,7 +124,7 @@ impl Admin {
             None => Err(self.silent(what, Code::OperationTimedOut)),
             Some(answer) => match answer.fault() {
                 None => {
-                    *self.word() = None;
+                    *self.last_error() = None;
                     Ok(Ok(answer))
                 }
                 Some(fault) if is_unreachable(fault.code) => Err(self.silent(what, fault.code)),
@@ -133,8 +133,8 @@ impl Admin {
         }
     }
 
-    fn word(&self) -> MutexGuard<'_, Option<String>> {
-        self.last_word
+    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
+        self.last_error
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,25 +143,25 @@ impl Admin {
     pub(super) fn listen(&self, errors: &Queue) {
         while let Some(event) = errors.poll(Duration::ZERO) {
             if let Some(fault) = event.fault() {
-                let mut word = self.word();
-                if word.is_none() || fault.code != Code::AllBrokersDown {
-                    *word = Some(fault.reason);
+                let mut last = self.last_error();
+                if last.is_none() || fault.code != Code::AllBrokersDown {
+                    *last = Some(fault.reason);
                 }
             }
         }
     }
 
     pub(super) fn silent(&self, what: &str, code: Code) -> LogError {
-        match self.word().clone() {
+        match self.last_error().clone() {
             None if code == Code::OperationTimedOut || code == Code::TimedOutQueue => {
                 LogError::Timeout {
                     what: what.to_owned(),
                     after: self.deadline,
                 }
             }
-            word => LogError::Unreachable {
+            last => LogError::Unreachable {
                 brokers: self.brokers.clone(),
-                reason: word.unwrap_or_else(|| super::native::text(code)),
+                reason: last.unwrap_or_else(|| super::native::text(code)),
             },
         }
     }
@@ -192,7 +192,7 @@ impl Admin {
         }
     }
 
-    /// Whether a topic was surely made so recently that brokers may still be settling it.
+    /// Whether a topic is known to be made so recently that brokers may still be settling it.
     fn is_just_made(&self, topic: &str) -> bool {
         let heard = self.heard();
         matches!(heard.get(topic), Some(Heard::Made(since)) if since.elapsed() < TOPIC_TIMEOUT)
@@ -384,7 +384,7 @@ impl Admin {
                 continue;
             }
             if fault.code == Code::TopicAlreadyExists {
-                // By a twin, a moment ago, or by us.
+                // By another process, a moment ago, or by us.
                 self.was_made(&topic.name);
                 match may_be_ours {
                     true => break,
@@ -403,7 +403,7 @@ impl Admin {
                 return Ok(());
             }
             if !has_time(until) {
-                // A broker may tell of fewer partitions for a moment, but not for so long.
+                // A broker may report fewer partitions for a moment, but not for so long.
                 if found.is_some_and(|it| it.partitions != topic.partitions) {
                     return Err(exists());
                 }
@@ -431,7 +431,7 @@ impl Admin {
     }
 }
 
-/// How far timestamps of records may lie from the broker's time; since Kafka 3.6 (KIP-937).
+/// How far timestamps of records may be from the broker's time; since Kafka 3.6 (KIP-937).
 const TIMESTAMP_LIMITS: [&str; 2] = [
     "message.timestamp.before.max.ms",
     "message.timestamp.after.max.ms",

@@ -1,5 +1,5 @@
 //! Writing outside a group: producers shared by threads, one at a time, and a thread for each that
-//! tells deliveries. A producer that ends for good is followed by a new one with the next record.
+//! reports deliveries. A producer that has ended is followed by a new one with the next record.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,31 +12,31 @@ use super::config::KafkaConfig;
 use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Topic};
 use super::producer::undelivered;
 
-/// How often a full queue is tried again, and a flush looks.
-const AGAIN: Duration = Duration::from_millis(1);
+/// How often a full queue is tried again, and a flush checks for deliveries.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// How long purged records are waited for when an appender is dropped.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
 /// A producer is not replaced more often: one that may write nowhere ends as soon as it is made.
-const PAUSE: Duration = Duration::from_millis(500);
+const REPLACE_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) struct KafkaAppender {
     config: KafkaConfig,
     batch: usize,
     delivered: OnDelivery,
     producer: RwLock<Arc<Producer>>,
-    /// Those that ended before, until all their records are told.
+    /// Producers that have ended, until all their records are reported.
     ended: Mutex<Vec<Arc<Producer>>>,
 }
 
-/// One client with its topics, and the thread that tells what became of its records.
+/// One client with its topics, and the thread that reports the deliveries of its records.
 struct Producer {
     client: Client,
     topics: RwLock<HashMap<String, Arc<Topic>>>,
     made: Instant,
     stop: Arc<AtomicBool>,
-    teller: Option<JoinHandle<()>>,
+    reporter: Option<JoinHandle<()>>,
 }
 
 impl Producer {
@@ -46,7 +46,7 @@ impl Producer {
         let reports = client.main_queue();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, delivered) = (Arc::clone(&stop), Arc::clone(delivered));
-        let teller = thread::Builder::new()
+        let reporter = thread::Builder::new()
             .name("kafka-appender".to_owned())
             .spawn(move || {
                 let mut stopped_at = None;
@@ -66,12 +66,12 @@ impl Producer {
                     match event.kind() {
                         EventKind::Deliveries => {
                             event.deliveries(|message| {
-                                tell(&delivered, message, reports.client());
+                                report(&delivered, message, reports.client());
                             });
                         }
                         EventKind::Error => {
                             if let Some(fault) = event.fault() {
-                                tracing::debug!(reason = fault.reason, "the producer complains");
+                                tracing::debug!(reason = fault.reason, "producer error");
                             }
                         }
                         _ => {}
@@ -84,7 +84,7 @@ impl Producer {
             topics: RwLock::default(),
             made: Instant::now(),
             stop,
-            teller: Some(teller),
+            reporter: Some(reporter),
         })
     }
 
@@ -109,8 +109,8 @@ impl Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        if let Some(teller) = self.teller.take() {
-            drop(teller.join());
+        if let Some(reporter) = self.reporter.take() {
+            drop(reporter.join());
         }
     }
 }
@@ -140,9 +140,9 @@ impl KafkaAppender {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a new producer in the place of one that ended, unless another thread did. What the old one
-    /// has under way is told as it comes: librdkafka gives up what it had not sent, and waits for the
-    /// broker's word on the rest.
+    /// Replaces a producer that has ended, unless another thread did. What the old one
+    /// has in flight is reported as it ends: librdkafka gives up what it had not sent, and waits for the
+    /// broker's answer to the rest.
     fn replace(&self, old: &Arc<Producer>) -> Result<(), LogError> {
         let mut now = self
             .producer
@@ -153,7 +153,7 @@ impl KafkaAppender {
         }
         let new = Producer::new(&self.config, self.batch, &self.delivered)?;
         if let Some(fault) = old.client.fatal() {
-            tracing::warn!(reason = fault.reason, "a producer ended, and is replaced");
+            tracing::warn!(reason = fault.reason, "producer ended; replacing it");
         }
         let old = std::mem::replace(&mut *now, Arc::new(new));
         drop(now);
@@ -176,7 +176,7 @@ impl KafkaAppender {
     }
 }
 
-fn tell(delivered: &OnDelivery, message: &Message, client: &Client) {
+fn report(delivered: &OnDelivery, message: &Message, client: &Client) {
     let result = match message.error() {
         None => Ok((message.partition(), message.offset())),
         Some(code) => {
@@ -206,13 +206,13 @@ impl Appender for KafkaAppender {
         loop {
             match producer.client.produce(&topic, &outgoing) {
                 Ok(()) => return Ok(()),
-                Err(Code::Fatal) if producer.made.elapsed() >= PAUSE => {
+                Err(Code::Fatal) if producer.made.elapsed() >= REPLACE_AFTER => {
                     self.replace(&producer)?;
                     producer = self.producer();
                     topic = producer.topic(record.topic)?;
                 }
                 Err(Code::QueueFull | Code::Fatal) if Instant::now() < deadline => {
-                    thread::sleep(AGAIN);
+                    thread::sleep(RETRY_AFTER);
                 }
                 Err(Code::Fatal) => {
                     let fault = producer.client.fatal();
@@ -259,16 +259,16 @@ impl Appender for KafkaAppender {
                     after: started.elapsed(),
                 });
             }
-            thread::sleep(AGAIN);
+            thread::sleep(RETRY_AFTER);
         }
     }
 }
 
 impl Drop for KafkaAppender {
     fn drop(&mut self) {
-        // What cannot be written in time is told as failed.
+        // What cannot be written in time is reported as failed.
         if let Err(error) = self.flush(Instant::now() + self.config.deadline) {
-            tracing::warn!(%error, "an emitter gives up");
+            tracing::warn!(%error, "undelivered records given up");
             for producer in self.all() {
                 producer.client.purge();
             }
@@ -289,7 +289,7 @@ mod tests {
     type Told = Receiver<(u64, Result<(i32, i64), Failure>)>;
 
     /// Waits at most so long for what must come.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
     fn appender(brokers: String) -> (KafkaAppender, Told) {
         let config = KafkaConfig {
@@ -316,7 +316,7 @@ mod tests {
             timestamp: -1,
             headers: &[],
         };
-        appender.send(sent, token, Instant::now() + PATIENCE)
+        appender.send(sent, token, Instant::now() + TIMEOUT)
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
         let cluster = MockCluster::new(1).expect("a cluster");
         cluster.create_topic("stream", 1, 1).expect("made");
         let (appender, told) = appender(cluster.bootstrap_servers());
-        let next = || told.recv_timeout(PATIENCE).expect("told");
+        let next = || told.recv_timeout(TIMEOUT).expect("told");
         for round in 0..3 {
             let token = 2 * round;
             send(&appender, token).expect("enqueued");
@@ -343,7 +343,7 @@ mod tests {
             cluster.broker_up(1).expect("up");
         }
         send(&appender, 100).expect("enqueued by a producer of today");
-        appender.flush(Instant::now() + PATIENCE).expect("all told");
+        appender.flush(Instant::now() + TIMEOUT).expect("all told");
         assert!(matches!(next(), (100, Ok(_))));
         assert!(told.try_recv().is_err(), "each is told once");
         drop(appender);
@@ -364,9 +364,9 @@ mod tests {
                 scope.spawn(move || send(appender, token).expect("enqueued"));
             }
         });
-        appender.flush(Instant::now() + PATIENCE).expect("all told");
+        appender.flush(Instant::now() + TIMEOUT).expect("all told");
         let mut tokens: Vec<_> = (0..8)
-            .map(|_| told.recv_timeout(PATIENCE).expect("told"))
+            .map(|_| told.recv_timeout(TIMEOUT).expect("told"))
             .map(|(token, outcome)| (token, outcome.is_ok()))
             .collect();
         tokens.sort_unstable();

@@ -70,7 +70,7 @@ impl KafkaConfig {
             ("client.id", "goka".to_owned()),
             // A broker that comes back is found within a second, not ten.
             ("reconnect.backoff.max.ms", "1000".to_owned()),
-            // A missing topic is told after five seconds, not thirty.
+            // A missing topic is reported after five seconds, not thirty.
             ("topic.metadata.propagation.max.ms", "5000".to_owned()),
         ]
         .into_iter()

@@ -1,5 +1,5 @@
-//! The names in which members make transactions. A name belongs to one member at a time: whoever
-//! takes it over fences the member that has it. Used by the producer of a member.
+//! The names in which members make transactions. A name belongs to one member at a time: one
+//! that takes it over fences the member that has it. Used by the producer of a member.
 
 use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use super::super::Group;
 /// The names that members of this process made up and still use.
 static MADE_UP: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// What tells the names that this process makes up from those of others.
+/// Distinguishes the names that this process makes up from those of others.
 static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
 
 /// A transactional id, held by one member until it is dropped.
@@ -25,7 +25,7 @@ impl TransactionalId {
     ///
     /// Without one it is made up: the first name of this process that no living member has. A member
     /// that joins after another one died takes its name, and ends its transaction; two that live side
-    /// by side have two names. Nobody takes over from a process that was killed: what it left open
+    /// by side have two names. No member takes over from a process that was killed: what it left open
     /// holds readers and the next owner back until the broker's time-out (and the ten seconds between
     /// two looks of the broker's), and the broker remembers the name for a week.
     pub(super) fn of(group: &Group) -> Self {
@@ -98,7 +98,11 @@ mod tests {
         assert!(first.name().starts_with("made-up/"));
         let left = first.name().to_owned();
         drop(first);
-        assert_eq!(own(0).name(), left, "whoever comes next ends what it left");
+        assert_eq!(
+            own(0).name(),
+            left,
+            "the next member ends what it left open"
+        );
     }
 
     #[test]

@@ -62,14 +62,14 @@ impl KafkaReader {
             .position(|p| p.at.partition == partition && *p.at.topic == *topic)
     }
 
-    /// Serves the client's own events. A client that ended is asked for, since not every one tells it
-    /// there.
+    /// Takes the client's own events. Whether it has ended is asked for, since not every client reports
+    /// that as an event.
     fn listen(&self) -> Result<(), LogError> {
         while let Some(event) = self.events.poll(Duration::ZERO) {
             if event.kind() == EventKind::Error
                 && let Some(fault) = event.fault()
             {
-                tracing::debug!(reason = fault.reason, "the reader's client complains");
+                tracing::debug!(reason = fault.reason, "reader error");
             }
         }
         match self.events.client().fatal() {
@@ -113,7 +113,7 @@ impl KafkaReader {
                 }
                 // The client makes the fetch again.
                 Some(code) if is_fetched_again(code) => {
-                    tracing::debug!(reason = run[0].error_text(), "a fetch failed");
+                    tracing::debug!(reason = run[0].error_text(), "fetch failed, and is retried");
                 }
                 Some(code) => return Err(self.error(index, code, run[0].error_text())),
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::outcome::{Acks, Failures, acknowledged, each, failed, settled, tasks};
+use super::super::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
 use super::faults::{Fault, StepKind};
 use super::groups::{Offsets, Standing};
 use super::member::SimulatedMember;
@@ -21,17 +21,17 @@ impl Committer for SimulatedMember {
         }
     }
 
-    fn commit(&mut self, unit: &CommitBatch, _deadline: Instant) -> CommitOutcome {
+    fn commit(&mut self, batch: &CommitBatch, _deadline: Instant) -> CommitOutcome {
         let shared = self.shared.clone();
         let mut state = shared.lock();
         if state.dead.contains(&self.client) {
             let why = Failure::Fatal("this member was killed".to_owned());
-            return failed(unit, each(&tasks(unit, []), |_| why.clone()));
+            return failed(batch, each(&tasks(batch, []), |_| why.clone()));
         }
         self.heard(&mut state);
         match self.group.guarantee {
-            Guarantee::AtLeastOnce => self.settle_unit(&mut state, unit),
-            Guarantee::ExactlyOnce => self.settle_transaction(&mut state, unit),
+            Guarantee::AtLeastOnce => self.commit_at_least_once(&mut state, batch),
+            Guarantee::ExactlyOnce => self.commit_transaction(&mut state, batch),
         }
     }
 
@@ -42,7 +42,7 @@ impl Committer for SimulatedMember {
             return Err(Failure::Fatal("this member was killed".to_owned()));
         }
         match self.group.guarantee {
-            // What is appended may be written already, and nothing takes it back.
+            // What is appended may be written already, and cannot be taken back.
             Guarantee::AtLeastOnce => Err(Failure::Fatal("no transaction is open".to_owned())),
             Guarantee::ExactlyOnce => self.producer.abort(&mut state),
         }
@@ -50,7 +50,7 @@ impl Committer for SimulatedMember {
 }
 
 impl SimulatedMember {
-    /// Whoever settles is alive, if the group hears it.
+    /// A commit counts as a heartbeat, if it reaches the group.
     fn heard(&self, state: &mut State) {
         let now = state.now;
         if state.is_out() || state.cut.contains_key(&self.client) {
@@ -61,7 +61,7 @@ impl SimulatedMember {
         }
     }
 
-    /// Whose offsets these are, in the eyes of the group's coordinator.
+    /// Whether the group's coordinator takes offsets from this member.
     fn standing(&self, state: &mut State) -> Result<(), Failure> {
         let id = self.id;
         if mutant!(NoFence) {
@@ -79,8 +79,8 @@ impl SimulatedMember {
         }
     }
 
-    fn offsets<'u>(&self, unit: &'u CommitBatch, of: impl Fn(TaskId) -> bool + 'u) -> Offsets {
-        let offsets = unit.offsets.iter().filter(|(task, ..)| of(*task));
+    fn offsets<'u>(&self, batch: &'u CommitBatch, of: impl Fn(TaskId) -> bool + 'u) -> Offsets {
+        let offsets = batch.offsets.iter().filter(|(task, ..)| of(*task));
         offsets
             .map(|(task, topic, offset, metadata)| {
                 let committed = Committed {
@@ -93,11 +93,15 @@ impl SimulatedMember {
             .collect()
     }
 
-    fn settle_unit(&mut self, state: &mut Locked<'_>, unit: &CommitBatch) -> CommitOutcome {
+    fn commit_at_least_once(
+        &mut self,
+        state: &mut Locked<'_>,
+        batch: &CommitBatch,
+    ) -> CommitOutcome {
         let acks = self.producer.close(state);
         let mut offsets = BTreeMap::new();
         let mut listed = BTreeSet::new();
-        for (task, ..) in &unit.offsets {
+        for (task, ..) in &batch.offsets {
             if acks.get(task).is_some_and(Result::is_err) && !mutant!(CommitBeforeAcks) {
                 continue;
             }
@@ -107,7 +111,7 @@ impl SimulatedMember {
             }
         }
         if !listed.is_empty() {
-            let list = self.offsets(unit, |task| listed.contains(&task));
+            let list = self.offsets(batch, |task| listed.contains(&task));
             let outcome = self.commit_offsets(state, list);
             offsets.extend(listed.into_iter().map(|task| (task, outcome.clone())));
         }
@@ -117,7 +121,7 @@ impl SimulatedMember {
     /// Commits offsets outside a transaction.
     fn commit_offsets(&self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
         let who = &self.producer.who;
-        let fault = state.strike(StepKind::Commit, who, Some(self.client), None);
+        let fault = state.inject(StepKind::Commit, who, Some(self.client), None);
         if state.is_out() {
             let why = "committing offsets: no broker answers";
             return Err(Failure::Retriable(why.to_owned()));
@@ -143,20 +147,20 @@ impl SimulatedMember {
         }
     }
 
-    fn settle_transaction(&mut self, state: &mut Locked<'_>, unit: &CommitBatch) -> CommitOutcome {
+    fn commit_transaction(&mut self, state: &mut Locked<'_>, batch: &CommitBatch) -> CommitOutcome {
         let transactions = self.producer.transactions.as_mut();
         if let Some(transactions) = transactions
-            && let Phase::Committing { unit: of, .. } = &transactions.phase
+            && let Phase::Committing { batch: of, .. } = &transactions.phase
         {
             let of = *of;
-            if of != unit.id {
+            if of != batch.id {
                 let why = format!(
-                    "unit {} is settled while it is not known whether unit {} is committed",
-                    unit.id.0, of.0
+                    "batch {} is committed while it is not known whether batch {} is",
+                    batch.id.0, of.0
                 );
                 return failed(
-                    unit,
-                    each(&tasks(unit, []), |_| Failure::Fatal(why.clone())),
+                    batch,
+                    each(&tasks(batch, []), |_| Failure::Fatal(why.clone())),
                 );
             }
             if let Phase::Committing {
@@ -166,24 +170,25 @@ impl SimulatedMember {
                 ..
             } = std::mem::take(&mut transactions.phase)
             {
-                return self.end(state, unit, since, acks, happened);
+                return self.end(state, batch, since, acks, happened);
             }
         }
         let acks = self.producer.close(state);
-        let tasks = tasks(unit, acks.keys().copied());
+        let tasks = tasks(batch, acks.keys().copied());
         if tasks.is_empty() {
             if self.producer.is_open() {
-                // Only what nobody asks for any more is in it. If this fails, the next unit is told.
+                // It only holds records of tasks that are not owned any more. If this fails, the next batch
+                // reports it.
                 drop(self.producer.abort(state));
             }
             return CommitOutcome::default();
         }
-        match self.prepare(state, unit, &tasks, acks) {
-            Ok((since, acks)) => self.end(state, unit, since, acks, false),
+        match self.prepare(state, batch, &tasks, acks) {
+            Ok((since, acks)) => self.end(state, batch, since, acks, false),
             Err(failures) => {
                 self.producer
-                    .spoil("a part of it failed, and it is not aborted yet");
-                failed(unit, failures)
+                    .mark_abort_only("a part of it failed, and it is not aborted yet");
+                failed(batch, failures)
             }
         }
     }
@@ -192,7 +197,7 @@ impl SimulatedMember {
     fn prepare(
         &mut self,
         state: &mut State,
-        unit: &CommitBatch,
+        batch: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
         acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
     ) -> Result<(Duration, Acks), Failures> {
@@ -205,8 +210,8 @@ impl SimulatedMember {
         self.producer
             .begin(state)
             .map_err(|failure| all(&failure))?;
-        if !unit.offsets.is_empty() {
-            let offsets = self.offsets(unit, |_| true);
+        if !batch.offsets.is_empty() {
+            let offsets = self.offsets(batch, |_| true);
             self.attach(state, offsets)
                 .map_err(|failure| all(&failure))?;
         }
@@ -215,21 +220,21 @@ impl SimulatedMember {
         Ok((since.unwrap_or(state.now), acks))
     }
 
-    /// Refuses a unit with a task that somebody else may own.
+    /// Refuses a batch with a task that another member may own.
     fn owned(&self, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
         if mutant!(StaleWrites) || tasks.iter().all(|task| self.tasks.contains_key(task)) {
             return Ok(());
         }
         Err(each(tasks, |task| match self.tasks.contains_key(&task) {
             false => lost(task),
-            true => Failure::Abortable("a task of the unit is not owned any more".to_owned()),
+            true => Failure::Abortable("a task of the batch is not owned any more".to_owned()),
         }))
     }
 
-    /// Makes the unit's offsets part of its transaction.
+    /// Makes the batch's offsets part of its transaction.
     fn attach(&mut self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
         let who = &self.producer.who;
-        let fault = state.strike(StepKind::Attach, who, Some(self.client), None);
+        let fault = state.inject(StepKind::Attach, who, Some(self.client), None);
         if state.is_out() {
             let why = "committing offsets: no broker answers";
             return Err(Failure::Abortable(why.to_owned()));
@@ -252,20 +257,20 @@ impl SimulatedMember {
         self.producer.attach(state, offsets)
     }
 
-    /// Commits the transaction; an outcome that is not known is asked for by the next settlement.
+    /// Commits the transaction. An outcome that is not known is asked for by the next commit of the batch.
     fn end(
         &mut self,
         state: &mut State,
-        unit: &CommitBatch,
+        batch: &CommitBatch,
         since: Duration,
         acks: Acks,
         happened: bool,
     ) -> CommitOutcome {
         let who = &self.producer.who;
-        let fault = state.strike(StepKind::End, who, Some(self.client), None);
+        let fault = state.inject(StepKind::End, who, Some(self.client), None);
         let open = Phase::Open {
             since,
-            spoiled: None,
+            abort_only: None,
         };
         self.producer.enter(open);
         let mut unknown = None;
@@ -287,29 +292,29 @@ impl SimulatedMember {
                 Err(Failure::Abortable(why.to_owned()))
             }
             Some(Fault::LateMarkers(late)) => self.producer.end(state, true, late),
-            // The coordinator knows an end that it is told of again.
+            // The coordinator accepts the same end a second time.
             _ => self.producer.end(state, true, Duration::ZERO),
         };
         match (outcome, unknown) {
             (Ok(()), None) => {
                 self.producer.enter(Phase::Idle);
-                settled(unit, &acks, &Ok(()))
+                all_acked(batch, &acks, &Ok(()))
             }
             (Ok(()), Some(happened)) => {
                 let why = "the commit of the transaction was not answered in time";
-                let settlement = settled(unit, &acks, &Err(Failure::Unknown(why.to_owned())));
+                let answer = all_acked(batch, &acks, &Err(Failure::Unknown(why.to_owned())));
                 self.producer.enter(Phase::Committing {
                     since,
-                    unit: unit.id,
+                    batch: batch.id,
                     acks,
                     happened,
                 });
-                settlement
+                answer
             }
             (Err(failure), _) => {
-                self.producer.spoil(&failure.to_string());
-                let tasks = tasks(unit, acks.keys().copied());
-                failed(unit, each(&tasks, |_| failure.clone()))
+                self.producer.mark_abort_only(&failure.to_string());
+                let tasks = tasks(batch, acks.keys().copied());
+                failed(batch, each(&tasks, |_| failure.clone()))
             }
         }
     }

@@ -31,7 +31,7 @@ pub enum StepKind {
     Read,
     /// An appender writes a record.
     Send,
-    /// Somebody asks for topics, offsets of partitions or of groups, or makes a topic.
+    /// A client asks for topics, offsets of partitions or of groups, or makes a topic.
     Ask,
 }
 
@@ -73,7 +73,7 @@ pub enum Fault {
     /// The record is written, and the client never hears so: its outcome is unknown.
     AckLost,
     /// The record, and what the client writes to that partition after it, arrives after so long.
-    /// Settled before, its outcome is unknown.
+    /// The outcome of the commit is unknown.
     Late(Duration),
     /// The record is not written, and its outcome is unknown to the client.
     NotWritten,
@@ -92,7 +92,7 @@ pub enum Fault {
     Fatal,
     /// The transaction is committed, and its control records are written after so long.
     LateMarkers(Duration),
-    /// No broker answers anybody for so long.
+    /// No broker answers any client for so long.
     Outage(Duration),
     /// The partition has no leader for so long.
     LeaderMove(Duration),
@@ -208,7 +208,7 @@ pub trait Faults: Send {
     fn at(&mut self, step: &Step<'_>) -> Option<Fault>;
 }
 
-/// Whoever decides, and what came of it.
+/// What injects faults, and how often each fired.
 #[derive(Default)]
 pub(super) struct Chance {
     faults: Option<Box<dyn Faults>>,
@@ -272,7 +272,7 @@ impl Chance {
 /// What became of a record that a member wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// It lies there, and the member was told.
+    /// It was written, and acknowledged.
     At(Offset),
     /// It is under way; the number asks for it.
     UnderWay(u64),

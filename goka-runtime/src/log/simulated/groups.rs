@@ -33,7 +33,7 @@ pub(super) enum Step {
     Own(Vec<(Slot, u64)>),
 }
 
-/// How the group sees somebody who commits offsets.
+/// Whether a member that commits offsets is in the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     In,
@@ -111,7 +111,7 @@ impl Coordinator {
             && let Some(old) = self.seats.remove(&before)
         {
             self.fenced.insert(before);
-            // What it was to give back is nobody's now.
+            // What it was to give back is unassigned now.
             let is_whole = old.surplus().is_empty();
             seat.target = old.target;
             if seat.leads == old.leads && is_whole && !self.preparing {
@@ -142,7 +142,7 @@ impl Coordinator {
         }
     }
 
-    /// Whether anybody joined for a topic.
+    /// Whether a member joined for a topic.
     pub(super) fn follows(&self, topic: &str) -> bool {
         let mut leads = self.seats.values().flat_map(|seat| &seat.leads);
         leads.any(|lead| **lead == *topic)
@@ -209,7 +209,7 @@ impl Coordinator {
             })
             .collect();
         balance(&mut holders, partitions);
-        // What somebody else still owns is handed out by the generation after.
+        // What another member still owns is handed out by the generation after.
         let owned: Vec<(MemberId, Slot)> = self
             .seats
             .iter()
@@ -224,7 +224,7 @@ impl Coordinator {
         }
     }
 
-    /// A member gave tasks back: it joins anew, so that somebody else gets them.
+    /// A member gave tasks back: it joins anew, so that others get them.
     pub(super) fn gave_back(&mut self, id: MemberId, slots: &[Slot], now: Duration) {
         if let Some(seat) = self.seats.get_mut(&id) {
             seat.owned.retain(|slot, _| !slots.contains(slot));
@@ -233,7 +233,7 @@ impl Coordinator {
         }
     }
 
-    /// Whether offsets are taken from somebody.
+    /// Whether offsets are taken from a member.
     pub(super) fn standing(&self, id: Option<MemberId>) -> Standing {
         match id {
             Some(id) if self.seats.contains_key(&id) => Standing::In,

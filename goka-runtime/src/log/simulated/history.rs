@@ -19,7 +19,7 @@ pub(crate) struct Moment {
     pub(crate) what: Happened,
 }
 
-/// What a handler wrote, as it should lie in the log.
+/// What a handler wrote, as it should be in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrote {
     pub(crate) topic: Arc<str>,
@@ -54,7 +54,7 @@ pub(crate) enum Happened {
         offset: Offset,
         wrote: Vec<Wrote>,
     },
-    /// A record lies in the log. `client` is `None` for what no member wrote; `serial` is the number of
+    /// A record was written to the log. `client` is `None` for what no member wrote; `serial` is the number of
     /// its transaction, 0 for none.
     Written {
         client: Option<ClientId>,
@@ -66,7 +66,7 @@ pub(crate) enum Happened {
     },
     /// A transaction ended.
     Ended { serial: Serial, committed: bool },
-    /// Offsets of a group count from now on, told by a client.
+    /// Offsets of a group were committed by a client.
     Committed {
         client: ClientId,
         group: Arc<str>,

@@ -11,7 +11,7 @@ use crate::log::Committed;
 use crate::record::{Offset, Record, TopicPartition};
 
 impl Simulated {
-    /// Remembers from now on what happens.
+    /// Keeps a history from now on.
     pub(crate) fn keep_history(&self) {
         self.0.lock().history.get_or_insert_default();
     }
@@ -83,7 +83,7 @@ impl Simulated {
     }
 
     /// What a group has still to do of a topic: of each partition the committed offset, and the offset
-    /// behind the last record that everybody sees, where that is further.
+    /// behind the last committed record, where that is further.
     pub(crate) fn behind(&self, group: &str, topic: &str) -> Vec<(i32, Offset, Offset)> {
         let state = self.0.lock();
         let group = state.groups.get(group);
@@ -114,7 +114,7 @@ impl Simulated {
         self.0.lock().remember(|| what);
     }
 
-    /// Writes a record past everything that may go wrong, and says where it lies; `None` where there is
+    /// Writes a record without faults, and returns its offset; `None` where there is
     /// no such partition.
     pub(crate) fn put(&self, topic: &str, partition: i32, record: &Record<'_>) -> Option<Offset> {
         let state = &mut *self.0.lock();

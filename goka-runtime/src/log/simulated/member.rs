@@ -1,5 +1,5 @@
-//! A member of a group: what it owns, what it fetches, and the order in which it tells its driver. No
-//! lock is held while the driver is called. What it finds is in `look`, what it settles in `settle`.
+//! A member of a group: the tasks it owns, and what it reports to its driver, in which order. No lock is
+//! held while the driver is called. Polling the log is in `member_poll`, committing in `commit`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,9 +31,9 @@ pub(super) struct SimulatedMember {
     pub(super) tasks: BTreeMap<TaskId, OwnedTask>,
     pub(super) paused: bool,
     pub(super) degraded: Option<Degraded>,
-    /// Whose records came last: the others go first.
+    /// The input whose records came last: the others go first.
     pub(super) last: Option<(TaskId, TopicId)>,
-    /// What ended the member.
+    /// The error that ended the member.
     ended: Option<LogError>,
     left: bool,
 }
@@ -73,7 +73,7 @@ impl SimulatedMember {
         }
     }
 
-    /// Whether somebody killed it: nothing that it does arrives any more.
+    /// Whether it was killed: nothing that it does arrives any more.
     pub(super) fn is_dead(&self) -> bool {
         self.shared.lock().dead.contains(&self.client)
     }
@@ -88,8 +88,8 @@ impl SimulatedMember {
         })
     }
 
-    /// Tells the driver what was found.
-    fn tell(&mut self, found: Polled, driver: &mut dyn Driver) -> Result<(), LogError> {
+    /// Reports to the driver what was found.
+    fn report(&mut self, found: Polled, driver: &mut dyn Driver) -> Result<(), LogError> {
         match found {
             Polled::Step(Step::Rest | Step::Own(_)) => {}
             Polled::Step(Step::Out) => self.out(driver),
@@ -177,7 +177,7 @@ impl SimulatedMember {
         }
     }
 
-    /// Ends what is in flight and says that it goes, where anybody hears that.
+    /// Ends what is in flight and leaves the group, if that can be reached.
     fn go(&mut self, gives_up: bool) -> Result<(), LogError> {
         if std::mem::replace(&mut self.left, true) {
             return Ok(());
@@ -188,7 +188,7 @@ impl SimulatedMember {
             return Ok(());
         }
         let who = self.producer.who.clone();
-        state.strike(StepKind::Leave, &who, Some(self.client), None);
+        state.inject(StepKind::Leave, &who, Some(self.client), None);
         let away = |what: &str| LogError::Timeout {
             what: format!("{what} of `{who}`"),
             after: Duration::ZERO,
@@ -220,10 +220,10 @@ impl Member for SimulatedMember {
         }
         let by = Instant::now() + max;
         loop {
-            let told = self.look().and_then(|(found, version)| match found {
-                // The driver hears of it when the committed offsets are known.
+            let told = self.poll_log().and_then(|(found, version)| match found {
+                // The driver is told when the committed offsets are known.
                 Some(Polled::Step(Step::Own(_))) => Ok(None),
-                Some(found) => self.tell(found, driver).map(|()| None),
+                Some(found) => self.report(found, driver).map(|()| None),
                 None => Ok(Some(version)),
             });
             match told {
@@ -294,7 +294,7 @@ impl Member for SimulatedMember {
     }
 }
 
-/// Tells the group that a member lives.
+/// Sends the heartbeats of a member.
 #[derive(Debug)]
 struct Heartbeat {
     shared: Arc<Shared>,
@@ -320,7 +320,7 @@ impl KeepAlive for Heartbeat {
 impl Drop for SimulatedMember {
     fn drop(&mut self) {
         if let Err(error) = self.go(false) {
-            tracing::debug!(group = %self.group.name, %error, "left the group in a hurry");
+            tracing::debug!(group = %self.group.name, %error, "could not leave the group cleanly");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a member finds when it looks at the log: what its group wants of it, committed offsets for what
-//! it was given, records. Under the log's lock; the driver is told afterwards.
+//! What a member finds when it polls the log: its next step in the group, committed offsets of tasks that
+//! were assigned, records. Runs under the log's lock; the driver is called afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::record::{TaskId, TopicId, TopicPartition};
 
 /// How many records a batch has at most.
 const BATCH: usize = 2_000;
-/// How long committed offsets are waited for before that is trouble.
+/// How long committed offsets are waited for before the member counts as degraded.
 const LOOKUP: Duration = Duration::from_secs(10);
 
 impl SimulatedMember {
@@ -51,19 +51,19 @@ impl SimulatedMember {
         id
     }
 
-    /// Looks at the log for whatever is to be told next, and says at which version that was.
-    pub(super) fn look(&mut self) -> Result<(Option<Polled>, u64), LogError> {
+    /// Finds what is to be reported next, and the version of the log at that moment.
+    pub(super) fn poll_log(&mut self) -> Result<(Option<Polled>, u64), LogError> {
         let shared = self.shared.clone();
         let mut state = shared.lock();
         let found = match state.dead.contains(&self.client) {
             true => None,
-            false => self.look_at(&mut state)?,
+            false => self.poll_state(&mut state)?,
         };
         Ok((found, state.version))
     }
 
-    fn look_at(&mut self, state: &mut State) -> Result<Option<Polled>, LogError> {
-        state.strike(StepKind::Poll, &self.producer.who, Some(self.client), None);
+    fn poll_state(&mut self, state: &mut State) -> Result<Option<Polled>, LogError> {
+        state.inject(StepKind::Poll, &self.producer.who, Some(self.client), None);
         if state.is_out() {
             let why = "no broker answers".to_owned();
             return Ok(self.degrade(Degraded::Brokers, why));
@@ -241,7 +241,7 @@ impl SimulatedMember {
             return Some(Polled::OffsetGap(task, topic, position..page.next));
         }
         let (who, place) = (&self.producer.who, Some((&tp.topic, tp.partition)));
-        match state.strike(StepKind::Fetch, who, Some(self.client), place) {
+        match state.inject(StepKind::Fetch, who, Some(self.client), place) {
             Some(Fault::Slow) => return None,
             Some(Fault::Few(most)) => page.cut(most),
             _ => {}
@@ -249,7 +249,7 @@ impl SimulatedMember {
         if state.away_until(&tp.topic, tp.partition).is_some() {
             return None;
         }
-        // What lies behind the last of them and is nobody's is told by the next look.
+        // A gap behind the last of them is reported by the next poll.
         let next = page.records.last().map_or(page.next, |(last, _)| last + 1);
         intakes.insert(topic, next);
         self.last = Some((task, topic));

@@ -44,7 +44,7 @@ impl State {
             None => StepKind::Send,
         };
         let place = Some((out.topic, out.partition));
-        let fault = self.strike(kind, out.who, out.client, place);
+        let fault = self.inject(kind, out.who, out.client, place);
         let serial = match out.producer {
             None => 0,
             Some((id, epoch)) => {

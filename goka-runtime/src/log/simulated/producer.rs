@@ -101,7 +101,7 @@ impl Producer {
             if let Err(failure) = &begun {
                 ledger.failure.get_or_insert_with(|| failure.clone());
             }
-            // What follows a failed record is dropped with it, so the order is never broken.
+            // What follows a failed record is dropped with it, so the order is kept.
             if ledger.failure.is_none() {
                 self.produce(&mut state, &append);
             }
@@ -145,7 +145,7 @@ impl Producer {
         }
     }
 
-    /// What became of everything appended since this was last asked, task by task.
+    /// The acknowledgements of everything appended since this was last called, task by task.
     pub(super) fn close(
         &mut self,
         state: &mut State,
@@ -160,33 +160,34 @@ impl Producer {
     pub(super) fn forget(&mut self, task: TaskId) {
         if self.ledgers.remove(&task).is_some() && !mutant!(StaleWrites) {
             // Its records would become visible without the offsets that cover them.
-            self.spoil("it holds records of a partition that is not owned any more");
+            self.mark_abort_only("it holds records of a partition that is not owned any more");
         }
     }
 
     /// Keeps the open transaction from being committed.
-    pub(super) fn spoil(&mut self, why: &str) {
+    pub(super) fn mark_abort_only(&mut self, why: &str) {
         if let Some(transactions) = &mut self.transactions
-            && let Phase::Open { spoiled, .. } = &mut transactions.phase
+            && let Phase::Open { abort_only, .. } = &mut transactions.phase
         {
-            spoiled.get_or_insert_with(|| why.to_owned());
+            abort_only.get_or_insert_with(|| why.to_owned());
         }
     }
 
-    /// Drops what is known of everything appended and not settled. What is out of our hands lands
-    /// before anything that is written from now on.
+    /// Drops what is known of everything appended and not committed. Records already sent are written
+    /// before anything that is appended from now on.
     pub(super) fn clear(&mut self, state: &mut State) {
         self.ledgers.clear();
         state.purge(self.client);
     }
 
-    /// What it means that the coordinator knows a newer epoch.
+    /// The failure that a newer epoch at the coordinator means.
     pub(super) fn fenced(&mut self, now: Duration) -> Failure {
         let timeout = self.group.transaction_timeout;
         let Some(transactions) = &mut self.transactions else {
             return Failure::Fatal("this producer has no transactions".to_owned());
         };
-        // The broker has one word for both: a twin took the id over, or the time-out did.
+        // The broker has one error for both: another producer took the id over, or the transaction timed
+        // out.
         let open = transactions.since().map(|since| now.saturating_sub(since));
         let failure = match open {
             Some(open) if open >= timeout => Failure::Fatal(format!(
@@ -206,7 +207,7 @@ impl Producer {
     /// Takes the transactional id over, if that is not done; what a predecessor left open is ended.
     ///
     /// # Errors
-    /// What no waiting heals.
+    /// What does not pass.
     pub(super) fn start(&mut self, state: &mut State) -> Result<(), LogError> {
         let timeout = self.group.transaction_timeout;
         let Some(transactions) = &mut self.transactions else {
@@ -240,9 +241,12 @@ impl Producer {
             return Err(ended.clone());
         }
         match &transactions.phase {
-            Phase::Open { spoiled: None, .. } => return Ok(()),
             Phase::Open {
-                spoiled: Some(why), ..
+                abort_only: None, ..
+            } => return Ok(()),
+            Phase::Open {
+                abort_only: Some(why),
+                ..
             } => return Err(Failure::Abortable(why.clone())),
             Phase::Committing { .. } => {
                 let why = "it is not known yet whether the transaction before is committed";
@@ -258,7 +262,7 @@ impl Producer {
             .map_err(|error| Failure::Fatal(error.to_string()))?;
         self.enter(Phase::Open {
             since: state.now,
-            spoiled: None,
+            abort_only: None,
         });
         Ok(())
     }
@@ -321,9 +325,9 @@ impl Producer {
         failure
     }
 
-    /// Drops what was appended and not settled, and aborts the transaction that holds it. While no
-    /// broker answers it is asked until one does, which takes no time here: nobody can see the
-    /// difference before.
+    /// Drops what was appended and not committed, and aborts the transaction that holds it. While no
+    /// broker answers it is asked until one does, which takes no time here: the difference
+    /// cannot be seen before.
     pub(super) fn abort(&mut self, state: &mut State) -> Result<(), Failure> {
         if let Some(ended) = self.ended() {
             return Err(ended);
@@ -337,7 +341,7 @@ impl Producer {
             }
             Some(Phase::Idle) | None => return Ok(()),
         }
-        let fault = state.strike(StepKind::Abort, &self.who, Some(self.client), None);
+        let fault = state.inject(StepKind::Abort, &self.who, Some(self.client), None);
         if fault == Some(Fault::Fatal) {
             return Err(self.break_down());
         }
@@ -346,7 +350,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Ends what is open, one way or the other, so that whoever comes next need not wait for it.
+    /// Commits or aborts what is open, so that the next producer need not wait for it.
     pub(super) fn finish(&mut self, state: &mut State) -> Result<(), Failure> {
         match self.transactions.as_ref().map(|all| &all.phase) {
             Some(Phase::Committing { .. }) => self.end(state, true, Duration::ZERO),

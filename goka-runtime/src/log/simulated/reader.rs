@@ -41,7 +41,7 @@ impl SimulatedReader {
         })
     }
 
-    fn look(&mut self, state: &mut State) -> Result<Option<(usize, Page)>, LogError> {
+    fn next_page(&mut self, state: &mut State) -> Result<Option<(usize, Page)>, LogError> {
         let count = self.partitions.len();
         for index in (0..count).map(|at| (self.first + at) % count) {
             let (tp, position) = &mut self.partitions[index];
@@ -61,7 +61,7 @@ impl SimulatedReader {
             };
             if !page.records.is_empty() {
                 let place = Some((&tp.topic, tp.partition));
-                match state.strike(StepKind::Read, "reader", None, place) {
+                match state.inject(StepKind::Read, "reader", None, place) {
                     Some(Fault::Slow) => continue,
                     Some(Fault::Few(most)) => page.cut(most),
                     _ => {}
@@ -88,7 +88,7 @@ impl Reader for SimulatedReader {
             let before: Vec<Offset> = self.partitions.iter().map(|(_, at)| *at).collect();
             let (found, version) = {
                 let mut state = shared.lock();
-                (self.look(&mut state)?, state.version)
+                (self.next_page(&mut state)?, state.version)
             };
             if let Some((index, page)) = found {
                 let records = page.records.iter();

@@ -1,5 +1,5 @@
-//! What all handles of one log share, under one lock: topics, groups, transactions, what is under way,
-//! who is away. Time passes when somebody takes the lock: what was due happens then.
+//! What all handles of one log share, under one lock: topics, groups, transactions, records in flight,
+//! what cannot be reached. Time passes when the lock is taken: what was due happens then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
@@ -17,13 +17,13 @@ use crate::record::{Offset, Timestamp, TopicPartition};
 
 /// How often old records are looked for: Kafka's `log.retention.check.interval.ms`.
 const RETENTION_CHECK: Duration = Duration::from_secs(5 * 60);
-/// How long one wait lasts at most, by the machine's clock: sessions end without a word.
+/// How long one wait lasts at most, by the machine's clock: the end of a session wakes no one.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// A record that is under way.
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    /// Who asks for it, if anybody still does.
+    /// The ticket under which its offset is kept, unless that was forgotten.
     pub(super) ticket: Option<u64>,
     pub(super) at: Duration,
     pub(super) client: ClientId,
@@ -55,7 +55,7 @@ pub(super) struct State {
     pub(super) delete_retention: Option<Duration>,
     /// How many records are fetched at once, if not the usual number.
     pub(super) batch: Option<usize>,
-    /// What happened, where somebody wants to know.
+    /// What happened, if that is kept.
     pub(super) history: Option<Vec<Moment>>,
     /// In the order of their sending.
     pub(super) under_way: Vec<UnderWay>,
@@ -67,7 +67,7 @@ pub(super) struct State {
     /// Until when clients do not reach their group.
     pub(super) cut: BTreeMap<ClientId, Duration>,
     next_retention: Duration,
-    /// Moves with everything that somebody may wait for.
+    /// Changes with everything that a caller may wait for.
     pub(super) version: u64,
 }
 
@@ -82,7 +82,7 @@ impl State {
         self.chance.note(self.now, line);
     }
 
-    /// Remembers what happened, if anybody wants to know.
+    /// Adds to the history, if that is kept.
     pub(super) fn remember(&mut self, what: impl FnOnce() -> Happened) {
         if let Some(history) = &mut self.history {
             let (at, what) = (self.now, what());
@@ -93,9 +93,9 @@ impl State {
         }
     }
 
-    /// Asks what goes wrong at a step. What concerns more than this step begins here, and is seen in
-    /// the state.
-    pub(super) fn strike(
+    /// Asks which fault is injected at a step. A fault that concerns more than this step is entered into
+    /// the state, and not returned.
+    pub(super) fn inject(
         &mut self,
         kind: StepKind,
         who: &str,
@@ -234,7 +234,7 @@ impl State {
         }
     }
 
-    /// Nobody asks any more what became of a record that is under way.
+    /// The offset of a record in flight is not asked for any more.
     pub(super) fn forget_ticket(&mut self, ticket: u64) {
         for record in &mut self.under_way {
             if record.ticket == Some(ticket) {
@@ -288,7 +288,7 @@ impl State {
         })
     }
 
-    /// Does something with a group, and tells it how many partitions topics have.
+    /// Calls `act` with a group and the partition counts of topics.
     pub(super) fn group<R>(
         &mut self,
         name: &Arc<str>,
@@ -322,7 +322,7 @@ pub(super) struct Shared {
     changed: Condvar,
 }
 
-/// The state, while nobody else has it. Whoever waits is told of changes at the end.
+/// The locked state. Waiting threads are woken at the end if it changed.
 pub(super) struct Locked<'s> {
     shared: &'s Shared,
     state: MutexGuard<'s, State>,

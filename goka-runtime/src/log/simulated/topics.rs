@@ -1,4 +1,5 @@
-//! Topics and their partitions: what lies where, who sees it, and what compaction and retention take.
+//! Topics and their partitions: their records, which of them are visible, and what compaction and
+//! retention remove.
 //! Knows transactions by their number only.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,7 +14,7 @@ pub(super) type Serial = u64;
 /// What is at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A record that everybody sees.
+    /// A committed record.
     Data,
     /// A record of a transaction that is open.
     Open,
@@ -26,10 +27,10 @@ pub enum Kind {
     },
 }
 
-/// What is kept at an offset, whoever may see it.
+/// What is kept at an offset, visible or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// Where it lies.
+    /// Its offset.
     pub offset: Offset,
     /// What it is.
     pub kind: Kind,

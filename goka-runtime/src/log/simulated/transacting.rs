@@ -10,15 +10,16 @@ use crate::log::{CommitId, Failure};
 pub(super) enum Phase<A> {
     #[default]
     Idle,
-    /// One is open; if it is spoiled, it can only be aborted.
+    /// One is open; with a reason why it may not be committed it can only be aborted.
     Open {
         since: Duration,
-        spoiled: Option<String>,
+        abort_only: Option<String>,
     },
-    /// One may have been committed; the unit and its acknowledgements are told when that is known.
+    /// One is being committed, and the outcome is not known. The acknowledgements of the batch are
+    /// reported when it is.
     Committing {
         since: Duration,
-        unit: CommitId,
+        batch: CommitId,
         acks: A,
         happened: bool,
     },

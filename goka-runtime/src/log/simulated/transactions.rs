@@ -1,5 +1,5 @@
 //! The coordinator of transactions: identities with epochs, what each open transaction touches, how
-//! it ends. Whoever takes an identity over fences the one before and ends what it left open.
+//! it ends. A producer that takes an identity over fences the one before and ends what it left open.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl State {
         Ok(())
     }
 
-    /// Writes the control records and makes the offsets count, as decided, else as told.
+    /// Writes the control records and makes the offsets count: as decided before, else by `commit`.
     fn finish(&mut self, id: &str, commit: bool) {
         let identity = self.identities.get_mut(id);
         let Some(open) = identity.and_then(|identity| identity.open.take()) else {
@@ -168,7 +168,7 @@ impl State {
         }
         for (id, late) in due {
             if late {
-                // Whoever had it open finds itself fenced.
+                // Its producer finds itself fenced.
                 if let Some(identity) = self.identities.get_mut(&id) {
                     identity.epoch += 1;
                 }

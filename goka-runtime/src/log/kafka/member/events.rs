@@ -35,9 +35,9 @@ impl Events {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what the client has to tell, with the state of things at that moment.
+    /// Takes the client's events, each revocation with whether the assignment is lost at that moment.
     pub(super) fn pull(&self, mut wait: Duration) {
-        // Held meanwhile, or two threads could change the order of what they take.
+        // Locked meanwhile, or two threads could change the order of the events.
         let mut backlog = self.backlog();
         while let Some(event) = self.queue.poll(std::mem::take(&mut wait)) {
             let lost = event.kind() == EventKind::Revoke && self.client().assignment_lost();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::super::outcome::{Acks, Failures, acknowledged, each, failed, settled, tasks};
+use super::super::super::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
 use super::super::super::{CommitBatch, CommitId, CommitOutcome, Failure, Group};
 use super::super::member_producer::{MemberProducer, Unsent};
 use super::super::native::{Client, Code, Fault, List};
@@ -221,9 +221,9 @@ impl TransactionCommitter {
         }
         let tasks = tasks(batch, acks.keys().copied());
         match outcome {
-            Ok(()) => settled(batch, &acks, &Ok(())),
+            Ok(()) => all_acked(batch, &acks, &Ok(())),
             Err(unknown @ Failure::Unknown(_)) => {
-                let outcome = settled(batch, &acks, &Err(unknown));
+                let outcome = all_acked(batch, &acks, &Err(unknown));
                 self.in_doubt = Some(InDoubt {
                     batch: batch.id,
                     acks,

@@ -51,7 +51,7 @@ impl Drop for Handle {
     }
 }
 
-/// A client that nobody else holds any more.
+/// The last reference to a client.
 struct Last(*mut sys::rd_kafka_t);
 
 // SAFETY: as for `Handle`.

@@ -88,7 +88,7 @@ impl Client {
 
     /// How far each of the list's partitions was taken from its queue: behind the last record, or the
     /// last control record, which is taken without being seen. Below 0 where nothing was since it was
-    /// assigned or moved. Asks nobody.
+    /// assigned or moved. Asks no broker.
     pub(in super::super) fn positions(&self, list: &List) -> Vec<Place> {
         // SAFETY: live consumer; the list is ours, and takes the answer.
         unsafe { sys::rd_kafka_position(self.ptr(), list.ptr()) };

@@ -7,7 +7,7 @@ use super::fault::{Code, Fault, code, string};
 use super::list::{Place, place, places};
 use super::message::Message;
 
-/// What an event tells.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum EventKind {
     /// Records were acknowledged, or failed.
@@ -74,7 +74,7 @@ impl Event {
         code(unsafe { sys::rd_kafka_event_error(self.ptr) })
     }
 
-    /// Its error, with the words.
+    /// Its error, with the text.
     pub(in super::super) fn fault(&self) -> Option<Fault> {
         let code = self.error()?;
         // SAFETY: live event; the text lives as long.

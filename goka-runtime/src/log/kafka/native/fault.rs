@@ -16,7 +16,7 @@ pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
     }
 }
 
-/// What a code says, in librdkafka's words, without its `Broker: ` or `Local: `.
+/// librdkafka's text of a code, without its `Broker: ` or `Local: `.
 pub(in super::super) fn text(code: Code) -> String {
     let text = code.to_string();
     let inner = text

@@ -1,4 +1,4 @@
-//! Who has what in a group, as its coordinator tells anybody.
+//! The members of a group and their assignments, as its coordinator describes them.
 
 use std::ffi::c_void;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(in super::super) struct Census {
     pub(in super::super) members: Vec<MemberInfo>,
 }
 
-/// A member as its coordinator tells of it.
+/// A member as its coordinator describes it.
 #[derive(Debug)]
 pub(in super::super) struct MemberInfo {
     pub(in super::super) id: String,
@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    /// Who has what in a group. Blocks for at most `wait`.
+    /// Describes the members of a group and their assignments. Blocks for at most `wait`.
     ///
     /// Not the admin call of the same purpose: that one ends the process when the connection to the
     /// coordinator breaks (librdkafka issue 4605).
@@ -186,7 +186,7 @@ fn assignment(mut bytes: &[u8], assigned: &mut Vec<(String, i32)>) -> Option<()>
             assigned.push((topic.to_owned(), i32::from_be_bytes(take(bytes)?)));
         }
     }
-    // User data follows, which nobody sends us.
+    // User data follows, which our members do not send.
     Some(())
 }
 

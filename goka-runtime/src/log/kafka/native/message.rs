@@ -32,7 +32,7 @@ impl Message {
         code(self.get().err)
     }
 
-    /// The words of a fetched message's error. A delivery's error has none: its payload is the record's
+    /// The text of a fetched message's error. A delivery's error has none: its payload is the record's
     /// value, and `rd_kafka_message_produce_errstr` points into the broker's answer, which librdkafka
     /// 2.12.1 destroys right after it has queued the report (`rd_kafka_handle_Produce`).
     pub(in super::super) fn error_text(&self) -> String {

@@ -86,7 +86,7 @@ impl Client {
         NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(self.ptr()) }).map(Membership)
     }
 
-    /// Takes the transactional id over: whoever had it is fenced, and what it left open is ended.
+    /// Takes the transactional id over: the producer that had it is fenced, and what it left open is ended.
     pub(in super::super) fn init_transactions(&self, wait: Duration) -> Result<(), Failed> {
         // SAFETY: live producer; the error is ours.
         Failed::check(unsafe { sys::rd_kafka_init_transactions(self.ptr(), millis(wait)) })

@@ -1,4 +1,4 @@
-//! What a group is beyond one program: everything committed under its name, and who its members are.
+//! A group beyond one program: everything committed under its name, and its members.
 //!
 //! librdkafka's admin call for all of a group's offsets is not used: it keeps asking a coordinator that
 //! died, and may use freed memory (issues 3663 and 4605). The offsets are asked for topic by topic instead,
@@ -29,7 +29,7 @@ impl Admin {
             .map_err(|fault| LogError::client("making the Kafka client", fault))?
             .main_queue();
         let client = asking.client();
-        let topics = self.patiently(&what, &asking, until, |wait| {
+        let topics = self.ask_until(&what, &asking, until, |wait| {
             client.topics_of(partitions, wait)
         })?;
         let places = topics.iter().flat_map(|topic| {
@@ -38,7 +38,7 @@ impl Admin {
         let places: Vec<_> = places.collect();
         let mut all = Vec::new();
         for some in places.chunks(AT_ONCE) {
-            let found = self.patiently(&what, &asking, until, |wait| {
+            let found = self.ask_until(&what, &asking, until, |wait| {
                 client.committed(&list(some, -1001)?, wait)
             })?;
             // What this program may not see, it cannot mix with its own.
@@ -51,7 +51,7 @@ impl Admin {
     }
 
     /// Asks until there is an answer, or no time left.
-    fn patiently<T>(
+    fn ask_until<T>(
         &self,
         what: &str,
         asking: &Queue,
