@@ -178,8 +178,8 @@ impl Drop for FileStore {
 }
 
 impl StoreRead for FileStore {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.contents.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.contents.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -196,8 +196,8 @@ type Each<'e> = &'e mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow;
 struct Snapshot(Arc<Contents>);
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.0.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.0.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -217,7 +217,7 @@ struct Contents {
 }
 
 impl StoreRead for Contents {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.stamp.clone())
     }
 

@@ -49,8 +49,11 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 
 use crate::private_files;
 
+mod panics;
 #[cfg(all(test, feature = "tester"))]
 mod tests;
+
+pub(crate) use self::panics::panic_as_error;
 
 /// What has one checksum.
 const BLOCK: usize = 4096;
@@ -81,12 +84,12 @@ pub(crate) struct CheckedFile<B = FileBackend> {
 }
 
 struct Checks {
-    state: Mutex<State>,
+    state: Mutex<ChecksumState>,
     /// One sync at a time.
     syncs: Mutex<()>,
 }
 
-struct State {
+struct ChecksumState {
     head: [u8; HEAD],
     /// Whether `head` has yet to be written.
     is_head_held: bool,
@@ -153,7 +156,7 @@ impl Checks {
         if len > 0 && logical_len(len) == 0 {
             return Err(damaged("it is cut short".to_owned()));
         }
-        let state = State {
+        let state = ChecksumState {
             head: [0; HEAD],
             is_head_held: false,
             is_changed: len == 0,
@@ -167,7 +170,7 @@ impl Checks {
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ChecksumState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,10 +192,10 @@ impl Checks {
                 let group = state.group(disk, first / GROUP)?;
                 sums[..count].copy_from_slice(&group.sums[at..at + count]);
                 drop(state);
-                disk.read(place(first), out)?;
+                disk.read(block_offset(first), out)?;
                 for ((number, block), expected) in (first..).zip(out.chunks(BLOCK)).zip(sums) {
                     if sum(number, block) != expected {
-                        return Err(mismatch(place(number)));
+                        return Err(mismatch(block_offset(number)));
                     }
                 }
             }
@@ -217,7 +220,7 @@ impl Checks {
                 state.changed.push(number);
             }
             drop(state);
-            disk.write(place(first), data)?;
+            disk.write(block_offset(first), data)?;
         }
         Ok(())
     }
@@ -236,7 +239,7 @@ impl Checks {
         disk.set_len(
             blocks
                 .checked_sub(1)
-                .map_or(BLOCK_LEN, |last| place(last) + BLOCK_LEN),
+                .map_or(BLOCK_LEN, |last| block_offset(last) + BLOCK_LEN),
         )?;
         if is_new {
             disk.write(0, &MAGIC)?;
@@ -258,14 +261,14 @@ impl Checks {
     }
 }
 
-impl State {
+impl ChecksumState {
     fn read_head<B: StorageBackend>(&mut self, disk: &B) -> Result<[u8; HEAD]> {
         if !self.is_head_held {
             let mut head = [0; HEAD];
-            disk.read(place(0), &mut head)?;
+            disk.read(block_offset(0), &mut head)?;
             let is_closed = head[HEAD_FLAGS_AT] & RECOVERY_REQUIRED == 0;
             if is_closed && head[HEAD_SUM_AT..] != head_sum(&head) {
-                return Err(mismatch(place(0)));
+                return Err(mismatch(block_offset(0)));
             }
             self.head = head;
         }
@@ -281,7 +284,7 @@ impl State {
             return Ok(());
         }
         self.write_sums(disk)?;
-        disk.write(place(0), &self.head)
+        disk.write(block_offset(0), &self.head)
     }
 
     /// Writes the header that was held back. Syncs, so that it is on the disk before any change, and that the
@@ -291,7 +294,7 @@ impl State {
             return Ok(());
         }
         if self.is_head_held {
-            disk.write(place(0), &self.head)?;
+            disk.write(block_offset(0), &self.head)?;
         }
         disk.sync_data()?;
         self.is_head_held = false;
@@ -315,7 +318,10 @@ impl State {
         while let Some(number) = self.changed.last().copied() {
             let group = self.group(disk, number)?;
             let target = COPIES - 1 - group.synced;
-            disk.write(sums_place(number, target), &group.bytes(number))?;
+            disk.write(
+                checksums_offset(number, target),
+                &group.encode_newer(number),
+            )?;
             group.is_changed = false;
             if !std::mem::replace(&mut group.is_unsynced, true) {
                 self.unsynced.push(number);
@@ -350,7 +356,7 @@ impl Group {
         };
         let mut bytes = [0; BLOCK];
         for copy in 0..COPIES {
-            disk.read(sums_place(number, copy), &mut bytes)?;
+            disk.read(checksums_offset(number, copy), &mut bytes)?;
             let (own, rest) = bytes.split_at(4);
             let generation = u64::from_le_bytes(eight(&bytes[8..SUMS_AT]));
             if own != sum(number, rest).to_le_bytes() || generation <= newest.generation {
@@ -366,7 +372,7 @@ impl Group {
     }
 
     /// The copy that is newer than the synced one.
-    fn bytes(&self, number: u64) -> [u8; BLOCK] {
+    fn encode_newer(&self, number: u64) -> [u8; BLOCK] {
         let mut bytes = [0; BLOCK];
         bytes[8..SUMS_AT].copy_from_slice(&(self.generation + 1).to_le_bytes());
         for (bytes, sum) in bytes[SUMS_AT..].chunks_exact_mut(4).zip(self.sums) {
@@ -385,13 +391,13 @@ fn eight(bytes: &[u8]) -> [u8; 8] {
 }
 
 /// Where a copy of a group's checksums lies on the disk.
-fn sums_place(group: u64, copy: u64) -> u64 {
+fn checksums_offset(group: u64, copy: u64) -> u64 {
     (1 + group * (GROUP + COPIES) + copy) * BLOCK_LEN
 }
 
 /// Where a block lies on the disk.
-fn place(block: u64) -> u64 {
-    sums_place(block / GROUP, COPIES) + block % GROUP * BLOCK_LEN
+fn block_offset(block: u64) -> u64 {
+    checksums_offset(block / GROUP, COPIES) + block % GROUP * BLOCK_LEN
 }
 
 fn index(block: u64) -> usize {

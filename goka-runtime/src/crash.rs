@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::core::deaths::{Death, ENOUGH, RecordAt};
 use crate::core::metadata::{escape, unescape};
+use crate::in_hand::InHand;
 use crate::log::Group;
 use crate::private_files;
-use crate::worker::InHand;
 
 /// What the handlers of a worker's thread are called with.
 struct Watched {

@@ -110,8 +110,8 @@ impl<S: StoreRead + ?Sized> FaultyStore<S> {
 }
 
 impl<S: StoreRead + ?Sized> StoreRead for FaultyStore<S> {
-    fn stamp(&self) -> std::result::Result<Option<Checkpoint>, StoreError> {
-        self.store.stamp()
+    fn checkpoint(&self) -> std::result::Result<Option<Checkpoint>, StoreError> {
+        self.store.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> std::result::Result<Option<Stored>, StoreError> {
@@ -204,7 +204,7 @@ impl Rig {
         let definition = BrokenVisitors::DEFINITION;
         let shared = definition.make.expect("it has a default")();
         let options = ProcessorOptions {
-            barrier: Duration::from_millis(20),
+            barrier_interval: Duration::from_millis(20),
             ..ProcessorOptions::default()
         };
         let (log, stores) = (self.log.clone(), Arc::new(self.stores.clone()));

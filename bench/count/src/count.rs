@@ -248,9 +248,9 @@ fn took(first: Moment, committed: Moment, ended: Moment) -> Took {
 
 pub(crate) fn options(setting: Setting) -> ProcessorOptions {
     ProcessorOptions {
-        barrier: setting.barrier,
-        session: Duration::from_secs(6),
-        deadline: Duration::from_secs(30),
+        barrier_interval: setting.barrier,
+        session_timeout: Duration::from_secs(6),
+        stop_timeout: Duration::from_secs(30),
         guarantee: Some(setting.guarantee),
         ..ProcessorOptions::default()
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::EmitError;
+use super::error::EmitError;
 use crate::log::Failure;
 use crate::record::Offset;
 
@@ -57,7 +57,7 @@ impl Ack {
         let mut state = self.slot.lock();
         loop {
             if let Some(outcome) = &state.outcome {
-                return self.told(outcome);
+                return self.delivered(outcome);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -67,14 +67,14 @@ impl Ack {
                     after: deadline,
                 });
             }
-            state = match self.slot.told.wait_timeout(state, left) {
+            state = match self.slot.has_outcome.wait_timeout(state, left) {
                 Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
     }
 
-    fn told(&self, outcome: &Result<(i32, Offset), Failure>) -> Result<Delivered, EmitError> {
+    fn delivered(&self, outcome: &Result<(i32, Offset), Failure>) -> Result<Delivered, EmitError> {
         match outcome {
             Ok((partition, offset)) => Ok(Delivered {
                 topic: self.topic.clone(),
@@ -96,7 +96,7 @@ impl Future for Ack {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.slot.lock();
         match &state.outcome {
-            Some(outcome) => Poll::Ready(self.told(outcome)),
+            Some(outcome) => Poll::Ready(self.delivered(outcome)),
             None => {
                 state.waker = Some(cx.waker().clone());
                 Poll::Pending
@@ -117,7 +117,7 @@ impl fmt::Debug for Ack {
 #[derive(Default)]
 pub(super) struct Slot {
     state: Mutex<State>,
-    told: Condvar,
+    has_outcome: Condvar,
 }
 
 #[derive(Default)]
@@ -131,13 +131,13 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, outcome: Result<(i32, Offset), Failure>) {
+    fn set_outcome(&self, outcome: Result<(i32, Offset), Failure>) {
         let waker = {
             let mut state = self.lock();
             state.outcome = Some(outcome);
             state.waker.take()
         };
-        self.told.notify_all();
+        self.has_outcome.notify_all();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -146,7 +146,7 @@ impl Slot {
 
 /// The records of one emitter that are under way.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct PendingRecords {
     slots: Mutex<Slots>,
 }
 
@@ -158,7 +158,7 @@ struct Slots {
     first: Option<Failure>,
 }
 
-impl Pending {
+impl PendingRecords {
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -179,7 +179,7 @@ impl Pending {
     }
 
     /// Takes the log's report.
-    pub(super) fn tell(&self, token: u64, outcome: Result<(i32, Offset), Failure>) {
+    pub(super) fn report(&self, token: u64, outcome: Result<(i32, Offset), Failure>) {
         let slot = {
             let mut slots = self.lock();
             if let Err(failure) = &outcome {
@@ -189,7 +189,7 @@ impl Pending {
             slots.waiting.remove(&token)
         };
         if let Some(slot) = slot {
-            slot.tell(outcome);
+            slot.set_outcome(outcome);
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::EmitError;
-use super::ack::{Ack, Pending};
+use super::ack::{Ack, PendingRecords};
+use super::error::EmitError;
 use crate::context::Emit;
 use crate::graph::{TopicKind, TopicSpec};
 use crate::log::{
@@ -15,17 +15,17 @@ use crate::log::{
 };
 
 /// How long an emitter waits for room, and for the last records when it is dropped.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An untyped emitter: keys and values are bytes.
 pub(crate) struct RawEmitter {
     topic: Arc<str>,
     partitions: i32,
-    place: fn(&[u8], i32) -> i32,
-    deadline: Duration,
+    partition_of: fn(&[u8], i32) -> i32,
+    timeout: Duration,
     /// How many records without a key there were.
     spread: AtomicU32,
-    pending: Arc<Pending>,
+    pending: Arc<PendingRecords>,
     /// `None` once closed.
     appender: Option<Box<dyn Appender>>,
 }
@@ -43,16 +43,16 @@ impl RawEmitter {
         wait: &TopicWait<'_>,
     ) -> Result<Self, EmitError> {
         let info = target(log, topic, declared, wait)?;
-        let pending = Arc::new(Pending::default());
+        let pending = Arc::new(PendingRecords::default());
         let reports = pending.clone();
         let appender = log.appender(Arc::new(move |token, outcome| {
-            reports.tell(token, outcome);
+            reports.report(token, outcome);
         }))?;
         Ok(Self {
             topic: topic.into(),
             partitions: info.partitions,
-            place,
-            deadline: DEFAULT_DEADLINE,
+            partition_of: place,
+            timeout: DEFAULT_TIMEOUT,
             spread: AtomicU32::new(0),
             pending,
             appender: Some(appender),
@@ -77,8 +77,8 @@ impl RawEmitter {
     }
 
     /// How long to wait for room before a record is refused.
-    pub(crate) fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = deadline;
+    pub(crate) fn set_timeout(&mut self, deadline: Duration) {
+        self.timeout = deadline;
     }
 
     /// Enqueues a record for its key's partition, in order with the ones before it from the same
@@ -92,7 +92,7 @@ impl RawEmitter {
         value: Option<&[u8]>,
         options: &Emit,
     ) -> Result<Ack, EmitError> {
-        let partition = (self.place)(key, self.partitions);
+        let partition = (self.partition_of)(key, self.partitions);
         self.emit_to(partition, Some(key), value, options)
     }
 
@@ -135,7 +135,7 @@ impl RawEmitter {
             timestamp: options.timestamp.unwrap_or(-1),
             headers: &options.headers,
         };
-        match appender.send(sent, token, Instant::now() + self.deadline) {
+        match appender.send(sent, token, Instant::now() + self.timeout) {
             Ok(()) => Ok(Ack {
                 topic: self.topic.clone(),
                 slot,
@@ -194,7 +194,7 @@ impl Drop for RawEmitter {
         if self.appender.is_none() {
             return;
         }
-        if let Err(error) = self.flush(self.deadline) {
+        if let Err(error) = self.flush(self.timeout) {
             tracing::error!(topic = &*self.topic, %error, "emitter dropped with records undelivered");
         }
     }

@@ -2,43 +2,11 @@
 
 use std::time::Duration;
 
+use super::options::OptionError;
 use crate::core::StopReason;
 use crate::core::copartition::Mismatch;
 use crate::graph::Location;
 use crate::log::{LogError, after};
-
-/// What is wrong with the times in [`ProcessorOptions`](super::ProcessorOptions).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OptionError {
-    /// A time is too short or too long.
-    #[error(
-        "{what} (`{option}`) is {given:?}, and may be from {least:?} to {most:?}; set one in that range"
-    )]
-    OutOfRange {
-        /// What the time is of.
-        what: &'static str,
-        /// The option of `run` that sets it.
-        option: &'static str,
-        /// What was given.
-        given: Duration,
-        /// The shortest possible.
-        least: Duration,
-        /// The longest possible.
-        most: Duration,
-    },
-    /// A member would be put out for not polling before it can be put out for silence.
-    #[error(
-        "the poll interval (`--max-poll-interval`) is {poll_interval:?}, shorter than the session \
-         timeout (`--session`), {session:?}; set a longer poll interval or a shorter session"
-    )]
-    PollInterval {
-        /// The poll interval.
-        poll_interval: Duration,
-        /// The session timeout.
-        session: Duration,
-    },
-}
 
 /// Why a processor does not start: what, where, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

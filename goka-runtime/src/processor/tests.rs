@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 use std::time::Instant;
 
 use super::*;
@@ -112,7 +113,7 @@ impl App {
 
     fn start(&self) -> Running {
         let options = ProcessorOptions {
-            barrier: Duration::from_millis(5),
+            barrier_interval: Duration::from_millis(5),
             ..Default::default()
         };
         let (log, stores) = (Arc::clone(&self.log), Arc::clone(&self.stores));
@@ -349,7 +350,7 @@ fn a_barrier_that_outlasts_its_transaction_is_refused() {
     let start = |guarantee, barrier| {
         let options = ProcessorOptions {
             guarantee,
-            barrier,
+            barrier_interval: barrier,
             transaction_timeout: Duration::from_secs(2),
             ..Default::default()
         };
@@ -439,7 +440,7 @@ fn spawned_work_is_driven_without_records() {
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
         let app = App::new();
         let options = ProcessorOptions {
-            barrier: Duration::from_millis(5),
+            barrier_interval: Duration::from_millis(5),
             guarantee: Some(guarantee),
             ..Default::default()
         };

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::error::StartError;
-use super::resolve::is_copartitioned;
-use super::{DEFAULT_PARTITIONS, LOOP_RETENTION};
 use crate::core::TablePlan;
 use crate::core::copartition::{Counted, copartitioned};
 use crate::graph::{Edge, EdgeKind, GroupGraph, TopicKind};
-use crate::log::{Log, LogError, NewTopic, TopicInfo, TopicWait};
+use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::TopicId;
+
+/// How long loop and visit topics keep their records: longer than any outage.
+pub const LOOP_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The topics of a graph's edges, each once, in the order of the edges.
 pub(crate) struct Topics {
@@ -285,6 +286,12 @@ impl Topics {
             fingerprint: edge.topic.fingerprint(),
         }
     }
+}
+
+/// Whether the group's topics need one partition count: it has a table, or joins one.
+pub(crate) fn is_copartitioned(graph: &GroupGraph) -> bool {
+    let together = |edge: &Edge| matches!(edge.kind, EdgeKind::Table | EdgeKind::Join);
+    graph.edges.iter().any(together)
 }
 
 fn new_topic(name: &str, partitions: i32, compact: bool, retention: Option<Duration>) -> NewTopic {

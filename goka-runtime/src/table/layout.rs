@@ -12,7 +12,7 @@ pub(super) enum Damaged {
     #[error("it has format {0}, this program reads {FORMAT}")]
     Format(u16),
     #[error("its stamp is damaged")]
-    Stamp,
+    Checkpoint,
     #[error("its count of commits is damaged")]
     Commits,
     #[error("a value in it is damaged")]
@@ -41,7 +41,7 @@ pub(super) fn decode_stored(bytes: &[u8]) -> Result<StoredRef<'_>, Damaged> {
 
 /// Format, partition, offset, time of sync, then three texts, each with its length before it.
 /// Numbers are big-endian; the format comes first in every layout.
-pub(super) fn encode_stamp(stamp: &Checkpoint) -> Vec<u8> {
+pub(super) fn encode_checkpoint(stamp: &Checkpoint) -> Vec<u8> {
     let mut bytes = stamp.format.to_be_bytes().to_vec();
     bytes.extend(stamp.partition.to_be_bytes());
     bytes.extend(stamp.offset.to_be_bytes());
@@ -53,15 +53,15 @@ pub(super) fn encode_stamp(stamp: &Checkpoint) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn decode_stamp(mut bytes: &[u8]) -> Result<Checkpoint, Damaged> {
+pub(super) fn decode_checkpoint(mut bytes: &[u8]) -> Result<Checkpoint, Damaged> {
     match take(&mut bytes).map(u16::from_be_bytes) {
-        Some(FORMAT) => current_stamp(bytes).ok_or(Damaged::Stamp),
+        Some(FORMAT) => decode_current(bytes).ok_or(Damaged::Checkpoint),
         Some(other) => Err(Damaged::Format(other)),
-        None => Err(Damaged::Stamp),
+        None => Err(Damaged::Checkpoint),
     }
 }
 
-fn current_stamp(mut rest: &[u8]) -> Option<Checkpoint> {
+fn decode_current(mut rest: &[u8]) -> Option<Checkpoint> {
     Some(Checkpoint {
         format: FORMAT,
         partition: take(&mut rest).map(i32::from_be_bytes)?,
@@ -101,16 +101,16 @@ mod tests {
             fingerprint: "v1".into(),
             synced_at: -1,
         };
-        let bytes = encode_stamp(&stamp);
+        let bytes = encode_checkpoint(&stamp);
         let mut expected = vec![0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1, 2];
         expected.extend([0xff; 8]);
         expected.extend(b"\0\0\0\0\0\0\0\x01c\0\0\0\0\0\0\0\x02id\0\0\0\0\0\0\0\x02v1");
         assert_eq!(bytes, expected);
-        assert_eq!(decode_stamp(&bytes), Ok(stamp));
+        assert_eq!(decode_checkpoint(&bytes), Ok(stamp));
         for cut in 0..bytes.len() {
             assert_eq!(
-                decode_stamp(&bytes[..cut]),
-                Err(Damaged::Stamp),
+                decode_checkpoint(&bytes[..cut]),
+                Err(Damaged::Checkpoint),
                 "cut at {cut}"
             );
         }

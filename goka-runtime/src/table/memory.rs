@@ -15,7 +15,7 @@ use super::{
 #[derive(Debug, Clone, Default)]
 struct Contents {
     values: BTreeMap<Vec<u8>, Stored>,
-    stamp: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -113,8 +113,8 @@ impl Drop for MemoryStore {
 }
 
 impl StoreRead for MemoryStore {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.contents.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.contents.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -152,7 +152,7 @@ impl Store for MemoryStore {
                 }
             }
         }
-        changed.stamp = Some(stamp.clone());
+        changed.checkpoint = Some(stamp.clone());
         Ok(())
     }
 
@@ -170,8 +170,8 @@ impl Store for MemoryStore {
 struct Snapshot(Arc<Contents>);
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.0.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.0.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -188,8 +188,8 @@ impl StoreRead for Snapshot {
 }
 
 impl StoreRead for Contents {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        Ok(self.stamp.clone())
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.checkpoint.clone())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {

@@ -2,17 +2,20 @@
 //! on disk, and comes back by itself when the log was away or a copy could not be written. A copy that
 //! is damaged is moved aside and made anew from the topic. Readers never wait for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::shared::{Shared, ViewState};
-use crate::core::recovery::{RecoveryDecision, Role, Topic, decide, is_other_topic};
+use super::error::ViewError;
+use super::shared::{ViewShared, ViewState};
+use crate::clock::wall_clock;
+use crate::core::recovery::{RecoveryDecision, Role, Topic, decide};
 use crate::log::{Isolation, Log, LogError, OffsetRange, TopicInfo, cancel};
-use crate::record::{Offset, Record, Timestamp, TopicPartition};
+use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
-use crate::table::{Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Stores, Write};
-use crate::view::ViewError;
+use crate::table::{
+    Checkpoint, Durability, FORMAT, LatestWrites, Store, StoreError, Stores, Write,
+};
+use crate::topic_change::TopicChange;
 
 /// How long one poll waits for records.
 const POLL: Duration = Duration::from_millis(100);
@@ -36,35 +39,35 @@ pub(super) struct Follower {
     pub(super) topic: Arc<str>,
     pub(super) fingerprint: String,
     pub(super) stores: Arc<dyn Stores>,
-    pub(super) copies: Vec<Copy>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) trouble: Reminder,
-    pub(super) policy: Reminder,
+    pub(super) copies: Vec<PartitionCopy>,
+    pub(super) shared: Arc<ViewShared>,
+    pub(super) failure_reminder: Reminder,
+    pub(super) policy_reminder: Reminder,
     /// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds.
-    pub(super) restamp: Timestamp,
+    pub(super) checkpoint_interval: Timestamp,
 }
 
 /// One partition's copy, and how far it is.
-pub(super) struct Copy {
+pub(super) struct PartitionCopy {
     /// `None` until it is opened, at first or again.
     store: Option<Box<dyn Store>>,
-    stamp: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
     /// The end of the partition when it was last asked for, and when that was.
     target: (Offset, Timestamp),
     /// Whether something is newer than what is surely on disk.
-    dirty: bool,
+    is_dirty: bool,
     /// The time of the stamp that is surely on disk.
-    stamped: Timestamp,
+    checkpointed_at: Timestamp,
 }
 
-impl Copy {
+impl PartitionCopy {
     pub(super) fn new() -> Self {
         Self {
             store: None,
-            stamp: None,
+            checkpoint: None,
             target: (Offset::MAX, 0),
-            dirty: false,
-            stamped: 0,
+            is_dirty: false,
+            checkpointed_at: 0,
         }
     }
 
@@ -90,7 +93,7 @@ impl Copy {
     }
 
     fn apply(&mut self, writes: &[Write<'_>], durability: Durability) -> Result<(), StoreError> {
-        match (&mut self.store, &self.stamp) {
+        match (&mut self.store, &self.checkpoint) {
             (Some(store), Some(stamp)) => store.apply(writes, stamp, durability),
             _ => Ok(()),
         }
@@ -98,8 +101,8 @@ impl Copy {
 
     /// Shows readers what it holds. Whether they may read it is told by `reached`: a copy from an
     /// earlier process may have been half built.
-    fn publish(&self, shared: &Shared) -> Result<(), StoreError> {
-        if let (Some(store), Some(stamp)) = (&self.store, &self.stamp) {
+    fn publish(&self, shared: &ViewShared) -> Result<(), StoreError> {
+        if let (Some(store), Some(stamp)) = (&self.store, &self.checkpoint) {
             shared.publish(stamp.partition, store.snapshot()?);
         }
         Ok(())
@@ -118,8 +121,8 @@ fn set_aside(
 }
 
 /// What ends a session: the log and the disk may come back, the rest is final.
-enum End {
-    Away(LogError),
+enum SessionEnd {
+    LogUnavailable(LogError),
     /// The copy of a partition.
     Copy(i32, StoreError),
     Final(String),
@@ -129,26 +132,26 @@ enum End {
     Dropped,
 }
 
-impl From<LogError> for End {
+impl From<LogError> for SessionEnd {
     fn from(error: LogError) -> Self {
-        End::Away(error)
+        SessionEnd::LogUnavailable(error)
     }
 }
 
 /// A failure of a partition's copy.
-fn of_copy(partition: i32) -> impl FnOnce(StoreError) -> End {
-    move |error| End::Copy(partition, error)
+fn copy_failure(partition: i32) -> impl FnOnce(StoreError) -> SessionEnd {
+    move |error| SessionEnd::Copy(partition, error)
 }
 
 impl Follower {
     /// Judges every copy against the topic as it is now; clears those of no use.
-    fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, End> {
-        let info = self.look()?;
+    fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, SessionEnd> {
+        let info = self.describe_topic()?;
         self.resize(&info)?;
         // Far below the time past which a copy is not trusted.
         let [least, most] = RESTAMP;
         let kept = Timestamp::try_from(info.delete_retention.as_millis()).unwrap_or(most);
-        self.restamp = (kept / 20).clamp(least, most);
+        self.checkpoint_interval = (kept / 20).clamp(least, most);
         let partitions = self.partitions();
         let (cluster, ranges) =
             self.ask(move |log| Ok((log.cluster()?, log.ranges(&partitions)?)))?;
@@ -156,7 +159,7 @@ impl Follower {
         let mut from = Vec::with_capacity(self.copies.len());
         for (partition, (copy, range)) in (0i32..).zip(self.copies.iter_mut().zip(&ranges)) {
             let store = copy.open(&*self.stores, &self.topic, partition);
-            let store = store.map_err(of_copy(partition))?;
+            let store = store.map_err(copy_failure(partition))?;
             let topic = Topic {
                 name: &self.topic,
                 cluster: &cluster,
@@ -166,7 +169,7 @@ impl Follower {
                 end: range.high,
                 delete_retention: info.delete_retention,
             };
-            let found = store.stamp().map_err(of_copy(partition))?;
+            let found = store.checkpoint().map_err(copy_failure(partition))?;
             let verdict = decide(
                 found.as_ref(),
                 &topic,
@@ -176,13 +179,15 @@ impl Follower {
             );
             let stamp = match (verdict, found) {
                 (RecoveryDecision::CatchUp { .. }, Some(stamp)) => stamp,
-                (RecoveryDecision::Refuse(why), _) => return Err(End::Final(why.to_string())),
+                (RecoveryDecision::Refuse(why), _) => {
+                    return Err(SessionEnd::Final(why.to_string()));
+                }
                 (RecoveryDecision::Rebuild(why), found) => {
                     if found.is_some() {
                         tracing::info!(topic = &*self.topic, partition, %why, "rebuilding the view");
                     }
                     self.shared.forget(partition);
-                    store.clear().map_err(of_copy(partition))?;
+                    store.clear().map_err(copy_failure(partition))?;
                     fresh(&cluster, &info, partition, range, &self.fingerprint, now)
                 }
                 (RecoveryDecision::CatchUp { .. }, None) => {
@@ -194,13 +199,13 @@ impl Follower {
                 TopicPartition::new(self.topic.clone(), partition),
                 stamp.offset,
             ));
-            copy.stamp = Some(stamp);
+            copy.checkpoint = Some(stamp);
         }
         Ok(from)
     }
 
     /// What the topic is now.
-    fn look(&self) -> Result<TopicInfo, End> {
+    fn describe_topic(&self) -> Result<TopicInfo, SessionEnd> {
         let topic = self.topic.clone();
         self.ask(move |log| {
             let info = log.describe(&[&topic])?.into_iter().next().flatten();
@@ -210,27 +215,25 @@ impl Follower {
         })
     }
 
-    /// Whether the topic is another one than the copies are of.
-    fn is_other(&self, info: &TopicInfo) -> bool {
-        let mut stamps = self.copies.iter().filter_map(|copy| copy.stamp.as_ref());
-        stamps.any(|stamp| is_other_topic(&stamp.topic_id, &info.id))
-    }
-
-    /// Whether it has partitions that are not followed. Fewer are an old answer, unless it is another
-    /// topic.
+    /// Whether the topic has partitions that are not followed, or is another one than before.
     fn is_changed(&self, info: &TopicInfo) -> bool {
-        count(info) > self.copies.len() || self.is_other(info)
+        let known = i32::try_from(self.copies.len()).unwrap_or(i32::MAX);
+        let checkpoints = self.copies.iter().map(|copy| copy.checkpoint.as_ref());
+        let ids = checkpoints.map(|found| found.map_or("", |found| &*found.topic_id));
+        // A view of no partition has no identity to compare either.
+        let mut changes = ids.chain([""]).map(|id| TopicChange::of(id, known, info));
+        changes.any(|change| change.is_some())
     }
 
     /// Has one copy for each partition.
-    fn resize(&mut self, info: &TopicInfo) -> Result<(), End> {
+    fn resize(&mut self, info: &TopicInfo) -> Result<(), SessionEnd> {
         let (before, now) = (self.copies.len(), count(info));
         if now == before || !self.is_changed(info) {
             return Ok(());
         }
         let added = now.saturating_sub(before);
-        let expected = self.stores.expect(added);
-        expected.map_err(|error| End::Final(error.to_string()))?;
+        let expected = self.stores.reserve(added);
+        expected.map_err(|error| SessionEnd::Final(error.to_string()))?;
         tracing::warn!(
             topic = &*self.topic,
             before,
@@ -238,20 +241,20 @@ impl Follower {
             "view: the table has another number of partitions; keys are looked for where that places \
              them, and rows that were written before are found again once they are written anew"
         );
-        self.copies.resize_with(now, Copy::new);
+        self.copies.resize_with(now, PartitionCopy::new);
         self.shared.resize(now);
         Ok(())
     }
 
     /// Looks whether the topic is still what it was.
-    fn look_again(&mut self) -> Result<(), End> {
-        let info = self.look()?;
+    fn recheck_topic(&mut self) -> Result<(), SessionEnd> {
+        let info = self.describe_topic()?;
         if self.is_changed(&info) {
-            return Err(End::Changed);
+            return Err(SessionEnd::Changed);
         }
         if info.policy.is_of_a_table() {
-            self.policy.is_over();
-        } else if self.policy.is_due() {
+            self.policy_reminder.is_over();
+        } else if self.policy_reminder.is_due() {
             let policy = info.policy.name();
             tracing::warn!(
                 topic = &*self.topic,
@@ -274,10 +277,10 @@ impl Follower {
     fn ask<T: Send + 'static>(
         &self,
         ask: impl Fn(&dyn Log) -> Result<T, LogError> + Send + Sync + 'static,
-    ) -> Result<T, End> {
+    ) -> Result<T, SessionEnd> {
         let log = Arc::clone(&self.log);
         let asked = cancel::unless(|| self.shared.is_stopping(), move || ask(&*log));
-        Ok(asked.ok_or(End::Dropped)??)
+        Ok(asked.ok_or(SessionEnd::Dropped)??)
     }
 
     /// The first judgement, on the caller's thread: what is wrong at the start refuses to start.
@@ -288,14 +291,14 @@ impl Follower {
                 .iter()
                 .try_for_each(|copy| copy.publish(&self.shared))
                 .map_err(ViewError::Store),
-            Err(End::Away(error)) => Err(error.into()),
-            Err(End::Copy(_, error)) => Err(error.into()),
-            Err(End::Final(reason)) => Err(ViewError::Stopped {
+            Err(SessionEnd::LogUnavailable(error)) => Err(error.into()),
+            Err(SessionEnd::Copy(_, error)) => Err(error.into()),
+            Err(SessionEnd::Final(reason)) => Err(ViewError::Stopped {
                 topic: self.topic.to_string(),
                 reason,
             }),
             // Nobody has it yet; only a session looks again.
-            Err(End::Dropped | End::Changed) => Ok(()),
+            Err(SessionEnd::Dropped | SessionEnd::Changed) => Ok(()),
         }
     }
 
@@ -303,10 +306,10 @@ impl Follower {
     pub(super) fn run(mut self) {
         while !self.shared.is_stopping() {
             match self.session() {
-                Ok(()) | Err(End::Dropped) => break,
-                Err(End::Changed) => {}
-                Err(End::Away(error)) => {
-                    if self.trouble.is_due() {
+                Ok(()) | Err(SessionEnd::Dropped) => break,
+                Err(SessionEnd::Changed) => {}
+                Err(SessionEnd::LogUnavailable(error)) => {
+                    if self.failure_reminder.is_due() {
                         tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
                     }
                     self.shared.set_state(ViewState::Away {
@@ -314,15 +317,15 @@ impl Follower {
                     });
                     self.shared.pause(RETRY);
                 }
-                Err(End::Copy(partition, error)) => self.copy_failed(partition, error),
-                Err(End::Final(reason)) => {
+                Err(SessionEnd::Copy(partition, error)) => self.copy_failed(partition, error),
+                Err(SessionEnd::Final(reason)) => {
                     tracing::error!(topic = &*self.topic, %reason, "view stopped");
                     self.shared.set_state(ViewState::Stopped { reason });
                     return;
                 }
             }
         }
-        if let Err(End::Copy(_, error)) = self.sync() {
+        if let Err(SessionEnd::Copy(_, error)) = self.sync() {
             tracing::warn!(topic = &*self.topic, %error, "view: the last records are not on disk and will be read again");
         }
     }
@@ -349,7 +352,7 @@ impl Follower {
             }
             _ => error,
         };
-        if self.trouble.is_due() {
+        if self.failure_reminder.is_due() {
             tracing::warn!(
                 topic = &*self.topic,
                 partition,
@@ -363,23 +366,26 @@ impl Follower {
         self.shared.pause(RETRY);
     }
 
-    fn session(&mut self) -> Result<(), End> {
+    fn session(&mut self) -> Result<(), SessionEnd> {
         let from = self.begin()?;
         let mut reader = self.log.reader(&from, Isolation::ReadCommitted)?;
         for (partition, copy) in (0..).zip(&self.copies) {
-            copy.publish(&self.shared).map_err(of_copy(partition))?;
+            copy.publish(&self.shared)
+                .map_err(copy_failure(partition))?;
         }
-        if self.trouble.is_over() {
+        if self.failure_reminder.is_over() {
             tracing::info!(topic = &*self.topic, "view: following again");
         }
         self.shared.set_state(ViewState::Following);
         let mut next_sync = Instant::now() + SYNC;
         let mut next_look = Instant::now() + LOOK;
-        let mut batches: Vec<Batch> = from.iter().map(|_| Batch::default()).collect();
+        let mut batches: Vec<LatestWrites> = from.iter().map(|_| LatestWrites::default()).collect();
         while !self.shared.is_stopping() {
-            reader.poll(POLL, &mut |at, records| batches[at].take(records))?;
+            reader.poll(POLL, &mut |at, records| {
+                records.iter().for_each(|record| batches[at].take(record))
+            })?;
             if let Some((partition, error)) = self.shared.damage() {
-                return Err(End::Copy(partition, error));
+                return Err(SessionEnd::Copy(partition, error));
             }
             for (at, batch) in batches.iter_mut().enumerate() {
                 self.advance(at, batch, reader.position(at))?;
@@ -395,7 +401,7 @@ impl Follower {
                 next_sync = Instant::now() + SYNC;
             }
             if Instant::now() >= next_look {
-                self.look_again()?;
+                self.recheck_topic()?;
                 next_look = Instant::now() + LOOK;
             }
         }
@@ -403,9 +409,14 @@ impl Follower {
     }
 
     /// Applies a batch of one partition, and tells its readers how far it is.
-    fn advance(&mut self, at: usize, batch: &mut Batch, position: Offset) -> Result<(), End> {
+    fn advance(
+        &mut self,
+        at: usize,
+        batch: &mut LatestWrites,
+        position: Offset,
+    ) -> Result<(), SessionEnd> {
         let copy = &mut self.copies[at];
-        let Some(stamp) = &mut copy.stamp else {
+        let Some(stamp) = &mut copy.checkpoint else {
             return Ok(());
         };
         let moved = position != stamp.offset;
@@ -414,31 +425,37 @@ impl Follower {
         if level {
             stamp.synced_at = stamp.synced_at.max(copy.target.1);
         }
-        copy.dirty |= moved;
+        copy.is_dirty |= moved;
         let partition = stamp.partition;
-        if !batch.last.is_empty() {
+        if batch.len() > 0 {
+            let batch = std::mem::take(batch);
             let writes: Vec<_> = batch.writes().collect();
-            let applied = copy.apply(&writes, Durability::Relaxed);
-            batch.last.clear();
-            applied
+            copy.apply(&writes, Durability::Relaxed)
                 .and_then(|()| copy.publish(&self.shared))
-                .map_err(of_copy(partition))?;
+                .map_err(copy_failure(partition))?;
         }
         self.shared
-            .reached(partition, position, copy.target.1, level);
+            .advance(partition, position, copy.target.1, level);
         Ok(())
     }
 
     /// Puts what was applied on disk.
-    fn sync(&mut self) -> Result<(), End> {
+    fn sync(&mut self) -> Result<(), SessionEnd> {
         for copy in &mut self.copies {
-            let Some(stamp) = &copy.stamp else { continue };
+            let Some(stamp) = &copy.checkpoint else {
+                continue;
+            };
             let (partition, at) = (stamp.partition, stamp.synced_at);
-            if copy.dirty || at >= copy.stamped.saturating_add(self.restamp) {
+            if copy.is_dirty
+                || at
+                    >= copy
+                        .checkpointed_at
+                        .saturating_add(self.checkpoint_interval)
+            {
                 let synced = copy.apply(&[], Durability::Synced);
-                synced.map_err(of_copy(partition))?;
-                copy.dirty = false;
-                copy.stamped = at;
+                synced.map_err(copy_failure(partition))?;
+                copy.is_dirty = false;
+                copy.checkpointed_at = at;
             }
         }
         Ok(())
@@ -467,40 +484,4 @@ fn fresh(
         fingerprint: fingerprint.to_owned(),
         synced_at: now,
     }
-}
-
-/// The last change of each key in a batch.
-#[derive(Default)]
-struct Batch {
-    last: BTreeMap<Vec<u8>, Option<(Timestamp, Vec<u8>)>>,
-}
-
-impl Batch {
-    fn take(&mut self, records: &[Record<'_>]) {
-        for record in records {
-            // A null key is in no table; whoever wrote it was not the table's owner.
-            let Some(key) = record.key else { continue };
-            let value = record.value.map(|value| (record.timestamp, value.to_vec()));
-            self.last.insert(key.to_vec(), value);
-        }
-    }
-
-    fn writes(&self) -> impl Iterator<Item = Write<'_>> {
-        self.last.iter().map(|(key, value)| Write {
-            key,
-            value: value.as_ref().map(|(timestamp, value)| StoredRef {
-                timestamp: *timestamp,
-                value,
-            }),
-        })
-    }
-}
-
-/// Milliseconds since the epoch.
-pub(super) fn wall_clock() -> Timestamp {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| since.as_millis().try_into().ok())
-        .unwrap_or(0)
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::ViewError;
-use super::follow::{Copy, Follower, wall_clock};
-use super::own::OpenView;
+use super::error::ViewError;
+use super::follow::{Follower, PartitionCopy};
+use super::open_views::OpenView;
 use super::scan::{RawScan, ReadSnapshot};
-use super::shared::{Part, Shared, ViewState};
+use super::shared::{PartitionView, ViewShared, ViewState};
+use crate::clock::wall_clock;
 use crate::graph::{TopicKind, TopicSpec};
 use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
@@ -20,8 +21,8 @@ use crate::table::{Stored, Stores};
 
 /// An untyped view: keys and values are bytes.
 pub(crate) struct RawView {
-    served: Served,
-    place: fn(&[u8], i32) -> i32,
+    reader: ViewReader,
+    partition_of: fn(&[u8], i32) -> i32,
     log: Arc<dyn Log>,
     thread: Option<JoinHandle<()>>,
     _open: Arc<OpenView>,
@@ -29,22 +30,22 @@ pub(crate) struct RawView {
 
 /// What is read of a view, also by the walks that it gives away.
 #[derive(Clone)]
-struct Served {
+struct ViewReader {
     topic: Arc<str>,
-    shared: Arc<Shared>,
+    shared: Arc<ViewShared>,
 }
 
-impl Served {
+impl ViewReader {
     /// The partition that `place` chooses among all, which was level with its topic, with its copy and
     /// the time when it was so last.
     fn ready(
         &self,
         place: impl FnOnce(i32) -> i32,
-    ) -> Result<(Part, ReadSnapshot, Timestamp), ViewError> {
-        let part = self.shared.part(place);
+    ) -> Result<(PartitionView, ReadSnapshot, Timestamp), ViewError> {
+        let part = self.shared.partition(place);
         let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
         part.and_then(|part| {
-            let (frozen, level_at) = (part.frozen.clone()?, part.level_at?);
+            let (frozen, level_at) = (part.snapshot.clone()?, part.level_at?);
             Some((part, frozen, level_at))
         })
         .ok_or_else(|| self.not_ready(partition))
@@ -111,7 +112,7 @@ impl RawView {
         let mut found = wait.describe_one(&*log, table.name)?;
         // A declared table that no group of this log writes is filled by whoever emits to it.
         if found.is_none() && table.kind == TopicKind::Table && log.creates_streams() {
-            found = make(&*log, table, wait)?;
+            found = create_topic(&*log, table, wait)?;
         }
         let info = found.ok_or_else(missing)?;
         if !info.policy.is_of_a_table() {
@@ -121,10 +122,10 @@ impl RawView {
                 policy: info.policy.name(),
             });
         }
-        stores.expect(usize::try_from(info.partitions).unwrap_or(0))?;
-        let copies: Vec<_> = (0..info.partitions).map(|_| Copy::new()).collect();
+        stores.reserve(usize::try_from(info.partitions).unwrap_or(0))?;
+        let copies: Vec<_> = (0..info.partitions).map(|_| PartitionCopy::new()).collect();
         let topic: Arc<str> = table.name.into();
-        let shared = Arc::new(Shared::new(copies.len()));
+        let shared = Arc::new(ViewShared::new(copies.len()));
         let open = OpenView::new(topic.clone(), Arc::clone(&stores), info.partitions);
         let mut follower = Follower {
             log: log.clone(),
@@ -133,9 +134,9 @@ impl RawView {
             stores,
             copies,
             shared: shared.clone(),
-            trouble: Reminder::default(),
-            policy: Reminder::default(),
-            restamp: 0,
+            failure_reminder: Reminder::default(),
+            policy_reminder: Reminder::default(),
+            checkpoint_interval: 0,
         };
         follower.check().map_err(|error| open.explain(error))?;
         let thread = std::thread::Builder::new()
@@ -153,8 +154,8 @@ impl RawView {
                 reason: format!("no thread: {error}"),
             })?;
         Ok(Self {
-            served: Served { topic, shared },
-            place: table.place,
+            reader: ViewReader { topic, shared },
+            partition_of: table.place,
             log,
             thread: Some(thread),
             _open: open,
@@ -163,7 +164,7 @@ impl RawView {
 
     /// What the view is doing.
     pub(crate) fn state(&self) -> ViewState {
-        self.served.shared.state()
+        self.reader.shared.state()
     }
 
     /// Waits until every partition is readable.
@@ -189,8 +190,8 @@ impl RawView {
     /// # Errors
     /// What the log answers.
     pub(crate) fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        let list: Vec<_> = (0..self.served.shared.partitions())
-            .map(|partition| TopicPartition::new(self.served.topic.clone(), partition))
+        let list: Vec<_> = (0..self.reader.shared.partition_count())
+            .map(|partition| TopicPartition::new(self.reader.topic.clone(), partition))
             .collect();
         let ranges = self.log.ranges(&list)?;
         Ok(ranges.iter().map(|range| range.high).collect())
@@ -216,20 +217,20 @@ impl RawView {
     fn wait(
         &self,
         deadline: Duration,
-        mut behind: impl FnMut(&[Part]) -> Option<usize>,
+        mut behind: impl FnMut(&[PartitionView]) -> Option<usize>,
     ) -> Result<(), ViewError> {
         let until = Instant::now() + deadline;
         let mut last = None;
-        let done = self.served.shared.wait(until, |state, parts| {
+        let done = self.reader.shared.wait(until, |state, parts| {
             if let ViewState::Stopped { reason } = state {
-                return Some(Err(self.served.stopped(reason)));
+                return Some(Err(self.reader.stopped(reason)));
             }
             last = behind(parts);
             last.is_none().then_some(Ok(()))
         });
         done.unwrap_or_else(|| {
             let partition = last.and_then(|at| i32::try_from(at).ok()).unwrap_or(-1);
-            Err(self.served.not_ready(partition))
+            Err(self.reader.not_ready(partition))
         })
     }
 
@@ -238,7 +239,7 @@ impl RawView {
     /// # Errors
     /// As [`read`](RawView::read).
     pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        let (_, frozen, _) = self.served.ready(|count| (self.place)(key, count))?;
+        let (_, frozen, _) = self.reader.ready(|count| (self.partition_of)(key, count))?;
         let frozen = frozen
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -248,7 +249,7 @@ impl RawView {
     /// The reason, if it cannot go on.
     pub(crate) fn failure(&self) -> Option<ViewError> {
         match self.state() {
-            ViewState::Stopped { reason } => Some(self.served.stopped(&reason)),
+            ViewState::Stopped { reason } => Some(self.reader.stopped(&reason)),
             _ => None,
         }
     }
@@ -259,7 +260,8 @@ impl RawView {
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
     /// [`ViewError::Stopped`]; when the copy cannot be read.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
-        let (part, frozen, level_at) = self.served.ready(|count| (self.place)(key, count))?;
+        let (part, frozen, level_at) =
+            self.reader.ready(|count| (self.partition_of)(key, count))?;
         let stored = frozen
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -270,7 +272,7 @@ impl RawView {
             value: stored.map(|Stored { value, .. }| value),
             age: Duration::from_millis(age),
             offset: part.offset,
-            state: self.served.shared.state(),
+            state: self.reader.shared.state(),
         })
     }
 
@@ -285,18 +287,18 @@ impl RawView {
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
     ) -> Result<RawScan, ViewError> {
-        let partitions = self.served.shared.partitions();
+        let partitions = self.reader.shared.partition_count();
         for partition in 0..partitions {
-            self.served.ready(|_| partition)?;
+            self.reader.ready(|_| partition)?;
         }
-        let served = self.served.clone();
+        let served = self.reader.clone();
         let present = move |partition| Ok(served.ready(|_| partition)?.1);
         Ok(RawScan::new(partitions, Box::new(present), &from, &to))
     }
 }
 
 /// Makes the topic of a table.
-fn make(
+fn create_topic(
     log: &dyn Log,
     table: &TopicSpec,
     wait: &TopicWait<'_>,
@@ -315,7 +317,7 @@ fn make(
 
 impl Drop for RawView {
     fn drop(&mut self) {
-        self.served.shared.stop();
+        self.reader.shared.stop();
         if let Some(thread) = self.thread.take() {
             // It catches its panics itself.
             let _ = thread.join();
@@ -326,8 +328,8 @@ impl Drop for RawView {
 impl fmt::Debug for RawView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawView")
-            .field("topic", &self.served.topic)
-            .field("partitions", &self.served.shared.partitions())
+            .field("topic", &self.reader.topic)
+            .field("partitions", &self.reader.shared.partition_count())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

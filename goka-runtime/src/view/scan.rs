@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ViewError;
+use super::error::ViewError;
 use crate::table::{StoreError, StoreRead, Stored};
 
 /// How many entries of a partition are read at once, and how many bytes: one entry more at most.
@@ -20,11 +20,11 @@ const PAGE_BYTES: usize = 256 << 10;
 pub(super) type ReadSnapshot = Arc<Mutex<Box<dyn StoreRead + Send>>>;
 
 /// Gives the present copy of a partition.
-pub(super) type Present = Box<dyn Fn(i32) -> Result<ReadSnapshot, ViewError> + Send>;
+pub(super) type CurrentSnapshot = Box<dyn Fn(i32) -> Result<ReadSnapshot, ViewError> + Send>;
 
 /// The entries of a range, in the order of the keys' bytes. Made by [`RawView`](super::RawView).
 pub(crate) struct RawScan {
-    present: Present,
+    present: CurrentSnapshot,
     cursors: Vec<Cursor>,
 }
 
@@ -39,7 +39,7 @@ struct Cursor {
 impl RawScan {
     pub(super) fn new(
         partitions: i32,
-        present: Present,
+        present: CurrentSnapshot,
         from: &Bound<Vec<u8>>,
         to: &Bound<Vec<u8>>,
     ) -> Self {
@@ -67,7 +67,7 @@ impl RawScan {
 }
 
 impl Cursor {
-    fn fill(&mut self, present: &Present) -> Result<(), ViewError> {
+    fn fill(&mut self, present: &CurrentSnapshot) -> Result<(), ViewError> {
         if self.done || !self.page.is_empty() {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl fmt::Debug for RawScan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shared::Shared;
+    use super::super::shared::ViewShared;
     use super::*;
     use crate::table::redb::RedbStores;
     use crate::table::{Checkpoint, Durability, FORMAT, Store, StoredRef, Stores, Write};
@@ -157,7 +157,7 @@ mod tests {
     const VALUE: usize = 1_000;
     const ROUNDS: u8 = 20;
 
-    fn write(store: &mut dyn Store, shared: &Shared, round: u8) {
+    fn write(store: &mut dyn Store, shared: &ViewShared, round: u8) {
         let keys: Vec<_> = (0..KEYS).map(|at| format!("{at:04}")).collect();
         let value = StoredRef {
             timestamp: 1,
@@ -186,17 +186,17 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let stores = RedbStores::new(temp.path().to_owned(), 1 << 20);
         let mut store = stores.open("t", 0).unwrap();
-        let shared = Arc::new(Shared::new(1));
+        let shared = Arc::new(ViewShared::new(1));
         write(&mut *store, &shared, 0);
         let present = {
             let shared = Arc::clone(&shared);
             move |partition| {
                 Ok(shared
-                    .part(|_| partition)
+                    .partition(|_| partition)
                     .unwrap()
                     .1
                     .unwrap()
-                    .frozen
+                    .snapshot
                     .unwrap())
             }
         };

@@ -47,8 +47,8 @@ pub enum ViewState {
 
 /// One partition, as readers see it.
 #[derive(Clone, Default)]
-pub(super) struct Part {
-    pub(super) frozen: Option<ReadSnapshot>,
+pub(super) struct PartitionView {
+    pub(super) snapshot: Option<ReadSnapshot>,
     pub(super) offset: Offset,
     /// When the copy was last known to be level with its topic; `None` until it is for the first time.
     pub(super) level_at: Option<Timestamp>,
@@ -56,7 +56,7 @@ pub(super) struct Part {
     damage: Damage,
 }
 
-pub(super) struct Shared {
+pub(super) struct ViewShared {
     inner: Mutex<Inner>,
     changed: Condvar,
     stopping: AtomicBool,
@@ -66,13 +66,13 @@ pub(super) struct Shared {
 type Damage = Arc<Mutex<Option<StoreError>>>;
 
 /// What is read of a partition; damage is noted for the follower.
-struct Watched {
+struct WatchedSnapshot {
     read: Box<dyn StoreRead + Send>,
     damage: Damage,
 }
 
-impl Watched {
-    fn told<T>(&self, found: Result<T, StoreError>) -> Result<T, StoreError> {
+impl WatchedSnapshot {
+    fn note_damage<T>(&self, found: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error @ StoreError::Unreadable { .. }) = &found {
             let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
             *damage = Some(error.clone());
@@ -81,13 +81,13 @@ impl Watched {
     }
 }
 
-impl StoreRead for Watched {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.told(self.read.stamp())
+impl StoreRead for WatchedSnapshot {
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.note_damage(self.read.checkpoint())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        self.told(self.read.get(key))
+        self.note_damage(self.read.get(key))
     }
 
     fn range(
@@ -95,25 +95,25 @@ impl StoreRead for Watched {
         keys: KeyRange<'_>,
         each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.told(self.read.range(keys, each))
+        self.note_damage(self.read.range(keys, each))
     }
 }
 
-fn count(parts: &[Part]) -> i32 {
+fn count(parts: &[PartitionView]) -> i32 {
     i32::try_from(parts.len()).unwrap_or(i32::MAX)
 }
 
 struct Inner {
     state: ViewState,
-    parts: Vec<Part>,
+    partitions: Vec<PartitionView>,
 }
 
-impl Shared {
+impl ViewShared {
     pub(super) fn new(partitions: usize) -> Self {
         let shared = Self {
             inner: Mutex::new(Inner {
                 state: ViewState::Restoring,
-                parts: Vec::new(),
+                partitions: Vec::new(),
             }),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
@@ -126,11 +126,11 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with_part(&self, partition: i32, change: impl FnOnce(&mut Part)) {
+    fn with_partition(&self, partition: i32, change: impl FnOnce(&mut PartitionView)) {
         let mut inner = self.lock();
         if let Some(part) = usize::try_from(partition)
             .ok()
-            .and_then(|at| inner.parts.get_mut(at))
+            .and_then(|at| inner.partitions.get_mut(at))
         {
             change(part);
         }
@@ -141,26 +141,26 @@ impl Shared {
     // The follower's side.
 
     pub(super) fn publish(&self, partition: i32, read: Box<dyn StoreRead + Send>) {
-        self.with_part(partition, |part| {
-            let watched: Box<dyn StoreRead + Send> = Box::new(Watched {
+        self.with_partition(partition, |part| {
+            let watched: Box<dyn StoreRead + Send> = Box::new(WatchedSnapshot {
                 read,
                 damage: Arc::clone(&part.damage),
             });
-            part.frozen = Some(Arc::new(Mutex::new(watched)));
+            part.snapshot = Some(Arc::new(Mutex::new(watched)));
         });
     }
 
     /// A partition whose copy is damaged, as its readers found.
     pub(super) fn damage(&self) -> Option<(i32, StoreError)> {
         let inner = self.lock();
-        (0..).zip(&inner.parts).find_map(|(partition, part)| {
+        (0..).zip(&inner.partitions).find_map(|(partition, part)| {
             let damage = part.damage.lock().unwrap_or_else(PoisonError::into_inner);
             damage.clone().map(|error| (partition, error))
         })
     }
 
-    pub(super) fn reached(&self, partition: i32, offset: Offset, at: Timestamp, level: bool) {
-        self.with_part(partition, |part| {
+    pub(super) fn advance(&self, partition: i32, offset: Offset, at: Timestamp, level: bool) {
+        self.with_partition(partition, |part| {
             part.offset = offset;
             if level {
                 part.level_at = part.level_at.max(Some(at));
@@ -169,13 +169,15 @@ impl Shared {
     }
 
     pub(super) fn forget(&self, partition: i32) {
-        self.with_part(partition, |part| *part = Part::default());
+        self.with_partition(partition, |part| *part = PartitionView::default());
     }
 
     /// Has so many partitions; those that are new are not restored yet.
     pub(super) fn resize(&self, partitions: usize) {
         // Each has its own: a copy of a part shares its damage.
-        self.lock().parts.resize_with(partitions, Part::default);
+        self.lock()
+            .partitions
+            .resize_with(partitions, PartitionView::default);
         self.changed.notify_all();
     }
 
@@ -209,34 +211,37 @@ impl Shared {
     }
 
     /// How many partitions there are.
-    pub(super) fn partitions(&self) -> i32 {
-        count(&self.lock().parts)
+    pub(super) fn partition_count(&self) -> i32 {
+        count(&self.lock().partitions)
     }
 
     /// The partition that `place` chooses among all, and what is to be read of it; the reason when the
     /// view has stopped.
-    pub(super) fn part(
+    pub(super) fn partition(
         &self,
         place: impl FnOnce(i32) -> i32,
-    ) -> Result<(i32, Option<Part>), String> {
+    ) -> Result<(i32, Option<PartitionView>), String> {
         let inner = self.lock();
         if let ViewState::Stopped { reason } = &inner.state {
             return Err(reason.clone());
         }
-        let partition = place(count(&inner.parts));
+        let partition = place(count(&inner.partitions));
         let at = usize::try_from(partition).ok();
-        Ok((partition, at.and_then(|at| inner.parts.get(at).cloned())))
+        Ok((
+            partition,
+            at.and_then(|at| inner.partitions.get(at).cloned()),
+        ))
     }
 
     /// Waits until `done` answers; `None` when it has not by `until`.
     pub(super) fn wait<R>(
         &self,
         until: Instant,
-        mut done: impl FnMut(&ViewState, &[Part]) -> Option<R>,
+        mut done: impl FnMut(&ViewState, &[PartitionView]) -> Option<R>,
     ) -> Option<R> {
         let mut inner = self.lock();
         loop {
-            if let Some(answer) = done(&inner.state, &inner.parts) {
+            if let Some(answer) = done(&inner.state, &inner.partitions) {
                 return Some(answer);
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -267,7 +272,7 @@ mod tests {
     }
 
     impl StoreRead for Broken {
-        fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
+        fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
             Err(broken())
         }
 
@@ -286,13 +291,13 @@ mod tests {
 
     #[test]
     fn damage_is_told_of_its_own_partition() {
-        let shared = Shared::new(3);
+        let shared = ViewShared::new(3);
         shared.resize(4);
         for partition in 0..4 {
             shared.publish(partition, Box::new(Broken));
         }
-        let (partition, part) = shared.part(|count| count - 1).expect("not stopped");
-        let frozen = part.and_then(|part| part.frozen).expect("published");
+        let (partition, part) = shared.partition(|count| count - 1).expect("not stopped");
+        let frozen = part.and_then(|part| part.snapshot).expect("published");
         let read = frozen
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -213,7 +213,7 @@ impl Unreadable {
 }
 
 impl StoreRead for Unreadable {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         Err(self.error())
     }
 
@@ -631,7 +631,7 @@ impl World {
             }
         };
         Inspection {
-            stamp: self.open.stores[&task].stamp().unwrap(),
+            stamp: self.open.stores[&task].checkpoint().unwrap(),
             table: Some(ChangelogInspection {
                 id: "table".into(),
                 range: end(&self.changelog[&task]),
@@ -759,7 +759,7 @@ impl World {
     /// What is on disk is a fold of the acknowledged changelog up to its stamp, never ahead of it.
     fn check(&self) {
         for (task, store) in &self.open.stores {
-            let Some(stamp) = store.stamp().unwrap() else {
+            let Some(stamp) = store.checkpoint().unwrap() else {
                 continue;
             };
             let log = &self.changelog[task];

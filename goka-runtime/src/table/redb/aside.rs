@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::StoreError;
 use super::RedbStores;
-use super::failure::of_io;
+use super::failure::from_io;
 
 impl RedbStores {
     /// Moves a file out of the way, and removes those that were moved before.
@@ -58,7 +58,7 @@ impl RedbStores {
             Err(error) => vec![Err(error)],
         });
         let listed: Result<_, std::io::Error> = listed.collect();
-        listed.map_err(|error| of_io(&error).at(path))
+        listed.map_err(|error| from_io(&error).at(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -67,7 +67,7 @@ impl RedbStores {
             disk.rename(from, to);
             return Ok(());
         }
-        fs::rename(from, to).map_err(|error| of_io(&error).at(from))
+        fs::rename(from, to).map_err(|error| from_io(&error).at(from))
     }
 
     fn remove(&self, path: &Path) -> std::io::Result<()> {

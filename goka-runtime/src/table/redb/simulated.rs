@@ -375,7 +375,7 @@ mod tests {
 
     /// The commit that a store holds, whole.
     fn held(store: &dyn Store) -> i64 {
-        let offset = store.stamp().unwrap().map_or(0, |stamp| stamp.offset);
+        let offset = store.checkpoint().unwrap().map_or(0, |stamp| stamp.offset);
         let mut rows = 0;
         store
             .range(

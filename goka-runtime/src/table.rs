@@ -3,6 +3,7 @@
 //! Knows no log and no codec: keys and values are bytes, ordered by the key's bytes.
 
 pub mod conformance;
+mod latest;
 mod layout;
 pub mod memory;
 pub mod redb;
@@ -10,6 +11,7 @@ pub mod redb;
 use std::fmt;
 use std::ops::Bound;
 
+pub(crate) use self::latest::LatestWrites;
 use crate::private_files;
 use crate::record::{Offset, Timestamp};
 
@@ -104,7 +106,7 @@ pub trait StoreRead {
     ///
     /// # Errors
     /// When the storage cannot be read.
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError>;
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError>;
     /// The value of a key.
     ///
     /// # Errors
@@ -156,11 +158,11 @@ pub trait Stores: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When they cannot all be open at once, with the number.
-    fn expect(&self, _partitions: usize) -> Result<(), StoreError> {
+    fn reserve(&self, _partitions: usize) -> Result<(), StoreError> {
         Ok(())
     }
     /// Where a partition is, as errors name it, if that is one place for all processes.
-    fn place(&self, _table: &str, _partition: i32) -> Option<String> {
+    fn location(&self, _table: &str, _partition: i32) -> Option<String> {
         None
     }
     /// Moves an unusable partition out of the way, and says where to. What was moved there before may be
@@ -173,7 +175,7 @@ pub trait Stores: Send + Sync + fmt::Debug {
 
 impl StoreError {
     /// Whether it may be well later: as it is, or opened anew and judged.
-    pub(crate) fn may_heal(&self) -> bool {
+    pub(crate) fn may_recover(&self) -> bool {
         matches!(self, StoreError::Io { .. } | StoreError::RolledBack { .. })
     }
 }

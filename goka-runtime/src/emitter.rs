@@ -2,6 +2,7 @@
 //! back-pressure, and never silent about a record that did not arrive. Knows no engine.
 
 mod ack;
+mod error;
 mod raw;
 
 use std::fmt;
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::ack::{Ack, Delivered};
+pub use self::error::EmitError;
 pub(crate) use self::raw::RawEmitter;
 #[cfg(feature = "cli")]
 pub(crate) use self::raw::{Declared, target};
 use crate::codec::{AsValue, CodecError};
 use crate::context::Emit;
 use crate::key::{AsKey, Key, NoKey};
-use crate::log::{Log, LogError, TopicWait, after};
+use crate::log::{Log, TopicWait};
 use crate::topic::Topic;
 
 /// Writes records to the topic `T`.
@@ -77,8 +79,8 @@ impl<T: Topic> Emitter<T> {
 
     /// Sets how long `emit` waits for room when records leave slower than they come; 10 s unless set.
     #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.raw.set_deadline(deadline);
+    pub fn with_timeout(mut self, deadline: Duration) -> Self {
+        self.raw.set_timeout(deadline);
         self
     }
 
@@ -212,68 +214,4 @@ impl<T: Topic> fmt::Debug for Emitter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Emitter").field(&self.raw).finish()
     }
-}
-
-/// Why a record is not where it was sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmitError {
-    /// The topic does not exist, and is not ours to make.
-    #[error(
-        "topic `{topic}` does not exist on {log}{}; create it: \
-         kafka-topics.sh --bootstrap-server <brokers> --create --topic {topic} --partitions {partitions}",
-        after(*.waited)
-    )]
-    MissingTopic {
-        /// Which.
-        topic: String,
-        /// Where.
-        log: String,
-        /// The declared partition count, or the default.
-        partitions: i32,
-        /// How long it was waited for; zero where nothing that is missing appears.
-        waited: Duration,
-    },
-    /// The key or the value does not encode.
-    #[error("{what} of {topic}: {source}")]
-    Codec {
-        /// `key` or `value`.
-        what: &'static str,
-        /// Of which topic.
-        topic: String,
-        /// The codec's word.
-        source: CodecError,
-    },
-    /// The log refused records that were under way.
-    #[error("{records} record(s) were not delivered to topic `{topic}`: {reason}")]
-    NotDelivered {
-        /// Which topic.
-        topic: String,
-        /// How many.
-        records: usize,
-        /// Why the first was not.
-        reason: String,
-    },
-    /// The outcome is still open: the records may or may not arrive.
-    #[error(
-        "{records} record(s) for topic `{topic}` are not acknowledged after {} ms; they may still arrive",
-        .after.as_millis()
-    )]
-    Pending {
-        /// Which topic.
-        topic: String,
-        /// How many.
-        records: usize,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The emitter was closed.
-    #[error("the emitter of topic `{topic}` is closed")]
-    Closed {
-        /// Which topic.
-        topic: String,
-    },
-    /// The log does not do what was asked.
-    #[error(transparent)]
-    Log(#[from] LogError),
 }

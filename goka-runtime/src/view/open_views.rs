@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::ViewError;
+use super::error::ViewError;
 use crate::table::{StoreError, Stores};
 
 static VIEWS: Mutex<Vec<Weak<OpenView>>> = Mutex::new(Vec::new());
@@ -41,7 +41,7 @@ impl OpenView {
         let is_same = |other: &&Arc<Self>| {
             !Arc::ptr_eq(self, other)
                 && other.topic == self.topic
-                && (Arc::ptr_eq(&self.stores, &other.stores) || other.has(path))
+                && (Arc::ptr_eq(&self.stores, &other.stores) || other.has_copy_at(path))
         };
         let is_own = others.iter().any(|other| is_same(&other));
         if is_own {
@@ -52,10 +52,10 @@ impl OpenView {
     }
 
     /// Whether a copy of it lies there.
-    fn has(&self, path: &str) -> bool {
+    fn has_copy_at(&self, path: &str) -> bool {
         let places = 0..self.partitions;
         places
-            .filter_map(|partition| self.stores.place(&self.topic, partition))
+            .filter_map(|partition| self.stores.location(&self.topic, partition))
             .any(|place| place == path)
     }
 }
