@@ -1,5 +1,5 @@
-//! A file below redb whose every read is verified. redb keeps checksums of its pages and looks at them
-//! only when it repairs, so a flipped bit would be a wrong value, a missing row or a panic.
+//! A file below redb of which every read is verified. redb keeps checksums of its pages, but checks them only
+//! when it repairs, so a flipped bit would be a wrong value, a missing row or a panic.
 //!
 //! # What is stored
 //! The file that redb sees is cut into blocks of [`BLOCK`] bytes, redb's page size: redb reads and writes
@@ -10,9 +10,9 @@
 //! magic | group 0 | group 1 | ...           group: sums | sums | 1020 blocks
 //! ```
 //!
-//! The checksums of a group of blocks lie before it, in two copies with a generation each. Blocks
-//! stay aligned, which checksums beside each block would end: every write of a page would be a
-//! read, change and write of two pages of the system's cache, and two on the disk. In memory there
+//! The checksums of a group of blocks are before it, in two copies with a generation each. Blocks stay
+//! aligned, which they would not with a checksum beside each: every write of a page would then read, change
+//! and write two pages of the system's cache, and two on the disk. In memory there
 //! are four bytes for each block that was used, a thousandth of the file.
 //!
 //! # Why a crash leaves no committed block that cannot be verified
@@ -28,7 +28,7 @@
 //!
 //! # redb's header
 //! The first block has redb's header, 320 bytes that are rewritten in place. Its checksum lies in
-//! the same sector. A mismatch is taken for a torn write, and left to redb's own checksums and its recovery, as
+//! the same sector. A mismatch is taken as a torn write, and left to redb's own checksums and its recovery, as
 //! long as the header says that the file was not closed in order; in one that was, it is damage.
 //!
 //! Opening writes nothing: the header that redb writes to say that the file is in use is held back
@@ -49,21 +49,16 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 
 use crate::private_files;
 
+mod group;
 mod panics;
 #[cfg(all(test, feature = "tester"))]
 mod tests;
 
+use self::group::{
+    BLOCK, BLOCK_LEN, COPIES, GROUP, Group, SUMS, block_offset, checksums_offset, index,
+    logical_len, sum,
+};
 pub(crate) use self::panics::panic_as_error;
-
-/// What has one checksum.
-const BLOCK: usize = 4096;
-const BLOCK_LEN: u64 = BLOCK as u64;
-/// The checksums in a copy, after its own checksum and its generation.
-const SUMS: usize = (BLOCK - SUMS_AT) / 4;
-const SUMS_AT: usize = 16;
-const GROUP: u64 = SUMS as u64;
-/// The copies of a group's checksums.
-const COPIES: u64 = 2;
 
 /// The start of a file with checksums; the last byte is the version of this layout.
 const MAGIC: [u8; 16] = *b"goka\x89sums\r\n\x1a\n\0\0\x01";
@@ -79,7 +74,7 @@ const RECOVERY_REQUIRED: u8 = 2;
 /// A file with checksums between redb and a disk.
 pub(crate) struct CheckedFile<B = FileBackend> {
     disk: B,
-    /// Decided when redb has locked the file; `None` inside for a file of an earlier version.
+    /// Set when redb has locked the file; `None` inside for a file of an earlier version, without checksums.
     checks: OnceLock<Option<Checks>>,
 }
 
@@ -95,22 +90,12 @@ struct ChecksumState {
     is_head_held: bool,
     /// Whether something was written since the file was opened.
     is_changed: bool,
-    /// What was used of the groups.
+    /// The groups that were used.
     groups: Vec<Option<Box<Group>>>,
     /// The groups to write before the next header.
     changed: Vec<u64>,
     /// The groups written since the last sync.
     unsynced: Vec<u64>,
-}
-
-/// The checksums of a group of blocks.
-struct Group {
-    sums: [u32; SUMS],
-    /// Of the synced copy.
-    generation: u64,
-    synced: u64,
-    is_changed: bool,
-    is_unsynced: bool,
 }
 
 impl CheckedFile {
@@ -140,7 +125,7 @@ impl<B: StorageBackend> CheckedFile<B> {
 }
 
 impl Checks {
-    /// Tells the formats apart.
+    /// Finds the format of a file.
     fn of<B: StorageBackend>(disk: &B) -> Result<Option<Self>> {
         let len = disk.len()?;
         let mut magic = [0; MAGIC.len()];
@@ -154,7 +139,7 @@ impl Checks {
             return Err(damaged("it begins with no known magic".to_owned()));
         }
         if len > 0 && logical_len(len) == 0 {
-            return Err(damaged("it is cut short".to_owned()));
+            return Err(damaged("it is truncated".to_owned()));
         }
         let state = ChecksumState {
             head: [0; HEAD],
@@ -331,7 +316,7 @@ impl ChecksumState {
         Ok(())
     }
 
-    /// What was written is on the disk.
+    /// Notes that everything written is on the disk.
     fn synced(&mut self) {
         for number in std::mem::take(&mut self.unsynced) {
             let at = usize::try_from(number).unwrap_or(usize::MAX);
@@ -342,73 +327,6 @@ impl ChecksumState {
             }
         }
     }
-}
-
-impl Group {
-    /// The newest copy that verifies. Without one nothing of the group does, as in a new one.
-    fn read<B: StorageBackend>(disk: &B, number: u64) -> Result<Self> {
-        let mut newest = Self {
-            sums: [0; SUMS],
-            generation: 0,
-            synced: COPIES - 1,
-            is_changed: false,
-            is_unsynced: false,
-        };
-        let mut bytes = [0; BLOCK];
-        for copy in 0..COPIES {
-            disk.read(checksums_offset(number, copy), &mut bytes)?;
-            let (own, rest) = bytes.split_at(4);
-            let generation = u64::from_le_bytes(eight(&bytes[8..SUMS_AT]));
-            if own != sum(number, rest).to_le_bytes() || generation <= newest.generation {
-                continue;
-            }
-            newest.generation = generation;
-            newest.synced = copy;
-            for (sum, bytes) in newest.sums.iter_mut().zip(bytes[SUMS_AT..].chunks_exact(4)) {
-                *sum = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            }
-        }
-        Ok(newest)
-    }
-
-    /// The copy that is newer than the synced one.
-    fn encode_newer(&self, number: u64) -> [u8; BLOCK] {
-        let mut bytes = [0; BLOCK];
-        bytes[8..SUMS_AT].copy_from_slice(&(self.generation + 1).to_le_bytes());
-        for (bytes, sum) in bytes[SUMS_AT..].chunks_exact_mut(4).zip(self.sums) {
-            bytes.copy_from_slice(&sum.to_le_bytes());
-        }
-        let own = sum(number, &bytes[4..]);
-        bytes[..4].copy_from_slice(&own.to_le_bytes());
-        bytes
-    }
-}
-
-fn eight(bytes: &[u8]) -> [u8; 8] {
-    let mut all = [0; 8];
-    all.copy_from_slice(bytes);
-    all
-}
-
-/// Where a copy of a group's checksums lies on the disk.
-fn checksums_offset(group: u64, copy: u64) -> u64 {
-    (1 + group * (GROUP + COPIES) + copy) * BLOCK_LEN
-}
-
-/// Where a block lies on the disk.
-fn block_offset(block: u64) -> u64 {
-    checksums_offset(block / GROUP, COPIES) + block % GROUP * BLOCK_LEN
-}
-
-fn index(block: u64) -> usize {
-    usize::try_from(block % GROUP).unwrap_or(0)
-}
-
-/// How long redb's file is in one of `len` bytes.
-fn logical_len(len: u64) -> u64 {
-    let blocks = (len / BLOCK_LEN).saturating_sub(1);
-    let (groups, rest) = (blocks / (GROUP + COPIES), blocks % (GROUP + COPIES));
-    (groups * GROUP + rest.saturating_sub(COPIES)) * BLOCK_LEN
 }
 
 /// The blocks of a read or write, cut where groups end: the first block, and the part of the data.
@@ -436,13 +354,6 @@ fn within_head(offset: u64, len: usize) -> Result<std::ops::Range<usize>> {
             Err(Error::new(ErrorKind::InvalidInput, text))
         }
     }
-}
-
-fn sum(number: u64, bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&number.to_le_bytes());
-    hasher.update(bytes);
-    hasher.finalize()
 }
 
 fn head_sum(head: &[u8; HEAD]) -> [u8; 4] {

@@ -1,5 +1,5 @@
 //! Emitters write records to topics from outside a processor: typed by the topic, in order, with
-//! back-pressure, and never silent about a record that did not arrive. Knows no engine.
+//! back-pressure, and with an error for each record that was not delivered. Knows no engine.
 
 mod ack;
 mod error;
@@ -51,8 +51,8 @@ pub struct Emitter<T: Topic> {
 }
 
 impl<T: Topic> Emitter<T> {
-    /// Connects to the topic. The embedded log makes it when it is missing, with the declared
-    /// partition count or 4; on Kafka streams are made by whoever runs Kafka, and a missing one is
+    /// Connects to the topic. The embedded log creates it when it is missing, with the declared
+    /// partition count or 4; on Kafka streams are created by their owners, and a missing one is
     /// waited for as long as the log says ([`Log::topic_timeout`]).
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl<T: Topic> Emitter<T> {
         })
     }
 
-    /// The same for a program that may be told to end meanwhile.
+    /// The same for a program that may be stopped meanwhile.
     #[cfg(feature = "cli")]
     pub(crate) fn unless(log: &dyn Log, wait: &TopicWait<'_>) -> Result<Self, EmitError> {
         Ok(Self {
@@ -79,8 +79,8 @@ impl<T: Topic> Emitter<T> {
 
     /// Sets how long `emit` waits for room when records leave slower than they come; 10 s unless set.
     #[must_use]
-    pub fn with_timeout(mut self, deadline: Duration) -> Self {
-        self.raw.set_timeout(deadline);
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.raw.set_timeout(timeout);
         self
     }
 
@@ -130,21 +130,21 @@ impl<T: Topic> Emitter<T> {
     /// # Errors
     /// [`EmitError::NotDelivered`] when a record failed since the last flush, whether anybody waited
     /// for it or not; [`EmitError::Pending`] when some are still under way.
-    pub fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
-        self.raw.flush(deadline)
+    pub fn flush(&self, timeout: Duration) -> Result<(), EmitError> {
+        self.raw.flush(timeout)
     }
 
-    /// Flushes and lets go. An emitter that is dropped instead flushes too, and can only log what
+    /// Flushes and disconnects. An emitter that is dropped instead flushes too, and can only log what
     /// went wrong.
     ///
     /// # Errors
     /// See [`flush`](Emitter::flush).
-    pub fn close(self, deadline: Duration) -> Result<(), EmitError> {
-        self.raw.close(deadline)
+    pub fn close(self, timeout: Duration) -> Result<(), EmitError> {
+        self.raw.close(timeout)
     }
 }
 
-/// Of a stream that is declared `keyless`.
+/// For a stream that is declared `keyless`.
 ///
 /// ```
 /// # use goka_runtime::{codec::CodecOf, emitter::Emitter, key::NoKey, log::{Log, embedded::Embedded}, partitioner::Murmur2, topic::Topic};
@@ -178,7 +178,7 @@ impl<T: Topic<Key = NoKey>> Emitter<T> {
         self.emit(NoKey, value)
     }
 
-    /// Emits a record without a key to a partition of the caller's.
+    /// Emits a record without a key to the partition that the caller chooses.
     ///
     /// # Errors
     /// See [`emit`](Emitter::emit); when there is no such partition.

@@ -178,7 +178,7 @@ pub(crate) fn start_unless(
         .spawn(move || {
             let group = &*config.plan.group.name;
             let recheck = recheck.start(&config);
-            // Said at once: whoever owns the processor may ask for its end much later.
+            // Logged at once: the owner of the processor may wait for its end much later.
             let ended = run(&config);
             drop(recheck);
             ended.inspect_err(|cause| {
@@ -186,10 +186,10 @@ pub(crate) fn start_unless(
                 config.state.set_failure(cause.clone());
             })
         })
-        .map_err(|error| StartError::Graph {
+        .map_err(|error| StartError::Thread {
             group: group.clone(),
             location: definition.graph.location,
-            reason: format!("no thread for its worker: {error}"),
+            source: error.into(),
         })?;
     Ok(Running {
         group,

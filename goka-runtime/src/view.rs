@@ -26,7 +26,7 @@ use crate::record::Offset;
 use crate::table::{Stored, Stores, prefix_range};
 use crate::topic::{Table, Topic};
 
-/// A whole table as handlers look it up, kept level with its topic by somebody else.
+/// A whole table as handlers look it up, kept level with its topic by another thread.
 pub(crate) trait LookedUp: Send + Sync {
     /// The value of a key as stored.
     ///
@@ -44,13 +44,13 @@ pub(crate) trait LookedUp: Send + Sync {
     ///
     /// # Errors
     /// [`ViewError::NotReady`] when it has not; [`ViewError::Stopped`].
-    fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError>;
+    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError>;
 
     /// Waits until every partition can be read, at most so long.
     ///
     /// # Errors
     /// [`ViewError::NotReady`] when one cannot; [`ViewError::Stopped`].
-    fn wait_ready(&self, _deadline: Duration) -> Result<(), ViewError> {
+    fn wait_ready(&self, _timeout: Duration) -> Result<(), ViewError> {
         Ok(())
     }
 
@@ -72,12 +72,12 @@ impl LookedUp for RawView {
         RawView::ends(self)
     }
 
-    fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError> {
-        RawView::wait_reached(self, ends, deadline)
+    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError> {
+        RawView::wait_reached(self, ends, timeout)
     }
 
-    fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
-        RawView::wait_ready(self, deadline)
+    fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
+        RawView::wait_ready(self, timeout)
     }
 
     fn failure(&self) -> Option<ViewError> {
@@ -86,12 +86,12 @@ impl LookedUp for RawView {
 }
 
 /// A read-only copy of the table `T`, kept level with its group topic by a thread of its own until
-/// its last clone is dropped. A program has one view of a table, and clones it for everybody who reads.
+/// its last clone is dropped. A program has one view of a table, and clones it for all its readers.
 ///
 /// What it serves is consistent for each key and eventually what the group wrote. A partition is
 /// readable once it was level with its topic; from then on the view serves it whether the log
 /// answers or not, and [`read`](View::read) tells how old the copy is. A copy that turns out to be
-/// damaged is moved aside and made anew from the topic, and cannot be read meanwhile; one that cannot be
+/// damaged is moved aside and rebuilt from the topic, and cannot be read meanwhile; one that cannot be
 /// written is tried again every second.
 ///
 /// ```
@@ -171,17 +171,17 @@ impl<T: Table> View<T> {
     /// Waits until every partition is readable.
     ///
     /// # Errors
-    /// [`ViewError::NotReady`] when one is not after `deadline`; [`ViewError::Stopped`].
-    pub fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.raw.wait_ready(deadline)
+    /// [`ViewError::NotReady`] when one is not after `timeout`; [`ViewError::Stopped`].
+    pub fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.raw.wait_ready(timeout)
     }
 
     /// Waits until the view holds all that its topic holds now.
     ///
     /// # Errors
     /// What the log answers; as [`wait_ready`](View::wait_ready).
-    pub fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.raw.wait_level(deadline)
+    pub fn wait_level(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.raw.wait_level(timeout)
     }
 
     /// What the view is doing.
@@ -223,7 +223,7 @@ impl<T: Table> View<T> {
     ///
     /// # Errors
     /// [`ViewError::NotReady`] while a partition was never level with its topic, also from the walk, if a
-    /// partition is made anew meanwhile.
+    /// partition is rebuilt meanwhile.
     pub fn iter(&self) -> Result<Entries<T>, ViewError> {
         self.entries(Bound::Unbounded, Bound::Unbounded)
     }

@@ -9,6 +9,8 @@ mod executor;
 mod flusher;
 mod health;
 mod members;
+#[cfg(feature = "tester")]
+mod observer;
 mod outage;
 mod services;
 mod state;
@@ -22,6 +24,6 @@ pub(crate) use self::members::run;
 #[cfg(feature = "tester")]
 pub(crate) use self::members::{REJOIN, RejoinPolicy};
 #[cfg(feature = "tester")]
-pub(crate) use self::services::HandlerObserver;
+pub(crate) use self::observer::HandlerObserver;
 pub use self::state::TaskStatus;
 pub(crate) use self::state::WorkerState;

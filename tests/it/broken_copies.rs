@@ -102,7 +102,7 @@ impl<S: StoreRead + ?Sized> FaultyStore<S> {
         match *self.fault.lock().unwrap() {
             Fault::Damaged => Err(StoreError::Unreadable {
                 path,
-                reason: "a checksum does not fit".into(),
+                source: "a checksum does not fit".into(),
             }),
             _ => Ok(()),
         }
@@ -140,7 +140,7 @@ impl Store for FaultyStore<dyn Store> {
         match fault {
             Fault::Full => Err(StoreError::Io {
                 path: "broken-places".into(),
-                reason: "no space left on device".into(),
+                source: "no space left on device".into(),
             }),
             Fault::Panics => panic!("the store panics"),
             _ => self.store.apply(sorted, stamp, durability),

@@ -104,14 +104,14 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
             running.status().iter().any(|task| task.stopped.is_some())
         });
         let stopped = running.status().remove(0).stopped;
-        let Some(StopReason::Store(StoreError::Io { path, reason })) = stopped else {
+        let Some(StopReason::Store(StoreError::Io { path, source })) = stopped else {
             panic!("{stopped:?}");
         };
         assert!(
             path.starts_with(&*disk.path().display().to_string()),
             "{path}"
         );
-        assert!(reason.contains("No space left"), "{reason}");
+        assert!(source.to_string().contains("No space left"), "{source}");
         running.stop();
         let error = running.join().unwrap_err().to_string();
         assert!(

@@ -1,5 +1,5 @@
-//! What an emitter knows of records under way: one slot for each, told by the log's delivery report,
-//! waited for by an [`Ack`]. Failures that nobody waited for are counted, so `flush` can tell them.
+//! The records of an emitter that are under way: one slot for each, which takes the log's delivery report and
+//! is waited for by an [`Ack`]. Failures are counted, so that `flush` reports also those without a waiter.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::error::EmitError;
 use crate::log::Failure;
 use crate::record::Offset;
 
-/// Where an emitted record lies.
+/// Where an emitted record was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
     /// The topic.
@@ -25,7 +25,7 @@ pub struct Delivered {
 }
 
 /// A record under way. Await it, or [`wait`](Ack::wait) for it. It may be dropped: the record is sent
-/// all the same, and a failure is told by the emitter's `flush` or `close`.
+/// all the same, and a failure is reported by the emitter's `flush` or `close`.
 ///
 /// # Cancel safety
 /// Dropping the future gives up waiting, not the record.
@@ -51,20 +51,20 @@ impl Ack {
     ///
     /// # Errors
     /// [`EmitError::NotDelivered`] with the log's reason; [`EmitError::Pending`] when the outcome
-    /// is still open after `deadline`.
-    pub fn wait(&self, deadline: Duration) -> Result<Delivered, EmitError> {
-        let until = Instant::now() + deadline;
+    /// is not known after `timeout`.
+    pub fn wait(&self, timeout: Duration) -> Result<Delivered, EmitError> {
+        let deadline = Instant::now() + timeout;
         let mut state = self.slot.lock();
         loop {
             if let Some(outcome) = &state.outcome {
                 return self.delivered(outcome);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(EmitError::Pending {
                     topic: self.topic.to_string(),
                     records: 1,
-                    after: deadline,
+                    after: timeout,
                 });
             }
             state = match self.slot.has_outcome.wait_timeout(state, left) {
@@ -84,7 +84,7 @@ impl Ack {
             Err(failure) => Err(EmitError::NotDelivered {
                 topic: self.topic.to_string(),
                 records: 1,
-                reason: failure.to_string(),
+                failure: failure.clone(),
             }),
         }
     }
@@ -163,7 +163,7 @@ impl PendingRecords {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a record before it is sent, for its outcome may be told from within the sending.
+    /// Registers a record before it is sent, since its outcome may be reported before sending returns.
     pub(super) fn open(&self) -> (u64, Arc<Slot>) {
         let slot = Arc::new(Slot::default());
         let mut slots = self.lock();
@@ -178,7 +178,7 @@ impl PendingRecords {
         self.lock().waiting.remove(&token);
     }
 
-    /// Takes the log's report.
+    /// Takes the log's delivery report.
     pub(super) fn report(&self, token: u64, outcome: Result<(i32, Offset), Failure>) {
         let slot = {
             let mut slots = self.lock();

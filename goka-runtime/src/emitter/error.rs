@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use crate::codec::CodecError;
-use crate::log::{LogError, after};
+use crate::log::{Failure, LogError, after};
+use crate::text::counted;
 
 /// Why a record is not where it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The topic does not exist, and is not ours to make.
+    /// The topic does not exist, and this log does not create it.
     #[error(
         "topic `{topic}` does not exist on {log}{}; create it: \
          kafka-topics.sh --bootstrap-server <brokers> --create --topic {topic} --partitions {partitions}",
         after(*.waited)
     )]
     MissingTopic {
-        /// Which.
+        /// The topic.
         topic: String,
-        /// Where.
+        /// The log.
         log: String,
         /// The declared partition count, or the default.
         partitions: i32,
@@ -30,30 +31,30 @@ pub enum EmitError {
     Codec {
         /// `key` or `value`.
         what: &'static str,
-        /// Of which topic.
+        /// The topic.
         topic: String,
-        /// The codec's word.
+        /// The error of the codec.
         source: CodecError,
     },
     /// The log refused records that were under way.
-    #[error("{records} record(s) were not delivered to topic `{topic}`: {reason}")]
+    #[error("{} not delivered to topic `{topic}`: {failure}", counted(*.records, "record"))]
     NotDelivered {
-        /// Which topic.
+        /// The topic.
         topic: String,
-        /// How many.
+        /// How many records.
         records: usize,
         /// Why the first was not.
-        reason: String,
+        failure: Failure,
     },
-    /// The outcome is still open: the records may or may not arrive.
+    /// The outcome is not known yet: the records may or may not arrive.
     #[error(
-        "{records} record(s) for topic `{topic}` are not acknowledged after {} ms; they may still arrive",
-        .after.as_millis()
+        "{} for topic `{topic}` not acknowledged after {} ms, and may still arrive",
+        counted(*.records, "record"), .after.as_millis()
     )]
     Pending {
-        /// Which topic.
+        /// The topic.
         topic: String,
-        /// How many.
+        /// How many records.
         records: usize,
         /// How long was waited.
         after: Duration,
@@ -61,10 +62,10 @@ pub enum EmitError {
     /// The emitter was closed.
     #[error("the emitter of topic `{topic}` is closed")]
     Closed {
-        /// Which topic.
+        /// The topic.
         topic: String,
     },
-    /// The log does not do what was asked.
+    /// The log fails.
     #[error(transparent)]
     Log(#[from] LogError),
 }

@@ -1,5 +1,5 @@
-//! Emits bytes to one topic: what the typed [`Emitter`](super::Emitter) and the `emit` command use.
-//! Knows where a key goes, and nothing of codecs.
+//! Emits bytes to one topic, for the typed [`Emitter`](super::Emitter) and the `emit` command. Knows the
+//! partition of a key, and nothing of codecs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct RawEmitter {
     partitions: i32,
     partition_of: fn(&[u8], i32) -> i32,
     timeout: Duration,
-    /// How many records without a key there were.
+    /// How many records without a key were emitted: chooses the partition of the next one.
     spread: AtomicU32,
     pending: Arc<PendingRecords>,
     /// `None` once closed.
@@ -31,10 +31,10 @@ pub(crate) struct RawEmitter {
 }
 
 impl RawEmitter {
-    /// Connects to a topic, which the embedded log makes when it is missing.
+    /// Connects to a topic, which the embedded log creates when it is missing.
     ///
     /// # Errors
-    /// [`EmitError::MissingTopic`] where topics are not ours to make; what the log answers.
+    /// [`EmitError::MissingTopic`] where the log does not create topics; what the log answers.
     pub(crate) fn new(
         log: &dyn Log,
         topic: &str,
@@ -77,8 +77,8 @@ impl RawEmitter {
     }
 
     /// How long to wait for room before a record is refused.
-    pub(crate) fn set_timeout(&mut self, deadline: Duration) {
-        self.timeout = deadline;
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Enqueues a record for its key's partition, in order with the ones before it from the same
@@ -152,16 +152,16 @@ impl RawEmitter {
     /// # Errors
     /// [`EmitError::NotDelivered`] when a record failed since the last flush, waited for or not;
     /// [`EmitError::Pending`] when some are still under way.
-    pub(crate) fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
+    pub(crate) fn flush(&self, timeout: Duration) -> Result<(), EmitError> {
         let Some(appender) = &self.appender else {
             return Ok(());
         };
-        let flushed = appender.flush(Instant::now() + deadline);
+        let flushed = appender.flush(Instant::now() + timeout);
         if let Some((records, first)) = self.pending.take_failures() {
             return Err(EmitError::NotDelivered {
                 topic: self.topic.to_string(),
                 records,
-                reason: first.to_string(),
+                failure: first,
             });
         }
         match flushed {
@@ -171,7 +171,7 @@ impl RawEmitter {
                 records => Err(EmitError::Pending {
                     topic: self.topic.to_string(),
                     records,
-                    after: deadline,
+                    after: timeout,
                 }),
             },
             Err(error) => Err(error.into()),
@@ -182,8 +182,8 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`flush`](RawEmitter::flush): what is still under way then may or may not arrive.
-    pub(crate) fn close(mut self, deadline: Duration) -> Result<(), EmitError> {
-        let flushed = self.flush(deadline);
+    pub(crate) fn close(mut self, timeout: Duration) -> Result<(), EmitError> {
+        let flushed = self.flush(timeout);
         self.appender = None;
         flushed
     }
@@ -210,7 +210,7 @@ impl fmt::Debug for RawEmitter {
     }
 }
 
-/// What is declared of a topic that may have to be made.
+/// What is declared of a topic that may have to be created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Declared {
     pub(crate) partitions: Option<i32>,
@@ -227,7 +227,7 @@ impl Declared {
     }
 }
 
-/// Looks a topic up; makes it where the log lets us, waits for it where others do.
+/// Looks a topic up; creates it where the log does that, waits for it where its owner does.
 pub(crate) fn target(
     log: &dyn Log,
     topic: &str,
@@ -253,7 +253,7 @@ pub(crate) fn target(
         compact: declared.is_table,
         retention: None,
     }) {
-        // Somebody else made it meanwhile: theirs is as good.
+        // Another process created it meanwhile.
         Ok(()) | Err(LogError::TopicExists { .. }) => {
             wait.describe_one(log, topic)?.ok_or_else(missing)
         }

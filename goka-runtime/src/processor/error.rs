@@ -7,6 +7,9 @@ use crate::core::StopReason;
 use crate::core::copartition::Mismatch;
 use crate::graph::Location;
 use crate::log::{LogError, after};
+use crate::table::{Cause, StoreError};
+use crate::text::counted;
+use crate::view::ViewError;
 
 /// Why a processor does not start: what, where, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,10 +20,10 @@ pub enum StartError {
     Log {
         /// The group.
         group: String,
-        /// The log's word.
+        /// The error of the log.
         source: LogError,
     },
-    /// Streams are missing, and this log's are made by whoever owns them.
+    /// Streams are missing, and this log does not create them.
     #[error("group `{group}` ({location}): topics do not exist{}: {}; create them: {}", after(*.waited), names(.topics), commands(.topics))]
     MissingTopics {
         /// The group.
@@ -42,14 +45,15 @@ pub enum StartError {
     },
     /// A topic has another partition count than declared.
     #[error(
-        "topic `{topic}` has {found} partitions, {location} declares {declared}; correct the declaration"
+        "topic `{topic}` has {}, {location} declares {declared}; correct the declaration",
+        counted(*found, "partition")
     )]
     OtherCount {
         /// The topic.
         topic: String,
-        /// What it has.
+        /// The count of the topic.
         found: i32,
-        /// What is declared.
+        /// The declared count.
         declared: i32,
         /// Where.
         location: Location,
@@ -94,8 +98,8 @@ pub enum StartError {
     /// A table that is joined would lose rows.
     #[error(
         "table `{topic}`, which group `{group}` joins ({location}), is not compacted \
-         (cleanup.policy={policy}), so its rows would expire; whoever owns it sets \
-         cleanup.policy=compact, or declares it as a stream"
+         (cleanup.policy={policy}), so its rows would expire; have its owner set \
+         cleanup.policy=compact, or declare it as a stream"
     )]
     JoinNotCompacted {
         /// The group.
@@ -123,12 +127,12 @@ pub enum StartError {
     },
     /// A topic that the group writes to keeps fewer copies than a record has to have.
     #[error(
-        "topic `{topic}`, to which group `{group}` writes, has {replicas} replica{}, and its \
+        "topic `{topic}`, to which group `{group}` writes, has {}, and its \
          min.insync.replicas asks for {wanted} in sync: no record could have as many copies; give it \
          more replicas (kafka-reassign-partitions.sh), or ask for fewer: kafka-configs.sh \
          --bootstrap-server <brokers> --alter --entity-type topics --entity-name {topic} --add-config \
          min.insync.replicas={replicas}",
-        if *replicas == 1 { "" } else { "s" }
+        counted(*replicas, "replica")
     )]
     TooFewReplicas {
         /// The group.
@@ -164,6 +168,36 @@ pub enum StartError {
         barrier: Duration,
         /// How long a transaction may be open.
         timeout: Duration,
+    },
+    /// A table that is looked up cannot be followed.
+    #[error("group `{group}` ({location}): {source}")]
+    Lookup {
+        /// The group.
+        group: String,
+        /// Where it is looked up.
+        location: Location,
+        /// Why.
+        source: Box<ViewError>,
+    },
+    /// The local stores cannot hold the group's tables.
+    #[error("group `{group}` ({location}): {source}")]
+    Store {
+        /// The group.
+        group: String,
+        /// Where it is declared.
+        location: Location,
+        /// Why.
+        source: StoreError,
+    },
+    /// The system gives no thread for the worker.
+    #[error("group `{group}` ({location}): no thread for its worker: {source}")]
+    Thread {
+        /// The group.
+        group: String,
+        /// Where it is declared.
+        location: Location,
+        /// The error of the system.
+        source: Cause,
     },
     /// The graph cannot be run as it is.
     #[error("group `{group}` ({location}): {reason}")]
@@ -204,6 +238,7 @@ pub enum ProcessorError {
         /// The group.
         group: String,
         /// Why.
+        #[source]
         cause: StopReason,
     },
     /// Partitions stopped; the others went on.

@@ -1,4 +1,4 @@
-//! How a processor runs: times, sizes, guarantee; and which of them are possible.
+//! Settings of a processor: times, sizes, guarantee; and which of them are possible.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use crate::core::deaths::Deaths;
 use crate::record::Guarantee;
 use crate::worker::OnStop;
 
-/// How a processor runs.
+/// Settings of a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessorOptions {
-    /// Who this process is, over restarts; empty for nobody in particular.
+    /// The name of this process, the same after a restart: the group's static member. Empty for a new member
+    /// at each start.
     pub instance: String,
     /// How often a barrier runs.
     pub barrier_interval: Duration,
@@ -19,27 +20,27 @@ pub struct ProcessorOptions {
     /// How long a member may take between two polls before the group gives its partitions to others:
     /// at least the session, at most one day.
     pub max_poll_interval: Duration,
-    /// What becomes of its place in the group when it stops.
+    /// Whether it gives up its place in the group when it stops.
     pub on_stop: OnStop,
-    /// How long a broker may take, and stopping.
+    /// How long stopping may take; an abort waits as long for the broker.
     pub stop_timeout: Duration,
-    /// What it promises; `None` is what the processor declares.
+    /// The guarantee; `None` is what the processor declares.
     pub guarantee: Option<Guarantee>,
     /// Exactly once: how long the log lets a transaction stay open when its owner is silent: from one
     /// second to one day. A barrier has to be shorter; Kafka refuses more than its
     /// `transaction.max.timeout.ms`.
     pub transaction_timeout: Duration,
-    /// Writes wait at most so long in memory before they go to the local store, and one flush in so
-    /// long is synced: a restart replays no more than twice that from the group topic.
+    /// How long writes wait in memory before they go to the local store. One flush in that time is synced, so
+    /// a restart replays at most twice that from the group topic.
     pub flush_interval: Duration,
-    /// Writes go to the local store before that when they take so many bytes of memory.
+    /// How many bytes of writes go to the local store before that.
     pub flush_bytes: usize,
-    /// A local store that cannot be written or read for so long (a full disk) stops its partition;
-    /// until then it is tried again, and nothing is lost.
+    /// How long a local store may fail, as on a full disk, before its partition stops. Until then it is tried
+    /// again, and nothing is lost.
     pub store_error_timeout: Duration,
-    /// The memory for values of tables, in bytes: what waits for the store, and a cache of it.
+    /// The memory for values of tables: those that wait for the store, and a cache of it.
     pub memory_bytes: usize,
-    /// The records that earlier runs of this instance died of; the service fills it.
+    /// The records whose handlers ended earlier runs of this instance; set by the service.
     pub deaths: Deaths,
 }
 
@@ -161,7 +162,7 @@ pub enum OptionError {
         /// The longest possible.
         most: Duration,
     },
-    /// A member would be put out for not polling before it can be put out for silence.
+    /// The poll interval is shorter than the session timeout.
     #[error(
         "the poll interval (`--max-poll-interval`) is {poll_interval:?}, shorter than the session \
          timeout (`--session`), {session_timeout:?}; set a longer poll interval or a shorter session"

@@ -154,10 +154,10 @@ pub(super) fn lookups(
                         group: graph.group.to_owned(),
                         source,
                     },
-                    error => StartError::Graph {
+                    error => StartError::Lookup {
                         group: graph.group.to_owned(),
                         location: edge.location,
-                        reason: error.to_string(),
+                        source: Box::new(error),
                     },
                 })?;
                 let view = Arc::new(view);
@@ -170,7 +170,7 @@ pub(super) fn lookups(
     Ok(found)
 }
 
-/// Tells the stores how many partitions this process has when it is the only one of its group.
+/// Reserves stores for all partitions, which this process owns if it is the only one of its group.
 pub(super) fn reserve_stores(
     graph: &GroupGraph,
     plan: &Plan,
@@ -183,15 +183,15 @@ pub(super) fn reserve_stores(
         .unwrap_or(0);
     stores
         .reserve(tables * partitions)
-        .map_err(|error| StartError::Graph {
+        .map_err(|source| StartError::Store {
             group: graph.group.to_owned(),
             location: graph.location,
-            reason: error.to_string(),
+            source,
         })
 }
 
-/// Keeps the copies of looked-up tables apart from the tables of this process's own processors:
-/// `@` is in no topic's name.
+/// Keeps the copies of looked-up tables apart from the tables of this process's own processors: no topic's
+/// name has an `@`.
 #[derive(Debug)]
 struct LookupStores(Arc<dyn Stores>);
 

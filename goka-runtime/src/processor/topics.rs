@@ -1,4 +1,4 @@
-//! The topics of a graph's edges: looked at, made where that is ours to do, and checked.
+//! The topics of a graph's edges: looked up, created where the processor does that, and checked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    /// Looks the topics up; those that others make are waited for.
+    /// Looks the topics up; waits for those that others create.
     pub(super) fn look(
         graph: &GroupGraph,
         log: &dyn Log,
@@ -61,7 +61,7 @@ impl Topics {
         (TopicId(at), &self.infos[edge.topic.name])
     }
 
-    /// Makes what is missing and may be made, and checks the counts.
+    /// Creates what is missing and may be created, and checks all topics.
     pub(super) fn complete(
         mut self,
         graph: &GroupGraph,
@@ -101,7 +101,7 @@ impl Topics {
                 waited: log.topic_timeout(),
             });
         }
-        // A declared table that no group of this log writes is filled by whoever emits to it.
+        // A declared table without a group is filled by emitters.
         if log.creates_streams() {
             let is_filled = |edge: &&Edge| {
                 matches!(edge.kind, EdgeKind::Join) && edge.topic.kind == TopicKind::Table
@@ -126,7 +126,7 @@ impl Topics {
                 });
             }
         }
-        // Nothing of ours is made beside topics that do not fit together.
+        // The group's own topics are not created beside others that do not fit together.
         self.check_counts(graph)?;
         for edge in graph.edges {
             let (compact, retention) = match edge.kind {
@@ -256,7 +256,7 @@ impl Topics {
         inputs.find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
     }
 
-    /// Makes a topic and looks it up. The broker that is asked next may hear of it later.
+    /// Creates a topic and waits until it is found: the next broker may learn of it later.
     fn make(
         &mut self,
         log: &dyn Log,

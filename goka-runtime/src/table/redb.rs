@@ -1,19 +1,17 @@
-//! Tables on disk: one redb file per partition, `<dir>/<table>/<partition>.redb`. Owns the layout of
-//! that file and everything that redb does when a disk or a file misbehaves. The one place of the
-//! table seam that may name redb.
+//! Tables on disk: one redb file per partition, `<dir>/<table>/<partition>.redb`. Owns the layout of that file
+//! and the handling of redb's failures. Only this module and those below it may name redb in the table seam.
 //!
-//! What is done about failures:
-//! - A file that is not a store or is damaged is [`StoreError::Unreadable`]. Everything that is read
-//!   from the file is verified ([`crate::checked_file`]), so damage is never a wrong value or a missing
-//!   row. Files of earlier versions have no checksums and are read as they are. There redb may
-//!   panic: every call into it is call_redb, and a panic is `Unreadable` too (so this needs
-//!   unwinding, not `panic = "abort"`).
-//! - After an I/O error redb refuses everything until it is closed and opened again. So each call
-//!   that fails by I/O opens the file again and tries once more; a second failure is
-//!   [`StoreError::Io`], and the next call begins by opening again. Snapshots end with the opening.
-//! - Opening again after a failure takes back what was not synced. Then retrying would put new
-//!   changes on an old state: a counter in the file tells, and the store says that it
-//!   is [`StoreError::Regressed`], and answers nothing until it is opened through [`Stores::open`], whose caller judges the older stamp.
+//! Failures:
+//! - A file that is not a store or is damaged is [`StoreError::Unreadable`]. Everything that is read from the
+//!   file is verified ([`crate::checked_file`]), so damage is never a wrong value or a missing row. Files of
+//!   earlier versions have no checksums and are read as they are; redb may panic over those, and a panic is
+//!   `Unreadable` too.
+//! - After an I/O error redb refuses everything until it is closed and opened again. So each call that fails
+//!   by I/O opens the file again and retries once; a second failure is [`StoreError::Io`], and the next call
+//!   begins by opening again. Snapshots of the closed file fail.
+//! - Opening again after a failure loses what was not synced. New changes on that older state would be
+//!   wrong: a counter of commits in the file shows it, and the store answers [`StoreError::RolledBack`]
+//!   until it is opened through [`Stores::open`], whose caller reads the older checkpoint.
 
 mod aside;
 mod failure;
@@ -40,7 +38,7 @@ use self::failure::{RedbFailure, call_redb, from_io};
 use self::file::{File, Snapshot};
 
 use super::{
-    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
+    Cause, Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
     Stores, Write, layout,
 };
 use crate::checked_file::CheckedFile;
@@ -51,16 +49,16 @@ const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("val
 /// What the file says of itself: [`STAMP`] and [`COMMITS`].
 const ABOUT: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("about");
 const CHECKPOINT: &str = "stamp";
-/// How many commits the file has seen, 8 bytes big-endian: tells a file that fell back.
+/// How many commits the file has seen, 8 bytes big-endian: fewer than before in a file that was rolled back.
 const COMMITS: &str = "commits";
 
-/// How many open files the cache budget is cut for at least.
+/// The cache budget is divided by at least so many files.
 const EXPECTED_FILES: usize = 8;
 
 /// How many files a process opens besides those of tables: connections, libraries, the log.
 const OTHER_FILES: usize = 128;
 
-/// Below this a cache holds not even the inner pages of a table of some million keys.
+/// A smaller cache does not hold the inner pages of a table of some million keys.
 const SMALLEST_CACHE: usize = 1 << 20;
 
 type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + Sync;
@@ -79,7 +77,7 @@ type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + S
 /// let stores = RedbStores::new(path, 256 << 20);
 /// stores.expect(12)?;
 /// let store = stores.open("clicks-state", 0)?;
-/// assert_eq!(store.stamp()?, None);
+/// assert_eq!(store.checkpoint()?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -89,13 +87,13 @@ pub struct RedbStores {
     expected: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     opener: Arc<Opener>,
-    /// Where the files are, if not in a directory.
+    /// A simulated disk in place of the directory.
     #[cfg(feature = "tester")]
     disk: Option<SimulatedDisk>,
 }
 
 impl RedbStores {
-    /// Keeps partitions under `dir`, made when missing, with `cache_bytes` of cache in all.
+    /// Keeps partitions under `dir`, created when missing, with `cache_bytes` of cache in all.
     pub fn new(dir: PathBuf, cache_bytes: usize) -> Self {
         Self {
             dir,
@@ -122,11 +120,11 @@ impl RedbStores {
             .recursive(true)
             .mode(0o700)
             .create(&self.dir);
-        made.map_err(|error| from_io(&error).at(path))?;
+        made.map_err(|error| from_io(error).at(path))?;
         let Some(table) = path.parent() else {
             return Ok(());
         };
-        private_files::make_dir(table).map_err(|error| match from_io(&error) {
+        private_files::make_dir(table).map_err(|error| match from_io(error) {
             RedbFailure::Link => RedbFailure::Link.at(table),
             failure => failure.at(path),
         })
@@ -139,7 +137,7 @@ impl RedbStores {
             return Ok(path);
         }
         let reason = format!("`{}` cannot be a table's name", table.escape_debug());
-        Err(RedbFailure::Io(reason).at(&path))
+        Err(RedbFailure::Io(reason.into()).at(&path))
     }
 }
 
@@ -179,7 +177,7 @@ impl Stores for RedbStores {
                     "{expected} partitions of tables take as many files and about {OTHER_FILES} more \
                      are open, this process may open {limit}; raise its limit (`ulimit -n`)"
                 );
-                Err(RedbFailure::Io(reason).at(&self.dir))
+                Err(RedbFailure::Io(reason.into()).at(&self.dir))
             }
             _ => Ok(()),
         }
@@ -230,7 +228,7 @@ impl Drop for OpenCount {
 /// ```
 /// use goka_runtime::table::{StoreRead, redb::RedbStore};
 /// fn is_new(store: &RedbStore) -> bool {
-///     store.stamp() == Ok(None)
+///     store.checkpoint() == Ok(None)
 /// }
 /// ```
 pub struct RedbStore {
@@ -243,12 +241,12 @@ pub struct RedbStore {
 
 enum FileState {
     Open(File),
-    /// Closed after an I/O error: to be opened again, and to have seen so many commits.
+    /// Closed after an I/O error. Opened again, it must have seen so many commits.
     Closed {
         commits: u64,
         reason: String,
     },
-    /// Of no more use until it is opened through [`Stores::open`].
+    /// Not usable until it is opened through [`Stores::open`].
     Unusable(StoreError),
 }
 
@@ -275,7 +273,7 @@ impl RedbStore {
         }
     }
 
-    /// Closes the file after a failure: to be opened again by the next call, or not at all.
+    /// Closes the file after a failure; the next call opens it again, unless it is damaged or rolled back.
     fn close_after(&self, state: &mut FileState, failure: RedbFailure) -> StoreError {
         let commits = match state {
             FileState::Open(file) => file.commits,
@@ -287,7 +285,7 @@ impl RedbStore {
             RedbFailure::Unreadable(_) | RedbFailure::RolledBack(_)
         );
         let reason = match &failure {
-            RedbFailure::Io(reason) => reason.clone(),
+            RedbFailure::Io(reason) => reason.to_string(),
             _ => String::new(),
         };
         let error = failure.at(&self.path);
@@ -308,18 +306,19 @@ impl RedbStore {
                     .reader()?
                     .checkpoint
                     .as_ref()
-                    .map_or(0, |stamp| stamp.offset);
-                return Err(RedbFailure::RolledBack(format!(
+                    .map_or(0, |checkpoint| checkpoint.offset);
+                let lost = format!(
                     "after an I/O error ({reason}) the file holds only what was synced, up to changelog \
                      offset {offset}; open the store again and read the changelog from there"
-                )));
+                );
+                return Err(RedbFailure::RolledBack(lost.into()));
             }
             *state = FileState::Open(file);
         }
         match state {
             FileState::Open(file) => Ok(file),
-            FileState::Closed { .. } => Err(RedbFailure::Io("the file is closed".to_owned())),
-            FileState::Unusable(error) => Err(RedbFailure::Io(error.to_string())),
+            FileState::Closed { .. } => Err(RedbFailure::Io("the file is closed".into())),
+            FileState::Unusable(error) => Err(RedbFailure::Io(Cause::new(error.clone()))),
         }
     }
 }
@@ -364,21 +363,21 @@ impl StoreRead for RedbStore {
         keys: KeyRange<'_>,
         each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
     ) -> Result<(), StoreError> {
-        // `each` may read this store, so nothing is borrowed while it runs. What it was told once
-        // it must not be told again.
-        let mut was_told = false;
+        // `each` may read this store, so nothing is borrowed while it runs. It must not get a row twice, so
+        // there is no retry after its first one.
+        let mut has_called = false;
         let mut is_retry = false;
         loop {
             let reader = self.on_file(|file| file.reader().map(Arc::clone))?;
             let walked = reader.range(keys, &mut |key, stored| {
-                was_told = true;
+                has_called = true;
                 each(key, stored)
             });
             let Err(failure) = walked else {
                 return Ok(());
             };
             drop(reader);
-            let is_last = is_retry || was_told || !matches!(failure, RedbFailure::Io(_));
+            let is_last = is_retry || has_called || !matches!(failure, RedbFailure::Io(_));
             let error = self.close_after(&mut self.state.borrow_mut(), failure);
             if is_last {
                 return Err(error);
@@ -392,12 +391,12 @@ impl Store for RedbStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Checkpoint,
+        checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         #[cfg(feature = "fail-points")]
-        let stamp = &crate::fail_points::stamp(stamp);
-        let stamp = layout::encode_checkpoint(stamp);
+        let checkpoint = &crate::fail_points::stamp(checkpoint);
+        let checkpoint = layout::encode_checkpoint(checkpoint);
         let applied = self.on_file(|file| {
             file.commit(durability, |transaction| {
                 let mut values = transaction.open_table(VALUES)?;
@@ -405,7 +404,7 @@ impl Store for RedbStore {
                     put(&mut values, write)?;
                 }
                 let mut about = transaction.open_table(ABOUT)?;
-                about.insert(CHECKPOINT, &stamp[..])?;
+                about.insert(CHECKPOINT, &checkpoint[..])?;
                 fail_point!("mid-store-flush", sorted.len());
                 Ok(())
             })

@@ -14,9 +14,9 @@ pub enum ViewError {
     /// The table's topic does not exist.
     #[error("table `{topic}` does not exist on {log}{}; run the processor of its group first", after(*.waited))]
     MissingTable {
-        /// Which.
+        /// The table.
         topic: String,
-        /// Where.
+        /// The log.
         log: String,
         /// How long it was waited for; zero where nothing that is missing appears.
         waited: Duration,
@@ -24,24 +24,24 @@ pub enum ViewError {
     /// The table's topic would lose rows.
     #[error(
         "table `{topic}` on {log} is not compacted (cleanup.policy={policy}), so its rows would expire; \
-         whoever owns it sets cleanup.policy=compact"
+         have its owner set cleanup.policy=compact"
     )]
     NotCompacted {
-        /// Which.
+        /// The table.
         topic: String,
-        /// Where.
+        /// The log.
         log: String,
         /// Its policy.
         policy: &'static str,
     },
-    /// A partition was never level with its topic, so what is not there may only not be there yet.
+    /// A partition was never level with its topic: a missing row may only not be read yet.
     #[error(
         "view of `{topic}`: partition {partition} is not restored yet ({state:?}); wait for it with `wait_ready`"
     )]
     NotReady {
-        /// Of which table.
+        /// The table.
         topic: String,
-        /// Which.
+        /// The partition.
         partition: i32,
         /// What the view is doing.
         state: ViewState,
@@ -52,13 +52,13 @@ pub enum ViewError {
          handle on it"
     )]
     InUse {
-        /// Of which table.
+        /// The table.
         topic: String,
     },
     /// The view cannot go on.
     #[error("view of `{topic}`: {reason}")]
     Stopped {
-        /// Of which table.
+        /// The table.
         topic: String,
         /// Why.
         reason: String,
@@ -68,15 +68,15 @@ pub enum ViewError {
     Codec {
         /// `key` or `value`.
         what: &'static str,
-        /// Of which table.
+        /// The table.
         topic: String,
-        /// The codec's word.
+        /// The error of the codec.
         source: CodecError,
     },
     /// The copy cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The log does not do what was asked.
+    /// The log fails.
     #[error(transparent)]
     Log(#[from] LogError),
 }

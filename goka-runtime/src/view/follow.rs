@@ -1,6 +1,6 @@
-//! The thread of a view: reads the table topic's partitions into their copies, judges what it finds
-//! on disk, and comes back by itself when the log was away or a copy could not be written. A copy that
-//! is damaged is moved aside and made anew from the topic. Readers never wait for it.
+//! The thread of a view: reads the partitions of the table's topic into their copies, and begins a new
+//! session when the log was unavailable, a copy could not be written, or the topic changed. Readers never
+//! wait for it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,12 +23,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often copies are put on disk, and the topic's end is asked for.
 const SYNC: Duration = Duration::from_secs(3);
 
-/// How often the topic is looked at: whether it has more partitions, or was made again.
+/// How often it is checked whether the topic has more partitions, or was made again.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds: at
-/// least, and at most. Each time costs a sync of the copy's file.
-const RESTAMP: [Timestamp; 2] = [60_000, 3_600_000];
+/// The least and the most of [`Follower::checkpoint_interval`], in milliseconds. Each checkpoint costs a sync
+/// of the copy's file.
+const CHECKPOINT_INTERVALS: [Timestamp; 2] = [60_000, 3_600_000];
 
 /// How long to wait before the log, or a store that failed, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -43,20 +43,21 @@ pub(super) struct Follower {
     pub(super) shared: Arc<ViewShared>,
     pub(super) failure_reminder: Reminder,
     pub(super) policy_reminder: Reminder,
-    /// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds.
+    /// How often a copy that is level with an idle topic writes a checkpoint, only for its time, in
+    /// milliseconds.
     pub(super) checkpoint_interval: Timestamp,
 }
 
-/// One partition's copy, and how far it is.
+/// The copy of one partition.
 pub(super) struct PartitionCopy {
-    /// `None` until it is opened, at first or again.
+    /// `None` until it is opened.
     store: Option<Box<dyn Store>>,
     checkpoint: Option<Checkpoint>,
     /// The end of the partition when it was last asked for, and when that was.
     target: (Offset, Timestamp),
-    /// Whether something is newer than what is surely on disk.
+    /// Whether it has changed since it was last synced.
     is_dirty: bool,
-    /// The time of the stamp that is surely on disk.
+    /// The time of the last checkpoint that was synced.
     checkpointed_at: Timestamp,
 }
 
@@ -71,8 +72,8 @@ impl PartitionCopy {
         }
     }
 
-    /// Its store, opened if it is not. What is there and cannot be read is moved aside, for the topic
-    /// has it all.
+    /// Its store, opened if it is not. A file that cannot be read is moved aside, since the topic has every
+    /// row.
     fn open(
         &mut self,
         stores: &dyn Stores,
@@ -94,16 +95,16 @@ impl PartitionCopy {
 
     fn apply(&mut self, writes: &[Write<'_>], durability: Durability) -> Result<(), StoreError> {
         match (&mut self.store, &self.checkpoint) {
-            (Some(store), Some(stamp)) => store.apply(writes, stamp, durability),
+            (Some(store), Some(checkpoint)) => store.apply(writes, checkpoint, durability),
             _ => Ok(()),
         }
     }
 
-    /// Shows readers what it holds. Whether they may read it is told by `reached`: a copy from an
-    /// earlier process may have been half built.
+    /// Shows readers what it holds. They read it once [`ViewShared::advance`] says that it is level: a copy
+    /// of an earlier process may have been half built.
     fn publish(&self, shared: &ViewShared) -> Result<(), StoreError> {
-        if let (Some(store), Some(stamp)) = (&self.store, &self.checkpoint) {
-            shared.publish(stamp.partition, store.snapshot()?);
+        if let (Some(store), Some(checkpoint)) = (&self.store, &self.checkpoint) {
+            shared.publish(checkpoint.partition, store.snapshot()?);
         }
         Ok(())
     }
@@ -120,15 +121,16 @@ fn set_aside(
     Ok(())
 }
 
-/// What ends a session: the log and the disk may come back, the rest is final.
+/// What ends a session.
 enum SessionEnd {
     LogUnavailable(LogError),
-    /// The copy of a partition.
+    /// The copy of a partition failed.
     Copy(i32, StoreError),
+    /// The view cannot go on.
     Final(String),
     /// The topic has other partitions, or is another one.
     Changed,
-    /// Nobody reads it any more.
+    /// The view was dropped.
     Dropped,
 }
 
@@ -144,12 +146,13 @@ fn copy_failure(partition: i32) -> impl FnOnce(StoreError) -> SessionEnd {
 }
 
 impl Follower {
-    /// Judges every copy against the topic as it is now; clears those of no use.
+    /// Opens the copies and decides how to recover each from the topic as it is now; gives the offsets to
+    /// read from.
     fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, SessionEnd> {
         let info = self.describe_topic()?;
         self.resize(&info)?;
-        // Far below the time past which a copy is not trusted.
-        let [least, most] = RESTAMP;
+        // Far below the time past which a copy is rebuilt.
+        let [least, most] = CHECKPOINT_INTERVALS;
         let kept = Timestamp::try_from(info.delete_retention.as_millis()).unwrap_or(most);
         self.checkpoint_interval = (kept / 20).clamp(least, most);
         let partitions = self.partitions();
@@ -170,15 +173,15 @@ impl Follower {
                 delete_retention: info.delete_retention,
             };
             let found = store.checkpoint().map_err(copy_failure(partition))?;
-            let verdict = decide(
+            let decision = decide(
                 found.as_ref(),
                 &topic,
                 &self.fingerprint,
                 &Role::Follower,
                 now,
             );
-            let stamp = match (verdict, found) {
-                (RecoveryDecision::CatchUp { .. }, Some(stamp)) => stamp,
+            let checkpoint = match (decision, found) {
+                (RecoveryDecision::CatchUp { .. }, Some(checkpoint)) => checkpoint,
                 (RecoveryDecision::Refuse(why), _) => {
                     return Err(SessionEnd::Final(why.to_string()));
                 }
@@ -197,14 +200,14 @@ impl Follower {
             copy.target = (range.high, now);
             from.push((
                 TopicPartition::new(self.topic.clone(), partition),
-                stamp.offset,
+                checkpoint.offset,
             ));
-            copy.checkpoint = Some(stamp);
+            copy.checkpoint = Some(checkpoint);
         }
         Ok(from)
     }
 
-    /// What the topic is now.
+    /// The topic as it is now.
     fn describe_topic(&self) -> Result<TopicInfo, SessionEnd> {
         let topic = self.topic.clone();
         self.ask(move |log| {
@@ -225,7 +228,7 @@ impl Follower {
         changes.any(|change| change.is_some())
     }
 
-    /// Has one copy for each partition.
+    /// Adjusts the number of copies to that of partitions.
     fn resize(&mut self, info: &TopicInfo) -> Result<(), SessionEnd> {
         let (before, now) = (self.copies.len(), count(info));
         if now == before || !self.is_changed(info) {
@@ -238,15 +241,15 @@ impl Follower {
             topic = &*self.topic,
             before,
             now,
-            "view: the table has another number of partitions; keys are looked for where that places \
-             them, and rows that were written before are found again once they are written anew"
+            "view: the table has another number of partitions; a key is looked up in its new partition, \
+             so a row that was written before is found again once it is written anew"
         );
         self.copies.resize_with(now, PartitionCopy::new);
         self.shared.resize(now);
         Ok(())
     }
 
-    /// Looks whether the topic is still what it was.
+    /// Ends the session if the topic has changed, and warns if it would lose rows.
     fn recheck_topic(&mut self) -> Result<(), SessionEnd> {
         let info = self.describe_topic()?;
         if self.is_changed(&info) {
@@ -259,8 +262,8 @@ impl Follower {
             tracing::warn!(
                 topic = &*self.topic,
                 policy,
-                "view: the table's topic is not compacted only, so its rows expire; this copy keeps \
-                 them, one that is made anew lacks them: set cleanup.policy=compact"
+                "view: the table's topic does not only compact, so its rows expire; this copy keeps them, \
+                 but one that is rebuilt lacks them: set cleanup.policy=compact"
             );
         }
         Ok(())
@@ -283,7 +286,7 @@ impl Follower {
         Ok(asked.ok_or(SessionEnd::Dropped)??)
     }
 
-    /// The first judgement, on the caller's thread: what is wrong at the start refuses to start.
+    /// The first start of a session, on the caller's thread: what is wrong then is the caller's error.
     pub(super) fn check(&mut self) -> Result<(), ViewError> {
         match self.begin() {
             Ok(_) => self
@@ -297,7 +300,7 @@ impl Follower {
                 topic: self.topic.to_string(),
                 reason,
             }),
-            // Nobody has it yet; only a session looks again.
+            // Neither happens before the thread runs.
             Err(SessionEnd::Dropped | SessionEnd::Changed) => Ok(()),
         }
     }
@@ -310,7 +313,7 @@ impl Follower {
                 Err(SessionEnd::Changed) => {}
                 Err(SessionEnd::LogUnavailable(error)) => {
                     if self.failure_reminder.is_due() {
-                        tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
+                        tracing::warn!(topic = &*self.topic, %error, "view: log unavailable, serving what was read");
                     }
                     self.shared.set_state(ViewState::Away {
                         reason: error.to_string(),
@@ -326,12 +329,12 @@ impl Follower {
             }
         }
         if let Err(SessionEnd::Copy(_, error)) = self.sync() {
-            tracing::warn!(topic = &*self.topic, %error, "view: the last records are not on disk and will be read again");
+            tracing::warn!(topic = &*self.topic, %error, "view: last records not on disk, they are read again");
         }
     }
 
-    /// A copy failed: one that is damaged is moved aside, and the next session makes it anew; one that
-    /// lost commits is judged by the next session; else the disk may have room again.
+    /// Takes the failure of a copy. A damaged one is moved aside, and rebuilt by the next session; one that
+    /// lost commits is closed, and opened by the next session; others are retried by it.
     fn copy_failed(&mut self, partition: i32, error: StoreError) {
         let copy = usize::try_from(partition)
             .ok()
@@ -339,7 +342,7 @@ impl Follower {
         let failed = match (&error, copy) {
             (StoreError::Unreadable { .. }, Some(copy)) => {
                 self.shared.forget(partition);
-                // A file that is in use cannot be opened.
+                // The file has to be closed before it is moved.
                 copy.store = None;
                 match set_aside(&*self.stores, &self.topic, partition, &error) {
                     Ok(()) => return,
@@ -357,7 +360,7 @@ impl Follower {
                 topic = &*self.topic,
                 partition,
                 error = %failed,
-                "view: its copy cannot be written, serving what is here and trying again"
+                "view: copy not written, serving what was read and trying again"
             );
         }
         self.shared.set_state(ViewState::Failing {
@@ -374,7 +377,7 @@ impl Follower {
                 .map_err(copy_failure(partition))?;
         }
         if self.failure_reminder.is_over() {
-            tracing::info!(topic = &*self.topic, "view: following again");
+            tracing::info!(topic = &*self.topic, "view: following resumed");
         }
         self.shared.set_state(ViewState::Following);
         let mut next_sync = Instant::now() + SYNC;
@@ -408,7 +411,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Applies a batch of one partition, and tells its readers how far it is.
+    /// Applies a batch of one partition, and shows its readers how far it is.
     fn advance(
         &mut self,
         at: usize,
@@ -416,17 +419,17 @@ impl Follower {
         position: Offset,
     ) -> Result<(), SessionEnd> {
         let copy = &mut self.copies[at];
-        let Some(stamp) = &mut copy.checkpoint else {
+        let Some(checkpoint) = &mut copy.checkpoint else {
             return Ok(());
         };
-        let moved = position != stamp.offset;
-        stamp.offset = position;
+        let made_progress = position != checkpoint.offset;
+        checkpoint.offset = position;
         let level = position >= copy.target.0;
         if level {
-            stamp.synced_at = stamp.synced_at.max(copy.target.1);
+            checkpoint.synced_at = checkpoint.synced_at.max(copy.target.1);
         }
-        copy.is_dirty |= moved;
-        let partition = stamp.partition;
+        copy.is_dirty |= made_progress;
+        let partition = checkpoint.partition;
         if batch.len() > 0 {
             let batch = std::mem::take(batch);
             let writes: Vec<_> = batch.writes().collect();
@@ -439,13 +442,13 @@ impl Follower {
         Ok(())
     }
 
-    /// Puts what was applied on disk.
+    /// Syncs what was applied.
     fn sync(&mut self) -> Result<(), SessionEnd> {
         for copy in &mut self.copies {
-            let Some(stamp) = &copy.checkpoint else {
+            let Some(checkpoint) = &copy.checkpoint else {
                 continue;
             };
-            let (partition, at) = (stamp.partition, stamp.synced_at);
+            let (partition, at) = (checkpoint.partition, checkpoint.synced_at);
             if copy.is_dirty
                 || at
                     >= copy
@@ -466,7 +469,7 @@ fn count(info: &TopicInfo) -> usize {
     usize::try_from(info.partitions).unwrap_or(0)
 }
 
-/// The stamp of a copy whose construction begins now.
+/// The checkpoint of a copy that is built from now on.
 fn fresh(
     cluster: &str,
     info: &TopicInfo,

@@ -1,5 +1,5 @@
-//! The views of this process, so that who starts a second one of a table is told of the first: a local copy
-//! has one holder, and the system does not say which process that is.
+//! The views of this process, so that the error of a second one of a table names the first: a local copy has
+//! one holder, and the system does not say which process that is.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -32,7 +32,7 @@ impl OpenView {
         view
     }
 
-    /// A copy that somebody else holds: names this process's own view, if it is that.
+    /// Makes [`ViewError::InUse`] of an error that says that another view of this process holds the copy.
     pub(super) fn explain(self: &Arc<Self>, error: ViewError) -> ViewError {
         let ViewError::Store(StoreError::Locked { path }) = &error else {
             return error;
@@ -51,7 +51,7 @@ impl OpenView {
         error
     }
 
-    /// Whether a copy of it lies there.
+    /// Whether it has a copy at this path.
     fn has_copy_at(&self, path: &str) -> bool {
         let places = 0..self.partitions;
         places

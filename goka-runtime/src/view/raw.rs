@@ -1,5 +1,5 @@
-//! A view of bytes: opens the copies, starts the thread that follows the table, answers reads.
-//! Knows where a key lives, and nothing of codecs.
+//! A view of bytes: opens the copies, starts the thread that follows the table, answers reads. Knows the
+//! partition of a key, and nothing of codecs.
 
 use std::fmt;
 use std::ops::Bound;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::error::ViewError;
 use super::follow::{Follower, PartitionCopy};
 use super::open_views::OpenView;
-use super::scan::{RawScan, ReadSnapshot};
-use super::shared::{PartitionView, ViewShared, ViewState};
+use super::scan::RawScan;
+use super::shared::{PartitionView, ReadSnapshot, ViewShared, ViewState};
 use crate::clock::wall_clock;
 use crate::graph::{TopicKind, TopicSpec};
 use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
@@ -28,7 +28,7 @@ pub(crate) struct RawView {
     _open: Arc<OpenView>,
 }
 
-/// What is read of a view, also by the walks that it gives away.
+/// Reads a view: for the view itself and for its walks.
 #[derive(Clone)]
 struct ViewReader {
     topic: Arc<str>,
@@ -36,8 +36,8 @@ struct ViewReader {
 }
 
 impl ViewReader {
-    /// The partition that `place` chooses among all, which was level with its topic, with its copy and
-    /// the time when it was so last.
+    /// A partition, chosen by their number, that was level with its topic: with its snapshot and the time
+    /// when it was last level.
     fn ready(
         &self,
         place: impl FnOnce(i32) -> i32,
@@ -45,8 +45,8 @@ impl ViewReader {
         let part = self.shared.partition(place);
         let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
         part.and_then(|part| {
-            let (frozen, level_at) = (part.snapshot.clone()?, part.level_at?);
-            Some((part, frozen, level_at))
+            let (snapshot, level_at) = (part.snapshot.clone()?, part.level_at?);
+            Some((part, snapshot, level_at))
         })
         .ok_or_else(|| self.not_ready(partition))
     }
@@ -67,7 +67,7 @@ impl ViewReader {
     }
 }
 
-/// What a view says of a key.
+/// The value of a key in a view, and how fresh it is.
 ///
 /// ```
 /// use goka_runtime::view::Read;
@@ -110,7 +110,7 @@ impl RawView {
             waited: log.topic_timeout(),
         };
         let mut found = wait.describe_one(&*log, table.name)?;
-        // A declared table that no group of this log writes is filled by whoever emits to it.
+        // A declared table without a group is filled by emitters.
         if found.is_none() && table.kind == TopicKind::Table && log.creates_streams() {
             found = create_topic(&*log, table, wait)?;
         }
@@ -170,10 +170,10 @@ impl RawView {
     /// Waits until every partition is readable.
     ///
     /// # Errors
-    /// [`ViewError::NotReady`] when one is not after `deadline`; [`ViewError::Stopped`].
-    pub(crate) fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.wait(deadline, |parts| {
-            parts.iter().position(|part| part.level_at.is_none())
+    /// [`ViewError::NotReady`] when one is not after `timeout`; [`ViewError::Stopped`].
+    pub(crate) fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.wait(timeout, |partitions| {
+            partitions.iter().position(|part| part.level_at.is_none())
         })
     }
 
@@ -181,8 +181,8 @@ impl RawView {
     ///
     /// # Errors
     /// What the log answers; as [`wait_ready`](RawView::wait_ready).
-    pub(crate) fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.wait_reached(&self.ends()?, deadline)
+    pub(crate) fn wait_level(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.wait_reached(&self.ends()?, timeout)
     }
 
     /// Where each partition of its topic ends now.
@@ -201,13 +201,9 @@ impl RawView {
     ///
     /// # Errors
     /// As [`wait_ready`](RawView::wait_ready).
-    pub(crate) fn wait_reached(
-        &self,
-        ends: &[Offset],
-        deadline: Duration,
-    ) -> Result<(), ViewError> {
-        self.wait(deadline, |parts| {
-            parts
+    pub(crate) fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError> {
+        self.wait(timeout, |partitions| {
+            partitions
                 .iter()
                 .zip(ends)
                 .position(|(part, end)| part.offset < *end || part.level_at.is_none())
@@ -216,16 +212,16 @@ impl RawView {
 
     fn wait(
         &self,
-        deadline: Duration,
+        timeout: Duration,
         mut behind: impl FnMut(&[PartitionView]) -> Option<usize>,
     ) -> Result<(), ViewError> {
-        let until = Instant::now() + deadline;
+        let deadline = Instant::now() + timeout;
         let mut last = None;
-        let done = self.reader.shared.wait(until, |state, parts| {
+        let done = self.reader.shared.wait(deadline, |state, partitions| {
             if let ViewState::Stopped { reason } = state {
                 return Some(Err(self.reader.stopped(reason)));
             }
-            last = behind(parts);
+            last = behind(partitions);
             last.is_none().then_some(Ok(()))
         });
         done.unwrap_or_else(|| {
@@ -239,14 +235,14 @@ impl RawView {
     /// # Errors
     /// As [`read`](RawView::read).
     pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        let (_, frozen, _) = self.reader.ready(|count| (self.partition_of)(key, count))?;
-        let frozen = frozen
+        let (_, snapshot, _) = self.reader.ready(|count| (self.partition_of)(key, count))?;
+        let snapshot = snapshot
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(frozen.get(key)?)
+        Ok(snapshot.get(key)?)
     }
 
-    /// The reason, if it cannot go on.
+    /// Why it cannot go on, if it cannot.
     pub(crate) fn failure(&self) -> Option<ViewError> {
         match self.state() {
             ViewState::Stopped { reason } => Some(self.reader.stopped(&reason)),
@@ -260,9 +256,9 @@ impl RawView {
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
     /// [`ViewError::Stopped`]; when the copy cannot be read.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
-        let (part, frozen, level_at) =
+        let (part, snapshot, level_at) =
             self.reader.ready(|count| (self.partition_of)(key, count))?;
-        let stored = frozen
+        let stored = snapshot
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get(key)?;
@@ -319,7 +315,7 @@ impl Drop for RawView {
     fn drop(&mut self) {
         self.reader.shared.stop();
         if let Some(thread) = self.thread.take() {
-            // It catches its panics itself.
+            // The thread catches its panics.
             let _ = thread.join();
         }
     }

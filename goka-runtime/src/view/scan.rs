@@ -1,25 +1,22 @@
-//! Walks all partitions of a view at once, in key order. Reads page by page, each from the copy as it is
-//! then: a walk holds no state of a copy between two pages, so however long it stays open, the store uses
-//! the room of what was overwritten again, the walk's memory is bounded, and other readers wait for one
-//! page at most.
+//! Walks all partitions of a view at once, in key order. Each page is read from the present snapshot of its
+//! copy, and none is held between two pages: so the store can reuse the pages of overwritten rows however
+//! long a walk stays open, its memory is bounded, and other readers wait for one page at most.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Bound;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use super::error::ViewError;
+use super::shared::ReadSnapshot;
 use crate::table::{StoreError, StoreRead, Stored};
 
-/// How many entries of a partition are read at once, and how many bytes: one entry more at most.
+/// How many entries of a partition are read at once, and how many bytes, exceeded by one entry at most.
 const PAGE: usize = 256;
 const PAGE_BYTES: usize = 256 << 10;
 
-/// A frozen copy of one partition, shared by its readers.
-pub(super) type ReadSnapshot = Arc<Mutex<Box<dyn StoreRead + Send>>>;
-
-/// Gives the present copy of a partition.
+/// Gives the present snapshot of a partition.
 pub(super) type CurrentSnapshot = Box<dyn Fn(i32) -> Result<ReadSnapshot, ViewError> + Send>;
 
 /// The entries of a range, in the order of the keys' bytes. Made by [`RawView`](super::RawView).
@@ -43,7 +40,7 @@ impl RawScan {
         from: &Bound<Vec<u8>>,
         to: &Bound<Vec<u8>>,
     ) -> Self {
-        // An empty range given the wrong way round is empty, not the store's panic.
+        // Stores may panic on bounds that cross; such a range is empty.
         let empty = match (from, to) {
             (Bound::Included(from), Bound::Included(to)) => from > to,
             (
@@ -71,8 +68,8 @@ impl Cursor {
         if self.done || !self.page.is_empty() {
             return Ok(());
         }
-        let frozen = present(self.partition)?;
-        let read = self.read(&**frozen.lock().unwrap_or_else(PoisonError::into_inner));
+        let snapshot = present(self.partition)?;
+        let read = self.read(&**snapshot.lock().unwrap_or_else(PoisonError::into_inner));
         let is_whole = read?;
         match self.page.back() {
             Some((last, _)) if !is_whole => {
@@ -85,12 +82,12 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads a page; `true` if nothing is left behind it.
-    fn read(&mut self, frozen: &(dyn StoreRead + Send)) -> Result<bool, StoreError> {
+    /// Reads a page; `true` if it is the last one.
+    fn read(&mut self, snapshot: &(dyn StoreRead + Send)) -> Result<bool, StoreError> {
         let (page, mut bytes) = (&mut self.page, 0);
         let keys = (borrowed(&self.from), borrowed(&self.to));
         let mut is_whole = true;
-        frozen.range(keys, &mut |key, stored| {
+        snapshot.range(keys, &mut |key, stored| {
             let value = Stored {
                 timestamp: stored.timestamp,
                 value: stored.value.to_vec(),
@@ -148,6 +145,8 @@ impl fmt::Debug for RawScan {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::shared::ViewShared;
     use super::*;
     use crate::table::redb::RedbStores;
@@ -215,7 +214,7 @@ mod tests {
         assert_eq!(values.len(), KEYS);
         assert!(values.is_sorted_by(|one, next| one.0 < next.0));
         let rounds: Vec<_> = values.iter().map(|(_, stored)| stored.value[0]).collect();
-        // The page that was read ahead is of the first state, all that follows of the last one.
+        // The page that was read ahead is of the first round, all later ones are of the last.
         assert!(rounds.is_sorted() && rounds[0] == 0 && rounds[KEYS - 1] == ROUNDS);
         assert!(rounds.iter().all(|round| [0, ROUNDS].contains(round)));
     }

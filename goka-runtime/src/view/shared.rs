@@ -1,12 +1,11 @@
-//! What the thread of a view and its readers share: one frozen copy of each partition, how far it
-//! is, and the view's state.
+//! What the thread of a view and its readers share: a snapshot of each partition, how far it is, and the
+//! view's state.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::scan::ReadSnapshot;
 use crate::record::{Offset, Timestamp};
 use crate::table::{Checkpoint, KeyRange, StoreError, StoreRead, Stored, StoredRef};
 
@@ -27,15 +26,15 @@ pub enum ViewState {
     Restoring,
     /// It follows the table.
     Following,
-    /// The log does not answer: it serves what it has, and tries again every second.
+    /// The log does not answer: it serves what it has read, and tries again every second.
     Away {
-        /// The log's word.
+        /// The error of the log.
         reason: String,
     },
-    /// A copy cannot be written, as on a full disk: it serves what it has, and tries again every
+    /// A copy cannot be written, as on a full disk: it serves what it has read, and tries again every
     /// second.
     Failing {
-        /// The store's word.
+        /// The error of the store.
         reason: String,
     },
     /// It cannot go on: reads answer [`ViewError::Stopped`](super::ViewError::Stopped).
@@ -45,6 +44,9 @@ pub enum ViewState {
     },
 }
 
+/// A snapshot of one partition, shared by its readers.
+pub(super) type ReadSnapshot = Arc<Mutex<Box<dyn StoreRead + Send>>>;
+
 /// One partition, as readers see it.
 #[derive(Clone, Default)]
 pub(super) struct PartitionView {
@@ -52,7 +54,7 @@ pub(super) struct PartitionView {
     pub(super) offset: Offset,
     /// When the copy was last known to be level with its topic; `None` until it is for the first time.
     pub(super) level_at: Option<Timestamp>,
-    /// Of this copy: another one of the partition has its own.
+    /// Damage of this copy; the one that is built after it has its own.
     damage: Damage,
 }
 
@@ -62,10 +64,10 @@ pub(super) struct ViewShared {
     stopping: AtomicBool,
 }
 
-/// The damage of a copy that its readers met.
+/// The damage of a copy that its readers have found.
 type Damage = Arc<Mutex<Option<StoreError>>>;
 
-/// What is read of a partition; damage is noted for the follower.
+/// A snapshot whose damage is noted for the follower.
 struct WatchedSnapshot {
     read: Box<dyn StoreRead + Send>,
     damage: Damage,
@@ -99,8 +101,8 @@ impl StoreRead for WatchedSnapshot {
     }
 }
 
-fn count(parts: &[PartitionView]) -> i32 {
-    i32::try_from(parts.len()).unwrap_or(i32::MAX)
+fn count(partitions: &[PartitionView]) -> i32 {
+    i32::try_from(partitions.len()).unwrap_or(i32::MAX)
 }
 
 struct Inner {
@@ -150,7 +152,7 @@ impl ViewShared {
         });
     }
 
-    /// A partition whose copy is damaged, as its readers found.
+    /// A partition whose copy is damaged, as its readers have found.
     pub(super) fn damage(&self) -> Option<(i32, StoreError)> {
         let inner = self.lock();
         (0..).zip(&inner.partitions).find_map(|(partition, part)| {
@@ -172,9 +174,9 @@ impl ViewShared {
         self.with_partition(partition, |part| *part = PartitionView::default());
     }
 
-    /// Has so many partitions; those that are new are not restored yet.
+    /// Sets the number of partitions; new ones are not restored yet.
     pub(super) fn resize(&self, partitions: usize) {
-        // Each has its own: a copy of a part shares its damage.
+        // By `default` and not by `clone`, which would share the place for damage.
         self.lock()
             .partitions
             .resize_with(partitions, PartitionView::default);
@@ -190,7 +192,7 @@ impl ViewShared {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Waits, less when the view is dropped.
+    /// Waits, not beyond the drop of the view.
     pub(super) fn pause(&self, time: Duration) {
         self.wait(Instant::now() + time, |_, _| {
             self.is_stopping().then_some(())
@@ -201,7 +203,7 @@ impl ViewShared {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // Taken so that nobody misses the call between its check and its wait.
+        // Under the lock, so that no thread misses the call between its check and its wait.
         drop(self.lock());
         self.changed.notify_all();
     }
@@ -233,10 +235,10 @@ impl ViewShared {
         ))
     }
 
-    /// Waits until `done` answers; `None` when it has not by `until`.
+    /// Waits until `done` answers; `None` when it has not by `deadline`.
     pub(super) fn wait<R>(
         &self,
-        until: Instant,
+        deadline: Instant,
         mut done: impl FnMut(&ViewState, &[PartitionView]) -> Option<R>,
     ) -> Option<R> {
         let mut inner = self.lock();
@@ -244,7 +246,7 @@ impl ViewShared {
             if let Some(answer) = done(&inner.state, &inner.partitions) {
                 return Some(answer);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return None;
             }
@@ -262,22 +264,22 @@ mod tests {
     use crate::table::{KeyRange, StoreRead};
 
     /// A copy that cannot be read.
-    struct Broken;
+    struct Damaged;
 
-    fn broken() -> StoreError {
+    fn damaged() -> StoreError {
         StoreError::Unreadable {
             path: "table.redb".to_owned(),
-            reason: "a block".to_owned(),
+            source: "a block".into(),
         }
     }
 
-    impl StoreRead for Broken {
+    impl StoreRead for Damaged {
         fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-            Err(broken())
+            Err(damaged())
         }
 
         fn get(&self, _: &[u8]) -> Result<Option<Stored>, StoreError> {
-            Err(broken())
+            Err(damaged())
         }
 
         fn range(
@@ -285,25 +287,25 @@ mod tests {
             _: KeyRange<'_>,
             _: &mut dyn FnMut(&[u8], StoredRef<'_>) -> ControlFlow<()>,
         ) -> Result<(), StoreError> {
-            Err(broken())
+            Err(damaged())
         }
     }
 
     #[test]
-    fn damage_is_told_of_its_own_partition() {
+    fn damage_is_noted_for_its_own_partition() {
         let shared = ViewShared::new(3);
         shared.resize(4);
         for partition in 0..4 {
-            shared.publish(partition, Box::new(Broken));
+            shared.publish(partition, Box::new(Damaged));
         }
         let (partition, part) = shared.partition(|count| count - 1).expect("not stopped");
-        let frozen = part.and_then(|part| part.snapshot).expect("published");
-        let read = frozen
+        let snapshot = part.and_then(|part| part.snapshot).expect("published");
+        let read = snapshot
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(b"key");
         assert!(read.is_err());
-        assert_eq!(shared.damage(), Some((partition, broken())));
+        assert_eq!(shared.damage(), Some((partition, damaged())));
         assert_eq!(partition, 3);
     }
 }

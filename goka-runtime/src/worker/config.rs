@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::executor::Executor;
 #[cfg(feature = "tester")]
-use super::services::HandlerObserver;
+use super::observer::HandlerObserver;
 use super::state::WorkerState;
 use crate::clock::Clock;
 use crate::core::Plan;
@@ -15,15 +15,18 @@ use crate::restore::RestoreConfig;
 use crate::table::Stores;
 use crate::view::Lookups;
 
-/// What becomes of a processor's place in its group when it stops.
+/// How long a poll waits when nothing is due.
+pub(super) const IDLE: Duration = Duration::from_millis(50);
+
+/// Whether a processor gives up its place in its group when it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnStop {
-    /// It is given up: other instances take the partitions over at once, and a group that nobody else
-    /// is in is empty, so that its offsets can be reset.
+    /// It leaves: other instances take the partitions over at once, and a group without another member is
+    /// empty, so that its offsets can be reset.
     #[default]
     Leave,
-    /// It is kept for the session, for the same instance: one that is back by then finds its partitions
-    /// where they were, and nobody else's move. Without [`ProcessorOptions::instance`](crate::processor::ProcessorOptions::instance), as `Leave`.
+    /// It keeps its place for the session timeout, for the same instance: restarted by then, it has the same
+    /// partitions, and none of the others moves. Without [`ProcessorOptions::instance`](crate::processor::ProcessorOptions::instance), as `Leave`.
     Keep,
 }
 

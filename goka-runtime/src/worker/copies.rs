@@ -140,8 +140,8 @@ impl CopyStores {
     fn begin_flush(&mut self, copy: CopyId, batch: FlushBatch) -> Result<(), StoreError> {
         let plan = Arc::clone(&self.plan);
         let Some((store, fingerprint)) = self.take(copy).zip(plan.fingerprint(copy.table)) else {
-            let (path, reason) = (format!("{copy:?}"), "it is not open".to_owned());
-            return Err(StoreError::Io { path, reason });
+            let (path, source) = (format!("{copy:?}"), "it is not open".into());
+            return Err(StoreError::Io { path, source });
         };
         let synced_at = match batch.synced_at {
             Some(synced_at) => Ok(synced_at),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::config::WorkerConfig;
+use super::config::{IDLE, WorkerConfig};
 use super::copies::CopyStores;
 use super::health::LogHealth;
 use super::services::WorkerServices;
@@ -16,8 +16,6 @@ use crate::log::{
 };
 use crate::record::{Appends, TaskId, TopicId};
 
-/// How long a poll waits when nothing is due.
-pub(super) const IDLE: Duration = Duration::from_millis(50);
 /// The same while something that handlers deferred is not done: it may be at any moment.
 const IDLE_DEFERRED: Duration = Duration::from_millis(1);
 /// How long a barrier may wait for acknowledgements: a change of leaders takes up to 30 s, and is waited

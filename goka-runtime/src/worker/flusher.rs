@@ -123,8 +123,8 @@ fn run(job: Flush) -> Flushed {
     let (store, result) = match applied {
         Ok((store, result)) => (Some(store), result),
         Err(_) => {
-            let (path, reason) = (format!("{copy:?}"), "it panicked".to_owned());
-            (None, Err(StoreError::Io { path, reason }))
+            let (path, source) = (format!("{copy:?}"), "it panicked".into());
+            (None, Err(StoreError::Io { path, source }))
         }
     };
     Flushed {

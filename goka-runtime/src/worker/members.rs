@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::{OnStop, WorkerConfig};
-use super::driver::{IDLE, Worker};
+use super::config::{IDLE, OnStop, WorkerConfig};
+use super::driver::Worker;
 use super::services::await_lookup;
 use super::watch::Watch;
 use crate::core::StopReason;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::config::WorkerConfig;
+use super::config::{IDLE, WorkerConfig};
 use super::copies::CopyStores;
-use super::driver::IDLE;
 use super::executor::Executor;
+#[cfg(feature = "tester")]
+use super::observer::HandlerObserver;
 use super::state::WorkerState;
 use crate::clock::Clock;
 use crate::core::{CopyId, HandlerServices, RecordId, StopReason};
@@ -19,7 +20,7 @@ use crate::log::cancel;
 #[cfg(feature = "tester")]
 use crate::record::Appends;
 use crate::record::Offset;
-use crate::table::{StoreError, StoreRead, Stored};
+use crate::table::{Cause, StoreError, StoreRead, Stored};
 use crate::view::{LookedUp, Lookups, ViewError};
 
 /// How often a looked-up table that is not level yet is reported.
@@ -63,17 +64,6 @@ pub(super) fn await_lookup(
         }
     }
     Ok(false)
-}
-
-/// Sees what handlers did, in simulations.
-#[cfg(feature = "tester")]
-pub(crate) trait HandlerObserver: Send + Sync {
-    /// A handler returned `Ok`; what it wrote are the records from `first` on.
-    fn handled(&self, record: RecordId, appends: &Appends, first: usize);
-    /// How long the handler takes that is called with a record, on a simulated clock.
-    fn handling_takes(&self, _record: &RecordId) -> Duration {
-        Duration::ZERO
-    }
 }
 
 /// The time that handlers take on a simulated clock. The clock stands still while they run, so the worker
@@ -222,7 +212,7 @@ impl HandlerServices for LentServices<'_> {
                 ) => {
                     return Err(ContextError::Store(StoreError::Io {
                         path: table.to_owned(),
-                        reason: error.to_string(),
+                        source: Cause::new(error),
                     }));
                 }
                 found => {

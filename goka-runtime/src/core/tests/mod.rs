@@ -205,7 +205,7 @@ impl Unreadable {
         match self.0 {
             true => StoreError::Unreadable {
                 path: "disk".into(),
-                reason: "damaged".into(),
+                source: "damaged".into(),
             },
             false => full(),
         }
@@ -233,7 +233,7 @@ impl StoreRead for Unreadable {
 fn full() -> StoreError {
     StoreError::Io {
         path: "disk".into(),
-        reason: "full".into(),
+        source: "full".into(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One open file: its commits, and what is read between two of them.
+//! One open file: its commits, and the reader between two of them.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use super::{ABOUT, CHECKPOINT, COMMITS, Opener, VALUES};
 
 /// An open file.
 pub(super) struct File {
-    /// What is read between two commits; dropped for a commit, so that it can free pages. Before
-    /// `database`: a transaction goes first.
+    /// The reader between two commits; dropped for a commit, so that pages can be freed. Declared before
+    /// `database`, since its transaction has to be dropped first.
     reader: OnceCell<Arc<Reader>>,
     pub(super) commits: u64,
     database: Database,
@@ -118,7 +118,7 @@ impl Reader {
         })
     }
 
-    /// Guards redb's steps and not `each`, whose panics are its own.
+    /// Catches panics of redb, but not those of `each`.
     pub(super) fn range(
         &self,
         keys: KeyRange<'_>,

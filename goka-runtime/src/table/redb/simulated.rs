@@ -23,7 +23,7 @@ use crate::dice::Dice;
 /// let store = disk.stores(1 << 20).open("clicks-state", 0)?;
 /// drop(store);
 /// disk.lose_power();
-/// assert_eq!(disk.stores(1 << 20).open("clicks-state", 0)?.stamp()?, None);
+/// assert_eq!(disk.stores(1 << 20).open("clicks-state", 0)?.checkpoint()?, None);
 /// # Ok::<(), goka_runtime::table::StoreError>(())
 /// ```
 #[derive(Clone)]

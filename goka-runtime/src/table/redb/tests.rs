@@ -395,7 +395,7 @@ fn a_snapshot_of_a_closed_store_is_io() {
 
 /// Going on would put the third change on a table that lacks the second.
 #[test]
-fn a_store_that_fell_back_answers_nothing_until_it_is_opened() {
+fn a_rolled_back_store_answers_nothing_until_it_is_opened() {
     let (temporary, is_full) = on_a_disk();
     let mut store = temporary.opened();
     store

@@ -320,13 +320,13 @@ impl Store for FailingStore {
 }
 
 fn full() -> StoreError {
-    let (path, reason) = ("copy".to_owned(), "no space left".to_owned());
-    StoreError::Io { path, reason }
+    let (path, source) = ("copy".to_owned(), "no space left".into());
+    StoreError::Io { path, source }
 }
 
 fn rolled_back() -> StoreError {
-    let (path, reason) = ("copy".to_owned(), "no space left".to_owned());
-    StoreError::RolledBack { path, reason }
+    let (path, source) = ("copy".to_owned(), "no space left".into());
+    StoreError::RolledBack { path, source }
 }
 
 /// Each call of a restore, of the own table and of a joined one.
