@@ -142,7 +142,7 @@ impl Drop for Running {
 /// says ([`Log::topic_timeout`]).
 ///
 /// # Errors
-/// What is wrong with the topics, or the log's word when it does not answer.
+/// What is wrong with the options or the topics; the error of the log when it does not answer.
 pub fn start(
     definition: &Definition,
     shared: Arc<ProcessorState>,
@@ -154,7 +154,7 @@ pub fn start(
     start_unless(definition, shared, log, stores, options, &wait)
 }
 
-/// The same for a program that may be told to end while topics are waited for.
+/// The same for a program that may be stopped while topics are waited for.
 ///
 /// # Errors
 /// As [`start`]; [`LogError::Stopping`](crate::log::LogError::Stopping) when it is.

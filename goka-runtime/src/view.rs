@@ -155,7 +155,7 @@ impl<T: Table> View<T> {
         })
     }
 
-    /// The same for a program that may be told to end meanwhile.
+    /// The same for a program that may be stopped meanwhile.
     #[cfg(feature = "cli")]
     pub(crate) fn unless(
         log: Arc<dyn Log>,

@@ -70,7 +70,7 @@ fn fill(store: &mut dyn Store, rounds: usize) {
     }
 }
 
-/// Reads every row by its key and all in a walk, and judges what it finds.
+/// Reads every row by its key and all in a walk, and checks what it finds.
 fn read_all(stores: &RedbStores, round: usize) -> Result<(), StoreError> {
     let store = stores.open("t", 0)?;
     assert_eq!(store.checkpoint()?, Some(stamp(1)));

@@ -252,7 +252,7 @@ pub enum ProcessorError {
     /// It stopped before it could commit the last records that it handled.
     #[error(
         "group `{group}`: the last records that it handled could not be committed in time; they are \
-         handled again by whoever owns their partitions next"
+         handled again by the next owners of their partitions"
     )]
     Uncommitted {
         /// The group.

@@ -461,7 +461,7 @@ fn spawned_work_is_driven_without_records() {
     }
 }
 
-/// How many spawned tasks that nobody waits for have run.
+/// How many spawned tasks have run that the handler does not wait for.
 static DETACHED: AtomicUsize = AtomicUsize::new(0);
 
 fn leaves_behind<'r>(_: &'r ProcessorState, _: RawRecord<'r>) -> crate::dispatch::Handling<'r> {

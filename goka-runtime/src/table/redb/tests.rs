@@ -160,7 +160,7 @@ fn a_file_that_is_no_store_is_unreadable_and_can_be_set_aside() {
     assert_eq!(names, ["0.redb", "0.redb.bad-6"], "the newest is kept");
 }
 
-/// What was emptied holds nothing, as a new file does: judged like one.
+/// A store that was cleared is as empty as a new file.
 #[test]
 fn an_empty_file_is_a_new_store() {
     let (temporary, _) = Temporary::filled();
