@@ -48,7 +48,7 @@ impl FileStores {
 impl Stores for FileStores {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         let path = self.path(table, partition);
-        let refused = |error| io(&path, &error);
+        let refused = |error| io(&path, error);
         fs::create_dir_all(&self.0).map_err(refused)?;
         let lock = File::create(path.with_extension(format!("{partition}.lock")));
         let lock = lock.map_err(refused)?;
@@ -69,7 +69,7 @@ impl Stores for FileStores {
         let contents = match fs::read(&path) {
             Ok(bytes) => Contents::read(&bytes).ok_or_else(|| StoreError::Unreadable {
                 path: path.display().to_string(),
-                reason: "it is damaged, or of another format".to_owned(),
+                source: "it is damaged, or of another format".into(),
             })?,
             Err(error) if error.kind() == ErrorKind::NotFound => Contents::default(),
             Err(error) => return Err(refused(error)),
@@ -88,15 +88,15 @@ impl Stores for FileStores {
             .map(|at| self.0.join(format!("{table}.{partition}.bad-{at}")))
             .find(|aside| !aside.exists())
             .expect("there are fewer files than numbers");
-        fs::rename(&path, &aside).map_err(|error| io(&path, &error))?;
+        fs::rename(&path, &aside).map_err(|error| io(&path, error))?;
         Ok(aside.display().to_string())
     }
 }
 
-fn io(path: &Path, error: &std::io::Error) -> StoreError {
+fn io(path: &Path, error: std::io::Error) -> StoreError {
     StoreError::Io {
         path: path.display().to_string(),
-        reason: error.to_string(),
+        source: error.into(),
     }
 }
 
@@ -121,7 +121,7 @@ impl FileStore {
             fs::rename(&draft, &self.path)?;
             File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
         };
-        write().map_err(|error| io(&self.path, &error))?;
+        write().map_err(|error| io(&self.path, error))?;
         self.is_written = true;
         Ok(())
     }
@@ -178,8 +178,8 @@ impl Drop for FileStore {
 }
 
 impl StoreRead for FileStore {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.contents.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.contents.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -196,8 +196,8 @@ type Each<'e> = &'e mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow;
 struct Snapshot(Arc<Contents>);
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.0.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.0.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -217,7 +217,7 @@ struct Contents {
 }
 
 impl StoreRead for Contents {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.stamp.clone())
     }
 

@@ -1,5 +1,5 @@
-//! A file below redb whose every read is verified. redb keeps checksums of its pages and looks at them
-//! only when it repairs, so a flipped bit would be a wrong value, a missing row or a panic.
+//! A file below redb of which every read is verified. redb keeps checksums of its pages, but checks them only
+//! when it repairs, so a flipped bit would be a wrong value, a missing row or a panic.
 //!
 //! # What is stored
 //! The file that redb sees is cut into blocks of [`BLOCK`] bytes, redb's page size: redb reads and writes
@@ -10,9 +10,9 @@
 //! magic | group 0 | group 1 | ...           group: sums | sums | 1020 blocks
 //! ```
 //!
-//! The checksums of a group of blocks lie before it, in two copies with a generation each. Blocks
-//! stay aligned, which checksums beside each block would end: every write of a page would be a
-//! read, change and write of two pages of the system's cache, and two on the disk. In memory there
+//! The checksums of a group of blocks are before it, in two copies with a generation each. Blocks stay
+//! aligned, which they would not with a checksum beside each: every write of a page would then read, change
+//! and write two pages of the system's cache, and two on the disk. In memory there
 //! are four bytes for each block that was used, a thousandth of the file.
 //!
 //! # Why a crash leaves no committed block that cannot be verified
@@ -28,7 +28,7 @@
 //!
 //! # redb's header
 //! The first block has redb's header, 320 bytes that are rewritten in place. Its checksum lies in
-//! the same sector. A mismatch is taken for a torn write, and left to redb's own checksums and its recovery, as
+//! the same sector. A mismatch is taken as a torn write, and left to redb's own checksums and its recovery, as
 //! long as the header says that the file was not closed in order; in one that was, it is damage.
 //!
 //! Opening writes nothing: the header that redb writes to say that the file is in use is held back
@@ -49,18 +49,16 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 
 use crate::private_files;
 
+mod group;
+mod panics;
 #[cfg(all(test, feature = "tester"))]
 mod tests;
 
-/// What has one checksum.
-const BLOCK: usize = 4096;
-const BLOCK_LEN: u64 = BLOCK as u64;
-/// The checksums in a copy, after its own checksum and its generation.
-const SUMS: usize = (BLOCK - SUMS_AT) / 4;
-const SUMS_AT: usize = 16;
-const GROUP: u64 = SUMS as u64;
-/// The copies of a group's checksums.
-const COPIES: u64 = 2;
+use self::group::{
+    BLOCK, BLOCK_LEN, COPIES, GROUP, Group, SUMS, block_offset, checksums_offset, index,
+    logical_len, sum,
+};
+pub(crate) use self::panics::panic_as_error;
 
 /// The start of a file with checksums; the last byte is the version of this layout.
 const MAGIC: [u8; 16] = *b"goka\x89sums\r\n\x1a\n\0\0\x01";
@@ -76,38 +74,28 @@ const RECOVERY_REQUIRED: u8 = 2;
 /// A file with checksums between redb and a disk.
 pub(crate) struct CheckedFile<B = FileBackend> {
     disk: B,
-    /// Decided when redb has locked the file; `None` inside for a file of an earlier version.
+    /// Set when redb has locked the file; `None` inside for a file of an earlier version, without checksums.
     checks: OnceLock<Option<Checks>>,
 }
 
 struct Checks {
-    state: Mutex<State>,
+    state: Mutex<ChecksumState>,
     /// One sync at a time.
     syncs: Mutex<()>,
 }
 
-struct State {
+struct ChecksumState {
     head: [u8; HEAD],
     /// Whether `head` has yet to be written.
     is_head_held: bool,
     /// Whether something was written since the file was opened.
     is_changed: bool,
-    /// What was used of the groups.
+    /// The groups that were used.
     groups: Vec<Option<Box<Group>>>,
     /// The groups to write before the next header.
     changed: Vec<u64>,
     /// The groups written since the last sync.
     unsynced: Vec<u64>,
-}
-
-/// The checksums of a group of blocks.
-struct Group {
-    sums: [u32; SUMS],
-    /// Of the synced copy.
-    generation: u64,
-    synced: u64,
-    is_changed: bool,
-    is_unsynced: bool,
 }
 
 impl CheckedFile {
@@ -137,7 +125,7 @@ impl<B: StorageBackend> CheckedFile<B> {
 }
 
 impl Checks {
-    /// Tells the formats apart.
+    /// Finds the format of a file.
     fn of<B: StorageBackend>(disk: &B) -> Result<Option<Self>> {
         let len = disk.len()?;
         let mut magic = [0; MAGIC.len()];
@@ -151,9 +139,9 @@ impl Checks {
             return Err(damaged("it begins with no known magic".to_owned()));
         }
         if len > 0 && logical_len(len) == 0 {
-            return Err(damaged("it is cut short".to_owned()));
+            return Err(damaged("it is truncated".to_owned()));
         }
-        let state = State {
+        let state = ChecksumState {
             head: [0; HEAD],
             is_head_held: false,
             is_changed: len == 0,
@@ -167,7 +155,7 @@ impl Checks {
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ChecksumState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,10 +177,10 @@ impl Checks {
                 let group = state.group(disk, first / GROUP)?;
                 sums[..count].copy_from_slice(&group.sums[at..at + count]);
                 drop(state);
-                disk.read(place(first), out)?;
+                disk.read(block_offset(first), out)?;
                 for ((number, block), expected) in (first..).zip(out.chunks(BLOCK)).zip(sums) {
                     if sum(number, block) != expected {
-                        return Err(mismatch(place(number)));
+                        return Err(mismatch(block_offset(number)));
                     }
                 }
             }
@@ -217,7 +205,7 @@ impl Checks {
                 state.changed.push(number);
             }
             drop(state);
-            disk.write(place(first), data)?;
+            disk.write(block_offset(first), data)?;
         }
         Ok(())
     }
@@ -236,7 +224,7 @@ impl Checks {
         disk.set_len(
             blocks
                 .checked_sub(1)
-                .map_or(BLOCK_LEN, |last| place(last) + BLOCK_LEN),
+                .map_or(BLOCK_LEN, |last| block_offset(last) + BLOCK_LEN),
         )?;
         if is_new {
             disk.write(0, &MAGIC)?;
@@ -258,14 +246,14 @@ impl Checks {
     }
 }
 
-impl State {
+impl ChecksumState {
     fn read_head<B: StorageBackend>(&mut self, disk: &B) -> Result<[u8; HEAD]> {
         if !self.is_head_held {
             let mut head = [0; HEAD];
-            disk.read(place(0), &mut head)?;
+            disk.read(block_offset(0), &mut head)?;
             let is_closed = head[HEAD_FLAGS_AT] & RECOVERY_REQUIRED == 0;
             if is_closed && head[HEAD_SUM_AT..] != head_sum(&head) {
-                return Err(mismatch(place(0)));
+                return Err(mismatch(block_offset(0)));
             }
             self.head = head;
         }
@@ -281,7 +269,7 @@ impl State {
             return Ok(());
         }
         self.write_sums(disk)?;
-        disk.write(place(0), &self.head)
+        disk.write(block_offset(0), &self.head)
     }
 
     /// Writes the header that was held back. Syncs, so that it is on the disk before any change, and that the
@@ -291,7 +279,7 @@ impl State {
             return Ok(());
         }
         if self.is_head_held {
-            disk.write(place(0), &self.head)?;
+            disk.write(block_offset(0), &self.head)?;
         }
         disk.sync_data()?;
         self.is_head_held = false;
@@ -315,7 +303,10 @@ impl State {
         while let Some(number) = self.changed.last().copied() {
             let group = self.group(disk, number)?;
             let target = COPIES - 1 - group.synced;
-            disk.write(sums_place(number, target), &group.bytes(number))?;
+            disk.write(
+                checksums_offset(number, target),
+                &group.encode_newer(number),
+            )?;
             group.is_changed = false;
             if !std::mem::replace(&mut group.is_unsynced, true) {
                 self.unsynced.push(number);
@@ -325,7 +316,7 @@ impl State {
         Ok(())
     }
 
-    /// What was written is on the disk.
+    /// Notes that everything written is on the disk.
     fn synced(&mut self) {
         for number in std::mem::take(&mut self.unsynced) {
             let at = usize::try_from(number).unwrap_or(usize::MAX);
@@ -336,73 +327,6 @@ impl State {
             }
         }
     }
-}
-
-impl Group {
-    /// The newest copy that verifies. Without one nothing of the group does, as in a new one.
-    fn read<B: StorageBackend>(disk: &B, number: u64) -> Result<Self> {
-        let mut newest = Self {
-            sums: [0; SUMS],
-            generation: 0,
-            synced: COPIES - 1,
-            is_changed: false,
-            is_unsynced: false,
-        };
-        let mut bytes = [0; BLOCK];
-        for copy in 0..COPIES {
-            disk.read(sums_place(number, copy), &mut bytes)?;
-            let (own, rest) = bytes.split_at(4);
-            let generation = u64::from_le_bytes(eight(&bytes[8..SUMS_AT]));
-            if own != sum(number, rest).to_le_bytes() || generation <= newest.generation {
-                continue;
-            }
-            newest.generation = generation;
-            newest.synced = copy;
-            for (sum, bytes) in newest.sums.iter_mut().zip(bytes[SUMS_AT..].chunks_exact(4)) {
-                *sum = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            }
-        }
-        Ok(newest)
-    }
-
-    /// The copy that is newer than the synced one.
-    fn bytes(&self, number: u64) -> [u8; BLOCK] {
-        let mut bytes = [0; BLOCK];
-        bytes[8..SUMS_AT].copy_from_slice(&(self.generation + 1).to_le_bytes());
-        for (bytes, sum) in bytes[SUMS_AT..].chunks_exact_mut(4).zip(self.sums) {
-            bytes.copy_from_slice(&sum.to_le_bytes());
-        }
-        let own = sum(number, &bytes[4..]);
-        bytes[..4].copy_from_slice(&own.to_le_bytes());
-        bytes
-    }
-}
-
-fn eight(bytes: &[u8]) -> [u8; 8] {
-    let mut all = [0; 8];
-    all.copy_from_slice(bytes);
-    all
-}
-
-/// Where a copy of a group's checksums lies on the disk.
-fn sums_place(group: u64, copy: u64) -> u64 {
-    (1 + group * (GROUP + COPIES) + copy) * BLOCK_LEN
-}
-
-/// Where a block lies on the disk.
-fn place(block: u64) -> u64 {
-    sums_place(block / GROUP, COPIES) + block % GROUP * BLOCK_LEN
-}
-
-fn index(block: u64) -> usize {
-    usize::try_from(block % GROUP).unwrap_or(0)
-}
-
-/// How long redb's file is in one of `len` bytes.
-fn logical_len(len: u64) -> u64 {
-    let blocks = (len / BLOCK_LEN).saturating_sub(1);
-    let (groups, rest) = (blocks / (GROUP + COPIES), blocks % (GROUP + COPIES));
-    (groups * GROUP + rest.saturating_sub(COPIES)) * BLOCK_LEN
 }
 
 /// The blocks of a read or write, cut where groups end: the first block, and the part of the data.
@@ -430,13 +354,6 @@ fn within_head(offset: u64, len: usize) -> Result<std::ops::Range<usize>> {
             Err(Error::new(ErrorKind::InvalidInput, text))
         }
     }
-}
-
-fn sum(number: u64, bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&number.to_le_bytes());
-    hasher.update(bytes);
-    hasher.finalize()
 }
 
 fn head_sum(head: &[u8; HEAD]) -> [u8; 4] {

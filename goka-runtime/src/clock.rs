@@ -1,10 +1,18 @@
-//! What time it is: the machine's, or a time that moves only when it is told to. Whoever decides by
-//! time is given a clock; the core is given the time itself.
+//! The time: the machine's, or a simulated one that moves only when it is advanced. Code that decides by time
+//! is given a clock; the core is given the time itself.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::record::Timestamp;
+
+/// The machine's wall clock: milliseconds since the Unix epoch.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::try_from(since.as_millis()).unwrap_or(Timestamp::MAX)
+}
 
 /// A clock; clones show the same time.
 ///
@@ -46,7 +54,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A clock that stands still until it is told to move; `wall` is its wall time, in milliseconds
+    /// A clock that stands still until it is advanced; `wall` is its wall time, in milliseconds
     /// since the Unix epoch.
     pub fn simulated(wall: Timestamp) -> Self {
         let monotonic = Duration::ZERO;
@@ -64,7 +72,7 @@ impl Clock {
         }
     }
 
-    /// The same, a few milliseconds late at most, for whoever asks with each record.
+    /// The same, at most a few milliseconds late: cheap enough to be asked for with each record.
     #[inline]
     pub(crate) fn coarse(&self) -> Duration {
         match &self.0 {
@@ -76,22 +84,17 @@ impl Clock {
     /// Milliseconds since the Unix epoch.
     pub fn wall(&self) -> Timestamp {
         match &self.0 {
-            Kind::Machine { .. } => {
-                let since = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
-                Timestamp::try_from(since.as_millis()).unwrap_or(Timestamp::MAX)
-            }
+            Kind::Machine { .. } => wall_clock(),
             Kind::Simulated(shown) => lock(shown).wall,
         }
     }
 
-    /// Whether it moves only when it is told to.
+    /// Whether it moves only when it is advanced.
     pub fn is_simulated(&self) -> bool {
         matches!(self.0, Kind::Simulated(_))
     }
 
-    /// Moves a simulated clock on; the machine's is not to be moved.
+    /// Advances a simulated clock; does nothing to the machine's.
     pub fn advance(&self, by: Duration) {
         if let Kind::Simulated(shown) = &self.0 {
             let mut shown = lock(shown);
@@ -101,7 +104,8 @@ impl Clock {
         }
     }
 
-    /// Sets the wall time of a simulated clock, as somebody who corrects a machine's clock does.
+    /// Sets the wall time of a simulated clock, as when a machine's clock is corrected; does nothing to the
+    /// machine's.
     pub fn set_wall(&self, wall: Timestamp) {
         if let Kind::Simulated(shown) = &self.0 {
             lock(shown).wall = wall;
@@ -109,8 +113,8 @@ impl Clock {
     }
 }
 
-/// Linux tells the time of its last tick (4 ms apart at most, with `CONFIG_HZ` at 250) for a third of
-/// what the exact time costs.
+/// The time of the last tick of Linux (4 ms apart at most, with `CONFIG_HZ` at 250) costs a third of what
+/// the exact time costs.
 #[cfg(target_os = "linux")]
 mod coarse {
     use std::time::Duration;

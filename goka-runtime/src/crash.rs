@@ -1,6 +1,7 @@
-//! Notes which record was in hand when a handler ended the process: an abort, a stack overflow, a fault.
-//! The note is a line in the data directory; the next run reads it, and [`crate::core::deaths`] says what
-//! follows. A process that is killed from outside notes nothing. Begun by the service, told of by workers.
+//! Notes which record was in hand when a handler ended the process: by an abort, a stack overflow, a fault.
+//! The note is a line of a file in the data directory; the next run reads it, and [`crate::core::deaths`]
+//! has what follows. A process that is killed from outside notes nothing. Started by the service; each
+//! worker registers its thread.
 //!
 //! What runs in a signal handler ([`note`] and what it calls) takes no lock and no memory.
 
@@ -17,11 +18,11 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::core::committed_text::{escape, unescape};
 use crate::core::deaths::{Death, ENOUGH, RecordAt};
+use crate::in_hand::InHand;
 use crate::log::Group;
 use crate::private_files;
-use crate::worker::InHand;
 
-/// What the handlers of a worker's thread are called with.
+/// A worker's thread: the record in hand, and the texts for its note.
 struct Watched {
     in_hand: Arc<InHand>,
     /// How a note begins, by the number of the topic: `<run> <group> <topic> `.
@@ -29,18 +30,18 @@ struct Watched {
 }
 
 thread_local! {
-    /// Of this thread, if it is a worker's. Without a destructor, so that a signal handler may read it.
+    /// Set on the threads of workers. Has no destructor, so that a signal handler may read it.
     static HERE: Cell<Option<&'static Watched>> = const { Cell::new(None) };
 }
 
-/// The file for the note, once there is one; taken by the thread that dies first.
+/// The file descriptor for the note; taken by the thread that crashes first.
 static FILE: AtomicI32 = AtomicI32::new(NONE);
 const NONE: i32 = -1;
 
-/// What tells this run from others.
+/// Identifies this run of the program.
 static RUN: AtomicU64 = AtomicU64::new(0);
 
-/// Reads what earlier runs noted, and makes ready to note what this one dies of.
+/// Reads the notes of earlier runs, opens the file for one of this run, and handles the signals.
 ///
 /// # Errors
 /// When the file cannot be read or written, or signals cannot be handled.
@@ -49,13 +50,13 @@ pub(crate) fn begin(path: &Path) -> io::Result<Vec<Death>> {
     let file = private_files::open(path, OpenOptions::new().append(true).create(true))?;
     let (run, _) = uuid::Uuid::new_v4().as_u64_pair();
     RUN.store(run, Ordering::Relaxed);
-    // It stays open to the end of the process, which may be sudden.
+    // Left open to the end of the process.
     FILE.store(file.into_raw_fd(), Ordering::Release);
     signals::handle()?;
     Ok(deaths)
 }
 
-/// Reads what earlier runs noted, and removes from the file what does not matter any more.
+/// Reads the notes of earlier runs, and removes those from the file that do not matter any more.
 fn read(path: &Path) -> io::Result<Vec<Death>> {
     let mut found = Vec::new();
     match private_files::open(path, OpenOptions::new().read(true)) {
@@ -67,9 +68,9 @@ fn read(path: &Path) -> io::Result<Vec<Death>> {
     let deaths = last_of_each(text.split_inclusive('\n').filter_map(parse).collect());
     let kept: String = deaths.iter().map(line).collect();
     if kept != text {
-        // What is left in it does no harm: a full disk is no reason not to start.
+        // Old notes do no harm: a full disk is no reason not to start.
         if let Err(error) = replace(path, &kept) {
-            tracing::warn!(path = %path.display(), %error, "old notes of deaths cannot be removed");
+            tracing::warn!(path = %path.display(), %error, "old notes of crashes not removed");
         }
     }
     Ok(deaths)
@@ -83,7 +84,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&draft, path)
 }
 
-/// Whatever a handler dies of on this thread is noted, if [`begin`] was called before.
+/// Registers the thread of a worker, if [`begin`] was called before.
 pub(crate) fn watch_thread(group: &Group, in_hand: &Arc<InHand>) {
     if FILE.load(Ordering::Acquire) == NONE {
         return;
@@ -97,7 +98,7 @@ pub(crate) fn watch_thread(group: &Group, in_hand: &Arc<InHand>) {
             .map(|topic| format!("{run:016x} {name} {} ", escape(topic)).into_bytes())
             .collect(),
     };
-    // A signal handler may read it at any time: it is kept for good, a few hundred bytes a processor.
+    // Leaked, since a signal handler may read it at any time: a few hundred bytes for each processor.
     HERE.set(Some(Box::leak(Box::new(watched))));
 }
 
@@ -151,7 +152,7 @@ fn parse(line: &str) -> Option<Death> {
     })
 }
 
-/// The last deaths in each partition, as many as matter.
+/// The last deaths in each partition: as many as are counted.
 fn last_of_each(deaths: Vec<Death>) -> Vec<Death> {
     let is_same_place = |a: &Death, b: &Death| {
         let place = |of: &Death| {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_read_as_they_were_written_and_torn_ones_are_not_read() {
+    fn a_note_is_read_as_it_was_written_and_a_torn_one_is_not() {
         let noted = death(0xab, "clicks", 17);
         let text = line(&noted);
         assert_eq!(text, "00000000000000ab a%20group clicks 3 17\n");
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_note_in_the_file_is_left_out() {
+    fn lines_that_are_no_notes_are_removed() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("deaths");
         assert_eq!(read(&path).expect("missing"), []);

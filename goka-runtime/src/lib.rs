@@ -21,6 +21,7 @@ pub mod error;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
 pub mod graph;
+mod in_hand;
 pub mod key;
 pub mod log;
 mod param;
@@ -42,6 +43,7 @@ pub mod tester;
 pub mod testing;
 mod text;
 pub mod topic;
+mod topic_change;
 pub mod view;
 pub mod visit;
 mod worker;

@@ -1,5 +1,5 @@
-//! Files and directories for their owner alone: made with such permissions, narrowed to them where they
-//! are there with others, and not reached through a symbolic link in their place.
+//! Files and directories for their owner alone: created with such permissions, narrowed to them where they
+//! exist with wider ones, and not opened through a symbolic link in their place.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -9,12 +9,12 @@ use std::sync::Once;
 
 use rustix::fs::OFlags;
 
-/// What the permissions of group and others are.
+/// The permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
-/// Marks a directory that many users make files in, such as `/tmp`.
+/// Marks a directory in which many users create files, such as `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// In the place of a file of ours is a symbolic link.
+/// A symbolic link is in the place of a file.
 #[derive(Debug, thiserror::Error)]
 #[error("is a symbolic link, which is not followed; put what it points to in its place")]
 pub(crate) struct IsLink;
@@ -24,7 +24,7 @@ pub(crate) fn is_link(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<IsLink>())
 }
 
-/// Refuses a symbolic link; what is missing is fine.
+/// Refuses a symbolic link; a missing file is no error.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => Err(io::Error::other(IsLink)),
@@ -32,7 +32,7 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a file; one that is made is for its owner alone.
+/// Opens a file; one that is created is for its owner alone.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = no_follow(path, options.mode(0o600), OFlags::empty())?;
     let found = file.metadata()?;
@@ -44,7 +44,7 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     Ok(file)
 }
 
-/// A new file in the place of whatever file is there.
+/// Creates a file, or truncates the one that exists.
 #[cfg(any(test, feature = "cli"))]
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     open(
@@ -53,7 +53,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     )
 }
 
-/// Makes a directory if it is missing, not those above it.
+/// Creates a directory if it is missing, but not its parents.
 pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -70,12 +70,12 @@ pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
 fn no_follow(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File> {
     let flags = (flags | OFlags::NOFOLLOW).bits();
     let opened = options.custom_flags(flags.cast_signed()).open(path);
-    // What the system answers for a link differs with the system and the flags.
+    // The error for a link differs between systems and flags.
     opened.or_else(|error| check(path).and(Err(error)))
 }
 
-/// Takes the permissions of others away. Where that is refused others may read what is there, which is
-/// said once: it is then the same for the other files.
+/// Removes the permissions of the group and of others. Where that is refused others may read the file, which
+/// is logged once: it is most likely the same for the other files.
 pub(crate) fn narrow(path: &Path, file: &File) -> io::Result<()> {
     let mode = file.metadata()?.permissions().mode();
     if mode & OTHERS == 0 {
@@ -91,13 +91,13 @@ pub(crate) fn narrow(path: &Path, file: &File) -> io::Result<()> {
     } else {
         "its sticky bit says that several users share it".to_owned()
     };
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
+    static LOGGED: Once = Once::new();
+    LOGGED.call_once(|| {
         tracing::warn!(
             path = %path.display(),
             mode = format_args!("{:o}", mode & 0o7777),
             refused,
-            "other users may get at this path, and its permissions cannot be narrowed; use a data \
+            "other users may access this path, and its permissions cannot be narrowed; use a data \
              directory that is this user's alone"
         );
     });
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_private_and_what_is_there_is_narrowed() {
+    fn new_files_are_private_and_existing_ones_are_narrowed() {
         let temp = tempfile::tempdir().unwrap();
         let (dir, file) = (temp.path().join("dir"), temp.path().join("dir/file"));
         for _ in 0..2 {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_refused_and_lead_nowhere() {
+    fn links_are_refused_and_not_followed() {
         let temp = tempfile::tempdir().unwrap();
         let at = |name: &str| temp.path().join(name);
         fs::create_dir(at("dir")).unwrap();

@@ -1,15 +1,15 @@
-//! When trouble that lasts is logged: at its beginning, then once a minute, and once when it is over.
+//! When a failure that lasts is logged: at its beginning, then once a minute, and once when it is over.
 
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// What was logged of one trouble.
+/// When a failure was last logged; `None` while there is none.
 #[derive(Debug, Default)]
 pub(crate) struct Reminder(Option<Instant>);
 
 impl Reminder {
-    /// Whether the trouble is to be logged now.
+    /// Notes a failure; says whether it is to be logged now.
     pub(crate) fn is_due(&mut self) -> bool {
         self.is_due_at(Instant::now())
     }
@@ -22,7 +22,7 @@ impl Reminder {
         is_due
     }
 
-    /// Nothing is in trouble any more: whether something was, and that is to be logged.
+    /// Notes that there is no failure; says whether there was one, whose end is to be logged.
     pub(crate) fn is_over(&mut self) -> bool {
         self.0.take().is_some()
     }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_logged_at_once_then_every_minute_and_when_it_is_over() {
+    fn a_failure_is_logged_at_once_then_every_minute_and_when_it_is_over() {
         let (mut reminder, began) = (Reminder::default(), Instant::now());
         assert!(!reminder.is_over());
         let half_seconds = 0..2 * 150;
@@ -43,6 +43,6 @@ mod tests {
         });
         assert_eq!(logged.collect::<Vec<_>>(), [0, 120, 240]);
         assert!(reminder.is_over() && !reminder.is_over());
-        assert!(reminder.is_due_at(began), "another trouble");
+        assert!(reminder.is_due_at(began), "another failure");
     }
 }

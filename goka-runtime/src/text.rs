@@ -1,4 +1,6 @@
-//! Text that is built while compiling: the messages of rules checked in const.
+//! Text for messages: built while compiling, for rules checked in const, and counts with their nouns.
+
+use std::fmt::Display;
 
 /// A growing string for const contexts; what does not fit is cut off.
 #[derive(Debug)]
@@ -60,4 +62,10 @@ pub(crate) const fn same(a: &str, b: &str) -> bool {
         at += 1;
     }
     true
+}
+
+/// A count with its noun, which gets an `s` unless the count is one: `1 partition`, `2 partitions`.
+pub(crate) fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let s = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{s}")
 }

@@ -1,16 +1,17 @@
-//! Asking a group to walk over its table: a record for each partition of the group's visit topic.
-//! The walk itself is the core's. Called by programs and tests; the command `visit` does the same.
+//! Requests a visit: asks a group to call a handler for every key of its table, by a record for each
+//! partition of the group's visit topic. Called by programs and tests; the command `visit` does the same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::CodecError;
 use crate::context::Emit;
 use crate::edges::Processor;
 use crate::emitter::{EmitError, RawEmitter};
 use crate::graph::EdgeKind;
 use crate::log::{Log, TopicWait};
 
-/// Why a walk was not asked for.
+/// Why a visit was not requested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VisitError {
@@ -22,22 +23,22 @@ pub enum VisitError {
         /// The name asked for.
         name: String,
     },
-    /// The argument is not what the visit's handler takes.
-    #[error("argument of visit `{name}`: {reason}")]
+    /// The argument does not parse as that of the handler.
+    #[error("argument of visit `{name}`: {source}")]
     Argument {
         /// The visit.
         name: String,
-        /// The codec's word.
-        reason: String,
+        /// The error of the codec.
+        source: CodecError,
     },
-    /// It was not written.
+    /// The requests were not written.
     #[error(transparent)]
     Emit(#[from] EmitError),
 }
 
 /// Asks the group of `P` to call its visit `name` for every key of its table, with an argument given
-/// as text of the handler's codec. Returns when the log has the requests; the walk is done by
-/// whoever owns each partition, under the processor's guarantees, and survives restarts.
+/// as text of the handler's codec. Returns when the log has the requests. The owner of each partition walks
+/// over its keys, under the processor's guarantees and across restarts.
 ///
 /// ```no_run
 /// # use std::{sync::Arc, time::Duration};
@@ -53,24 +54,24 @@ pub fn visit<P: Processor>(
     log: Arc<dyn Log>,
     name: &str,
     argument: &str,
-    deadline: Duration,
+    timeout: Duration,
 ) -> Result<(), VisitError> {
     let graph = &P::DEFINITION.graph;
-    let named = |kind| matches!(kind, EdgeKind::Visit { name: found, .. } if found == name);
-    let edge = graph.edges.iter().find(|edge| named(edge.kind));
+    let is_named = |kind| matches!(kind, EdgeKind::Visit { name: found, .. } if found == name);
+    let edge = graph.edges.iter().find(|edge| is_named(edge.kind));
     let edge = edge.ok_or_else(|| VisitError::Unknown {
         group: graph.group,
         name: name.to_owned(),
     })?;
-    let value = (edge.topic.value.parse)(argument).map_err(|error| VisitError::Argument {
+    let value = (edge.topic.value.parse)(argument).map_err(|source| VisitError::Argument {
         name: name.to_owned(),
-        reason: error.to_string(),
+        source,
     })?;
     let emitter = RawEmitter::of(&*log, &edge.topic, &TopicWait::default())?;
     for partition in 0..emitter.partitions() {
         let (key, value) = (Some(name.as_bytes()), Some(value.as_slice()));
         emitter.emit_to(partition, key, value, &Emit::default())?;
     }
-    emitter.close(deadline)?;
+    emitter.close(timeout)?;
     Ok(())
 }

@@ -102,7 +102,7 @@ impl<S: StoreRead + ?Sized> FaultyStore<S> {
         match *self.fault.lock().unwrap() {
             Fault::Damaged => Err(StoreError::Unreadable {
                 path,
-                reason: "a checksum does not fit".into(),
+                source: "a checksum does not fit".into(),
             }),
             _ => Ok(()),
         }
@@ -110,8 +110,8 @@ impl<S: StoreRead + ?Sized> FaultyStore<S> {
 }
 
 impl<S: StoreRead + ?Sized> StoreRead for FaultyStore<S> {
-    fn stamp(&self) -> std::result::Result<Option<Checkpoint>, StoreError> {
-        self.store.stamp()
+    fn checkpoint(&self) -> std::result::Result<Option<Checkpoint>, StoreError> {
+        self.store.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> std::result::Result<Option<Stored>, StoreError> {
@@ -140,7 +140,7 @@ impl Store for FaultyStore<dyn Store> {
         match fault {
             Fault::Full => Err(StoreError::Io {
                 path: "broken-places".into(),
-                reason: "no space left on device".into(),
+                source: "no space left on device".into(),
             }),
             Fault::Panics => panic!("the store panics"),
             _ => self.store.apply(sorted, stamp, durability),
@@ -204,7 +204,7 @@ impl Rig {
         let definition = BrokenVisitors::DEFINITION;
         let shared = definition.make.expect("it has a default")();
         let options = ProcessorOptions {
-            barrier: Duration::from_millis(20),
+            barrier_interval: Duration::from_millis(20),
             ..ProcessorOptions::default()
         };
         let (log, stores) = (self.log.clone(), Arc::new(self.stores.clone()));

@@ -40,7 +40,7 @@ fn make(log: &dyn Log, topic: &str) {
 fn run<P: Processor>(log: &Arc<dyn Log>, stores: &Arc<MemoryStores>) -> Running {
     let shared = P::DEFINITION.make.expect("it has a default")();
     let options = ProcessorOptions {
-        session: Duration::from_secs(6),
+        session_timeout: Duration::from_secs(6),
         ..ProcessorOptions::default()
     };
     let (log, stores) = (Arc::clone(log), Arc::clone(stores));

@@ -86,8 +86,8 @@ impl Rig {
         let definition = P::DEFINITION;
         let shared = definition.make.expect("it has a default")();
         let options = ProcessorOptions {
-            session: Duration::from_secs(6),
-            barrier: Duration::from_millis(20),
+            session_timeout: Duration::from_secs(6),
+            barrier_interval: Duration::from_millis(20),
             guarantee: Some(self.guarantee),
             instance: "edges".to_owned(),
             ..ProcessorOptions::default()

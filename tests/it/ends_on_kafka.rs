@@ -297,7 +297,10 @@ fn a_clean_stop_of_one_of_two_leaves_no_partition_unserved_for_a_session() {
         gaps.max().unwrap_or_default()
     };
     eprintln!("stopped after {took:?}; longest time without processing {longest:?}");
-    assert!(longest < ProcessorOptions::default().session, "{longest:?}");
+    assert!(
+        longest < ProcessorOptions::default().session_timeout,
+        "{longest:?}"
+    );
     over.store(true, Ordering::Relaxed);
     load.join().expect("no panic");
 

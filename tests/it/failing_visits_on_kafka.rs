@@ -50,7 +50,7 @@ impl Touch {
 
 fn run(log: &Arc<dyn Log>) -> Running {
     let options = ProcessorOptions {
-        session: Duration::from_secs(6),
+        session_timeout: Duration::from_secs(6),
         ..ProcessorOptions::default()
     };
     let (log, stores) = (Arc::clone(log), Arc::new(MemoryStores::default()));

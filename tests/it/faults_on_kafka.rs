@@ -255,7 +255,7 @@ fn replicas_that_are_out_of_sync() {
         }
         let rig = Rig::start(guarantee, &all.join(","), config);
         let told = |texts: &[&str]| events::count(texts);
-        let (short, over) = (["topic `faults-out` has"], ["writing goes on"]);
+        let (short, over) = (["topic `faults-out` has"], ["writes accepted again"]);
         let before = (told(&short), told(&over));
         let away = leaders(&brokers, "faults-out")[&0];
         brokers[away].stop(false);

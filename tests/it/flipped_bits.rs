@@ -145,7 +145,7 @@ impl Rig {
     fn start<P: Processor>(&self) -> Running {
         let shared = P::DEFINITION.make.expect("it has a default")();
         let options = ProcessorOptions {
-            barrier: Duration::from_millis(5),
+            barrier_interval: Duration::from_millis(5),
             ..ProcessorOptions::default()
         };
         let (log, stores) = (self.log.clone(), self.stores());

@@ -104,14 +104,14 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
             running.status().iter().any(|task| task.stopped.is_some())
         });
         let stopped = running.status().remove(0).stopped;
-        let Some(StopReason::Store(StoreError::Io { path, reason })) = stopped else {
+        let Some(StopReason::Store(StoreError::Io { path, source })) = stopped else {
             panic!("{stopped:?}");
         };
         assert!(
             path.starts_with(&*disk.path().display().to_string()),
             "{path}"
         );
-        assert!(reason.contains("No space left"), "{reason}");
+        assert!(source.to_string().contains("No space left"), "{source}");
         running.stop();
         let error = running.join().unwrap_err().to_string();
         assert!(
@@ -151,7 +151,7 @@ fn a_restore_goes_on_when_its_disk_has_room_again() {
         let running = rig.start(disk.path());
         let path = disk.path().display().to_string();
         wait_until("the disk is told to be full", SOON, || {
-            events::told(&["restore cannot go on", &path, "No space left"])
+            events::told(&["restore failed, trying again", &path, "No space left"])
         });
         assert!(!running.is_finished());
         disk.free();
@@ -159,8 +159,8 @@ fn a_restore_goes_on_when_its_disk_has_room_again() {
         rig.wait_level(&running);
         eprintln!("{}: goes on after {:?}", rig.group, freed.elapsed());
         let topic = format!("topic={:?}", rig.table);
-        assert_eq!(events::count(&["restore cannot go on", &topic]), 1);
-        assert_eq!(events::count(&["restore goes on", &topic]), 1);
+        assert_eq!(events::count(&["restore failed, trying again", &topic]), 1);
+        assert_eq!(events::count(&["restore resumed", &topic]), 1);
         stop(running);
         assert_all(&rig, disk.path(), 1);
     });
@@ -231,14 +231,14 @@ fn an_embedded_log_goes_on_when_its_disk_has_room_again() {
     let running = rig.start(machine.path());
     let path = file.display().to_string();
     wait_until("its operator is told", SOON, || {
-        events::told(&["is not taken, trying again", &path, "No space left"])
+        events::told(&["writes not accepted, trying again", &path, "No space left"])
     });
     assert!(!running.is_finished());
     disk.free();
     let freed = Instant::now();
     rig.wait_level(&running);
     wait_until("and that it is over", SOON, || {
-        events::told(&["writing goes on", "group=\"full-log\""])
+        events::told(&["writes accepted again", "group=\"full-log\""])
     });
     eprintln!("full-log: goes on after {:?}", freed.elapsed());
     assert!(rig.committed() > before);

@@ -55,7 +55,7 @@ fn clients_and_files_stay_behind_their_seams() {
             "checked_file",
             "log/embedded/file",
             "table/redb",
-            "table/mod.rs",
+            "table.rs",
         ],
     );
     outside("allow(unsafe_code)", &["crash.rs", "log/kafka.rs"]);

@@ -86,7 +86,7 @@ fn place(key: &str) -> i32 {
 
 fn run(log: &Arc<dyn Log>, stores: &Arc<MemoryStores>) -> Running {
     let options = ProcessorOptions {
-        barrier: Duration::from_millis(20),
+        barrier_interval: Duration::from_millis(20),
         ..ProcessorOptions::default()
     };
     let (log, stores) = (Arc::clone(log), stores.clone());

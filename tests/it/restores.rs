@@ -90,7 +90,7 @@ fn a_copy_is_caught_up_from_its_own_offset() {
         rig.run(elsewhere.path());
         // What only this copy holds shows that it is not made anew.
         let mut copy = rig.copy(here.path());
-        let stamp = copy.stamp().unwrap().unwrap();
+        let stamp = copy.checkpoint().unwrap().unwrap();
         let value = StoredRef {
             timestamp: 0,
             value: b"7",
@@ -131,7 +131,7 @@ fn a_copy_ahead_of_its_topic_is_refused() {
                 "reset",
             ],
         );
-        let kept = rig.copy(machine.path()).stamp().unwrap().unwrap();
+        let kept = rig.copy(machine.path()).checkpoint().unwrap().unwrap();
         assert_eq!(kept.offset, 12, "the copy is left as it was");
         assert_eq!(rig.rows(machine.path()).len(), 2);
     });

@@ -172,7 +172,7 @@ fn a_tail_of_a_committed_transaction(broker: &Broker, rig: Rig) {
         rig.run(machine.path());
         let end = rig.range(&rig.table).high;
         assert_eq!(end, 4, "two rows, one foreign, one control record");
-        let stamp = rig.copy(machine.path()).stamp().unwrap().unwrap();
+        let stamp = rig.copy(machine.path()).checkpoint().unwrap().unwrap();
         assert_eq!(stamp.offset, end, "the control record is passed");
         rig.assert_rows(machine.path(), &[("a", 1), ("b", 2), ("c", 30)]);
     }
@@ -205,7 +205,7 @@ fn an_open_transaction_is_waited_for(broker: &Broker, rig: Rig) {
             let topic = format!("topic={:?}", rig.table);
             let places = format!("partition=0 position={start} target=3");
             wait_until("the watchdog speaks", SOON, || {
-                events::told(&["restore does not move", &topic, &places])
+                events::told(&["restore makes no progress", &topic, &places])
             });
         } else {
             let place = format!("{}[0]: ", rig.table);

@@ -140,7 +140,7 @@ fn a_right_that_is_missing_is_named() {
     let empty = machine();
     let running = rig.start(empty.path());
     wait_until("it says what it may not", SOON, || {
-        let said = ["restore cannot go on", "topic `rights-state`"];
+        let said = ["restore failed, trying again", "topic `rights-state`"];
         events::told(&said) && events::told(&["authorization failed"])
     });
     assert!(!running.is_finished());

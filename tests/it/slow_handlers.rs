@@ -152,7 +152,7 @@ impl Rig {
         let definition = renamed(&name);
         let options = ProcessorOptions {
             guarantee: Some(guarantee),
-            session: Duration::from_secs(2),
+            session_timeout: Duration::from_secs(2),
             max_poll_interval: Duration::from_secs(2),
             transaction_timeout: Duration::from_secs(2),
             ..ProcessorOptions::default()
@@ -328,7 +328,7 @@ fn a_backlog_of_slow_records_is_handled_once_and_can_be_stopped() {
 #[test]
 fn a_record_longer_than_the_session_is_handled_once() {
     fn case(mut rig: Rig, (session, millis): (Duration, u64)) {
-        rig.options.session = session;
+        rig.options.session_timeout = session;
         rig.options.max_poll_interval = session;
         rig.send("works", 0, 0, &[0, millis, 0]);
         rig.send("waits", 1, 0, &[0, millis, 0]);
@@ -421,7 +421,7 @@ fn a_walk_of_slow_visits_keeps_its_place() {
         // With the times of the defaults.
         fn as_by_default(mut rig: Rig) -> Rig {
             let default = ProcessorOptions::default();
-            rig.options.session = default.session;
+            rig.options.session_timeout = default.session_timeout;
             rig.options.max_poll_interval = default.max_poll_interval;
             rig.options.transaction_timeout = default.transaction_timeout;
             rig

@@ -46,7 +46,7 @@ fn only_the_group_topic_is_assigned_and_both_inputs_are_committed() {
     };
     let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
     let options = ProcessorOptions {
-        session: Duration::from_secs(6),
+        session_timeout: Duration::from_secs(6),
         ..ProcessorOptions::default()
     };
     let stores = Arc::new(MemoryStores::default());

@@ -97,7 +97,7 @@ impl Rig {
             ..*known
         };
         let options = ProcessorOptions {
-            session: Duration::from_secs(6),
+            session_timeout: Duration::from_secs(6),
             ..ProcessorOptions::default()
         };
         let shared = Arc::from(known.make.expect("it has a default")());

@@ -249,10 +249,10 @@ fn took(first: Moment, committed: Moment, ended: Moment) -> Took {
 
 pub(crate) fn options(setting: Setting) -> ProcessorOptions {
     ProcessorOptions {
-        barrier: setting.barrier,
+        barrier_interval: setting.barrier,
         flush_interval: setting.flush,
-        session: Duration::from_secs(6),
-        deadline: Duration::from_secs(30),
+        session_timeout: Duration::from_secs(6),
+        stop_timeout: Duration::from_secs(30),
         guarantee: Some(setting.guarantee),
         ..ProcessorOptions::default()
     }

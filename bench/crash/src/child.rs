@@ -210,7 +210,7 @@ fn begin(args: &ChildArgs) -> Result<Running> {
     })?;
     let options = ProcessorOptions {
         instance: instance(&args.data)?,
-        barrier: Duration::from_millis(50),
+        barrier_interval: Duration::from_millis(50),
         guarantee: Some(args.guarantee),
         flush_interval: Duration::from_millis(120),
         flush_bytes: args.flush_bytes,

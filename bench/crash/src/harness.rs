@@ -505,7 +505,7 @@ fn read_stores(tables: &Path, copy: &Path) -> Result<Vec<(i32, i64, Rows)>> {
             rows.insert(key.to_vec(), stored.value.to_vec());
             ControlFlow::Continue(())
         })?;
-        let stamp = store.stamp()?.map_or(0, |stamp| stamp.offset);
+        let stamp = store.checkpoint()?.map_or(0, |stamp| stamp.offset);
         read.push((partition, stamp, rows));
     }
     Ok(read)

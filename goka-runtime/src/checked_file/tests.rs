@@ -70,10 +70,10 @@ fn fill(store: &mut dyn Store, rounds: usize) {
     }
 }
 
-/// Reads every row by its key and all in a walk, and judges what it finds.
+/// Reads every row by its key and all in a walk, and checks what it finds.
 fn read_all(stores: &RedbStores, round: usize) -> Result<(), StoreError> {
     let store = stores.open("t", 0)?;
-    assert_eq!(store.stamp()?, Some(stamp(1)));
+    assert_eq!(store.checkpoint()?, Some(stamp(1)));
     for row in 0..ROWS {
         let found = store.get(key(row).as_bytes())?.expect("a missing row");
         assert!(found.value == value(row, round).as_bytes(), "{row}");
@@ -367,7 +367,8 @@ fn a_torn_write_of_checksums_leaves_those_of_the_last_sync() {
         for copy in 0..2 {
             let before = [0, 1].map(|copy| {
                 let mut bytes = block(0);
-                disk.read(sums_place(0, copy), &mut bytes).expect("reads");
+                disk.read(checksums_offset(0, copy), &mut bytes)
+                    .expect("reads");
                 bytes
             });
             file.write(2 * BLOCK_LEN, &block(9 + copy)).expect("writes");
@@ -375,10 +376,11 @@ fn a_torn_write_of_checksums_leaves_those_of_the_last_sync() {
                 .expect("writes the checksums first");
             for (at, before) in (0..).zip(before) {
                 let mut after = block(0);
-                disk.read(sums_place(0, at), &mut after).expect("reads");
+                disk.read(checksums_offset(0, at), &mut after)
+                    .expect("reads");
                 if after != before {
                     let after = [&after[..torn], &before[torn..]].concat();
-                    disk.write(sums_place(0, at), &after).expect("tears");
+                    disk.write(checksums_offset(0, at), &after).expect("tears");
                 }
             }
             let again = CheckedFile::new(disk.clone());

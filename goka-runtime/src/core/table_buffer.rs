@@ -103,6 +103,17 @@ pub(crate) struct FlushBatch {
 }
 
 impl FlushBatch {
+    /// A batch without writes, which brings a store to an offset.
+    #[cfg(test)]
+    pub(crate) fn empty(offset: Offset, durability: Durability) -> Self {
+        Self {
+            entries: Vec::new(),
+            offset,
+            synced_at: None,
+            durability,
+        }
+    }
+
     /// The writes, sorted by key. Sorting is the flush's work, not the worker's: call it there.
     pub(crate) fn writes(&self) -> Vec<Write<'_>> {
         let writes = self.entries.iter().map(|(key, entry)| Write {

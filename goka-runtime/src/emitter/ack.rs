@@ -1,5 +1,5 @@
-//! What an emitter knows of records under way: one slot for each, told by the log's delivery report,
-//! waited for by an [`Ack`]. Failures that nobody waited for are counted, so `flush` can tell them.
+//! The records of an emitter that are under way: one slot for each, which takes the log's delivery report and
+//! is waited for by an [`Ack`]. Failures are counted, so that `flush` reports also those without a waiter.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::EmitError;
+use super::error::EmitError;
 use crate::log::Failure;
 use crate::record::Offset;
 
-/// Where an emitted record lies.
+/// Where an emitted record was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
     /// The topic.
@@ -25,7 +25,7 @@ pub struct Delivered {
 }
 
 /// A record under way. Await it, or [`wait`](Ack::wait) for it. It may be dropped: the record is sent
-/// all the same, and a failure is told by the emitter's `flush` or `close`.
+/// all the same, and a failure is reported by the emitter's `flush` or `close`.
 ///
 /// # Cancel safety
 /// Dropping the future gives up waiting, not the record.
@@ -51,30 +51,30 @@ impl Ack {
     ///
     /// # Errors
     /// [`EmitError::NotDelivered`] with the log's reason; [`EmitError::Pending`] when the outcome
-    /// is still open after `deadline`.
-    pub fn wait(&self, deadline: Duration) -> Result<Delivered, EmitError> {
-        let until = Instant::now() + deadline;
+    /// is not known after `timeout`.
+    pub fn wait(&self, timeout: Duration) -> Result<Delivered, EmitError> {
+        let deadline = Instant::now() + timeout;
         let mut state = self.slot.lock();
         loop {
             if let Some(outcome) = &state.outcome {
-                return self.told(outcome);
+                return self.delivered(outcome);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(EmitError::Pending {
                     topic: self.topic.to_string(),
                     records: 1,
-                    after: deadline,
+                    after: timeout,
                 });
             }
-            state = match self.slot.told.wait_timeout(state, left) {
+            state = match self.slot.has_outcome.wait_timeout(state, left) {
                 Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
     }
 
-    fn told(&self, outcome: &Result<(i32, Offset), Failure>) -> Result<Delivered, EmitError> {
+    fn delivered(&self, outcome: &Result<(i32, Offset), Failure>) -> Result<Delivered, EmitError> {
         match outcome {
             Ok((partition, offset)) => Ok(Delivered {
                 topic: self.topic.clone(),
@@ -84,7 +84,7 @@ impl Ack {
             Err(failure) => Err(EmitError::NotDelivered {
                 topic: self.topic.to_string(),
                 records: 1,
-                reason: failure.to_string(),
+                failure: failure.clone(),
             }),
         }
     }
@@ -96,7 +96,7 @@ impl Future for Ack {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.slot.lock();
         match &state.outcome {
-            Some(outcome) => Poll::Ready(self.told(outcome)),
+            Some(outcome) => Poll::Ready(self.delivered(outcome)),
             None => {
                 state.waker = Some(cx.waker().clone());
                 Poll::Pending
@@ -117,7 +117,7 @@ impl fmt::Debug for Ack {
 #[derive(Default)]
 pub(super) struct Slot {
     state: Mutex<State>,
-    told: Condvar,
+    has_outcome: Condvar,
 }
 
 #[derive(Default)]
@@ -131,13 +131,13 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, outcome: Result<(i32, Offset), Failure>) {
+    fn set_outcome(&self, outcome: Result<(i32, Offset), Failure>) {
         let waker = {
             let mut state = self.lock();
             state.outcome = Some(outcome);
             state.waker.take()
         };
-        self.told.notify_all();
+        self.has_outcome.notify_all();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -146,7 +146,7 @@ impl Slot {
 
 /// The records of one emitter that are under way.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct PendingRecords {
     slots: Mutex<Slots>,
 }
 
@@ -158,12 +158,12 @@ struct Slots {
     first: Option<Failure>,
 }
 
-impl Pending {
+impl PendingRecords {
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a record before it is sent, for its outcome may be told from within the sending.
+    /// Registers a record before it is sent, since its outcome may be reported before sending returns.
     pub(super) fn open(&self) -> (u64, Arc<Slot>) {
         let slot = Arc::new(Slot::default());
         let mut slots = self.lock();
@@ -178,8 +178,8 @@ impl Pending {
         self.lock().waiting.remove(&token);
     }
 
-    /// Takes the log's report.
-    pub(super) fn tell(&self, token: u64, outcome: Result<(i32, Offset), Failure>) {
+    /// Takes the log's delivery report.
+    pub(super) fn report(&self, token: u64, outcome: Result<(i32, Offset), Failure>) {
         let slot = {
             let mut slots = self.lock();
             if let Err(failure) = &outcome {
@@ -189,7 +189,7 @@ impl Pending {
             slots.waiting.remove(&token)
         };
         if let Some(slot) = slot {
-            slot.tell(outcome);
+            slot.set_outcome(outcome);
         }
     }
 

@@ -1,13 +1,13 @@
-//! Emits bytes to one topic: what the typed [`Emitter`](super::Emitter) and the `emit` command use.
-//! Knows where a key goes, and nothing of codecs.
+//! Emits bytes to one topic, for the typed [`Emitter`](super::Emitter) and the `emit` command. Knows the
+//! partition of a key, and nothing of codecs.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::EmitError;
-use super::ack::{Ack, Pending};
+use super::ack::{Ack, PendingRecords};
+use super::error::EmitError;
 use crate::context::Emit;
 use crate::graph::{TopicKind, TopicSpec};
 use crate::log::{
@@ -15,26 +15,26 @@ use crate::log::{
 };
 
 /// How long an emitter waits for room, and for the last records when it is dropped.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An untyped emitter: keys and values are bytes.
 pub(crate) struct RawEmitter {
     topic: Arc<str>,
     partitions: i32,
-    place: fn(&[u8], i32) -> i32,
-    deadline: Duration,
-    /// How many records without a key there were.
+    partition_of: fn(&[u8], i32) -> i32,
+    timeout: Duration,
+    /// How many records without a key were emitted: chooses the partition of the next one.
     spread: AtomicU32,
-    pending: Arc<Pending>,
+    pending: Arc<PendingRecords>,
     /// `None` once closed.
     appender: Option<Box<dyn Appender>>,
 }
 
 impl RawEmitter {
-    /// Connects to a topic, which the embedded log makes when it is missing.
+    /// Connects to a topic, which the embedded log creates when it is missing.
     ///
     /// # Errors
-    /// [`EmitError::MissingTopic`] where topics are not ours to make; what the log answers.
+    /// [`EmitError::MissingTopic`] where the log does not create topics; what the log answers.
     pub(crate) fn new(
         log: &dyn Log,
         topic: &str,
@@ -43,16 +43,16 @@ impl RawEmitter {
         wait: &TopicWait<'_>,
     ) -> Result<Self, EmitError> {
         let info = target(log, topic, declared, wait)?;
-        let pending = Arc::new(Pending::default());
+        let pending = Arc::new(PendingRecords::default());
         let reports = pending.clone();
         let appender = log.appender(Arc::new(move |token, outcome| {
-            reports.tell(token, outcome);
+            reports.report(token, outcome);
         }))?;
         Ok(Self {
             topic: topic.into(),
             partitions: info.partitions,
-            place,
-            deadline: DEFAULT_DEADLINE,
+            partition_of: place,
+            timeout: DEFAULT_TIMEOUT,
             spread: AtomicU32::new(0),
             pending,
             appender: Some(appender),
@@ -77,8 +77,8 @@ impl RawEmitter {
     }
 
     /// How long to wait for room before a record is refused.
-    pub(crate) fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = deadline;
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Enqueues a record for its key's partition, in order with the ones before it from the same
@@ -92,7 +92,7 @@ impl RawEmitter {
         value: Option<&[u8]>,
         options: &Emit,
     ) -> Result<Ack, EmitError> {
-        let partition = (self.place)(key, self.partitions);
+        let partition = (self.partition_of)(key, self.partitions);
         self.emit_to(partition, Some(key), value, options)
     }
 
@@ -135,7 +135,7 @@ impl RawEmitter {
             timestamp: options.timestamp.unwrap_or(-1),
             headers: &options.headers,
         };
-        match appender.send(sent, token, Instant::now() + self.deadline) {
+        match appender.send(sent, token, Instant::now() + self.timeout) {
             Ok(()) => Ok(Ack {
                 topic: self.topic.clone(),
                 slot,
@@ -152,16 +152,16 @@ impl RawEmitter {
     /// # Errors
     /// [`EmitError::NotDelivered`] when a record failed since the last flush, waited for or not;
     /// [`EmitError::Pending`] when some are still under way.
-    pub(crate) fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
+    pub(crate) fn flush(&self, timeout: Duration) -> Result<(), EmitError> {
         let Some(appender) = &self.appender else {
             return Ok(());
         };
-        let flushed = appender.flush(Instant::now() + deadline);
+        let flushed = appender.flush(Instant::now() + timeout);
         if let Some((records, first)) = self.pending.take_failures() {
             return Err(EmitError::NotDelivered {
                 topic: self.topic.to_string(),
                 records,
-                reason: first.to_string(),
+                failure: first,
             });
         }
         match flushed {
@@ -171,7 +171,7 @@ impl RawEmitter {
                 records => Err(EmitError::Pending {
                     topic: self.topic.to_string(),
                     records,
-                    after: deadline,
+                    after: timeout,
                 }),
             },
             Err(error) => Err(error.into()),
@@ -182,8 +182,8 @@ impl RawEmitter {
     ///
     /// # Errors
     /// As [`flush`](RawEmitter::flush): what is still under way then may or may not arrive.
-    pub(crate) fn close(mut self, deadline: Duration) -> Result<(), EmitError> {
-        let flushed = self.flush(deadline);
+    pub(crate) fn close(mut self, timeout: Duration) -> Result<(), EmitError> {
+        let flushed = self.flush(timeout);
         self.appender = None;
         flushed
     }
@@ -194,7 +194,7 @@ impl Drop for RawEmitter {
         if self.appender.is_none() {
             return;
         }
-        if let Err(error) = self.flush(self.deadline) {
+        if let Err(error) = self.flush(self.timeout) {
             tracing::error!(topic = &*self.topic, %error, "emitter dropped with records undelivered");
         }
     }
@@ -210,7 +210,7 @@ impl fmt::Debug for RawEmitter {
     }
 }
 
-/// What is declared of a topic that may have to be made.
+/// What is declared of a topic that may have to be created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Declared {
     pub(crate) partitions: Option<i32>,
@@ -227,7 +227,7 @@ impl Declared {
     }
 }
 
-/// Looks a topic up; makes it where the log lets us, waits for it where others do.
+/// Looks a topic up; creates it where the log does that, waits for it where its owner does.
 pub(crate) fn target(
     log: &dyn Log,
     topic: &str,
@@ -253,7 +253,7 @@ pub(crate) fn target(
         compact: declared.is_table,
         retention: None,
     }) {
-        // Somebody else made it meanwhile: theirs is as good.
+        // Another process created it meanwhile.
         Ok(()) | Err(LogError::TopicExists { .. }) => {
             wait.describe_one(log, topic)?.ok_or_else(missing)
         }

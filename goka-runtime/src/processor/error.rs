@@ -3,42 +3,14 @@
 use std::time::Duration;
 
 use super::copartition::Mismatch;
+use super::options::OptionError;
 use crate::core::StopReason;
+use crate::error::SharedError;
 use crate::graph::Location;
 use crate::log::{LogError, after};
-
-/// What is wrong with the times in [`ProcessorOptions`](super::ProcessorOptions).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OptionError {
-    /// A time is too short or too long.
-    #[error(
-        "{what} (`{option}`) is {given:?}, and may be from {least:?} to {most:?}; set one in that range"
-    )]
-    OutOfRange {
-        /// What the time is of.
-        what: &'static str,
-        /// The option of `run` that sets it.
-        option: &'static str,
-        /// What was given.
-        given: Duration,
-        /// The shortest possible.
-        least: Duration,
-        /// The longest possible.
-        most: Duration,
-    },
-    /// A member would be put out for not polling before it can be put out for silence.
-    #[error(
-        "the poll interval (`--max-poll-interval`) is {poll_interval:?}, shorter than the session \
-         timeout (`--session`), {session:?}; set a longer poll interval or a shorter session"
-    )]
-    PollInterval {
-        /// The poll interval.
-        poll_interval: Duration,
-        /// The session timeout.
-        session: Duration,
-    },
-}
+use crate::table::StoreError;
+use crate::text::counted;
+use crate::view::ViewError;
 
 /// Why a processor does not start: what, where, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,10 +21,10 @@ pub enum StartError {
     Log {
         /// The group.
         group: String,
-        /// The log's word.
+        /// The error of the log.
         source: LogError,
     },
-    /// Streams are missing, and this log's are made by whoever owns them.
+    /// Streams are missing, and this log does not create them.
     #[error("group `{group}` ({location}): topics do not exist{}: {}; create them: {}", after(*.waited), names(.topics), commands(.topics))]
     MissingTopics {
         /// The group.
@@ -74,14 +46,15 @@ pub enum StartError {
     },
     /// A topic has another partition count than declared.
     #[error(
-        "topic `{topic}` has {found} partitions, {location} declares {declared}; correct the declaration"
+        "topic `{topic}` has {}, {location} declares {declared}; correct the declaration",
+        counted(*found, "partition")
     )]
     OtherCount {
         /// The topic.
         topic: String,
-        /// What it has.
+        /// The count of the topic.
         found: i32,
-        /// What is declared.
+        /// The declared count.
         declared: i32,
         /// Where.
         location: Location,
@@ -126,8 +99,8 @@ pub enum StartError {
     /// A table that is joined would lose rows.
     #[error(
         "table `{topic}`, which group `{group}` joins ({location}), is not compacted \
-         (cleanup.policy={policy}), so its rows would expire; whoever owns it sets \
-         cleanup.policy=compact, or declares it as a stream"
+         (cleanup.policy={policy}), so its rows would expire; have its owner set \
+         cleanup.policy=compact, or declare it as a stream"
     )]
     JoinNotCompacted {
         /// The group.
@@ -155,12 +128,12 @@ pub enum StartError {
     },
     /// A topic that the group writes to keeps fewer copies than a record has to have.
     #[error(
-        "topic `{topic}`, to which group `{group}` writes, has {replicas} replica{}, and its \
+        "topic `{topic}`, to which group `{group}` writes, has {}, and its \
          min.insync.replicas asks for {wanted} in sync: no record could have as many copies; give it \
          more replicas (kafka-reassign-partitions.sh), or ask for fewer: kafka-configs.sh \
          --bootstrap-server <brokers> --alter --entity-type topics --entity-name {topic} --add-config \
          min.insync.replicas={replicas}",
-        if *replicas == 1 { "" } else { "s" }
+        counted(*replicas, "replica")
     )]
     TooFewReplicas {
         /// The group.
@@ -196,6 +169,36 @@ pub enum StartError {
         barrier: Duration,
         /// How long a transaction may be open.
         timeout: Duration,
+    },
+    /// A table that is looked up cannot be followed.
+    #[error("group `{group}` ({location}): {source}")]
+    Lookup {
+        /// The group.
+        group: String,
+        /// Where it is looked up.
+        location: Location,
+        /// Why.
+        source: Box<ViewError>,
+    },
+    /// The local stores cannot hold the group's tables.
+    #[error("group `{group}` ({location}): {source}")]
+    Store {
+        /// The group.
+        group: String,
+        /// Where it is declared.
+        location: Location,
+        /// Why.
+        source: StoreError,
+    },
+    /// The system gives no thread for the worker.
+    #[error("group `{group}` ({location}): no thread for its worker: {source}")]
+    Thread {
+        /// The group.
+        group: String,
+        /// Where it is declared.
+        location: Location,
+        /// The error of the system.
+        source: SharedError,
     },
     /// The graph cannot be run as it is.
     #[error("group `{group}` ({location}): {reason}")]
@@ -250,7 +253,7 @@ pub enum ProcessorError {
     /// It stopped before it could commit the last records that it handled.
     #[error(
         "group `{group}`: the last records that it handled could not be committed in time; they are \
-         handled again by whoever owns their partitions next"
+         handled again by the next owners of their partitions"
     )]
     Uncommitted {
         /// The group.

@@ -1,6 +1,6 @@
-//! Looks again, while a processor runs, whether its topics are still what it started with. What would
-//! refuse a start ends the processor, before more is lost; what can be lived with is warned of. Asks on
-//! a thread of its own, since a broker may take long to answer.
+//! Checks, while a processor runs, whether its topics are still as they were at the start. What would refuse
+//! a start ends the processor, before more is lost; lesser changes are warned of. Runs on a thread of its
+//! own, since a broker may take long to answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,36 +9,36 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::error::StartError;
-use super::resolve::is_copartitioned;
-use super::topics::Topics;
+use super::topics::{Topics, is_copartitioned};
 use crate::clock::Clock;
-use crate::core::recovery::is_other_topic;
 use crate::core::{CopyId, StopReason};
 use crate::graph::{EdgeKind, GroupGraph};
 use crate::log::{Group, Log, LogError, TopicInfo};
 use crate::record::{Offset, TopicId, TopicPartition};
+use crate::text::counted;
+use crate::topic_change::{ResetOffsets, TopicChange};
 use crate::worker::{WorkerConfig, WorkerState};
 
-/// How often the log is asked: a change is noticed within a minute, whatever the answer takes.
+/// How often the log is asked: a change is noticed within a minute, also when an answer takes long.
 const EVERY: Duration = Duration::from_secs(20);
 
 /// What a processor's topics were when it started.
 pub(super) struct Recheck {
     graph: GroupGraph,
     topics: Topics,
-    /// Where each partition of the group topic began when that was first asked.
+    /// Where each partition of the group topic began when last asked.
     starts: Option<Vec<Offset>>,
-    /// The outputs whose count was found to have changed.
-    told: Vec<&'static str>,
+    /// The outputs whose changed partition count was logged.
+    reported_outputs: Vec<&'static str>,
 }
 
-/// The thread that asks; dropped when the worker has ended. It is not waited for.
-pub(super) struct Asking {
+/// The thread that checks. Ends when this is dropped, and is not waited for.
+pub(super) struct RecheckThread {
     has_ended: Arc<AtomicBool>,
     thread: Option<Thread>,
 }
 
-impl Drop for Asking {
+impl Drop for RecheckThread {
     fn drop(&mut self) {
         self.has_ended.store(true, Ordering::Release);
         if let Some(thread) = &self.thread {
@@ -58,28 +58,28 @@ impl Recheck {
             graph,
             topics,
             starts: None,
-            told: Vec::new(),
+            reported_outputs: Vec::new(),
         }
     }
 
-    /// Asks again and again until the worker has ended.
-    pub(super) fn start(self, parts: &Arc<WorkerConfig>) -> Asking {
+    /// Starts the thread.
+    pub(super) fn start(self, config: &Arc<WorkerConfig>) -> RecheckThread {
         let has_ended = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&has_ended);
         let (group, mut recheck) = (self.graph.group, self);
-        // Not the parts: a broker may keep the thread waiting when the tables that are looked up, and
-        // what handlers run on, are to be gone.
-        let seen = Seen {
-            log: Arc::clone(&parts.log),
-            signals: Arc::clone(&parts.signals),
-            clock: parts.clock.clone(),
-            group: parts.plan.group.clone(),
-            joins: parts.plan.joins.iter().map(|join| join.topic).collect(),
+        // Not the whole config: a broker may keep the thread waiting when the lookups and the executor are
+        // to be dropped.
+        let target = RecheckTarget {
+            log: Arc::clone(&config.log),
+            signals: Arc::clone(&config.state),
+            clock: config.clock.clone(),
+            group: config.plan.group.clone(),
+            joins: config.plan.joins.iter().map(|join| join.topic).collect(),
         };
         let spawned = thread::Builder::new()
             .name("goka-topics".to_owned())
             .spawn(move || {
-                let is_over = || theirs.load(Ordering::Acquire) || seen.signals.stops();
+                let is_over = || theirs.load(Ordering::Acquire) || target.signals.stops();
                 loop {
                     let asked = Instant::now();
                     while asked.elapsed() < EVERY && !is_over() {
@@ -88,27 +88,27 @@ impl Recheck {
                     if is_over() {
                         return;
                     }
-                    seen.see_ends();
-                    match recheck.look(&*seen.log) {
-                        Ok(Some(cause)) => seen.signals.refuse(cause),
+                    target.ask_ends();
+                    match recheck.look(&*target.log) {
+                        Ok(Some(cause)) => target.signals.end_member(cause),
                         Ok(None) => {}
-                        Err(error) => tracing::debug!(%error, "the topics cannot be looked at"),
+                        Err(error) => tracing::debug!(%error, "topics not checked"),
                     }
                 }
             });
         if let Err(error) = &spawned {
-            tracing::warn!(group, %error, "no thread looks after the group's topics");
+            tracing::warn!(group, %error, "no thread to check the topics of the group");
         }
-        Asking {
+        RecheckThread {
             has_ended,
             thread: spawned.ok().map(|handle| handle.thread().clone()),
         }
     }
 
-    /// Why the group cannot go on with its topics as they are now.
+    /// Why the group cannot go on with its topics as they are now, if it cannot.
     fn look(&mut self, log: &dyn Log) -> Result<Option<StopReason>, LogError> {
         let found = log.describe(&self.topics.names)?;
-        // One that is gone is told by whoever reads or writes it.
+        // A missing topic fails where it is read or written.
         let found = self.topics.names.iter().copied().zip(found);
         let now: BTreeMap<_, _> = found
             .filter_map(|(name, info)| Some((name, info?)))
@@ -120,7 +120,7 @@ impl Recheck {
         Ok(cause)
     }
 
-    /// What is wrong with the topics now, beside what they were.
+    /// Why the group cannot go on with these topics, if it cannot.
     fn compare(&mut self, mut now: BTreeMap<&'static str, TopicInfo>) -> Option<StopReason> {
         let group = self.graph.group;
         for edge in self.graph.edges {
@@ -130,38 +130,39 @@ impl Recheck {
                 continue;
             };
             if matches!(edge.kind, EdgeKind::Output | EdgeKind::Lookup) {
-                if found.partitions != before.partitions && !self.told.contains(&name) {
-                    self.told.push(name);
+                if found.partitions != before.partitions && !self.reported_outputs.contains(&name) {
+                    self.reported_outputs.push(name);
                     let (before, now) = (before.partitions, found.partitions);
                     tracing::warn!(
                         group,
                         topic = name,
                         before,
                         now,
-                        "an output has another number of partitions: records go where they went \
-                         before until this program is started again"
+                        "an output has another number of partitions: records go to the partitions that it \
+                         had before until this program is started again"
                     );
                 }
                 continue;
             }
-            if is_other_topic(&before.id, &found.id) {
+            let change = TopicChange::of(&before.id, before.partitions, found);
+            if change == Some(TopicChange::Recreated) {
                 if self.graph.table().is_none() && matches!(edge.kind, EdgeKind::Input { .. }) {
                     self.topics.infos.insert(name, found.clone());
                     let topic = name.to_owned();
                     return Some(StopReason::NewInput { topic });
                 }
-                let said = made_again(&self.graph, edge.kind, before, found);
-                return Some(StopReason::Topic(said.into()));
+                let text = recreated(&self.graph, edge.kind, before, found);
+                return Some(StopReason::Topic(text.into()));
             }
-            // Brokers hear of new partitions one after the other.
-            if is_copartitioned(&self.graph) && found.partitions > before.partitions {
-                let (before, now) = (before.partitions, found.partitions);
+            if is_copartitioned(&self.graph) && change == Some(TopicChange::Grown) {
+                let now = found.partitions;
+                let before = counted(before.partitions, "partition");
                 let text = format!(
-                    "topic `{name}` of group `{group}` had {before} partitions when this program \
-                     started and has {now} now: the group has a table, or joins one, and nobody in it \
-                     reads the new ones; all topics of the group need one partition count, and a table \
-                     cannot be spread anew: give the topic {before} partitions again under another \
-                     name, or begin a group of another name with {now} partitions everywhere"
+                    "topic `{name}` of group `{group}` had {before} when this program started and has \
+                     {now} now: the group has a table, or joins one, so all its topics need one partition \
+                     count, and none of its members reads the new partitions; a table cannot be \
+                     repartitioned: give the topic {before} again under another name, or begin a group of \
+                     another name with {now} partitions everywhere"
                 );
                 return Some(StopReason::Topic(text.into()));
             }
@@ -210,8 +211,8 @@ impl Recheck {
     }
 }
 
-/// What the thread looks at, and whom it tells.
-struct Seen {
+/// What the thread needs beside the topics.
+struct RecheckTarget {
     log: Arc<dyn Log>,
     signals: Arc<WorkerState>,
     clock: Clock,
@@ -219,10 +220,10 @@ struct Seen {
     joins: Vec<TopicId>,
 }
 
-impl Seen {
-    /// Asks where the topics of joined copies end: a copy that has come there is level as of now, and
-    /// may be trusted again after a restart for as long as deletions are kept.
-    fn see_ends(&self) {
+impl RecheckTarget {
+    /// Asks where the topics of joined copies end: a copy that has come there is level as of now, and can
+    /// be caught up after a restart for as long as deletions are kept.
+    fn ask_ends(&self) {
         if self.joins.is_empty() {
             return;
         }
@@ -246,22 +247,22 @@ impl Seen {
             Ok(ranges) => {
                 let ends = copies.into_iter().zip(ranges);
                 let ends = ends.map(|(copy, range)| (copy, range.high, at));
-                self.signals.tell_ends(ends.collect());
+                self.signals.set_ends(ends.collect());
             }
-            Err(error) => tracing::debug!(%error, "the ends of joined tables are not known"),
+            Err(error) => tracing::debug!(%error, "ends of joined tables not known"),
         }
     }
 }
 
-/// What to say of a topic that was deleted and made again.
-fn made_again(graph: &GroupGraph, kind: EdgeKind, before: &TopicInfo, now: &TopicInfo) -> String {
+/// The message for a topic that was deleted and made again.
+fn recreated(graph: &GroupGraph, kind: EdgeKind, before: &TopicInfo, now: &TopicInfo) -> String {
     let (group, name) = (graph.group, &before.name);
     let ids = format!("its id was `{}` and is `{}`", before.id, now.id);
     match kind {
         EdgeKind::Table => format!(
             "group topic `{name}` of group `{group}` was deleted and made again while this program \
              ran ({ids}): the table's rows are left in local copies only; keep the data directories, \
-             and see why the topic was deleted before the group is started again"
+             and find out why the topic was deleted before the group is started again"
         ),
         EdgeKind::Join => format!(
             "table `{name}`, which group `{group}` joins, was deleted and made again while this \
@@ -270,9 +271,8 @@ fn made_again(graph: &GroupGraph, kind: EdgeKind, before: &TopicInfo, now: &Topi
         _ => format!(
             "input `{name}` of group `{group}` was deleted and made again while this program ran \
              ({ids}): its records are others than those that the table has counted, and Kafka deletes \
-             the offsets of a topic with it; with all instances stopped, set where to go on \
-             (kafka-consumer-groups.sh --bootstrap-server <brokers> --group {group} --topic {name} \
-             --reset-offsets --to-earliest --execute), then start them"
+             the offsets of a topic with it; {}, then start them",
+            ResetOffsets { group, topic: name }
         ),
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::ProcessorOptions;
 use super::error::StartError;
-use super::topics::Topics;
+use super::options::ProcessorOptions;
+use super::topics::{Topics, is_copartitioned};
 use crate::core::{InputPlan, JoinPlan, OutputPlan, Plan, VisitPlan};
-use crate::graph::{Edge, EdgeKind, GroupGraph, Start};
+use crate::graph::{EdgeKind, GroupGraph, Start};
 use crate::log::{Group, Log, LogError, TopicWait};
 use crate::table::{Store, StoreError, Stores};
 use crate::view::{Lookups, RawView, ViewError};
@@ -91,7 +91,7 @@ pub(super) fn resolve(
         inputs: fetched,
         instance: options.instance.clone(),
         worker: 0,
-        session_timeout: options.session,
+        session_timeout: options.session_timeout,
         max_poll_interval: options.max_poll_interval,
         guarantee: options.guarantee.unwrap_or(graph.guarantee),
         transaction_timeout: options.transaction_timeout,
@@ -107,20 +107,14 @@ pub(super) fn resolve(
         table,
         joins,
         visits,
-        barrier: options.barrier,
+        barrier: options.barrier_interval,
         flush_interval: options.flush_interval,
-        flush_bytes: options.flush_bytes.min(options.memory / 2),
-        store_timeout: options.store_patience,
-        memory: options.memory,
+        flush_bytes: options.flush_bytes.min(options.memory_bytes / 2),
+        store_timeout: options.store_error_timeout,
+        memory: options.memory_bytes,
         deaths: options.deaths.clone(),
     };
     Ok((plan, topics))
-}
-
-/// Whether the group's topics need one partition count: it has a table, or joins one.
-pub(crate) fn is_copartitioned(graph: &GroupGraph) -> bool {
-    let together = |edge: &Edge| matches!(edge.kind, EdgeKind::Table | EdgeKind::Join);
-    graph.edges.iter().any(together)
 }
 
 /// The tables that are looked up: one copy of each a process, followed by its own thread.
@@ -151,7 +145,7 @@ pub(super) fn lookups(
             None => {
                 let view = RawView::start(
                     Arc::clone(log),
-                    Arc::new(Apart(Arc::clone(stores))),
+                    Arc::new(LookupStores(Arc::clone(stores))),
                     &edge.topic,
                     wait,
                 );
@@ -160,10 +154,10 @@ pub(super) fn lookups(
                         group: graph.group.to_owned(),
                         source,
                     },
-                    error => StartError::Graph {
+                    error => StartError::Lookup {
                         group: graph.group.to_owned(),
                         location: edge.location,
-                        reason: error.to_string(),
+                        source: Box::new(error),
                     },
                 })?;
                 let view = Arc::new(view);
@@ -176,8 +170,8 @@ pub(super) fn lookups(
     Ok(found)
 }
 
-/// Tells the stores how many partitions this process has when it is the only one of its group.
-pub(super) fn expect(
+/// Reserves stores for all partitions, which this process owns if it is the only one of its group.
+pub(super) fn reserve_stores(
     graph: &GroupGraph,
     plan: &Plan,
     stores: &dyn Stores,
@@ -188,30 +182,30 @@ pub(super) fn expect(
         .and_then(|most| usize::try_from(most).ok())
         .unwrap_or(0);
     stores
-        .expect(tables * partitions)
-        .map_err(|error| StartError::Graph {
+        .reserve(tables * partitions)
+        .map_err(|source| StartError::Store {
             group: graph.group.to_owned(),
             location: graph.location,
-            reason: error.to_string(),
+            source,
         })
 }
 
-/// Keeps the copies of looked-up tables apart from the tables of this process's own processors:
-/// `@` is in no topic's name.
+/// Keeps the copies of looked-up tables apart from the tables of this process's own processors: no topic's
+/// name has an `@`.
 #[derive(Debug)]
-struct Apart(Arc<dyn Stores>);
+struct LookupStores(Arc<dyn Stores>);
 
-impl Stores for Apart {
+impl Stores for LookupStores {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         self.0.open(&format!("{table}@lookup"), partition)
     }
 
-    fn expect(&self, partitions: usize) -> Result<(), StoreError> {
-        self.0.expect(partitions)
+    fn reserve(&self, partitions: usize) -> Result<(), StoreError> {
+        self.0.reserve(partitions)
     }
 
-    fn place(&self, table: &str, partition: i32) -> Option<String> {
-        self.0.place(&format!("{table}@lookup"), partition)
+    fn location(&self, table: &str, partition: i32) -> Option<String> {
+        self.0.location(&format!("{table}@lookup"), partition)
     }
 
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {

@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 use std::time::Instant;
 
 use super::*;
@@ -113,7 +114,7 @@ impl App {
 
     fn start(&self) -> Running {
         let options = ProcessorOptions {
-            barrier: Duration::from_millis(5),
+            barrier_interval: Duration::from_millis(5),
             ..Default::default()
         };
         let (log, stores) = (Arc::clone(&self.log), Arc::clone(&self.stores));
@@ -350,7 +351,7 @@ fn a_barrier_that_outlasts_its_transaction_is_refused() {
     let start = |guarantee, barrier| {
         let options = ProcessorOptions {
             guarantee,
-            barrier,
+            barrier_interval: barrier,
             transaction_timeout: Duration::from_secs(2),
             ..Default::default()
         };
@@ -440,7 +441,7 @@ fn spawned_work_is_driven_without_records() {
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
         let app = App::new();
         let options = ProcessorOptions {
-            barrier: Duration::from_millis(5),
+            barrier_interval: Duration::from_millis(5),
             guarantee: Some(guarantee),
             ..Default::default()
         };
@@ -461,7 +462,7 @@ fn spawned_work_is_driven_without_records() {
     }
 }
 
-/// How many spawned tasks that nobody waits for have run.
+/// How many spawned tasks have run that the handler does not wait for.
 static DETACHED: AtomicUsize = AtomicUsize::new(0);
 
 fn leaves_behind<'r>(_: &'r ProcessorState, _: RawRecord<'r>) -> crate::dispatch::Handling<'r> {

@@ -1,16 +1,17 @@
-//! The topics of a graph's edges: looked at, made where that is ours to do, and checked.
+//! The topics of a graph's edges: looked up, created where the processor does that, and checked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::copartition::{Counted, copartitioned};
 use super::error::StartError;
-use super::resolve::is_copartitioned;
-use super::{DEFAULT_PARTITIONS, LOOP_RETENTION};
 use crate::core::TablePlan;
 use crate::graph::{Edge, EdgeKind, GroupGraph, TopicKind};
-use crate::log::{Log, LogError, NewTopic, TopicInfo, TopicWait};
+use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::TopicId;
+
+/// How long loop and visit topics keep their records: longer than any outage.
+pub const LOOP_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The topics of a graph's edges, each once, in the order of the edges.
 pub(crate) struct Topics {
@@ -19,7 +20,7 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    /// Looks the topics up; those that others make are waited for.
+    /// Looks the topics up; waits for those that others create.
     pub(super) fn look(
         graph: &GroupGraph,
         log: &dyn Log,
@@ -60,7 +61,7 @@ impl Topics {
         (TopicId(at), &self.infos[edge.topic.name])
     }
 
-    /// Makes what is missing and may be made, and checks the counts.
+    /// Creates what is missing and may be created, and checks all topics.
     pub(super) fn complete(
         mut self,
         graph: &GroupGraph,
@@ -100,7 +101,7 @@ impl Topics {
                 waited: log.topic_timeout(),
             });
         }
-        // A declared table that no group of this log writes is filled by whoever emits to it.
+        // A declared table without a group is filled by emitters.
         if log.creates_streams() {
             let is_filled = |edge: &&Edge| {
                 matches!(edge.kind, EdgeKind::Join) && edge.topic.kind == TopicKind::Table
@@ -125,7 +126,7 @@ impl Topics {
                 });
             }
         }
-        // Nothing of ours is made beside topics that do not fit together.
+        // The group's own topics are not created beside others that do not fit together.
         self.check_counts(graph)?;
         for edge in graph.edges {
             let (compact, retention) = match edge.kind {
@@ -255,7 +256,7 @@ impl Topics {
         inputs.find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
     }
 
-    /// Makes a topic and looks it up. The broker that is asked next may hear of it later.
+    /// Creates a topic and waits until it is found: the next broker may learn of it later.
     fn make(
         &mut self,
         log: &dyn Log,
@@ -285,6 +286,12 @@ impl Topics {
             fingerprint: edge.topic.fingerprint(),
         }
     }
+}
+
+/// Whether the group's topics need one partition count: it has a table, or joins one.
+pub(crate) fn is_copartitioned(graph: &GroupGraph) -> bool {
+    let together = |edge: &Edge| matches!(edge.kind, EdgeKind::Table | EdgeKind::Join);
+    graph.edges.iter().any(together)
 }
 
 fn new_topic(name: &str, partitions: i32, compact: bool, retention: Option<Duration>) -> NewTopic {

@@ -1,88 +1,52 @@
-//! Looks at local copies and their topics: what a task needs to know before it may start.
+//! Inspects local copies, their topics and the inputs: what the core needs to know before a task starts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::copy::restore;
-use super::{Context, OpenStore};
-use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide};
+use super::context::RestoreContext;
 use crate::core::{ChangelogInspection, CopyId, Inspection, StopReason};
 use crate::log::{Epoch, LogError, OffsetRange, TopicInfo, cancel};
-use crate::record::{Offset, TaskId, TopicId, TopicPartition};
+use crate::record::{TaskId, TopicId, TopicPartition};
 use crate::table::{Checkpoint, Store, StoreError};
 
-/// How long a store may still be held by the assignment before.
+/// How long to wait for a store that the assignment before still holds.
 const STORE_HELD: Duration = Duration::from_secs(10);
 
 pub(super) fn inspect(
-    context: &Arc<Context>,
+    context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
-    store: &mut OpenStore,
+    store: &mut Option<Box<dyn Store>>,
 ) -> Option<Result<Inspection, StopReason>> {
     let is_stateful = context.plan.table.is_some();
-    let stamp = match is_stateful {
-        true => match stamp(context, copy, epoch, store)? {
-            Ok(stamp) => stamp,
+    let checkpoint = match is_stateful {
+        true => match read_checkpoint(context, copy, epoch, store)? {
+            Ok(checkpoint) => checkpoint,
             Err(error) => return Some(Err(StopReason::Store(error))),
         },
         false => None,
     };
-    let facts = patiently(context, copy, epoch, |context, copy| {
+    let inspection = ask_until_answered(context, copy, epoch, |context, copy| {
         let table = context.plan.table.is_some().then_some(copy);
-        let (table, input_ids) = look_at_topics(context, copy.task, table)?;
-        let inputs = look_at_inputs(context, copy.task)?;
+        let (table, input_ids) = inspect_topics(context, copy.task, table)?;
+        let inputs = input_ranges(context, copy.task)?;
         Ok((table, inputs, input_ids))
     })?;
-    Some(facts.map(|(table, inputs, input_ids)| Inspection {
-        stamp,
+    Some(inspection.map(|(table, inputs, input_ids)| Inspection {
+        stamp: checkpoint,
         table,
         inputs,
         input_ids,
     }))
 }
 
-/// Opens a joined table's copy, judges it and brings it up.
-pub(super) fn follow(
-    context: &Arc<Context>,
+/// Asks the log until it answers; `None` when the job is cancelled, or would wait.
+pub(super) fn ask_until_answered<T: Send + 'static>(
+    context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
-    store: &mut OpenStore,
-) -> Option<Result<(Offset, String), StopReason>> {
-    let stamp = match stamp(context, copy, epoch, store)? {
-        Ok(stamp) => stamp,
-        Err(error) => return Some(Err(StopReason::Store(error))),
-    };
-    let facts = match patiently(context, copy, epoch, look_at_table)? {
-        Ok(facts) => facts,
-        Err(cause) => return Some(Err(cause)),
-    };
-    let (name, fingerprint) = context.definition(copy.table)?;
-    let topic = ChangelogPartition {
-        name,
-        cluster: &context.plan.cluster,
-        id: &facts.id,
-        partition: copy.task.partition,
-        start: facts.range.start,
-        end: facts.range.high,
-        delete_retention: facts.delete_retention,
-    };
-    let now = context.clock.wall();
-    let (from, rebuild) = match decide(stamp.as_ref(), &topic, fingerprint, &Role::Follower, now) {
-        RecoveryDecision::CatchUp { from } => (from, None),
-        RecoveryDecision::Rebuild(why) => (facts.range.start, Some(why)),
-        RecoveryDecision::Refuse(why) => return Some(Err(StopReason::Recovery(why))),
-    };
-    restore(context, copy, epoch, &mut **store.as_mut()?, from, rebuild)
-}
-
-/// Asks the log until it answers, or nobody waits any more.
-pub(super) fn patiently<T: Send + 'static>(
-    context: &Arc<Context>,
-    copy: CopyId,
-    epoch: Epoch,
-    look: fn(&Context, CopyId) -> Result<T, LogError>,
+    look: fn(&RestoreContext, CopyId) -> Result<T, LogError>,
 ) -> Option<Result<T, StopReason>> {
     loop {
         let found = match context.is_inline {
@@ -110,21 +74,21 @@ pub(super) fn patiently<T: Send + 'static>(
     }
 }
 
-/// What a copy says of itself; opened when it is not.
-pub(super) fn stamp(
-    context: &Context,
+/// Reads the checkpoint of a copy, whose store is opened if it is not.
+pub(super) fn read_checkpoint(
+    context: &RestoreContext,
     copy: CopyId,
     epoch: Epoch,
-    store: &mut OpenStore,
+    store: &mut Option<Box<dyn Store>>,
 ) -> Option<Result<Option<Checkpoint>, StoreError>> {
-    match store.as_ref().map(|store| store.stamp()) {
+    match store.as_ref().map(|store| store.checkpoint()) {
         Some(Err(error @ StoreError::Unreadable { .. })) => {
             *store = None;
             if let Err(error) = set_aside(context, copy, &error) {
                 return Some(Err(error));
             }
         }
-        // Opened anew it answers, and is judged.
+        // It answers once it is opened anew.
         Some(Err(StoreError::RolledBack { .. })) => *store = None,
         _ => {}
     }
@@ -134,13 +98,13 @@ pub(super) fn stamp(
             Err(error) => return Some(Err(error)),
         }
     }
-    let stamp = store.as_ref().map(|store| store.stamp()).transpose();
-    Some(stamp.map(Option::flatten))
+    let checkpoint = store.as_ref().map(|store| store.checkpoint()).transpose();
+    Some(checkpoint.map(Option::flatten))
 }
 
 /// Opens a store; one that cannot be read is moved aside, to be rebuilt.
 fn open(
-    context: &Context,
+    context: &RestoreContext,
     copy: CopyId,
     epoch: Epoch,
 ) -> Option<Result<Box<dyn Store>, StoreError>> {
@@ -148,7 +112,7 @@ fn open(
     let partition = copy.task.partition;
     loop {
         let opened = context.stores.open(&name, partition);
-        let error = match opened.and_then(|store| store.stamp().map(|_| store)) {
+        let error = match opened.and_then(|store| store.checkpoint().map(|_| store)) {
             Ok(store) => return Some(Ok(store)),
             Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
                 if !context.pause(copy.task, epoch) {
@@ -165,9 +129,9 @@ fn open(
     }
 }
 
-/// Moves the file of a damaged copy aside, and says so.
+/// Moves the file of a damaged copy aside, and logs it.
 pub(super) fn set_aside(
-    context: &Context,
+    context: &RestoreContext,
     copy: CopyId,
     error: &StoreError,
 ) -> Result<(), StoreError> {
@@ -177,18 +141,18 @@ pub(super) fn set_aside(
     Ok(())
 }
 
-pub(super) fn look_at_table(
-    context: &Context,
+pub(super) fn inspect_changelog(
+    context: &RestoreContext,
     copy: CopyId,
 ) -> Result<ChangelogInspection, LogError> {
     let name = context.plan.group.topic(copy.table);
     let found = context.log.describe(&[&**name])?;
-    table_facts(context, copy, found.into_iter().next().flatten())
+    changelog_inspection(context, copy, found.into_iter().next().flatten())
 }
 
-/// Looks at the copy's topic, if there is one, and at the identities of the task's inputs.
-fn look_at_topics(
-    context: &Context,
+/// Inspects the copy's topic, if there is one, and finds the identities of the task's inputs.
+fn inspect_topics(
+    context: &RestoreContext,
     task: TaskId,
     table: Option<CopyId>,
 ) -> Result<(Option<ChangelogInspection>, BTreeMap<TopicId, String>), LogError> {
@@ -198,11 +162,11 @@ fn look_at_topics(
     let names: Vec<&str> = topics.iter().map(|topic| &**group.topic(*topic)).collect();
     let mut found = context.log.describe(&names)?.into_iter();
     let table = match table {
-        Some(copy) => Some(table_facts(context, copy, found.next().flatten())?),
+        Some(copy) => Some(changelog_inspection(context, copy, found.next().flatten())?),
         None => None,
     };
     let inputs = topics.into_iter().skip(own.iter().count());
-    // One that is missing is told by whoever asks for its range.
+    // A missing input is an error of `input_ranges`.
     let ids = inputs
         .zip(found)
         .filter_map(|(topic, info)| Some((topic, info?.id)))
@@ -210,8 +174,8 @@ fn look_at_topics(
     Ok((table, ids))
 }
 
-fn table_facts(
-    context: &Context,
+fn changelog_inspection(
+    context: &RestoreContext,
     copy: CopyId,
     info: Option<TopicInfo>,
 ) -> Result<ChangelogInspection, LogError> {
@@ -228,8 +192,8 @@ fn table_facts(
     })
 }
 
-fn look_at_inputs(
-    context: &Context,
+fn input_ranges(
+    context: &RestoreContext,
     task: TaskId,
 ) -> Result<BTreeMap<TopicId, OffsetRange>, LogError> {
     let group = &context.plan.group;

@@ -1,48 +1,38 @@
-//! Looks for another program under the group's name, in what the group committed: once before this
-//! process commits anything, and once before its first handler runs. Whoever starts later finds what this
-//! process committed, so it need not look again.
+//! Looks for another program under the group's name, in the offsets that the group committed: once before
+//! this process commits anything, and once before its first handler runs. A program that starts later
+//! finds what this process committed, so this one need not look again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Context;
-use super::inspect::patiently;
+use super::context::RestoreContext;
+use super::inspect::ask_until_answered;
 use crate::core::metadata::OffsetMetadata;
 use crate::core::{CopyId, StopReason, changes_of_hash, hash_follows};
 use crate::log::{Epoch, LogError};
 use crate::record::TopicPartition;
 
-/// Whether each of the two looks found nobody, or is not needed.
-pub(super) struct Others {
-    before: Mutex<bool>,
-    after: Mutex<bool>,
-}
-
-impl Others {
-    /// `has_run` says that this process has looked before: on a client that died.
-    pub(super) fn new(has_run: bool) -> Self {
-        let (before, after) = (Mutex::new(has_run), Mutex::new(has_run));
-        Self { before, after }
-    }
-}
-
-pub(super) fn before(
-    context: &Arc<Context>,
+pub(super) fn before_commit(
+    context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
 ) -> Option<Result<(), StopReason>> {
-    answer(patiently(context, copy, epoch, |context, _| {
-        // Another definition of this program's table is found partition by partition, and told better.
-        once(&context.others.before, || other(context, false))
+    answer(ask_until_answered(context, copy, epoch, |context, _| {
+        // Another definition of this program's table is found for each partition, with a better message.
+        once(&context.program_checks.before_commit, || {
+            other_program(context, false)
+        })
     })?)
 }
 
-pub(super) fn after(
-    context: &Arc<Context>,
+pub(super) fn before_handling(
+    context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
 ) -> Option<Result<(), StopReason>> {
-    answer(patiently(context, copy, epoch, |context, _| {
-        once(&context.others.after, || other(context, true))
+    answer(ask_until_answered(context, copy, epoch, |context, _| {
+        once(&context.program_checks.before_handling, || {
+            other_program(context, true)
+        })
     })?)
 }
 
@@ -50,7 +40,7 @@ fn answer(found: Result<Option<StopReason>, StopReason>) -> Option<Result<(), St
     Some(found.and_then(|other| other.map_or(Ok(()), Err)))
 }
 
-/// Looks, unless that was done; several tasks start at once.
+/// Looks once, though several tasks start at the same time.
 fn once(
     done: &Mutex<bool>,
     look: impl FnOnce() -> Result<Option<StopReason>, LogError>,
@@ -64,7 +54,7 @@ fn once(
     Ok(found)
 }
 
-fn other(context: &Context, by_table: bool) -> Result<Option<StopReason>, LogError> {
+fn other_program(context: &RestoreContext, by_table: bool) -> Result<Option<StopReason>, LogError> {
     let (plan, group) = (&context.plan, &context.plan.group);
     let (true, Some(lead)) = (plan.verifies, group.lead) else {
         return Ok(None);
@@ -80,7 +70,7 @@ fn other(context: &Context, by_table: bool) -> Result<Option<StopReason>, LogErr
         let Some(metadata) = OffsetMetadata::parse(&committed.metadata) else {
             continue;
         };
-        // What is led by another topic is assigned apart from this.
+        // Topics that are led by another one are assigned separately.
         if metadata.lead != **group.topic(lead) {
             continue;
         }
@@ -98,7 +88,7 @@ fn other(context: &Context, by_table: bool) -> Result<Option<StopReason>, LogErr
             ));
         }
     }
-    // Its members have other partitions than this one.
+    // The other program owns other partitions than this one, if it is running.
     let is_ours = |at: &TopicPartition| {
         let queue = context.queue();
         queue

@@ -91,7 +91,7 @@ pub(super) fn run(
     let stores = (program.stores)(&held.dir.tables(), program.cache);
     let options = program.options.into_iter().map(|options| ProcessorOptions {
         instance: held.instance.clone(),
-        deadline: DEADLINE,
+        stop_timeout: DEADLINE,
         deaths: deaths.clone(),
         ..options
     });
@@ -325,7 +325,7 @@ fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<
     // What waits for a log that does not answer, and has nothing to tell it, is not waited for.
     let soon = until.min(Instant::now() + NOTHING_HANDLED);
     for (group, running) in processors {
-        let has_nothing = || !running.is_unsettled() && running.in_hand().is_none();
+        let has_nothing = || !running.has_uncommitted() && running.in_hand().is_none();
         let is_late = |at: Instant| at >= until || (at >= soon && has_nothing());
         while !running.is_finished() && !is_late(Instant::now()) {
             std::thread::sleep(Duration::from_millis(5));
@@ -333,7 +333,7 @@ fn drain(processors: Vec<(&'static str, Running)>, threads: Vec<Thread>) -> Vec<
         if running.is_finished() {
             errors.extend(running.join().err().map(|error| error.to_string()));
         } else {
-            match (running.in_hand(), running.is_unsettled()) {
+            match (running.in_hand(), running.has_uncommitted()) {
                 (Some(record), _) => {
                     let seconds = DEADLINE.as_secs();
                     errors.push(format!(

@@ -210,12 +210,12 @@ pub(super) fn options(
     let memory = settings.table_memory.unwrap_or(DEFAULT_MEMORY);
     let memory = (memory - cache(settings)) / tables.count().max(1);
     let common = ProcessorOptions {
-        barrier: settings.barrier.unwrap_or(default.barrier),
+        barrier_interval: settings.barrier.unwrap_or(default.barrier_interval),
         flush_interval: settings.flush_interval.unwrap_or(default.flush_interval),
         // What waits for the store leaves most of the memory to its cache, as by default.
         flush_bytes: default.flush_bytes.min(memory / 4),
-        memory,
-        session: settings.session.unwrap_or(default.session),
+        memory_bytes: memory,
+        session_timeout: settings.session.unwrap_or(default.session_timeout),
         max_poll_interval: settings
             .max_poll_interval
             .unwrap_or(default.max_poll_interval),
@@ -336,7 +336,7 @@ mod tests {
         }
         let settings = read(&["--session=5m", "--max-poll-interval=5m"]).expect("times");
         let taken = options(&[&BROKEN], &settings, &Guarantees::default()).expect("possible");
-        assert_eq!(taken[0].session, taken[0].max_poll_interval);
+        assert_eq!(taken[0].session_timeout, taken[0].max_poll_interval);
     }
 
     fn type_id() -> TypeId {

@@ -69,7 +69,7 @@ impl Seat {
             client: AtomicU64::new(0),
             takes,
         });
-        parts.witness = Some(eyes.clone());
+        parts.observer = Some(eyes.clone());
         let hand = SimulatedWorker::join(parts).map_err(StopReason::Member)?;
         let seat = Self {
             hand,
@@ -98,14 +98,14 @@ impl Seat {
         }
         let moved = self.hand.turn();
         if let Some(cause) = self.hand.ended().cloned() {
-            self.again.after(cause, now)?;
+            self.again.member_ended(cause, now)?;
             self.rejoins = Some(now + REJOIN);
         }
         Ok(moved)
     }
 
     fn stopped(&self) -> Option<StopReason> {
-        let status = self.hand.parts().signals.status.lock();
+        let status = self.hand.parts().state.status.lock();
         let status = status.unwrap_or_else(PoisonError::into_inner);
         let cause = |task: &TaskStatus| task.stopped.clone();
         status.values().find_map(cause)

@@ -165,7 +165,7 @@ fn value(case: &str, store: &(impl StoreRead + ?Sized), key: &[u8]) -> Option<Ve
 }
 
 fn offset(case: &str, store: &(impl StoreRead + ?Sized)) -> Option<Offset> {
-    ok(case, "stamp", store.stamp()).map(|stamp| stamp.offset)
+    ok(case, "stamp", store.checkpoint()).map(|stamp| stamp.offset)
 }
 
 fn all(

@@ -1,4 +1,4 @@
-//! The bytes of stamps and values in a file; knows no engine. A change here is a new
+//! The bytes of checkpoints and values in a file; knows no engine. A change here is a new
 //! [`FORMAT`](super::FORMAT).
 
 use super::{Checkpoint, FORMAT, StoredRef};
@@ -11,8 +11,8 @@ const TIMESTAMP_BYTES: usize = size_of::<Timestamp>();
 pub(super) enum Damaged {
     #[error("it has format {0}, this program reads {FORMAT}")]
     Format(u16),
-    #[error("its stamp is damaged")]
-    Stamp,
+    #[error("its checkpoint is damaged")]
+    Checkpoint,
     #[error("its count of commits is damaged")]
     Commits,
     #[error("a value in it is damaged")]
@@ -41,27 +41,31 @@ pub(super) fn decode_stored(bytes: &[u8]) -> Result<StoredRef<'_>, Damaged> {
 
 /// Format, partition, offset, time of sync, then three texts, each with its length before it.
 /// Numbers are big-endian; the format comes first in every layout.
-pub(super) fn encode_stamp(stamp: &Checkpoint) -> Vec<u8> {
-    let mut bytes = stamp.format.to_be_bytes().to_vec();
-    bytes.extend(stamp.partition.to_be_bytes());
-    bytes.extend(stamp.offset.to_be_bytes());
-    bytes.extend(stamp.synced_at.to_be_bytes());
-    for text in [&stamp.cluster, &stamp.topic_id, &stamp.fingerprint] {
+pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
+    let mut bytes = checkpoint.format.to_be_bytes().to_vec();
+    bytes.extend(checkpoint.partition.to_be_bytes());
+    bytes.extend(checkpoint.offset.to_be_bytes());
+    bytes.extend(checkpoint.synced_at.to_be_bytes());
+    for text in [
+        &checkpoint.cluster,
+        &checkpoint.topic_id,
+        &checkpoint.fingerprint,
+    ] {
         bytes.extend((text.len() as u64).to_be_bytes());
         bytes.extend(text.as_bytes());
     }
     bytes
 }
 
-pub(super) fn decode_stamp(mut bytes: &[u8]) -> Result<Checkpoint, Damaged> {
+pub(super) fn decode_checkpoint(mut bytes: &[u8]) -> Result<Checkpoint, Damaged> {
     match take(&mut bytes).map(u16::from_be_bytes) {
-        Some(FORMAT) => current_stamp(bytes).ok_or(Damaged::Stamp),
+        Some(FORMAT) => decode_current(bytes).ok_or(Damaged::Checkpoint),
         Some(other) => Err(Damaged::Format(other)),
-        None => Err(Damaged::Stamp),
+        None => Err(Damaged::Checkpoint),
     }
 }
 
-fn current_stamp(mut rest: &[u8]) -> Option<Checkpoint> {
+fn decode_current(mut rest: &[u8]) -> Option<Checkpoint> {
     Some(Checkpoint {
         format: FORMAT,
         partition: take(&mut rest).map(i32::from_be_bytes)?,
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn bytes_are_pinned() {
-        let stamp = Checkpoint {
+        let checkpoint = Checkpoint {
             format: FORMAT,
             cluster: "c".into(),
             topic_id: "id".into(),
@@ -101,16 +105,16 @@ mod tests {
             fingerprint: "v1".into(),
             synced_at: -1,
         };
-        let bytes = encode_stamp(&stamp);
+        let bytes = encode_checkpoint(&checkpoint);
         let mut expected = vec![0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1, 2];
         expected.extend([0xff; 8]);
         expected.extend(b"\0\0\0\0\0\0\0\x01c\0\0\0\0\0\0\0\x02id\0\0\0\0\0\0\0\x02v1");
         assert_eq!(bytes, expected);
-        assert_eq!(decode_stamp(&bytes), Ok(stamp));
+        assert_eq!(decode_checkpoint(&bytes), Ok(checkpoint));
         for cut in 0..bytes.len() {
             assert_eq!(
-                decode_stamp(&bytes[..cut]),
-                Err(Damaged::Stamp),
+                decode_checkpoint(&bytes[..cut]),
+                Err(Damaged::Checkpoint),
                 "cut at {cut}"
             );
         }

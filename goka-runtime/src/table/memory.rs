@@ -1,6 +1,6 @@
-//! Tables in memory: for tests, and for programs whose tables may be rebuilt at every start. A
-//! partition outlives its [`Store`] as long as a [`MemoryStores`] does. Same rules as
-//! the file store, one holder at a time included; every durability is the same here.
+//! Tables in memory: for tests, and for programs whose tables may be rebuilt at every start. A partition
+//! outlives its [`Store`], as long as a [`MemoryStores`] exists. The rules are those of the file store, also
+//! that of one holder at a time; both durabilities are the same.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -15,12 +15,12 @@ use super::{
 #[derive(Debug, Clone, Default)]
 struct Contents {
     values: BTreeMap<Vec<u8>, Stored>,
-    stamp: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
 }
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// Empty while a store has it.
+    /// Empty while a store holds it.
     contents: Arc<Contents>,
     is_open: bool,
 }
@@ -66,7 +66,7 @@ impl Stores for MemoryStores {
         let Some(found) = partitions.get(&name) else {
             return Err(StoreError::Io {
                 path: path(&name),
-                reason: "nothing is there to set aside".to_owned(),
+                source: "nothing is there to set aside".into(),
             });
         };
         if found.is_open {
@@ -93,7 +93,7 @@ impl Stores for MemoryStores {
 /// ```
 /// use goka_runtime::table::{StoreRead, Stores, memory::{MemoryStore, MemoryStores}};
 /// fn is_new(store: &MemoryStore) -> bool {
-///     store.stamp() == Ok(None)
+///     store.checkpoint() == Ok(None)
 /// }
 /// ```
 #[derive(Debug)]
@@ -113,8 +113,8 @@ impl Drop for MemoryStore {
 }
 
 impl StoreRead for MemoryStore {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.contents.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.contents.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -134,7 +134,7 @@ impl Store for MemoryStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Checkpoint,
+        checkpoint: &Checkpoint,
         _durability: Durability,
     ) -> Result<(), StoreError> {
         let changed = Arc::make_mut(&mut self.contents);
@@ -152,7 +152,7 @@ impl Store for MemoryStore {
                 }
             }
         }
-        changed.stamp = Some(stamp.clone());
+        changed.checkpoint = Some(checkpoint.clone());
         Ok(())
     }
 
@@ -170,8 +170,8 @@ impl Store for MemoryStore {
 struct Snapshot(Arc<Contents>);
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.0.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.0.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -188,8 +188,8 @@ impl StoreRead for Snapshot {
 }
 
 impl StoreRead for Contents {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        Ok(self.stamp.clone())
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.checkpoint.clone())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {

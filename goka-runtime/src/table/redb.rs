@@ -1,19 +1,17 @@
-//! Tables on disk: one redb file per partition, `<dir>/<table>/<partition>.redb`. Owns the layout of
-//! that file and everything that redb does when a disk or a file misbehaves. The one place of the
-//! table seam that may name redb.
+//! Tables on disk: one redb file per partition, `<dir>/<table>/<partition>.redb`. Owns the layout of that file
+//! and the handling of redb's failures. Only this module and those below it may name redb in the table seam.
 //!
-//! What is done about failures:
-//! - A file that is not a store or is damaged is [`StoreError::Unreadable`]. Everything that is read
-//!   from the file is verified ([`crate::checked_file`]), so damage is never a wrong value or a missing
-//!   row. Files of earlier versions have no checksums and are read as they are. There redb may
-//!   panic: every call into it is guarded, and a panic is `Unreadable` too (so this needs
-//!   unwinding, not `panic = "abort"`).
-//! - After an I/O error redb refuses everything until it is closed and opened again. So each call
-//!   that fails by I/O opens the file again and tries once more; a second failure is
-//!   [`StoreError::Io`], and the next call begins by opening again. Snapshots end with the opening.
-//! - Opening again after a failure takes back what was not synced. Then retrying would put new
-//!   changes on an old state: a counter in the file tells, and the store says that it
-//!   is [`StoreError::Regressed`], and answers nothing until it is opened through [`Stores::open`], whose caller judges the older stamp.
+//! Failures:
+//! - A file that is not a store or is damaged is [`StoreError::Unreadable`]. Everything that is read from the
+//!   file is verified ([`crate::checked_file`]), so damage is never a wrong value or a missing row. Files of
+//!   earlier versions have no checksums and are read as they are; redb may panic over those, and a panic is
+//!   `Unreadable` too.
+//! - After an I/O error redb refuses everything until it is closed and opened again. So each call that fails
+//!   by I/O opens the file again and retries once; a second failure is [`StoreError::Io`], and the next call
+//!   begins by opening again. Snapshots of the closed file fail.
+//! - Opening again after a failure loses what was not synced. New changes on that older state would be
+//!   wrong: a counter of commits in the file shows it, and the store answers [`StoreError::RolledBack`]
+//!   until it is opened through [`Stores::open`], whose caller reads the older checkpoint.
 
 mod aside;
 mod failure;
@@ -36,7 +34,7 @@ use redb::{Database, DatabaseError, TableDefinition};
 #[cfg(feature = "tester")]
 pub use self::simulated::{DiskFaults, SimulatedDisk};
 
-use self::failure::{Failure, guarded, of_io};
+use self::failure::{RedbFailure, call_redb, from_io};
 use self::file::{File, Snapshot};
 
 use super::{
@@ -44,23 +42,24 @@ use super::{
     Stores, Write, layout,
 };
 use crate::checked_file::CheckedFile;
+use crate::error::SharedError;
 use crate::private_files;
 
 /// The table's keys to their values, as [`layout`] has them.
 const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("values");
 /// What the file says of itself: [`STAMP`] and [`COMMITS`].
 const ABOUT: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("about");
-const STAMP: &str = "stamp";
-/// How many commits the file has seen, 8 bytes big-endian: tells a file that fell back.
+const CHECKPOINT: &str = "stamp";
+/// How many commits the file has seen, 8 bytes big-endian: fewer than before in a file that was rolled back.
 const COMMITS: &str = "commits";
 
-/// How many open files the cache budget is cut for at least.
+/// The cache budget is divided by at least so many files.
 const EXPECTED_FILES: usize = 8;
 
 /// How many files a process opens besides those of tables: connections, libraries, the log.
 const OTHER_FILES: usize = 128;
 
-/// Below this a cache holds not even the inner pages of a table of some million keys.
+/// A smaller cache does not hold the inner pages of a table of some million keys.
 const SMALLEST_CACHE: usize = 1 << 20;
 
 type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + Sync;
@@ -79,7 +78,7 @@ type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + S
 /// let stores = RedbStores::new(path, 256 << 20);
 /// stores.expect(12)?;
 /// let store = stores.open("clicks-state", 0)?;
-/// assert_eq!(store.stamp()?, None);
+/// assert_eq!(store.checkpoint()?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -89,13 +88,13 @@ pub struct RedbStores {
     expected: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     opener: Arc<Opener>,
-    /// Where the files are, if not in a directory.
+    /// A simulated disk in place of the directory.
     #[cfg(feature = "tester")]
     disk: Option<SimulatedDisk>,
 }
 
 impl RedbStores {
-    /// Keeps partitions under `dir`, made when missing, with `cache_bytes` of cache in all.
+    /// Keeps partitions under `dir`, created when missing, with `cache_bytes` of cache in all.
     pub fn new(dir: PathBuf, cache_bytes: usize) -> Self {
         Self {
             dir,
@@ -113,7 +112,7 @@ impl RedbStores {
         }
     }
 
-    fn make_room(&self, path: &Path) -> Result<(), StoreError> {
+    fn make_dirs(&self, path: &Path) -> Result<(), StoreError> {
         #[cfg(feature = "tester")]
         if self.disk.is_some() {
             return Ok(());
@@ -122,12 +121,12 @@ impl RedbStores {
             .recursive(true)
             .mode(0o700)
             .create(&self.dir);
-        made.map_err(|error| of_io(&error).at(path))?;
+        made.map_err(|error| from_io(error).at(path))?;
         let Some(table) = path.parent() else {
             return Ok(());
         };
-        private_files::make_dir(table).map_err(|error| match of_io(&error) {
-            Failure::Link => Failure::Link.at(table),
+        private_files::make_dir(table).map_err(|error| match from_io(error) {
+            RedbFailure::Link => RedbFailure::Link.at(table),
             failure => failure.at(path),
         })
     }
@@ -139,7 +138,7 @@ impl RedbStores {
             return Ok(path);
         }
         let reason = format!("`{}` cannot be a table's name", table.escape_debug());
-        Err(Failure::Io(reason).at(&path))
+        Err(RedbFailure::Io(reason.into()).at(&path))
     }
 }
 
@@ -155,8 +154,8 @@ impl fmt::Debug for RedbStores {
 impl Stores for RedbStores {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         let path = self.path(table, partition)?;
-        self.make_room(&path)?;
-        let share = Share::of(&self.open);
+        self.make_dirs(&path)?;
+        let share = OpenCount::of(&self.open);
         let expected = self.expected.load(Ordering::Relaxed);
         let files = share.files.max(expected).max(EXPECTED_FILES);
         let cache = (self.cache_bytes / files).max(SMALLEST_CACHE);
@@ -166,12 +165,12 @@ impl Stores for RedbStores {
             path,
             opener: Arc::clone(&self.opener),
             cache,
-            state: RefCell::new(State::Open(file)),
+            state: RefCell::new(FileState::Open(file)),
             _share: share,
         }))
     }
 
-    fn expect(&self, partitions: usize) -> Result<(), StoreError> {
+    fn reserve(&self, partitions: usize) -> Result<(), StoreError> {
         let expected = self.expected.fetch_add(partitions, Ordering::Relaxed) + partitions;
         match open_files() {
             Some(limit) if expected + OTHER_FILES > limit => {
@@ -179,13 +178,13 @@ impl Stores for RedbStores {
                     "{expected} partitions of tables take as many files and about {OTHER_FILES} more \
                      are open, this process may open {limit}; raise its limit (`ulimit -n`)"
                 );
-                Err(Failure::Io(reason).at(&self.dir))
+                Err(RedbFailure::Io(reason.into()).at(&self.dir))
             }
             _ => Ok(()),
         }
     }
 
-    fn place(&self, table: &str, partition: i32) -> Option<String> {
+    fn location(&self, table: &str, partition: i32) -> Option<String> {
         let path = self.path(table, partition).ok()?;
         Some(path.display().to_string())
     }
@@ -203,13 +202,13 @@ fn open_files() -> Option<usize> {
 }
 
 /// Counts an open file while it lives.
-struct Share {
+struct OpenCount {
     open: Arc<AtomicUsize>,
     /// How many files were open when this one was, itself included.
     files: usize,
 }
 
-impl Share {
+impl OpenCount {
     fn of(open: &Arc<AtomicUsize>) -> Self {
         let files = open.fetch_add(1, Ordering::Relaxed) + 1;
         let open = Arc::clone(open);
@@ -217,7 +216,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -230,34 +229,34 @@ impl Drop for Share {
 /// ```
 /// use goka_runtime::table::{StoreRead, redb::RedbStore};
 /// fn is_new(store: &RedbStore) -> bool {
-///     store.stamp() == Ok(None)
+///     store.checkpoint() == Ok(None)
 /// }
 /// ```
 pub struct RedbStore {
     path: PathBuf,
     opener: Arc<Opener>,
     cache: usize,
-    state: RefCell<State>,
-    _share: Share,
+    state: RefCell<FileState>,
+    _share: OpenCount,
 }
 
-enum State {
+enum FileState {
     Open(File),
-    /// Closed after an I/O error: to be opened again, and to have seen so many commits.
+    /// Closed after an I/O error. Opened again, it must have seen so many commits.
     Closed {
         commits: u64,
         reason: String,
     },
-    /// Of no more use until it is opened through [`Stores::open`].
-    Broken(StoreError),
+    /// Not usable until it is opened through [`Stores::open`].
+    Unusable(StoreError),
 }
 
 impl RedbStore {
     /// Runs `call` on the open file: opened again first if it failed before, and once more if it
     /// fails by I/O now.
-    fn with<T>(
+    fn on_file<T>(
         &self,
-        mut call: impl FnMut(&mut File) -> Result<T, Failure>,
+        mut call: impl FnMut(&mut File) -> Result<T, RedbFailure>,
     ) -> Result<T, StoreError> {
         let state = &mut *self.state.borrow_mut();
         let mut is_retry = false;
@@ -266,8 +265,8 @@ impl RedbStore {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            let is_last = is_retry || !matches!(failure, Failure::Io(_));
-            let error = self.fail(state, failure);
+            let is_last = is_retry || !matches!(failure, RedbFailure::Io(_));
+            let error = self.close_after(state, failure);
             if is_last {
                 return Err(error);
             }
@@ -275,55 +274,59 @@ impl RedbStore {
         }
     }
 
-    /// Closes the file after a failure: to be opened again by the next call, or not at all.
-    fn fail(&self, state: &mut State, failure: Failure) -> StoreError {
+    /// Closes the file after a failure; the next call opens it again, unless it is damaged or rolled back.
+    fn close_after(&self, state: &mut FileState, failure: RedbFailure) -> StoreError {
         let commits = match state {
-            State::Open(file) => file.commits,
-            State::Closed { commits, .. } => *commits,
-            State::Broken(error) => return error.clone(),
+            FileState::Open(file) => file.commits,
+            FileState::Closed { commits, .. } => *commits,
+            FileState::Unusable(error) => return error.clone(),
         };
-        let is_over = matches!(failure, Failure::Unreadable(_) | Failure::FellBack(_));
+        let is_over = matches!(
+            failure,
+            RedbFailure::Unreadable(_) | RedbFailure::RolledBack(_)
+        );
         let reason = match &failure {
-            Failure::Io(reason) => reason.clone(),
+            RedbFailure::Io(reason) => reason.to_string(),
             _ => String::new(),
         };
         let error = failure.at(&self.path);
         let next = if is_over {
-            State::Broken(error.clone())
+            FileState::Unusable(error.clone())
         } else {
-            State::Closed { commits, reason }
+            FileState::Closed { commits, reason }
         };
         close(std::mem::replace(state, next));
         error
     }
 
-    fn opened<'s>(&self, state: &'s mut State) -> Result<&'s mut File, Failure> {
-        if let State::Closed { commits, reason } = state {
+    fn opened<'s>(&self, state: &'s mut FileState) -> Result<&'s mut File, RedbFailure> {
+        if let FileState::Closed { commits, reason } = state {
             let file = File::open(&*self.opener, &self.path, self.cache)?;
             if file.commits < *commits {
                 let offset = file
                     .reader()?
-                    .stamp
+                    .checkpoint
                     .as_ref()
-                    .map_or(0, |stamp| stamp.offset);
-                return Err(Failure::FellBack(format!(
+                    .map_or(0, |checkpoint| checkpoint.offset);
+                let lost = format!(
                     "after an I/O error ({reason}) the file holds only what was synced, up to changelog \
                      offset {offset}; open the store again and read the changelog from there"
-                )));
+                );
+                return Err(RedbFailure::RolledBack(lost.into()));
             }
-            *state = State::Open(file);
+            *state = FileState::Open(file);
         }
         match state {
-            State::Open(file) => Ok(file),
-            State::Closed { .. } => Err(Failure::Io("the file is closed".to_owned())),
-            State::Broken(error) => Err(Failure::Io(error.to_string())),
+            FileState::Open(file) => Ok(file),
+            FileState::Closed { .. } => Err(RedbFailure::Io("the file is closed".into())),
+            FileState::Unusable(error) => Err(RedbFailure::Io(SharedError::from(error.clone()))),
         }
     }
 }
 
 /// Closing a damaged file may panic as well.
-fn close(state: State) {
-    let _ = guarded(|| {
+fn close(state: FileState) {
+    let _ = call_redb(|| {
         drop(state);
         Ok(())
     });
@@ -331,7 +334,7 @@ fn close(state: State) {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        let closed = State::Closed {
+        let closed = FileState::Closed {
             commits: 0,
             reason: String::new(),
         };
@@ -348,12 +351,12 @@ impl fmt::Debug for RedbStore {
 }
 
 impl StoreRead for RedbStore {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.with(|file| Ok(file.reader()?.stamp.clone()))
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.on_file(|file| Ok(file.reader()?.checkpoint.clone()))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        self.with(|file| file.reader()?.get(key))
+        self.on_file(|file| file.reader()?.get(key))
     }
 
     fn range(
@@ -361,22 +364,22 @@ impl StoreRead for RedbStore {
         keys: KeyRange<'_>,
         each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
     ) -> Result<(), StoreError> {
-        // `each` may read this store, so nothing is borrowed while it runs. What it was told once
-        // it must not be told again.
-        let mut was_told = false;
+        // `each` may read this store, so nothing is borrowed while it runs. It must not get a row twice, so
+        // there is no retry after its first one.
+        let mut has_called = false;
         let mut is_retry = false;
         loop {
-            let reader = self.with(|file| file.reader().map(Arc::clone))?;
+            let reader = self.on_file(|file| file.reader().map(Arc::clone))?;
             let walked = reader.range(keys, &mut |key, stored| {
-                was_told = true;
+                has_called = true;
                 each(key, stored)
             });
             let Err(failure) = walked else {
                 return Ok(());
             };
             drop(reader);
-            let is_last = is_retry || was_told || !matches!(failure, Failure::Io(_));
-            let error = self.fail(&mut self.state.borrow_mut(), failure);
+            let is_last = is_retry || has_called || !matches!(failure, RedbFailure::Io(_));
+            let error = self.close_after(&mut self.state.borrow_mut(), failure);
             if is_last {
                 return Err(error);
             }
@@ -389,20 +392,20 @@ impl Store for RedbStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Checkpoint,
+        checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         #[cfg(feature = "fail-points")]
-        let stamp = &crate::fail_points::stamp(stamp);
-        let stamp = layout::encode_stamp(stamp);
-        let applied = self.with(|file| {
+        let checkpoint = &crate::fail_points::stamp(checkpoint);
+        let checkpoint = layout::encode_checkpoint(checkpoint);
+        let applied = self.on_file(|file| {
             file.commit(durability, |transaction| {
                 let mut values = transaction.open_table(VALUES)?;
                 for write in sorted {
                     put(&mut values, write)?;
                 }
                 let mut about = transaction.open_table(ABOUT)?;
-                about.insert(STAMP, &stamp[..])?;
+                about.insert(CHECKPOINT, &checkpoint[..])?;
                 fail_point!("mid-store-flush", sorted.len());
                 Ok(())
             })
@@ -412,23 +415,23 @@ impl Store for RedbStore {
     }
 
     fn clear(&mut self) -> Result<(), StoreError> {
-        self.with(|file| {
+        self.on_file(|file| {
             file.commit(Durability::Synced, |transaction| {
                 transaction.delete_table(VALUES)?;
-                transaction.open_table(ABOUT)?.remove(STAMP)?;
+                transaction.open_table(ABOUT)?.remove(CHECKPOINT)?;
                 Ok(())
             })
         })
     }
 
     fn snapshot(&self) -> Result<Box<dyn StoreRead + Send>, StoreError> {
-        let reader = self.with(|file| file.reader().map(Arc::clone))?;
+        let reader = self.on_file(|file| file.reader().map(Arc::clone))?;
         let path = self.path.clone();
         Ok(Box::new(Snapshot { path, reader }))
     }
 }
 
-fn put(values: &mut redb::Table<'_, &[u8], &[u8]>, write: &Write<'_>) -> Result<(), Failure> {
+fn put(values: &mut redb::Table<'_, &[u8], &[u8]>, write: &Write<'_>) -> Result<(), RedbFailure> {
     match write.value {
         Some(stored) => {
             let mut place = values.insert_reserve(write.key, layout::encoded_len(stored))?;

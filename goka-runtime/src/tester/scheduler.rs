@@ -93,7 +93,7 @@ impl SimulatedWorker {
             return false;
         };
         match worker.turn(&mut **member) {
-            Ok(()) => worker.take_moved(),
+            Ok(()) => worker.take_progress(),
             Err(cause) => {
                 // As a worker with a thread of its own does: what it handled is made durable, where
                 // the member still serves for that.

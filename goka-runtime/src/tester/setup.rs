@@ -158,8 +158,8 @@ impl Setup {
         }
         let options = ProcessorOptions {
             // A barrier follows every record, so that what it did is seen and no time has to pass.
-            barrier: Duration::ZERO,
-            session: SESSION,
+            barrier_interval: Duration::ZERO,
+            session_timeout: SESSION,
             max_poll_interval: SESSION,
             guarantee: self.guarantee,
             ..ProcessorOptions::default()

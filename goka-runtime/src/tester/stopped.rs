@@ -105,7 +105,7 @@ impl Tester {
                 let cause = cause.clone();
                 failures.push(Failure { group, cause });
             }
-            for task in stopped(&hand.parts().signals) {
+            for task in stopped(&hand.parts().state) {
                 if let Some(cause) = task.stopped.clone().filter(|_| counts(at, Some(&task))) {
                     failures.push(Failure { group, cause });
                 }

@@ -1,18 +1,21 @@
-//! The thread of a view: reads the table topic's partitions into their copies, judges what it finds
-//! on disk, and comes back by itself when the log was away or a copy could not be written. A copy that
-//! is damaged is moved aside and made anew from the topic. Readers never wait for it.
+//! The thread of a view: reads the partitions of the table's topic into their copies, and begins a new
+//! session when the log was unavailable, a copy could not be written, or the topic changed. Readers never
+//! wait for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::shared::{Shared, ViewState};
-use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide, is_other_topic};
+use super::error::ViewError;
+use super::shared::{ViewShared, ViewState};
+use crate::clock::wall_clock;
+use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide};
 use crate::log::{Isolation, Log, LogError, OffsetRange, TopicInfo, cancel};
-use crate::record::{Offset, Record, Timestamp, TopicPartition};
+use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
-use crate::table::{Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Stores, Write};
-use crate::view::ViewError;
+use crate::table::{
+    Checkpoint, Durability, FORMAT, LatestWrites, Store, StoreError, Stores, Write,
+};
+use crate::topic_change::TopicChange;
 
 /// How long one poll waits for records.
 const POLL: Duration = Duration::from_millis(100);
@@ -20,12 +23,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often copies are put on disk, and the topic's end is asked for.
 const SYNC: Duration = Duration::from_secs(3);
 
-/// How often the topic is looked at: whether it has more partitions, or was made again.
+/// How often it is checked whether the topic has more partitions, or was made again.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds: at
-/// least, and at most. Each time costs a sync of the copy's file.
-const RESTAMP: [Timestamp; 2] = [60_000, 3_600_000];
+/// The least and the most of [`Follower::checkpoint_interval`], in milliseconds. Each checkpoint costs a sync
+/// of the copy's file.
+const CHECKPOINT_INTERVALS: [Timestamp; 2] = [60_000, 3_600_000];
 
 /// How long to wait before the log, or a store that failed, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -36,40 +39,41 @@ pub(super) struct Follower {
     pub(super) topic: Arc<str>,
     pub(super) fingerprint: String,
     pub(super) stores: Arc<dyn Stores>,
-    pub(super) copies: Vec<Copy>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) trouble: Reminder,
-    pub(super) policy: Reminder,
-    /// How old the time on disk may be of a copy that is level with an idle topic, in milliseconds.
-    pub(super) restamp: Timestamp,
+    pub(super) copies: Vec<PartitionCopy>,
+    pub(super) shared: Arc<ViewShared>,
+    pub(super) failure_reminder: Reminder,
+    pub(super) policy_reminder: Reminder,
+    /// How often a copy that is level with an idle topic writes a checkpoint, only for its time, in
+    /// milliseconds.
+    pub(super) checkpoint_interval: Timestamp,
 }
 
-/// One partition's copy, and how far it is.
-pub(super) struct Copy {
-    /// `None` until it is opened, at first or again.
+/// The copy of one partition.
+pub(super) struct PartitionCopy {
+    /// `None` until it is opened.
     store: Option<Box<dyn Store>>,
-    stamp: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
     /// The end of the partition when it was last asked for, and when that was.
     target: (Offset, Timestamp),
-    /// Whether something is newer than what is surely on disk.
-    dirty: bool,
-    /// The time of the stamp that is surely on disk.
-    stamped: Timestamp,
+    /// Whether it has changed since it was last synced.
+    is_dirty: bool,
+    /// The time of the last checkpoint that was synced.
+    checkpointed_at: Timestamp,
 }
 
-impl Copy {
+impl PartitionCopy {
     pub(super) fn new() -> Self {
         Self {
             store: None,
-            stamp: None,
+            checkpoint: None,
             target: (Offset::MAX, 0),
-            dirty: false,
-            stamped: 0,
+            is_dirty: false,
+            checkpointed_at: 0,
         }
     }
 
-    /// Its store, opened if it is not. What is there and cannot be read is moved aside, for the topic
-    /// has it all.
+    /// Its store, opened if it is not. A file that cannot be read is moved aside, since the topic has every
+    /// row.
     fn open(
         &mut self,
         stores: &dyn Stores,
@@ -90,17 +94,17 @@ impl Copy {
     }
 
     fn apply(&mut self, writes: &[Write<'_>], durability: Durability) -> Result<(), StoreError> {
-        match (&mut self.store, &self.stamp) {
-            (Some(store), Some(stamp)) => store.apply(writes, stamp, durability),
+        match (&mut self.store, &self.checkpoint) {
+            (Some(store), Some(checkpoint)) => store.apply(writes, checkpoint, durability),
             _ => Ok(()),
         }
     }
 
-    /// Shows readers what it holds. Whether they may read it is told by `reached`: a copy from an
-    /// earlier process may have been half built.
-    fn publish(&self, shared: &Shared) -> Result<(), StoreError> {
-        if let (Some(store), Some(stamp)) = (&self.store, &self.stamp) {
-            shared.publish(stamp.partition, store.snapshot()?);
+    /// Shows readers what it holds. They read it once [`ViewShared::advance`] says that it is level: a copy
+    /// of an earlier process may have been half built.
+    fn publish(&self, shared: &ViewShared) -> Result<(), StoreError> {
+        if let (Some(store), Some(checkpoint)) = (&self.store, &self.checkpoint) {
+            shared.publish(checkpoint.partition, store.snapshot()?);
         }
         Ok(())
     }
@@ -117,38 +121,40 @@ fn set_aside(
     Ok(())
 }
 
-/// What ends a session: the log and the disk may come back, the rest is final.
-enum End {
-    Away(LogError),
-    /// The copy of a partition.
+/// What ends a session.
+enum SessionEnd {
+    LogUnavailable(LogError),
+    /// The copy of a partition failed.
     Copy(i32, StoreError),
+    /// The view cannot go on.
     Final(String),
     /// The topic has other partitions, or is another one.
     Changed,
-    /// Nobody reads it any more.
+    /// The view was dropped.
     Dropped,
 }
 
-impl From<LogError> for End {
+impl From<LogError> for SessionEnd {
     fn from(error: LogError) -> Self {
-        End::Away(error)
+        SessionEnd::LogUnavailable(error)
     }
 }
 
 /// A failure of a partition's copy.
-fn of_copy(partition: i32) -> impl FnOnce(StoreError) -> End {
-    move |error| End::Copy(partition, error)
+fn copy_failure(partition: i32) -> impl FnOnce(StoreError) -> SessionEnd {
+    move |error| SessionEnd::Copy(partition, error)
 }
 
 impl Follower {
-    /// Judges every copy against the topic as it is now; clears those of no use.
-    fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, End> {
-        let info = self.look()?;
+    /// Opens the copies and decides how to recover each from the topic as it is now; gives the offsets to
+    /// read from.
+    fn begin(&mut self) -> Result<Vec<(TopicPartition, Offset)>, SessionEnd> {
+        let info = self.describe_topic()?;
         self.resize(&info)?;
-        // Far below the time past which a copy is not trusted.
-        let [least, most] = RESTAMP;
+        // Far below the time past which a copy is rebuilt.
+        let [least, most] = CHECKPOINT_INTERVALS;
         let kept = Timestamp::try_from(info.delete_retention.as_millis()).unwrap_or(most);
-        self.restamp = (kept / 20).clamp(least, most);
+        self.checkpoint_interval = (kept / 20).clamp(least, most);
         let partitions = self.partitions();
         let (cluster, ranges) =
             self.ask(move |log| Ok((log.cluster()?, log.ranges(&partitions)?)))?;
@@ -156,7 +162,7 @@ impl Follower {
         let mut from = Vec::with_capacity(self.copies.len());
         for (partition, (copy, range)) in (0i32..).zip(self.copies.iter_mut().zip(&ranges)) {
             let store = copy.open(&*self.stores, &self.topic, partition);
-            let store = store.map_err(of_copy(partition))?;
+            let store = store.map_err(copy_failure(partition))?;
             let topic = ChangelogPartition {
                 name: &self.topic,
                 cluster: &cluster,
@@ -166,23 +172,25 @@ impl Follower {
                 end: range.high,
                 delete_retention: info.delete_retention,
             };
-            let found = store.stamp().map_err(of_copy(partition))?;
-            let verdict = decide(
+            let found = store.checkpoint().map_err(copy_failure(partition))?;
+            let decision = decide(
                 found.as_ref(),
                 &topic,
                 &self.fingerprint,
                 &Role::Follower,
                 now,
             );
-            let stamp = match (verdict, found) {
-                (RecoveryDecision::CatchUp { .. }, Some(stamp)) => stamp,
-                (RecoveryDecision::Refuse(why), _) => return Err(End::Final(why.to_string())),
+            let checkpoint = match (decision, found) {
+                (RecoveryDecision::CatchUp { .. }, Some(checkpoint)) => checkpoint,
+                (RecoveryDecision::Refuse(why), _) => {
+                    return Err(SessionEnd::Final(why.to_string()));
+                }
                 (RecoveryDecision::Rebuild(why), found) => {
                     if found.is_some() {
                         tracing::info!(topic = &*self.topic, partition, %why, "rebuilding the view");
                     }
                     self.shared.forget(partition);
-                    store.clear().map_err(of_copy(partition))?;
+                    store.clear().map_err(copy_failure(partition))?;
                     fresh(&cluster, &info, partition, range, &self.fingerprint, now)
                 }
                 (RecoveryDecision::CatchUp { .. }, None) => {
@@ -192,15 +200,15 @@ impl Follower {
             copy.target = (range.high, now);
             from.push((
                 TopicPartition::new(self.topic.clone(), partition),
-                stamp.offset,
+                checkpoint.offset,
             ));
-            copy.stamp = Some(stamp);
+            copy.checkpoint = Some(checkpoint);
         }
         Ok(from)
     }
 
-    /// What the topic is now.
-    fn look(&self) -> Result<TopicInfo, End> {
+    /// The topic as it is now.
+    fn describe_topic(&self) -> Result<TopicInfo, SessionEnd> {
         let topic = self.topic.clone();
         self.ask(move |log| {
             let info = log.describe(&[&topic])?.into_iter().next().flatten();
@@ -210,54 +218,52 @@ impl Follower {
         })
     }
 
-    /// Whether the topic is another one than the copies are of.
-    fn is_other(&self, info: &TopicInfo) -> bool {
-        let mut stamps = self.copies.iter().filter_map(|copy| copy.stamp.as_ref());
-        stamps.any(|stamp| is_other_topic(&stamp.topic_id, &info.id))
-    }
-
-    /// Whether it has partitions that are not followed. Fewer are an old answer, unless it is another
-    /// topic.
+    /// Whether the topic has partitions that are not followed, or is another one than before.
     fn is_changed(&self, info: &TopicInfo) -> bool {
-        count(info) > self.copies.len() || self.is_other(info)
+        let known = i32::try_from(self.copies.len()).unwrap_or(i32::MAX);
+        let checkpoints = self.copies.iter().map(|copy| copy.checkpoint.as_ref());
+        let ids = checkpoints.map(|found| found.map_or("", |found| &*found.topic_id));
+        // A view of no partition has no identity to compare either.
+        let mut changes = ids.chain([""]).map(|id| TopicChange::of(id, known, info));
+        changes.any(|change| change.is_some())
     }
 
-    /// Has one copy for each partition.
-    fn resize(&mut self, info: &TopicInfo) -> Result<(), End> {
+    /// Adjusts the number of copies to that of partitions.
+    fn resize(&mut self, info: &TopicInfo) -> Result<(), SessionEnd> {
         let (before, now) = (self.copies.len(), count(info));
         if now == before || !self.is_changed(info) {
             return Ok(());
         }
         let added = now.saturating_sub(before);
-        let expected = self.stores.expect(added);
-        expected.map_err(|error| End::Final(error.to_string()))?;
+        let expected = self.stores.reserve(added);
+        expected.map_err(|error| SessionEnd::Final(error.to_string()))?;
         tracing::warn!(
             topic = &*self.topic,
             before,
             now,
-            "view: the table has another number of partitions; keys are looked for where that places \
-             them, and rows that were written before are found again once they are written anew"
+            "view: the table has another number of partitions; a key is looked up in its new partition, \
+             so a row that was written before is found again once it is written anew"
         );
-        self.copies.resize_with(now, Copy::new);
+        self.copies.resize_with(now, PartitionCopy::new);
         self.shared.resize(now);
         Ok(())
     }
 
-    /// Looks whether the topic is still what it was.
-    fn look_again(&mut self) -> Result<(), End> {
-        let info = self.look()?;
+    /// Ends the session if the topic has changed, and warns if it would lose rows.
+    fn recheck_topic(&mut self) -> Result<(), SessionEnd> {
+        let info = self.describe_topic()?;
         if self.is_changed(&info) {
-            return Err(End::Changed);
+            return Err(SessionEnd::Changed);
         }
         if info.policy.is_of_a_table() {
-            self.policy.is_over();
-        } else if self.policy.is_due() {
+            self.policy_reminder.is_over();
+        } else if self.policy_reminder.is_due() {
             let policy = info.policy.name();
             tracing::warn!(
                 topic = &*self.topic,
                 policy,
-                "view: the table's topic is not compacted only, so its rows expire; this copy keeps \
-                 them, one that is made anew lacks them: set cleanup.policy=compact"
+                "view: the table's topic does not only compact, so its rows expire; this copy keeps them, \
+                 but one that is rebuilt lacks them: set cleanup.policy=compact"
             );
         }
         Ok(())
@@ -274,13 +280,13 @@ impl Follower {
     fn ask<T: Send + 'static>(
         &self,
         ask: impl Fn(&dyn Log) -> Result<T, LogError> + Send + Sync + 'static,
-    ) -> Result<T, End> {
+    ) -> Result<T, SessionEnd> {
         let log = Arc::clone(&self.log);
         let asked = cancel::unless(|| self.shared.is_stopping(), move || ask(&*log));
-        Ok(asked.ok_or(End::Dropped)??)
+        Ok(asked.ok_or(SessionEnd::Dropped)??)
     }
 
-    /// The first judgement, on the caller's thread: what is wrong at the start refuses to start.
+    /// The first start of a session, on the caller's thread: what is wrong then is the caller's error.
     pub(super) fn check(&mut self) -> Result<(), ViewError> {
         match self.begin() {
             Ok(_) => self
@@ -288,14 +294,14 @@ impl Follower {
                 .iter()
                 .try_for_each(|copy| copy.publish(&self.shared))
                 .map_err(ViewError::Store),
-            Err(End::Away(error)) => Err(error.into()),
-            Err(End::Copy(_, error)) => Err(error.into()),
-            Err(End::Final(reason)) => Err(ViewError::Stopped {
+            Err(SessionEnd::LogUnavailable(error)) => Err(error.into()),
+            Err(SessionEnd::Copy(_, error)) => Err(error.into()),
+            Err(SessionEnd::Final(reason)) => Err(ViewError::Stopped {
                 topic: self.topic.to_string(),
                 reason,
             }),
-            // Nobody has it yet; only a session looks again.
-            Err(End::Dropped | End::Changed) => Ok(()),
+            // Neither happens before the thread runs.
+            Err(SessionEnd::Dropped | SessionEnd::Changed) => Ok(()),
         }
     }
 
@@ -303,32 +309,32 @@ impl Follower {
     pub(super) fn run(mut self) {
         while !self.shared.is_stopping() {
             match self.session() {
-                Ok(()) | Err(End::Dropped) => break,
-                Err(End::Changed) => {}
-                Err(End::Away(error)) => {
-                    if self.trouble.is_due() {
-                        tracing::warn!(topic = &*self.topic, %error, "view: the log is away, serving what is here");
+                Ok(()) | Err(SessionEnd::Dropped) => break,
+                Err(SessionEnd::Changed) => {}
+                Err(SessionEnd::LogUnavailable(error)) => {
+                    if self.failure_reminder.is_due() {
+                        tracing::warn!(topic = &*self.topic, %error, "view: log unavailable, serving what was read");
                     }
                     self.shared.set_state(ViewState::Away {
                         reason: error.to_string(),
                     });
                     self.shared.pause(RETRY);
                 }
-                Err(End::Copy(partition, error)) => self.copy_failed(partition, error),
-                Err(End::Final(reason)) => {
+                Err(SessionEnd::Copy(partition, error)) => self.copy_failed(partition, error),
+                Err(SessionEnd::Final(reason)) => {
                     tracing::error!(topic = &*self.topic, %reason, "view stopped");
                     self.shared.set_state(ViewState::Stopped { reason });
                     return;
                 }
             }
         }
-        if let Err(End::Copy(_, error)) = self.sync() {
-            tracing::warn!(topic = &*self.topic, %error, "view: the last records are not on disk and will be read again");
+        if let Err(SessionEnd::Copy(_, error)) = self.sync() {
+            tracing::warn!(topic = &*self.topic, %error, "view: last records not on disk, they are read again");
         }
     }
 
-    /// A copy failed: one that is damaged is moved aside, and the next session makes it anew; one that
-    /// lost commits is judged by the next session; else the disk may have room again.
+    /// Takes the failure of a copy. A damaged one is moved aside, and rebuilt by the next session; one that
+    /// lost commits is closed, and opened by the next session; others are retried by it.
     fn copy_failed(&mut self, partition: i32, error: StoreError) {
         let copy = usize::try_from(partition)
             .ok()
@@ -336,7 +342,7 @@ impl Follower {
         let failed = match (&error, copy) {
             (StoreError::Unreadable { .. }, Some(copy)) => {
                 self.shared.forget(partition);
-                // A file that is in use cannot be opened.
+                // The file has to be closed before it is moved.
                 copy.store = None;
                 match set_aside(&*self.stores, &self.topic, partition, &error) {
                     Ok(()) => return,
@@ -349,12 +355,12 @@ impl Follower {
             }
             _ => error,
         };
-        if self.trouble.is_due() {
+        if self.failure_reminder.is_due() {
             tracing::warn!(
                 topic = &*self.topic,
                 partition,
                 error = %failed,
-                "view: its copy cannot be written, serving what is here and trying again"
+                "view: copy not written, serving what was read and trying again"
             );
         }
         self.shared.set_state(ViewState::Failing {
@@ -363,23 +369,26 @@ impl Follower {
         self.shared.pause(RETRY);
     }
 
-    fn session(&mut self) -> Result<(), End> {
+    fn session(&mut self) -> Result<(), SessionEnd> {
         let from = self.begin()?;
         let mut reader = self.log.reader(&from, Isolation::ReadCommitted)?;
         for (partition, copy) in (0..).zip(&self.copies) {
-            copy.publish(&self.shared).map_err(of_copy(partition))?;
+            copy.publish(&self.shared)
+                .map_err(copy_failure(partition))?;
         }
-        if self.trouble.is_over() {
-            tracing::info!(topic = &*self.topic, "view: following again");
+        if self.failure_reminder.is_over() {
+            tracing::info!(topic = &*self.topic, "view: following resumed");
         }
         self.shared.set_state(ViewState::Following);
         let mut next_sync = Instant::now() + SYNC;
         let mut next_look = Instant::now() + LOOK;
-        let mut batches: Vec<Batch> = from.iter().map(|_| Batch::default()).collect();
+        let mut batches: Vec<LatestWrites> = from.iter().map(|_| LatestWrites::default()).collect();
         while !self.shared.is_stopping() {
-            reader.poll(POLL, &mut |at, records| batches[at].take(records))?;
+            reader.poll(POLL, &mut |at, records| {
+                records.iter().for_each(|record| batches[at].take(record))
+            })?;
             if let Some((partition, error)) = self.shared.damage() {
-                return Err(End::Copy(partition, error));
+                return Err(SessionEnd::Copy(partition, error));
             }
             for (at, batch) in batches.iter_mut().enumerate() {
                 self.advance(at, batch, reader.position(at))?;
@@ -395,50 +404,61 @@ impl Follower {
                 next_sync = Instant::now() + SYNC;
             }
             if Instant::now() >= next_look {
-                self.look_again()?;
+                self.recheck_topic()?;
                 next_look = Instant::now() + LOOK;
             }
         }
         Ok(())
     }
 
-    /// Applies a batch of one partition, and tells its readers how far it is.
-    fn advance(&mut self, at: usize, batch: &mut Batch, position: Offset) -> Result<(), End> {
+    /// Applies a batch of one partition, and shows its readers how far it is.
+    fn advance(
+        &mut self,
+        at: usize,
+        batch: &mut LatestWrites,
+        position: Offset,
+    ) -> Result<(), SessionEnd> {
         let copy = &mut self.copies[at];
-        let Some(stamp) = &mut copy.stamp else {
+        let Some(checkpoint) = &mut copy.checkpoint else {
             return Ok(());
         };
-        let moved = position != stamp.offset;
-        stamp.offset = position;
+        let made_progress = position != checkpoint.offset;
+        checkpoint.offset = position;
         let level = position >= copy.target.0;
         if level {
-            stamp.synced_at = stamp.synced_at.max(copy.target.1);
+            checkpoint.synced_at = checkpoint.synced_at.max(copy.target.1);
         }
-        copy.dirty |= moved;
-        let partition = stamp.partition;
-        if !batch.last.is_empty() {
+        copy.is_dirty |= made_progress;
+        let partition = checkpoint.partition;
+        if batch.len() > 0 {
+            let batch = std::mem::take(batch);
             let writes: Vec<_> = batch.writes().collect();
-            let applied = copy.apply(&writes, Durability::Relaxed);
-            batch.last.clear();
-            applied
+            copy.apply(&writes, Durability::Relaxed)
                 .and_then(|()| copy.publish(&self.shared))
-                .map_err(of_copy(partition))?;
+                .map_err(copy_failure(partition))?;
         }
         self.shared
-            .reached(partition, position, copy.target.1, level);
+            .advance(partition, position, copy.target.1, level);
         Ok(())
     }
 
-    /// Puts what was applied on disk.
-    fn sync(&mut self) -> Result<(), End> {
+    /// Syncs what was applied.
+    fn sync(&mut self) -> Result<(), SessionEnd> {
         for copy in &mut self.copies {
-            let Some(stamp) = &copy.stamp else { continue };
-            let (partition, at) = (stamp.partition, stamp.synced_at);
-            if copy.dirty || at >= copy.stamped.saturating_add(self.restamp) {
+            let Some(checkpoint) = &copy.checkpoint else {
+                continue;
+            };
+            let (partition, at) = (checkpoint.partition, checkpoint.synced_at);
+            if copy.is_dirty
+                || at
+                    >= copy
+                        .checkpointed_at
+                        .saturating_add(self.checkpoint_interval)
+            {
                 let synced = copy.apply(&[], Durability::Synced);
-                synced.map_err(of_copy(partition))?;
-                copy.dirty = false;
-                copy.stamped = at;
+                synced.map_err(copy_failure(partition))?;
+                copy.is_dirty = false;
+                copy.checkpointed_at = at;
             }
         }
         Ok(())
@@ -449,7 +469,7 @@ fn count(info: &TopicInfo) -> usize {
     usize::try_from(info.partitions).unwrap_or(0)
 }
 
-/// The stamp of a copy whose construction begins now.
+/// The checkpoint of a copy that is built from now on.
 fn fresh(
     cluster: &str,
     info: &TopicInfo,
@@ -467,40 +487,4 @@ fn fresh(
         fingerprint: fingerprint.to_owned(),
         synced_at: now,
     }
-}
-
-/// The last change of each key in a batch.
-#[derive(Default)]
-struct Batch {
-    last: BTreeMap<Vec<u8>, Option<(Timestamp, Vec<u8>)>>,
-}
-
-impl Batch {
-    fn take(&mut self, records: &[Record<'_>]) {
-        for record in records {
-            // A null key is in no table; whoever wrote it was not the table's owner.
-            let Some(key) = record.key else { continue };
-            let value = record.value.map(|value| (record.timestamp, value.to_vec()));
-            self.last.insert(key.to_vec(), value);
-        }
-    }
-
-    fn writes(&self) -> impl Iterator<Item = Write<'_>> {
-        self.last.iter().map(|(key, value)| Write {
-            key,
-            value: value.as_ref().map(|(timestamp, value)| StoredRef {
-                timestamp: *timestamp,
-                value,
-            }),
-        })
-    }
-}
-
-/// Milliseconds since the epoch.
-pub(super) fn wall_clock() -> Timestamp {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| since.as_millis().try_into().ok())
-        .unwrap_or(0)
 }

@@ -1,5 +1,5 @@
-//! A view of bytes: opens the copies, starts the thread that follows the table, answers reads.
-//! Knows where a key lives, and nothing of codecs.
+//! A view of bytes: opens the copies, starts the thread that follows the table, answers reads. Knows the
+//! partition of a key, and nothing of codecs.
 
 use std::fmt;
 use std::ops::Bound;
@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::ViewError;
-use super::follow::{Copy, Follower, wall_clock};
-use super::own::OpenView;
-use super::scan::{RawScan, ReadSnapshot};
-use super::shared::{Part, Shared, ViewState};
+use super::error::ViewError;
+use super::follow::{Follower, PartitionCopy};
+use super::open_views::OpenView;
+use super::scan::RawScan;
+use super::shared::{PartitionView, ReadSnapshot, ViewShared, ViewState};
+use crate::clock::wall_clock;
 use crate::graph::{TopicKind, TopicSpec};
 use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
@@ -20,32 +21,32 @@ use crate::table::{Stored, Stores};
 
 /// An untyped view: keys and values are bytes.
 pub(crate) struct RawView {
-    served: Served,
-    place: fn(&[u8], i32) -> i32,
+    reader: ViewReader,
+    partition_of: fn(&[u8], i32) -> i32,
     log: Arc<dyn Log>,
     thread: Option<JoinHandle<()>>,
     _open: Arc<OpenView>,
 }
 
-/// What is read of a view, also by the walks that it gives away.
+/// Reads a view: for the view itself and for its walks.
 #[derive(Clone)]
-struct Served {
+struct ViewReader {
     topic: Arc<str>,
-    shared: Arc<Shared>,
+    shared: Arc<ViewShared>,
 }
 
-impl Served {
-    /// The partition that `place` chooses among all, which was level with its topic, with its copy and
-    /// the time when it was so last.
+impl ViewReader {
+    /// A partition, chosen by their number, that was level with its topic: with its snapshot and the time
+    /// when it was last level.
     fn ready(
         &self,
         place: impl FnOnce(i32) -> i32,
-    ) -> Result<(Part, ReadSnapshot, Timestamp), ViewError> {
-        let part = self.shared.part(place);
+    ) -> Result<(PartitionView, ReadSnapshot, Timestamp), ViewError> {
+        let part = self.shared.partition(place);
         let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
         part.and_then(|part| {
-            let (frozen, level_at) = (part.frozen.clone()?, part.level_at?);
-            Some((part, frozen, level_at))
+            let (snapshot, level_at) = (part.snapshot.clone()?, part.level_at?);
+            Some((part, snapshot, level_at))
         })
         .ok_or_else(|| self.not_ready(partition))
     }
@@ -66,7 +67,7 @@ impl Served {
     }
 }
 
-/// What a view says of a key.
+/// The value of a key in a view, and how fresh it is.
 ///
 /// ```
 /// use goka_runtime::view::Read;
@@ -109,9 +110,9 @@ impl RawView {
             waited: log.topic_timeout(),
         };
         let mut found = wait.describe_one(&*log, table.name)?;
-        // A declared table that no group of this log writes is filled by whoever emits to it.
+        // A declared table without a group is filled by emitters.
         if found.is_none() && table.kind == TopicKind::Table && log.creates_streams() {
-            found = make(&*log, table, wait)?;
+            found = create_topic(&*log, table, wait)?;
         }
         let info = found.ok_or_else(missing)?;
         if !info.policy.is_of_a_table() {
@@ -121,10 +122,10 @@ impl RawView {
                 policy: info.policy.name(),
             });
         }
-        stores.expect(usize::try_from(info.partitions).unwrap_or(0))?;
-        let copies: Vec<_> = (0..info.partitions).map(|_| Copy::new()).collect();
+        stores.reserve(usize::try_from(info.partitions).unwrap_or(0))?;
+        let copies: Vec<_> = (0..info.partitions).map(|_| PartitionCopy::new()).collect();
         let topic: Arc<str> = table.name.into();
-        let shared = Arc::new(Shared::new(copies.len()));
+        let shared = Arc::new(ViewShared::new(copies.len()));
         let open = OpenView::new(topic.clone(), Arc::clone(&stores), info.partitions);
         let mut follower = Follower {
             log: log.clone(),
@@ -133,9 +134,9 @@ impl RawView {
             stores,
             copies,
             shared: shared.clone(),
-            trouble: Reminder::default(),
-            policy: Reminder::default(),
-            restamp: 0,
+            failure_reminder: Reminder::default(),
+            policy_reminder: Reminder::default(),
+            checkpoint_interval: 0,
         };
         follower.check().map_err(|error| open.explain(error))?;
         let thread = std::thread::Builder::new()
@@ -153,8 +154,8 @@ impl RawView {
                 reason: format!("no thread: {error}"),
             })?;
         Ok(Self {
-            served: Served { topic, shared },
-            place: table.place,
+            reader: ViewReader { topic, shared },
+            partition_of: table.place,
             log,
             thread: Some(thread),
             _open: open,
@@ -163,16 +164,16 @@ impl RawView {
 
     /// What the view is doing.
     pub(crate) fn state(&self) -> ViewState {
-        self.served.shared.state()
+        self.reader.shared.state()
     }
 
     /// Waits until every partition is readable.
     ///
     /// # Errors
-    /// [`ViewError::NotReady`] when one is not after `deadline`; [`ViewError::Stopped`].
-    pub(crate) fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.wait(deadline, |parts| {
-            parts.iter().position(|part| part.level_at.is_none())
+    /// [`ViewError::NotReady`] when one is not after `timeout`; [`ViewError::Stopped`].
+    pub(crate) fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.wait(timeout, |partitions| {
+            partitions.iter().position(|part| part.level_at.is_none())
         })
     }
 
@@ -180,8 +181,8 @@ impl RawView {
     ///
     /// # Errors
     /// What the log answers; as [`wait_ready`](RawView::wait_ready).
-    pub(crate) fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.wait_reached(&self.ends()?, deadline)
+    pub(crate) fn wait_level(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.wait_reached(&self.ends()?, timeout)
     }
 
     /// Where each partition of its topic ends now.
@@ -189,8 +190,8 @@ impl RawView {
     /// # Errors
     /// What the log answers.
     pub(crate) fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        let list: Vec<_> = (0..self.served.shared.partitions())
-            .map(|partition| TopicPartition::new(self.served.topic.clone(), partition))
+        let list: Vec<_> = (0..self.reader.shared.partition_count())
+            .map(|partition| TopicPartition::new(self.reader.topic.clone(), partition))
             .collect();
         let ranges = self.log.ranges(&list)?;
         Ok(ranges.iter().map(|range| range.high).collect())
@@ -200,13 +201,9 @@ impl RawView {
     ///
     /// # Errors
     /// As [`wait_ready`](RawView::wait_ready).
-    pub(crate) fn wait_reached(
-        &self,
-        ends: &[Offset],
-        deadline: Duration,
-    ) -> Result<(), ViewError> {
-        self.wait(deadline, |parts| {
-            parts
+    pub(crate) fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError> {
+        self.wait(timeout, |partitions| {
+            partitions
                 .iter()
                 .zip(ends)
                 .position(|(part, end)| part.offset < *end || part.level_at.is_none())
@@ -215,21 +212,21 @@ impl RawView {
 
     fn wait(
         &self,
-        deadline: Duration,
-        mut behind: impl FnMut(&[Part]) -> Option<usize>,
+        timeout: Duration,
+        mut behind: impl FnMut(&[PartitionView]) -> Option<usize>,
     ) -> Result<(), ViewError> {
-        let until = Instant::now() + deadline;
+        let deadline = Instant::now() + timeout;
         let mut last = None;
-        let done = self.served.shared.wait(until, |state, parts| {
+        let done = self.reader.shared.wait(deadline, |state, partitions| {
             if let ViewState::Stopped { reason } = state {
-                return Some(Err(self.served.stopped(reason)));
+                return Some(Err(self.reader.stopped(reason)));
             }
-            last = behind(parts);
+            last = behind(partitions);
             last.is_none().then_some(Ok(()))
         });
         done.unwrap_or_else(|| {
             let partition = last.and_then(|at| i32::try_from(at).ok()).unwrap_or(-1);
-            Err(self.served.not_ready(partition))
+            Err(self.reader.not_ready(partition))
         })
     }
 
@@ -238,17 +235,17 @@ impl RawView {
     /// # Errors
     /// As [`read`](RawView::read).
     pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        let (_, frozen, _) = self.served.ready(|count| (self.place)(key, count))?;
-        let frozen = frozen
+        let (_, snapshot, _) = self.reader.ready(|count| (self.partition_of)(key, count))?;
+        let snapshot = snapshot
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(frozen.get(key)?)
+        Ok(snapshot.get(key)?)
     }
 
-    /// The reason, if it cannot go on.
+    /// Why it cannot go on, if it cannot.
     pub(crate) fn failure(&self) -> Option<ViewError> {
         match self.state() {
-            ViewState::Stopped { reason } => Some(self.served.stopped(&reason)),
+            ViewState::Stopped { reason } => Some(self.reader.stopped(&reason)),
             _ => None,
         }
     }
@@ -259,8 +256,9 @@ impl RawView {
     /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
     /// [`ViewError::Stopped`]; when the copy cannot be read.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
-        let (part, frozen, level_at) = self.served.ready(|count| (self.place)(key, count))?;
-        let stored = frozen
+        let (part, snapshot, level_at) =
+            self.reader.ready(|count| (self.partition_of)(key, count))?;
+        let stored = snapshot
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get(key)?;
@@ -270,7 +268,7 @@ impl RawView {
             value: stored.map(|Stored { value, .. }| value),
             age: Duration::from_millis(age),
             offset: part.offset,
-            state: self.served.shared.state(),
+            state: self.reader.shared.state(),
         })
     }
 
@@ -285,18 +283,18 @@ impl RawView {
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
     ) -> Result<RawScan, ViewError> {
-        let partitions = self.served.shared.partitions();
+        let partitions = self.reader.shared.partition_count();
         for partition in 0..partitions {
-            self.served.ready(|_| partition)?;
+            self.reader.ready(|_| partition)?;
         }
-        let served = self.served.clone();
+        let served = self.reader.clone();
         let present = move |partition| Ok(served.ready(|_| partition)?.1);
         Ok(RawScan::new(partitions, Box::new(present), &from, &to))
     }
 }
 
 /// Makes the topic of a table.
-fn make(
+fn create_topic(
     log: &dyn Log,
     table: &TopicSpec,
     wait: &TopicWait<'_>,
@@ -315,9 +313,9 @@ fn make(
 
 impl Drop for RawView {
     fn drop(&mut self) {
-        self.served.shared.stop();
+        self.reader.shared.stop();
         if let Some(thread) = self.thread.take() {
-            // It catches its panics itself.
+            // The thread catches its panics.
             let _ = thread.join();
         }
     }
@@ -326,8 +324,8 @@ impl Drop for RawView {
 impl fmt::Debug for RawView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawView")
-            .field("topic", &self.served.topic)
-            .field("partitions", &self.served.shared.partitions())
+            .field("topic", &self.reader.topic)
+            .field("partitions", &self.reader.shared.partition_count())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

@@ -1,30 +1,27 @@
-//! Walks all partitions of a view at once, in key order. Reads page by page, each from the copy as it is
-//! then: a walk holds no state of a copy between two pages, so however long it stays open, the store uses
-//! the room of what was overwritten again, the walk's memory is bounded, and other readers wait for one
-//! page at most.
+//! Walks all partitions of a view at once, in key order. Each page is read from the present snapshot of its
+//! copy, and none is held between two pages: so the store can reuse the pages of overwritten rows however
+//! long a walk stays open, its memory is bounded, and other readers wait for one page at most.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Bound;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 
-use super::ViewError;
+use super::error::ViewError;
+use super::shared::ReadSnapshot;
 use crate::table::{StoreError, StoreRead, Stored};
 
-/// How many entries of a partition are read at once, and how many bytes: one entry more at most.
+/// How many entries of a partition are read at once, and how many bytes, exceeded by one entry at most.
 const PAGE: usize = 256;
 const PAGE_BYTES: usize = 256 << 10;
 
-/// A frozen copy of one partition, shared by its readers.
-pub(super) type ReadSnapshot = Arc<Mutex<Box<dyn StoreRead + Send>>>;
-
-/// Gives the present copy of a partition.
-pub(super) type Present = Box<dyn Fn(i32) -> Result<ReadSnapshot, ViewError> + Send>;
+/// Gives the present snapshot of a partition.
+pub(super) type CurrentSnapshot = Box<dyn Fn(i32) -> Result<ReadSnapshot, ViewError> + Send>;
 
 /// The entries of a range, in the order of the keys' bytes. Made by [`RawView`](super::RawView).
 pub(crate) struct RawScan {
-    present: Present,
+    present: CurrentSnapshot,
     cursors: Vec<Cursor>,
 }
 
@@ -39,11 +36,11 @@ struct Cursor {
 impl RawScan {
     pub(super) fn new(
         partitions: i32,
-        present: Present,
+        present: CurrentSnapshot,
         from: &Bound<Vec<u8>>,
         to: &Bound<Vec<u8>>,
     ) -> Self {
-        // An empty range given the wrong way round is empty, not the store's panic.
+        // Stores may panic on bounds that cross; such a range is empty.
         let empty = match (from, to) {
             (Bound::Included(from), Bound::Included(to)) => from > to,
             (
@@ -67,12 +64,12 @@ impl RawScan {
 }
 
 impl Cursor {
-    fn fill(&mut self, present: &Present) -> Result<(), ViewError> {
+    fn fill(&mut self, present: &CurrentSnapshot) -> Result<(), ViewError> {
         if self.done || !self.page.is_empty() {
             return Ok(());
         }
-        let frozen = present(self.partition)?;
-        let read = self.read(&**frozen.lock().unwrap_or_else(PoisonError::into_inner));
+        let snapshot = present(self.partition)?;
+        let read = self.read(&**snapshot.lock().unwrap_or_else(PoisonError::into_inner));
         let is_whole = read?;
         match self.page.back() {
             Some((last, _)) if !is_whole => {
@@ -85,12 +82,12 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads a page; `true` if nothing is left behind it.
-    fn read(&mut self, frozen: &(dyn StoreRead + Send)) -> Result<bool, StoreError> {
+    /// Reads a page; `true` if it is the last one.
+    fn read(&mut self, snapshot: &(dyn StoreRead + Send)) -> Result<bool, StoreError> {
         let (page, mut bytes) = (&mut self.page, 0);
         let keys = (borrowed(&self.from), borrowed(&self.to));
         let mut is_whole = true;
-        frozen.range(keys, &mut |key, stored| {
+        snapshot.range(keys, &mut |key, stored| {
             let value = Stored {
                 timestamp: stored.timestamp,
                 value: stored.value.to_vec(),
@@ -148,7 +145,9 @@ impl fmt::Debug for RawScan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shared::Shared;
+    use std::sync::Arc;
+
+    use super::super::shared::ViewShared;
     use super::*;
     use crate::table::redb::RedbStores;
     use crate::table::{Checkpoint, Durability, FORMAT, Store, StoredRef, Stores, Write};
@@ -157,7 +156,7 @@ mod tests {
     const VALUE: usize = 1_000;
     const ROUNDS: u8 = 20;
 
-    fn write(store: &mut dyn Store, shared: &Shared, round: u8) {
+    fn write(store: &mut dyn Store, shared: &ViewShared, round: u8) {
         let keys: Vec<_> = (0..KEYS).map(|at| format!("{at:04}")).collect();
         let value = StoredRef {
             timestamp: 1,
@@ -186,17 +185,17 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let stores = RedbStores::new(temp.path().to_owned(), 1 << 20);
         let mut store = stores.open("t", 0).unwrap();
-        let shared = Arc::new(Shared::new(1));
+        let shared = Arc::new(ViewShared::new(1));
         write(&mut *store, &shared, 0);
         let present = {
             let shared = Arc::clone(&shared);
             move |partition| {
                 Ok(shared
-                    .part(|_| partition)
+                    .partition(|_| partition)
                     .unwrap()
                     .1
                     .unwrap()
-                    .frozen
+                    .snapshot
                     .unwrap())
             }
         };
@@ -215,7 +214,7 @@ mod tests {
         assert_eq!(values.len(), KEYS);
         assert!(values.is_sorted_by(|one, next| one.0 < next.0));
         let rounds: Vec<_> = values.iter().map(|(_, stored)| stored.value[0]).collect();
-        // The page that was read ahead is of the first state, all that follows of the last one.
+        // The page that was read ahead is of the first round, all later ones are of the last.
         assert!(rounds.is_sorted() && rounds[0] == 0 && rounds[KEYS - 1] == ROUNDS);
         assert!(rounds.iter().all(|round| [0, ROUNDS].contains(round)));
     }

@@ -1,12 +1,11 @@
-//! What the thread of a view and its readers share: one frozen copy of each partition, how far it
-//! is, and the view's state.
+//! What the thread of a view and its readers share: a snapshot of each partition, how far it is, and the
+//! view's state.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::scan::ReadSnapshot;
 use crate::record::{Offset, Timestamp};
 use crate::table::{Checkpoint, KeyRange, StoreError, StoreRead, Stored, StoredRef};
 
@@ -27,15 +26,15 @@ pub enum ViewState {
     Restoring,
     /// It follows the table.
     Following,
-    /// The log does not answer: it serves what it has, and tries again every second.
+    /// The log does not answer: it serves what it has read, and tries again every second.
     Away {
-        /// The log's word.
+        /// The error of the log.
         reason: String,
     },
-    /// A copy cannot be written, as on a full disk: it serves what it has, and tries again every
+    /// A copy cannot be written, as on a full disk: it serves what it has read, and tries again every
     /// second.
     Failing {
-        /// The store's word.
+        /// The error of the store.
         reason: String,
     },
     /// It cannot go on: reads answer [`ViewError::Stopped`](super::ViewError::Stopped).
@@ -45,34 +44,37 @@ pub enum ViewState {
     },
 }
 
+/// A snapshot of one partition, shared by its readers.
+pub(super) type ReadSnapshot = Arc<Mutex<Box<dyn StoreRead + Send>>>;
+
 /// One partition, as readers see it.
 #[derive(Clone, Default)]
-pub(super) struct Part {
-    pub(super) frozen: Option<ReadSnapshot>,
+pub(super) struct PartitionView {
+    pub(super) snapshot: Option<ReadSnapshot>,
     pub(super) offset: Offset,
     /// When the copy was last known to be level with its topic; `None` until it is for the first time.
     pub(super) level_at: Option<Timestamp>,
-    /// Of this copy: another one of the partition has its own.
+    /// Damage of this copy; the one that is built after it has its own.
     damage: Damage,
 }
 
-pub(super) struct Shared {
+pub(super) struct ViewShared {
     inner: Mutex<Inner>,
     changed: Condvar,
     stopping: AtomicBool,
 }
 
-/// The damage of a copy that its readers met.
+/// The damage of a copy that its readers have found.
 type Damage = Arc<Mutex<Option<StoreError>>>;
 
-/// What is read of a partition; damage is noted for the follower.
-struct Watched {
+/// A snapshot whose damage is noted for the follower.
+struct WatchedSnapshot {
     read: Box<dyn StoreRead + Send>,
     damage: Damage,
 }
 
-impl Watched {
-    fn told<T>(&self, found: Result<T, StoreError>) -> Result<T, StoreError> {
+impl WatchedSnapshot {
+    fn note_damage<T>(&self, found: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error @ StoreError::Unreadable { .. }) = &found {
             let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
             *damage = Some(error.clone());
@@ -81,13 +83,13 @@ impl Watched {
     }
 }
 
-impl StoreRead for Watched {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.told(self.read.stamp())
+impl StoreRead for WatchedSnapshot {
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.note_damage(self.read.checkpoint())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        self.told(self.read.get(key))
+        self.note_damage(self.read.get(key))
     }
 
     fn range(
@@ -95,25 +97,25 @@ impl StoreRead for Watched {
         keys: KeyRange<'_>,
         each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.told(self.read.range(keys, each))
+        self.note_damage(self.read.range(keys, each))
     }
 }
 
-fn count(parts: &[Part]) -> i32 {
-    i32::try_from(parts.len()).unwrap_or(i32::MAX)
+fn count(partitions: &[PartitionView]) -> i32 {
+    i32::try_from(partitions.len()).unwrap_or(i32::MAX)
 }
 
 struct Inner {
     state: ViewState,
-    parts: Vec<Part>,
+    partitions: Vec<PartitionView>,
 }
 
-impl Shared {
+impl ViewShared {
     pub(super) fn new(partitions: usize) -> Self {
         let shared = Self {
             inner: Mutex::new(Inner {
                 state: ViewState::Restoring,
-                parts: Vec::new(),
+                partitions: Vec::new(),
             }),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
@@ -126,11 +128,11 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with_part(&self, partition: i32, change: impl FnOnce(&mut Part)) {
+    fn with_partition(&self, partition: i32, change: impl FnOnce(&mut PartitionView)) {
         let mut inner = self.lock();
         if let Some(part) = usize::try_from(partition)
             .ok()
-            .and_then(|at| inner.parts.get_mut(at))
+            .and_then(|at| inner.partitions.get_mut(at))
         {
             change(part);
         }
@@ -141,26 +143,26 @@ impl Shared {
     // The follower's side.
 
     pub(super) fn publish(&self, partition: i32, read: Box<dyn StoreRead + Send>) {
-        self.with_part(partition, |part| {
-            let watched: Box<dyn StoreRead + Send> = Box::new(Watched {
+        self.with_partition(partition, |part| {
+            let watched: Box<dyn StoreRead + Send> = Box::new(WatchedSnapshot {
                 read,
                 damage: Arc::clone(&part.damage),
             });
-            part.frozen = Some(Arc::new(Mutex::new(watched)));
+            part.snapshot = Some(Arc::new(Mutex::new(watched)));
         });
     }
 
-    /// A partition whose copy is damaged, as its readers found.
+    /// A partition whose copy is damaged, as its readers have found.
     pub(super) fn damage(&self) -> Option<(i32, StoreError)> {
         let inner = self.lock();
-        (0..).zip(&inner.parts).find_map(|(partition, part)| {
+        (0..).zip(&inner.partitions).find_map(|(partition, part)| {
             let damage = part.damage.lock().unwrap_or_else(PoisonError::into_inner);
             damage.clone().map(|error| (partition, error))
         })
     }
 
-    pub(super) fn reached(&self, partition: i32, offset: Offset, at: Timestamp, level: bool) {
-        self.with_part(partition, |part| {
+    pub(super) fn advance(&self, partition: i32, offset: Offset, at: Timestamp, level: bool) {
+        self.with_partition(partition, |part| {
             part.offset = offset;
             if level {
                 part.level_at = part.level_at.max(Some(at));
@@ -169,13 +171,15 @@ impl Shared {
     }
 
     pub(super) fn forget(&self, partition: i32) {
-        self.with_part(partition, |part| *part = Part::default());
+        self.with_partition(partition, |part| *part = PartitionView::default());
     }
 
-    /// Has so many partitions; those that are new are not restored yet.
+    /// Sets the number of partitions; new ones are not restored yet.
     pub(super) fn resize(&self, partitions: usize) {
-        // Each has its own: a copy of a part shares its damage.
-        self.lock().parts.resize_with(partitions, Part::default);
+        // By `default` and not by `clone`, which would share the place for damage.
+        self.lock()
+            .partitions
+            .resize_with(partitions, PartitionView::default);
         self.changed.notify_all();
     }
 
@@ -188,7 +192,7 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Waits, less when the view is dropped.
+    /// Waits, not beyond the drop of the view.
     pub(super) fn pause(&self, time: Duration) {
         self.wait(Instant::now() + time, |_, _| {
             self.is_stopping().then_some(())
@@ -199,7 +203,7 @@ impl Shared {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // Taken so that nobody misses the call between its check and its wait.
+        // Under the lock, so that no thread misses the call between its check and its wait.
         drop(self.lock());
         self.changed.notify_all();
     }
@@ -209,37 +213,40 @@ impl Shared {
     }
 
     /// How many partitions there are.
-    pub(super) fn partitions(&self) -> i32 {
-        count(&self.lock().parts)
+    pub(super) fn partition_count(&self) -> i32 {
+        count(&self.lock().partitions)
     }
 
     /// The partition that `place` chooses among all, and what is to be read of it; the reason when the
     /// view has stopped.
-    pub(super) fn part(
+    pub(super) fn partition(
         &self,
         place: impl FnOnce(i32) -> i32,
-    ) -> Result<(i32, Option<Part>), String> {
+    ) -> Result<(i32, Option<PartitionView>), String> {
         let inner = self.lock();
         if let ViewState::Stopped { reason } = &inner.state {
             return Err(reason.clone());
         }
-        let partition = place(count(&inner.parts));
+        let partition = place(count(&inner.partitions));
         let at = usize::try_from(partition).ok();
-        Ok((partition, at.and_then(|at| inner.parts.get(at).cloned())))
+        Ok((
+            partition,
+            at.and_then(|at| inner.partitions.get(at).cloned()),
+        ))
     }
 
-    /// Waits until `done` answers; `None` when it has not by `until`.
+    /// Waits until `done` answers; `None` when it has not by `deadline`.
     pub(super) fn wait<R>(
         &self,
-        until: Instant,
-        mut done: impl FnMut(&ViewState, &[Part]) -> Option<R>,
+        deadline: Instant,
+        mut done: impl FnMut(&ViewState, &[PartitionView]) -> Option<R>,
     ) -> Option<R> {
         let mut inner = self.lock();
         loop {
-            if let Some(answer) = done(&inner.state, &inner.parts) {
+            if let Some(answer) = done(&inner.state, &inner.partitions) {
                 return Some(answer);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return None;
             }
@@ -257,22 +264,22 @@ mod tests {
     use crate::table::{KeyRange, StoreRead};
 
     /// A copy that cannot be read.
-    struct Broken;
+    struct Damaged;
 
-    fn broken() -> StoreError {
+    fn damaged() -> StoreError {
         StoreError::Unreadable {
             path: "table.redb".to_owned(),
-            reason: "a block".to_owned(),
+            source: "a block".into(),
         }
     }
 
-    impl StoreRead for Broken {
-        fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-            Err(broken())
+    impl StoreRead for Damaged {
+        fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+            Err(damaged())
         }
 
         fn get(&self, _: &[u8]) -> Result<Option<Stored>, StoreError> {
-            Err(broken())
+            Err(damaged())
         }
 
         fn range(
@@ -280,25 +287,25 @@ mod tests {
             _: KeyRange<'_>,
             _: &mut dyn FnMut(&[u8], StoredRef<'_>) -> ControlFlow<()>,
         ) -> Result<(), StoreError> {
-            Err(broken())
+            Err(damaged())
         }
     }
 
     #[test]
-    fn damage_is_told_of_its_own_partition() {
-        let shared = Shared::new(3);
+    fn damage_is_noted_for_its_own_partition() {
+        let shared = ViewShared::new(3);
         shared.resize(4);
         for partition in 0..4 {
-            shared.publish(partition, Box::new(Broken));
+            shared.publish(partition, Box::new(Damaged));
         }
-        let (partition, part) = shared.part(|count| count - 1).expect("not stopped");
-        let frozen = part.and_then(|part| part.frozen).expect("published");
-        let read = frozen
+        let (partition, part) = shared.partition(|count| count - 1).expect("not stopped");
+        let snapshot = part.and_then(|part| part.snapshot).expect("published");
+        let read = snapshot
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(b"key");
         assert!(read.is_err());
-        assert_eq!(shared.damage(), Some((partition, broken())));
+        assert_eq!(shared.damage(), Some((partition, damaged())));
         assert_eq!(partition, 3);
     }
 }

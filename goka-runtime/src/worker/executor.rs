@@ -1,6 +1,6 @@
-//! What asynchronous handlers run on, with whatever they spawn: one runtime a processor, made when the
-//! first of them is called. It outlives the clients, as what handlers share does, and has a thread of its
-//! own: connection pools and timers go on between records. Made by the processor, used by handlers.
+//! The tokio runtime of asynchronous handlers and of what they spawn: one for each processor, made when the
+//! first of them is called. It outlives the clients, as the processor's value does, and has a thread of
+//! its own: connection pools and timers go on between records. Made by the processor, used by handlers.
 
 use std::io;
 use std::sync::OnceLock;
@@ -15,14 +15,14 @@ use crate::clock::Clock;
 use crate::dispatch::Handling;
 use crate::error::HandlerError;
 
-/// On a simulated clock, so often what handlers spawned goes on in a turn.
+/// On a simulated clock, how often spawned futures are polled in a turn.
 #[cfg(feature = "tester")]
 const YIELDS: usize = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Executor {
     runtime: OnceLock<Runtime>,
-    /// How far its timers have come on a simulated clock.
+    /// On a simulated clock, the time that its timers have come to.
     #[cfg(feature = "tester")]
     timers: Mutex<Duration>,
 }
@@ -43,8 +43,8 @@ impl Executor {
         runtime.block_on(handling)
     }
 
-    /// On a simulated clock no thread runs beside the others and no timer is waited for: one that the
-    /// handler itself waits for fires at once.
+    /// On a simulated clock there is no thread, and a timer that the handler itself waits for fires at
+    /// once.
     fn make(&self, clock: &Clock) -> io::Result<Runtime> {
         #[cfg(feature = "tester")]
         if clock.is_simulated() {
@@ -62,9 +62,9 @@ impl Executor {
             .build()
     }
 
-    /// On a simulated clock, what handlers spawned goes on: timers fire up to the time of now.
+    /// On a simulated clock, runs what handlers spawned: timers fire up to the time of now.
     #[cfg(feature = "tester")]
-    pub(super) fn go_on(&self, clock: &Clock) {
+    pub(super) fn run_spawned(&self, clock: &Clock) {
         let Some(runtime) = self.runtime.get().filter(|_| clock.is_simulated()) else {
             return;
         };
@@ -86,7 +86,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        // What handlers left behind is not waited for: a processor that stops has settled what counts.
+        // What handlers spawned is not waited for: what counts is committed by then.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

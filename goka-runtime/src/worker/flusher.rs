@@ -1,8 +1,8 @@
-//! A thread that brings memtables to their stores, so that no record waits for the disk. It has one
-//! store of each copy at a time; the worker reads a snapshot meanwhile. Made by the worker; what is
-//! handed over before it is dropped is still written.
+//! A thread that writes memtables to their stores, so that no record waits for the disk. It has one flush
+//! of each copy at a time. What was handed over is still written when it is dropped. Made by the owner
+//! of the stores.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -11,93 +11,94 @@ use crate::core::{CopyId, FlushBatch};
 use crate::record::Offset;
 use crate::table::{Checkpoint, Store, StoreError};
 
-/// A store and what it is to take.
+/// A store, and what is written to it.
 pub(super) struct Flush {
     pub(super) copy: CopyId,
     pub(super) store: Box<dyn Store>,
-    pub(super) frozen: FlushBatch,
-    pub(super) stamp: Checkpoint,
+    pub(super) batch: FlushBatch,
+    pub(super) checkpoint: Checkpoint,
 }
 
 /// A store that comes back.
 pub(super) struct Flushed {
     pub(super) copy: CopyId,
-    /// Closed, if it panicked.
+    /// `None` if it panicked: it is closed then.
     pub(super) store: Option<Box<dyn Store>>,
-    /// The changelog offset that it reaches if all went well.
+    /// The changelog offset that the store is at if the flush succeeded.
     pub(super) offset: Offset,
     pub(super) result: Result<(), StoreError>,
 }
 
-/// The thread, if there is one, and what is in hand.
+/// Flushes one store after the other.
 pub(super) struct Flusher {
-    hands: Hands,
-    in_hand: BTreeMap<CopyId, usize>,
+    mode: Mode,
+    /// The copies whose stores it has.
+    under_way: BTreeSet<CopyId>,
 }
 
-enum Hands {
+enum Mode {
     Thread {
         work: Option<Sender<Flush>>,
         done: Receiver<Flushed>,
         thread: Option<JoinHandle<()>>,
     },
-    /// Whoever asks for what is done does it.
-    Own(VecDeque<Flush>),
+    /// Without a thread: [`Flusher::next`] runs the queued flush.
+    Inline(VecDeque<Flush>),
 }
 
 impl Flusher {
     pub(super) fn new(with_thread: bool) -> Self {
-        let in_hand = BTreeMap::new();
+        let under_way = BTreeSet::new();
         if !with_thread {
-            let hands = Hands::Own(VecDeque::new());
-            return Self { hands, in_hand };
+            let mode = Mode::Inline(VecDeque::new());
+            return Self { mode, under_way };
         }
         let (work, jobs) = channel::<Flush>();
         let (results, done) = channel();
         let thread = std::thread::spawn(move || {
             for job in jobs {
-                // A worker that is gone needs no answer: the store closes here.
+                // The owner of the stores is gone: the store closes here.
                 let _ = results.send(run(job));
             }
         });
-        let hands = Hands::Thread {
+        let mode = Mode::Thread {
             work: Some(work),
             done,
             thread: Some(thread),
         };
-        Self { hands, in_hand }
+        Self { mode, under_way }
     }
 
-    /// Whether it has a store of the copy in hand.
+    /// Whether it has the store of the copy.
     pub(super) fn has(&self, copy: CopyId) -> bool {
-        self.in_hand.contains_key(&copy)
+        self.under_way.contains(&copy)
     }
 
     pub(super) fn flush(&mut self, flush: Flush) {
-        *self.in_hand.entry(flush.copy).or_default() += 1;
-        match &mut self.hands {
-            Hands::Thread { work, .. } => {
+        self.under_way.insert(flush.copy);
+        match &mut self.mode {
+            Mode::Thread { work, .. } => {
                 let taken = work.as_ref().is_some_and(|work| work.send(flush).is_ok());
                 debug_assert!(taken, "the thread lives as long as its queue");
             }
-            Hands::Own(jobs) => jobs.push_back(flush),
+            Mode::Inline(jobs) => jobs.push_back(flush),
         }
     }
 
     /// The next store that comes back.
     pub(super) fn next(&mut self) -> Option<Flushed> {
-        let flushed = match &mut self.hands {
-            Hands::Thread { done, .. } => done.try_recv().ok()?,
-            Hands::Own(jobs) => run(jobs.pop_front()?),
+        let flushed = match &mut self.mode {
+            Mode::Thread { done, .. } => done.try_recv().ok()?,
+            Mode::Inline(jobs) => run(jobs.pop_front()?),
         };
-        self.in_hand.remove(&flushed.copy);
+        self.under_way.remove(&flushed.copy);
         Some(flushed)
     }
 }
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        if let Hands::Thread { work, thread, .. } = &mut self.hands {
+        if let Mode::Thread { work, thread, .. } = &mut self.mode {
             *work = None;
             if let Some(thread) = thread.take() {
                 let _ = thread.join();
@@ -110,20 +111,20 @@ fn run(job: Flush) -> Flushed {
     let Flush {
         copy,
         mut store,
-        frozen,
-        stamp,
+        batch,
+        checkpoint,
     } = job;
-    let offset = frozen.offset;
-    // A store that panics is in no state to be used; its file may be.
+    let offset = batch.offset;
+    // A store that panicked is dropped, since its state is unknown; its file may be intact.
     let applied = catch_unwind(AssertUnwindSafe(move || {
-        let result = store.apply(&frozen.writes(), &stamp, frozen.durability);
+        let result = store.apply(&batch.writes(), &checkpoint, batch.durability);
         (store, result)
     }));
     let (store, result) = match applied {
         Ok((store, result)) => (Some(store), result),
         Err(_) => {
-            let (path, reason) = (format!("{copy:?}"), "it panicked".to_owned());
-            (None, Err(StoreError::Io { path, reason }))
+            let (path, source) = (format!("{copy:?}"), "it panicked".into());
+            (None, Err(StoreError::Io { path, source }))
         }
     };
     Flushed {

@@ -1,70 +1,82 @@
-//! One warning when the log does not take what is written, one for each topic that is found short of
-//! replicas meanwhile, and one line when writing goes on. Commits that fail during a rebalance are
-//! expected, so only failures that lasted count: one commit that waited for a broker, or one after the
-//! other that a full disk refuses at once.
-//!
-//! Which topics are short is asked on a thread of its own, again and again until the outage is over:
-//! the brokers that know may be the ones away, a dead replica counts as in sync for a while, and a
-//! member that waits for its transactional id writes nothing that could fail.
+//! When it counts as an outage that the log does not take what is written. Commits that fail during a
+//! rebalance are expected, so only failures that last count: one commit that waited for a broker, or one
+//! after the other that is refused at once, as by a full disk. Knows no thread and asks nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Worker, WorkerConfig, WorkerState};
-use crate::log::{CommitOutcome, Failure, LogError, TopicInfo};
+use crate::log::Failure;
 use crate::record::TaskId;
 
 /// What failed for a shorter time may be a rebalance.
-const WAITED: Duration = Duration::from_secs(5);
+pub(super) const LONG: Duration = Duration::from_secs(5);
 
-/// How long after an answer it is asked again which topics are short of replicas.
-const AGAIN: Duration = Duration::from_secs(3);
-
-/// How soon whoever asks sees that there is nothing to ask for any more.
-const GLANCE: Duration = Duration::from_millis(100);
-
-/// What was told of an outage; it outlives a client that dies in it.
+/// What is known of an outage; it outlives a client that dies in it.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
-    told: bool,
+    /// Whether it was logged.
+    pub(super) is_logged: bool,
     /// The tasks that could not write and have not written since; whether it was their records that
     /// failed, and not only their offsets.
-    tasks: BTreeMap<TaskId, bool>,
+    pub(super) tasks: BTreeMap<TaskId, bool>,
     /// Since when the commits of a task fail; whether its records do, and not only its offsets.
     failing: BTreeMap<TaskId, (Instant, bool)>,
-    /// Since when the member is in trouble: it may be kept from owning anything.
-    trouble: Option<Instant>,
-    /// The topics that were told to be short of replicas.
-    short: BTreeSet<String>,
+    /// Since when the member is degraded: it may own nothing then, and write nothing that could fail.
+    pub(super) degraded_since: Option<Instant>,
+    /// The topics that were logged as short of replicas.
+    pub(super) short_topics: BTreeSet<String>,
     /// Whether any was when last asked.
-    is_short: bool,
+    pub(super) is_short: bool,
     /// Whether a thread asks for them.
-    is_asked: bool,
+    pub(super) is_watched: bool,
 }
 
 impl Outage {
-    fn lasts(&self) -> bool {
-        self.waited() || self.trouble.is_some()
+    /// Whether there is one, or may be.
+    pub(super) fn lasts(&self) -> bool {
+        self.is_long() || self.degraded_since.is_some()
     }
 
-    /// Whether it lasts for so long that it is worth a question.
-    fn waited(&self) -> bool {
-        let is_long = |since: Instant| since.elapsed() >= WAITED;
-        self.told || self.is_short || self.trouble.is_some_and(is_long)
+    /// Whether it has lasted for so long that brokers are asked about replicas.
+    pub(super) fn is_long(&self) -> bool {
+        let is_long = |since: Instant| since.elapsed() >= LONG;
+        self.is_logged || self.is_short || self.degraded_since.is_some_and(is_long)
     }
 
-    /// Whether what was told is over, now that somebody has written. A part of a topic may take records
-    /// all the time, and the tasks that wrote to the other may be somebody else's by now.
-    fn is_over(&self) -> bool {
-        let was_told = self.told || !self.short.is_empty();
-        was_told && !self.is_short && self.tasks.is_empty()
+    /// Whether what was logged is over, now that a task has written. Other partitions of a topic may have
+    /// taken records all the time, and the tasks that wrote to the short one may be owned elsewhere by now.
+    pub(super) fn is_over(&self) -> bool {
+        let was_logged = self.is_logged || !self.short_topics.is_empty();
+        was_logged && !self.is_short && self.tasks.is_empty()
     }
 
-    /// Takes what became of one task's part of a unit that took so long until `now`; gives back why
-    /// that waited in vain.
-    fn take<'f>(
+    /// It is over; says whether that is to be logged.
+    pub(super) fn end_if_over(&mut self) -> bool {
+        let is_over = self.is_over();
+        if is_over {
+            self.is_logged = false;
+            self.short_topics.clear();
+        }
+        is_over
+    }
+
+    /// Forgets it, when the processor ends.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            is_watched: self.is_watched,
+            ..Self::default()
+        };
+    }
+
+    /// Forgets tasks that are not owned any more: their commits are seen elsewhere.
+    pub(super) fn keep(&mut self, owned: &BTreeSet<TaskId>) {
+        self.tasks.retain(|task, _| owned.contains(task));
+        self.failing.retain(|task, _| owned.contains(task));
+    }
+
+    /// Takes the outcome of one task's part of a commit that had waited for `waited` at `now`; gives back
+    /// the failure if that makes an outage.
+    pub(super) fn take<'f>(
         &mut self,
         task: TaskId,
         records: Option<Result<(), &'f Failure>>,
@@ -75,7 +87,7 @@ impl Outage {
         let of_records = records.is_some_and(|records| records.is_err());
         let outcome = records.unwrap_or(Ok(())).and(offsets);
         let waited = match outcome {
-            Err(failure) if may_heal(failure) => {
+            Err(failure) if may_recover(failure) => {
                 let (since, records) = self.failing.entry(task).or_insert((now, false));
                 *records |= of_records;
                 waited.max(now.saturating_duration_since(*since))
@@ -94,7 +106,7 @@ impl Outage {
                 }
                 None
             }
-            Err(failure) if waited >= WAITED && may_heal(failure) => {
+            Err(failure) if waited >= LONG && may_recover(failure) => {
                 *self.tasks.entry(task).or_default() |= of_records;
                 Some(failure)
             }
@@ -103,81 +115,8 @@ impl Outage {
     }
 }
 
-impl WorkerState {
-    fn outage(&self) -> MutexGuard<'_, Outage> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Nobody hears any more of an outage.
-    pub(super) fn forget_outage(&self) {
-        let mut outage = self.outage();
-        *outage = Outage {
-            is_asked: outage.is_asked,
-            ..Outage::default()
-        };
-    }
-}
-
-impl Worker {
-    /// Tells what a settlement shows of the log's state, when that or an append took so long.
-    pub(super) fn tell(&self, settlement: &CommitOutcome, waited: Duration) {
-        let mut outage = self.parts.signals.outage();
-        // Nobody here hears any more of a task that was given back.
-        let owned: BTreeSet<TaskId> = self.core.tasks().map(|(task, ..)| task).collect();
-        outage.tasks.retain(|task, _| owned.contains(task));
-        outage.failing.retain(|task, _| owned.contains(task));
-        let now = Instant::now();
-        let (acks, offsets) = (&settlement.acks, &settlement.offsets);
-        let (mut written, mut why) = (false, None);
-        let tasks: BTreeSet<_> = acks.keys().chain(offsets.keys()).collect();
-        for task in tasks {
-            let records = acks.get(task).map(|ack| ack.as_ref().map(drop));
-            let offsets = offsets
-                .get(task)
-                .map_or(Ok(()), |set| set.as_ref().copied());
-            written |= records.unwrap_or(Ok(())).and(offsets).is_ok();
-            let stuck = outage.take(*task, records, offsets, waited, now);
-            why = why.or(stuck);
-        }
-        match why {
-            Some(failure) => self.fails(outage, failure),
-            None if written && outage.is_over() => {
-                (outage.told, outage.short) = (false, BTreeSet::new());
-                let group = &*self.parts.plan.group.name;
-                tracing::info!(group, "writing goes on");
-            }
-            None => {}
-        }
-    }
-
-    /// Tells that a transaction could not be ended: nobody has written then.
-    pub(super) fn tell_unended(&self, failure: &Failure, waited: Duration) {
-        if waited >= WAITED && may_heal(failure) {
-            let mut outage = self.parts.signals.outage();
-            let tasks = self.core.tasks().map(|(task, ..)| (task, true));
-            outage.tasks.extend(tasks);
-            self.fails(outage, failure);
-        }
-    }
-
-    /// Takes that the member is in trouble, or no more.
-    pub(super) fn tell_trouble(&self, is_troubled: bool) {
-        let mut outage = self.parts.signals.outage();
-        outage.trouble = is_troubled.then(Instant::now);
-        ask(&self.parts, outage);
-    }
-
-    fn fails(&self, mut outage: MutexGuard<'_, Outage>, failure: &Failure) {
-        if !std::mem::replace(&mut outage.told, true) {
-            let group = &*self.parts.plan.group.name;
-            tracing::warn!(group, %failure, "what is written is not taken, trying again");
-        }
-        ask(&self.parts, outage);
-    }
-}
-
-/// Whether a failure may be the log's state, and not what was written or by whom.
-fn may_heal(failure: &Failure) -> bool {
+/// Whether a failure may be due to the state of the log, and not to what was written or by whom.
+pub(super) fn may_recover(failure: &Failure) -> bool {
     match failure {
         Failure::Unknown(_) | Failure::Abortable(_) | Failure::Retriable(_) | Failure::Fatal(_) => {
             true
@@ -190,88 +129,24 @@ fn may_heal(failure: &Failure) -> bool {
     }
 }
 
-/// Has a thread ask for as long as the outage lasts, unless one does. On a clock that stands still
-/// nothing lasts.
-fn ask(parts: &Arc<WorkerConfig>, mut outage: MutexGuard<'_, Outage>) {
-    if outage.is_asked || !outage.lasts() || parts.clock.is_simulated() {
-        return;
-    }
-    let theirs = Arc::clone(parts);
-    let asker = thread::Builder::new().name("goka-outage".to_owned());
-    // Without a thread now there may be one at the next failure.
-    outage.is_asked = asker.spawn(move || ask_on(&theirs)).is_ok();
-}
-
-fn ask_on(parts: &WorkerConfig) {
-    let mut next = Instant::now();
-    loop {
-        let mut outage = parts.signals.outage();
-        if parts.signals.stops() || !outage.lasts() {
-            outage.is_asked = false;
-            return;
-        }
-        let is_due = outage.waited() && Instant::now() >= next;
-        drop(outage);
-        if is_due {
-            match short(parts) {
-                Ok(topics) => tell_short(parts, &topics),
-                Err(error) => tracing::debug!(%error, "replicas in sync are not known"),
-            }
-            next = Instant::now() + AGAIN;
-        }
-        thread::park_timeout(GLANCE);
-    }
-}
-
-/// The topics with fewer replicas in sync than they ask for, as far as the log says so now.
-fn short(parts: &WorkerConfig) -> Result<Vec<TopicInfo>, LogError> {
-    let topics = &parts.plan.group.topics;
-    let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-    let found = parts.log.describe(&names)?.into_iter().flatten();
-    Ok(found
-        .filter(|topic| topic.in_sync < topic.min_in_sync)
-        .collect())
-}
-
-fn tell_short(parts: &WorkerConfig, topics: &[TopicInfo]) {
-    let group = &*parts.plan.group.name;
-    let mut outage = parts.signals.outage();
-    outage.is_short = !topics.is_empty() && outage.lasts();
-    for topic in topics {
-        let (name, has, wants) = (&topic.name, topic.in_sync, topic.min_in_sync);
-        if outage.is_short && outage.short.insert(name.clone()) {
-            let s = if has == 1 { "" } else { "s" };
-            let short = format!(
-                "topic `{name}` has {has} replica{s} in sync and asks for {wants} \
-                 (min.insync.replicas): start its brokers"
-            );
-            tracing::warn!(
-                group,
-                short,
-                "what is written is not taken for want of replicas"
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::TopicId;
 
-    type Part = Result<(), Failure>;
+    type Outcome = Result<(), Failure>;
 
     #[test]
-    fn what_waited_in_vain_is_an_outage_until_it_is_written() {
-        let (ok, unknown): (Part, Part) = (Ok(()), Err(Failure::Unknown(String::new())));
-        let fatal: Part = Err(Failure::Fatal(String::new()));
-        let (stale, lost): (Part, Part) = (
+    fn a_commit_that_waited_and_failed_is_an_outage_until_its_task_writes() {
+        let (ok, unknown): (Outcome, Outcome) = (Ok(()), Err(Failure::Unknown(String::new())));
+        let fatal: Outcome = Err(Failure::Fatal(String::new()));
+        let (stale, lost): (Outcome, Outcome) = (
             Err(Failure::Stale(String::new())),
             Err(Failure::Lost(String::new())),
         );
-        let (soon, late) = (Duration::from_secs(1), WAITED);
-        // What became of records and offsets, after how long; whether that tells, and the tasks left.
-        let rows: [(Option<&Part>, &Part, Duration, bool, usize); 11] = [
+        let (soon, late) = (Duration::from_secs(1), LONG);
+        // The outcome of records and offsets, after how long; whether it is an outage, and the tasks left.
+        let rows: [(Option<&Outcome>, &Outcome, Duration, bool, usize); 11] = [
             (Some(&unknown), &ok, soon, false, 0),
             (Some(&stale), &lost, late, false, 0),
             (Some(&ok), &ok, late, false, 0),
@@ -286,30 +161,30 @@ mod tests {
         ];
         let mut outage = Outage::default();
         let (lead, partition) = (TopicId(0), 0);
-        for (at, (records, offsets, waited, tells, left)) in (0..).zip(rows) {
+        for (at, (records, offsets, waited, is_outage, left)) in (0..).zip(rows) {
             let records = records.map(|part| part.as_ref().copied());
             let offsets = offsets.as_ref().copied();
             let now = Instant::now();
-            let told = outage.take(TaskId { lead, partition }, records, offsets, waited, now);
+            let failure = outage.take(TaskId { lead, partition }, records, offsets, waited, now);
             assert_eq!(
-                (told.is_some(), outage.tasks.len()),
-                (tells, left),
+                (failure.is_some(), outage.tasks.len()),
+                (is_outage, left),
                 "row {at}"
             );
         }
     }
 
     #[test]
-    fn what_fails_at_once_again_and_again_is_an_outage_too() {
-        let ok: Part = Ok(());
-        let (full, lost): (Part, Part) = (
+    fn commits_that_fail_at_once_for_long_are_an_outage() {
+        let ok: Outcome = Ok(());
+        let (full, lost): (Outcome, Outcome) = (
             Err(Failure::Retriable("the disk is full".to_owned())),
             Err(Failure::Lost(String::new())),
         );
         let (lead, partition) = (TopicId(0), 0);
         let began = Instant::now();
-        // What became of records and offsets, how many seconds after the first; whether that tells.
-        let rows: [(Option<&Part>, &Part, u64, bool); 15] = [
+        // The outcome of records and offsets, how many seconds after the first; whether it is an outage.
+        let rows: [(Option<&Outcome>, &Outcome, u64, bool); 15] = [
             (None, &full, 0, false),
             (None, &full, 4, false),
             (None, &ok, 5, false),
@@ -328,13 +203,13 @@ mod tests {
             (Some(&ok), &ok, 27, false),
         ];
         let mut outage = Outage::default();
-        for (at, (records, offsets, after, tells)) in (0..).zip(rows) {
+        for (at, (records, offsets, after, is_outage)) in (0..).zip(rows) {
             let now = began + Duration::from_secs(after);
             let records = records.map(|part| part.as_ref().copied());
             let offsets = offsets.as_ref().copied();
             let task = TaskId { lead, partition };
-            let told = outage.take(task, records, offsets, Duration::ZERO, now);
-            assert_eq!(told.is_some(), tells, "row {at}");
+            let failure = outage.take(task, records, offsets, Duration::ZERO, now);
+            assert_eq!(failure.is_some(), is_outage, "row {at}");
         }
         assert!(outage.tasks.is_empty() && outage.failing.is_empty());
     }
@@ -343,15 +218,15 @@ mod tests {
     fn an_outage_lasts_while_replicas_are_short() {
         let mut outage = Outage::default();
         assert!(!outage.lasts() && !outage.is_over());
-        outage.trouble = Some(Instant::now());
-        assert!(outage.lasts() && !outage.waited());
-        (outage.trouble, outage.told) = (None, true);
-        assert!(outage.waited() && outage.is_over());
+        outage.degraded_since = Some(Instant::now());
+        assert!(outage.lasts() && !outage.is_long());
+        (outage.degraded_since, outage.is_logged) = (None, true);
+        assert!(outage.is_long() && outage.is_over());
         outage.is_short = true;
-        outage.short.insert("topic".to_owned());
-        assert!(outage.waited() && !outage.is_over());
-        outage.told = false;
-        assert!(outage.waited() && !outage.is_over());
+        outage.short_topics.insert("topic".to_owned());
+        assert!(outage.is_long() && !outage.is_over());
+        outage.is_logged = false;
+        assert!(outage.is_long() && !outage.is_over());
         outage.is_short = false;
         assert!(!outage.lasts() && outage.is_over());
     }

@@ -1,45 +1,48 @@
-//! What handlers reach through the worker: open stores, looked-up tables, the executor of futures,
-//! the guards that hold commits back. Made by the worker, used by the core.
+//! What handlers use through the worker: looked-up tables, the executor of futures, the guards that hold
+//! commits back, and, while they are called, the open stores. Made by the worker, used by the core.
 
 #[cfg(feature = "tester")]
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use super::config::{IDLE, WorkerConfig};
+use super::copies::CopyStores;
 use super::executor::Executor;
-use super::{IDLE, WorkerState};
+#[cfg(feature = "tester")]
+use super::observer::HandlerObserver;
+use super::state::WorkerState;
 use crate::clock::Clock;
 use crate::core::{CopyId, HandlerServices, RecordId, StopReason};
 use crate::dispatch::{ContextError, Deferred, Handling};
-use crate::error::HandlerError;
+use crate::error::{HandlerError, SharedError};
 use crate::log::cancel;
 #[cfg(feature = "tester")]
 use crate::record::Appends;
 use crate::record::Offset;
-use crate::table::{Store, StoreError, StoreRead, Stored};
+use crate::table::{StoreError, StoreRead, Stored};
 use crate::view::{LookedUp, Lookups, ViewError};
 
-/// A table that does not come up is reported so often.
+/// How often a looked-up table that is not level yet is reported.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
-/// Waits until a looked-up table holds all that its topic held when this began; `false` when told to
-/// stop.
+/// Waits until a looked-up table holds all that its topic held when this began; `false` when the worker
+/// stops before.
 pub(super) fn await_lookup(
     table: &str,
     view: &Arc<dyn LookedUp>,
-    signals: &WorkerState,
+    state: &WorkerState,
 ) -> Result<bool, StopReason> {
     let mut ends: Option<Vec<Offset>> = None;
     let mut warned = Instant::now();
-    while !signals.stops() {
+    while !state.stops() {
         let reached = match &ends {
             Some(ends) => view.wait_reached(ends, IDLE).map(|()| true),
-            // The view itself tells when the log is away.
+            // The view itself logs that the log does not answer.
             None => {
                 let asked = Arc::clone(view);
-                let Some(found) = cancel::unless(|| signals.stops(), move || asked.ends()) else {
+                let Some(found) = cancel::unless(|| state.stops(), move || asked.ends()) else {
                     return Ok(false);
                 };
                 found.map(|found| {
@@ -58,74 +61,94 @@ pub(super) fn await_lookup(
         }
         if warned.elapsed() >= WATCHDOG {
             warned = Instant::now();
-            tracing::warn!(table, ?ends, "the table that is looked up is not there yet");
+            tracing::warn!(table, ?ends, "looked-up table not level yet");
         }
     }
     Ok(false)
 }
 
-/// Sees what handlers did, for tests.
-#[cfg(feature = "tester")]
-pub(crate) trait HandlerObserver: Send + Sync {
-    /// A handler returned `Ok`; what it wrote are the records from `first` on.
-    fn handled(&self, record: RecordId, appends: &Appends, first: usize);
-    /// How long the handler takes that is called with a record, on a simulated clock.
-    fn handling_takes(&self, _record: &RecordId) -> Duration {
-        Duration::ZERO
-    }
-}
-
-/// The time that handlers take on a simulated clock. That stands still while they run, so the worker
-/// is ahead of it afterwards, and waits until the clock has come as far.
+/// The time that handlers take on a simulated clock. The clock stands still while they run, so the worker
+/// is ahead of it afterwards, and waits until the clock has caught up.
 #[cfg(feature = "tester")]
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct SimulatedHandling {
+struct SimulatedHandling {
     /// When the last handler is done.
-    pub(super) until: Duration,
-    /// What the handlers of the last turn took together, and the longest of them.
-    pub(crate) turn: Duration,
-    pub(crate) longest: Duration,
+    until: Duration,
+    /// What the handlers of the last turn took together.
+    turn: Duration,
+    /// The longest of them.
+    longest: Duration,
 }
 
-/// The store of a copy, or what is read while it is being written to elsewhere.
-pub(super) enum OpenStore {
-    Here(Box<dyn Store>),
-    Away(Box<dyn StoreRead + Send>),
-}
+type Deferral = (RecordId, Result<(), HandlerError>);
 
-/// What handlers reach: open stores, followed tables, the executor, guards.
+/// What handlers use, apart from the open stores.
 pub(super) struct WorkerServices {
-    pub(super) signals: Arc<WorkerState>,
-    pub(super) clock: Clock,
-    /// Few, and looked at with most records: ordered, since hashing would cost more than the search.
-    pub(super) stores: BTreeMap<CopyId, OpenStore>,
-    pub(super) lookups: Lookups,
-    /// What asynchronous handlers run on.
-    pub(super) executor: Arc<Executor>,
-    pub(super) guards: Sender<(RecordId, Result<(), HandlerError>)>,
+    state: Arc<WorkerState>,
+    clock: Clock,
+    lookups: Lookups,
+    executor: Arc<Executor>,
+    /// What handlers deferred and is done: by any thread, to the worker's.
+    deferrals: (Sender<Deferral>, Receiver<Deferral>),
     /// On a simulated clock, the time that handlers take.
     #[cfg(feature = "tester")]
-    pub(super) handling: Cell<SimulatedHandling>,
-    /// Told of every record that was handled.
+    handling: Cell<SimulatedHandling>,
     #[cfg(feature = "tester")]
-    pub(super) witness: Option<Arc<dyn HandlerObserver>>,
+    observer: Option<Arc<dyn HandlerObserver>>,
 }
 
 impl WorkerServices {
-    /// Takes a store out, if it is here.
-    pub(super) fn take(&mut self, copy: CopyId) -> Option<Box<dyn Store>> {
-        match self.stores.remove(&copy)? {
-            OpenStore::Here(store) => Some(store),
-            away @ OpenStore::Away(_) => {
-                self.stores.insert(copy, away);
-                None
-            }
+    pub(super) fn new(config: &WorkerConfig) -> Self {
+        Self {
+            state: Arc::clone(&config.state),
+            clock: config.clock.clone(),
+            lookups: config.lookups.clone(),
+            executor: Arc::clone(&config.executor),
+            deferrals: channel(),
+            #[cfg(feature = "tester")]
+            handling: Cell::default(),
+            #[cfg(feature = "tester")]
+            observer: config.observer.clone(),
         }
     }
-}
 
-impl WorkerServices {
-    /// The present moment for the worker.
+    /// Lends the services and the stores to the handlers of one step of the core.
+    pub(super) fn with<'a>(&'a self, copies: &'a CopyStores) -> LentServices<'a> {
+        LentServices {
+            services: self,
+            copies,
+        }
+    }
+
+    /// The next of what handlers deferred that is done.
+    pub(super) fn next_deferral(&self) -> Option<Deferral> {
+        self.deferrals.1.try_recv().ok()
+    }
+
+    /// On a simulated clock, runs what handlers spawned, as far as it can.
+    #[cfg(feature = "tester")]
+    pub(super) fn run_spawned(&self) {
+        self.executor.run_spawned(&self.clock);
+    }
+
+    /// Why a looked-up table cannot be followed any more, if one cannot.
+    pub(super) fn lookup_failure(&self) -> Option<ViewError> {
+        let mut lookups = self.lookups.iter();
+        lookups.find_map(|(_, view)| view.failure())
+    }
+
+    /// On a simulated clock, what handlers took together since this was last asked, and the longest of
+    /// them.
+    #[cfg(feature = "tester")]
+    pub(super) fn take_handling(&mut self) -> (Duration, Duration) {
+        let handling = self.handling.get_mut();
+        (
+            std::mem::take(&mut handling.turn),
+            std::mem::take(&mut handling.longest),
+        )
+    }
+
+    /// The time of now, for the worker.
     pub(super) fn monotonic(&self) -> Duration {
         #[cfg(feature = "tester")]
         if self.clock.is_simulated() {
@@ -140,11 +163,13 @@ impl WorkerServices {
         self.clock.is_simulated() && self.clock.monotonic() < self.handling.get().until
     }
 
-    /// On a simulated clock, time passes for the handler that is called.
+    /// On a simulated clock, lets the time pass that the handler of a record takes.
     #[cfg(feature = "tester")]
-    fn pass(&self, record: &RecordId) {
-        let Some(witness) = &self.witness else { return };
-        let takes = witness.handling_takes(record);
+    fn take_time(&self, record: &RecordId) {
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        let takes = observer.handling_takes(record);
         let before = self.handling.get();
         self.handling.set(SimulatedHandling {
             until: self.monotonic() + takes,
@@ -154,29 +179,33 @@ impl WorkerServices {
     }
 }
 
-impl HandlerServices for WorkerServices {
+/// The services and the stores, lent to the handlers of one step of the core.
+pub(super) struct LentServices<'a> {
+    services: &'a WorkerServices,
+    copies: &'a CopyStores,
+}
+
+impl HandlerServices for LentServices<'_> {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
-        Some(match self.stores.get(&copy)? {
-            OpenStore::Here(store) => &**store as &dyn StoreRead,
-            OpenStore::Away(snapshot) => &**snapshot as &dyn StoreRead,
-        })
+        self.copies.read(copy)
     }
 
     fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError> {
-        let Some((_, view)) = self.lookups.iter().find(|(name, _)| *name == table) else {
+        let services = self.services;
+        let Some((_, view)) = services.lookups.iter().find(|(name, _)| *name == table) else {
             return Ok(None);
         };
         loop {
-            // A copy that is made anew is waited for; the member stays in its group meanwhile.
+            // A copy that is rebuilt is waited for; the member stays in its group meanwhile.
             match view.stored(key) {
-                Err(ViewError::NotReady { .. }) if !self.signals.stops() => {
+                Err(ViewError::NotReady { .. }) if !services.state.stops() => {
                     let _ = view.wait_ready(IDLE);
                 }
                 // The view has noted the damage, and moves the copy aside in a moment.
-                Err(ViewError::Store(StoreError::Unreadable { .. })) if !self.signals.stops() => {
+                Err(ViewError::Store(StoreError::Unreadable { .. })) if !services.state.stops() => {
                     std::thread::park_timeout(IDLE);
                 }
-                // These are no fault of the record: it is handled again, unless the worker ends first.
+                // The record is not at fault: it is handled again, unless the worker ends first.
                 Err(
                     error @ (ViewError::NotReady { .. }
                     | ViewError::Stopped { .. }
@@ -184,7 +213,7 @@ impl HandlerServices for WorkerServices {
                 ) => {
                     return Err(ContextError::Store(StoreError::Io {
                         path: table.to_owned(),
-                        reason: error.to_string(),
+                        source: SharedError::from(error),
                     }));
                 }
                 found => {
@@ -198,36 +227,36 @@ impl HandlerServices for WorkerServices {
     }
 
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
-        self.executor.drive(&self.clock, handling)
+        self.services.executor.drive(&self.services.clock, handling)
     }
 
     fn began(&self, record: &RecordId) {
-        self.signals.in_hand.begin(record);
+        self.services.state.in_hand.begin(record);
         #[cfg(feature = "tester")]
-        self.pass(record);
+        self.services.take_time(record);
     }
 
     fn ended(&self) -> Duration {
-        self.signals.in_hand.end();
+        self.services.state.in_hand.end();
         #[cfg(feature = "tester")]
-        if self.clock.is_simulated() {
-            return self.monotonic();
+        if self.services.clock.is_simulated() {
+            return self.services.monotonic();
         }
-        self.clock.coarse()
+        self.services.clock.coarse()
     }
 
     #[cfg(feature = "tester")]
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
-        if let Some(witness) = &self.witness {
-            witness.handled(record, appends, first);
+        if let Some(observer) = &self.services.observer {
+            observer.handled(record, appends, first);
         }
     }
 
     fn defer(&self, record: RecordId) -> Deferred {
-        let guards = self.guards.clone();
+        let deferrals = self.services.deferrals.0.clone();
         Deferred::new(move |outcome| {
             // A worker that has ended needs no answer: the record was not committed.
-            let _ = guards.send((record, outcome));
+            let _ = deferrals.send((record, outcome));
         })
     }
 }

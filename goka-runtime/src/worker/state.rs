@@ -1,23 +1,24 @@
-//! What a worker and its owner tell each other: asked for at any time, by any thread.
+//! The state that a worker shares with its owner and with the threads beside it: read and written at any
+//! time, by any thread.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outage::Outage;
-use super::watch::{Handling, InHand};
 use crate::core::{CopyId, SlowCalls, State, StopReason};
+use crate::in_hand::{InHand, RecordInHand};
 use crate::log::Group;
-use crate::record::{Offset, TaskId, Timestamp};
+use crate::record::{Offset, TaskId, Timestamp, TopicId};
 
-/// Where one task is, as told to the outside.
+/// The state of one task, as last reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskStatus {
     /// The topic whose assignment brought it: the group topic, or an input.
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// Where it is in its life.
+    /// Its state.
     pub state: State,
     /// The next record of each input.
     pub positions: BTreeMap<String, Offset>,
@@ -25,23 +26,23 @@ pub struct TaskStatus {
     pub stopped: Option<StopReason>,
 }
 
-/// What worker and owner share.
+/// What a worker, its owner and the threads beside it share.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerState {
     pub(crate) stop: AtomicBool,
     /// Whether any task ran, with this client or one that died.
     pub(super) has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
-    /// Whether it handled what is not committed.
-    pub(super) unsettled: AtomicBool,
+    /// Whether it handled records that are not committed.
+    pub(super) uncommitted: AtomicBool,
     /// Whether it owns tasks and all of them have stopped.
-    pub(super) has_stopped: AtomicBool,
+    has_stopped: AtomicBool,
     /// Why it could not go on.
-    pub(super) failure: Mutex<Option<StopReason>>,
-    /// Where the topics of joined copies were seen to end, and when.
+    failure: Mutex<Option<StopReason>>,
+    /// The ends of the topics of joined copies, and when they were asked for.
     pub(super) ends: Mutex<Vec<(CopyId, Offset, Timestamp)>>,
-    /// Why the member of now may not go on: its topics are not what they were.
-    pub(super) refused: Mutex<Option<StopReason>>,
+    /// Why the present member is to end: its topics have changed.
+    pub(super) end_reason: Mutex<Option<StopReason>>,
     pub(super) outage: Mutex<Outage>,
     /// The record that a handler is called with.
     pub(super) in_hand: Arc<InHand>,
@@ -59,12 +60,12 @@ impl WorkerState {
     }
 
     /// The record that a handler is called with.
-    pub(crate) fn in_hand(&self, group: &Group) -> Option<Handling> {
+    pub(crate) fn in_hand(&self, group: &Group) -> Option<RecordInHand> {
         self.in_hand.read(group)
     }
 
-    pub(crate) fn is_unsettled(&self) -> bool {
-        self.unsettled.load(Ordering::Acquire)
+    pub(crate) fn has_uncommitted(&self) -> bool {
+        self.uncommitted.load(Ordering::Acquire)
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
@@ -88,17 +89,62 @@ impl WorkerState {
         tasks.find_map(|task| Some((task.partition, task.stopped.clone()?)))
     }
 
-    /// Tells where the topics of joined copies ended at a time.
-    pub(crate) fn tell_ends(&self, ends: Vec<(CopyId, Offset, Timestamp)>) {
+    /// Takes the state of all tasks that the worker owns. The status of a task that stopped is kept until
+    /// the task is owned anew.
+    pub(super) fn report<'a>(
+        &self,
+        group: &Group,
+        tasks: impl Iterator<Item = (TaskId, State, &'a BTreeMap<TopicId, Offset>)>,
+    ) {
+        let mut status = lock(&self.status);
+        let (mut owned, mut stopped) = (0, 0);
+        let mut reported = BTreeMap::new();
+        for (id, state, positions) in tasks {
+            owned += usize::from(state != State::Gone);
+            stopped += usize::from(state == State::Stopped);
+            let before = status.get(&id).filter(|_| state == State::Stopped);
+            let position = |(topic, offset): (&TopicId, &Offset)| {
+                let topic = group.topic(*topic);
+                (topic.to_string(), *offset)
+            };
+            let task = TaskStatus {
+                topic: group.topic(id.lead).to_string(),
+                partition: id.partition,
+                state,
+                positions: positions.iter().map(position).collect(),
+                stopped: before.and_then(|task| task.stopped.clone()),
+            };
+            reported.insert(id, task);
+        }
+        let has_stopped = owned > 0 && owned == stopped;
+        self.has_stopped.store(has_stopped, Ordering::Release);
+        status.retain(|_, task| task.stopped.is_some());
+        status.extend(reported);
+    }
+
+    /// Notes why a task stopped, which [`report`](Self::report) has shown before.
+    pub(super) fn set_stopped(&self, task: TaskId, cause: StopReason) {
+        if let Some(task) = lock(&self.status).get_mut(&task) {
+            task.stopped = Some(cause);
+        }
+    }
+
+    /// Takes the ends of the topics of joined copies at a time.
+    pub(crate) fn set_ends(&self, ends: Vec<(CopyId, Offset, Timestamp)>) {
         *lock(&self.ends) = ends;
     }
 
-    /// Ends the member of now, which makes durable first what it has handled.
-    pub(crate) fn refuse(&self, cause: StopReason) {
-        lock(&self.refused).get_or_insert(cause);
+    /// Ends the present member, which commits first what it has handled.
+    pub(crate) fn end_member(&self, cause: StopReason) {
+        lock(&self.end_reason).get_or_insert(cause);
     }
 
-    pub(crate) fn fail(&self, cause: StopReason) {
+    /// Forgets an outage, when the processor ends.
+    pub(super) fn forget_outage(&self) {
+        lock(&self.outage).forget();
+    }
+
+    pub(crate) fn set_failure(&self, cause: StopReason) {
         lock(&self.failure).get_or_insert(cause);
     }
 

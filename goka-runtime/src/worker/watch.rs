@@ -1,101 +1,18 @@
-//! Watches a worker whose handler does not return: keeps its member in the group, and says which
-//! record is slow while it still is. The worker's thread writes down what it has in hand; a thread
-//! beside it reads that a few times in a session. Made by the worker.
+//! Watches a worker whose handler does not return: keeps its member in the group, and logs which record is
+//! slow while it still is. The worker's thread writes down the record in hand; a thread beside it reads
+//! that a few times in a session. Made for each member.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::WorkerConfig;
-use crate::core::RecordId;
-use crate::log::{Group, KeepAlive, Member};
-use crate::record::{Guarantee, Offset};
+use super::config::WorkerConfig;
+use crate::log::{KeepAlive, Member};
+use crate::record::Guarantee;
 
-/// The longest time between two looks.
+/// The longest time between two looks at the record in hand.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// A record that a handler is called with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handling {
-    /// Its topic.
-    pub topic: String,
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: Offset,
-}
-
-impl fmt::Display for Handling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            topic,
-            partition,
-            offset,
-        } = self;
-        write!(f, "{topic}[{partition}] offset {offset}")
-    }
-}
-
-/// What the worker's thread has in hand. Written with every record, so without a lock.
-#[derive(Debug, Default)]
-pub(crate) struct InHand {
-    /// Counts begins and ends: odd while a handler runs.
-    calls: AtomicU64,
-    topic: AtomicU32,
-    partition: AtomicI32,
-    offset: AtomicI64,
-}
-
-impl InHand {
-    /// A handler is called. By the worker's thread alone.
-    pub(super) fn begin(&self, record: &RecordId) {
-        self.topic.store(record.topic.0.into(), Ordering::Relaxed);
-        self.partition
-            .store(record.task.partition, Ordering::Relaxed);
-        self.offset.store(record.offset, Ordering::Relaxed);
-        self.step();
-    }
-
-    /// It has returned.
-    pub(super) fn end(&self) {
-        self.step();
-    }
-
-    fn step(&self) {
-        let calls = self.calls.load(Ordering::Relaxed);
-        self.calls.store(calls.wrapping_add(1), Ordering::Release);
-    }
-
-    /// The number of the call under way.
-    fn call(&self) -> Option<u64> {
-        let calls = self.calls.load(Ordering::Acquire);
-        (calls % 2 == 1).then_some(calls)
-    }
-
-    /// The record of the call under way: the number of its topic, its partition, its offset. Takes no
-    /// lock and no memory.
-    pub(crate) fn numbers(&self) -> Option<(u32, i32, Offset)> {
-        let call = self.call()?;
-        let topic = self.topic.load(Ordering::Relaxed);
-        let partition = self.partition.load(Ordering::Relaxed);
-        let offset = self.offset.load(Ordering::Relaxed);
-        // Another call would have written over some of it.
-        (self.call() == Some(call)).then_some((topic, partition, offset))
-    }
-
-    /// The record of the call under way.
-    pub(super) fn read(&self, group: &Group) -> Option<Handling> {
-        let (topic, partition, offset) = self.numbers()?;
-        let topic = group.topics.get(usize::try_from(topic).ok()?)?;
-        Some(Handling {
-            topic: topic.to_string(),
-            partition,
-            offset,
-        })
-    }
-}
 
 /// The thread that watches, until this is dropped.
 pub(super) struct Watch {
@@ -104,11 +21,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch. A machine that gives no thread leaves the worker unwatched, and says so.
-    pub(super) fn start(parts: &Arc<WorkerConfig>, member: &dyn Member) -> Self {
+    /// Starts the thread. Without one the worker is not watched, which is logged.
+    pub(super) fn start(config: &Arc<WorkerConfig>, member: &dyn Member) -> Self {
         let ends = Arc::new(AtomicBool::new(false));
         let watcher = Watcher {
-            parts: Arc::clone(parts),
+            config: Arc::clone(config),
             member: member.keep_alive(),
             ends: Arc::clone(&ends),
         };
@@ -116,7 +33,7 @@ impl Watch {
             .name("goka-watch".to_owned())
             .spawn(move || watcher.run());
         let thread = thread
-            .inspect_err(|error| tracing::warn!(%error, "no thread to watch slow handlers"))
+            .inspect_err(|error| tracing::warn!(%error, "no thread to watch for slow handlers"))
             .ok();
         Self { ends, thread }
     }
@@ -127,27 +44,27 @@ impl Drop for Watch {
         self.ends.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // It does not panic, and if it did the worker would go on all the same.
+            // A panic of the thread does not matter to the worker.
             let _ = thread.join();
         }
     }
 }
 
 struct Watcher {
-    parts: Arc<WorkerConfig>,
+    config: Arc<WorkerConfig>,
     member: Arc<dyn KeepAlive>,
     ends: Arc<AtomicBool>,
 }
 
 impl Watcher {
     fn run(&self) {
-        let group = &self.parts.plan.group;
+        let group = &self.config.plan.group;
         let look = (group.session_timeout.min(group.max_poll_interval) / 4).min(LOOK);
-        let slow = self.slow();
-        let mut seen: Option<Seen> = None;
+        let slow = self.slow_after();
+        let mut seen: Option<ObservedCall> = None;
         while !self.ends.load(Ordering::Acquire) {
             std::thread::park_timeout(look);
-            let Some(call) = self.parts.signals.in_hand.call() else {
+            let Some(call) = self.config.state.in_hand.call() else {
                 if let Some(seen) = seen.take() {
                     seen.ended();
                 }
@@ -155,9 +72,9 @@ impl Watcher {
             };
             self.member.beat();
             match &mut seen {
-                Some(seen) if seen.call == call => self.say(seen, slow),
+                Some(seen) if seen.call == call => self.report_slow(seen, slow),
                 other => {
-                    if let Some(before) = other.replace(Seen::new(call)) {
+                    if let Some(before) = other.replace(ObservedCall::new(call)) {
                         before.ended();
                     }
                 }
@@ -166,8 +83,8 @@ impl Watcher {
     }
 
     /// A handler is reported as slow after half of the shortest timeout that it could exceed.
-    fn slow(&self) -> Duration {
-        let group = &self.parts.plan.group;
+    fn slow_after(&self) -> Duration {
+        let group = &self.config.plan.group;
         let most = match group.guarantee {
             Guarantee::AtLeastOnce => group.session_timeout.min(group.max_poll_interval),
             Guarantee::ExactlyOnce => group.session_timeout.min(group.transaction_timeout),
@@ -175,17 +92,17 @@ impl Watcher {
         most / 2
     }
 
-    /// Says that a handler is slow, again after twice the time.
-    fn say(&self, seen: &mut Seen, slow: Duration) {
+    /// Logs that a handler is slow, again after twice the time.
+    fn report_slow(&self, seen: &mut ObservedCall, slow: Duration) {
         let took = seen.since.elapsed();
-        if took < slow || took < seen.said * 2 {
+        if took < slow || took < seen.reported_after * 2 {
             return;
         }
-        let group = &self.parts.plan.group;
-        let Some(record) = self.parts.signals.in_hand(group) else {
+        let group = &self.config.plan.group;
+        let Some(record) = self.config.state.in_hand(group) else {
             return;
         };
-        seen.said = took;
+        seen.reported_after = took;
         seen.record = Some(record.to_string());
         let (name, seconds) = (&*group.name, took.as_secs());
         match group.guarantee {
@@ -209,22 +126,22 @@ impl Watcher {
     }
 }
 
-/// A call that was under way when it was looked at.
-struct Seen {
+/// A call of a handler that was under way at a look.
+struct ObservedCall {
     call: u64,
     since: Instant,
-    /// After how long it was last said to be slow.
-    said: Duration,
-    /// The record, once it was.
+    /// After how long it was last reported as slow.
+    reported_after: Duration,
+    /// The record, once it was reported.
     record: Option<String>,
 }
 
-impl Seen {
+impl ObservedCall {
     fn new(call: u64) -> Self {
         Self {
             call,
             since: Instant::now(),
-            said: Duration::ZERO,
+            reported_after: Duration::ZERO,
             record: None,
         }
     }
@@ -232,7 +149,7 @@ impl Seen {
     fn ended(&self) {
         if let Some(record) = &self.record {
             let seconds = self.since.elapsed().as_secs();
-            tracing::info!(record, seconds, "the slow handler has returned");
+            tracing::info!(record, seconds, "slow handler returned");
         }
     }
 }

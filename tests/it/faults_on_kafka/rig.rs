@@ -197,7 +197,7 @@ pub fn run(
     let definition = Counting::DEFINITION;
     let shared = definition.make.expect("it has a default")();
     let options = ProcessorOptions {
-        session: Duration::from_secs(6),
+        session_timeout: Duration::from_secs(6),
         guarantee: Some(guarantee),
         ..ProcessorOptions::default()
     };

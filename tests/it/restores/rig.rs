@@ -110,13 +110,13 @@ impl Rig {
     pub fn try_start(&self, machine: &Path) -> Result<Running, StartError> {
         let shared = self.definition.make.expect("it has a default")();
         let options = ProcessorOptions {
-            session: Duration::from_secs(6),
-            barrier: Duration::from_millis(20),
+            session_timeout: Duration::from_secs(6),
+            barrier_interval: Duration::from_millis(20),
             // Stores are looked at, and disks that are full are given up, sooner than in life.
             flush_interval: Duration::from_millis(200),
-            store_patience: Duration::from_secs(5),
+            store_error_timeout: Duration::from_secs(5),
             // What a slow machine has not flushed by then is missing in the local copy.
-            deadline: SOON,
+            stop_timeout: SOON,
             guarantee: Some(self.guarantee),
             ..ProcessorOptions::default()
         };
@@ -277,7 +277,7 @@ impl Rig {
     /// Changes what the local copy of a machine says of itself.
     pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Checkpoint)) {
         let mut copy = self.copy(machine);
-        let mut stamp = copy.stamp().unwrap().expect("it was stamped");
+        let mut stamp = copy.checkpoint().unwrap().expect("it was stamped");
         change(&mut stamp);
         copy.apply(&[], &stamp, Durability::Synced).unwrap();
     }

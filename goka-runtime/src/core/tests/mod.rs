@@ -210,7 +210,7 @@ impl Unreadable {
         match self.0 {
             true => StoreError::Unreadable {
                 path: "disk".into(),
-                reason: "damaged".into(),
+                source: "damaged".into(),
             },
             false => full(),
         }
@@ -218,7 +218,7 @@ impl Unreadable {
 }
 
 impl StoreRead for Unreadable {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         Err(self.error())
     }
 
@@ -238,7 +238,7 @@ impl StoreRead for Unreadable {
 fn full() -> StoreError {
     StoreError::Io {
         path: "disk".into(),
-        reason: "full".into(),
+        source: "full".into(),
     }
 }
 
@@ -641,7 +641,7 @@ impl World {
             }
         };
         Inspection {
-            stamp: self.open.stores[&task].stamp().unwrap(),
+            stamp: self.open.stores[&task].checkpoint().unwrap(),
             table: Some(ChangelogInspection {
                 id: "table".into(),
                 range: end(&self.changelog[&task]),
@@ -769,7 +769,7 @@ impl World {
     /// A store is the fold of the acknowledged changelog up to its checkpoint, never ahead of it.
     fn check(&self) {
         for (task, store) in &self.open.stores {
-            let Some(stamp) = store.stamp().unwrap() else {
+            let Some(stamp) = store.checkpoint().unwrap() else {
                 continue;
             };
             let log = &self.changelog[task];

@@ -210,7 +210,10 @@ fn revoked_commits_first_and_flushes_what_is_acknowledged() {
     assert_eq!(committed(&world), 3);
     assert_eq!(world.core.tasks().count(), 0);
     let store = world.stores.open("group-state", 0).unwrap();
-    assert_eq!(store.stamp().unwrap().map(|stamp| stamp.offset), Some(3));
+    assert_eq!(
+        store.checkpoint().unwrap().map(|stamp| stamp.offset),
+        Some(3)
+    );
     drop(store);
     world.assign_all();
     world.finish();
@@ -223,7 +226,10 @@ fn lost_drops_the_overlay_and_keeps_the_store() {
     world.lose_all();
     assert_eq!(committed(&world), 2);
     let store = world.stores.open("group-state", 0).unwrap();
-    assert_eq!(store.stamp().unwrap().map(|stamp| stamp.offset), Some(2));
+    assert_eq!(
+        store.checkpoint().unwrap().map(|stamp| stamp.offset),
+        Some(2)
+    );
     drop(store);
     world.in_flight.clear();
     world.assign_all();

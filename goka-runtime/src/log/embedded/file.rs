@@ -6,7 +6,6 @@
 pub(super) mod failing;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use super::chunk::{HEAD, Head};
 use super::page::Page;
 use super::reasons::{check_place, damaged, refused, storage, unreadable};
 use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
-use crate::checked_file::CheckedFile;
+use crate::checked_file::{CheckedFile, panic_as_error};
 use crate::error::SharedError;
 use crate::log::{Committed, LogError};
 use crate::record::{Offset, TopicPartition};
@@ -318,8 +317,7 @@ fn guarded<R>(
     path: Option<&Path>,
     call: impl FnOnce() -> Result<R, LogError>,
 ) -> Result<R, LogError> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|_| Err(damaged(path, "its pages make no sense")))
+    panic_as_error(call, |_| damaged(path, "its pages make no sense"))
 }
 
 fn place(handle: u32, offset: Offset) -> u128 {

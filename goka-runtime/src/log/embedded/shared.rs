@@ -5,15 +5,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::chunk::Run;
 use super::file::File;
 use super::page::Batch;
 use super::rows::{Catalog, Changes, NewChunk, NewOffset, NotWritten, PartitionRow, gather};
 use super::state::State;
+pub(super) use crate::clock::wall_clock as now_millis;
 use crate::log::{CleanupPolicy, LogError, TopicInfo};
-use crate::record::{Offset, Record, Timestamp, TopicPartition};
+use crate::record::{Offset, Record, TopicPartition};
 
 /// The limits of a batch: bytes and records.
 const MOST_BYTES: usize = 1 << 20;
@@ -47,14 +48,6 @@ impl Drop for Turn<'_> {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Milliseconds since the Unix epoch.
-pub(super) fn now_millis() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::try_from(since.as_millis()).unwrap_or(Timestamp::MAX)
 }
 
 impl Shared {

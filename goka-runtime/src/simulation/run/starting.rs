@@ -75,13 +75,13 @@ pub(super) fn options(
     let setting = &schedule.setting;
     ProcessorOptions {
         instance,
-        barrier: setting.barrier,
-        session: setting.session,
+        barrier_interval: setting.barrier,
+        session_timeout: setting.session,
         guarantee,
         transaction_timeout: setting.transaction_timeout,
         flush_interval: setting.flush_interval,
         flush_bytes: setting.flush_bytes,
-        memory: setting.memory,
+        memory_bytes: setting.memory,
         ..ProcessorOptions::default()
     }
 }

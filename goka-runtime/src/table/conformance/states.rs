@@ -53,7 +53,7 @@ pub(super) fn stamp_is_kept_whole(stores: &dyn Stores) {
         let applied = partition.store.apply(&[], &expected, Durability::Synced);
         ok(CASE, "apply", applied);
         partition = partition.reopen(stores);
-        let found = ok(CASE, "stamp", partition.store.stamp());
+        let found = ok(CASE, "stamp", partition.store.checkpoint());
         assert_eq!(found.as_ref(), Some(&expected), "{CASE}");
     }
 }

@@ -66,7 +66,7 @@ pub(in crate::table) fn against_the_model<S: Stores>(fresh: impl Fn() -> S) {
         let mut store = open();
         let mut model = BTreeMap::new();
         let mut offset = None;
-        let mut frozen = Vec::new();
+        let mut snapshots = Vec::new();
         for step in &steps {
             match step {
                 Step::Apply(batch, synced) => {
@@ -96,7 +96,7 @@ pub(in crate::table) fn against_the_model<S: Stores>(fresh: impl Fn() -> S) {
                         let synced = store.apply(&[], &stamp(offset), Durability::Synced);
                         ok("model", "apply", synced);
                     }
-                    frozen.clear();
+                    snapshots.clear();
                     drop(store);
                     store = open();
                 }
@@ -107,11 +107,11 @@ pub(in crate::table) fn against_the_model<S: Stores>(fresh: impl Fn() -> S) {
                 }
                 Step::Snapshot => {
                     let snapshot = ok("model", "snapshot", store.snapshot());
-                    frozen.push((snapshot, model.clone(), offset));
+                    snapshots.push((snapshot, model.clone(), offset));
                 }
             }
             check(&*store, &model, offset, &bounds);
-            for (snapshot, model, offset) in &frozen {
+            for (snapshot, model, offset) in &snapshots {
                 check(&**snapshot, model, *offset, &bounds);
             }
         }

@@ -1,5 +1,5 @@
-//! Files that were moved out of the way: the newest one of each partition is kept, for somebody who wants
-//! to know what happened to it.
+//! Damaged files that were moved out of the way: the newest one of each partition is kept, so that the damage
+//! can be examined.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::StoreError;
 use super::RedbStores;
-use super::failure::of_io;
+use super::failure::from_io;
 
 impl RedbStores {
     /// Moves a file out of the way, and removes those that were moved before.
@@ -30,7 +30,7 @@ impl RedbStores {
         Ok(aside)
     }
 
-    /// What was moved aside of a file, by number.
+    /// The files that were moved aside for one, by number.
     fn asides(&self, path: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let prefix = format!("{name}.bad-");
@@ -44,7 +44,7 @@ impl RedbStores {
             .collect())
     }
 
-    /// The files in the directory of one.
+    /// The files in the directory of a file.
     fn beside(&self, path: &Path) -> Result<Vec<PathBuf>, StoreError> {
         #[cfg(feature = "tester")]
         if let Some(disk) = &self.disk {
@@ -58,7 +58,7 @@ impl RedbStores {
             Err(error) => vec![Err(error)],
         });
         let listed: Result<_, std::io::Error> = listed.collect();
-        listed.map_err(|error| of_io(&error).at(path))
+        listed.map_err(|error| from_io(error).at(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -67,7 +67,7 @@ impl RedbStores {
             disk.rename(from, to);
             return Ok(());
         }
-        fs::rename(from, to).map_err(|error| of_io(&error).at(from))
+        fs::rename(from, to).map_err(|error| from_io(error).at(from))
     }
 
     fn remove(&self, path: &Path) -> std::io::Result<()> {

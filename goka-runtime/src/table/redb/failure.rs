@@ -1,78 +1,75 @@
 //! How redb fails, and what that is for a store: its errors sorted, its panics caught.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::super::{StoreError, layout};
+use crate::checked_file::panic_as_error;
+use crate::error::SharedError;
 use crate::private_files;
 
-/// What a call into redb came to, before the path is put to it.
+/// A failed call into redb, before the path is added.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
-    Unreadable(String),
+pub(super) enum RedbFailure {
+    Unreadable(SharedError),
     Locked,
     Link,
-    Io(String),
-    /// What was not synced is gone.
-    FellBack(String),
+    Io(SharedError),
+    /// Commits that were not synced are gone.
+    RolledBack(SharedError),
 }
 
-impl Failure {
+impl RedbFailure {
     pub(super) fn at(self, path: &Path) -> StoreError {
         let path = path.display().to_string();
         match self {
-            Failure::Unreadable(reason) => StoreError::Unreadable { path, reason },
-            Failure::Locked => StoreError::Locked { path },
-            Failure::Link => StoreError::Link { path },
-            Failure::Io(reason) => StoreError::Io { path, reason },
-            Failure::FellBack(reason) => StoreError::RolledBack { path, reason },
+            RedbFailure::Unreadable(source) => StoreError::Unreadable { path, source },
+            RedbFailure::Locked => StoreError::Locked { path },
+            RedbFailure::Link => StoreError::Link { path },
+            RedbFailure::Io(source) => StoreError::Io { path, source },
+            RedbFailure::RolledBack(source) => StoreError::RolledBack { path, source },
         }
     }
 }
 
-impl From<layout::Damaged> for Failure {
+impl From<layout::Damaged> for RedbFailure {
     fn from(damaged: layout::Damaged) -> Self {
-        Failure::Unreadable(damaged.to_string())
+        RedbFailure::Unreadable(SharedError::from(damaged))
     }
 }
 
-/// Turns a panic of redb into [`Failure::Unreadable`]. Whatever it left behind is dropped by
-/// [`RedbStore::with`](super::RedbStore), so nothing half done is seen again.
-pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Failure::Unreadable(
-            text.unwrap_or("reading it panics").to_owned(),
-        ))
-    })
+/// Calls into redb; a panic is [`RedbFailure::Unreadable`]. What it left behind is dropped by
+/// [`RedbStore::on_file`](super::RedbStore), so nothing half done is seen again.
+pub(super) fn call_redb<T>(
+    call: impl FnOnce() -> Result<T, RedbFailure>,
+) -> Result<T, RedbFailure> {
+    panic_as_error(call, |text| RedbFailure::Unreadable(text.into()))
 }
 
-impl<E: Into<redb::Error>> From<E> for Failure {
+impl<E: Into<redb::Error>> From<E> for RedbFailure {
     fn from(error: E) -> Self {
         use redb::Error;
         match error.into() {
-            Error::Io(error) => of_io(&error),
-            Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch => Failure::Locked,
+            Error::Io(error) => from_io(error),
+            Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch => RedbFailure::Locked,
             error @ (Error::PreviousIo | Error::Backend(_) | Error::ValueTooLarge(_)) => {
-                Failure::Io(error.to_string())
+                RedbFailure::Io(SharedError::from(error))
             }
-            Error::DatabaseClosed => Failure::Io("closed under its snapshot".to_owned()),
-            error => Failure::Unreadable(error.to_string()),
+            Error::DatabaseClosed => RedbFailure::Io("closed under its snapshot".into()),
+            error => RedbFailure::Unreadable(SharedError::from(error)),
         }
     }
 }
 
-/// `InvalidData` is redb's "not a database"; the end of a file where a page should be shows that it
-/// was cut; a directory can only be in the way.
-pub(super) fn of_io(error: &io::Error) -> Failure {
+/// `InvalidData` is redb's "not a database"; the end of a file where a page should be means that it was
+/// truncated; a directory is in the file's place.
+pub(super) fn from_io(error: io::Error) -> RedbFailure {
     match error.kind() {
-        _ if private_files::is_link(error) => Failure::Link,
+        _ if private_files::is_link(&error) => RedbFailure::Link,
         io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => {
-            Failure::Unreadable(error.to_string())
+            RedbFailure::Unreadable(error.into())
         }
-        io::ErrorKind::UnexpectedEof => Failure::Unreadable("the file is cut short".to_owned()),
-        _ => Failure::Io(error.to_string()),
+        io::ErrorKind::UnexpectedEof => RedbFailure::Unreadable("the file is cut short".into()),
+        _ => RedbFailure::Io(error.into()),
     }
 }

@@ -1,4 +1,4 @@
-//! One open file: its commits, and what is read between two of them.
+//! One open file: its commits, and the reader between two of them.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -12,44 +12,44 @@ use redb::{
 use super::super::{
     Checkpoint, Durability, Flow, KeyRange, StoreError, StoreRead, Stored, StoredRef, layout,
 };
-use super::failure::{Failure, guarded};
-use super::{ABOUT, COMMITS, Opener, STAMP, VALUES};
+use super::failure::{RedbFailure, call_redb};
+use super::{ABOUT, CHECKPOINT, COMMITS, Opener, VALUES};
 
 /// An open file.
 pub(super) struct File {
-    /// What is read between two commits; dropped for a commit, so that it can free pages. Before
-    /// `database`: a transaction goes first.
+    /// The reader between two commits; dropped for a commit, so that pages can be freed. Declared before
+    /// `database`, since its transaction has to be dropped first.
     reader: OnceCell<Arc<Reader>>,
     pub(super) commits: u64,
     database: Database,
 }
 
 impl File {
-    pub(super) fn open(opener: &Opener, path: &Path, cache: usize) -> Result<Self, Failure> {
+    pub(super) fn open(opener: &Opener, path: &Path, cache: usize) -> Result<Self, RedbFailure> {
         let mut file = Self {
             reader: OnceCell::new(),
             commits: 0,
-            database: guarded(|| Ok(opener(path, cache)?))?,
+            database: call_redb(|| Ok(opener(path, cache)?))?,
         };
         file.commits = file.reader()?.commits;
         Ok(file)
     }
 
-    pub(super) fn reader(&self) -> Result<&Arc<Reader>, Failure> {
+    pub(super) fn reader(&self) -> Result<&Arc<Reader>, RedbFailure> {
         if let Some(reader) = self.reader.get() {
             return Ok(reader);
         }
-        let reader = guarded(|| Reader::new(self.database.begin_read()?))?;
+        let reader = call_redb(|| Reader::new(self.database.begin_read()?))?;
         Ok(self.reader.get_or_init(|| Arc::new(reader)))
     }
 
     pub(super) fn commit(
         &mut self,
         durability: Durability,
-        change: impl FnOnce(&WriteTransaction) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        change: impl FnOnce(&WriteTransaction) -> Result<(), RedbFailure>,
+    ) -> Result<(), RedbFailure> {
         let commits = self.commits + 1;
-        guarded(|| {
+        call_redb(|| {
             self.reader.take();
             let mut transaction = self.database.begin_write()?;
             match durability {
@@ -72,7 +72,7 @@ impl File {
 
 /// The contents as of one commit.
 pub(super) struct Reader {
-    pub(super) stamp: Option<Checkpoint>,
+    pub(super) checkpoint: Option<Checkpoint>,
     commits: u64,
     /// `None` before the first value.
     values: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
@@ -80,14 +80,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn new(transaction: ReadTransaction) -> Result<Self, Failure> {
+    fn new(transaction: ReadTransaction) -> Result<Self, RedbFailure> {
         let about = existing(transaction.open_table(ABOUT))?;
-        let bytes = |name| -> Result<Option<Vec<u8>>, Failure> {
+        let bytes = |name| -> Result<Option<Vec<u8>>, RedbFailure> {
             let Some(about) = &about else { return Ok(None) };
             Ok(ReadableTable::get(about, name)?.map(|bytes| bytes.value().to_vec()))
         };
-        let stamp = bytes(STAMP)?
-            .map(|bytes| layout::decode_stamp(&bytes))
+        let stamp = bytes(CHECKPOINT)?
+            .map(|bytes| layout::decode_checkpoint(&bytes))
             .transpose()?;
         let commits = match bytes(COMMITS)?.map(TryInto::try_into) {
             None => 0,
@@ -95,18 +95,18 @@ impl Reader {
             Some(Err(_)) => return Err(layout::Damaged::Commits.into()),
         };
         Ok(Self {
-            stamp,
+            checkpoint: stamp,
             commits,
             values: existing(transaction.open_table(VALUES))?,
             _transaction: transaction,
         })
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Stored>, Failure> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Stored>, RedbFailure> {
         let Some(values) = &self.values else {
             return Ok(None);
         };
-        guarded(|| {
+        call_redb(|| {
             let Some(bytes) = ReadableTable::get(values, key)? else {
                 return Ok(None);
             };
@@ -118,19 +118,19 @@ impl Reader {
         })
     }
 
-    /// Guards redb's steps and not `each`, whose panics are its own.
+    /// Catches panics of redb, but not those of `each`.
     pub(super) fn range(
         &self,
         keys: KeyRange<'_>,
         each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RedbFailure> {
         let Some(values) = &self.values else {
             return Ok(());
         };
-        let mut entries = guarded(|| Ok(ReadableTable::range::<&[u8]>(values, keys)?))?;
-        while let Some((key, bytes)) = guarded(|| Ok(entries.next().transpose()?))? {
+        let mut entries = call_redb(|| Ok(ReadableTable::range::<&[u8]>(values, keys)?))?;
+        while let Some((key, bytes)) = call_redb(|| Ok(entries.next().transpose()?))? {
             let (key, stored) =
-                guarded(|| Ok((key.value(), layout::decode_stored(bytes.value())?)))?;
+                call_redb(|| Ok((key.value(), layout::decode_stored(bytes.value())?)))?;
             if each(key, stored).is_break() {
                 break;
             }
@@ -146,8 +146,8 @@ pub(super) struct Snapshot {
 }
 
 impl StoreRead for Snapshot {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        Ok(self.reader.stamp.clone())
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.reader.checkpoint.clone())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -166,7 +166,7 @@ impl StoreRead for Snapshot {
     }
 }
 
-fn existing<T>(opened: Result<T, TableError>) -> Result<Option<T>, Failure> {
+fn existing<T>(opened: Result<T, TableError>) -> Result<Option<T>, RedbFailure> {
     match opened {
         Ok(table) => Ok(Some(table)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),

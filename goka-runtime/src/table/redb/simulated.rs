@@ -23,7 +23,7 @@ use crate::dice::Dice;
 /// let store = disk.stores(1 << 20).open("clicks-state", 0)?;
 /// drop(store);
 /// disk.lose_power();
-/// assert_eq!(disk.stores(1 << 20).open("clicks-state", 0)?.stamp()?, None);
+/// assert_eq!(disk.stores(1 << 20).open("clicks-state", 0)?.checkpoint()?, None);
 /// # Ok::<(), goka_runtime::table::StoreError>(())
 /// ```
 #[derive(Clone)]
@@ -375,7 +375,7 @@ mod tests {
 
     /// The commit that a store holds, whole.
     fn held(store: &dyn Store) -> i64 {
-        let offset = store.stamp().unwrap().map_or(0, |stamp| stamp.offset);
+        let offset = store.checkpoint().unwrap().map_or(0, |stamp| stamp.offset);
         let mut rows = 0;
         store
             .range(

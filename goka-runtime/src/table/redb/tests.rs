@@ -86,7 +86,10 @@ fn stamp(offset: i64) -> Checkpoint {
 }
 
 fn offset(store: &dyn Store) -> Option<i64> {
-    store.stamp().expect("readable").map(|stamp| stamp.offset)
+    store
+        .checkpoint()
+        .expect("readable")
+        .map(|stamp| stamp.offset)
 }
 
 fn kind<T>(result: Result<T, StoreError>) -> &'static str {
@@ -112,7 +115,7 @@ fn is_the_model() {
 /// Everything that a program does with a store.
 fn use_it(temporary: &Temporary) -> Result<(), StoreError> {
     let mut store = temporary.open()?;
-    store.stamp()?;
+    store.checkpoint()?;
     store.get(b"key 250")?;
     let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
     store.range(everything, &mut |_, _| Flow::Continue(()))?;
@@ -157,7 +160,7 @@ fn a_file_that_is_no_store_is_unreadable_and_can_be_set_aside() {
     assert_eq!(names, ["0.redb", "0.redb.bad-6"], "the newest is kept");
 }
 
-/// What was emptied holds nothing, as a new file does: judged like one.
+/// A store that was cleared is as empty as a new file.
 #[test]
 fn an_empty_file_is_a_new_store() {
     let (temporary, _) = Temporary::filled();
@@ -262,7 +265,7 @@ fn a_link_in_the_place_of_a_file_or_its_directory_is_refused() {
         stores
             .open("t", 0)
             .expect("opens")
-            .stamp()
+            .checkpoint()
             .expect("reads")
             .is_some()
     );
@@ -392,7 +395,7 @@ fn a_snapshot_of_a_closed_store_is_io() {
 
 /// Going on would put the third change on a table that lacks the second.
 #[test]
-fn a_store_that_fell_back_answers_nothing_until_it_is_opened() {
+fn a_rolled_back_store_answers_nothing_until_it_is_opened() {
     let (temporary, is_full) = on_a_disk();
     let mut store = temporary.opened();
     store
@@ -409,7 +412,7 @@ fn a_store_that_fell_back_answers_nothing_until_it_is_opened() {
     let error = third.expect_err("refused").to_string();
     assert!(error.contains("up to changelog offset 1"), "{error}");
     assert_eq!(kind(store.get(b"a")), "io");
-    assert_eq!(kind(store.stamp()), "io");
+    assert_eq!(kind(store.checkpoint()), "io");
     assert_eq!(kind(store.clear()), "io");
     drop(store);
     let store = temporary.opened();
@@ -445,8 +448,8 @@ fn the_cache_is_shared_by_all_that_are_expected() {
     });
     let open = |partition| stores.open("t", partition).expect("opens");
     let _first = open(0);
-    stores.expect(12).expect("they fit");
-    stores.expect(20).expect("they fit");
+    stores.reserve(12).expect("they fit");
+    stores.reserve(20).expect("they fit");
     let _second = open(1);
     let mib = 1 << 20;
     // No file has less than what is of use.
@@ -459,8 +462,8 @@ fn more_files_than_the_process_may_open_are_refused() {
         return;
     };
     let stores = Temporary::new().stores;
-    stores.expect(1).expect("one fits");
-    let error = stores.expect(limit).unwrap_err().to_string();
+    stores.reserve(1).expect("one fits");
+    let error = stores.reserve(limit).unwrap_err().to_string();
     for part in [&*limit.to_string(), &*(limit + 1).to_string(), "ulimit -n"] {
         assert!(error.contains(part), "{part} in {error}");
     }

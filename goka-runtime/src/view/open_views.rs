@@ -1,9 +1,9 @@
-//! The views of this process, so that who starts a second one of a table is told of the first: a local copy
-//! has one holder, and the system does not say which process that is.
+//! The views of this process, so that the error of a second one of a table names the first: a local copy has
+//! one holder, and the system does not say which process that is.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::ViewError;
+use super::error::ViewError;
 use crate::table::{StoreError, Stores};
 
 static VIEWS: Mutex<Vec<Weak<OpenView>>> = Mutex::new(Vec::new());
@@ -32,7 +32,7 @@ impl OpenView {
         view
     }
 
-    /// A copy that somebody else holds: names this process's own view, if it is that.
+    /// Makes [`ViewError::InUse`] of an error that says that another view of this process holds the copy.
     pub(super) fn explain(self: &Arc<Self>, error: ViewError) -> ViewError {
         let ViewError::Store(StoreError::Locked { path }) = &error else {
             return error;
@@ -41,7 +41,7 @@ impl OpenView {
         let is_same = |other: &&Arc<Self>| {
             !Arc::ptr_eq(self, other)
                 && other.topic == self.topic
-                && (Arc::ptr_eq(&self.stores, &other.stores) || other.has(path))
+                && (Arc::ptr_eq(&self.stores, &other.stores) || other.has_copy_at(path))
         };
         let is_own = others.iter().any(|other| is_same(&other));
         if is_own {
@@ -51,11 +51,11 @@ impl OpenView {
         error
     }
 
-    /// Whether a copy of it lies there.
-    fn has(&self, path: &str) -> bool {
+    /// Whether it has a copy at this path.
+    fn has_copy_at(&self, path: &str) -> bool {
         let places = 0..self.partitions;
         places
-            .filter_map(|partition| self.stores.place(&self.topic, partition))
+            .filter_map(|partition| self.stores.location(&self.topic, partition))
             .any(|place| place == path)
     }
 }

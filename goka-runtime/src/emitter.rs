@@ -1,7 +1,8 @@
 //! Emitters write records to topics from outside a processor: typed by the topic, in order, with
-//! back-pressure, and never silent about a record that did not arrive. Knows no engine.
+//! back-pressure, and with an error for each record that was not delivered. Knows no engine.
 
 mod ack;
+mod error;
 mod raw;
 
 use std::fmt;
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::ack::{Ack, Delivered};
+pub use self::error::EmitError;
 pub(crate) use self::raw::RawEmitter;
 #[cfg(feature = "cli")]
 pub(crate) use self::raw::{Declared, target};
 use crate::codec::{AsValue, CodecError};
 use crate::context::Emit;
 use crate::key::{AsKey, Key, NoKey};
-use crate::log::{Log, LogError, TopicWait, after};
+use crate::log::{Log, TopicWait};
 use crate::topic::Topic;
 
 /// Writes records to the topic `T`.
@@ -49,8 +51,8 @@ pub struct Emitter<T: Topic> {
 }
 
 impl<T: Topic> Emitter<T> {
-    /// Connects to the topic. The embedded log makes it when it is missing, with the declared
-    /// partition count or 4; on Kafka streams are made by whoever runs Kafka, and a missing one is
+    /// Connects to the topic. The embedded log creates it when it is missing, with the declared
+    /// partition count or 4; on Kafka streams are created by their owners, and a missing one is
     /// waited for as long as the log says ([`Log::topic_timeout`]).
     ///
     /// # Errors
@@ -66,7 +68,7 @@ impl<T: Topic> Emitter<T> {
         })
     }
 
-    /// The same for a program that may be told to end meanwhile.
+    /// The same for a program that may be stopped meanwhile.
     #[cfg(feature = "cli")]
     pub(crate) fn unless(log: &dyn Log, wait: &TopicWait<'_>) -> Result<Self, EmitError> {
         Ok(Self {
@@ -77,8 +79,8 @@ impl<T: Topic> Emitter<T> {
 
     /// Sets how long `emit` waits for room when records leave slower than they come; 10 s unless set.
     #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.raw.set_deadline(deadline);
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.raw.set_timeout(timeout);
         self
     }
 
@@ -128,21 +130,21 @@ impl<T: Topic> Emitter<T> {
     /// # Errors
     /// [`EmitError::NotDelivered`] when a record failed since the last flush, whether anybody waited
     /// for it or not; [`EmitError::Pending`] when some are still under way.
-    pub fn flush(&self, deadline: Duration) -> Result<(), EmitError> {
-        self.raw.flush(deadline)
+    pub fn flush(&self, timeout: Duration) -> Result<(), EmitError> {
+        self.raw.flush(timeout)
     }
 
-    /// Flushes and lets go. An emitter that is dropped instead flushes too, and can only log what
+    /// Flushes and disconnects. An emitter that is dropped instead flushes too, and can only log what
     /// went wrong.
     ///
     /// # Errors
     /// See [`flush`](Emitter::flush).
-    pub fn close(self, deadline: Duration) -> Result<(), EmitError> {
-        self.raw.close(deadline)
+    pub fn close(self, timeout: Duration) -> Result<(), EmitError> {
+        self.raw.close(timeout)
     }
 }
 
-/// Of a stream that is declared `keyless`.
+/// For a stream that is declared `keyless`.
 ///
 /// ```
 /// # use goka_runtime::{codec::CodecOf, emitter::Emitter, key::NoKey, log::{Log, embedded::Embedded}, partitioner::Murmur2, topic::Topic};
@@ -176,7 +178,7 @@ impl<T: Topic<Key = NoKey>> Emitter<T> {
         self.emit(NoKey, value)
     }
 
-    /// Emits a record without a key to a partition of the caller's.
+    /// Emits a record without a key to the partition that the caller chooses.
     ///
     /// # Errors
     /// See [`emit`](Emitter::emit); when there is no such partition.
@@ -212,68 +214,4 @@ impl<T: Topic> fmt::Debug for Emitter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Emitter").field(&self.raw).finish()
     }
-}
-
-/// Why a record is not where it was sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmitError {
-    /// The topic does not exist, and is not ours to make.
-    #[error(
-        "topic `{topic}` does not exist on {log}{}; create it: \
-         kafka-topics.sh --bootstrap-server <brokers> --create --topic {topic} --partitions {partitions}",
-        after(*.waited)
-    )]
-    MissingTopic {
-        /// Which.
-        topic: String,
-        /// Where.
-        log: String,
-        /// The declared partition count, or the default.
-        partitions: i32,
-        /// How long it was waited for; zero where nothing that is missing appears.
-        waited: Duration,
-    },
-    /// The key or the value does not encode.
-    #[error("{what} of {topic}: {source}")]
-    Codec {
-        /// `key` or `value`.
-        what: &'static str,
-        /// Of which topic.
-        topic: String,
-        /// The codec's word.
-        source: CodecError,
-    },
-    /// The log refused records that were under way.
-    #[error("{records} record(s) were not delivered to topic `{topic}`: {reason}")]
-    NotDelivered {
-        /// Which topic.
-        topic: String,
-        /// How many.
-        records: usize,
-        /// Why the first was not.
-        reason: String,
-    },
-    /// The outcome is still open: the records may or may not arrive.
-    #[error(
-        "{records} record(s) for topic `{topic}` are not acknowledged after {} ms; they may still arrive",
-        .after.as_millis()
-    )]
-    Pending {
-        /// Which topic.
-        topic: String,
-        /// How many.
-        records: usize,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The emitter was closed.
-    #[error("the emitter of topic `{topic}` is closed")]
-    Closed {
-        /// Which topic.
-        topic: String,
-    },
-    /// The log does not do what was asked.
-    #[error(transparent)]
-    Log(#[from] LogError),
 }

@@ -1,8 +1,10 @@
-//! The table seam: what keeps one partition of a table on local storage. [`StoreRead`] is what the
-//! core reads through, [`Store`] what flushes and restores write to, [`Stores`] what opens them.
-//! Knows no log and no codec: keys and values are bytes, ordered by the key's bytes.
+//! The traits of local storage, which keeps the partitions of tables: the core reads through [`StoreRead`],
+//! flushes and restores write to a [`Store`], and [`Stores`] opens them. Knows no log and no codec: keys
+//! and values are bytes, ordered by the key's bytes.
 
 pub mod conformance;
+mod error;
+mod latest;
 mod layout;
 pub mod memory;
 pub mod redb;
@@ -10,7 +12,8 @@ pub mod redb;
 use std::fmt;
 use std::ops::Bound;
 
-use crate::private_files;
+pub use self::error::StoreError;
+pub(crate) use self::latest::LatestWrites;
 use crate::record::{Offset, Timestamp};
 
 /// The layout of a [`Checkpoint`]; a store of another one is not read.
@@ -43,7 +46,7 @@ pub struct Write<'a> {
     pub value: Option<StoredRef<'a>>,
 }
 
-/// What a local copy says of itself; written in the same commit as the values.
+/// The state of a local copy, written in the same commit as its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The layout, [`FORMAT`].
@@ -100,11 +103,11 @@ pub fn prefix_range<'a>(prefix: &'a [u8], end: &'a mut Vec<u8>) -> KeyRange<'a> 
 
 /// Reads one partition of a table.
 pub trait StoreRead {
-    /// What the copy says of itself; `None` when nothing was ever stored.
+    /// The checkpoint of the last commit; `None` when nothing was ever stored.
     ///
     /// # Errors
     /// When the storage cannot be read.
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError>;
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError>;
     /// The value of a key.
     ///
     /// # Errors
@@ -123,22 +126,22 @@ pub trait StoreRead {
 
 /// One partition of a table on local storage.
 pub trait Store: StoreRead + Send {
-    /// Applies changes, sorted by key without repeats, and the stamp that they reach: all or nothing.
+    /// Applies changes, sorted by key without repeats, and the checkpoint behind them: all or nothing.
     ///
     /// # Errors
     /// When it was not applied; the store is then as it was before.
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Checkpoint,
+        checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError>;
-    /// Drops every value and the stamp.
+    /// Removes every value and the checkpoint.
     ///
     /// # Errors
     /// When the storage refuses.
     fn clear(&mut self) -> Result<(), StoreError>;
-    /// A frozen copy to read from another thread.
+    /// A snapshot to read from another thread.
     ///
     /// # Errors
     /// When the storage refuses.
@@ -147,77 +150,26 @@ pub trait Store: StoreRead + Send {
 
 /// Opens the partitions of tables.
 pub trait Stores: Send + Sync + fmt::Debug {
-    /// Opens one partition, made when it is missing.
+    /// Opens one partition, created when it is missing.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] when what is there cannot be used: see [`Stores::set_aside`].
+    /// [`StoreError::Unreadable`] when what is stored cannot be used: see [`Stores::set_aside`].
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError>;
-    /// Is told how many more partitions this process may have open, before it opens the first of them.
+    /// Announces how many more partitions this process may open, before it opens the first of them.
     ///
     /// # Errors
     /// When they cannot all be open at once, with the number.
-    fn expect(&self, _partitions: usize) -> Result<(), StoreError> {
+    fn reserve(&self, _partitions: usize) -> Result<(), StoreError> {
         Ok(())
     }
-    /// Where a partition is, as errors name it, if that is one place for all processes.
-    fn place(&self, _table: &str, _partition: i32) -> Option<String> {
+    /// The name of a partition in errors, if it is the same for all processes: that of a file.
+    fn location(&self, _table: &str, _partition: i32) -> Option<String> {
         None
     }
-    /// Moves an unusable partition out of the way, and says where to. What was moved there before may be
-    /// removed, so that damage that comes again and again does not fill the disk.
+    /// Moves an unusable partition out of the way, and gives its new name. What was moved there before may
+    /// be removed, so that repeated damage does not fill the disk.
     ///
     /// # Errors
     /// When it cannot be moved.
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError>;
-}
-
-impl StoreError {
-    /// Whether it may be well later: as it is, or opened anew and judged.
-    pub(crate) fn may_heal(&self) -> bool {
-        matches!(self, StoreError::Io { .. } | StoreError::RolledBack { .. })
-    }
-}
-
-/// What went wrong at a store.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// What is there is not a store, or is damaged.
-    #[error("store `{path}` cannot be read: {reason}")]
-    Unreadable {
-        /// Where it lies.
-        path: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Another process has it.
-    #[error(
-        "store `{path}` is in use by another process; give each process its own data directory"
-    )]
-    Locked {
-        /// Where it lies.
-        path: String,
-    },
-    /// A symbolic link is in its place, or in that of its directory.
-    #[error("store `{path}` {}", private_files::IsLink)]
-    Link {
-        /// Where the link is.
-        path: String,
-    },
-    /// It lost commits that it had: it is to be opened anew, and judged.
-    #[error("store `{path}` fell back: {reason}")]
-    RolledBack {
-        /// Where it lies.
-        path: String,
-        /// To what.
-        reason: String,
-    },
-    /// The disk or the file system refuses.
-    #[error("store `{path}`: {reason}")]
-    Io {
-        /// Where it lies.
-        path: String,
-        /// The system's word.
-        reason: String,
-    },
 }

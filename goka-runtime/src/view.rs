@@ -1,8 +1,9 @@
 //! Views serve a table read-only: a copy of all its partitions on local storage, followed from the
 //! group topic, readable when the log is away. Knows no engine and no processor.
 
+mod error;
 mod follow;
-mod own;
+mod open_views;
 mod raw;
 mod scan;
 mod shared;
@@ -13,18 +14,19 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::error::ViewError;
 pub(crate) use self::raw::RawView;
 pub use self::raw::Read;
 use self::scan::RawScan;
 pub use self::shared::ViewState;
 use crate::codec::{Codec, CodecError};
 use crate::key::AsKey;
-use crate::log::{Log, LogError, TopicWait, after};
+use crate::log::{Log, TopicWait};
 use crate::record::Offset;
-use crate::table::{StoreError, Stored, Stores, prefix_range};
+use crate::table::{Stored, Stores, prefix_range};
 use crate::topic::{Table, Topic};
 
-/// A whole table as handlers look it up, kept level with its topic by somebody else.
+/// A whole table as handlers look it up, kept level with its topic by another thread.
 pub(crate) trait LookedUp: Send + Sync {
     /// The value of a key as stored.
     ///
@@ -42,13 +44,13 @@ pub(crate) trait LookedUp: Send + Sync {
     ///
     /// # Errors
     /// [`ViewError::NotReady`] when it has not; [`ViewError::Stopped`].
-    fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError>;
+    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError>;
 
     /// Waits until every partition can be read, at most so long.
     ///
     /// # Errors
     /// [`ViewError::NotReady`] when one cannot; [`ViewError::Stopped`].
-    fn wait_ready(&self, _deadline: Duration) -> Result<(), ViewError> {
+    fn wait_ready(&self, _timeout: Duration) -> Result<(), ViewError> {
         Ok(())
     }
 
@@ -70,12 +72,12 @@ impl LookedUp for RawView {
         RawView::ends(self)
     }
 
-    fn wait_reached(&self, ends: &[Offset], deadline: Duration) -> Result<(), ViewError> {
-        RawView::wait_reached(self, ends, deadline)
+    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError> {
+        RawView::wait_reached(self, ends, timeout)
     }
 
-    fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
-        RawView::wait_ready(self, deadline)
+    fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
+        RawView::wait_ready(self, timeout)
     }
 
     fn failure(&self) -> Option<ViewError> {
@@ -84,12 +86,12 @@ impl LookedUp for RawView {
 }
 
 /// A read-only copy of the table `T`, kept level with its group topic by a thread of its own until
-/// its last clone is dropped. A program has one view of a table, and clones it for everybody who reads.
+/// its last clone is dropped. A program has one view of a table, and clones it for all its readers.
 ///
 /// What it serves is consistent for each key and eventually what the group wrote. A partition is
 /// readable once it was level with its topic; from then on the view serves it whether the log
 /// answers or not, and [`read`](View::read) tells how old the copy is. A copy that turns out to be
-/// damaged is moved aside and made anew from the topic, and cannot be read meanwhile; one that cannot be
+/// damaged is moved aside and rebuilt from the topic, and cannot be read meanwhile; one that cannot be
 /// written is tried again every second.
 ///
 /// ```
@@ -153,7 +155,7 @@ impl<T: Table> View<T> {
         })
     }
 
-    /// The same for a program that may be told to end meanwhile.
+    /// The same for a program that may be stopped meanwhile.
     #[cfg(feature = "cli")]
     pub(crate) fn unless(
         log: Arc<dyn Log>,
@@ -169,17 +171,17 @@ impl<T: Table> View<T> {
     /// Waits until every partition is readable.
     ///
     /// # Errors
-    /// [`ViewError::NotReady`] when one is not after `deadline`; [`ViewError::Stopped`].
-    pub fn wait_ready(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.raw.wait_ready(deadline)
+    /// [`ViewError::NotReady`] when one is not after `timeout`; [`ViewError::Stopped`].
+    pub fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.raw.wait_ready(timeout)
     }
 
     /// Waits until the view holds all that its topic holds now.
     ///
     /// # Errors
     /// What the log answers; as [`wait_ready`](View::wait_ready).
-    pub fn wait_level(&self, deadline: Duration) -> Result<(), ViewError> {
-        self.raw.wait_level(deadline)
+    pub fn wait_level(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.raw.wait_level(timeout)
     }
 
     /// What the view is doing.
@@ -221,7 +223,7 @@ impl<T: Table> View<T> {
     ///
     /// # Errors
     /// [`ViewError::NotReady`] while a partition was never level with its topic, also from the walk, if a
-    /// partition is made anew meanwhile.
+    /// partition is rebuilt meanwhile.
     pub fn iter(&self) -> Result<Entries<T>, ViewError> {
         self.entries(Bound::Unbounded, Bound::Unbounded)
     }
@@ -313,78 +315,4 @@ fn unreadable<T: Topic>(what: &'static str) -> impl FnOnce(CodecError) -> ViewEr
         topic: T::NAME.to_owned(),
         source,
     }
-}
-
-/// Why a view cannot answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ViewError {
-    /// The table's topic does not exist.
-    #[error("table `{topic}` does not exist on {log}{}; run the processor of its group first", after(*.waited))]
-    MissingTable {
-        /// Which.
-        topic: String,
-        /// Where.
-        log: String,
-        /// How long it was waited for; zero where nothing that is missing appears.
-        waited: Duration,
-    },
-    /// The table's topic would lose rows.
-    #[error(
-        "table `{topic}` on {log} is not compacted (cleanup.policy={policy}), so its rows would expire; \
-         whoever owns it sets cleanup.policy=compact"
-    )]
-    NotCompacted {
-        /// Which.
-        topic: String,
-        /// Where.
-        log: String,
-        /// Its policy.
-        policy: &'static str,
-    },
-    /// A partition was never level with its topic, so what is not there may only not be there yet.
-    #[error(
-        "view of `{topic}`: partition {partition} is not restored yet ({state:?}); wait for it with `wait_ready`"
-    )]
-    NotReady {
-        /// Of which table.
-        topic: String,
-        /// Which.
-        partition: i32,
-        /// What the view is doing.
-        state: ViewState,
-    },
-    /// This program has a view of the table already, which holds the local copy.
-    #[error(
-        "this program has a view of `{topic}` already; use that one in all places: `View::clone` gives another \
-         handle on it"
-    )]
-    InUse {
-        /// Of which table.
-        topic: String,
-    },
-    /// The view cannot go on.
-    #[error("view of `{topic}`: {reason}")]
-    Stopped {
-        /// Of which table.
-        topic: String,
-        /// Why.
-        reason: String,
-    },
-    /// What is stored is not what the codec expects, or a key does not encode.
-    #[error("{what} of {topic}: {source}")]
-    Codec {
-        /// `key` or `value`.
-        what: &'static str,
-        /// Of which table.
-        topic: String,
-        /// The codec's word.
-        source: CodecError,
-    },
-    /// The copy cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The log does not do what was asked.
-    #[error(transparent)]
-    Log(#[from] LogError),
 }

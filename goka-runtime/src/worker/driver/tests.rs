@@ -1,4 +1,4 @@
-//! Copies that are given away, damaged, or that cannot be written for a while.
+//! Copies whose task is given back, that are damaged, or that cannot be written for a while.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::clock::Clock;
-use crate::core::{Effect, Plan, State, StopReason, tests::joining_plan};
+use crate::core::tests::joining_plan;
+use crate::core::{CopyId, State};
 use crate::log::embedded::Embedded;
 use crate::log::{Assignment, Driver, Epoch, Log, Member, MemberEvent, NewTopic, Sent};
-use crate::restore::Restorer;
 use crate::table::memory::MemoryStores;
 use crate::table::redb::RedbStores;
 use crate::table::{
-    Durability, Flow, KeyRange, Store, StoreRead, Stored, StoredRef, Stores, Write,
+    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
+    Stores, Write,
 };
-use crate::worker::flusher::Flusher;
-use crate::worker::{WorkerConfig, WorkerState};
+use crate::worker::state::WorkerState;
 
 /// A worker whose restores and flushes are done when they are asked for, and its member.
 fn worker(log: &Arc<dyn Log>) -> (Worker, Box<dyn Member>) {
@@ -40,23 +40,22 @@ fn worker_of(plan: Plan, log: &Arc<dyn Log>, stores: Arc<dyn Stores>) -> (Worker
         log.create(&new).unwrap();
     }
     let member = log.join(&plan.group).unwrap();
-    let parts = Arc::new(WorkerConfig {
-        plan,
+    let config = Arc::new(WorkerConfig {
+        plan: Arc::new(plan),
         log: Arc::clone(log),
         stores,
-        shared: Arc::new(()),
+        processor_state: Arc::new(()),
         lookups: Vec::new(),
-        deadline: Duration::from_secs(10),
-        on_stop: crate::processor::OnStop::default(),
+        stop_timeout: Duration::from_secs(10),
+        on_stop: crate::worker::OnStop::default(),
         clock: Clock::default(),
         executor: Arc::default(),
         #[cfg(feature = "tester")]
-        witness: None,
-        signals: Arc::new(WorkerState::default()),
+        observer: None,
+        state: Arc::new(WorkerState::default()),
     });
-    let mut worker = Worker::new(&parts);
-    worker.restorer = Restorer::new(&parts, 0);
-    worker.flusher = Flusher::new(false);
+    let mut worker = Worker::new(&config);
+    worker.copies = CopyStores::new(config.for_restores(), 0);
     (worker, member)
 }
 
@@ -74,14 +73,15 @@ fn state(worker: &Worker) -> Option<State> {
 
 /// Does what the restorer has to do, and what follows from it.
 fn restore(worker: &mut Worker, member: &mut dyn Member) {
-    while let Some(done) = worker.restorer.next() {
-        worker.finished(done);
+    while let Some(job) = worker.copies.next_job() {
+        let event = worker.copies.job_ended(job);
+        worker.step(event.expect("no store is rolled back"));
         worker.perform(member);
     }
 }
 
 #[test]
-fn a_copy_is_followed_again_when_the_flush_of_its_last_assignment_is_through() {
+fn a_copy_is_followed_again_once_the_flush_of_its_last_assignment_has_ended() {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
     let (mut worker, mut member) = worker(&log);
     let member = &mut *member;
@@ -89,7 +89,7 @@ fn a_copy_is_followed_again_when_the_flush_of_its_last_assignment_is_through() {
         state(worker) == Some(State::Running)
     });
     let task = worker.core.tasks().next().unwrap().0;
-    let table = worker.parts.plan.joins[0].topic;
+    let table = worker.config.plan.joins[0].topic;
     let copy = CopyId { task, table };
 
     let appender = log.appender(Arc::new(|_, _| {})).unwrap();
@@ -104,7 +104,9 @@ fn a_copy_is_followed_again_when_the_flush_of_its_last_assignment_is_through() {
     let by = Instant::now() + Duration::from_secs(10);
     appender.send(sent, 0, by).unwrap();
     appender.flush(by).unwrap();
-    turn_until(&mut worker, member, |worker| worker.flusher.has(copy));
+    turn_until(&mut worker, member, |worker| {
+        worker.copies.is_flushing(copy)
+    });
 
     // The task is taken and given again; its copy is with the flusher all the while.
     let epoch = Epoch(worker.core.epoch(task).unwrap().0 + 1);
@@ -119,9 +121,9 @@ fn a_copy_is_followed_again_when_the_flush_of_its_last_assignment_is_through() {
     worker.perform(member);
     restore(&mut worker, member);
     assert!(
-        matches!(&*worker.waiting, [Effect::Follow(of, at)] if (*of, *at) == (copy, epoch)),
+        matches!(worker.copies.waiting(), [Effect::Follow(of, at)] if (*of, *at) == (copy, epoch)),
         "{:?}",
-        worker.waiting
+        worker.copies.waiting()
     );
     assert_eq!(
         state(&worker),
@@ -129,18 +131,21 @@ fn a_copy_is_followed_again_when_the_flush_of_its_last_assignment_is_through() {
         "its own table is there"
     );
 
-    let flushed = worker.flusher.next().unwrap();
-    assert!(flushed.result.is_ok());
-    worker.flushed(flushed);
+    let ended = worker.copies.next_flush().unwrap();
+    assert_eq!(
+        ended.events.len(),
+        0,
+        "the copy is that of another assignment"
+    );
+    worker.effects.extend(ended.waited);
     worker.perform(member);
     restore(&mut worker, member);
-    assert!(worker.waiting.is_empty());
+    assert!(worker.copies.waiting().is_empty());
     assert_eq!(state(&worker), Some(State::Starting));
-    let Some(OpenStore::Here(store)) = worker.reach.stores.get(&copy) else {
-        panic!("the copy is not here");
-    };
+    assert!(!worker.copies.is_flushing(copy));
+    let store = worker.copies.read(copy).expect("the copy is open");
     assert_eq!(
-        store.stamp().unwrap().unwrap().offset,
+        store.checkpoint().unwrap().unwrap().offset,
         1,
         "what was flushed"
     );
@@ -180,7 +185,7 @@ fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
         state(worker) == Some(State::Running)
     });
     let task = worker.core.tasks().next().unwrap().0;
-    let table = worker.parts.plan.joins[0].topic;
+    let table = worker.config.plan.joins[0].topic;
     let copy = CopyId { task, table };
     let profiles = |worker: &mut Worker, member: &mut dyn Member, fill: u8| {
         let appender = log.appender(Arc::new(|_, _| {})).unwrap();
@@ -198,12 +203,12 @@ fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
         }
         appender.flush(by).unwrap();
         turn_until(worker, member, |worker| {
-            let Some(OpenStore::Here(store)) = worker.reach.stores.get(&copy) else {
+            let Some(store) = worker.copies.read(copy) else {
                 return false;
             };
             let last = store.get(&(KEYS - 1).to_be_bytes());
             let has = matches!(last, Ok(Some(found)) if found.value[0] == fill);
-            state(worker) == Some(State::Running) && has
+            state(worker) == Some(State::Running) && has && !worker.copies.is_flushing(copy)
         });
     };
     profiles(&mut worker, member, 1);
@@ -212,9 +217,8 @@ fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
     profiles(&mut worker, member, 2);
     let kept = files.path.with_extension("redb.bad-1");
     assert!(kept.exists(), "nothing was noticed");
-    let Some(OpenStore::Here(store)) = worker.reach.stores.get(&copy) else {
-        panic!("the copy is not here");
-    };
+    assert!(!worker.copies.is_flushing(copy));
+    let store = worker.copies.read(copy).expect("the copy is open");
     for key in 0..KEYS {
         let found = store.get(&key.to_be_bytes()).unwrap();
         assert_eq!(found.map(|found| found.value), Some(vec![2; 4_000]));
@@ -235,7 +239,7 @@ struct Failing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Open,
-    Stamp,
+    Checkpoint,
     Clear,
     Apply,
 }
@@ -276,9 +280,9 @@ struct FailingStore {
 }
 
 impl StoreRead for FailingStore {
-    fn stamp(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.stores.check(Call::Stamp)?;
-        self.store.stamp()
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.stores.check(Call::Checkpoint)?;
+        self.store.checkpoint()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -298,11 +302,11 @@ impl Store for FailingStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Checkpoint,
+        checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         self.stores.check(Call::Apply)?;
-        self.store.apply(sorted, stamp, durability)
+        self.store.apply(sorted, checkpoint, durability)
     }
 
     fn clear(&mut self) -> Result<(), StoreError> {
@@ -316,13 +320,13 @@ impl Store for FailingStore {
 }
 
 fn full() -> StoreError {
-    let (path, reason) = ("copy".to_owned(), "no space left".to_owned());
-    StoreError::Io { path, reason }
+    let (path, source) = ("copy".to_owned(), "no space left".into());
+    StoreError::Io { path, source }
 }
 
-fn fell_back() -> StoreError {
-    let (path, reason) = ("copy".to_owned(), "no space left".to_owned());
-    StoreError::RolledBack { path, reason }
+fn rolled_back() -> StoreError {
+    let (path, source) = ("copy".to_owned(), "no space left".into());
+    StoreError::RolledBack { path, source }
 }
 
 /// Each call of a restore, of the own table and of a joined one.
@@ -332,12 +336,12 @@ fn failing(times: usize) -> impl Iterator<Item = Failing> {
     let own = plan.group.topic(own).to_string();
     let calls = [
         (Call::Open, full()),
-        (Call::Stamp, full()),
-        (Call::Stamp, fell_back()),
+        (Call::Checkpoint, full()),
+        (Call::Checkpoint, rolled_back()),
         (Call::Clear, full()),
-        (Call::Clear, fell_back()),
+        (Call::Clear, rolled_back()),
         (Call::Apply, full()),
-        (Call::Apply, fell_back()),
+        (Call::Apply, rolled_back()),
     ];
     [own, "joined@group".to_owned()]
         .into_iter()

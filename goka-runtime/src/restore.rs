@@ -1,0 +1,305 @@
+//! Brings local copies up to their topics, on threads beside the worker's: inspects a copy and its topics,
+//! reads the changelog in sorted batches of bounded memory, and notes the position in the copy. Knows no
+//! handler and no worker; driven by the owner of the stores.
+
+mod context;
+mod inspect;
+mod replay;
+mod retry;
+mod verify;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use self::context::{Job, ProgramChecks, RestoreContext, Work};
+use self::inspect::{ask_until_answered, inspect, inspect_changelog, read_checkpoint, set_aside};
+use self::replay::{follow, restore};
+use crate::clock::Clock;
+use crate::core::recovery::RecoveryReason;
+use crate::core::{CopyId, Inspection, Plan, StopReason};
+use crate::log::{Epoch, Log};
+use crate::record::{Offset, TaskId};
+use crate::table::{Store, StoreError, Stores};
+
+/// What restores work with.
+pub(crate) struct RestoreConfig {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) stores: Arc<dyn Stores>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) clock: Clock,
+    /// Whether this process has looked for another program under the group's name already, with a client
+    /// that died.
+    pub(crate) is_verified: bool,
+}
+
+/// The result of a job.
+pub(crate) enum JobOutcome {
+    Inspected(Result<Inspection, StopReason>),
+    Verified(Result<(), StopReason>),
+    /// The changelog offset that the copy is at, and the identity of the topic that was read.
+    Restored(Result<(Offset, String), StopReason>),
+    /// The store lost commits that it had when it was inspected: it was closed, and is to be inspected
+    /// again.
+    RolledBack,
+}
+
+/// A job that has ended, with the store that it worked on.
+pub(crate) struct FinishedJob {
+    pub(crate) copy: CopyId,
+    pub(crate) epoch: Epoch,
+    pub(crate) store: Option<Box<dyn Store>>,
+    pub(crate) outcome: JobOutcome,
+}
+
+/// A few threads that inspect and restore.
+pub(crate) struct Restorer {
+    context: Arc<RestoreContext>,
+    done: Receiver<FinishedJob>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Restorer {
+    /// Starts so many threads; without any, jobs are run by [`next`](Self::next).
+    pub(crate) fn new(config: RestoreConfig, threads: usize) -> Self {
+        let RestoreConfig {
+            log,
+            stores,
+            plan,
+            clock,
+            is_verified,
+        } = config;
+        let context = Arc::new(RestoreContext {
+            log,
+            stores,
+            plan,
+            clock,
+            program_checks: ProgramChecks::new(is_verified),
+            is_inline: threads == 0,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        let (sender, done) = channel();
+        let threads = (0..threads)
+            .map(|_| {
+                let (context, sender) = (Arc::clone(&context), sender.clone());
+                std::thread::spawn(move || serve(&context, &sender))
+            })
+            .collect();
+        Self {
+            context,
+            done,
+            threads,
+        }
+    }
+
+    /// Inspects a task, with its store if that is open.
+    pub(crate) fn inspect(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>) {
+        self.push(copy, epoch, store, Work::Inspect);
+    }
+
+    /// Looks for another program under the group's name.
+    pub(crate) fn verify(&self, copy: CopyId, epoch: Epoch) {
+        self.push(copy, epoch, None, Work::Verify);
+    }
+
+    /// Restores a copy from a changelog offset on.
+    pub(crate) fn restore(
+        &self,
+        copy: CopyId,
+        epoch: Epoch,
+        store: Option<Box<dyn Store>>,
+        from: Offset,
+        rebuild: Option<RecoveryReason>,
+    ) {
+        self.push(copy, epoch, store, Work::Restore { from, rebuild });
+    }
+
+    /// Brings the copy of a joined table up to the end of its topic.
+    pub(crate) fn follow(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>) {
+        self.push(copy, epoch, store, Work::Follow);
+    }
+
+    fn push(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>, work: Work) {
+        let mut queue = self.context.queue();
+        queue.current.insert(copy.task, epoch);
+        queue.jobs.push_back(Job {
+            copy,
+            epoch,
+            store,
+            work,
+        });
+        self.context.wake.notify_all();
+    }
+
+    /// Moves aside the file of a copy that is damaged and closed.
+    pub(crate) fn set_aside(&self, copy: CopyId, error: &StoreError) {
+        if let Err(failure) = set_aside(&self.context, copy, error) {
+            let partition = copy.task.partition;
+            tracing::warn!(partition, %error, %failure, "damaged store not moved aside");
+        }
+    }
+
+    /// A task is not owned any more: its jobs end, and close their stores.
+    pub(crate) fn cancel(&self, task: TaskId) {
+        let mut queue = self.context.queue();
+        queue.current.remove(&task);
+        queue.failures.retain(|copy, _| copy.task != task);
+        drop(queue);
+        self.context.wake.notify_all();
+    }
+
+    /// A job that has ended, if there is one.
+    pub(crate) fn next(&self) -> Option<FinishedJob> {
+        if self.context.is_inline {
+            return self.work();
+        }
+        self.done.try_recv().ok()
+    }
+
+    /// Runs the next job that can end now.
+    fn work(&self) -> Option<FinishedJob> {
+        let waiting = self.context.queue().jobs.len();
+        for _ in 0..waiting {
+            let mut job = self.context.queue().jobs.pop_front()?;
+            let (copy, epoch) = (job.copy, job.epoch);
+            let outcome = run(&self.context, &mut job);
+            if !self.context.is_current(copy.task, epoch) {
+                continue;
+            }
+            let Some(outcome) = outcome else {
+                self.context.queue().jobs.push_back(job);
+                continue;
+            };
+            let store = job.store;
+            return Some(FinishedJob {
+                copy,
+                epoch,
+                store,
+                outcome,
+            });
+        }
+        None
+    }
+}
+
+impl Drop for Restorer {
+    fn drop(&mut self) {
+        self.context.queue().is_closed = true;
+        self.context.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(context: &Arc<RestoreContext>, done: &Sender<FinishedJob>) {
+    loop {
+        let mut job = {
+            let mut queue = context.queue();
+            loop {
+                if queue.is_closed {
+                    return;
+                }
+                let free = queue
+                    .jobs
+                    .iter()
+                    .position(|job| !queue.working.contains(&job.copy));
+                if let Some(job) = free.and_then(|at| queue.jobs.remove(at)) {
+                    queue.working.insert(job.copy);
+                    break job;
+                }
+                queue = context
+                    .wake
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        let (copy, epoch) = (job.copy, job.epoch);
+        let outcome = run(context, &mut job).filter(|_| context.is_current(copy.task, epoch));
+        let finished = outcome.map(|outcome| FinishedJob {
+            copy,
+            epoch,
+            store: job.store.take(),
+            outcome,
+        });
+        // The store of a cancelled job is closed before the next one may open it.
+        drop(job);
+        context.queue().working.remove(&copy);
+        context.wake.notify_all();
+        if let Some(finished) = finished
+            && done.send(finished).is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Runs a job. A copy that turns out to be damaged while it is restored is rebuilt in a new file; a store
+/// that fails is tried again for a while. `None` when the job is cancelled, or would wait.
+fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
+    let (copy, epoch) = (job.copy, job.epoch);
+    let mut is_rebuilt = false;
+    loop {
+        let outcome = run_once(context, job)?;
+        let error = match &outcome {
+            JobOutcome::Inspected(Err(StopReason::Store(error))) => error,
+            JobOutcome::Restored(Err(StopReason::Store(error))) => error,
+            JobOutcome::Inspected(_) => {
+                context.made_progress(copy, Offset::MAX, false);
+                return Some(outcome);
+            }
+            _ => {
+                context.recovered(copy);
+                return Some(outcome);
+            }
+        };
+        match error {
+            StoreError::Unreadable { .. } if !is_rebuilt && !matches!(job.work, Work::Inspect) => {
+                job.store = None;
+                if set_aside(context, copy, error).is_err() {
+                    return Some(outcome);
+                }
+                is_rebuilt = true;
+                if let Work::Restore { from, .. } = &mut job.work {
+                    if let Err(error) = read_checkpoint(context, copy, epoch, &mut job.store)? {
+                        return Some(JobOutcome::Restored(Err(StopReason::Store(error))));
+                    }
+                    match ask_until_answered(context, copy, epoch, inspect_changelog)? {
+                        Ok(inspection) => *from = inspection.range.start,
+                        Err(cause) => return Some(JobOutcome::Restored(Err(cause))),
+                    }
+                }
+            }
+            error if context.may_retry((copy, epoch), 0, "using the store", error) => {
+                if matches!(error, StoreError::RolledBack { .. }) {
+                    job.store = None;
+                    if matches!(job.work, Work::Restore { .. }) {
+                        return Some(JobOutcome::RolledBack);
+                    }
+                }
+                if !context.pause(copy.task, epoch) {
+                    return None;
+                }
+            }
+            _ => return Some(outcome),
+        }
+    }
+}
+
+fn run_once(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
+    let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
+    Some(match &job.work {
+        Work::Inspect => match verify::before_commit(context, copy, epoch)? {
+            Ok(()) => JobOutcome::Inspected(inspect(context, copy, epoch, store)?),
+            Err(cause) => JobOutcome::Inspected(Err(cause)),
+        },
+        Work::Verify => JobOutcome::Verified(verify::before_handling(context, copy, epoch)?),
+        Work::Restore { from, rebuild } => {
+            let store = &mut **store.as_mut()?;
+            let rebuild = rebuild.clone();
+            JobOutcome::Restored(restore(context, copy, epoch, store, *from, rebuild)?)
+        }
+        Work::Follow => JobOutcome::Restored(follow(context, copy, epoch, store)?),
+    })
+}

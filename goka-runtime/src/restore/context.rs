@@ -1,0 +1,193 @@
+//! What the jobs of restores share: the log, the stores, the plan, and the queue that says which jobs wait
+//! and which are cancelled.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Display;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::retry::CopyFailures;
+use crate::clock::Clock;
+use crate::core::recovery::RecoveryReason;
+use crate::core::{CopyId, Plan};
+use crate::log::{Epoch, Log, LogError};
+use crate::record::{Offset, TaskId, TopicId};
+use crate::table::{Store, StoreError, Stores};
+
+/// How long to wait before something that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+pub(super) enum Work {
+    Inspect,
+    Verify,
+    Restore {
+        from: Offset,
+        rebuild: Option<RecoveryReason>,
+    },
+    /// A joined table: what becomes of its copy is decided here, since it depends on nothing else.
+    Follow,
+}
+
+/// A job, by its copy and assignment.
+pub(super) type JobId = (CopyId, Epoch);
+
+pub(super) struct Job {
+    pub(super) copy: CopyId,
+    pub(super) epoch: Epoch,
+    pub(super) store: Option<Box<dyn Store>>,
+    pub(super) work: Work,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) jobs: VecDeque<Job>,
+    /// The copies that a thread works on: another job for one of them waits, even if the first was
+    /// cancelled, since the copy's store is open there.
+    pub(super) working: BTreeSet<CopyId>,
+    /// The present assignment of each task: jobs of older ones are dropped.
+    pub(super) current: BTreeMap<TaskId, Epoch>,
+    pub(super) failures: BTreeMap<CopyId, CopyFailures>,
+    pub(super) is_closed: bool,
+}
+
+/// Whether each of the two checks for another program found none, or is not needed.
+pub(super) struct ProgramChecks {
+    pub(super) before_commit: Mutex<bool>,
+    pub(super) before_handling: Mutex<bool>,
+}
+
+impl ProgramChecks {
+    /// `is_done` when this process has looked before, with a client that died.
+    pub(super) fn new(is_done: bool) -> Self {
+        Self {
+            before_commit: Mutex::new(is_done),
+            before_handling: Mutex::new(is_done),
+        }
+    }
+}
+
+pub(super) struct RestoreContext {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) stores: Arc<dyn Stores>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) clock: Clock,
+    pub(super) program_checks: ProgramChecks,
+    /// Without threads, as on a simulated clock: a job that would wait returns, and is run again later.
+    pub(super) is_inline: bool,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) wake: Condvar,
+}
+
+impl RestoreContext {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_current(&self, task: TaskId, epoch: Epoch) -> bool {
+        let queue = self.queue();
+        !queue.is_closed && queue.current.get(&task) == Some(&epoch)
+    }
+
+    /// The topic's name and the fingerprint of the table.
+    pub(super) fn definition(&self, table: TopicId) -> Option<(&str, &str)> {
+        let name = &**self.plan.group.topic(table);
+        Some((name, self.plan.fingerprint(table)?))
+    }
+
+    /// The name of a copy among the stores. `@` is in no topic's name, so a joined copy is kept apart from
+    /// the table of another processor of this process.
+    pub(super) fn store_name(&self, table: TopicId) -> String {
+        let topic = self.plan.group.topic(table);
+        match &self.plan.table {
+            Some(own) if own.topic == table => topic.to_string(),
+            _ => format!("{topic}@{}", self.plan.group.name),
+        }
+    }
+
+    /// Waits before a retry; `false` when the job is not to go on.
+    pub(super) fn pause(&self, task: TaskId, epoch: Epoch) -> bool {
+        if self.is_inline {
+            return false;
+        }
+        let queue = self.queue();
+        let is_wanted =
+            |queue: &mut Queue| !queue.is_closed && queue.current.get(&task) == Some(&epoch);
+        let _ = self
+            .wake
+            .wait_timeout_while(queue, RETRY, is_wanted)
+            .unwrap_or_else(PoisonError::into_inner);
+        self.is_current(task, epoch)
+    }
+
+    /// Notes a failure; `None` when the assignment is over.
+    fn note_failure<T>(
+        &self,
+        (copy, epoch): JobId,
+        note: impl FnOnce(&mut CopyFailures) -> T,
+    ) -> Option<T> {
+        let mut queue = self.queue();
+        if queue.current.get(&copy.task) != Some(&epoch) {
+            return None;
+        }
+        Some(note(queue.failures.entry(copy).or_default()))
+    }
+
+    /// Notes that a restore makes no progress; says whether that is to be logged.
+    pub(super) fn should_log(&self, job: JobId, at: Offset) -> bool {
+        let is_due = self.note_failure(job, |failures| failures.log_failed(at));
+        is_due.unwrap_or(false)
+    }
+
+    /// Notes a failure of the log, which is always retried.
+    pub(super) fn log_failed(&self, job: JobId, at: Offset, doing: &str, error: &LogError) {
+        if self.should_log(job, at) {
+            self.warn(job.0, doing, error);
+        }
+    }
+
+    /// Notes a failure of the store; says whether it is retried.
+    pub(super) fn may_retry(
+        &self,
+        job: JobId,
+        at: Offset,
+        doing: &str,
+        error: &StoreError,
+    ) -> bool {
+        if !error.may_recover() {
+            return false;
+        }
+        let now = self.clock.monotonic();
+        let noted = self.note_failure(job, |failures| failures.store_failed(at, now));
+        let (is_due, failing) = noted.unwrap_or_default();
+        if is_due {
+            self.warn(job.0, doing, error);
+        }
+        failing < self.plan.store_timeout
+    }
+
+    fn warn(&self, copy: CopyId, doing: &str, error: &dyn Display) {
+        let (topic, partition) = (&**self.plan.group.topic(copy.table), copy.task.partition);
+        tracing::warn!(topic, partition, doing, %error, "restore failed, trying again");
+    }
+
+    /// A copy has come to a changelog offset, in memory or `in_store`: if that is past its failures, they
+    /// are over.
+    pub(super) fn made_progress(&self, copy: CopyId, to: Offset, in_store: bool) {
+        let queue = self.queue();
+        let failures = queue.failures.get(&copy);
+        let are_over = failures.is_some_and(|failures| failures.are_over(to, in_store));
+        drop(queue);
+        if are_over {
+            self.recovered(copy);
+        }
+    }
+
+    /// Ends the failures of a copy: it is ready, or makes progress.
+    pub(super) fn recovered(&self, copy: CopyId) {
+        let failures = self.queue().failures.remove(&copy);
+        if failures.is_some_and(CopyFailures::end) {
+            let (topic, partition) = (&**self.plan.group.topic(copy.table), copy.task.partition);
+            tracing::info!(topic, partition, "restore resumed");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Reads a table's topic into a local copy, in sorted batches of bounded memory, each written with the
+//! position behind it. Ends at a position and not at a record: the last offsets may hold none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::context::RestoreContext;
+use super::inspect::{ask_until_answered, inspect_changelog, read_checkpoint};
+use crate::core::recovery::{ChangelogPartition, RecoveryDecision, RecoveryReason, Role, decide};
+use crate::core::{CopyId, StopReason, form};
+use crate::graph::Format;
+use crate::log::{Epoch, Isolation, LogError};
+use crate::record::{Offset, Record, Timestamp, TopicPartition};
+use crate::table::{Checkpoint, Durability, FORMAT, LatestWrites, Store, StoreError};
+
+/// A batch is written to the store when it has so many keys or bytes.
+const BATCH_KEYS: usize = 50_000;
+const BATCH_BYTES: usize = 16 << 20;
+/// With so many rows whose keys are in another form, a joined table is refused before its end is reached:
+/// their deletions may follow, but have to be kept in memory until then.
+const MOST_UNREACHABLE: usize = 500_000;
+const POLL: Duration = Duration::from_millis(100);
+/// After this time without progress a restore is reported.
+const WATCHDOG: Duration = Duration::from_secs(10);
+
+struct Target<'a> {
+    topic: &'a Arc<str>,
+    id: String,
+    fingerprint: &'a str,
+    end: Offset,
+    /// The form of the keys of a joined table; keys of the group's own table were checked as inputs.
+    key: Option<Format>,
+}
+
+/// Opens a joined table's copy, decides how to recover it, and brings it up to its topic.
+pub(super) fn follow(
+    context: &Arc<RestoreContext>,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut Option<Box<dyn Store>>,
+) -> Option<Result<(Offset, String), StopReason>> {
+    let checkpoint = match read_checkpoint(context, copy, epoch, store)? {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return Some(Err(StopReason::Store(error))),
+    };
+    let inspection = match ask_until_answered(context, copy, epoch, inspect_changelog)? {
+        Ok(inspection) => inspection,
+        Err(cause) => return Some(Err(cause)),
+    };
+    let (name, fingerprint) = context.definition(copy.table)?;
+    let topic = ChangelogPartition {
+        name,
+        cluster: &context.plan.cluster,
+        id: &inspection.id,
+        partition: copy.task.partition,
+        start: inspection.range.start,
+        end: inspection.range.high,
+        delete_retention: inspection.delete_retention,
+    };
+    let now = context.clock.wall();
+    let (from, rebuild) = match decide(
+        checkpoint.as_ref(),
+        &topic,
+        fingerprint,
+        &Role::Follower,
+        now,
+    ) {
+        RecoveryDecision::CatchUp { from } => (from, None),
+        RecoveryDecision::Rebuild(why) => (inspection.range.start, Some(why)),
+        RecoveryDecision::Refuse(why) => return Some(Err(StopReason::Recovery(why))),
+    };
+    restore(context, copy, epoch, &mut **store.as_mut()?, from, rebuild)
+}
+
+pub(super) fn restore(
+    context: &Arc<RestoreContext>,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut dyn Store,
+    from: Offset,
+    rebuild: Option<RecoveryReason>,
+) -> Option<Result<(Offset, String), StopReason>> {
+    let (_, fingerprint) = context.definition(copy.table)?;
+    let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
+    let began = context.clock.wall();
+    let inspection = match ask_until_answered(context, copy, epoch, inspect_changelog)? {
+        Ok(inspection) => inspection,
+        Err(cause) => return Some(Err(cause)),
+    };
+    let target = Target {
+        topic,
+        id: inspection.id,
+        fingerprint,
+        end: match mutant!(RestoreToStable) {
+            true => inspection.range.stable,
+            false => inspection.range.high,
+        },
+        key: context.plan.join(copy.table).map(|join| join.key),
+    };
+    // Until it is level, a copy is as old as it was: deletions that it missed may be compacted away.
+    let synced_at = match (&rebuild, store.checkpoint()) {
+        (None, Ok(Some(checkpoint))) => checkpoint.synced_at,
+        (None, Err(error)) => return Some(Err(StopReason::Store(error))),
+        _ => began,
+    };
+    if let Some(why) = rebuild {
+        tracing::info!(topic = &**topic, partition = task.partition, %why, "rebuilding");
+        if let Err(error) = store.clear() {
+            return Some(Err(StopReason::Store(error)));
+        }
+    }
+    let mut reading = Replay {
+        context,
+        copy,
+        store,
+        target,
+        batch: LatestWrites::default(),
+        unreachable_rows: BTreeMap::new(),
+        records: 0,
+        position: from,
+    };
+    loop {
+        match reading.read_and_sync(epoch, synced_at, began) {
+            Ok(true) => break,
+            Ok(false) => return None,
+            Err(ReplayError::Store(error)) => {
+                let (of, at) = ((copy, epoch), reading.position);
+                // A store that was rolled back is inspected again.
+                let is_here = !matches!(error, StoreError::RolledBack { .. });
+                if !is_here || !context.may_retry(of, at, "writing to the store", &error) {
+                    return Some(Err(StopReason::Store(error)));
+                }
+            }
+            Err(ReplayError::Log(error @ LogError::OutOfRange { .. })) => {
+                return Some(Err(StopReason::Input(error)));
+            }
+            Err(ReplayError::Log(error)) => {
+                context.log_failed((copy, epoch), reading.position, "reading the topic", &error);
+            }
+        }
+        reading.resume_from_store(from);
+        if !context.pause(task, epoch) {
+            return None;
+        }
+    }
+    let (position, copy) = (reading.position, reading);
+    if let Some((key, other)) = copy.first_unreachable() {
+        let at = (&**topic, task.partition, other.offset);
+        return Some(Err(form::refusal(at, key, &other.form)));
+    }
+    let (partition, records) = (task.partition, copy.records);
+    tracing::info!(
+        topic = &**topic,
+        partition,
+        from,
+        end = position,
+        records,
+        "restored"
+    );
+    Some(Ok((position, copy.target.id)))
+}
+
+enum ReplayError {
+    Log(LogError),
+    Store(StoreError),
+}
+
+struct Replay<'a> {
+    context: &'a RestoreContext,
+    copy: CopyId,
+    store: &'a mut dyn Store,
+    target: Target<'a>,
+    batch: LatestWrites,
+    /// The rows whose keys are in another form than this program writes, by the keys as they are.
+    unreachable_rows: BTreeMap<Vec<u8>, UnreachableRow>,
+    records: u64,
+    /// The next changelog offset to read.
+    position: Offset,
+}
+
+/// A row that no join finds, since its key is in another form.
+struct UnreachableRow {
+    offset: Offset,
+    /// The key in the form that this program writes.
+    form: Vec<u8>,
+}
+
+impl Replay<'_> {
+    /// The first row in the topic that no join finds.
+    fn first_unreachable(&self) -> Option<(&Vec<u8>, &UnreachableRow)> {
+        self.unreachable_rows
+            .iter()
+            .min_by_key(|(_, other)| other.offset)
+    }
+
+    /// Reads to the target and writes all of it to the disk; `false` when the job is cancelled, or would wait.
+    fn read_and_sync(
+        &mut self,
+        epoch: Epoch,
+        synced_at: Timestamp,
+        began: Timestamp,
+    ) -> Result<bool, ReplayError> {
+        if self.position < self.target.end && !self.read(epoch, synced_at)? {
+            return Ok(false);
+        }
+        self.apply(began, Durability::Synced)?;
+        Ok(true)
+    }
+
+    fn read(&mut self, epoch: Epoch, synced_at: Timestamp) -> Result<bool, ReplayError> {
+        let task = self.copy.task;
+        let partition = TopicPartition::new(Arc::clone(self.target.topic), task.partition);
+        let log = &self.context.log;
+        let mut reader = log
+            .reader(&[(partition, self.position)], Isolation::ReadCommitted)
+            .map_err(ReplayError::Log)?;
+        let mut moved_at = Instant::now();
+        let mut last = None;
+        while self.position < self.target.end && self.unreachable_rows.len() < MOST_UNREACHABLE {
+            if !self.context.is_current(task, epoch) {
+                return Ok(false);
+            }
+            let (batch, records) = (&mut self.batch, &mut self.records);
+            let (others, format) = (&mut self.unreachable_rows, self.target.key.as_ref());
+            reader
+                .poll(POLL, &mut |_, read| {
+                    *records += read.len() as u64;
+                    for record in read {
+                        batch.take(record);
+                        note_unreachable(others, format, record);
+                    }
+                    last = read.last().map(|record| record.offset).or(last);
+                })
+                .map_err(ReplayError::Log)?;
+            let reached = match mutant!(RestoreByRecord) {
+                true => last.map_or(self.position, |last| last + 1),
+                false => reader.position(0),
+            };
+            if reached > self.position {
+                (self.position, moved_at) = (reached, Instant::now());
+                self.context.made_progress(self.copy, reached, false);
+            } else if self.context.is_inline {
+                return Ok(false);
+            } else if moved_at.elapsed() >= WATCHDOG {
+                moved_at = Instant::now();
+                if self.context.should_log((self.copy, epoch), self.position) {
+                    let (topic, target) = (&**self.target.topic, self.target.end);
+                    let (partition, position) = (task.partition, self.position);
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        position,
+                        target,
+                        "restore makes no progress"
+                    );
+                }
+            }
+            if self.batch.len() >= BATCH_KEYS || self.batch.bytes() >= BATCH_BYTES {
+                self.apply(synced_at, Durability::Relaxed)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// After a failure, goes on from what the store holds.
+    fn resume_from_store(&mut self, from: Offset) {
+        self.batch = LatestWrites::default();
+        self.position = match self.store.checkpoint() {
+            Ok(Some(checkpoint)) => checkpoint.offset.max(from),
+            _ => from,
+        };
+    }
+
+    fn apply(&mut self, synced_at: Timestamp, durability: Durability) -> Result<(), ReplayError> {
+        // The next restore finds the rows again that this one is refused for.
+        let refused = self.first_unreachable().map(|(_, other)| other.offset);
+        let offset = refused.map_or(self.position, |refused| refused.min(self.position));
+        let batch = std::mem::take(&mut self.batch);
+        let writes: Vec<_> = batch.writes().collect();
+        let checkpoint = Checkpoint {
+            format: FORMAT,
+            cluster: self.context.plan.cluster.clone(),
+            topic_id: self.target.id.clone(),
+            partition: self.copy.task.partition,
+            offset,
+            fingerprint: self.target.fingerprint.to_owned(),
+            synced_at,
+        };
+        let applied = self.store.apply(&writes, &checkpoint, durability);
+        applied.map_err(ReplayError::Store)?;
+        self.context.made_progress(self.copy, self.position, true);
+        Ok(())
+    }
+}
+
+/// Remembers a row whose key is in another form until it is deleted.
+fn note_unreachable(
+    others: &mut BTreeMap<Vec<u8>, UnreachableRow>,
+    format: Option<&Format>,
+    record: &Record<'_>,
+) {
+    let (Some(key), Some(format)) = (record.key, format) else {
+        return;
+    };
+    if record.value.is_none() {
+        others.remove(key);
+        return;
+    }
+    let (offset, mut form) = (record.offset, Vec::new());
+    if form::is_other(format, key, &mut form) {
+        others.insert(key.to_vec(), UnreachableRow { offset, form });
+    }
+}

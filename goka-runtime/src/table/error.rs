@@ -1,0 +1,55 @@
+//! Why a store did not do what it was asked for, with the error that led to it.
+
+use crate::error::SharedError;
+use crate::private_files;
+
+/// Why a store did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// What is there is not a store, or is damaged.
+    #[error("store `{path}` cannot be read: {source}")]
+    Unreadable {
+        /// The store.
+        path: String,
+        /// What is wrong.
+        source: SharedError,
+    },
+    /// Another process has it.
+    #[error(
+        "store `{path}` is in use by another process; give each process its own data directory"
+    )]
+    Locked {
+        /// The store.
+        path: String,
+    },
+    /// The store, or its directory, is a symbolic link.
+    #[error("store `{path}` {}", private_files::IsLink)]
+    Link {
+        /// The link.
+        path: String,
+    },
+    /// It lost commits that it had: it is to be opened anew and inspected.
+    #[error("store `{path}` fell back: {source}")]
+    RolledBack {
+        /// The store.
+        path: String,
+        /// What was lost.
+        source: SharedError,
+    },
+    /// The disk or the file system refuses.
+    #[error("store `{path}`: {source}")]
+    Io {
+        /// The store.
+        path: String,
+        /// The error of the system.
+        source: SharedError,
+    },
+}
+
+impl StoreError {
+    /// Whether a retry may succeed: as the store is, or once it is opened anew and inspected.
+    pub(crate) fn may_recover(&self) -> bool {
+        matches!(self, StoreError::Io { .. } | StoreError::RolledBack { .. })
+    }
+}
