@@ -92,7 +92,7 @@ fn committed_offsets_that_cannot_be_read_are_asked_for_again() {
 }
 
 #[test]
-fn committed_offsets_that_stay_unreadable_are_trouble_until_they_are_read() {
+fn a_member_is_degraded_while_committed_offsets_cannot_be_read() {
     let mock = Mock::new(Duration::from_secs(5));
     mock.answer(
         Api::OffsetFetch,

@@ -242,7 +242,7 @@ fn records_that_retention_took_are_out_of_range() {
 }
 
 #[test]
-fn a_deleted_input_is_broken() {
+fn a_deleted_input_fails() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let input = stream(&log, 1);
@@ -533,7 +533,7 @@ fn an_assignment_waits_for_pending_offsets() {
 }
 
 #[test]
-fn a_broker_that_comes_back_is_one_trouble() {
+fn an_outage_of_the_broker_is_reported_once() {
     let Some(broker) = another(&[]) else { return };
     let log = kafka(&broker);
     let input = stream(&log, 1);
@@ -603,7 +603,7 @@ fn an_emitter_without_a_broker_fails_in_time() {
 }
 
 #[test]
-fn an_unknown_topic_is_told_to_the_emitter_and_the_reader() {
+fn an_unknown_topic_is_reported_to_the_emitter_and_the_reader() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let name = unique("missing");

@@ -85,7 +85,7 @@ fn assert_outlived(why: &str) {
 }
 
 #[test]
-fn a_transaction_that_outlives_its_time_is_no_twins_work() {
+fn a_transaction_that_times_out_is_not_taken_for_a_duplicate_process() {
     let brokers_look = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
     let Some(broker) = another(&[(brokers_look, "200")]) else {
         return;
@@ -173,7 +173,7 @@ fn kick(broker: &Broker, group: &str) {
 }
 
 #[test]
-fn a_unit_of_a_member_that_the_group_forgot_is_not_committed() {
+fn a_batch_of_a_member_that_the_group_forgot_is_not_committed() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     // No static member: the coordinator would know it by its instance.
@@ -298,7 +298,7 @@ fn deny(broker: &Broker, operation: &str, resource: &[&str]) {
 }
 
 #[test]
-fn missing_rights_are_told() {
+fn missing_rights_are_reported() {
     let Some(broker) = guarded() else { return };
     let log = kafka(&broker);
     let group = exactly_once(&log);
@@ -340,7 +340,7 @@ fn missing_rights_are_told() {
 }
 
 #[test]
-fn a_broker_that_is_away_at_the_start_is_only_trouble() {
+fn a_broker_that_is_away_at_the_start_degrades_the_member() {
     let Some(broker) = another(&[]) else { return };
     let log = Kafka::new(KafkaConfig {
         brokers: broker.bootstrap(),
@@ -358,7 +358,7 @@ fn a_broker_that_is_away_at_the_start_is_only_trouble() {
 }
 
 #[test]
-fn a_broker_that_goes_away_with_an_open_unit_commits_nothing_of_it() {
+fn an_outage_during_an_open_transaction_commits_nothing_of_it() {
     let Some(broker) = another(&[]) else { return };
     let log = Kafka::new(KafkaConfig {
         brokers: broker.bootstrap(),
@@ -461,7 +461,7 @@ fn nothing_is_assigned_before_the_transactional_id_is_taken_over() {
 }
 
 #[test]
-fn refused_offsets_are_told_by_what_refuses_them() {
+fn refused_offsets_fail_as_their_code_says() {
     let mock = Mock::new();
     let mut seat = Seat::owning(&mock.log, &mock.group, 1);
     let rows: [Row; 6] = [
@@ -494,7 +494,7 @@ fn refused_offsets_are_told_by_what_refuses_them() {
 }
 
 #[test]
-fn a_coordinator_that_is_busy_ending_a_transaction_is_told_by_its_time() {
+fn a_coordinator_that_is_busy_ending_a_transaction_is_reported_as_a_timeout() {
     let mock = Mock::new();
     let group = Group {
         transaction_timeout: Duration::from_secs(1),
@@ -552,7 +552,7 @@ fn a_commit_that_is_not_answered_is_asked_for_again() {
 }
 
 #[test]
-fn a_coordinator_that_fences_or_refuses_the_end_is_told() {
+fn a_coordinator_that_fences_or_refuses_the_end_is_reported() {
     let rows: [Row; 3] = [
         (Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, |it| {
             matches!(it, Failure::ProducerFenced(_))

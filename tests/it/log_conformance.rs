@@ -3,7 +3,7 @@
 
 mod as_kafka;
 mod members;
-mod passed;
+mod offset_gaps;
 mod rebalances;
 pub mod rig;
 mod topics;
@@ -58,9 +58,9 @@ pub const CASES: &[Case] = cases! {
         markers_tell_where_the_next_unit_begins nothing_to_settle_and_nothing_to_abort
         a_member_closed_with_an_open_unit_holds_nobody_back
         a_unit_settled_in_a_revocation_is_the_next_owners_start;
-    passed:
+    offset_gaps:
         a_member_comes_to_the_end_over_control_records
-        what_holds_nothing_is_told_again_to_who_moves_back an_open_unit_is_not_passed
+        a_gap_is_reported_again_after_moving_back an_open_transaction_is_no_gap
         offsets_alone_leave_nothing_to_pass;
 };
 

@@ -219,6 +219,7 @@ impl LogError {
     }
 
     /// The broker refuses with an error.
+    #[cfg(feature = "kafka")]
     pub(crate) fn refused(
         what: impl Into<String>,
         error: impl Error + Send + Sync + 'static,

@@ -89,7 +89,7 @@ pub fn a_member_comes_to_the_end_over_control_records(log: &dyn Log) {
     assert!(epochs.into_iter().all(|of| of == epoch));
 }
 
-pub fn what_holds_nothing_is_told_again_to_who_moves_back(log: &dyn Log) {
+pub fn a_gap_is_reported_again_after_moving_back(log: &dyn Log) {
     let (mut writer, group) = writer_and_reader(log);
     for value in ["a", "b"] {
         settle(&mut writer, value);
@@ -122,7 +122,7 @@ pub fn what_holds_nothing_is_told_again_to_who_moves_back(log: &dyn Log) {
     }
 }
 
-pub fn an_open_unit_is_not_passed(log: &dyn Log) {
+pub fn an_open_transaction_is_no_gap(log: &dyn Log) {
     let (mut writer, group) = writer_and_reader(log);
     settle(&mut writer, "a");
     let settled = end(log, &group);
