@@ -394,7 +394,8 @@ fn decoded<T: Topic>(bytes: Option<&[u8]>) -> Result<Option<T::Value>, ContextEr
 /// Headers and a timestamp for [`Context::emit_with`].
 ///
 /// ```
-/// use goka_runtime::context::Emit;
+/// # use goka_runtime::context as goka;
+/// use goka::Emit;
 ///
 /// let options = Emit::new().timestamp(1_700_000_000_000).header("trace", "4bf92f");
 /// # let _ = options;

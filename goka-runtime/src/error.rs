@@ -24,7 +24,8 @@ use crate::visit::VisitError;
 /// dereferences to the one that it holds. `{}` prints that error, `{:#}` its causes, too.
 ///
 /// ```
-/// use goka_runtime::error::SharedError;
+/// # use goka_runtime::error as goka;
+/// use goka::SharedError;
 ///
 /// let error = SharedError::from(std::io::Error::other("no route"));
 /// assert_eq!(error.to_string(), "no route");
@@ -91,7 +92,8 @@ impl Eq for SharedError {}
 /// it dereferences to the one that it holds.
 ///
 /// ```
-/// use goka_runtime::error::HandlerError;
+/// # use goka_runtime::error as goka;
+/// use goka::HandlerError;
 ///
 /// fn parse(text: &str) -> Result<i64, HandlerError> {
 ///     let number: i64 = text.parse()?;
@@ -112,7 +114,8 @@ impl HandlerError {
     /// The error that it was made from, if it is an `E`.
     ///
     /// ```
-    /// use goka_runtime::error::HandlerError;
+    /// # use goka_runtime::error as goka;
+    /// use goka::HandlerError;
     ///
     /// let error = HandlerError::from(std::io::Error::other("no route"));
     /// assert!(error.downcast_ref::<std::io::Error>().is_some());
@@ -152,7 +155,8 @@ impl fmt::Debug for HandlerError {
 /// A handler panicked: the [`HandlerError`] that is made from it.
 ///
 /// ```
-/// use goka_runtime::error::{HandlerError, HandlerPanic};
+/// # use goka_runtime::error as goka;
+/// use goka::{HandlerError, HandlerPanic};
 ///
 /// let error = HandlerError::from(HandlerPanic { message: "index out of bounds".to_owned() });
 /// assert_eq!(error.to_string(), "the handler panicked: index out of bounds");
@@ -184,8 +188,8 @@ pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
 /// causes.
 ///
 /// ```
-/// use goka_runtime::emitter::EmitError;
-/// use goka_runtime::error::Error;
+/// # mod goka { pub use goka_runtime::{emitter::EmitError, error::Error}; }
+/// use goka::{EmitError, Error};
 ///
 /// fn is_of_an_emitter(error: &Error) -> bool {
 ///     matches!(error, Error::Emit(_))

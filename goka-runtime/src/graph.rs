@@ -66,7 +66,8 @@ impl Format {
     /// The codec and the shape of its values, as the fingerprint has them.
     ///
     /// ```
-    /// use goka_runtime::codec::{Be, CodecOf};
+    /// # use goka_runtime::codec as goka;
+    /// use goka::{Be, CodecOf};
     ///
     /// assert_eq!(CodecOf::new::<Be<i64>>().format().text(), "be-int64");
     /// ```
@@ -129,8 +130,9 @@ impl TopicSpec {
     /// `value=json:{name:string,visits:integer}`; else they are opaque, `value=json`.
     ///
     /// ```
-    /// use goka_runtime::topic::Topic;
-    /// # use goka_runtime::{codec::CodecOf, partitioner::Murmur2};
+    /// # mod goka { pub use goka_runtime::{codec::CodecOf, partitioner::Murmur2, topic::Topic}; }
+    /// use goka::Topic;
+    /// # use goka::{CodecOf, Murmur2};
     /// # struct Counts;
     /// # impl Topic for Counts {
     /// #     type Key = String;
@@ -228,7 +230,8 @@ impl GroupGraph {
     /// What is wrong with this group alone: see [`Application::validate`].
     ///
     /// ```
-    /// use goka_runtime::graph::{Finding, GroupGraph, Location};
+    /// # use goka_runtime as goka;
+    /// use goka::graph::{Finding, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
     /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
@@ -241,7 +244,8 @@ impl GroupGraph {
     /// Several groups as one application.
     ///
     /// ```
-    /// use goka_runtime::graph::GroupGraph;
+    /// # use goka_runtime as goka;
+    /// use goka::graph::GroupGraph;
     ///
     /// assert_eq!(GroupGraph::merge(&[]).groups(), []);
     /// ```

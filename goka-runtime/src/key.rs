@@ -12,7 +12,8 @@ use crate::graph::Format;
 /// A type of record keys. Its own codec, whose bytes decide the partition and the order in a table.
 ///
 /// ```
-/// use goka_runtime::key::Key;
+/// # use goka_runtime::key as goka;
+/// use goka::Key;
 ///
 /// assert_eq!(<String as Key>::view(b"alice"), Ok("alice"));
 /// assert_eq!(<u64 as Key>::view(b"17"), Ok(17));
@@ -112,7 +113,8 @@ fn parse<K: Key>(text: &str) -> Result<Vec<u8>, CodecError> {
 /// What may be given as a key of type `K`: `K`, `&K`, `&str` for `String`, `&[u8]` for `Vec<u8>`.
 ///
 /// ```
-/// use goka_runtime::key::AsKey;
+/// # use goka_runtime::key as goka;
+/// use goka::AsKey;
 ///
 /// let mut out = Vec::new();
 /// AsKey::<String>::put(&"alice", &mut out)?;

@@ -15,7 +15,8 @@
 /// A partitioner of one's own, which keeps what begins alike together:
 ///
 /// ```
-/// use goka_runtime::partitioner::{Murmur2, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Murmur2, Partitioner};
 ///
 /// struct ByTenant;
 ///
@@ -41,7 +42,8 @@ pub trait Partitioner: 'static {
     /// A function that puts any key elsewhere than before needs another name.
     ///
     /// ```
-    /// use goka_runtime::partitioner::{Murmur2, Partitioner};
+    /// # use goka_runtime::partitioner as goka;
+    /// use goka::{Murmur2, Partitioner};
     ///
     /// assert_eq!(Murmur2::NAME, "murmur2");
     /// ```
@@ -51,7 +53,8 @@ pub trait Partitioner: 'static {
     /// partitions.
     ///
     /// ```
-    /// use goka_runtime::partitioner::{Murmur2, Partitioner};
+    /// # use goka_runtime::partitioner as goka;
+    /// use goka::{Murmur2, Partitioner};
     ///
     /// assert_eq!(Murmur2::partition(b"foobar", 12), 6);
     /// ```
@@ -71,7 +74,8 @@ pub trait Partitioner: 'static {
 /// [kafka-clients](https://github.com/apache/kafka/blob/4.1.0/clients/src/main/java/org/apache/kafka/common/utils/Utils.java).
 ///
 /// ```
-/// use goka_runtime::partitioner::{Murmur2, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Murmur2, Partitioner};
 ///
 /// assert_eq!(Murmur2::partition("Zürich".as_bytes(), 1), 0);
 /// assert_eq!(Murmur2::partition(b"", 12), 9);
@@ -107,7 +111,8 @@ impl Partitioner for Murmur2 {
 /// [Goka](https://github.com/lovoo/goka/blob/v1.1.16/view.go).
 ///
 /// ```
-/// use goka_runtime::partitioner::{Fnv1a, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Fnv1a, Partitioner};
 ///
 /// assert_eq!(Fnv1a::partition(b"foobar", 100), 76);
 /// assert_eq!(Fnv1a::partition(b"qqk42v", 12), 8);
@@ -141,7 +146,8 @@ impl Partitioner for Fnv1a {
 /// [configuration](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md).
 ///
 /// ```
-/// use goka_runtime::partitioner::{Crc32, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Crc32, Partitioner};
 ///
 /// assert_eq!(Crc32::partition(b"foobar", 100), 69);
 /// assert_eq!(Crc32::partition(b"", 100), 0);

@@ -15,7 +15,8 @@ pub type Timestamp = i64;
 /// Names one partition of one topic.
 ///
 /// ```
-/// let tp = goka_runtime::record::TopicPartition::new("user-clicks", 3);
+/// # use goka_runtime as goka;
+/// let tp = goka::record::TopicPartition::new("user-clicks", 3);
 /// assert_eq!(tp.to_string(), "user-clicks[3]");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,7 +54,8 @@ pub trait HeaderSource {
 /// A record's headers, in the order in which they were written.
 ///
 /// ```
-/// use goka_runtime::record::Headers;
+/// # use goka_runtime as goka;
+/// use goka::record::Headers;
 /// assert_eq!(Headers::default().iter().count(), 0);
 /// ```
 #[derive(Clone, Copy, Default)]
@@ -202,7 +204,8 @@ impl Mark {
 /// Records to be written, in order, in one arena: no allocation per record.
 ///
 /// ```
-/// use goka_runtime::record::*;
+/// # use goka_runtime as goka;
+/// use goka::record::*;
 /// let task = TaskId { lead: TopicId(0), partition: 0 };
 /// let mut appends = Appends::default();
 /// appends.push(Append { task, kind: AppendKind::Output, topic: TopicId(1), partition: 0,

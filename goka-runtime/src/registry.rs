@@ -20,7 +20,8 @@ inventory::collect!(Entry);
 /// The processors of a program.
 ///
 /// ```
-/// use goka_runtime::registry::{Finding, Registry};
+/// # use goka_runtime as goka;
+/// use goka::registry::{Finding, Registry};
 ///
 /// let error = Registry::new().check().expect_err("there is none");
 /// assert_eq!(error.findings, [Finding::Empty]);
@@ -73,7 +74,8 @@ impl Registry {
     /// The processors' graphs as one; not checked.
     ///
     /// ```
-    /// use goka_runtime::registry::Registry;
+    /// # use goka_runtime as goka;
+    /// use goka::registry::Registry;
     ///
     /// assert_eq!(Registry::new().application().groups(), []);
     /// ```

@@ -14,7 +14,8 @@ use std::fmt::Write as _;
 /// serde impls are by hand:
 ///
 /// ```
-/// use goka_runtime::schema::{Describer, Schema};
+/// # use goka_runtime as goka;
+/// use goka::schema::{Describer, Schema};
 ///
 /// struct Money(u64);
 ///
@@ -66,7 +67,8 @@ impl Describer {
     /// The shape of one type.
     ///
     /// ```
-    /// use goka_runtime::schema::Describer;
+    /// # use goka_runtime as goka;
+    /// use goka::schema::Describer;
     ///
     /// assert_eq!(Describer::text_of::<Option<i64>>(), "integer?");
     /// ```
@@ -84,7 +86,8 @@ impl Describer {
     /// Writes a word; what could be taken for anything else in a shape or a fingerprint is escaped.
     ///
     /// ```
-    /// use goka_runtime::schema::Describer;
+    /// # use goka_runtime as goka;
+    /// use goka::schema::Describer;
     ///
     /// let mut describer = Describer::default();
     /// describer.word("a;b");

@@ -40,8 +40,9 @@ pub trait Record: Serde {
 /// what others wrote, it asks the [`Registry`]; for people it is JSON.
 ///
 /// ```no_run
-/// use goka_runtime::codec::avro::{Avro, Record, Registry};
-/// use goka_runtime::codec::Codec;
+/// # mod goka { pub use goka_runtime::codec::*; }
+/// use goka::avro::{Avro, Record, Registry};
+/// use goka::Codec;
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
 /// struct Ride {
@@ -58,7 +59,7 @@ pub trait Record: Serde {
 /// let mut bytes = Vec::new();
 /// Avro::<Ride>::encode(&Ride { id: 17 }, &mut bytes)?;
 /// assert_eq!(bytes[0], 0);
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Avro<T>(pub T);

@@ -12,13 +12,14 @@ use super::{Codec, CodecError, text};
 /// it is decimal text. Bytes of another length are refused, as Kafka's deserializers refuse them.
 ///
 /// ```
-/// use goka_runtime::codec::{Be, Codec};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Be, Codec};
 ///
 /// let mut bytes = Vec::new();
 /// Be::<i64>::encode(&258, &mut bytes)?;
 /// assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 1, 2]);
 /// assert_eq!(Be::<i64>::show(&bytes)?, "258");
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Be<T>(pub T);

@@ -24,13 +24,14 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde for T {}
 /// also be a handler's parameter, which is how an input given by name gets it.
 ///
 /// ```
-/// use goka_runtime::codec::{Codec, Json};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Codec, Json};
 ///
 /// let mut bytes = Vec::new();
 /// Json::<Vec<u8>>::encode(&vec![1, 2], &mut bytes)?;
 /// assert_eq!(bytes, b"[1,2]");
 /// assert_eq!(Json::<Vec<u8>>::decode(b"[1, 2]")?, [1, 2]);
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Json<T>(pub T);

@@ -12,7 +12,8 @@ use super::{AsValue, Codec, CodecError, CodecOf};
 /// messages may change is Protocol Buffers' own business: the fingerprint says `protobuf`, no more.
 ///
 /// ```
-/// use goka_runtime::codec::{Codec, Proto};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Codec, Proto};
 ///
 /// #[derive(Clone, PartialEq, prost::Message)]
 /// struct Ride {
@@ -24,7 +25,7 @@ use super::{AsValue, Codec, CodecError, CodecOf};
 /// Proto::<Ride>::encode(&Ride { id: 150 }, &mut bytes)?;
 /// assert_eq!(bytes, [0x08, 0x96, 0x01]);
 /// assert_eq!(Proto::<Ride>::decode(&bytes)?, Ride { id: 150 });
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proto<M>(pub M);

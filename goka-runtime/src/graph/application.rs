@@ -11,7 +11,8 @@ use super::{Edge, EdgeKind, Finding, GroupGraph, Location, TopicKind, rules};
 /// The graph of a program, or of several: groups, and the topics between them.
 ///
 /// ```
-/// use goka_runtime::graph::{Application, GroupGraph, Location};
+/// # use goka_runtime as goka;
+/// use goka::graph::{Application, GroupGraph, Location};
 ///
 /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
 /// let one = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };

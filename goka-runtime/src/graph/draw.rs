@@ -12,7 +12,8 @@ impl Application {
     /// topic with who writes and who reads it.
     ///
     /// ```
-    /// use goka_runtime::graph::{Application, GroupGraph, Location};
+    /// # use goka_runtime as goka;
+    /// use goka::graph::{Application, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
     /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
@@ -87,7 +88,8 @@ impl Application {
     /// streams lie, tables stand.
     ///
     /// ```
-    /// use goka_runtime::graph::{Application, GroupGraph, Location};
+    /// # use goka_runtime as goka;
+    /// use goka::graph::{Application, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
     /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
@@ -126,7 +128,8 @@ impl Application {
     /// As a [DOT](https://graphviz.org/doc/info/lang.html) digraph.
     ///
     /// ```
-    /// use goka_runtime::graph::Application;
+    /// # use goka_runtime as goka;
+    /// use goka::graph::Application;
     ///
     /// assert!(Application::new().dot().starts_with("digraph goka {\n"));
     /// ```
@@ -170,7 +173,8 @@ impl Application {
     /// As JSON: `groups`, each with its `edges`, and `topics`.
     ///
     /// ```
-    /// use goka_runtime::graph::Application;
+    /// # use goka_runtime as goka;
+    /// use goka::graph::Application;
     ///
     /// assert_eq!(Application::new().json(), "{\n  \"groups\": [],\n  \"topics\": []\n}\n");
     /// ```

@@ -24,7 +24,8 @@ impl fmt::Display for Declared {
 /// As text: what is wrong, each declaration that takes part with `file:line`, and what to do.
 ///
 /// ```
-/// use goka_runtime::graph::Finding;
+/// # use goka_runtime as goka;
+/// use goka::graph::Finding;
 ///
 /// let text = Finding::Empty.to_string();
 /// assert!(text.starts_with("no processor in this binary"));

@@ -9,7 +9,8 @@ use crate::codec::{Codec, CodecError};
 /// There is one value. `()` may be given for it.
 ///
 /// ```
-/// use goka_runtime::key::{Key, NoKey};
+/// # use goka_runtime::key as goka;
+/// use goka::{Key, NoKey};
 ///
 /// assert_eq!(NoKey::view(b"anything")?, NoKey);
 /// # Ok::<(), goka_runtime::codec::CodecError>(())

@@ -52,8 +52,8 @@ pub trait OrderedKey: Key {
 /// numbers, where one of `i64`, decimal text, is not.
 ///
 /// ```
-/// use goka_runtime::codec::Codec;
-/// use goka_runtime::key::{Key, Ordered};
+/// # mod goka { pub use goka_runtime::{codec::*, key::*}; }
+/// use goka::{Codec, Key, Ordered};
 ///
 /// let bytes = |number| {
 ///     let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ pub trait OrderedKey: Key {
 /// assert!(bytes(-1)? < bytes(2)?);
 /// assert!(bytes(2)? < bytes(10)?);
 /// assert_eq!(Ordered::<i64>::show(&bytes(-1)?)?, "-1");
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ordered<K>(pub K);

@@ -49,7 +49,8 @@ impl Registry {
     /// A registry by its URL, or several of one cluster with commas between them.
     ///
     /// ```
-    /// use goka_runtime::codec::avro::Registry;
+    /// # use goka_runtime::codec as goka;
+    /// use goka::avro::Registry;
     ///
     /// let registry = Registry::new("http://one:8081,http://two:8081").basic_auth("user", "secret");
     /// # let _ = registry;

@@ -29,15 +29,15 @@ pub trait PrefixOf<T> {
 /// [`View::prefix`](crate::view::View::prefix).
 ///
 /// ```
-/// use goka_runtime::codec::Codec;
-/// use goka_runtime::key::prefix;
+/// # mod goka { pub use goka_runtime::{codec::*, key::*}; }
+/// use goka::{Codec, prefix};
 ///
 /// type TenantAndUser = (String, u64);
 ///
 /// let acme = prefix::<TenantAndUser, _>(&("acme".to_owned(),));
 /// assert!(TenantAndUser::parse("acme,17")?.starts_with(&acme));
 /// assert!(!TenantAndUser::parse("acme2,17")?.starts_with(&acme));
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 pub fn prefix<K: Composite, P: PrefixOf<K::Parts>>(first: &P) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -30,7 +30,8 @@ pub use proto::Proto;
 /// [`Value`](Codec::Value), as [`Json`] does. Implement it for a type of your own:
 ///
 /// ```
-/// use goka_runtime::codec::{Codec, CodecError};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Codec, CodecError};
 ///
 /// /// Cents.
 /// #[derive(Debug, PartialEq)]
@@ -191,7 +192,8 @@ impl<C: ?Sized> Opaque for &Shape<C> {
 /// A [`Codec`] for values of type `V`, as a value. A topic has one; user code has no need of it.
 ///
 /// ```
-/// use goka_runtime::codec::CodecOf;
+/// # use goka_runtime::codec as goka;
+/// use goka::CodecOf;
 ///
 /// let codec: CodecOf<i64> = CodecOf::new::<i64>();
 /// assert_eq!(codec.decode(b"42"), Ok(42));
@@ -266,12 +268,13 @@ pub(crate) const fn format_of<C: Codec>() -> Format {
 /// `Vec<u8>`, `Json<V>` for `V`. Given by reference.
 ///
 /// ```
-/// use goka_runtime::codec::{AsValue, CodecOf};
+/// # use goka_runtime::codec as goka;
+/// use goka::{AsValue, CodecOf};
 ///
 /// let mut out = Vec::new();
 /// AsValue::<String>::put("hello", &CodecOf::new::<String>(), &mut out)?;
 /// assert_eq!(out, b"hello");
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a value of type `{Self}` cannot be given where `{V}` travels",

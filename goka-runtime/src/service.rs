@@ -1,51 +1,47 @@
-//! A program made with goka: its processors, what it runs beside them, and its command line, the
-//! same in every binary. All of it ends in an exit code: 0, 1 for "no such key", 2 for errors.
+//! A program made with goka: its processors, what runs beside them, and its command line.
+//!
+//! The files of this folder are the application: [`Service`], [`AppHandle`], the data directory, how a
+//! program runs and stops. `commands` reads and writes an open log for commands, also for those of other
+//! processes. `cli` is the command line; it uses the rest, and nothing outside of it uses `cli`.
 
-mod access;
 mod app_handle;
-mod catalog;
+mod background;
 mod cli;
-mod data;
-mod direct;
-mod emit;
+mod commands;
+mod data_dir;
+mod drain;
 mod engine;
 mod error;
-mod fold;
-mod logs;
-mod protocol;
-mod read;
 mod run;
-mod server;
 mod settings;
-mod socket;
 mod stop;
-mod topology;
+mod supervise;
+mod user_args;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::BufWriter;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 pub use self::app_handle::{AppHandle, WaitError};
-use self::cli::{Args, Command, Own};
-use self::error::CliError;
 use self::settings::Guarantees;
+use self::user_args::UserArg;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::error::HandlerError;
-use crate::graph::{Definition, start_order};
+use crate::graph::Definition;
 use crate::record::Guarantee;
-use crate::registry::{Finding, Registry};
+use crate::registry::{Finding, Registry, RegistryError};
 use crate::table::Stores;
 
 /// Runs every processor of this binary: `goka::Service::new().main()`.
 ///
 /// ```no_run
+/// # use goka_runtime::service as goka;
 /// fn main() -> std::process::ExitCode {
-///     goka_runtime::service::main()
+///     goka::main()
 /// }
 /// ```
 pub fn main() -> ExitCode {
@@ -55,7 +51,8 @@ pub fn main() -> ExitCode {
 /// A program: every processor of the binary, and what the program runs beside them.
 ///
 /// ```no_run
-/// use goka_runtime::service::Service;
+/// # use goka_runtime::service as goka;
+/// use goka::Service;
 /// use std::time::Duration;
 ///
 /// fn main() -> std::process::ExitCode {
@@ -76,8 +73,8 @@ pub fn main() -> ExitCode {
 pub struct Service {
     registry: Registry,
     values: BTreeMap<TypeId, Arc<ProcessorState>>,
-    backgrounds: Vec<app_handle::Body>,
-    own: Vec<Own>,
+    backgrounds: Vec<background::Body>,
+    user_args: Vec<UserArg>,
     stores: run::MakeStores,
     guarantees: Guarantees,
 }
@@ -90,7 +87,7 @@ impl Service {
             registry: Registry::collect(),
             values: BTreeMap::new(),
             backgrounds: Vec::new(),
-            own: Vec::new(),
+            user_args: Vec::new(),
             stores: run::files(),
             guarantees: Guarantees::default(),
         }
@@ -113,8 +110,9 @@ impl Service {
     /// [`conformance`](crate::table::conformance) judges them.
     ///
     /// ```no_run
-    /// use goka_runtime::service::Service;
-    /// use goka_runtime::table::memory::MemoryStores;
+    /// # mod goka { pub use goka_runtime::{service::Service, table}; }
+    /// use goka::Service;
+    /// use goka::table::memory::MemoryStores;
     ///
     /// fn main() -> std::process::ExitCode {
     ///     // Tables that are restored at every start.
@@ -134,8 +132,8 @@ impl Service {
     /// otherwise: `--guarantee` or `GOKA_GUARANTEE`.
     ///
     /// ```no_run
-    /// use goka_runtime::record::Guarantee;
-    /// use goka_runtime::service::Service;
+    /// # mod goka { pub use goka_runtime::{record::Guarantee, service::Service}; }
+    /// use goka::{Guarantee, Service};
     ///
     /// fn main() -> std::process::ExitCode {
     ///     Service::new().guarantee(Guarantee::ExactlyOnce).main()
@@ -155,7 +153,7 @@ impl Service {
     /// Declares a flag of the program's own: `--name`, for `run`, asked for with
     /// [`AppHandle::flag`].
     pub fn flag(mut self, name: &'static str, help: &'static str) -> Self {
-        self.own.push(Own {
+        self.user_args.push(UserArg {
             name,
             value: None,
             help,
@@ -166,7 +164,7 @@ impl Service {
     /// Declares an option of the program's own: `--name VALUE`, for `run`, asked for with
     /// [`AppHandle::option`].
     pub fn option(mut self, name: &'static str, value: &'static str, help: &'static str) -> Self {
-        self.own.push(Own {
+        self.user_args.push(UserArg {
             name,
             value: Some(value),
             help,
@@ -185,92 +183,18 @@ impl Service {
         self
     }
 
-    /// Does what the command line says.
-    pub fn main(self) -> ExitCode {
-        let asked = match cli::parse(&self.own, std::env::args_os()) {
-            Ok(asked) => asked,
-            Err(ended) => return ended.report(),
-        };
-        logs::init();
-        match self.execute(asked) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(fail) => fail.report(),
-        }
-    }
-
-    fn execute(self, asked: Args) -> Result<(), CliError> {
-        let brokers = asked.brokers.as_deref();
-        let open = |writes| access::TableAccess::open(brokers, &asked.data_dir, writes);
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        match asked.command {
-            Command::Run(given, settings) => {
-                drop(out);
-                let definitions = start_order(self.checked()?);
-                let program = run::Program {
-                    options: settings::options(&definitions, &settings, &self.guarantees)
-                        .map_err(CliError::new)?,
-                    definitions,
-                    values: self.values,
-                    backgrounds: self.backgrounds,
-                    given,
-                    stores: self.stores,
-                    cache: settings::cache(&settings),
-                    retried: settings.retried,
-                };
-                run::run(program, brokers, &asked.data_dir)
-            }
-            Command::Emit { topic, record } => {
-                let terms = catalog::topic(&self.registry.definitions(), &topic);
-                let access = open(true)?;
-                match record {
-                    Some((key, value)) => emit::one(&access, &terms, &key, &value),
-                    None => emit::lines(&access, &terms, std::io::stdin().lock()),
-                }
-            }
-            Command::Get { group, key } => {
-                let definitions = self.registry.definitions();
-                read::get(&open(false)?, &definitions, &group, &key, &mut out)
-            }
-            Command::Scan {
-                group,
-                prefix,
-                limit,
-            } => {
-                let definitions = self.registry.definitions();
-                let prefix = prefix.as_deref();
-                read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
-            }
-            Command::Visit {
-                group,
-                name,
-                argument,
-            } => {
-                let definitions = self.registry.definitions();
-                let terms = catalog::visit(&definitions, &group, &name)?;
-                emit::everywhere(&open(true)?, &terms, &name, &argument)
-            }
-            Command::Topology(format) => {
-                topology::print(&self.registry.application(), format, &mut out)
-                    .map_err(|error| error::output(&error))?;
-                self.checked().map(drop)
-            }
-        }
-    }
-
-    /// The processors, when they can live in one program.
-    fn checked(&self) -> Result<Vec<&'static Definition>, CliError> {
-        self.registry.check().or_else(|error| {
-            let mut findings = error.findings;
-            // A program may have emitters and views alone.
+    /// The processors, if they can run in one program.
+    fn checked(&self) -> Result<Vec<&'static Definition>, RegistryError> {
+        self.registry.check().or_else(|mut error| {
+            // A program may consist of emitters and views alone.
             if !self.backgrounds.is_empty() {
-                findings.retain(|finding| *finding != Finding::Empty);
+                error.findings.retain(|finding| *finding != Finding::Empty);
             }
-            if findings.is_empty() {
-                return Ok(Vec::new());
+            if error.findings.is_empty() {
+                Ok(Vec::new())
+            } else {
+                Err(error)
             }
-            Err(CliError::Errors(
-                findings.iter().map(ToString::to_string).collect(),
-            ))
         })
     }
 }
@@ -286,7 +210,7 @@ impl fmt::Debug for Service {
         f.debug_struct("Service")
             .field("registry", &self.registry)
             .field("backgrounds", &self.backgrounds.len())
-            .field("own", &self.own)
+            .field("user_args", &self.user_args)
             .finish_non_exhaustive()
     }
 }
