@@ -1,5 +1,5 @@
-//! The errors that belong to no single operation: what handlers fail with, and the enum that every
-//! error of this crate converts into. Pure.
+//! The errors that belong to no single operation: the error of handlers, and the enum that every error of
+//! this crate converts into. Pure.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -20,8 +20,8 @@ use crate::visit::VisitError;
 
 /// An error of any type, shared by its clones. Two are equal when they print the same with their causes.
 ///
-/// It does not implement [`std::error::Error`], so that any error converts into it by `?`; it
-/// dereferences to the one that it holds. `{}` prints that error, `{:#}` its causes, too.
+/// It does not implement [`std::error::Error`], so that any error converts into it by `?`; it dereferences to
+/// the error that it holds. `{}` prints that error, `{:#}` prints its causes, too.
 ///
 /// ```
 /// # use goka_runtime::error as goka;
@@ -83,13 +83,13 @@ impl PartialEq for SharedError {
 
 impl Eq for SharedError {}
 
-/// What a handler fails with: made from any error by `?`, and from text by `into`.
+/// The error of a handler: made from any error by `?`, and from text by `into`.
 ///
-/// It keeps the error that it was made from: [`downcast_ref`](Self::downcast_ref) finds it again, for
-/// instance in the [`StopReason`] of a partition. `{}` prints that error, `{:#}` its causes, too.
+/// It keeps the error that it was made from: [`downcast_ref`](Self::downcast_ref) returns it, for instance from
+/// the [`StopReason`] of a partition. `{}` prints that error, `{:#}` prints its causes, too.
 ///
-/// It does not implement [`std::error::Error`] itself, since `?` could not convert every error then;
-/// it dereferences to the one that it holds.
+/// It does not implement [`std::error::Error`] itself, since `?` could not convert every error then; it
+/// dereferences to the error that it holds.
 ///
 /// ```
 /// # use goka_runtime::error as goka;
@@ -152,7 +152,7 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// A handler panicked: the [`HandlerError`] that is made from it.
+/// The error of a handler that panicked; a [`HandlerError`] holds it.
 ///
 /// ```
 /// # use goka_runtime::error as goka;
@@ -169,7 +169,7 @@ pub struct HandlerPanic {
 }
 
 impl HandlerPanic {
-    /// From what `catch_unwind` gives.
+    /// From the payload that `catch_unwind` returns.
     pub(crate) fn of(payload: &(dyn Any + Send)) -> Self {
         Self {
             message: panic_text(payload).to_owned(),
@@ -177,7 +177,7 @@ impl HandlerPanic {
     }
 }
 
-/// The text of a panic, from what `catch_unwind` gives.
+/// The text of a panic, from the payload that `catch_unwind` returns.
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied())
@@ -201,34 +201,34 @@ pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Of a codec.
+    /// A codec could not read or write.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// Of a handler's context.
+    /// An operation of a handler's context failed.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// Of an emitter.
+    /// An emitter failed.
     #[error(transparent)]
     Emit(#[from] EmitError),
-    /// Of the log: Kafka or the embedded one.
+    /// The log failed: Kafka, or the embedded one.
     #[error(transparent)]
     Log(#[from] LogError),
     /// A processor could not start, or ended.
     #[error(transparent)]
     Processor(#[from] ProcessorError),
-    /// Of the definitions that the program's macros registered.
+    /// The processors of the program cannot run together.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A partition stopped.
     #[error(transparent)]
     Stopped(#[from] StopReason),
-    /// Of a view.
+    /// A view failed.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// Of a request for a visit.
+    /// A request for a visit failed.
     #[error(transparent)]
     Visit(#[from] VisitError),
-    /// Of a wait for the program's processors.
+    /// A wait for the program's processors failed.
     #[cfg(feature = "cli")]
     #[error(transparent)]
     Wait(#[from] WaitError),

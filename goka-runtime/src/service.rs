@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
     Service::new().main()
 }
 
-/// A program: every processor of the binary, and what the program runs beside them.
+/// A program: the processors of the binary, its background closures, and its command line.
 ///
 /// ```no_run
 /// # use goka_runtime::service as goka;
@@ -80,7 +80,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Every processor of this binary. Those of a library crate are among them only when the binary
+    /// A program with every processor of this binary. Those of a library crate are among them only if the binary
     /// names the crate: `use that_crate as _;`.
     pub fn new() -> Self {
         Self {
@@ -99,15 +99,14 @@ impl Service {
         self
     }
 
-    /// Gives a processor the value that its handlers share, and adds it if it is not there.
+    /// Sets the value that the handlers of a processor share, and adds the processor if it is not there.
     pub fn with<P: Processor + Send + Sync>(mut self, value: P) -> Self {
         self.values.insert(TypeId::of::<P>(), Arc::new(value));
         self.register::<P>()
     }
 
-    /// Keeps the group tables in stores of the program's own, instead of files; `make` gets the
-    /// directory for them, below the data directory, which may not be there yet.
-    /// [`conformance`](crate::table::conformance) judges them.
+    /// Keeps the group tables in other stores than redb files. `make` gets the directory for them, which is in the
+    /// data directory and may not exist yet. [`conformance`](crate::table::conformance) tests a store.
     ///
     /// ```no_run
     /// # mod goka { pub use goka_runtime::{service::Service, table}; }
@@ -128,8 +127,8 @@ impl Service {
         self
     }
 
-    /// Promises this for every processor, whatever each declares. Who runs the program may say
-    /// otherwise: `--guarantee` or `GOKA_GUARANTEE`.
+    /// Sets the guarantee of every processor, whatever each declares. The option `--guarantee` or `GOKA_GUARANTEE`
+    /// counts before it.
     ///
     /// ```no_run
     /// # mod goka { pub use goka_runtime::{record::Guarantee, service::Service}; }
@@ -144,14 +143,13 @@ impl Service {
         self
     }
 
-    /// The same as [`guarantee`](Service::guarantee) for one processor, which counts before that.
+    /// Sets the guarantee of one processor; counts before [`guarantee`](Service::guarantee).
     pub fn guarantee_of<P: Processor>(mut self, guarantee: Guarantee) -> Self {
         self.guarantees.of.insert(TypeId::of::<P>(), guarantee);
         self
     }
 
-    /// Declares a flag of the program's own: `--name`, for `run`, asked for with
-    /// [`AppHandle::flag`].
+    /// Declares a flag of `run`, `--name`, which [`AppHandle::flag`] reads.
     pub fn flag(mut self, name: &'static str, help: &'static str) -> Self {
         self.user_args.push(UserArg {
             name,
@@ -161,8 +159,7 @@ impl Service {
         self
     }
 
-    /// Declares an option of the program's own: `--name VALUE`, for `run`, asked for with
-    /// [`AppHandle::option`].
+    /// Declares an option of `run`, `--name VALUE`, which [`AppHandle::option`] reads.
     pub fn option(mut self, name: &'static str, value: &'static str, help: &'static str) -> Self {
         self.user_args.push(UserArg {
             name,
@@ -172,9 +169,9 @@ impl Service {
         self
     }
 
-    /// Runs `body` beside the processors, on a thread of its own, once they have started. It is to
-    /// return soon after [`AppHandle::is_stopping`]. When it fails or panics the program ends, with
-    /// exit code 2; when it returns, the rest goes on.
+    /// Runs `body` on a thread of its own once the processors have started. It has to return soon after
+    /// [`AppHandle::is_stopping`] becomes true. If it fails or panics the program stops, with exit code 2; if it
+    /// returns, the rest goes on.
     pub fn background<F>(mut self, body: F) -> Self
     where
         F: FnOnce(&AppHandle) -> Result<(), HandlerError> + Send + 'static,

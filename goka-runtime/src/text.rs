@@ -1,6 +1,6 @@
-//! Text that is built while compiling: the messages of rules checked in const.
+//! Text that is built at compile time: the messages of rules that are checked in constants.
 
-/// A growing string for const contexts; what does not fit is cut off.
+/// A growing string for const contexts, cut off at its capacity.
 #[derive(Debug)]
 pub(crate) struct Text {
     bytes: [u8; 512],

@@ -8,8 +8,8 @@ use super::{Codec, CodecError, text};
 /// `Be<i32>` and `Be<i16>` its `IntegerSerializer` and `ShortSerializer`, `Be<f64>` and `Be<f32>`
 /// its `DoubleSerializer` and `FloatSerializer`.
 ///
-/// It stands in declarations (`value = Be<i64>`); handlers take and give the bare number. For people
-/// it is decimal text. Bytes of another length are refused, as Kafka's deserializers refuse them.
+/// It is for declarations (`value = Be<i64>`); handlers take and emit the number itself. As text, for the commands,
+/// it is decimal. Bytes of another length are refused, as Kafka's deserializers refuse them.
 ///
 /// ```
 /// # use goka_runtime::codec as goka;

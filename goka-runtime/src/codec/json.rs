@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Codec, CodecError};
 
-/// A type that serde writes and reads; what [`Json`] takes. Never implemented by hand.
+/// A type that serde writes and reads, for [`Json`]. Never implemented by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a serde type",
     label = "needs `Serialize` and `DeserializeOwned`",
@@ -20,8 +20,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde for T {}
 
 /// The codec that writes values of a serde type as JSON text.
 ///
-/// It stands in declarations (`value = Json<Alert>`); handlers take and give the bare type. It may
-/// also be a handler's parameter, which is how an input given by name gets it.
+/// It is for declarations (`value = Json<Alert>`); handlers take and emit the value itself. It may also be the type
+/// of a handler's parameter, which chooses the codec of an input that is given by name.
 ///
 /// ```
 /// # use goka_runtime::codec as goka;

@@ -8,8 +8,8 @@ use super::{AsValue, Codec, CodecError, CodecOf};
 
 /// The codec that writes a prost message as Protocol Buffers' binary encoding; feature `protobuf`.
 ///
-/// It stands in declarations (`value = Proto<Ride>`); handlers take and give the bare message. How
-/// messages may change is Protocol Buffers' own business: the fingerprint says `protobuf`, no more.
+/// It is for declarations (`value = Proto<Ride>`); handlers take and emit the message itself. The fingerprint of a
+/// table says only `protobuf`, so messages may change by the rules of Protocol Buffers.
 ///
 /// ```
 /// # use goka_runtime::codec as goka;

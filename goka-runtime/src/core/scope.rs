@@ -83,7 +83,7 @@ impl Savepoint {
     }
 
     pub(crate) fn drop_all_since(self, appends: &mut Appends) {
-        appends.cut(self.0);
+        appends.truncate(self.0);
     }
 }
 
@@ -167,7 +167,7 @@ impl Scope for RecordScope<'_> {
                 topic,
                 key,
                 size,
-                limit: table.limit,
+                max_message_bytes: table.limit,
             });
         }
         if value.is_none() && mutant!(LostTombstone) {
@@ -255,11 +255,11 @@ impl Scope for RecordScope<'_> {
                 topic,
                 key,
                 size,
-                limit: output.limit,
+                max_message_bytes: output.limit,
             });
         }
         let partition = match key {
-            Some(key) => (to.place)(key, output.partitions),
+            Some(key) => (to.partition_of)(key, output.partitions),
             None => self.task.partition % output.partitions,
         };
         self.appends.push(Append {

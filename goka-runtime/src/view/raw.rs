@@ -154,7 +154,7 @@ impl RawView {
             })?;
         Ok(Self {
             served: Served { topic, shared },
-            place: table.place,
+            place: table.partition_of,
             log,
             thread: Some(thread),
             _open: open,

@@ -291,7 +291,7 @@ fn emitting(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> 
     }
     let to = crate::dispatch::Destination {
         topic: "output",
-        place,
+        partition_of: place,
     };
     raw.scope.emit(&to, None, None, None, &[])?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Keys that are made of parts: tuples, and what a walk over those that begin alike begins with.
+//! Keys that are made of parts: tuples, and the prefixes of keys with the same first parts.
 
 use super::super::Key;
 use super::{
@@ -21,11 +21,11 @@ pub trait Composite: Key {
     note = "give the first parts as a tuple: `(first,)`, `(first, second)`"
 )]
 pub trait PrefixOf<T> {
-    /// Writes them.
+    /// Writes these parts.
     fn put_prefix(&self, out: &mut Vec<u8>);
 }
 
-/// The bytes with which every key begins whose first parts are these, and no other: for
+/// The bytes with which exactly those keys begin whose first parts are `first`: for
 /// [`View::prefix`](crate::view::View::prefix).
 ///
 /// ```

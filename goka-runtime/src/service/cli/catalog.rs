@@ -24,7 +24,7 @@ impl TopicCodecs {
             topic: spec.name.to_owned(),
             key: spec.key,
             value: spec.value,
-            partition_of: spec.place,
+            partition_of: spec.partition_of,
             declared: Declared::of(spec),
         }
     }
