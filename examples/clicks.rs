@@ -1,5 +1,5 @@
-//! The example of Goka's introduction, whole: an emitter simulates users who click, a processor
-//! counts each user's clicks, a view shows the table now and then.
+//! The example of Goka's introduction: an emitter simulates users who click, a processor
+//! counts each user's clicks, and a view shows the table every five seconds.
 //!
 //! ```text
 //! cargo run --example clicks                        # on the embedded log
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use goka::AppHandle;
 use goka::prelude::*;
 
-/// Clicks: the key is the user's id, the value when the click happened.
+/// Clicks: the key is the user's id, the value is the time of the click.
 #[derive(Debug)]
 #[stream("user-clicks", key = String, value = String)]
 struct UserClicks;
@@ -24,7 +24,7 @@ struct UserClicks;
 fn my_group(ctx: &mut Context, msg: String) -> Result<()> {
     let counter = ctx.value()?.unwrap_or(0) + 1;
     ctx.set_value(&counter)?;
-    // A reader that has gone away is no reason to stop counting.
+    // An error means that standard output is closed, which is no reason to stop counting.
     let _ = writeln!(std::io::stdout(), "k: {} c: {counter} m: {msg}", ctx.key());
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Delay statistics of airports, from a CSV of real flights: the columns of nycflights13, as in
-//! `examples/data/flights.csv`. Ends by itself when all flights are counted, and prints the table.
+//! `examples/data/flights.csv`. When all flights are counted, it prints the table and ends.
 //!
 //! ```text
 //! cargo run --example flights -- --file examples/data/flights.csv --data-dir /tmp/flights
@@ -15,11 +15,11 @@ use goka::AppHandle;
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// What happened at an airport; delays are in minutes.
+/// An event at an airport; delays are in minutes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Event {
-    /// A flight was to leave; one that was cancelled has no delay.
+    /// A flight left, or was cancelled and has no delay.
     Departure { delay: Option<i64> },
     /// A flight arrived.
     Arrival { delay: i64 },
@@ -30,14 +30,14 @@ enum Event {
 #[stream("airport-events", key = String, value = Json<Event>)]
 struct AirportEvents;
 
-/// What is known of an airport.
+/// The statistics of an airport.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Airport {
-    /// Flights that were to leave.
+    /// Flights that were scheduled to leave.
     flights: u64,
-    /// Those that did not.
+    /// Flights that were cancelled.
     cancelled: u64,
-    /// Those that left more than 15 minutes late.
+    /// Flights that left more than 15 minutes late.
     delayed: u64,
     departure_delay: Delay,
     arrival_delay: Delay,
@@ -85,7 +85,7 @@ fn airports(ctx: &mut Context, event: Event) -> Result<()> {
     Ok(())
 }
 
-/// The columns that we need; `NA` stands for what is not known.
+/// The columns that are used; `NA` is an unknown value.
 #[derive(Debug, Deserialize)]
 struct Row {
     dep_time: String,
@@ -119,7 +119,7 @@ fn feed(app: &AppHandle) -> Result<()> {
             minutes(&row.dep_delay)?
         };
         events.emit(row.origin.as_str(), &Event::Departure { delay })?;
-        // A flight that was cancelled or diverted arrives nowhere.
+        // A flight that was cancelled or diverted has no arrival.
         if let Some(delay) = minutes(&row.arr_delay)? {
             events.emit(row.dest.as_str(), &Event::Arrival { delay })?;
         }

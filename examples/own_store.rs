@@ -1,6 +1,6 @@
-//! A table kept in a store of one's own: each partition is one small file, read whole at start and
-//! written anew when it is to be on disk. Good for tables of some thousand keys, and for seeing what
-//! a store has to do. `goka::table::conformance` judges it, in the test below.
+//! A table in a store of the program's own: each partition is one small file, which is read at the start and
+//! rewritten at each synced flush. It suits tables of some thousand keys, and shows what a store has to do. The
+//! test below runs `goka::table::conformance` on it.
 //!
 //! ```text
 //! cargo run --example own_store
@@ -52,7 +52,7 @@ impl Stores for FileStores {
         fs::create_dir_all(&self.0).map_err(refused)?;
         let lock = File::create(path.with_extension(format!("{partition}.lock")));
         let lock = lock.map_err(refused)?;
-        // A process that is just being started holds copies of all open files for a moment.
+        // A child process that is being started holds copies of all open files for a moment.
         for tries in (0..50).rev() {
             match lock.try_lock() {
                 Ok(()) => break,
@@ -111,7 +111,7 @@ struct FileStore {
 }
 
 impl FileStore {
-    /// A new file takes the place of the old one: a crash leaves either.
+    /// A new file replaces the old one, so that a crash leaves one of the two.
     fn write(&mut self) -> Result<(), StoreError> {
         let draft = self.path.with_added_extension("new");
         let write = || -> std::io::Result<()> {
@@ -152,7 +152,7 @@ impl Store for FileStore {
         contents.stamp = Some(stamp.clone());
         self.is_written = false;
         if durability == Durability::Synced {
-            // All or nothing, in memory too.
+            // In memory, too, all of it or nothing is applied.
             self.write().inspect_err(|_| self.contents = before)?;
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Store for FileStore {
 
 impl Drop for FileStore {
     fn drop(&mut self) {
-        // What was not asked to be on disk may be lost: the group topic has it.
+        // A commit that is not durable may be lost: the group topic has it.
         if !self.is_written {
             let _ = self.write();
         }
@@ -209,7 +209,7 @@ impl StoreRead for Snapshot {
     }
 }
 
-/// What a partition holds.
+/// The contents of a partition.
 #[derive(Debug, Clone, Default)]
 struct Contents {
     stamp: Option<Checkpoint>,
@@ -251,8 +251,8 @@ impl ContainsKey for KeyRange<'_> {
     }
 }
 
-/// The file: format, stamp (or none), then timestamp, key and value by turns; every text and number
-/// is its length in 8 bytes and its bytes.
+/// The file: format, stamp (or none), then timestamp, key and value of each row; every text and number is
+/// preceded by its length in 8 bytes.
 impl Contents {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

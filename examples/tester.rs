@@ -1,6 +1,5 @@
-//! How applications are tested: processors as they are, on a log in memory that behaves as Kafka does,
-//! and a clock that moves when the test says so; and a simulation of them under everything that can go
-//! wrong.
+//! How applications are tested: unchanged processors on a log in memory that behaves as Kafka does, and a clock that
+//! the test moves; and a simulation of them with all kinds of faults.
 //!
 //! ```text
 //! cargo run --example tester --features tester
@@ -59,8 +58,8 @@ fn warned(ctx: &mut Context, _warning: Warning) -> Result<()> {
     Ok(())
 }
 
-/// What a test says: records in, rows and records out. When `send` returns, all that follows from the
-/// record has happened.
+/// A test sends records, and checks rows and emitted records. When `send` returns, all effects of the record have
+/// happened.
 fn warns_over_the_limit() {
     let mut app = Tester::of::<Totals>();
     app.input(Limits).send("alice", &50);
@@ -76,7 +75,7 @@ fn warns_over_the_limit() {
     app.output(Warnings).expect([("alice", warning)]);
 }
 
-/// Several processors; what one emits is the other's input.
+/// Several processors; the output of one is the input of the other.
 fn counts_warnings() {
     let setup = Tester::new().and::<Totals>().and::<Warned>();
     let mut app = setup.partitions(2).strict().start();
@@ -85,7 +84,7 @@ fn counts_warnings() {
     assert_eq!(app.table::<Warned>().get("alice"), Some(2));
 }
 
-/// Instances come and go, as they do in production, and the totals go on.
+/// Instances are rebalanced, restarted and crash, as in production, and the totals stay.
 fn lives_through_moves() {
     let setup = Tester::new().and::<Totals>();
     let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
@@ -99,7 +98,7 @@ fn lives_through_moves() {
     }
 }
 
-/// A record that fails stops its partition; a test that wants that asks for the error.
+/// A record that fails stops its partition; a test that expects that asks for the error.
 fn refuses_negative_orders() {
     let mut app = Tester::of::<Totals>();
     let stopped = app.input(Orders).try_send("alice", &-1);
@@ -134,9 +133,8 @@ mod tests {
         super::main();
     }
 
-    /// And under everything that can go wrong: three instances that crash, lose their power, are put out
-    /// of the group and come back, on a log whose brokers do no better. Each total is the sum of what was
-    /// ordered, each warning is there once.
+    /// With all kinds of faults: three instances that crash, lose power, are removed from the group and come back, on
+    /// a log whose brokers fail, too. Each total is the sum of the orders, and each warning is there once.
     #[goka::simulate(instances = 3, seeds = 20)]
     fn totals_survive() -> Workload {
         Workload::of::<Totals>()

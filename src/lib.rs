@@ -5,12 +5,12 @@
 //! - A *processor* is a function with a *group*, its inputs and its outputs:
 //!   [`#[processor]`](macro@processor). The group is a Kafka consumer group. With `persist` it has a
 //!   *group table*: one value for each key, which its handler reads and sets through the [`Context`],
-//!   and which lives in a topic of its own, the *group topic* (changelog).
+//!   and whose updates are in a topic of its own, the *group topic* (changelog).
 //! - An *emitter* writes records to streams: [`Emitter`]. A *view* reads a table: [`View`].
-//! - A *codec* is how a type travels in records: [`Codec`], [`Json`].
+//! - A *codec* converts between values and the bytes of records: [`Codec`], [`Json`].
 //!
-//! What a handler emits to, the types of keys and values, and whether there is a table are checked
-//! by the compiler; what only the whole program shows, by the [`registry`], before anything runs.
+//! The compiler checks the topics that a handler emits to, the types of keys and values, and whether the group has
+//! a table. Rules that need the whole program are checked by the [`registry`], before anything runs.
 
 #[doc = include_str!("docs/input.md")]
 pub use goka_macros::input;
@@ -31,8 +31,6 @@ pub use goka_macros::simulate;
 pub use goka_macros::stream;
 #[doc = include_str!("docs/table.md")]
 pub use goka_macros::table;
-#[doc = include_str!("docs/timer.md")]
-pub use goka_macros::timer;
 #[doc = include_str!("docs/visit.md")]
 pub use goka_macros::visit;
 
@@ -66,9 +64,9 @@ pub use goka_runtime::{dispatch, graph, record, registry, schema, table, testing
 #[cfg(feature = "tester")]
 pub use goka_runtime::{simulation, tester};
 
-// Words of Goka's, that they be answered with ours.
+// These only report an error: the attributes that replace words of Goka's, and that timers are not available yet.
 #[doc(hidden)]
-pub use goka_macros::{cross, persist};
+pub use goka_macros::{cross, persist, timer};
 
 #[doc(hidden)]
 pub use goka_runtime::__private;
@@ -82,7 +80,7 @@ pub mod docs {
     pub mod refusals {}
 }
 
-/// What a program with processors needs: `use goka::prelude::*;`.
+/// The items that a program with processors needs: `use goka::prelude::*;`.
 pub mod prelude {
     pub use std::process::ExitCode;
 
@@ -90,10 +88,8 @@ pub mod prelude {
     pub use crate::Service;
     pub use crate::{Be, Context, Emit, Emitter, Json, Result, View};
     #[doc(hidden)]
-    pub use crate::{cross, persist};
-    pub use crate::{
-        input, join, lookup, loopback, output, processor, stream, table, timer, visit,
-    };
+    pub use crate::{cross, persist, timer};
+    pub use crate::{input, join, lookup, loopback, output, processor, stream, table, visit};
 }
 
 #[cfg(all(doctest, feature = "cli"))]

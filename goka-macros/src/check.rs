@@ -1,5 +1,5 @@
-//! Syntax to [`Model`](crate::model): one function a rule, the rejected code above it. Everything
-//! is checked, whatever was found before.
+//! Syntax to [`Model`](crate::model): one function for each rule, with the rejected code above it. All rules are
+//! checked, whatever was found before.
 
 use proc_macro2::Span;
 use quote::ToTokens;
@@ -15,7 +15,7 @@ use crate::syntax::{
 };
 use crate::words::{EdgeWord, LOOP, STATE, VISIT_TOPIC};
 
-/// Checks a topic; what was written comes back when anything was reported, here or before.
+/// Checks a topic; returns its syntax if anything was reported, here or before.
 pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Result<Topic, Box<TopicSyntax>> {
     check_unit(&syntax, diag);
     check_count(&syntax.options, diag);
@@ -95,7 +95,7 @@ fn check_count(options: &TopicOptions, diag: &mut Diag) {
 /// ```
 fn check_has_value(syntax: &TopicSyntax, diag: &mut Diag) {
     let (options, attribute) = (&syntax.options, syntax.attribute());
-    // Without a name, or after an option that could not be read, nobody knows what is missing.
+    // Without a name, or after an option that could not be read, it is not known which options are missing.
     if options.value.is_none() && !diag.has_errors() {
         let name = options.name.to_token_stream();
         diag.span(
@@ -167,7 +167,7 @@ fn check_keyless(syntax: &TopicSyntax, diag: &mut Diag) {
     }
 }
 
-/// Checks a processor; what was written comes back when anything was reported, here or before.
+/// Checks a processor; returns its syntax if anything was reported, here or before.
 pub(crate) fn processor(
     syntax: ProcessorSyntax,
     diag: &mut Diag,
@@ -349,7 +349,7 @@ fn check_visits(syntax: &ProcessorSyntax, diag: &mut Diag) {
     let visits = syntax.edges.iter();
     let visits: Vec<_> = visits.filter(|edge| edge.word == EdgeWord::Visit).collect();
     for (at, visit) in visits.iter().enumerate() {
-        // On a function it is in the wrong place, which was reported.
+        // On a function it is an error, which was reported.
         if syntax.options.persist.is_none() && matches!(syntax.form, Form::Block(_)) {
             diag.span(
                 visit.at,
@@ -378,7 +378,7 @@ fn check_values(edges: &[EdgeSyntax], diag: &mut Diag) {
         edges.filter_map(|edge| edge.handler.as_ref())
     };
     for handler in of(EdgeWord::Loopback) {
-        // An input beside it may have them.
+        // An input of the same handler may have them.
         if of(EdgeWord::Input).any(|input| input.name == handler.name) {
             continue;
         }

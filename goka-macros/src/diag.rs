@@ -1,11 +1,11 @@
-//! The sink of mistakes: parse and check report here and go on, so that all are seen at once.
-//! Knows no attribute.
+//! Collects errors: `parse` and `check` report here and go on, so that all mistakes are reported at once. Knows no
+//! attribute.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects mistakes in the order in which they are found. Has to be finished.
+/// Collects errors in the order in which they are found. It has to be finished.
 #[derive(Default)]
 pub(crate) struct Diag {
     errors: Vec<Error>,
@@ -13,7 +13,7 @@ pub(crate) struct Diag {
 }
 
 impl Diag {
-    /// Reports a mistake at some tokens, and how to mend it.
+    /// Reports a mistake at some tokens, and how to correct it.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl AsRef<str>, help: &str) {
         self.push(Error::new_spanned(tokens, text(message.as_ref(), help)));
     }
@@ -23,7 +23,7 @@ impl Diag {
         self.push(Error::new(span, text(message.as_ref(), help)));
     }
 
-    /// Reports what syn or a parser of ours found.
+    /// Reports an error of syn, or of a parser of this crate.
     pub(crate) fn push(&mut self, error: Error) {
         self.errors.push(error);
     }
@@ -49,7 +49,7 @@ impl Drop for Diag {
     }
 }
 
-/// A message and its help line, as one text: proc macros cannot attach notes on stable Rust.
+/// A message and its help line as one text, since proc macros cannot attach notes on stable Rust.
 pub(crate) fn text(message: &str, help: &str) -> String {
     if help.is_empty() {
         return message.to_owned();

@@ -1,5 +1,5 @@
-//! What is emitted when there are mistakes: the stripped item, the errors, and impls that keep
-//! rustc from complaining about what follows from them. Never the registration.
+//! The output if there are mistakes: the item without the attributes of this crate, the errors, and impls that
+//! prevent follow-on errors of rustc. Never the registration.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -19,7 +19,7 @@ pub(crate) fn topic(syntax: &TopicSyntax) -> TokenStream {
         item,
         is_table,
     } = syntax;
-    // A type with parameters has no impl to offer that fits.
+    // For a type with parameters no fitting impl can be generated.
     if !item.generics.params.is_empty() {
         return quote!(#item);
     }
@@ -103,16 +103,16 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         Form::Block(block) => quote!(#block),
     };
     let generics = form.generics();
-    // One with lifetimes can be no processor, and has no impl to offer that fits.
+    // A type with lifetimes cannot be a processor, and no fitting impl can be generated.
     if generics.is_some_and(|generics| generics.lifetimes().next().is_some()) {
         return item;
     }
     let (parameters, bounds) = parameters(generics);
 
-    // The first input may be the mistake itself: the group's own table would ask for itself.
+    // The first input may be the mistake: with the group's own table its key type would depend on itself.
     let inputs = edges.iter().filter(|edge| edge.word == EdgeWord::Input);
     let inputs = inputs.filter_map(|edge| edge.target.as_ref()?.ty());
-    // What syn reads as a type need not be one everywhere: `A +`.
+    // Not everything that syn reads as a type is one in every place: `A +`.
     let is_type = |ty: &Type| syn::parse2::<Type>(quote!(<#ty as X>::Y)).is_ok();
     let types: Vec<_> = inputs
         .filter(|ty| !is_this(ty, syntax) && is_type(ty))
@@ -177,7 +177,7 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
     }
 }
 
-/// What the edges let handlers do, each once.
+/// The impls for the edges, each once.
 fn declared(syntax: &ProcessorSyntax) -> TokenStream {
     let private = paths::private();
     let this = &syntax.this;
@@ -199,7 +199,7 @@ fn declared(syntax: &ProcessorSyntax) -> TokenStream {
             EdgeWord::Loopback => {
                 impls.extend(match &edge.handler {
                     Some(handler) => loops(this, generics, &named(&handler.value), ""),
-                    // Nobody knows of which values.
+                    // The type of its values is not known.
                     None => any_loop(this, generics),
                 });
                 continue;
@@ -226,7 +226,7 @@ fn any_loop(this: &Type, generics: Option<&Generics>) -> TokenStream {
     }
 }
 
-/// An item that no attribute of ours goes on, without the attributes that would complain again.
+/// An item on which no attribute of this crate may be, without those that would report it again.
 pub(crate) fn item(mut item: Item) -> TokenStream {
     use crate::parse::edge::word;
     let ours = |attribute: &syn::Attribute| {

@@ -1,7 +1,6 @@
-//! Whatever is typed into an attribute, and whatever an attribute is put on: no panic, and what comes
-//! back is Rust. Arbitrary attribute text on valid items, valid attributes on arbitrary items, in
-//! equal parts; the same ones in each run. `GOKA_FUZZ=n` makes another number of rounds: 100,000 where
-//! every change is judged.
+//! Fuzzing: with any text in an attribute, and on any item, the macros do not panic and return Rust code. Arbitrary
+//! attribute texts on valid items and valid attributes on arbitrary items, in equal parts, are the same in each run.
+//! `GOKA_FUZZ=n` sets the number of rounds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,10 +9,10 @@ use proc_macro2::TokenStream;
 use super::simulate::expand_simulate;
 use super::{derive, expand_beside, expand_processor, expand_topic, words};
 
-/// So many in each run, for one that does not keep people waiting.
+/// The rounds of an ordinary run, which takes a few seconds.
 const ROUNDS: usize = 20_000;
 
-/// So many at a time.
+/// How many are expanded at a time.
 const THREADS: usize = 4;
 
 /// A generator of numbers (xorshift).
@@ -31,14 +30,14 @@ impl Random {
         of[self.below(of.len())]
     }
 
-    /// Words of ours, of Rust, and of neither, in any order.
+    /// Words of the attributes, of Rust and of neither, in any order.
     fn soup(&mut self, most: usize) -> String {
         let count = self.below(most) + 1;
         let words: Vec<_> = (0..count).map(|_| self.one(WORDS)).collect();
         words.join(" ")
     }
 
-    /// Something right with a few words left out, doubled, exchanged or put in.
+    /// A valid text with a few words removed, doubled, exchanged or inserted.
     fn mutated(&mut self, right: &str) -> String {
         let mut words: Vec<_> = right.split(' ').collect();
         for _ in 0..=self.below(3) {
@@ -220,7 +219,7 @@ const WORDS: &[&str] = &[
     "(ctx: &mut Context, v: String)",
 ];
 
-/// Right attribute texts, by attribute.
+/// Valid attribute texts, by attribute.
 const PROCESSORS: &[&str] = &[
     "group = \"g\"",
     "group = \"g\" , persist = i64",
@@ -250,7 +249,7 @@ const EDGES: &[&str] = &[
     "name = \"rescore\"",
 ];
 
-/// Right items, their words apart.
+/// Valid items, with spaces between their words.
 const FUNCTIONS: &[&str] = &[
     "#[input(UserClicks)] fn count ( ctx : &mut Context , v : String ) -> Result<()> { Ok(()) }",
     "#[input(\"a\", start = latest)] #[output(A, B)] pub fn r#match ( _ : &mut Context , v : Option < &[u8] > ) -> R { }",
@@ -307,7 +306,7 @@ impl Entry {
             Self::Topic(true) => expand_topic(arguments, item, &words::TABLE),
             Self::Beside(word) => expand_beside(word, &arguments, item),
             Self::Simulate => expand_simulate(arguments, item),
-            // What stands in the attribute that the derive takes: above the item.
+            // The text of the attribute of a derive, above the item.
             Self::Derive(at) => {
                 let attribute = ["codec", "key", "schema"][at];
                 let attribute = proc_macro2::Ident::new(attribute, proc_macro2::Span::call_site());
@@ -318,7 +317,7 @@ impl Entry {
     }
 }
 
-/// What stands beside a processor, or in its impl.
+/// The attributes of a processor, or in its impl.
 const BESIDE: &[&str] = &[
     "input", "output", "join", "lookup", "loopback", "visit", "timer", "persist", "cross",
 ];
@@ -334,7 +333,7 @@ fn entry(random: &mut Random) -> Entry {
     }
 }
 
-/// What the entry goes on.
+/// The item that the macro is applied to.
 fn item(random: &mut Random, entry: Entry) -> &'static str {
     let kinds = match (entry, random.below(8)) {
         (_, 0) => OTHERS,
@@ -345,7 +344,7 @@ fn item(random: &mut Random, entry: Entry) -> &'static str {
     random.one(kinds)
 }
 
-/// Words that are no tokens, such as a parenthesis without its partner, never reach a macro.
+/// Text that is not a sequence of tokens, such as an unmatched parenthesis, never reaches a macro.
 fn tokens(text: &str) -> Option<TokenStream> {
     text.parse().ok()
 }
@@ -367,7 +366,7 @@ fn fuzz(seed: usize, rounds: usize) {
     while done < rounds {
         let entry = entry(&mut random);
         let (arguments, item) = (random.one(entry.arguments()), item(&mut random, entry));
-        // By turns the attribute, what stands beside it and the item are not as they should be.
+        // In turn the attribute, the other attributes, and the item are arbitrary.
         let (arguments, item, is_item_right) = match done % 2 {
             0 => (random.changed(arguments), item.to_owned(), true),
             _ => {

@@ -1,7 +1,7 @@
 //! The attribute macros of goka. Use them through the facade crate `goka`, which documents them.
 //!
-//! Each goes the same way: tokens → `parse` → syntax → `check` → model → `expand`; or, when there
-//! are mistakes, → `fallback`. `GOKA_MACROS_DEBUG=Name` prints the expansion of what defines `Name`.
+//! Each has the same steps: tokens → `parse` → syntax → `check` → model → `expand`; or, if there are mistakes,
+//! → `fallback`. `GOKA_MACROS_DEBUG=Name` prints the expansion of the item that defines `Name`.
 
 #![allow(missing_docs)] // documented where they are re-exported
 
@@ -114,7 +114,7 @@ pub fn simulate(
     simulate::expand_simulate(arguments.into(), item.into()).into()
 }
 
-// Words of Goka's. Below a `#[processor]` it answers them itself; above it they have to be there.
+// Attributes of Goka's. `#[processor]` reports those below it; for those above it these macros do.
 
 #[proc_macro_attribute]
 pub fn persist(
@@ -215,8 +215,8 @@ fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
     debug(&name, quote!(#item #errors))
 }
 
-/// `#[input]` or another attribute beside a processor, expanded by itself: above a `#[processor]`
-/// it steps below it, where the processor finds it; without one it is a mistake.
+/// `#[input]` or another attribute of a processor, expanded by itself. Above a `#[processor]` it moves itself below
+/// it, where the processor finds it; without a `#[processor]` it is a mistake.
 fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> TokenStream {
     let Ok(Attributed { attributes, rest }) = syn::parse2(item.clone()) else {
         return item;
@@ -231,7 +231,7 @@ fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> Toke
             true => quote!(#own),
             false => quote!(#own(#arguments)),
         };
-        // In front of the others, because it was above them: the first input is special.
+        // In front of the others, because it was above them: the first input decides the key type.
         return quote!(#(#processor)* #[#own] #(#others)* #rest);
     }
     let mut diag = Diag::default();
@@ -250,7 +250,7 @@ fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> Toke
     };
     diag.span(Span::call_site(), message, help);
     let errors = diag.finish();
-    // The others would say the same again.
+    // The others would report the same mistake again.
     let item = match syn::parse2(item.clone()) {
         Ok(parsed) => fallback::item(parsed),
         Err(_) => item,
@@ -258,13 +258,13 @@ fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> Toke
     quote!(#item #errors)
 }
 
-/// The first token of an item after its attributes: where to say that it is of the wrong kind.
+/// The first token of an item after its attributes: the place of the error that its kind is wrong.
 fn first_token(item: TokenStream) -> TokenStream {
     let rest = syn::parse2::<Attributed>(item.clone()).map_or(item, |item| item.rest);
     rest.into_iter().take(1).collect()
 }
 
-/// An item whose attributes alone have been read.
+/// An item of which only the attributes have been read.
 struct Attributed {
     attributes: Vec<Attribute>,
     rest: TokenStream,
@@ -279,7 +279,7 @@ impl Parse for Attributed {
     }
 }
 
-/// Prints an expansion that somebody asked for.
+/// Prints an expansion if `GOKA_MACROS_DEBUG` names it.
 fn debug(name: &str, expansion: TokenStream) -> TokenStream {
     if std::env::var("GOKA_MACROS_DEBUG").is_ok_and(|wanted| wanted == name) {
         eprintln!("{expansion}");

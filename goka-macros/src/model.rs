@@ -1,5 +1,5 @@
-//! What is right: made by check of [`Syntax`](crate::syntax), read by expand. No field of it is
-//! "maybe invalid".
+//! Attributes and items without mistakes: made by `check` from [`Syntax`](crate::syntax), read by `expand`. No field
+//! is "maybe invalid".
 
 use proc_macro2::Span;
 use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Type};
@@ -18,11 +18,11 @@ pub(crate) struct Topic {
     pub(crate) is_table: bool,
 }
 
-/// The values of a topic: their type and how they travel.
+/// The values of a topic: their type and their codec.
 pub(crate) struct Value {
-    /// What the user gave as `value = ..` or `persist = ..`.
+    /// The type in `value = ..` or `persist = ..`.
     pub(crate) given: Type,
-    /// What the user gave as `codec = ..`.
+    /// The type in `codec = ..`.
     pub(crate) codec: Option<Type>,
 }
 
@@ -42,14 +42,14 @@ pub(crate) struct Processor {
     pub(crate) form: Form,
     /// The processor's type.
     pub(crate) this: Type,
-    /// The last word of it.
+    /// Its last segment.
     pub(crate) ident: Ident,
     pub(crate) group: LitStr,
     /// The group table's values.
     pub(crate) persist: Option<Value>,
     pub(crate) key: Option<Type>,
     pub(crate) partitioner: Option<Type>,
-    /// What follows the group in the group topic's name.
+    /// The end of the group topic's name, after the group.
     pub(crate) suffix: String,
     pub(crate) guarantee: Guarantee,
     /// In the order in which they were declared; at least one input.
@@ -83,7 +83,7 @@ pub(crate) struct Input {
 
 /// A handler of one of the group's own topics.
 pub(crate) struct Own {
-    /// Where its attribute stands.
+    /// The place of its attribute.
     pub(crate) at: Span,
     pub(crate) handler: HandlerSyntax,
 }
@@ -108,14 +108,14 @@ impl Processor {
         self.inputs().find_map(|input| input.target.ty())
     }
 
-    /// Whether the group has keys though a stream that it reads may have none: handlers of such a
-    /// stream see no key. Of a topic that has parameters of its own it cannot be known.
+    /// Whether the group has keys although an input may be keyless, whose handlers get no key. Whether a topic type
+    /// with parameters is keyless is not known here.
     pub(crate) fn may_rekey(&self) -> bool {
         may_rekey(&self.form, self.persist.is_some() || self.has_loopback())
     }
 
-    /// The topic whose records say whether those of a handler have keys: its first, unless it is
-    /// called for others too, which have.
+    /// The topic that decides whether the records of a handler have keys: its first input; `None` if it has other
+    /// inputs that have keys.
     pub(crate) fn keying(&self, handler: &Ident) -> Option<&Type> {
         let mut first = None;
         for edge in &self.edges {

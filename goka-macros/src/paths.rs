@@ -1,16 +1,16 @@
-//! The paths that generated code names: absolute, so that nothing in the user's scope matters.
+//! The paths in generated code: absolute, so that they do not depend on the user's scope.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-/// The plumbing module of the runtime, through the facade.
+/// The module of the runtime for generated code, through the facade.
 pub(crate) fn private() -> TokenStream {
     private_at(Span::call_site())
 }
 
-/// The same, for code whose errors belong to a place in the user's source: rustc shows the span
-/// from the first token to the last.
+/// The same, for code whose errors are shown at a place in the user's source: rustc takes the span from the first
+/// token to the last.
 pub(crate) fn private_at(span: Span) -> TokenStream {
     quote_spanned!(span=> ::goka::__private)
 }

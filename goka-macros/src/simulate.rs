@@ -1,5 +1,5 @@
-//! `#[simulate(..)]`: a function that gives a workload becomes a test that runs it under seeds.
-//! Tokens → options and function → checked → a `#[test]`, or the function with the mistakes.
+//! `#[simulate(..)]`: a function that returns a workload becomes a test that runs it with many seeds. Tokens →
+//! options and function → checked → a `#[test]`, or the function with the errors.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -13,14 +13,14 @@ use crate::parse::{drain, next, options, run, value};
 use crate::words::{FAULTS, SIMULATE};
 use crate::{first_token, paths};
 
-/// So many instances at most; each is a set of workers and a disk.
+/// The largest number of instances; each is a set of workers and a disk.
 const MOST_INSTANCES: u64 = 16;
 const INSTANCES: u64 = 3;
 const SEEDS: u64 = 100;
 
 const RETURNS: &str = "`-> goka::simulation::Workload`";
 
-/// What stands in the parentheses, as far as it could be read.
+/// The options, as far as they could be read.
 #[derive(Default)]
 struct Options {
     instances: Option<LitInt>,
@@ -29,7 +29,7 @@ struct Options {
     faults: Option<Vec<Ident>>,
 }
 
-/// What is right.
+/// The options without mistakes.
 struct Simulation {
     function: ItemFn,
     returns: Type,
@@ -132,7 +132,7 @@ fn fault(content: ParseStream, found: &[(Ident, Ident)]) -> Result<(Ident, Ident
     Ok((word, variant))
 }
 
-/// Checks what was written; the function comes back when anything was reported, here or before.
+/// Checks the options and the function; returns the function if anything was reported, here or before.
 fn check(
     options: Options,
     function: ItemFn,
@@ -256,13 +256,13 @@ fn check_returns(function: &ItemFn, diag: &mut Diag) -> Option<Type> {
     }
 }
 
-/// Whether an attribute is called so, by whatever path.
+/// Whether the last segment of an attribute's path is this name.
 fn is(attribute: &Attribute, name: &str) -> bool {
     let last = attribute.path().segments.last();
     last.is_some_and(|last| last.ident == name)
 }
 
-/// A test of the same name, with the function as it is within: what its paths mean stays the same.
+/// A test of the same name, with the function within it, so that its paths keep their meaning.
 fn expand(simulation: &Simulation) -> TokenStream {
     let private = paths::private();
     let Simulation {
@@ -284,7 +284,7 @@ fn expand(simulation: &Simulation) -> TokenStream {
         None => quote!(&#private::FaultKind::ALL),
         Some(faults) => quote!(&[#(#private::FaultKind::#faults),*]),
     };
-    // What it returns is told where that stands.
+    // An error about the return type is at the place of that type.
     let call = quote_spanned!(returns.span()=> #ident());
     quote! {
         #(#attributes)*
@@ -302,7 +302,7 @@ fn expand(simulation: &Simulation) -> TokenStream {
     }
 }
 
-/// The function alone, which nobody calls.
+/// The function alone, marked as unused.
 fn fallback(mut function: ItemFn) -> TokenStream {
     let of_a_test = ["test", "ignore", "should_panic"];
     function

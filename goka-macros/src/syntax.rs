@@ -1,5 +1,5 @@
-//! What the user wrote, as far as it could be read: anything may be missing or wrong. Made by
-//! parse, judged by check, used by fallback.
+//! The attributes and items of the user, as far as they could be read: anything may be missing or wrong. Made by
+//! `parse`, checked by `check`, used by `fallback`.
 
 use proc_macro2::Span;
 use quote::ToTokens;
@@ -55,7 +55,7 @@ impl TopicSyntax {
     }
 }
 
-/// What an edge names.
+/// The topic that an edge names.
 pub(crate) enum Target {
     Named(LitStr),
     Typed(Box<Type>),
@@ -93,10 +93,10 @@ impl Target {
     }
 }
 
-/// One target of one attribute beside a processor, or a loopback or a visit, which have none.
+/// A topic of an attribute of a processor; for a loopback or a visit the attribute alone.
 pub(crate) struct EdgeSyntax {
     pub(crate) word: EdgeWord,
-    /// The attribute's own word.
+    /// The name of the attribute.
     pub(crate) at: Span,
     /// `None` for the group's own topics.
     pub(crate) target: Option<Target>,
@@ -104,7 +104,7 @@ pub(crate) struct EdgeSyntax {
     pub(crate) start: Start,
     /// The name of a visit, if it is not its handler's.
     pub(crate) name: Option<LitStr>,
-    /// What is called, unless its shape is wrong, which has been reported.
+    /// The handler; `None` if its signature is wrong, which has been reported.
     pub(crate) handler: Option<HandlerSyntax>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) enum Start {
     Latest,
 }
 
-/// What a processor promises.
+/// The guarantee of a processor.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Guarantee {
     #[default]
@@ -130,7 +130,7 @@ pub(crate) enum Guarantee {
     ExactlyOnce,
 }
 
-/// What `#[processor]` stands on, without our attributes, its `Context`s filled in.
+/// The item of `#[processor]`, without the attributes of this crate and with its `Context`s completed.
 pub(crate) enum Form {
     Function(ItemFn),
     Block(ItemImpl),
@@ -161,15 +161,15 @@ pub(crate) struct ProcessorSyntax {
     pub(crate) options: ProcessorOptions,
     /// The processor's type: `name`, the function's name in upper camel case, or that of the `impl`.
     pub(crate) this: Type,
-    /// The last word of it.
+    /// Its last segment.
     pub(crate) ident: Ident,
     pub(crate) form: Form,
     pub(crate) edges: Vec<EdgeSyntax>,
-    /// Topics that may have no keys, each one of a handler whose `Context` asks for it by its place.
+    /// Topics that may have no keys; the `Context`s of their handlers refer to them by their index.
     pub(crate) keyings: Vec<Type>,
 }
 
-/// A handler of the right shape.
+/// A handler with a correct signature.
 #[derive(Clone)]
 pub(crate) struct HandlerSyntax {
     /// The function.
@@ -178,7 +178,7 @@ pub(crate) struct HandlerSyntax {
     pub(crate) value: Type,
     /// Whether it takes the value by reference.
     pub(crate) by_ref: bool,
-    /// Where its result type stands.
+    /// The place of its result type.
     pub(crate) returns: Span,
     pub(crate) is_async: bool,
     /// Whether it is a method of the `impl`, and not the function.
@@ -187,12 +187,12 @@ pub(crate) struct HandlerSyntax {
     pub(crate) takes_self: bool,
 }
 
-/// The codecs of the library that are for values of another type.
+/// The codecs of the library whose values are of another type.
 pub(crate) const WRAPPERS: &[&str] = &["Json", "Be", "Proto", "Avro"];
 
-/// The type of the values that a codec stands for: itself, but for those [`WRAPPERS`]; asking the
-/// type system instead would make every use of a missing codec an error. Others of the kind are
-/// given as `codec = ..`.
+/// The type of a codec's values: the codec's own type, except for the [`WRAPPERS`]. The type system could tell, but
+/// then every use of a missing codec would be an error. Other codecs for values of another type are given as
+/// `codec = ..`.
 pub(crate) fn bare(codec: &Type) -> Type {
     if let Type::Path(path) = codec
         && let Some(last) = path.path.segments.last()
@@ -215,7 +215,7 @@ pub(crate) fn only_argument(segment: &PathSegment) -> Option<&Type> {
     }
 }
 
-/// Takes a type out of the invisible group that `$t:ty` arrives in.
+/// Removes the invisible group in which a `$t:ty` of a `macro_rules!` arrives.
 pub(crate) fn ungroup(ty: Type) -> Type {
     match ty {
         Type::Group(group) => ungroup(*group.elem),

@@ -8,7 +8,7 @@ use super::simulate::expand_simulate;
 use super::{derive, expand_beside, expand_processor, expand_topic, words};
 
 fn check(expansion: TokenStream, expected: &ExpectFile) {
-    let file = syn::parse2(expansion).expect("what is written is Rust");
+    let file = syn::parse2(expansion).expect("the expansion is Rust");
     expected.assert_eq(&prettyplease::unparse(&file));
 }
 
@@ -55,7 +55,7 @@ fn an_impl() {
 
 #[test]
 fn a_processor_of_five_edges_has_less_than_150_lines() {
-    let file = syn::parse2(mailbox()).expect("what is written is Rust");
+    let file = syn::parse2(mailbox()).expect("the expansion is Rust");
     let lines = prettyplease::unparse(&file).lines().count();
     assert!(lines < 150, "{lines} lines");
 }
@@ -276,7 +276,7 @@ fn an_input_steps_below_its_processor() {
     assert_eq!(expansion.to_string(), expected.to_string());
 }
 
-/// Only absolute paths: whatever the user's scope has, it is not in the way.
+/// Only absolute paths, so that names in the scope of the user do not matter.
 #[test]
 fn generated_code_names_nothing_of_the_users_scope() {
     let arguments = quote!(group = "g", persist = A1, key = A2, partitioner = A3);

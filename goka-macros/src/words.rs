@@ -1,24 +1,24 @@
-//! Every word of the attributes, once: what it is called, and whether it works today.
+//! All words of the attributes: their names, and whether they work yet.
 
-/// How far a word has come.
+/// Whether a word works.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Standing {
     /// It works.
     Known,
     /// It is planned and does nothing yet: refused, never ignored.
     Later,
-    /// It is Goka's, or belongs elsewhere: what to write instead.
+    /// It is a word of Goka's, or belongs to another attribute: the message says what to write instead.
     Instead(&'static str),
 }
 
 use Standing::{Instead, Known, Later};
 
-/// What follows the group in the names of its own topics.
+/// The ends of the names of a group's own topics, after the group.
 pub(crate) const STATE: &str = "-state";
 pub(crate) const LOOP: &str = "-loop";
 pub(crate) const VISIT_TOPIC: &str = "-visit";
 
-/// The options that one attribute takes.
+/// The options of an attribute.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
     /// The attribute.
@@ -35,7 +35,7 @@ impl Vocabulary {
             .map(|(_, standing)| *standing)
     }
 
-    /// What to say about a word that is not there.
+    /// The message about an unknown word.
     pub(crate) fn help(&self, word: &str) -> String {
         let known = self
             .words
@@ -252,7 +252,7 @@ pub(crate) const SIMULATE: Vocabulary = Vocabulary {
 /// The options that have a list.
 pub(crate) const LISTS: &[&str] = &["faults"];
 
-/// What goes wrong in a simulation, and what the runtime calls it.
+/// The faults of a simulation, with their names in the runtime.
 pub(crate) const FAULTS: &[(&str, &str)] = &[
     ("crash", "Crash"),
     ("rebalance", "Rebalance"),
@@ -267,7 +267,7 @@ pub(crate) const FAULTS: &[(&str, &str)] = &[
     ("lost_offsets", "LostOffsets"),
 ];
 
-/// What an attribute beside `#[processor]` is.
+/// The kind of an attribute of a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EdgeWord {
     Input,
@@ -299,7 +299,7 @@ impl EdgeWord {
         matches!(self, Self::Input | Self::Loopback | Self::Visit)
     }
 
-    /// Whether its topic is the group's own, and not named.
+    /// Whether its topic is one of the group's own, so that the attribute names none.
     pub(crate) fn is_own(self) -> bool {
         matches!(self, Self::Loopback | Self::Visit)
     }
@@ -317,7 +317,7 @@ impl EdgeWord {
     }
 }
 
-/// What an attribute beside `#[processor]` means to us.
+/// The meaning of an attribute of a processor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Beside {
     Edge(EdgeWord),
@@ -325,7 +325,7 @@ pub(crate) enum Beside {
     Instead(&'static str),
 }
 
-/// Looks up an attribute beside `#[processor]`; `None` is somebody else's.
+/// Looks up an attribute of a processor; `None` for an attribute of another crate.
 pub(crate) fn beside(attribute: &str) -> Option<Beside> {
     Some(match attribute {
         "input" => Beside::Edge(EdgeWord::Input),
@@ -347,7 +347,7 @@ pub(crate) fn beside(attribute: &str) -> Option<Beside> {
     })
 }
 
-/// Whether two words differ by a slip of the hand: at most two letters (Levenshtein).
+/// Whether two words differ by a typing mistake: at most two letters (Levenshtein).
 fn is_near(known: &str, word: &str) -> bool {
     let (known, word): (Vec<_>, Vec<_>) = (known.chars().collect(), word.chars().collect());
     if known.len().min(word.len()) < 3 {

@@ -1,4 +1,4 @@
-//! All that generated code may name. No promises: only the macros of the same version use it.
+//! All items that generated code names. Not a part of the public API: only the macros of the same version use it.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -34,7 +34,7 @@ pub use crate::topic::{Table, Topic};
 
 use crate::text::{Text, same};
 
-/// The place in the user's source whose spans the call has.
+/// The place in the user's source that the span of the call has.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! here {
@@ -47,7 +47,7 @@ macro_rules! here {
     };
 }
 
-/// The names of a group's own topics: what the macros' words for them say too.
+/// The names of a group's own topics. The macros have the same suffixes in `words`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __goka_own {
@@ -60,28 +60,28 @@ macro_rules! __goka_own {
     };
 }
 
-/// The only place where generated code asks for a codec: one missing codec is one error.
+/// The only place where generated code requires a codec, so that one missing codec is one error.
 pub const fn codec_of<C: CodecFor<V>, V>() -> CodecOf<V> {
     C::CODEC
 }
 
-/// The same for a topic: with the shape of its values, when there is one.
+/// The same for a topic, with the shape of its values, if it is known.
 pub const fn codec_with<C: CodecFor<V>, V>(schema: fn(&mut Describer) -> bool) -> CodecOf<V> {
     C::CODEC.with_schema(schema)
 }
 
-/// The only place where generated code asks whether `codec = ..` fits.
+/// The only place where generated code requires that `codec = ..` fits.
 pub const fn codec_given<C: Fits<V>, V>(schema: fn(&mut Describer) -> bool) -> CodecOf<V> {
     C::CODEC.with_schema(schema)
 }
 
-/// What a handler may return.
+/// The return types of handlers.
 #[diagnostic::on_unimplemented(
     message = "a handler returns `Result<()>`, this one returns `{Self}`",
     label = "expected `Result<()>`"
 )]
 pub trait Returns {
-    /// Boxes the error.
+    /// Converts the error.
     fn finish(self) -> Result<(), HandlerError>;
 }
 
@@ -91,52 +91,51 @@ impl<E: Into<HandlerError>> Returns for Result<(), E> {
     }
 }
 
-/// The value that handlers share, as what it is.
+/// The value that handlers share, by its type.
 pub fn this<P: 'static>(shared: &ProcessorState) -> &P {
     let this = shared.downcast_ref();
     this.expect("a processor's handlers are called with its own value")
 }
 
-/// What an asynchronous handler's shim returns.
+/// The future that an asynchronous handler's shim returns.
 pub fn handling<'r>(handled: impl Future<Output = Result<(), HandlerError>> + 'r) -> Handling<'r> {
     Box::pin(handled)
 }
 
-/// Asks what a type is without demanding it: an inherent constant, where its bounds hold, hides that
-/// of [`ProbeFallback`].
+/// Finds out properties of a type without requiring them: an inherent constant, if its bounds hold, hides that of
+/// [`ProbeFallback`].
 #[derive(Debug)]
-pub struct Probe<T>(PhantomData<T>);
+pub struct TypeProbe<T>(PhantomData<T>);
 
-impl<P: Default + Send + Sync + 'static> Probe<P> {
-    /// The definition of a processor, but for its graph: with how to make the value that handlers
-    /// share.
+impl<P: Default + Send + Sync + 'static> TypeProbe<P> {
+    /// The definition of a processor without its graph, with the function that makes the value that handlers share.
     pub const MADE: Definition = Definition {
         make: Some(|| Box::new(P::default())),
         ..<Self as ProbeFallback>::MADE
     };
 }
 
-impl<T: Topic> Probe<T> {
+impl<T: Topic> TypeProbe<T> {
     /// Whether a topic's records have no keys.
     pub const IS_KEYLESS: bool = <T::Key as Key>::IS_NONE;
 }
 
-/// The other answer of a [`Probe`].
+/// The constants of a [`TypeProbe`] whose bounds do not hold.
 pub trait ProbeFallback {
-    /// What is no topic is told so elsewhere.
+    /// Also for a type that is not a topic, which is an error elsewhere.
     const IS_KEYLESS: bool = false;
-    /// The same where nobody but the user can make that value.
+    /// The definition of a processor whose value the user has to give.
     const MADE: Definition;
 }
 
-impl<P: 'static> ProbeFallback for Probe<P> {
+impl<P: 'static> ProbeFallback for TypeProbe<P> {
     const MADE: Definition = Definition {
         type_id: TypeId::of::<P>,
         ..BROKEN
     };
 }
 
-/// A topic where only a table fits: a stream there is one error, and so is what is no topic.
+/// A table, in places where a stream does not fit: a stream is one error there, and so is a type that is not a topic.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a table",
     label = "not a table",
@@ -161,7 +160,7 @@ impl<T: Table> ReadTable for T {
     const SPEC: TopicSpec = <T as Topic>::SPEC;
 }
 
-/// A definition that stands in where a processor has mistakes; its program does not compile.
+/// The definition of a processor with mistakes; its program does not compile.
 pub const BROKEN: Definition = Definition {
     graph: GroupGraph {
         name: "",
@@ -194,7 +193,7 @@ pub const fn distinct(a: &str, b: &str) {
     }
 }
 
-/// Checks that two topics of a group that is partitioned alike have the same declared count.
+/// Checks that two co-partitioned topics of a group do not declare different partition counts.
 #[track_caller]
 pub const fn copartitioned(a: TopicSpec, b: TopicSpec, who: &str) {
     if let (Some(first), Some(second)) = (a.partitions, b.partitions)
@@ -219,7 +218,7 @@ pub const fn copartitioned(a: TopicSpec, b: TopicSpec, who: &str) {
 /// Checks that an input has the group's key type.
 pub const fn same_key<A: SameKey<K, T, P>, K, T, P>() {}
 
-/// Checks that a topic has the group's partitioner: by name, for a function given twice is two types.
+/// Checks that a topic has the group's partitioner: by name, since a function that is given twice is two types.
 #[track_caller]
 pub const fn same_place<A: Partitioner, K: Partitioner, T, P>() {
     if !same(A::NAME, K::NAME) {
@@ -233,20 +232,20 @@ pub const fn same_place<A: Partitioner, K: Partitioner, T, P>() {
     }
 }
 
-/// What the context of a processor's handler says of its records: asked of the processor, so that
-/// the handler's signature has no mistake of the topic's in it.
+/// Whether the records of a processor's handler have keys. A trait of the processor, so that a mistake in the topic
+/// is not reported at the handler's signature.
 pub trait Handler<const AT: usize> {
     /// `WithKey` or `WithoutKey`.
     type Keying;
 }
 
-/// Chooses between what is for records with keys and what is for records without.
+/// Chooses between a type for records with keys and one for records without.
 #[derive(Debug)]
 pub struct Choice<const IS_KEYLESS: bool>;
 
 /// See [`Choice`].
 pub trait Choose<Keyed, Keyless> {
-    /// One of the two.
+    /// The chosen type.
     type Chosen;
 }
 
@@ -258,15 +257,15 @@ impl<Keyed, Keyless> Choose<Keyed, Keyless> for Choice<true> {
     type Chosen = Keyless;
 }
 
-/// What the context of a topic's handler says of its records.
+/// [`WithKey`] or [`WithoutKey`], for the records of a topic.
 pub type KeyingOf<const IS_KEYLESS: bool> =
     <Choice<IS_KEYLESS> as Choose<WithKey, WithoutKey>>::Chosen;
 
-/// The key of a topic's records; for a keyless stream another one.
+/// The key type of a topic; for a keyless stream `Else`.
 pub type KeyOf<const IS_KEYLESS: bool, T, Else = String> =
     <Choice<IS_KEYLESS> as Choose<<T as Topic>::Key, Else>>::Chosen;
 
-/// The partitioner of a topic's keys; for a keyless stream another one.
+/// The partitioner of a topic; for a keyless stream `Else`.
 pub type PlaceOf<const IS_KEYLESS: bool, T, Else = Murmur2> =
     <Choice<IS_KEYLESS> as Choose<<T as Topic>::Partitioner, Else>>::Chosen;
 
@@ -286,7 +285,7 @@ pub const fn keyed(inputs: &[TopicSpec]) {
     );
 }
 
-/// Checks that a handler is called for records with keys, or for records without.
+/// Checks that the topics of a handler all have keys, or all have none.
 #[track_caller]
 pub const fn keyed_alike(is_keyless: bool, other: TopicSpec) {
     if other.is_keyless() != is_keyless {
@@ -308,10 +307,10 @@ pub fn comma(to: &mut Describer) {
     to.raw(",");
 }
 
-/// Passes on the partition that a function of the user's chose.
+/// Returns the partition that a user's function chose.
 ///
 /// # Panics
-/// When there is no such partition.
+/// When the topic has no such partition.
 pub fn placed(partition: i32, count: i32, name: &str) -> i32 {
     assert!(
         (0..count).contains(&partition),
@@ -320,8 +319,7 @@ pub fn placed(partition: i32, count: i32, name: &str) -> i32 {
     partition
 }
 
-/// The codec of a topic's values, with a function that asks for their shape: a method call, which
-/// finds out what no bound can say.
+/// The codec of a topic's values, with the function that finds out their shape: see [`Shape`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __goka_codec {
@@ -339,7 +337,7 @@ macro_rules! __goka_codec {
     };
 }
 
-/// Checks that a joined table has the group's key type and its partitioner; that one by name.
+/// Checks that a joined table has the key type of the group, and its partitioner, by name.
 #[track_caller]
 pub const fn joined<K, A: Partitioner, T, P>()
 where
@@ -357,7 +355,7 @@ where
     }
 }
 
-/// Checks that the value that handlers share can be.
+/// Checks that the value that handlers share can be shared between threads.
 pub const fn shared<P: Sync>() {}
 
 /// The codec of a loopback whose handler has mistakes.

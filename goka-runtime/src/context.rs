@@ -1,5 +1,5 @@
-//! What a handler sees: the record, the group table's value for its key, the declared edges.
-//! Types and codecs end here; the [`Scope`](crate::dispatch::Scope) below has bytes.
+//! [`Context`], the first argument of a handler: the record, the group table's value for its key, and the
+//! declared edges, with types and codecs. The [`Scope`](crate::dispatch::Scope) below it has bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use crate::partitioner::Partitioner;
 use crate::record::{Headers, Offset, Timestamp};
 use crate::topic::Topic;
 
-/// Stands for the processor in a `Context` that no macro has filled in.
+/// The processor of a `Context` in which the macro has not put one.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Unfilled {}
@@ -52,11 +52,11 @@ pub trait HasKey {}
 #[diagnostic::do_not_recommend]
 impl HasKey for WithKey {}
 
-/// A record being handled, and what may be done with it.
+/// The record that a handler is called for, and the operations on the group table and the declared edges.
 ///
-/// Handlers write it bare, `ctx: &mut Context`; the macro fills the processor in, from which the
-/// methods know the group's key type, its table and its outputs. What a handler did is kept whole
-/// when it returns `Ok`, and dropped whole otherwise.
+/// Handlers take `ctx: &mut Context` without parameters. The macro adds the processor, whose declaration says
+/// which key type, table and outputs the methods accept. All that a handler wrote and emitted is kept when it
+/// returns `Ok`, and none of it otherwise.
 ///
 /// In a group with keys the handler of a keyless stream is given a `Context<.., WithoutKey>`, which
 /// has no key and so no [`value`](Context::value), but can [`loopback`](Context::loopback).
@@ -76,7 +76,7 @@ impl<P: ?Sized, W> fmt::Debug for Context<'_, P, W> {
 }
 
 impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
-    /// Wraps a record whose key is one of the group's, or is not looked at.
+    /// Wraps a record, after a check that its key is one of the group's; a keyless handler's is not checked.
     #[inline]
     pub(crate) fn new(raw: RawRecord<'r>) -> Result<Self, ContextError> {
         let key = if W::HAS_KEY {
@@ -92,7 +92,7 @@ impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
         })
     }
 
-    /// A record's key, when it is one of the group's.
+    /// The bytes of a record's key, if they decode.
     #[inline]
     fn viewed(record: &Incoming<'r>) -> Result<&'r [u8], ContextError> {
         let key = match record.key {
@@ -116,7 +116,7 @@ impl<'r, P: Processor, W: Keying> Context<'r, P, W> {
 }
 
 impl<'r, P: Processor, W> Context<'r, P, W> {
-    /// The record's key: `&str` for `String`, `&[u8]` for `Vec<u8>`, integers as they are.
+    /// The record's key: `&str` for `String`, `&[u8]` for `Vec<u8>`, other types by value.
     pub fn key(&self) -> <P::Key as Key>::Ref<'r>
     where
         W: HasKey,
@@ -127,7 +127,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     /// The group table's value for the record's key; `None` when there is none.
     ///
     /// # Errors
-    /// When the store cannot be read, or what it holds does not decode.
+    /// When the store cannot be read, or the value does not decode.
     pub fn value<V>(&mut self) -> Result<Option<V>, ContextError>
     where
         P: Persists<V>,
@@ -149,7 +149,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     /// Sets the group table's value for the record's key.
     ///
     /// # Errors
-    /// When the value does not encode, or its record would be larger than the log takes.
+    /// When the value does not encode, or its record would be larger than the topic allows.
     pub fn set_value<V>(&mut self, value: &(impl AsValue<V> + ?Sized)) -> Result<(), ContextError>
     where
         P: Persists<V>,
@@ -164,7 +164,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     /// Deletes the group table's value for the record's key: the changelog gets a tombstone.
     ///
     /// # Errors
-    /// When its record would be larger than the log takes.
+    /// When its record would be larger than the topic allows.
     pub fn delete<V>(&mut self) -> Result<(), ContextError>
     where
         P: Persists<V>,
@@ -173,7 +173,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         self.raw.scope.store(None)
     }
 
-    /// Makes a new value of the old one, sets it and returns it.
+    /// Computes a new value from the old one, sets it and returns it.
     ///
     /// # Errors
     /// Those of [`value`](Context::value) and [`set_value`](Context::set_value).
@@ -187,10 +187,10 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         Ok(value)
     }
 
-    /// Emits a record to an output, with the timestamp of the record at hand.
+    /// Emits a record to an output, with the timestamp of the record that is handled.
     ///
     /// # Errors
-    /// When key or value do not encode, or the record would be larger than the log takes.
+    /// When key or value do not encode, or the record would be larger than the topic allows.
     pub fn emit<T: Topic>(
         &mut self,
         topic: T,
@@ -206,7 +206,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     /// Emits a record to an output, with headers or a timestamp of its own.
     ///
     /// # Errors
-    /// When key or value do not encode, or the record would be larger than the log takes.
+    /// When key or value do not encode, or the record would be larger than the topic allows.
     pub fn emit_with<T: Topic>(
         &mut self,
         _topic: T,
@@ -248,17 +248,18 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         let key: Option<Encode<'_>> = if T::Key::IS_NONE { None } else { Some(key) };
         let to = Destination {
             topic: T::NAME,
-            place: T::Partitioner::partition,
+            partition_of: T::Partitioner::partition,
         };
         self.raw
             .scope
             .emit(&to, key, value, options.timestamp, &options.headers)
     }
 
-    /// The value of the record's key in a joined table: as far as this process has followed it.
+    /// The value of the record's key in a joined table, as of the last update of the table that this process
+    /// has read.
     ///
     /// # Errors
-    /// When the local copy cannot be read, or what it holds does not decode.
+    /// When the local copy cannot be read, or the value does not decode.
     pub fn join<T: Topic>(&mut self, _table: T) -> Result<Option<T::Value>, ContextError>
     where
         P: Joins<T>,
@@ -281,10 +282,10 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         decoded::<T>(stored.map(|stored| stored.value))
     }
 
-    /// The value of any key of a table that is looked up: as far as this process has followed it.
+    /// The value of any key of a table that is looked up, as of the last update that this process has read.
     ///
     /// # Errors
-    /// When the key does not encode, the copy cannot be read, or what it holds does not decode.
+    /// When the key does not encode, the copy cannot be read, or the value does not decode.
     pub fn lookup<T: Topic>(
         &mut self,
         _table: T,
@@ -315,7 +316,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     /// Sends a value to another key of the group: its `#[loopback]` handler is called for it.
     ///
     /// # Errors
-    /// When key or value do not encode, or the record would be larger than the log takes.
+    /// When key or value do not encode, or the record would be larger than the topic allows.
     pub fn loopback<V>(
         &mut self,
         key: impl AsKey<P::Key>,
@@ -326,7 +327,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     {
         let to = Destination {
             topic: P::LOOP,
-            place: P::Partitioner::partition,
+            partition_of: P::Partitioner::partition,
         };
         let codec: CodecOf<V> = <P as Loops<V>>::CODEC;
         self.raw.scope.emit(
@@ -338,9 +339,9 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         )
     }
 
-    /// Holds the record's commit back until the guard is told that it is done, from any thread;
-    /// what the handler wrote and emitted is kept as with any other record. Meant for asynchronous
-    /// handlers that leave work behind, and there for all.
+    /// Holds back the commit of the record until [`Deferred::done`] is called, on any thread. What the handler
+    /// wrote and emitted is kept as for any other record. For work that goes on after the handler has
+    /// returned, such as a task that an asynchronous handler spawned.
     pub fn defer(&mut self) -> Deferred {
         self.raw.scope.defer()
     }
@@ -381,7 +382,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     }
 }
 
-/// The value of a table that is not the group's own.
+/// Decodes a value of a table of another group.
 fn decoded<T: Topic>(bytes: Option<&[u8]>) -> Result<Option<T::Value>, ContextError> {
     let value = bytes.map(|bytes| T::CODEC.decode(bytes)).transpose();
     value.map_err(|source| ContextError::Codec {
@@ -394,7 +395,8 @@ fn decoded<T: Topic>(bytes: Option<&[u8]>) -> Result<Option<T::Value>, ContextEr
 /// Headers and a timestamp for [`Context::emit_with`].
 ///
 /// ```
-/// use goka_runtime::context::Emit;
+/// # use goka_runtime::context as goka;
+/// use goka::Emit;
 ///
 /// let options = Emit::new().timestamp(1_700_000_000_000).header("trace", "4bf92f");
 /// # let _ = options;
@@ -406,7 +408,7 @@ pub struct Emit {
 }
 
 impl Emit {
-    /// No headers, and the timestamp of the record at hand.
+    /// No headers, and the timestamp of the record that is handled.
     pub fn new() -> Self {
         Self::default()
     }

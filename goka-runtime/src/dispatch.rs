@@ -1,6 +1,6 @@
-//! Between a handler's [`Context`](crate::context::Context) and the core: the record, and what may be done
-//! with it, in bytes. The typed layer above knows codecs, the core below knows neither types nor
-//! codecs; one indirect call a record crosses it.
+//! The boundary between a handler's [`Context`](crate::context::Context) and the core: a record as bytes, and
+//! the operations on tables and outputs as bytes. The typed layer above knows types and codecs, the core
+//! below knows neither. One indirect call for each record crosses the boundary.
 
 use std::any::Any;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::table::{StoreError, StoredRef};
 pub struct Incoming<'r> {
     /// The group.
     pub group: &'r str,
-    /// The topic it was read from.
+    /// The topic that it was read from.
     pub topic: &'r str,
     /// Its partition.
     pub partition: i32,
@@ -34,19 +34,19 @@ pub struct Incoming<'r> {
 /// Writes one key or value to the end of a buffer.
 pub type Encode<'e> = &'e mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>;
 
-/// An output: where its records go.
+/// The topic that a record is emitted to.
 #[derive(Debug, Clone, Copy)]
 pub struct Destination {
     /// The topic.
     pub topic: &'static str,
-    /// The partition of a key among so many.
-    pub place: fn(&[u8], i32) -> i32,
+    /// The partition of a key, given the number of partitions.
+    pub partition_of: fn(&[u8], i32) -> i32,
 }
 
-/// What a handler may do beyond looking at its record. Kept whole when the handler returns `Ok`,
-/// dropped whole otherwise.
+/// The operations of a handler besides reading its record. All their effects are kept when the handler
+/// returns `Ok`, and none otherwise.
 pub trait Scope {
-    /// The value of the record's key, with this record's own changes seen.
+    /// The value of the record's key, with the changes that the handler has made for this record.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -54,7 +54,7 @@ pub trait Scope {
     /// Sets the value of the record's key, or deletes it (`None`).
     ///
     /// # Errors
-    /// When the value does not encode, or its record would be larger than the log takes.
+    /// When the value does not encode, or its record would be larger than the topic allows.
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError>;
     /// The value of the record's key in a joined table: the group's own partition of it.
     ///
@@ -70,14 +70,14 @@ pub trait Scope {
         table: &'static str,
         key: Encode<'_>,
     ) -> Result<Option<StoredRef<'_>>, ContextError>;
-    /// Holds the record's commit back until the guard is told that it is done; what the handler
-    /// wrote and emitted is kept as with any other record.
+    /// Holds back the commit of the record until [`Deferred::done`] is called. What the handler wrote and
+    /// emitted is kept as for any other record.
     fn defer(&mut self) -> Deferred;
-    /// Emits a record; a key that is not there goes to the partition of the record at hand.
-    /// Without a timestamp of its own it inherits the record's.
+    /// Emits a record. Without a key it goes to the partition number of the record that is handled, and
+    /// without a timestamp it gets that record's.
     ///
     /// # Errors
-    /// When key or value do not encode, or the record would be larger than the log takes.
+    /// When key or value do not encode, or the record would be larger than the topic allows.
     fn emit(
         &mut self,
         to: &Destination,
@@ -88,29 +88,29 @@ pub trait Scope {
     ) -> Result<(), ContextError>;
 }
 
-/// A record and its scope: what a dispatch shim gets.
+/// A record and its scope: the argument of a dispatch shim.
 pub struct RawRecord<'r> {
     /// The record.
     pub record: Incoming<'r>,
-    /// What may be done.
+    /// The operations of its handler.
     pub scope: &'r mut dyn Scope,
 }
 
 impl fmt::Debug for RawRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Raw")
+        f.debug_struct("RawRecord")
             .field("record", &self.record)
             .finish_non_exhaustive()
     }
 }
 
-/// The state that handlers share: the processor's own value.
+/// The value of the processor's type, which its handlers share.
 pub type ProcessorState = dyn Any + Send + Sync;
 
 /// A dispatch shim: decodes the value, makes the context, calls the handler.
 pub type SyncCall = for<'r> fn(&'r ProcessorState, RawRecord<'r>) -> Result<(), HandlerError>;
 
-/// What an asynchronous handler's shim returns; it stays on the worker's thread.
+/// The future of an asynchronous handler's shim, which stays on the worker's thread.
 pub type Handling<'r> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + 'r>>;
 
 /// The shim of an asynchronous handler.
@@ -125,39 +125,39 @@ pub enum Call {
     Async(AsyncCall),
 }
 
-/// Holds one record's commit back: see [`Context::defer`](crate::context::Context::defer). May be
-/// sent to another thread. Dropped without [`done`](Deferred::done) it fails the record.
+/// Holds back the commit of one record: see [`Context::defer`](crate::context::Context::defer). It may be
+/// sent to another thread. If it is dropped without [`done`](Deferred::done) the record fails.
 #[must_use = "dropping it fails the record"]
 pub struct Deferred(Option<Box<DeferCallback>>);
 
 type DeferCallback = dyn FnOnce(Result<(), HandlerError>) + Send;
 
 impl Deferred {
-    /// A guard that tells `settle` once.
-    pub fn new(settle: impl FnOnce(Result<(), HandlerError>) + Send + 'static) -> Self {
-        Self(Some(Box::new(settle)))
+    /// A guard that calls `complete` once.
+    pub fn new(complete: impl FnOnce(Result<(), HandlerError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(complete)))
     }
 
-    /// What was deferred is done: the record may be committed.
+    /// The deferred work is done: the record may be committed.
     pub fn done(mut self) {
-        if let Some(settle) = self.0.take() {
-            settle(Ok(()));
+        if let Some(complete) = self.0.take() {
+            complete(Ok(()));
         }
     }
 
-    /// What was deferred failed: the partition stops at this record.
+    /// The deferred work failed: the partition stops at this record.
     pub fn fail(mut self, error: impl Into<HandlerError>) {
-        if let Some(settle) = self.0.take() {
-            settle(Err(error.into()));
+        if let Some(complete) = self.0.take() {
+            complete(Err(error.into()));
         }
     }
 }
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        if let Some(settle) = self.0.take() {
-            settle(Err(
-                "what was deferred was dropped before it was done".into()
+        if let Some(complete) = self.0.take() {
+            complete(Err(
+                "the guard of `defer` was dropped before the deferred work was done".into(),
             ));
         }
     }
@@ -180,7 +180,7 @@ pub struct CodecError {
     pub reason: SharedError,
 }
 
-/// What a [`Context`](crate::context::Context) answers when it cannot do what was asked.
+/// Why an operation of a [`Context`](crate::context::Context) failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContextError {
@@ -191,10 +191,10 @@ pub enum ContextError {
         what: &'static str,
         /// The topic.
         topic: String,
-        /// The codec's word.
+        /// The error of the codec.
         source: CodecError,
     },
-    /// The record has no key, and the group's key type has no way to say so.
+    /// The record has no key, and the group's key type does not allow that.
     #[error("the record of {topic} has no key")]
     NoKey {
         /// The topic.
@@ -206,9 +206,9 @@ pub enum ContextError {
         /// The topic.
         topic: String,
     },
-    /// The record would be larger than its topic takes.
+    /// The record would be larger than its topic allows.
     #[error(
-        "topic `{topic}` takes records of at most {limit} bytes, the one of key `{key}` has {size}; \
+        "topic `{topic}` takes records of at most {max_message_bytes} bytes, the one of key `{key}` has {size}; \
          raise the topic's `max.message.bytes`, or keep less in one value"
     )]
     TooLarge {
@@ -218,8 +218,8 @@ pub enum ContextError {
         key: String,
         /// The record's size in bytes.
         size: usize,
-        /// What the topic takes.
-        limit: usize,
+        /// The `max.message.bytes` of the topic.
+        max_message_bytes: usize,
     },
     /// The copy of a table that is looked up cannot be read.
     #[error("looking up in `{table}`: {source}")]

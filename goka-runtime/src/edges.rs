@@ -1,6 +1,6 @@
-//! What a processor type says of itself at compile time: its group, its table, its outputs. The
-//! macros implement these traits; [`Context`](crate::context::Context) asks for them, so that an
-//! undeclared edge does not compile.
+//! The declarations of a processor as traits of its type: its group, its table, its edges. The macros implement
+//! them, and the methods of [`Context`](crate::context::Context) require them, so that the use of an undeclared
+//! edge does not compile.
 
 use crate::codec::CodecOf;
 use crate::graph::Definition;
@@ -14,14 +14,14 @@ pub trait Processor: 'static {
     type Key: Key;
     /// The function from a key to its partition.
     type Partitioner: Partitioner;
-    /// The names of the group's own topics: table, loop, visits. No other edge may have them.
+    /// The names of the group's own topics: table, loop topic, visit topic. No other edge may use them.
     #[doc(hidden)]
     const OWN: [&'static str; 3] = [""; 3];
-    /// Its graph and its handlers.
+    /// Its graph, and the value that its handlers share.
     const DEFINITION: &'static Definition;
 }
 
-/// Says that a processor has `T` as an output.
+/// A processor that declares `T` as an output.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not declare `{T}` as an output",
     label = "undeclared output",
@@ -29,7 +29,7 @@ pub trait Processor: 'static {
 )]
 pub trait Emits<T> {}
 
-/// Says that a processor has a group table of `V`.
+/// A processor with a group table whose values are `V`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no group table",
     label = "a stateless processor has no value",
@@ -38,11 +38,11 @@ pub trait Emits<T> {}
 pub trait Persists<V> {
     /// The group table's name.
     const TABLE: &'static str;
-    /// How its values travel.
+    /// The codec of its values.
     const CODEC: CodecOf<V>;
 }
 
-/// Says that a processor has `T` as a joined table.
+/// A processor that joins the table `T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not join `{T}`",
     label = "undeclared join",
@@ -50,7 +50,7 @@ pub trait Persists<V> {
 )]
 pub trait Joins<T> {}
 
-/// Says that a processor looks `T` up.
+/// A processor that looks up the table `T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not look up `{T}`",
     label = "undeclared lookup",
@@ -67,11 +67,11 @@ pub trait LooksUp<T> {}
 pub trait Loops<V> {
     /// The loop topic's name.
     const LOOP: &'static str;
-    /// How its values travel.
+    /// The codec of its values.
     const CODEC: CodecOf<V>;
 }
 
-/// Says that `Self`, the key type of the topic `T`, is that of the group of `P`.
+/// The key type of the topic `T`, if it is that of the group of `P`.
 #[diagnostic::on_unimplemented(
     message = "`{T}` is keyed by `{Self}`, `{P}` by `{K}`",
     label = "its key is `{Self}`, not `{K}`",
@@ -81,7 +81,7 @@ pub trait SameKey<K, T, P> {}
 
 impl<K, T, P> SameKey<K, T, P> for K {}
 
-/// Says that `Self`, the key type of the joined table `T`, is that of the group of `P`.
+/// The key type of the joined table `T`, if it is that of the group of `P`.
 #[diagnostic::on_unimplemented(
     message = "`{T}` is keyed by `{Self}`, `{P}` by `{K}`",
     label = "its key is `{Self}`, not `{K}`",
@@ -91,8 +91,8 @@ pub trait JoinedKey<K, T, P> {}
 
 impl<K, T, P> JoinedKey<K, T, P> for K {}
 
-/// Never an edge of anything. Two impls that rustc does not recommend make it report the missing
-/// one by the trait's own message, instead of assuming that the only impl there is was meant.
+/// Never an edge. If a trait has a single impl, rustc takes that one for what was meant; with two more, which it
+/// does not recommend, it reports a missing impl with the message of the trait.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Decoy<const N: u8> {}

@@ -1,5 +1,5 @@
-//! The errors that belong to no single operation: what handlers fail with, and the enum that every
-//! error of this crate converts into. Pure.
+//! The errors that belong to no single operation: the error of handlers, and the enum that every error of
+//! this crate converts into. Pure.
 
 mod shared;
 
@@ -20,8 +20,8 @@ use crate::visit::VisitError;
 /// causes.
 ///
 /// ```
-/// use goka_runtime::emitter::EmitError;
-/// use goka_runtime::error::Error;
+/// # mod goka { pub use goka_runtime::{emitter::EmitError, error::Error}; }
+/// use goka::{EmitError, Error};
 ///
 /// fn is_of_an_emitter(error: &Error) -> bool {
 ///     matches!(error, Error::Emit(_))
@@ -33,34 +33,34 @@ use crate::visit::VisitError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Of a codec.
+    /// A codec could not read or write.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// Of a handler's context.
+    /// An operation of a handler's context failed.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// Of an emitter.
+    /// An emitter failed.
     #[error(transparent)]
     Emit(#[from] EmitError),
-    /// Of the log: Kafka or the embedded one.
+    /// The log failed: Kafka, or the embedded one.
     #[error(transparent)]
     Log(#[from] LogError),
     /// A processor could not start, or ended.
     #[error(transparent)]
     Processor(#[from] ProcessorError),
-    /// Of the definitions that the program's macros registered.
+    /// The processors of the program cannot run together.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A partition stopped.
     #[error(transparent)]
     Stopped(#[from] StopReason),
-    /// Of a view.
+    /// A view failed.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// Of a request for a visit.
+    /// A request for a visit failed.
     #[error(transparent)]
     Visit(#[from] VisitError),
-    /// Of a wait for the program's processors.
+    /// A wait for the program's processors failed.
     #[cfg(feature = "cli")]
     #[error(transparent)]
     Wait(#[from] WaitError),

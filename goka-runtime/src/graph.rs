@@ -1,6 +1,6 @@
-//! What the macros generate: a group's typed edges as plain data, and how its handlers are called.
-//! Pure. Read by the registry, the processor, the commands and `topology`. Several groups together
-//! are an [`Application`].
+//! The graph that the macros generate: the edges of a group as plain data, and the functions that call its
+//! handlers. Pure. Read by the registry, the processor and the commands. Several groups together are an
+//! [`Application`].
 
 mod application;
 mod draw;
@@ -24,7 +24,7 @@ use crate::key::NoKey;
 use crate::record::Guarantee;
 use crate::text::same;
 
-/// Where something stands in the user's source.
+/// A place in the user's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
     /// The file, as rustc names it.
@@ -47,28 +47,28 @@ pub enum TopicKind {
     /// By `#[stream(..)]`, or by its name alone.
     #[default]
     Stream,
-    /// By `#[table(..)]`: a table that another program, or nobody's group, writes.
+    /// By `#[table(..)]`: a table that another program writes, or an emitter.
     Table,
     /// By `#[processor(persist = ..)]`: the table of that processor's group.
     GroupTable,
 }
 
-/// A topic as an edge sees it.
+/// A topic, as plain data.
 #[derive(Debug, Clone, Copy)]
 pub struct TopicSpec {
     /// Its name.
     pub name: &'static str,
     /// How it was declared.
     pub kind: TopicKind,
-    /// How its keys travel.
+    /// The codec of its keys.
     pub key: Format,
-    /// How its values travel.
+    /// The codec of its values.
     pub value: Format,
     /// The partitioner's name.
     pub partitioner: &'static str,
-    /// The partition of a key among so many.
-    pub place: fn(&[u8], i32) -> i32,
-    /// The declared partition count.
+    /// The partition of a key, given the number of partitions.
+    pub partition_of: fn(&[u8], i32) -> i32,
+    /// The partition count, if one is declared.
     pub partitions: Option<i32>,
 }
 
@@ -86,8 +86,9 @@ impl TopicSpec {
     /// `value=json:{name:string,visits:integer}`; else they are opaque, `value=json`.
     ///
     /// ```
-    /// use goka_runtime::topic::Topic;
-    /// # use goka_runtime::{codec::CodecOf, partitioner::Murmur2};
+    /// # mod goka { pub use goka_runtime::{codec::CodecOf, partitioner::Murmur2, topic::Topic}; }
+    /// use goka::Topic;
+    /// # use goka::{CodecOf, Murmur2};
     /// # struct Counts;
     /// # impl Topic for Counts {
     /// #     type Key = String;
@@ -109,17 +110,17 @@ impl TopicSpec {
     }
 }
 
-/// Where a group begins to read an input for which it has committed nothing.
+/// Where a group begins to read an input of which it has committed no offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
-    /// At the first record that is still there: state that skipped its history is wrong.
+    /// At the first record that the topic still has. The default, since a table that skips records is wrong.
     #[default]
     Earliest,
-    /// After the last record that is there.
+    /// After the last record.
     Latest,
 }
 
-/// What an edge does.
+/// The kind of an edge.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum EdgeKind {
@@ -127,9 +128,9 @@ pub enum EdgeKind {
     Input {
         /// The dispatch shim.
         call: Call,
-        /// Whether the handler takes tombstones.
+        /// Whether the handler accepts tombstones.
         tombstones: bool,
-        /// Where reading begins when the group has committed nothing for it.
+        /// Where reading begins when the group has committed no offset.
         start: Start,
     },
     /// Records go out.
@@ -145,8 +146,8 @@ pub enum EdgeKind {
         /// The dispatch shim.
         call: Call,
     },
-    /// Walks every key of the group table when it is asked to, by a record in the group's visit
-    /// topic whose key is the visit's name; the shim gets the visited key and that record's value.
+    /// A walk over every key of the group table. A record in the group's visit topic, whose key is the name of
+    /// the visit, asks for it; the shim is called with each key of the table and the value of that record.
     Visit {
         /// The dispatch shim.
         call: Call,
@@ -158,7 +159,7 @@ pub enum EdgeKind {
 /// One edge of a group graph.
 #[derive(Debug, Clone, Copy)]
 pub struct Edge {
-    /// What it does.
+    /// Its kind.
     pub kind: EdgeKind,
     /// The topic at its end.
     pub topic: TopicSpec,
@@ -166,7 +167,7 @@ pub struct Edge {
     pub location: Location,
 }
 
-/// One group: its name and its edges, in the order in which they were declared (Goka's word).
+/// One group: its name and its edges, in the order of their declarations. Goka calls it so, too.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupGraph {
     /// The processor's name: the Rust type's.
@@ -175,17 +176,18 @@ pub struct GroupGraph {
     pub group: &'static str,
     /// Where the processor is declared.
     pub location: Location,
-    /// What it promises, unless the configuration says otherwise.
+    /// Its guarantee, unless the program or the command line sets another.
     pub guarantee: Guarantee,
     /// The edges.
     pub edges: &'static [Edge],
 }
 
 impl GroupGraph {
-    /// What is wrong with this group alone: see [`Application::validate`].
+    /// The mistakes in this group alone: see [`Application::validate`].
     ///
     /// ```
-    /// use goka_runtime::graph::{Finding, GroupGraph, Location};
+    /// # use goka_runtime as goka;
+    /// use goka::graph::{Finding, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
     /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
@@ -198,7 +200,8 @@ impl GroupGraph {
     /// Several groups as one application.
     ///
     /// ```
-    /// use goka_runtime::graph::GroupGraph;
+    /// # use goka_runtime as goka;
+    /// use goka::graph::GroupGraph;
     ///
     /// assert_eq!(GroupGraph::merge(&[]).groups(), []);
     /// ```
@@ -228,12 +231,12 @@ impl GroupGraph {
     }
 }
 
-/// A processor as the registry has it.
+/// A processor in the registry.
 #[derive(Debug, Clone, Copy)]
 pub struct Definition {
     /// Its graph.
     pub graph: GroupGraph,
-    /// Makes the value that its handlers share; `None` when the user has to give one.
+    /// Makes the value that its handlers share; `None` when the program has to give one.
     pub make: Option<fn() -> Box<ProcessorState>>,
     /// The processor's type.
     pub type_id: fn() -> TypeId,

@@ -1,5 +1,5 @@
-//! Record keys: what a handler sees of one without a copy, and what may be given as one. Keys whose
-//! bytes are in the order of their values: [`Ordered`], [`OrderedKey`]; no keys at all: [`NoKey`].
+//! Record keys: [`Key`], the types of keys, and [`AsKey`], the types that may be passed for them. [`Ordered`] and
+//! [`OrderedKey`] are for keys whose bytes are in the order of their values, [`NoKey`] is for records without keys.
 
 mod none;
 pub(crate) mod ordered;
@@ -8,10 +8,11 @@ pub use self::none::NoKey;
 pub use self::ordered::{Composite, Ordered, OrderedKey, PrefixOf, prefix};
 use crate::codec::{Codec, CodecError, Format, format_of, utf8};
 
-/// A type of record keys. Its own codec, whose bytes decide the partition and the order in a table.
+/// A type of record keys. It is its own codec, whose bytes decide the partition and the order in a table.
 ///
 /// ```
-/// use goka_runtime::key::Key;
+/// # use goka_runtime::key as goka;
+/// use goka::Key;
 ///
 /// assert_eq!(<String as Key>::view(b"alice"), Ok("alice"));
 /// assert_eq!(<u64 as Key>::view(b"17"), Ok(17));
@@ -23,21 +24,21 @@ use crate::codec::{Codec, CodecError, Format, format_of, utf8};
     note = "keys are `String`, integers, `Vec<u8>`, `Uuid`, tuples of those, and types with `#[derive(goka::Key)]`"
 )]
 pub trait Key: Codec<Value = Self> {
-    /// What a handler sees: a view into the record, or the key itself.
+    /// The type that [`Context::key`](crate::context::Context::key) returns: borrowed from the record, or the key
+    /// itself.
     type Ref<'r>;
 
-    /// Whether records have no keys at all; true of [`NoKey`] alone.
+    /// Whether records have no keys; true for [`NoKey`] only.
     const IS_NONE: bool = false;
 
-    /// Whether no key can be written in two ways, so that there is nothing to compare: whatever bytes
-    /// decode are the bytes that the key encodes to.
+    /// Whether each key has one form only: all bytes that decode to a key are the bytes that it encodes to.
     ///
     /// Where it is false, a group with a table or joined tables encodes the key of each record again
     /// and stops at a record whose key is written in another form (`007`, an upper-case `Uuid`): each
     /// form would have a row of its own.
     const IS_CANONICAL: bool = false;
 
-    /// Looks at a key's bytes.
+    /// Decodes a key, without a copy if possible.
     ///
     /// # Errors
     /// When the bytes are not a key of this type.
@@ -84,8 +85,7 @@ impl Key for uuid::Uuid {
     }
 }
 
-/// A key's codec for those who have only text or bytes. Text stands for the bytes that the codec writes,
-/// whatever form it has.
+/// The codec of a key, for the commands. Text in any form becomes the bytes that the codec writes.
 pub(crate) const fn format_of_key<K: Key>() -> Format {
     let format = format_of::<K>();
     if K::IS_CANONICAL {
@@ -108,10 +108,11 @@ fn parse<K: Key>(text: &str) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-/// What may be given as a key of type `K`: `K`, `&K`, `&str` for `String`, `&[u8]` for `Vec<u8>`.
+/// A type that may be passed as a key of type `K`: `K`, `&K`, `&str` for `String`, `&[u8]` for `Vec<u8>`.
 ///
 /// ```
-/// use goka_runtime::key::AsKey;
+/// # use goka_runtime::key as goka;
+/// use goka::AsKey;
 ///
 /// let mut out = Vec::new();
 /// AsKey::<String>::put(&"alice", &mut out)?;
@@ -127,7 +128,7 @@ pub trait AsKey<K> {
     /// Writes the key to the end of `out`.
     ///
     /// # Errors
-    /// When the key's codec refuses it.
+    /// When the key does not encode.
     fn put(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
 }
 

@@ -1,4 +1,4 @@
-//! What runs goka's group graphs. Use it through the facade crate `goka`.
+//! The runtime of goka. Use it through the facade crate `goka`.
 
 #[macro_use]
 mod fail_point;
@@ -48,5 +48,5 @@ pub mod view;
 pub mod visit;
 mod worker;
 
-/// What handlers return: any error converts into a [`HandlerError`](error::HandlerError) by `?`.
+/// The return type of handlers: any error converts into a [`HandlerError`](error::HandlerError) by `?`.
 pub type Result<T = (), E = error::HandlerError> = std::result::Result<T, E>;

@@ -1,5 +1,5 @@
-//! What a handler's parameter may be: how the bytes of a record become it. Used by the dispatch
-//! shims, which the macros write.
+//! The types that a handler may take for a record's value, and how they are made from its bytes. Used by the
+//! dispatch shims, which the macros generate.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,25 +14,25 @@ use crate::partitioner::Partitioner;
 use crate::text::{Text, same};
 use crate::topic::Table;
 
-/// What a handler may take where values of type `V` travel.
+/// A type that a handler may take for values of type `V`.
 #[diagnostic::on_unimplemented(
     message = "this topic's value is `{V}`, the handler takes `{Self}`",
     label = "expected `{V}`, found `{Self}`",
     note = "also accepted: `&{V}`, `Option<{V}>` (tombstones); `&str` for `String`, `&[u8]` for `Vec<u8>`"
 )]
 pub trait FromRecordValue<'r, V>: Sized {
-    /// Whether it takes tombstones.
+    /// Whether it accepts tombstones.
     const TOMBSTONES: bool = false;
-    /// The only codec whose bytes it can borrow, for a parameter that borrows.
+    /// For a type that borrows from the record: the only codec whose bytes it can borrow.
     const BORROWS: Option<&'static str> = None;
 
-    /// Makes the parameter of a value's bytes.
+    /// Makes the parameter from the bytes of a value.
     ///
     /// # Errors
     /// When they do not decode.
     fn some(bytes: &'r [u8], codec: &CodecOf<V>) -> Result<Self, CodecError>;
 
-    /// Makes the parameter of a tombstone.
+    /// Makes the parameter from a tombstone.
     fn none() -> Option<Self> {
         None
     }
@@ -89,7 +89,7 @@ impl<'r> FromRecordValue<'r, Vec<u8>> for &'r [u8] {
     }
 }
 
-/// One impl for all `Option`s would say that `&str` is missing where `Option<&str>` is.
+/// With one impl for all `Option`s the compile error for a wrong `Option<&str>` would be about `&str`.
 macro_rules! optional {
     ($([$($generics:tt)*] $value:ty, $param:ty, $borrows:expr;)*) => {$(
         impl<$($generics)*> FromRecordValue<'r, $value> for Option<$param> {
@@ -125,11 +125,11 @@ optional! {
     ['r, T] T, crate::codec::avro::Avro<T>, None;
 }
 
-/// How a record becomes the context of the processor `G` and a handler's parameter `P`.
+/// Makes the context of the processor `G` and a handler's parameter `P` from a record.
 pub struct HandlerInput<'r, G, P, V> {
-    /// Whether it takes tombstones.
+    /// Whether the parameter accepts tombstones.
     tombstones: bool,
-    /// The codec, as edges have it.
+    /// The codec in the form that edges have.
     format: Format,
     codec: CodecOf<V>,
     some: fn(&'r [u8], &CodecOf<V>) -> Result<P, CodecError>,
@@ -139,14 +139,16 @@ pub struct HandlerInput<'r, G, P, V> {
 
 impl<G, P, V> fmt::Debug for HandlerInput<'_, G, P, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Taker").field(&self.format.codec).finish()
+        f.debug_tuple("HandlerInput")
+            .field(&self.format.codec)
+            .finish()
     }
 }
 
-/// What a dispatch shim does before it calls the handler.
+/// For dispatch shims, before they call the handler.
 impl<'r, G: Processor, P, V> HandlerInput<'r, G, P, V> {
-    /// Makes the context and the parameter of a record. The key comes first: a record of another
-    /// group's has no value to complain about.
+    /// Makes the context and the parameter from a record. The key is decoded first: if it is not one of the
+    /// group's, an error about the value would mislead.
     ///
     /// # Errors
     /// When key or value do not decode, or the value is missing and the parameter takes no
@@ -174,12 +176,12 @@ impl<'r, G: Processor, P, V> HandlerInput<'r, G, P, V> {
     }
 }
 
-/// Edges that call a handler: what the macros put into a graph.
+/// For the macros: the edges of a graph that call a handler.
 impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
-    /// Checks that the parameter takes what the topic has.
+    /// Checks that the parameter accepts tombstones if the topic has them.
     ///
     /// # Panics
-    /// In a const context, when the topic is a table and the parameter takes no tombstones.
+    /// In a const context, when the topic is a table and the parameter does not accept tombstones.
     #[track_caller]
     pub const fn reading(self, kind: TopicKind) -> Self {
         if !matches!(kind, TopicKind::Stream) && !self.tombstones {
@@ -188,7 +190,7 @@ impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
         self
     }
 
-    /// An input of a topic that is a type.
+    /// An input whose topic is a type.
     ///
     /// # Panics
     /// In a const context, when the topic is one of the group's own under another name.
@@ -208,7 +210,7 @@ impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
         edge(G::OWN, kind, topic, location)
     }
 
-    /// An input given by name: its keys and its partitioner are the group's.
+    /// An input given by name: it has the keys and the partitioner of the group.
     pub const fn named(
         &self,
         call: Call,
@@ -249,7 +251,7 @@ impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
         }
     }
 
-    /// A topic that is no type: its keys and its partitioner are the group's.
+    /// A topic that is not a type: it has the keys and the partitioner of the group.
     const fn spec(&self, name: &'static str) -> TopicSpec {
         TopicSpec {
             name,
@@ -257,39 +259,40 @@ impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
             key: format_of_key::<G::Key>(),
             value: self.format,
             partitioner: G::Partitioner::NAME,
-            place: G::Partitioner::partition,
+            partition_of: G::Partitioner::partition,
             partitions: None,
         }
     }
 }
 
 /// The names of a group's own topics.
-type Own = [&'static str; 3];
+type OwnTopics = [&'static str; 3];
 
 /// An output.
 ///
 /// # Panics
-/// In a const context, when the topic is one of the group's own under another name: so the others.
+/// In a const context, when the topic is one of the group's own under another name; [`join`] and [`lookup`],
+/// too.
 #[track_caller]
-pub const fn output(own: Own, topic: TopicSpec, location: Location) -> Edge {
+pub const fn output(own: OwnTopics, topic: TopicSpec, location: Location) -> Edge {
     edge(own, EdgeKind::Output, topic, location)
 }
 
 /// A table that is joined.
 #[track_caller]
-pub const fn join(own: Own, topic: TopicSpec, location: Location) -> Edge {
+pub const fn join(own: OwnTopics, topic: TopicSpec, location: Location) -> Edge {
     edge(own, EdgeKind::Join, topic, location)
 }
 
 /// A table that is looked up.
 #[track_caller]
-pub const fn lookup(own: Own, topic: TopicSpec, location: Location) -> Edge {
+pub const fn lookup(own: OwnTopics, topic: TopicSpec, location: Location) -> Edge {
     edge(own, EdgeKind::Lookup, topic, location)
 }
 
-/// An edge to a topic that is a type.
+/// An edge whose topic is a type.
 #[track_caller]
-const fn edge(own: Own, kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge {
+const fn edge(own: OwnTopics, kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge {
     let [table, loopback, visit] = own;
     if same(topic.name, table) || same(topic.name, loopback) || same(topic.name, visit) {
         let text = Text::new()
@@ -317,7 +320,7 @@ pub const fn table<G: Table>(location: Location) -> Edge {
 /// The input of a handler.
 ///
 /// # Panics
-/// In a const context, when the parameter borrows bytes that the codec would change.
+/// In a const context, when the parameter borrows from the record and the codec makes values of its own.
 #[track_caller]
 pub const fn handler_input<'r, G, P: FromRecordValue<'r, V>, V>(
     codec: CodecOf<V>,
@@ -383,14 +386,14 @@ mod tests {
     }
 
     #[test]
-    fn wrong_bytes_are_no_parameter() {
+    fn wrong_bytes_are_refused() {
         assert!(<&str as FromRecordValue<String>>::some(b"\xff", &TEXT).is_err());
         assert!(<Option<&str> as FromRecordValue<String>>::some(b"\xff", &TEXT).is_err());
         assert!(<Vec<i64> as FromRecordValue<Vec<i64>>>::some(b"{}", &LIST).is_err());
     }
 
     #[test]
-    fn tombstones_are_none_where_they_are_taken() {
+    fn tombstones_are_none_where_they_are_accepted() {
         assert_eq!(
             <Option<String> as FromRecordValue<String>>::none(),
             Some(None)

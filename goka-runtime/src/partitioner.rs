@@ -1,21 +1,22 @@
 //! The functions from a key to its partition: Kafka's, Goka's and librdkafka's.
 //!
-//! A partitioner belongs to a topic, and whoever writes to the topic or looks a key up in it uses
-//! the topic's. That they agree with the clients they are named for is checked against vectors
-//! which those clients made: `tests/vectors` in the repository. Knows nothing of codecs, records
-//! or topics; no key at all is not the empty key, and never gets here.
+//! A partitioner belongs to a topic: all writers of the topic, and all readers that look up a key, use it. The
+//! tests compare the partitioners with vectors that the clients they are named for have made (`tests/vectors` in
+//! the repository). Knows nothing of codecs, records or topics. A record without a key is not one with an empty
+//! key, and has no use for a partitioner.
 
 /// Assigns each key of a topic to one of its partitions.
 ///
-/// A function of the key's bytes and the number of partitions only: two processes that disagree
-/// about a key read and write different tables.
+/// It depends on nothing but the key's bytes and the number of partitions: processes that place a key differently
+/// read and write different rows.
 ///
 /// # Examples
 ///
-/// A partitioner of one's own, which keeps what begins alike together:
+/// A partitioner of your own, which keeps the keys of a tenant in one partition:
 ///
 /// ```
-/// use goka_runtime::partitioner::{Murmur2, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Murmur2, Partitioner};
 ///
 /// struct ByTenant;
 ///
@@ -36,12 +37,13 @@
     note = "use `goka::Murmur2`, `goka::Fnv1a` or `goka::Crc32`, or implement `goka::Partitioner`"
 )]
 pub trait Partitioner: 'static {
-    /// What the partitioner is called where two sides compare theirs.
+    /// The name by which partitioners are compared.
     ///
-    /// A function that puts any key elsewhere than before needs another name.
+    /// A partitioner that gives any key another partition than before needs another name.
     ///
     /// ```
-    /// use goka_runtime::partitioner::{Murmur2, Partitioner};
+    /// # use goka_runtime::partitioner as goka;
+    /// use goka::{Murmur2, Partitioner};
     ///
     /// assert_eq!(Murmur2::NAME, "murmur2");
     /// ```
@@ -51,27 +53,29 @@ pub trait Partitioner: 'static {
     /// partitions.
     ///
     /// ```
-    /// use goka_runtime::partitioner::{Murmur2, Partitioner};
+    /// # use goka_runtime::partitioner as goka;
+    /// use goka::{Murmur2, Partitioner};
     ///
     /// assert_eq!(Murmur2::partition(b"foobar", 12), 6);
     /// ```
     ///
     /// # Panics
     ///
-    /// Those of this module panic when `count` is not positive.
+    /// The partitioners of this module panic when `count` is not positive.
     fn partition(key: &[u8], count: i32) -> i32;
 }
 
-/// What Kafka's Java client does to a key: `toPositive(murmur2(key)) % count`.
+/// The partitioner of Kafka's Java client: `toPositive(murmur2(key)) % count`.
 ///
-/// The default of Kafka Streams and Kafka Connect too, and `murmur2` in librdkafka. `toPositive`
+/// Also the default of Kafka Streams and Kafka Connect, and `murmur2` in librdkafka. `toPositive`
 /// clears the sign bit, it does not negate. The empty key is hashed like any other.
 ///
 /// Source: `BuiltInPartitioner.partitionForKey` and `Utils.murmur2` in
 /// [kafka-clients](https://github.com/apache/kafka/blob/4.1.0/clients/src/main/java/org/apache/kafka/common/utils/Utils.java).
 ///
 /// ```
-/// use goka_runtime::partitioner::{Murmur2, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Murmur2, Partitioner};
 ///
 /// assert_eq!(Murmur2::partition("Zürich".as_bytes(), 1), 0);
 /// assert_eq!(Murmur2::partition(b"", 12), 9);
@@ -87,19 +91,18 @@ impl Partitioner for Murmur2 {
     }
 }
 
-/// Where Goka writes a key: the absolute value of the 32-bit FNV-1a, as a signed number, modulo
-/// `count`.
+/// The partitioner of Goka: the absolute value of the 32-bit FNV-1a, as a signed number, modulo `count`.
 ///
 /// Sarama's default and `fnv1a` in librdkafka. The empty key is hashed like any other.
 ///
-/// # The key that Goka does not find
+/// # A key that Goka does not find
 ///
 /// The hash of one key in four billion is `i32::MIN`, whose negation overflows; `qqk42v` is one.
 /// Goka's producers, which leave this to Sarama, divide before they negate: the partition is
 /// 2³¹ mod `count`, as it is here. Its `View.Get` and `Processor.Get` negate before they divide,
 /// a silent overflow in Go, and so does `PartitionForKey` in later versions: unless `count` is a
 /// power of two the partition is negative, on which the view panics and the processor returns an
-/// error. Keys live where they are written, and here they are found there too.
+/// error. Here such a key is read from the partition to which Goka's producers write it.
 ///
 /// Sources: `hashPartitioner.Partition` in
 /// [Sarama](https://github.com/IBM/sarama/blob/v1.46.3/partitioner.go), `DefaultProducerBuilder`,
@@ -107,7 +110,8 @@ impl Partitioner for Murmur2 {
 /// [Goka](https://github.com/lovoo/goka/blob/v1.1.16/view.go).
 ///
 /// ```
-/// use goka_runtime::partitioner::{Fnv1a, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Fnv1a, Partitioner};
 ///
 /// assert_eq!(Fnv1a::partition(b"foobar", 100), 76);
 /// assert_eq!(Fnv1a::partition(b"qqk42v", 12), 8);
@@ -119,12 +123,12 @@ impl Partitioner for Fnv1a {
     const NAME: &'static str = "fnv1a";
 
     fn partition(key: &[u8], count: i32) -> i32 {
-        // For unsigned_abs there is no overflow, and -(hash % count) is what abs(hash) % count is.
+        // unsigned_abs does not overflow, and -(hash % count) equals abs(hash) % count.
         remainder(fnv1a(key).cast_signed().unsigned_abs(), count)
     }
 }
 
-/// What librdkafka's `consistent` does to a key: the unsigned CRC-32 modulo `count`.
+/// The partitioner `consistent` of librdkafka: the unsigned CRC-32 modulo `count`.
 ///
 /// librdkafka's default, `consistent_random`, is the same for every key but the empty one.
 ///
@@ -141,7 +145,8 @@ impl Partitioner for Fnv1a {
 /// [configuration](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md).
 ///
 /// ```
-/// use goka_runtime::partitioner::{Crc32, Partitioner};
+/// # use goka_runtime::partitioner as goka;
+/// use goka::{Crc32, Partitioner};
 ///
 /// assert_eq!(Crc32::partition(b"foobar", 100), 69);
 /// assert_eq!(Crc32::partition(b"", 100), 0);
@@ -167,7 +172,7 @@ fn murmur2(key: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
 
-    // Nothing is cut off: the length of a key is an i32 in Kafka's protocol.
+    // The cast loses nothing: the length of a key is an i32 in Kafka's protocol.
     let mut hash = SEED ^ key.len() as u32;
     let (words, tail) = key.as_chunks::<4>();
     for word in words {

@@ -1,4 +1,4 @@
-//! Records as they cross the log seam: borrowed when read, gathered in one arena when written.
+//! Records between the log engines and the rest: borrowed when read, collected in one arena when written.
 //! Knows no topic types and no engine. Used by the core, every log engine, emitters and views.
 
 use std::fmt;
@@ -6,16 +6,17 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A position in a partition: the number of the next record, as Kafka counts.
+/// The position of a record in its partition.
 pub type Offset = i64;
 
-/// Milliseconds since the Unix epoch; -1 is Kafka's "no timestamp".
+/// Milliseconds since the Unix epoch; -1 means no timestamp, as in Kafka.
 pub type Timestamp = i64;
 
-/// Names one partition of one topic.
+/// A partition of a topic.
 ///
 /// ```
-/// let tp = goka_runtime::record::TopicPartition::new("user-clicks", 3);
+/// # use goka_runtime as goka;
+/// let tp = goka::record::TopicPartition::new("user-clicks", 3);
 /// assert_eq!(tp.to_string(), "user-clicks[3]");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +28,7 @@ pub struct TopicPartition {
 }
 
 impl TopicPartition {
-    /// Names partition `partition` of `topic`.
+    /// The partition `partition` of `topic`.
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
         Self {
             topic: topic.into(),
@@ -42,7 +43,7 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// Where an engine keeps a record's headers; read only when somebody asks.
+/// The headers of a record in the form that an engine has; read only when they are used.
 pub trait HeaderSource {
     /// How many headers there are.
     fn count(&self) -> usize;
@@ -53,14 +54,15 @@ pub trait HeaderSource {
 /// A record's headers, in the order in which they were written.
 ///
 /// ```
-/// use goka_runtime::record::Headers;
+/// # use goka_runtime as goka;
+/// use goka::record::Headers;
 /// assert_eq!(Headers::default().iter().count(), 0);
 /// ```
 #[derive(Clone, Copy, Default)]
 pub struct Headers<'a>(Option<&'a dyn HeaderSource>);
 
 impl<'a> Headers<'a> {
-    /// Wraps what the engine has.
+    /// Wraps the headers of an engine.
     pub fn new(source: &'a dyn HeaderSource) -> Self {
         Self(Some(source))
     }
@@ -78,7 +80,7 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// One record as read from a log; borrowed from the engine's buffer.
+/// A record that was read from a log; borrowed from the buffer of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// Its offset.
@@ -97,24 +99,24 @@ pub struct Record<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u16);
 
-/// The unit of work that a group hands out: one partition number of everything co-partitioned
-/// with `lead` (the group table; in a stateless group one input). Kafka Streams' word.
+/// A task, as in Kafka Streams: one partition number of all topics that are co-partitioned with `lead` (the
+/// group table; in a stateless group one input). A group assigns whole tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId {
-    /// The subscribed topic whose assignment brought the task.
+    /// The subscribed topic by whose assignment the task is assigned.
     pub lead: TopicId,
     /// The partition's number.
     pub partition: i32,
 }
 
-/// What a processor promises about what a record does, when a failure makes it be read again.
+/// The guarantee of a processor about the effects of a record that is read again after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Guarantee {
-    /// Nothing is lost; after a crash the records since the last barrier are handled again, and what
-    /// they had written stands beside what they write now.
+    /// No record is lost. After a crash the records since the last barrier are handled again, and what they
+    /// wrote the first time stays beside what they write the second time.
     #[default]
     AtLeastOnce,
-    /// Table, outputs and offsets of a barrier become visible together or not at all.
+    /// The table updates, outputs and offsets of a barrier become visible together or not at all.
     ExactlyOnce,
 }
 
@@ -130,7 +132,7 @@ impl fmt::Display for Guarantee {
 impl FromStr for Guarantee {
     type Err = String;
 
-    /// Reads what [`Display`](fmt::Display) writes.
+    /// Reads the text that [`Display`](fmt::Display) writes.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "at-least-once" => Ok(Guarantee::AtLeastOnce),
@@ -151,29 +153,30 @@ pub enum AppendKind {
     Output,
 }
 
-/// One record to be written, borrowed from [`Appends`].
+/// A record to be written, borrowed from [`Appends`].
 #[derive(Debug, Clone, Copy)]
 pub struct Append<'a> {
-    /// The task whose record caused it.
+    /// The task that handled the record that caused it.
     pub task: TaskId,
     /// Why it is written.
     pub kind: AppendKind,
-    /// Where to: the topic.
+    /// The topic that it goes to.
     pub topic: TopicId,
-    /// Where to: the partition.
+    /// The partition that it goes to.
     pub partition: i32,
     /// The key; `None` is a null key.
     pub key: Option<&'a [u8]>,
     /// The value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The timestamp; -1 lets the log choose.
+    /// The timestamp; with -1 the log sets one.
     pub timestamp: Timestamp,
     /// The headers, in order.
     pub headers: &'a [(String, Option<Vec<u8>>)],
 }
 
+/// An [`Append`] whose key and value are ranges of the arena.
 #[derive(Debug)]
-struct Entry {
+struct AppendRanges {
     task: TaskId,
     kind: AppendKind,
     topic: TopicId,
@@ -184,7 +187,7 @@ struct Entry {
     headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// Where [`Appends`] can be cut back to: what a failed record added is dropped whole.
+/// A length of [`Appends`], to drop all that a failed record added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     bytes: usize,
@@ -202,7 +205,8 @@ impl Mark {
 /// Records to be written, in order, in one arena: no allocation per record.
 ///
 /// ```
-/// use goka_runtime::record::*;
+/// # use goka_runtime as goka;
+/// use goka::record::*;
 /// let task = TaskId { lead: TopicId(0), partition: 0 };
 /// let mut appends = Appends::default();
 /// appends.push(Append { task, kind: AppendKind::Output, topic: TopicId(1), partition: 0,
@@ -212,15 +216,15 @@ impl Mark {
 #[derive(Debug, Default)]
 pub struct Appends {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<AppendRanges>,
 }
 
 impl Appends {
-    /// Copies one record in.
+    /// Adds a record by copying it.
     pub fn push(&mut self, append: Append<'_>) {
         let key = append.key.map(|key| self.bytes(key));
         let value = append.value.map(|value| self.bytes(value));
-        self.entries.push(Entry {
+        self.entries.push(AppendRanges {
             task: append.task,
             kind: append.kind,
             topic: append.topic,
@@ -248,7 +252,7 @@ impl Appends {
         self.entries.iter().map(|entry| self.view(entry))
     }
 
-    fn view<'a>(&'a self, entry: &'a Entry) -> Append<'a> {
+    fn view<'a>(&'a self, entry: &'a AppendRanges) -> Append<'a> {
         Append {
             task: entry.task,
             kind: entry.kind,
@@ -276,7 +280,7 @@ impl Appends {
         self.bytes.len()
     }
 
-    /// Where it ends now.
+    /// Its present length.
     pub fn mark(&self) -> Mark {
         Mark {
             bytes: self.bytes.len(),
@@ -284,13 +288,13 @@ impl Appends {
         }
     }
 
-    /// Drops everything pushed since `mark`.
-    pub fn cut(&mut self, mark: Mark) {
+    /// Drops all records that were pushed since `mark`.
+    pub fn truncate(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
         self.entries.truncate(mark.entries);
     }
 
-    /// Drops everything, keeps the memory.
+    /// Drops all records, and keeps the memory for new ones.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

@@ -1,6 +1,6 @@
-//! The processors of this program: those that the macros submitted and those registered by hand,
-//! in an order that does not depend on the build. What is wrong with them together is found by
-//! [`Application::validate`]. Pure. Read by everything that runs processors.
+//! The processors of this program: those that the macros register and those registered by hand, in an order
+//! that does not depend on the build. [`Application::validate`] checks them together. Pure. Read by everything
+//! that runs processors.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::graph::{Application, Definition};
 
 pub use crate::graph::{Declared, Finding};
 
-/// A processor that a macro submitted.
+/// A processor that a macro registers.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Entry(pub &'static Definition);
@@ -20,7 +20,8 @@ inventory::collect!(Entry);
 /// The processors of a program.
 ///
 /// ```
-/// use goka_runtime::registry::{Finding, Registry};
+/// # use goka_runtime as goka;
+/// use goka::registry::{Finding, Registry};
 ///
 /// let error = Registry::new().check().expect_err("there is none");
 /// assert_eq!(error.findings, [Finding::Empty]);
@@ -31,7 +32,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty one, to register by hand.
+    /// An empty registry, for processors registered by hand.
     pub fn new() -> Self {
         Self::default()
     }
@@ -46,7 +47,7 @@ impl Registry {
         registry
     }
 
-    /// Adds a processor; once is enough, twice is the same.
+    /// Adds a processor, if it is not there yet.
     #[must_use]
     pub fn with<P: Processor>(mut self) -> Self {
         self.definitions.push(P::DEFINITION);
@@ -73,7 +74,8 @@ impl Registry {
     /// The processors' graphs as one; not checked.
     ///
     /// ```
-    /// use goka_runtime::registry::Registry;
+    /// # use goka_runtime as goka;
+    /// use goka::registry::Registry;
     ///
     /// assert_eq!(Registry::new().application().groups(), []);
     /// ```
@@ -83,10 +85,10 @@ impl Registry {
         graphs.collect()
     }
 
-    /// The processors, sorted, when they can live in one program.
+    /// The processors, sorted, if they can run in one program.
     ///
     /// # Errors
-    /// Everything that is wrong with them, at once.
+    /// All mistakes at once.
     pub fn check(&self) -> Result<Vec<&'static Definition>, RegistryError> {
         let definitions = self.definitions();
         let mut findings = self.application().validate();
@@ -101,10 +103,10 @@ impl Registry {
     }
 }
 
-/// Why the processors of a program cannot run together: everything at once.
+/// Why the processors of a program cannot run together: all mistakes at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryError {
-    /// What is wrong, never empty.
+    /// The mistakes; never empty.
     pub findings: Vec<Finding>,
 }
 

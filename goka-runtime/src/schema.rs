@@ -1,20 +1,21 @@
-//! The shape of values as text: field names and types as they travel, never names of Rust types.
-//! It is part of a table's fingerprint. Knows nothing of topics.
+//! The shape of values as text: the names and types of fields in JSON, never the names of Rust types. It is a part
+//! of a table's fingerprint. Knows nothing of topics.
 
 mod std_types;
 
 use std::any::TypeId;
 use std::fmt::Write as _;
 
-/// A type whose shape in JSON is known: derive it beside `Serialize` and `Deserialize`, and the
-/// fingerprint of a table of `Json<T>` records the names and types of its fields.
+/// A type whose shape in JSON is known. With it the fingerprint of a table of `Json<T>` has the names and types of
+/// the fields of `T`.
 ///
-/// Types that are renamed or moved keep their shape, and so do fields that change places: only what
-/// is written counts. `#[derive(goka::Schema)]` writes the impl; one by hand is for types whose
-/// serde impls are by hand:
+/// The shape is that of the JSON, so renaming or moving a type, or reordering its fields, does not change it.
+/// `#[derive(goka::Schema)]` implements it for types that derive `Serialize` and `Deserialize`. Implement it by
+/// hand for types whose serde impls are written by hand:
 ///
 /// ```
-/// use goka_runtime::schema::{Describer, Schema};
+/// # use goka_runtime as goka;
+/// use goka::schema::{Describer, Schema};
 ///
 /// struct Money(u64);
 ///
@@ -39,8 +40,8 @@ pub trait Schema: 'static {
     fn describe(to: &mut Describer);
 }
 
-/// Texts longer than this are cut: a type that is used in ever more places of others would
-/// otherwise be written out in each.
+/// After so many bytes no more types are written out: a type is written out at each of its uses, so the text of
+/// nested types could grow exponentially.
 const LIMIT: usize = 64 << 10;
 
 /// Writes shapes: see [`Schema`].
@@ -52,12 +53,12 @@ const LIMIT: usize = 64 << 10;
 /// | a list, a list of exactly these, a map | `[string]`, `(string,integer)`, `map(string,integer)` |
 /// | something or null | `string?` |
 /// | one of these, sorted | `<Closed\|Open:{by:string}>` |
-/// | the object, list or choice around this one, or the one around that | `^1`, `^2` |
+/// | the same type as the object, list or choice one level up, or two levels up | `^1`, `^2` |
 #[derive(Debug, Default)]
 pub struct Describer {
     text: String,
     written: usize,
-    /// The types under way, each with the number of shapes that were open around it.
+    /// The types that are being written, each with its depth.
     open: Vec<(TypeId, usize)>,
     shapes: usize,
 }
@@ -66,7 +67,8 @@ impl Describer {
     /// The shape of one type.
     ///
     /// ```
-    /// use goka_runtime::schema::Describer;
+    /// # use goka_runtime as goka;
+    /// use goka::schema::Describer;
     ///
     /// assert_eq!(Describer::text_of::<Option<i64>>(), "integer?");
     /// ```
@@ -76,15 +78,16 @@ impl Describer {
         describer.text
     }
 
-    /// What was written.
+    /// Returns the text.
     pub fn finish(self) -> String {
         self.text
     }
 
-    /// Writes a word; what could be taken for anything else in a shape or a fingerprint is escaped.
+    /// Writes a word; characters that have a meaning in a shape or a fingerprint are escaped.
     ///
     /// ```
-    /// use goka_runtime::schema::Describer;
+    /// # use goka_runtime as goka;
+    /// use goka::schema::Describer;
     ///
     /// let mut describer = Describer::default();
     /// describer.word("a;b");
@@ -102,8 +105,8 @@ impl Describer {
         self.written += word.len();
     }
 
-    /// Writes the shape of another type. A type that is under way already is only pointed at, so
-    /// types may contain themselves.
+    /// Writes the shape of another type. A type that is being written already is only referred to, so types may
+    /// contain themselves.
     pub fn of<T: Schema + ?Sized>(&mut self) {
         let id = TypeId::of::<T>();
         if let Some((_, around)) = self.open.iter().rev().find(|(open, _)| *open == id) {
@@ -123,7 +126,7 @@ impl Describer {
         self.parts(["{", ",", "}"], true, fill);
     }
 
-    /// Writes a list of so many items, each of its own shape.
+    /// Writes a list with a fixed number of items, each of its own shape.
     pub fn tuple(&mut self, fill: impl FnOnce(&mut Parts<'_>)) {
         self.parts(["(", ",", ")"], false, fill);
     }
@@ -174,7 +177,7 @@ impl Describer {
         self.raw("?");
     }
 
-    /// Writes as it is.
+    /// Writes text without escapes.
     pub(crate) fn raw(&mut self, text: &str) {
         self.text.push_str(text);
         self.written += text.len();
@@ -214,7 +217,7 @@ pub enum Tag<'t> {
     Inside(&'t str),
     /// In a field beside the one with the content.
     Beside(&'t str, &'t str),
-    /// Nowhere: the first that fits is meant.
+    /// Nowhere: the first alternative that fits is read.
     None,
 }
 
@@ -226,7 +229,7 @@ pub struct Parts<'d> {
 }
 
 impl Parts<'_> {
-    /// Adds what has a name and a content.
+    /// Adds an item with a name and a content.
     pub fn add(&mut self, name: &str, content: impl FnOnce(&mut Describer)) {
         self.item(|to| {
             to.word(name);
@@ -240,13 +243,13 @@ impl Parts<'_> {
         self.item(|to| to.word(name));
     }
 
-    /// Adds what has no name.
+    /// Adds an item without a name.
     pub fn item(&mut self, content: impl FnOnce(&mut Describer)) {
         content(self.to);
         self.parts.push(std::mem::take(&mut self.to.text));
     }
 
-    /// Adds the fields of another type as if they were one's own.
+    /// Adds the fields of another type, as serde's `flatten` does.
     pub fn flatten<T: Schema>(&mut self) {
         self.item(|to| to.of::<T>());
         let text = self.parts.pop().expect("it was added");
@@ -257,7 +260,7 @@ impl Parts<'_> {
     }
 }
 
-/// The parts of a list, whatever brackets they contain.
+/// Splits a list at the commas that are not within brackets.
 pub(crate) fn split(parts: &str) -> Vec<String> {
     let mut depth = 0_i32;
     let mut found = Vec::new();
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_does_not_grow_without_end() {
+    fn a_text_has_a_limit() {
         type Four<T> = Twice<Twice<Twice<Twice<T>>>>;
         type Many<T> = Four<Four<Four<Four<T>>>>;
         let text = Describer::text_of::<Many<Many<String>>>();

@@ -1,5 +1,5 @@
-//! For unit tests of handlers: a [`Probe`] has a group table in memory and collects what is
-//! emitted. No log, no store, no barrier.
+//! For unit tests of handlers: a [`Probe`] has a group table in memory and collects the emitted records. It has no
+//! log, no store and no barrier.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::record::{Headers, Timestamp};
 use crate::table::StoredRef;
 use crate::topic::Topic;
 
-/// The surroundings of a handler of the processor `P`: what it sets stays from call to call.
+/// Makes contexts for the handlers of the processor `P`. Values that they set, and records that they emit, stay from
+/// call to call.
 ///
-/// What a handler did before it failed stays too: whether a record is kept whole is not decided
-/// here.
+/// The effects of a handler that fails stay, too: the probe does not drop them, as the engine does.
 ///
 /// ```
 /// # use goka_runtime as goka;
@@ -69,7 +69,7 @@ impl<P> Default for Probe<P> {
 }
 
 impl<P: Processor> Probe<P> {
-    /// With an empty table.
+    /// A probe with an empty table.
     pub fn new() -> Self {
         Self::default()
     }
@@ -88,7 +88,7 @@ impl<P: Processor> Probe<P> {
     /// a group with keys.
     pub fn context_without_key(&mut self) -> Context<'_, P, WithoutKey> {
         let context = Context::new(raw::<P>(None, &mut self.memory));
-        context.expect("there is no key to be wrong")
+        context.expect("a context without a key has no key to decode")
     }
 
     /// Sets the group table's value for a key.
@@ -203,7 +203,7 @@ impl<P: Processor> Probe<P> {
     }
 }
 
-/// The topic that records come from.
+/// The topic of the records in a context.
 const TOPIC: &str = "probe";
 
 fn raw<'r, P: Processor>(key: Option<&'r [u8]>, memory: &'r mut Memory) -> RawRecord<'r> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-/// A growing string for const contexts; what does not fit is cut off.
+/// A growing string for const contexts, cut off at its capacity.
 #[derive(Debug)]
 pub(crate) struct Text {
     bytes: [u8; 512],

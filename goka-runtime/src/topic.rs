@@ -6,7 +6,7 @@ use crate::graph::{TopicKind, TopicSpec};
 use crate::key::{Key, format_of_key};
 use crate::partitioner::Partitioner;
 
-/// A topic, known at compile time: its name, its types, and where its keys live.
+/// A topic as a type: its name, the types of its keys and values, and its partitioner.
 ///
 /// `#[stream(..)]`, `#[table(..)]` and `#[processor(persist = ..)]` implement it.
 #[diagnostic::on_unimplemented(
@@ -17,26 +17,26 @@ use crate::partitioner::Partitioner;
 pub trait Topic: 'static {
     /// The type of its keys.
     type Key: Key;
-    /// The type of its values, as handlers take and give them.
+    /// The type of its values, as handlers take and return them.
     type Value: 'static;
     /// The function from a key to its partition.
     type Partitioner: Partitioner;
-    /// Its name in the log.
+    /// Its name in Kafka.
     const NAME: &'static str;
-    /// How its values travel.
+    /// The codec of its values.
     const CODEC: CodecOf<Self::Value>;
-    /// The declared partition count.
+    /// The partition count, if one is declared.
     const PARTITIONS: Option<i32>;
     /// How it was declared.
     const KIND: TopicKind = TopicKind::Stream;
-    /// All of that as plain data.
+    /// All of this as plain data.
     const SPEC: TopicSpec = TopicSpec {
         name: Self::NAME,
         kind: Self::KIND,
         key: format_of_key::<Self::Key>(),
         value: Self::CODEC.format(),
         partitioner: Self::Partitioner::NAME,
-        place: Self::Partitioner::partition,
+        partition_of: Self::Partitioner::partition,
         partitions: Self::PARTITIONS,
     };
 }

@@ -225,7 +225,7 @@ impl Rig {
 
     /// The key of a number, in a partition.
     fn key(&self, partition: i32, number: usize) -> String {
-        let place = self.definition.graph.edges[0].topic.place;
+        let place = self.definition.graph.edges[0].topic.partition_of;
         let mut salts = 0..;
         let key = salts.find_map(|salt: u32| {
             let key = format!("{}:{number}:{salt}", self.name);

@@ -1,4 +1,4 @@
-//! `#[derive(Codec)]`: a struct of one field travels as the field does.
+//! `#[derive(Codec)]`: a struct of one field is encoded as the field is.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -27,7 +27,7 @@ pub(crate) fn codec(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
         }
     }
     let Some(parts) = parts(item, "Codec", diag) else {
-        // With parameters there is no impl to offer that fits.
+        // For a type with parameters no fitting impl can be generated.
         return match item.generics.params.len() {
             0 => broken_codec(ident),
             _ => TokenStream::new(),
@@ -61,7 +61,7 @@ pub(crate) fn codec(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
     }
 }
 
-/// The constant `INNER`: the only place where the field's codec is asked for.
+/// The constant `INNER`: the only code that requires the field's codec.
 pub(super) fn inner(given: Option<&Type>, ty: &Type) -> TokenStream {
     let private = paths::private();
     let ask = codec_asked(given, ty);

@@ -1,5 +1,5 @@
-//! `#[derive(Key)]`: a struct of one field is a key as the field is, or ordered, or by a codec; one of
-//! several is a key of ordered parts.
+//! `#[derive(Key)]`: a struct of one field is encoded as the field is, or ordered, or by a codec; a struct of several
+//! fields is a key of ordered parts.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -49,7 +49,7 @@ pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
     let consts = parts.iter().enumerate().map(|(at, part)| {
         let (name, ty) = (part_name(at), &part.ty);
         let there = paths::private_at(ty.span());
-        // The only place where a part is asked whether it is one.
+        // The only code that requires the field's type to be a part of a key.
         let ask = quote_spanned!(ty.span()=> #there::part::<#ty>());
         quote!(const #name: #private::Part<#ty> = #ask;)
     });

@@ -79,7 +79,7 @@ fn structure(fields: &Fields, container: &Serde, diag: &mut Diag) -> TokenStream
     body(fields, container.rename_all.as_deref(), diag)
 }
 
-/// What stands for the fields of a struct or a variant.
+/// The shape of the fields of a struct or a variant.
 fn body(fields: &Fields, rule: Option<&str>, diag: &mut Diag) -> TokenStream {
     match fields {
         Fields::Unit => quote!(to.word("null");),

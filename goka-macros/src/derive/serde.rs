@@ -1,5 +1,4 @@
-//! What serde's attributes say about the JSON that its derives write. Those that we do not know are
-//! serde's to judge.
+//! The attributes of serde that change the JSON that its derives write. Unknown ones are left to serde.
 
 use proc_macro2::TokenTree;
 use syn::ext::IdentExt;
@@ -21,7 +20,7 @@ pub(super) struct Serde {
     pub(super) into: Option<Type>,
     pub(super) is_skipped: bool,
     pub(super) is_flat: bool,
-    /// Written by a function of the user's.
+    /// Written by a function of the user.
     pub(super) has_function: bool,
 }
 
@@ -30,7 +29,7 @@ impl Serde {
         let mut serde = Self::default();
         for attribute in attributes {
             if attribute.path().is_ident("serde") {
-                // What cannot be read serde complains about.
+                // serde reports what cannot be read.
                 let _ = attribute.parse_nested_meta(|meta| serde.read(&meta));
             }
         }
@@ -63,7 +62,7 @@ impl Serde {
         Ok(())
     }
 
-    /// What a field is called in JSON.
+    /// The name of a field in JSON.
     pub(super) fn field(&self, ident: &Ident, rule: Option<&str>) -> String {
         let written = ident.unraw().to_string();
         self.rename
@@ -71,7 +70,7 @@ impl Serde {
             .unwrap_or_else(|| of_field(&written, rule))
     }
 
-    /// What a variant is called in JSON.
+    /// The name of a variant in JSON.
     pub(super) fn variant(&self, ident: &Ident, rule: Option<&str>) -> String {
         let written = ident.unraw().to_string();
         self.rename
@@ -80,7 +79,7 @@ impl Serde {
     }
 }
 
-/// `= ".."`, or `(serialize = "..", deserialize = "..")`: what is written.
+/// `= ".."`, or `(serialize = "..", deserialize = "..")`: the name that is written.
 fn name(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<String>> {
     if meta.input.peek(Token![=]) {
         return Ok(Some(meta.value()?.parse::<LitStr>()?.value()));
@@ -96,7 +95,7 @@ fn name(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<String>> {
     Ok(name)
 }
 
-/// Goes on to the next attribute.
+/// Skips to the next attribute.
 fn skip(input: ParseStream) -> syn::Result<()> {
     while !input.is_empty() && !input.peek(Token![,]) {
         input.parse::<TokenTree>()?;

@@ -9,12 +9,12 @@ use super::{codec_of, of_topic};
 use crate::paths;
 use crate::syntax::{HandlerSyntax, bare, only_argument, ungroup};
 
-/// How a handler is called. `handler_input` is what makes its parameter of the record's value.
+/// The call of a handler. `handler_input` makes its parameter from the record's value.
 ///
 /// A closure, which becomes a plain function: in the `impl` of the processor it knows `Self`.
 pub(super) fn call(handler: &HandlerSyntax, handler_input: &TokenStream) -> TokenStream {
     let private = paths::private();
-    // Variables that only we can name: a handler may be called `value`.
+    // Hygienic names: a handler may have the name `value`.
     let ours = |name| Ident::new(name, Span::mixed_site());
     let (shared, raw) = (ours("shared"), ours("raw"));
     let (context, value) = (ours("context"), ours("value"));
@@ -25,7 +25,7 @@ pub(super) fn call(handler: &HandlerSyntax, handler_input: &TokenStream) -> Toke
         arguments = quote!(#private::this(#shared), #arguments);
         parameter = quote!(#shared);
     }
-    // What it returns is judged where it says so: all of the call has that place.
+    // The whole call has the span of the return type, so that errors about that type are shown there.
     let span = handler.returns;
     let private_there = paths::private_at(span);
     let mut name = handler.name.clone();
@@ -49,8 +49,8 @@ pub(super) fn call(handler: &HandlerSyntax, handler_input: &TokenStream) -> Toke
     }
 }
 
-/// How an input's values become the handler's parameter. Written the same way, at the same place,
-/// for the shim and for the edge: rustc shows one error for both.
+/// The conversion of an input's values to the handler's parameter. It is the same, with the same span, for the shim
+/// and for the edge, so that rustc shows one error for both.
 pub(super) fn handler_input(handler: &HandlerSyntax, topic: Option<&Type>) -> TokenStream {
     let parameter = &handler.value;
     let span = parameter.span();

@@ -26,8 +26,8 @@ pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// The key or the partitioner of the first input that is a type; where others beside it may have
-/// keys, of the first that has some.
+/// The key type or the partitioner of the first input that is a type; if inputs may be keyless, of the first that has
+/// keys.
 fn of_first(processor: &model::Processor, item: &str) -> Option<TokenStream> {
     let topics = processor.topics();
     if processor.may_rekey() {
@@ -36,7 +36,7 @@ fn of_first(processor: &model::Processor, item: &str) -> Option<TokenStream> {
     topics.first().map(|topic| of_topic(topic, item))
 }
 
-/// The key or the partitioner of the first of some topics that has keys.
+/// The key type or the partitioner of the first of some topics that has keys.
 pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
     let topics = topics.iter().enumerate();
     topics.rfold(None, |other, (at, topic)| {
@@ -44,8 +44,8 @@ pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
     })
 }
 
-/// The key or the partitioner of the topic at that place; for a keyless stream another one, else
-/// what there is where nothing is given.
+/// The key type or the partitioner of the topic at an index; for a keyless stream that of the others, or the
+/// default.
 pub(super) fn or_else(
     at: usize,
     topic: &Type,
@@ -98,7 +98,7 @@ fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
     let private = paths::private_at(span);
     let word = Ident::new(word, span);
     let location = location(span);
-    // Where it is refused when the topic is the group's own.
+    // The place of the error that the topic is the group's own.
     quote_spanned! {span=>
         #private::#word(Self::OWN, #spec, #location)
     }
@@ -118,7 +118,7 @@ fn input(input: &Input) -> TokenStream {
         Target::Named(name) => quote!(#handler_input.named(#call, #start, #name, #location)),
         Target::Typed(topic) => {
             let spec = of_topic(topic, "SPEC");
-            // Each refusal where its cause is: deletions at the parameter, an own topic at its name.
+            // Each error is at its cause: about tombstones at the parameter, about an own topic at its name.
             let kind = of_topic(topic, "KIND");
             let span = handler.value.span();
             let reading = quote_spanned!(span=> .reading(#kind));

@@ -1,4 +1,4 @@
-//! Partitioners: a type is named as it is; for a function there is a type that calls it.
+//! Partitioners: a type is used as it is; for a function a type that calls it is generated.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -16,15 +16,15 @@ pub(crate) fn ty(given: &Type) -> TokenStream {
     }
 }
 
-/// The type that calls a function, when one is given. Its name is the function's, without the path:
-/// a function that is moved is the same partitioner.
+/// The type that calls a function, if one is given. Its name is that of the function without the path, so that a
+/// function that is moved is the same partitioner.
 pub(crate) fn item(given: Option<&Type>) -> Option<TokenStream> {
     let given = given?;
     let name = format!("{}()", function(given)?.unraw());
     let private = paths::private();
     let wrapper = wrapper();
     let span = given.span();
-    // Outside of the function below: one of the user's may be called as its parameters are.
+    // Outside of the function below, since the user's function may have the name of a parameter.
     let place = quote_spanned! {span=>
         const PLACE: fn(&[u8], i32) -> i32 = #given;
     };
@@ -47,7 +47,7 @@ fn wrapper() -> Ident {
     format_ident!("__GokaPartitioner", span = Span::call_site())
 }
 
-/// The function's name, when the path is one of a function: what begins with a small letter.
+/// The name of the function, if the path is that of a function: its last segment begins with a small letter.
 pub(crate) fn function(given: &Type) -> Option<&Ident> {
     let Type::Path(path) = given else {
         return None;

@@ -1,4 +1,4 @@
-//! Rules that need types: checked by rustc, in code that does nothing.
+//! Rules that need types: rustc checks them, in generated code that does nothing.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
@@ -20,7 +20,7 @@ pub(super) fn statements(processor: &model::Processor) -> TokenStream {
     quote!(#(const _: () = #probes;)*)
 }
 
-/// The rules as statements, for a processor with parameters: items would not know these.
+/// The rules as statements, for a processor with parameters, which items could not use.
 pub(super) fn inside(processor: &model::Processor) -> Option<TokenStream> {
     processor.form.generics()?;
     let probes = probes(processor);
@@ -50,7 +50,7 @@ fn probes(processor: &model::Processor) -> Vec<TokenStream> {
 
 /// The value of an `impl` form is shared by the workers' threads.
 fn shared(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
-    // Of one with parameters it depends on these; who gives a value is asked for it then.
+    // With parameters it depends on them; `Service::with` requires it then.
     if let (Form::Block(block), None) = (&processor.form, processor.form.generics()) {
         let this = &block.self_ty;
         let span = this.span();
@@ -59,8 +59,8 @@ fn shared(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     }
 }
 
-/// One topic as two inputs, by an alias or by its name. Twice another edge by an alias is an impl
-/// twice, and rustc's own error.
+/// One topic as two inputs, by an alias or by its name. Another edge that is there twice by an alias is one impl
+/// twice, which is an error of rustc.
 fn distinct(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     let mut before = Vec::<TokenStream>::new();
     for input in processor.inputs() {
@@ -117,8 +117,8 @@ fn keyed(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     }
 }
 
-/// Inputs with other keys than the group; where keys have to lie together also other places or
-/// partition counts.
+/// Inputs with other key types than the group; in a co-partitioned group also with other partitioners or partition
+/// counts.
 fn alike(
     processor: &model::Processor,
     topic: &Type,
@@ -131,7 +131,7 @@ fn alike(
     let first = processor.first_typed();
     let is_first = first.is_some_and(|first| std::ptr::eq(first, topic));
 
-    // A keyless stream beside others has the group's key: none of its own.
+    // A keyless stream in a group with keys has no key type to check.
     let of = |item: &str| {
         if !processor.may_rekey() {
             return of_topic(topic, item);
@@ -140,7 +140,7 @@ fn alike(
         let own = quote_spanned!(span=> <#this as #private::Processor>::#name);
         or_else(before.len(), topic, item, Some(own))
     };
-    // What was taken from the first input is the same as there, and would only repeat its errors.
+    // The group has the first input's, so a check of that one would only repeat its errors.
     if !is_first || processor.key.is_some() {
         let key = of("Key");
         probes.push(quote_spanned! {span=>
@@ -158,7 +158,7 @@ fn alike(
             >()
         });
     }
-    // With each one before, because any of them may have no declared count.
+    // Each with all before it, because any of them may have no declared count.
     let who = match processor.persist {
         Some(_) => "inputs of a group with a table",
         None => "inputs of a group with a join",
@@ -169,7 +169,7 @@ fn alike(
     }
 }
 
-/// Joined tables with other keys than the group, other places or partition counts.
+/// Joined tables with another key type, partitioner or partition count than the group.
 fn joined(processor: &model::Processor, table: &Type, probes: &mut Vec<TokenStream>) {
     let this = &processor.this;
     let span = table.span();
@@ -178,7 +178,7 @@ fn joined(processor: &model::Processor, table: &Type, probes: &mut Vec<TokenStre
     probes.push(quote_spanned! {span=>
         #private::joined::<#key, #partitioner, #table, #this>()
     });
-    // Of inputs that differ from each other, one is enough to say so.
+    // If inputs differ from each other, one error is enough.
     for input in processor.inputs().filter_map(|input| input.target.ty()) {
         let (input, table) = (of_topic(input, "SPEC"), of_table(table, "SPEC"));
         let who = "an input and a joined table";

@@ -7,7 +7,7 @@ use super::{graph, location, parameters, probe, ty};
 use crate::syntax::{Form, Guarantee};
 use crate::{model, paths};
 
-/// The impl of `Processor`: all that runs is in it.
+/// The impl of `Processor`, with the graph and the dispatch shims.
 pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     let private = paths::private();
     let this = &processor.this;
@@ -35,7 +35,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
                 guarantee: #private::Guarantee::#guarantee,
                 edges: &[#(#edges),*],
             },
-            ..#private::Probe::<Self>::MADE
+            ..#private::TypeProbe::<Self>::MADE
         }
     };
     if let Some(probes) = probe::inside(processor) {
@@ -55,7 +55,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// Its entry, unless it has parameters: then the user registers what it is wanted for.
+/// Its entry, unless it has parameters: then the user registers it for each set of parameters.
 pub(super) fn submit(processor: &model::Processor) -> Option<TokenStream> {
     if processor.form.generics().is_some() {
         return None;

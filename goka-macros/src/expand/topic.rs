@@ -49,11 +49,11 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
     }
 }
 
-/// The processor as the handle of its table.
+/// The processor's type as the type of its table.
 pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
     let value = processor.persist.as_ref()?;
-    // At the place of what it is, for rustc to say of both what is wrong with it.
+    // With the span of the value type, so that rustc's errors about both are one.
     let own = |item: &str, is: &TokenStream| {
         let span = is.span();
         let (private, item) = (paths::private_at(span), Ident::new(item, span));
@@ -91,7 +91,7 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
 
 pub(crate) struct Implementation<'m> {
     pub(crate) this: &'m dyn ToTokens,
-    /// Those of `this`.
+    /// The parameters of `this`.
     pub(crate) generics: Option<&'m Generics>,
     pub(crate) name: &'m LitStr,
     pub(crate) key: TokenStream,
@@ -99,7 +99,7 @@ pub(crate) struct Implementation<'m> {
     pub(crate) partitioner: TokenStream,
     pub(crate) partitions: TokenStream,
     pub(crate) is_table: bool,
-    /// Whether it is a processor's own table.
+    /// Whether it is a group table.
     pub(crate) is_group: bool,
 }
 
@@ -143,7 +143,7 @@ impl Implementation<'_> {
     }
 }
 
-/// A type of the user's, or a default.
+/// A type that the user gave, or the default.
 fn or(given: Option<&Type>, default: TokenStream) -> TokenStream {
     given.map_or(default, |given| quote!(#given))
 }

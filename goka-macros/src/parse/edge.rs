@@ -1,5 +1,5 @@
-//! The attributes beside `#[processor]` and on the methods of its `impl`: the edges, and those that
-//! we know and refuse. The others stay where they are.
+//! The attributes of a processor and of the methods of its `impl`: the edges, and known words that are refused. Other
+//! attributes stay where they are.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
@@ -12,14 +12,14 @@ use crate::diag::{Diag, text};
 use crate::syntax::{EdgeSyntax, Start, Target, ungroup};
 use crate::words::{self, Beside, EdgeWord};
 
-/// The word of one of our attributes: `input`, `goka::input`.
+/// The word of an attribute of this crate: `input`, `goka::input`.
 pub(crate) fn word(attribute: &Attribute) -> Option<String> {
     let segments = &attribute.path().segments;
     let ours = segments.len() == 1 || segments.first()?.ident == "goka";
     ours.then(|| segments.last().map(|last| last.ident.to_string()))?
 }
 
-/// What an attribute stands on.
+/// The item that an attribute is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Function,
@@ -27,7 +27,7 @@ pub(crate) enum Place {
     Method,
 }
 
-/// Takes our attributes out of `attributes` and reads them.
+/// Takes the attributes of this crate out of `attributes` and reads them.
 pub(crate) fn take(
     attributes: &mut Vec<Attribute>,
     place: Place,
@@ -41,7 +41,7 @@ pub(crate) fn take(
         match words::beside(&word) {
             None => return true,
             Some(Beside::Edge(edge)) => {
-                // In the wrong place it is read all the same: what follows would miss it.
+                // It is read although it is in the wrong place: without it there would be follow-on errors.
                 check_place(attribute, edge, place, diag);
                 read(attribute, edge, &mut edges, diag);
             }

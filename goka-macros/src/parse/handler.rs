@@ -1,4 +1,4 @@
-//! The shape of a handler, and the `Context` that is filled into its signature.
+//! The signature of a handler, and the `Context` that is completed in it.
 
 use proc_macro2::{Literal, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -16,8 +16,8 @@ use crate::syntax::{HandlerSyntax, type_text, ungroup};
 const FUNCTION: &str = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
 const METHOD: &str = "`fn name(&self, ctx: &mut Context, value: T) -> Result<()>`";
 
-/// Writes the processor into every `Context` of the signature that has none, and that its records
-/// may have no keys: what the processor says of the handler at that place.
+/// Adds the processor to every `Context` of the signature that has none; and, if the handler's records may have no
+/// keys, the type by which the processor says whether they have.
 pub(crate) fn fill(signature: &mut Signature, processor: &Type, at: Option<usize>) {
     let keying = at.map(|at| {
         let (private, at) = (paths::private(), Literal::usize_unsuffixed(at));
@@ -67,7 +67,7 @@ fn has_lifetime<P>(arguments: &Punctuated<GenericArgument, P>) -> bool {
     arguments.any(|argument| matches!(argument, GenericArgument::Lifetime(_)))
 }
 
-/// Reads a handler as the user wrote it; `None` when its shape is wrong.
+/// Reads a handler; `None` if its signature is wrong.
 pub(crate) fn read(
     signature: &mut Signature,
     processor: &Ident,
@@ -81,8 +81,7 @@ pub(crate) fn read(
     handler
 }
 
-/// Takes by reference what has no size, and has been reported: rustc would say it again, and of
-/// every use.
+/// Makes an unsized parameter, which has been reported, a reference: rustc would report it again, at every use.
 fn lend(signature: &mut Signature) {
     for input in &mut signature.inputs {
         if let FnArg::Typed(PatType { ty, .. }) = input
@@ -104,7 +103,7 @@ fn judge(
     let signature = &*signature;
     let shape = if is_method { METHOD } else { FUNCTION };
     let receiver = check_receiver(signature, is_method, diag);
-    // With a wrong `self` the rest can still be judged, but would often be wrong for the same cause.
+    // With a wrong `self` the rest could be checked, but is often wrong for the same cause.
     let parameters = match receiver {
         Some(_) => check_parameters(signature, shape, diag),
         None => None,
@@ -133,7 +132,7 @@ fn judge(
 /// ```text
 /// fn count(ctx: &mut Context<Other>, click: String)
 /// ```
-/// The others are made bare, so that what follows can be judged.
+/// Its parameters are removed, so that the rest can be checked.
 fn check_contexts(signature: &mut Signature, processor: &Ident, diag: &mut Diag) {
     for input in &mut signature.inputs {
         let FnArg::Typed(PatType { ty, .. }) = input else {
@@ -293,7 +292,7 @@ fn is_context(ty: &Type) -> bool {
         Type::Group(group) => is_context(&group.elem),
         Type::Reference(reference) => {
             let elem = ungroup((*reference.elem).clone());
-            // Under another name it could not be filled in.
+            // Under another name it would not be completed.
             reference.mutability.is_some()
                 && matches!(elem, Type::Path(path) if is_named(&path, "Context"))
         }
@@ -350,7 +349,7 @@ fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
     Some(value)
 }
 
-/// `[u8]` and `str`, by how they are written.
+/// `[u8]` and `str`, by their names.
 fn is_unsized(value: &Type) -> bool {
     match value {
         Type::Slice(_) => true,

@@ -48,7 +48,7 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
         });
         Ok(())
     });
-    // After a word that nobody knows, the group may be what was meant.
+    // After an unknown word, which may be a misspelled `group`, a missing group is not reported.
     if words.is_some_and(|words| words.iter().all(|word| word != "group")) {
         diag.span(
             Span::call_site(),
@@ -83,7 +83,7 @@ fn on_misplaced(input: ParseStream) -> Result<()> {
     Err(Error::new(span, text(&message, help)))
 }
 
-/// Reads the function: takes our attributes out and fills its context in.
+/// Reads the function: takes the attributes of this crate out and completes its context.
 pub(crate) fn function(
     options: ProcessorOptions,
     mut function: ItemFn,
@@ -108,7 +108,7 @@ pub(crate) fn function(
             format!("the processor's type would be called `{ident}` {like}"),
             "give it a name of its own: `#[processor(.., name = Name)]`",
         );
-        // Under another name the rest can be read as if all were well.
+        // With another name the rest can be read as if there were no mistake.
         ident = Ident::new(&format!("{ident}Processor"), ident.span());
     }
     let mut edges = edge::take(&mut function.attrs, Place::Function, diag);
@@ -128,8 +128,8 @@ pub(crate) fn function(
     }
 }
 
-/// Reads the `impl`: takes our attributes out and fills its contexts in. `None` when it is of no
-/// type that could be a processor.
+/// Reads the `impl`: takes the attributes of this crate out and completes its contexts. `None` if it is for a type
+/// that cannot be a processor.
 pub(crate) fn block(
     options: ProcessorOptions,
     mut block: ItemImpl,
@@ -152,7 +152,7 @@ pub(crate) fn block(
             "leave it out",
         );
     }
-    // A processor lives as long as the program, and so does what its parameters stand for.
+    // A processor lives as long as the program, so its parameters have to be `'static`.
     let parameters: Vec<_> = block
         .generics
         .type_params()
@@ -209,7 +209,7 @@ fn methods(block: &mut ItemImpl) -> impl Iterator<Item = &mut ImplItemFn> {
     })
 }
 
-/// The topic whose records say whether those of a method have keys, by its attributes: see
+/// The topic that decides whether the records of a method have keys, by its attributes: see
 /// [`keying`](crate::model::Processor::keying).
 fn keying(edges: &[EdgeSyntax]) -> Option<&Type> {
     let mut topics = edges.iter().filter(|edge| edge.word.has_handler());
@@ -267,7 +267,7 @@ fn upper_camel(name: &Ident) -> Ident {
         camel.extend(letters.next().into_iter().flat_map(char::to_uppercase));
         camel.push_str(letters.as_str());
     }
-    // `fn _0` and `fn r#self_` leave what is no name, or a keyword that cannot be raw.
+    // `fn _0` and `fn r#self_` give no valid name, or a keyword that cannot be raw.
     match syn::parse_str::<Ident>(&camel) {
         Ok(_) => Ident::new(&camel, name.span()),
         Err(_) => Ident::new(&format!("_{camel}_"), name.span()),

@@ -28,7 +28,7 @@ pub(crate) fn arguments(
                 format!("`#[{attribute}]` begins with the topic's name, as a string literal");
             let help = format!("`#[{attribute}(\"..\", key = .., value = ..)]`");
             diag.span(input.span(), message, &help);
-            // After a name of another kind, what follows can still be read.
+            // After a name that is not a string the options can still be read.
             if !input.peek2(Token![=]) {
                 skip(input);
             }

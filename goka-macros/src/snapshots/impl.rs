@@ -97,7 +97,7 @@ const _: () = {
                     ::goka::__private::table::<Self>(::goka::__private::here!()),
                 ],
             },
-            ..::goka::__private::Probe::<Self>::MADE
+            ..::goka::__private::TypeProbe::<Self>::MADE
         };
     }
     impl ::goka::__private::Topic for Mailbox {
@@ -126,7 +126,7 @@ const _: () = {
             Receipt,
         >();
     }
-    const __IS_KEYLESS_0: bool = ::goka::__private::Probe::<Messages>::IS_KEYLESS;
+    const __IS_KEYLESS_0: bool = ::goka::__private::TypeProbe::<Messages>::IS_KEYLESS;
     impl ::goka::__private::Handler<0> for Mailbox {
         type Keying = ::goka::__private::KeyingOf<__IS_KEYLESS_0>;
     }

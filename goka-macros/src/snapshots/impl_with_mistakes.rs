@@ -27,7 +27,7 @@ const _: () = {
         const CODEC: ::goka::__private::CodecOf<__GokaValue> = ::goka::__private::broken();
     }
     impl ::goka::__private::Joins<Profiles> for Mailbox {}
-    const __IS_KEYLESS_0: bool = ::goka::__private::Probe::<Messages>::IS_KEYLESS;
+    const __IS_KEYLESS_0: bool = ::goka::__private::TypeProbe::<Messages>::IS_KEYLESS;
     impl ::goka::__private::Handler<0> for Mailbox {
         type Keying = ::goka::__private::KeyingOf<__IS_KEYLESS_0>;
     }

@@ -57,7 +57,7 @@ const _: () = {
                     ),
                 ],
             },
-            ..::goka::__private::Probe::<Self>::MADE
+            ..::goka::__private::TypeProbe::<Self>::MADE
         };
     }
     impl ::goka::__private::Joins<Profiles> for Count {}

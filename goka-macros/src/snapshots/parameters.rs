@@ -62,7 +62,7 @@ const _: () = {
                         ::goka::__private::table::<Self>(::goka::__private::here!()),
                     ],
                 },
-                ..::goka::__private::Probe::<Self>::MADE
+                ..::goka::__private::TypeProbe::<Self>::MADE
             }
         };
     }

@@ -79,7 +79,7 @@ const _: () = {
                     ::goka::__private::table::<Self>(::goka::__private::here!()),
                 ],
             },
-            ..::goka::__private::Probe::<Self>::MADE
+            ..::goka::__private::TypeProbe::<Self>::MADE
         };
     }
     impl ::goka::__private::Topic for Counts {

@@ -1,5 +1,5 @@
 //! Avro records in Confluent's wire format: a zero byte, the id that a schema registry gave to the
-//! writer's schema, Avro's binary encoding. The registry is asked once for each schema.
+//! writer's schema, Avro's binary encoding. Each schema is asked for once.
 
 mod registry;
 #[cfg(test)]
@@ -18,7 +18,7 @@ pub use self::registry::Registry;
 use super::{AsValue, Codec, CodecError, CodecOf, Serde, text};
 use crate::error::SharedError;
 
-/// A serde type with the Avro schema that it is written by; what [`Avro`] takes.
+/// A serde type with its Avro schema, for [`Avro`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no Avro schema",
     label = "no `goka::avro::Record`",
@@ -35,13 +35,14 @@ pub trait Record: Serde {
 
 /// The codec that writes Avro records as Confluent's serializers do; feature `avro`.
 ///
-/// It stands in declarations (`value = Avro<Ride>`); handlers take and give the bare record. What
-/// others wrote under another schema is read by Avro's rules of resolution. To write, and to read
-/// what others wrote, it asks the [`Registry`]; for people it is JSON.
+/// It is for declarations (`value = Avro<Ride>`); handlers take and emit the record itself. Records with another
+/// schema are read by Avro's rules of schema resolution. Schemas are registered with, and fetched from, the
+/// [`Registry`]. As text, for the commands, a record is JSON.
 ///
 /// ```no_run
-/// use goka_runtime::codec::avro::{Avro, Record, Registry};
-/// use goka_runtime::codec::Codec;
+/// # mod goka { pub use goka_runtime::codec::*; }
+/// use goka::avro::{Avro, Record, Registry};
+/// use goka::Codec;
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
 /// struct Ride {
@@ -58,7 +59,7 @@ pub trait Record: Serde {
 /// let mut bytes = Vec::new();
 /// Avro::<Ride>::encode(&Ride { id: 17 }, &mut bytes)?;
 /// assert_eq!(bytes[0], 0);
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Avro<T>(pub T);
@@ -87,7 +88,7 @@ fn refused(reason: impl Into<SharedError>) -> CodecError {
     }
 }
 
-/// The parsed schema of a type of ours.
+/// The parsed schema of `T`.
 fn schema_of<T: Record>() -> Result<Arc<Schema>, CodecError> {
     static SCHEMAS: LazyLock<RwLock<HashMap<TypeId, Arc<Schema>>>> = LazyLock::new(RwLock::default);
     let known = SCHEMAS.read().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +117,7 @@ impl<T: Record> Codec for Avro<T> {
 
     fn encode(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
         let schema = schema_of::<T>()?;
-        // Before the registry is asked: a value that does not fit is nobody else's business.
+        // Before the registry is asked: a value that does not fit the schema needs no request.
         let writer = GenericDatumWriter::builder(&schema)
             .build()
             .map_err(refused)?;

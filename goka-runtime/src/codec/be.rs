@@ -8,17 +8,18 @@ use super::{Codec, CodecError, text};
 /// `Be<i32>` and `Be<i16>` its `IntegerSerializer` and `ShortSerializer`, `Be<f64>` and `Be<f32>`
 /// its `DoubleSerializer` and `FloatSerializer`.
 ///
-/// It stands in declarations (`value = Be<i64>`); handlers take and give the bare number. For people
-/// it is decimal text. Bytes of another length are refused, as Kafka's deserializers refuse them.
+/// It is for declarations (`value = Be<i64>`); handlers take and emit the number itself. As text, for the commands,
+/// it is decimal. Bytes of another length are refused, as Kafka's deserializers refuse them.
 ///
 /// ```
-/// use goka_runtime::codec::{Be, Codec};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Be, Codec};
 ///
 /// let mut bytes = Vec::new();
 /// Be::<i64>::encode(&258, &mut bytes)?;
 /// assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 1, 2]);
 /// assert_eq!(Be::<i64>::show(&bytes)?, "258");
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Be<T>(pub T);

@@ -61,7 +61,7 @@ impl Codec for bool {
     }
 }
 
-/// No bytes at all, which is not a tombstone.
+/// No bytes; a tombstone, in contrast, has no value.
 impl Codec for () {
     type Value = Self;
     const NAME: &'static str = "unit";
@@ -81,7 +81,7 @@ impl Codec for () {
     }
 }
 
-/// As text with hyphens, in lower case; other spellings are read too.
+/// Written as text with hyphens, in lower case; other spellings are read, too.
 impl Codec for uuid::Uuid {
     type Value = Self;
     const NAME: &'static str = "uuid";

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Codec, CodecError};
 
-/// A type that serde writes and reads; what [`Json`] takes. Never implemented by hand.
+/// A type that serde writes and reads, for [`Json`]. Never implemented by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a serde type",
     label = "needs `Serialize` and `DeserializeOwned`",
@@ -20,17 +20,18 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde for T {}
 
 /// The codec that writes values of a serde type as JSON text.
 ///
-/// It stands in declarations (`value = Json<Alert>`); handlers take and give the bare type. It may
-/// also be a handler's parameter, which is how an input given by name gets it.
+/// It is for declarations (`value = Json<Alert>`); handlers take and emit the value itself. It may also be the type
+/// of a handler's parameter, which chooses the codec of an input that is given by name.
 ///
 /// ```
-/// use goka_runtime::codec::{Codec, Json};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Codec, Json};
 ///
 /// let mut bytes = Vec::new();
 /// Json::<Vec<u8>>::encode(&vec![1, 2], &mut bytes)?;
 /// assert_eq!(bytes, b"[1,2]");
 /// assert_eq!(Json::<Vec<u8>>::decode(b"[1, 2]")?, [1, 2]);
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Json<T>(pub T);

@@ -8,11 +8,12 @@ use super::{AsValue, Codec, CodecError, CodecOf};
 
 /// The codec that writes a prost message as Protocol Buffers' binary encoding; feature `protobuf`.
 ///
-/// It stands in declarations (`value = Proto<Ride>`); handlers take and give the bare message. How
-/// messages may change is Protocol Buffers' own business: the fingerprint says `protobuf`, no more.
+/// It is for declarations (`value = Proto<Ride>`); handlers take and emit the message itself. The fingerprint of a
+/// table says only `protobuf`, so messages may change by the rules of Protocol Buffers.
 ///
 /// ```
-/// use goka_runtime::codec::{Codec, Proto};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Codec, Proto};
 ///
 /// #[derive(Clone, PartialEq, prost::Message)]
 /// struct Ride {
@@ -24,7 +25,7 @@ use super::{AsValue, Codec, CodecError, CodecOf};
 /// Proto::<Ride>::encode(&Ride { id: 150 }, &mut bytes)?;
 /// assert_eq!(bytes, [0x08, 0x96, 0x01]);
 /// assert_eq!(Proto::<Ride>::decode(&bytes)?, Ride { id: 150 });
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proto<M>(pub M);

@@ -1,8 +1,8 @@
-//! Bytes as one line of text and back. Used by the codecs' text forms.
+//! Bytes as one line of text, and back. Used by the codecs' text forms.
 
 use std::fmt::Write as _;
 
-/// Shows bytes on one line: backslash, control characters and what is not UTF-8 are escaped.
+/// Bytes as one line: backslash, control characters and bytes that are not UTF-8 are escaped.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -13,7 +13,7 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
                 '\n' => text.push_str("\\n"),
                 '\r' => text.push_str("\\r"),
                 c if c.is_ascii_control() => hex(&mut text, c as u8),
-                // The other control characters have two bytes; as bytes they come back the same.
+                // Other control characters have two bytes, which are escaped one by one.
                 c if c.is_control() => {
                     let mut utf8 = [0; 4];
                     for byte in c.encode_utf8(&mut utf8).bytes() {
@@ -60,7 +60,7 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Quotes the beginning of bytes that were refused.
+/// The beginning of some bytes in quotes, for errors.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;
     let cut = &bytes[..bytes.len().min(SHOWN)];
@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn one_line_is_made_of_anything() {
+    fn any_bytes_are_one_line() {
         for (bytes, text) in [
             (&b"plain"[..], "plain"),
             (b"", ""),

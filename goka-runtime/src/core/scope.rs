@@ -84,7 +84,7 @@ impl Savepoint {
     }
 
     pub(super) fn drop_all_since(self, appends: &mut Appends) {
-        appends.cut(self.0);
+        appends.truncate(self.0);
     }
 }
 
@@ -164,7 +164,7 @@ impl Scope for RecordScope<'_> {
                 topic,
                 key,
                 size,
-                limit: table.max_message_bytes,
+                max_message_bytes: table.max_message_bytes,
             });
         }
         if value.is_none() && mutant!(LostTombstone) {
@@ -248,11 +248,11 @@ impl Scope for RecordScope<'_> {
                 topic,
                 key,
                 size,
-                limit: output.max_message_bytes,
+                max_message_bytes: output.max_message_bytes,
             });
         }
         let partition = match key {
-            Some(key) => (to.place)(key, output.partitions),
+            Some(key) => (to.partition_of)(key, output.partitions),
             None => self.task.partition % output.partitions,
         };
         self.appends.push(Append {

@@ -68,7 +68,7 @@ impl RawEmitter {
         spec: &TopicSpec,
         wait: &TopicWait<'_>,
     ) -> Result<Self, EmitError> {
-        Self::new(log, spec.name, spec.place, Declared::of(spec), wait)
+        Self::new(log, spec.name, spec.partition_of, Declared::of(spec), wait)
     }
 
     /// How many partitions the topic has.

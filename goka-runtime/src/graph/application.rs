@@ -1,5 +1,5 @@
-//! Several groups as one graph: owned data, in an order that does not depend on the build. What is
-//! wrong with it: `rules`; how it is shown: `draw`.
+//! Several groups as one graph: owned data, in an order that does not depend on the build. `rules` checks it,
+//! `draw` prints it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,8 @@ use super::{Edge, EdgeKind, Finding, GroupGraph, Location, TopicKind, rules};
 /// The graph of a program, or of several: groups, and the topics between them.
 ///
 /// ```
-/// use goka_runtime::graph::{Application, GroupGraph, Location};
+/// # use goka_runtime as goka;
+/// use goka::graph::{Application, GroupGraph, Location};
 ///
 /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
 /// let one = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
@@ -48,11 +49,11 @@ impl ApplicationGroup {
 /// An edge of an [`ApplicationGroup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplicationEdge {
-    /// What it does.
+    /// Its kind.
     pub shape: EdgeShape,
     /// The topic at its end.
     pub topic: String,
-    /// How that was declared.
+    /// How the topic was declared.
     pub kind: TopicKind,
     /// The codec of its keys.
     pub key: String,
@@ -66,7 +67,7 @@ pub struct ApplicationEdge {
     pub location: Location,
 }
 
-/// What an edge does.
+/// The kind of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -75,15 +76,15 @@ pub enum EdgeShape {
     Input,
     /// The group emits to it.
     Output,
-    /// It is the group table.
+    /// The topic is the group table.
     Table,
-    /// The group reads its value of the record's key.
+    /// The group reads the table's value for the key of the record.
     Join,
-    /// The group reads its value of any key.
+    /// The group reads the table's value for any key.
     Lookup,
-    /// The group's records to its own keys.
+    /// The topic has the records that the group sends to its own keys.
     Loopback,
-    /// What asks for a walk over the group table.
+    /// The topic has the requests for walks over the group table.
     Visit,
 }
 
@@ -113,24 +114,24 @@ impl fmt::Display for EdgeShape {
     }
 }
 
-/// A topic of an [`Application`]: once, however many edges end at it.
+/// A topic of an [`Application`], which several edges may have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ApplicationTopic {
     /// Its name.
     pub topic: String,
-    /// What it is.
+    /// Its kind.
     pub shape: TopicShape,
-    /// The codec of its keys, as the first edge has it.
+    /// The codec of its keys, as its first edge declares it.
     pub key: String,
-    /// The codec of its values, as the first edge has it.
+    /// The codec of its values, as its first edge declares it.
     pub value: String,
-    /// Its partitioner, as the first edge has it.
+    /// Its partitioner, as its first edge declares it.
     pub partitioner: String,
-    /// Its declared partition count, where one is declared.
+    /// Its partition count, if an edge declares one.
     pub partitions: Option<i32>,
 }
 
-/// What a topic is.
+/// The kind of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -139,7 +140,7 @@ pub enum TopicShape {
     Stream,
     /// The last value of each key.
     Table,
-    /// A group's records to itself: loop topic and visit topic.
+    /// The loop topic or visit topic of a group: records that it sends to itself.
     Loop,
 }
 
@@ -192,14 +193,14 @@ impl Application {
                     partitions: edge.partitions,
                 });
             topic.partitions = topic.partitions.or(edge.partitions);
-            // Whoever names it by its name alone does not know that it is a table.
+            // An edge that has only the topic's name takes it for a stream.
             topic.shape = topic.shape.max(shape);
         }
         topics.into_values().collect()
     }
 
-    /// Everything that is wrong with the groups, alone and together, each with where it is
-    /// declared; empty when they can run.
+    /// The mistakes in the groups, alone and together, each with the place of its declaration; empty when the
+    /// groups can run.
     pub fn validate(&self) -> Vec<Finding> {
         rules::check(&self.groups)
     }

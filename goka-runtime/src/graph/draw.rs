@@ -1,4 +1,4 @@
-//! An [`Application`] as text, Mermaid, DOT and JSON; the same one gives the same text. Pure.
+//! Prints an [`Application`] as text, Mermaid, DOT and JSON; equal applications give equal texts. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,10 +9,11 @@ use super::application::{Application, ApplicationEdge, ApplicationTopic, EdgeSha
 
 impl Application {
     /// Every group with its edges, one a line, each with the place of its declaration; then every
-    /// topic with who writes and who reads it.
+    /// topic with the groups that write and read it.
     ///
     /// ```
-    /// use goka_runtime::graph::{Application, GroupGraph, Location};
+    /// # use goka_runtime as goka;
+    /// use goka::graph::{Application, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
     /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
@@ -83,11 +84,12 @@ impl Application {
         }
     }
 
-    /// As a [Mermaid](https://mermaid.js.org/syntax/flowchart.html) flowchart: groups are boxes,
-    /// streams lie, tables stand.
+    /// As a [Mermaid](https://mermaid.js.org/syntax/flowchart.html) flowchart: groups are boxes, streams have
+    /// round ends, tables are cylinders, loop and visit topics are circles.
     ///
     /// ```
-    /// use goka_runtime::graph::{Application, GroupGraph, Location};
+    /// # use goka_runtime as goka;
+    /// use goka::graph::{Application, GroupGraph, Location};
     ///
     /// let location = Location { file: "src/main.rs", line: 7, column: 1 };
     /// let graph = GroupGraph { name: "Count", group: "count", location, guarantee: Default::default(), edges: &[] };
@@ -126,7 +128,8 @@ impl Application {
     /// As a [DOT](https://graphviz.org/doc/info/lang.html) digraph.
     ///
     /// ```
-    /// use goka_runtime::graph::Application;
+    /// # use goka_runtime as goka;
+    /// use goka::graph::Application;
     ///
     /// assert!(Application::new().dot().starts_with("digraph goka {\n"));
     /// ```
@@ -170,7 +173,8 @@ impl Application {
     /// As JSON: `groups`, each with its `edges`, and `topics`.
     ///
     /// ```
-    /// use goka_runtime::graph::Application;
+    /// # use goka_runtime as goka;
+    /// use goka::graph::Application;
     ///
     /// assert_eq!(Application::new().json(), "{\n  \"groups\": [],\n  \"topics\": []\n}\n");
     /// ```
@@ -186,12 +190,13 @@ impl Application {
             groups: groups.collect(),
             topics: self.topics(),
         };
-        let mut text = serde_json::to_string_pretty(&document).expect("texts and numbers are JSON");
+        let mut text = serde_json::to_string_pretty(&document)
+            .expect("the document has only text and numbers");
         text.push('\n');
         text
     }
 
-    /// Calls with the two nodes' names in the direction of the records, by group and edge.
+    /// Calls `each` for every arrow with the names of its two nodes, in the direction of the records.
     fn each_arrow(
         &self,
         topics: &[ApplicationTopic],
@@ -205,7 +210,7 @@ impl Application {
         for (number, group) in self.groups().iter().enumerate() {
             let mut drawn = Vec::new();
             for edge in &group.edges {
-                // Several visits, or several loopbacks, are one topic's.
+                // Several visits have one topic, and so have several loopbacks.
                 if drawn.contains(&(edge.shape, &edge.topic)) {
                     continue;
                 }
@@ -224,7 +229,7 @@ impl Application {
 }
 
 fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    writeln!(out, "{arguments}").expect("a String takes any text");
+    writeln!(out, "{arguments}").expect("writing to a String cannot fail");
 }
 
 fn widest<'n>(names: impl Iterator<Item = &'n str>) -> usize {
@@ -243,7 +248,7 @@ fn topic_label(topic: &ApplicationTopic) -> [String; 2] {
     ]
 }
 
-/// What the edge does; and its codecs where they are not the topic's.
+/// The kind of the edge, and its codecs if they are not those of the topic.
 fn edge_label(edge: &ApplicationEdge, topics: &[ApplicationTopic]) -> String {
     let mut topics = topics.iter().filter(|topic| topic.topic == edge.topic);
     let same = topics.any(|topic| topic.key == edge.key && topic.value == edge.value);
@@ -254,7 +259,7 @@ fn edge_label(edge: &ApplicationEdge, topics: &[ApplicationTopic]) -> String {
     }
 }
 
-/// In quotes; Mermaid writes what would end them as an entity.
+/// A text in quotes; special characters are entities.
 fn mermaid_text(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
@@ -271,7 +276,7 @@ fn mermaid_text(text: &str) -> String {
     quoted
 }
 
-/// In quotes, with what would end them escaped.
+/// A text in quotes; special characters are escaped.
 fn dot_text(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {

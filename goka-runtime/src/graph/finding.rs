@@ -1,15 +1,15 @@
-//! What can be wrong with groups that are to live in one program, in words: what, where, what to do.
+//! The mistakes that groups of one program can have, as messages: what, where, what to do.
 
 use std::fmt;
 
 use super::Location;
 
-/// Something declared somewhere.
+/// A declaration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
-    /// What: a processor's name, a codec's name, a number.
+    /// What is declared: the name of a processor or a codec, or a number.
     pub what: String,
-    /// Where.
+    /// Its place.
     pub location: Location,
 }
 
@@ -19,12 +19,13 @@ impl fmt::Display for Declared {
     }
 }
 
-/// One thing that is wrong with the processors of a program.
+/// A mistake in the processors of a program.
 ///
-/// As text: what is wrong, each declaration that takes part with `file:line`, and what to do.
+/// As text it says what is wrong, where each declaration that takes part is (`file:line`), and what to do.
 ///
 /// ```
-/// use goka_runtime::graph::Finding;
+/// # use goka_runtime as goka;
+/// use goka::graph::Finding;
 ///
 /// let text = Finding::Empty.to_string();
 /// assert!(text.starts_with("no processor in this binary"));
@@ -41,7 +42,7 @@ pub enum Finding {
         /// The processors.
         processors: Vec<Declared>,
     },
-    /// A group handles nothing.
+    /// A group has no input.
     NoInput {
         /// The group.
         group: String,
@@ -57,18 +58,18 @@ pub enum Finding {
         /// The inputs.
         inputs: Vec<Declared>,
     },
-    /// A group has more inputs than its committed offsets can name.
+    /// A group has more inputs than the metadata of its committed offsets can name.
     TooManyInputs {
         /// The group.
         group: String,
-        /// How many it has, its loop and visit topics among them.
+        /// How many it has; its loop topic and its visit topic count.
         inputs: usize,
-        /// How many there may be.
+        /// The largest possible number.
         limit: usize,
         /// Its processor.
         processor: Declared,
     },
-    /// A group reads its own table as if it were another's.
+    /// A group reads its own table by an input, a join or a lookup.
     OwnTable {
         /// The group.
         group: String,
@@ -77,11 +78,11 @@ pub enum Finding {
         /// The edge.
         edge: Declared,
     },
-    /// A topic has a name that belongs to a group: that of its table, loop or visit topic.
+    /// A stream has the name of a group's own table, loop topic or visit topic.
     Reserved {
         /// The topic.
         topic: String,
-        /// Whose name it is.
+        /// The group that owns the name.
         owner: Declared,
         /// The edges that use it.
         edges: Vec<Declared>,
@@ -90,46 +91,45 @@ pub enum Finding {
     TopicDiffers {
         /// The topic.
         topic: String,
-        /// In what, in the plural: `key codecs`, `value codecs`, `partitioners`, `partition counts`.
+        /// The property that differs, in the plural: `key codecs`, `value codecs`, `partitioners`, `partition counts`.
         property: &'static str,
-        /// The different answers, each where it was first given.
+        /// The different values of the property, each where it is first declared.
         answers: Vec<Declared>,
     },
     /// Topics that a group reads by the same key are declared in several ways.
     NotCopartitioned {
         /// The group.
         group: String,
-        /// In what, in the plural: `key codecs`, `partitioners`, `partition counts`.
+        /// The property that differs, in the plural: `key codecs`, `partitioners`, `partition counts`.
         property: &'static str,
-        /// The different answers, each with the topic and where it was first given.
+        /// The different values of the property, each with the topic and where it is first declared.
         answers: Vec<Declared>,
     },
     /// A table has several writers.
     TableWritten {
         /// The table.
         topic: String,
-        /// The processor whose table it is, then the others.
+        /// The processor that owns the table, then the others.
         writers: Vec<Declared>,
     },
-    /// A table that is joined or looked up is nobody's.
+    /// No processor has, and no `#[table(..)]` declares, a table that is joined or looked up.
     NoSuchTable {
         /// The table.
         topic: String,
-        /// The group that would write it, when it is here and keeps no table.
+        /// The group whose table would have that name, if the program has such a group without a table.
         stateless: Option<Declared>,
         /// The edges that read it.
         readers: Vec<Declared>,
     },
-    /// Groups read each other's tables in a circle: each would wait for the next.
+    /// Groups read each other's tables in a circle: at the start each would wait for the next.
     Cycle {
-        /// The groups in order, each reading the next one's table, the last one the first's: each
-        /// with its edge.
+        /// For each group of the circle its edge: each reads the table of the next, the last that of the first.
         edges: Vec<Declared>,
     },
 }
 
 impl Finding {
-    /// What is wrong, what takes part, and what to do.
+    /// What is wrong, the declarations that take part, and what to do.
     fn parts(&self) -> (String, &[Declared], String) {
         use std::slice::from_ref;
         match self {
@@ -224,10 +224,10 @@ impl Finding {
             } => (
                 match stateless {
                     Some(group) => format!(
-                        "nobody declares the table `{topic}`: group `{}` ({}) keeps none",
+                        "no processor or `#[table(..)]` declares the table `{topic}`: group `{}` ({}) has no table",
                         group.what, group.location
                     ),
-                    None => format!("nobody declares the table `{topic}`"),
+                    None => format!("no processor or `#[table(..)]` declares the table `{topic}`"),
                 },
                 readers,
                 match stateless {

@@ -1,13 +1,14 @@
-//! In which order the groups of a program are started. Pure.
+//! The order in which the groups of a program start. Pure.
 
 use super::{Definition, EdgeKind};
 
-/// Those whose tables others read come before them: a group makes its table's topic when it starts,
-/// and who reads one that is not there is refused. ProbeFallback as given.
+/// Sorts the processors so that a group starts before the groups that read its table: a group makes the topic
+/// of its table when it starts, and a group that reads a topic that does not exist is refused. Otherwise the
+/// order is as given.
 pub(crate) fn start_order(mut left: Vec<&'static Definition>) -> Vec<&'static Definition> {
     let mut ordered = Vec::new();
     while !left.is_empty() {
-        // Tables that feed each other as inputs have no order: any will do.
+        // Groups that are inputs of each other have no such order: any of them may be next.
         let next = left.iter().position(|definition| !waits(definition, &left));
         ordered.push(left.remove(next.unwrap_or(0)));
     }
@@ -56,7 +57,7 @@ mod tests {
                 key: format_of::<String>(),
                 value: format_of::<String>(),
                 partitioner: Murmur2::NAME,
-                place: Murmur2::partition,
+                partition_of: Murmur2::partition,
                 partitions: None,
             },
             location: HERE,
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_start_before_who_reads_them() {
+    fn groups_start_before_the_readers_of_their_tables() {
         static A: Definition = group(
             "a",
             &[
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_starts_somewhere() {
+    fn groups_in_a_circle_all_start() {
         static A: Definition = group(
             "a",
             &[

@@ -1,5 +1,5 @@
-//! The rules that only a whole program shows: one function each, the rejected program above it.
-//! Everything is checked, whatever was found before. Pure.
+//! The rules that need the whole program: one function each, with a rejected program above it. All rules are
+//! checked, whatever was found before. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::key::NoKey;
 
 type Groups = [ApplicationGroup];
 
-/// All findings, in the order of the rules and in each by name.
+/// All findings, in the order of the rules, and for each rule sorted by name.
 pub(super) fn check(groups: &Groups) -> Vec<Finding> {
     let mut findings = Vec::new();
     check_groups(groups, &mut findings);
@@ -36,7 +36,7 @@ fn processor(group: &ApplicationGroup) -> Declared {
     }
 }
 
-/// The group as the owner of something.
+/// A group, as the owner of a name or a table.
 fn owner(group: &ApplicationGroup) -> Declared {
     Declared {
         what: group.group.clone(),
@@ -44,7 +44,7 @@ fn owner(group: &ApplicationGroup) -> Declared {
     }
 }
 
-/// An edge by its processor and what it does.
+/// An edge, by its processor and its kind.
 fn reader(group: &ApplicationGroup, edge: &ApplicationEdge) -> Declared {
     Declared {
         what: format!("{} ({})", group.processor, edge.shape),
@@ -81,7 +81,7 @@ fn check_groups(groups: &Groups, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Only definitions written by hand can have none, or one twice.
+/// Only definitions written by hand can have no input, or one input twice.
 fn check_inputs(group: &ApplicationGroup, findings: &mut Vec<Finding>) {
     let mut inputs = BTreeMap::<_, Vec<_>>::new();
     for edge in group.edges_of(EdgeShape::Input) {
@@ -161,7 +161,7 @@ fn check_reserved(groups: &Groups, findings: &mut Vec<Finding>) {
         let edges: Vec<_> = uses
             .iter()
             .filter(|(user, edge)| {
-                // Named by the rules for tables.
+                // Reported by the rules for tables.
                 let named = suffix == "-state"
                     && match edge.shape {
                         EdgeShape::Output => table(group).is_some(),
@@ -194,7 +194,7 @@ const COUNT: Property = ("partition counts", |edge| {
     edge.partitions.map(|count| count.to_string())
 });
 
-/// The different answers, each by the first edge that gave it.
+/// The different values of a property, each with the first edge that has it.
 fn answers<'e>(
     edges: impl IntoIterator<Item = &'e ApplicationEdge>,
     of: impl Fn(&ApplicationEdge) -> Option<String>,
@@ -254,7 +254,7 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
                 EdgeShape::Input | EdgeShape::Table | EdgeShape::Join | EdgeShape::Loopback
             )
         };
-        // Without a table and a join every input stands for itself.
+        // Without a table and a join the inputs need not be partitioned alike.
         let together =
             |edge: &ApplicationEdge| matches!(edge.shape, EdgeShape::Table | EdgeShape::Join);
         if !group.edges.iter().any(together) {
@@ -264,7 +264,7 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
             let known = edge.partitions.or(counts.get(&edge.topic).copied())?;
             Some(known.to_string())
         };
-        // What it reads without keys is given some by its table or its loopback.
+        // A group with a table or a loopback may have keyless inputs: it gives their records keys.
         let rekeys = group
             .edges
             .iter()
@@ -280,7 +280,7 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
             (COUNT.0, &count),
         ];
         for (property, of) in properties {
-            // One topic declared twice is another finding.
+            // A topic that is declared twice is another finding.
             let mut topics = BTreeSet::new();
             let edges = group.edges.iter().filter(same_key);
             let answers = answers(edges.filter(|edge| topics.insert(&edge.topic)), of);
@@ -301,8 +301,7 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The partition count of each topic, where anybody declares it: a group table's is that of its
-/// group's inputs.
+/// The partition count of each topic for which one is declared; a group table has that of the group's inputs.
 fn counts(groups: &Groups) -> BTreeMap<&String, i32> {
     let mut counts = BTreeMap::new();
     for (_, edge) in all(groups) {
@@ -344,7 +343,7 @@ fn check_writers(groups: &Groups, findings: &mut Vec<Finding>) {
         writers.push(writer);
     }
     for (topic, (mut writers, mut outputs)) in tables {
-        // A group that is there twice has been named.
+        // A group with two processors is another finding.
         let of_one_group = outputs.is_empty()
             && all(groups)
                 .filter(|(_, edge)| edge.shape == EdgeShape::Table && edge.topic == *topic)
@@ -419,7 +418,7 @@ fn check_cycles(groups: &Groups, findings: &mut Vec<Finding>) {
                 .filter(|edge| matches!(edge.shape, EdgeShape::Join | EdgeShape::Lookup));
             edges
                 .filter_map(|edge| Some((*writers.get(&edge.topic)?, edge)))
-                // Its own table is another finding.
+                // A group that reads its own table is another finding.
                 .filter(|(of, _)| *of != at)
                 .collect()
         })
@@ -442,7 +441,7 @@ fn check_cycles(groups: &Groups, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The shortest way from a group by the tables it reads back to it.
+/// The shortest circle from a group, by the tables that it reads, back to it.
 fn back_to<'e>(
     start: usize,
     reads: &[Vec<(usize, &'e ApplicationEdge)>],

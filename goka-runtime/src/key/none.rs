@@ -3,13 +3,14 @@
 use super::{AsKey, Key};
 use crate::codec::{Codec, CodecError};
 
-/// The key type of a stream that is declared `keyless`: its records have null keys, and whatever key
-/// somebody else gives them is not looked at.
+/// The key type of a stream that is declared `keyless`. Records are written with null keys, and keys of records
+/// that are read are ignored.
 ///
-/// There is one value. `()` may be given for it.
+/// It has one value, for which `()` may be passed.
 ///
 /// ```
-/// use goka_runtime::key::{Key, NoKey};
+/// # use goka_runtime::key as goka;
+/// use goka::{Key, NoKey};
 ///
 /// assert_eq!(NoKey::view(b"anything")?, NoKey);
 /// # Ok::<(), goka_runtime::codec::CodecError>(())

@@ -1,9 +1,9 @@
-//! Keys whose bytes are in the order of their values, so that a walk over a table in the order of
-//! its keys' bytes is one in theirs: each part delimits itself, and a key is its parts in a row.
+//! Keys whose bytes are in the order of their values: a scan of a table, which is in the order of the bytes, is then
+//! in the order of the values. A key is the sequence of its parts, and each part marks its end:
 //!
-//! - An integer has as many bytes as its type, big-endian, its sign turned over.
-//! - Text and bytes are as they are, with `00` written `00 ff`, and end with `00 01`. So what is
-//!   shorter comes first, and no text is the beginning of another's bytes.
+//! - An integer is big-endian, in as many bytes as its type has, with the sign bit inverted.
+//! - Text and bytes are unchanged but for `00`, which is written `00 ff`, and end with `00 01`. So a shorter text
+//!   comes before a longer one that begins with it, and the bytes of no text are a prefix of another's.
 //! - A UUID is its 16 bytes.
 
 mod composite;
@@ -16,23 +16,23 @@ use crate::schema::Describer;
 /// The name of the encoding.
 pub const ORDERED: &str = "ordered-key";
 
-/// A key whose bytes can be in the order of its values; what [`Ordered`] and tuples are made of.
+/// A key that also has an encoding whose bytes are in the order of its values; the parts of [`Ordered`] and tuples.
 ///
-/// Not the bytes that it has as a key alone: `i64` alone is decimal text, in a tuple and in
-/// `Ordered<i64>` it has eight bytes. `#[derive(goka::Key)]` implements it.
+/// As a key by itself it has another encoding: `i64` is decimal text, but has eight bytes in a tuple and in
+/// `Ordered<i64>`. `#[derive(goka::Key)]` implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a key",
     label = "not a part of a key",
     note = "parts are `String`, integers, `Vec<u8>`, `Uuid`, tuples of those, and types with `#[derive(goka::Key)]`"
 )]
 pub trait OrderedKey: Key {
-    /// Writes the key to the end of `out`; what follows does not matter.
+    /// Writes the key to the end of `out`; other parts may follow.
     fn put_ordered(&self, out: &mut Vec<u8>);
 
     /// Takes a key from the beginning of `bytes`.
     ///
     /// # Errors
-    /// When there is none.
+    /// When `bytes` do not begin with one.
     fn take_ordered(bytes: &mut &[u8]) -> Result<Self, CodecError>;
 
     /// Adds the text of each part, without commas.
@@ -52,8 +52,8 @@ pub trait OrderedKey: Key {
 /// numbers, where one of `i64`, decimal text, is not.
 ///
 /// ```
-/// use goka_runtime::codec::Codec;
-/// use goka_runtime::key::{Key, Ordered};
+/// # mod goka { pub use goka_runtime::{codec::*, key::*}; }
+/// use goka::{Codec, Key, Ordered};
 ///
 /// let bytes = |number| {
 ///     let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ pub trait OrderedKey: Key {
 /// assert!(bytes(-1)? < bytes(2)?);
 /// assert!(bytes(2)? < bytes(10)?);
 /// assert_eq!(Ordered::<i64>::show(&bytes(-1)?)?, "-1");
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ordered<K>(pub K);
@@ -128,7 +128,7 @@ impl<K: OrderedKey> OrderedKey for Ordered<K> {
     }
 }
 
-/// [`Codec::encode`] of keys that are made of parts; as the functions below.
+/// [`Codec::encode`] of keys that are made of parts.
 ///
 /// # Errors
 /// Never.
@@ -137,7 +137,7 @@ pub fn encode_ordered<K: OrderedKey>(key: &K, out: &mut Vec<u8>) -> Result<(), C
     Ok(())
 }
 
-/// [`Codec::decode`].
+/// [`Codec::decode`] of keys that are made of parts.
 ///
 /// # Errors
 /// When the bytes are not those of such a key.
@@ -153,7 +153,7 @@ pub fn decode_ordered<K: OrderedKey>(mut bytes: &[u8]) -> Result<K, CodecError> 
     }
 }
 
-/// [`Codec::parse`].
+/// [`Codec::parse`] of keys that are made of parts.
 ///
 /// # Errors
 /// When the text is not that of such a key.
@@ -170,7 +170,7 @@ pub fn parse_ordered<K: OrderedKey>(typed: &str) -> Result<Vec<u8>, CodecError> 
     Ok(bytes)
 }
 
-/// [`Codec::show`].
+/// [`Codec::show`] of keys that are made of parts.
 ///
 /// # Errors
 /// When the bytes are not those of such a key.
@@ -180,7 +180,7 @@ pub fn show_ordered<K: OrderedKey>(bytes: &[u8]) -> Result<String, CodecError> {
     Ok(parts.join(","))
 }
 
-/// [`Codec::describe`].
+/// [`Codec::describe`] of keys that are made of parts.
 pub fn describe_ordered<K: OrderedKey>(to: &mut Describer) {
     to.word(ORDERED);
     to.raw("(");
@@ -246,7 +246,7 @@ integers! {
     u128 "uint128" 0;
 }
 
-/// What a zero byte is followed by: at the end, and inside.
+/// The byte after a zero byte: at the end of a part, and within it.
 const END: u8 = 1;
 const ZERO: u8 = 0xff;
 
@@ -357,11 +357,11 @@ impl OrderedKey for uuid::Uuid {
     }
 }
 
-/// What a derived key does with one of its fields, in a constant: the only place that asks whether
-/// the field's type is a part of a key.
+/// The functions of a part, for the code of a derived key. It is made in a constant, the only place that requires
+/// the field's type to be a part of a key, so that a wrong type is one compile error.
 #[derive(Debug)]
 pub struct Part<T> {
-    /// The codec of a key that is only this.
+    /// The codec of a key of this part alone.
     pub codec: CodecOf<T>,
     /// [`OrderedKey::put_ordered`].
     pub put: fn(&T, &mut Vec<u8>),
@@ -375,7 +375,7 @@ pub struct Part<T> {
     pub describe: fn(&mut Describer),
 }
 
-/// The part of a type.
+/// The functions of the part `T`.
 pub const fn part_of<T: OrderedKey>() -> Part<T> {
     Part {
         codec: <T as CodecFor<T>>::CODEC,
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_key_has_is_refused() {
+    fn bytes_and_texts_of_no_key_are_refused() {
         for wrong in [
             &b""[..],
             b"a",

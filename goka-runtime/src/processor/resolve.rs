@@ -43,7 +43,7 @@ pub(super) fn resolve(
             keyless: edge.topic.is_keyless(),
             key: edge.topic.key,
             partitioner: edge.topic.partitioner,
-            partition_of: edge.topic.place,
+            partition_of: edge.topic.partition_of,
         };
         let output = || OutputPlan {
             name: edge.topic.name,

@@ -40,7 +40,7 @@ const fn topic(name: &'static str) -> TopicSpec {
         key,
         value,
         partitioner,
-        place,
+        partition_of: place,
         partitions: None,
     }
 }

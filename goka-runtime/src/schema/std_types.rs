@@ -41,7 +41,7 @@ impl<T: 'static> Schema for PhantomData<T> {
     }
 }
 
-/// What is written as what it holds.
+/// Types with the shape of their content.
 macro_rules! transparent {
     ($($type:ident)*) => {$(
         impl<T: Schema + ?Sized> Schema for $type<T> {

@@ -1,15 +1,11 @@
-//! What runs beside the processors: a program's own emitters and views, each closure on a thread of
-//! its own, told when the program ends.
+//! [`AppHandle`]: what a background closure may do with the program that it is a part of.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::cli::UserArgs;
 use super::stop::Stop;
+use super::user_args::UserArgs;
 use crate::emitter::{EmitError, Emitter};
-use crate::error::{HandlerError, panic_text};
 use crate::graph::Definition;
 use crate::log::{Log, LogError, TopicWait};
 use crate::processor::StopReason;
@@ -18,18 +14,19 @@ use crate::table::Stores;
 use crate::topic::{Table, Topic};
 use crate::view::{View, ViewError};
 
-/// How often [`AppHandle::wait_processed`] looks.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often [`AppHandle::wait_processed`] asks for the committed offsets.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a background closure gets: ways to the log, the program's own options, and the end.
+/// The program, for its background closures: emitters, views, the options that the program declares, and
+/// how it stops.
 ///
 /// ```no_run
-/// use goka_runtime::service::{AppHandle, Service};
-/// use goka_runtime::topic::{Table, Topic};
+/// # mod goka { pub use goka_runtime::{Result, service::AppHandle, topic::{Table, Topic}}; }
+/// use goka::{AppHandle, Table, Topic};
 /// use std::time::Duration;
 ///
 /// /// Emits a thousand records, waits until they are counted, prints the table, ends the program.
-/// fn feed<Clicks, Counts>(app: &AppHandle) -> goka_runtime::Result
+/// fn feed<Clicks, Counts>(app: &AppHandle) -> goka::Result
 /// where
 ///     Clicks: Topic<Key = String, Value = String>,
 ///     Counts: Table<Key = String, Value = i64>,
@@ -53,7 +50,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct AppHandle {
     pub(super) log: Arc<dyn Log>,
     pub(super) views: Arc<dyn Stores>,
-    pub(super) given: UserArgs,
+    pub(super) user_args: UserArgs,
     pub(super) stop: Arc<Stop>,
     pub(super) definitions: Vec<&'static Definition>,
 }
@@ -68,8 +65,8 @@ impl AppHandle {
         Emitter::unless(&*self.log, &TopicWait::unless(&is_stopping))
     }
 
-    /// A view of a table; its copy lies apart from the processors', one for each table. A program has one
-    /// view of a table: clone it for everybody who reads.
+    /// A view of a table, with a local copy of its own. A program has one view of each table: clone it for
+    /// each reader.
     ///
     /// # Errors
     /// See [`View::start`].
@@ -79,44 +76,45 @@ impl AppHandle {
         View::unless(self.log.clone(), self.views.clone(), &wait)
     }
 
-    /// The log that the program runs on.
+    /// The log of the program: Kafka, or the embedded one.
     pub fn log(&self) -> Arc<dyn Log> {
         self.log.clone()
     }
 
-    /// Whether a flag of the program's own ([`Service::flag`](super::Service::flag)) was given.
+    /// Whether the command line has a flag that [`Service::flag`](super::Service::flag) declared.
     pub fn flag(&self, name: &str) -> bool {
-        self.given.is_set(name)
+        self.user_args.is_set(name)
     }
 
-    /// The value of an option of the program's own ([`Service::option`](super::Service::option)).
+    /// The value of an option that [`Service::option`](super::Service::option) declared.
     pub fn option(&self, name: &str) -> Option<&str> {
-        self.given.value(name)
+        self.user_args.value(name)
     }
 
-    /// Whether the program is about to end.
+    /// Whether the program is stopping.
     pub fn is_stopping(&self) -> bool {
-        self.stop.is_asked()
+        self.stop.is_requested()
     }
 
-    /// Waits so long, less when the program ends; says whether to go on.
+    /// Waits for `time`, or until the program stops; returns whether to go on.
     pub fn wait(&self, time: Duration) -> bool {
         self.stop.wait(time)
     }
 
-    /// Ends the program as a signal would: processors drain, the exit code is 0.
+    /// Stops the program as a signal does: the processors commit what they have handled, and the exit code
+    /// is 0.
     pub fn stop(&self) {
-        self.stop.ask();
+        self.stop.request();
     }
 
-    /// Waits until the program's processors have committed all that their inputs hold now, wherever
-    /// they run.
+    /// Waits until the groups of the program's processors have committed the present ends of their inputs,
+    /// in this process or others.
     ///
     /// # Errors
-    /// [`WaitError::Behind`] after `deadline`; [`WaitError::Stopped`] when a partition has stopped,
-    /// [`WaitError::Stopping`] when the program ends.
-    pub fn wait_processed(&self, deadline: Duration) -> Result<(), WaitError> {
-        let until = Instant::now() + deadline;
+    /// [`WaitError::Behind`] after `timeout`; [`WaitError::Stopped`] when a partition has stopped,
+    /// [`WaitError::Stopping`] when the program stops.
+    pub fn wait_processed(&self, timeout: Duration) -> Result<(), WaitError> {
+        let deadline = Instant::now() + timeout;
         for definition in &self.definitions {
             let group = definition.graph.group;
             let mut partitions = Vec::new();
@@ -142,7 +140,7 @@ impl AppHandle {
                 if let Some(error) = self.stop.failure() {
                     return Err(error);
                 }
-                if Instant::now() >= until {
+                if Instant::now() >= deadline {
                     return Err(WaitError::Behind {
                         group: group.to_owned(),
                         partition: partitions[behind].clone(),
@@ -150,7 +148,7 @@ impl AppHandle {
                         end: ranges[behind].high,
                     });
                 }
-                if !self.wait(LOOK) {
+                if !self.wait(POLL_INTERVAL) {
                     return Err(WaitError::Stopping);
                 }
             }
@@ -163,16 +161,16 @@ impl AppHandle {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// A group has not come so far.
+    /// A group did not commit the ends of its inputs in time.
     #[error("group `{group}` has committed {committed:?} of {end} records of {partition}")]
     Behind {
-        /// Which.
+        /// The group.
         group: String,
-        /// Of which input.
+        /// A partition of an input that is not committed to its end.
         partition: TopicPartition,
-        /// How far it is; `None` when nothing is committed.
+        /// The committed offset; `None` when none is committed.
         committed: Option<i64>,
-        /// How far it was to come.
+        /// The end of the partition when the wait began.
         end: i64,
     },
     /// A partition has stopped, so its records would never be committed.
@@ -193,128 +191,10 @@ pub enum WaitError {
         /// Why it ended.
         source: StopReason,
     },
-    /// The program ends.
+    /// The program is stopping.
     #[error("the program ends")]
     Stopping,
-    /// The log does not do what was asked.
+    /// The log does not answer, or refuses.
     #[error(transparent)]
     Log(#[from] LogError),
-}
-
-/// A background closure.
-pub(super) type Body = Box<dyn FnOnce(&AppHandle) -> Result<(), HandlerError> + Send>;
-
-/// A background closure that runs.
-#[derive(Debug)]
-pub(super) struct Thread {
-    handle: JoinHandle<Result<(), String>>,
-}
-
-impl Thread {
-    /// Starts it; when it fails the program is to end, for it may be what was to end it.
-    pub(super) fn start(
-        number: usize,
-        body: Body,
-        background: Arc<AppHandle>,
-    ) -> std::io::Result<Self> {
-        let handle = std::thread::Builder::new()
-            .name(format!("background {number}"))
-            .spawn(move || {
-                let ended = catch_unwind(AssertUnwindSafe(|| body(&background)));
-                let ended = match ended {
-                    Ok(Ok(())) => Ok(()),
-                    // It was interrupted by the end, and says so.
-                    Ok(Err(error)) if is_interruption(&*error) && background.is_stopping() => {
-                        Ok(())
-                    }
-                    Ok(Err(error)) => Err(format!("background {number} failed: {error}")),
-                    Err(panic) => Err(format!(
-                        "background {number} panicked: {}",
-                        panic_text(&*panic)
-                    )),
-                };
-                if let Err(error) = &ended {
-                    tracing::error!("{error}; the program ends");
-                    background.stop();
-                }
-                ended
-            })?;
-        Ok(Self { handle })
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        self.handle.is_finished()
-    }
-
-    pub(super) fn join(self) -> Result<(), String> {
-        self.handle
-            .join()
-            .unwrap_or_else(|_| Err("a background thread panicked".to_owned()))
-    }
-}
-
-fn is_interruption(error: &(dyn std::error::Error + 'static)) -> bool {
-    let is_stopping = |error: &LogError| matches!(error, LogError::Stopping { .. });
-    matches!(error.downcast_ref(), Some(WaitError::Stopping))
-        || matches!(error.downcast_ref(), Some(EmitError::Log(error)) if is_stopping(error))
-        || matches!(error.downcast_ref(), Some(ViewError::Log(error)) if is_stopping(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::NewTopic;
-    use crate::log::embedded::Embedded;
-    use crate::table::memory::MemoryStores;
-
-    fn background() -> Arc<AppHandle> {
-        Arc::new(AppHandle {
-            log: Arc::new(Embedded::in_memory().expect("in memory")),
-            views: Arc::new(MemoryStores::default()),
-            given: UserArgs::default(),
-            stop: Arc::new(Stop::default()),
-            definitions: Vec::new(),
-        })
-    }
-
-    fn ended(body: Body) -> (Result<(), String>, bool) {
-        let background = background();
-        let thread = Thread::start(1, body, background.clone()).expect("a thread");
-        (thread.join(), background.is_stopping())
-    }
-
-    #[test]
-    fn an_error_or_a_panic_ends_the_program_and_is_told() {
-        let (said, stopping) = ended(Box::new(|_| Err("no luck".into())));
-        assert_eq!(said, Err("background 1 failed: no luck".to_owned()));
-        assert!(stopping);
-        let (said, stopping) = ended(Box::new(|_| panic!("at {}", "all")));
-        assert_eq!(said, Err("background 1 panicked: at all".to_owned()));
-        assert!(stopping);
-        let (said, stopping) = ended(Box::new(|_| Ok(())));
-        assert_eq!((said, stopping), (Ok(()), false));
-    }
-
-    #[test]
-    fn a_wait_that_the_end_interrupts_is_no_error() {
-        let (said, _) = ended(Box::new(|app| {
-            app.stop();
-            assert!(!app.wait(Duration::from_secs(60)));
-            Err(WaitError::Stopping.into())
-        }));
-        assert_eq!(said, Ok(()));
-    }
-
-    #[test]
-    fn a_program_without_processors_has_nothing_to_wait_for() {
-        let background = background();
-        let topic = NewTopic {
-            name: "clicks".into(),
-            partitions: 1,
-            compact: false,
-            retention: None,
-        };
-        background.log().create(&topic).expect("made");
-        assert_eq!(background.wait_processed(Duration::ZERO), Ok(()));
-    }
 }

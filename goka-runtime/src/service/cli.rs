@@ -1,390 +1,95 @@
-//! The command line: the library's commands and options, the same in every binary, and the
-//! program's own flags for `run`. A mistake is one line and exit code 2.
+//! The command line of a program: the commands `run`, `emit`, `get`, `scan`, `visit` and `topology`. Every
+//! command ends in an exit code: 0, 1 for a key that does not exist, 2 for errors.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+mod access;
+mod args;
+mod catalog;
+mod emit;
+mod error;
+mod logs;
+mod read;
+mod run_options;
+mod topology;
+
+use std::io::BufWriter;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+use self::access::TableAccess;
+use self::args::{Args, Command};
+use self::error::CliError;
+use super::{Service, run, settings};
+use crate::graph::start_order;
 
-use super::error::{CliError, one_line};
-use super::settings::{self, Settings};
-use super::topology::{FORMATS, Format};
-
-/// A flag or option of the program's own.
-#[derive(Debug, Clone)]
-pub(super) struct Own {
-    pub(super) name: &'static str,
-    /// What its value is called; `None` for a flag.
-    pub(super) value: Option<&'static str>,
-    pub(super) help: &'static str,
-}
-
-/// What the program's own flags and options were given as.
-#[derive(Debug, Clone, Default)]
-pub(super) struct UserArgs(BTreeMap<&'static str, Option<String>>);
-
-impl UserArgs {
-    pub(super) fn is_set(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_deref()
-    }
-}
-
-/// What was asked for.
-#[derive(Debug)]
-pub(super) struct Args {
-    pub(super) brokers: Option<String>,
-    pub(super) data_dir: PathBuf,
-    pub(super) command: Command,
-}
-
-/// The commands.
-#[derive(Debug)]
-pub(super) enum Command {
-    Run(UserArgs, Settings),
-    Emit {
-        topic: String,
-        /// Key and value, or lines from standard input.
-        record: Option<(String, String)>,
-    },
-    Get {
-        group: String,
-        key: String,
-    },
-    Scan {
-        group: String,
-        prefix: Option<String>,
-        limit: Option<usize>,
-    },
-    Visit {
-        group: String,
-        name: String,
-        argument: String,
-    },
-    Topology(Format),
-}
-
-/// Why there is nothing to run.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// Help was asked for and printed.
-    Helped,
-    Failed(CliError),
-}
-
-impl Ended {
-    pub(super) fn report(&self) -> ExitCode {
-        match self {
-            Ended::Helped => ExitCode::SUCCESS,
-            Ended::Failed(fail) => fail.report(),
+impl Service {
+    /// Runs the command that the command line names; without one, `run`.
+    pub fn main(self) -> ExitCode {
+        let args = match args::parse(&self.user_args, std::env::args_os()) {
+            Ok(args) => args,
+            Err(ended) => return ended.report(),
+        };
+        logs::init();
+        match self.execute(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.report(),
         }
     }
-}
 
-/// Reads the command line.
-pub(super) fn parse(own: &[Own], args: impl IntoIterator<Item = OsString>) -> Result<Args, Ended> {
-    let mut args = args.into_iter().peekable();
-    let program = args
-        .peek()
-        .and_then(|path| Path::new(path).file_name())
-        .map_or_else(
-            || "goka".to_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        );
-    let clap = clap(&program, own).map_err(Ended::Failed)?;
-    match clap.try_get_matches_from(args) {
-        Ok(matches) => asked(&matches, own).map_err(Ended::Failed),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
-            print!("{error}");
-            Err(Ended::Helped)
-        }
-        Err(error) => Err(Ended::Failed(CliError::new(refused(&error, &program)))),
-    }
-}
-
-/// clap's error as one line: what it says, its tips, and where help is.
-fn refused(error: &clap::Error, program: &str) -> String {
-    let text = error.to_string();
-    let said = text
-        .split("\n\nUsage:")
-        .next()
-        .unwrap_or_default()
-        .split("\n\nFor more information")
-        .next()
-        .unwrap_or_default();
-    let said = one_line(said.trim_start_matches("error: "));
-    format!("{said}; see `{program} --help`")
-}
-
-fn clap(program: &str, own: &[Own]) -> Result<Clap, CliError> {
-    let brokers = Arg::new("brokers")
-        .long("brokers")
-        .env("GOKA_BROKERS")
-        .value_name("HOST:PORT,..")
-        .global(true)
-        .help("Kafka's brokers; without them the embedded log is used");
-    let data_dir = Arg::new("data-dir")
-        .long("data-dir")
-        .env("GOKA_DATA_DIR")
-        .value_name("DIR")
-        .default_value(".goka")
-        .value_parser(clap::value_parser!(PathBuf))
-        .global(true)
-        .help("Where tables, views and the embedded log lie; one process, one directory");
-    let root = Clap::new("goka")
-        .bin_name(program)
-        .args([brokers, data_dir])
-        .disable_version_flag(true)
-        .disable_help_subcommand(true)
-        .after_help("Logs go to standard error, as RUST_LOG says (default: info).");
-    let taken = ["brokers", "data-dir", "help", "prefix", "limit", "format"];
-    let mut root_args = Vec::from(settings::args());
-    for own in own {
-        if taken.contains(&own.name) || root_args.iter().any(|arg: &Arg| arg.get_id() == own.name) {
-            return Err(CliError::new(format!(
-                "the program declares the option `--{}`, which is there already; rename it",
-                own.name
-            )));
-        }
-        let arg = Arg::new(own.name).long(own.name).help(own.help);
-        root_args.push(match own.value {
-            Some(value) => arg.value_name(value),
-            None => arg.action(ArgAction::SetTrue),
-        });
-    }
-    let run = Clap::new("run")
-        .about("Run every processor of this program (the default)")
-        .args(root_args.clone());
-    let positional = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .value_name(name)
-            .allow_negative_numbers(true)
-            .help(help)
-    };
-    Ok(root.args(root_args).subcommands([
-        run,
-        Clap::new("emit")
-            .about("Emit a record, or lines `key<TAB>value` from standard input")
-            .arg(positional("TOPIC", "The topic").required(true))
-            .arg(positional("KEY", "The key, as text").requires("VALUE"))
-            .arg(positional(
-                "VALUE",
-                "The value, as text of the topic's codec",
-            )),
-        Clap::new("get")
-            .about("Print the value of a key of a group's table")
-            .arg(positional("GROUP", "The group, or a declared table by its name").required(true))
-            .arg(positional("KEY", "The key, as text").required(true)),
-        Clap::new("scan")
-            .about("Print a group's table in key order, `key<TAB>value` a line")
-            .arg(positional("GROUP", "The group, or a declared table by its name").required(true))
-            .arg(
-                Arg::new("prefix")
-                    .long("prefix")
-                    .value_name("P")
-                    .help("Only keys that begin with this"),
-            )
-            .arg(
-                Arg::new("limit")
-                    .long("limit")
-                    .value_name("N")
-                    .value_parser(clap::value_parser!(usize))
-                    .help("At most so many"),
-            ),
-        Clap::new("visit")
-            .about("Ask a group to walk over its table: one of its visits, for every key")
-            .arg(positional("GROUP", "The group").required(true))
-            .arg(positional("NAME", "The visit").required(true))
-            .arg(positional("ARGUMENT", "What its handler is given, as text").default_value("")),
-        Clap::new("topology")
-            .about("Print groups, topics, codecs and partitioners")
-            .arg(
-                Arg::new("format")
-                    .long("format")
-                    .value_name("F")
-                    .value_parser(FORMATS)
-                    .default_value(FORMATS[0])
-                    .help("How to print them"),
-            ),
-    ]))
-}
-
-fn asked(matches: &ArgMatches, own: &[Own]) -> Result<Args, CliError> {
-    let text = |of: &ArgMatches, name: &str| of.get_one::<String>(name).cloned();
-    let required = |of: &ArgMatches, name: &str| text(of, name).unwrap_or_default();
-    let (name, sub) = matches.subcommand().unwrap_or(("run", matches));
-    let is_given =
-        |of: &ArgMatches, option: &str| of.value_source(option) == Some(ValueSource::CommandLine);
-    let options = own.iter().map(|own| own.name).chain(settings::NAMES);
-    if name != "run" {
-        for option in options {
-            if is_given(matches, option) {
-                return Err(CliError::new(format!(
-                    "`--{option}` is an option of `run`, and `{name}` is asked for; leave one out"
-                )));
+    fn execute(self, args: Args) -> Result<(), CliError> {
+        let brokers = args.brokers.as_deref();
+        let open = |writes| TableAccess::open(brokers, &args.data_dir, writes);
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        match args.command {
+            Command::Run(user_args, settings) => {
+                drop(out);
+                let definitions = start_order(self.checked()?);
+                let program = run::Program {
+                    options: settings::options(&definitions, &settings, &self.guarantees)?,
+                    definitions,
+                    values: self.values,
+                    backgrounds: self.backgrounds,
+                    user_args,
+                    stores: self.stores,
+                    cache: settings::cache(&settings),
+                    retried: settings.retried,
+                };
+                Ok(run::run(program, brokers, &args.data_dir)?)
             }
-        }
-    }
-    // Options of `run` stand before the command or behind it.
-    let of = |option: &str| match name {
-        "run" if is_given(sub, option) => sub,
-        _ => matches,
-    };
-    let command = match name {
-        "emit" => Command::Emit {
-            topic: required(sub, "TOPIC"),
-            record: text(sub, "KEY").zip(text(sub, "VALUE")),
-        },
-        "get" => Command::Get {
-            group: required(sub, "GROUP"),
-            key: required(sub, "KEY"),
-        },
-        "scan" => Command::Scan {
-            group: required(sub, "GROUP"),
-            prefix: text(sub, "prefix"),
-            limit: sub.get_one("limit").copied(),
-        },
-        "visit" => Command::Visit {
-            group: required(sub, "GROUP"),
-            name: required(sub, "NAME"),
-            argument: required(sub, "ARGUMENT"),
-        },
-        "topology" => Command::Topology(
-            text(sub, "format").map_or_else(Format::default, |name| Format::named(&name)),
-        ),
-        _ => {
-            let own = own.iter().filter(|own| is_given(of(own.name), own.name));
-            let value = |own: &Own| own.value.and_then(|_| text(of(own.name), own.name));
-            let given = own.map(|own| (own.name, value(own))).collect();
-            Command::Run(UserArgs(given), Settings::read(of))
-        }
-    };
-    Ok(Args {
-        // An empty variable is an unset one.
-        brokers: text(sub, "brokers").filter(|brokers| !brokers.trim().is_empty()),
-        data_dir: sub
-            .get_one("data-dir")
-            .cloned()
-            .unwrap_or_else(|| ".goka".into()),
-        command,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OWN: [Own; 2] = [
-        Own {
-            name: "no-simulate",
-            value: None,
-            help: "no clicks of our own",
-        },
-        Own {
-            name: "file",
-            value: Some("PATH"),
-            help: "what to read",
-        },
-    ];
-
-    fn parsed(line: &str) -> Result<Args, String> {
-        let args = line.split(' ').map(OsString::from);
-        parse(&OWN, args).map_err(|ended| match ended {
-            Ended::Failed(CliError::Errors(lines)) => lines.join("|"),
-            other => format!("{other:?}"),
-        })
-    }
-
-    #[test]
-    fn run_is_the_default_and_takes_the_programs_own_options() {
-        for line in [
-            "/bin/clicks --no-simulate --file f",
-            "clicks run --file=f --no-simulate",
-        ] {
-            let Command::Run(given, _) = parsed(line).expect("good").command else {
-                panic!("{line}: not run");
-            };
-            assert!(given.is_set("no-simulate"), "{line}");
-            assert_eq!(given.value("file"), Some("f"), "{line}");
-        }
-        let Command::Run(given, _) = parsed("clicks").expect("good").command else {
-            panic!("not run");
-        };
-        assert!(!given.is_set("no-simulate") && given.value("file").is_none());
-    }
-
-    #[test]
-    fn settings_stand_before_or_behind_run_and_the_latter_counts() {
-        let settings = |line| match parsed(line).expect(line).command {
-            Command::Run(_, settings) => settings,
-            _ => panic!("{line}: not run"),
-        };
-        let second = settings("c --barrier 1s");
-        assert_ne!(second, settings("c"));
-        for line in [
-            "c run --barrier 1s",
-            "c --barrier 1s run",
-            "c --barrier 2s run --barrier 1s",
-        ] {
-            assert_eq!(settings(line), second, "{line}");
-        }
-    }
-
-    #[test]
-    fn options_of_the_library_stand_before_or_behind_the_command() {
-        for line in [
-            "c --data-dir d --brokers b:1 get g -5",
-            "c get --brokers b:1 g -5 --data-dir d",
-        ] {
-            let asked = parsed(line).expect(line);
-            assert_eq!(asked.brokers.as_deref(), Some("b:1"));
-            assert_eq!(asked.data_dir, Path::new("d"));
-            assert!(matches!(asked.command, Command::Get { key, .. } if key == "-5"));
-        }
-    }
-
-    #[test]
-    fn mistakes_are_one_line() {
-        let rows = [
-            ("c --nosuch", "unexpected argument '--nosuch' found"),
-            ("c emitt t", "unrecognized subcommand 'emitt'"),
-            ("c emit t k", "<VALUE>"),
-            (
-                "c scan g --limit many",
-                "invalid value 'many' for '--limit <N>'",
-            ),
-            ("c get g", "<KEY>"),
-            (
-                "c topology --format svg",
-                "[possible values: text, mermaid, dot, json]",
-            ),
-            (
-                "c run --barrier 100",
-                "for '--barrier <TIME>': a time is like",
-            ),
-            (
-                "c --barrier 1s get g k",
-                "`--barrier` is an option of `run`",
-            ),
-            (
-                "c --no-simulate get g k",
-                "`--no-simulate` is an option of `run`",
-            ),
-        ];
-        for (line, expected) in rows {
-            let said = parsed(line).expect_err(line);
-            assert!(said.contains(expected), "{line}: {said}");
-            assert!(
-                !said.contains('\n') && !said.contains("Usage"),
-                "{line}: {said}"
-            );
+            Command::Emit { topic, record } => {
+                let codecs = catalog::topic(&self.registry.definitions(), &topic);
+                let access = open(true)?;
+                match record {
+                    Some((key, value)) => emit::one(&access, &codecs, &key, &value),
+                    None => emit::lines(&access, &codecs, std::io::stdin().lock()),
+                }
+            }
+            Command::Get { group, key } => {
+                let definitions = self.registry.definitions();
+                read::get(&open(false)?, &definitions, &group, &key, &mut out)
+            }
+            Command::Scan {
+                group,
+                prefix,
+                limit,
+            } => {
+                let definitions = self.registry.definitions();
+                let prefix = prefix.as_deref();
+                read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
+            }
+            Command::Visit {
+                group,
+                name,
+                argument,
+            } => {
+                let definitions = self.registry.definitions();
+                let codecs = catalog::visit(&definitions, &group, &name)?;
+                emit::everywhere(&open(true)?, &codecs, &name, &argument)
+            }
+            Command::Topology(format) => {
+                topology::print(&self.registry.application(), format, &mut out)
+                    .map_err(|error| error::output(&error))?;
+                self.checked()?;
+                Ok(())
+            }
         }
     }
 }

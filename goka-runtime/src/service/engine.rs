@@ -1,20 +1,20 @@
-//! Makes the log engine that the settings name.
+//! Opens the log: the embedded one, or Kafka.
 
 use std::sync::Arc;
 
-use super::data::DataDir;
-use super::error::CliError;
+use super::data_dir::DataDir;
+use super::error::RunError;
 use crate::log::Log;
 use crate::log::embedded::Embedded;
 
-/// The embedded log of a data directory that this process holds.
-pub(super) fn embedded(dir: &DataDir) -> Result<Arc<dyn Log>, CliError> {
+/// The embedded log in a data directory, which this process has to hold.
+pub(crate) fn embedded(dir: &DataDir) -> Result<Arc<dyn Log>, RunError> {
     Ok(Arc::new(Embedded::open(&dir.log())?))
 }
 
-/// A Kafka cluster.
+/// A Kafka cluster, by its brokers.
 #[cfg(feature = "kafka")]
-pub(super) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, CliError> {
+pub(crate) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, RunError> {
     use crate::log::kafka::{Kafka, KafkaConfig};
     Ok(Arc::new(Kafka::new(KafkaConfig {
         brokers: brokers.to_owned(),
@@ -22,11 +22,10 @@ pub(super) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, CliError> {
     })?))
 }
 
-/// A Kafka cluster, for which this binary was not built.
+/// Refuses a Kafka cluster: this binary is built without Kafka.
 #[cfg(not(feature = "kafka"))]
-pub(super) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, CliError> {
-    Err(CliError::new(format!(
-        "brokers `{brokers}` are named, but this binary is built without Kafka; build it with goka's \
-         feature `kafka`, or leave `--brokers` / GOKA_BROKERS out"
-    )))
+pub(crate) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, RunError> {
+    Err(RunError::NoKafka {
+        brokers: brokers.to_owned(),
+    })
 }

@@ -1,5 +1,5 @@
-//! The end of a program: asked for by a signal, by the program itself, or by an error. Waited for
-//! by everything that runs beside the processors.
+//! The request to stop a program: by a signal, by the program itself, or by an error. The background
+//! closures wait for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -8,76 +8,83 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::app_handle::WaitError;
-use super::error::CliError;
+use super::error::RunError;
 
-/// Exit code when a second signal does not let the program drain.
-const CUT_SHORT: i32 = 2;
+/// Exit code after a second signal, which ends the program without draining.
+const EXIT_UNDRAINED: i32 = 2;
 
-/// Whether the program is to end.
+/// Whether the program has to stop.
 #[derive(Debug, Default)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     signalled: Arc<AtomicBool>,
-    asked: Mutex<bool>,
+    requested: Mutex<bool>,
     changed: Condvar,
     /// A partition that has stopped, or a processor that has ended, and why.
     failure: Mutex<Option<WaitError>>,
 }
 
 impl Stop {
-    /// From now on the first SIGINT or SIGTERM asks for the end, and the second ends at once.
-    pub(super) fn on_signals(&self) -> Result<(), CliError> {
+    /// From now on the first SIGINT or SIGTERM requests a stop, and the second ends the process at once.
+    pub(crate) fn on_signals(&self) -> Result<(), RunError> {
         for signal in [SIGINT, SIGTERM] {
-            // The order matters: this one looks at the flag before the next one sets it.
+            // The order matters: this handler reads the flag before the next one sets it.
             signal_hook::flag::register_conditional_shutdown(
                 signal,
-                CUT_SHORT,
+                EXIT_UNDRAINED,
                 self.signalled.clone(),
             )
             .and_then(|_| signal_hook::flag::register(signal, self.signalled.clone()))
-            .map_err(|error| {
-                CliError::new(format!("signal {signal} cannot be handled: {error}"))
-            })?;
+            .map_err(|source| RunError::Signal { signal, source })?;
         }
         Ok(())
     }
 
-    /// Asks for the end.
-    pub(super) fn ask(&self) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    /// Requests a stop.
+    pub(crate) fn request(&self) {
+        *self
+            .requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
     }
 
-    /// Whether the end was asked for. A signal is noticed here, so somebody has to look.
-    pub(super) fn is_asked(&self) -> bool {
+    /// Whether a stop was requested. Signals are noticed here, so this has to be called from time to time.
+    pub(crate) fn is_requested(&self) -> bool {
         if self.signalled.load(Ordering::Acquire) {
-            self.ask();
+            self.request();
         }
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes which partition has stopped or which processor has ended, if one has, so that nothing
-    /// waits for it for ever.
-    pub(super) fn note_failure(&self, failure: Option<WaitError>) {
+    /// Sets which partition has stopped or which processor has ended, if one has: waits for them end with
+    /// that error.
+    pub(crate) fn note_failure(&self, failure: Option<WaitError>) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     /// A partition that has stopped, or a processor that has ended, and why.
-    pub(super) fn failure(&self) -> Option<WaitError> {
+    pub(crate) fn failure(&self) -> Option<WaitError> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.clone()
     }
 
-    /// Waits so long, or until the end is asked for; says whether to go on.
-    pub(super) fn wait(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*asked {
-            let left = until.saturating_duration_since(Instant::now());
+    /// Waits for `time`, or until a stop is requested; returns whether to go on.
+    pub(crate) fn wait(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        let mut requested = self
+            .requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while !*requested {
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
             }
-            asked = match self.changed.wait_timeout(asked, left) {
-                Ok((asked, _)) => asked,
+            requested = match self.changed.wait_timeout(requested, left) {
+                Ok((requested, _)) => requested,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }

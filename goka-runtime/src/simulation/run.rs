@@ -167,7 +167,7 @@ impl<'r> Run<'r> {
     fn put(&mut self, topic: &TopicSpec, record: &Fresh) {
         let found = self.log.partitions_of(topic.name);
         let partition = match &record.key {
-            Some(key) => (topic.place)(key, found),
+            Some(key) => (topic.partition_of)(key, found),
             None => {
                 let next = self.spread.entry(topic.name).or_default();
                 *next += 1;

@@ -104,7 +104,7 @@ fn on_click(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> 
     if count % 2 == 0 {
         let to = Destination {
             topic: Alerts::NAME,
-            place: Murmur2::partition,
+            partition_of: Murmur2::partition,
         };
         let mut key_to = |out: &mut Vec<u8>| {
             out.extend_from_slice(key);

@@ -49,7 +49,7 @@ impl Folded {
         Self {
             log,
             topic: spec.name,
-            place: spec.place,
+            place: spec.partition_of,
             parts: Mutex::new(parts),
         }
     }

@@ -155,7 +155,7 @@ impl RawView {
             })?;
         Ok(Self {
             reader: ViewReader { topic, shared },
-            partition_of: table.place,
+            partition_of: table.partition_of,
             log,
             thread: Some(thread),
             _open: open,

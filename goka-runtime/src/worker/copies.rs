@@ -2,7 +2,7 @@
 //! store has one owner at a time: the restorer until its task runs, then this, or the flusher. What
 //! happens to them is given back as events for the core; knows neither the worker nor its member.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::flusher::{Flush, Flushed, Flusher};
@@ -32,11 +32,12 @@ pub(super) struct FlushEnded {
 /// The stores of a worker's copies, and the threads that work on them.
 pub(super) struct CopyStores {
     plan: Arc<Plan>,
-    stores: HashMap<CopyId, CopyStore>,
+    // Few, and looked at with most records: hashing would cost more than the search.
+    stores: BTreeMap<CopyId, CopyStore>,
     /// The identity of the topic that each open store was restored from.
-    topic_ids: HashMap<CopyId, String>,
+    topic_ids: BTreeMap<CopyId, String>,
     /// The changelog offset of the last flush of each open store.
-    flushed_to: HashMap<CopyId, Offset>,
+    flushed_to: BTreeMap<CopyId, Offset>,
     flusher: Flusher,
     restorer: Restorer,
     /// Effects that need a store that the flusher has.
@@ -49,9 +50,9 @@ impl CopyStores {
     pub(super) fn new(config: RestoreConfig, restore_threads: usize) -> Self {
         Self {
             plan: Arc::clone(&config.plan),
-            stores: HashMap::new(),
-            topic_ids: HashMap::new(),
-            flushed_to: HashMap::new(),
+            stores: BTreeMap::new(),
+            topic_ids: BTreeMap::new(),
+            flushed_to: BTreeMap::new(),
             flusher: Flusher::new(restore_threads > 0),
             restorer: Restorer::new(config, restore_threads),
             waiting: Vec::new(),

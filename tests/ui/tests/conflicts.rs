@@ -1,4 +1,4 @@
-//! A program whose processors cannot live together: what its registry says.
+//! Programs whose processors cannot run together, and the findings of their registries.
 
 use goka::prelude::*;
 use goka::registry::{Finding, Registry};
@@ -47,7 +47,7 @@ fn everything_wrong_with_a_program_is_shown_at_once() {
     assert!(empty.to_string().contains("add `use that_crate as _;`"));
 }
 
-/// The table of a group that keeps none.
+/// The table of a group that has none.
 #[table("no-table-state", value = i64)]
 struct NoTable;
 
@@ -57,7 +57,7 @@ fn stateless(_: &mut Context, _: &str) -> Result<()> {
     Ok(())
 }
 
-/// Registered by hand, if at all.
+/// Only registered by hand.
 #[derive(Debug, Default)]
 struct Forgotten;
 
@@ -69,7 +69,7 @@ impl Forgotten {
     }
 }
 
-/// Another program's.
+/// A table of another program.
 #[table("plans", value = String)]
 struct Plans;
 
@@ -87,9 +87,9 @@ fn a_table_that_nobody_declares_is_found() {
     let text = registry.check().expect_err("two are missing").to_string();
     let file = "tests/ui/tests/conflicts.rs";
     for expected in [
-        "nobody declares the table `no-table-state`: group `no-table` (tests/ui/tests/conflicts.rs:",
+        "no processor or `#[table(..)]` declares the table `no-table-state`: group `no-table` (tests/ui/tests/conflicts.rs:",
         "help: add `persist = ..` to its processor",
-        "nobody declares the table `forgotten-state`:\n  Reader (lookup) at ",
+        "no processor or `#[table(..)]` declares the table `forgotten-state`:\n  Reader (lookup) at ",
         "help: register its processor, or declare another program's table with `#[table(\"forgotten-state\", ..)]`",
     ] {
         assert!(text.contains(expected), "{expected:?} in {text}");
@@ -137,7 +137,7 @@ fn of_eight(_: &mut Context, _: String) -> Result<()> {
     Ok(())
 }
 
-/// The compiler does not see that its input has four: another processor says so.
+/// Another processor declares that its input has four partitions, which the compiler does not see.
 #[processor(group = "of-four")]
 #[input("four")]
 #[join(OfEight)]

@@ -156,7 +156,7 @@ mod erased {
 
 #[test]
 fn functions_place_keys() {
-    let place = ByTenantToo::SPEC.place;
+    let place = ByTenantToo::SPEC.partition_of;
     assert_eq!(place(b"acme/1", 12), place(b"acme/2", 12));
     assert_eq!(ByTenantToo::SPEC.partitioner, "by_tenant()");
 }
@@ -171,7 +171,7 @@ fn a_partition_that_is_not_there_is_refused() {
     #[stream("outside", value = String, partitioner = outside)]
     struct Outside;
 
-    (Outside::SPEC.place)(b"key", 8);
+    (Outside::SPEC.partition_of)(b"key", 8);
 }
 
 /// Looks up what key to give.

@@ -1,22 +1,20 @@
-//! Mistakes that were generated, not chosen: whatever is wrong, the first line of every error speaks
-//! in words that the user knows.
+//! Generated mistakes: the first line of every error names only types and modules that the user knows.
 //!
-//! Right programs are damaged: one token left out, doubled, exchanged with its neighbour, misspelt or
-//! replaced. All damaged programs are modules of one crate, so that a few compilations are enough:
-//! whoever has an error is judged and taken out, and the next compilation shows what comes later in
-//! the compiler (types after names, constants after types). A word is foreign when it stands in
-//! backticks, is a type's (it begins with a capital) or part of a path, and is neither in the program
-//! nor named after its functions, nor in goka's prelude, nor in Rust's.
+//! Valid programs are damaged: one token is removed, doubled, exchanged with its neighbour, misspelt or replaced. All
+//! damaged programs are modules of one crate, so that a few compilations are enough: a module with an error is checked
+//! and removed, and the next compilation shows the errors of later phases of the compiler (types after names,
+//! constants after types). A word in backticks is foreign if it is a type (it begins with a capital) or part of a
+//! path, and is neither in the program nor named after its functions, nor in the preludes of goka and Rust.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// So many refused programs are wanted: it was 616 of 640.
+/// The smallest number of refused programs; it was 616 of 640.
 const WANTED: usize = 600;
 
-/// So many are made: some damage does no harm. `GOKA_MISTAKES=n` makes another number.
+/// The number of damaged programs; some are still valid. `GOKA_MISTAKES=n` sets another number.
 const MADE: usize = 640;
 
 const PROGRAMS: &[&str] = &[
@@ -219,7 +217,7 @@ impl Sums {
 "#,
 ];
 
-/// What is put in place of a word.
+/// The replacements of words.
 const OTHERS: &[&str] = &[
     "Plain",
     "Alerts",
@@ -325,7 +323,7 @@ fn tokens(source: &str) -> Vec<String> {
     tokens
 }
 
-/// Leaves parentheses alone: a missing one is the parser's business, and nothing after it is read.
+/// Leaves parentheses alone: with a missing one nothing after it is read.
 fn can_go(token: &str) -> bool {
     !token.starts_with(['(', ')', '[', ']', '{', '}', '<', '>'])
 }
@@ -335,7 +333,7 @@ fn damaged(source: &str, random: &mut Random) -> String {
     let places: Vec<_> = (0..tokens.len())
         .filter(|at| can_go(&tokens[*at]))
         .collect();
-    // Attributes and signatures are a third of a program, and what this is about.
+    // Attributes and signatures are a third of a program, and the subject of this test.
     let line_of = |at: usize| {
         let before: String = tokens[..at].concat();
         let line = before.rsplit('\n').next().unwrap_or_default();
@@ -379,7 +377,7 @@ fn program(damaged: &str) -> String {
 
 #[derive(Debug)]
 struct Said {
-    /// The module's file, `m7.rs`; none when the error is nobody's.
+    /// The module's file, `m7.rs`; `None` for an error of no module.
     file: Option<String>,
     message: String,
 }
@@ -453,7 +451,7 @@ fn foreign(message: &str, words: &BTreeSet<String>) -> Vec<String> {
     for quoted in message.split('`').skip(1).step_by(2) {
         for path in quoted.split(|letter| !is_word(letter) && letter != ':') {
             let mut names: Vec<_> = path.split(':').filter(|name| !name.is_empty()).collect();
-            // Rust's own types may come with where they are from.
+            // Rust's own types may have paths.
             let name = names.pop().unwrap_or_default();
             if matches!(names.first(), Some(&("std" | "core" | "alloc"))) {
                 names.clear();
@@ -498,7 +496,7 @@ fn generated_mistakes_are_answered_in_the_users_words() {
 
     let mut refused = 0;
     let mut offences = Vec::new();
-    // Each compilation gives up somewhere; the last one has nothing to say.
+    // Each compilation stops at some phase; the last one has no errors.
     loop {
         write_root(&krate, left.keys());
         let errors = errors(&krate, &target.join("programs"));
@@ -536,7 +534,7 @@ fn generated_mistakes_are_answered_in_the_users_words() {
     assert!(refused >= WANTED, "{refused} were refused");
 }
 
-/// What is damaged has to be right before.
+/// The programs compile before they are damaged.
 fn check_right(krate: &Path, target: &Path) {
     let files: Vec<_> = (0..PROGRAMS.len()).map(|at| format!("m{at}.rs")).collect();
     for (file, right) in files.iter().zip(PROGRAMS) {

@@ -1,4 +1,4 @@
-//! What the generated code does when it runs: graphs, dispatch, registry.
+//! The generated code at run time: graphs, dispatch, registry.
 
 use goka::dispatch::{
     Call, ContextError, Deferred, Destination, Encode, Incoming, RawRecord, Scope,
@@ -108,7 +108,7 @@ fn handlers_are_functions_to_be_tested() -> Result<()> {
     Ok(())
 }
 
-/// Takes what the shim lets through.
+/// Handles the records that the shim accepts.
 #[derive(Default)]
 struct Trace(Vec<String>);
 
@@ -241,7 +241,7 @@ fn the_registry_has_each_processor_once_and_in_order() {
             .count(),
         1
     );
-    // Registered though nothing names it: it is private, inside of a function.
+    // Registered although nothing names it: it is private, inside of a function.
     assert!(groups.contains(&"inside"));
 }
 
@@ -313,7 +313,7 @@ fn methods_are_methods_to_be_tested() -> Result<()> {
     Ok(())
 }
 
-/// Calls what an edge calls, and waits for it.
+/// Calls the handler of an edge, and waits for it.
 fn dispatch(
     edge: &Edge,
     shared: &goka::dispatch::ProcessorState,

@@ -1,9 +1,9 @@
-//! The page of the documentation that lists every refusal, made of the cases that must not compile.
+//! Makes the page of the documentation that lists every refusal from the cases that must not compile.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// The folders, and what they are about.
+/// The folders, and their subjects.
 const SECTIONS: &[(&str, &str)] = &[
     ("processor", "`#[processor]`"),
     ("input", "`#[input]`"),
@@ -105,7 +105,7 @@ fn errors(stderr: &str) -> String {
         let margin = |line: &&str| line.len() - line.trim_start().len();
         let least = place.iter().filter(|line| **line != "..").map(margin).min();
         let least = least.unwrap_or_default();
-        // A name of 250 letters has no place on a page.
+        // A name of 250 letters is too long for the page.
         if place.iter().all(|line| line.len() < 140) {
             for line in place {
                 let _ = writeln!(text, "{}", line.get(least..).unwrap_or(line));

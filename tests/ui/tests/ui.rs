@@ -1,4 +1,4 @@
-//! Runs the cases that must not compile, and counts: one mistake is one error.
+//! Runs the cases that must not compile, and checks that each mistake is one error.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What the applications do, together and on the embedded log; and the picture of them.
+//! Both applications together on the embedded log, and their topology.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -64,7 +64,7 @@ fn a_status_is_shown_with_the_clicks_before_it() {
     }
     let running = Running::start(&data);
     wait_for(&data, "click-count", "alice", "3");
-    // The join follows the table soon after it was written: asked until it is there.
+    // The joined table is read with some delay: the value is asked for until it is there.
     let began = Instant::now();
     let expected = r#"{"status":{"text":"busy"},"clicks":3}"#;
     loop {
@@ -81,7 +81,7 @@ fn a_status_is_shown_with_the_clicks_before_it() {
     wait_for(&data, "user-status", "bob", bob);
     drop(running);
 
-    // Clicks while nobody runs are there before the next status.
+    // Clicks from the time when the program did not run are counted before the next status.
     emit(&data, "user-clicks", "bob", "later");
     let _running = Running::start(&data);
     wait_for(&data, "click-count", "bob", "1");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 const CRATES: [&str; 3] = ["topics", "click-count", "user-status"];
 
-/// A file, and a text of the line that is meant.
+/// A file, and a text that identifies a line of it.
 type Place = (&'static str, &'static str);
 
 const CLICK_COUNT: &str = "click-count/src/lib.rs";
@@ -104,11 +104,11 @@ fn a_change_of_a_type_breaks_the_handlers_that_no_longer_fit() {
         (USER_STATUS, "Profile { status, clicks }"),
     ];
     let changes: [(&str, &str, &[Place]); 3] = [
-        // A click is a number now: only who handles clicks is concerned.
+        // A click becomes a number: only handlers of clicks break.
         ("value = String)]", "value = u64)]", &handler),
-        // A status change is bare text now.
+        // A status change becomes plain text.
         ("value = Json<Status>)]", "value = String)]", &status),
-        // Clicks are counted in another type: who counts them, and who reads the count.
+        // The count gets another type: its writer and its readers break.
         (
             "pub type Clicks = i64;",
             "pub type Clicks = String;",

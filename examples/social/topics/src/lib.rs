@@ -1,10 +1,9 @@
-//! The streams and tables that click-count and user-status share: what changes here is checked by
-//! the compiler in both.
+//! The streams and tables that click-count and user-status share: the compiler checks both after a change here.
 
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A user clicked on the button; keyed by user, the value says when.
+/// A user clicked on the button; keyed by user, the value is the time.
 #[derive(Debug, Clone, Copy)]
 #[stream("user-clicks", key = String, value = String)]
 pub struct UserClicks;
@@ -12,7 +11,7 @@ pub struct UserClicks;
 /// A user's status message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// What it says.
+    /// The text of the message.
     pub text: String,
 }
 
@@ -24,7 +23,7 @@ pub struct StatusChanges;
 /// How many clicks.
 pub type Clicks = i64;
 
-/// How often each user has clicked: click-count writes it, anybody may read it.
+/// How often each user has clicked; written by click-count.
 #[derive(Debug, Clone, Copy)]
 #[table("click-count-state", key = String, value = Clicks)]
 pub struct ClickCounts;

@@ -1,10 +1,10 @@
-//! Keeps the latest status of each user, with how often the user had clicked by then.
+//! Keeps the latest status of each user, with the number of clicks by then.
 
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};
 use social_topics::{ClickCounts, Clicks, Status, StatusChanges};
 
-/// What is shown of a user.
+/// The profile of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The latest status.

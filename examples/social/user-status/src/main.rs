@@ -1,5 +1,5 @@
-//! `cargo run -p user-status -- --brokers localhost:9092`; on the embedded log, which one process
-//! has for itself, run both: `cargo run -p social`.
+//! `cargo run -p user-status -- --brokers localhost:9092`; on the embedded log, which only one
+//! process can use, run both: `cargo run -p social`.
 
 use user_status as _;
 

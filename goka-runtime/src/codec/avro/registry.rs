@@ -1,5 +1,5 @@
-//! The client of a Confluent schema registry, one for the process: who wrote what by which schema.
-//! Knows no types.
+//! The client of a Confluent schema registry, one for the process: schemas by id, and ids by schema. Knows no
+//! types.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,23 +16,23 @@ use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSche
 use super::refused;
 use crate::codec::CodecError;
 
-/// The variable that names the registry of a program that installs none.
+/// The environment variable with the URL of the registry, for a program that installs none.
 const VARIABLE: &str = "GOKA_SCHEMA_REGISTRY";
 
-/// How long the registry has for an answer.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a request to the registry may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The registry that the process in use has.
+/// The registry of this process.
 static INSTALLED: RwLock<Option<Arc<Registry>>> = RwLock::new(None);
 
-/// A Confluent schema registry, asked once for each schema.
+/// A Confluent schema registry. Each schema is asked for once.
 ///
 /// A program has one: [`install`](Registry::install) it before anything runs, or set
 /// `GOKA_SCHEMA_REGISTRY` to its URL.
 pub struct Registry {
     urls: Vec<String>,
     credentials: Option<(String, String)>,
-    /// Made on the thread that asks first.
+    /// Made by the first request.
     settings: OnceLock<Result<SrSettings, String>>,
     schemas: RwLock<HashMap<u32, Arc<Schema>>>,
     /// By subject and schema.
@@ -49,7 +49,8 @@ impl Registry {
     /// A registry by its URL, or several of one cluster with commas between them.
     ///
     /// ```
-    /// use goka_runtime::codec::avro::Registry;
+    /// # use goka_runtime::codec as goka;
+    /// use goka::avro::Registry;
     ///
     /// let registry = Registry::new("http://one:8081,http://two:8081").basic_auth("user", "secret");
     /// # let _ = registry;
@@ -71,7 +72,7 @@ impl Registry {
         self
     }
 
-    /// Makes it the registry of this process, in place of the one before.
+    /// Makes it the registry of this process, and replaces the one before.
     pub fn install(self) {
         let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
         *installed = Some(Arc::new(self));
@@ -95,7 +96,7 @@ impl Registry {
             .clone())
     }
 
-    /// The schema of an id.
+    /// The schema with an id.
     pub(super) fn schema(&self, id: u32) -> Result<Arc<Schema>, CodecError> {
         let known = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(schema) = known.get(&id) {
@@ -105,7 +106,7 @@ impl Registry {
         let found = self.ask(|settings| get_schema_by_id(id, settings))?;
         if !found.references.is_empty() {
             return Err(refused(format!(
-                "schema {id} refers to others, which is not available yet"
+                "schema {id} refers to other schemas, which is not supported"
             )));
         }
         let schema = Arc::new(Schema::parse_str(&found.schema).map_err(refused)?);
@@ -114,7 +115,7 @@ impl Registry {
         Ok(schema)
     }
 
-    /// The id of a schema, which is registered when it is not yet.
+    /// The id of a schema, which is registered if it is not yet.
     pub(super) fn id(&self, subject: &str, schema: &'static str) -> Result<u32, CodecError> {
         let key = (subject.to_owned(), schema);
         let known = self.ids.read().unwrap_or_else(PoisonError::into_inner);
@@ -129,8 +130,8 @@ impl Registry {
         Ok(found.id)
     }
 
-    /// Asks on a thread of its own: the client blocks, which a thread that drives asynchronous
-    /// handlers must not be told by a panic.
+    /// Sends a request on a thread of its own: the client blocks, and would panic on a thread that drives
+    /// asynchronous handlers.
     fn ask<A: Send>(
         &self,
         question: impl FnOnce(&SrSettings) -> Result<A, SRCError> + Send,
@@ -155,7 +156,7 @@ impl Registry {
         for url in urls {
             builder.add_url(url.clone());
         }
-        builder.set_timeout(DEADLINE);
+        builder.set_timeout(REQUEST_TIMEOUT);
         if let Some((user, password)) = &self.credentials {
             builder.set_basic_authorization(user, Some(password));
         }

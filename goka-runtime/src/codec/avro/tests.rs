@@ -36,7 +36,7 @@ impl Record for Fare {
     const SUBJECT: Option<&'static str> = Some("fares-value");
 }
 
-/// What a registry knows, and what it was asked.
+/// The schemas of a registry, and the requests that it got.
 #[derive(Default)]
 struct State {
     schemas: HashMap<u32, String>,
@@ -63,7 +63,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).expect("a body");
-    let mut state = state.lock().expect("nobody panicked");
+    let mut state = state.lock().expect("no thread panicked");
     let path = request.split('?').next().unwrap_or_default();
     let id = path.strip_prefix("GET /schemas/ids/");
     let (status, answer) = if let Some(id) = id {
@@ -119,7 +119,7 @@ fn records_have_the_wire_format() {
     Registry::new(&url).install();
     vectors(&state);
     assert_eq!(
-        state.lock().expect("nobody panicked").asked,
+        state.lock().expect("no thread panicked").asked,
         ["GET /schemas/ids/17", "GET /schemas/ids/16909060"],
         "each schema is asked for once"
     );
@@ -137,7 +137,7 @@ fn vectors(state: &Mutex<State>) {
             .try_into()
             .expect("six columns");
         let id: u32 = id.parse().expect("an id");
-        let mut known = state.lock().expect("nobody panicked");
+        let mut known = state.lock().expect("no thread panicked");
         known.schemas.insert(id, schema.to_owned());
         drop(known);
         let expected = Ride {
@@ -171,7 +171,7 @@ fn written(state: &Mutex<State>) {
     assert_eq!(Avro::<Ride>::parse(&text).as_ref(), Ok(&bytes));
     let mut fare = Vec::new();
     Avro::<Fare>::encode(&Fare { cents: 250 }, &mut fare).expect("it encodes");
-    let asked = &state.lock().expect("nobody panicked").asked[2..];
+    let asked = &state.lock().expect("no thread panicked").asked[2..];
     assert_eq!(
         asked,
         [

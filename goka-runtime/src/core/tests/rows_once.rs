@@ -330,7 +330,7 @@ fn walk(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     std::mem::forget(raw.scope.defer());
     let to = crate::dispatch::Destination {
         topic: "output",
-        place: |_, _| 0,
+        partition_of: |_, _| 0,
     };
     raw.scope.emit(&to, None, None, None, &[])?;
     Ok(())

@@ -281,7 +281,7 @@ fn emitting(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> 
     }
     let to = crate::dispatch::Destination {
         topic: "output",
-        place: partition_of,
+        partition_of,
     };
     raw.scope.emit(&to, None, None, None, &[])?;
     Ok(())

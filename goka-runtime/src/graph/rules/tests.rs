@@ -228,9 +228,9 @@ fn a_joined_table_is_declared() {
             group("b", 7, vec![edge(Input, "x", 8)]),
         ],
         &[
-            "nobody declares the table `b-state`: group `b` (app.rs:7) keeps none:\n  A (lookup) at app.rs:5",
-            "nobody declares the table `gone-state`:\n  A (join) at app.rs:4",
-            "nobody declares the table `named`:\n  A (join) at app.rs:6",
+            "no processor or `#[table(..)]` declares the table `b-state`: group `b` (app.rs:7) has no table:\n  A (lookup) at app.rs:5",
+            "no processor or `#[table(..)]` declares the table `gone-state`:\n  A (join) at app.rs:4",
+            "no processor or `#[table(..)]` declares the table `named`:\n  A (join) at app.rs:6",
         ],
     );
 }

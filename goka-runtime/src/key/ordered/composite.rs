@@ -1,4 +1,4 @@
-//! Keys that are made of parts: tuples, and what a walk over those that begin alike begins with.
+//! Keys that are made of parts: tuples, and the prefixes of keys with the same first parts.
 
 use super::super::Key;
 use super::{
@@ -21,23 +21,23 @@ pub trait Composite: Key {
     note = "give the first parts as a tuple: `(first,)`, `(first, second)`"
 )]
 pub trait PrefixOf<T> {
-    /// Writes them.
+    /// Writes these parts.
     fn put_prefix(&self, out: &mut Vec<u8>);
 }
 
-/// The bytes with which every key begins whose first parts are these, and no other: for
+/// The bytes with which exactly those keys begin whose first parts are `first`: for
 /// [`View::prefix`](crate::view::View::prefix).
 ///
 /// ```
-/// use goka_runtime::codec::Codec;
-/// use goka_runtime::key::prefix;
+/// # mod goka { pub use goka_runtime::{codec::*, key::*}; }
+/// use goka::{Codec, prefix};
 ///
 /// type TenantAndUser = (String, u64);
 ///
 /// let acme = prefix::<TenantAndUser, _>(&("acme".to_owned(),));
 /// assert!(TenantAndUser::parse("acme,17")?.starts_with(&acme));
 /// assert!(!TenantAndUser::parse("acme2,17")?.starts_with(&acme));
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 pub fn prefix<K: Composite, P: PrefixOf<K::Parts>>(first: &P) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -347,7 +347,7 @@ impl Scope for ModelScope<'_> {
         let value = value.transpose()?;
         let count = self.counts.get(to.topic).copied().unwrap_or(1);
         let partition = match &key {
-            Some(key) => (to.place)(key, count),
+            Some(key) => (to.partition_of)(key, count),
             None => self.record.partition % count,
         };
         self.emitted.push(Emitted {

@@ -107,7 +107,7 @@ fn on_word<'r>(_: &'r ProcessorState, raw: RawRecord<'r>) -> Handling<'r> {
         text.extend_from_slice(other.map(|other| other.value).unwrap_or_default());
         let to = Destination {
             topic: LOOP,
-            place: Murmur2::partition,
+            partition_of: Murmur2::partition,
         };
         let mut value = |out: &mut Vec<u8>| {
             out.extend_from_slice(&text);

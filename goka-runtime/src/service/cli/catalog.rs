@@ -1,5 +1,6 @@
-//! What this binary knows of topics and groups: the specs of its processors' edges; for all others
-//! keys and values are text, placed as Kafka's Java client places them.
+//! The codecs and partitioners of topics and groups, by name: those that the processors of this binary
+//! declare. Keys and values of other topics are text, and keys have the partitions that Kafka's Java client
+//! gives them.
 
 use super::error::CliError;
 use crate::codec::Codec;
@@ -7,13 +8,13 @@ use crate::emitter::Declared;
 use crate::graph::{Definition, EdgeKind, Format, GroupGraph, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 
-/// How keys and values of a topic are read from and shown to people.
+/// How keys and values of a topic are read from text and printed, and the partition of a key.
 #[derive(Debug, Clone)]
 pub(super) struct TopicCodecs {
     pub(super) topic: String,
     pub(super) key: Format,
     pub(super) value: Format,
-    pub(super) place: fn(&[u8], i32) -> i32,
+    pub(super) partition_of: fn(&[u8], i32) -> i32,
     pub(super) declared: Declared,
 }
 
@@ -23,7 +24,7 @@ impl TopicCodecs {
             topic: spec.name.to_owned(),
             key: spec.key,
             value: spec.value,
-            place: spec.place,
+            partition_of: spec.partition_of,
             declared: Declared::of(spec),
         }
     }
@@ -33,13 +34,13 @@ impl TopicCodecs {
             topic,
             key: TEXT,
             value: TEXT,
-            place: Murmur2::partition,
+            partition_of: Murmur2::partition,
             declared: Declared::default(),
         }
     }
 }
 
-/// Bytes shown as text; what is not text is escaped, and taken back the same way.
+/// Bytes as text: what is not UTF-8 is escaped when printed, and unescaped when read.
 const TEXT: Format = Format {
     codec: <Vec<u8> as Codec>::NAME,
     parse: <Vec<u8> as Codec>::parse,
@@ -49,7 +50,7 @@ const TEXT: Format = Format {
     canonical: None,
 };
 
-/// The terms of a topic.
+/// The codecs of a topic.
 pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> TopicCodecs {
     definitions
         .iter()
@@ -61,7 +62,7 @@ pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> TopicCod
         )
 }
 
-/// The terms of a group's table, or of a declared table of that name.
+/// The codecs of a group's table, or of a declared table of that name.
 pub(super) fn table(
     definitions: &[&'static Definition],
     group: &str,
@@ -89,7 +90,7 @@ pub(super) fn table(
     }
 }
 
-/// The terms of a group's visit topic, as one of its visits uses it.
+/// The codecs of a group's visit topic: the values are the arguments of the visit `name`.
 pub(super) fn visit(
     definitions: &[&'static Definition],
     group: &str,
@@ -123,7 +124,7 @@ pub(super) fn visit(
     )))
 }
 
-/// The groups of this binary that have a table, for whoever asked for another.
+/// The groups of this binary that have a table, for the error about another one.
 pub(super) fn groups(definitions: &[&'static Definition]) -> String {
     let known: Vec<_> = definitions
         .iter()

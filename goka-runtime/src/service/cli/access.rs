@@ -1,36 +1,38 @@
-//! How a command reaches the log: the broker, the process that runs on the embedded log, or the
-//! embedded log's files when no process has them. Commands see one thing.
+//! How a command reaches the log: it opens Kafka, or the embedded log in the data directory; if another
+//! process has that one open, it asks that process. The commands do not see which.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::data::{DataDir, DataDirLock, Holder};
-use super::direct::{Delivery, Direct, Placed};
 use super::error::CliError;
-use super::protocol::{Bytes, Line, Reply, Request, Wire};
-use super::{engine, socket};
 use crate::emitter::Declared;
+use crate::service::commands::open_log::{Delivery, OpenLog, PartitionedRecord};
+use crate::service::commands::protocol::{Bytes, Reply, Request, Wire, WireRecord};
+use crate::service::commands::socket;
+use crate::service::data_dir::{DataDir, DataDirLock, Holder};
+use crate::service::engine;
 
-/// How long a process may be between taking its data directory and listening.
-const START: Duration = Duration::from_secs(10);
+/// How long a process that has locked its data directory may take until it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes the entries of a scan, one by one.
+/// Receives the entries of a scan one by one.
 pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), CliError>;
 
-/// The way to the log.
+/// Access to the log.
 #[derive(Debug)]
 pub(super) enum TableAccess {
-    /// The log is open here; an embedded one with its directory held as long.
+    /// This process has the log open; if it is the embedded one, it holds the data directory.
     Local {
-        direct: Direct,
-        _held: Option<DataDirLock>,
+        log: OpenLog,
+        _lock: Option<DataDirLock>,
     },
-    /// Another process has it.
+    /// Another process has it open.
     Remote(DataDir),
 }
 
 impl TableAccess {
-    /// Finds the way. A command that only reads makes no data directory.
+    /// Opens the log, or finds the process that has it open. A command that only reads makes no data
+    /// directory.
     pub(super) fn open(
         brokers: Option<&str>,
         data_dir: &Path,
@@ -38,8 +40,8 @@ impl TableAccess {
     ) -> Result<Self, CliError> {
         if let Some(brokers) = brokers {
             return Ok(TableAccess::Local {
-                direct: Direct::new(engine::kafka(brokers)?),
-                _held: None,
+                log: OpenLog::new(engine::kafka(brokers)?),
+                _lock: None,
             });
         }
         let dir = if writes {
@@ -55,20 +57,20 @@ impl TableAccess {
                     ))
                 })?
         };
-        let until = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            if talk(&dir)?.is_some() {
+            if connect(&dir)?.is_some() {
                 return Ok(TableAccess::Remote(dir));
             }
-            if let Some(held) = dir.hold(Holder::Command, START)? {
+            if let Some(lock) = dir.hold(Holder::Command, START_TIMEOUT)? {
                 return Ok(TableAccess::Local {
-                    direct: Direct::new(engine::embedded(&dir)?),
-                    _held: Some(held),
+                    log: OpenLog::new(engine::embedded(&dir)?),
+                    _lock: Some(lock),
                 });
             }
-            // It holds its directory and does not listen: it starts, or ends.
-            if Instant::now() >= until {
-                return Err(dir.in_use());
+            // A process holds the directory and does not listen: it is starting or stopping.
+            if Instant::now() >= deadline {
+                return Err(dir.in_use().into());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -76,7 +78,7 @@ impl TableAccess {
 
     pub(super) fn target(&self, topic: &str, declared: Declared) -> Result<i32, CliError> {
         match self {
-            TableAccess::Local { direct, .. } => Ok(direct.target(topic, declared)?),
+            TableAccess::Local { log, .. } => Ok(log.target(topic, declared)?),
             TableAccess::Remote(dir) => {
                 let request = Request::Stream {
                     topic: topic.to_owned(),
@@ -85,48 +87,50 @@ impl TableAccess {
                 };
                 match ask(dir, &request)?.1 {
                     Reply::Partitions(Some(partitions)) => Ok(partitions),
-                    _ => Err(confused()),
+                    _ => Err(unexpected_reply()),
                 }
             }
         }
     }
 
-    /// How long a missing topic is waited for.
+    /// How long a command waits for a topic that is missing.
     pub(super) fn topic_timeout(&self) -> Duration {
         match self {
-            TableAccess::Local { direct, .. } => direct.topic_timeout(),
+            TableAccess::Local { log, .. } => log.topic_timeout(),
             TableAccess::Remote(_) => Duration::ZERO,
         }
     }
 
     pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, CliError> {
         match self {
-            TableAccess::Local { direct, .. } => {
-                Ok(direct.table(topic)?.map(|info| info.partitions))
-            }
+            TableAccess::Local { log, .. } => Ok(log.table(topic)?),
             TableAccess::Remote(dir) => {
                 let request = Request::Table {
                     topic: topic.to_owned(),
                 };
                 match ask(dir, &request)?.1 {
                     Reply::Partitions(partitions) => Ok(partitions),
-                    _ => Err(confused()),
+                    _ => Err(unexpected_reply()),
                 }
             }
         }
     }
 
-    pub(super) fn emit(&self, topic: &str, records: Vec<Placed>) -> Result<Delivery, CliError> {
+    pub(super) fn emit(
+        &self,
+        topic: &str,
+        records: Vec<PartitionedRecord>,
+    ) -> Result<Delivery, CliError> {
         match self {
-            TableAccess::Local { direct, .. } => Ok(direct.emit(topic, &records)?),
+            TableAccess::Local { log, .. } => Ok(log.emit(topic, &records)?),
             TableAccess::Remote(dir) => {
                 let request = Request::Emit {
                     topic: topic.to_owned(),
-                    records: records.into_iter().map(Line::from).collect(),
+                    records: records.into_iter().map(WireRecord::from).collect(),
                 };
                 match ask(dir, &request)?.1 {
                     Reply::Emitted { delivered, error } => Ok(Delivery { delivered, error }),
-                    _ => Err(confused()),
+                    _ => Err(unexpected_reply()),
                 }
             }
         }
@@ -139,7 +143,7 @@ impl TableAccess {
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, CliError> {
         match self {
-            TableAccess::Local { direct, .. } => direct.get(topic, partition, key),
+            TableAccess::Local { log, .. } => Ok(log.get(topic, partition, key)?),
             TableAccess::Remote(dir) => {
                 let request = Request::Get {
                     topic: topic.to_owned(),
@@ -148,7 +152,7 @@ impl TableAccess {
                 };
                 match ask(dir, &request)?.1 {
                     Reply::Value(value) => value.map(bytes).transpose(),
-                    _ => Err(confused()),
+                    _ => Err(unexpected_reply()),
                 }
             }
         }
@@ -163,9 +167,9 @@ impl TableAccess {
         each: Each<'_>,
     ) -> Result<(), CliError> {
         match self {
-            TableAccess::Local { direct, .. } => {
-                direct.scan((topic, partitions), prefix, limit, &mut |part| {
-                    part.iter().try_for_each(|(key, value)| each(key, value))
+            TableAccess::Local { log, .. } => {
+                log.scan((topic, partitions), prefix, limit, &mut |entries| {
+                    entries.iter().try_for_each(|(key, value)| each(key, value))
                 })
             }
             TableAccess::Remote(dir) => {
@@ -184,7 +188,7 @@ impl TableAccess {
                             }
                         }
                         Reply::End => return Ok(()),
-                        _ => return Err(confused()),
+                        _ => return Err(unexpected_reply()),
                     }
                     reply = receive(&mut wire)?;
                 }
@@ -193,21 +197,21 @@ impl TableAccess {
     }
 }
 
-fn talk(dir: &DataDir) -> Result<Option<Wire>, CliError> {
+fn connect(dir: &DataDir) -> Result<Option<Wire>, CliError> {
     socket::connect(dir)
         .and_then(|stream| stream.map(Wire::new).transpose())
-        .map_err(|error| broken(&error))
+        .map_err(|error| wire_error(&error))
 }
 
-/// Asks, and waits for the first frame of the answer.
+/// Sends a request, and waits for the first frame of the answer.
 fn ask(dir: &DataDir, request: &Request) -> Result<(Wire, Reply), CliError> {
-    let mut wire = talk(dir)?.ok_or_else(|| {
+    let mut wire = connect(dir)?.ok_or_else(|| {
         CliError::new(format!(
-            "the process on data directory `{}` has ended meanwhile; try again",
+            "the process that held data directory `{}` has ended meanwhile; try again",
             dir.path().display()
         ))
     })?;
-    wire.send(request).map_err(|error| broken(&error))?;
+    wire.send(request).map_err(|error| wire_error(&error))?;
     let reply = receive(&mut wire)?;
     Ok((wire, reply))
 }
@@ -216,23 +220,23 @@ fn receive(wire: &mut Wire) -> Result<Reply, CliError> {
     match wire.receive() {
         Ok(Reply::Error(error)) => Err(CliError::new(error)),
         Ok(reply) => Ok(reply),
-        Err(error) => Err(broken(&error)),
+        Err(error) => Err(wire_error(&error)),
     }
 }
 
 fn bytes(bytes: Bytes) -> Result<Vec<u8>, CliError> {
-    Vec::try_from(bytes).map_err(|error| broken(&error))
+    Vec::try_from(bytes).map_err(|error| wire_error(&error))
 }
 
-fn broken(error: &std::io::Error) -> CliError {
+fn wire_error(error: &std::io::Error) -> CliError {
     CliError::new(format!(
         "the process that holds the data directory does not answer: {error}; try again, or restart it"
     ))
 }
 
-fn confused() -> CliError {
+fn unexpected_reply() -> CliError {
     CliError::new(
-        "the process that holds the data directory answers something else than was asked; it may \
-         be of another version: restart it",
+        "the process that holds the data directory gives an unexpected answer; it may be of another \
+         version: restart it",
     )
 }

@@ -1,28 +1,28 @@
-//! The command `topology`: what this program reads and writes, in the format that was asked for.
+//! The command `topology`: prints the groups of the program and the topics that they read and write.
 
 use std::io::Write;
 
 use crate::graph::Application;
 
-/// How the graph is shown.
+/// The format of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Format {
-    /// Lines for people.
+    /// Plain lines.
     #[default]
     Text,
     /// A Mermaid flowchart.
     Mermaid,
     /// A Graphviz digraph.
     Dot,
-    /// For programs.
+    /// JSON, for other programs.
     Json,
 }
 
-/// What the formats are called.
+/// The names of the formats.
 pub(super) const FORMATS: [&str; 4] = ["text", "mermaid", "dot", "json"];
 
 impl Format {
-    /// The format of a name; one that is none of [`FORMATS`] is text.
+    /// The format of that name; an unknown name is [`Text`](Self::Text).
     pub(super) fn named(name: &str) -> Self {
         match name {
             "mermaid" => Self::Mermaid,

@@ -1,4 +1,4 @@
-//! Tokens to [`Syntax`](crate::syntax): reads as much as it can and reports the rest.
+//! Tokens to [`Syntax`](crate::syntax): reads as much as possible and reports the rest.
 
 pub(crate) mod edge;
 pub(crate) mod handler;
@@ -14,7 +14,7 @@ use crate::diag::{Diag, text};
 use crate::syntax::{Arg, ungroup};
 use crate::words::{FLAGS, LISTS, Standing, Vocabulary};
 
-/// Runs a parser over all of `tokens`; what it fails with is reported.
+/// Runs a parser over all of `tokens`, and reports its error.
 pub(crate) fn run(
     tokens: TokenStream,
     diag: &mut Diag,
@@ -24,7 +24,7 @@ pub(crate) fn run(
     let parser = |input: ParseStream| {
         if let Err(error) = parse(input, diag) {
             found.push(error);
-            // The parser's own complaint about what is left would be a second error.
+            // An error about the tokens that are left would be a second one.
             drain(input);
         }
         Ok(())
@@ -37,9 +37,8 @@ pub(crate) fn run(
     }
 }
 
-/// Reads `word = value, ..`; `read` reads the value of a word that is known and not repeated. Gives
-/// the known words back; `None` when something could not be placed, so that nobody knows what is
-/// missing.
+/// Reads `word = value, ..`; `read` reads the value of a word that is known and not repeated. Returns the known
+/// words; `None` if something could not be read, so that it is not known which options are missing.
 pub(crate) fn options(
     input: ParseStream,
     vocabulary: &Vocabulary,
@@ -67,7 +66,7 @@ pub(crate) fn options(
     placed.then_some(seen)
 }
 
-/// An option that was refused, and whether its word is one of ours.
+/// An option that was refused, and whether its word is known.
 struct Refused {
     error: Error,
     known: bool,
@@ -138,7 +137,7 @@ fn option(
     read(word, input, diag).map_err(|error| Refused { error, known: true })
 }
 
-/// Reads a value that syn can read, with a message of ours when it cannot.
+/// Reads a value with syn, and reports a message of its own if that fails.
 pub(crate) fn value<T: Parse>(
     word: Ident,
     input: ParseStream,
@@ -175,7 +174,7 @@ fn choice(input: ParseStream) -> Result<(String, Span)> {
     Ok((bare.to_string(), bare.span()))
 }
 
-/// Goes on after a mistake: to the next `, word =` or `, word(`, or to the end.
+/// Skips to the next `, word =` or `, word(`, or to the end, after a mistake.
 fn skip(input: ParseStream) {
     let is_option = || {
         let has_more = input.peek2(Token![=]) || input.peek2(token::Paren);
@@ -202,7 +201,7 @@ pub(crate) fn next(input: ParseStream) {
 
 const KAFKA: &str = "Kafka allows at most 249 of `a-z A-Z 0-9 . _ -`";
 
-/// Reports a name that Kafka does not take for a topic. `made` is what becomes of the literal.
+/// Reports a name that Kafka does not allow for a topic. `made` is the name that is made from the literal.
 pub(crate) fn check_topic_name(name: &LitStr, made: &str, diag: &mut Diag) {
     let written = name.value();
     if written.is_empty() {
@@ -216,7 +215,7 @@ pub(crate) fn check_topic_name(name: &LitStr, made: &str, diag: &mut Diag) {
     }
 }
 
-/// Reports a letter that Kafka does not take.
+/// Reports a letter that Kafka does not allow.
 pub(crate) fn check_letters(name: &LitStr, what: &str, diag: &mut Diag) -> bool {
     let written = name.value();
     let illegal = |c: &char| !(c.is_ascii_alphanumeric() || "._-".contains(*c));

@@ -1,4 +1,4 @@
-//! The derives: `Codec` and `Key` for types that wrap others, `Schema` for what `Json` writes.
+//! The derives: `Codec` and `Key` for types that wrap others, `Schema` for values of `Json`.
 
 mod codec;
 mod key;
@@ -17,7 +17,7 @@ pub(crate) use codec::codec;
 pub(crate) use key::key;
 pub(crate) use schema::schema;
 
-/// Runs a derive: what it makes, and the mistakes.
+/// Runs a derive; returns the generated code and the errors.
 pub(crate) fn run(
     item: TokenStream,
     derive: impl FnOnce(&DeriveInput, &mut Diag) -> TokenStream,
@@ -34,13 +34,13 @@ pub(crate) fn run(
     quote!(#expansion #errors)
 }
 
-/// A field by itself: how it is reached, and its type.
+/// A field: its name or index, and its type.
 struct Part {
     member: Member,
     ty: Type,
 }
 
-/// The fields of a struct without parameters; `None` when it is something else, which is reported.
+/// The fields of a struct without parameters; `None` for other items, which are reported.
 fn parts(item: &DeriveInput, derive: &str, diag: &mut Diag) -> Option<Vec<Part>> {
     let Data::Struct(data) = &item.data else {
         diag.at(
@@ -71,7 +71,7 @@ fn is_named(item: &DeriveInput) -> bool {
     matches!(&item.data, Data::Struct(data) if matches!(data.fields, Fields::Named(_)))
 }
 
-/// The attributes of ours.
+/// The attributes of this crate.
 fn own<'i>(
     attributes: &'i [Attribute],
     word: &'static str,
@@ -95,7 +95,7 @@ fn check_field(ty: &Type, attribute: &str, diag: &mut Diag) {
     }
 }
 
-/// What stands in for a codec when there are mistakes: rustc has nothing to add.
+/// A codec for a type with mistakes, which prevents follow-on errors of rustc.
 fn broken_codec(ident: &Ident) -> TokenStream {
     let private = paths::private();
     quote! {
@@ -115,7 +115,7 @@ fn broken_codec(ident: &Ident) -> TokenStream {
     }
 }
 
-/// `Codec` by way of a constant `INNER`, the codec of the field.
+/// The impl of `Codec` that uses the constant `INNER`, the codec of the field.
 fn delegated(ident: &Ident, member: &Member) -> TokenStream {
     let private = paths::private();
     quote! {

@@ -1,5 +1,4 @@
-//! Model to tokens: the user's item untouched and first, then one `const` with all the rest.
-//! Reports nothing.
+//! Model to tokens: first the user's item, then one `const` with all generated code. Reports no errors.
 
 mod dispatch;
 mod graph;
@@ -47,7 +46,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
     quote! {
         #item
         #(#cfgs)*
-        // A handler may be marked deprecated, or use what is.
+        // A handler may be deprecated, or use deprecated items.
         #[allow(deprecated)]
         const _: () = {
             #place
@@ -61,7 +60,7 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// What an edge lets handlers do.
+/// The impl by which handlers may use an edge.
 fn declared(processor: &model::Processor, edge: &model::Edge) -> Option<TokenStream> {
     let (word, topic) = match edge {
         model::Edge::Input(_) | model::Edge::Visit(..) => return None,
@@ -87,19 +86,19 @@ fn declared(processor: &model::Processor, edge: &model::Edge) -> Option<TokenStr
     Some(quote_spanned!(span=> impl #parameters #private::#word<#topic> for #this #bounds {}))
 }
 
-/// Whether each of the `topics` of a processor's inputs is keyless, as constants, and what that means
-/// for its handlers: `handlers` are the topics that say it for one.
+/// Constants that say whether each of the `topics` of a processor's inputs is keyless, and the impls that say it for
+/// the handlers: `handlers` are the topics that decide it for one.
 pub(crate) fn keyings(this: &Type, topics: &[&Type], handlers: &[Type]) -> TokenStream {
     let consts = topics.iter().enumerate().map(|(at, topic)| {
         let (name, span) = (is_keyless(at), topic.span());
         let private = paths::private_at(span);
-        quote_spanned!(span=> const #name: bool = #private::Probe::<#topic>::IS_KEYLESS;)
+        quote_spanned!(span=> const #name: bool = #private::TypeProbe::<#topic>::IS_KEYLESS;)
     });
     let private = paths::private();
     let impls = handlers.iter().enumerate().map(|(at, topic)| {
         let text = type_text(topic);
         let input = topics.iter().position(|topic| type_text(topic) == text);
-        // With mistakes it may be missing.
+        // It may be missing if there are mistakes.
         let keying = match input.map(is_keyless) {
             Some(is_keyless) => quote!(KeyingOf<#is_keyless>),
             None => quote!(WithKey),
@@ -110,7 +109,7 @@ pub(crate) fn keyings(this: &Type, topics: &[&Type], handlers: &[Type]) -> Token
     consts.chain(impls).collect()
 }
 
-/// The constant that says whether the topic of an input is keyless, by its place among them.
+/// The constant that says whether the topic of an input is keyless, by its index.
 fn is_keyless(at: usize) -> Ident {
     Ident::new(&format!("__IS_KEYLESS_{at}"), Span::call_site())
 }
@@ -157,7 +156,7 @@ pub(crate) fn unit(
     }
 }
 
-/// The function's documentation, and what the type is.
+/// The documentation of the function, and a sentence about the type.
 fn docs(processor: &model::Processor) -> TokenStream {
     let written: Vec<_> = processor.attributes("doc").collect();
     let group = processor.group.value();
@@ -172,8 +171,8 @@ fn docs(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// A place in the user's source, with the names of the place where the macro is called: what is
-/// spanned so has its errors where the user looks, and does not pass for the user's own code.
+/// A span at a place in the user's source, with the name resolution of the macro call: errors are shown at that
+/// place, and lints do not take the code for the user's.
 pub(crate) fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
@@ -181,8 +180,8 @@ pub(crate) fn at(span: Span) -> Span {
 /// `Location { .. }` of a place in the user's source.
 fn location(span: Span) -> TokenStream {
     let private = paths::private_at(span);
-    // `line!()` inside, and not `Span::line()`, which knows nothing of the code that called a
-    // macro; and not at the place where our macro is called, as with a span from `at`.
+    // `line!()` in the generated code, since `Span::line()` ignores a macro that the code is in; and without a span
+    // from `at`, which would give the place of the attribute.
     quote_spanned!(span=> #private::here!())
 }
 
@@ -191,7 +190,7 @@ fn of_topic(topic: &Type, item: &str) -> TokenStream {
     projection(topic, "Topic", item)
 }
 
-/// `<T as ReadTable>::ITEM`: the same for what has to be a table.
+/// `<T as ReadTable>::ITEM`: the same for a topic that has to be a table.
 fn of_table(table: &Type, item: &str) -> TokenStream {
     projection(table, "ReadTable", item)
 }
@@ -203,8 +202,7 @@ fn projection(topic: &Type, of: &str, item: &str) -> TokenStream {
     quote_spanned!(span=> <#topic as #private::#of>::#item)
 }
 
-/// A type in an `impl`, all of it at the place of what it is: what rustc says of the one and of the
-/// other is then one error.
+/// A type in an `impl`, with the span of another one, so that the errors of rustc about both are one error.
 fn ty(name: &str, is: &TokenStream) -> TokenStream {
     let span = is.span();
     let name = Ident::new(name, span);
@@ -216,8 +214,7 @@ fn codec_with(value: &Value) -> TokenStream {
     codec_asked(value.codec.as_ref(), &value.given)
 }
 
-/// The codec of a type, its own or a given one, with the shape of its values: the only place where
-/// it is asked for.
+/// The codec of a type, its own or a given one, with the shape of its values: the only code that requires it.
 pub(crate) fn codec_asked(given: Option<&Type>, value: &Type) -> TokenStream {
     let span = given.unwrap_or(value).span();
     let private = paths::private_at(span);
@@ -227,7 +224,7 @@ pub(crate) fn codec_asked(given: Option<&Type>, value: &Type) -> TokenStream {
     }
 }
 
-/// `codec_of::<C, V>()`: the only place where a codec is asked for.
+/// `codec_of::<C, V>()`: the only code that requires a codec.
 fn codec_of(codec: &Type) -> TokenStream {
     let span = codec.span();
     let private = paths::private_at(span);

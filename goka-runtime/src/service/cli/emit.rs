@@ -1,52 +1,53 @@
-//! The command `emit`: one record of the command line, or lines `key<TAB>value` from standard
-//! input, in order, acknowledged before it ends. A bad line ends it; the lines before it are sent.
+//! The commands `emit` and `visit`. `emit` writes one record from the command line, or lines
+//! `key<TAB>value` from standard input, in order, and ends when they are acknowledged. At a bad line it
+//! ends, too; the lines before it are sent.
 
 use std::io::{BufRead, BufReader, Read};
 
 use super::access::TableAccess;
 use super::catalog::TopicCodecs;
-use super::direct::Placed;
 use super::error::CliError;
-use super::protocol::FRAME_FILL;
 use crate::log::after;
+use crate::service::commands::open_log::PartitionedRecord;
+use crate::service::commands::protocol::FRAME_FILL;
 
-/// The longest line taken.
+/// The longest line of standard input.
 const MAX_LINE: u64 = 8 << 20;
 
 /// Emits one record.
 pub(super) fn one(
     access: &TableAccess,
-    terms: &TopicCodecs,
+    codecs: &TopicCodecs,
     key: &str,
     value: &str,
 ) -> Result<(), CliError> {
-    let partitions = access.target(&terms.topic, terms.declared)?;
-    let record = placed(terms, partitions, key, value).map_err(CliError::new)?;
-    let delivery = access.emit(&terms.topic, vec![record])?;
+    let partitions = access.target(&codecs.topic, codecs.declared)?;
+    let record = record_of(codecs, partitions, key, value).map_err(CliError::new)?;
+    let delivery = access.emit(&codecs.topic, vec![record])?;
     delivery
         .error
         .map_or(Ok(()), |error| Err(CliError::new(error)))
 }
 
-/// Emits one record to every partition: a visit's name and argument.
+/// Emits one record to every partition of a visit topic: the name and the argument of a visit.
 pub(super) fn everywhere(
     access: &TableAccess,
-    terms: &TopicCodecs,
+    codecs: &TopicCodecs,
     key: &str,
     value: &str,
 ) -> Result<(), CliError> {
-    let partitions = access.table(&terms.topic)?.ok_or_else(|| {
+    let partitions = access.table(&codecs.topic)?.ok_or_else(|| {
         CliError::new(format!(
             "topic `{}` does not exist{}; run the group's processor first",
-            terms.topic,
+            codecs.topic,
             after(access.topic_timeout())
         ))
     })?;
     let records = (0..partitions)
         .map(|partition| {
-            let value = (terms.value.parse)(value).map_err(|error| error.to_string())?;
+            let value = (codecs.value.parse)(value).map_err(|error| error.to_string())?;
             let key = key.as_bytes().to_vec();
-            Ok::<_, String>(Placed {
+            Ok::<_, String>(PartitionedRecord {
                 partition,
                 key,
                 value,
@@ -54,22 +55,22 @@ pub(super) fn everywhere(
         })
         .collect::<Result<_, _>>()
         .map_err(CliError::new)?;
-    let delivery = access.emit(&terms.topic, records)?;
+    let delivery = access.emit(&codecs.topic, records)?;
     delivery
         .error
         .map_or(Ok(()), |error| Err(CliError::new(error)))
 }
 
-/// Emits what `input` holds.
+/// Emits the lines of `input`.
 pub(super) fn lines(
     access: &TableAccess,
-    terms: &TopicCodecs,
+    codecs: &TopicCodecs,
     input: impl Read,
 ) -> Result<(), CliError> {
     let mut sender = Sender {
         access,
-        terms,
-        partitions: access.target(&terms.topic, terms.declared)?,
+        codecs,
+        partitions: access.target(&codecs.topic, codecs.declared)?,
         batch: Vec::new(),
         bytes: 0,
         sent: 0,
@@ -100,7 +101,7 @@ pub(super) fn lines(
                 )));
             }
         }
-        // Whoever types, or writes a line now and then, has it sent at once.
+        // No whole line waits in the buffer: the input is slow, and what there is is sent at once.
         if !input.buffer().contains(&b'\n') {
             sender.flush()?;
         }
@@ -109,15 +110,15 @@ pub(super) fn lines(
 
 struct Sender<'a> {
     access: &'a TableAccess,
-    terms: &'a TopicCodecs,
+    codecs: &'a TopicCodecs,
     partitions: i32,
-    batch: Vec<Placed>,
+    batch: Vec<PartitionedRecord>,
     bytes: usize,
     sent: usize,
 }
 
 impl Sender<'_> {
-    fn record(&self, line: &[u8]) -> Result<Placed, String> {
+    fn record(&self, line: &[u8]) -> Result<PartitionedRecord, String> {
         if line.len() as u64 > MAX_LINE {
             return Err(format!("longer than {MAX_LINE} bytes"));
         }
@@ -127,10 +128,10 @@ impl Sender<'_> {
         let (key, value) = line
             .split_once('\t')
             .ok_or("no tab between key and value".to_owned())?;
-        placed(self.terms, self.partitions, key, value)
+        record_of(self.codecs, self.partitions, key, value)
     }
 
-    fn push(&mut self, record: Placed) -> Result<(), CliError> {
+    fn push(&mut self, record: PartitionedRecord) -> Result<(), CliError> {
         self.bytes += record.key.len() + record.value.len() + 16;
         self.batch.push(record);
         if self.bytes >= FRAME_FILL {
@@ -147,7 +148,7 @@ impl Sender<'_> {
         self.bytes = 0;
         let delivery = self
             .access
-            .emit(&self.terms.topic, std::mem::take(&mut self.batch))?;
+            .emit(&self.codecs.topic, std::mem::take(&mut self.batch))?;
         self.sent += delivery.delivered;
         match delivery.error {
             None => Ok(()),
@@ -160,15 +161,20 @@ impl Sender<'_> {
     }
 }
 
-fn placed(terms: &TopicCodecs, partitions: i32, key: &str, value: &str) -> Result<Placed, String> {
-    let said = |what: &str, text: &str, error: crate::codec::CodecError| {
-        let shown: String = text.chars().take(60).collect();
-        format!("{what} `{shown}` of topic `{}`: {error}", terms.topic)
+fn record_of(
+    codecs: &TopicCodecs,
+    partitions: i32,
+    key: &str,
+    value: &str,
+) -> Result<PartitionedRecord, String> {
+    let error = |what: &str, text: &str, source: crate::codec::CodecError| {
+        let excerpt: String = text.chars().take(60).collect();
+        format!("{what} `{excerpt}` of topic `{}`: {source}", codecs.topic)
     };
-    let key = (terms.key.parse)(key).map_err(|error| said("key", key, error))?;
-    let value = (terms.value.parse)(value).map_err(|error| said("value", value, error))?;
-    Ok(Placed {
-        partition: (terms.place)(&key, partitions),
+    let key = (codecs.key.parse)(key).map_err(|source| error("key", key, source))?;
+    let value = (codecs.value.parse)(value).map_err(|source| error("value", value, source))?;
+    Ok(PartitionedRecord {
+        partition: (codecs.partition_of)(&key, partitions),
         key,
         value,
     })

@@ -1,6 +1,5 @@
-//! How values travel in records: [`Codec`], a name for a pair of functions between values and
-//! bytes, and those that come with the library. A declaration names a codec (`value = Json<Alert>`),
-//! a handler sees what it stands for (`Alert`). Knows no topics.
+//! Codecs: [`Codec`], which converts between values and the bytes of records, and the codecs of the library. A
+//! declaration names a codec (`value = Json<Alert>`), and a handler takes its values (`Alert`). Knows no topics.
 
 #[cfg(feature = "avro")]
 pub mod avro;
@@ -25,13 +24,14 @@ pub use json::{Json, Serde};
 #[cfg(feature = "protobuf")]
 pub use proto::Proto;
 
-/// How one kind of value travels.
+/// Converts between values of one type and the bytes of records.
 ///
 /// Most types are their own codec; a codec for values of another type names it in
 /// [`Value`](Codec::Value), as [`Json`] does. Implement it for a type of your own:
 ///
 /// ```
-/// use goka_runtime::codec::{Codec, CodecError};
+/// # use goka_runtime::codec as goka;
+/// use goka::{Codec, CodecError};
 ///
 /// /// Cents.
 /// #[derive(Debug, PartialEq)]
@@ -66,17 +66,16 @@ pub use proto::Proto;
     note = "use `Json<{Self}>`, or implement `goka::Codec` for it"
 )]
 pub trait Codec: Sized + 'static {
-    /// What handlers take and give.
+    /// The type of the values, which handlers take and emit.
     type Value: 'static;
 
-    /// The codec's name where two sides compare theirs: a codec that writes other bytes than before
-    /// needs another name.
+    /// The name by which codecs are compared. A codec that writes other bytes than before needs another name.
     const NAME: &'static str;
 
     /// Writes a value to the end of `out`.
     ///
     /// # Errors
-    /// When the value cannot be written; what was written of it is dropped by the caller.
+    /// When the value cannot be written. The caller drops bytes that were written already.
     fn encode(value: &Self::Value, out: &mut Vec<u8>) -> Result<(), CodecError>;
 
     /// Reads a value from all of `bytes`.
@@ -85,7 +84,7 @@ pub trait Codec: Sized + 'static {
     /// When the bytes are not what the codec writes.
     fn decode(bytes: &[u8]) -> Result<Self::Value, CodecError>;
 
-    /// Makes bytes of text that somebody typed: undoes the escapes of [`show`](Codec::show).
+    /// Makes bytes from text, for the commands: undoes the escapes of [`show`](Codec::show).
     ///
     /// # Errors
     /// When the text has an unknown escape, or stands for bytes that do not decode.
@@ -98,8 +97,8 @@ pub trait Codec: Sized + 'static {
         Ok(bytes)
     }
 
-    /// Makes one line of text of bytes: tab, newline and other control characters, backslash and
-    /// what is not UTF-8 are escaped.
+    /// Makes one line of text from bytes, for the commands: tab, newline and other control characters, backslash
+    /// and bytes that are not UTF-8 are escaped.
     ///
     /// # Errors
     /// When the bytes do not decode.
@@ -108,15 +107,13 @@ pub trait Codec: Sized + 'static {
         Ok(text::escape(bytes))
     }
 
-    /// Writes what the fingerprint of a table says of its values: the codec's name, unless there is
-    /// more to say that decides over their bytes.
+    /// Writes the codec into the fingerprint of a table: its name, and whatever else its bytes depend on.
     fn describe(to: &mut Describer) {
         to.word(Self::NAME);
     }
 }
 
-/// Says that `Self` is a codec for values of type `V`. Never implemented by hand: every [`Codec`] is
-/// one for its own values.
+/// A codec for values of type `V`. Never implemented by hand: every [`Codec`] is one for its own values.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel in a record: it has no codec",
     label = "no codec",
@@ -135,8 +132,8 @@ impl<C: Codec> CodecFor<C::Value> for C {
     };
 }
 
-/// Says that `Self` was rightly given as `codec = ..` for values of type `V`. Never implemented by
-/// hand: every [`Codec`] fits its own values.
+/// A codec that may be given as `codec = ..` for values of type `V`. Never implemented by hand: every [`Codec`]
+/// fits its own values. A trait of its own for the sake of its compile error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a codec for values of type `{V}`",
     label = "not a codec for `{V}`",
@@ -151,20 +148,20 @@ impl<C: Codec> Fits<C::Value> for C {
     const CODEC: CodecOf<C::Value> = <C as CodecFor<C::Value>>::CODEC;
 }
 
-/// Asks whether the shape of a codec's values is known: `Json<T>` of a `T: Schema`. Two traits with
-/// one method; the call `(&Shape::<C>::ASK).describe(to)` in generated code takes the first that
-/// fits.
+/// Finds out whether the shape of a codec's values is known: it is for `Json<T>` with `T: Schema`. The call
+/// `(&Shape::<C>::ASK).describe(to)` in generated code takes the method of [`Known`] if that is implemented, and
+/// else that of [`Opaque`].
 #[derive(Debug)]
 pub struct Shape<C: ?Sized>(PhantomData<fn() -> C>);
 
 impl<C: ?Sized> Shape<C> {
-    /// To be asked.
+    /// The value to call `describe` on.
     pub const ASK: Self = Self(PhantomData);
 }
 
-/// The first answer.
+/// The shape is known.
 pub trait Known {
-    /// Writes the shape.
+    /// Writes the shape, and returns true.
     fn describe(&self, to: &mut Describer) -> bool;
 }
 
@@ -177,9 +174,9 @@ impl<T: Schema> Known for Shape<Json<T>> {
     }
 }
 
-/// The other answer.
+/// The shape is not known.
 pub trait Opaque {
-    /// Writes nothing.
+    /// Writes nothing, and returns false.
     fn describe(&self, to: &mut Describer) -> bool;
 }
 
@@ -189,10 +186,11 @@ impl<C: ?Sized> Opaque for &Shape<C> {
     }
 }
 
-/// A [`Codec`] for values of type `V`, as a value. A topic has one; user code has no need of it.
+/// A [`Codec`] for values of type `V`, as a value. A topic has one; user code need not use it.
 ///
 /// ```
-/// use goka_runtime::codec::CodecOf;
+/// # use goka_runtime::codec as goka;
+/// use goka::CodecOf;
 ///
 /// let codec: CodecOf<i64> = CodecOf::new::<i64>();
 /// assert_eq!(codec.decode(b"42"), Ok(42));
@@ -204,18 +202,18 @@ pub struct CodecOf<V> {
 }
 
 impl<V> CodecOf<V> {
-    /// Takes a codec's functions.
+    /// The codec `C` as a value.
     pub const fn new<C: CodecFor<V>>() -> Self {
         C::CODEC
     }
 
-    /// The same codec, whose values have a shape that only generated code can ask for.
+    /// The same codec with the shape of its values, which only generated code can find out.
     pub(crate) const fn with_schema(mut self, schema: fn(&mut Describer) -> bool) -> Self {
         self.format.schema = Some(schema);
         self
     }
 
-    /// The codec for those who have only text or bytes.
+    /// The codec in the form that the commands use.
     pub const fn format(&self) -> Format {
         self.format
     }
@@ -251,7 +249,7 @@ impl<V> fmt::Debug for CodecOf<V> {
     }
 }
 
-/// A codec's name and its text form.
+/// A codec in the form that the commands use.
 pub(crate) const fn format_of<C: Codec>() -> Format {
     Format {
         codec: C::NAME,
@@ -263,16 +261,17 @@ pub(crate) const fn format_of<C: Codec>() -> Format {
     }
 }
 
-/// What may be given where values of type `V` travel: `V`, `str` for `String`, `[u8]` for
-/// `Vec<u8>`, `Json<V>` for `V`. Given by reference.
+/// A type that may be passed, by reference, as a value of type `V`: `V`, `str` for `String`, `[u8]` for `Vec<u8>`,
+/// `Json<V>` for `V`.
 ///
 /// ```
-/// use goka_runtime::codec::{AsValue, CodecOf};
+/// # use goka_runtime::codec as goka;
+/// use goka::{AsValue, CodecOf};
 ///
 /// let mut out = Vec::new();
 /// AsValue::<String>::put("hello", &CodecOf::new::<String>(), &mut out)?;
 /// assert_eq!(out, b"hello");
-/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// # Ok::<(), goka::CodecError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a value of type `{Self}` cannot be given where `{V}` travels",
@@ -282,7 +281,7 @@ pub trait AsValue<V> {
     /// Writes the value to the end of `out`.
     ///
     /// # Errors
-    /// When the codec refuses it.
+    /// When the value does not encode.
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<(), CodecError>;
 }
 

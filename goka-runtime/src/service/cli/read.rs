@@ -1,4 +1,4 @@
-//! The commands `get` and `scan`: a group's table as its topic has it, printed as text.
+//! The commands `get` and `scan`: print a group's table as its topic has it.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use crate::codec::Codec;
 use crate::graph::{Definition, Format};
 use crate::log::after;
 
-/// Prints the value of a key and nothing else.
+/// Prints the value of a key, and nothing else.
 pub(super) fn get(
     access: &TableAccess,
     definitions: &[&'static Definition],
@@ -17,17 +17,17 @@ pub(super) fn get(
     key: &str,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let terms = catalog::table(definitions, group)?;
-    let bytes = (terms.key.parse)(key)
+    let codecs = catalog::table(definitions, group)?;
+    let bytes = (codecs.key.parse)(key)
         .map_err(|error| CliError::new(format!("key `{key}` of group `{group}`: {error}")))?;
-    let partitions = partitions(access, definitions, &terms, group)?;
-    let partition = (terms.place)(&bytes, partitions);
-    let Some(value) = access.get(&terms.topic, partition, &bytes)? else {
+    let partitions = partitions(access, definitions, &codecs, group)?;
+    let partition = (codecs.partition_of)(&bytes, partitions);
+    let Some(value) = access.get(&codecs.topic, partition, &bytes)? else {
         return Err(CliError::NoSuchKey(format!(
             "no key `{key}` in the table of group `{group}`"
         )));
     };
-    let value = shown(&terms.value, "value", &value, &terms, key)?;
+    let value = shown(&codecs.value, "value", &value, &codecs, key)?;
     writeln!(out, "{value}")
         .and_then(|()| out.flush())
         .map_err(|error| error::output(&error))
@@ -42,25 +42,26 @@ pub(super) fn scan(
     limit: Option<usize>,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let terms = catalog::table(definitions, group)?;
-    let partitions = partitions(access, definitions, &terms, group)?;
-    // A prefix is no whole key, so no codec reads it; escapes are taken back as they are shown.
+    let codecs = catalog::table(definitions, group)?;
+    let partitions = partitions(access, definitions, &codecs, group)?;
+    // The codec of the key cannot read a part of a key, so the prefix is text with the escapes that are
+    // printed.
     let prefix = <Vec<u8> as Codec>::parse(prefix.unwrap_or_default())
         .map_err(|error| CliError::new(format!("--prefix: {error}; double a backslash")))?;
     access.scan(
-        &terms.topic,
+        &codecs.topic,
         partitions,
         &prefix,
         limit,
         &mut |key, value| {
             let key = shown(
-                &terms.key,
+                &codecs.key,
                 "key",
                 key,
-                &terms,
+                &codecs,
                 &String::from_utf8_lossy(key),
             )?;
-            let value = shown(&terms.value, "value", value, &terms, &key)?;
+            let value = shown(&codecs.value, "value", value, &codecs, &key)?;
             writeln!(out, "{key}\t{value}").map_err(|error| error::output(&error))
         },
     )?;
@@ -70,14 +71,14 @@ pub(super) fn scan(
 fn partitions(
     access: &TableAccess,
     definitions: &[&'static Definition],
-    terms: &TopicCodecs,
+    codecs: &TopicCodecs,
     group: &str,
 ) -> Result<i32, CliError> {
-    access.table(&terms.topic)?.ok_or_else(|| {
+    access.table(&codecs.topic)?.ok_or_else(|| {
         CliError::new(format!(
             "group `{group}` has no table yet: topic `{}` does not exist{}; run its processor first \
              ({})",
-            terms.topic,
+            codecs.topic,
             after(access.topic_timeout()),
             catalog::groups(definitions)
         ))
@@ -88,14 +89,14 @@ fn shown(
     format: &Format,
     what: &str,
     bytes: &[u8],
-    terms: &TopicCodecs,
+    codecs: &TopicCodecs,
     key: &str,
 ) -> Result<String, CliError> {
     (format.show)(bytes).map_err(|error| {
         CliError::new(format!(
             "{what} of key `{key}` in topic `{}`: {error}; this program declares another codec than \
              the one it was written with",
-            terms.topic
+            codecs.topic
         ))
     })
 }

@@ -1,5 +1,6 @@
-//! Where the process that holds the embedded log listens: `<data>/run/socket`, or a short path
-//! elsewhere, recorded beside it, where that name would be too long for a socket's address.
+//! The socket of the process that holds the embedded log: `<data>/run/socket`. A path that is too long for
+//! a socket's address is replaced by a short one in the temporary directory, which the file
+//! `<data>/run/elsewhere` names.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
@@ -8,28 +9,31 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use super::data::DataDir;
 use crate::private_files;
+use crate::service::data_dir::DataDir;
 
-/// What every system takes: `sun_path` has 104 bytes on some, 108 on others, with the zero.
-const LONGEST: usize = 100;
+/// The longest path of a socket that every system accepts: `sun_path` has 104 bytes on some and 108 on
+/// others, with the zero at its end.
+const MAX_PATH: usize = 100;
 
-/// A listening socket; its files go when it is dropped.
+/// A listening socket; its files are removed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Socket {
-    pub(super) listener: UnixListener,
+pub(crate) struct Socket {
+    pub(crate) listener: UnixListener,
     run: PathBuf,
 }
 
 impl Socket {
-    /// Listens, in place of whatever a killed process left there. The caller holds the directory.
-    pub(super) fn listen(dir: &DataDir) -> std::io::Result<Self> {
+    /// Listens, and replaces the socket that a killed process left. The caller holds the lock of the
+    /// directory.
+    pub(crate) fn listen(dir: &DataDir) -> std::io::Result<Self> {
         let run = run(dir);
-        // Only we may enter it, so nobody connects before the socket's own permission is set.
+        // Only the owner may enter the directory, so no other user connects before the permissions of the
+        // socket are set.
         private_files::make_dir(&run)?;
         clean(&run);
         let near = run.canonicalize()?.join("socket");
-        let path = if near.as_os_str().as_bytes().len() <= LONGEST {
+        let path = if near.as_os_str().as_bytes().len() <= MAX_PATH {
             near
         } else {
             let elsewhere = elsewhere()?;
@@ -49,8 +53,8 @@ impl Drop for Socket {
     }
 }
 
-/// Connects to the process that holds the directory; `None` when nobody listens.
-pub(super) fn connect(dir: &DataDir) -> std::io::Result<Option<UnixStream>> {
+/// Connects to the process that holds the directory; `None` when none listens.
+pub(crate) fn connect(dir: &DataDir) -> std::io::Result<Option<UnixStream>> {
     let run = run(dir);
     let path = match recorded(&run) {
         Some(elsewhere) => elsewhere.join("socket"),
@@ -59,7 +63,7 @@ pub(super) fn connect(dir: &DataDir) -> std::io::Result<Option<UnixStream>> {
             Err(_) => return Ok(None),
         },
     };
-    if path.as_os_str().as_bytes().len() > LONGEST {
+    if path.as_os_str().as_bytes().len() > MAX_PATH {
         return Ok(None);
     }
     match UnixStream::connect(&path) {
@@ -93,7 +97,7 @@ fn recorded(run: &Path) -> Option<PathBuf> {
 fn elsewhere() -> std::io::Result<PathBuf> {
     let name = format!("goka-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
     let temporary = std::env::temp_dir();
-    let fits = temporary.as_os_str().as_bytes().len() + name.len() + "//socket".len() <= LONGEST;
+    let fits = temporary.as_os_str().as_bytes().len() + name.len() + "//socket".len() <= MAX_PATH;
     let path = if fits {
         temporary
     } else {
@@ -104,7 +108,7 @@ fn elsewhere() -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Removes what a socket leaves; what is not there is fine.
+/// Removes the files of a socket, as far as they exist.
 fn clean(run: &Path) {
     if let Some(elsewhere) = recorded(run) {
         let _ = fs::remove_file(elsewhere.join("socket"));
@@ -119,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_found_near_and_elsewhere_and_a_stale_one_is_replaced() {
+    fn a_socket_is_found_at_short_and_long_paths_and_a_stale_one_is_replaced() {
         let temp = tempfile::tempdir().expect("a directory");
         for name in ["short".to_owned(), "long".repeat(50)] {
             let dir = DataDir::create(&temp.path().join(name)).expect("made");

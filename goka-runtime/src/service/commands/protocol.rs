@@ -1,6 +1,6 @@
-//! What a command and the process that holds the embedded log say to each other: one request a
-//! connection, answered by one or more frames. A frame is one line of JSON, bounded in size; bytes
-//! travel as text where they are text.
+//! The protocol between a command and the process that holds the embedded log: a connection carries one
+//! request, which is answered by one or more frames. A frame is one line of JSON of bounded size; keys and
+//! values that are UTF-8 are sent as text.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::direct::Placed;
+use super::open_log::PartitionedRecord;
 
-/// The largest frame taken: a record of a megabyte with every byte escaped fits.
-pub(super) const MAX_FRAME: u64 = 16 << 20;
+/// The largest frame: a record of a megabyte fits even if every byte of it is escaped.
+pub(crate) const MAX_FRAME: u64 = 16 << 20;
 
-/// How long either side waits for the other's next frame; longer than a fold of a large table takes.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
+/// How long either side waits for the next frame of the other; reading a large table takes less.
+pub(crate) const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many bytes of entries or records are put into one frame before it is sent.
-pub(super) const FRAME_FILL: usize = 256 << 10;
+/// A frame of entries or records is sent as soon as it has so many bytes.
+pub(crate) const FRAME_FILL: usize = 256 << 10;
 
 /// Keys and values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Bytes {
+pub(crate) enum Bytes {
     /// UTF-8.
     Text(String),
     /// Anything else, in hexadecimal.
@@ -48,8 +48,8 @@ impl TryFrom<Bytes> for Vec<u8> {
             Bytes::Text(text) => return Ok(text.into_bytes()),
             Bytes::Hex(hex) => hex,
         };
-        let digit = |at: &u8| {
-            char::from(*at)
+        let digit = |byte: &u8| {
+            char::from(*byte)
                 .to_digit(16)
                 .and_then(|digit| u8::try_from(digit).ok())
         };
@@ -60,21 +60,21 @@ impl TryFrom<Bytes> for Vec<u8> {
                 _ => None,
             })
             .collect::<Option<_>>()
-            .ok_or_else(|| std::io::Error::other("bytes that are no hexadecimal"))
+            .ok_or_else(|| std::io::Error::other("bytes are not hexadecimal"))
     }
 }
 
 /// A record to be emitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
+pub(crate) struct WireRecord {
     partition: i32,
     key: Bytes,
     value: Bytes,
 }
 
-impl From<Placed> for Line {
-    fn from(record: Placed) -> Self {
-        Line {
+impl From<PartitionedRecord> for WireRecord {
+    fn from(record: PartitionedRecord) -> Self {
+        WireRecord {
             partition: record.partition,
             key: record.key.into(),
             value: record.value.into(),
@@ -82,11 +82,11 @@ impl From<Placed> for Line {
     }
 }
 
-impl TryFrom<Line> for Placed {
+impl TryFrom<WireRecord> for PartitionedRecord {
     type Error = std::io::Error;
 
-    fn try_from(line: Line) -> Result<Self, std::io::Error> {
-        Ok(Placed {
+    fn try_from(line: WireRecord) -> Result<Self, std::io::Error> {
+        Ok(PartitionedRecord {
             partition: line.partition,
             key: line.key.try_into()?,
             value: line.value.try_into()?,
@@ -94,10 +94,10 @@ impl TryFrom<Line> for Placed {
     }
 }
 
-/// What a command asks.
+/// The request of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Request {
-    /// The partition count of a topic to emit to, made when it is missing.
+pub(crate) enum Request {
+    /// The partition count of a topic to emit to, made when it does not exist.
     Stream {
         topic: String,
         declared: Option<i32>,
@@ -107,7 +107,10 @@ pub(super) enum Request {
     /// The partition count of a table's topic.
     Table { topic: String },
     /// Records to emit.
-    Emit { topic: String, records: Vec<Line> },
+    Emit {
+        topic: String,
+        records: Vec<WireRecord>,
+    },
     /// The value of a key.
     Get {
         topic: String,
@@ -123,55 +126,55 @@ pub(super) enum Request {
     },
 }
 
-/// What it is told.
+/// A frame of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Reply {
-    /// How many partitions; `None`: no such topic.
+pub(crate) enum Reply {
+    /// The partition count; `None` when there is no such topic.
     Partitions(Option<i32>),
-    /// How many records of the batch arrived, and what stopped the rest.
+    /// How many records of the batch were acknowledged, and why the next one was not.
     Emitted {
         delivered: usize,
         error: Option<String>,
     },
-    /// The value, if there is one.
+    /// The value; `None` when there is no such key.
     Value(Option<Bytes>),
     /// Some entries; more frames follow.
     Entries(Vec<(Bytes, Bytes)>),
-    /// All was said.
+    /// The answer is complete.
     End,
-    /// It failed.
+    /// The request failed.
     Error(String),
 }
 
-/// One connection, from either end.
+/// Either end of a connection.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     reader: BufReader<UnixStream>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: UnixStream) -> std::io::Result<Self> {
+    pub(crate) fn new(stream: UnixStream) -> std::io::Result<Self> {
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(SILENCE))?;
-        stream.set_write_timeout(Some(SILENCE))?;
+        stream.set_read_timeout(Some(FRAME_TIMEOUT))?;
+        stream.set_write_timeout(Some(FRAME_TIMEOUT))?;
         Ok(Self {
             reader: BufReader::new(stream),
         })
     }
 
-    pub(super) fn send(&mut self, frame: &impl Serialize) -> std::io::Result<()> {
+    pub(crate) fn send(&mut self, frame: &impl Serialize) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(frame)?;
         line.push(b'\n');
         if line.len() as u64 > MAX_FRAME {
             return Err(std::io::Error::other(format!(
-                "a frame of {} bytes, at most {MAX_FRAME} are taken",
+                "a frame of {} bytes, at most {MAX_FRAME} are possible",
                 line.len()
             )));
         }
         self.reader.get_mut().write_all(&line)
     }
 
-    pub(super) fn receive<F: for<'de> Deserialize<'de>>(&mut self) -> std::io::Result<F> {
+    pub(crate) fn receive<F: for<'de> Deserialize<'de>>(&mut self) -> std::io::Result<F> {
         let mut line = Vec::new();
         (&mut self.reader)
             .take(MAX_FRAME)
@@ -194,7 +197,7 @@ mod tests {
             Wire::new(near).expect("set up"),
             Wire::new(far).expect("set up"),
         );
-        let record = Placed {
+        let record = PartitionedRecord {
             partition: 3,
             key: "Zürich\t\n".into(),
             value: vec![0xff, 0x00, 0x0a],
@@ -208,13 +211,16 @@ mod tests {
             panic!("another request");
         };
         let line = records.pop().expect("one record");
-        assert_eq!(Placed::try_from(line).expect("good bytes"), record);
+        assert_eq!(
+            PartitionedRecord::try_from(line).expect("good bytes"),
+            record
+        );
         drop(near);
         assert!(far.receive::<Request>().is_err());
     }
 
     #[test]
-    fn bytes_that_are_no_hexadecimal_are_refused() {
+    fn bytes_that_are_not_hexadecimal_are_refused() {
         for bad in ["0", "zz", "+1"] {
             assert!(Vec::try_from(Bytes::Hex(bad.into())).is_err(), "{bad}");
         }

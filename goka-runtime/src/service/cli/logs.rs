@@ -1,11 +1,11 @@
-//! Where events go: standard error, one line each, as RUST_LOG says; standard output is for data.
+//! The log of the program: lines on standard error, filtered by RUST_LOG. Standard output is for data.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Sets the events' way up, unless the program has done so.
+/// Installs the subscriber, unless the program has installed its own.
 pub(super) fn init() {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
@@ -16,6 +16,6 @@ pub(super) fn init() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .finish();
-    // Set already: the program's own subscriber stays.
+    // An error means that the program has installed its own, which stays.
     let _ = tracing::subscriber::set_global_default(events);
 }

@@ -1,0 +1,298 @@
+//! Answers the commands of other processes while this one holds the embedded log: one thread listens, and
+//! each connection has a thread.
+
+use std::fmt::Display;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::fold::{Entries, ReadError};
+use super::open_log::{OpenLog, PartitionedRecord};
+use super::protocol::{Bytes, FRAME_FILL, Reply, Request, Wire};
+use super::socket::Socket;
+use crate::emitter::Declared;
+use crate::log::LogError;
+use crate::service::data_dir::DataDir;
+
+/// How many commands are served at once; the next ones get an error that says to try again.
+const MAX_SERVED: usize = 16;
+/// How many get that error at once. Each connection takes a thread, so further ones are closed at once.
+const MAX_REFUSED: usize = 16;
+
+/// Bytes for the entries of one scan in the memory of this process.
+const SCAN_MEMORY: usize = 16 << 20;
+
+/// How often the listener checks whether it has to stop.
+const TICK: Duration = Duration::from_millis(25);
+
+/// The server. It stops listening when dropped; commands that are being served go on.
+#[derive(Debug)]
+pub(crate) struct Server {
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(dir: &DataDir, log: OpenLog) -> std::io::Result<Self> {
+        let log = log.with_scan_memory(SCAN_MEMORY);
+        let socket = Socket::listen(dir)?;
+        socket.listener.set_nonblocking(true)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let is_stopping = stopping.clone();
+        let thread = std::thread::Builder::new()
+            .name("goka commands".into())
+            .spawn(move || listen(&socket, &log, &is_stopping))?;
+        Ok(Self {
+            stopping,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the command server panicked");
+        }
+    }
+}
+
+fn listen(socket: &Socket, log: &OpenLog, stopping: &AtomicBool) {
+    let open = Arc::new(AtomicUsize::new(0));
+    while !stopping.load(Ordering::Acquire) {
+        let Ok((stream, _)) = socket.listener.accept() else {
+            std::thread::sleep(TICK);
+            continue;
+        };
+        let guard = ConnectionGuard::new(&open);
+        if guard.before >= MAX_SERVED + MAX_REFUSED {
+            continue;
+        }
+        let log = log.clone();
+        let spawned = std::thread::Builder::new()
+            .name("goka command".into())
+            .spawn(move || {
+                if let Err(error) = serve(stream, &log, &guard) {
+                    tracing::debug!(%error, "command connection failed");
+                }
+            });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "thread for a command not started");
+        }
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct ConnectionGuard {
+    count: Arc<AtomicUsize>,
+    /// How many were open when it came.
+    before: usize,
+}
+
+impl ConnectionGuard {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        let before = count.fetch_add(1, Ordering::AcqRel);
+        let count = count.clone();
+        Self { count, before }
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn serve(stream: UnixStream, log: &OpenLog, guard: &ConnectionGuard) -> std::io::Result<()> {
+    let mut wire = Wire::new(stream)?;
+    let request = wire.receive::<Request>()?;
+    if guard.before >= MAX_SERVED {
+        let busy = format!("{MAX_SERVED} commands are being served already; try again");
+        return wire.send(&Reply::Error(busy));
+    }
+    match answer(request, log, &mut wire) {
+        Ok(reply) => wire.send(&reply),
+        Err(AnswerError::Wire(error)) => Err(error),
+        Err(AnswerError::Refused(error)) => wire.send(&Reply::Error(error)),
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+enum AnswerError {
+    /// The connection broke.
+    Wire(std::io::Error),
+    /// The request failed: what the command prints.
+    Refused(String),
+}
+
+impl AnswerError {
+    fn refused(error: impl Display) -> Self {
+        AnswerError::Refused(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for AnswerError {
+    fn from(error: std::io::Error) -> Self {
+        AnswerError::Wire(error)
+    }
+}
+
+impl From<LogError> for AnswerError {
+    fn from(error: LogError) -> Self {
+        AnswerError::refused(error)
+    }
+}
+
+impl From<ReadError> for AnswerError {
+    fn from(error: ReadError) -> Self {
+        AnswerError::refused(error)
+    }
+}
+
+/// Returns the last frame of the answer; the frames before it, those of a scan, are sent here.
+fn answer(request: Request, log: &OpenLog, wire: &mut Wire) -> Result<Reply, AnswerError> {
+    match request {
+        Request::Stream {
+            topic,
+            declared: partitions,
+            is_table,
+        } => {
+            let declared = Declared {
+                partitions,
+                is_table,
+            };
+            let partitions = log.target(&topic, declared).map_err(AnswerError::refused)?;
+            Ok(Reply::Partitions(Some(partitions)))
+        }
+        Request::Table { topic } => Ok(Reply::Partitions(log.table(&topic)?)),
+        Request::Emit { topic, records } => {
+            let records: Vec<PartitionedRecord> = records
+                .into_iter()
+                .map(PartitionedRecord::try_from)
+                .collect::<Result<_, _>>()?;
+            let delivery = log.emit(&topic, &records).map_err(AnswerError::refused)?;
+            Ok(Reply::Emitted {
+                delivered: delivery.delivered,
+                error: delivery.error,
+            })
+        }
+        Request::Get {
+            topic,
+            partition,
+            key,
+        } => {
+            let value = log.get(&topic, partition, &Vec::try_from(key)?)?;
+            Ok(Reply::Value(value.map(Bytes::from)))
+        }
+        Request::Scan {
+            topic,
+            partitions,
+            prefix,
+            limit,
+        } => {
+            let prefix = Vec::try_from(prefix)?;
+            scan(log, (&topic, partitions), &prefix, limit, &mut |entries| {
+                Ok(send_entries(entries, wire)?)
+            })?;
+            Ok(Reply::End)
+        }
+    }
+}
+
+/// Scans a table, if its topic has as many partitions as the command says.
+fn scan(
+    log: &OpenLog,
+    (topic, partitions): (&str, i32),
+    prefix: &[u8],
+    limit: Option<usize>,
+    each: &mut dyn FnMut(Entries) -> Result<(), AnswerError>,
+) -> Result<(), AnswerError> {
+    match log.table(topic)? {
+        Some(found) if found == partitions => log.scan((topic, partitions), prefix, limit, each),
+        Some(found) => Err(AnswerError::Refused(format!(
+            "topic `{topic}` has {found} partitions, the command asks for {partitions}; try again"
+        ))),
+        None => Err(AnswerError::Refused(format!(
+            "topic `{topic}` does not exist"
+        ))),
+    }
+}
+
+/// Sends entries in frames. It waits for a slow reader, and the table is read no further meanwhile.
+fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
+    let mut frame = Vec::new();
+    let mut filled = 0;
+    for (key, value) in entries {
+        filled += key.len() + value.len();
+        frame.push((Bytes::from(key), Bytes::from(value)));
+        if filled >= FRAME_FILL {
+            wire.send(&Reply::Entries(std::mem::take(&mut frame)))?;
+            filled = 0;
+        }
+    }
+    wire.send(&Reply::Entries(frame))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_log::{Rows, TABLE, with_table};
+    use super::*;
+
+    #[test]
+    fn a_scan_of_partitions_that_do_not_exist_is_refused() {
+        let log = OpenLog::new(with_table(3));
+        let scan = |topic| scan(&log, topic, b"", None, &mut |_| Ok(()));
+        assert!(scan((TABLE, 3)).is_ok());
+        for topic in [(TABLE, 60_000_000), (TABLE, -1), ("u", 3)] {
+            assert!(scan(topic).is_err(), "{topic:?}");
+        }
+    }
+
+    /// The server holds one part of the table for a slow reader, and reads the next part when that is sent.
+    #[test]
+    fn a_scan_waits_for_its_reader() {
+        let log = with_table(1);
+        let rows = Rows::of(&*log);
+        let put = |number: usize| rows.put(0, &format!("k{number:04}"), Some(&[b'x'; 10_000]));
+        (0..1_000).for_each(put);
+        rows.flush();
+
+        let (near, far) = UnixStream::pair().unwrap();
+        let open = OpenLog::new(log.clone()).with_scan_memory(500_000);
+        let served = std::thread::spawn(move || {
+            let guard = ConnectionGuard::new(&Arc::default());
+            serve(far, &open, &guard)
+        });
+        let mut wire = Wire::new(near).unwrap();
+        let request = Request::Scan {
+            topic: TABLE.into(),
+            partitions: 1,
+            prefix: Vec::new().into(),
+            limit: None,
+        };
+        wire.send(&request).unwrap();
+        let (mut keys, mut frames) = (Vec::new(), 0);
+        loop {
+            match wire.receive().unwrap() {
+                Reply::Entries(entries) => keys.extend(entries.into_iter().map(|(key, _)| key)),
+                Reply::End => break,
+                other => panic!("{other:?}"),
+            }
+            frames += 1;
+            if frames == 1 {
+                // Written while the first part waits for its reader: the last part, read later, has it.
+                put(1_000);
+                rows.flush();
+            }
+        }
+        served.join().unwrap().unwrap();
+        let expected = (0..=1_000).map(|number| Bytes::Text(format!("k{number:04}")));
+        assert!(keys == expected.collect::<Vec<_>>(), "{} keys", keys.len());
+    }
+}
