@@ -1,5 +1,5 @@
-//! What a tester is made of: its processors, what their handlers share, how they run, and the topics
-//! that have to be there before they start.
+//! Builds a tester: its processors, the values that their handlers share, their options, and the topics
+//! that have to exist before they start.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Processing, Tester};
+use super::{TestedProcessor, Tester};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
@@ -20,7 +20,7 @@ use crate::registry::Registry;
 
 /// When a tester's clock begins: 2026-01-01, 00:00 UTC.
 const BEGIN: Timestamp = 1_767_225_600_000;
-/// Nobody is put out of a group by a test that moves the clock.
+/// Long, so that a test that moves the clock does not end sessions.
 pub(super) const SESSION: Duration = Duration::from_secs(3_600);
 
 /// The processors of a [`Tester`] that is not started yet: see [`Tester::new`].
@@ -80,7 +80,7 @@ impl Setup {
         self.and::<P>()
     }
 
-    /// How many partitions topics have that declare no count; 4 unless set.
+    /// Sets the partition count of topics that declare none; 4 unless set.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -93,7 +93,7 @@ impl Setup {
         self
     }
 
-    /// Promises this for every processor, whatever each declares.
+    /// Runs every processor with this guarantee, whatever each declares.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -108,7 +108,8 @@ impl Setup {
         self
     }
 
-    /// When the clock begins, in milliseconds since the Unix epoch; at the start of 2026 unless set.
+    /// Sets the time at which the clock begins, in milliseconds since the Unix epoch; the start of 2026
+    /// unless set.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -134,7 +135,7 @@ impl Setup {
         self
     }
 
-    /// Makes the topics and starts the processors.
+    /// Creates the topics and starts the processors.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -144,7 +145,7 @@ impl Setup {
     /// ```
     ///
     /// # Panics
-    /// When they cannot live in one program, or one of them does not start.
+    /// When the processors cannot run in one program, or one of them does not start.
     #[track_caller]
     pub fn start(self) -> Tester {
         let definitions = self.registry.check();
@@ -157,7 +158,7 @@ impl Setup {
             made.unwrap_or_else(|error| panic!("{error}"));
         }
         let options = ProcessorOptions {
-            // A barrier follows every record, so that what it did is seen and no time has to pass.
+            // A barrier after every record, so that its effects are visible without time having to pass.
             barrier: Duration::ZERO,
             session: SESSION,
             max_poll_interval: SESSION,
@@ -168,7 +169,7 @@ impl Setup {
             let given = self.values.get(&(definition.type_id)()).cloned();
             given.or_else(|| definition.make.map(|make| Arc::from(make())))
         };
-        let processors = definitions.iter().map(|definition| Processing {
+        let processors = definitions.iter().map(|definition| TestedProcessor {
             definition,
             shared: shared(definition).unwrap_or_else(|| {
                 panic!(
@@ -190,8 +191,8 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// The topics that are there before any processor starts: all that more than one program may know.
-/// What has to have one partition count has the one that any of them declares.
+/// The topics that exist before any processor starts: all but those that a group has to itself. Topics
+/// that need equal partition counts get the count that one of them declares.
 pub(crate) fn topics(definitions: &[&'static Definition], partitions: i32) -> Vec<NewTopic> {
     let mut found: BTreeMap<&'static str, (Option<i32>, bool)> = BTreeMap::new();
     for edge in definitions.iter().flat_map(|found| shared_edges(found)) {
@@ -231,7 +232,7 @@ fn shared_edges(definition: &Definition) -> impl Iterator<Item = &'static Edge> 
     definition.graph.edges.iter().filter(move |edge| !own(edge))
 }
 
-/// The topics that have to have one partition count, together.
+/// The sets of topics that need equal partition counts.
 fn copartitioned(definitions: &[&'static Definition]) -> Vec<BTreeSet<&'static str>> {
     let mut all: Vec<BTreeSet<&'static str>> = Vec::new();
     for definition in definitions {

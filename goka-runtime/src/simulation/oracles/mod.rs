@@ -1,17 +1,19 @@
-//! What is right, whatever went wrong: the oracles of a run. They know the processors' definitions and
-//! what happened, and nothing of the engine: neither its core nor its stores. Called by the run when
-//! everything has come to rest.
+//! The oracles of a run: they judge it by the processors' definitions and the history of the log, and
+//! know nothing of the engine's core or stores. Called at the end of a run.
 //!
-//! The rules, in the order in which they are told:
-//! - `lost input`: what everybody sees of an input was committed past by somebody who handled it;
-//! - `dirty read`: nobody handles what is not committed, or not yet;
-//! - `key order`: what counts was handled in the order of the log;
-//! - `durable writes`: what a handler wrote lay in the log when its record was committed past, exactly
-//!   once in the transaction that did;
-//! - `stale write`: exactly once, nobody's writes are seen but those of handlings that count;
-//! - `handler`: a handler that succeeded does so again;
-//! - `table`: a table is the fold of what counts, and compaction does not change it;
-//! - `outputs once`: what counts was emitted once, in order.
+//! A *handling* is one call of a handler for a record. Of all handlings of a record one is *effective*:
+//! the last one by the member whose commit moved the group's offset past the record.
+//!
+//! The rules, in the order in which violations are reported:
+//! - `lost input`: every visible record of an input has an effective handling;
+//! - `dirty read`: no handler gets a record before its transaction is committed;
+//! - `key order`: effective handlings are in the order of the log;
+//! - `durable writes`: what an effective handling wrote is in the log when the record's offset is
+//!   committed; exactly once, in the transaction with that commit;
+//! - `stale write`: exactly once, only writes of effective handlings are visible;
+//! - `handler`: a handler that succeeded also succeeds in the model;
+//! - `table`: a table is the fold of the effective handlings, and compaction does not change it;
+//! - `outputs once`: effective handlings emitted their outputs once, in order.
 
 mod index;
 mod inputs;
@@ -28,27 +30,27 @@ use std::sync::Arc;
 
 use self::index::Index;
 use self::inputs::Effective;
-use self::model::Modelled;
+use self::model::ModelResult;
 pub(super) use self::trace::trace;
 use crate::dispatch::ProcessorState;
 use crate::graph::{Definition, Edge, EdgeKind};
 use crate::log::simulated::{Moment, Simulated};
 use crate::record::{Guarantee, Offset};
 
-/// All that is known of a run that has come to rest, every instance stopped.
-pub(super) struct Evidence<'e> {
+/// A run after its end, when every instance has stopped.
+pub(super) struct FinishedRun<'e> {
     pub(super) log: &'e Simulated,
-    /// In the order in which it happened.
+    /// What happened, in order.
     pub(super) history: &'e [Moment],
-    /// The processors, each with a fresh value for its handlers and what it promised.
+    /// The processors, each with a new value for its handlers, and its guarantee.
     pub(super) processors: &'e [(&'static Definition, Arc<ProcessorState>, Guarantee)],
-    /// Whether handling a record twice is the same as once.
+    /// Whether handling a record twice has the same effect as handling it once.
     pub(super) idempotent: bool,
-    /// Tables that were there before the start and did not change.
+    /// The tables that were written before the start and did not change.
     pub(super) loaded: &'e [&'static str],
 }
 
-/// Where something is wrong.
+/// The record, row or partition that a violation is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) topic: String,
@@ -57,45 +59,46 @@ pub(super) struct Place {
     pub(super) key: Option<Vec<u8>>,
 }
 
-/// Something that must not be.
+/// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
-    /// Which rule.
+    /// The name of the rule.
     pub(super) oracle: &'static str,
+    /// The message.
     pub(super) what: String,
     pub(super) place: Option<Place>,
 }
 
-/// What the oracles say.
+/// The result of the oracles.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct Findings {
     pub(super) violations: Vec<Violation>,
     /// What could not be judged, and why; the same for every seed of a workload.
     pub(super) unjudged: Vec<String>,
 }
 
-/// A processor, and what counts of what it did.
-struct Case<'e> {
+/// A processor, and its effective handlings.
+struct ProcessorRun<'e> {
     definition: &'static Definition,
     shared: &'e ProcessorState,
     guarantee: Guarantee,
     /// In the order in which it was handled.
     effective: Vec<Effective<'e>>,
-    /// Whether it walked over its table: what it wrote then is nobody's input.
+    /// Whether a visit walked over its table: what it wrote then follows from no input record.
     visited: bool,
 }
 
-impl Case<'_> {
+impl ProcessorRun<'_> {
     fn group(&self) -> &'static str {
         self.definition.graph.group
     }
 
-    fn is_exact(&self) -> bool {
+    fn is_exactly_once(&self) -> bool {
         self.guarantee == Guarantee::ExactlyOnce
     }
 }
 
-/// The inputs of a processor, its loop topic among them.
+/// The inputs of a processor, its loopback among them.
 fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static Edge> {
     let is_input = |edge: &&Edge| {
         matches!(
@@ -106,38 +109,44 @@ fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static E
     definition.graph.edges.iter().filter(is_input)
 }
 
-/// Judges a run: the root of an evil before what follows from it.
-pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let index = Index::of(evidence.history);
-    let mut verdict = Verdict::default();
-    let cases = cases(evidence, &index, &mut verdict);
+/// Judges a run. Causes are reported before their consequences.
+pub(super) fn judge(run: &FinishedRun<'_>) -> Findings {
+    let index = Index::of(run.history);
+    let mut findings = Findings::default();
+    let processors = processor_runs(run, &index, &mut findings);
     let mut failed = Vec::new();
-    let modelled: Vec<Option<Modelled>> = cases
+    let models: Vec<Option<ModelResult>> = processors
         .iter()
-        .map(|case| model::reckon(evidence, &index, case, &mut verdict.unjudged, &mut failed))
+        .map(|processor| {
+            model::compute(run, &index, processor, &mut findings.unjudged, &mut failed)
+        })
         .collect();
-    writes::judge(&index, &cases, &modelled, &mut verdict.violations);
-    verdict.violations.append(&mut failed);
-    for (case, modelled) in cases.iter().zip(&modelled) {
+    writes::judge(&index, &processors, &models, &mut findings.violations);
+    findings.violations.append(&mut failed);
+    for (processor, model) in processors.iter().zip(&models) {
         tables::judge(
-            evidence,
+            run,
             &index,
-            case,
-            modelled.as_ref(),
-            &mut verdict.violations,
+            processor,
+            model.as_ref(),
+            &mut findings.violations,
         );
     }
-    outputs::judge(&index, &cases, &modelled, &mut verdict.violations);
-    verdict
+    outputs::judge(&index, &processors, &models, &mut findings.violations);
+    findings
 }
 
-fn cases<'e>(evidence: &Evidence<'e>, index: &Index<'e>, verdict: &mut Verdict) -> Vec<Case<'e>> {
-    let mut cases = Vec::with_capacity(evidence.processors.len());
-    for (definition, shared, guarantee) in evidence.processors {
-        let effective = inputs::judge(evidence, index, definition, verdict);
+fn processor_runs<'e>(
+    run: &FinishedRun<'e>,
+    index: &Index<'e>,
+    findings: &mut Findings,
+) -> Vec<ProcessorRun<'e>> {
+    let mut processors = Vec::with_capacity(run.processors.len());
+    for (definition, shared, guarantee) in run.processors {
+        let effective = inputs::judge(run, index, definition, findings);
         let is_visit = |edge: &&Edge| matches!(edge.kind, EdgeKind::Visit { .. });
         let mut visits = definition.graph.edges.iter().filter(is_visit);
-        cases.push(Case {
+        processors.push(ProcessorRun {
             definition,
             shared: &**shared,
             guarantee: *guarantee,
@@ -145,5 +154,5 @@ fn cases<'e>(evidence: &Evidence<'e>, index: &Index<'e>, verdict: &mut Verdict) 
             visited: visits.any(|edge| index.partitions(edge.topic.name).next().is_some()),
         });
     }
-    cases
+    processors
 }

@@ -24,7 +24,7 @@ impl Run<'_> {
     pub(super) fn start(&mut self, number: usize) {
         let Self {
             definitions,
-            case,
+            config,
             schedule,
             clock,
             log,
@@ -33,18 +33,19 @@ impl Run<'_> {
         let make = |disk: &SimulatedDisk, starts: u64| {
             let start = (!schedule.setting.is_static).then_some(starts);
             let options = ProcessorOptions {
-                // Some give their place up when they stop, and some are to be restarted.
+                // Every second instance leaves its group when it stops; the others keep their membership
+                // for a restart.
                 on_stop: match number % 2 {
                     0 => OnStop::Keep,
                     _ => OnStop::Leave,
                 },
-                ..options(schedule, case.workload.guarantee, name(number, start))
+                ..options(schedule, config.workload.guarantee, name(number, start))
             };
-            let parts = definitions.iter().map(|definition| {
+            let configs = definitions.iter().map(|definition| {
                 let stores = Arc::new(disk.stores(CACHE));
-                let shared = shared(case.workload, definition);
+                let shared = shared(config.workload, definition);
                 let seam: Arc<dyn Log> = Arc::new(log.clone());
-                let (mut parts, _) = prepare(
+                let (mut worker, _) = prepare(
                     definition,
                     shared,
                     seam,
@@ -52,17 +53,17 @@ impl Run<'_> {
                     &options,
                     &TopicWait::default(),
                 )?;
-                parts.clock = clock.clone();
-                parts.lookups = lookups(definition, log);
-                Ok(parts)
+                worker.clock = clock.clone();
+                worker.lookups = lookups(definition, log);
+                Ok(worker)
             });
-            parts.collect::<Result<Vec<WorkerConfig>, StartError>>()
+            configs.collect::<Result<Vec<WorkerConfig>, StartError>>()
         };
-        let takes = schedule.handler_takes(case.workload);
-        let started = self.processes[number].start(log, &takes, make);
-        self.told(format!("instance {number} starts"));
+        let handler_time = schedule.handler_time(config.workload);
+        let started = self.processes[number].start(log, &handler_time, make);
+        self.log_event(format!("instance {number} starts"));
         if let Err(halt) = started {
-            self.halted(number, halt);
+            self.handle_halt(number, halt);
         }
     }
 }
@@ -111,7 +112,7 @@ pub(super) fn lookups(definition: &Definition, log: &Simulated) -> crate::view::
         .collect()
 }
 
-/// Whether a process could not start because no broker answered.
+/// Whether a process could not start because the log was unavailable.
 pub(super) fn is_log_away(error: &StartError) -> bool {
     matches!(error, StartError::Log { .. })
 }
