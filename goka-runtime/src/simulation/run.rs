@@ -21,13 +21,11 @@ use crate::core::recovery::RecoveryReason;
 use crate::graph::{Definition, TopicSpec, start_order};
 use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log};
-use crate::record::{Guarantee, Headers, Record, Timestamp, TopicPartition};
+use crate::record::{Guarantee, Headers, Record, TopicPartition};
 use crate::table::StoreError;
 use crate::table::redb::SimulatedDisk;
-use crate::tester::setup::topics;
+use crate::tester::setup::{BEGIN, topics};
 
-/// When a run's clock begins: 2026-01-01, 00:00 UTC.
-const BEGIN: Timestamp = 1_767_225_600_000;
 /// The most memory that a record takes beyond its bytes: two rows of a table.
 const ROW: usize = 512;
 

@@ -7,19 +7,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::folded::Folded;
 use super::{TestedProcessor, Tester};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
-use crate::graph::{Definition, Edge, EdgeKind, TopicKind, start_order};
+use crate::graph::{Definition, Edge, EdgeKind, TopicKind, TopicSpec, start_order};
 use crate::log::simulated::Simulated;
-use crate::log::{Log, NewTopic};
-use crate::processor::{DEFAULT_PARTITIONS, ProcessorOptions, is_copartitioned};
+use crate::log::{Log, NewTopic, TopicWait};
+use crate::processor::{
+    DEFAULT_PARTITIONS, ProcessorOptions, StartError, is_copartitioned, prepare,
+};
 use crate::record::{Guarantee, Timestamp};
 use crate::registry::Registry;
+use crate::table::Stores;
+use crate::view::LookedUp;
+use crate::worker::WorkerConfig;
 
-/// When a tester's clock begins: 2026-01-01, 00:00 UTC.
-const BEGIN: Timestamp = 1_767_225_600_000;
+/// When a simulated clock begins unless set: 2026-01-01, 00:00 UTC.
+pub(crate) const BEGIN: Timestamp = 1_767_225_600_000;
 /// Long, so that a test that moves the clock does not end sessions.
 pub(super) const SESSION: Duration = Duration::from_secs(3_600);
 
@@ -165,18 +171,12 @@ impl Setup {
             guarantee: self.guarantee,
             ..ProcessorOptions::default()
         };
-        let shared = |definition: &&'static Definition| {
+        let processors = definitions.iter().map(|definition| {
             let given = self.values.get(&(definition.type_id)()).cloned();
-            given.or_else(|| definition.make.map(|make| Arc::from(make())))
-        };
-        let processors = definitions.iter().map(|definition| TestedProcessor {
-            definition,
-            shared: shared(definition).unwrap_or_else(|| {
-                panic!(
-                    "`{0}` ({1}) has no `Default`: give it with `Tester::new().with({0} ..)`",
-                    definition.graph.name, definition.graph.location
-                )
-            }),
+            TestedProcessor {
+                definition,
+                shared: shared_state(definition, given, "Tester::new().with("),
+            }
         });
         Tester::start(clock, log, processors.collect(), options, self.strict)
     }
@@ -189,6 +189,50 @@ impl fmt::Debug for Setup {
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
     }
+}
+
+/// The value that a processor's handlers share: the given one, or its default.
+///
+/// # Panics
+/// When there is neither: with the call, begun by `with`, that gives one.
+#[track_caller]
+pub(crate) fn shared_state(
+    definition: &Definition,
+    given: Option<Arc<ProcessorState>>,
+    with: &str,
+) -> Arc<ProcessorState> {
+    let state = given.or_else(|| definition.make.map(|make| Arc::from(make())));
+    state.unwrap_or_else(|| {
+        let (name, location) = (definition.graph.name, definition.graph.location);
+        panic!("`{name}` ({location}) has no `Default`: give it with `{with}{name} ..)`")
+    })
+}
+
+/// The configuration of a worker on a simulated log and its clock. Lookups read the tables that `table`
+/// gives.
+///
+/// # Errors
+/// Those of [`prepare`].
+pub(crate) fn worker_config(
+    definition: &Definition,
+    shared: Arc<ProcessorState>,
+    (log, clock): (&Simulated, &Clock),
+    stores: Arc<dyn Stores>,
+    options: &ProcessorOptions,
+    table: impl Fn(&TopicSpec) -> Arc<Folded>,
+) -> Result<WorkerConfig, StartError> {
+    let log: Arc<dyn Log> = Arc::new(log.clone());
+    let wait = TopicWait::default();
+    let (mut config, _) = prepare(definition, shared, log, stores, options, &wait)?;
+    config.clock = clock.clone();
+    let lookups = definition.graph.edges.iter();
+    let lookups = lookups.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
+    let lookups = lookups.map(|edge| {
+        let table: Arc<dyn LookedUp> = table(&edge.topic);
+        (edge.topic.name, table)
+    });
+    config.lookups = lookups.collect();
+    Ok(config)
 }
 
 /// The topics that exist before any processor starts: all but those that a group has to itself. Topics

@@ -7,14 +7,12 @@ use super::super::schedule::Schedule;
 use super::super::workload::Workload;
 use super::Run;
 use crate::dispatch::ProcessorState;
-use crate::graph::{Definition, EdgeKind};
-use crate::log::simulated::Simulated;
-use crate::log::{Log, TopicWait};
-use crate::processor::{OnStop, ProcessorOptions, StartError, prepare};
+use crate::graph::{Definition, TopicSpec};
+use crate::processor::{OnStop, ProcessorOptions, StartError};
 use crate::record::Guarantee;
 use crate::table::redb::SimulatedDisk;
 use crate::tester::folded::Folded;
-use crate::view::LookedUp;
+use crate::tester::setup::{shared_state, worker_config};
 use crate::worker::WorkerConfig;
 
 /// The cache of each disk's stores, in bytes.
@@ -41,21 +39,19 @@ impl Run<'_> {
                 },
                 ..options(schedule, config.workload.guarantee, name(number, start))
             };
+            let table = |spec: &TopicSpec| {
+                let partitions = log.partitions_of(spec.name);
+                Arc::new(Folded::new(log.clone(), spec, partitions))
+            };
             let configs = definitions.iter().map(|definition| {
-                let stores = Arc::new(disk.stores(CACHE));
-                let shared = shared(config.workload, definition);
-                let seam: Arc<dyn Log> = Arc::new(log.clone());
-                let (mut worker, _) = prepare(
+                worker_config(
                     definition,
-                    shared,
-                    seam,
-                    stores,
+                    shared(config.workload, definition),
+                    (log, clock),
+                    Arc::new(disk.stores(CACHE)),
                     &options,
-                    &TopicWait::default(),
-                )?;
-                worker.clock = clock.clone();
-                worker.lookups = lookups(definition, log);
-                Ok(worker)
+                    table,
+                )
             });
             configs.collect::<Result<Vec<WorkerConfig>, StartError>>()
         };
@@ -89,27 +85,7 @@ pub(super) fn options(
 
 pub(super) fn shared(workload: &Workload, definition: &Definition) -> Arc<ProcessorState> {
     let given = workload.shared.get(&(definition.type_id)());
-    let given = given.map(|make| make());
-    let given = given.or_else(|| definition.make.map(|make| Arc::from(make())));
-    given.unwrap_or_else(|| {
-        panic!(
-            "`{0}` ({1}) has no `Default`: give it with `Workload::with(|| {0} ..)`",
-            definition.graph.name, definition.graph.location
-        )
-    })
-}
-
-pub(super) fn lookups(definition: &Definition, log: &Simulated) -> crate::view::Lookups {
-    let edges = definition.graph.edges.iter();
-    let edges = edges.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
-    edges
-        .map(|edge| {
-            let partitions = log.partitions_of(edge.topic.name);
-            let table = Folded::new(log.clone(), &edge.topic, partitions);
-            let table: Arc<dyn LookedUp> = Arc::new(table);
-            (edge.topic.name, table)
-        })
-        .collect()
+    shared_state(definition, given.map(|make| make()), "Workload::with(|| ")
 }
 
 /// Whether a process could not start because the log was unavailable.

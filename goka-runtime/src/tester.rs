@@ -24,22 +24,21 @@ pub(crate) use self::output::read_all;
 pub use self::output::{Expected, Output, Received};
 pub use self::rows::Rows;
 use self::scheduler::{SimulatedWorker, TurnScheduler};
-use self::setup::SESSION;
 pub use self::setup::Setup;
+use self::setup::{SESSION, worker_config};
 pub use self::stopped::Stopped;
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::emitter::RawEmitter;
 use crate::graph::{Definition, Edge, EdgeKind, TopicSpec};
+use crate::log::Log;
 use crate::log::simulated::Simulated;
-use crate::log::{Log, TopicWait};
-use crate::processor::{ProcessorOptions, prepare};
+use crate::processor::ProcessorOptions;
 use crate::record::{Offset, Timestamp};
 use crate::table::Stores;
 use crate::table::memory::MemoryStores;
 use crate::topic::{Table, Topic};
-use crate::view::LookedUp;
 use crate::visit::visit;
 
 /// How far the clock moves at once: less than a session, so that every member sends a heartbeat in time.
@@ -145,26 +144,16 @@ impl Tester {
     #[track_caller]
     fn join(&mut self, at: usize, stores: Arc<dyn Stores>) {
         let TestedProcessor { definition, shared } = &self.processors[at];
-        let log: Arc<dyn Log> = Arc::new(self.log.clone());
-        let parts = prepare(
+        let config = worker_config(
             definition,
             shared.clone(),
-            log,
+            (&self.log, &self.clock),
             stores,
             &self.options,
-            &TopicWait::default(),
+            |spec| self.folded(spec),
         );
-        let (mut parts, _) = parts.unwrap_or_else(|error| panic!("{error}"));
-        parts.clock = self.clock.clone();
-        let lookups = definition.graph.edges.iter();
-        let lookups = lookups.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
-        parts.lookups = lookups
-            .map(|edge| {
-                let table: Arc<dyn LookedUp> = self.folded(&edge.topic);
-                (edge.topic.name, table)
-            })
-            .collect();
-        let worker = SimulatedWorker::join(parts).unwrap_or_else(|error| panic!("{error}"));
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        let worker = SimulatedWorker::join(config).unwrap_or_else(|error| panic!("{error}"));
         self.scheduler.add(worker);
     }
 
