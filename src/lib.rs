@@ -76,7 +76,7 @@ pub mod docs {
     #[doc = include_str!("docs/guarantees.md")]
     pub mod guarantees {}
 
-    #[doc = include_str!("docs/refusals.md")]
+    #[doc = include_str!("docs/generated/refusals.md")]
     pub mod refusals {}
 }
 

@@ -1,6 +1,6 @@
-//! Numbers by seed, for simulated disks and schedules.
+//! A deterministic random number generator, for simulated disks and schedules.
 
-/// Throws the same numbers for the same seed, on every machine.
+/// A random number generator that gives the same numbers for the same seed on every machine.
 ///
 /// ```
 /// use goka_runtime::simulation::Dice;
@@ -47,7 +47,7 @@ impl Dice {
         things.get(usize::try_from(at).ok()?)
     }
 
-    /// Dice of their own, that throw other numbers.
+    /// Splits off another generator with numbers of its own.
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self(self.next())

@@ -1,6 +1,6 @@
-//! `fail_point!(name, records)`: a place where the crash harness may end the process. Nothing is
-//! compiled without the feature `fail-points`; what it does with it is in `fail_points`. `mutant!(Name)`:
-//! whether that mistake is to be made here.
+//! Two macros for tests of the engine. `fail_point!(name, records)` marks where the crash harness may end
+//! the process; `mutant!(Name)` is true where a known mistake is to be made. Without the feature
+//! `fail-points` the first compiles to nothing and the second to `false`. See `fail_points`.
 
 macro_rules! fail_point {
     ($name:literal, $records:expr) => {
@@ -9,7 +9,7 @@ macro_rules! fail_point {
     };
 }
 
-/// Whether a mistake is planted; never without the feature `fail-points`.
+/// Whether a mutation is active; never without the feature `fail-points`.
 macro_rules! mutant {
     ($mistake:ident) => {{
         #[cfg(feature = "fail-points")]

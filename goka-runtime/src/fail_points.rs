@@ -1,5 +1,6 @@
-//! What the crash harness gets hold of: places where it ends the process, and mistakes that it plants
-//! to see that it finds them. Only with the feature `fail-points`, which no program has.
+//! For the crash harness and mutation tests: fail points at which the harness ends the process, and
+//! mutations, known mistakes that harness and simulation have to find. Only with the feature
+//! `fail-points`, which no program has.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -8,20 +9,20 @@ use std::sync::OnceLock;
 use crate::record::Offset;
 use crate::table::Checkpoint;
 
-/// Names the mistake that this process makes: see [`Mutant`].
+/// The environment variable with the mutation of a process: a [`Mutant::name`].
 pub const PLANT: &str = "GOKA_PLANT";
 
 thread_local! {
     static RECORDS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Called at each place: does what `fail` was told to do there.
+/// Called at each fail point: does what is configured for it in the crate `fail`.
 pub fn reached(name: &str, records: usize) {
     RECORDS.set(records);
     fail::fail_point!(name);
 }
 
-/// How many records were in hand at the place that this thread has reached.
+/// How many records were in hand at the last fail point of this thread.
 ///
 /// ```
 /// use goka_runtime::fail_points::{reached, records};
@@ -33,31 +34,31 @@ pub fn records() -> usize {
     RECORDS.get()
 }
 
-/// A mistake on purpose.
+/// A known mistake of the engine, made on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Mutant {
-    /// A flush takes what was written since the last barrier, too.
+    /// A flush includes writes since the last barrier.
     StoreAhead,
-    /// Stores are stamped one changelog record further than they hold.
+    /// The checkpoint of a store has an offset one record too high.
     StampAhead,
     /// One more record is committed of each input than was handled.
     CommitAhead,
-    /// The group takes offsets of members that it has put out.
+    /// The group accepts offsets from members that it has removed.
     NoFence,
-    /// Offsets are committed whatever became of the records before them.
+    /// Offsets are committed before the records that belong to them are acknowledged.
     CommitBeforeAcks,
     /// A deletion is not written to the changelog.
     LostTombstone,
-    /// After an abort, what it dropped is still read.
+    /// After an abort its writes can still be read.
     OverlayKept,
-    /// A restore ends by the offset of a record, not by its position.
+    /// A restore ends at the offset of a record instead of the reader's position.
     RestoreByRecord,
-    /// What was written for a partition that is lost is committed with the others'.
+    /// Writes for a partition that was lost are committed with those of the others.
     StaleWrites,
     /// Records of loopbacks are written outside the transaction.
     LoopbackOutside,
-    /// A local copy is trusted however long ago it was level.
+    /// A local copy is used however long ago it was level.
     TrustedTooLong,
     /// A restore ends at the last stable offset.
     RestoreToStable,
@@ -68,7 +69,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// All of them.
+    /// All mutations.
     pub const ALL: [Self; 14] = [
         Self::StoreAhead,
         Self::StampAhead,
@@ -86,7 +87,7 @@ impl Mutant {
         Self::EndlessTurn,
     ];
 
-    /// As [`PLANT`] spells it.
+    /// Its name in [`PLANT`].
     ///
     /// ```
     /// use goka_runtime::fail_points::Mutant;
@@ -117,7 +118,7 @@ thread_local! {
     static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
-/// Has this thread make a mistake, or none: a simulation runs on one thread.
+/// Sets the mutation of this thread, or none. A simulation runs on one thread.
 ///
 /// ```
 /// use goka_runtime::fail_points::{Mutant, mutant, plant};
@@ -130,23 +131,23 @@ pub fn plant(mistake: Option<Mutant>) {
     PLANTED.set(mistake);
 }
 
-/// The mistake that this thread makes, or that the environment asks of the process.
+/// The mutation of this thread, or else the one of the process by [`PLANT`].
 ///
 /// # Panics
-/// When it asks for one that there is not: a test that plants nothing would prove nothing.
+/// When [`PLANT`] names no mutation: a test without its mutation would prove nothing.
 pub fn mutant() -> Option<Mutant> {
     static OF_PROCESS: OnceLock<Option<Mutant>> = OnceLock::new();
     let of_process = || {
         let name = std::env::var(PLANT).ok()?;
         let found = Mutant::ALL.into_iter().find(|plant| plant.name() == name);
-        Some(found.unwrap_or_else(|| panic!("{PLANT}={name}: no such mistake")))
+        Some(found.unwrap_or_else(|| panic!("{PLANT}={name}: no such mutation")))
     };
     PLANTED
         .get()
         .or_else(|| *OF_PROCESS.get_or_init(of_process))
 }
 
-/// What a flush takes of a row: what is acknowledged, and not what is pending.
+/// The value of a row that a flush includes: the acknowledged one, not the pending one.
 pub(crate) fn flushed<T>(acknowledged: Option<T>, pending: Option<T>) -> Option<T> {
     match mutant() {
         Some(Mutant::StoreAhead) => pending.or(acknowledged),
@@ -154,7 +155,7 @@ pub(crate) fn flushed<T>(acknowledged: Option<T>, pending: Option<T>) -> Option<
     }
 }
 
-/// The stamp that a store gets.
+/// The checkpoint that a store gets.
 pub(crate) fn stamp(right: &Checkpoint) -> Checkpoint {
     let ahead = i64::from(mutant() == Some(Mutant::StampAhead));
     Checkpoint {

@@ -1,11 +1,10 @@
-//! Topics that change under a running program: more partitions, another policy, deleted and made again.
-//! Nothing is read by half, and no table answers with what it was. Each case waits until the change is
-//! noticed, so they share a broker and run side by side.
+//! Topics that change while a program runs: more partitions, another policy, deleted and created again.
+//! No topic is read only in part, and no table answers with old rows. Each case waits until the program
+//! notices the change, so the cases share a broker and run side by side.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use goka::prelude::*;
 use goka::{Emitter, View, ViewState};
@@ -15,17 +14,16 @@ use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::restores::rig::*;
+use crate::support::cases::{Case, run_side_by_side};
 use crate::support::kafka::{Broker, another};
 use crate::support::{events, wait_until};
 
-/// Within so long every change has to be noticed; a broker that is busy gets a little more.
+/// How long a program may take to notice a change, with some room for a busy broker.
 const NOTICED: Duration = Duration::from_secs(90);
-
-type Case = fn(&Broker, Rig);
 
 #[test]
 fn what_may_happen_to_topics_that_are_in_use() {
-    let cases: &[(&str, Case)] = &[
+    let cases: &[Case<Rig>] = &[
         ("input-grows", an_input_of_a_table_gains_partitions),
         ("join-grows", a_joined_table_gains_partitions),
         ("policy", the_group_topic_is_not_compacted_any_more),
@@ -41,28 +39,10 @@ fn what_may_happen_to_topics_that_are_in_use() {
         ..KafkaConfig::default()
     };
     let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
-    let failed: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = cases
-            .iter()
-            .map(|&(name, case)| {
-                let (broker, log) = (&broker, Arc::clone(&log));
-                let run = move || {
-                    let began = Instant::now();
-                    case(broker, Rig::new(log, name));
-                    eprintln!("{name}: {:?}", began.elapsed());
-                };
-                (name, scope.spawn(run))
-            })
-            .collect();
-        let ended = running.into_iter();
-        ended
-            .filter_map(|(name, case)| case.join().is_err().then_some(name))
-            .collect()
-    });
-    assert!(failed.is_empty(), "{failed:?}");
+    run_side_by_side(&broker, cases, |name| Rig::new(Arc::clone(&log), name));
 }
 
-/// Waits until a processor ends by itself, and gives its words.
+/// Waits until a processor ends by itself; returns its error.
 #[track_caller]
 fn ends(running: goka_runtime::processor::Running) -> String {
     wait_until("it ends by itself", NOTICED, || running.is_finished());
@@ -86,7 +66,7 @@ fn an_input_of_a_table_gains_partitions(broker: &Broker, rig: Rig) {
     assert_says(&said, &[&rig.input, "had 1 partitions", "has 2 now"]);
     assert_eq!(rig.committed(), Some(1), "what was handled is committed");
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&1));
-    // A start says the same.
+    // A start fails with the same error.
     let refused = rig.try_start(machine.path()).unwrap_err().to_string();
     assert_says(&refused, &[&rig.input, "with 2", &rig.table, "with 1"]);
 }
@@ -137,14 +117,14 @@ fn an_input_is_made_again(broker: &Broker, rig: Rig) {
     rig.wait_level(&running);
     broker.delete_topic(&rig.input);
     broker.create_topic(&rig.input, 1, &[]);
-    // Reading it before the old one is known to be gone would count from its fourth record on.
+    // If the new topic were read as the old one, reading would begin at its fourth record.
     let said = ends(running);
     assert_says(&said, &[&rig.input, "made again", "--reset-offsets"]);
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&3));
-    // Kafka deletes the offsets of a topic with it: a table that is not new does not begin again.
+    // Kafka deletes the offsets with the topic. With rows in its table the group must not start over.
     wait_until("the offset is gone", SOON, || rig.committed().is_none());
     rig.refused(machine.path(), &["no committed offset", "--reset-offsets"]);
-    // The way out that it says.
+    // The command that the error suggests.
     let (bootstrap, tool) = (
         broker.bootstrap(),
         "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
@@ -169,7 +149,7 @@ fn an_input_is_made_again(broker: &Broker, rig: Rig) {
     rig.assert_rows(machine.path(), &[("a", 13)]);
 }
 
-/// What the stateless processor read.
+/// How many records the stateless processor has read.
 static READ: AtomicUsize = AtomicUsize::new(0);
 
 #[processor(group = "restores")]
@@ -192,7 +172,7 @@ fn a_stateless_input_gains_partitions(broker: &Broker, rig: Rig) {
     read(1);
     broker.grow(&rig.input, 3);
     let sent = rig.send(&rig.input, 2, "b", "1");
-    assert_eq!(sent, 0, "the first of its partition");
+    assert_eq!(sent, 0, "the first record of its partition");
     read(2);
     stop(running);
 }
@@ -277,7 +257,7 @@ fn a_followed_table_gains_partitions(broker: &Broker, rig: Rig) {
     });
     assert_eq!(view.state(), ViewState::Following);
     assert!(events::told(&["another number of partitions", TABLE]));
-    // A lookup follows by itself, at its own time.
+    // A lookup follows the table on its own thread.
     wait_until("handlers look up the new values", NOTICED, || {
         looks_up(2) == keys.len()
     });

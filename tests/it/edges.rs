@@ -1,5 +1,5 @@
-//! Every edge of a group graph at work, at least and exactly once, on the embedded log, the simulated
-//! one and a real Kafka: the same cases.
+//! Every kind of edge, at least and exactly once. The same cases run on the embedded log, the simulated
+//! log and a real Kafka.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -166,7 +166,7 @@ struct Profiles;
 #[derive(Debug)]
 struct Greetings;
 
-/// Keeps what the profile said when the greeting came.
+/// Stores the profile as it was when the greeting was handled.
 #[derive(Debug, Default)]
 struct Greeter;
 
@@ -207,7 +207,7 @@ fn a_joined_table_is_restored_before_the_first_input_and_followed_after_it() {
         });
         stop(running);
 
-        // What was followed is on disk; what came meanwhile is caught up with.
+        // The rows that were followed are on disk; later ones are caught up with.
         rig.emit::<Profiles>(users(30).map(|user| (user, "third".to_owned())));
         rig.emit::<Greetings>(users(30).map(|user| (user, "hello".to_owned())));
         let running = rig.start::<Greeter>();
@@ -340,7 +340,7 @@ struct Words;
 #[derive(Debug)]
 struct Lengths;
 
-/// Without a table: it only passes on.
+/// Stateless: forwards its records.
 #[processor(group = "edges-measure")]
 #[input(Words)]
 #[output(Lengths)]
@@ -360,7 +360,7 @@ fn edges_total(ctx: &mut Context, length: i64) -> Result<()> {
 #[test]
 fn processors_of_one_program_feed_each_other() {
     on_every_log(|rig| {
-        // A stateless group needs no equal counts.
+        // The inputs of a stateless group need no equal partition counts.
         rig.make("edges-words", 2, false);
         rig.make("edges-lengths", PARTITIONS, false);
         let (first, second) = (rig.start::<EdgesMeasure>(), rig.start::<EdgesTotal>());
@@ -382,7 +382,7 @@ struct Steps;
 #[derive(Debug, Default)]
 struct Walker;
 
-/// Gives other futures a turn.
+/// Yields once to other futures.
 async fn pause() {
     let mut paused = false;
     std::future::poll_fn(|context| {
@@ -431,7 +431,7 @@ fn asynchronous_handlers_keep_the_order_of_a_key() {
 #[derive(Debug)]
 struct Marks;
 
-/// Keeps the last mark of a key; a visit sets all of them, slowly, and says how far it is.
+/// Stores the last mark of a key. A visit sets the marks of all keys, slowly, and counts them.
 #[derive(Debug, Default)]
 struct Marker;
 
@@ -478,7 +478,7 @@ fn the_child_that_is_killed() {
     }
 }
 
-/// Starts the child, and kills it once it has visited so many keys; how many it had.
+/// Starts the child, and kills it once it has visited this many keys; returns how many it had visited.
 fn visit_until(place: &str, guarantee: Guarantee, many: usize) -> usize {
     let mut child: Child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "edges::the_child_that_is_killed", "--nocapture"])
@@ -520,7 +520,7 @@ fn goes_on_after_a_crash(place: &str, guarantee: Guarantee) {
 
     let seen = visit_until(place, guarantee, KEYS / 2);
     assert_eq!(seen, KEYS / 2, "killed in the middle");
-    // Its successor goes on where the last barrier was; then nothing is left to do.
+    // Its successor resumes at the last barrier, and finishes the visit.
     let second = Rig::new(log_of(place), guarantee);
     let running = second.start::<Marker>();
     second.wait_committed("edges-marker", "edges-marker-visit");
@@ -558,7 +558,7 @@ struct Readings;
 #[derive(Debug)]
 struct Measured;
 
-/// Gives records without keys one, and passes them on.
+/// Gives keys to records without one, and forwards them.
 #[processor(group = "edges-rekey")]
 #[input(Readings)]
 #[output(Measured)]
@@ -640,7 +640,8 @@ fn a_keyless_stream_is_given_keys_by_a_loopback_into_a_table() {
             }
             appender.flush(by).unwrap();
         };
-        // Without keys, and with one that lies nowhere near its place: nobody looks at it.
+        // Most records have no key, some have a key that is no text and not in its partition: a keyless
+        // input does not check keys.
         let sample = |at: usize| format!("sensor-{} {at}", at % 7);
         let keys = |at: usize| at.is_multiple_of(5).then_some(b"\xff not text".as_slice());
         let records: Vec<_> = (0..210).map(|at| (keys(at), sample(at))).collect();

@@ -1,5 +1,6 @@
 //! How members and programs end on a real Kafka: partitions are handed over at once or kept for a
-//! restart, a broker that hangs is not waited for, and what has stopped ends with an exit code.
+//! restart, a stop does not wait for a broker that hangs, and a program with a stopped processor ends
+//! with an exit code.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,8 @@ use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::log_conformance::rig::*;
-use crate::support::kafka::{Broker, Outside, another, another_with, block_on, broker};
+use crate::support::block_on;
+use crate::support::kafka::{Broker, Outside, another, another_with, broker};
 use crate::support::program::{Program, data_dir};
 use crate::support::proxy::{Mode, Proxy};
 
@@ -109,7 +111,7 @@ fn three_that_keep_their_places_and_restart_in_turn_move_nothing() {
         };
         let others = epochs(&seats);
         let goes = std::mem::replace(&mut seats[place], joins(99));
-        // A member that never polls is no member: it only holds the place in the list.
+        // A member that never polls does not join the group; it only keeps the positions in the list.
         goes.member.close(soon()).expect("it goes in peace");
         seats[place] = joins(at);
         wait_until("it has its tasks again", || {
@@ -159,7 +161,7 @@ fn behind(proxy: &Proxy) -> Option<Broker> {
     Some(broker)
 }
 
-/// librdkafka ends the process where it leaves without a coordinator, if at the wrong moment.
+/// librdkafka aborts the process if a member leaves at the wrong moment without a coordinator.
 #[test]
 fn a_broker_that_hangs_or_is_gone_is_not_waited_for_when_a_member_leaves() {
     let proxy = Proxy::new();
@@ -175,13 +177,13 @@ fn a_broker_that_hangs_or_is_gone_is_not_waited_for_when_a_member_leaves() {
     {
         let group = stateful(&log, &[stream(&log, 2)], 2);
         let mut seat = match round {
-            // Before it is a member at all, in the first two rounds.
+            // In the first two rounds it leaves before it has joined.
             0 | 1 => Seat::join(&log, &group),
             _ => Seat::owning(&log, &group, 2),
         };
         seat.poll();
         proxy.set(mode);
-        // It goes at once, or after the client has noticed.
+        // It leaves at once, or after the client may have noticed the broken connection.
         thread::sleep(Duration::from_millis(100 * (round as u64 / 2)));
         let began = Instant::now();
         let left = seat.member.leave(soon());
@@ -231,7 +233,7 @@ fn run(log: &Arc<dyn Log>, instance: &str) -> Running {
     .expect("it starts")
 }
 
-/// Emits a thousand records a second until it is told to end.
+/// Emits a thousand records a second until it is asked to end.
 fn load(brokers: &str, ends: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -304,7 +306,7 @@ fn a_clean_stop_of_one_of_two_leaves_no_partition_unserved_for_a_session() {
     over.store(true, Ordering::Relaxed);
     load.join().expect("no panic");
 
-    // Everything is committed by now, so a broker that hangs holds nothing that is worth waiting for.
+    // Everything is committed, so there is no reason to wait for a broker that hangs.
     wait_until("all is committed", || {
         let partitions: Vec<_> = (0..PARTITIONS)
             .map(|at| goka_runtime::record::TopicPartition::new("ends-in", at))
@@ -325,7 +327,7 @@ fn a_clean_stop_of_one_of_two_leaves_no_partition_unserved_for_a_session() {
     assert_eq!(ended, Ok(()));
     assert!(began.elapsed() < Duration::from_secs(5));
 
-    // And one that restores: it has handled nothing.
+    // The same for a processor that restores and has handled nothing yet.
     proxy.set(Mode::Pass);
     let third = run(&log, "third");
     proxy.set(Mode::Swallow);

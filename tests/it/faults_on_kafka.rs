@@ -1,6 +1,6 @@
 //! Brokers and networks that fail while a processor is under load: nothing is lost, and processing
-//! goes on by itself. How long that took is printed; what is long in life (an outage of a minute) is
-//! shorter here unless `GOKA_LONG=1`.
+//! resumes by itself. How long that took is printed. Outages are shorter than real ones unless
+//! `GOKA_LONG=1`.
 
 mod rig;
 
@@ -19,7 +19,7 @@ use crate::support::kafka::{Broker, Outside, another, another_with, three, three
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{events, wait_until};
 
-/// Every case is run with each of them.
+/// The guarantees that every case runs with.
 const GUARANTEES: &[Guarantee] = &[Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
 
 fn is_long() -> bool {
@@ -32,7 +32,7 @@ fn topics(broker: &Broker, replicas: i32) {
     }
 }
 
-/// A fault lasts for a while: that is what is tested, not waited for.
+/// Waits for the duration of a fault, which is a part of the test and not a wait for a condition.
 fn lasts(time: Duration) {
     thread::sleep(time);
 }
@@ -59,8 +59,8 @@ fn a_broker_that_restarts() {
     }
 }
 
-/// Longer than a record may be under way: what was sent is given up, and the partitions are
-/// restored when the broker is back.
+/// Longer than the delivery timeout: records in flight fail, and the partitions are restored when the
+/// broker is back.
 #[test]
 fn a_broker_that_is_away_for_long() {
     let outage = Duration::from_secs(if is_long() { 60 } else { 8 });
@@ -69,7 +69,7 @@ fn a_broker_that_is_away_for_long() {
         topics(&broker, 1);
         let mut config = at(broker.bootstrap());
         if !is_long() {
-            // A short outage is as long for what gives up sooner.
+            // With a shorter delivery timeout a short outage has the same effect.
             let timeout = ("message.timeout.ms".to_owned(), "4000".to_owned());
             config.properties.extend([timeout]);
         }
@@ -101,7 +101,7 @@ fn connections_that_break() {
         let proxy = Proxy::new();
         let Some(broker) = behind(&proxy) else { return };
         let rig = Rig::start(guarantee, &broker.bootstrap(), at(proxy.bootstrap()));
-        // Again and again, each time in the middle of something.
+        // Several times, each under load.
         let made = proxy.made();
         for _ in 0..10 {
             proxy.break_all();
@@ -109,7 +109,7 @@ fn connections_that_break() {
         }
         assert!(proxy.made() >= made + 10, "it connects again");
         rig.recovers("ten broken connections", Instant::now());
-        // None can be made for longer than the session.
+        // No connection can be made for longer than the session timeout.
         proxy.set(Mode::Drop);
         lasts(Duration::from_secs(if is_long() { 60 } else { 8 }));
         proxy.set(Mode::Pass);
@@ -124,7 +124,7 @@ fn requests_that_time_out() {
         let proxy = Proxy::new();
         let Some(broker) = behind(&proxy) else { return };
         let mut config = at(proxy.bootstrap());
-        // A request is given up after so long, not after a minute.
+        // Requests time out after this long instead of a minute.
         let timeout = ("socket.timeout.ms".to_owned(), "3000".to_owned());
         config.properties.extend([timeout]);
         let rig = Rig::start(guarantee, &broker.bootstrap(), config);
@@ -179,8 +179,8 @@ fn is_in_sync(brokers: &[Broker], topic: &str) -> bool {
     })
 }
 
-/// Kills a broker of three at a time, with whatever it leads: partitions of the topics, the group's
-/// coordinator, the transactions' coordinator.
+/// Kills each of three brokers in turn, with what it leads: partitions of the topics, the group
+/// coordinator, the transaction coordinator.
 #[test]
 fn leaders_and_coordinators_that_move() {
     for &guarantee in GUARANTEES {
@@ -225,12 +225,12 @@ fn leaders_and_coordinators_that_move() {
     }
 }
 
-/// Two replicas that both have to be in sync: while one of them is away, the output takes nothing.
-/// One warning says why, and nothing else is wanted for it to go on.
+/// Two replicas that both have to be in sync: while one broker is down, writes to the output are rejected.
+/// One warning says why, and processing resumes by itself.
 #[test]
 fn replicas_that_are_out_of_sync() {
     for &guarantee in GUARANTEES {
-        // A dead broker is given up about when the first records are, and not three seconds later.
+        // The broker counts as dead about when the first records time out, not three seconds later.
         let sooner: &[_] = match is_long() {
             true => &[],
             false => &[("broker.session.timeout.ms", "6000")],
@@ -244,7 +244,7 @@ fn replicas_that_are_out_of_sync() {
         let all: Vec<_> = brokers.iter().map(Broker::bootstrap).collect();
         let mut config = at(all.join(","));
         if !is_long() {
-            // It gives up sooner, so that it has to begin anew within the fault.
+            // A shorter timeout, so that it has to restart during the fault.
             for (name, millis) in [
                 ("message.timeout.ms", "6000"),
                 ("request.timeout.ms", "3000"),
@@ -278,7 +278,7 @@ fn replicas_that_are_out_of_sync() {
     }
 }
 
-/// What can never have as many copies as are asked for is refused before anything is written.
+/// A topic that can never have as many in-sync replicas as it requires is refused before anything is written.
 #[test]
 fn an_output_with_fewer_replicas_than_have_to_be_in_sync() {
     let Some(broker) = another(&[]) else { return };

@@ -13,6 +13,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
+use crate::log_conformance::as_kafka::{committed, settle, table};
 use crate::log_conformance::rig::*;
 use crate::support::kafka::{Broker, another, broker};
 
@@ -37,21 +38,6 @@ fn exactly_once(log: &dyn Log) -> Group {
         transaction_timeout: 5 * PATIENCE,
         ..stateful(log, &[stream(log, 1)], 1)
     }
-}
-
-fn committed(log: &dyn Log, group: &Group) -> Option<i64> {
-    let found = log.committed(&group.name, &[tp(group.topic(TopicId(1)), 0)]);
-    found.expect("told")[0].as_ref().map(|at| at.offset)
-}
-
-fn table(log: &dyn Log, group: &Group) -> Vec<String> {
-    texts(&read(log, group.topic(TopicId(0)), 0, 0))
-}
-
-/// Settles one record and an offset.
-fn settle(seat: &mut Seat, value: &str, offset: i64) -> CommitOutcome {
-    seat.append(&[(task(0), Changelog, 0, 0, value)]);
-    seat.settle(&[(task(0), 1, offset)])
 }
 
 /// What one task's part of a unit failed with: nothing of it is committed.

@@ -16,7 +16,8 @@ use goka_runtime::view::{View, ViewError};
 use rdkafka::admin;
 
 use crate::restores::rig::{Rig, adds, machine, stop};
-use crate::support::kafka::{Broker, another, block_on, broker, three};
+use crate::support::block_on;
+use crate::support::kafka::{Broker, another, broker, three};
 use crate::support::program::{Program, Running, counted, data_dir};
 use crate::support::unique;
 

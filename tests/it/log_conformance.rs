@@ -1,7 +1,7 @@
 //! What every log engine does alike: one list of cases, run on the embedded log in memory and on
 //! a file, on the simulated log, and on Kafka. A case makes topics and groups of its own and waits with a deadline.
 
-mod as_kafka;
+pub mod as_kafka;
 mod members;
 mod offset_gaps;
 mod rebalances;

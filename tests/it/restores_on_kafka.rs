@@ -1,6 +1,6 @@
-//! Restores of what only a broker can do to a topic: control records and open transactions at its
-//! end, compaction, deleted records, a topic made again, offsets that are gone, a log that was cut.
-//! Most cases wait for the broker, so they share one and run side by side.
+//! Restores after what only a broker can do to a topic: control records and open transactions at its
+//! end, compaction, deleted records, a topic created again, deleted offsets, a truncated log. Most cases
+//! wait for the broker, so they share one and run side by side.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::restores::rig::*;
-use crate::support::kafka::{Broker, another, block_on};
+use crate::support::cases::{Case, run_side_by_side};
+use crate::support::kafka::{Broker, another};
 use crate::support::program::Program;
-use crate::support::{events, unique, wait_until};
+use crate::support::{block_on, events, unique, wait_until};
 
 const CLEANING: &[(&str, &str)] = &[
     ("log.cleaner.backoff.ms", "100"),
@@ -29,7 +30,7 @@ const CLEANING: &[(&str, &str)] = &[
     ("log.cleaner.threads", "2"),
 ];
 
-/// The settings of a group topic in which the cleaner works at once.
+/// The settings of a group topic that the cleaner compacts at once.
 const COMPACTED_AT_ONCE: &[(&str, &str)] = &[
     ("cleanup.policy", "compact"),
     ("segment.ms", "200"),
@@ -45,11 +46,9 @@ fn log(broker: &Broker) -> Arc<dyn Log> {
     Arc::new(Kafka::new(config).unwrap())
 }
 
-type Case = fn(&Broker, Rig);
-
 #[test]
 fn what_a_broker_may_do_to_a_topic() {
-    let cases: &[(&str, Case)] = &[
+    let cases: &[Case<Rig>] = &[
         ("tail-aborted", a_tail_of_an_aborted_transaction),
         ("tail-committed", a_tail_of_a_committed_transaction),
         ("tail-open", an_open_transaction_is_waited_for),
@@ -64,28 +63,10 @@ fn what_a_broker_may_do_to_a_topic() {
     let Some(broker) = another(CLEANING) else {
         return;
     };
-    let failed: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = cases
-            .iter()
-            .map(|&(name, case)| {
-                let broker = &broker;
-                let run = move || {
-                    let began = Instant::now();
-                    case(broker, Rig::new(log(broker), name));
-                    eprintln!("{name}: {:?}", began.elapsed());
-                };
-                (name, scope.spawn(run))
-            })
-            .collect();
-        let ended = running.into_iter();
-        ended
-            .filter_map(|(name, case)| case.join().is_err().then_some(name))
-            .collect()
-    });
-    assert!(failed.is_empty(), "{failed:?}");
+    run_side_by_side(&broker, cases, |name| Rig::new(log(&broker), name));
 }
 
-/// A transactional producer with an identity of its own: a foreign writer.
+/// A transactional producer of another program.
 fn transactional(broker: &Broker) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -103,8 +84,8 @@ fn send(producer: &BaseProducer, topic: &str, key: &str, value: &str) {
     producer.flush(SOON).unwrap();
 }
 
-/// Drops the records before `offset`. Of a compacted topic a broker does so only while its records
-/// expire too: somebody tried that setting, and took it back.
+/// Deletes the records before `offset`. Of a compacted topic a broker does so only while its policy also
+/// has `delete`, so that is set meanwhile.
 fn delete_records(broker: &Broker, topic: &str, offset: i64) {
     let compacts = topic.ends_with("-state");
     if compacts {
@@ -129,13 +110,14 @@ fn describe(log: &dyn Log, topic: &str) -> Option<String> {
         .map(|info| info.id)
 }
 
-/// A restore of an empty machine came to the end, and the last offsets hold no record for it.
+/// Checks that a restore onto an empty machine reached the end of the topic, whose last offsets hold no
+/// record.
 #[track_caller]
 fn assert_tail_is_passed(rig: &Rig, records: usize) {
     let end = rig.range(&rig.table).high;
-    let said = rig.restored().expect("it was said");
+    let line = rig.restored().expect("a restore was logged");
     let expected = format!("from=0 end={end} records={records}");
-    assert!(said.contains(&expected), "`{expected}` in {said}");
+    assert!(line.contains(&expected), "`{expected}` in {line}");
     assert!(i64::try_from(records).unwrap() < end);
 }
 
@@ -152,11 +134,11 @@ fn a_tail_of_an_aborted_transaction(broker: &Broker, rig: Rig) {
     rig.run(empty.path());
     assert_tail_is_passed(&rig, 2);
     rig.assert_rows(empty.path(), &[("a", 1), ("b", 2)]);
-    // A copy that lies before that tail goes over it too, and on.
+    // A copy that ends before that tail is brought past it, too.
     rig.write(adds(&[("a", 10)]));
     rig.run(here.path());
-    let said = rig.restored().expect("it was said");
-    assert!(said.contains("from=2 end=8 records=0"), "{said}");
+    let line = rig.restored().expect("a restore was logged");
+    assert!(line.contains("from=2 end=8 records=0"), "{line}");
     rig.assert_rows(here.path(), &[("a", 11), ("b", 2)]);
 }
 
@@ -171,7 +153,7 @@ fn a_tail_of_a_committed_transaction(broker: &Broker, rig: Rig) {
     for machine in [&here, &empty] {
         rig.run(machine.path());
         let end = rig.range(&rig.table).high;
-        assert_eq!(end, 4, "two rows, one foreign, one control record");
+        assert_eq!(end, 4, "two rows, a foreign record, a control record");
         let stamp = rig.copy(machine.path()).checkpoint().unwrap().unwrap();
         assert_eq!(stamp.offset, end, "the control record is passed");
         rig.assert_rows(machine.path(), &[("a", 1), ("b", 2), ("c", 30)]);
@@ -204,7 +186,7 @@ fn an_open_transaction_is_waited_for(broker: &Broker, rig: Rig) {
         if commits {
             let topic = format!("topic={:?}", rig.table);
             let places = format!("partition=0 position={start} target=3");
-            wait_until("the watchdog speaks", SOON, || {
+            wait_until("the watchdog reports it", SOON, || {
                 events::told(&["restore makes no progress", &topic, &places])
             });
         } else {
@@ -240,7 +222,7 @@ fn a_compacted_tail(broker: &Broker, rig: Rig) {
     rig.run(here.path());
     let foreign = transactional(broker);
     wait_until("the cleaner was here", SOON, || {
-        // A segment is closed by the record after it; an aborted one is nobody's row.
+        // The next record closes a segment; an aborted one adds no row.
         foreign.begin_transaction().unwrap();
         send(&foreign, &rig.table, "late", "0");
         foreign.abort_transaction(SOON).unwrap();
@@ -273,7 +255,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     ];
     rig.refused(behind.path(), &words);
     assert_eq!(rig.rows(behind.path()).len(), 2, "it is left as it was");
-    // A follower does not answer with the half that is left.
+    // A view does not answer with the rows that are left.
     let stores = Arc::new(stores(follower.path()));
     let view = View::<PrefixDeleted>::start(Arc::clone(&rig.log), stores);
     let refused = view.map(drop).unwrap_err().to_string();
@@ -281,7 +263,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
         refused.contains("begins at offset 4: rows were deleted"),
         "{refused}"
     );
-    // What was level has missed nothing, and goes on.
+    // The copy that was level has missed nothing, and goes on.
     rig.write(adds(&[("a", 100)]));
     rig.run(level.path());
     let rows = rig.rows(level.path());
@@ -290,10 +272,10 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     let place = format!("{}[0]: ", rig.table);
     let left = "left in local copies only";
     assert!(events::told(&[left, &place, "began at offset 0"]));
-    // An empty disk would begin without the rows that are gone.
+    // With an empty disk the table would lack the deleted rows.
     let words = ["began at offset 0", "begins at 4 now", "--to-current"];
     rig.refused(empty.path(), &words);
-    // The way out that it says: the offsets as they are, committed by somebody else.
+    // The command that the error suggests commits the offsets as they are, from outside.
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
         .set("group.id", &rig.group)
@@ -307,14 +289,14 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
         consumer.commit(&list, CommitMode::Sync).is_ok()
     });
     rig.run(empty.path());
-    let said = rig.restored().expect("it was said");
-    assert!(said.contains("from=4 end=6 records=2"), "{said}");
-    // What was accepted is not asked for again.
+    let line = rig.restored().expect("a restore was logged");
+    assert!(line.contains("from=4 end=6 records=2"), "{line}");
+    // Once accepted, it is not refused again.
     rig.write(adds(&[("d", 1)]));
     rig.run(machine().path());
 }
 
-/// Shows a table in a view with copies of its own.
+/// Checks the rows of a table in a view with a local copy of its own.
 #[track_caller]
 fn look<T: goka::Table<Key = String, Value = i64>>(rig: &Rig, machine: &Path, expected: Rows<'_>) {
     let view = View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(machine))).unwrap();
@@ -339,7 +321,7 @@ fn a_group_topic_made_again(broker: &Broker, rig: Rig) {
         describe(&*rig.log, &rig.table).is_none()
     });
     broker.create_topic(&rig.table, 1, &[("cleanup.policy", "compact")]);
-    // As many records again: offsets alone would not show it.
+    // As many records as before, so that offsets alone do not show the difference.
     rig.write_to(&rig.table, adds(&[("x", 1), ("y", 2)]));
     let now = describe(&*rig.log, &rig.table).unwrap();
     assert_ne!(before, now);
@@ -367,7 +349,7 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
     rig.run(offline.path());
     look::<Offline>(&rig, follower.path(), &[("a", 1), ("b", 2), ("c", 3)]);
     let went = Instant::now();
-    // Meanwhile another machine deletes, and compaction takes the tombstone with the value.
+    // Meanwhile another machine deletes a row, and compaction deletes value and tombstone.
     rig.write([("b", None)]);
     rig.run(other.path());
     wait_until("the tombstone is gone", SOON, || {
@@ -385,7 +367,7 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
     assert_eq!(
         rig.rows(offline.path()).get("b"),
         Some(&2),
-        "it never heard"
+        "its copy still has the row"
     );
 
     rig.run(offline.path());
@@ -399,7 +381,7 @@ fn a_group_without_its_offsets(broker: &Broker, rig: Rig) {
     let (here, empty) = (machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(here.path());
-    // As if they had expired while the group was down.
+    // As if the offsets had expired while the group was down.
     wait_until("the group is deleted", SOON, || {
         let deleted = block_on(
             broker
@@ -496,7 +478,7 @@ fn an_input_that_lost_records(broker: &Broker, rig: Rig) {
 const CLICKS: &str = "user-clicks";
 const COUNTS: &str = "my-group-state";
 
-/// Writes so many clicks of each key.
+/// Writes `times` clicks of each of `keys` keys.
 fn click(broker: &Broker, keys: usize, times: usize) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -521,8 +503,8 @@ fn end(log: &dyn Log, topic: &str) -> i64 {
     log.ranges(&[TopicPartition::new(topic, 0)]).unwrap()[0].high
 }
 
-/// A broker's disk comes back without the last records of the group topic, as after an unclean
-/// change of leaders: the store knows more than the topic, and is not served on as if nothing were.
+/// A broker's disk comes back without the last records of the group topic, as after an unclean leader
+/// election. The store is ahead of the topic, so the processor refuses to start.
 #[test]
 fn a_store_ahead_of_a_truncated_topic_refuses_to_start() {
     let Some(broker) = another(&[]) else { return };
@@ -551,7 +533,7 @@ fn a_store_ahead_of_a_truncated_topic_refuses_to_start() {
     assert!((10..15).contains(&left), "{left}");
 
     let mut running = clicks.start(["--no-simulate"]);
-    // The program goes on for its background closures.
+    // The program itself goes on, for its background closures.
     let (status, _) = {
         running.wait_err("this processor has ended");
         running.signal("TERM");
@@ -571,8 +553,8 @@ fn a_store_ahead_of_a_truncated_topic_refuses_to_start() {
     assert!(dir.join(format!("tables/{COUNTS}/0.redb")).exists());
 }
 
-/// The images of a disk at moments when the store was being written: each opens, is caught up or
-/// made anew, and shows the same table.
+/// Images of a disk taken while the store was being written: each opens, is caught up or rebuilt, and has
+/// the same table.
 #[test]
 fn a_store_torn_in_the_middle_of_a_flush_comes_back() {
     const KEYS: usize = 2_000;
@@ -590,7 +572,7 @@ fn a_store_torn_in_the_middle_of_a_flush_comes_back() {
     while images.len() < IMAGES {
         let written = || std::fs::metadata(&store).and_then(|file| file.modified());
         let before = written().unwrap();
-        // Only what follows a flush makes it durable.
+        // Clicks are written until a flush changes the file.
         while written().unwrap() == before {
             click(&broker, KEYS, 1);
         }
@@ -599,7 +581,7 @@ fn a_store_torn_in_the_middle_of_a_flush_comes_back() {
         let place = image.join("tables").join(COUNTS);
         std::fs::create_dir_all(&place).unwrap();
         std::fs::copy(&store, place.join("0.redb")).unwrap();
-        // As the same member it need not wait for the session of the one before.
+        // With the same instance id it need not wait for the old session to time out.
         std::fs::copy(dir.join("instance"), image.join("instance")).unwrap();
         running.signal("CONT");
         images.push(image);

@@ -1,5 +1,5 @@
-//! Handlers that take long: what is handled how often, whether offsets move meanwhile, and how soon a
-//! stop or another member is answered. The same cases on the embedded log and on a real Kafka, with both
+//! Slow handlers: how often each record is handled, whether offsets are committed meanwhile, and how soon
+//! the processor stops or gives partitions to another member. The same cases on the embedded log and on a real Kafka, with both
 //! guarantees; `GOKA_LONG=1` runs the long ones, too.
 
 use std::collections::BTreeMap;
@@ -23,9 +23,9 @@ use crate::support::{unique, wait_until};
 
 use Guarantee::{AtLeastOnce, ExactlyOnce};
 
-/// Longer than any case takes, beyond what its handlers do.
+/// The timeout of a case, beyond the time of its handlers.
 const SOON: Duration = Duration::from_secs(60);
-/// What a busy machine and a broker may add to a moment.
+/// How much a busy machine and a broker may add to an expected time.
 const SLACK: Duration = Duration::from_secs(5);
 
 static HANDLED: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
@@ -96,7 +96,7 @@ fn renamed(name: &str) -> &'static Definition {
     }))
 }
 
-/// A broker that looks for transactions that are too old every half second.
+/// A broker that aborts transactions that have timed out every half second.
 fn cluster() -> Option<&'static Broker> {
     static BROKER: OnceLock<Option<Broker>> = OnceLock::new();
     let made = || {
@@ -174,7 +174,7 @@ impl Rig {
         }
     }
 
-    /// What a failure is told with.
+    /// The state of the case, for messages of failures.
     fn what(&self) -> String {
         format!(
             "{:?} on {}",
@@ -242,7 +242,7 @@ impl Rig {
         found.iter().flatten().map(|at| at.offset).sum()
     }
 
-    /// Waits until as many records are committed; gives the longest time in which none was.
+    /// Waits until this many records are committed; returns the longest time without a commit.
     fn wait_committed(&self, topic: &str, records: i64, within: Duration) -> Duration {
         let (mut last, mut longest) = ((Instant::now(), 0), Duration::ZERO);
         wait_until(
@@ -280,8 +280,8 @@ fn stop(running: Running) -> (Duration, std::result::Result<(), ProcessorError>)
     (began.elapsed(), ended)
 }
 
-/// A backlog far longer than a session is handled once, its offsets move, and a stop in its middle waits
-/// for the record in hand alone.
+/// A backlog that takes far longer than a session is handled once, its offsets are committed meanwhile, and
+/// a stop in its middle waits only for the record that is being handled.
 fn backlog(rig: &Rig, millis: u64, records: usize) {
     let half = records / 2;
     rig.send("works", 0, 0, &vec![millis; half]);
@@ -353,8 +353,8 @@ fn a_record_longer_than_the_session_is_handled_once() {
     }
 }
 
-/// Exactly once, a record that outlived its transaction is handled again in one of its own: twice, never
-/// three times; and the next such record is no sign of a second process.
+/// Exactly once, a record that outlived its transaction is handled again in a transaction of its own: twice,
+/// never three times. A second such record is not taken for a second process.
 #[test]
 fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
     fn case(mut rig: Rig, (timeout, millis): (Duration, u64)) {
@@ -380,8 +380,8 @@ fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
     }
 }
 
-/// A walk of slow visits goes on over barriers, beside other records, over a stop: each key once, or
-/// twice if its visit outlives a transaction.
+/// A walk of slow visits goes on after barriers, beside other records, and after a restart: each key is
+/// visited once, or twice if its visit outlives a transaction.
 fn walk(rig: &Rig, keys: usize, millis: u64) {
     rig.send("works", 0, 0, &vec![0; keys]);
     let each = Duration::from_millis(millis);
@@ -436,7 +436,7 @@ fn a_walk_of_slow_visits_keeps_its_place() {
     }
 }
 
-/// Another member has its partitions as soon as the record in hand is done.
+/// Another member gets its partitions as soon as the record that is being handled is done.
 #[test]
 fn another_member_waits_for_the_record_in_hand_alone() {
     everywhere(&[AtLeastOnce, ExactlyOnce], |mut rig| {
@@ -493,7 +493,7 @@ fn a_stop_that_a_handler_outlasts_names_its_record() {
         error.contains("is handled again after a restart"),
         "{error}"
     );
-    // Its offset is where it was: it begins again.
+    // Its offset was not committed, so it is handled again.
     let again = program.start::<&str>([]);
     again.wait_out("the record again", |out| {
         out.iter().any(|line| line.starts_with("began a"))
@@ -535,7 +535,7 @@ fn a_slow_record_is_said_to_be_slow_while_it_is() {
     }
 }
 
-/// What a process has taken of memory at most, in MiB.
+/// The peak memory of a process, in MiB.
 fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status

@@ -1,4 +1,4 @@
-//! Handlers that are wrong, and workloads: what their authors are told.
+//! Wrong handlers and invalid workloads, and what the simulation says about them.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use goka::simulation::Workload;
 
 use crate::counts::{ClickCount, EveryTenth, UserClicks, number, user};
 
-/// What a simulation that fails says.
+/// The panic message of a simulation that fails.
 fn failure(simulation: fn()) -> String {
     let failed = catch_unwind(AssertUnwindSafe(simulation));
     let payload = failed.expect_err("it fails");
@@ -19,7 +19,7 @@ fn failure(simulation: fn()) -> String {
     text.expect("a panic with a message")
 }
 
-/// Counts in memory, beside its table: what another instance counted is forgotten.
+/// Counts in memory beside its table, and so misses what another instance counted.
 #[derive(Default)]
 struct Remembers {
     counts: Mutex<BTreeMap<String, i64>>,
@@ -48,9 +48,9 @@ fn memory_beside_a_table() -> Workload {
         })
 }
 
-/// Nothing that goes wrong makes it fail, and of fewer records it would fail, too.
+/// The check fails without any fault, and would also fail with fewer records.
 #[goka::simulate(seeds = 5, faults(crash, rebalance))]
-#[should_panic = "the schedule: 0 acts and all 100 records, "]
+#[should_panic = "the schedule: 0 steps and all 100 records, "]
 fn a_check_with_a_number_that_is_wrong() -> Workload {
     Workload::of::<ClickCount>()
         .guarantee(goka::Guarantee::ExactlyOnce)
@@ -61,16 +61,19 @@ fn a_check_with_a_number_that_is_wrong() -> Workload {
         })
 }
 
-/// Two clicks of one user, and what moves the partition between them.
+/// The smallest schedule has two clicks of one user, and a step that moves the partition between them.
 #[test]
 fn a_mistake_is_found_with_a_small_schedule() {
     let text = failure(memory_beside_a_table);
     let (_, schedule) = text.split_once("\nthe schedule: ").expect(&text);
-    // A slow machine has not tried everything when its time is over, and says so.
-    let (_, acts) = schedule.split_once(":\n").expect(&text);
-    let acts: Vec<_> = acts.lines().take_while(|line| !line.is_empty()).collect();
-    assert!(acts.iter().all(|act| act.starts_with("  turn ")), "{text}");
-    assert!((1..=10).contains(&acts.len()), "{text}");
+    // On a slow machine shrinking ends by its time limit; the title then says that more may go.
+    let (_, steps) = schedule.split_once(":\n").expect(&text);
+    let steps: Vec<_> = steps.lines().take_while(|line| !line.is_empty()).collect();
+    assert!(
+        steps.iter().all(|step| step.starts_with("  turn ")),
+        "{text}"
+    );
+    assert!((1..=10).contains(&steps.len()), "{text}");
     let replay = text.lines().last().expect("it has lines");
     assert!(replay.starts_with("replay: GOKA_SIM_SEED="), "{text}");
     assert!(
@@ -78,14 +81,16 @@ fn a_mistake_is_found_with_a_small_schedule() {
         "{text}"
     );
     assert!(!text.contains("not deterministic"), "{text}");
-    let (_, story) = text.split_once("\nthe story:\n").expect(&text);
+    let (_, trace) = text
+        .split_once("\nthe trace of the first violation:\n")
+        .expect(&text);
     for part in [
-        "\"x\" was fed",
+        "\"x\" was written by the workload",
         " handled user-clicks[",
         "wrote remembers-state[",
         " starts",
     ] {
-        assert!(story.contains(part), "`{part}` in {text}");
+        assert!(trace.contains(part), "`{part}` in {text}");
     }
 }
 
@@ -143,8 +148,8 @@ fn a_record_that_cannot_be_made() -> Workload {
 }
 
 #[goka::simulate(seeds = 5)]
-#[should_panic = "the workload makes no sense: topic `every-tenth` is fed, and none of `ClickCount` reads \
-                  it: leave it out, or add its reader by `.and::<..>()`"]
+#[should_panic = "invalid workload: topic `every-tenth` is an input of the workload, but none of \
+                  `ClickCount` reads it: leave it out, or add its reader by `.and::<..>()`"]
 fn a_topic_that_nobody_reads() -> Workload {
     let workload = Workload::of::<ClickCount>().input(UserClicks, 10, |dice| (user(dice), "x"));
     workload.input(EveryTenth, 10, |dice| (user(dice), 3))
@@ -162,7 +167,7 @@ fn limited(ctx: &mut Context, _: &str) -> Result<()> {
 }
 
 #[goka::simulate(seeds = 5)]
-#[should_panic = "nothing comes from topic `limits`, joined table of `Limited`"]
+#[should_panic = "topic `limits`, joined table of `Limited`"]
 fn a_table_that_is_not_there() -> Workload {
     Workload::of::<Limited>().input(UserClicks, 10, |dice| (user(dice), "x"))
 }
@@ -175,7 +180,7 @@ fn reader(ctx: &mut Context, count: i64) -> Result<()> {
 }
 
 #[goka::simulate(seeds = 5)]
-#[should_panic = "nothing comes from topic `user-clicks`, input of `Limited`"]
+#[should_panic = "topic `user-clicks`, input of `Limited`"]
 fn an_input_that_nobody_feeds() -> Workload {
     Workload::of::<Reader>()
         .and::<Limited>()

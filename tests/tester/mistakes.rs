@@ -114,5 +114,5 @@ impl Circle {
 #[test]
 fn a_circle_without_an_end_is_told() {
     let text = failure(|| Tester::of::<Circle>().input(Rounds).send("alice", &1));
-    assert!(text.starts_with("`Circle` came to no end"), "{text}");
+    assert!(text.starts_with("`Circle` never became idle"), "{text}");
 }

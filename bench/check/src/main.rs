@@ -15,7 +15,7 @@ mod source;
 /// Handlers of processors with five edges.
 const PROCESSORS: usize = 50;
 
-/// Odd, for a median that was measured.
+/// Odd, so that the median is one of the measurements.
 const ROUNDS: usize = 5;
 
 fn main() -> ExitCode {
@@ -58,7 +58,7 @@ fn run(processors: usize, rounds: usize) -> Result<(), String> {
     for directory in &crates {
         check(directory, &target)?;
     }
-    // By turns, so that a busy moment of the machine meets all.
+    // In turn, so that a busy moment of the machine affects both.
     let mut times = vec![Vec::new(); crates.len()];
     for _ in 0..rounds {
         for (directory, times) in crates.iter().zip(&mut times) {
@@ -83,7 +83,7 @@ fn run(processors: usize, rounds: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Sorts.
+/// Sorts the times and returns the median.
 fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     times[times.len() / 2]

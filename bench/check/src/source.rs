@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// What all three crates have.
+/// What all three crates have in common: the topics.
 pub(super) fn topics() -> String {
     let mut source = String::from("use goka::prelude::*;\n");
     for (attribute, name, topic, value) in [
@@ -20,7 +20,7 @@ pub(super) fn topics() -> String {
     source
 }
 
-/// What a handler does; in both crates the same.
+/// The body of a handler, the same in both crates.
 const BODY: &str = r#" {
     let n = ctx.value()?.unwrap_or(0) + ctx.join(Plans)?.unwrap_or(1);
     ctx.set_value(&n)?;
@@ -50,8 +50,8 @@ pub fn counter_{at}(ctx: &mut Context, value: String) -> Result<()>{BODY}"#
     source
 }
 
-/// The same without attributes: what one would write who had no macros. A context is made as the
-/// macros do it; nobody else can.
+/// The same processors without the macros, as one would write them by hand. Contexts are made by the
+/// hidden function that the macros use.
 pub(super) fn by_hand(processors: usize) -> String {
     let mut source = topics();
     source.push_str(

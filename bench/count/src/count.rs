@@ -20,21 +20,21 @@ use rdkafka::config::ClientConfig;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::kafka::Broker;
-use crate::support::{block_on, wait_until};
+use goka_test_support::kafka::Broker;
+use goka_test_support::{block_on, wait_until};
 
 type Outcome<T> = goka_bench_floor::Result<T>;
 
-/// How long anything may take that is not counted.
+/// The timeout of what is not measured.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the broker may take to end a transaction that is committed.
 const MARKERS: Duration = Duration::from_secs(5);
 
-/// How often progress is looked at: well below what is measured.
+/// How often progress is looked at; short beside the times that are measured.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Memory for the tables, as a program of goka's has it.
+/// Memory for the tables, the default of programs with goka.
 const TABLE_CACHE: usize = 256 << 20;
 
 /// What is counted.
@@ -61,7 +61,7 @@ impl Count {
     }
 }
 
-/// What both are given.
+/// What processor and floor have in common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     pub(crate) records: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Setting {
 pub(crate) struct Took {
     /// From the first record handled to the last offset committed.
     pub(crate) counting: Duration,
-    /// Processor time of it and of what follows until all is on disk.
+    /// Processor time of that, and of what follows until all is on disk.
     pub(crate) cpu: Duration,
     /// What follows: from the last offset committed until the processor has ended.
     pub(crate) ending: Duration,
@@ -98,7 +98,7 @@ impl Bed {
         Ok(Self { broker, log })
     }
 
-    /// The floor's run; with what it counted.
+    /// Runs the floor; returns what it counted, too.
     pub(crate) fn floor(&self, setting: Setting) -> Outcome<(Took, BTreeMap<String, i64>)> {
         let group = format!("bench-floor-{}", Uuid::new_v4());
         let changelog = format!("{group}-state");
@@ -127,7 +127,7 @@ impl Bed {
         Ok((took(counted.first, counted.committed, ended), counts))
     }
 
-    /// The processor's run, on an empty disk. Its group and table stay until [`Bed::forget`].
+    /// Runs the processor on an empty disk. Its group and table stay until [`Bed::forget`].
     pub(crate) fn count(&self, setting: Setting) -> Outcome<Took> {
         let dir = TempDir::with_prefix("goka-bench-count-")?;
         let stores = RedbStores::new(dir.path().to_owned(), TABLE_CACHE);
@@ -172,7 +172,7 @@ impl Bed {
             .set("bootstrap.servers", self.broker.bootstrap())
             .create()?;
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-        // A member that left without a word is in the group until its session ends.
+        // A member that has not left the group stays in it until its session times out.
         wait_until("the group is gone", PATIENCE, || {
             block_on(admin.delete_groups(&[group], &options))
                 .is_ok_and(|results| results.iter().all(std::result::Result::is_ok))

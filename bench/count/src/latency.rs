@@ -1,5 +1,5 @@
-//! How long an input's effect takes to be seen: from its timestamp to the moment when a reader that
-//! reads committed has the output, at a steady pace well below what the machine can do.
+//! The latency of outputs: from an input's timestamp until a reader of committed records has its output,
+//! at a steady rate well below what the machine can do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use crate::report::{Figures, milliseconds};
 
 type Outcome<T> = goka_bench_floor::Result<T>;
 
-/// Where counts go.
+/// The topic of the counts.
 #[stream("bench-count-output", key = String, value = i64)]
 #[derive(Debug)]
 pub(crate) struct Counts;
@@ -38,7 +38,7 @@ fn count_and_tell(ctx: &mut Context, add: i64) -> Result<()> {
     Ok(())
 }
 
-/// How the input comes.
+/// The rate and duration of the input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     /// Records a second.
@@ -94,7 +94,7 @@ fn now() -> Duration {
         .unwrap_or_default()
 }
 
-/// Sends each record when its time has come, late ones at once.
+/// Sends each record at its time, and late ones at once.
 fn send(brokers: &str, pace: Pace) -> Outcome<()> {
     let producer = producer(brokers)?;
     let mut random = Random(1);
@@ -129,7 +129,7 @@ fn reader(brokers: &str, partitions: i32) -> Outcome<BaseConsumer> {
     Ok(reader)
 }
 
-/// Reads as many outputs as there are inputs, each with its age when it is seen.
+/// Reads as many outputs as there are inputs; returns the age of each when it was read.
 fn read(reader: &BaseConsumer, ended: &AtomicBool, total: usize) -> Outcome<Vec<f64>> {
     let mut ages = Vec::with_capacity(total);
     let mut heard = Instant::now();

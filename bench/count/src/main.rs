@@ -12,7 +12,6 @@ mod input;
 mod latency;
 mod profile;
 mod report;
-mod support;
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +26,10 @@ use goka_bench_floor::Result;
 use goka_runtime::record::Guarantee;
 
 use count::{Bed, Count, Numbers, Setting, Took};
+use goka_test_support::kafka::another;
 use input::Input;
 use latency::Pace;
 use report::Figures;
-use support::kafka::another;
 
 /// Counts by key on a real Kafka, with goka and with rdkafka alone.
 #[derive(Debug, Parser)]
@@ -77,7 +76,7 @@ struct Options {
     seconds: u64,
 }
 
-/// Who counts, and how: at least once or exactly once.
+/// What counts, and with which guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Leg {
     FloorAlo,
@@ -120,7 +119,7 @@ impl fmt::Display for Leg {
     }
 }
 
-/// What came out of the runs of one leg.
+/// The results of the runs of one leg.
 struct Runs {
     leg: Leg,
     /// Thousand records a second.
@@ -129,7 +128,7 @@ struct Runs {
     cpu: Figures,
     /// Seconds from the last commit to the end.
     ending: Figures,
-    /// Why it does not run.
+    /// Why it failed, if it did.
     failed: Option<String>,
 }
 
@@ -173,13 +172,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// A Kafka of its own, so that nothing of one input is left when the next is counted.
+/// Starts a Kafka for one input, so that nothing of it is left when the next is counted.
 fn bed() -> Result<Bed> {
     let broker = another(&[]).ok_or("no Kafka to measure with")?;
     Bed::new(broker)
 }
 
-/// Counts one input in every way; whether all of them ran.
+/// Runs all legs on one input; returns whether all of them succeeded.
 fn counts(options: &Options, keys: u64) -> Result<bool> {
     let bed = bed()?;
     let name = Numbers::NAME;
@@ -214,14 +213,14 @@ fn counts(options: &Options, keys: u64) -> Result<bool> {
     Ok(all)
 }
 
-/// Runs the legs by turns, so that a busy moment of the machine meets all. A leg that fails is left
-/// out from then on.
+/// Runs the legs in turn, so that a busy moment of the machine affects all of them. A leg that fails is
+/// left out from then on.
 fn measure(options: &Options, bed: &Bed, setting: Setting) -> Vec<Runs> {
     let mut all: Vec<_> = options.only.iter().map(|leg| Runs::new(*leg)).collect();
     for run in 0..=options.runs {
         for runs in all.iter_mut().filter(|runs| runs.failed.is_none()) {
             match runs.leg.run(bed, setting) {
-                // The first warms the broker up.
+                // The first run warms the broker up, and does not count.
                 Ok(took) if run > 0 => runs.add(took, setting.records),
                 Ok(_) => {}
                 Err(error) => runs.failed = Some(error.to_string()),

@@ -1,5 +1,5 @@
-//! Where the time of a run goes, by Linux's `perf`: of the machine by thread, since the broker shares
-//! it, and of this process by thread and function.
+//! Profiles a run with Linux's `perf`: the whole machine by thread, since the broker runs on it, too, and
+//! this process by thread and function.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,9 +8,9 @@ use std::time::Duration;
 use goka_bench_floor::Result;
 use tempfile::TempDir;
 
-use crate::support::wait_until;
+use goka_test_support::wait_until;
 
-/// Lines of a profile that are worth reading.
+/// The most lines of a profile that are printed.
 const LINES: usize = 30;
 
 /// A recording under way.
@@ -20,11 +20,11 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Starts to look at each processor 499 times a second. (At the whole machine: what watches a
-    /// process misses the threads that it makes later.)
+    /// Starts to sample each CPU 499 times a second, for the whole machine: sampling one process misses
+    /// the threads that it starts later.
     ///
     /// # Errors
-    /// When there is no `perf`, or no right to look at the machine.
+    /// When there is no `perf`, or no permission to sample the whole machine.
     pub(crate) fn start() -> Result<Self> {
         let dir = TempDir::with_prefix("goka-bench-perf-")?;
         let mut perf = Command::new("perf")
@@ -47,7 +47,7 @@ impl Recording {
         }
     }
 
-    /// Ends it; the machine first, then this process, each with its share of the samples.
+    /// Ends it; returns the profile of the machine, then that of this process.
     pub(crate) fn end(mut self) -> Result<String> {
         let pid = self.perf.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status()?;
@@ -79,7 +79,7 @@ fn report(data: &Path, by: &[&str]) -> Result<String> {
         return Err(format!("perf: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    // Columns for addresses of which nothing is known.
+    // Columns of addresses without a symbol.
     let lines = text.lines().map(|line| line.trim_end_matches([' ', '-']));
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).take(LINES).collect();
     Ok(lines.join("\n") + "\n")

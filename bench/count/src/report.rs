@@ -12,7 +12,7 @@ impl Figures {
         self.0.push(figure);
     }
 
-    /// Run by run how many times `other` this is: a busy moment of the machine meets both.
+    /// The ratio to `other`, run by run: a busy moment of the machine affects both.
     pub(crate) fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
     }
@@ -23,7 +23,7 @@ impl Figures {
         sorted
     }
 
-    /// The figure that so many hundredths of all do not pass.
+    /// A percentile.
     pub(crate) fn percentile(&self, percent: usize) -> Option<f64> {
         let sorted = self.sorted();
         let last = sorted.len().checked_sub(1)?;

@@ -10,7 +10,7 @@ use goka_runtime::table::memory::MemoryStores;
 
 use crate::count::{Bed, Count, Numbers, PATIENCE, Setting};
 use crate::input::Input;
-use crate::support::kafka::another;
+use goka_test_support::kafka::another;
 
 /// What the processor promises on Kafka.
 const PROMISED: [Guarantee; 2] = [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];

@@ -1,8 +1,8 @@
-//! The process that is killed: a processor, and what it takes to die at a given place.
+//! The process that is killed: a processor that can kill itself at a given fail point.
 //!
 //! It tells the harness by lines on standard error: [`FIRST`] when it handles its first record,
-//! [`KILLED`] before it kills itself. What it had in hand when somebody else killed it is in its
-//! [`Counters`], a file, which survives it.
+//! [`KILLED`] before it kills itself. How many records it had in hand when the harness killed it is in
+//! its [`Counters`], a file.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -28,7 +28,7 @@ pub(crate) const OUTPUTS: &str = "crash-outputs";
 pub(crate) const GROUP: &str = "crash";
 pub(crate) const TABLE: &str = "crash-state";
 
-/// Where to die: `place:hit:milliseconds` that the process goes on for before.
+/// Where to end: `point:hit:milliseconds`, where the process goes on for these milliseconds before.
 pub(crate) const ARMED: &str = "GOKA_CRASH_AT";
 
 pub(crate) const FIRST: &str = "first-record";
@@ -74,8 +74,8 @@ fn crash(ctx: &mut Context, input: Input) -> Result<()> {
     Ok(())
 }
 
-/// What of this process outlives it: how many records it has handled, and how many of those when
-/// its last barrier ended.
+/// A file with counts that outlive the process: how many records it has handled, and how many of them
+/// when its last barrier ended.
 #[derive(Debug)]
 pub(crate) struct Counters(File);
 
@@ -90,7 +90,7 @@ impl Counters {
         data.join("counters")
     }
 
-    /// Handled and settled, of the process that ran last.
+    /// Handled and committed records of the last process.
     pub(crate) fn read(data: &Path) -> std::io::Result<(u64, u64)> {
         let file = File::open(Self::path(data))?;
         let mut words = [0; 16];
@@ -115,12 +115,12 @@ struct Life {
     hits: AtomicU64,
 }
 
-/// Where and how to die.
+/// Where and how to end.
 #[derive(Debug, Clone, Copy)]
 struct End {
     point: &'static Point,
     hit: u64,
-    /// How long what is under way goes on before: what was appended gets to the broker, or not.
+    /// How long appends that are under way go on before, so that some reach the broker and some do not.
     lingers: Duration,
 }
 
@@ -177,7 +177,7 @@ impl Life {
     }
 }
 
-/// Runs until it is killed, told to stop, or left alone.
+/// Runs until it is killed, asked to stop, or its parent is gone.
 pub(crate) fn run(args: &ChildArgs) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -228,7 +228,7 @@ fn begin(args: &ChildArgs) -> Result<Running> {
     )?)
 }
 
-/// Where the table lies in a data directory.
+/// The directory of the tables in a data directory.
 pub(crate) fn tables(data: &Path) -> PathBuf {
     data.join("tables")
 }
@@ -250,7 +250,7 @@ fn watch(running: Running) -> Result<(), processor::ProcessorError> {
         let mut byte = [0];
         match std::io::stdin().read(&mut byte) {
             Ok(1) => STOP.store(true, Ordering::Release),
-            // Whoever started it is gone.
+            // The harness is gone.
             _ => std::process::exit(3),
         }
     });

@@ -1,4 +1,4 @@
-//! One life of the process that is killed: started on a data directory, listened to, ended.
+//! One run of the process that is killed: starts it on a data directory, reads its output, ends it.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,21 +12,23 @@ use goka_runtime::record::Guarantee;
 
 use crate::child::{ARMED, FIRST, KILLED};
 
-const LOOK: Duration = Duration::from_millis(2);
+/// How long to wait between two looks at the process.
+const PAUSE: Duration = Duration::from_millis(2);
 
-/// How lives are started.
+/// Starts processes.
 #[derive(Debug)]
-pub(crate) struct Birth {
+pub(crate) struct Launcher {
     pub(crate) program: PathBuf,
     pub(crate) brokers: String,
     pub(crate) data: PathBuf,
     pub(crate) guarantee: Guarantee,
-    /// The mistake that it makes.
+    /// The mutation that it runs with.
     pub(crate) plant: Option<String>,
 }
 
-impl Birth {
-    /// Starts a process, to die at `armed` if anywhere; `flush_bytes` may wait for its stores.
+impl Launcher {
+    /// Starts a process that ends at the fail point `armed`, if given, and flushes a store when this many
+    /// bytes wait for it.
     pub(crate) fn start(&self, armed: Option<String>, flush_bytes: usize) -> io::Result<Life> {
         let mut command = Command::new(&self.program);
         command
@@ -71,14 +73,14 @@ impl Birth {
     }
 }
 
-/// What a process has told.
+/// What a process has written to standard error.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Said {
-    /// How long after its start it handled a record.
+    /// How long after its start it handled its first record.
     pub(crate) first: Option<Duration>,
-    /// Its last words, when it died at a place.
+    /// Its last line, when it ended at a fail point.
     pub(crate) killed: Option<String>,
-    /// Everything else: its log.
+    /// All other lines: its log.
     pub(crate) lines: Vec<String>,
 }
 
@@ -112,11 +114,11 @@ impl Life {
         said.first.is_some()
     }
 
-    /// Waits until it ends or something is true of it; `None` when neither came in time.
+    /// Waits until it ends or a condition is true; `None` when neither happened in time.
     pub(crate) fn wait(
         &mut self,
-        within: Duration,
-        mut or: impl FnMut(&Self) -> bool,
+        timeout: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
     ) -> io::Result<Option<Waited>> {
         let began = Instant::now();
         loop {
@@ -124,17 +126,17 @@ impl Life {
                 self.listen_to_the_end();
                 return Ok(Some(Waited::Ended(status)));
             }
-            if or(self) {
+            if condition(self) {
                 return Ok(Some(Waited::True));
             }
-            if began.elapsed() >= within {
+            if began.elapsed() >= timeout {
                 return Ok(None);
             }
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(PAUSE);
         }
     }
 
-    /// SIGKILL.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -142,12 +144,12 @@ impl Life {
         Ok(())
     }
 
-    /// Asks it to stop in order, and waits for that.
-    pub(crate) fn stop(&mut self, within: Duration) -> io::Result<Option<Waited>> {
+    /// Asks it to stop cleanly, and waits for its end.
+    pub(crate) fn stop(&mut self, timeout: Duration) -> io::Result<Option<Waited>> {
         if let Some(stdin) = &mut self.child.stdin {
             stdin.write_all(b"s")?;
         }
-        self.wait(within, |_| false)
+        self.wait(timeout, |_| false)
     }
 
     fn listen_to_the_end(&mut self) {
@@ -169,6 +171,6 @@ impl Drop for Life {
 pub(crate) enum Waited {
     /// The process ended.
     Ended(ExitStatus),
-    /// What was waited for is true.
+    /// The condition is true.
     True,
 }

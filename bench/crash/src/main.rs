@@ -1,6 +1,6 @@
-//! The crash harness: a real process with a real processor on a real Kafka is killed, at random
-//! moments and at every step that makes something durable, and started again, on the same disk or on
-//! an emptied one. What is left is judged each time. README.md says how to run it.
+//! The crash harness: kills a process with a processor on a real Kafka, at random moments and at every
+//! step that makes something durable, and starts it again, on the same disk or on an empty one. After
+//! each kill it judges what is left. README.md says how to run it.
 
 mod child;
 mod fold;
@@ -11,7 +11,6 @@ mod oracle;
 mod points;
 mod random;
 mod summary;
-mod support;
 mod topics;
 
 use std::process::ExitCode;
@@ -19,14 +18,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use goka_runtime::record::Guarantee;
 
-/// Exit codes: all is well, something is wrong with the processor, the harness itself could not run,
-/// there is no Kafka.
+/// Exit codes other than success: the processor is wrong, the harness failed, there is no Kafka.
 const WRONG: u8 = 1;
 const FAILED: u8 = 2;
 const NO_KAFKA: u8 = 3;
 
 #[derive(Debug, Parser)]
-#[command(about = "Kills a processor on a real Kafka, again and again, and looks at what is left")]
+#[command(about = "Kills a processor on a real Kafka, again and again, and judges what is left")]
 struct Args {
     #[command(flatten)]
     plan: Plan,
@@ -34,10 +32,10 @@ struct Args {
     command: Option<Own>,
 }
 
-/// What is to be done.
+/// The options of a run.
 #[derive(Debug, Clone, clap::Args)]
 struct Plan {
-    /// How many kills have to hit something
+    /// How many kills with records in hand to do
     #[arg(long, default_value_t = 300)]
     kills: u64,
     /// Makes the same choices again
@@ -51,7 +49,7 @@ struct Plan {
     /// Records a second that are produced meanwhile
     #[arg(long, default_value_t = 1000)]
     rate: u64,
-    /// Plants a mistake that has to be found: `store-ahead`, `stamp-ahead` or `commit-ahead`
+    /// Runs with a mutation that has to be found: `store-ahead`, `stamp-ahead` or `commit-ahead`
     #[arg(long)]
     plant: Option<String>,
 }
@@ -68,7 +66,7 @@ fn main() -> ExitCode {
     if let Some(Own::Child(args)) = &args.command {
         return child::run(args);
     }
-    let Some(broker) = support::kafka::another(&[]) else {
+    let Some(broker) = goka_test_support::kafka::another(&[]) else {
         return ExitCode::from(NO_KAFKA);
     };
     match harness::run(&broker, &args.plan) {
@@ -84,7 +82,7 @@ fn main() -> ExitCode {
             ExitCode::from(WRONG)
         }
         Err(error) => {
-            eprintln!("the harness could not go on: {error}");
+            eprintln!("the harness failed: {error}");
             ExitCode::from(FAILED)
         }
     }

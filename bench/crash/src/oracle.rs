@@ -1,4 +1,5 @@
-//! What must be true, judged by what a foreign client has read. Pure: knows no process and no broker.
+//! The rules, judged by the records that a client other than goka's has read. Pure: knows no process and
+//! no broker.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,32 +7,32 @@ use crate::child::INPUTS;
 use crate::fold::{Expected, Folded, Input};
 use crate::topics::{PARTITIONS, Seen};
 
-/// Something that must not be.
+/// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) oracle: Oracle,
     pub(crate) what: String,
 }
 
-/// The questions, by the names that the summary has.
+/// The rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Oracle {
-    /// A store's stamp is beyond what of the group topic is committed, or it has a value that the
-    /// group topic does not have before that stamp.
+    /// The offset in a store's checkpoint is beyond what of the group topic is committed, or the store has
+    /// a value that the group topic does not have before that offset.
     StoreAhead,
-    /// A store lacks what the group topic has before the store's stamp.
+    /// A store lacks a value that the group topic has before the store's offset.
     StoreIsPrefix,
-    /// The group topic does not come to the fold of the input.
+    /// The group topic is not the fold of the input.
     TableIsFold,
     /// An input has no output.
     NothingLost,
     /// Exactly once: an input has two outputs.
     NothingTwice,
-    /// There is an output of an input that there never was.
+    /// There is an output without an input.
     NothingInvented,
-    /// A store, closed in order, is behind the group topic.
+    /// A store that was closed cleanly is behind the group topic.
     StoreIsLevel,
-    /// A process came to an end that it should not have come to, or to a standstill.
+    /// A process ended by itself, or made no progress.
     GoesOn,
 }
 
@@ -61,22 +62,22 @@ impl Oracle {
 /// The contents of a store or of a topic: values by key.
 pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A place in the input: partition and offset.
+/// An input record: partition and offset.
 pub(crate) type Place = (i32, i64);
 
-/// Everything that was read of the three topics.
+/// Everything that was read from the three topics.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     is_exact: bool,
     expected: HashMap<Vec<u8>, Expected>,
-    /// The outputs of each input, by partition and offset; `None` is not an input.
+    /// The outputs of each input, by partition and offset; `None` where there is no input record.
     outputs: Vec<Vec<Option<Outputs>>>,
     /// Outputs whose input was not read yet.
     early: Vec<Place>,
     changelogs: Vec<Changelog>,
-    /// How many lives have ended.
+    /// How many processes have ended.
     life: usize,
-    /// Outputs beyond one of each input, by the life that wrote the one before.
+    /// The number of outputs beyond the first of each input, by the process that wrote the one before.
     duplicates: BTreeMap<usize, u64>,
     odd: Vec<String>,
 }
@@ -85,7 +86,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Clone, Copy, Default)]
 struct Outputs {
     count: u32,
-    /// The life that wrote the last one.
+    /// The process that wrote the last one.
     life: usize,
 }
 
@@ -93,12 +94,12 @@ struct Outputs {
 #[derive(Debug, Default)]
 struct Changelog {
     records: Vec<(i64, Vec<u8>, Option<Vec<u8>>)>,
-    /// What the first records come to: how many, and the rows.
+    /// The fold of the first records: how many records, and the rows.
     folded: (usize, Rows),
 }
 
 impl Changelog {
-    /// What the records before an offset come to.
+    /// The fold of the records before an offset.
     fn at(&mut self, offset: i64) -> &Rows {
         let count = self.records.partition_point(|(at, ..)| *at < offset);
         if count < self.folded.0 {
@@ -177,7 +178,7 @@ impl Ledger {
         outputs.life = self.life;
     }
 
-    /// What is read from now on, the next life has written.
+    /// Outputs that are read from now on were written by the next process.
     pub(crate) fn end_life(&mut self) {
         self.life += 1;
     }
@@ -188,7 +189,7 @@ impl Ledger {
         changelog.records.push((seen.offset, key, value));
     }
 
-    /// How many outputs there are beyond one of each input, by the life that wrote the one before.
+    /// The number of outputs beyond the first of each input, by the process that wrote the one before.
     pub(crate) fn duplicates(&self) -> &BTreeMap<usize, u64> {
         &self.duplicates
     }
@@ -197,7 +198,7 @@ impl Ledger {
         self.outputs.iter().flatten().flatten().count()
     }
 
-    /// A store against what the group topic comes to at the store's stamp.
+    /// Compares a store with the fold of the group topic up to the store's offset.
     pub(crate) fn judge_store(&mut self, partition: i32, stamp: i64, rows: &Rows) -> Vec<Finding> {
         let changelog = &mut self.changelogs[partition as usize];
         let right = changelog.at(stamp).clone();
@@ -247,7 +248,7 @@ impl Ledger {
         lost
     }
 
-    /// When everything was handled and read: group topic and outputs against the input.
+    /// Compares group topic and outputs with the input, once everything was handled and read.
     pub(crate) fn judge_all(&mut self) -> Vec<Finding> {
         for place in std::mem::take(&mut self.early) {
             self.count_output(place);

@@ -1,9 +1,9 @@
-//! The places in the runtime where a process may be killed, and which of them there are under which
-//! guarantee. The names are those of `fail_point!` in goka-runtime.
+//! The fail points of the runtime at which a process may be killed, and the guarantee that each belongs
+//! to. The names are those of `fail_point!` in goka-runtime.
 
 use goka_runtime::record::Guarantee;
 
-/// A place in the runtime.
+/// A fail point of the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Point {
     pub(crate) name: &'static str,
@@ -14,7 +14,7 @@ pub(crate) struct Point {
     what: What,
 }
 
-/// What has to be in hand there, so that a kill is worth counting.
+/// What has to be in hand for a kill to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     /// Records that were fetched, or handled since the last barrier: on a busy machine a barrier may
@@ -22,7 +22,7 @@ enum What {
     Fetched,
     /// Records handled since the last barrier.
     Unsettled,
-    /// Those, and a batch of which some records are appended.
+    /// The same, and a batch of which some records have been appended.
     SomeAppended,
     /// Writes on their way to the store.
     Writes,
@@ -65,19 +65,19 @@ const ALL: [Point; 9] = [
     point("after-store-flush", 12, What::Writes),
 ];
 
-/// Every place of one guarantee.
+/// The fail points of a guarantee.
 pub(crate) fn of(guarantee: Guarantee) -> impl Iterator<Item = &'static Point> {
     let belongs = move |point: &&Point| point.only.is_none_or(|only| only == guarantee);
     ALL.iter().filter(belongs)
 }
 
 impl Point {
-    /// The place of that name.
+    /// The fail point of a name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|point| point.name == name)
     }
 
-    /// Whether a barrier is over there.
+    /// Whether a barrier has just ended at it.
     pub(crate) fn ends_a_barrier(&self) -> bool {
         matches!(self.name, "after-offset-commit" | "after-transaction-end")
     }

@@ -1,28 +1,28 @@
-//! What the kills came to, by the place where they hit.
+//! Counts of kills and their effects, by fail point.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What the kills at one place came to.
+/// The counts of one fail point.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally {
-    /// Kills that hit something.
+    /// Kills with records in hand.
     pub(crate) kills: u64,
-    /// Kills that did not.
+    /// Kills without.
     pub(crate) empty: u64,
-    /// Processes that worked again after one.
+    /// Processes that handled records again after such a kill.
     pub(crate) restarts: u64,
-    /// Restarts without the disk.
+    /// Restarts on an empty disk.
     pub(crate) emptied: u64,
-    /// Records that were handled, and in no barrier, when the kills hit.
+    /// Records that were handled but not committed at the time of the kills.
     pub(crate) records: u64,
     pub(crate) duplicates: u64,
     pub(crate) losses: u64,
     pub(crate) mismatches: u64,
 }
 
-/// Everything that the summary prints.
+/// The summary of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) by_place: BTreeMap<&'static str, Tally>,

@@ -1,4 +1,4 @@
-//! The topics as a foreign client sees them: librdkafka alone, nothing of goka's.
+//! The topics as seen by a client other than goka's: librdkafka alone.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn client(brokers: &str, group: &str, isolation: &str) -> Result<BaseConsumer> {
         .create()
 }
 
-/// Answers where topics end, and what a group has committed.
+/// Reads the end offsets of topics, and the committed offsets of a group.
 pub(crate) struct Broker {
     uncommitted: BaseConsumer,
     committed: BaseConsumer,
@@ -39,17 +39,17 @@ impl Broker {
         })
     }
 
-    /// Where a topic ends, open transactions with it.
+    /// The end offsets of a topic, open transactions included.
     pub(crate) fn ends(&self, topic: &str) -> Result<Vec<i64>> {
         ends(&self.uncommitted, topic)
     }
 
-    /// Where a topic ends for those who read what is committed.
+    /// The last stable offsets of a topic.
     pub(crate) fn stable_ends(&self, topic: &str) -> Result<Vec<i64>> {
         ends(&self.committed, topic)
     }
 
-    /// The group's offsets, without waiting for transactions.
+    /// The group's committed offsets, without waiting for open transactions.
     pub(crate) fn committed(&self, topic: &str) -> Result<Vec<i64>> {
         let mut list = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
@@ -73,7 +73,7 @@ fn ends(client: &BaseConsumer, topic: &str) -> Result<Vec<i64>> {
         .collect()
 }
 
-/// Reads a topic from its beginning, as far as is asked, reading what is committed.
+/// Reads the committed records of a topic from its beginning.
 pub(crate) struct Follower {
     client: BaseConsumer,
     topic: &'static str,
@@ -105,7 +105,7 @@ impl Follower {
         })
     }
 
-    /// Reads until every partition's position is at its target, and tells whether it came there.
+    /// Reads until every partition's position is at its target; returns whether it got there.
     pub(crate) fn reach(
         &mut self,
         targets: &[i64],
@@ -136,7 +136,7 @@ impl Follower {
                     eprintln!("reading `{}`: {error}", self.topic);
                 }
                 Some(Err(error)) => return Err(error),
-                // Past what is not a record: the ends of transactions.
+                // The position also moves past control records.
                 None => self.take_positions()?,
             }
         }

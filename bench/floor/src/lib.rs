@@ -1,7 +1,7 @@
-//! Counting by key with rdkafka alone, on one thread, with a hash map as the table: what a stateful
-//! processor cannot beat, and is measured against. It keeps goka's promises to Kafka (every update in
-//! the changelog, all acknowledged before the offsets are committed, or all of it in a transaction)
-//! and none about a disk: whoever restarts it reads its changelog from the start.
+//! Counts by key with rdkafka alone, on one thread, with a hash map as the table: the upper bound that a
+//! stateful processor is compared with. It does what goka does on Kafka (every update in the changelog,
+//! all acknowledged before the offsets are committed, or all of it in one transaction) and nothing on
+//! disk: after a restart it would have to read its changelog from the start.
 //!
 //! It knows nothing of goka. Its clients have the properties that goka's have.
 
@@ -26,13 +26,13 @@ use native::{Fetch, Topic, nudge};
 /// How many messages are taken at once.
 const BATCH: usize = 2_000;
 
-/// How long nothing may happen before it gives up.
+/// After how long without progress it gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a run may end in.
+/// An error of a run.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A moment: the clock, and the processor time that this process has used so far, in all its threads.
+/// A point in time: the clock, and the processor time of all threads of this process so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// The clock.
@@ -42,7 +42,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This one.
+    /// The present one.
     pub fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let seconds = u64::try_from(cpu.tv_sec).unwrap_or(0);
@@ -57,7 +57,7 @@ impl Moment {
 /// What to count.
 #[derive(Debug, Clone)]
 pub struct Floor {
-    /// Where Kafka is.
+    /// The bootstrap servers.
     pub brokers: String,
     /// The group whose offsets are committed; also the transactional id.
     pub group: String,
@@ -75,7 +75,7 @@ pub struct Floor {
     pub exactly_once: bool,
 }
 
-/// How it went.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Counted {
     /// When the first record was in hand.
@@ -108,7 +108,7 @@ impl Floor {
     /// Counts all records of the input.
     ///
     /// # Errors
-    /// Whatever Kafka answers; nothing is retried.
+    /// Any error of Kafka; nothing is retried.
     pub fn run(&self) -> Result<Counted> {
         let consumer = self.consumer()?;
         let producer = self.producer()?;
@@ -231,7 +231,7 @@ impl Floor {
     }
 }
 
-/// Adds to a key's count; its new one.
+/// Adds to a key's count; returns the new count.
 fn add_to(counts: &mut HashMap<Vec<u8>, i64>, key: &[u8], add: i64) -> i64 {
     if let Some(count) = counts.get_mut(key) {
         *count += add;

@@ -11,7 +11,7 @@ use goka::prelude::*;
 use goka::tester::{Setup, Tester};
 
 const ROUNDS: usize = 1_000;
-/// At first everything is cold.
+/// Rounds to warm up, which do not count.
 const WARM: usize = 50;
 
 #[stream("clicks", key = String, value = String)]
@@ -40,7 +40,7 @@ fn again(ctx: &mut Context, alert: i64) -> Result<()> {
     Ok(())
 }
 
-/// Ten records, and what came of them.
+/// Sends ten records and checks their outputs.
 fn ten(app: &mut Tester) {
     for user in ["alice", "bob"] {
         for _ in 0..5 {

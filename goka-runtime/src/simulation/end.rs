@@ -1,4 +1,4 @@
-//! What a user's own check sees of a run that has come to rest.
+//! What a user's own check sees of the end of a run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 use super::oracles::Violation;
 use super::panics::catch_panic;
 use super::schedule::{Step, StepAction};
-use super::workload::{Fresh, Workload};
+use super::workload::{FedRecord, Workload};
 use crate::codec::Codec;
 use crate::log::simulated::Simulated;
 use crate::tester::folded::Folded;
 use crate::tester::{Received, Rows, read_all};
 use crate::topic::{Table, Topic};
 
-/// The oracle that users write.
+/// The rule that users write.
 pub(super) const CHECK: &str = "check";
 
-/// The end of a run: every record is handled, every instance has stopped in order, and what is
-/// committed stays. Given to [`Workload::check`].
+/// The end of a run: every record is handled, and every instance has stopped cleanly. Passed to the
+/// checks of [`Workload::check`].
 ///
 /// ```
 /// # use goka_runtime::tester::doc::*;
@@ -34,7 +34,7 @@ pub(super) const CHECK: &str = "check";
 pub struct End<'e> {
     workload: &'e Workload,
     log: &'e Simulated,
-    acts: &'e [Step],
+    steps: &'e [Step],
 }
 
 impl End<'_> {
@@ -59,9 +59,9 @@ impl End<'_> {
         Rows::new(Arc::new(folded))
     }
 
-    /// The records that were fed to a topic, in their order; a value of `None` is a tombstone. The
-    /// smallest schedule that fails has fewer of them than the workload says: a check that counts
-    /// compares with these, not with a number of its own.
+    /// The records that the workload wrote to a topic, in their order; a value of `None` is a tombstone.
+    /// The smallest schedule that fails has fewer of them than the workload says, so a check that counts
+    /// has to compare with these, not with a constant.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -75,16 +75,16 @@ impl End<'_> {
     /// ```
     ///
     /// # Panics
-    /// When the topic is none that the workload feeds.
+    /// When the topic is not an input of the workload.
     #[track_caller]
     pub fn input<T: Topic>(&self) -> Vec<(T::Key, Option<T::Value>)> {
-        let feeds = &self.workload.feeds;
+        let mut topics = self.workload.fed_topics.iter();
         assert!(
-            feeds.iter().any(|feed| feed.topic.name == T::NAME),
-            "the workload does not feed topic `{}`",
+            topics.any(|fed| fed.topic.name == T::NAME),
+            "topic `{}` is not an input of the workload",
             T::NAME
         );
-        let fed = self.acts.iter().filter_map(|act| match &act.what {
+        let fed = self.steps.iter().filter_map(|step| match &step.action {
             StepAction::Feed { topic, record } if topic.name == T::NAME => Some(record),
             _ => None,
         });
@@ -115,7 +115,7 @@ impl End<'_> {
         let partitions = self.log.partitions_of(T::NAME);
         assert!(
             partitions > 0,
-            "no processor of this workload has to do with topic `{}`",
+            "no processor of this workload reads or writes topic `{}`",
             T::NAME
         );
         partitions
@@ -123,7 +123,7 @@ impl End<'_> {
 }
 
 #[track_caller]
-fn decoded<T: Topic>(record: &Fresh) -> (T::Key, Option<T::Value>) {
+fn decoded<T: Topic>(record: &FedRecord) -> (T::Key, Option<T::Value>) {
     let key = T::Key::decode(record.key.as_deref().unwrap_or_default());
     let value = record.value.as_deref().map(|value| T::CODEC.decode(value));
     match (key, value.transpose()) {
@@ -139,13 +139,13 @@ impl fmt::Debug for End<'_> {
 }
 
 impl Workload {
-    /// What the user's own checks find wrong.
-    pub(super) fn checked(&self, log: &Simulated, acts: &[Step]) -> Vec<Violation> {
+    /// Runs the user's own checks; returns what failed.
+    pub(super) fn run_checks(&self, log: &Simulated, steps: &[Step]) -> Vec<Violation> {
         let workload = self;
         let end = End {
             workload,
             log,
-            acts,
+            steps,
         };
         let failed = self.checks.iter();
         let failed = failed.filter_map(|check| catch_panic(|| check(&end)).err());

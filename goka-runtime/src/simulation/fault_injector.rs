@@ -1,4 +1,4 @@
-//! What was armed strikes at the next step where it can. Asked by the log, under its lock.
+//! Armed faults: each fires at the next log operation that it fits. Called by the log, under its lock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::log::simulated::{Fault, Faults, Step, StepKind};
 use crate::table::redb::SimulatedDisk;
 
-/// A death that waits for its step.
+/// The kill of an instance that waits for a log operation.
 #[derive(Debug)]
 struct Death {
     instance: usize,
@@ -19,12 +19,12 @@ struct Armed {
     faults: Vec<(Fault, Option<usize>)>,
     deaths: Vec<Death>,
     disks: Vec<SimulatedDisk>,
-    /// Who died since somebody looked.
+    /// The instances that were killed since the run last asked.
     died: Vec<usize>,
     counted: BTreeMap<String, u64>,
 }
 
-/// What is armed; clones are the same.
+/// The faults that are armed. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FaultInjector(Arc<Mutex<Armed>>);
 
@@ -54,38 +54,38 @@ impl FaultInjector {
         self.armed().deaths.push(death);
     }
 
-    /// What has found nobody by now strikes whomever it fits.
-    pub(super) fn loosen(&self) {
+    /// Lets faults that were armed for one instance fire at any.
+    pub(super) fn untarget(&self) {
         for (_, on) in &mut self.armed().faults {
             *on = None;
         }
     }
 
-    /// Nothing is armed any more.
+    /// Removes all faults that are armed.
     pub(super) fn disarm(&self) {
         let mut armed = self.armed();
         armed.faults.clear();
         armed.deaths.clear();
     }
 
-    /// No death waits for this instance any more.
-    pub(super) fn spare(&self, instance: usize) {
+    /// Removes the kills that are armed for an instance.
+    pub(super) fn cancel_deaths(&self, instance: usize) {
         self.armed()
             .deaths
             .retain(|death| death.instance != instance);
     }
 
-    /// Who died since this was last asked.
-    pub(super) fn died(&self) -> Vec<usize> {
+    /// Takes the instances that were killed since the last call.
+    pub(super) fn take_died(&self) -> Vec<usize> {
         std::mem::take(&mut self.armed().died)
     }
 
-    /// At which steps processes died, and how often.
+    /// How many processes were killed, by log operation.
     pub(super) fn deaths(&self) -> BTreeMap<String, u64> {
         self.armed().counted.clone()
     }
 
-    /// Counts a death that no step of the log brought.
+    /// Counts a kill that happened at no log operation.
     pub(super) fn count(&self, at: &str) {
         *self.armed().counted.entry(at.to_owned()).or_default() += 1;
     }
@@ -98,7 +98,7 @@ fn instance(who: &str) -> Option<usize> {
     number.parse().ok()
 }
 
-/// The name of an instance: the same every time it starts, or another.
+/// The name of an instance; with a number of starts in it, it differs for each start.
 pub(super) fn name(instance: usize, start: Option<u64>) -> String {
     match start {
         Some(start) => format!("i{instance}.{start}"),

@@ -1,9 +1,9 @@
-//! What may be fed as a value.
+//! The types that a workload may give as values of records.
 
 use crate::codec::{CodecError, CodecOf, Json};
 
-/// What may be fed where values of `V` travel: a value, a reference to one, `&str` for a `String`,
-/// `Json` of one, and an `Option`, of which `None` is a tombstone.
+/// A type that a workload may give as the value of a record of a topic with values of type `V`: `V`, a
+/// reference to it, `&str` for a `String`, `Json<V>`, and `Option<V>`, where `None` is a tombstone.
 ///
 /// ```
 /// # use goka_runtime::tester::doc::*;
@@ -19,7 +19,7 @@ use crate::codec::{CodecError, CodecOf, Json};
     label = "expected `{V}`, found `{Self}`"
 )]
 pub trait FeedValue<V> {
-    /// Writes the value to the end of `out`; says whether it is one, and no tombstone.
+    /// Appends the encoded value to `out`; returns `false` for a tombstone.
     ///
     /// # Errors
     /// When the codec refuses it.

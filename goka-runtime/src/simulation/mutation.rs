@@ -1,21 +1,21 @@
-//! Whether the oracles bite: a mistake is planted in the engine, and looked for.
+//! Mutation tests of the oracles: the engine runs with a known mistake, and a simulation has to find it.
 
 use std::fmt;
 use std::thread::available_parallelism;
 
-use super::run::Case;
+use super::run::SimulationConfig;
 use super::runner::Runner;
 use super::{FaultKind, Workload};
 use crate::fail_points::Mutant;
 
-/// How a planted mistake was found.
+/// How a mutation was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundMistake {
-    /// The first seed that found it: so many were needed.
+    /// The first seed that found it.
     pub seed: u64,
-    /// The rule that it broke.
+    /// The rule that was broken.
     pub oracle: &'static str,
-    /// What was told.
+    /// The message of the violation.
     pub what: String,
 }
 
@@ -25,7 +25,8 @@ impl fmt::Display for FoundMistake {
     }
 }
 
-/// Runs a workload with a mistake planted, or without one, until a seed fails; `None` when none does.
+/// Runs a workload with a mutation of the engine, or without one, until a seed fails; `None` when none
+/// does.
 ///
 /// ```
 /// use goka_runtime::fail_points::Mutant;
@@ -36,28 +37,28 @@ impl fmt::Display for FoundMistake {
 /// assert_eq!(find_mistake(None, 3, 2, &[FaultKind::Rebalance], workload), None);
 /// ```
 pub fn find_mistake(
-    planted: Option<Mutant>,
+    mutant: Option<Mutant>,
     instances: usize,
     seeds: u64,
     faults: &[FaultKind],
     workload: impl FnOnce() -> Workload,
 ) -> Option<FoundMistake> {
     let workload = workload();
-    let case = Case {
+    let config = SimulationConfig {
         workload: &workload,
         instances,
         faults,
         traced: false,
-        planted,
+        mutant,
     };
-    let front = Runner {
-        name: planted.map_or("none", Mutant::name),
+    let runner = Runner {
+        name: mutant.map_or("none", Mutant::name),
         instances,
-        runner: &case,
+        runs: &config,
         threads: available_parallelism().map_or(1, usize::from),
     };
-    let (seed, trouble) = front.seek(1..=seeds).failed.pop_first()?;
-    let first = trouble.violations.into_iter().next()?;
+    let (seed, failure) = runner.run_seeds(1..=seeds).failed.pop_first()?;
+    let first = failure.violations.into_iter().next()?;
     Some(FoundMistake {
         seed,
         oracle: first.oracle,

@@ -1,33 +1,34 @@
-//! Panics that are expected: caught, and not printed. What a run does wrong is told once, in the report.
+//! Catches panics without printing them: the report of a simulation shows each once.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// The last panic of this thread, while nothing is printed.
-    static HEARD: RefCell<Option<String>> = const { RefCell::new(None) };
-    static QUIET: RefCell<usize> = const { RefCell::new(0) };
+    /// The message of the last panic of this thread that was not printed.
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// How many calls of [`catch_panic`] this thread is in.
+    static CATCHING: RefCell<usize> = const { RefCell::new(0) };
 }
 
-/// Calls something whose panics, on this thread, are not printed: what it gave, or the panic's message
-/// and place. Panics that it catches itself are not printed either.
+/// Calls a function without printing panics of this thread, those that it catches itself included.
+/// Returns its result, or the message and place of its panic.
 pub(super) fn catch_panic<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = take_hook();
         set_hook(Box::new(move |info| {
-            if QUIET.with_borrow(|depth| *depth == 0) {
+            if CATCHING.with_borrow(|depth| *depth == 0) {
                 print(info);
             } else {
-                HEARD.with_borrow_mut(|heard| *heard = Some(text(info)));
+                LAST_PANIC.with_borrow_mut(|last| *last = Some(text(info)));
             }
         }));
     });
-    QUIET.with_borrow_mut(|depth| *depth += 1);
+    CATCHING.with_borrow_mut(|depth| *depth += 1);
     let called = catch_unwind(AssertUnwindSafe(call));
-    QUIET.with_borrow_mut(|depth| *depth -= 1);
-    called.map_err(|_| HEARD.take().unwrap_or_else(|| "a panic".to_owned()))
+    CATCHING.with_borrow_mut(|depth| *depth -= 1);
+    called.map_err(|_| LAST_PANIC.take().unwrap_or_else(|| "a panic".to_owned()))
 }
 
 fn text(info: &PanicHookInfo<'_>) -> String {
@@ -50,7 +51,7 @@ mod tests {
             "{text}"
         );
         assert_eq!(catch_panic(|| 3), Ok(3));
-        // What is caught within leaves nothing behind.
+        // A panic that the function catches itself does not show in the result.
         let outer = catch_panic(|| catch_panic(|| panic!("inner")).expect_err("it panics"));
         assert!(
             outer

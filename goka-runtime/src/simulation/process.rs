@@ -1,12 +1,12 @@
-//! A process of a run: one worker for each processor on a disk of its own. It dies, stops and starts as
-//! the schedule says; by itself it does what a service does: joins again where that helps, and is
-//! started anew by whoever watches over it where it does not.
+//! A process of a run: one worker for each processor, on a disk of its own. It is killed, stopped and
+//! started as the schedule says. Otherwise it does what a service does: it joins its group again where
+//! that helps, and is restarted by its supervisor where it does not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::schedule::HandlerTakes;
+use super::schedule::HandlerTime;
 use crate::core::{RecordId, StopReason};
 use crate::log::simulated::{Happened, Simulated, Wrote};
 use crate::processor::{StartError, TaskStatus};
@@ -15,21 +15,21 @@ use crate::table::redb::SimulatedDisk;
 use crate::tester::scheduler::SimulatedWorker;
 use crate::worker::{HandlerObserver, REJOIN, RejoinPolicy, WorkerConfig};
 
-/// How long whoever watches over a process takes to start it anew.
-const WATCH: Duration = Duration::from_millis(500);
+/// How long after its end the supervisor restarts a process.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
 
-/// Tells the log's history what handlers did.
-struct Eyes {
+/// Records in the log's history what handlers did.
+struct HistoryRecorder {
     log: Simulated,
     group: Arc<str>,
     topics: Vec<Arc<str>>,
     client: AtomicU64,
-    takes: HandlerTakes,
+    handler_time: HandlerTime,
 }
 
-impl HandlerObserver for Eyes {
+impl HandlerObserver for HistoryRecorder {
     fn handling_takes(&self, record: &RecordId) -> Duration {
-        (self.takes)(record)
+        (self.handler_time)(record)
     }
 
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
@@ -47,72 +47,73 @@ impl HandlerObserver for Eyes {
     }
 }
 
-/// A worker, and what is known of its member.
-struct Seat {
-    hand: SimulatedWorker,
-    eyes: Arc<Eyes>,
-    again: RejoinPolicy,
-    /// When another member joins.
-    rejoins: Option<Duration>,
+/// A worker of a process, with the state of its membership.
+struct ProcessWorker {
+    inner: SimulatedWorker,
+    recorder: Arc<HistoryRecorder>,
+    rejoin_policy: RejoinPolicy,
+    /// When it joins its group again, after its member has ended.
+    rejoin_at: Option<Duration>,
 }
 
-impl Seat {
+impl ProcessWorker {
     fn join(
-        mut parts: WorkerConfig,
+        mut config: WorkerConfig,
         log: &Simulated,
-        takes: HandlerTakes,
+        handler_time: HandlerTime,
     ) -> Result<Self, StopReason> {
-        let eyes = Arc::new(Eyes {
+        let recorder = Arc::new(HistoryRecorder {
             log: log.clone(),
-            group: parts.plan.group.name.clone(),
-            topics: parts.plan.group.topics.clone(),
+            group: config.plan.group.name.clone(),
+            topics: config.plan.group.topics.clone(),
             client: AtomicU64::new(0),
-            takes,
+            handler_time,
         });
-        parts.observer = Some(eyes.clone());
-        let hand = SimulatedWorker::join(parts).map_err(StopReason::Member)?;
-        let seat = Self {
-            hand,
-            eyes,
-            again: RejoinPolicy::default(),
-            rejoins: None,
+        config.observer = Some(recorder.clone());
+        let inner = SimulatedWorker::join(config).map_err(StopReason::Member)?;
+        let worker = Self {
+            inner,
+            recorder,
+            rejoin_policy: RejoinPolicy::default(),
+            rejoin_at: None,
         };
-        seat.known();
-        Ok(seat)
+        worker.note_client();
+        Ok(worker)
     }
 
-    fn known(&self) {
-        let client = self.eyes.log.last_client();
-        self.eyes.client.store(client, Ordering::Relaxed);
+    /// Notes the client number of the member that has just joined.
+    fn note_client(&self) {
+        let client = self.recorder.log.last_client();
+        self.recorder.client.store(client, Ordering::Relaxed);
     }
 
-    /// One turn; says whether anything happened.
+    /// Runs one turn; returns whether it made progress.
     fn turn(&mut self, now: Duration) -> Result<bool, StopReason> {
-        if let Some(at) = self.rejoins {
+        if let Some(at) = self.rejoin_at {
             if now < at {
                 return Ok(false);
             }
-            self.hand.rejoin().map_err(StopReason::Member)?;
-            self.known();
-            self.rejoins = None;
+            self.inner.rejoin().map_err(StopReason::Member)?;
+            self.note_client();
+            self.rejoin_at = None;
         }
-        let moved = self.hand.turn();
-        if let Some(cause) = self.hand.ended().cloned() {
-            self.again.member_ended(cause, now)?;
-            self.rejoins = Some(now + REJOIN);
+        let made_progress = self.inner.turn();
+        if let Some(cause) = self.inner.ended().cloned() {
+            self.rejoin_policy.member_ended(cause, now)?;
+            self.rejoin_at = Some(now + REJOIN);
         }
-        Ok(moved)
+        Ok(made_progress)
     }
 
     fn stopped(&self) -> Option<StopReason> {
-        let status = self.hand.parts().state.status.lock();
+        let status = self.inner.config().state.status.lock();
         let status = status.unwrap_or_else(PoisonError::into_inner);
         let cause = |task: &TaskStatus| task.stopped.clone();
         status.values().find_map(cause)
     }
 }
 
-/// What a process ended for, or a part of it.
+/// Why a process, or one of its tasks, ended.
 #[derive(Debug, Clone)]
 pub(super) enum Halt {
     Start(Arc<StartError>),
@@ -122,44 +123,46 @@ pub(super) enum Halt {
 impl std::fmt::Display for Halt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Halt::Start(error) => write!(f, "it does not start: {error}"),
-            Halt::Stopped(cause) => write!(f, "it stopped: {cause}"),
+            Halt::Start(error) => write!(f, "start failed: {error}"),
+            Halt::Stopped(cause) => write!(f, "stopped: {cause}"),
         }
     }
 }
 
-/// A process, there or not.
+/// A process, running or not.
 pub(super) struct Process {
     pub(super) disk: SimulatedDisk,
-    seats: Vec<Seat>,
+    running: Vec<ProcessWorker>,
     /// How often it started.
     pub(super) starts: u64,
-    /// The disk's life that it began in: another one now, and it is dead.
+    /// The generation of its disk when it started. A later one means that the power was lost since.
     life: u64,
-    pub(super) stalled: Duration,
-    /// When whoever watches over it starts it anew.
-    pub(super) watched: Option<Duration>,
-    last: usize,
+    /// Until when it has no turn.
+    pub(super) stalled_until: Duration,
+    /// When its supervisor restarts it.
+    pub(super) restart_at: Option<Duration>,
+    /// Which worker had the last turn.
+    last_turn: usize,
 }
 
 impl Process {
     pub(super) fn new(disk: SimulatedDisk) -> Self {
         Self {
             disk,
-            seats: Vec::new(),
+            running: Vec::new(),
             starts: 0,
             life: 0,
-            stalled: Duration::ZERO,
-            watched: None,
-            last: 0,
+            stalled_until: Duration::ZERO,
+            restart_at: None,
+            last_turn: 0,
         }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        !self.seats.is_empty()
+        !self.running.is_empty()
     }
 
-    /// Whether the power went while it wrote.
+    /// Whether the power was lost during one of its disk writes.
     pub(super) fn has_lost_power(&self) -> bool {
         self.is_up() && self.disk.life() != self.life
     }
@@ -168,79 +171,80 @@ impl Process {
     pub(super) fn start(
         &mut self,
         log: &Simulated,
-        takes: &HandlerTakes,
-        parts: impl FnOnce(&SimulatedDisk, u64) -> Result<Vec<WorkerConfig>, StartError>,
+        handler_time: &HandlerTime,
+        configs: impl FnOnce(&SimulatedDisk, u64) -> Result<Vec<WorkerConfig>, StartError>,
     ) -> Result<(), Halt> {
-        self.watched = None;
+        self.restart_at = None;
         self.starts += 1;
         self.life = self.disk.life();
-        let parts = parts(&self.disk, self.starts);
-        let parts = parts.map_err(|error| Halt::Start(Arc::new(error)))?;
-        for parts in parts {
-            let seat = Seat::join(parts, log, takes.clone()).map_err(Halt::Stopped)?;
-            self.seats.push(seat);
+        let configs = configs(&self.disk, self.starts);
+        let configs = configs.map_err(|error| Halt::Start(Arc::new(error)))?;
+        for config in configs {
+            let worker =
+                ProcessWorker::join(config, log, handler_time.clone()).map_err(Halt::Stopped)?;
+            self.running.push(worker);
         }
         Ok(())
     }
 
-    /// One of its workers has a turn; says whether anything happened.
+    /// Runs a turn of its next worker; returns whether that made progress.
     pub(super) fn turn(&mut self, now: Duration) -> Result<bool, Halt> {
-        self.last = (self.last + 1) % self.seats.len().max(1);
-        let Some(seat) = self.seats.get_mut(self.last) else {
+        self.last_turn = (self.last_turn + 1) % self.running.len().max(1);
+        let Some(worker) = self.running.get_mut(self.last_turn) else {
             return Ok(false);
         };
-        seat.turn(now).map_err(Halt::Stopped)
+        worker.turn(now).map_err(Halt::Stopped)
     }
 
-    /// What a process does beside its handlers while they run: its members stay in their groups.
+    /// Sends the heartbeats that a process sends while its handlers run.
     pub(super) fn keep_alive(&self) {
-        for seat in &self.seats {
-            seat.hand.keep_alive();
+        for worker in &self.running {
+            worker.inner.keep_alive();
         }
     }
 
-    /// The longest that handlers ran in one turn, beyond what a turn may take. Asking forgets it.
-    pub(super) fn endless(&mut self) -> Option<Duration> {
-        let mut seats = self.seats.iter_mut();
-        seats.find_map(|seat| seat.hand.endless())
+    /// Takes the time of a turn in which handlers ran for longer than a turn may take, if there was one.
+    pub(super) fn overlong_turn(&mut self) -> Option<Duration> {
+        let mut workers = self.running.iter_mut();
+        workers.find_map(|worker| worker.inner.overlong_turn())
     }
 
     /// How many workers it has.
     pub(super) fn workers(&self) -> usize {
-        self.seats.len()
+        self.running.len()
     }
 
-    /// Why a partition stands still, if one does.
+    /// Why a task has stopped, if one has.
     pub(super) fn stopped(&self) -> Option<StopReason> {
-        self.seats.iter().find_map(Seat::stopped)
+        self.running.iter().find_map(ProcessWorker::stopped)
     }
 
-    /// The most memory that one of its workers takes.
+    /// The memory of the worker that takes most, in bytes.
     pub(super) fn memory(&self) -> usize {
-        let taken = self.seats.iter().map(|seat| seat.hand.memory());
+        let taken = self.running.iter().map(|worker| worker.inner.memory());
         taken.max().unwrap_or(0)
     }
 
-    /// Dies: nothing that it does arrives, its files are as it left them.
+    /// Kills it: nothing of what it sent arrives any more, and its files stay as they are.
     pub(super) fn die(&mut self, log: &Simulated) {
-        for seat in &mut self.seats {
-            log.kill_client(seat.eyes.client.load(Ordering::Relaxed));
-            seat.hand.crash();
+        for worker in &mut self.running {
+            log.kill_client(worker.recorder.client.load(Ordering::Relaxed));
+            worker.inner.crash();
         }
-        self.seats.clear();
+        self.running.clear();
     }
 
-    /// Stops in order.
+    /// Stops it cleanly.
     pub(super) fn stop(&mut self) {
-        for seat in &mut self.seats {
-            seat.hand.stop();
+        for worker in &mut self.running {
+            worker.inner.stop();
         }
-        self.seats.clear();
+        self.running.clear();
         self.disk.kill();
     }
 
-    /// Is started anew a little later.
-    pub(super) fn watch(&mut self, now: Duration) {
-        self.watched = Some(now + WATCH);
+    /// Has the supervisor restart it a little later.
+    pub(super) fn restart_later(&mut self, now: Duration) {
+        self.restart_at = Some(now + RESTART_DELAY);
     }
 }

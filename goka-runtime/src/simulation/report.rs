@@ -1,4 +1,4 @@
-//! What a simulation says of itself: the summary of all its runs, and why one of them failed.
+//! The texts of a simulation: the summary of all its runs, and the report of one that failed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use super::oracles::Violation;
 
-/// So many lines of anything; who needs more has the trace.
+/// The most lines of a section; the full trace is in a file.
 const LINES: usize = 60;
 
-/// Where two runs of one schedule go apart.
+/// The first difference between two runs of one schedule.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) line: usize,
-    /// `None`: it has ended.
+    /// `None` where that run has ended.
     pub(super) one: Option<String>,
     pub(super) other: Option<String>,
 }
 
 impl Difference {
-    /// The first line that is not the same in both.
+    /// Finds the first line that is not the same in both.
     pub(super) fn of(one: &[String], other: &[String]) -> Option<Self> {
         let most = one.len().max(other.len());
         let line = (0..most).find(|line| one.get(*line) != other.get(*line))?;
@@ -31,26 +31,27 @@ impl Difference {
     }
 }
 
-/// What is left of the schedule of a seed that fails.
-pub(super) struct Least {
-    pub(super) acts: Vec<String>,
-    /// So many records that stay in any case, beside these acts.
+/// The schedule of a seed that fails, without what can be left out.
+pub(super) struct ShrunkSchedule {
+    pub(super) steps: Vec<String>,
+    /// How many records stay in any case, beside these steps.
     pub(super) kept: usize,
+    /// How many steps could be left out.
     pub(super) of: usize,
     pub(super) runs: usize,
-    pub(super) is_least: bool,
+    pub(super) is_minimal: bool,
 }
 
 /// Why a simulation failed.
 pub(super) struct Report<'r> {
-    /// With its module, as the compiler has it.
+    /// The path of the simulation's function.
     pub(super) name: &'r str,
     pub(super) seed: u64,
     pub(super) instances: usize,
     pub(super) violations: &'r [Violation],
-    /// `None` where nothing can be left out for sure.
-    pub(super) least: Option<Least>,
-    pub(super) story: &'r [String],
+    /// `None` where the runs differ, or there is no schedule.
+    pub(super) schedule: Option<ShrunkSchedule>,
+    pub(super) trace: &'r [String],
     pub(super) difference: Option<Difference>,
 }
 
@@ -80,30 +81,34 @@ impl fmt::Display for Report<'_> {
             }
             f.write_str(REASONS)?;
         }
-        if let Some(least) = &self.least {
-            let left = least.of - least.acts.len();
-            let sure = if least.is_least { "" } else { ", more may go" };
-            let kept = match least.kept {
+        if let Some(schedule) = &self.schedule {
+            let left = schedule.of - schedule.steps.len();
+            let sure = if schedule.is_minimal {
+                ""
+            } else {
+                ", more may go"
+            };
+            let kept = match schedule.kept {
                 0 => String::new(),
                 kept => format!(" and all {kept} records"),
             };
             let title = format!(
-                "the schedule: {} acts{kept}, {left} left out in {} runs{sure}",
-                least.acts.len(),
-                least.runs
+                "the schedule: {} steps{kept}, {left} left out in {} runs{sure}",
+                schedule.steps.len(),
+                schedule.runs
             );
-            section(f, &title, &least.acts)?;
+            section(f, &title, &schedule.steps)?;
         }
-        if !self.story.is_empty() {
-            section(f, "the story", self.story)?;
+        if !self.trace.is_empty() {
+            section(f, "the trace of the first violation", self.trace)?;
         }
         let test = name.split_once("::").map_or(*name, |(_, test)| test);
         write!(f, "\nreplay: GOKA_SIM_SEED={seed} cargo test {test}")
     }
 }
 
-const REASONS: &str = "  usual reasons: a handler starts threads, reads the real clock, throws random \
-numbers, goes through\n  a `HashMap` in its order, or keeps something in a `static`, which all runs share\n";
+const REASONS: &str = "  usual reasons: a handler starts threads, reads the real clock, uses random \
+numbers, iterates over\n  a `HashMap`, or keeps state in a `static`, which all runs share\n";
 
 fn section(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Result {
     writeln!(f, "\n{title}:")?;
@@ -116,7 +121,7 @@ fn section(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Re
     }
 }
 
-/// What all runs together did.
+/// Counts of all runs of a simulation.
 #[derive(Debug, Default)]
 pub(super) struct Summary<'s> {
     pub(super) name: &'s str,
@@ -143,10 +148,10 @@ impl fmt::Display for Summary<'_> {
         fired.sort_unstable();
         let least = fired.first().copied().unwrap_or(0);
         let median = fired.get(fired.len() / 2).copied().unwrap_or(0);
-        writeln!(f, "  faults of a run: at least {least}, median {median}")?;
+        writeln!(f, "  faults of a run: minimum {least}, median {median}")?;
         counts(f, "faults", &counters.faults)?;
-        counts(f, "steps", &counters.steps)?;
-        counts(f, "deaths at", &counters.deaths)?;
+        counts(f, "log operations", &counters.log_steps)?;
+        counts(f, "kills at", &counters.deaths)?;
         let mut unjudged = self.unjudged.iter();
         unjudged.try_for_each(|what| writeln!(f, "  not judged: {what}"))
     }
@@ -184,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_tells_the_schedule_and_the_story() {
+    fn a_failure_shows_the_schedule_and_the_trace() {
         let violations = [
             violation("table", "key `alice` is 4\nexpected 3"),
             violation("check", "too many (tests/counts.rs:7)"),
         ];
-        let story = lines(&[
+        let trace = lines(&[
             "0.120 s: alice is handled",
             "0.340 s: alice is handled again",
         ]);
@@ -198,14 +203,14 @@ mod tests {
             seed: 7,
             instances: 3,
             violations: &violations,
-            least: Some(Least {
-                acts: lines(&["turn 3: a record", "turn 9: instance 2 dies"]),
+            schedule: Some(ShrunkSchedule {
+                steps: lines(&["turn 3: a record", "turn 9: instance 2 dies"]),
                 kept: 0,
                 of: 312,
                 runs: 87,
-                is_least: true,
+                is_minimal: true,
             }),
-            story: &story,
+            trace: &trace,
             difference: None,
         };
         expect![[r#"
@@ -216,11 +221,11 @@ mod tests {
               expected 3
               check: too many (tests/counts.rs:7)
 
-            the schedule: 2 acts, 310 left out in 87 runs:
+            the schedule: 2 steps, 310 left out in 87 runs:
               turn 3: a record
               turn 9: instance 2 dies
 
-            the story:
+            the trace of the first violation:
               0.120 s: alice is handled
               0.340 s: alice is handled again
 
@@ -229,15 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_differ_are_told() {
+    fn runs_that_differ_are_reported() {
         let difference = Difference::of(&lines(&["a", "b"]), &lines(&["a"]));
         let report = Report {
             name: "clicks",
             seed: 1,
             instances: 1,
             violations: &[],
-            least: None,
-            story: &[],
+            schedule: None,
+            trace: &[],
             difference,
         };
         expect![[r#"
@@ -246,8 +251,8 @@ mod tests {
             not deterministic: two runs of this seed differ, at line 2:
               first  b
               second (has ended)
-              usual reasons: a handler starts threads, reads the real clock, throws random numbers, goes through
-              a `HashMap` in its order, or keeps something in a `static`, which all runs share
+              usual reasons: a handler starts threads, reads the real clock, uses random numbers, iterates over
+              a `HashMap`, or keeps state in a `static`, which all runs share
 
             replay: GOKA_SIM_SEED=1 cargo test clicks"#]]
         .assert_eq(&report.to_string());
@@ -256,25 +261,25 @@ mod tests {
 
     #[test]
     fn what_is_long_is_cut() {
-        let acts = (0..70).map(|turn| format!("turn {turn}"));
+        let steps = (0..70).map(|turn| format!("turn {turn}"));
         let report = Report {
             name: "clicks",
             seed: 1,
             instances: 2,
             violations: &[],
-            least: Some(Least {
-                acts: acts.collect(),
+            schedule: Some(ShrunkSchedule {
+                steps: steps.collect(),
                 kept: 12,
                 of: 80,
                 runs: 300,
-                is_least: false,
+                is_minimal: false,
             }),
-            story: &[],
+            trace: &[],
             difference: None,
         };
         let text = report.to_string();
         assert!(
-            text.contains("70 acts and all 12 records, 10 left out in 300 runs, more may go:"),
+            text.contains("70 steps and all 12 records, 10 left out in 300 runs, more may go:"),
             "{text}"
         );
         assert!(text.contains("  turn 59\n  and 10 more\n"), "{text}");
@@ -286,7 +291,7 @@ mod tests {
             records: 900,
             turns: 3_000,
             faults: [("ack lost", 5), ("stop", 2)].into(),
-            steps: [("append".to_owned(), 44)].into(),
+            log_steps: [("append".to_owned(), 44)].into(),
             deaths: BTreeMap::new(),
         };
         let summary = Summary {
@@ -298,9 +303,9 @@ mod tests {
         };
         expect![[r#"
             simulation `shop::clicks`: 3 runs, 900 records, 3000 turns, 1.2 s
-              faults of a run: at least 0, median 3
+              faults of a run: minimum 0, median 3
               faults: ack lost 5, stop 2
-              steps: append 44
+              log operations: append 44
               not judged: outputs of `Works`: it is asynchronous
         "#]]
         .assert_eq(&summary.to_string());

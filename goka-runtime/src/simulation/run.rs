@@ -1,8 +1,9 @@
-//! One run: a workload under a schedule, from the first turn to rest, and what the oracles say of it.
+//! One run: a workload under a schedule, from the first turn until everything is handled, and the
+//! findings of the oracles.
 
-mod acts;
 mod ending;
 mod starting;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,38 +14,36 @@ use super::fault_injector::FaultInjector;
 use super::oracles::Violation;
 use super::process::{Halt, Process};
 use super::schedule::{FaultKind, Schedule};
-use super::workload::{Fresh, Workload};
+use super::workload::{FedRecord, Workload};
 use crate::clock::Clock;
 use crate::core::StopReason;
 use crate::core::recovery::RecoveryReason;
 use crate::graph::{Definition, TopicSpec, start_order};
 use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log};
-use crate::record::{Guarantee, Headers, Record, Timestamp, TopicPartition};
+use crate::record::{Guarantee, Headers, Record, TopicPartition};
 use crate::table::StoreError;
 use crate::table::redb::SimulatedDisk;
-use crate::tester::setup::topics;
+use crate::tester::setup::{BEGIN, topics};
 
-/// When a run's clock begins: 2026-01-01, 00:00 UTC.
-const BEGIN: Timestamp = 1_767_225_600_000;
-/// What a record takes in memory beyond its bytes, at most: two rows of a table.
+/// The most memory that a record takes beyond its bytes: two rows of a table.
 const ROW: usize = 512;
 
-/// What is run, whatever the seed.
-pub(super) struct Case<'c> {
+/// What all runs of a simulation have in common.
+pub(super) struct SimulationConfig<'c> {
     pub(super) workload: &'c Workload,
     pub(super) instances: usize,
     pub(super) faults: &'c [FaultKind],
-    /// Whether [`Outcome::trace`] is written.
+    /// Whether [`Outcome::full_trace`] is recorded.
     pub(super) traced: bool,
     /// A mistake that the engine makes on purpose.
     #[cfg(feature = "fail-points")]
-    pub(super) planted: Option<crate::fail_points::Mutant>,
+    pub(super) mutant: Option<crate::fail_points::Mutant>,
 }
 
-impl Case<'_> {
-    /// Whether anybody writes in transactions.
-    pub(super) fn is_once(&self) -> bool {
+impl SimulationConfig<'_> {
+    /// Whether any processor writes in transactions.
+    pub(super) fn is_exactly_once(&self) -> bool {
         let definitions = self.workload.registry.definitions();
         let mut promised = definitions
             .iter()
@@ -57,16 +56,16 @@ impl Case<'_> {
     }
 }
 
-/// What was counted, in one run or in many.
+/// Counts of one run or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     pub(super) records: u64,
     pub(super) turns: u64,
     /// How often each fault fired.
     pub(super) faults: BTreeMap<&'static str, u64>,
-    /// How often each step was taken.
-    pub(super) steps: BTreeMap<String, u64>,
-    /// At which steps processes died.
+    /// How often each log operation was done.
+    pub(super) log_steps: BTreeMap<String, u64>,
+    /// How many processes were killed, by log operation.
     pub(super) deaths: BTreeMap<String, u64>,
 }
 
@@ -74,104 +73,104 @@ pub(super) struct Counters {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) violations: Vec<Violation>,
-    /// What happened to the place of the first violation, a line each.
-    pub(super) story: Vec<String>,
-    /// What could not be judged, and why: the same for every seed.
+    /// What happened to the record or row of the first violation, a line each.
+    pub(super) violation_trace: Vec<String>,
+    /// What could not be judged, and why; the same for every seed.
     pub(super) unjudged: Vec<String>,
     pub(super) counters: Counters,
-    /// Everything that happened, a line each: the same for the same schedule.
-    pub(super) trace: Vec<String>,
+    /// Everything that happened, a line each; the same for the same schedule.
+    pub(super) full_trace: Vec<String>,
 }
 
 /// Runs a workload under a schedule.
-pub(super) fn run(case: &Case<'_>, schedule: &Schedule) -> Outcome {
+pub(super) fn run(config: &SimulationConfig<'_>, schedule: &Schedule) -> Outcome {
     #[cfg(feature = "fail-points")]
-    crate::fail_points::plant(case.planted);
-    let mut run = Run::new(case, schedule);
+    crate::fail_points::plant(config.mutant);
+    let mut run = Run::new(config, schedule);
     run.load();
     for process in 0..run.processes.len() {
         run.start(process);
     }
-    run.play();
-    run.settle();
-    run.end()
+    run.run_schedule();
+    run.recover();
+    run.finish()
 }
 
 struct Run<'r> {
-    case: &'r Case<'r>,
+    config: &'r SimulationConfig<'r>,
     schedule: &'r Schedule,
     definitions: Vec<&'static Definition>,
     clock: Clock,
     log: Simulated,
-    strikes: FaultInjector,
+    injector: FaultInjector,
     processes: Vec<Process>,
     order: Dice,
     violations: Vec<Violation>,
-    /// The offsets that groups have lost.
-    forgotten: BTreeMap<&'static str, BTreeMap<TopicPartition, Committed>>,
-    /// Where the next record of a topic without keys goes.
-    spread: BTreeMap<&'static str, i32>,
+    /// The offsets that were deleted, by group.
+    lost_offsets: BTreeMap<&'static str, BTreeMap<TopicPartition, Committed>>,
+    /// The last partition that a record without a key went to, by topic.
+    next_partitions: BTreeMap<&'static str, i32>,
     counters: Counters,
-    /// Whether nothing goes wrong any more.
-    healed: bool,
+    /// Whether the effects of all faults are over.
+    faults_are_over: bool,
 }
 
 impl<'r> Run<'r> {
-    fn new(case: &'r Case<'r>, schedule: &'r Schedule) -> Self {
-        let definitions = case.workload.registry.check();
+    fn new(config: &'r SimulationConfig<'r>, schedule: &'r Schedule) -> Self {
+        let definitions = config.workload.registry.check();
         let definitions = definitions.unwrap_or_else(|error| panic!("{error}"));
         let clock = Clock::simulated(BEGIN);
         let log = Simulated::new(clock.clone());
-        if case.traced {
+        if config.traced {
             log.keep_trace();
         }
         log.keep_history();
         let setting = &schedule.setting;
         log.set_limits(setting.delete_retention, setting.batch);
-        let seeds = (0..case.instances).zip(schedule.seed..);
+        let seeds = (0..config.instances).zip(schedule.seed..);
         let disks: Vec<SimulatedDisk> = seeds.map(|(_, seed)| SimulatedDisk::new(seed)).collect();
-        let strikes = FaultInjector::new(disks.clone());
+        let injector = FaultInjector::new(disks.clone());
         let processes = disks.into_iter().map(Process::new);
         Self {
-            case,
+            config,
             schedule,
             definitions: start_order(definitions),
             clock,
             log,
-            strikes,
+            injector,
             processes: processes.collect(),
             order: schedule.order.clone(),
             violations: Vec::new(),
-            forgotten: BTreeMap::new(),
-            spread: BTreeMap::new(),
+            lost_offsets: BTreeMap::new(),
+            next_partitions: BTreeMap::new(),
             counters: Counters::default(),
-            healed: false,
+            faults_are_over: false,
         }
     }
 
-    /// What is there before the first process starts.
+    /// Creates the topics and writes the tables that exist before the first process starts.
     fn load(&mut self) {
-        for topic in topics(&self.definitions, self.case.workload.partitions) {
+        for topic in topics(&self.definitions, self.config.workload.partitions) {
             let made = self.log.create(&topic);
             made.unwrap_or_else(|error| panic!("{error}"));
         }
-        for load in &self.case.workload.loads {
+        for load in &self.config.workload.loaded_tables {
             for row in &load.rows {
                 self.put(&load.topic, row);
             }
         }
-        self.log.set_faults(Some(Box::new(self.strikes.clone())));
+        self.log.set_faults(Some(Box::new(self.injector.clone())));
     }
 
-    /// Writes a record, past everything that may go wrong.
-    fn put(&mut self, topic: &TopicSpec, record: &Fresh) {
-        let found = self.log.partitions_of(topic.name);
+    /// Writes a record that no fault affects.
+    fn put(&mut self, topic: &TopicSpec, record: &FedRecord) {
+        let partitions = self.log.partitions_of(topic.name);
         let partition = match &record.key {
-            Some(key) => (topic.partition_of)(key, found),
+            Some(key) => (topic.partition_of)(key, partitions),
             None => {
-                let next = self.spread.entry(topic.name).or_default();
+                let next = self.next_partitions.entry(topic.name).or_default();
                 *next += 1;
-                *next % found.max(1)
+                *next % partitions.max(1)
             }
         };
         let record = Record {
@@ -196,7 +195,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn told(&self, what: String) {
+    fn log_event(&self, what: String) {
         self.log.note(&what);
         self.log.tell_history(Happened::Told(what));
     }
@@ -205,17 +204,17 @@ impl<'r> Run<'r> {
         *self.counters.faults.entry(fault).or_default() += 1;
     }
 
-    /// The turns of the schedule.
-    fn play(&mut self) {
-        let mut acts = self.schedule.acts.iter().peekable();
+    /// Runs the turns of the schedule.
+    fn run_schedule(&mut self) {
+        let mut steps = self.schedule.steps.iter().peekable();
         for turn in 0..self.schedule.turns {
-            while let Some(act) = acts.next_if(|act| act.at <= turn) {
-                self.act(act);
+            while let Some(step) = steps.next_if(|step| step.at <= turn) {
+                self.perform(step);
             }
             if turn == self.schedule.turns * 4 / 5 {
-                self.strikes.loosen();
+                self.injector.untarget();
             }
-            self.pass();
+            self.pass_time();
             self.counters.turns += 1;
             let workers: usize = self.processes.iter().map(Process::workers).sum();
             let mut chosen = usize::try_from(self.order.below(workers.max(1) as u64)).unwrap_or(0);
@@ -230,69 +229,69 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Time passes: by the pace, unevenly.
-    fn pass(&mut self) {
+    /// Advances the clock by a random part of the pace.
+    fn pass_time(&mut self) {
         let most = u64::try_from(self.schedule.setting.pace.as_micros()).unwrap_or(u64::MAX);
         let time = Duration::from_micros(self.order.below(most));
         self.advance(time);
     }
 
-    /// Time passes, for handlers that run as well.
+    /// Advances the clock, and sends the heartbeats of members whose handlers run meanwhile.
     fn advance(&mut self, time: Duration) {
         self.clock.advance(time);
         let now = self.clock.monotonic();
         let awake = self
             .processes
             .iter()
-            .filter(|process| process.stalled <= now);
+            .filter(|process| process.stalled_until <= now);
         awake.for_each(Process::keep_alive);
     }
 
-    /// A turn of a process; says whether anything happened.
+    /// Runs a turn of a process; returns whether it made progress.
     fn turn(&mut self, number: usize) -> bool {
         let now = self.clock.monotonic();
         let process = &mut self.processes[number];
-        if process.watched.is_some_and(|at| at <= now) {
+        if process.restart_at.is_some_and(|at| at <= now) {
             self.start(number);
             return true;
         }
-        if !process.is_up() || process.stalled > now {
+        if !process.is_up() || process.stalled_until > now {
             return false;
         }
         let turned = process.turn(now);
-        let died = self.strikes.died();
+        let died = self.injector.take_died();
         for dead in &died {
             self.processes[*dead].die(&self.log);
         }
         let process = &mut self.processes[number];
         if process.has_lost_power() {
             process.die(&self.log);
-            self.strikes.count("disk write");
-            self.told(format!("instance {number} lost its power while it wrote"));
+            self.injector.count("disk write");
+            self.log_event(format!("instance {number} lost its power while it wrote"));
             return true;
         }
         if !died.is_empty() {
             return true;
         }
         self.check_memory(number);
-        if let Some(took) = self.processes[number].endless() {
+        if let Some(took) = self.processes[number].overlong_turn() {
             let what = format!(
-                "instance {number} handled records for {} ms without looking at anything else",
+                "instance {number} handled records for {} ms in one turn, without polling its member",
                 took.as_millis()
             );
             self.violation("turns end", what);
         }
         match turned {
-            Ok(moved) => {
+            Ok(made_progress) => {
                 let stopped = self.processes[number].stopped();
                 if let Some(cause) = stopped {
-                    self.halted(number, Halt::Stopped(cause));
+                    self.handle_halt(number, Halt::Stopped(cause));
                     return true;
                 }
-                moved
+                made_progress
             }
             Err(halt) => {
-                self.halted(number, halt);
+                self.handle_halt(number, halt);
                 true
             }
         }
@@ -304,49 +303,53 @@ impl<'r> Run<'r> {
         let taken = self.processes[number].memory();
         if taken > most {
             let what = format!(
-                "a worker of instance {number} takes {taken} bytes for values of tables; it may take \
-                 {} and what {} records bring at once",
+                "a worker of instance {number} takes {taken} bytes for values of tables; its limit is \
+                 {} and what one fetch of {} records adds",
                 setting.memory, setting.batch
             );
             self.violation("memory bound", what);
         }
     }
 
-    /// What whoever watches over a process does when it, or one of its partitions, came to an end.
-    fn halted(&mut self, number: usize, halt: Halt) {
-        self.told(format!("instance {number}: {halt}"));
-        if !self.is_excused(number, &halt) {
+    /// What a supervisor does when a process, or one of its tasks, has ended: restarts it a little later.
+    /// An end that no fault explains is a violation.
+    fn handle_halt(&mut self, number: usize, halt: Halt) {
+        self.log_event(format!("instance {number}: {halt}"));
+        if !self.is_expected(number, &halt) {
             let what = format!("instance {number}: {halt}");
             self.violation("goes on", what);
         }
         self.stop(number);
         let now = self.clock.monotonic();
-        self.processes[number].watch(now);
+        self.processes[number].restart_later(now);
     }
 
-    /// Whether somebody in charge, or time, mends it; if that takes a hand, it is lent.
-    fn is_excused(&mut self, number: usize, halt: &Halt) -> bool {
+    /// Whether a fault explains the end. Where an operator would have to act, this does what they would.
+    fn is_expected(&mut self, number: usize, halt: &Halt) -> bool {
         let cause = match halt {
-            Halt::Start(error) => return !self.healed && is_log_away(error),
+            Halt::Start(error) => return !self.faults_are_over && is_log_away(error),
             Halt::Stopped(cause) => cause,
         };
         match cause {
             StopReason::Recovery(RecoveryReason::MissingOffsets { .. })
-                if !self.forgotten.is_empty() =>
+                if !self.lost_offsets.is_empty() =>
             {
-                for (group, offsets) in &self.forgotten {
+                for (group, offsets) in &self.lost_offsets {
                     self.log.restore_offsets(group, offsets);
                 }
                 true
             }
-            // It may be long until a flush tells what a disk did to a file.
+            // A flush may find only much later what a fault did to a file.
             StopReason::Store(StoreError::RolledBack { .. }) => {
                 let disk = self.processes[number].disk.faults();
                 disk.failed_syncs + disk.refused > 0
             }
-            StopReason::Append(_) | StopReason::Store(_) | StopReason::Member(_) => !self.healed,
-            // A member that was put out and does not know it reads what retention took meanwhile.
-            StopReason::Input(_) => !self.healed,
+            StopReason::Append(_) | StopReason::Store(_) | StopReason::Member(_) => {
+                !self.faults_are_over
+            }
+            // A member that was removed from its group and has not noticed reads records that retention
+            // has deleted meanwhile.
+            StopReason::Input(_) => !self.faults_are_over,
             _ => false,
         }
     }

@@ -1,5 +1,5 @@
-//! What `#[goka::simulate]` calls: runs the seeds on all cores, each run on one thread by itself, up to
-//! the first that fails, and tells of it as much as can be found out.
+//! What `#[goka::simulate]` calls: runs the seeds on all cores, each run on one thread, until one fails;
+//! then shrinks its schedule and reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,51 +14,52 @@ use super::Workload;
 use super::end::CHECK;
 use super::oracles::Violation;
 use super::panics::catch_panic;
-use super::report::{Difference, Least, Report, Summary};
-use super::run::{Case, Counters, Outcome, run};
+use super::report::{Difference, Report, ShrunkSchedule, Summary};
+use super::run::{Counters, Outcome, SimulationConfig, run};
 use super::schedule::{FaultKind, Schedule, Step, StepAction};
 use super::shrink::{Budget, shrink};
 
-/// The seed that alone is run, when it is set.
+/// Environment variable: the only seed to run.
 const SEED: &str = "GOKA_SIM_SEED";
-/// So many seeds are run of every simulation, when it is set.
+/// Environment variable: how many seeds to run of every simulation.
 const SEEDS: &str = "GOKA_SIM_SEEDS";
 
+/// The budget for shrinking a schedule.
 const BUDGET: Budget = Budget {
     runs: 300,
     time: Duration::from_secs(20),
 };
 
-/// What runs schedules.
+/// Runs schedules: a simulation, or a fake in tests.
 pub(super) trait SeedRunner: Sync {
     /// A part of a schedule that may be left out.
-    type Act: Clone + fmt::Display;
+    type Step: Clone + fmt::Display;
 
     /// The whole schedule of a seed.
-    fn acts(&self, seed: u64) -> Vec<Self::Act>;
+    fn steps(&self, seed: u64) -> Vec<Self::Step>;
 
-    /// Whether an act is a record that is fed.
-    fn is_record(act: &Self::Act) -> bool;
+    /// Whether a step writes an input record.
+    fn is_record(step: &Self::Step) -> bool;
 
-    /// Runs the schedule of a seed with these of its acts; with a trace, if asked for.
-    fn run(&self, seed: u64, acts: &[Self::Act], traced: bool) -> Outcome;
+    /// Runs the schedule of a seed with these of its steps only, and records the full trace if `traced`.
+    fn run(&self, seed: u64, steps: &[Self::Step], traced: bool) -> Outcome;
 }
 
-impl SeedRunner for Case<'_> {
-    type Act = Step;
+impl SeedRunner for SimulationConfig<'_> {
+    type Step = Step;
 
-    fn acts(&self, seed: u64) -> Vec<Step> {
-        Schedule::of(seed, self).acts
+    fn steps(&self, seed: u64) -> Vec<Step> {
+        Schedule::of(seed, self).steps
     }
 
-    fn is_record(act: &Step) -> bool {
-        matches!(act.what, StepAction::Feed { .. })
+    fn is_record(step: &Step) -> bool {
+        matches!(step.action, StepAction::Feed { .. })
     }
 
-    fn run(&self, seed: u64, acts: &[Step], traced: bool) -> Outcome {
-        let acts = acts.to_vec();
+    fn run(&self, seed: u64, steps: &[Step], traced: bool) -> Outcome {
+        let steps = steps.to_vec();
         let schedule = Schedule {
-            acts,
+            steps,
             ..Schedule::of(seed, self)
         };
         run(&Self { traced, ..*self }, &schedule)
@@ -74,27 +75,27 @@ pub fn simulate(
     workload: impl FnOnce() -> Workload,
 ) {
     let workload = workload();
-    workload.check_sense();
-    let case = Case {
+    workload.assert_valid();
+    let config = SimulationConfig {
         workload: &workload,
         instances,
         faults,
         traced: false,
         #[cfg(feature = "fail-points")]
-        planted: None,
+        mutant: None,
     };
     let given = |name| number(name, std::env::var(name).ok().as_deref());
     let (only, seeds) = (given(SEED), given(SEEDS).unwrap_or(seeds));
-    let front = Runner {
+    let runner = Runner {
         name,
         instances,
-        runner: &case,
+        runs: &config,
         threads: available_parallelism().map_or(1, usize::from),
     };
-    let (summary, report) = front.simulate(only.map_or(1..=seeds, |seed| seed..=seed));
+    let (summary, report) = runner.simulate(only.map_or(1..=seeds, |seed| seed..=seed));
     println!("{summary}");
     if let Some(seed) = only {
-        front.write_trace(seed);
+        runner.write_trace(seed);
     }
     if let Some(report) = report {
         panic!("{report}");
@@ -104,38 +105,38 @@ pub fn simulate(
 fn number(name: &str, given: Option<&str>) -> Option<u64> {
     let given = given?;
     let number = given.parse();
-    Some(number.unwrap_or_else(|_| panic!("{name}={given}: it is a number")))
+    Some(number.unwrap_or_else(|_| panic!("{name}={given}: not a number")))
 }
 
 pub(super) struct Runner<'f, R> {
     pub(super) name: &'f str,
     pub(super) instances: usize,
-    pub(super) runner: &'f R,
+    pub(super) runs: &'f R,
     pub(super) threads: usize,
 }
 
-/// What the runs so far came to.
+/// The results of the runs so far.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct SeedResults {
     pub(super) counters: Counters,
     pub(super) fired: Vec<u64>,
     unjudged: BTreeSet<String>,
-    /// The seeds that failed, with what was wrong.
-    pub(super) failed: BTreeMap<u64, Trouble>,
+    /// The seeds that failed, and why.
+    pub(super) failed: BTreeMap<u64, SeedFailure>,
 }
 
-pub(super) struct Trouble {
+pub(super) struct SeedFailure {
     pub(super) violations: Vec<Violation>,
     difference: Option<Difference>,
 }
 
-impl Found {
-    fn add(&mut self, seed: u64, ran: Ran) {
+impl SeedResults {
+    fn add(&mut self, seed: u64, ran: SeedRun) {
         let Counters {
             records,
             turns,
             faults,
-            steps,
+            log_steps: steps,
             deaths,
         } = ran.outcome.counters;
         self.fired.push(faults.values().sum());
@@ -143,11 +144,11 @@ impl Found {
         counters.records += records;
         counters.turns += turns;
         add(&mut counters.faults, faults);
-        add(&mut counters.steps, steps);
+        add(&mut counters.log_steps, steps);
         add(&mut counters.deaths, deaths);
         self.unjudged.extend(ran.outcome.unjudged);
-        if let Some(trouble) = ran.trouble {
-            self.failed.insert(seed, trouble);
+        if let Some(failure) = ran.failure {
+            self.failed.insert(seed, failure);
         }
     }
 }
@@ -158,17 +159,17 @@ fn add<K: Ord>(to: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
     }
 }
 
-/// A seed that was run.
-struct Ran {
+/// The result of one seed.
+struct SeedRun {
     outcome: Outcome,
-    trouble: Option<Trouble>,
+    failure: Option<SeedFailure>,
 }
 
 impl<R: SeedRunner> Runner<'_, R> {
-    /// Runs the seeds; the report is of the lowest that fails.
+    /// Runs the seeds; reports the lowest that fails.
     fn simulate(&self, seeds: RangeInclusive<u64>) -> (Summary<'_>, Option<String>) {
         let began = Instant::now();
-        let mut found = self.seek(seeds);
+        let mut found = self.run_seeds(seeds);
         let summary = Summary {
             name: self.name,
             counters: found.counters,
@@ -180,12 +181,12 @@ impl<R: SeedRunner> Runner<'_, R> {
         let first = found.failed.pop_first();
         (
             summary,
-            first.map(|(seed, trouble)| self.report(seed, trouble)),
+            first.map(|(seed, failure)| self.report(seed, failure)),
         )
     }
 
-    pub(super) fn seek(&self, seeds: RangeInclusive<u64>) -> Found {
-        let found = Mutex::new(Found::default());
+    pub(super) fn run_seeds(&self, seeds: RangeInclusive<u64>) -> SeedResults {
+        let found = Mutex::new(SeedResults::default());
         let (next, failed) = (AtomicU64::new(*seeds.start()), AtomicBool::new(false));
         let seek = || {
             while !failed.load(Ordering::Relaxed) {
@@ -194,7 +195,7 @@ impl<R: SeedRunner> Runner<'_, R> {
                     return;
                 }
                 let ran = self.try_seed(seed, seed == *seeds.start());
-                failed.fetch_or(ran.trouble.is_some(), Ordering::Relaxed);
+                failed.fetch_or(ran.failure.is_some(), Ordering::Relaxed);
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 found.add(seed, ran);
             }
@@ -208,8 +209,8 @@ impl<R: SeedRunner> Runner<'_, R> {
         found.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a seed, twice where asked to: then both have to be the same.
-    fn try_seed(&self, seed: u64, twice: bool) -> Ran {
+    /// Runs a seed; with `twice` a second time, which has to give the same trace.
+    fn try_seed(&self, seed: u64, twice: bool) -> SeedRun {
         let mut outcome = self.run_whole(seed, twice);
         let difference = match twice {
             true => difference(&outcome, &self.run_whole(seed, true)),
@@ -217,75 +218,76 @@ impl<R: SeedRunner> Runner<'_, R> {
         };
         let violations = std::mem::take(&mut outcome.violations);
         let is_right = violations.is_empty() && difference.is_none();
-        let trouble = (!is_right).then_some(Trouble {
+        let failure = (!is_right).then_some(SeedFailure {
             violations,
             difference,
         });
-        Ran { outcome, trouble }
+        SeedRun { outcome, failure }
     }
 
     fn run_whole(&self, seed: u64, traced: bool) -> Outcome {
-        match catch_panic(|| self.runner.acts(seed)) {
-            Ok(acts) => self.run(seed, &acts, traced),
+        match catch_panic(|| self.runs.steps(seed)) {
+            Ok(steps) => self.run(seed, &steps, traced),
             Err(text) => panicked(text),
         }
     }
 
-    /// A panic is a violation, as anything else that is wrong.
-    fn run(&self, seed: u64, acts: &[R::Act], traced: bool) -> Outcome {
-        catch_panic(|| self.runner.run(seed, acts, traced)).unwrap_or_else(panicked)
+    /// Runs steps of a seed; a panic is a violation.
+    fn run(&self, seed: u64, steps: &[R::Step], traced: bool) -> Outcome {
+        catch_panic(|| self.runs.run(seed, steps, traced)).unwrap_or_else(panicked)
     }
 
-    /// Finds out about a seed that failed.
-    fn report(&self, seed: u64, trouble: Trouble) -> String {
+    /// Builds the report of a seed that failed.
+    fn report(&self, seed: u64, failure: SeedFailure) -> String {
         let mut outcome = self.run_whole(seed, true);
         let violations = |violations: &[Violation]| texts(violations).collect::<Vec<_>>();
-        let difference = trouble
+        let difference = failure
             .difference
             .or_else(|| difference(&outcome, &self.run_whole(seed, true)))
-            // The run that failed is the first.
+            // The run that failed counts as the first.
             .or_else(|| {
-                let (first, second) = (&trouble.violations, &outcome.violations);
+                let (first, second) = (&failure.violations, &outcome.violations);
                 Difference::of(&violations(first), &violations(second))
             });
-        let mut least = None;
+        let mut schedule = None;
         if difference.is_none() {
-            let (left, smallest) = self.shrink(seed, &outcome);
-            least = left;
+            let (shrunk, smallest) = self.shrink(seed, &outcome);
+            schedule = shrunk;
             outcome = smallest.unwrap_or(outcome);
         } else {
-            outcome.violations = trouble.violations;
+            outcome.violations = failure.violations;
         }
         let report = Report {
             name: self.name,
             seed,
             instances: self.instances,
             violations: &outcome.violations,
-            least,
-            story: &outcome.story,
+            schedule,
+            trace: &outcome.violation_trace,
             difference,
         };
         report.to_string()
     }
 
-    /// The smallest schedule that fails by the same oracle, and what it leads to.
-    fn shrink(&self, seed: u64, whole: &Outcome) -> (Option<Least>, Option<Outcome>) {
+    /// Finds a small schedule that breaks the same rule; returns it with its outcome.
+    fn shrink(&self, seed: u64, whole: &Outcome) -> (Option<ShrunkSchedule>, Option<Outcome>) {
         let oracle = |outcome: &Outcome| outcome.violations.first().map(|first| first.oracle);
-        let Ok(all) = catch_panic(|| self.runner.acts(seed)) else {
+        let Ok(all) = catch_panic(|| self.runs.steps(seed)) else {
             return (None, None);
         };
-        let fails = |acts: &[R::Act]| {
-            let outcome = self.run(seed, acts, false);
+        let fails = |steps: &[R::Step]| {
+            let outcome = self.run(seed, steps, false);
             (oracle(&outcome) == oracle(whole)).then_some(outcome)
         };
-        // A check that fails of nothing counts records: it is told with all that it asks for.
-        let keeps = oracle(whole) == Some(CHECK) && fails(&[]).is_some();
-        let of = |left: &[usize]| -> Vec<R::Act> {
-            let left = (0..all.len())
-                .filter(|at| left.binary_search(at).is_ok() || keeps && R::is_record(&all[*at]));
+        // A check that fails without any step counts records: such a schedule keeps all of them.
+        let keeps_records = oracle(whole) == Some(CHECK) && fails(&[]).is_some();
+        let of = |left: &[usize]| -> Vec<R::Step> {
+            let left = (0..all.len()).filter(|at| {
+                left.binary_search(at).is_ok() || keeps_records && R::is_record(&all[*at])
+            });
             left.map(|at| all[at].clone()).collect()
         };
-        let may_go = (0..all.len()).filter(|at| !(keeps && R::is_record(&all[*at])));
+        let may_go = (0..all.len()).filter(|at| !(keeps_records && R::is_record(&all[*at])));
         let may_go: Vec<usize> = may_go.collect();
         let mut smallest = None;
         let shrunk = shrink(&may_go, &BUDGET, |left| {
@@ -294,19 +296,19 @@ impl<R: SeedRunner> Runner<'_, R> {
             smallest = failed.or(smallest.take());
             fails
         });
-        let least = Least {
-            acts: shrunk.left.iter().map(|at| all[*at].to_string()).collect(),
+        let schedule = ShrunkSchedule {
+            steps: shrunk.left.iter().map(|at| all[*at].to_string()).collect(),
             kept: all.len() - may_go.len(),
             of: may_go.len(),
             runs: shrunk.runs,
-            is_least: shrunk.is_least,
+            is_minimal: shrunk.is_minimal,
         };
-        (Some(least), smallest)
+        (Some(schedule), smallest)
     }
 
-    /// Writes the trace of a seed where the user finds it.
+    /// Writes the full trace of a seed to a file, and prints its path.
     fn write_trace(&self, seed: u64) {
-        let trace = self.run_whole(seed, true).trace;
+        let trace = self.run_whole(seed, true).full_trace;
         let file = format!("{}-{seed}.trace", self.name.replace("::", "-"));
         let path = target().join(file);
         let text = trace.join("\n") + "\n";
@@ -337,15 +339,15 @@ fn texts(violations: &[Violation]) -> impl Iterator<Item = String> {
 /// Where two runs that should be the same differ.
 fn difference(one: &Outcome, other: &Outcome) -> Option<Difference> {
     let lines = |outcome: &Outcome| {
-        let mut lines = outcome.trace.clone();
+        let mut lines = outcome.full_trace.clone();
         lines.extend(texts(&outcome.violations));
         lines
     };
     Difference::of(&lines(one), &lines(other))
 }
 
-/// The directory for what tests leave behind, which `cargo clean` empties; without cargo's layout the
-/// machine's own.
+/// The directory for files that tests leave behind: `target/tmp`, or the system's temporary directory
+/// where the program does not lie in a target directory.
 fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let mut above = program.ancestors();

@@ -1,4 +1,5 @@
-//! What happens in a run, and when: decided by the seed before it begins.
+//! The schedule of a run: which records are written and which faults are injected at which turn. The
+//! seed decides it before the run begins.
 
 mod kinds;
 mod planner;
@@ -10,53 +11,57 @@ use std::time::Duration;
 pub use self::kinds::FaultKind;
 use self::planner::{Planner, below};
 use super::Dice;
-use super::run::Case;
-use super::workload::{Fresh, Workload};
+use super::run::SimulationConfig;
+use super::workload::{FedRecord, Workload};
 use crate::core::RecordId;
 use crate::graph::TopicSpec;
 use crate::log::simulated::{Fault, StepKind};
 use crate::record::Timestamp;
 
-/// The least number of turns of a run.
+/// The minimum number of turns of a run.
 const TURNS: usize = 600;
-/// So many turns a record, where there are many.
+/// Turns for each record, where that is more than the minimum.
 const TURNS_PER_RECORD: usize = 2;
-/// What goes wrong by itself, in one run.
-const TROUBLES: (u64, u64) = (6, 10);
+/// The minimum and maximum number of faults that are planned for a run.
+const FAULTS: (u64, u64) = (6, 10);
 
 /// Something that happens in a run.
 #[derive(Debug, Clone)]
 pub(super) enum StepAction {
-    /// A record is fed to a topic of the workload.
-    Feed { topic: TopicSpec, record: Fresh },
-    /// This goes wrong at the next step where it can, of an instance or of anybody.
-    Strike { fault: Fault, on: Option<usize> },
-    /// The process dies right after its next step of a kind; with the power, the disk forgets.
-    Die {
+    /// Writes a record to an input topic of the workload.
+    Feed { topic: TopicSpec, record: FedRecord },
+    /// Arms a fault: it fires at the next log operation that it fits, of one instance or of any.
+    Inject { fault: Fault, on: Option<usize> },
+    /// Kills a process, at once or right after its next log operation of a kind. With a loss of power,
+    /// its disk also loses what was not synced.
+    Kill {
         instance: usize,
         at: Option<StepKind>,
         power: bool,
     },
-    /// The power goes in the middle of a write of the disk, so many from now.
-    DieWriting { instance: usize, writes: u64 },
-    /// The process stops in order.
+    /// Cuts the power in the middle of a disk write, after this many writes.
+    LosePowerWriting { instance: usize, writes: u64 },
+    /// Stops a process cleanly.
     Stop { instance: usize },
-    /// It starts, if it is not there; on an empty disk, maybe.
-    Start { instance: usize, emptied: bool },
-    /// It takes no turn for so long: the others go on.
+    /// Starts a process that is not running.
+    Start {
+        instance: usize,
+        on_empty_disk: bool,
+    },
+    /// Suspends a process for a time, while the others go on.
     Stall { instance: usize, time: Duration },
-    /// So many syncs of its disk fail.
+    /// Fails the next syncs of a disk.
     FailSyncs { instance: usize, syncs: u64 },
-    /// Its disk takes nothing more, or takes it again.
-    Full { instance: usize, is_full: bool },
-    /// One pass of compaction over all tables.
+    /// Makes a disk refuse writes for want of space, or accept them again.
+    SetDiskFull { instance: usize, is_full: bool },
+    /// Runs compaction once over all tables.
     Compact,
-    /// Retention takes from the inputs what is committed.
-    Expire,
-    /// The clocks of all machines are set by so much.
+    /// Deletes the records of the inputs that every group has committed past.
+    ApplyRetention,
+    /// Moves the wall clocks of all machines, by milliseconds.
     SetClock(Timestamp),
-    /// The groups forget their offsets. Only when nobody is there.
-    Forget,
+    /// Deletes the committed offsets of the groups; only while no instance is running.
+    LoseOffsets,
 }
 
 impl fmt::Display for StepAction {
@@ -65,36 +70,40 @@ impl fmt::Display for StepAction {
             StepAction::Feed { topic, record } => {
                 let key = record.key.as_deref().map(String::from_utf8_lossy);
                 let key = key.map_or_else(|| "no key".to_owned(), |key| format!("key {key:?}"));
-                write!(f, "topic `{}` is fed a record with {key}", topic.name)
+                write!(f, "topic `{}` gets a record with {key}", topic.name)
             }
-            StepAction::Strike { fault, on: None } => {
-                write!(f, "{fault}, for whomever it fits first")
+            StepAction::Inject { fault, on: None } => {
+                write!(f, "{fault}, for the first instance that it fits")
             }
-            StepAction::Strike {
+            StepAction::Inject {
                 fault,
                 on: Some(on),
             } => write!(f, "{fault}, for instance {on}"),
-            StepAction::Die {
+            StepAction::Kill {
                 instance,
                 at,
                 power,
             } => {
-                let what = if *power { "loses its power" } else { "dies" };
+                let what = if *power {
+                    "loses its power"
+                } else {
+                    "is killed"
+                };
                 match at {
                     Some(at) => write!(f, "instance {instance} {what} after its next {at}"),
                     None => write!(f, "instance {instance} {what}"),
                 }
             }
-            StepAction::DieWriting { instance, writes } => {
+            StepAction::LosePowerWriting { instance, writes } => {
                 write!(
                     f,
                     "instance {instance} loses its power {writes} disk writes from now"
                 )
             }
-            StepAction::Stop { instance } => write!(f, "instance {instance} stops in order"),
+            StepAction::Stop { instance } => write!(f, "instance {instance} stops cleanly"),
             StepAction::Start {
                 instance,
-                emptied: false,
+                on_empty_disk: false,
             } => write!(f, "instance {instance} starts on its disk"),
             StepAction::Start { instance, .. } => {
                 write!(f, "instance {instance} starts on an empty disk")
@@ -105,31 +114,35 @@ impl fmt::Display for StepAction {
             StepAction::FailSyncs { instance, syncs } => {
                 write!(f, "{syncs} syncs of instance {instance}'s disk fail")
             }
-            StepAction::Full {
+            StepAction::SetDiskFull {
                 instance,
                 is_full: true,
             } => write!(f, "the disk of instance {instance} is full"),
-            StepAction::Full { instance, .. } => {
+            StepAction::SetDiskFull { instance, .. } => {
                 write!(f, "the disk of instance {instance} has room again")
             }
-            StepAction::Compact => f.write_str("compaction strikes"),
-            StepAction::Expire => f.write_str("retention takes what is committed of the inputs"),
-            StepAction::SetClock(by) => write!(f, "the clocks are set by {by} ms"),
-            StepAction::Forget => f.write_str("the groups forget their offsets"),
+            StepAction::Compact => f.write_str("compaction of all tables"),
+            StepAction::ApplyRetention => {
+                f.write_str("retention deletes the committed records of the inputs")
+            }
+            StepAction::SetClock(by) => write!(f, "the clocks are moved by {by} ms"),
+            StepAction::LoseOffsets => {
+                f.write_str("the committed offsets of the groups are deleted")
+            }
         }
     }
 }
 
-/// Something that happens at a turn of the run.
+/// An action, and the turn of the run before which it is done.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     pub(super) at: usize,
-    pub(super) what: StepAction,
+    pub(super) action: StepAction,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "turn {}: {}", self.at, self.what)
+        write!(f, "turn {}: {}", self.at, self.action)
     }
 }
 
@@ -142,31 +155,31 @@ pub(super) struct Setting {
     pub(super) flush_interval: Duration,
     pub(super) flush_bytes: usize,
     pub(super) memory: usize,
-    /// So many records at once.
+    /// The most records of one fetch.
     pub(super) batch: usize,
-    /// How long tombstones stay.
+    /// How long compaction keeps tombstones.
     pub(super) delete_retention: Duration,
-    /// Whether an instance that starts again is the same member of its group.
+    /// Whether an instance keeps its name, and so its static membership, over restarts.
     pub(super) is_static: bool,
-    /// How long a turn takes at most.
+    /// The most time that passes at a turn.
     pub(super) pace: Duration,
     /// How long handlers take, unless the workload says so.
     pub(super) handlers: HandlerTimes,
 }
 
-/// How long handlers take: none of their time is the clock's but what is said here.
+/// How long handlers take on the run's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct HandlerTimes {
-    /// Of so many in a thousand records.
+    /// How many of a thousand records take time at all.
     pub(super) per_mille: u64,
-    /// At least.
+    /// The shortest time of one that does.
     pub(super) from: Duration,
-    /// Less than.
+    /// An upper bound, not reached.
     pub(super) to: Duration,
 }
 
 impl HandlerTimes {
-    /// How long one takes.
+    /// Draws the time of one record.
     fn of(&self, dice: &mut Dice) -> Duration {
         if dice.below(1_000) >= self.per_mille {
             return Duration::ZERO;
@@ -178,32 +191,31 @@ impl HandlerTimes {
 }
 
 /// How long the handler of a record takes.
-pub(super) type HandlerTakes = Arc<dyn Fn(&RecordId) -> Duration + Send + Sync>;
+pub(super) type HandlerTime = Arc<dyn Fn(&RecordId) -> Duration + Send + Sync>;
 
-/// A run, decided beforehand. The same schedule of the same case gives the same run.
+/// The schedule of a run. The same schedule of the same configuration gives the same run.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
     pub(super) seed: u64,
     pub(super) setting: Setting,
     pub(super) turns: usize,
-    /// Who has the turn, and how long it takes.
+    /// Decides which worker has the next turn, and how much time passes.
     pub(super) order: Dice,
-    /// In the order of their turns: records that are fed, and what goes wrong. Any of them may be left
-    /// out.
-    pub(super) acts: Vec<Step>,
+    /// Input records and faults, in the order of their turns. Shrinking leaves any of them out.
+    pub(super) steps: Vec<Step>,
 }
 
 impl Schedule {
     /// How long handlers take: decided by the seed and the record, so that a record takes the same time
     /// whenever it is handled.
-    pub(super) fn handler_takes(&self, workload: &Workload) -> HandlerTakes {
+    pub(super) fn handler_time(&self, workload: &Workload) -> HandlerTime {
         let (seed, times) = (self.seed, self.setting.handlers);
         let own = workload.handler_takes.clone();
         Arc::new(move |record| {
-            let place =
+            let partition =
                 u64::from(record.topic.0) << 32 | u64::from(record.task.partition.unsigned_abs());
             let mut dice = Dice::new(seed);
-            let mut dice = Dice::new(dice.below(u64::MAX) ^ place.rotate_left(17));
+            let mut dice = Dice::new(dice.below(u64::MAX) ^ partition.rotate_left(17));
             let mut dice = Dice::new(dice.below(u64::MAX) ^ record.offset.unsigned_abs());
             match &own {
                 Some(own) => own(&mut dice),
@@ -213,18 +225,23 @@ impl Schedule {
     }
 
     /// The schedule of a seed.
-    pub(super) fn of(seed: u64, case: &Case<'_>) -> Self {
+    pub(super) fn of(seed: u64, config: &SimulationConfig<'_>) -> Self {
         let mut dice = Dice::new(seed);
-        let records: usize = case.workload.feeds.iter().map(|feed| feed.count).sum();
+        let records: usize = config
+            .workload
+            .fed_topics
+            .iter()
+            .map(|feed| feed.count)
+            .sum();
         let turns = TURNS.max(records * TURNS_PER_RECORD);
-        let setting = Setting::of(&mut dice.fork(), case.faults);
-        let mut acts = Vec::new();
+        let setting = Setting::of(&mut dice.fork(), config.faults);
+        let mut steps = Vec::new();
         let (mut content, mut moments) = (dice.fork(), dice.fork());
-        for feed in &case.workload.feeds {
+        for feed in &config.workload.fed_topics {
             for _ in 0..feed.count {
                 let record = (feed.make)(&mut content);
                 let at = below(&mut moments, turns * 9 / 10);
-                acts.push((
+                steps.push((
                     at,
                     StepAction::Feed {
                         topic: feed.topic,
@@ -235,26 +252,26 @@ impl Schedule {
         }
         let mut planner = Planner {
             dice: dice.fork(),
-            instances: case.instances,
-            is_once: case.is_once(),
+            instances: config.instances,
+            is_exactly_once: config.is_exactly_once(),
             setting: &setting,
-            acts,
+            steps,
         };
-        let troubles = TROUBLES.0 + planner.dice.below(TROUBLES.1 - TROUBLES.0 + 1);
-        for _ in 0..troubles {
+        let faults = FAULTS.0 + planner.dice.below(FAULTS.1 - FAULTS.0 + 1);
+        for _ in 0..faults {
             let at = turns / 50 + below(&mut planner.dice, turns * 4 / 5);
-            if let Some(kind) = planner.dice.pick(case.faults).copied() {
+            if let Some(kind) = planner.dice.pick(config.faults).copied() {
                 planner.plan(kind, at, turns);
             }
         }
-        let mut acts = planner.acts;
-        acts.sort_by_key(|(at, _)| *at);
-        let acts = acts.into_iter().map(|(at, what)| Step { at, what });
+        let mut steps = planner.steps;
+        steps.sort_by_key(|(at, _)| *at);
+        let steps = steps.into_iter().map(|(at, action)| Step { at, action });
         Self {
             seed,
             turns,
             order: dice.fork(),
-            acts: acts.collect(),
+            steps: steps.collect(),
             setting,
         }
     }

@@ -1,42 +1,42 @@
-//! The smallest part of a schedule that still fails, or nearly: parts are left out, halves first, for
-//! as long as what is left fails in the same way.
+//! Finds a small part of a schedule that still fails: leaves parts out, halves first, while the rest
+//! still fails in the same way.
 
 use std::time::{Duration, Instant};
 
-/// How much may be tried.
+/// How much work shrinking may do.
 pub(super) struct Budget {
     pub(super) runs: usize,
     pub(super) time: Duration,
 }
 
-/// What is left, and at what price.
+/// The result of shrinking, and how many runs it took.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shrunk<T> {
     pub(super) left: Vec<T>,
     pub(super) runs: usize,
-    /// Whether it fails no more when any one thing is left out.
-    pub(super) is_least: bool,
+    /// Whether leaving out any single element makes it pass.
+    pub(super) is_minimal: bool,
 }
 
-/// Leaves out what may be: delta debugging by complements (Zeller and Hildebrandt, "Simplifying and
-/// isolating failure-inducing input", 2002). `fails` is asked of a part of `all`, in its order.
+/// Shrinks by delta debugging with complements (Zeller and Hildebrandt, "Simplifying and isolating
+/// failure-inducing input", 2002). `fails` is called with parts of `all`, in its order.
 pub(super) fn shrink<T: Clone>(
     all: &[T],
     budget: &Budget,
     mut fails: impl FnMut(&[T]) -> bool,
 ) -> Shrunk<T> {
-    let until = Instant::now() + budget.time;
+    let deadline = Instant::now() + budget.time;
     let (mut left, mut runs) = (all.to_vec(), 0);
     let mut size = left.len();
     while size > 0 {
         let (mut at, mut shrank) = (0, false);
         while at < left.len() {
-            if runs == budget.runs || Instant::now() >= until {
+            if runs == budget.runs || Instant::now() >= deadline {
                 let is_least = false;
                 return Shrunk {
                     left,
                     runs,
-                    is_least,
+                    is_minimal: is_least,
                 };
             }
             let end = (at + size).min(left.len());
@@ -48,7 +48,7 @@ pub(super) fn shrink<T: Clone>(
                 at = end;
             }
         }
-        // What could not go before may do so once something else went.
+        // An element that was needed before may be left out once another one is gone.
         if size > 1 {
             size = size.div_ceil(2);
         } else if !shrank {
@@ -59,7 +59,7 @@ pub(super) fn shrink<T: Clone>(
     Shrunk {
         left,
         runs,
-        is_least,
+        is_minimal: is_least,
     }
 }
 
@@ -77,21 +77,21 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_is_left_in_its_order() {
+    fn only_what_is_needed_is_left_in_its_order() {
         for needed in [&[][..], &[0], &[199], &[17, 18], &[3, 90, 91, 150]] {
             let fails = |part: &[u32]| needed.iter().all(|one| part.contains(one));
             let shrunk = shrink(&all(), &AMPLE, fails);
             assert_eq!(shrunk.left, needed);
-            assert!(shrunk.is_least);
+            assert!(shrunk.is_minimal);
         }
     }
 
     #[test]
     fn no_single_thing_can_be_left_out_of_what_is_left() {
-        // Seven of any kind, or 5 with 120.
+        // Fails with any seven elements, or with 5 and 120.
         let fails = |part: &[u32]| part.len() >= 7 || part.contains(&5) && part.contains(&120);
         let shrunk = shrink(&all(), &AMPLE, fails);
-        assert!(shrunk.is_least && fails(&shrunk.left));
+        assert!(shrunk.is_minimal && fails(&shrunk.left));
         for at in 0..shrunk.left.len() {
             let mut without = shrunk.left.clone();
             without.remove(at);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_only_after_something_else_goes() {
+    fn an_element_that_can_go_only_after_another_goes_too() {
         // 10 is needed as long as 150 is there.
         let fails =
             |part: &[u32]| part.contains(&60) && (part.contains(&10) || !part.contains(&150));
@@ -115,7 +115,7 @@ mod tests {
             runs += 1;
             part.contains(&7)
         });
-        assert_eq!((runs, shrunk.runs, shrunk.is_least), (9, 9, false));
+        assert_eq!((runs, shrunk.runs, shrunk.is_minimal), (9, 9, false));
         assert!(shrunk.left.contains(&7) && shrunk.left.len() < 200);
         let none = Budget {
             time: Duration::ZERO,

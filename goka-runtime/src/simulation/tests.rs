@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::thread::available_parallelism;
 
-use super::run::{Case, run};
+use super::run::{SimulationConfig, run};
 use super::runner::Runner;
 use super::schedule::{FaultKind, Schedule};
 use super::{Dice, Workload};
@@ -15,14 +15,14 @@ fn clicks(guarantee: Guarantee) -> Workload {
     workload.input(Clicks, 300, click)
 }
 
-fn case(workload: &Workload, traced: bool) -> Case<'_> {
-    Case {
+fn config(workload: &Workload, traced: bool) -> SimulationConfig<'_> {
+    SimulationConfig {
         workload,
         instances: 3,
         faults: &FaultKind::ALL,
         traced,
         #[cfg(feature = "fail-points")]
-        planted: None,
+        mutant: None,
     }
 }
 
@@ -30,19 +30,23 @@ fn case(workload: &Workload, traced: bool) -> Case<'_> {
 fn a_seed_gives_the_same_trace_byte_by_byte() {
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
         let workload = clicks(guarantee);
-        let case = case(&workload, true);
+        let config = config(&workload, true);
         for seed in 1..=4 {
-            let trace = || run(&case, &Schedule::of(seed, &case)).trace.join("\n");
+            let trace = || {
+                run(&config, &Schedule::of(seed, &config))
+                    .full_trace
+                    .join("\n")
+            };
             let (first, second) = (trace(), trace());
-            assert!(first.len() > 10_000, "a trace tells what happened");
+            assert!(first.len() > 10_000, "the trace is not empty");
             assert!(first.as_bytes() == second.as_bytes(), "seed {seed}");
         }
     }
 }
 
-/// Nothing is only scheduled: it fires, in every run something, and over some runs everything.
+/// Faults that are scheduled also fire: some in every run, and each of them in some run.
 #[test]
-fn every_fault_fires_and_processes_die_at_every_step() {
+fn every_fault_fires_and_processes_are_killed_at_every_log_operation() {
     let mut names: BTreeMap<&str, u64> = BTreeMap::new();
     for (guarantee, steps) in [
         (
@@ -55,14 +59,14 @@ fn every_fault_fires_and_processes_die_at_every_step() {
         ),
     ] {
         let workload = clicks(guarantee);
-        let case = case(&workload, false);
-        let front = Runner {
+        let config = config(&workload, false);
+        let runner = Runner {
             name: "every fault",
             instances: 3,
-            runner: &case,
+            runs: &config,
             threads: available_parallelism().map_or(1, usize::from),
         };
-        let found = front.seek(1..=80);
+        let found = runner.run_seeds(1..=80);
         let failed: Vec<_> = found.failed.keys().collect();
         assert!(failed.is_empty(), "{guarantee:?}: seeds {failed:?}");
         assert_eq!((found.fired.len(), found.counters.records), (80, 24_000));
@@ -73,7 +77,10 @@ fn every_fault_fires_and_processes_die_at_every_step() {
         );
         for step in steps.iter().chain(&["between two turns", "disk write"]) {
             let deaths = found.counters.deaths.get(*step);
-            assert!(deaths.is_some(), "{guarantee:?}: nobody died at {step}");
+            assert!(
+                deaths.is_some(),
+                "{guarantee:?}: no process was killed at {step}"
+            );
         }
         for (name, count) in found.counters.faults {
             *names.entry(name).or_default() += count;

@@ -1,13 +1,13 @@
-//! Workloads that make no sense: told before anything runs, and what to write instead.
+//! Rejects invalid workloads before anything runs; each message says what to write instead.
 
 use super::workload::Workload;
 use crate::graph::{Definition, Edge, EdgeKind};
 
 impl Workload {
-    /// Panics when there is nothing to be learnt from a simulation.
-    pub(super) fn check_sense(&self) {
-        if let Err(told) = self.validate() {
-            panic!("the workload makes no sense: {told}");
+    /// Panics when the workload is invalid, for example because an input gets no records.
+    pub(super) fn assert_valid(&self) {
+        if let Err(reason) = self.validate() {
+            panic!("invalid workload: {reason}");
         }
     }
 
@@ -17,53 +17,53 @@ impl Workload {
             return Err(format!("it has {} partitions", self.partitions));
         }
         for definition in &definitions {
-            self.shared_sense(definition)?;
+            self.validate_shared(definition)?;
         }
-        self.feeds_sense(&definitions)?;
-        self.loads_sense(&definitions)?;
+        self.validate_fed_topics(&definitions)?;
+        self.validate_loaded_tables(&definitions)?;
         for definition in &definitions {
-            self.reads_sense(definition, &definitions)?;
+            self.validate_sources(definition, &definitions)?;
         }
         Ok(())
     }
 
-    fn shared_sense(&self, definition: &Definition) -> Result<(), String> {
+    fn validate_shared(&self, definition: &Definition) -> Result<(), String> {
         if definition.make.is_some() || self.shared.contains_key(&(definition.type_id)()) {
             return Ok(());
         }
         let (name, location) = (definition.graph.name, definition.graph.location);
         Err(format!(
-            "`{name}` ({location}) has no `Default`: say how it is made: `.with(|| {name} ..)`"
+            "`{name}` ({location}) has no `Default`; say how to make it: `.with(|| {name} ..)`"
         ))
     }
 
-    fn feeds_sense(&self, definitions: &[&'static Definition]) -> Result<(), String> {
-        if self.feeds.is_empty() {
+    fn validate_fed_topics(&self, definitions: &[&'static Definition]) -> Result<(), String> {
+        if self.fed_topics.is_empty() {
             return Err(format!(
-                "nothing is fed to {}: add `.input(Topic, 300, |dice| (key, value))`",
+                "no topic of {} gets records: add `.input(Topic, 300, |dice| (key, value))`",
                 names(definitions)
             ));
         }
-        for feed in &self.feeds {
+        for feed in &self.fed_topics {
             let name = feed.topic.name;
             if feed.count == 0 {
                 return Err(format!(
-                    "topic `{name}` is fed 0 records: `.input(.., count, ..)` with a few hundred"
+                    "topic `{name}` gets 0 records: use `.input(.., count, ..)` with a few hundred"
                 ));
             }
-            fits(name, "fed", definitions)?;
+            validate_topic(name, "is an input of the workload", definitions)?;
         }
         Ok(())
     }
 
-    fn loads_sense(&self, definitions: &[&'static Definition]) -> Result<(), String> {
-        for load in &self.loads {
+    fn validate_loaded_tables(&self, definitions: &[&'static Definition]) -> Result<(), String> {
+        for load in &self.loaded_tables {
             let name = load.topic.name;
-            fits(name, "there before the start", definitions)?;
+            validate_topic(name, "is a table of the workload", definitions)?;
             if self.is_fed(name) {
                 return Err(format!(
-                    "table `{name}` is said not to change by `.table(..)`, and fed by `.input(..)`: \
-                     leave one out"
+                    "table `{name}` is declared as unchanging by `.table(..)`, but gets records from \
+                     `.input(..)`: leave one out"
                 ));
             }
         }
@@ -71,15 +71,19 @@ impl Workload {
     }
 
     fn is_fed(&self, topic: &str) -> bool {
-        self.feeds.iter().any(|feed| feed.topic.name == topic)
+        self.fed_topics.iter().any(|feed| feed.topic.name == topic)
     }
 
-    fn is_given(&self, topic: &str) -> bool {
-        self.is_fed(topic) || self.loads.iter().any(|load| load.topic.name == topic)
+    fn has_records(&self, topic: &str) -> bool {
+        self.is_fed(topic)
+            || self
+                .loaded_tables
+                .iter()
+                .any(|load| load.topic.name == topic)
     }
 
-    /// Everything that a processor reads comes from somewhere.
-    fn reads_sense(
+    /// Checks that every topic that a processor reads gets records.
+    fn validate_sources(
         &self,
         definition: &Definition,
         definitions: &[&'static Definition],
@@ -89,7 +93,7 @@ impl Workload {
             let mut others = definitions
                 .iter()
                 .filter(|other| other.graph.group != definition.graph.group);
-            self.is_given(topic) || others.any(|other| writes(other, topic))
+            self.has_records(topic) || others.any(|other| writes(other, topic))
         };
         let has_start = definition.graph.inputs().any(comes);
         for edge in definition.graph.edges {
@@ -104,8 +108,8 @@ impl Workload {
             if !comes(edge) {
                 let (name, location) = (definition.graph.name, definition.graph.location);
                 return Err(format!(
-                    "nothing comes from topic `{topic}`, {what} of `{name}` ({location}): add `{add}` \
-                     of its topic, or its processor by `.and::<..>()`"
+                    "topic `{topic}`, {what} of `{name}` ({location}), gets no records: add `{add}` \
+                     for it, or the processor that writes it by `.and::<..>()`"
                 ));
             }
         }
@@ -113,8 +117,12 @@ impl Workload {
     }
 }
 
-/// Whether a topic of the workload's is one that it may write: read by a processor, and no table of one.
-fn fits(topic: &str, how: &str, definitions: &[&'static Definition]) -> Result<(), String> {
+/// Checks that the workload may write to a topic: a processor reads it, and it is no processor's table.
+fn validate_topic(
+    topic: &str,
+    how: &str,
+    definitions: &[&'static Definition],
+) -> Result<(), String> {
     let reads = |edge: &Edge| {
         let reads = matches!(
             edge.kind,
@@ -129,8 +137,8 @@ fn fits(topic: &str, how: &str, definitions: &[&'static Definition]) -> Result<(
     if let Some(owner) = definitions.iter().find(owns) {
         let (name, location) = (owner.graph.name, owner.graph.location);
         return Err(format!(
-            "topic `{topic}` is the table of `{name}` ({location}), which alone writes it: feed its \
-             inputs"
+            "topic `{topic}` is the table of `{name}` ({location}), and only that processor writes it: \
+             give records to its inputs"
         ));
     }
     if definitions
@@ -140,7 +148,7 @@ fn fits(topic: &str, how: &str, definitions: &[&'static Definition]) -> Result<(
         return Ok(());
     }
     Err(format!(
-        "topic `{topic}` is {how}, and none of {} reads it: leave it out, or add its reader by \
+        "topic `{topic}` {how}, but none of {} reads it: leave it out, or add its reader by \
          `.and::<..>()`",
         names(definitions)
     ))
@@ -165,16 +173,16 @@ mod tests {
     use super::Workload;
     use crate::tester::doc::{Alerts, ClickCount, Clicks};
 
-    fn told(workload: &Workload) -> String {
-        let told = workload.validate().expect_err("it makes no sense");
-        // Without the lines of the processor's declaration.
+    /// The error, without the line number of the processor's declaration.
+    fn error(workload: &Workload) -> String {
+        let error = workload.validate().expect_err("the workload is invalid");
         let place = "goka-runtime/src/tester/doc.rs:";
-        match told.split_once(place) {
+        match error.split_once(place) {
             Some((before, after)) => {
                 let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
                 format!("{before}doc.rs{after}")
             }
-            None => told,
+            None => error,
         }
     }
 
@@ -183,42 +191,42 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_run_makes_sense() {
-        clicks(1).check_sense();
+    fn a_valid_workload_passes() {
+        clicks(1).assert_valid();
     }
 
     #[test]
-    fn what_cannot_says_what_to_write() {
+    fn the_error_of_an_invalid_workload_says_what_to_write() {
         let alerts = |workload: Workload| workload.input(Alerts, 1, |_| ("alice", 1));
         let table = |workload: Workload| workload.input(ClickCount, 1, |_| ("alice", 1));
         let loaded = |workload: Workload| workload.table(ClickCount, [("alice", 1)]);
         for (workload, expected) in [
             (
                 Workload::of::<ClickCount>(),
-                "nothing is fed to `ClickCount`: add `.input(Topic, 300, |dice| (key, value))`",
+                "no topic of `ClickCount` gets records: add `.input(Topic, 300, |dice| (key, value))`",
             ),
             (
                 clicks(0),
-                "topic `clicks` is fed 0 records: `.input(.., count, ..)` with a few hundred",
+                "topic `clicks` gets 0 records: use `.input(.., count, ..)` with a few hundred",
             ),
             (clicks(1).partitions(0), "it has 0 partitions"),
             (
                 alerts(clicks(1)),
-                "topic `alerts` is fed, and none of `ClickCount` reads it: leave it out, or add its \
-                 reader by `.and::<..>()`",
+                "topic `alerts` is an input of the workload, but none of `ClickCount` reads it: leave it \
+                 out, or add its reader by `.and::<..>()`",
             ),
             (
                 table(clicks(1)),
-                "topic `click-count-state` is the table of `ClickCount` (doc.rs), which alone writes \
-                 it: feed its inputs",
+                "topic `click-count-state` is the table of `ClickCount` (doc.rs), and only that \
+                 processor writes it: give records to its inputs",
             ),
             (
                 loaded(clicks(1)),
-                "topic `click-count-state` is the table of `ClickCount` (doc.rs), which alone writes \
-                 it: feed its inputs",
+                "topic `click-count-state` is the table of `ClickCount` (doc.rs), and only that \
+                 processor writes it: give records to its inputs",
             ),
         ] {
-            assert_eq!(told(&workload), expected);
+            assert_eq!(error(&workload), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is simulated: the processors, what is fed to them, and what they share.
+//! What a simulation runs: the processors, their input records, and the values that handlers share.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -16,14 +16,14 @@ use crate::record::Guarantee;
 use crate::registry::Registry;
 use crate::topic::{Table, Topic};
 
-/// A record as it is fed.
+/// An input record of the workload, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fresh {
+pub(super) struct FedRecord {
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
 }
 
-impl Fresh {
+impl FedRecord {
     fn new<T, K, V>(key: &K, value: &V) -> Self
     where
         T: Topic,
@@ -44,25 +44,25 @@ impl Fresh {
     }
 }
 
-/// A topic that is fed while the processors run.
-pub(super) struct Feed {
+/// A topic that gets records while the processors run.
+pub(super) struct FedTopic {
     pub(super) topic: TopicSpec,
     pub(super) count: usize,
-    pub(super) make: Box<dyn Fn(&mut Dice) -> Fresh + Send + Sync>,
+    pub(super) make: Box<dyn Fn(&mut Dice) -> FedRecord + Send + Sync>,
 }
 
-/// A table of somebody else's that is there before the processors start, and does not change.
-pub(super) struct Load {
+/// A table of another program: it is complete before the processors start, and does not change.
+pub(super) struct LoadedTable {
     pub(super) topic: TopicSpec,
-    pub(super) rows: Vec<Fresh>,
+    pub(super) rows: Vec<FedRecord>,
 }
 
-type Make = Box<dyn Fn() -> Arc<ProcessorState> + Send + Sync>;
-type Takes = Arc<dyn Fn(&mut Dice) -> Duration + Send + Sync>;
+type MakeState = Box<dyn Fn() -> Arc<ProcessorState> + Send + Sync>;
+type HandlerTime = Arc<dyn Fn(&mut Dice) -> Duration + Send + Sync>;
 type Check = Box<dyn Fn(&End<'_>) + Send + Sync>;
 
-/// The processors that are simulated and what is fed to them: what a function with
-/// `#[goka::simulate]` gives. Made once for all seeds.
+/// The processors that are simulated and their input: what a function with `#[goka::simulate]` returns.
+/// Built once for all seeds.
 ///
 /// ```
 /// # use goka_runtime::tester::doc::*;
@@ -74,15 +74,15 @@ type Check = Box<dyn Fn(&End<'_>) + Send + Sync>;
 #[must_use = "nothing runs by itself"]
 pub struct Workload {
     pub(super) registry: Registry,
-    /// What handlers share, made anew for each instance.
-    pub(super) shared: BTreeMap<TypeId, Make>,
+    /// How to make the value that handlers share, by processor; made for each instance.
+    pub(super) shared: BTreeMap<TypeId, MakeState>,
     pub(super) partitions: i32,
     pub(super) guarantee: Option<Guarantee>,
     pub(super) idempotent: bool,
-    pub(super) feeds: Vec<Feed>,
-    pub(super) loads: Vec<Load>,
+    pub(super) fed_topics: Vec<FedTopic>,
+    pub(super) loaded_tables: Vec<LoadedTable>,
     pub(super) checks: Vec<Check>,
-    pub(super) handler_takes: Option<Takes>,
+    pub(super) handler_takes: Option<HandlerTime>,
 }
 
 impl Workload {
@@ -101,14 +101,14 @@ impl Workload {
             partitions: crate::processor::DEFAULT_PARTITIONS,
             guarantee: None,
             idempotent: false,
-            feeds: Vec::new(),
-            loads: Vec::new(),
+            fed_topics: Vec::new(),
+            loaded_tables: Vec::new(),
             checks: Vec::new(),
             handler_takes: None,
         }
     }
 
-    /// Another processor: each instance runs all of them.
+    /// Adds a processor. Each instance runs all processors of the workload.
     ///
     /// ```
     /// # use goka_runtime::{edges::Processor, simulation::Workload};
@@ -121,8 +121,8 @@ impl Workload {
         self
     }
 
-    /// A processor, if it is not there yet, and the value that its handlers share: made anew whenever
-    /// an instance starts, as in a program that starts.
+    /// Adds a processor, if it is not there yet, and says how to make the value that its handlers share.
+    /// The value is made whenever an instance starts, as in a program that starts.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -133,14 +133,14 @@ impl Workload {
         mut self,
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> Self {
-        let make: Make = Box::new(move || Arc::new(make()));
+        let make: MakeState = Box::new(move || Arc::new(make()));
         self.shared.insert(TypeId::of::<P>(), make);
         self.and::<P>()
     }
 
-    /// Feeds `count` records to a topic while the processors run, each made by `make`; `None` as the
-    /// value is a tombstone. `make` knows nothing but its dice: another number, the clock or a counter
-    /// would make other records when a seed is replayed.
+    /// Writes `count` records to a topic while the processors run, each made by `make`; `None` as the
+    /// value is a tombstone. `make` must depend on its dice alone: with a random number of its own, the
+    /// clock or a counter a replay of the seed would get other records.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -161,12 +161,12 @@ impl Workload {
     {
         self.feed::<T>(count, move |dice| {
             let (key, value) = make(dice);
-            Fresh::new::<T, K, V>(&key, &value)
+            FedRecord::new::<T, K, V>(&key, &value)
         })
     }
 
-    /// The same as [`input`](Workload::input), of a stream that is declared `keyless`: each record
-    /// goes to the partition after that of the one before.
+    /// The same as [`input`](Workload::input) for a stream that is declared `keyless`. Records go to the
+    /// partitions in turn.
     ///
     /// ```
     /// # use goka_runtime::{edges::Processor, key::NoKey, simulation::Workload, topic::Topic};
@@ -185,20 +185,20 @@ impl Workload {
         V: FeedValue<T::Value>,
     {
         self.feed::<T>(count, move |dice| {
-            Fresh::new::<T, NoKey, V>(&NoKey, &make(dice))
+            FedRecord::new::<T, NoKey, V>(&NoKey, &make(dice))
         })
     }
 
     fn feed<T: Topic>(
         mut self,
         count: usize,
-        make: impl Fn(&mut Dice) -> Fresh + Send + Sync + 'static,
+        make: impl Fn(&mut Dice) -> FedRecord + Send + Sync + 'static,
     ) -> Self {
         let make = move |dice: &mut Dice| {
             catch_panic(|| make(dice))
                 .unwrap_or_else(|text| panic!("making a record for topic `{}`: {text}", T::NAME))
         };
-        self.feeds.push(Feed {
+        self.fed_topics.push(FedTopic {
             topic: T::SPEC,
             count,
             make: Box::new(make),
@@ -206,8 +206,8 @@ impl Workload {
         self
     }
 
-    /// A table that is joined or looked up and that none of the processors writes: these rows are
-    /// there before they start, and stay.
+    /// Adds a table that is joined or looked up and that none of the processors writes. Its rows are
+    /// written before the processors start, and do not change.
     ///
     /// ```
     /// # use goka_runtime::{edges::Processor, simulation::Workload, topic::Table};
@@ -225,15 +225,15 @@ impl Workload {
         V: FeedValue<T::Value>,
     {
         let rows = rows.into_iter();
-        let rows = rows.map(|(key, value)| Fresh::new::<T, K, V>(&key, &value));
-        self.loads.push(Load {
+        let rows = rows.map(|(key, value)| FedRecord::new::<T, K, V>(&key, &value));
+        self.loaded_tables.push(LoadedTable {
             topic: T::SPEC,
             rows: rows.collect(),
         });
         self
     }
 
-    /// How many partitions topics have that declare no count; 4 unless set.
+    /// Sets the partition count of topics that declare none; 4 unless set.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -245,7 +245,7 @@ impl Workload {
         self
     }
 
-    /// Promises this for every processor, whatever each declares.
+    /// Runs every processor with this guarantee, whatever each declares.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -258,8 +258,8 @@ impl Workload {
         self
     }
 
-    /// Says that handling a record twice is the same as handling it once: then tables are judged as
-    /// they are exactly once, with at least once as well.
+    /// Says that handling a record twice has the same effect as handling it once. Then tables are also
+    /// compared with the model at least once, not only exactly once.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -271,9 +271,9 @@ impl Workload {
         self
     }
 
-    /// Says how long the handler of a record takes on the run's clock: the same each time that the record
-    /// is handled. Without it the seed decides, from no time at all to longer than a session or a
-    /// transaction lasts.
+    /// Says how long the handler of a record takes on the run's clock. It takes the same time whenever the
+    /// record is handled again. Unless set, the seed decides: from no time to longer than the session
+    /// timeout or the transaction timeout.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -294,8 +294,8 @@ impl Workload {
         self
     }
 
-    /// Checks the end of each run, besides what is judged of every workload. A check that panics is a
-    /// violation with the panic's message.
+    /// Adds a check of the final state of each run, beside the rules that every workload is judged by. A
+    /// check that panics is a violation with the panic's message.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;

@@ -1,5 +1,5 @@
-//! A table as its topic tells it: the fold of the committed records up to now, read from the simulated
-//! log whenever somebody asks. What tests read and what handlers look up.
+//! A table as the fold of the committed records of its topic, brought up to date with the simulated log
+//! at each read. Tests read it, and handlers look up in it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,12 @@ use crate::table::Stored;
 use crate::view::{LookedUp, ViewError};
 
 #[derive(Debug, Default)]
-struct Part {
+struct FoldedPartition {
     next: Offset,
     rows: BTreeMap<Vec<u8>, Stored>,
 }
 
-impl Part {
+impl FoldedPartition {
     fn apply(&mut self, record: Record<'_>) {
         let Some(key) = record.key else {
             return;
@@ -40,12 +40,14 @@ pub(crate) struct Folded {
     log: Simulated,
     topic: &'static str,
     place: fn(&[u8], i32) -> i32,
-    parts: Mutex<Vec<Part>>,
+    parts: Mutex<Vec<FoldedPartition>>,
 }
 
 impl Folded {
     pub(crate) fn new(log: Simulated, spec: &TopicSpec, partitions: i32) -> Self {
-        let parts = (0..partitions).map(|_| Part::default()).collect();
+        let parts = (0..partitions)
+            .map(|_| FoldedPartition::default())
+            .collect();
         Self {
             log,
             topic: spec.name,
@@ -54,11 +56,11 @@ impl Folded {
         }
     }
 
-    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+    fn parts(&self) -> MutexGuard<'_, Vec<FoldedPartition>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn catch_up(&self, partition: i32, part: &mut Part) {
+    fn catch_up(&self, partition: i32, part: &mut FoldedPartition) {
         let from = part.next;
         let next = self
             .log
@@ -100,7 +102,7 @@ impl LookedUp for Folded {
     }
 
     fn wait_reached(&self, _ends: &[Offset], _deadline: Duration) -> Result<(), ViewError> {
-        // Every read is level.
+        // Every read is up to date.
         Ok(())
     }
 }

@@ -13,8 +13,8 @@ use crate::key::{AsKey, Key, NoKey};
 use crate::log::TopicWait;
 use crate::topic::Topic;
 
-/// A topic to send records to. When a record is sent, everything that follows from it has happened:
-/// what other processors do with what it led to, too.
+/// A topic to send records to. When a call returns, everything that follows from its record has happened,
+/// in other processors, too.
 ///
 /// ```
 /// # use goka_runtime::tester::doc::*;
@@ -37,7 +37,7 @@ impl<'t, T: Topic> Input<'t, T> {
         let is_table = |kind: &EdgeKind| matches!(kind, EdgeKind::Table);
         if let Some((owner, _)) = of_it().find(|(_, edge)| is_table(&edge.kind)) {
             panic!(
-                "topic `{name}` is the table of `{}`, which alone writes it; send to its inputs",
+                "topic `{name}` is the table of `{}`, and only that processor writes it; send to its inputs",
                 owner.graph.name
             );
         }
@@ -72,7 +72,7 @@ impl<'t, T: Topic> Input<'t, T> {
         self.send_with(key, value, &Emit::new());
     }
 
-    /// Sends a record with headers or a timestamp of its own; without one it has the clock's time.
+    /// Sends a record with headers or a timestamp. Without one it has the time of the tester's clock.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -113,7 +113,7 @@ impl<'t, T: Topic> Input<'t, T> {
         self.follow(&sent).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Sends a record whose handler may fail; says where it lies.
+    /// Sends a record whose handler may fail; returns its partition and offset.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -124,7 +124,7 @@ impl<'t, T: Topic> Input<'t, T> {
     /// ```
     ///
     /// # Errors
-    /// What stopped because of it, or keeps it from being handled.
+    /// What stopped because of the record, or had stopped before and so does not handle it.
     ///
     /// # Panics
     /// When key or value do not encode.
@@ -160,7 +160,7 @@ impl<'t, T: Topic> Input<'t, T> {
         })
     }
 
-    /// Lets happen what follows from a record.
+    /// Runs until everything that follows from a record has happened.
     #[track_caller]
     fn follow(&mut self, sent: &Delivered) -> Result<(), Stopped> {
         self.tester.drive()?;
@@ -169,9 +169,9 @@ impl<'t, T: Topic> Input<'t, T> {
     }
 }
 
-/// Of a stream that is declared `keyless`.
+/// Inputs that are declared `keyless`.
 impl<T: Topic<Key = NoKey>> Input<'_, T> {
-    /// Sends a record without a key: each goes to the partition after that of the one before.
+    /// Sends a record without a key. Such records go to the partitions in turn.
     ///
     /// ```
     /// # use goka_runtime::{key::NoKey, tester::Tester, topic::Topic};

@@ -1,5 +1,4 @@
-//! Records that processors emitted, as a test reads them: once each, in the order in which they were
-//! written.
+//! The records that processors emitted. A test reads each once, in the order in which they were written.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -50,14 +49,14 @@ pub struct Received<K, V> {
     pub timestamp: Timestamp,
     /// Its headers, in order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Where it lies.
+    /// Its partition.
     pub partition: i32,
-    /// Where it lies there.
+    /// Its offset in the partition.
     pub offset: Offset,
 }
 
-/// What a test expects as a value of `V`: a value, a reference to one, `&str` for a `String`, `None`
-/// for a tombstone.
+/// A type that a test may give as an expected value of type `V`: `V`, a reference to it, `&str` for a
+/// `String`, and `Option<V>`, where `None` is a tombstone.
 #[diagnostic::on_unimplemented(
     message = "a value of type `{Self}` cannot be expected where `{V}` travels",
     label = "expected `{V}`, found `{Self}`"
@@ -72,7 +71,7 @@ pub struct Received<K, V> {
 /// app.output(Alerts).expect([("alice", Some(2))]);
 /// ```
 pub trait Expected<V> {
-    /// Writes the value to the end of `out`; says whether it is one, and no tombstone.
+    /// Appends the encoded value to `out`; returns `false` for a tombstone.
     ///
     /// # Errors
     /// When the codec refuses it.
@@ -107,8 +106,8 @@ impl Expected<String> for &str {
     }
 }
 
-/// A record as it lies there.
-struct Raw {
+/// A record that was read, not decoded yet.
+struct ReadRecord {
     written: u64,
     partition: i32,
     offset: Offset,
@@ -118,7 +117,7 @@ struct Raw {
     headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-impl Raw {
+impl ReadRecord {
     fn new(written: u64, partition: i32, record: &Record<'_>) -> Self {
         let headers = record.headers.iter();
         let owned =
@@ -140,22 +139,22 @@ impl Raw {
 }
 
 impl Tester {
-    /// What was emitted to a topic and not read.
-    fn unread(&mut self, topic: &'static str) -> Vec<Raw> {
+    /// Reads the records of a topic that were not read yet.
+    fn unread(&mut self, topic: &'static str) -> Vec<ReadRecord> {
         let mut found = Vec::new();
         for partition in 0..self.partitions(topic) {
             let from = self.read.entry((topic, partition)).or_default();
             *from = self
                 .log
                 .read_committed(topic, partition, *from, &mut |written, record| {
-                    found.push(Raw::new(written, partition, &record));
+                    found.push(ReadRecord::new(written, partition, &record));
                 });
         }
         found.sort_by_key(|raw| raw.written);
         found
     }
 
-    /// Fails when outputs are left that only the test can read.
+    /// Panics when unread outputs are left that no processor reads.
     pub(super) fn check_unread(&mut self) {
         let mut specs: Vec<TopicSpec> = Vec::new();
         let mut inner = BTreeSet::new();
@@ -185,13 +184,13 @@ impl Tester {
     }
 }
 
-/// Everything that is committed of a topic, in the order in which it was written.
+/// All committed records of a topic, in the order in which they were written.
 #[track_caller]
 pub(crate) fn read_all<T: Topic>(log: &Simulated) -> Vec<Received<T::Key, T::Value>> {
     let mut found = Vec::new();
     for partition in 0..log.partitions_of(T::NAME) {
         log.read_committed(T::NAME, partition, 0, &mut |written, record| {
-            found.push(Raw::new(written, partition, &record));
+            found.push(ReadRecord::new(written, partition, &record));
         });
     }
     found.sort_by_key(|raw| raw.written);
@@ -230,7 +229,8 @@ impl<'t, T: Topic> Output<'t, T> {
         records.map(received::<T>).collect()
     }
 
-    /// Reads what was not read yet: these keys and values, in this order, and no others.
+    /// Reads the records that were not read yet, and checks that they have exactly these keys and values,
+    /// in this order.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -243,7 +243,7 @@ impl<'t, T: Topic> Output<'t, T> {
     /// ```
     ///
     /// # Panics
-    /// When that is not so: with what was expected and what was found.
+    /// When they do not: with what was expected and what was found.
     #[track_caller]
     pub fn expect<K, V>(&mut self, expected: impl IntoIterator<Item = (K, V)>)
     where
@@ -253,7 +253,7 @@ impl<'t, T: Topic> Output<'t, T> {
     {
         let found = self.tester.unread(T::NAME);
         let expected: Vec<_> = expected.into_iter().map(encoded::<T, K, V>).collect();
-        let is_same = |(expected, found): (&Pair, &Raw)| matches::<T>(expected, found);
+        let is_same = |(expected, found): (&Pair, &ReadRecord)| matches::<T>(expected, found);
         if expected.len() == found.len() && expected.iter().zip(&found).all(is_same) {
             return;
         }
@@ -273,7 +273,7 @@ impl<'t, T: Topic> Output<'t, T> {
         );
     }
 
-    /// Everything was read.
+    /// Checks that no record is left to read.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -284,7 +284,7 @@ impl<'t, T: Topic> Output<'t, T> {
     /// ```
     ///
     /// # Panics
-    /// When there is a record that was not: with what was found.
+    /// When there is one: with what was found.
     #[track_caller]
     pub fn expect_none(&mut self) {
         let found = self.tester.unread(T::NAME);
@@ -311,8 +311,8 @@ fn encoded<T: Topic, K: AsKey<T::Key>, V: Expected<T::Value>>((key, value): (K, 
     }
 }
 
-/// Values are equal when their types say so: maps need not have one order of their bytes.
-fn matches<T: Topic>(expected: &Pair, found: &Raw) -> bool
+/// Compares values by their types' equality: equal maps may differ in the order of their bytes.
+fn matches<T: Topic>(expected: &Pair, found: &ReadRecord) -> bool
 where
     T::Value: PartialEq,
 {
@@ -330,7 +330,7 @@ where
 }
 
 #[track_caller]
-fn received<T: Topic>(raw: Raw) -> Received<T::Key, T::Value> {
+fn received<T: Topic>(raw: ReadRecord) -> Received<T::Key, T::Value> {
     let key = T::Key::decode(raw.key.as_deref().unwrap_or_default());
     let value = raw.value.as_deref().map(|value| T::CODEC.decode(value));
     match (key, value.transpose()) {
@@ -360,11 +360,11 @@ fn pair(spec: &TopicSpec, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
     format!("{key}: {value}")
 }
 
-fn lines(spec: &TopicSpec, records: &[Raw]) -> String {
+fn lines(spec: &TopicSpec, records: &[ReadRecord]) -> String {
     if records.is_empty() {
         return " nothing".to_owned();
     }
-    let line = |raw: &Raw| format!("\n  {}", raw.text(spec));
+    let line = |raw: &ReadRecord| format!("\n  {}", raw.text(spec));
     records.iter().map(line).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::codec::Codec;
 use crate::key::AsKey;
 use crate::topic::Table;
 
-/// A table, as everybody sees it now.
+/// A table, as readers of committed records see it now.
 ///
 /// ```
 /// # use goka_runtime::tester::doc::*;
@@ -20,7 +20,7 @@ use crate::topic::Table;
 /// ```
 pub struct Rows<'t, T> {
     folded: Arc<Folded>,
-    /// Whatever it is read from.
+    /// What it borrows from: a tester, or the end of a simulated run.
     of: PhantomData<&'t ()>,
     table: PhantomData<fn() -> T>,
 }
@@ -89,7 +89,7 @@ impl<T: Table> Rows<'_, T> {
         self.folded.rows().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;

@@ -1,6 +1,6 @@
-//! Several workers on one simulated clock and one simulated log, a turn at a time. In which order they
-//! take their turns, and when the clock moves, is decided by whoever drives: here by [`TurnScheduler::rest`],
-//! which goes round until nothing happens any more. Knows no types of records.
+//! Runs several workers on one simulated clock and one simulated log, a turn at a time. The caller decides
+//! the order of turns and moves the clock; [`TurnScheduler::run_until_idle`] goes round until no worker
+//! makes progress. Knows no types of records.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use crate::log::{Driver, LogError, Member};
 use crate::processor::OnStop;
 use crate::worker::{Worker, WorkerConfig};
 
-/// So many rounds without rest are a circle that never ends.
+/// After this many rounds the workers are taken to be in an endless loop.
 const ROUNDS: usize = 20_000;
-/// So many turns a worker has to make durable what it handled, before it is stopped all the same.
+/// The most turns that a worker gets for its last barrier before it is stopped.
 const LAST_TURNS: usize = 100;
 
 /// One worker with its member.
 pub(crate) struct SimulatedWorker {
-    parts: Arc<WorkerConfig>,
+    config: Arc<WorkerConfig>,
     /// `None` once it ended.
-    seat: Option<(Worker, Box<dyn Member>)>,
+    running: Option<(Worker, Box<dyn Member>)>,
     ended: Option<StopReason>,
 }
 
@@ -28,36 +28,38 @@ impl SimulatedWorker {
     /// Joins the group.
     ///
     /// # Errors
-    /// What the log answers.
+    /// When the log refuses.
     pub(crate) fn join(parts: WorkerConfig) -> Result<Self, LogError> {
         let parts = Arc::new(parts);
         let member = parts.log.join(&parts.plan.group)?;
         Ok(Self {
-            seat: Some((Worker::new(&parts), member)),
-            parts,
+            running: Some((Worker::new(&parts), member)),
+            config: parts,
             ended: None,
         })
     }
 
-    /// Another member, after one that ended.
+    /// Joins the group again with a new member, after the previous one has ended.
     ///
     /// # Errors
-    /// What the log answers.
+    /// When the log refuses.
     pub(crate) fn rejoin(&mut self) -> Result<(), LogError> {
-        let member = self.parts.log.join(&self.parts.plan.group)?;
-        self.seat = Some((Worker::new(&self.parts), member));
+        let member = self.config.log.join(&self.config.plan.group)?;
+        self.running = Some((Worker::new(&self.config), member));
         self.ended = None;
         Ok(())
     }
 
-    /// The memory of all its copies, in bytes.
+    /// The memory that its tables take, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.seat.as_ref().map_or(0, |(worker, _)| worker.memory())
+        self.running
+            .as_ref()
+            .map_or(0, |(worker, _)| worker.memory())
     }
 
-    /// Keeps the member in its group while a handler runs, as a thread does by the machine's clock.
+    /// Sends a heartbeat while a handler runs; in production a thread does that.
     pub(crate) fn keep_alive(&self) {
-        if let Some((worker, member)) = &self.seat
+        if let Some((worker, member)) = &self.running
             && worker.is_in_handler()
         {
             member.keep_alive().beat();
@@ -65,38 +67,37 @@ impl SimulatedWorker {
     }
 
     /// How long the handlers of the last turn ran, if that is longer than a turn may be.
-    pub(crate) fn endless(&mut self) -> Option<Duration> {
-        let (worker, _) = self.seat.as_mut()?;
+    pub(crate) fn overlong_turn(&mut self) -> Option<Duration> {
+        let (worker, _) = self.running.as_mut()?;
         let (turn, longest) = worker.take_handling();
         (turn > TURN + longest).then_some(turn)
     }
 
-    /// What it is made of.
-    pub(crate) fn parts(&self) -> &Arc<WorkerConfig> {
-        &self.parts
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &Arc<WorkerConfig> {
+        &self.config
     }
 
-    /// Why it could not go on.
+    /// Why it ended, if it did.
     pub(crate) fn ended(&self) -> Option<&StopReason> {
         self.ended.as_ref()
     }
 
-    /// Whether handlers left work behind that is not done.
+    /// Whether handlers have deferred work that is not done.
     pub(crate) fn has_guards(&self) -> bool {
-        let seat = self.seat.as_ref();
+        let seat = self.running.as_ref();
         seat.is_some_and(|(worker, _)| worker.has_guards())
     }
 
-    /// One turn; says whether anything happened.
+    /// Runs one turn; returns whether it made progress.
     pub(crate) fn turn(&mut self) -> bool {
-        let Some((worker, member)) = &mut self.seat else {
+        let Some((worker, member)) = &mut self.running else {
             return false;
         };
         match worker.turn(&mut **member) {
             Ok(()) => worker.take_progress(),
             Err(cause) => {
-                // As a worker with a thread of its own does: what it handled is made durable, where
-                // the member still serves for that.
+                // As a worker on its own thread does: it runs a last barrier, unless the member has ended.
                 match &cause {
                     StopReason::Member(_) => self.crash(),
                     _ => self.stop(),
@@ -107,9 +108,9 @@ impl SimulatedWorker {
         }
     }
 
-    /// Ends in order: makes durable what was handled, then leaves the group.
+    /// Stops cleanly: runs a last barrier, then leaves the group.
     pub(crate) fn stop(&mut self) {
-        let Some((mut worker, mut member)) = self.seat.take() else {
+        let Some((mut worker, mut member)) = self.running.take() else {
             return;
         };
         for _ in 0..LAST_TURNS {
@@ -124,59 +125,62 @@ impl SimulatedWorker {
         }
         // Stores close before the group hears that somebody else may open them.
         drop(worker);
-        let left = match self.parts.on_stop {
+        let left = match self.config.on_stop {
             OnStop::Leave => member.leave(Instant::now()),
             OnStop::Keep => member.close(Instant::now()),
         };
         if let Err(error) = left {
-            tracing::warn!(%error, "the member did not leave in time");
+            tracing::warn!(%error, "member could not leave the group in time");
         }
     }
 
-    /// Ends at once: what was not committed is not. The group notices as when the session of a member
-    /// that died is over, only that nobody has to wait for that.
+    /// Ends at once, without a last barrier. The group notices at once, too, without waiting for the
+    /// session timeout.
     pub(crate) fn crash(&mut self) {
-        drop(self.seat.take());
+        drop(self.running.take());
     }
 }
 
 /// Workers that share a log and a clock.
 pub(super) struct TurnScheduler {
     log: Simulated,
-    hands: Vec<SimulatedWorker>,
+    workers: Vec<SimulatedWorker>,
 }
 
 impl TurnScheduler {
     pub(super) fn new(log: Simulated) -> Self {
         let hands = Vec::new();
-        Self { log, hands }
+        Self {
+            log,
+            workers: hands,
+        }
     }
 
-    /// Another worker, last in turn.
-    pub(super) fn add(&mut self, hand: SimulatedWorker) {
-        self.hands.push(hand);
+    /// Adds a worker, last in turn.
+    pub(super) fn add(&mut self, worker: SimulatedWorker) {
+        self.workers.push(worker);
     }
 
-    pub(super) fn hands(&self) -> &[SimulatedWorker] {
-        &self.hands
+    pub(super) fn workers(&self) -> &[SimulatedWorker] {
+        &self.workers
     }
 
-    /// Takes the first so many workers out, each ended as told.
+    /// Removes the first `count` workers, each ended by `end`.
     pub(super) fn end(&mut self, count: usize, end: fn(&mut SimulatedWorker)) {
-        self.hands[..count].iter_mut().for_each(end);
-        self.hands.drain(..count);
+        self.workers[..count].iter_mut().for_each(end);
+        self.workers.drain(..count);
     }
 
-    /// Lets the workers take turns until nothing happens any more; `false` when that never comes.
-    pub(super) fn rest(&mut self) -> bool {
+    /// Lets the workers take turns until none makes progress; `false` when that does not happen.
+    pub(super) fn run_until_idle(&mut self) -> bool {
         for _ in 0..ROUNDS {
-            let (mut moved, version) = (false, self.log.version());
-            for hand in &mut self.hands {
-                moved |= hand.turn();
+            let (mut made_progress, version) = (false, self.log.version());
+            for worker in &mut self.workers {
+                made_progress |= worker.turn();
             }
-            // A worker may have heard of nothing, and somebody else hear of what its member did.
-            moved |= version != self.log.version();
-            if !moved && !self.log.is_rebalancing() {
+            // A turn without progress may still have changed the log, for others to notice.
+            made_progress |= version != self.log.version();
+            if !made_progress && !self.log.is_rebalancing() {
                 return true;
             }
         }

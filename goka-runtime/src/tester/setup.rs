@@ -1,5 +1,5 @@
-//! What a tester is made of: its processors, what their handlers share, how they run, and the topics
-//! that have to be there before they start.
+//! Builds a tester: its processors, the values that their handlers share, their options, and the topics
+//! that have to exist before they start.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,20 +7,26 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Processing, Tester};
+use super::folded::Folded;
+use super::{TestedProcessor, Tester};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
-use crate::graph::{Definition, Edge, EdgeKind, TopicKind, start_order};
+use crate::graph::{Definition, Edge, EdgeKind, TopicKind, TopicSpec, start_order};
 use crate::log::simulated::Simulated;
-use crate::log::{Log, NewTopic};
-use crate::processor::{DEFAULT_PARTITIONS, ProcessorOptions, is_copartitioned};
+use crate::log::{Log, NewTopic, TopicWait};
+use crate::processor::{
+    DEFAULT_PARTITIONS, ProcessorOptions, StartError, is_copartitioned, prepare,
+};
 use crate::record::{Guarantee, Timestamp};
 use crate::registry::Registry;
+use crate::table::Stores;
+use crate::view::LookedUp;
+use crate::worker::WorkerConfig;
 
-/// When a tester's clock begins: 2026-01-01, 00:00 UTC.
-const BEGIN: Timestamp = 1_767_225_600_000;
-/// Nobody is put out of a group by a test that moves the clock.
+/// When a simulated clock begins unless set: 2026-01-01, 00:00 UTC.
+pub(crate) const BEGIN: Timestamp = 1_767_225_600_000;
+/// Long, so that a test that moves the clock does not end sessions.
 pub(super) const SESSION: Duration = Duration::from_secs(3_600);
 
 /// The processors of a [`Tester`] that is not started yet: see [`Tester::new`].
@@ -80,7 +86,7 @@ impl Setup {
         self.and::<P>()
     }
 
-    /// How many partitions topics have that declare no count; 4 unless set.
+    /// Sets the partition count of topics that declare none; 4 unless set.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -93,7 +99,7 @@ impl Setup {
         self
     }
 
-    /// Promises this for every processor, whatever each declares.
+    /// Runs every processor with this guarantee, whatever each declares.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -108,7 +114,8 @@ impl Setup {
         self
     }
 
-    /// When the clock begins, in milliseconds since the Unix epoch; at the start of 2026 unless set.
+    /// Sets the time at which the clock begins, in milliseconds since the Unix epoch; the start of 2026
+    /// unless set.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -134,7 +141,7 @@ impl Setup {
         self
     }
 
-    /// Makes the topics and starts the processors.
+    /// Creates the topics and starts the processors.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -144,7 +151,7 @@ impl Setup {
     /// ```
     ///
     /// # Panics
-    /// When they cannot live in one program, or one of them does not start.
+    /// When the processors cannot run in one program, or one of them does not start.
     #[track_caller]
     pub fn start(self) -> Tester {
         let definitions = self.registry.check();
@@ -157,25 +164,19 @@ impl Setup {
             made.unwrap_or_else(|error| panic!("{error}"));
         }
         let options = ProcessorOptions {
-            // A barrier follows every record, so that what it did is seen and no time has to pass.
+            // A barrier after every record, so that its effects are visible without time having to pass.
             barrier_interval: Duration::ZERO,
             session_timeout: SESSION,
             max_poll_interval: SESSION,
             guarantee: self.guarantee,
             ..ProcessorOptions::default()
         };
-        let shared = |definition: &&'static Definition| {
+        let processors = definitions.iter().map(|definition| {
             let given = self.values.get(&(definition.type_id)()).cloned();
-            given.or_else(|| definition.make.map(|make| Arc::from(make())))
-        };
-        let processors = definitions.iter().map(|definition| Processing {
-            definition,
-            shared: shared(definition).unwrap_or_else(|| {
-                panic!(
-                    "`{0}` ({1}) has no `Default`: give it with `Tester::new().with({0} ..)`",
-                    definition.graph.name, definition.graph.location
-                )
-            }),
+            TestedProcessor {
+                definition,
+                shared: shared_state(definition, given, "Tester::new().with("),
+            }
         });
         Tester::start(clock, log, processors.collect(), options, self.strict)
     }
@@ -190,8 +191,52 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// The topics that are there before any processor starts: all that more than one program may know.
-/// What has to have one partition count has the one that any of them declares.
+/// The value that a processor's handlers share: the given one, or its default.
+///
+/// # Panics
+/// When there is neither: with the call, begun by `with`, that gives one.
+#[track_caller]
+pub(crate) fn shared_state(
+    definition: &Definition,
+    given: Option<Arc<ProcessorState>>,
+    with: &str,
+) -> Arc<ProcessorState> {
+    let state = given.or_else(|| definition.make.map(|make| Arc::from(make())));
+    state.unwrap_or_else(|| {
+        let (name, location) = (definition.graph.name, definition.graph.location);
+        panic!("`{name}` ({location}) has no `Default`: give it with `{with}{name} ..)`")
+    })
+}
+
+/// The configuration of a worker on a simulated log and its clock. Lookups read the tables that `table`
+/// gives.
+///
+/// # Errors
+/// Those of [`prepare`].
+pub(crate) fn worker_config(
+    definition: &Definition,
+    shared: Arc<ProcessorState>,
+    (log, clock): (&Simulated, &Clock),
+    stores: Arc<dyn Stores>,
+    options: &ProcessorOptions,
+    table: impl Fn(&TopicSpec) -> Arc<Folded>,
+) -> Result<WorkerConfig, StartError> {
+    let log: Arc<dyn Log> = Arc::new(log.clone());
+    let wait = TopicWait::default();
+    let (mut config, _) = prepare(definition, shared, log, stores, options, &wait)?;
+    config.clock = clock.clone();
+    let lookups = definition.graph.edges.iter();
+    let lookups = lookups.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
+    let lookups = lookups.map(|edge| {
+        let table: Arc<dyn LookedUp> = table(&edge.topic);
+        (edge.topic.name, table)
+    });
+    config.lookups = lookups.collect();
+    Ok(config)
+}
+
+/// The topics that exist before any processor starts: all but those that a group has to itself. Topics
+/// that need equal partition counts get the count that one of them declares.
 pub(crate) fn topics(definitions: &[&'static Definition], partitions: i32) -> Vec<NewTopic> {
     let mut found: BTreeMap<&'static str, (Option<i32>, bool)> = BTreeMap::new();
     for edge in definitions.iter().flat_map(|found| shared_edges(found)) {
@@ -231,7 +276,7 @@ fn shared_edges(definition: &Definition) -> impl Iterator<Item = &'static Edge> 
     definition.graph.edges.iter().filter(move |edge| !own(edge))
 }
 
-/// The topics that have to have one partition count, together.
+/// The sets of topics that need equal partition counts.
 fn copartitioned(definitions: &[&'static Definition]) -> Vec<BTreeSet<&'static str>> {
     let mut all: Vec<BTreeSet<&'static str>> = Vec::new();
     for definition in definitions {

@@ -21,7 +21,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Why partitions, or whole processors, do not go on: a handler failed, or a record does not decode.
+/// Why partitions, or whole processors, have stopped: a handler failed, or a record does not decode.
 ///
 /// ```
 /// # use goka_runtime::tester::doc::*;
@@ -44,7 +44,7 @@ impl Stopped {
         (!failures.is_empty()).then_some(Self { failures })
     }
 
-    /// The causes, never none: [`StopReason::Handler`] has the record's topic, partition, offset and key,
+    /// The causes, at least one: [`StopReason::Handler`] has the record's topic, partition, offset and key,
     /// and what the handler failed with.
     ///
     /// ```
@@ -74,7 +74,7 @@ impl fmt::Display for Stopped {
 impl std::error::Error for Stopped {}
 
 impl Tester {
-    /// Everything that does not go on.
+    /// Everything that has stopped.
     pub(super) fn failures(&self) -> Vec<Failure> {
         self.failures_where(|_, _| true)
     }
@@ -95,17 +95,18 @@ impl Tester {
         })
     }
 
-    /// Of each processor by its place: its end, or its tasks that stopped.
+    /// The ends of processors, and of their tasks, for which `counts` is true of the processor's index and
+    /// the task.
     fn failures_where(&self, counts: impl Fn(usize, Option<&TaskStatus>) -> bool) -> Vec<Failure> {
         let mut failures = Vec::new();
-        for (hand, at) in self.stage.hands().iter().zip(0..) {
+        for (worker, at) in self.scheduler.workers().iter().zip(0..) {
             let at = at % self.processors.len();
             let group = self.processors[at].definition.graph.group;
-            if let Some(cause) = hand.ended().filter(|_| counts(at, None)) {
+            if let Some(cause) = worker.ended().filter(|_| counts(at, None)) {
                 let cause = cause.clone();
                 failures.push(Failure { group, cause });
             }
-            for task in stopped(&hand.parts().state) {
+            for task in stopped(&worker.config().state) {
                 if let Some(cause) = task.stopped.clone().filter(|_| counts(at, Some(&task))) {
                     failures.push(Failure { group, cause });
                 }

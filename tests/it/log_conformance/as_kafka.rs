@@ -23,17 +23,17 @@ fn exactly_once(log: &dyn Log) -> Group {
     group
 }
 
-fn committed(log: &dyn Log, group: &Group) -> Option<i64> {
+pub fn committed(log: &dyn Log, group: &Group) -> Option<i64> {
     let found = log.committed(&group.name, &[tp(group.topic(TopicId(1)), 0)]);
     found.expect("told")[0].as_ref().map(|at| at.offset)
 }
 
-fn table(log: &dyn Log, group: &Group) -> Vec<String> {
+pub fn table(log: &dyn Log, group: &Group) -> Vec<String> {
     texts(&read(log, group.topic(TopicId(0)), 0, 0))
 }
 
 /// Settles one record and an offset.
-fn settle(seat: &mut Seat, value: &str, offset: i64) -> CommitOutcome {
+pub fn settle(seat: &mut Seat, value: &str, offset: i64) -> CommitOutcome {
     seat.append(&[(task(0), Changelog, 0, 0, value)]);
     seat.settle(&[(task(0), 1, offset)])
 }

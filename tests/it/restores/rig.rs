@@ -47,7 +47,7 @@ pub struct Rig {
     pub group: String,
     pub input: String,
     pub table: String,
-    /// What it promises; at least once unless a case says otherwise.
+    /// At least once unless a case says otherwise.
     pub guarantee: Guarantee,
     definition: Definition,
 }
@@ -60,7 +60,7 @@ impl Rig {
         rig
     }
 
-    /// The same, its input made by somebody else.
+    /// The same for an input topic that exists already.
     pub fn of_made(log: Arc<dyn Log>, case: &str) -> Self {
         events::listen();
         Self {
@@ -112,10 +112,10 @@ impl Rig {
         let options = ProcessorOptions {
             session_timeout: Duration::from_secs(6),
             barrier_interval: Duration::from_millis(20),
-            // Stores are looked at, and disks that are full are given up, sooner than in life.
+            // Shorter than the defaults, so that flushes and the end of a task whose disk is full come soon.
             flush_interval: Duration::from_millis(200),
             store_error_timeout: Duration::from_secs(5),
-            // What a slow machine has not flushed by then is missing in the local copy.
+            // Long enough for the last flush of a stop on a slow machine.
             stop_timeout: SOON,
             guarantee: Some(self.guarantee),
             ..ProcessorOptions::default()
@@ -134,16 +134,17 @@ impl Rig {
 
     #[track_caller]
     pub fn wait_level(&self, running: &Running) {
-        wait_until("all input is counted", SOON, || {
+        wait_until("all input is handled", SOON, || {
             let status = running.status();
             assert!(!running.is_finished(), "{status:?}");
-            // What was committed by an earlier one is there before this one has restored anything.
+            // The committed offset alone may be an earlier process's, so a task has to be running, too.
             status.iter().any(|task| task.state == State::Running)
                 && self.committed() == Some(self.range(&self.input).high)
         });
     }
 
-    /// Starts it on a machine, where it has to end by itself with these words, and nothing moves.
+    /// Starts it on a machine, where it has to end by itself with these words in its error, and without a
+    /// change of offsets or of the group topic.
     #[track_caller]
     pub fn refused(&self, machine: &Path, words: &[&str]) {
         let (committed, table) = (self.committed(), self.range(&self.table));
@@ -175,35 +176,21 @@ impl Rig {
         let by = Instant::now() + SOON;
         for (key, value) in rows {
             let value = value.map(|value| value.to_string());
-            let sent = Sent {
-                topic,
-                partition: 0,
-                key: Some(key.as_bytes()),
-                value: value.as_ref().map(String::as_bytes),
-                timestamp: -1,
-                headers: &[],
-            };
-            appender.send(sent, 0, by).unwrap();
+            let record = record(topic, 0, key, value.as_deref());
+            appender.send(record, 0, by).unwrap();
         }
         appender.flush(by).unwrap();
     }
 
-    /// Writes one record into a partition; gives its offset.
+    /// Writes one record to a partition; returns its offset.
     pub fn send(&self, topic: &str, partition: i32, key: &str, value: &str) -> i64 {
         let (told, at) = channel();
         let delivered = Arc::new(move |_, outcome: Result<(i32, i64), _>| {
             told.send(outcome.unwrap().1).unwrap();
         });
         let appender = self.log.appender(delivered).unwrap();
-        let sent = Sent {
-            topic,
-            partition,
-            key: Some(key.as_bytes()),
-            value: Some(value.as_bytes()),
-            timestamp: -1,
-            headers: &[],
-        };
-        appender.send(sent, 0, Instant::now() + SOON).unwrap();
+        let record = record(topic, partition, key, Some(value));
+        appender.send(record, 0, Instant::now() + SOON).unwrap();
         at.recv_timeout(SOON).unwrap()
     }
 
@@ -219,7 +206,7 @@ impl Rig {
         committed[0].as_ref().map(|committed| committed.offset)
     }
 
-    /// The records of a topic, tombstones too, as a reader of committed ones sees them.
+    /// The committed records of a topic, tombstones included.
     pub fn records(&self, topic: &str) -> Vec<(String, Option<String>)> {
         let range = self.range(topic);
         let partition = TopicPartition::new(topic, 0);
@@ -241,7 +228,7 @@ impl Rig {
         records
     }
 
-    /// What the topic says that the table is.
+    /// The fold of the group topic.
     pub fn fold(&self) -> BTreeMap<String, i64> {
         let mut fold = BTreeMap::new();
         for (key, value) in self.records(&self.table) {
@@ -258,7 +245,7 @@ impl Rig {
         stores(machine).open(&self.table, 0).unwrap()
     }
 
-    /// What the local copy of a machine holds.
+    /// The rows of the local copy of a machine.
     #[track_caller]
     pub fn rows(&self, machine: &Path) -> BTreeMap<String, i64> {
         rows_of(machine, &self.table)
@@ -274,7 +261,7 @@ impl Rig {
         assert_eq!(self.fold(), expected, "{}: group topic", self.group);
     }
 
-    /// Changes what the local copy of a machine says of itself.
+    /// Changes the checkpoint of the local copy of a machine.
     pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Checkpoint)) {
         let mut copy = self.copy(machine);
         let mut stamp = copy.checkpoint().unwrap().expect("it was stamped");
@@ -282,20 +269,32 @@ impl Rig {
         copy.apply(&[], &stamp, Durability::Synced).unwrap();
     }
 
-    /// The last thing said of a restore of the group's table.
+    /// The last log line about a restore of the group's table.
     pub fn restored(&self) -> Option<String> {
         let topic = format!("topic={:?}", self.table);
         events::line(&["restored", &topic])
     }
 
-    /// Whether it was said that the group's table is made anew, with this reason.
+    /// Whether a rebuild of the group's table was logged, with this reason.
     pub fn rebuilt(&self, why: &str) -> bool {
         let place = format!("{}[0]: ", self.table);
         events::told(&["rebuilding", &place, why])
     }
 }
 
-/// What a table's local copy in a directory holds, of partition 0.
+/// A record without headers, with the broker's timestamp.
+fn record<'r>(topic: &'r str, partition: i32, key: &'r str, value: Option<&'r str>) -> Sent<'r> {
+    Sent {
+        topic,
+        partition,
+        key: Some(key.as_bytes()),
+        value: value.map(str::as_bytes),
+        timestamp: -1,
+        headers: &[],
+    }
+}
+
+/// The rows of a table's local copy in a directory, of partition 0.
 #[track_caller]
 pub fn rows_of(machine: &Path, table: &str) -> BTreeMap<String, i64> {
     rows_at(machine, table, 0)
@@ -336,7 +335,7 @@ pub fn adds<'r>(rows: Rows<'r>) -> impl Iterator<Item = (&'r str, Option<i64>)> 
     rows.iter().map(|(key, value)| (*key, Some(*value)))
 }
 
-/// The same group under another name: a test has as many as it has cases.
+/// The same processor with the group and the topics of a case.
 fn renamed(definition: &Definition, case: &str) -> Definition {
     let leak = |text: String| &*Box::leak(text.into_boxed_str());
     let mut definition = *definition;

@@ -1,5 +1,4 @@
-//! Mistakes are planted in the engine one by one, and each is found within 500 seeds; without one,
-//! nothing is.
+//! Each mutation of the engine is found by simulation within 500 seeds; without a mutation no seed fails.
 
 use goka::Guarantee;
 use goka::prelude::*;
@@ -9,7 +8,7 @@ use goka_runtime::simulation::{FoundMistake, find_mistake};
 
 const SEEDS: u64 = 500;
 const INSTANCES: usize = 3;
-/// So many seeds are right where nothing is planted, in each workload.
+/// How many seeds of each workload have to pass without a mutation.
 const RIGHT: u64 = 40;
 
 #[stream("clicks", key = String, value = String)]
@@ -18,7 +17,7 @@ struct Clicks;
 #[stream("tenths", key = String, value = i64)]
 struct Tenths;
 
-/// Counts clicks; an empty one forgets the user.
+/// Counts clicks; a tombstone deletes the user's count.
 #[processor(group = "count", persist = i64)]
 #[input(Clicks)]
 #[output(Tenths)]
@@ -37,7 +36,7 @@ fn count(ctx: &mut Context, click: Option<&str>) -> Result<()> {
 
 struct Follow;
 
-/// Counts, at the user who was clicked, by way of a loopback.
+/// Counts the clicks on each user: a loopback brings them to the key of the user who was clicked.
 #[processor(group = "follow", persist = i64)]
 impl Follow {
     #[input(Clicks)]
@@ -69,7 +68,7 @@ fn once() -> Workload {
     counted(Guarantee::ExactlyOnce)
 }
 
-/// Users who come, are forgotten, and seldom come again.
+/// Many users with few clicks each, of which two in five are tombstones.
 fn forgotten() -> Workload {
     let workload = Workload::of::<Count>().guarantee(Guarantee::ExactlyOnce);
     workload.input(Clicks, 300, |dice| {
@@ -88,7 +87,7 @@ fn looped() -> Workload {
     workload.input(Clicks, 150, |dice| (user(dice), user(dice)))
 }
 
-/// What finds a mistake: the workload that shows it.
+/// The workload in which a mutation shows.
 fn workload(planted: Mutant) -> fn() -> Workload {
     match planted {
         Mutant::CommitBeforeAcks => at_least,
@@ -98,9 +97,9 @@ fn workload(planted: Mutant) -> fn() -> Workload {
     }
 }
 
-/// All but those that lie in what the simulation does without.
+/// All mutations but those in code that a simulation does not run.
 fn simulated() -> impl Iterator<Item = Mutant> {
-    // The crash harness looks for these two, on Kafka and on files.
+    // The crash harness (`bench/crash`) finds these two, on Kafka and on files.
     let elsewhere = [Mutant::CommitAhead, Mutant::StampAhead];
     let all = Mutant::ALL.into_iter();
     all.filter(move |planted| !elsewhere.contains(planted))

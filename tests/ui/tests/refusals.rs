@@ -138,7 +138,7 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn the_page_of_refusals_is_up_to_date() {
-    let path = root().join("../../src/docs/refusals.md");
+    let path = root().join("../../src/docs/generated/refusals.md");
     let page = page();
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&path, page).expect("it can be written");
@@ -147,7 +147,7 @@ fn the_page_of_refusals_is_up_to_date() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == page,
-        "src/docs/refusals.md is out of date; \
+        "src/docs/generated/refusals.md is out of date; \
          `{UPDATE}=1 cargo test -p goka-ui-tests --test refusals` writes it anew"
     );
 }

@@ -1,17 +1,17 @@
-//! What happened, by place: looked up by every rule. Made once for each run.
+//! The history of a run, indexed by topic, partition and offset, for all rules.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::log::simulated::{Body, Happened, Moment, Wrote};
 use crate::record::Offset;
 
-/// A partition of an input, as one group reads it.
-pub(super) type Read<'e> = (&'e str, &'e str, i32);
+/// A partition of an input of a group: group, topic, partition.
+pub(super) type InputKey<'e> = (&'e str, &'e str, i32);
 
-/// A record in the log.
+/// A record as it was written to the log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lies<'e> {
-    /// Its place in the history.
+pub(super) struct LogRecord<'e> {
+    /// Its position in the history.
     pub(super) at: usize,
     pub(super) topic: &'e str,
     pub(super) partition: i32,
@@ -21,7 +21,7 @@ pub(super) struct Lies<'e> {
     pub(super) body: &'e Body,
 }
 
-impl<'e> Lies<'e> {
+impl<'e> LogRecord<'e> {
     pub(super) fn key(&self) -> Option<&'e [u8]> {
         self.body.key.as_deref()
     }
@@ -31,7 +31,7 @@ impl<'e> Lies<'e> {
     }
 }
 
-/// A handling that returned `Ok`.
+/// A call of a handler that returned `Ok`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Handling<'e> {
     pub(super) at: usize,
@@ -39,38 +39,39 @@ pub(super) struct Handling<'e> {
     pub(super) wrote: &'e [Wrote],
 }
 
-/// An offset that counts from now on.
+/// A commit of one offset of a group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Commit {
     pub(super) at: usize,
     pub(super) client: u64,
     pub(super) offset: Offset,
-    /// The transaction that it was part of.
+    /// The transaction that it was part of, if any.
     pub(super) serial: Option<u64>,
 }
 
-/// The history, by place.
+/// The indexed history.
 #[derive(Debug, Default)]
 pub(super) struct Index<'e> {
     who: HashMap<u64, &'e str>,
     ended: HashMap<u64, (usize, bool)>,
-    written: BTreeMap<&'e str, BTreeMap<i32, BTreeMap<Offset, Lies<'e>>>>,
-    handled: HashMap<Read<'e>, BTreeMap<Offset, Vec<Handling<'e>>>>,
-    commits: HashMap<Read<'e>, Vec<Commit>>,
+    written: BTreeMap<&'e str, BTreeMap<i32, BTreeMap<Offset, LogRecord<'e>>>>,
+    handled: HashMap<InputKey<'e>, BTreeMap<Offset, Vec<Handling<'e>>>>,
+    commits: HashMap<InputKey<'e>, Vec<Commit>>,
 }
 
 impl<'e> Index<'e> {
     pub(super) fn of(history: &'e [Moment]) -> Self {
         let mut index = Self::default();
-        // What was committed since anything else happened: the end of a transaction tells whose.
-        let mut fresh: Vec<Read<'e>> = Vec::new();
+        // The commits since the last other event. The end of a transaction that follows says that they
+        // were part of it.
+        let mut fresh: Vec<InputKey<'e>> = Vec::new();
         for (at, moment) in history.iter().enumerate() {
-            index.take(at, &moment.what, &mut fresh);
+            index.add(at, &moment.what, &mut fresh);
         }
         index
     }
 
-    fn take(&mut self, at: usize, what: &'e Happened, fresh: &mut Vec<Read<'e>>) {
+    fn add(&mut self, at: usize, what: &'e Happened, fresh: &mut Vec<InputKey<'e>>) {
         if !matches!(what, Happened::Committed { .. } | Happened::Ended { .. }) {
             fresh.clear();
         }
@@ -99,7 +100,7 @@ impl<'e> Index<'e> {
                 offset,
                 body,
             } => {
-                let lies = Lies {
+                let record = LogRecord {
                     at,
                     topic,
                     partition: *partition,
@@ -109,7 +110,7 @@ impl<'e> Index<'e> {
                     body,
                 };
                 let topic = self.written.entry(topic).or_default();
-                topic.entry(*partition).or_default().insert(*offset, lies);
+                topic.entry(*partition).or_default().insert(*offset, record);
             }
             Happened::Ended { serial, committed } => {
                 self.ended.insert(*serial, (at, *committed));
@@ -145,8 +146,8 @@ impl<'e> Index<'e> {
         self.who.contains_key(&client)
     }
 
-    /// The name that a client joined under.
-    pub(super) fn who(&self, client: u64) -> Option<&'e str> {
+    /// The name under which a client joined: `group/instance/worker`.
+    pub(super) fn member_name(&self, client: u64) -> Option<&'e str> {
         self.who.get(&client).copied()
     }
 
@@ -156,27 +157,30 @@ impl<'e> Index<'e> {
 
     /// The group that a client joined.
     pub(super) fn group_of(&self, client: u64) -> Option<&'e str> {
-        self.who(client)?.rsplitn(3, '/').nth(2)
+        self.member_name(client)?.rsplitn(3, '/').nth(2)
     }
 
-    /// A client for people.
-    pub(super) fn name(&self, client: u64) -> String {
-        match self.who(client) {
+    /// A client's name and number, for messages.
+    pub(super) fn display_name(&self, client: u64) -> String {
+        match self.member_name(client) {
             Some(who) => format!("{who} (#{client})"),
             None => format!("#{client}"),
         }
     }
 
-    /// How a transaction ended, and when.
-    pub(super) fn ended(&self, serial: u64) -> Option<(usize, bool)> {
+    /// Where in the history a transaction ended, and whether it was committed.
+    pub(super) fn transaction_end(&self, serial: u64) -> Option<(usize, bool)> {
         self.ended.get(&serial).copied()
     }
 
-    /// Since when everybody sees a record; `None` where nobody ever does.
-    pub(super) fn seen_since(&self, lies: &Lies<'_>) -> Option<usize> {
-        match lies.serial {
-            0 => Some(lies.at),
-            serial => self.ended(serial).and_then(|(at, yes)| yes.then_some(at)),
+    /// From which position in the history on readers of committed records see a record; `None` where they
+    /// never do.
+    pub(super) fn visible_since(&self, record: &LogRecord<'_>) -> Option<usize> {
+        match record.serial {
+            0 => Some(record.at),
+            serial => self
+                .transaction_end(serial)
+                .and_then(|(at, committed)| committed.then_some(at)),
         }
     }
 
@@ -184,7 +188,7 @@ impl<'e> Index<'e> {
         self.written.keys().copied()
     }
 
-    /// The partitions of a topic that anything was written to.
+    /// The partitions of a topic that have records.
     pub(super) fn partitions(&self, topic: &str) -> impl Iterator<Item = i32> {
         self.written
             .get(topic)
@@ -192,39 +196,52 @@ impl<'e> Index<'e> {
             .flat_map(|all| all.keys().copied())
     }
 
-    /// Everything that was written to a partition, in its order.
-    pub(super) fn lying(&self, topic: &str, partition: i32) -> impl Iterator<Item = &Lies<'e>> {
+    /// All records that were written to a partition, in offset order.
+    pub(super) fn records(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> impl Iterator<Item = &LogRecord<'e>> {
         let found = self.written.get(topic).and_then(|all| all.get(&partition));
         found.into_iter().flat_map(BTreeMap::values)
     }
 
-    pub(super) fn lies(&self, topic: &str, partition: i32, offset: Offset) -> Option<&Lies<'e>> {
+    pub(super) fn record(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: Offset,
+    ) -> Option<&LogRecord<'e>> {
         self.written.get(topic)?.get(&partition)?.get(&offset)
     }
 
-    /// What everybody sees of a partition, in its order.
-    pub(super) fn seen(&self, topic: &str, partition: i32) -> impl Iterator<Item = &Lies<'e>> {
-        let all = self.lying(topic, partition);
-        all.filter(|lies| self.seen_since(lies).is_some())
+    /// The records of a partition that readers of committed records see, in offset order.
+    pub(super) fn visible(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> impl Iterator<Item = &LogRecord<'e>> {
+        let all = self.records(topic, partition);
+        all.filter(|record| self.visible_since(record).is_some())
     }
 
     /// All handlings of a partition, by offset.
     pub(super) fn handled(
         &self,
-        read: Read<'e>,
+        read: InputKey<'e>,
     ) -> impl Iterator<Item = (Offset, &[Handling<'e>])> {
         let found = self.handled.get(&read).into_iter().flatten();
         found.map(|(offset, all)| (*offset, all.as_slice()))
     }
 
-    /// The handlings of a record, in their order.
-    pub(super) fn handlings(&self, read: Read<'e>, offset: Offset) -> &[Handling<'e>] {
+    /// The handlings of a record, in time order.
+    pub(super) fn handlings(&self, read: InputKey<'e>, offset: Offset) -> &[Handling<'e>] {
         let found = self.handled.get(&read).and_then(|all| all.get(&offset));
         found.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What was committed for a partition, in order.
-    pub(super) fn commits(&self, read: Read<'e>) -> &[Commit] {
+    /// The commits of a partition, in time order.
+    pub(super) fn commits(&self, read: InputKey<'e>) -> &[Commit] {
         self.commits
             .get(&read)
             .map(Vec::as_slice)

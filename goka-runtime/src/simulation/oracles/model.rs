@@ -1,5 +1,5 @@
-//! The independent reference: handlers called one record after the other, on a table in a map, with
-//! nothing that can go wrong. Neither the core nor a store has a part in it.
+//! The reference model: calls the handlers for one record after the other, on a table in a map, without
+//! faults. It uses neither the engine's core nor a store.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::index::Index;
 use super::inputs::Effective;
-use super::text::record;
-use super::{Case, Evidence, Place, Violation};
+use super::text::describe;
+use super::{FinishedRun, Place, ProcessorRun, Violation};
 use crate::dispatch::{
     Call, ContextError, Deferred, Destination, Encode, Handling, Incoming, RawRecord, Scope,
 };
@@ -22,109 +22,108 @@ use crate::table::{Stored, StoredRef};
 /// The rows of a table, or of a partition of it.
 pub(super) type Rows = BTreeMap<Vec<u8>, Stored>;
 
-/// A record that was to be emitted.
+/// A record that the model emitted.
 #[derive(Debug)]
 pub(super) struct Emitted {
     pub(super) topic: &'static str,
     pub(super) partition: i32,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
-    /// For which effective handling, by its place among them.
+    /// The index of the effective handling that emitted it.
     pub(super) by: usize,
 }
 
-/// Where the run left the model, for a key of the table.
+/// The first difference between run and model for a key of the table.
 #[derive(Debug)]
-pub(super) struct Apart {
-    /// At which effective handling, by its place among them.
+pub(super) struct Divergence {
+    /// The index of the effective handling in which they differ.
     pub(super) by: usize,
-    /// What it should have written; `None` where nothing, `Some(None)` where a deletion.
+    /// What the model wrote: `None` for nothing, `Some(None)` for a deletion.
     pub(super) expected: Option<Option<Vec<u8>>>,
 }
 
-/// What a processor should have come to.
+/// What a processor should have written.
 #[derive(Debug, Default)]
-pub(super) struct Modelled {
-    /// By partition.
+pub(super) struct ModelResult {
+    /// The rows of its table, by partition.
     pub(super) rows: BTreeMap<i32, Rows>,
-    /// In the order of the handlings.
+    /// Its outputs, in the order of the handlings.
     pub(super) emitted: Vec<Emitted>,
-    /// The first time that the run wrote something else to a key of a partition.
-    pub(super) apart: BTreeMap<(i32, Vec<u8>), Apart>,
+    /// Where the run first wrote something else, by partition and key.
+    pub(super) divergences: BTreeMap<(i32, Vec<u8>), Divergence>,
 }
 
-/// Reckons what a processor should have come to; `None` where that cannot be known.
-pub(super) fn reckon(
-    evidence: &Evidence<'_>,
+/// Computes what a processor should have written; `None` where that cannot be known.
+pub(super) fn compute(
+    run: &FinishedRun<'_>,
     index: &Index<'_>,
-    case: &Case<'_>,
+    processor: &ProcessorRun<'_>,
     unjudged: &mut Vec<String>,
     failed: &mut Vec<Violation>,
-) -> Option<Modelled> {
-    if case.guarantee == Guarantee::AtLeastOnce && !evidence.idempotent {
+) -> Option<ModelResult> {
+    if processor.guarantee == Guarantee::AtLeastOnce && !run.idempotent {
         return None;
     }
-    let doubts = doubts(evidence, case);
-    if !doubts.is_empty() {
-        let name = case.definition.graph.name;
-        let told = doubts.into_iter().map(|why| format!("{name}: {why}"));
-        unjudged.extend(told);
+    let unknowns = unknowns(run, processor);
+    if !unknowns.is_empty() {
+        let name = processor.definition.graph.name;
+        unjudged.extend(unknowns.into_iter().map(|why| format!("{name}: {why}")));
         return None;
     }
     let mut model = Model {
-        tables: tables(evidence, index, case),
-        counts: counts(evidence, case),
+        tables: tables(run, index, processor),
+        counts: counts(run, processor),
         runtime: OnceCell::new(),
-        all: Modelled::default(),
+        result: ModelResult::default(),
     };
-    for (by, effective) in case.effective.iter().enumerate() {
-        if let Err(why) = model.handle(case, effective, by) {
+    for (by, effective) in processor.effective.iter().enumerate() {
+        if let Err(why) = model.handle(processor, effective, by) {
             let what = format!(
-                "{} was handled in the run, and is not when it is handled again: {why}",
-                record(&effective.record)
+                "{} was handled in the run, but the handler fails for it in the model: {why}",
+                describe(&effective.record)
             );
             let place = Place::of_record(&effective.record);
             failed.push(Violation::at("handler", place, what));
             return None;
         }
     }
-    Some(model.all)
+    Some(model.result)
 }
 
-/// What a model does not know.
-fn doubts(evidence: &Evidence<'_>, case: &Case<'_>) -> Vec<String> {
-    let mut doubts = Vec::new();
-    for edge in case.definition.graph.edges {
+/// Why a model cannot be computed, if it cannot.
+fn unknowns(run: &FinishedRun<'_>, processor: &ProcessorRun<'_>) -> Vec<String> {
+    let mut unknowns = Vec::new();
+    for edge in processor.definition.graph.edges {
         let (name, how) = match edge.kind {
             EdgeKind::Join => (edge.topic.name, "joins"),
             EdgeKind::Lookup => (edge.topic.name, "looks up in"),
             _ => continue,
         };
-        if !evidence.loaded.contains(&name) {
-            doubts.push(format!(
-                "it {how} `{name}`, and what that held at the time is not known"
+        if !run.loaded.contains(&name) {
+            unknowns.push(format!(
+                "it {how} `{name}`, whose contents at the time are not known"
             ));
         }
     }
-    if case.visited {
-        doubts.push("its table was visited".to_owned());
+    if processor.visited {
+        unknowns.push("its table was visited".to_owned());
     }
-    doubts
+    unknowns
 }
 
 /// The loaded tables that a processor reads, by partition.
 fn tables(
-    evidence: &Evidence<'_>,
+    run: &FinishedRun<'_>,
     index: &Index<'_>,
-    case: &Case<'_>,
+    processor: &ProcessorRun<'_>,
 ) -> HashMap<&'static str, BTreeMap<i32, Rows>> {
     let mut tables = HashMap::new();
-    for edge in case.definition.graph.edges {
+    for edge in processor.definition.graph.edges {
         let name = edge.topic.name;
         if !matches!(edge.kind, EdgeKind::Join | EdgeKind::Lookup) || tables.contains_key(name) {
             continue;
         }
-        debug_assert!(evidence.loaded.contains(&name), "see `doubts`");
+        debug_assert!(run.loaded.contains(&name), "see `unknowns`");
         let partitions = index.partitions(name);
         let folded = partitions.map(|partition| (partition, folded(index, name, partition)));
         tables.insert(name, folded.collect());
@@ -132,14 +131,14 @@ fn tables(
     tables
 }
 
-/// What everybody saw of a partition of a table, folded.
+/// The fold of the visible records of a partition of a table.
 pub(super) fn folded(index: &Index<'_>, topic: &str, partition: i32) -> Rows {
     let mut rows = Rows::new();
-    for lies in index.seen(topic, partition) {
-        let value = lies.value().map(<[u8]>::to_vec);
-        let timestamp = lies.body.timestamp;
+    for record in index.visible(topic, partition) {
+        let value = record.value().map(<[u8]>::to_vec);
+        let timestamp = record.body.timestamp;
         let stored = value.map(|value| Stored { timestamp, value });
-        if let Some(key) = lies.key() {
+        if let Some(key) = record.key() {
             put(&mut rows, key, stored);
         }
     }
@@ -153,12 +152,12 @@ fn put(rows: &mut Rows, key: &[u8], stored: Option<Stored>) {
     }
 }
 
-/// How many partitions the topics have that a processor emits to.
-fn counts(evidence: &Evidence<'_>, case: &Case<'_>) -> HashMap<&'static str, i32> {
+/// The partition counts of the topics that a processor emits to.
+fn counts(run: &FinishedRun<'_>, processor: &ProcessorRun<'_>) -> HashMap<&'static str, i32> {
     let mut counts = HashMap::new();
-    for edge in case.definition.graph.edges {
+    for edge in processor.definition.graph.edges {
         if matches!(edge.kind, EdgeKind::Output | EdgeKind::Loopback { .. })
-            && let Some((info, _)) = evidence.log.topic(edge.topic.name)
+            && let Some((info, _)) = run.log.topic(edge.topic.name)
         {
             counts.insert(edge.topic.name, info.partitions);
         }
@@ -171,13 +170,13 @@ struct Model {
     counts: HashMap<&'static str, i32>,
     /// Made when the first asynchronous handler is called.
     runtime: OnceCell<Runtime>,
-    all: Modelled,
+    result: ModelResult,
 }
 
 impl Model {
     fn handle(
         &mut self,
-        case: &Case<'_>,
+        processor: &ProcessorRun<'_>,
         effective: &Effective<'_>,
         by: usize,
     ) -> Result<(), String> {
@@ -185,22 +184,22 @@ impl Model {
         else {
             return Ok(());
         };
-        let lies = &effective.record;
-        let headers = lies.body.record(lies.offset).headers;
-        let record = Incoming {
-            group: case.group(),
+        let record = &effective.record;
+        let headers = record.body.record(record.offset).headers;
+        let incoming = Incoming {
+            group: processor.group(),
             topic: effective.edge.topic.name,
-            partition: lies.partition,
-            offset: lies.offset,
-            timestamp: lies.body.timestamp,
-            key: lies.key(),
-            value: lies.value(),
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.body.timestamp,
+            key: record.key(),
+            value: record.value(),
             headers,
         };
-        let rows = self.all.rows.entry(lies.partition).or_default();
+        let rows = self.result.rows.entry(record.partition).or_default();
         let mut scope = ModelScope {
-            record,
-            has_table: case.definition.graph.table().is_some(),
+            record: incoming,
+            has_table: processor.definition.graph.table().is_some(),
             rows,
             tables: &self.tables,
             counts: &self.counts,
@@ -210,13 +209,13 @@ impl Model {
             buffer: Vec::new(),
         };
         let raw = RawRecord {
-            record,
+            record: incoming,
             scope: &mut scope,
         };
-        let (shared, runtime) = (case.shared, &self.runtime);
+        let (shared, runtime) = (processor.shared, &self.runtime);
         let outcome = catch_unwind(AssertUnwindSafe(|| match call {
             Call::Sync(call) => call(shared, raw),
-            Call::Async(call) => drive(runtime, call(shared, raw)),
+            Call::Async(call) => block_on(runtime, call(shared, raw)),
         }));
         match outcome {
             Ok(Ok(())) => {}
@@ -224,26 +223,29 @@ impl Model {
             Err(_) => return Err("the handler panicked".to_owned()),
         }
         let (written, emitted) = (scope.written, scope.emitted);
-        if let (Some(table), Some(key)) = (case.definition.graph.table(), lies.key()) {
+        if let (Some(table), Some(key)) = (processor.definition.graph.table(), record.key()) {
             let expected = written
                 .as_ref()
                 .map(|written| written.as_ref().map(|stored| &stored.value));
             if expected != effective.wrote_to(table.topic.name).map(Option::as_ref) {
                 let expected = expected.map(|value| value.cloned());
-                let apart = self.all.apart.entry((lies.partition, key.to_vec()));
-                apart.or_insert(Apart { by, expected });
+                let entry = self
+                    .result
+                    .divergences
+                    .entry((record.partition, key.to_vec()));
+                entry.or_insert(Divergence { by, expected });
             }
             if let Some(written) = written {
                 put(rows, key, written);
             }
         }
-        self.all.emitted.extend(emitted);
+        self.result.emitted.extend(emitted);
         Ok(())
     }
 }
 
-/// On a clock that stands still: a timer that the handler waits for fires at once.
-fn drive(runtime: &OnceCell<Runtime>, handling: Handling<'_>) -> Result<(), HandlerError> {
+/// Runs an asynchronous handler on a paused clock: a timer that it waits for fires at once.
+fn block_on(runtime: &OnceCell<Runtime>, handling: Handling<'_>) -> Result<(), HandlerError> {
     let runtime = match runtime.get() {
         Some(runtime) => runtime,
         None => {
@@ -255,7 +257,7 @@ fn drive(runtime: &OnceCell<Runtime>, handling: Handling<'_>) -> Result<(), Hand
     runtime.block_on(handling)
 }
 
-/// The scope of one record.
+/// The scope of one record, on the model's tables.
 struct ModelScope<'m> {
     record: Incoming<'m>,
     has_table: bool,

@@ -1,23 +1,23 @@
-//! `outputs once`: what members emitted against what the models did.
+//! Judges `outputs once`: compares what members emitted with what the models emitted.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::index::{Index, Lies};
-use super::model::{Emitted, Modelled};
-use super::text::{self, Values, record};
-use super::{Case, Place, Violation};
+use super::index::{Index, LogRecord};
+use super::model::{Emitted, ModelResult};
+use super::text::{self, Values, describe};
+use super::{Place, ProcessorRun, Violation};
 use crate::graph::{Edge, EdgeKind};
 
-/// What one task emits to one key: its group, its input where that makes the task, its partition; then
-/// the partition and the key.
-type Strand<'o> = (&'o str, Option<&'o str>, i32, i32, Option<&'o [u8]>);
+/// The outputs of one task with one key: the group, the input if the group is stateless, the input's
+/// partition, the output's partition, and the key.
+type OutputSequence<'o> = (&'o str, Option<&'o str>, i32, i32, Option<&'o [u8]>);
 type Content<'o> = (i32, Option<&'o [u8]>, Option<&'o [u8]>);
 
-/// The processors that emit to a topic, with what they should have emitted.
-struct Output<'o, 'e> {
+/// A topic that processors emit to, with what they should have emitted.
+struct OutputTopic<'o, 'e> {
     topic: &'static str,
     index: &'o Index<'e>,
-    writers: Vec<(&'o Case<'e>, &'o Modelled)>,
+    writers: Vec<(&'o ProcessorRun<'e>, &'o ModelResult)>,
     values: Values<'o>,
 }
 
@@ -27,96 +27,109 @@ fn emits_to(edge: &Edge) -> bool {
 
 pub(super) fn judge(
     index: &Index<'_>,
-    cases: &[Case<'_>],
-    modelled: &[Option<Modelled>],
+    processors: &[ProcessorRun<'_>],
+    models: &[Option<ModelResult>],
     found: &mut Vec<Violation>,
 ) {
-    let edges = cases.iter().flat_map(|case| case.definition.graph.edges);
+    let edges = processors
+        .iter()
+        .flat_map(|processor| processor.definition.graph.edges);
     let topics: BTreeSet<&'static str> = edges
         .filter(|edge| emits_to(edge))
         .map(|edge| edge.topic.name)
         .collect();
     for topic in topics {
-        let writes = |case: &Case<'_>| {
-            let mut edges = case.definition.graph.edges.iter();
+        let writes = |processor: &ProcessorRun<'_>| {
+            let mut edges = processor.definition.graph.edges.iter();
             edges.any(|edge| emits_to(edge) && edge.topic.name == topic)
         };
-        let writers = cases.iter().zip(modelled).filter(|(case, _)| writes(case));
+        let writers = processors
+            .iter()
+            .zip(models)
+            .filter(|(processor, _)| writes(processor));
         let writers: Option<Vec<_>> = writers
-            .map(|(case, modelled)| Some((case, modelled.as_ref()?)))
+            .map(|(processor, model)| Some((processor, model.as_ref()?)))
             .collect();
         if let Some(writers) = writers {
-            let output = Output {
+            let output = OutputTopic {
                 topic,
                 index,
                 writers,
-                values: Values(cases.iter().map(|case| case.definition).collect()),
+                values: Values(
+                    processors
+                        .iter()
+                        .map(|processor| processor.definition)
+                        .collect(),
+                ),
             };
             output.judge(found);
         }
     }
 }
 
-impl<'o, 'e> Output<'o, 'e> {
+impl<'o, 'e> OutputTopic<'o, 'e> {
     fn judge(&self, found: &mut Vec<Violation>) {
         let before = found.len();
-        let is_exact = self.writers.iter().all(|(case, _)| case.is_exact());
-        let mut lying = self.lying();
-        for (case, emitted) in self.emitted() {
+        let is_exact = self
+            .writers
+            .iter()
+            .all(|(processor, _)| processor.is_exactly_once());
+        let mut records = self.by_content();
+        for (processor, emitted) in self.emitted() {
             let content = (
                 emitted.partition,
                 emitted.key.as_deref(),
                 emitted.value.as_deref(),
             );
-            let is_there = match lying.get_mut(&content) {
+            let is_there = match records.get_mut(&content) {
                 Some(all) if is_exact => all.pop().is_some(),
                 found => found.is_some(),
             };
             if !is_there {
-                found.push(self.missing(case, emitted));
+                found.push(self.missing(processor, emitted));
             }
         }
         if !is_exact {
             return;
         }
-        let mut extra: Vec<&Lies<'_>> = lying.into_values().flatten().collect();
-        extra.sort_by_key(|lies| (lies.partition, lies.offset));
-        found.extend(extra.into_iter().map(|lies| self.extra(lies)));
-        // Without the one or with another too many the order is lost anyway.
+        let mut extra: Vec<&LogRecord<'_>> = records.into_values().flatten().collect();
+        extra.sort_by_key(|record| (record.partition, record.offset));
+        found.extend(extra.into_iter().map(|record| self.extra(record)));
+        // Where a record is missing or extra, the order says nothing more.
         if found.len() == before {
             self.order(found);
         }
     }
 
-    /// What members wrote and everybody sees; the first of equal ones is the last in its list.
-    fn lying(&self) -> HashMap<Content<'o>, Vec<&'o Lies<'e>>> {
-        let mut lying: HashMap<Content<'o>, Vec<&'o Lies<'e>>> = HashMap::new();
-        for lies in self.of_members() {
-            let content = (lies.partition, lies.key(), lies.value());
-            lying.entry(content).or_default().push(lies);
+    /// The visible records of members, by content; of equal ones the first is the last in its list.
+    fn by_content(&self) -> HashMap<Content<'o>, Vec<&'o LogRecord<'e>>> {
+        let mut records: HashMap<Content<'o>, Vec<&'o LogRecord<'e>>> = HashMap::new();
+        for record in self.of_members() {
+            let content = (record.partition, record.key(), record.value());
+            records.entry(content).or_default().push(record);
         }
-        for all in lying.values_mut() {
+        for all in records.values_mut() {
             all.reverse();
         }
-        lying
+        records
     }
 
-    fn of_members(&self) -> impl Iterator<Item = &'o Lies<'e>> {
+    fn of_members(&self) -> impl Iterator<Item = &'o LogRecord<'e>> {
         let partitions = self.index.partitions(self.topic);
-        let all = partitions.flat_map(|partition| self.index.seen(self.topic, partition));
-        all.filter(|lies| lies.client.is_some())
+        let all = partitions.flat_map(|partition| self.index.visible(self.topic, partition));
+        all.filter(|record| record.client.is_some())
     }
 
-    fn emitted(&self) -> impl Iterator<Item = (&'o Case<'e>, &'o Emitted)> {
+    fn emitted(&self) -> impl Iterator<Item = (&'o ProcessorRun<'e>, &'o Emitted)> {
         let topic = self.topic;
-        self.writers.iter().flat_map(move |(case, modelled)| {
-            let emitted = modelled.emitted.iter();
+        self.writers.iter().flat_map(move |(processor, model)| {
+            let emitted = model.emitted.iter();
             let emitted = emitted.filter(move |emitted| emitted.topic == topic);
-            emitted.map(|emitted| (*case, emitted))
+            emitted.map(|emitted| (*processor, emitted))
         })
     }
 
-    fn told(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
+    fn show(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
         format!(
             "{} = {}",
             text::key(key),
@@ -124,64 +137,64 @@ impl<'o, 'e> Output<'o, 'e> {
         )
     }
 
-    fn missing(&self, case: &Case<'_>, emitted: &Emitted) -> Violation {
+    fn missing(&self, processor: &ProcessorRun<'_>, emitted: &Emitted) -> Violation {
         let (key, value) = (emitted.key.as_deref(), emitted.value.as_deref());
         let (topic, partition) = (self.topic, emitted.partition);
-        let by = case.effective.get(emitted.by);
-        let by = by.map_or_else(String::new, |by| record(&by.record));
+        let by = processor.effective.get(emitted.by);
+        let by = by.map_or_else(String::new, |by| describe(&by.record));
         let what = format!(
-            "{topic}[{partition}] {} is missing: {} emits it for {by}",
-            self.told(key, value),
-            case.definition.graph.name
+            "{topic}[{partition}] {} is missing: {} should have emitted it for {by}",
+            self.show(key, value),
+            processor.definition.graph.name
         );
         let place = Place::of(topic, partition).keyed(key);
         Violation::at("outputs once", place, what)
     }
 
-    fn extra(&self, lies: &Lies<'_>) -> Violation {
-        let who = lies
+    fn extra(&self, record: &LogRecord<'_>) -> Violation {
+        let who = record
             .client
-            .map_or_else(String::new, |client| self.index.name(client));
+            .map_or_else(String::new, |client| self.index.display_name(client));
         let what = format!(
-            "{}[{}]@{} {} is one too many, written by {who}",
-            lies.topic,
-            lies.partition,
-            lies.offset,
-            self.told(lies.key(), lies.value())
+            "{}[{}]@{} {} is an extra record, written by {who}",
+            record.topic,
+            record.partition,
+            record.offset,
+            self.show(record.key(), record.value())
         );
-        Violation::at("outputs once", Place::of_record(lies), what)
+        Violation::at("outputs once", Place::of_record(record), what)
     }
 
-    /// For each key, what one task emitted lies in its order.
+    /// Checks that the outputs of each task with one key are in the order in which it emitted them.
     fn order(&self, found: &mut Vec<Violation>) {
-        let mut lying: HashMap<(i32, Option<&[u8]>), Vec<&Lies<'_>>> = HashMap::new();
-        for lies in self.of_members() {
-            let place = (lies.partition, lies.key());
-            lying.entry(place).or_default().push(lies);
+        let mut records: HashMap<(i32, Option<&[u8]>), Vec<&LogRecord<'_>>> = HashMap::new();
+        for record in self.of_members() {
+            let key = (record.partition, record.key());
+            records.entry(key).or_default().push(record);
         }
-        // How far each task has come in the list of a key.
-        let mut come: HashMap<Strand<'_>, usize> = HashMap::new();
-        for (case, emitted) in self.emitted() {
-            let Some(by) = case.effective.get(emitted.by) else {
+        // How many records of its key each sequence has been matched with.
+        let mut matched: HashMap<OutputSequence<'_>, usize> = HashMap::new();
+        for (processor, emitted) in self.emitted() {
+            let Some(by) = processor.effective.get(emitted.by) else {
                 continue;
             };
             let (partition, key) = (emitted.partition, emitted.key.as_deref());
             // Without a table each input is a task of its own.
-            let lead = case
+            let lead = processor
                 .definition
                 .graph
                 .table()
                 .is_none()
                 .then_some(by.record.topic);
-            let task = (case.group(), lead, by.record.partition, partition, key);
-            let come = come.entry(task).or_default();
-            let all = lying.get(&(partition, key)).map(Vec::as_slice);
-            let rest = all.and_then(|all| all.get(*come..)).unwrap_or_default();
+            let sequence = (processor.group(), lead, by.record.partition, partition, key);
+            let matched = matched.entry(sequence).or_default();
+            let all = records.get(&(partition, key)).map(Vec::as_slice);
+            let rest = all.and_then(|all| all.get(*matched..)).unwrap_or_default();
             let value = emitted.value.as_deref();
-            match rest.iter().position(|lies| lies.value() == value) {
-                Some(skipped) => *come += skipped + 1,
+            match rest.iter().position(|record| record.value() == value) {
+                Some(skipped) => *matched += skipped + 1,
                 None => {
-                    found.push(self.misplaced(emitted, &record(&by.record)));
+                    found.push(self.misplaced(emitted, &describe(&by.record)));
                     return;
                 }
             }
@@ -192,8 +205,8 @@ impl<'o, 'e> Output<'o, 'e> {
         let (key, value) = (emitted.key.as_deref(), emitted.value.as_deref());
         let (topic, partition) = (self.topic, emitted.partition);
         let what = format!(
-            "{topic}[{partition}] {}, emitted for {by}, lies before what its task emitted earlier",
-            self.told(key, value)
+            "{topic}[{partition}] {}, emitted for {by}, is before what its task emitted earlier",
+            self.show(key, value)
         );
         let place = Place::of(topic, partition).keyed(key);
         Violation::at("outputs once", place, what)

@@ -1,48 +1,51 @@
-//! `table`: the group table against the model, and what is left of it against what it was.
+//! Judges `table`: compares the group table with the model, and the compacted topic with all that was
+//! written to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
-use super::model::{Modelled, Rows, folded};
-use super::text::{Values, key, record};
-use super::{Case, Evidence, Place, Violation};
+use super::model::{ModelResult, Rows, folded};
+use super::text::{Values, describe, key};
+use super::{FinishedRun, Place, ProcessorRun, Violation};
 use crate::log::simulated::Simulated;
 
+/// Keys and values of a table.
 type Plain<'r> = BTreeMap<&'r [u8], &'r [u8]>;
 
 pub(super) fn judge(
-    evidence: &Evidence<'_>,
+    run: &FinishedRun<'_>,
     index: &Index<'_>,
-    case: &Case<'_>,
-    modelled: Option<&Modelled>,
+    processor: &ProcessorRun<'_>,
+    model: Option<&ModelResult>,
     found: &mut Vec<Violation>,
 ) {
-    let Some(table) = case.definition.graph.table() else {
+    let Some(table) = processor.definition.graph.table() else {
         return;
     };
     let topic = table.topic.name;
     let mut partitions: BTreeSet<i32> = index.partitions(topic).collect();
-    partitions.extend(modelled.iter().flat_map(|modelled| modelled.rows.keys()));
-    let judged = Judged {
+    partitions.extend(model.iter().flat_map(|model| model.rows.keys()));
+    let comparison = TableComparison {
         topic,
-        values: Values(vec![case.definition]),
+        values: Values(vec![processor.definition]),
     };
     for partition in partitions {
-        let told = folded(index, topic, partition);
-        let kept = kept(evidence.log, topic, partition);
-        let told = values(&told);
-        if let Some(modelled) = modelled {
+        let written = folded(index, topic, partition);
+        let kept = kept(run.log, topic, partition);
+        let written = values(&written);
+        if let Some(model) = model {
             let none = Rows::new();
-            let expected = modelled.rows.get(&partition).unwrap_or(&none);
+            let expected = model.rows.get(&partition).unwrap_or(&none);
             for mut violation in
-                judged.compare(partition, &values(expected), &told, "the table has")
+                comparison.compare(partition, &values(expected), &written, "the table has")
             {
-                judged.point(&mut violation, index, case, modelled);
+                comparison.add_cause(&mut violation, index, processor, model);
                 found.push(violation);
             }
         }
         let kept = kept.iter().map(|(key, value)| (&key[..], &value[..]));
-        found.extend(judged.compare(partition, &told, &kept.collect(), "the log now tells"));
+        let kept = kept.collect();
+        found.extend(comparison.compare(partition, &written, &kept, "the compacted topic has"));
     }
 }
 
@@ -52,7 +55,7 @@ fn values(rows: &Rows) -> Plain<'_> {
         .collect()
 }
 
-/// What the log still tells of a table.
+/// The fold of what the log still holds of a table.
 fn kept(log: &Simulated, topic: &str, partition: i32) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut rows = BTreeMap::new();
     log.read_committed(topic, partition, 0, &mut |_, record| {
@@ -65,18 +68,18 @@ fn kept(log: &Simulated, topic: &str, partition: i32) -> BTreeMap<Vec<u8>, Vec<u
     rows
 }
 
-struct Judged<'j> {
+struct TableComparison<'j> {
     topic: &'static str,
     values: Values<'j>,
 }
 
-impl Judged<'_> {
+impl TableComparison<'_> {
     fn compare(
         &self,
         partition: i32,
         expected: &Plain<'_>,
         found: &Plain<'_>,
-        who: &str,
+        has: &str,
     ) -> Vec<Violation> {
         let keys: BTreeSet<&[u8]> = expected.keys().chain(found.keys()).copied().collect();
         let mut violations = Vec::new();
@@ -90,7 +93,7 @@ impl Judged<'_> {
                 None => "nothing".to_owned(),
             };
             let what = format!(
-                "{}[{partition}] {}: expected {}, {who} {}",
+                "{}[{partition}] {}: expected {}, {has} {}",
                 self.topic,
                 key(Some(name)),
                 show(expected),
@@ -102,37 +105,39 @@ impl Judged<'_> {
         violations
     }
 
-    /// Says which handling left the model first, and where in the table that lies.
-    fn point(
+    /// Adds to a violation the handling in which run and model first differ, and the record it wrote.
+    fn add_cause(
         &self,
         violation: &mut Violation,
         index: &Index<'_>,
-        case: &Case<'_>,
-        modelled: &Modelled,
+        processor: &ProcessorRun<'_>,
+        model: &ModelResult,
     ) -> Option<()> {
         let place = violation.place.as_mut()?;
-        let apart = modelled.apart.get(&(place.partition, place.key.clone()?))?;
-        let by = case.effective.get(apart.by)?;
+        let divergence = model
+            .divergences
+            .get(&(place.partition, place.key.clone()?))?;
+        let by = processor.effective.get(divergence.by)?;
         let wrote = by.wrote_to(self.topic);
         let show = |value: Option<Option<&[u8]>>| match value {
             Some(value) => self.values.show(self.topic, value),
             None => "nothing".to_owned(),
         };
         violation.what += &format!(
-            "; apart since {} wrote {} for {}, and not {}",
-            index.name(by.client),
+            "; the first difference: {} wrote {} for {} instead of {}",
+            index.display_name(by.client),
             show(wrote.map(Option::as_deref)),
-            record(&by.record),
-            show(apart.expected.as_ref().map(Option::as_deref)),
+            describe(&by.record),
+            show(divergence.expected.as_ref().map(Option::as_deref)),
         );
-        let mut lying = index.seen(self.topic, place.partition);
-        let lies = lying.find(|lies| {
-            lies.at > by.at
-                && lies.client == Some(by.client)
-                && lies.key() == place.key.as_deref()
-                && lies.value() == wrote.and_then(Option::as_deref)
+        let mut records = index.visible(self.topic, place.partition);
+        let record = records.find(|record| {
+            record.at > by.at
+                && record.client == Some(by.client)
+                && record.key() == place.key.as_deref()
+                && record.value() == wrote.and_then(Option::as_deref)
         });
-        place.offset = lies.map(|lies| lies.offset);
+        place.offset = record.map(|record| record.offset);
         Some(())
     }
 }

@@ -1,14 +1,14 @@
-//! How the oracles spell places, keys and values.
+//! How the oracles write records, keys and values in messages.
 
-use super::index::Lies;
+use super::index::LogRecord;
 use super::{Place, Violation};
 use crate::graph::Definition;
 use crate::record::Offset;
 
-/// So much of a key or a value is shown.
+/// The most characters of a key or value that are shown.
 const MOST: usize = 80;
 
-/// Bytes for people: as text where they are UTF-8.
+/// Bytes as text where they are UTF-8, else in hexadecimal.
 pub(super) fn quoted(bytes: &[u8]) -> String {
     let (shown, more) = match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -34,7 +34,7 @@ pub(super) fn key(key: Option<&[u8]>) -> String {
     })
 }
 
-/// How values travel, for those that are not text.
+/// Shows values by their topic's codec where they are not text.
 pub(super) struct Values<'d>(pub(super) Vec<&'d Definition>);
 
 impl Values<'_> {
@@ -63,10 +63,10 @@ impl Place {
         }
     }
 
-    pub(super) fn of_record(lies: &Lies<'_>) -> Self {
-        Self::of(lies.topic, lies.partition)
-            .at(lies.offset)
-            .keyed(lies.key())
+    pub(super) fn of_record(record: &LogRecord<'_>) -> Self {
+        Self::of(record.topic, record.partition)
+            .at(record.offset)
+            .keyed(record.key())
     }
 
     pub(super) fn at(mut self, offset: Offset) -> Self {
@@ -90,8 +90,8 @@ impl Violation {
     }
 }
 
-/// A record's place for people: `clicks[2]@41 key "user-3"`.
-pub(super) fn record(lies: &Lies<'_>) -> String {
-    let (topic, partition, offset) = (lies.topic, lies.partition, lies.offset);
-    format!("{topic}[{partition}]@{offset} {}", key(lies.key()))
+/// A record for messages: `clicks[2]@41 key "user-3"`.
+pub(super) fn describe(record: &LogRecord<'_>) -> String {
+    let (topic, partition, offset) = (record.topic, record.partition, record.offset);
+    format!("{topic}[{partition}]@{offset} {}", key(record.key()))
 }

@@ -1,54 +1,54 @@
-//! What happened to the place of a violation, a line each: where its input came from, who handled it
-//! and wrote what, what made that count or not, and what went wrong in between.
+//! The trace of a violation, a line for each event: the input records, the handlings and what they
+//! wrote, commits and transactions, and the faults in between.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::index::Index;
-use super::text::{self, Values, record};
-use super::{Evidence, Place, Violation, inputs_of};
+use super::text::{self, Values, describe};
+use super::{FinishedRun, Place, Violation, inputs_of};
 use crate::log::simulated::{Happened, Wrote};
 use crate::record::Offset;
 
-/// So many lines a story has at most.
+/// The most lines of a trace.
 const MOST: usize = 40;
-/// So many things that were done to the log stay of those in a row.
+/// How many of several faults in a row are kept before others are left out.
 const FEW: usize = 2;
 
 /// Records of inputs, as groups read them.
 type Inputs<'s> = BTreeMap<(&'s str, &'s str, i32), BTreeSet<Offset>>;
-/// Who wrote what where.
+/// Client, topic, partition, key and value of a write.
 type Content<'s> = (u64, &'s str, i32, Option<&'s [u8]>, Option<&'s [u8]>);
 
-/// What happened to the place of a violation, in order, a line each.
-pub(in crate::simulation) fn trace(evidence: &Evidence<'_>, violation: &Violation) -> Vec<String> {
+/// What happened to the record, row or partition of a violation, in order, a line each.
+pub(in crate::simulation) fn trace(run: &FinishedRun<'_>, violation: &Violation) -> Vec<String> {
     let Some(place) = &violation.place else {
         return Vec::new();
     };
-    let index = Index::of(evidence.history);
-    let inputs = inputs(evidence, &index, place);
-    let definitions = evidence.processors.iter();
+    let index = Index::of(run.history);
+    let inputs = inputs(run, &index, place);
+    let definitions = run.processors.iter();
     let definitions = definitions.map(|(definition, ..)| *definition);
-    let mut plot = Plot {
-        evidence,
+    let mut builder = TraceBuilder {
+        run,
         index: &index,
         place,
         inputs: &inputs,
         wrote: HashSet::new(),
-        scenes: BTreeMap::new(),
+        moments: BTreeMap::new(),
         clients: BTreeSet::new(),
         serials: BTreeSet::new(),
         values: Values(definitions.collect()),
     };
-    plot.find();
-    plot.set();
-    plot.tell()
+    builder.collect_moments();
+    builder.add_context();
+    builder.lines()
 }
 
-/// The records that the place comes from: of its key, or handled with writes to it.
-fn inputs<'s>(evidence: &Evidence<'s>, index: &Index<'s>, place: &Place) -> Inputs<'s> {
+/// The input records of a place: those with its key, and those whose handlings wrote to it.
+fn inputs<'s>(run: &FinishedRun<'s>, index: &Index<'s>, place: &Place) -> Inputs<'s> {
     let mut inputs = Inputs::new();
-    for (definition, ..) in evidence.processors {
+    for (definition, ..) in run.processors {
         let group = definition.graph.group;
         let table = definition.graph.table().map(|table| table.topic.name);
         for edge in inputs_of(definition) {
@@ -61,16 +61,16 @@ fn inputs<'s>(evidence: &Evidence<'s>, index: &Index<'s>, place: &Place) -> Inpu
                 let is_its_key = place.key.is_some() && key == place.key.as_deref();
                 is_its_key || (is_here && place.offset == Some(offset))
             };
-            let all = index.lying(topic, place.partition);
-            let all = all.filter(|lies| is_its(lies.offset, lies.key()));
-            let offsets: BTreeSet<Offset> = all.map(|lies| lies.offset).collect();
+            let all = index.records(topic, place.partition);
+            let all = all.filter(|record| is_its(record.offset, record.key()));
+            let offsets: BTreeSet<Offset> = all.map(|record| record.offset).collect();
             inputs
                 .entry((group, topic, place.partition))
                 .or_default()
                 .extend(offsets);
         }
     }
-    for moment in evidence.history {
+    for moment in run.history {
         if let Happened::Handled {
             group,
             topic,
@@ -93,33 +93,34 @@ fn is_at(place: &Place, wrote: &Wrote) -> bool {
 }
 
 struct Line {
-    /// Whether it is about the very record.
-    is_heart: bool,
-    /// Whether it says what was done to the log or its members.
-    is_told: bool,
+    /// Whether it is about the record of the violation itself.
+    is_focus: bool,
+    /// Whether it is a fault or another event of the schedule.
+    is_event: bool,
     text: String,
 }
 
-struct Plot<'p, 's> {
-    evidence: &'p Evidence<'s>,
+struct TraceBuilder<'p, 's> {
+    run: &'p FinishedRun<'s>,
     index: &'p Index<'s>,
     place: &'p Place,
     inputs: &'p Inputs<'s>,
     /// What the handlings of the inputs wrote.
     wrote: HashSet<Content<'s>>,
-    /// What belongs to the story, by its place in the history, and whether it is its heart.
-    scenes: BTreeMap<usize, bool>,
+    /// The moments of the trace, by their position in the history, and whether each is about the record
+    /// of the violation itself.
+    moments: BTreeMap<usize, bool>,
     clients: BTreeSet<u64>,
     serials: BTreeSet<u64>,
     values: Values<'p>,
 }
 
-impl<'s> Plot<'_, 's> {
-    /// Finds what happened to the inputs and to the place.
-    fn find(&mut self) {
+impl<'s> TraceBuilder<'_, 's> {
+    /// Collects what happened to the inputs and to the place.
+    fn collect_moments(&mut self) {
         let mut positions: BTreeMap<(&str, &str, i32), Offset> = BTreeMap::new();
-        for (at, moment) in self.evidence.history.iter().enumerate() {
-            let (client, is_heart) = match &moment.what {
+        for (at, moment) in self.run.history.iter().enumerate() {
+            let (client, is_focus) = match &moment.what {
                 Happened::Handled {
                     client,
                     group,
@@ -175,7 +176,7 @@ impl<'s> Plot<'_, 's> {
                 _ => continue,
             };
             self.clients.extend(client);
-            self.scenes.insert(at, is_heart);
+            self.moments.insert(at, is_focus);
         }
     }
 
@@ -184,30 +185,36 @@ impl<'s> Plot<'_, 's> {
         *place.topic == *topic && place.partition == partition && place.offset == Some(offset)
     }
 
-    /// Whether a record is an input of the story, lies at its place, or is what was written.
+    /// Whether a record is one of the inputs, is at the place, or was written by one of the handlings.
     fn is_written(&self, topic: &str, partition: i32, offset: Offset) -> bool {
-        let Some(lies) = self.index.lies(topic, partition, offset) else {
+        let Some(record) = self.index.record(topic, partition, offset) else {
             return false;
         };
         let is_here = *self.place.topic == *topic
             && self.place.partition == partition
             && (self.place.offset == Some(offset)
-                || (self.place.key.is_some() && lies.key() == self.place.key.as_deref()));
+                || (self.place.key.is_some() && record.key() == self.place.key.as_deref()));
         let is_input = |((_, of, number), offsets): (&(&str, &str, i32), &BTreeSet<Offset>)| {
             *of == topic && *number == partition && offsets.contains(&offset)
         };
         let is_wrote = |client| {
-            let content = (client, lies.topic, partition, lies.key(), lies.value());
+            let content = (
+                client,
+                record.topic,
+                partition,
+                record.key(),
+                record.value(),
+            );
             self.wrote.contains(&content)
         };
-        is_here || self.inputs.iter().any(is_input) || lies.client.is_some_and(is_wrote)
+        is_here || self.inputs.iter().any(is_input) || record.client.is_some_and(is_wrote)
     }
 
-    /// Adds who is who, and what went wrong in between.
-    fn set(&mut self) {
-        let first = self.scenes.keys().next().copied().unwrap_or_default();
+    /// Adds who joined, and the faults in between.
+    fn add_context(&mut self) {
+        let first = self.moments.keys().next().copied().unwrap_or_default();
         let mut added = Vec::new();
-        for (at, moment) in self.evidence.history.iter().enumerate() {
+        for (at, moment) in self.run.history.iter().enumerate() {
             let belongs = match &moment.what {
                 Happened::Joined { client, .. } => self.clients.contains(client),
                 Happened::Told(what) => at >= first && self.concerns(what),
@@ -215,10 +222,10 @@ impl<'s> Plot<'_, 's> {
             };
             added.extend(belongs.then_some((at, false)));
         }
-        self.scenes.extend(added);
+        self.moments.extend(added);
     }
 
-    /// Whether what was told is about anybody of the story, or about nobody in particular.
+    /// Whether an event is about a client or topic of the trace, or about none in particular.
     fn concerns(&self, what: &str) -> bool {
         let is_part = |c: char| c.is_alphanumeric() || "-_.#".contains(c);
         let words: HashSet<&str> = what.split(|c| !is_part(c)).collect();
@@ -242,19 +249,19 @@ impl<'s> Plot<'_, 's> {
         !others
     }
 
-    fn tell(&self) -> Vec<String> {
-        let history = self.evidence.history;
-        let times = self.scenes.keys().filter_map(|at| history.get(*at));
+    fn lines(&self) -> Vec<String> {
+        let history = self.run.history;
+        let times = self.moments.keys().filter_map(|at| history.get(*at));
         let times: Vec<String> = times.map(|moment| millis(moment.at)).collect();
         let width = times.iter().map(String::len).max().unwrap_or_default();
         let mut lines = Vec::with_capacity(times.len());
         let mut positions = BTreeMap::new();
-        for ((at, is_heart), time) in self.scenes.iter().zip(times) {
+        for ((at, is_focus), time) in self.moments.iter().zip(times) {
             let line = self.line(*at, &mut positions);
             let moment = history.get(*at);
             lines.push(Line {
-                is_heart: *is_heart,
-                is_told: moment.is_some_and(|moment| matches!(moment.what, Happened::Told(_))),
+                is_focus: *is_focus,
+                is_event: moment.is_some_and(|moment| matches!(moment.what, Happened::Told(_))),
                 text: format!("{time:>width$} ms  {line}"),
             });
         }
@@ -262,11 +269,13 @@ impl<'s> Plot<'_, 's> {
     }
 
     fn line(&self, at: usize, positions: &mut BTreeMap<(&'s str, &'s str, i32), Offset>) -> String {
-        let Some(moment) = self.evidence.history.get(at) else {
+        let Some(moment) = self.run.history.get(at) else {
             return String::new();
         };
         match &moment.what {
-            Happened::Joined { client, .. } => format!("{} joined", self.index.name(*client)),
+            Happened::Joined { client, .. } => {
+                format!("{} joined", self.index.display_name(*client))
+            }
             Happened::Handled {
                 client,
                 topic,
@@ -294,7 +303,7 @@ impl<'s> Plot<'_, 's> {
                 partition,
                 offset,
             } => {
-                let who = self.index.name(*client);
+                let who = self.index.display_name(*client);
                 let before = positions.insert((group, topic, *partition), *offset);
                 match before.filter(|before| before > offset) {
                     None => format!("{who} committed {topic}[{partition}] up to {offset}"),
@@ -310,11 +319,11 @@ impl<'s> Plot<'_, 's> {
 
     fn handled(&self, client: u64, of: (&str, i32, Offset), wrote: &[Wrote]) -> String {
         let (topic, partition, offset) = of;
-        let who = self.index.name(client);
-        let lies = self.index.lies(topic, partition, offset);
-        let own = lies.and_then(|lies| lies.key());
-        let what = match lies {
-            Some(lies) => record(lies),
+        let who = self.index.display_name(client);
+        let record = self.index.record(topic, partition, offset);
+        let own = record.and_then(|record| record.key());
+        let what = match record {
+            Some(record) => describe(record),
             None => format!("{topic}[{partition}]@{offset}"),
         };
         let wrote = wrote.iter().map(|wrote| {
@@ -334,20 +343,22 @@ impl<'s> Plot<'_, 's> {
 
     fn written(&self, client: Option<u64>, serial: u64, of: (&str, i32, Offset)) -> String {
         let (topic, partition, offset) = of;
-        let Some(lies) = self.index.lies(topic, partition, offset) else {
+        let Some(record) = self.index.record(topic, partition, offset) else {
             return String::new();
         };
         let what = format!(
             "{} = {}",
-            record(lies),
-            self.values.show(topic, lies.value())
+            describe(record),
+            self.values.show(topic, record.value())
         );
         match (client, serial) {
-            (None, _) => format!("{what} was fed"),
-            (Some(client), 0) => format!("{what} was written by {}", self.index.name(client)),
+            (None, _) => format!("{what} was written by the workload"),
+            (Some(client), 0) => {
+                format!("{what} was written by {}", self.index.display_name(client))
+            }
             (Some(client), serial) => format!(
                 "{what} was written by {} in transaction {serial}",
-                self.index.name(client)
+                self.index.display_name(client)
             ),
         }
     }
@@ -371,11 +382,11 @@ fn millis(time: Duration) -> String {
     text
 }
 
-/// Leaves out what is dull, if there is too much: what is near the heart stays, what came before it
-/// rather than what came after; without a heart what is near the end.
+/// Leaves lines out if there are too many. Lines near one that is about the record itself stay, earlier
+/// ones rather than later ones; without such a line those near the end stay.
 fn elide(lines: &[Line]) -> Vec<String> {
-    let hearts = (0..lines.len()).filter(|at| lines[*at].is_heart);
-    let mut anchors: Vec<usize> = hearts.collect();
+    let focus = (0..lines.len()).filter(|at| lines[*at].is_focus);
+    let mut anchors: Vec<usize> = focus.collect();
     if anchors.is_empty() {
         anchors.push(lines.len());
     }
@@ -385,8 +396,8 @@ fn elide(lines: &[Line]) -> Vec<String> {
             None => anchor - at,
         });
         let nearest = distances.min().unwrap_or_default();
-        // Of equal ones the later ones.
-        (is_dull(lines, at), nearest, lines.len() - at)
+        // Of equal distances the later line.
+        (is_repetitive(lines, at), nearest, lines.len() - at)
     };
     let mut order: Vec<usize> = (0..lines.len()).collect();
     order.sort_by_key(|at| distance(*at));
@@ -394,18 +405,18 @@ fn elide(lines: &[Line]) -> Vec<String> {
         let stays: HashSet<usize> = order.iter().take(count).copied().collect();
         shorten(lines, &stays)
     });
-    let mut fitting = shortened.skip_while(|told| told.len() > MOST);
+    let mut fitting = shortened.skip_while(|kept| kept.len() > MOST);
     fitting.next().unwrap_or_default()
 }
 
-/// Whether a line is one of many in a row that say what was done to the log, and not the last.
-fn is_dull(lines: &[Line], at: usize) -> bool {
+/// Whether a line is one of many events of the schedule in a row, and not among the last of them.
+fn is_repetitive(lines: &[Line], at: usize) -> bool {
     let behind = lines.get(at..=at + FEW);
-    behind.is_some_and(|all| all.iter().all(|line| line.is_told))
+    behind.is_some_and(|all| all.iter().all(|line| line.is_event))
 }
 
 fn shorten(lines: &[Line], stays: &HashSet<usize>) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut kept = Vec::new();
     let mut more = 0;
     for (at, line) in lines.iter().enumerate() {
         if !stays.contains(&at) {
@@ -413,13 +424,13 @@ fn shorten(lines: &[Line], stays: &HashSet<usize>) -> Vec<String> {
             continue;
         }
         if more > 0 {
-            told.push(format!(".. {more} more"));
+            kept.push(format!(".. {more} more"));
             more = 0;
         }
-        told.push(line.text.clone());
+        kept.push(line.text.clone());
     }
     if more > 0 {
-        told.push(format!(".. {more} more"));
+        kept.push(format!(".. {more} more"));
     }
-    told
+    kept
 }

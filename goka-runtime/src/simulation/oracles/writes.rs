@@ -1,48 +1,48 @@
-//! What handlers wrote, against what lies in the log: `durable writes`, `stale write`.
+//! Judges `durable writes` and `stale write`: compares what handlers wrote with the records in the log.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::index::{Index, Lies};
+use super::index::{Index, LogRecord};
 use super::inputs::Effective;
-use super::model::Modelled;
-use super::text::{self, Values, record};
-use super::{Case, Place, Violation};
+use super::model::ModelResult;
+use super::text::{self, Values, describe};
+use super::{Place, ProcessorRun, Violation};
 use crate::graph::EdgeKind;
 use crate::log::simulated::Wrote;
 
-/// Who wrote what where, in which transaction.
+/// Client, transaction, topic, partition, key and value of a record.
 type Content<'e> = (u64, u64, &'e str, i32, Option<&'e [u8]>, Option<&'e [u8]>);
 
-/// What members wrote and everybody sees, until a handling claims it.
-struct Pool<'p, 'e>(HashMap<Content<'e>, VecDeque<&'p Lies<'e>>>);
+/// The visible records of members that no effective handling has claimed yet.
+struct UnclaimedWrites<'p, 'e>(HashMap<Content<'e>, VecDeque<&'p LogRecord<'e>>>);
 
-impl<'p, 'e> Pool<'p, 'e> {
+impl<'p, 'e> UnclaimedWrites<'p, 'e> {
     fn of(index: &'p Index<'e>) -> Self {
-        let mut pool: HashMap<Content<'e>, VecDeque<&'p Lies<'e>>> = HashMap::new();
+        let mut unclaimed: HashMap<Content<'e>, VecDeque<&'p LogRecord<'e>>> = HashMap::new();
         for topic in index.topics() {
-            for lies in index
+            for record in index
                 .partitions(topic)
-                .flat_map(|number| index.seen(topic, number))
+                .flat_map(|number| index.visible(topic, number))
             {
-                if let Some(client) = lies.client {
+                if let Some(client) = record.client {
                     let content = (
                         client,
-                        lies.serial,
-                        lies.topic,
-                        lies.partition,
-                        lies.key(),
-                        lies.value(),
+                        record.serial,
+                        record.topic,
+                        record.partition,
+                        record.key(),
+                        record.value(),
                     );
-                    pool.entry(content).or_default().push_back(lies);
+                    unclaimed.entry(content).or_default().push_back(record);
                 }
             }
         }
-        Self(pool)
+        Self(unclaimed)
     }
 
-    /// Claims what a handling wrote; says whether it lies there in time.
-    fn claim(&mut self, of: &Effective<'e>, wrote: &'e Wrote, is_exact: bool) -> bool {
-        let serial = match is_exact {
+    /// Claims the record of a write; returns whether it was in the log before the commit.
+    fn claim(&mut self, of: &Effective<'e>, wrote: &'e Wrote, is_exactly_once: bool) -> bool {
+        let serial = match is_exactly_once {
             true => of.commit.serial.unwrap_or(u64::MAX),
             false => 0,
         };
@@ -55,16 +55,18 @@ impl<'p, 'e> Pool<'p, 'e> {
             key,
             value,
         );
-        let Some(lying) = self.0.get_mut(&content) else {
+        let Some(records) = self.0.get_mut(&content) else {
             return false;
         };
-        // Handlings come in their order: what was written before one is of another.
-        while lying.front().is_some_and(|lies| lies.at < of.at) {
-            lying.pop_front();
+        // Handlings are in time order: a record from before this one belongs to another.
+        while records.front().is_some_and(|record| record.at < of.at) {
+            records.pop_front();
         }
-        let in_time = lying.front().is_some_and(|lies| lies.at < of.commit.at);
+        let in_time = records
+            .front()
+            .is_some_and(|record| record.at < of.commit.at);
         if in_time {
-            lying.pop_front();
+            records.pop_front();
         }
         in_time
     }
@@ -72,75 +74,82 @@ impl<'p, 'e> Pool<'p, 'e> {
 
 pub(super) fn judge(
     index: &Index<'_>,
-    cases: &[Case<'_>],
-    modelled: &[Option<Modelled>],
+    processors: &[ProcessorRun<'_>],
+    models: &[Option<ModelResult>],
     found: &mut Vec<Violation>,
 ) {
-    let mut pool = Pool::of(index);
-    let values = Values(cases.iter().map(|case| case.definition).collect());
-    for case in cases {
-        for effective in &case.effective {
+    let mut unclaimed = UnclaimedWrites::of(index);
+    let values = Values(
+        processors
+            .iter()
+            .map(|processor| processor.definition)
+            .collect(),
+    );
+    for processor in processors {
+        for effective in &processor.effective {
             for wrote in effective.wrote {
-                if !pool.claim(effective, wrote, case.is_exact()) {
-                    found.push(lost(index, case, effective, wrote, &values));
+                if !unclaimed.claim(effective, wrote, processor.is_exactly_once()) {
+                    found.push(lost(index, processor, effective, wrote, &values));
                 }
             }
         }
     }
-    let mut stale: Vec<&Lies<'_>> = pool.0.into_values().flatten().collect();
-    stale.retain(|lies| is_judged(index, cases, modelled, lies));
-    stale.sort_by_key(|lies| lies.at);
-    found.extend(stale.into_iter().map(|lies| {
-        let who = lies
+    let mut stale: Vec<&LogRecord<'_>> = unclaimed.0.into_values().flatten().collect();
+    stale.retain(|record| is_judged(index, processors, models, record));
+    stale.sort_by_key(|record| record.at);
+    found.extend(stale.into_iter().map(|record| {
+        let who = record
             .client
-            .map_or_else(String::new, |client| index.name(client));
-        let value = values.show(lies.topic, lies.value());
+            .map_or_else(String::new, |client| index.display_name(client));
+        let value = values.show(record.topic, record.value());
         let what = format!(
-            "{} = {value} is seen, though nothing that {who} handled and that counts wrote it",
-            record(lies)
+            "{} = {value} is visible, though no effective handling of {who} wrote it",
+            describe(record)
         );
-        Violation::at("stale write", Place::of_record(lies), what)
+        Violation::at("stale write", Place::of_record(record), what)
     }));
 }
 
-/// Exactly once: tables, and the outputs that no model tells.
+/// Whether `stale write` judges a record: exactly once, of a table, or of an output without a model.
 fn is_judged(
     index: &Index<'_>,
-    cases: &[Case<'_>],
-    modelled: &[Option<Modelled>],
-    lies: &Lies<'_>,
+    processors: &[ProcessorRun<'_>],
+    models: &[Option<ModelResult>],
+    record: &LogRecord<'_>,
 ) -> bool {
-    let group = lies.client.and_then(|client| index.group_of(client));
-    let of = cases.iter().zip(modelled);
-    let mut of = of.filter(|(case, _)| Some(case.group()) == group);
-    of.any(|(case, modelled)| {
-        let table = case.definition.graph.table();
-        let is_table = table.is_some_and(|table| table.topic.name == lies.topic);
-        case.is_exact() && !case.visited && (is_table || modelled.is_none())
+    let group = record.client.and_then(|client| index.group_of(client));
+    let of = processors.iter().zip(models);
+    let mut of = of.filter(|(processor, _)| Some(processor.group()) == group);
+    of.any(|(processor, model)| {
+        let table = processor.definition.graph.table();
+        let is_table = table.is_some_and(|table| table.topic.name == record.topic);
+        processor.is_exactly_once() && !processor.visited && (is_table || model.is_none())
     })
 }
 
 fn lost(
     index: &Index<'_>,
-    case: &Case<'_>,
+    processor: &ProcessorRun<'_>,
     of: &Effective<'_>,
     wrote: &Wrote,
     values: &Values<'_>,
 ) -> Violation {
     let kind = match of.edge.kind {
-        EdgeKind::Loopback { .. } => "loop record",
+        EdgeKind::Loopback { .. } => "loopback record",
         _ => "record",
     };
-    let by_when = match (case.is_exact(), of.commit.serial) {
-        (false, _) => "did not lie in the log when it was committed past".to_owned(),
-        (true, Some(serial)) => format!("is not in transaction {serial}, which committed past it"),
-        (true, None) => "is in no transaction that committed past it".to_owned(),
+    let by_when = match (processor.is_exactly_once(), of.commit.serial) {
+        (false, _) => "was not in the log when its offset was committed".to_owned(),
+        (true, Some(serial)) => {
+            format!("is not in transaction {serial}, which committed its offset")
+        }
+        (true, None) => "is not in a transaction that committed its offset".to_owned(),
     };
     let (topic, partition) = (&wrote.topic, wrote.partition);
     let what = format!(
         "what {} wrote for {kind} {} {by_when}: {topic}[{partition}] {} = {}",
-        index.name(of.client),
-        record(&of.record),
+        index.display_name(of.client),
+        describe(&of.record),
         text::key(wrote.key.as_deref()),
         values.show(topic, wrote.value.as_deref()),
     );

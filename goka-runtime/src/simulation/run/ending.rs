@@ -1,33 +1,34 @@
-//! How a run comes to its end: everybody comes back, all is handled, the oracles judge. Part of [`Run`].
+//! The end of a run: faults cease, every instance comes back, everything is handled, and the oracles
+//! judge. Part of [`Run`].
 
 use std::time::Duration;
 
-use super::super::oracles::{Evidence, judge, trace};
+use super::super::oracles::{FinishedRun, judge, trace};
 use super::starting::shared;
 use super::{Outcome, Run};
 
-/// Rounds in which something more is to be handled, once nothing goes wrong any more: handlers may be
-/// slow, but they come forward.
+/// The most rounds without progress once faults have ceased.
 const ROUNDS: usize = 1_500;
-/// How often that is looked at.
-const LOOK: usize = 100;
-/// A round takes so long, or so long when nothing happened in the one before.
+/// After how many rounds progress is looked at.
+const PROGRESS_ROUNDS: usize = 100;
+/// How far the clock advances in a round that made progress.
 const ROUND: Duration = Duration::from_millis(10);
-const QUIET: Duration = Duration::from_millis(200);
-/// What went wrong last may last so long: outages, and disk errors that the next flush tells of.
-const PASSING: Duration = Duration::from_secs(5);
-/// So many quiet rounds are rest.
-const REST: usize = 3;
+/// How far it advances in one that made none.
+const QUIET_ROUND: Duration = Duration::from_millis(200);
+/// How long the last faults may have effects: outages, and disk errors that only the next flush meets.
+const FAULT_AFTERMATH: Duration = Duration::from_secs(5);
+/// After how many rounds without progress the members count as idle.
+const QUIET_ROUNDS: usize = 3;
 
 impl Run<'_> {
-    /// Nothing goes wrong any more: everybody comes back, and handles what there is.
-    pub(super) fn settle(&mut self) {
-        self.strikes.disarm();
-        let healed = self.clock.monotonic() + PASSING;
-        self.told("nothing goes wrong any more".to_owned());
+    /// Ends all faults, starts what is not running, and waits until everything is handled.
+    pub(super) fn recover(&mut self) {
+        self.injector.disarm();
+        let faults_end = self.clock.monotonic() + FAULT_AFTERMATH;
+        self.log_event("faults have ended".to_owned());
         for number in 0..self.processes.len() {
             self.processes[number].disk.heal();
-            self.processes[number].stalled = Duration::ZERO;
+            self.processes[number].stalled_until = Duration::ZERO;
             if !self.processes[number].is_up() {
                 self.start(number);
             }
@@ -35,47 +36,47 @@ impl Run<'_> {
         let (mut quiet, mut rounds, mut left) = (0, 0, usize::MAX);
         while rounds < ROUNDS {
             rounds += 1;
-            if rounds % LOOK == 0 {
-                let now = self.left();
+            if rounds % PROGRESS_ROUNDS == 0 {
+                let now = self.count_unhandled();
                 if now < left {
                     (rounds, left) = (0, now);
                 }
             }
-            let mut moved = false;
-            self.healed = self.clock.monotonic() >= healed;
+            let mut made_progress = false;
+            self.faults_are_over = self.clock.monotonic() >= faults_end;
             for number in 0..self.processes.len() {
                 for _ in 0..self.processes[number].workers().max(1) {
-                    moved |= self.turn(number);
+                    made_progress |= self.turn(number);
                 }
             }
-            moved |= self.log.is_rebalancing() || self.log.is_unsettled();
-            self.advance(if moved { ROUND } else { QUIET });
-            quiet = if moved { 0 } else { quiet + 1 };
-            if quiet >= REST && self.behind().is_empty() {
+            made_progress |= self.log.is_rebalancing() || self.log.is_unsettled();
+            self.advance(if made_progress { ROUND } else { QUIET_ROUND });
+            quiet = if made_progress { 0 } else { quiet + 1 };
+            if quiet >= QUIET_ROUNDS && self.unhandled().is_empty() {
                 return;
             }
         }
-        let behind = self.behind();
-        let what = match behind.is_empty() {
-            true => "the members came to no rest".to_owned(),
-            false => format!("not handled: {}", behind.join("; ")),
+        let unhandled = self.unhandled();
+        let what = match unhandled.is_empty() {
+            true => "the members do not become idle".to_owned(),
+            false => format!("not handled: {}", unhandled.join("; ")),
         };
         self.violation("comes to an end", what);
     }
 
     /// How many records are not handled yet.
-    fn left(&self) -> usize {
+    fn count_unhandled(&self) -> usize {
         let behind = self
-            .intakes()
+            .inputs()
             .flat_map(|(group, edge)| self.log.behind(group, edge.topic.name));
         let left = behind.map(|(_, committed, end)| end.saturating_sub(committed));
         left.map(|left| usize::try_from(left).unwrap_or(0)).sum()
     }
 
-    /// What is not handled yet.
-    fn behind(&self) -> Vec<String> {
+    /// The ranges of records that are not handled yet.
+    fn unhandled(&self) -> Vec<String> {
         let mut behind = Vec::new();
-        for (group, edge) in self.intakes() {
+        for (group, edge) in self.inputs() {
             let topic = edge.topic.name;
             for (partition, committed, end) in self.log.behind(group, topic) {
                 behind.push(format!(
@@ -86,8 +87,8 @@ impl Run<'_> {
         behind
     }
 
-    /// Stops everybody, and has the oracles judge.
-    pub(super) fn end(mut self) -> Outcome {
+    /// Stops all processes, and has the oracles judge.
+    pub(super) fn finish(mut self) -> Outcome {
         for process in &mut self.processes {
             process.stop();
         }
@@ -95,37 +96,40 @@ impl Run<'_> {
         let processors = self.definitions.iter();
         let processors: Vec<_> = processors
             .map(|definition| {
-                let guarantee = self.case.workload.guarantee;
+                let guarantee = self.config.workload.guarantee;
                 let guarantee = guarantee.unwrap_or(definition.graph.guarantee);
-                let shared = shared(self.case.workload, definition);
+                let shared = shared(self.config.workload, definition);
                 (*definition, shared, guarantee)
             })
             .collect();
-        let loads = self.case.workload.loads.iter();
+        let loads = self.config.workload.loaded_tables.iter();
         let loaded: Vec<&'static str> = loads.map(|load| load.topic.name).collect();
-        let evidence = Evidence {
+        let run = FinishedRun {
             log: &self.log,
             history: &history,
             processors: &processors,
-            idempotent: self.case.workload.idempotent,
+            idempotent: self.config.workload.idempotent,
             loaded: &loaded,
         };
-        let verdict = judge(&evidence);
-        // What did not come to an end looks like many other things.
+        let findings = judge(&run);
+        // A run that did not come to an end breaks many other rules only for that reason.
         if self.violations.is_empty() {
-            self.violations = verdict.violations;
-            let checked = self.case.workload.checked(&self.log, &self.schedule.acts);
+            self.violations = findings.violations;
+            let checked = self
+                .config
+                .workload
+                .run_checks(&self.log, &self.schedule.steps);
             self.violations.extend(checked);
         }
         let first = self.violations.first();
-        let story = first.map(|first| trace(&evidence, first));
+        let violation_trace = first.map(|first| trace(&run, first));
         self.finish_counting();
         Outcome {
-            story: story.unwrap_or_default(),
+            violation_trace: violation_trace.unwrap_or_default(),
             violations: self.violations,
-            unjudged: verdict.unjudged,
+            unjudged: findings.unjudged,
             counters: self.counters,
-            trace: self.log.take_trace(),
+            full_trace: self.log.take_trace(),
         }
     }
 
@@ -147,9 +151,9 @@ impl Run<'_> {
                 }
             }
         }
-        counters.deaths = self.strikes.deaths();
+        counters.deaths = self.injector.deaths();
         let steps = self.log.steps().into_iter();
-        counters.steps = steps
+        counters.log_steps = steps
             .map(|(step, count)| (step.to_string(), count))
             .collect();
     }

@@ -7,14 +7,12 @@ use super::super::schedule::Schedule;
 use super::super::workload::Workload;
 use super::Run;
 use crate::dispatch::ProcessorState;
-use crate::graph::{Definition, EdgeKind};
-use crate::log::simulated::Simulated;
-use crate::log::{Log, TopicWait};
-use crate::processor::{OnStop, ProcessorOptions, StartError, prepare};
+use crate::graph::{Definition, TopicSpec};
+use crate::processor::{OnStop, ProcessorOptions, StartError};
 use crate::record::Guarantee;
 use crate::table::redb::SimulatedDisk;
 use crate::tester::folded::Folded;
-use crate::view::LookedUp;
+use crate::tester::setup::{shared_state, worker_config};
 use crate::worker::WorkerConfig;
 
 /// The cache of each disk's stores, in bytes.
@@ -24,7 +22,7 @@ impl Run<'_> {
     pub(super) fn start(&mut self, number: usize) {
         let Self {
             definitions,
-            case,
+            config,
             schedule,
             clock,
             log,
@@ -33,36 +31,35 @@ impl Run<'_> {
         let make = |disk: &SimulatedDisk, starts: u64| {
             let start = (!schedule.setting.is_static).then_some(starts);
             let options = ProcessorOptions {
-                // Some give their place up when they stop, and some are to be restarted.
+                // Every second instance leaves its group when it stops; the others keep their membership
+                // for a restart.
                 on_stop: match number % 2 {
                     0 => OnStop::Keep,
                     _ => OnStop::Leave,
                 },
-                ..options(schedule, case.workload.guarantee, name(number, start))
+                ..options(schedule, config.workload.guarantee, name(number, start))
             };
-            let parts = definitions.iter().map(|definition| {
-                let stores = Arc::new(disk.stores(CACHE));
-                let shared = shared(case.workload, definition);
-                let seam: Arc<dyn Log> = Arc::new(log.clone());
-                let (mut parts, _) = prepare(
+            let table = |spec: &TopicSpec| {
+                let partitions = log.partitions_of(spec.name);
+                Arc::new(Folded::new(log.clone(), spec, partitions))
+            };
+            let configs = definitions.iter().map(|definition| {
+                worker_config(
                     definition,
-                    shared,
-                    seam,
-                    stores,
+                    shared(config.workload, definition),
+                    (log, clock),
+                    Arc::new(disk.stores(CACHE)),
                     &options,
-                    &TopicWait::default(),
-                )?;
-                parts.clock = clock.clone();
-                parts.lookups = lookups(definition, log);
-                Ok(parts)
+                    table,
+                )
             });
-            parts.collect::<Result<Vec<WorkerConfig>, StartError>>()
+            configs.collect::<Result<Vec<WorkerConfig>, StartError>>()
         };
-        let takes = schedule.handler_takes(case.workload);
-        let started = self.processes[number].start(log, &takes, make);
-        self.told(format!("instance {number} starts"));
+        let handler_time = schedule.handler_time(config.workload);
+        let started = self.processes[number].start(log, &handler_time, make);
+        self.log_event(format!("instance {number} starts"));
         if let Err(halt) = started {
-            self.halted(number, halt);
+            self.handle_halt(number, halt);
         }
     }
 }
@@ -88,30 +85,10 @@ pub(super) fn options(
 
 pub(super) fn shared(workload: &Workload, definition: &Definition) -> Arc<ProcessorState> {
     let given = workload.shared.get(&(definition.type_id)());
-    let given = given.map(|make| make());
-    let given = given.or_else(|| definition.make.map(|make| Arc::from(make())));
-    given.unwrap_or_else(|| {
-        panic!(
-            "`{0}` ({1}) has no `Default`: give it with `Workload::with(|| {0} ..)`",
-            definition.graph.name, definition.graph.location
-        )
-    })
+    shared_state(definition, given.map(|make| make()), "Workload::with(|| ")
 }
 
-pub(super) fn lookups(definition: &Definition, log: &Simulated) -> crate::view::Lookups {
-    let edges = definition.graph.edges.iter();
-    let edges = edges.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
-    edges
-        .map(|edge| {
-            let partitions = log.partitions_of(edge.topic.name);
-            let table = Folded::new(log.clone(), &edge.topic, partitions);
-            let table: Arc<dyn LookedUp> = Arc::new(table);
-            (edge.topic.name, table)
-        })
-        .collect()
-}
-
-/// Whether a process could not start because no broker answered.
+/// Whether a process could not start because the log was unavailable.
 pub(super) fn is_log_away(error: &StartError) -> bool {
     matches!(error, StartError::Log { .. })
 }

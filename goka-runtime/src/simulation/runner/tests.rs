@@ -1,26 +1,26 @@
 use super::*;
 
-/// Fails as it is told to, by seed and acts: numbers.
+/// Fails depending on the seed and the steps, which are numbers.
 struct Fake<F>(F);
 
 impl<F: Fn(u64, &[u64]) -> Outcome + Sync> SeedRunner for Fake<F> {
-    type Act = u64;
+    type Step = u64;
 
-    fn acts(&self, seed: u64) -> Vec<u64> {
-        assert!(seed != 99, "no acts");
+    fn steps(&self, seed: u64) -> Vec<u64> {
+        assert!(seed != 99, "no steps");
         (0..40).collect()
     }
 
-    fn is_record(act: &u64) -> bool {
-        *act < 30
+    fn is_record(step: &u64) -> bool {
+        *step < 30
     }
 
-    fn run(&self, seed: u64, acts: &[u64], traced: bool) -> Outcome {
-        let mut outcome = self.0(seed, acts);
-        outcome.counters.records = acts.len() as u64;
+    fn run(&self, seed: u64, steps: &[u64], traced: bool) -> Outcome {
+        let mut outcome = self.0(seed, steps);
+        outcome.counters.records = steps.len() as u64;
         outcome.counters.faults = [("fault", seed)].into();
         if !traced {
-            outcome.trace.clear();
+            outcome.full_trace.clear();
         }
         outcome
     }
@@ -36,13 +36,13 @@ fn simulate<F>(fake: F, seeds: RangeInclusive<u64>) -> (String, Option<String>)
 where
     F: Fn(u64, &[u64]) -> Outcome + Sync,
 {
-    let front = Runner {
+    let runner = Runner {
         name: "crate::fake",
         instances: 3,
-        runner: &Fake(fake),
+        runs: &Fake(fake),
         threads: 3,
     };
-    let (summary, report) = front.simulate(seeds);
+    let (summary, report) = runner.simulate(seeds);
     (summary.to_string(), report)
 }
 
@@ -52,24 +52,24 @@ fn all_seeds_are_run_and_counted() {
     assert_eq!(report, None);
     assert!(summary.contains("9 runs, 360 records"), "{summary}");
     assert!(
-        summary.contains("at least 1, median 5\n  faults: fault 45\n"),
+        summary.contains("minimum 1, median 5\n  faults: fault 45\n"),
         "{summary}"
     );
 }
 
 #[test]
-fn the_lowest_seed_that_fails_is_told_with_its_least_schedule() {
-    let fake = |seed, acts: &[u64]| match (seed, acts.contains(&7) && acts.contains(&30)) {
+fn the_lowest_seed_that_fails_is_reported_with_its_smallest_schedule() {
+    let fake = |seed, steps: &[u64]| match (seed, steps.contains(&7) && steps.contains(&30)) {
         (5.., true) => failing("table"),
-        // Fails too, but otherwise.
-        (5.., false) if acts.contains(&7) => failing("other"),
+        // Fails, too, but by another rule.
+        (5.., false) if steps.contains(&7) => failing("other"),
         _ => Outcome::default(),
     };
     let (_, report) = simulate(fake, 1..=50);
     let report = report.expect("it fails");
     assert!(report.contains("failed with seed 5\n"), "{report}");
     assert!(report.contains("\n  table: it is so\n"), "{report}");
-    assert!(report.contains("2 acts, 38 left out"), "{report}");
+    assert!(report.contains("2 steps, 38 left out"), "{report}");
     assert!(report.contains(":\n  7\n  30\n"), "{report}");
     assert!(
         report.ends_with("GOKA_SIM_SEED=5 cargo test fake"),
@@ -79,40 +79,40 @@ fn the_lowest_seed_that_fails_is_told_with_its_least_schedule() {
 
 #[test]
 fn a_check_that_counts_keeps_the_records() {
-    let is_counted = |acts: &[u64]| acts.len() > 30 && !acts.contains(&33);
-    let fake = move |_, acts: &[u64]| match is_counted(acts) {
+    let is_counted = |steps: &[u64]| steps.len() > 30 && !steps.contains(&33);
+    let fake = move |_, steps: &[u64]| match is_counted(steps) {
         true => Outcome::default(),
         false => failing(CHECK),
     };
     let report = simulate(fake, 1..=9).1.expect("it fails");
     assert!(
-        report.contains("0 acts and all 30 records, 10 left out"),
+        report.contains("0 steps and all 30 records, 10 left out"),
         "{report}"
     );
     // One that compares does not.
-    let fake = |_, acts: &[u64]| match acts.contains(&7) && acts.contains(&33) {
+    let fake = |_, steps: &[u64]| match steps.contains(&7) && steps.contains(&33) {
         true => failing(CHECK),
         false => Outcome::default(),
     };
     let report = simulate(fake, 1..=9).1.expect("it fails");
-    assert!(report.contains(": 2 acts, 38 left out"), "{report}");
+    assert!(report.contains(": 2 steps, 38 left out"), "{report}");
 }
 
 #[test]
 fn a_panic_is_a_failure() {
-    let fake = |seed, acts: &[u64]| {
-        assert!(seed != 3 || !acts.contains(&4), "four");
+    let fake = |seed, steps: &[u64]| {
+        assert!(seed != 3 || !steps.contains(&4), "four");
         Outcome::default()
     };
     let report = simulate(fake, 1..=10).1.expect("it fails");
     assert!(report.contains("seed 3\n"), "{report}");
     assert!(report.contains("\n  panic: four ("), "{report}");
-    assert!(report.contains("1 acts, 39 left out"), "{report}");
-    // One while the schedule is made has no schedule.
+    assert!(report.contains("1 steps, 39 left out"), "{report}");
+    // After a panic while the schedule is made there is no schedule to report.
     let report = simulate(|_, _| Outcome::default(), 99..=99).1;
     let report = report.expect("it fails");
     assert!(
-        report.contains("no acts (") && !report.contains("schedule"),
+        report.contains("no steps (") && !report.contains("schedule"),
         "{report}"
     );
 }
@@ -121,7 +121,7 @@ fn a_panic_is_a_failure() {
 fn runs_that_differ_fail_with_the_first_seed() {
     let runs = AtomicU64::new(0);
     let fake = |_, _: &[u64]| Outcome {
-        trace: vec![
+        full_trace: vec![
             "begin".to_owned(),
             format!("number {}", runs.fetch_add(1, Ordering::Relaxed)),
         ],
@@ -135,7 +135,7 @@ fn runs_that_differ_fail_with_the_first_seed() {
 }
 
 #[test]
-fn a_failure_that_does_not_come_again_is_told_and_not_shrunk() {
+fn a_failure_that_does_not_repeat_is_reported_and_not_shrunk() {
     let runs = AtomicU64::new(0);
     let fake = |seed, _: &[u64]| match seed {
         4 if runs.fetch_add(1, Ordering::Relaxed) == 0 => failing("table"),
@@ -154,8 +154,5 @@ fn a_seed_is_a_number() {
     assert_eq!(number("N", None), None);
     assert_eq!(number("N", Some("17")), Some(17));
     let text = catch_panic(|| number("GOKA_SIM_SEED", Some("x"))).expect_err("it is none");
-    assert!(
-        text.starts_with("GOKA_SIM_SEED=x: it is a number"),
-        "{text}"
-    );
+    assert!(text.starts_with("GOKA_SIM_SEED=x: not a number"), "{text}");
 }

@@ -2,37 +2,37 @@
 
 use std::fmt;
 
-/// The kinds of faults that a schedule is made of.
+/// The kinds of faults that a schedule may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// Processes die, at any step, and start again on their disk or an empty one.
+    /// Processes are killed, at any log operation, and start again on their disk or an empty one.
     Crash,
-    /// Processes stop in order and start again.
+    /// Processes stop cleanly and start again.
     Rebalance,
-    /// Acknowledgements are lost or late, commits are not answered, records are written and seem not
-    /// to be, or the other way round.
+    /// Acknowledgements are lost or late, commits are not answered, and records are reported as failed
+    /// though they were written.
     Duplicate,
-    /// Members that the group put out go on as if nothing were, and come back.
+    /// Members that the group has removed do not notice, go on, and join again.
     Zombie,
-    /// The power goes and leaves torn files; syncs fail; disks are full.
+    /// A loss of power leaves torn files; syncs fail; disks are full.
     TornWrite,
-    /// Brokers are away, leaders move, coordinators refuse, control records are late.
+    /// Brokers are unavailable, leaders move, coordinators refuse, control records are late.
     Outage,
-    /// Fetches are slow or short.
+    /// Fetches are slow or return few records.
     Slow,
-    /// Compaction strikes, and retention.
+    /// Compaction and retention delete records.
     Compaction,
-    /// An instance is away for longer than tombstones are kept.
+    /// An instance is down for longer than tombstones are kept.
     Absence,
-    /// Clocks are set.
+    /// The wall clocks of all machines jump.
     ClockJump,
-    /// The group forgets offsets, as Kafka does for a group that was down for long.
+    /// The group's committed offsets are deleted, as Kafka does for a group that was down for long.
     LostOffsets,
 }
 
 impl FaultKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 11] = [
         Self::Crash,
         Self::Rebalance,
@@ -47,7 +47,7 @@ impl FaultKind {
         Self::LostOffsets,
     ];
 
-    /// As `faults(..)` of `#[goka::simulate]` spells it.
+    /// The word for it in `faults(..)` of `#[goka::simulate]`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Crash => "crash",

@@ -1,4 +1,4 @@
-//! What is made of a seed: the setting of a run, and acts of each kind of fault.
+//! Draws the settings of a run, and the steps of each kind of fault, from a seed's dice.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ fn one_of<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
 impl Setting {
     pub(super) fn of(dice: &mut Dice, faults: &[FaultKind]) -> Self {
         let mut setting = Self::any(dice);
-        // Runs are short: where somebody is away for longer than tombstones stay, these stay shortly,
-        // and the group soon notices.
+        // A run is short. For an instance to be down for longer than tombstones are kept, that time and
+        // the session have to be short, too.
         if faults.contains(&FaultKind::Absence) && dice.chance(40) {
             setting.delete_retention = millis(1_000);
             setting.session = millis(1_500);
@@ -33,8 +33,8 @@ impl Setting {
         setting
     }
 
-    /// Handlers that take no time, all a little, some more, or a few longer than the group or a
-    /// transaction waits.
+    /// In some runs handlers take no time; in others all take a little, some take more, or a few take
+    /// longer than the session timeout or the transaction timeout.
     fn handlers(dice: &mut Dice, setting: &Self) -> HandlerTimes {
         let (session, transaction) = (setting.session, setting.transaction_timeout);
         let none = (0, Duration::ZERO, Duration::ZERO);
@@ -75,30 +75,30 @@ impl Setting {
     }
 }
 
-/// Makes acts of kinds of faults.
+/// Adds the steps of faults to a schedule.
 pub(super) struct Planner<'s> {
     pub(super) dice: Dice,
     pub(super) instances: usize,
-    /// Whether anybody writes in transactions.
-    pub(super) is_once: bool,
+    /// Whether any processor writes in transactions.
+    pub(super) is_exactly_once: bool,
     pub(super) setting: &'s Setting,
-    pub(super) acts: Vec<(usize, StepAction)>,
+    pub(super) steps: Vec<(usize, StepAction)>,
 }
 
 impl Planner<'_> {
-    fn at(&mut self, at: usize, what: StepAction) {
-        self.acts.push((at, what));
+    fn push(&mut self, at: usize, what: StepAction) {
+        self.steps.push((at, what));
     }
 
-    fn strike(&mut self, at: usize, fault: Fault) {
+    fn inject(&mut self, at: usize, fault: Fault) {
         let on = self
             .dice
             .chance(50)
             .then(|| below(&mut self.dice, self.instances));
-        self.at(at, StepAction::Strike { fault, on });
+        self.push(at, StepAction::Inject { fault, on });
     }
 
-    /// So many turns take about as long.
+    /// About how many turns take this long.
     fn turns(&self, time: Duration) -> usize {
         let turn = self.setting.pace.as_millis().max(2) / 2;
         usize::try_from(time.as_millis() / turn).unwrap_or(usize::MAX)
@@ -111,18 +111,24 @@ impl Planner<'_> {
             FaultKind::Rebalance => {
                 let back = at + 1 + below(&mut self.dice, 80);
                 let emptied = self.dice.chance(20);
-                self.at(at, StepAction::Stop { instance });
-                self.at(back, StepAction::Start { instance, emptied });
+                self.push(at, StepAction::Stop { instance });
+                self.push(
+                    back,
+                    StepAction::Start {
+                        instance,
+                        on_empty_disk: emptied,
+                    },
+                );
             }
             FaultKind::Duplicate => {
                 let fault = self.duplicate();
-                self.strike(at, fault);
+                self.inject(at, fault);
             }
             FaultKind::Zombie => self.zombie(at, instance),
             FaultKind::TornWrite => self.torn(at, instance),
             FaultKind::Outage => {
                 let fault = self.outage();
-                self.strike(at, fault);
+                self.inject(at, fault);
             }
             FaultKind::Slow => {
                 for _ in 0..3 {
@@ -130,47 +136,48 @@ impl Planner<'_> {
                         true => Fault::Slow,
                         false => Fault::Few(1 + below(&mut self.dice, 3)),
                     };
-                    self.strike(at, fault);
+                    self.inject(at, fault);
                 }
             }
             FaultKind::Compaction => {
                 let what = if self.dice.chance(70) {
                     StepAction::Compact
                 } else {
-                    StepAction::Expire
+                    StepAction::ApplyRetention
                 };
-                self.at(at, what);
+                self.push(at, what);
             }
             FaultKind::Absence => self.absence(at, instance, turns),
             FaultKind::ClockJump => {
-                // Back by much less than tombstones stay: nobody can tell a machine's clock.
+                // Back by much less than tombstones are kept: beyond that a copy that is too old cannot
+                // be recognized by its clock.
                 let back = self.setting.delete_retention.as_millis() / 50;
                 let back = Timestamp::try_from(back.min(3_600_000)).unwrap_or(0);
                 let by = match self.dice.chance(50) {
                     true => -back,
                     false => 3_600_000,
                 };
-                self.at(at, StepAction::SetClock(by));
+                self.push(at, StepAction::SetClock(by));
             }
             FaultKind::LostOffsets => {
                 for instance in 0..self.instances {
-                    self.at(at, StepAction::Stop { instance });
-                    self.at(
+                    self.push(at, StepAction::Stop { instance });
+                    self.push(
                         at + 2,
                         StepAction::Start {
                             instance,
-                            emptied: false,
+                            on_empty_disk: false,
                         },
                     );
                 }
-                self.at(at + 1, StepAction::Forget);
+                self.push(at + 1, StepAction::LoseOffsets);
             }
         }
     }
 
     fn crash(&mut self, at: usize, instance: usize) {
         use StepKind::{Abort, Append, Attach, Commit, End, Fetch, Leave, Poll};
-        let steps: &[StepKind] = match self.is_once {
+        let steps: &[StepKind] = match self.is_exactly_once {
             true => &[Poll, Fetch, Append, Attach, End, Abort, Leave],
             false => &[Poll, Fetch, Append, Commit, Leave],
         };
@@ -178,31 +185,37 @@ impl Planner<'_> {
             true => self.dice.pick(steps).copied(),
             false => None,
         };
-        self.at(
+        self.push(
             at,
-            StepAction::Die {
+            StepAction::Kill {
                 instance,
                 at: step,
                 power: false,
             },
         );
         if step == Some(StepKind::Leave) {
-            self.at(at + 1, StepAction::Stop { instance });
+            self.push(at + 1, StepAction::Stop { instance });
         }
         if step == Some(StepKind::Abort) {
             let fault = Fault::Abortable;
             let on = Some(instance);
-            self.at(at, StepAction::Strike { fault, on });
+            self.push(at, StepAction::Inject { fault, on });
         }
         self.start(at, instance);
     }
 
-    /// It starts again: soon, or when the group has noticed.
+    /// Starts the instance again, before or after its session has timed out.
     fn start(&mut self, at: usize, instance: usize) {
         let most = self.turns(self.setting.session * 2);
         let back = at + 5 + below(&mut self.dice, most);
         let emptied = self.dice.chance(20);
-        self.at(back, StepAction::Start { instance, emptied });
+        self.push(
+            back,
+            StepAction::Start {
+                instance,
+                on_empty_disk: emptied,
+            },
+        );
     }
 
     fn duplicate(&mut self) -> Fault {
@@ -218,10 +231,10 @@ impl Planner<'_> {
     fn zombie(&mut self, at: usize, instance: usize) {
         let time = self.setting.session + millis(self.dice.below(2_000));
         match self.dice.chance(50) {
-            true => self.at(at, StepAction::Stall { instance, time }),
+            true => self.push(at, StepAction::Stall { instance, time }),
             false => {
                 let (fault, on) = (Fault::CutOff(time), Some(instance));
-                self.at(at, StepAction::Strike { fault, on });
+                self.push(at, StepAction::Inject { fault, on });
             }
         }
     }
@@ -229,9 +242,9 @@ impl Planner<'_> {
     fn torn(&mut self, at: usize, instance: usize) {
         match self.dice.below(4) {
             0 => {
-                self.at(
+                self.push(
                     at,
-                    StepAction::Die {
+                    StepAction::Kill {
                         instance,
                         at: None,
                         power: true,
@@ -241,20 +254,20 @@ impl Planner<'_> {
             }
             1 => {
                 let syncs = 1 + self.dice.below(3);
-                self.at(at, StepAction::FailSyncs { instance, syncs });
+                self.push(at, StepAction::FailSyncs { instance, syncs });
             }
             2 => {
                 let until = at + 10 + below(&mut self.dice, 60);
-                self.at(
+                self.push(
                     at,
-                    StepAction::Full {
+                    StepAction::SetDiskFull {
                         instance,
                         is_full: true,
                     },
                 );
-                self.at(
+                self.push(
                     until,
-                    StepAction::Full {
+                    StepAction::SetDiskFull {
                         instance,
                         is_full: false,
                     },
@@ -262,7 +275,7 @@ impl Planner<'_> {
             }
             _ => {
                 let writes = self.dice.below(12);
-                self.at(at, StepAction::DieWriting { instance, writes });
+                self.push(at, StepAction::LosePowerWriting { instance, writes });
                 self.start(at, instance);
             }
         }
@@ -270,7 +283,7 @@ impl Planner<'_> {
 
     fn outage(&mut self) -> Fault {
         let time = millis(20 + self.dice.below(2_000));
-        let kinds = if self.is_once { 7 } else { 4 };
+        let kinds = if self.is_exactly_once { 7 } else { 4 };
         match self.dice.below(kinds) {
             0 => Fault::Outage(time),
             1 => Fault::LeaderMove(time),
@@ -282,29 +295,29 @@ impl Planner<'_> {
         }
     }
 
-    /// Away for longer than tombstones stay, while compaction goes on.
+    /// Keeps an instance down for longer than tombstones are kept, while compaction goes on.
     fn absence(&mut self, at: usize, instance: usize, turns: usize) {
         let kept = self.setting.delete_retention.min(millis(1_000));
         let noticed = self.setting.session;
         let at = at.min(turns / 4);
         let away = self.turns(noticed + kept * 5 / 2);
-        self.at(
+        self.push(
             at,
-            StepAction::Die {
+            StepAction::Kill {
                 instance,
                 at: None,
                 power: false,
             },
         );
-        // The first pass says until when a tombstone stays, the second takes it.
+        // The first pass of compaction sets until when a tombstone is kept, the second removes it.
         for pass in [noticed + kept, noticed + kept * 5 / 2] {
-            self.at(at + self.turns(pass), StepAction::Compact);
+            self.push(at + self.turns(pass), StepAction::Compact);
         }
-        self.at(
+        self.push(
             at + away,
             StepAction::Start {
                 instance,
-                emptied: false,
+                on_empty_disk: false,
             },
         );
     }

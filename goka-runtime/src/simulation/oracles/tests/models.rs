@@ -1,4 +1,4 @@
-//! The model on a processor with everything that it may have.
+//! The model with a processor that has every kind of edge.
 
 use std::any::TypeId;
 
@@ -87,7 +87,7 @@ const fn definition(edges: &'static [Edge]) -> Definition {
 static DEFINITION: Definition = definition(&EDGES);
 static LATE_DEFINITION: Definition = definition(&LATE);
 
-/// Sends a word to the key that it names, under the name of its own key.
+/// Sends the names of a word's key and of the word to the key that the word is.
 fn on_word<'r>(_: &'r ProcessorState, raw: RawRecord<'r>) -> Handling<'r> {
     Box::pin(async move {
         tokio::time::sleep(Duration::from_secs(3_600)).await;
@@ -119,7 +119,7 @@ fn on_word<'r>(_: &'r ProcessorState, raw: RawRecord<'r>) -> Handling<'r> {
     })
 }
 
-/// Keeps everything that came to its key.
+/// Appends the value to the row of its key.
 fn on_loop(_: &ProcessorState, raw: RawRecord<'_>) -> Result<(), HandlerError> {
     let held = raw.scope.load()?.map(|held| held.value.to_vec());
     let mut all = held.unwrap_or_default();
@@ -149,78 +149,78 @@ fn relayed() -> Script {
     script
 }
 
-fn relay() -> Judged {
-    Judged::new(&DEFINITION, ExactlyOnce).loaded(NAMES)
+fn relay() -> JudgedProcessor {
+    JudgedProcessor::new(&DEFINITION, ExactlyOnce).loaded(NAMES)
 }
 
 #[test]
-fn the_model_has_all_that_a_handler_may_do() {
-    let verdict = relayed().judged(&relay());
-    passes(&verdict);
-    assert_eq!(verdict.unjudged, Vec::<String>::new());
+fn the_model_supports_all_that_a_handler_may_do() {
+    let findings = relayed().judged(&relay());
+    passes(&findings);
+    assert_eq!(findings.unjudged, Vec::<String>::new());
 }
 
 #[test]
 fn the_model_reads_loaded_tables() {
     let mut script = relayed();
     script.feed(NAMES, "a", "Eve");
-    // A table that was loaded does not change: the last value is what everybody saw.
-    let verdict = script.judged(&relay());
-    assert_eq!(broken(&verdict), ["outputs once"]);
+    // A loaded table does not change, so the model takes its last value for all records.
+    let findings = script.judged(&relay());
+    assert_eq!(broken_rules(&findings), ["outputs once"]);
     let what = "relay-loop[0] key \"b\" = \"Eve>Bob\" is missing: \
-                Relay emits it for words[0]@0 key \"a\"";
-    assert_eq!(said(&verdict, "outputs once").what, what);
+                Relay should have emitted it for words[0]@0 key \"a\"";
+    assert_eq!(violation_of(&findings, "outputs once").what, what);
 }
 
 #[test]
 fn what_the_model_cannot_know_is_not_judged() {
     let mut script = relayed();
-    let unloaded = Judged::new(&DEFINITION, ExactlyOnce);
+    let unloaded = JudgedProcessor::new(&DEFINITION, ExactlyOnce);
     script.feed(NAMES, "a", "Eve");
-    let verdict = script.judged(&unloaded);
-    passes(&verdict);
-    let joined = "Relay: it joins `names`, and what that held at the time is not known";
-    assert_eq!(verdict.unjudged[0], joined);
-    // What nobody handled is seen nevertheless, without a model.
+    let findings = script.judged(&unloaded);
+    passes(&findings);
+    let joined = "Relay: it joins `names`, whose contents at the time are not known";
+    assert_eq!(findings.unjudged[0], joined);
+    // A write without an effective handling is found without a model, too.
     script.put(Some(A), 0, LOOP, "b", "stale");
     script.handle((B, 3), LOOP, 2, &[]);
     script.commit(B, LOOP, 3);
     script.end(3, true);
-    assert_eq!(broken(&script.judged(&unloaded)), ["stale write"]);
+    assert_eq!(broken_rules(&script.judged(&unloaded)), ["stale write"]);
 }
 
 #[test]
-fn a_handler_that_fails_in_the_model_is_told() {
+fn a_handler_that_fails_in_the_model_is_found() {
     let mut script = relayed();
     script.feed(WORDS, "a", "bad");
     script.handle((A, 3), WORDS, 2, &[]);
     script.commit(A, WORDS, 3);
     script.end(3, true);
-    let verdict = script.judged(&relay());
-    assert_eq!(broken(&verdict), ["handler"]);
+    let findings = script.judged(&relay());
+    assert_eq!(broken_rules(&findings), ["handler"]);
     assert!(
-        said(&verdict, "handler")
+        violation_of(&findings, "handler")
             .what
-            .ends_with("handled again: a bad word")
+            .ends_with("fails for it in the model: a bad word")
     );
 }
 
 #[test]
-fn what_was_there_before_a_latest_input_is_nobodys() {
+fn records_from_before_a_latest_input_are_not_judged() {
     let mut script = Script::new(RELAY);
     for word in ["old", "new", "newer"] {
         script.feed(WORDS, "a", word);
     }
-    let late = Judged::new(&LATE_DEFINITION, ExactlyOnce);
+    let late = JudgedProcessor::new(&LATE_DEFINITION, ExactlyOnce);
     passes(&script.judged(&late));
     script.handle((A, 1), WORDS, 1, &[]);
-    let verdict = script.judged(&late);
-    assert_eq!(broken(&verdict), ["lost input"]);
-    assert_eq!(verdict.violations.len(), 2, "@1 and @2");
+    let findings = script.judged(&late);
+    assert_eq!(broken_rules(&findings), ["lost input"]);
+    assert_eq!(findings.violations.len(), 2, "@1 and @2");
     script.handle((A, 1), WORDS, 2, &[]);
     script.commit(A, WORDS, 3);
     script.end(1, true);
-    let verdict = script.judged(&late);
-    passes(&verdict);
-    assert_eq!(verdict.unjudged.len(), 1);
+    let findings = script.judged(&late);
+    passes(&findings);
+    assert_eq!(findings.unjudged.len(), 1);
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::record::Guarantee::{AtLeastOnce, ExactlyOnce};
 
-/// Four clicks: A handles two and commits them, begins with the third and dies; B takes over.
+/// A correct history of four clicks: A handles two and commits them, handles the third and is killed
+/// before it commits that; B takes over.
 fn right(guarantee: Guarantee) -> Script {
     let mut script = Script::new(GROUP);
     let serial = |serial| match guarantee {
@@ -28,7 +29,7 @@ fn right(guarantee: Guarantee) -> Script {
         script.put(Some(A), 2, STATE, "ann", "2");
         script.end(2, false);
     }
-    script.tell("i1 is killed");
+    script.event("i1 is killed");
     script.handle((B, serial(3)), CLICKS, 2, &[state("ann", "2"), alert]);
     let bob = [state("bob", "2"), wrote(ALERTS, "bob", "2")];
     script.handle((B, serial(3)), CLICKS, 3, &bob);
@@ -39,7 +40,7 @@ fn right(guarantee: Guarantee) -> Script {
     script
 }
 
-/// Where something is in the history, the first or the last time.
+/// Where something is first in the history.
 fn find(script: &Script, is: impl Fn(&Happened) -> bool) -> usize {
     let at = script.history.iter().position(|moment| is(&moment.what));
     at.expect("it is in the history")
@@ -64,7 +65,7 @@ fn is_committed(client: u64) -> impl Fn(&Happened) -> bool {
 }
 
 #[test]
-fn what_is_right_passes() {
+fn a_correct_history_passes() {
     for guarantee in [AtLeastOnce, ExactlyOnce] {
         passes(&right(guarantee).judged(&clicks(guarantee)));
     }
@@ -72,14 +73,14 @@ fn what_is_right_passes() {
 }
 
 #[test]
-fn input_that_is_left_behind_is_lost() {
+fn input_that_is_never_reached_is_lost() {
     let mut script = right(AtLeastOnce);
     let at = find(&script, is_committed(B));
     script.history.remove(at);
-    let verdict = script.judged(&clicks(AtLeastOnce));
-    assert_eq!(broken(&verdict), ["lost input"]);
-    let what = "clicks[0]@2 key \"ann\" was left behind: group `click-count` committed 2";
-    assert_eq!(said(&verdict, "lost input").what, what);
+    let findings = script.judged(&clicks(AtLeastOnce));
+    assert_eq!(broken_rules(&findings), ["lost input"]);
+    let what = "clicks[0]@2 key \"ann\" was not reached: group `click-count` committed 2";
+    assert_eq!(violation_of(&findings, "lost input").what, what);
 }
 
 #[test]
@@ -87,8 +88,8 @@ fn input_that_is_committed_past_unhandled_is_lost() {
     let mut script = right(ExactlyOnce);
     let at = find(&script, is_handled(B, 2));
     script.history.remove(at);
-    let verdict = script.judged(&clicks(ExactlyOnce));
-    let found = said(&verdict, "lost input");
+    let findings = script.judged(&clicks(ExactlyOnce));
+    let found = violation_of(&findings, "lost input");
     assert!(
         found.what.contains("past (4) by click-count/i2/0 (#8)"),
         "{found:?}"
@@ -109,26 +110,30 @@ fn input_that_only_an_operator_passed_is_lost() {
     let mut script = right(AtLeastOnce);
     script.feed(CLICKS, "ann", "home");
     script.commit(99, CLICKS, 5);
-    let verdict = script.judged(&clicks(AtLeastOnce));
-    assert_eq!(broken(&verdict), ["lost input"]);
+    let findings = script.judged(&clicks(AtLeastOnce));
+    assert_eq!(broken_rules(&findings), ["lost input"]);
     assert!(
-        said(&verdict, "lost input")
+        violation_of(&findings, "lost input")
             .what
             .contains("@4 key \"ann\" was skipped")
     );
 }
 
 #[test]
-fn an_offset_past_the_end_is_told() {
+fn an_offset_past_the_end_is_found() {
     let mut script = right(AtLeastOnce);
     script.commit(B, CLICKS, 5);
-    let verdict = script.judged(&clicks(AtLeastOnce));
-    assert_eq!(broken(&verdict), ["lost input"]);
-    assert!(said(&verdict, "lost input").what.contains("ends at 4"));
+    let findings = script.judged(&clicks(AtLeastOnce));
+    assert_eq!(broken_rules(&findings), ["lost input"]);
+    assert!(
+        violation_of(&findings, "lost input")
+            .what
+            .contains("ends at 4")
+    );
 }
 
 #[test]
-fn what_is_handled_again_after_a_reset_counts_then() {
+fn after_a_reset_of_offsets_the_second_handling_is_effective() {
     let mut script = right(AtLeastOnce);
     script.commit(99, CLICKS, 2);
     let bob = [wrote(STATE, "bob", "3")];
@@ -137,26 +142,33 @@ fn what_is_handled_again_after_a_reset_counts_then() {
     script.handle((A, 0), CLICKS, 3, &bob);
     script.commit(A, CLICKS, 4);
     passes(&script.judged(&clicks(AtLeastOnce)));
-    // The second time it is A that has to have handled it.
+    // The second time A has to have handled it.
     let last = script
         .history
         .iter()
         .rposition(|moment| is_handled(A, 3)(&moment.what));
     script.history.remove(last.expect("it was handled"));
-    assert_eq!(broken(&script.judged(&clicks(AtLeastOnce))), ["lost input"]);
+    assert_eq!(
+        broken_rules(&script.judged(&clicks(AtLeastOnce))),
+        ["lost input"]
+    );
 }
 
 #[test]
-fn input_that_compaction_took_needs_nobody() {
+fn input_that_compaction_deleted_need_not_be_handled() {
     let mut script = right(AtLeastOnce);
     let at = find(&script, is_handled(A, 0));
     script.history.remove(at);
     let log = script.log();
     log.delete_records(CLICKS, 0, 1);
-    let verdict = script.judged_on(&clicks(AtLeastOnce), &log);
-    assert_eq!(broken(&verdict), ["lost input"], "retention is no excuse");
+    let findings = script.judged_on(&clicks(AtLeastOnce), &log);
+    assert_eq!(
+        broken_rules(&findings),
+        ["lost input"],
+        "retention is no excuse"
+    );
     assert!(
-        said(&verdict, "lost input")
+        violation_of(&findings, "lost input")
             .what
             .contains("does not hold it any more")
     );
@@ -185,16 +197,19 @@ fn input_that_compaction_took_needs_nobody() {
 }
 
 #[test]
-fn what_counts_is_handled_in_order() {
+fn effective_handlings_are_in_the_order_of_the_log() {
     let mut script = right(AtLeastOnce);
     let (one, other) = (
         find(&script, is_handled(A, 0)),
         find(&script, is_handled(A, 1)),
     );
     script.history.swap(one, other);
-    let verdict = script.judged(&clicks(AtLeastOnce));
-    assert!(broken(&verdict).contains(&"key order"), "{verdict:?}");
-    let what = &said(&verdict, "key order").what;
+    let findings = script.judged(&clicks(AtLeastOnce));
+    assert!(
+        broken_rules(&findings).contains(&"key order"),
+        "{findings:?}"
+    );
+    let what = &violation_of(&findings, "key order").what;
     assert!(
         what.contains("clicks[0]@1") && what.contains("before clicks[0]@0"),
         "{what}"
@@ -202,30 +217,30 @@ fn what_counts_is_handled_in_order() {
 }
 
 #[test]
-fn what_nobody_committed_is_not_read() {
+fn uncommitted_records_are_not_read() {
     let mut script = right(AtLeastOnce);
     script.put(Some(A), 9, CLICKS, "eve", "home");
     script.handled(B, CLICKS, 4, &[]);
     script.end(9, true);
     script.commit(B, CLICKS, 5);
-    let verdict = script.judged(&clicks(AtLeastOnce));
-    assert_eq!(broken(&verdict), ["dirty read"]);
+    let findings = script.judged(&clicks(AtLeastOnce));
+    assert_eq!(broken_rules(&findings), ["dirty read"]);
     assert!(
-        said(&verdict, "dirty read")
+        violation_of(&findings, "dirty read")
             .what
             .contains("before it was committed")
     );
 }
 
 #[test]
-fn what_is_committed_past_has_its_writes_in_the_log() {
+fn writes_are_in_the_log_when_the_offset_is_committed() {
     for guarantee in [AtLeastOnce, ExactlyOnce] {
         let mut script = right(guarantee);
         let at = find(&script, is_written(ALERTS, 0));
         script.history.remove(at);
-        let verdict = script.judged(&clicks(guarantee));
-        assert_eq!(broken(&verdict)[0], "durable writes");
-        let what = &said(&verdict, "durable writes").what;
+        let findings = script.judged(&clicks(guarantee));
+        assert_eq!(broken_rules(&findings)[0], "durable writes");
+        let what = &violation_of(&findings, "durable writes").what;
         assert!(
             what.contains("for record clicks[0]@2 key \"ann\""),
             "{what}"
@@ -235,18 +250,18 @@ fn what_is_committed_past_has_its_writes_in_the_log() {
 }
 
 #[test]
-fn at_least_once_writes_come_before_the_commit() {
+fn at_least_once_writes_are_in_the_log_before_the_commit() {
     let mut script = right(AtLeastOnce);
     let at = find(&script, is_written(STATE, 1));
     let late = script.history.remove(at);
     let commit = find(&script, is_committed(A));
     script.history.insert(commit + 1, late);
-    let verdict = script.judged(&clicks(AtLeastOnce));
-    assert_eq!(broken(&verdict), ["durable writes"]);
+    let findings = script.judged(&clicks(AtLeastOnce));
+    assert_eq!(broken_rules(&findings), ["durable writes"]);
 }
 
 #[test]
-fn a_write_counts_for_one_handling() {
+fn a_record_stands_for_the_write_of_one_handling() {
     let mut script = right(AtLeastOnce);
     script.feed(CLICKS, "eve", "home");
     script.feed(CLICKS, "eve", "home");
@@ -254,33 +269,33 @@ fn a_write_counts_for_one_handling() {
     script.handle((B, 0), CLICKS, 4, &eve);
     script.handled(B, CLICKS, 5, &eve);
     script.commit(B, CLICKS, 6);
-    let verdict = script.judged(&clicks(AtLeastOnce));
-    assert_eq!(broken(&verdict), ["durable writes"]);
+    let findings = script.judged(&clicks(AtLeastOnce));
+    assert_eq!(broken_rules(&findings), ["durable writes"]);
     assert!(
-        said(&verdict, "durable writes")
+        violation_of(&findings, "durable writes")
             .what
             .contains("clicks[0]@5")
     );
 }
 
 #[test]
-fn exactly_once_writes_are_in_the_transaction_that_commits_past() {
+fn exactly_once_writes_are_in_the_transaction_that_commits_the_offset() {
     let mut script = right(ExactlyOnce);
     let at = find(&script, is_written(STATE, 1));
     if let Happened::Written { serial, .. } = &mut script.history[at].what {
         *serial = 3;
     }
-    let verdict = script.judged(&clicks(ExactlyOnce));
-    assert_eq!(broken(&verdict), ["durable writes", "stale write"]);
+    let findings = script.judged(&clicks(ExactlyOnce));
+    assert_eq!(broken_rules(&findings), ["durable writes", "stale write"]);
     assert!(
-        said(&verdict, "durable writes")
+        violation_of(&findings, "durable writes")
             .what
             .contains("transaction 1")
     );
 }
 
 #[test]
-fn exactly_once_nobody_sees_the_writes_of_what_does_not_count() {
+fn exactly_once_writes_of_other_handlings_are_not_visible() {
     let mut script = right(ExactlyOnce);
     // A's transaction is committed though its offsets are not in it.
     let at = find(&script, |what| {
@@ -290,9 +305,13 @@ fn exactly_once_nobody_sees_the_writes_of_what_does_not_count() {
         serial: 2,
         committed: true,
     };
-    let verdict = script.judged(&clicks(ExactlyOnce));
-    assert_eq!(broken(&verdict), ["stale write"], "the rows are the same");
-    let found = said(&verdict, "stale write");
+    let findings = script.judged(&clicks(ExactlyOnce));
+    assert_eq!(
+        broken_rules(&findings),
+        ["stale write"],
+        "the rows are the same"
+    );
+    let found = violation_of(&findings, "stale write");
     assert!(
         found
             .what
@@ -302,7 +321,7 @@ fn exactly_once_nobody_sees_the_writes_of_what_does_not_count() {
     assert!(found.what.contains("click-count/i1/0 (#7)"), "{found:?}");
 }
 
-/// Lets a handling have written something else, and the log hold that.
+/// Changes a value in what handlings wrote and in the log.
 fn other_value(script: &mut Script, topic: &str, from: &str, to: &str) {
     let (from, to) = (bytes(from), bytes(to));
     for moment in &mut script.history {
@@ -329,26 +348,26 @@ fn other_value(script: &mut Script, topic: &str, from: &str, to: &str) {
 }
 
 #[test]
-fn a_table_is_the_fold_of_what_counts() {
-    for (case, guarantee) in [
+fn a_table_is_the_fold_of_effective_handlings() {
+    for (processor, guarantee) in [
         (clicks(ExactlyOnce), ExactlyOnce),
         (clicks(AtLeastOnce).idempotent(), AtLeastOnce),
     ] {
         let mut script = right(guarantee);
         other_value(&mut script, STATE, "2", "3");
-        let verdict = script.judged(&case);
-        assert_eq!(broken(&verdict), ["table"]);
-        let found = said(&verdict, "table");
+        let findings = script.judged(&processor);
+        assert_eq!(broken_rules(&findings), ["table"]);
+        let found = violation_of(&findings, "table");
         let what = "click-count-state[0] key \"ann\": expected \"2\", the table has \"3\"; \
-                    apart since click-count/i2/0 (#8) wrote \"3\" for clicks[0]@2 key \"ann\", \
-                    and not \"2\"";
+                    the first difference: click-count/i2/0 (#8) wrote \"3\" for clicks[0]@2 key \
+                    \"ann\" instead of \"2\"";
         assert_eq!(found.what, what);
         let offset = if guarantee == ExactlyOnce { 3 } else { 2 };
         assert_eq!(
             found.place.as_ref().and_then(|place| place.offset),
             Some(offset)
         );
-        assert_eq!(verdict.violations.len(), 2, "ann's and bob's");
+        assert_eq!(findings.violations.len(), 2, "ann's and bob's");
     }
     let mut script = right(AtLeastOnce);
     other_value(&mut script, STATE, "2", "3");
@@ -363,10 +382,10 @@ fn compaction_does_not_change_a_table() {
     assert!(log.records(STATE, 0).len() < 5, "it took something");
     passes(&script.judged_on(&clicks(ExactlyOnce), &log));
     log.delete_records(STATE, 0, 4);
-    let verdict = script.judged_on(&clicks(ExactlyOnce), &log);
-    assert_eq!(broken(&verdict), ["table"]);
-    let what = "click-count-state[0] key \"ann\": expected \"2\", the log now tells nothing";
-    assert_eq!(said(&verdict, "table").what, what);
+    let findings = script.judged_on(&clicks(ExactlyOnce), &log);
+    assert_eq!(broken_rules(&findings), ["table"]);
+    let what = "click-count-state[0] key \"ann\": expected \"2\", the compacted topic has nothing";
+    assert_eq!(violation_of(&findings, "table").what, what);
 }
 
 #[test]
@@ -383,13 +402,13 @@ fn outputs_are_there_once() {
     }
     let last = find(&script, is_written(ALERTS, 1));
     script.history.insert(last + 1, again);
-    let verdict = script.judged(&clicks(ExactlyOnce));
-    assert_eq!(broken(&verdict), ["outputs once"]);
-    let found = said(&verdict, "outputs once");
+    let findings = script.judged(&clicks(ExactlyOnce));
+    assert_eq!(broken_rules(&findings), ["outputs once"]);
+    let found = violation_of(&findings, "outputs once");
     assert!(
         found
             .what
-            .starts_with("alerts[0]@2 key \"ann\" = \"2\" is one too many"),
+            .starts_with("alerts[0]@2 key \"ann\" = \"2\" is an extra record"),
         "{found:?}"
     );
     assert!(found.what.contains("click-count/i2/0 (#8)"), "{found:?}");
@@ -397,7 +416,7 @@ fn outputs_are_there_once() {
 
 #[test]
 fn outputs_are_not_missing() {
-    for (case, guarantee) in [
+    for (processor, guarantee) in [
         (clicks(ExactlyOnce), ExactlyOnce),
         (clicks(AtLeastOnce).idempotent(), AtLeastOnce),
     ] {
@@ -408,11 +427,11 @@ fn outputs_are_not_missing() {
         }
         let at = find(&script, is_written(ALERTS, 1));
         script.history.remove(at);
-        let verdict = script.judged(&case);
-        assert_eq!(broken(&verdict), ["outputs once"]);
+        let findings = script.judged(&processor);
+        assert_eq!(broken_rules(&findings), ["outputs once"]);
         let what = "alerts[0] key \"bob\" = \"2\" is missing: \
-                    ClickCount emits it for clicks[0]@3 key \"bob\"";
-        assert_eq!(said(&verdict, "outputs once").what, what);
+                    ClickCount should have emitted it for clicks[0]@3 key \"bob\"";
+        assert_eq!(violation_of(&findings, "outputs once").what, what);
     }
 }
 
@@ -429,7 +448,7 @@ fn outputs_of_one_key_are_in_order() {
     script.commit(B, CLICKS, 6);
     script.end(4, true);
     passes(&script.judged(&clicks(ExactlyOnce)));
-    // The offsets of ann's alerts change places.
+    // Swaps the offsets of ann's alerts.
     for moment in &mut script.history {
         if let Happened::Written { topic, offset, .. } = &mut moment.what
             && **topic == *ALERTS
@@ -437,11 +456,11 @@ fn outputs_of_one_key_are_in_order() {
             *offset = 2 - *offset;
         }
     }
-    let verdict = script.judged(&clicks(ExactlyOnce));
-    assert_eq!(broken(&verdict), ["outputs once"]);
-    let what = &said(&verdict, "outputs once").what;
+    let findings = script.judged(&clicks(ExactlyOnce));
+    assert_eq!(broken_rules(&findings), ["outputs once"]);
+    let what = &violation_of(&findings, "outputs once").what;
     assert!(
-        what.contains("lies before what its task emitted earlier"),
+        what.contains("is before what its task emitted earlier"),
         "{what}"
     );
 }

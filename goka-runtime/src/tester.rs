@@ -1,7 +1,6 @@
-//! The everyday tester: processors as they are, on a log in memory that behaves as Kafka does and a
-//! clock that moves when the test says so. No broker, no files, no threads, no waiting: what a record
-//! leads to has happened when `send` returns. Used by tests of programs; drives what the worker's own
-//! thread drives elsewhere.
+//! The tester for users' tests: processors with the engine of production, on a log in memory that behaves
+//! as Kafka does and a clock that the test moves. No broker, files, threads or waiting: everything that
+//! follows from a record has happened when `send` returns. The tester runs the workers' turns itself.
 
 #[doc(hidden)]
 pub mod doc;
@@ -25,31 +24,30 @@ pub(crate) use self::output::read_all;
 pub use self::output::{Expected, Output, Received};
 pub use self::rows::Rows;
 use self::scheduler::{SimulatedWorker, TurnScheduler};
-use self::setup::SESSION;
 pub use self::setup::Setup;
+use self::setup::{SESSION, worker_config};
 pub use self::stopped::Stopped;
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::emitter::RawEmitter;
 use crate::graph::{Definition, Edge, EdgeKind, TopicSpec};
+use crate::log::Log;
 use crate::log::simulated::Simulated;
-use crate::log::{Log, TopicWait};
-use crate::processor::{ProcessorOptions, prepare};
+use crate::processor::ProcessorOptions;
 use crate::record::{Offset, Timestamp};
 use crate::table::Stores;
 use crate::table::memory::MemoryStores;
 use crate::topic::{Table, Topic};
-use crate::view::LookedUp;
 use crate::visit::visit;
 
-/// The clock moves by so much at once, and by less while handlers have left work behind: everybody
-/// is heard of in every session, and what waits for a moment sees it.
+/// How far the clock moves at once: less than a session, so that every member sends a heartbeat in time.
 const STRIDE: Duration = SESSION.checked_div(4).expect("four is not zero");
+/// How far it moves at once while handlers have deferred work, whose timers may be short.
 const GUARDED_STRIDE: Duration = Duration::from_secs(1);
 
 /// A processor of the tester.
-struct Processing {
+struct TestedProcessor {
     definition: &'static Definition,
     shared: Arc<ProcessorState>,
 }
@@ -69,15 +67,15 @@ pub struct Tester {
     clock: Clock,
     log: Simulated,
     options: ProcessorOptions,
-    /// In the order of their start; each has one worker on the stage, at the same place.
-    processors: Vec<Processing>,
-    stage: TurnScheduler,
+    /// In the order of their start. Each has one worker in the scheduler, at the same index.
+    processors: Vec<TestedProcessor>,
+    scheduler: TurnScheduler,
     emitters: BTreeMap<&'static str, RawEmitter>,
-    /// Up to where outputs were read.
+    /// The next offset to read of each output partition.
     read: BTreeMap<(&'static str, i32), Offset>,
     tables: RefCell<BTreeMap<&'static str, Arc<Folded>>>,
-    /// What was told of already.
-    told: BTreeSet<String>,
+    /// The failures that a call has returned or panicked with already.
+    reported: BTreeSet<String>,
     is_strict: bool,
 }
 
@@ -101,7 +99,7 @@ impl Tester {
     /// A tester of several processors, or of one whose handlers share a value.
     #[expect(
         clippy::new_ret_no_self,
-        reason = "its processors have to be known to start"
+        reason = "it can only be started once its processors are known"
     )]
     ///
     /// ```
@@ -119,20 +117,20 @@ impl Tester {
     fn start(
         clock: Clock,
         log: Simulated,
-        processors: Vec<Processing>,
+        processors: Vec<TestedProcessor>,
         options: ProcessorOptions,
         is_strict: bool,
     ) -> Self {
         let mut tester = Self {
             clock,
-            stage: TurnScheduler::new(log.clone()),
+            scheduler: TurnScheduler::new(log.clone()),
             log,
             options,
             processors,
             emitters: BTreeMap::new(),
             read: BTreeMap::new(),
             tables: RefCell::default(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
             is_strict,
         };
         for at in 0..tester.processors.len() {
@@ -142,31 +140,21 @@ impl Tester {
         tester
     }
 
-    /// A worker for a processor.
+    /// Adds a worker for a processor.
     #[track_caller]
     fn join(&mut self, at: usize, stores: Arc<dyn Stores>) {
-        let Processing { definition, shared } = &self.processors[at];
-        let log: Arc<dyn Log> = Arc::new(self.log.clone());
-        let parts = prepare(
+        let TestedProcessor { definition, shared } = &self.processors[at];
+        let config = worker_config(
             definition,
             shared.clone(),
-            log,
+            (&self.log, &self.clock),
             stores,
             &self.options,
-            &TopicWait::default(),
+            |spec| self.folded(spec),
         );
-        let (mut parts, _) = parts.unwrap_or_else(|error| panic!("{error}"));
-        parts.clock = self.clock.clone();
-        let lookups = definition.graph.edges.iter();
-        let lookups = lookups.filter(|edge| matches!(edge.kind, EdgeKind::Lookup));
-        parts.lookups = lookups
-            .map(|edge| {
-                let table: Arc<dyn LookedUp> = self.folded(&edge.topic);
-                (edge.topic.name, table)
-            })
-            .collect();
-        let hand = SimulatedWorker::join(parts).unwrap_or_else(|error| panic!("{error}"));
-        self.stage.add(hand);
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        let worker = SimulatedWorker::join(config).unwrap_or_else(|error| panic!("{error}"));
+        self.scheduler.add(worker);
     }
 
     /// A topic to send records to: an input, or a table that is joined or looked up and that no
@@ -234,8 +222,8 @@ impl Tester {
         Output::new(self)
     }
 
-    /// The table of a processor, or one that is joined or looked up, as everybody else sees it: what
-    /// is committed of its topic.
+    /// The table of a processor, or one that is joined or looked up: the fold of the committed records of
+    /// its topic.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -245,7 +233,7 @@ impl Tester {
     /// ```
     ///
     /// # Panics
-    /// When no processor of the tester has to do with the table.
+    /// When no processor of the tester owns or reads the table.
     #[track_caller]
     pub fn table<T: Table>(&self) -> Rows<'_, T> {
         let name = T::NAME;
@@ -267,8 +255,8 @@ impl Tester {
         Rows::new(self.folded(&T::SPEC))
     }
 
-    /// Asks the group of `P` to call its visit `name` for every key of its table, with an argument
-    /// given as text, and runs until that is done.
+    /// Runs the visit `name` of `P` for every key of its table, with an argument as text; returns when it
+    /// is done.
     ///
     /// ```
     /// # use goka_runtime::{edges::Processor, tester::Tester};
@@ -287,7 +275,7 @@ impl Tester {
         self.drive_or_panic();
     }
 
-    /// What time it is, in milliseconds since the Unix epoch.
+    /// The time of the tester's clock, in milliseconds since the Unix epoch.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -299,8 +287,8 @@ impl Tester {
         self.clock.wall()
     }
 
-    /// Lets time pass, with everything that follows from it: flushes, timers of asynchronous
-    /// handlers, retention.
+    /// Advances the clock, with everything that follows from it: flushes, timers of asynchronous handlers,
+    /// retention.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -318,7 +306,11 @@ impl Tester {
     pub fn advance(&mut self, by: Duration) {
         let mut left = by;
         while !left.is_zero() {
-            let guarded = self.stage.hands().iter().any(SimulatedWorker::has_guards);
+            let guarded = self
+                .scheduler
+                .workers()
+                .iter()
+                .any(SimulatedWorker::has_guards);
             let stride = if guarded { GUARDED_STRIDE } else { STRIDE };
             let step = left.min(stride);
             self.clock.advance(step);
@@ -327,9 +319,8 @@ impl Tester {
         }
     }
 
-    /// Moves every partition to another instance, with stores of its own that are empty: it joins
-    /// each group and is given its share, then the one before leaves and it has the rest. The group's
-    /// protocol is the real one; the tables are restored from their topics.
+    /// Moves every partition to another instance with empty stores: the new instance joins each group and
+    /// gets its share, then the old one leaves. The tables are restored from their topics.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -349,11 +340,11 @@ impl Tester {
             self.join(at, Arc::new(MemoryStores::default()));
         }
         self.drive_or_panic();
-        self.stage.end(count, SimulatedWorker::stop);
+        self.scheduler.end(count, SimulatedWorker::stop);
         self.drive_or_panic();
     }
 
-    /// Stops every processor in order, and starts it on the stores that it had.
+    /// Stops every processor cleanly, and starts it on the stores that it had.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -392,17 +383,17 @@ impl Tester {
 
     #[track_caller]
     fn replace(&mut self, end: fn(&mut SimulatedWorker)) {
-        let hands = self.stage.hands().iter();
-        let stores: Vec<_> = hands.map(|hand| hand.parts().stores.clone()).collect();
-        self.stage.end(stores.len(), end);
+        let hands = self.scheduler.workers().iter();
+        let stores: Vec<_> = hands.map(|worker| worker.config().stores.clone()).collect();
+        self.scheduler.end(stores.len(), end);
         for (at, stores) in stores.into_iter().enumerate() {
             self.join(at, stores);
         }
         self.drive_or_panic();
     }
 
-    /// From now on, outputs that nobody has read when the tester is dropped fail the test: those
-    /// that no processor of the tester reads.
+    /// From now on the test fails if the tester is dropped while it has outputs that neither the test nor
+    /// a processor of the tester has read.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -418,7 +409,7 @@ impl Tester {
         self.is_strict = true;
     }
 
-    /// What has stopped by now, and why.
+    /// What has stopped so far, and why.
     ///
     /// ```
     /// # use goka_runtime::tester::doc::*;
@@ -459,16 +450,16 @@ impl Tester {
         table.clone()
     }
 
-    /// Lets everything happen that is to happen now; fails with what stopped meanwhile.
+    /// Runs until nothing is left to do at the present time; fails with what stopped meanwhile.
     #[track_caller]
     fn drive(&mut self) -> Result<(), Stopped> {
         assert!(
-            self.stage.rest(),
-            "{} came to no end: does a loopback, or a chain of topics, feed itself for ever?",
+            self.scheduler.run_until_idle(),
+            "{} never became idle: does a loopback or a chain of topics emit to itself without end?",
             self.names()
         );
         let mut new = self.failures();
-        new.retain(|failure| self.told.insert(failure.to_string()));
+        new.retain(|failure| self.reported.insert(failure.to_string()));
         Stopped::of(new).map_or(Ok(()), Err)
     }
 

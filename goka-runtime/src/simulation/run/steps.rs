@@ -1,4 +1,4 @@
-//! What the schedule says, done. Part of [`Run`].
+//! Performs the steps of the schedule. Part of [`Run`].
 
 use super::super::process::Process;
 use super::super::schedule::{Step, StepAction};
@@ -7,30 +7,30 @@ use crate::graph::{Definition, Edge, EdgeKind};
 use crate::record::TopicPartition;
 
 impl Run<'_> {
-    pub(super) fn act(&mut self, act: &Step) {
+    pub(super) fn perform(&mut self, step: &Step) {
         let now = self.clock.monotonic();
-        if !matches!(act.what, StepAction::Feed { .. }) {
-            self.told(act.to_string());
+        if !matches!(step.action, StepAction::Feed { .. }) {
+            self.log_event(step.to_string());
         }
-        match &act.what {
+        match &step.action {
             StepAction::Feed { topic, record } => {
                 self.counters.records += 1;
                 self.put(topic, record);
             }
-            StepAction::Strike { fault, on } => self.strikes.arm(*fault, *on),
-            StepAction::Die {
+            StepAction::Inject { fault, on } => self.injector.arm(*fault, *on),
+            StepAction::Kill {
                 instance,
                 at: Some(at),
                 power,
             } => {
                 if self.processes[*instance].is_up() {
-                    self.strikes.arm_death(*instance, *at, *power);
+                    self.injector.arm_death(*instance, *at, *power);
                 }
             }
-            StepAction::Die {
+            StepAction::Kill {
                 instance, power, ..
             } => self.kill(*instance, *power),
-            StepAction::DieWriting { instance, writes } => {
+            StepAction::LosePowerWriting { instance, writes } => {
                 self.processes[*instance].disk.lose_power_after(*writes);
             }
             StepAction::Stop { instance } => {
@@ -38,38 +38,41 @@ impl Run<'_> {
                     self.stop(*instance);
                     self.count("stop");
                 }
-                self.processes[*instance].watched = None;
+                self.processes[*instance].restart_at = None;
             }
-            StepAction::Start { instance, emptied } => self.come_back(*instance, *emptied),
+            StepAction::Start {
+                instance,
+                on_empty_disk,
+            } => self.restart(*instance, *on_empty_disk),
             StepAction::Stall { instance, time } => {
-                self.processes[*instance].stalled = now + *time;
+                self.processes[*instance].stalled_until = now + *time;
                 self.count("stall");
             }
             StepAction::FailSyncs { instance, syncs } => {
                 self.processes[*instance].disk.fail_syncs(*syncs);
             }
-            StepAction::Full { instance, is_full } => {
+            StepAction::SetDiskFull { instance, is_full } => {
                 self.processes[*instance].disk.set_full(*is_full);
             }
             StepAction::Compact => {
                 self.compact();
                 self.count("compaction");
             }
-            StepAction::Expire => {
-                self.expire();
+            StepAction::ApplyRetention => {
+                self.apply_retention();
                 self.count("retention");
             }
             StepAction::SetClock(by) => {
                 self.clock.set_wall(self.clock.wall() + by);
                 self.count("clock set");
             }
-            StepAction::Forget => self.forget(),
+            StepAction::LoseOffsets => self.lose_offsets(),
         }
     }
 
     fn kill(&mut self, instance: usize, power: bool) {
         let process = &mut self.processes[instance];
-        process.watched = None;
+        process.restart_at = None;
         if !process.is_up() {
             return;
         }
@@ -78,28 +81,28 @@ impl Run<'_> {
             false => process.disk.kill(),
         }
         process.die(&self.log);
-        self.strikes.count("between two turns");
+        self.injector.count("between two turns");
     }
 
-    fn come_back(&mut self, instance: usize, emptied: bool) {
-        self.strikes.spare(instance);
+    fn restart(&mut self, instance: usize, on_empty_disk: bool) {
+        self.injector.cancel_deaths(instance);
         if self.processes[instance].is_up() {
             return;
         }
-        if emptied {
+        if on_empty_disk {
             self.processes[instance].disk.wipe();
             self.count("disk emptied");
         }
         self.start(instance);
     }
 
-    /// Stops a process in order; if it dies of that, it is gone as well.
+    /// Stops a process cleanly; it is gone as well if a fault kills it meanwhile.
     pub(super) fn stop(&mut self, instance: usize) {
         self.processes[instance].stop();
-        self.strikes.died();
+        self.injector.take_died();
     }
 
-    /// The tables' topics.
+    /// The topics of all tables.
     fn tables(&self) -> Vec<&'static str> {
         let edges = self.definitions.iter();
         let edges = edges.flat_map(|definition| definition.graph.edges.iter());
@@ -113,8 +116,8 @@ impl Run<'_> {
         }
     }
 
-    /// Everything that each group has to read, by partition: the group, and the edge.
-    pub(super) fn intakes(&self) -> impl Iterator<Item = (&'static str, &'static Edge)> {
+    /// All inputs and loopbacks, with their groups.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = (&'static str, &'static Edge)> {
         let reads = |edge: &&'static Edge| {
             matches!(
                 edge.kind,
@@ -128,16 +131,16 @@ impl Run<'_> {
         })
     }
 
-    /// Takes from the streams that are fed what every group has committed.
-    fn expire(&mut self) {
-        for feed in &self.case.workload.feeds {
+    /// Deletes from the workload's input topics what every group has committed past.
+    fn apply_retention(&mut self) {
+        for feed in &self.config.workload.fed_topics {
             let topic = feed.topic.name;
             for partition in 0..self.log.partitions_of(topic) {
-                let place = TopicPartition::new(topic, partition);
-                let readers = self.intakes().filter(|(_, edge)| edge.topic.name == topic);
+                let at = TopicPartition::new(topic, partition);
+                let readers = self.inputs().filter(|(_, edge)| edge.topic.name == topic);
                 let committed = readers.map(|(group, _)| {
                     let offsets = self.log.offsets_of(group);
-                    offsets.get(&place).map_or(0, |committed| committed.offset)
+                    offsets.get(&at).map_or(0, |committed| committed.offset)
                 });
                 if let Some(before) = committed.min() {
                     self.log.delete_records(topic, partition, before);
@@ -153,20 +156,19 @@ impl Run<'_> {
         tables.any(|edge| !self.log.records(edge.topic.name, partition).is_empty())
     }
 
-    /// The groups lose their offsets: those that have nobody now.
-    fn forget(&mut self) {
+    /// Deletes the committed offsets of all groups, unless a process is running.
+    fn lose_offsets(&mut self) {
         if self.processes.iter().any(Process::is_up) {
             return;
         }
         for definition in &self.definitions {
             let group = definition.graph.group;
             let all = self.log.offsets_of(group).into_iter();
-            // Where the table has no row, nobody can tell a group that lost its offsets from a new one.
-            let (lost, kept) =
-                all.partition(|(place, _)| self.has_rows(definition, place.partition));
+            // Without rows in its table a group that lost its offsets looks like a new one.
+            let (lost, kept) = all.partition(|(at, _)| self.has_rows(definition, at.partition));
             self.log.forget_offsets(group);
             self.log.restore_offsets(group, &kept);
-            self.forgotten.entry(group).or_default().extend(lost);
+            self.lost_offsets.entry(group).or_default().extend(lost);
         }
         self.count("offsets lost");
     }

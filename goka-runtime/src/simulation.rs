@@ -1,6 +1,6 @@
-//! Processors under everything that can go wrong, a schedule by seed at a time: several instances on a
-//! log and disks in memory, a clock that moves when the schedule says so, one thread, no waiting. What
-//! is right is known beforehand: see [`oracles`]. Used by `#[goka::simulate]`.
+//! Deterministic simulation of processors with injected faults. Each seed gives one schedule, and each
+//! run of a schedule is one thread: several instances on a log and disks in memory, with a clock that
+//! only the schedule moves. The [`oracles`] judge each run afterwards. Used by `#[goka::simulate]`.
 
 mod end;
 mod fault_injector;

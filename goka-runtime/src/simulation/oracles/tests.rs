@@ -1,14 +1,15 @@
-//! Each rule on histories by hand: a right one passes, and one that is broken in one way is found.
+//! Each rule on histories that are written by hand: a correct one passes, and one that breaks a rule is
+//! found.
 
 mod models;
 mod rules;
-mod stories;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Evidence, Verdict, Violation, judge, trace};
+use super::{Findings, FinishedRun, Violation, judge, trace};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
@@ -27,7 +28,7 @@ const GROUP: &str = "click-count";
 const A: u64 = 7;
 const B: u64 = 8;
 
-/// A history that is written by hand; everything lies in partition 0.
+/// A history that is written by hand; everything is in partition 0.
 struct Script {
     history: Vec<Moment>,
     ends: BTreeMap<String, Offset>,
@@ -67,7 +68,7 @@ impl Script {
         self.history.push(Moment { at, what });
     }
 
-    fn tell(&mut self, what: &str) {
+    fn event(&mut self, what: &str) {
         self.add(Happened::Told(what.to_owned()));
     }
 
@@ -94,7 +95,7 @@ impl Script {
         self.put(None, 0, topic, key, value);
     }
 
-    /// Handles a record and writes nothing down.
+    /// Adds a handling whose writes did not get into the log.
     fn handled(&mut self, client: u64, topic: &str, offset: Offset, wrote: &[Wrote]) {
         self.add(Happened::Handled {
             client,
@@ -106,7 +107,7 @@ impl Script {
         });
     }
 
-    /// Handles a record, and what it wrote lies in the log.
+    /// Adds a handling whose writes are in the log.
     fn handle(&mut self, by: (u64, u64), topic: &str, offset: Offset, wrote: &[Wrote]) {
         let (client, serial) = by;
         self.handled(client, topic, offset, wrote);
@@ -138,7 +139,7 @@ impl Script {
         serial == 0 || self.history.iter().any(is_its)
     }
 
-    /// The log as the history left it; what nobody sees has no key there.
+    /// The log at the end of the history. Records that are not visible have no key in it.
     fn log(&self) -> Simulated {
         let log = Simulated::new(Clock::simulated(0));
         for (topic, compact) in [
@@ -180,28 +181,31 @@ impl Script {
         log
     }
 
-    fn judged(&self, case: &Judged) -> Verdict {
-        self.judged_on(case, &self.log())
+    fn judged(&self, processor: &JudgedProcessor) -> Findings {
+        self.judged_on(processor, &self.log())
     }
 
-    fn judged_on(&self, case: &Judged, log: &Simulated) -> Verdict {
-        judge(&case.evidence(log, &self.history))
+    fn judged_on(&self, processor: &JudgedProcessor, log: &Simulated) -> Findings {
+        judge(&processor.finished_run(log, &self.history))
     }
 
-    /// Everything that is told of a violation.
-    fn told(&self, case: &Judged, violation: &Violation) -> Vec<String> {
-        trace(&case.evidence(&self.log(), &self.history), violation)
+    /// The trace of a violation.
+    fn trace(&self, processor: &JudgedProcessor, violation: &Violation) -> Vec<String> {
+        trace(
+            &processor.finished_run(&self.log(), &self.history),
+            violation,
+        )
     }
 }
 
 /// The processor that is judged.
-struct Judged {
+struct JudgedProcessor {
     processors: Vec<(&'static Definition, Arc<ProcessorState>, Guarantee)>,
     idempotent: bool,
     loaded: Vec<&'static str>,
 }
 
-impl Judged {
+impl JudgedProcessor {
     fn new(definition: &'static Definition, guarantee: Guarantee) -> Self {
         Self {
             processors: vec![(definition, Arc::new(()), guarantee)],
@@ -224,8 +228,8 @@ impl Judged {
         }
     }
 
-    fn evidence<'e>(&'e self, log: &'e Simulated, history: &'e [Moment]) -> Evidence<'e> {
-        Evidence {
+    fn finished_run<'e>(&'e self, log: &'e Simulated, history: &'e [Moment]) -> FinishedRun<'e> {
+        FinishedRun {
             log,
             history,
             processors: &self.processors,
@@ -235,13 +239,13 @@ impl Judged {
     }
 }
 
-fn clicks(guarantee: Guarantee) -> Judged {
-    Judged::new(ClickCount::DEFINITION, guarantee)
+fn clicks(guarantee: Guarantee) -> JudgedProcessor {
+    JudgedProcessor::new(ClickCount::DEFINITION, guarantee)
 }
 
-/// The rules that were broken, each once, in the order in which they are told.
-fn broken(verdict: &Verdict) -> Vec<&'static str> {
-    let mut rules: Vec<&str> = verdict
+/// The rules that were broken, each once, in the order in which they are reported.
+fn broken_rules(findings: &Findings) -> Vec<&'static str> {
+    let mut rules: Vec<&str> = findings
         .violations
         .iter()
         .map(|found| found.oracle)
@@ -250,17 +254,17 @@ fn broken(verdict: &Verdict) -> Vec<&'static str> {
     rules
 }
 
-/// What is said of the first violation of a rule.
-fn said<'v>(verdict: &'v Verdict, oracle: &str) -> &'v Violation {
-    let mut found = verdict
+/// The first violation of a rule.
+fn violation_of<'v>(findings: &'v Findings, oracle: &str) -> &'v Violation {
+    let mut found = findings
         .violations
         .iter()
         .filter(|found| found.oracle == oracle);
     found
         .next()
-        .unwrap_or_else(|| panic!("no `{oracle}` in {verdict:?}"))
+        .unwrap_or_else(|| panic!("no `{oracle}` in {findings:?}"))
 }
 
-fn passes(verdict: &Verdict) {
-    assert!(verdict.violations.is_empty(), "{verdict:#?}");
+fn passes(findings: &Findings) {
+    assert!(findings.violations.is_empty(), "{findings:#?}");
 }
