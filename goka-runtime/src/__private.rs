@@ -13,7 +13,6 @@ pub use crate::dispatch::{
     AsyncCall, Call, ContextError, Deferred, Handling, ProcessorState, RawRecord, SyncCall,
 };
 pub use crate::edges::{Emits, JoinedKey, Joins, LooksUp, Loops, Persists, Processor, SameKey};
-use crate::error::HandlerError;
 pub use crate::graph::{
     Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };
@@ -28,6 +27,7 @@ pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::record::Guarantee;
 pub use crate::registry::Entry;
 pub use crate::schema::{Describer, Schema, Tag};
+use crate::shared_error::HandlerError;
 #[cfg(feature = "tester")]
 pub use crate::simulation::{FaultKind, simulate};
 pub use crate::topic::{Table, Topic};

@@ -6,8 +6,8 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 
-use crate::error::{HandlerError, SharedError};
 use crate::record::{Headers, Offset, Timestamp};
+use crate::shared_error::{HandlerError, SharedError};
 use crate::table::{StoreError, StoredRef};
 
 /// The record that a handler was called for.

@@ -1,10 +1,6 @@
 //! The errors that belong to no single operation: the error of handlers, and the enum that every error of
 //! this crate converts into. Pure.
 
-mod shared;
-
-pub(crate) use self::shared::panic_text;
-pub use self::shared::{HandlerError, HandlerPanic, SharedError};
 use crate::codec::CodecError;
 use crate::dispatch::ContextError;
 use crate::emitter::EmitError;
@@ -13,6 +9,7 @@ use crate::processor::{ProcessorError, StopReason};
 use crate::registry::RegistryError;
 #[cfg(feature = "cli")]
 use crate::service::WaitError;
+pub use crate::shared_error::{HandlerError, HandlerPanic, SharedError};
 use crate::view::ViewError;
 use crate::visit::VisitError;
 
@@ -72,6 +69,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::shared_error::panic_text;
 
     #[derive(Debug, thiserror::Error)]
     #[error("the payment was refused")]

@@ -35,6 +35,7 @@ mod restore;
 pub mod schema;
 #[cfg(feature = "cli")]
 pub mod service;
+mod shared_error;
 #[cfg(feature = "tester")]
 pub mod simulation;
 pub mod table;

@@ -30,10 +30,10 @@ use self::settings::Guarantees;
 use self::user_args::UserArg;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
-use crate::error::HandlerError;
 use crate::graph::Definition;
 use crate::record::Guarantee;
 use crate::registry::{Finding, Registry, RegistryError};
+use crate::shared_error::HandlerError;
 use crate::table::Stores;
 
 /// Runs every processor of this binary: `goka::Service::new().main()`.

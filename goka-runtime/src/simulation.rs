@@ -2,8 +2,10 @@
 //! run of a schedule is one thread: several instances on a log and disks in memory, with a clock that
 //! only the schedule moves. The [`oracles`] judge each run afterwards. Used by `#[goka::simulate]`.
 
+mod config;
 mod end;
 mod fault_injector;
+mod fault_kind;
 mod feed_value;
 #[cfg(feature = "fail-points")]
 mod mutation;
@@ -21,11 +23,12 @@ mod validate;
 mod workload;
 
 pub use self::end::End;
+pub use self::fault_kind::FaultKind;
 pub use self::feed_value::FeedValue;
 #[cfg(feature = "fail-points")]
 pub use self::mutation::{FoundMistake, find_mistake};
 #[doc(hidden)]
 pub use self::runner::simulate;
-pub use self::schedule::FaultKind;
+
 pub use self::workload::Workload;
 pub use crate::dice::Dice;

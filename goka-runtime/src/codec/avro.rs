@@ -16,7 +16,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 
 pub use self::registry::Registry;
 use super::{AsValue, Codec, CodecError, CodecOf, Serde, text};
-use crate::error::SharedError;
+use crate::shared_error::SharedError;
 
 /// A serde type with its Avro schema, for [`Avro`].
 #[diagnostic::on_unimplemented(

@@ -8,9 +8,9 @@ use super::ids::{CopyId, RecordId};
 use super::recovery::RecoveryReason;
 use super::stop_reason::StopReason;
 use super::table_buffer::FlushBatch;
-use crate::error::HandlerError;
 use crate::log::{Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, LogError, OffsetRange};
 use crate::record::{Appends, Offset, TaskId, Timestamp, TopicId};
+use crate::shared_error::HandlerError;
 use crate::table::{Checkpoint, StoreError};
 
 /// What was found about a task before it may start.

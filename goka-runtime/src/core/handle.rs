@@ -14,8 +14,8 @@ use super::table_buffer::RowValue;
 use super::task::Task;
 use super::turn::Turn;
 use crate::dispatch::{Call, Incoming, ProcessorState, RawRecord};
-use crate::error::{HandlerError, HandlerPanic};
 use crate::record::{Appends, Offset, Record, TopicId};
+use crate::shared_error::{HandlerError, HandlerPanic};
 use crate::table::StoreError;
 
 /// What the handlers of a task are called with.

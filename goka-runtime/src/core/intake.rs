@@ -13,9 +13,9 @@ use super::tasks::Tasks;
 use super::turn::Turn;
 use super::visit;
 use crate::dispatch::ProcessorState;
-use crate::error::HandlerError;
 use crate::log::Fetched;
 use crate::record::{Appends, TaskId};
+use crate::shared_error::HandlerError;
 use crate::table::StoreError;
 
 /// What handlers are called with, beside their tasks.

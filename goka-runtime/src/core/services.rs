@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::ids::{CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, Handling};
-use crate::error::HandlerError;
 #[cfg(feature = "tester")]
 use crate::record::Appends;
+use crate::shared_error::HandlerError;
 use crate::table::{StoreRead, Stored};
 
 /// What a handler needs beyond its task: stores, followed tables, an executor of futures, a clock.

@@ -1,9 +1,9 @@
 //! Why a task stops, or the whole worker: what, where, what to do.
 
 use super::recovery::RecoveryReason;
-use crate::error::{HandlerError, SharedError};
 use crate::log::{Failure, LogError};
 use crate::record::Offset;
+use crate::shared_error::{HandlerError, SharedError};
 use crate::table::StoreError;
 
 /// A key as an error shows it.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Edge, EdgeKind, Finding, GroupGraph, Location, TopicKind, rules};
+use super::{Edge, EdgeKind, GroupGraph, Location, TopicKind};
 
 /// The graph of a program, or of several: groups, and the topics between them.
 ///
@@ -197,12 +197,6 @@ impl Application {
             topic.shape = topic.shape.max(shape);
         }
         topics.into_values().collect()
-    }
-
-    /// The mistakes in the groups, alone and together, each with the place of its declaration; empty when the
-    /// groups can run.
-    pub fn validate(&self) -> Vec<Finding> {
-        rules::check(&self.groups)
     }
 
     fn sorted(mut self) -> Self {

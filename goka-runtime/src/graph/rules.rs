@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::TopicKind;
-use super::application::{ApplicationEdge, ApplicationGroup, EdgeShape};
+use super::application::{Application, ApplicationEdge, ApplicationGroup, EdgeShape};
 use super::finding::{Declared, Finding};
 use crate::codec::Codec;
 use crate::core::metadata::MAX_INPUTS;
@@ -12,21 +12,25 @@ use crate::key::NoKey;
 
 type Groups = [ApplicationGroup];
 
-/// All findings, in the order of the rules, and for each rule sorted by name.
-pub(super) fn check(groups: &Groups) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    check_groups(groups, &mut findings);
-    for group in groups {
-        check_inputs(group, &mut findings);
-        check_own_table(group, &mut findings);
+impl Application {
+    /// The mistakes in the groups, alone and together, each with the place of its declaration; empty when the
+    /// groups can run. In the order of the rules, and for each rule sorted by name.
+    pub fn validate(&self) -> Vec<Finding> {
+        let groups = self.groups();
+        let mut findings = Vec::new();
+        check_groups(groups, &mut findings);
+        for group in groups {
+            check_inputs(group, &mut findings);
+            check_own_table(group, &mut findings);
+        }
+        check_reserved(groups, &mut findings);
+        check_topics(groups, &mut findings);
+        check_copartitioned(groups, &mut findings);
+        check_writers(groups, &mut findings);
+        check_tables(groups, &mut findings);
+        check_cycles(groups, &mut findings);
+        findings
     }
-    check_reserved(groups, &mut findings);
-    check_topics(groups, &mut findings);
-    check_copartitioned(groups, &mut findings);
-    check_writers(groups, &mut findings);
-    check_tables(groups, &mut findings);
-    check_cycles(groups, &mut findings);
-    findings
 }
 
 fn processor(group: &ApplicationGroup) -> Declared {

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::SharedError;
 use crate::record::Offset;
+use crate::shared_error::SharedError;
 
 /// How a step towards durability failed; the class decides what the core does (ARCHITECTURE.md).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use super::*;
 use crate::dispatch::{CodecError, RawRecord};
-use crate::error::HandlerError;
 use crate::graph::{Edge, EdgeKind, Format, GroupGraph, Location, TopicKind, TopicSpec};
 use crate::log::embedded::Embedded;
 use crate::log::{Failure, NewTopic, Sent};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::{Guarantee, TopicPartition};
+use crate::shared_error::HandlerError;
 use crate::table::memory::MemoryStores;
 
 const TEXT: Format = Format {

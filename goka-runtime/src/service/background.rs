@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use super::app_handle::{AppHandle, WaitError};
 use crate::emitter::EmitError;
-use crate::error::{HandlerError, panic_text};
 use crate::log::LogError;
+use crate::shared_error::{HandlerError, panic_text};
 use crate::view::ViewError;
 
 /// A background closure.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::thread::available_parallelism;
 
-use super::run::SimulationConfig;
+use super::config::SimulationConfig;
 use super::runner::Runner;
 use super::{FaultKind, Workload};
 use crate::fail_points::Mutant;

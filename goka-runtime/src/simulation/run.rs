@@ -10,51 +10,26 @@ use std::time::Duration;
 
 use self::starting::is_log_away;
 use super::Dice;
+use super::config::SimulationConfig;
 use super::fault_injector::FaultInjector;
+use super::fault_kind::FaultKind;
 use super::oracles::Violation;
 use super::process::{Halt, Process};
-use super::schedule::{FaultKind, Schedule};
-use super::workload::{FedRecord, Workload};
+use super::schedule::Schedule;
+use super::workload::FedRecord;
 use crate::clock::Clock;
 use crate::core::StopReason;
 use crate::core::recovery::RecoveryReason;
 use crate::graph::{Definition, TopicSpec, start_order};
 use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log};
-use crate::record::{Guarantee, Headers, Record, TopicPartition};
+use crate::record::{Headers, Record, TopicPartition};
 use crate::table::StoreError;
 use crate::table::redb::SimulatedDisk;
 use crate::tester::setup::{BEGIN, topics};
 
 /// The most memory that a record takes beyond its bytes: two rows of a table.
 const ROW: usize = 512;
-
-/// What all runs of a simulation have in common.
-pub(super) struct SimulationConfig<'c> {
-    pub(super) workload: &'c Workload,
-    pub(super) instances: usize,
-    pub(super) faults: &'c [FaultKind],
-    /// Whether [`Outcome::full_trace`] is recorded.
-    pub(super) traced: bool,
-    /// A mistake that the engine makes on purpose.
-    #[cfg(feature = "fail-points")]
-    pub(super) mutant: Option<crate::fail_points::Mutant>,
-}
-
-impl SimulationConfig<'_> {
-    /// Whether any processor writes in transactions.
-    pub(super) fn is_exactly_once(&self) -> bool {
-        let definitions = self.workload.registry.definitions();
-        let mut promised = definitions
-            .iter()
-            .map(|definition| definition.graph.guarantee);
-        let once = Guarantee::ExactlyOnce;
-        match self.workload.guarantee {
-            Some(guarantee) => guarantee == once,
-            None => promised.any(|guarantee| guarantee == once),
-        }
-    }
-}
 
 /// Counts of one run or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

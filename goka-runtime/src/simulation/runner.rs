@@ -11,12 +11,14 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use super::Workload;
+use super::config::SimulationConfig;
 use super::end::CHECK;
+use super::fault_kind::FaultKind;
 use super::oracles::Violation;
 use super::panics::catch_panic;
 use super::report::{Difference, Report, ShrunkSchedule, Summary};
-use super::run::{Counters, Outcome, SimulationConfig, run};
-use super::schedule::{FaultKind, Schedule, Step, StepAction};
+use super::run::{Counters, Outcome, run};
+use super::schedule::{Schedule, Step, StepAction};
 use super::shrink::{Budget, shrink};
 
 /// Environment variable: the only seed to run.

@@ -1,17 +1,16 @@
 //! The schedule of a run: which records are written and which faults are injected at which turn. The
 //! seed decides it before the run begins.
 
-mod kinds;
 mod planner;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::kinds::FaultKind;
 use self::planner::{Planner, below};
 use super::Dice;
-use super::run::SimulationConfig;
+use super::config::SimulationConfig;
+use super::fault_kind::FaultKind;
 use super::workload::{FedRecord, Workload};
 use crate::core::RecordId;
 use crate::graph::TopicSpec;

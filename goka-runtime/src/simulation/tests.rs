@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 use std::thread::available_parallelism;
 
-use super::run::{SimulationConfig, run};
+use super::config::SimulationConfig;
+use super::fault_kind::FaultKind;
+use super::run::run;
 use super::runner::Runner;
-use super::schedule::{FaultKind, Schedule};
+use super::schedule::Schedule;
 use super::{Dice, Workload};
 use crate::log::simulated::Fault;
 use crate::record::Guarantee;

@@ -1,7 +1,7 @@
 //! Why a store did not do what it was asked for, with the error that led to it.
 
-use crate::error::SharedError;
 use crate::private_files;
+use crate::shared_error::SharedError;
 
 /// Why a store did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

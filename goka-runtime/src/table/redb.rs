@@ -42,8 +42,8 @@ use super::{
     Stores, Write, layout,
 };
 use crate::checked_file::CheckedFile;
-use crate::error::SharedError;
 use crate::private_files;
+use crate::shared_error::SharedError;
 
 /// The table's keys to their values, as [`layout`] has them.
 const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("values");

@@ -6,10 +6,10 @@ use std::any::TypeId;
 use crate::codec::CodecOf;
 use crate::dispatch::{Call, Destination, ProcessorState, RawRecord};
 use crate::edges::Processor;
-use crate::error::HandlerError;
 use crate::graph::{Definition, Edge, EdgeKind, GroupGraph, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::Guarantee;
+use crate::shared_error::HandlerError;
 use crate::topic::{Table, Topic};
 
 macro_rules! topic {

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::Clock;
 use crate::dispatch::Handling;
-use crate::error::HandlerError;
+use crate::shared_error::HandlerError;
 
 /// On a simulated clock, how often spawned futures are polled in a turn.
 #[cfg(feature = "tester")]

@@ -16,11 +16,11 @@ use super::state::WorkerState;
 use crate::clock::Clock;
 use crate::core::{CopyId, HandlerServices, RecordId, StopReason};
 use crate::dispatch::{ContextError, Deferred, Handling};
-use crate::error::{HandlerError, SharedError};
 use crate::log::cancel;
 #[cfg(feature = "tester")]
 use crate::record::Appends;
 use crate::record::Offset;
+use crate::shared_error::{HandlerError, SharedError};
 use crate::table::{StoreError, StoreRead, Stored};
 use crate::view::{LookedUp, Lookups, ViewError};
 

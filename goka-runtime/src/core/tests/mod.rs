@@ -22,11 +22,11 @@ use super::task::RECOMMIT;
 use super::visited_key::VisitedKey;
 use super::*;
 use crate::dispatch::{ContextError, Deferred, Handling, RawRecord};
-use crate::error::HandlerError;
 use crate::log::{
     Assignment, CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks,
 };
 use crate::record::{AppendKind, Guarantee, Headers, Record, Timestamp};
+use crate::shared_error::HandlerError;
 use crate::table::memory::MemoryStores;
 use crate::table::{
     Checkpoint, Durability, FORMAT, Store, StoreError, StoreRead, Stored, StoredRef, Stores, Write,

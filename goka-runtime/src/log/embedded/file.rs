@@ -17,9 +17,9 @@ use super::page::Page;
 use super::reasons::{check_place, damaged, refused, storage, unreadable};
 use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
 use crate::checked_file::{CheckedFile, panic_as_error};
-use crate::error::SharedError;
 use crate::log::{Committed, LogError};
 use crate::record::{Offset, TopicPartition};
+use crate::shared_error::SharedError;
 
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 const TOPICS: TableDefinition<&str, &[u8]> = TableDefinition::new("topics");

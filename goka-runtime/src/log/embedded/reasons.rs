@@ -3,9 +3,9 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::error::SharedError;
 use crate::log::LogError;
 use crate::private_files;
+use crate::shared_error::SharedError;
 
 /// Checks that a file for a log can be at this path.
 pub(super) fn check_place(path: &Path) -> Result<(), LogError> {

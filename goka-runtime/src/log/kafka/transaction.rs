@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::{Failure, LogError, MemberTimeout};
 use super::identity::TransactionalId;
 use super::native::{Code, Fault};
-use crate::error::SharedError;
+use crate::shared_error::SharedError;
 
 /// The transactions of one producer.
 pub(super) struct Transactions {

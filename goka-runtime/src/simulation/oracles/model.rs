@@ -14,9 +14,9 @@ use super::{FinishedRun, Place, ProcessorRun, Violation};
 use crate::dispatch::{
     Call, ContextError, Deferred, Destination, Encode, Handling, Incoming, RawRecord, Scope,
 };
-use crate::error::HandlerError;
 use crate::graph::EdgeKind;
 use crate::record::{Guarantee, Timestamp};
+use crate::shared_error::HandlerError;
 use crate::table::{Stored, StoredRef};
 
 /// The rows of a table, or of a partition of it.

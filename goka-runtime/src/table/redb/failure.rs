@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::super::{StoreError, layout};
 use crate::checked_file::panic_as_error;
-use crate::error::SharedError;
 use crate::private_files;
+use crate::shared_error::SharedError;
 
 /// A failed call into redb, before the path is added.
 #[derive(Debug, Clone)]

@@ -5,10 +5,10 @@ use std::any::TypeId;
 use super::*;
 use crate::codec::CodecOf;
 use crate::dispatch::{Call, Destination, Handling, RawRecord};
-use crate::error::HandlerError;
 use crate::graph::{Edge, EdgeKind, GroupGraph, Location, Start, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
 use crate::record::Guarantee::ExactlyOnce;
+use crate::shared_error::HandlerError;
 use crate::topic::Topic;
 
 pub(super) const WORDS: &str = "words";
