@@ -17,6 +17,7 @@ mod settings;
 mod stop;
 mod supervise;
 mod user_args;
+mod wait_error;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -25,9 +26,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-pub use self::app_handle::{AppHandle, WaitError};
+pub use self::app_handle::AppHandle;
 use self::settings::Guarantees;
 use self::user_args::UserArg;
+pub use self::wait_error::WaitError;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::graph::Definition;

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::app_handle::{AppHandle, WaitError};
+use super::app_handle::AppHandle;
+use super::wait_error::WaitError;
 use crate::emitter::EmitError;
 use crate::log::LogError;
 use crate::shared_error::{HandlerError, panic_text};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::app_handle::WaitError;
 use super::error::RunError;
+use super::wait_error::WaitError;
 
 /// Exit code after a second signal, which ends the program without draining.
 const EXIT_UNDRAINED: i32 = 2;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::app_handle::WaitError;
 use super::background::BackgroundThread;
 use super::stop::Stop;
+use super::wait_error::WaitError;
 use crate::log::LogError;
 use crate::processor::{Running, StopReason};
 

@@ -12,7 +12,6 @@ use self::starting::is_log_away;
 use super::Dice;
 use super::config::SimulationConfig;
 use super::fault_injector::FaultInjector;
-use super::fault_kind::FaultKind;
 use super::oracles::Violation;
 use super::process::{Halt, Process};
 use super::schedule::Schedule;
