@@ -488,7 +488,7 @@ fn a_copied_data_directory() {
         let (status, _) = lost.end();
         let said = lost.err().join("\n");
         assert_eq!(status.code(), Some(2), "{said}");
-        assert!(!said.contains("joining once more"), "{said}");
+        assert!(!said.contains("member ended, joining again"), "{said}");
         let errors = said.lines().filter(|line| line.starts_with("error: "));
         assert_eq!(errors.count(), 1, "{said}");
         let texts = [

@@ -63,7 +63,7 @@ fn an_input_of_a_table_gains_partitions(broker: &Broker, rig: Rig) {
     rig.wait_level(&running);
     broker.grow(&rig.input, 2);
     let said = ends(running);
-    assert_says(&said, &[&rig.input, "had 1 partitions", "has 2 now"]);
+    assert_says(&said, &[&rig.input, "had 1 partition when", "has 2 now"]);
     assert_eq!(rig.committed(), Some(1), "what was handled is committed");
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&1));
     // A start fails with the same error.
@@ -92,7 +92,7 @@ fn a_joined_table_gains_partitions(broker: &Broker, rig: Rig) {
     let running = rig.start(machine.path());
     rig.wait_level(&running);
     broker.grow(&prices, 2);
-    assert_says(&ends(running), &[&prices, "had 1 partitions", "has 2 now"]);
+    assert_says(&ends(running), &[&prices, "had 1 partition when", "has 2 now"]);
 }
 
 fn the_group_topic_is_not_compacted_any_more(broker: &Broker, rig: Rig) {
