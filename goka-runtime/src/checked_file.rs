@@ -1,19 +1,20 @@
-//! A file below redb of which every read is verified. redb keeps checksums of its pages, but checks them only
-//! when it repairs, so a flipped bit would be a wrong value, a missing row or a panic.
+//! A redb storage backend that verifies every read, below the stores (`table/redb.rs`) and the embedded log. redb
+//! has checksums of its pages, but checks them only when it repairs a file, so a flipped bit would otherwise
+//! be a wrong value, a missing row or a panic.
 //!
 //! # What is stored
 //! The file that redb sees is cut into blocks of [`BLOCK`] bytes, redb's page size: redb reads and writes
-//! whole pages, so no checksum ever needs a block to be read first. Each has a CRC-32 that begins
-//! with the block's number, so a block that was written to the wrong place does not verify either.
+//! whole pages, so a block is never read in order to update its checksum. The CRC-32 of a block is over its
+//! number and its bytes, so a block that was written to the wrong place does not verify either.
 //!
 //! ```text
-//! magic | group 0 | group 1 | ...           group: sums | sums | 1020 blocks
+//! magic | group 0 | group 1 | ...     group: checksums | checksums | 1020 blocks
 //! ```
 //!
-//! The checksums of a group of blocks are before it, in two copies with a generation each. Blocks stay
-//! aligned, which they would not with a checksum beside each: every write of a page would then read, change
-//! and write two pages of the system's cache, and two on the disk. In memory there
-//! are four bytes for each block that was used, a thousandth of the file.
+//! The magic has a block of its own. A group begins with two copies of its checksums, one block each; the
+//! copy with the higher generation is the newer one. With a checksum beside each block, blocks would not be
+//! aligned: each write of a page would read, change and write two pages of the system's cache, and two of the
+//! disk. The checksums of groups in use are in memory, four bytes a block: a thousandth of the file.
 //!
 //! # Why a crash leaves no committed block that cannot be verified
 //! - Checksums that changed are written before redb's header is, and before a sync. So when a commit's
@@ -21,15 +22,15 @@
 //!   is missing. What redb wrote and did not commit may have no checksum: it is never read again.
 //! - A copy is overwritten only while the other one is synced, and holds all checksums as of that
 //!   sync. A torn copy does not verify, and the other one has every block that is committed.
-//!   This needs no assumption of what a disk writes whole.
-//! - This needs commits in two phases, as all of ours are (`set_quick_repair`): of a commit
-//!   in one phase redb would read blocks that may not have been written, and go back to the commit
-//!   before.
+//!   So nothing is assumed about how many bytes a disk writes atomically.
+//! - Commits must have two phases, as all of ours on disk do (`set_quick_repair`). After a crash in a
+//!   one-phase commit, redb reads blocks that may not have been written, to decide whether to return to the
+//!   commit before; here such a read would be reported as damage.
 //!
 //! # redb's header
-//! The first block has redb's header, 320 bytes that are rewritten in place. Its checksum lies in
-//! the same sector. A mismatch is taken as a torn write, and left to redb's own checksums and its recovery, as
-//! long as the header says that the file was not closed in order; in one that was, it is damage.
+//! The first block has redb's header, 320 bytes that are rewritten in place. Its checksum is in the same
+//! sector of 512 bytes. A mismatch in a file that was closed cleanly is damage. In one that was not, it is
+//! taken for a torn write, and left to redb's own checksums and its recovery.
 //!
 //! Opening writes nothing: the header that redb writes to say that the file is in use is held back
 //! until the first change of anything else. So a file that is refused stays as it is.
@@ -64,7 +65,7 @@ pub(crate) use self::panics::panic_as_error;
 const MAGIC: [u8; 16] = *b"goka\x89sums\r\n\x1a\n\0\0\x01";
 const REDB_MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-/// The sector of redb's header, with its checksum at the end.
+/// The length of the sector with redb's header, whose last four bytes are its checksum.
 const HEAD: usize = 512;
 const HEAD_SUM_AT: usize = HEAD - 4;
 /// Where redb's header says how the file was closed.
@@ -74,23 +75,24 @@ const RECOVERY_REQUIRED: u8 = 2;
 /// A file with checksums between redb and a disk.
 pub(crate) struct CheckedFile<B = FileBackend> {
     disk: B,
-    /// Set when redb has locked the file; `None` inside for a file of an earlier version, without checksums.
+    /// Set at the first access, by when redb has locked the file; `None` inside for a file of an earlier version,
+    /// without checksums.
     checks: OnceLock<Option<Checks>>,
 }
 
 struct Checks {
     state: Mutex<ChecksumState>,
-    /// One sync at a time.
+    /// Held during a sync, so that there is one at a time; `state` is free meanwhile, for reads.
     syncs: Mutex<()>,
 }
 
 struct ChecksumState {
     head: [u8; HEAD],
-    /// Whether `head` has yet to be written.
+    /// Whether `head` is newer than the one on the disk: it is written with the first change.
     is_head_held: bool,
     /// Whether something was written since the file was opened.
     is_changed: bool,
-    /// The groups that were used.
+    /// The groups by number; `None` for one that was not read yet.
     groups: Vec<Option<Box<Group>>>,
     /// The groups to write before the next header.
     changed: Vec<u64>,
@@ -125,7 +127,7 @@ impl<B: StorageBackend> CheckedFile<B> {
 }
 
 impl Checks {
-    /// Finds the format of a file.
+    /// Finds the format of a file: `None` if it is redb's own.
     fn of<B: StorageBackend>(disk: &B) -> Result<Option<Self>> {
         let len = disk.len()?;
         let mut magic = [0; MAGIC.len()];
@@ -329,7 +331,7 @@ impl ChecksumState {
     }
 }
 
-/// The blocks of a read or write, cut where groups end: the first block, and the part of the data.
+/// Cuts a read or write where groups end; yields the first block of each part, and its range of the data.
 fn runs(offset: u64, len: usize) -> Result<impl Iterator<Item = (u64, std::ops::Range<usize>)>> {
     if !offset.is_multiple_of(BLOCK_LEN) || !len.is_multiple_of(BLOCK) {
         let text = format!("{len} bytes at {offset} are not whole blocks");

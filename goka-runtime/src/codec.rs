@@ -69,7 +69,8 @@ pub trait Codec: Sized + 'static {
     /// The type of the values, which handlers take and emit.
     type Value: 'static;
 
-    /// The name by which codecs are compared. A codec that writes other bytes than before needs another name.
+    /// The codec's name in the fingerprint of a table, by which a program recognizes data of another format. A
+    /// codec that writes other bytes than before needs another name.
     const NAME: &'static str;
 
     /// Writes a value to the end of `out`.
@@ -148,9 +149,9 @@ impl<C: Codec> Fits<C::Value> for C {
     const CODEC: CodecOf<C::Value> = <C as CodecFor<C::Value>>::CODEC;
 }
 
-/// Finds out whether the shape of a codec's values is known: it is for `Json<T>` with `T: Schema`. The call
-/// `(&Shape::<C>::ASK).describe(to)` in generated code takes the method of [`Known`] if that is implemented, and
-/// else that of [`Opaque`].
+/// Finds out whether the schema of a codec's values is known: it is for `Json<T>` with `T: Schema`. Autoref
+/// specialization: the call `(&Shape::<C>::ASK).describe(to)` in generated code takes the method of [`Known`] if
+/// that is implemented, and else that of [`Opaque`]. Both traits must be in scope there.
 #[derive(Debug)]
 pub struct Shape<C: ?Sized>(PhantomData<fn() -> C>);
 
@@ -159,9 +160,9 @@ impl<C: ?Sized> Shape<C> {
     pub const ASK: Self = Self(PhantomData);
 }
 
-/// The shape is known.
+/// The schema of the values is known.
 pub trait Known {
-    /// Writes the shape, and returns true.
+    /// Writes the schema, and returns true.
     fn describe(&self, to: &mut Describer) -> bool;
 }
 
@@ -174,7 +175,7 @@ impl<T: Schema> Known for Shape<Json<T>> {
     }
 }
 
-/// The shape is not known.
+/// The schema of the values is not known.
 pub trait Opaque {
     /// Writes nothing, and returns false.
     fn describe(&self, to: &mut Describer) -> bool;
@@ -207,13 +208,13 @@ impl<V> CodecOf<V> {
         C::CODEC
     }
 
-    /// The same codec with the shape of its values, which only generated code can find out.
+    /// The same codec with the schema of its values, which only generated code can find out: see [`Shape`].
     pub(crate) const fn with_schema(mut self, schema: fn(&mut Describer) -> bool) -> Self {
         self.format.schema = Some(schema);
         self
     }
 
-    /// The codec in the form that the commands use.
+    /// The codec without the type of its values, for the commands and for fingerprints.
     pub const fn format(&self) -> Format {
         self.format
     }
@@ -249,7 +250,7 @@ impl<V> fmt::Debug for CodecOf<V> {
     }
 }
 
-/// A codec in the form that the commands use.
+/// A codec without the type of its values. `schema` and `canonical` are added where they are known.
 pub(crate) const fn format_of<C: Codec>() -> Format {
     Format {
         codec: C::NAME,
@@ -293,6 +294,7 @@ impl<V> AsValue<V> for V {
 
 impl AsValue<String> for str {
     fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        // The codec of `String` writes these bytes; another codec for `String` values gets a `String`.
         if codec.format.codec == <String as Codec>::NAME {
             out.extend_from_slice(self.as_bytes());
             return Ok(());

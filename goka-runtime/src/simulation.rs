@@ -1,6 +1,6 @@
 //! Deterministic simulation of processors with injected faults. Each seed gives one schedule, and each
 //! run of a schedule is one thread: several instances on a log and disks in memory, with a clock that
-//! only the schedule moves. The [`oracles`] judge each run afterwards. Used by `#[goka::simulate]`.
+//! only the schedule moves. The [`oracles`] check each run afterwards. Used by `#[goka::simulate]`.
 
 mod config;
 mod end;

@@ -1,4 +1,5 @@
-//! The group graph: the group's key and partitioner, and the edges.
+//! Generates what `register` puts into a processor's definition: the group's key type and partitioner, and a value
+//! for each edge of the group graph.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
@@ -10,7 +11,7 @@ use crate::model::{self, Edge, Input};
 use crate::paths;
 use crate::syntax::{Start, Target};
 
-/// The group's key type.
+/// The group's key type: given as an option, or that of its inputs, or `String`.
 pub(super) fn key(processor: &model::Processor) -> TokenStream {
     match &processor.key {
         Some(key) => quote!(#key),
@@ -18,7 +19,7 @@ pub(super) fn key(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// The group's partitioner.
+/// The group's partitioner: given as an option, or that of its inputs, or `Murmur2`.
 pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     match &processor.partitioner {
         Some(partitioner) => place::ty(partitioner),
@@ -26,8 +27,8 @@ pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     }
 }
 
-/// The key type or the partitioner of the first input that is a type; if inputs may be keyless, of the first that has
-/// keys.
+/// The key type or the partitioner (`item` is `Key` or `Partitioner`, of `Topic`) of the first input that is a type; if
+/// inputs may be keyless, of the first that has keys.
 fn of_first(processor: &model::Processor, item: &str) -> Option<TokenStream> {
     let topics = processor.topics();
     if processor.may_rekey() {
@@ -36,7 +37,8 @@ fn of_first(processor: &model::Processor, item: &str) -> Option<TokenStream> {
     topics.first().map(|topic| of_topic(topic, item))
 }
 
-/// The key type or the partitioner of the first of some topics that has keys.
+/// The key type or the partitioner of the first of some topics that has keys. Whether a topic has, only rustc knows, so
+/// this generates a type that chooses: `KeyOf<.., A, KeyOf<.., B>>`.
 pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
     let topics = topics.iter().enumerate();
     topics.rfold(None, |other, (at, topic)| {
@@ -44,8 +46,8 @@ pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
     })
 }
 
-/// The key type or the partitioner of the topic at an index; for a keyless stream that of the others, or the
-/// default.
+/// The key type or the partitioner of the topic at an index; for a keyless stream `other`, or the default of
+/// `KeyOf` or `PlaceOf`.
 pub(super) fn or_else(
     at: usize,
     topic: &Type,
@@ -93,12 +95,13 @@ pub(super) fn table(processor: &model::Processor) -> Option<TokenStream> {
     Some(quote!(#private::table::<Self>(#location)))
 }
 
+/// An edge without a handler; `word` is the function that makes it.
 fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
     let span = topic.span();
     let private = paths::private_at(span);
     let word = Ident::new(word, span);
     let location = location(span);
-    // The place of the error that the topic is the group's own.
+    // With the topic's span: the error that it is one of the group's own topics (`OWN`) is shown there.
     quote_spanned! {span=>
         #private::#word(Self::OWN, #spec, #location)
     }
@@ -118,7 +121,8 @@ fn input(input: &Input) -> TokenStream {
         Target::Named(name) => quote!(#handler_input.named(#call, #start, #name, #location)),
         Target::Typed(topic) => {
             let spec = of_topic(topic, "SPEC");
-            // Each error is at its cause: about tombstones at the parameter, about an own topic at its name.
+            // Spans put each error at its cause: one about tombstones at the handler's parameter, and that the topic
+            // is one of the group's own at the topic.
             let kind = of_topic(topic, "KIND");
             let span = handler.value.span();
             let reading = quote_spanned!(span=> .reading(#kind));

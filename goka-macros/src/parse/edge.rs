@@ -1,5 +1,5 @@
-//! The attributes of a processor and of the methods of its `impl`: the edges, and known words that are refused. Other
-//! attributes stay where they are.
+//! The helper attributes of a processor, on its function or `impl` and on the methods: `#[input(..)]` and the other
+//! edges, and known words that are refused. Called by `parse/processor.rs`. Attributes of others stay where they are.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
@@ -12,7 +12,8 @@ use crate::diag::{Diag, text};
 use crate::syntax::{EdgeSyntax, Start, Target, ungroup};
 use crate::words::{self, Beside, EdgeWord};
 
-/// The word of an attribute of this crate: `input`, `goka::input`.
+/// The word of an attribute that may be of this crate: `input` of `#[input]` and of `#[goka::input]`. Whether it is,
+/// [`words::beside`] knows.
 pub(crate) fn word(attribute: &Attribute) -> Option<String> {
     let segments = &attribute.path().segments;
     let ours = segments.len() == 1 || segments.first()?.ident == "goka";
@@ -22,12 +23,16 @@ pub(crate) fn word(attribute: &Attribute) -> Option<String> {
 /// The item that an attribute is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
+    /// A function that is a processor.
     Function,
+    /// An `impl` block that is a processor.
     Block,
+    /// A method in such a block: a handler.
     Method,
 }
 
-/// Takes the attributes of this crate out of `attributes` and reads them.
+/// Takes the attributes of this crate out of `attributes` and reads them. An attribute with several topics gives an
+/// edge for each. The caller sets the handlers.
 pub(crate) fn take(
     attributes: &mut Vec<Attribute>,
     place: Place,
@@ -59,6 +64,7 @@ pub(crate) fn take(
     edges
 }
 
+/// Reports an attribute on the wrong kind of item, as here:
 /// ```text
 /// #[loopback] fn count(..)      #[input(A)] impl Mailbox      impl Mailbox { #[output(A)] fn on(..) }
 /// ```
@@ -163,6 +169,7 @@ fn own(attribute: &Attribute, word: EdgeWord, edges: &mut Vec<EdgeSyntax>, diag:
     });
 }
 
+/// Reads `Topic, "name", .., start = ..`: topics first, then the options.
 fn targets(
     input: ParseStream,
     word: EdgeWord,
@@ -213,7 +220,7 @@ fn start(input: ParseStream) -> Result<Start> {
     match found.as_str() {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),
-        // Goka's and librdkafka's words.
+        // Words of Goka (`oldest`) and of librdkafka (`smallest`): the error names ours.
         "oldest" | "beginning" | "smallest" => Err(unknown(&found, span, "`start = earliest`")),
         "newest" | "end" | "largest" => Err(unknown(&found, span, "`start = latest`")),
         _ => Err(unknown(

@@ -1,9 +1,11 @@
-//! redb panics over pages that are damaged, where it trusts them: in a file that was closed in order, and in
-//! files of earlier versions, which have no checksums. (So this needs unwinding, not `panic = "abort"`.)
+//! Turns panics of redb into errors, for the stores and the embedded log. redb panics on some damaged pages,
+//! since it checks their checksums only in a repair. Files of earlier versions have no checksums of ours that
+//! would find the damage first. This needs unwinding: with `panic = "abort"` the process ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Makes an error of a panic of redb, from its text. What the call leaves behind must not be used again.
+/// Runs a call of redb; a panic becomes the error that `error` makes of its message. After a panic the caller
+/// must drop the database that the call used, which may be inconsistent.
 pub(crate) fn panic_as_error<T, E>(
     call: impl FnOnce() -> Result<T, E>,
     error: impl FnOnce(&str) -> E,

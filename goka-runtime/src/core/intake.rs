@@ -1,5 +1,6 @@
-//! What comes in: records of inputs and joined tables, keys of walks, guards that are done, and stores
-//! that cannot be read meanwhile.
+//! What is handled: records of inputs and joined tables, the next keys of walks, and guards of `defer` that are
+//! done. Called by `Core::batch` and `Core::step`; a handler's failure stops its task, or makes the
+//! task wait for a store that cannot be read.
 
 use super::event::Effect;
 use super::handle::{self, CallError, HandlerEnv};
@@ -18,13 +19,13 @@ use crate::record::{Appends, TaskId};
 use crate::shared_error::HandlerError;
 use crate::table::StoreError;
 
-/// What handlers are called with, beside their tasks.
+/// What handlers are called with, beside their tasks; borrowed from the core for one step.
 pub(super) struct Calls<'a> {
     pub(super) services: &'a dyn HandlerServices,
     pub(super) state: &'a ProcessorState,
     pub(super) scratch: &'a mut Scratch,
     pub(super) turn: &'a mut Turn,
-    /// Whether the worker stops: nothing is handled any more.
+    /// Whether the worker is stopping: no record is handled any more.
     pub(super) is_draining: bool,
 }
 
@@ -41,8 +42,9 @@ impl<'a> Calls<'a> {
     }
 }
 
-/// Takes records from the first on; returns how many. Records that no task handles now are taken and
-/// dropped.
+/// Handles a batch of one input of one task; returns how many records it took, from the first on. The member
+/// keeps the others and hands them over again. All are taken, and dropped, if the task is not in a state to
+/// handle them, or if one fails: the task fetches them again from its position if it needs them.
 pub(super) fn take(
     tasks: &mut Tasks,
     now: Now,
@@ -58,7 +60,7 @@ pub(super) fn take(
     } = fetched;
     let all = records.len();
     if tasks.barrier.is_in_doubt() {
-        // Nothing may join a transaction that is ending.
+        // The transaction is ending, and its outcome is not known: nothing may be added to it.
         return 0;
     }
     let Some(task) = tasks.all.get_mut(&id) else {
@@ -78,7 +80,8 @@ pub(super) fn take(
         None => match tasks.plan.join(topic) {
             Some(join) => handle::apply(task, join, records, &mut env).map(|()| all),
             None => {
-                // Records behind the one that begins a walk are fetched again when it ends.
+                // The group's visit topic. Once a walk has begun, later records are ignored here, and fetched
+                // again when it ends.
                 for record in records {
                     visit::begin(task, record, &env);
                 }
@@ -87,7 +90,7 @@ pub(super) fn take(
         },
     };
     if input.is_some() && matches!(handled, Ok(taken) if taken > 0) {
-        // Nothing else reads the stores.
+        // Only handlers read the stores: an applied record of a joined table proves nothing.
         task.reads.succeeded();
     }
     tasks.outbox.hand_over(out);
@@ -97,8 +100,8 @@ pub(super) fn take(
     })
 }
 
-/// Visits the next keys of every walk under way, beginning with the task behind `last`, whose walk went on
-/// last: a slow walk takes a whole turn, and the others have theirs before it has another.
+/// Visits the next keys of every walk under way. It begins with the task after `last`, the one that was visited
+/// last, since a slow walk takes a whole turn: each of the others has one before the slow walk has its next.
 pub(super) fn visit_all(
     tasks: &mut Tasks,
     now: Now,
@@ -130,7 +133,7 @@ pub(super) fn visit_all(
         match visit::visit_slice(task, &mut env) {
             Ok(false) => {}
             Ok(true) => {
-                // The records that ask for more walks lie behind the one whose walk is over.
+                // Fetches the requests for walks that follow the one whose walk is over.
                 let next = task.offsets.position(topic);
                 out.push(Effect::Fetch(id, vec![(topic, next)]));
             }
@@ -144,7 +147,7 @@ pub(super) fn visit_all(
     }
 }
 
-/// A guard is done, or was dropped: its record may be committed, or fails its task.
+/// A guard of `defer` is done or was dropped: its record may be committed, or the task stops with the error.
 pub(super) fn deferred(
     tasks: &mut Tasks,
     record: RecordId,
@@ -169,7 +172,7 @@ pub(super) fn deferred(
     }
 }
 
-/// A call of a handler failed, and what it did is dropped.
+/// A call of a handler, or a read for it, failed. What the call wrote has been dropped.
 fn failed(tasks: &mut Tasks, now: Now, id: TaskId, error: CallError, out: &mut Vec<Effect>) {
     match error {
         CallError::Stop(reason) => tasks.stop(id, reason, out),
@@ -177,8 +180,8 @@ fn failed(tasks: &mut Tasks, now: Now, id: TaskId, error: CallError, out: &mut V
     }
 }
 
-/// A store cannot be read now: the record is handled again in a while. A store that stays so stops the
-/// task; one that is damaged is rebuilt.
+/// A store could not be read: the record is handled again after a while, and the task stops when reads have
+/// failed for `store_timeout`. A damaged store is rebuilt. `copy` is `None` for the group's own table.
 fn unreadable(
     tasks: &mut Tasks,
     now: Now,

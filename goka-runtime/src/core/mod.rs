@@ -1,4 +1,4 @@
-//! The sans-IO core: it is told what happened ([`Event`]), runs the handlers, and answers with what is
+//! The sans-IO core: it gets what happened ([`Event`]), runs the handlers, and answers with what is
 //! to be done ([`Effect`]). It has no clock, thread, async or I/O, so the worker, the tests and the
 //! simulator drive the same one. One core is one worker: one consumer, one producer, their tasks.
 //!

@@ -79,7 +79,7 @@ pub(crate) enum Role<'a> {
 /// in it is refused, and so is a rebuild from a topic whose first rows were deleted.
 ///
 /// What the rules rest on:
-/// - *Table not empty* is `topic.end > topic.start`, or a stamp past offset 0. Only then can
+/// - *Table not empty* is `topic.end > topic.start`, or a checkpoint past offset 0. Only then can
 ///   replayed input count twice: a topic whose records were all deleted (a reset does that) begins
 ///   anew, unless this machine still holds a copy of what it was.
 /// - *Known input*: one that the metadata names, whatever the table holds, since initial offsets
@@ -90,7 +90,7 @@ pub(crate) enum Role<'a> {
 ///   old that is, for no tombstone is ahead of it. A copy under construction carries the time at
 ///   which its construction began: a tombstone of a value that it has read since cannot be removed
 ///   earlier than `delete_retention` after that. A time in the future proves nothing: stale.
-/// - A stamp of another format is not read: the same as nothing stored.
+/// - A checkpoint of another format is not read: the same as nothing stored.
 pub(crate) fn decide(
     stamp: Option<&Checkpoint>,
     topic: &ChangelogPartition<'_>,

@@ -3,15 +3,15 @@
 //! machine's clock it waits as the other engines do. What goes wrong is decided by [`Faults`].
 //!
 //! It rests on this of Kafka, which the conformance suite and the tests of the Kafka engine check:
-//! - at least once a record lies in the log when it is appended; exactly once it does too, in an open
+//! - at least once a record is in the log when it is appended; exactly once it does too, in an open
 //!   transaction that holds read-committed readers back at its first record;
 //! - a transaction ends with one control record in each partition that it touched;
 //! - a producer that takes a transactional id over aborts what the one before left open, and fences it; a
 //!   transaction that is open for too long is aborted, and its producer fenced;
 //! - offsets in an open transaction hold back the member that is assigned the task;
-//! - only what moves is given back, before anybody else has it; a static member that comes back has
+//! - only what moves is given back, before another member has it; a static member that comes back has
 //!   its tasks again and moves nothing, and its older twin is fenced; what that one was giving back is
-//!   given to somebody (on Kafka the member asks for it);
+//!   assigned to a member (on Kafka the member asks for it);
 //! - a group that forgot a member takes no offsets from it.
 //!
 //! And on this, which no test here checks on Kafka:

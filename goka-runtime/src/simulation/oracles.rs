@@ -1,8 +1,10 @@
-//! The oracles of a run: they judge it by the processors' definitions and the history of the log, and
-//! know nothing of the engine's core or stores. Called at the end of a run.
+//! The oracles check a finished run against the processors' definitions and the history of the simulated
+//! log. They know nothing of the engine's core or stores. `run/ending.rs` calls them when every instance has
+//! stopped.
 //!
-//! A *handling* is one call of a handler for a record. Of all handlings of a record one is *effective*:
-//! the last one by the member whose commit moved the group's offset past the record.
+//! A *handling* is one call of a handler for a record. A record may have several, after a crash or a
+//! rebalance; one of them is *effective*: the last one by the member whose commit moved the group's offset
+//! past the record.
 //!
 //! The rules, in the order in which violations are reported:
 //! - `lost input`: every visible record of an input has an effective handling;
@@ -42,11 +44,11 @@ pub(super) struct FinishedRun<'e> {
     pub(super) log: &'e Simulated,
     /// What happened, in order.
     pub(super) history: &'e [Moment],
-    /// The processors, each with a new value for its handlers, and its guarantee.
+    /// The processors, each with a new state for the model to call the handlers with, and its guarantee.
     pub(super) processors: &'e [(&'static Definition, Arc<ProcessorState>, Guarantee)],
     /// Whether handling a record twice has the same effect as handling it once.
     pub(super) idempotent: bool,
-    /// The tables that were written before the start and did not change.
+    /// The tables that were written before the start and do not change: the model can join and look up these.
     pub(super) loaded: &'e [&'static str],
 }
 
@@ -73,16 +75,17 @@ pub(super) struct Violation {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) violations: Vec<Violation>,
-    /// What could not be judged, and why; the same for every seed of a workload.
+    /// What the rules do not cover, and why (an asynchronous handler has no model, for instance); the same
+    /// for every seed of a workload.
     pub(super) unjudged: Vec<String>,
 }
 
-/// A processor, and its effective handlings.
+/// A processor in a run, with what the oracles found out about it.
 struct ProcessorRun<'e> {
     definition: &'static Definition,
     shared: &'e ProcessorState,
     guarantee: Guarantee,
-    /// In the order in which it was handled.
+    /// In the order of the handlings.
     effective: Vec<Effective<'e>>,
     /// Whether a visit walked over its table: what it wrote then follows from no input record.
     visited: bool,
@@ -109,7 +112,7 @@ fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static E
     definition.graph.edges.iter().filter(is_input)
 }
 
-/// Judges a run. Causes are reported before their consequences.
+/// Checks a run by all rules. Causes are reported before their consequences.
 pub(super) fn judge(run: &FinishedRun<'_>) -> Findings {
     let index = Index::of(run.history);
     let mut findings = Findings::default();

@@ -49,7 +49,7 @@ pub(super) struct Outcome {
     pub(super) violations: Vec<Violation>,
     /// What happened to the record or row of the first violation, a line each.
     pub(super) violation_trace: Vec<String>,
-    /// What could not be judged, and why; the same for every seed.
+    /// What the oracles could not check, and why; the same for every seed.
     pub(super) unjudged: Vec<String>,
     pub(super) counters: Counters,
     /// Everything that happened, a line each; the same for the same schedule.

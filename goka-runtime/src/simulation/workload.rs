@@ -294,7 +294,7 @@ impl Workload {
         self
     }
 
-    /// Adds a check of the final state of each run, beside the rules that every workload is judged by. A
+    /// Adds a check of the final state of each run, beside the rules that every workload is checked by. A
     /// check that panics is a violation with the panic's message.
     ///
     /// ```

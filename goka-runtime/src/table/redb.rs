@@ -47,7 +47,7 @@ use crate::shared_error::SharedError;
 
 /// The table's keys to their values, as [`layout`] has them.
 const VALUES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("values");
-/// What the file says of itself: [`STAMP`] and [`COMMITS`].
+/// Metadata of the file: [`CHECKPOINT`] and [`COMMITS`].
 const ABOUT: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("about");
 const CHECKPOINT: &str = "stamp";
 /// How many commits the file has seen, 8 bytes big-endian: fewer than before in a file that was rolled back.

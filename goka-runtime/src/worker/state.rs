@@ -1,5 +1,6 @@
-//! The state that a worker shares with its owner and with the threads beside it: read and written at any
-//! time, by any thread.
+//! The state that a worker shares with other threads: the running processor (`processor.rs`), which stops it
+//! and shows its status, and the threads that watch its handler, its topics and the log. Any thread may read
+//! and write it at any time. It outlives the members, which a worker has one after the other.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,39 +15,41 @@ use crate::record::{Offset, TaskId, Timestamp, TopicId};
 /// The state of one task, as last reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskStatus {
-    /// The topic whose assignment brought it: the group topic, or an input.
+    /// The lead topic, with whose partition it is assigned: the group topic, or an input of a stateless group.
     pub topic: String,
     /// The partition.
     pub partition: i32,
     /// Its state.
     pub state: State,
-    /// The next record of each input.
+    /// The offset of the next record to handle, for each input.
     pub positions: BTreeMap<String, Offset>,
     /// Why it stopped.
     pub stopped: Option<StopReason>,
 }
 
-/// What a worker, its owner and the threads beside it share.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerState {
+    /// Set once, to stop the worker.
     pub(crate) stop: AtomicBool,
-    /// Whether any task ran, with this client or one that died.
+    /// Whether any task ran, with this member or an earlier one. Before that a mismatch refuses the start,
+    /// later it stops its task alone.
     pub(super) has_run: AtomicBool,
     pub(crate) status: Mutex<BTreeMap<TaskId, TaskStatus>>,
-    /// Whether it handled records that are not committed.
+    /// Whether records were handled that are not committed.
     pub(super) uncommitted: AtomicBool,
-    /// Whether it owns tasks and all of them have stopped.
+    /// Whether the worker owns tasks and all of them have stopped.
     has_stopped: AtomicBool,
-    /// Why it could not go on.
+    /// Why the worker ended, if it was not stopped.
     failure: Mutex<Option<StopReason>>,
-    /// The ends of the topics of joined copies, and when they were asked for.
+    /// End offsets of the partitions of joined tables, with the time of the request; the worker takes them in
+    /// its next turn.
     pub(super) ends: Mutex<Vec<(CopyId, Offset, Timestamp)>>,
-    /// Why the present member is to end: its topics have changed.
+    /// Why the present member is to end (its topics have changed); the worker takes it in its next turn.
     pub(super) end_reason: Mutex<Option<StopReason>>,
     pub(super) outage: Mutex<Outage>,
     /// The record that a handler is called with.
     pub(super) in_hand: Arc<InHand>,
-    /// The calls that took too long for their transactions, with this client or one that died.
+    /// The calls that took too long for their transactions, with this member or an earlier one.
     pub(super) slow_calls: Mutex<SlowCalls>,
 }
 
@@ -72,7 +75,6 @@ impl WorkerState {
         self.has_stopped.load(Ordering::Acquire)
     }
 
-    /// The tasks that run.
     pub(crate) fn running(&self) -> Vec<TaskId> {
         let status = lock(&self.status);
         let running = status
@@ -81,7 +83,7 @@ impl WorkerState {
         running.map(|(task, _)| *task).collect()
     }
 
-    /// The first partition that has stopped, and why.
+    /// The partition of the first task, by lead topic and number, that has stopped, and why.
     #[cfg(feature = "cli")]
     pub(crate) fn first_stopped(&self) -> Option<(i32, StopReason)> {
         let status = lock(&self.status);
@@ -89,8 +91,8 @@ impl WorkerState {
         tasks.find_map(|task| Some((task.partition, task.stopped.clone()?)))
     }
 
-    /// Takes the state of all tasks that the worker owns. The status of a task that stopped is kept until
-    /// the task is owned anew.
+    /// Replaces the status by that of all tasks that the worker owns. The status of a task that stopped is kept
+    /// until the task is assigned again.
     pub(super) fn report<'a>(
         &self,
         group: &Group,
@@ -122,24 +124,23 @@ impl WorkerState {
         status.extend(reported);
     }
 
-    /// Notes why a task stopped, which [`report`](Self::report) has shown before.
+    /// Notes why a task stopped, after [`report`](Self::report) has shown that it did.
     pub(super) fn set_stopped(&self, task: TaskId, cause: StopReason) {
         if let Some(task) = lock(&self.status).get_mut(&task) {
             task.stopped = Some(cause);
         }
     }
 
-    /// Takes the ends of the topics of joined copies at a time.
     pub(crate) fn set_ends(&self, ends: Vec<(CopyId, Offset, Timestamp)>) {
         *lock(&self.ends) = ends;
     }
 
-    /// Ends the present member, which commits first what it has handled.
+    /// Ends the present member, which first commits what it has handled. The first reason is kept.
     pub(crate) fn end_member(&self, cause: StopReason) {
         lock(&self.end_reason).get_or_insert(cause);
     }
 
-    /// Forgets an outage, when the processor ends.
+    /// Forgets an outage of the log, when the processor ends.
     pub(super) fn forget_outage(&self) {
         lock(&self.outage).forget();
     }

@@ -380,7 +380,7 @@ fn offsets_of_a_stopped_task_never_go_back() {
             timestamp: 7,
             kind: Kind::Aborted,
         };
-        // The gap lies before what the open barrier wrote.
+        // The gap is before what the open barrier wrote.
         let log = world.changelog.get_mut(&task(0)).unwrap();
         let open = log.iter().position(|row| row.kind == Kind::Open);
         let at = open.unwrap_or(log.len());

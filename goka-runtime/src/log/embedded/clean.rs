@@ -1,5 +1,5 @@
-//! Compaction and retention, by a thread of the log's own. Reads outside any lock (what lies
-//! before a partition's end never changes but here), then replaces chunks in slices small enough
+//! Compaction and retention, by a thread of the log's own. Reads outside any lock (records
+//! before a partition's end are changed nowhere else), then replaces chunks in slices small enough
 //! that a barrier hardly waits. Only the last record of a key stays, with its offset; a tombstone
 //! stays for the topic's `delete_retention` after it was appended. What a crash takes back is done again.
 

@@ -1,5 +1,5 @@
-//! Reads partitions without a group. Everything in the file is committed, so both isolations are
-//! the same here.
+//! Reads partitions of the embedded log from explicit offsets, without a group: for views, restores and
+//! commands. Everything in the file is committed, so both isolation levels are the same here.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,8 +10,9 @@ use crate::record::{Offset, TopicPartition};
 
 pub(super) struct EmbeddedReader {
     log: Embedded,
+    /// Each partition with its handle in the file, and the offset to read next.
     partitions: Vec<(TopicPartition, u32, Offset)>,
-    /// Which partition is read first: the one after the one that came last.
+    /// The partition that the next poll begins with: the one after that which was read last.
     first: usize,
 }
 
@@ -44,6 +45,7 @@ impl Reader for EmbeddedReader {
         let deadline = Instant::now() + max;
         let count = self.partitions.len();
         loop {
+            // Read first: what changes while the partitions are read ends the wait at once.
             let version = shared.state().version;
             let mut moved = false;
             for index in (0..count).map(|at| (self.first + at) % count) {
@@ -56,6 +58,7 @@ impl Reader for EmbeddedReader {
                     any = true;
                     each(index, records);
                 })?;
+                // The position may move over offsets without a record, at the end of a compacted partition.
                 moved = true;
                 if any {
                     self.first = index + 1;

@@ -14,7 +14,7 @@ use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue};
 /// know it. A new topic reaches the brokers one after the other, usually within a second.
 pub(super) const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait before asking again what was not settled yet.
+/// How long to wait before a request is repeated that had no final answer.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// When a topic was first heard of.
@@ -192,7 +192,7 @@ impl Admin {
         }
     }
 
-    /// Whether a topic is known to be made so recently that brokers may still be settling it.
+    /// Whether a topic was created so recently that some brokers may not know it yet.
     fn is_just_made(&self, topic: &str) -> bool {
         let heard = self.heard();
         matches!(heard.get(topic), Some(Heard::Made(since)) if since.elapsed() < TOPIC_TIMEOUT)

@@ -1,14 +1,15 @@
-//! A member of a group. It coordinates its parts, which do not know each other's state: the tasks that the
-//! group assigned, the fetcher, the committer, the producer, and its health.
+//! A member of a consumer group on Kafka: a consumer and a producer, used by one worker's thread. It coordinates
+//! its parts, which do not know each other's state: the tasks that the group assigned, the fetcher, the
+//! committer, the producer, and its health.
 //!
-//! - A stateful group subscribes to its table's topic only: the lead. Its partitions are never
+//! - A stateful group subscribes to its group topic only, the lead topic, whose partitions are never
 //!   fetched; the inputs are added to the client's assignment by [`Member::fetch`].
-//! - A rebalance is an event in the client's queue. It is taken from there first and answered after,
-//!   so that a barrier can run between with the whole member at hand.
+//! - A rebalance is an event in the client's queue. The member takes it from the queue and answers it later,
+//!   from `poll`, so that the driver's barrier can use the whole member before a revocation is answered.
 //! - While a revocation is unanswered nothing else may take partitions away: librdkafka would take
 //!   that for the answer. So a task that is released is paused, and moved when it is fetched again.
-//! - Records come from a queue of our own, to which each partition is forwarded: batches taken from
-//!   the consumer's queue would swallow rebalances.
+//! - Records come from a queue of our own, to which each partition is forwarded: reading batches from
+//!   the consumer's queue would discard the rebalances in it.
 
 mod assignment;
 mod committer;
@@ -45,10 +46,10 @@ use lookup::OffsetLookup;
 use transactions::{Clients, TransactionCommitter};
 use unassigned::UnassignedCheck;
 
-/// How long one wait for records or events lasts at most, while the other kind may arrive.
+/// The longest wait for one queue, records or events, before the other one is looked at.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
 
-/// Marks the answer to a probe.
+/// The opaque of a probe, which its answer carries, too.
 const PROBE: usize = 1;
 
 pub(super) struct KafkaMember {
@@ -68,7 +69,6 @@ pub(super) struct KafkaMember {
     has_left: bool,
 }
 
-/// What commits, by the group's guarantee.
 enum AnyCommitter {
     AtLeastOnce(OffsetCommitter),
     ExactlyOnce(TransactionCommitter),
@@ -115,7 +115,7 @@ impl KafkaMember {
         self.events.client()
     }
 
-    /// Handles the events taken from the client; returns whether the driver got anything.
+    /// Handles the events taken from the client; returns whether the driver was called.
     fn handle(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
         let mut reported = false;
         while let Some((event, is_lost)) = self.events.next() {
@@ -135,7 +135,8 @@ impl KafkaMember {
         Ok(reported)
     }
 
-    /// Answers an assignment. The driver is told when the committed offsets are known.
+    /// Answers an assignment, with an empty list: partitions are fetched only from offsets that the driver
+    /// chooses. The driver gets the tasks from `look_up`, once their committed offsets are known.
     fn assigned(&mut self, places: &[Place], driver: &mut dyn Driver) -> Result<bool, LogError> {
         let client = self.events.client();
         self.unassigned
@@ -151,7 +152,8 @@ impl KafkaMember {
         Ok(self.health.recover(Degraded::Subscription, driver))
     }
 
-    /// Runs the driver's barrier, then gives back exactly what was added to the client's assignment.
+    /// Runs the driver's barrier, then gives back exactly what was added to the client's assignment. Without
+    /// the barrier if the tasks are lost: others may own them, and a commit would be refused.
     fn revoked(
         &mut self,
         places: &[Place],
@@ -185,7 +187,7 @@ impl KafkaMember {
         let Some(fault) = event.fault() else {
             return Ok(false);
         };
-        // A consumer's event has the code of the failure itself, and not the one of all fatal ones.
+        // The event of a fatal error has the code of its cause, not `Fatal`, so the client is asked, too.
         if event.is_fatal() || self.client().fatal().is_some() {
             return Err(ended(self.client(), &self.group, fault));
         }
@@ -203,15 +205,14 @@ impl KafkaMember {
         }
     }
 
-    /// Asks for the committed offsets of tasks that wait for them, and tells the driver of the tasks whose
-    /// offsets are known.
+    /// Requests the committed offsets of new tasks, and reports the tasks whose offsets have arrived.
     fn look_up(&mut self, driver: &mut dyn Driver) -> Result<bool, LogError> {
         let client = self.events.client();
         let Some((since, waiting)) = self.tasks.waiting() else {
             return Ok(self.health.recover(Degraded::Lookup, driver));
         };
         match self.producer.pending_start() {
-            // What a predecessor left open may be this group's offsets: it is ended first.
+            // A transaction that a predecessor left open may hold offsets of this group: it is ended first.
             Some(reason) => self.lookup.hold_back(reason),
             None => self
                 .lookup
@@ -232,7 +233,7 @@ impl KafkaMember {
         Ok(false)
     }
 
-    /// Asks the brokers for anything; the answer comes as an event.
+    /// Sends a request to find out whether any broker answers; the answer is an event.
     fn probe(&self, wait: Duration) {
         self.client().describe_cluster(&Ask {
             queue: self.events.queue(),
@@ -241,6 +242,7 @@ impl KafkaMember {
         });
     }
 
+    /// Polls until the driver was called, or for `max`.
     fn turn(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
         let deadline = Instant::now() + max;
         loop {
@@ -265,13 +267,14 @@ impl KafkaMember {
             } else {
                 self.events.pull(wait);
             }
+            // Events that came during the wait are handled before the poll ends.
             if left.is_zero() && self.events.is_empty() {
                 return Ok(());
             }
         }
     }
 
-    /// Ends the producer and leaves the group, where the member's place is given up or kept.
+    /// Closes the producer, then the consumer. A static member keeps its place in the group unless `gives_up`.
     fn go(&mut self, by: Instant, gives_up: bool) -> Result<(), LogError> {
         if std::mem::replace(&mut self.has_left, true) {
             return Ok(());
@@ -279,7 +282,7 @@ impl KafkaMember {
         let began = Instant::now();
         let producer_by = match self.group.guarantee {
             Guarantee::AtLeastOnce => by,
-            // Time is kept for leaving the group, in case the transaction's coordinator does not answer.
+            // Half of the time is left for the group, in case the transaction coordinator does not answer.
             Guarantee::ExactlyOnce => began + by.saturating_duration_since(began) / 2,
         };
         let closed = self.producer.close(producer_by);
@@ -341,7 +344,7 @@ impl Member for KafkaMember {
         if self.group.guarantee == Guarantee::AtLeastOnce {
             return self.producer.replace();
         }
-        // A new client would fence this one and abort its transaction, and no more than that.
+        // A new client would only fence this one and abort its transaction: aborting does the same.
         let aborted = self.producer.abort(Instant::now() + self.timeout);
         aborted.map_err(|failure| LogError::client("aborting the transaction", failure))
     }
@@ -392,8 +395,8 @@ impl Drop for KafkaMember {
         if self.has_left {
             return;
         }
-        // Not closed, so not drained: what was appended and not committed is of no use. A transaction is
-        // aborted, which purges what it can.
+        // A member that is dropped was not drained: records that were appended and not committed are of no
+        // use. Exactly once, closing the producer ends the transaction that holds them.
         if self.group.guarantee == Guarantee::AtLeastOnce {
             self.producer.purge();
         }

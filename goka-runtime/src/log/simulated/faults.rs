@@ -1,6 +1,6 @@
-//! What goes wrong, and the record of it. At each step of each client the log asks whoever was set to
-//! decide; what it decides is done, counted and, when a trace is kept, written down. Nothing here
-//! reads a clock or rolls dice, so the same decisions give the same trace.
+//! Fault injection, and its record. At each step of each client the log asks the [`Faults`] that are set; the
+//! fault that they choose is injected, counted and, when a trace is kept, recorded. Nothing here reads a clock
+//! or rolls dice, so the same decisions give the same trace.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};

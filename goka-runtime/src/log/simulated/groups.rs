@@ -1,7 +1,7 @@
 //! The coordinator of one group: members, generations, static members, cooperative rebalances. In a
 //! rebalance every member joins anew with what it owns; when the last one did, the next generation
 //! begins. What is to move is first given back by its owner, and handed out by the generation after.
-//! Pure: told the time.
+//! Pure: the time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -86,8 +86,8 @@ impl SimulatedGroup {
 }
 
 impl Coordinator {
-    /// A member joins; a static one takes the place of the one before it, with its tasks, and nobody
-    /// else notices.
+    /// A member joins; a static one takes the place of the one before it, with its tasks, and
+    /// without a rebalance.
     pub(super) fn enter(
         &mut self,
         id: MemberId,

@@ -221,7 +221,7 @@ impl Member for SimulatedMember {
         let by = Instant::now() + max;
         loop {
             let told = self.poll_log().and_then(|(found, version)| match found {
-                // The driver is told when the committed offsets are known.
+                // The driver is called when the committed offsets are known.
                 Some(Polled::Step(Step::Own(_))) => Ok(None),
                 Some(found) => self.report(found, driver).map(|()| None),
                 None => Ok(Some(version)),

@@ -211,7 +211,7 @@ struct Tape {
     passed: Vec<(TaskId, std::ops::Range<Offset>)>,
     broken: Vec<LogError>,
     troubles: Vec<bool>,
-    /// Settled when tasks are taken.
+    /// Committed when tasks are revoked.
     on_revoke: Vec<(TaskId, u16, Offset)>,
     settled: Option<CommitOutcome>,
 }

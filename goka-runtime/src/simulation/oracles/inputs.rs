@@ -1,4 +1,4 @@
-//! Finds the effective handlings of the inputs, and judges `lost input`, `dirty read` and `key order`.
+//! Finds the effective handlings of the inputs, and checks `lost input`, `dirty read` and `key order`.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -31,7 +31,7 @@ impl<'e> Effective<'e> {
     }
 }
 
-/// Judges all inputs of a processor; returns the effective handlings in time order.
+/// Checks all inputs of a processor; returns the effective handlings in time order.
 pub(super) fn judge<'e>(
     run: &FinishedRun<'e>,
     index: &Index<'e>,

@@ -1,4 +1,4 @@
-//! Judges `outputs once`: compares what members emitted with what the models emitted.
+//! Checks `outputs once`: compares what members emitted with what the models emitted.
 
 use std::collections::{BTreeSet, HashMap};
 

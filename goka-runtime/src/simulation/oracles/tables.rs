@@ -1,4 +1,4 @@
-//! Judges `table`: compares the group table with the model, and the compacted topic with all that was
+//! Checks `table`: compares the group table with the model, and the compacted topic with all that was
 //! written to it.
 
 use std::collections::{BTreeMap, BTreeSet};

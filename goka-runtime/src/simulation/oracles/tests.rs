@@ -198,7 +198,7 @@ impl Script {
     }
 }
 
-/// The processor that is judged.
+/// The processor that is checked.
 struct JudgedProcessor {
     processors: Vec<(&'static Definition, Arc<ProcessorState>, Guarantee)>,
     idempotent: bool,

@@ -1,4 +1,4 @@
-//! Judges `durable writes` and `stale write`: compares what handlers wrote with the records in the log.
+//! Checks `durable writes` and `stale write`: compares what handlers wrote with the records in the log.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -110,7 +110,7 @@ pub(super) fn judge(
     }));
 }
 
-/// Whether `stale write` judges a record: exactly once, of a table, or of an output without a model.
+/// Whether `stale write` applies to a record: exactly once, of a table, or of an output without a model.
 fn is_judged(
     index: &Index<'_>,
     processors: &[ProcessorRun<'_>],

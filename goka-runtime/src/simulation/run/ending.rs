@@ -1,5 +1,5 @@
 //! The end of a run: faults cease, every instance comes back, everything is handled, and the oracles
-//! judge. Part of [`Run`].
+//! check the run. Part of [`Run`].
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Run<'_> {
         behind
     }
 
-    /// Stops all processes, and has the oracles judge.
+    /// Stops all processes, and has the oracles check the run.
     pub(super) fn finish(mut self) -> Outcome {
         for process in &mut self.processes {
             process.stop();

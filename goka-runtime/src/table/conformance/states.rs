@@ -1,4 +1,4 @@
-//! What a store was, is and will be: stamps, snapshots, clearing, opening again.
+//! The state of a store over time: checkpoints, snapshots, clearing, opening again.
 
 use super::*;
 

@@ -22,7 +22,7 @@ pub(super) fn group() -> Group {
     }
 }
 
-/// A driver that records what it is told, and takes every record.
+/// A driver that records the events that it gets, and takes every record.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     pub(super) assigned: Vec<TaskId>,

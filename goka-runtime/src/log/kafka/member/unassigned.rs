@@ -1,7 +1,7 @@
 //! Partitions that no member has.
 //!
 //! - A member that is to give partitions back does so and joins again. Until then no assignment holds
-//!   them; only its joining again gives them to somebody.
+//!   them; they are assigned only when it joins again.
 //! - A static member that comes back takes the place of the one that went, with the assignment that
 //!   this one was to keep, and without a rebalance. If it went before it joined again, what it gave
 //!   back stays unassigned until some other rebalance. (Kafka Streams had the same: KAFKA-9821.)
@@ -29,9 +29,9 @@ pub(super) struct UnassignedCheck {
 }
 
 impl UnassignedCheck {
-    /// Joins again if a partition is unassigned. To be called before an assignment is answered: a client
-    /// whose subscription does not change joins again if it is told to during a rebalance, and does
-    /// nothing otherwise.
+    /// Joins again if a partition is unassigned. To be called before an assignment is answered:
+    /// subscribing to the same topics again makes a client rejoin during a rebalance, and has no effect
+    /// otherwise.
     pub(super) fn rejoin_if_unassigned(
         &mut self,
         client: &Client,

@@ -26,9 +26,9 @@ struct Handle {
     told: Arc<Told>,
 }
 
-/// What the brokers of a client said when it connected to them. Its log lines tell: see [`log`].
+/// What brokers reported when the client connected to them, read from its log lines: see [`log`].
 struct Told {
-    /// The least of their newest versions of `TxnOffsetCommit`; `i16::MAX` until one is told.
+    /// The least of their newest versions of `TxnOffsetCommit`; `i16::MAX` until one is known.
     txn_offset_commit: AtomicI16,
 }
 
@@ -39,8 +39,8 @@ unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Destroying joins the client's threads, and one of them may sit in a name lookup: nobody
-        // waits for that. Where no thread can be had, the client is leaked.
+        // Destroying joins the client's threads, and one of them may be in a name lookup, so
+        // a thread does it. If none can be started, the client is leaked.
         let last = Last(self.client);
         let name = "kafka-destroy".to_owned();
         drop(
@@ -60,7 +60,7 @@ unsafe impl Send for Last {}
 impl Last {
     fn destroy(self) {
         // SAFETY: the last reference: every queue and topic held one, and they are destroyed. Its
-        // opaque is a reference of its own to its `Told`, which nobody uses once it is destroyed.
+        // opaque is a reference of its own to its `Told`, which is not used once the client is destroyed.
         // NO_CONSUMER_CLOSE: a consumer that was not closed goes without waiting for its group.
         unsafe {
             let told = sys::rd_kafka_opaque(self.0).cast::<Told>().cast_const();
@@ -76,7 +76,7 @@ pub(in super::super) struct Client(Arc<Handle>);
 
 /// Sends librdkafka's log lines to `tracing`, most below the levels that people see: what matters of
 /// them comes as an event too. With `debug=feature` they have the versions that brokers speak of each
-/// request, which librdkafka 2.12.1 tells in no other way.
+/// request, which librdkafka 2.12.1 shows in no other way.
 unsafe extern "C" fn log(
     client: *const sys::rd_kafka_t,
     level: c_int,

@@ -23,7 +23,7 @@ impl Message {
     }
 
     fn get(&self) -> &sys::rd_kafka_message_t {
-        // SAFETY: whoever lends a `Message` keeps it alive meanwhile.
+        // SAFETY: the owner that lends a `Message` outlives it.
         unsafe { &*self.0 }
     }
 

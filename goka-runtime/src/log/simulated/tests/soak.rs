@@ -38,7 +38,7 @@ fn fault(dice: &mut Dice) -> Fault {
     }
 }
 
-/// Copies its input: what it has read and not settled, and the unit whose outcome it does not know.
+/// Copies its input: what it has read and not committed, and the commit batch whose outcome it does not know.
 struct Copier {
     group: Group,
     seat: Seat,

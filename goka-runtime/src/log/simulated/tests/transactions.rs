@@ -95,7 +95,7 @@ fn a_transaction_that_outlives_its_time_is_aborted() {
 fn an_assignment_waits_for_pending_offsets() {
     let rig = Rig::new(1);
     let mut first = rig.owning(ExactlyOnce);
-    // Committed, and nobody wrote that down yet: neither the records nor the offsets count.
+    // Committed, but its markers are not written yet: neither the records nor the offsets count.
     rig.faulty(once(StepKind::End, Fault::LateMarkers(seconds(60))));
     assert_settled(&first.settle_one("a", 7));
     assert_eq!((rig.range("t"), rig.seen("t").len()), ((0, 0, 1), 0));

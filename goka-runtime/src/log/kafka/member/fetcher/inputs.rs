@@ -9,7 +9,7 @@ use crate::record::{Offset, TaskId, TopicId};
 /// How an input in the client's assignment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FetchState {
-    /// It is fetched; the driver knows what lies before this offset.
+    /// It is fetched; the driver knows of everything before this offset.
     Fetching(Offset),
     /// It is paused; records of it that still arrive are dropped.
     Paused,
@@ -98,7 +98,7 @@ impl Inputs {
         }
     }
 
-    /// The driver now knows what lies before `to`. Returns the offset up to which it knew before, if it
+    /// The driver now knows of everything before `to`. Returns the offset up to which it knew before, if it
     /// knows more now.
     pub(super) fn advance(&mut self, task: TaskId, topic: TopicId, to: Offset) -> Option<Offset> {
         match self.tasks.get_mut(&task)?.inputs.get_mut(&topic)? {
