@@ -12,7 +12,7 @@ const TESTS: [&str; 5] = [
     "kafka_broker::a_broker_keeps_its_topics_over_a_restart",
     "log_conformance::kafka",
     "clicks_on_kafka::two_processes_share_the_partitions_and_one_takes_over",
-    "kafka_transactions::a_broker_that_goes_away_with_an_open_unit_commits_nothing_of_it",
+    "kafka_transactions::an_outage_during_an_open_transaction_commits_nothing_of_it",
     "restores_on_kafka::what_a_broker_may_do_to_a_topic",
 ];
 
