@@ -92,7 +92,10 @@ fn a_joined_table_gains_partitions(broker: &Broker, rig: Rig) {
     let running = rig.start(machine.path());
     rig.wait_level(&running);
     broker.grow(&prices, 2);
-    assert_says(&ends(running), &[&prices, "had 1 partition when", "has 2 now"]);
+    assert_says(
+        &ends(running),
+        &[&prices, "had 1 partition when", "has 2 now"],
+    );
 }
 
 fn the_group_topic_is_not_compacted_any_more(broker: &Broker, rig: Rig) {
