@@ -20,7 +20,7 @@ mod health;
 mod leave;
 mod lookup;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 mod transactions;
 mod unassigned;
 

@@ -1,14 +1,14 @@
 //! The producer of a member: its records, and exactly once the transactions that hold them: taken over,
-//! begun, given offsets, ended. Every step has a deadline; a step that librdkafka resumes is called in
-//! slices, so that delivery reports are taken between. It knows nothing of tasks' offsets and of what a
-//! commit means to them.
+//! begun, given offsets, ended. Every step has a deadline. The call that ends a transaction runs on a thread
+//! of its own, and goes on there when its deadline is over; delivery reports are taken meanwhile. It knows
+//! nothing of tasks' offsets and of what a commit means to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{Failure, Group, LogError, TaskAcks};
-use super::bounded::call_with_timeout;
+use super::bounded::Call;
 use super::config::KafkaConfig;
 use super::identity::TransactionalId;
 use super::native::{Client, Failed, Fault, Kind, List, Membership, Remedy};
@@ -19,11 +19,8 @@ use crate::record::{Appends, Guarantee, TaskId};
 /// How long until taking the transactional id over is tried again.
 const START_AGAIN: Duration = Duration::from_millis(50);
 
-/// One slice of a commit: it ends by itself as soon as the outcome is known.
-const COMMIT_SLICE: Duration = Duration::from_millis(100);
-
-/// One slice of an abort: no delivery report is taken meanwhile, and the abort waits for them all.
-const ABORT_SLICE: Duration = Duration::from_millis(20);
+/// How often delivery reports are taken while a transaction is being ended: an abort waits for them all.
+const SERVE_EVERY: Duration = Duration::from_millis(10);
 
 /// How much longer than its timeout sending offsets may take: one `socket.timeout.ms`, and some
 /// scheduling.
@@ -48,6 +45,9 @@ pub(super) struct MemberProducer {
     producer: Producer,
     /// Exactly once, everything is written in transactions.
     transactions: Option<Transactions>,
+    /// The call that ends the open transaction, until it has returned: a commit when the transaction is
+    /// being committed, else an abort.
+    ending: Option<Call<Result<(), Failed>>>,
 }
 
 fn left(deadline: Instant) -> Duration {
@@ -89,6 +89,7 @@ impl MemberProducer {
             settings,
             producer,
             transactions,
+            ending: None,
         })
     }
 
@@ -321,9 +322,9 @@ impl MemberProducer {
                 let sent = client.send_offsets(&offsets, &membership, wait);
                 (sent, offsets)
             };
-            let sent = call_with_timeout(wait + SEND_GRACE, send);
             let dead = |why: String| Unsent::Ended(Failure::Fatal(why));
-            let Some((sent, back)) = sent.map_err(|error| dead(error.to_string()))? else {
+            let call = Call::start(send).map_err(|error| dead(error.to_string()))?;
+            let Some((sent, back)) = call.wait(wait + SEND_GRACE) else {
                 let why = self
                     .producer
                     .with_last_error("sending offsets to the transaction does not end");
@@ -353,40 +354,64 @@ impl MemberProducer {
         }
     }
 
+    /// Waits for the call that ends the open transaction, which is made where none is under way; `None` when
+    /// it has not returned at the deadline.
+    fn await_end(
+        &mut self,
+        end: fn(&Client) -> Result<(), Failed>,
+        deadline: Instant,
+    ) -> Result<Option<Result<(), Failed>>, Failure> {
+        let call = match self.ending.take() {
+            Some(call) => call,
+            None => {
+                let client = self.client().clone();
+                Call::start(move || end(&client)).map_err(|error| {
+                    Failure::Fatal(format!("starting a thread to end the transaction: {error}"))
+                })?
+            }
+        };
+        loop {
+            let left = left(deadline);
+            if let Some(returned) = call.wait(left.min(SERVE_EVERY)) {
+                return Ok(Some(returned));
+            }
+            self.serve(Duration::ZERO);
+            if left.is_zero() {
+                self.ending = Some(call);
+                return Ok(None);
+            }
+        }
+    }
+
     /// Commits the open transaction, or asks again how that ended.
     ///
     /// # Errors
     /// [`Failure::Unknown`] at the deadline: to be called again.
     pub(super) fn commit(&mut self, deadline: Instant) -> Result<(), Failure> {
-        if let Some(since) = self.transactions.as_ref().and_then(Transactions::since) {
+        let since = self.transactions.as_ref().and_then(Transactions::since);
+        if let Some(since) = since {
             self.enter(State::Committing { since });
         }
         loop {
-            let slice = left(deadline).min(COMMIT_SLICE);
-            match self.client().commit_transaction(slice) {
-                Ok(()) => {
+            match self.await_end(Client::commit_transaction, deadline)? {
+                Some(Ok(())) => {
                     self.enter(State::Idle);
                     return Ok(());
                 }
-                Err(failed) if failed.remedy == Remedy::Again => {
-                    if left(deadline).is_zero() {
-                        return Err(Failure::Unknown(self.producer.with_last_error(&format!(
-                            "the commit of the transaction was not answered in time: {}",
-                            failed.fault.reason
-                        ))));
-                    }
+                Some(Err(failed)) if failed.remedy == Remedy::Again => {
                     self.serve(RETRY_AFTER);
                 }
-                Err(failed) => {
+                Some(Err(failed)) => {
                     let failure = self.failure("committing the transaction", failed);
-                    if let Failure::Abortable(why) = &failure
-                        && let Some(since) =
-                            self.transactions.as_ref().and_then(Transactions::since)
-                    {
+                    if let (Failure::Abortable(why), Some(since)) = (&failure, since) {
                         let abort_only = Some(why.clone());
                         self.enter(State::Open { since, abort_only });
                     }
                     return Err(failure);
+                }
+                None => {
+                    let why = "the commit of the transaction was not answered in time";
+                    return Err(Failure::Unknown(self.producer.with_last_error(why)));
                 }
             }
         }
@@ -403,24 +428,27 @@ impl MemberProducer {
             }
             Some(State::Starting { .. } | State::Idle) | None => return Ok(()),
         }
+        self.mark_abort_only("it is being aborted");
+        let late = |producer: &Producer, reason: &str| {
+            let why = format!("the transaction could not be aborted in time{reason}");
+            Failure::Fatal(producer.with_last_error(&why))
+        };
         loop {
-            let slice = left(deadline).min(ABORT_SLICE);
-            match self.client().abort_transaction(slice) {
-                Ok(()) => {
+            match self.await_end(Client::abort_transaction, deadline)? {
+                Some(Ok(())) => {
                     self.enter(State::Idle);
                     return Ok(());
                 }
                 // One that the broker refused is begun anew by the next call.
-                Err(failed) if matches!(failed.remedy, Remedy::Again | Remedy::Abort) => {
+                Some(Err(failed)) if matches!(failed.remedy, Remedy::Again | Remedy::Abort) => {
                     if left(deadline).is_zero() {
-                        return Err(Failure::Fatal(self.producer.with_last_error(&format!(
-                            "the transaction could not be aborted in time: {}",
-                            failed.fault.reason
-                        ))));
+                        let reason = format!(": {}", failed.fault.reason);
+                        return Err(late(&self.producer, &reason));
                     }
                     self.serve(RETRY_AFTER);
                 }
-                Err(failed) => return Err(self.failure("aborting the transaction", failed)),
+                Some(Err(failed)) => return Err(self.failure("aborting the transaction", failed)),
+                None => return Err(late(&self.producer, "")),
             }
         }
     }
@@ -452,4 +480,125 @@ pub(super) enum Unsent {
     Ended(Failure),
     /// Refused; the transaction has to be aborted.
     Refused(Fault),
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
+
+    use super::*;
+    use crate::record::{Append, AppendKind, TopicId};
+
+    /// Longer than a client's own thread takes on any machine with nothing else to do.
+    const PAUSE: Duration = Duration::from_millis(150);
+
+    const TASK: TaskId = TaskId {
+        lead: TopicId(0),
+        partition: 0,
+    };
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    /// A producer of transactions whose own thread is slow, and the cluster that it speaks to.
+    struct Slow {
+        cluster: MockCluster<'static, DefaultProducerContext>,
+        producer: MemberProducer,
+    }
+
+    impl Slow {
+        fn new() -> Self {
+            let cluster = MockCluster::new(1).expect("a cluster");
+            cluster.create_topic("table", 1, 1).expect("made");
+            let config = KafkaConfig {
+                brokers: cluster.bootstrap_servers(),
+                properties: [("debug".to_owned(), "eos".to_owned())].into(),
+                ..KafkaConfig::default()
+            };
+            let group = Group {
+                guarantee: Guarantee::ExactlyOnce,
+                transaction_timeout: Duration::from_secs(300),
+                ..super::super::member::testing::group()
+            };
+            let producer = MemberProducer::new(config, group.into(), 1 << 20);
+            let mut producer = producer.expect("a producer");
+            producer.begin(soon()).expect("the id is taken over");
+            producer.client().slow_down(PAUSE);
+            Self { cluster, producer }
+        }
+
+        /// Appends a record, and waits until it is written.
+        fn write(&mut self) {
+            let mut appends = Appends::default();
+            appends.push(Append {
+                task: TASK,
+                kind: AppendKind::Changelog,
+                topic: TopicId(0),
+                partition: 0,
+                key: Some(b"key"),
+                value: Some(b"value"),
+                timestamp: 1,
+                headers: &[],
+            });
+            self.producer.append(&appends);
+            let acks = self.producer.await_acks(soon());
+            assert!(acks[&TASK].is_ok(), "{acks:?}");
+        }
+
+        /// The coordinator ends no transaction until it is told to.
+        fn hold(&self) {
+            let busy = Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+            self.cluster.request_errors(Api::EndTxn, &[busy; 10_000]);
+        }
+
+        fn release(&self) {
+            self.cluster.clear_request_errors(Api::EndTxn);
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_committed_by_a_client_that_is_slow() {
+        let mut slow = Slow::new();
+        for round in 0..3 {
+            slow.write();
+            assert_eq!(slow.producer.commit(soon()), Ok(()), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_asked_for_until_it_is_answered() {
+        let mut slow = Slow::new();
+        for wait in [0, 100, 400].map(Duration::from_millis) {
+            slow.write();
+            slow.hold();
+            for _ in 0..5 {
+                let outcome = slow.producer.commit(Instant::now() + wait);
+                assert!(matches!(outcome, Err(Failure::Unknown(_))), "{outcome:?}");
+            }
+            slow.release();
+            assert_eq!(slow.producer.commit(soon()), Ok(()), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_aborted_by_a_client_that_is_slow() {
+        let mut slow = Slow::new();
+        for wait in [0, 100, 400].map(Duration::from_millis) {
+            slow.write();
+            slow.hold();
+            for _ in 0..5 {
+                let Err(Failure::Fatal(why)) = slow.producer.abort(Instant::now() + wait) else {
+                    panic!("nothing has ended it");
+                };
+                assert!(why.contains("could not be aborted in time"), "{why}");
+            }
+            slow.release();
+            assert_eq!(slow.producer.abort(soon()), Ok(()), "{wait:?}");
+            slow.write();
+            assert_eq!(slow.producer.commit(soon()), Ok(()), "{wait:?}");
+        }
+    }
 }

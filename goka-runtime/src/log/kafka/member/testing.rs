@@ -7,7 +7,7 @@ use super::super::super::{Committer, Driver, Fetched, Group, MemberEvent};
 use crate::record::{Guarantee, TaskId, TopicId};
 
 /// A group with a table and one input.
-pub(super) fn group() -> Group {
+pub(in super::super) fn group() -> Group {
     Group {
         name: "group".into(),
         topics: ["table", "input"].map(Arc::from).to_vec(),

@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicI16, Ordering};
 use std::thread;
+#[cfg(test)]
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
@@ -30,6 +34,9 @@ struct Handle {
 struct Told {
     /// The least of their newest versions of `TxnOffsetCommit`; `i16::MAX` until one is known.
     txn_offset_commit: AtomicI16,
+    /// For how many milliseconds the client's own thread stands still at each of its log lines.
+    #[cfg(test)]
+    pause: AtomicU64,
 }
 
 // SAFETY: librdkafka's client handle may be used from any thread at once (its introduction says so).
@@ -102,6 +109,13 @@ unsafe extern "C" fn log(
             told.txn_offset_commit.fetch_min(newest, Ordering::Relaxed);
         }
     }
+    #[cfg(test)]
+    if line.starts_with("[thrd:main]") {
+        // SAFETY: as above; the thread is the client's own.
+        let told = unsafe { sys::rd_kafka_opaque(client).cast::<Told>().as_ref() };
+        let pause = told.map_or(0, |told| told.pause.load(Ordering::Relaxed));
+        thread::sleep(Duration::from_millis(pause));
+    }
 }
 
 /// The newest version of `TxnOffsetCommit` that a broker speaks, where a log line has it.
@@ -152,6 +166,8 @@ impl Client {
         };
         let told = Arc::new(Told {
             txn_offset_commit: AtomicI16::new(i16::MAX),
+            #[cfg(test)]
+            pause: AtomicU64::new(0),
         });
         let opaque = Arc::into_raw(Arc::clone(&told));
         // SAFETY: live configuration; the callbacks are plain functions without state; the opaque is a
@@ -197,6 +213,14 @@ impl Client {
             code,
             reason: words.text(),
         })
+    }
+
+    /// From now on the client's own thread stands still for so long at each of its log lines, as on a
+    /// machine that has no time for it. Needs the property `debug`.
+    #[cfg(test)]
+    pub(in super::super) fn slow_down(&self, pause: Duration) {
+        let millis = u64::try_from(pause.as_millis()).expect("a short pause");
+        self.0.told.pause.store(millis, Ordering::Relaxed);
     }
 
     /// Ends the client as an error would that it cannot recover from.

@@ -1,5 +1,11 @@
 //! Transactions. Each call that asks a broker goes on in the background when its time is over, and
 //! is resumed by the same call: until it has ended no other one of these may be made.
+//!
+//! A commit and an abort must not run out of time, though. Each is a row of questions to librdkafka's own
+//! thread, and librdkafka 2.12.1 (`rdkafka_txnmgr.c`) does not tell their answers apart. When the first
+//! one is not answered in time it forgets which call is under way: the coordinator's answer to a commit is
+//! then taken for that to an abort, and an assertion ends the process. When a later one is not, its answer
+//! is given to the next question: a commit returns before it is committed.
 
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -9,6 +15,10 @@ use rdkafka::bindings as sys;
 use super::client::Client;
 use super::fault::{Fault, millis, string};
 use super::list::List;
+
+/// What a commit or an abort may take: far more than librdkafka's own thread ever does, and an end for one
+/// that nobody waits for any more, which keeps its client alive.
+const END: Duration = Duration::from_secs(60);
 
 /// What is left to do about a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +129,15 @@ impl Client {
     }
 
     /// Commits; everything has to be acknowledged, and its reports taken, before.
-    pub(in super::super) fn commit_transaction(&self, wait: Duration) -> Result<(), Failed> {
+    pub(in super::super) fn commit_transaction(&self) -> Result<(), Failed> {
         // SAFETY: live producer; the error is ours.
-        Failed::check(unsafe { sys::rd_kafka_commit_transaction(self.ptr(), millis(wait)) })
+        Failed::check(unsafe { sys::rd_kafka_commit_transaction(self.ptr(), millis(END)) })
     }
 
     /// Gives up what is not sent, waits for what is, and aborts. Delivery reports have to be taken
-    /// between two calls, or none of them ends.
-    pub(in super::super) fn abort_transaction(&self, wait: Duration) -> Result<(), Failed> {
+    /// meanwhile.
+    pub(in super::super) fn abort_transaction(&self) -> Result<(), Failed> {
         // SAFETY: live producer; the error is ours.
-        Failed::check(unsafe { sys::rd_kafka_abort_transaction(self.ptr(), millis(wait)) })
+        Failed::check(unsafe { sys::rd_kafka_abort_transaction(self.ptr(), millis(END)) })
     }
 }
