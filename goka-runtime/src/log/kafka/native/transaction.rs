@@ -17,7 +17,8 @@ use super::fault::{Fault, millis, string};
 use super::list::List;
 
 /// What a commit or an abort may take: far more than librdkafka's own thread ever does, and an end for one
-/// that nobody waits for any more, which keeps its client alive.
+/// that nobody waits for any more, which keeps its client alive. One that is resumed after that gets a wrong
+/// answer only if the coordinator's comes at that very moment.
 const END: Duration = Duration::from_secs(60);
 
 /// What is left to do about a call that failed.
