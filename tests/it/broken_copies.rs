@@ -133,7 +133,7 @@ impl Store for FaultyStore<dyn Store> {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Checkpoint,
+        checkpoint: &Checkpoint,
         durability: Durability,
     ) -> std::result::Result<(), StoreError> {
         let fault = *self.fault.lock().unwrap();
@@ -143,7 +143,7 @@ impl Store for FaultyStore<dyn Store> {
                 source: "no space left on device".into(),
             }),
             Fault::Panics => panic!("the store panics"),
-            _ => self.store.apply(sorted, stamp, durability),
+            _ => self.store.apply(sorted, checkpoint, durability),
         }
     }
 

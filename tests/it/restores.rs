@@ -90,7 +90,7 @@ fn a_copy_is_caught_up_from_its_own_offset() {
         rig.run(elsewhere.path());
         // What only this copy holds shows that it is not made anew.
         let mut copy = rig.copy(here.path());
-        let stamp = copy.checkpoint().unwrap().unwrap();
+        let checkpoint = copy.checkpoint().unwrap().unwrap();
         let value = StoredRef {
             timestamp: 0,
             value: b"7",
@@ -99,12 +99,17 @@ fn a_copy_is_caught_up_from_its_own_offset() {
             key: b"mark",
             value: Some(value),
         };
-        copy.apply(&[mark], &stamp, Durability::Synced).unwrap();
+        copy.apply(&[mark], &checkpoint, Durability::Synced)
+            .unwrap();
         drop(copy);
 
         rig.run(here.path());
         let said = rig.restored().expect("it was said");
-        let from = format!("from={} end={} records=3", stamp.offset, stamp.offset + 3);
+        let from = format!(
+            "from={} end={} records=3",
+            checkpoint.offset,
+            checkpoint.offset + 3
+        );
         assert!(said.contains(&from), "{said}");
         let mut rows = rig.rows(here.path());
         assert_eq!(
@@ -123,7 +128,7 @@ fn a_copy_ahead_of_its_topic_is_refused() {
         let machine = machine();
         rig.write(adds(&[("a", 1), ("b", 2)]));
         rig.run(machine.path());
-        rig.forge(machine.path(), |stamp| stamp.offset += 10);
+        rig.forge(machine.path(), |checkpoint| checkpoint.offset += 10);
         rig.refused(
             machine.path(),
             &[
@@ -143,14 +148,14 @@ fn a_copy_older_than_tombstones_are_kept_is_rebuilt() {
         let (here, elsewhere) = (machine(), machine());
         rig.write(adds(&[("a", 1), ("b", 2)]));
         rig.run(here.path());
-        rig.forge(here.path(), |stamp| stamp.synced_at -= 2 * DAY);
+        rig.forge(here.path(), |checkpoint| checkpoint.synced_at -= 2 * DAY);
         // It is level: there is nothing that it could have missed.
         rig.run(here.path());
         assert!(!rig.rebuilt("longer ago than"));
 
         rig.write([("b", None)]);
         rig.run(elsewhere.path());
-        rig.forge(here.path(), |stamp| stamp.synced_at -= 2 * DAY);
+        rig.forge(here.path(), |checkpoint| checkpoint.synced_at -= 2 * DAY);
         rig.run(here.path());
         assert!(rig.rebuilt("longer ago than the 77760 s for which deletions are kept"));
         rig.assert_rows(here.path(), &[("a", 1)]);
@@ -163,13 +168,13 @@ fn a_copy_of_another_partition_or_format() {
         let machine = machine();
         rig.write(adds(&[("a", 1)]));
         rig.run(machine.path());
-        rig.forge(machine.path(), |stamp| stamp.format += 1);
+        rig.forge(machine.path(), |checkpoint| checkpoint.format += 1);
         rig.run(machine.path());
         let place = format!("table={:?}", rig.table);
         let said = ["store moved aside, rebuilding", &place, "has format 2"];
         assert!(events::told(&said));
         rig.assert_rows(machine.path(), &[("a", 1)]);
-        rig.forge(machine.path(), |stamp| stamp.partition = 3);
+        rig.forge(machine.path(), |checkpoint| checkpoint.partition = 3);
         rig.refused(machine.path(), &["the local copy is of partition 3"]);
     });
 }
@@ -283,13 +288,15 @@ where
         assert_eq!(seen, expected);
     };
     look(&[("a", 1), ("b", 2)]);
-    rig.forge(follower.path(), |stamp| stamp.offset += 10);
+    rig.forge(follower.path(), |checkpoint| checkpoint.offset += 10);
     look(&[("a", 1), ("b", 2)]);
     assert!(rig.rebuilt("past the topic's end 2; it is rebuilt"));
     // Behind a deletion, and too old to have seen it.
     rig.write([("b", None)]);
     rig.run(owner.path());
-    rig.forge(follower.path(), |stamp| stamp.synced_at -= 2 * DAY);
+    rig.forge(follower.path(), |checkpoint| {
+        checkpoint.synced_at -= 2 * DAY
+    });
     look(&[("a", 1)]);
     assert!(rig.rebuilt("longer ago than"));
     // The topic is another program's table: that this one declares it otherwise now is worth one copy.

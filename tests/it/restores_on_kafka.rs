@@ -154,8 +154,8 @@ fn a_tail_of_a_committed_transaction(broker: &Broker, rig: Rig) {
         rig.run(machine.path());
         let end = rig.range(&rig.table).high;
         assert_eq!(end, 4, "two rows, a foreign record, a control record");
-        let stamp = rig.copy(machine.path()).checkpoint().unwrap().unwrap();
-        assert_eq!(stamp.offset, end, "the control record is passed");
+        let checkpoint = rig.copy(machine.path()).checkpoint().unwrap().unwrap();
+        assert_eq!(checkpoint.offset, end, "the control record is passed");
         rig.assert_rows(machine.path(), &[("a", 1), ("b", 2), ("c", 30)]);
     }
     assert_tail_is_passed(&rig, 3);

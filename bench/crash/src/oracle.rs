@@ -199,9 +199,14 @@ impl Ledger {
     }
 
     /// Compares a store with the fold of the group topic up to the store's offset.
-    pub(crate) fn judge_store(&mut self, partition: i32, stamp: i64, rows: &Rows) -> Vec<Finding> {
+    pub(crate) fn judge_store(
+        &mut self,
+        partition: i32,
+        checkpoint: i64,
+        rows: &Rows,
+    ) -> Vec<Finding> {
         let changelog = &mut self.changelogs[partition as usize];
-        let right = changelog.at(stamp).clone();
+        let right = changelog.at(checkpoint).clone();
         let text = |row: Option<&Vec<u8>>| row.map(|row| String::from_utf8_lossy(row).into_owned());
         let mut findings = Vec::new();
         for key in right
@@ -212,14 +217,14 @@ impl Ledger {
             if right == found {
                 continue;
             }
-            let is_ahead = found.is_some_and(|found| !changelog.had(stamp, key, found));
+            let is_ahead = found.is_some_and(|found| !changelog.had(checkpoint, key, found));
             let oracle = match is_ahead {
                 true => Oracle::StoreAhead,
                 false => Oracle::StoreIsPrefix,
             };
             let what = format!(
                 "partition {partition}, key `{}`: {:?} in the store, {:?} in the group topic before \
-                 the store's offset {stamp}",
+                 the store's offset {checkpoint}",
                 String::from_utf8_lossy(key),
                 text(found),
                 text(right),
@@ -422,9 +427,9 @@ mod tests {
             (0, Rows::new(), &[]),
             (2, Rows::new(), &[behind]),
         ];
-        for (stamp, store, expected) in rows {
-            let findings = ledger.judge_store(1, stamp, &store);
-            assert_eq!(names(&findings), expected, "{stamp} {store:?}");
+        for (checkpoint, store, expected) in rows {
+            let findings = ledger.judge_store(1, checkpoint, &store);
+            assert_eq!(names(&findings), expected, "{checkpoint} {store:?}");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::table::{
 const FLIPS: u32 = 200;
 const ROWS: usize = 3_000;
 
-fn stamp(offset: i64) -> Checkpoint {
+fn checkpoint(offset: i64) -> Checkpoint {
     Checkpoint {
         format: FORMAT,
         cluster: "cluster".into(),
@@ -64,7 +64,7 @@ fn fill(store: &mut dyn Store, rounds: usize) {
                 _ => Durability::Synced,
             };
             store
-                .apply(&writes, &stamp(1), durability)
+                .apply(&writes, &checkpoint(1), durability)
                 .expect("applies");
         }
     }
@@ -73,7 +73,7 @@ fn fill(store: &mut dyn Store, rounds: usize) {
 /// Reads every row by its key and all in a walk, and checks what it finds.
 fn read_all(stores: &RedbStores, round: usize) -> Result<(), StoreError> {
     let store = stores.open("t", 0)?;
-    assert_eq!(store.checkpoint()?, Some(stamp(1)));
+    assert_eq!(store.checkpoint()?, Some(checkpoint(1)));
     for row in 0..ROWS {
         let found = store.get(key(row).as_bytes())?.expect("a missing row");
         assert!(found.value == value(row, round).as_bytes(), "{row}");

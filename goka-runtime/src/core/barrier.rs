@@ -45,7 +45,7 @@ enum BarrierState {
 }
 
 /// An outcome that is known, and the copies whose stores went back before it was.
-pub(super) struct Settled {
+pub(super) struct AnsweredCommit {
     pub(super) commit: PendingCommit,
     pub(super) rolled_back: Vec<CopyId>,
 }
@@ -153,7 +153,7 @@ impl Barrier {
         now: Duration,
         id: CommitId,
         is_in_doubt: bool,
-    ) -> Option<Settled> {
+    ) -> Option<AnsweredCommit> {
         let (commit, rolled_back) = match std::mem::replace(&mut self.state, BarrierState::Idle) {
             BarrierState::Committing(commit) if commit.batch.id == id => (commit, Vec::new()),
             BarrierState::InDoubt {
@@ -168,7 +168,7 @@ impl Barrier {
         };
         self.retry_at = None;
         if !is_in_doubt {
-            return Some(Settled {
+            return Some(AnsweredCommit {
                 commit,
                 rolled_back,
             });

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::barrier::{Next, Settled, has_failed, is_in_doubt};
+use super::barrier::{AnsweredCommit, Next, has_failed, is_in_doubt};
 use super::event::Effect;
 use super::ids::Now;
 use super::stop_reason::StopReason;
@@ -167,7 +167,7 @@ pub(super) fn ended(
 }
 
 /// The tasks that an outcome is about: those of the commit, and those whose records it acknowledges.
-fn concerned(tasks: &Tasks, settled: &Settled, outcome: &CommitOutcome) -> Vec<TaskId> {
+fn concerned(tasks: &Tasks, settled: &AnsweredCommit, outcome: &CommitOutcome) -> Vec<TaskId> {
     let has_run = |id: &TaskId| tasks.all.get(id).is_some_and(Task::has_run);
     let acked = outcome.acks.keys().copied().filter(has_run);
     let mut ids: Vec<TaskId> = settled.commit.epochs.keys().copied().collect();

@@ -17,7 +17,7 @@ use crate::table::{Checkpoint, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inspection {
     /// The checkpoint of the local copy; `None` if there is no copy.
-    pub(crate) stamp: Option<Checkpoint>,
+    pub(crate) checkpoint: Option<Checkpoint>,
     /// The group topic's partition; `None` in a stateless group.
     pub(crate) table: Option<ChangelogInspection>,
     /// The partition's range in each input.

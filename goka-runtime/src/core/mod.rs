@@ -104,8 +104,8 @@ impl Core {
     }
 
     /// Whether everything handled is durable: nothing waits for a barrier or a flush.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.tasks.barrier.is_idle() && self.tasks.all.values().all(Task::is_settled)
+    pub(crate) fn is_durable(&self) -> bool {
+        self.tasks.barrier.is_idle() && self.tasks.all.values().all(Task::is_durable)
     }
 
     /// Whether everything handled is committed; what is acknowledged may still wait for the stores.

@@ -92,13 +92,13 @@ pub(crate) enum Role<'a> {
 ///   earlier than `delete_retention` after that. A time in the future proves nothing: stale.
 /// - A checkpoint of another format is not read: the same as nothing stored.
 pub(crate) fn decide(
-    stamp: Option<&Checkpoint>,
+    checkpoint: Option<&Checkpoint>,
     topic: &ChangelogPartition<'_>,
     fingerprint: &str,
     role: &Role<'_>,
     now: Timestamp,
 ) -> RecoveryDecision {
-    let readable = stamp.filter(|stamp| stamp.format == FORMAT);
+    let readable = checkpoint.filter(|checkpoint| checkpoint.format == FORMAT);
     if let Some(why) = foreign(readable, topic, fingerprint, role) {
         return RecoveryDecision::Refuse(why);
     }
@@ -107,7 +107,7 @@ pub(crate) fn decide(
     {
         return RecoveryDecision::Refuse(why);
     }
-    let decision = decide_copy(stamp, readable, topic, fingerprint, role, now);
+    let decision = decide_copy(checkpoint, readable, topic, fingerprint, role, now);
     // What the topic lost would be missing in the table.
     let lost = match decision {
         RecoveryDecision::Refuse(_) => None,
@@ -121,7 +121,7 @@ pub(crate) fn decide(
 
 /// What becomes of the copy, if nothing else is wrong.
 fn decide_copy(
-    stamp: Option<&Checkpoint>,
+    checkpoint: Option<&Checkpoint>,
     readable: Option<&Checkpoint>,
     topic: &ChangelogPartition<'_>,
     fingerprint: &str,
@@ -130,11 +130,11 @@ fn decide_copy(
 ) -> RecoveryDecision {
     let (table, partition) = (topic.name.to_owned(), topic.partition);
     let Some(copy) = readable else {
-        return RecoveryDecision::Rebuild(match stamp {
-            Some(stamp) => RecoveryReason::OtherFormat {
+        return RecoveryDecision::Rebuild(match checkpoint {
+            Some(checkpoint) => RecoveryReason::OtherFormat {
                 table,
                 partition,
-                found: stamp.format,
+                found: checkpoint.format,
             },
             None => RecoveryReason::NothingStored { table, partition },
         });
@@ -222,27 +222,27 @@ pub(crate) fn trusted_for(delete_retention: Duration) -> Duration {
 }
 
 fn foreign(
-    stamp: Option<&Checkpoint>,
+    checkpoint: Option<&Checkpoint>,
     topic: &ChangelogPartition<'_>,
     fingerprint: &str,
     role: &Role<'_>,
 ) -> Option<RecoveryReason> {
     let (table, partition) = (topic.name.to_owned(), topic.partition);
     let is_owner = matches!(role, Role::Owner { .. });
-    if let Some(stamp) = stamp {
-        if stamp.cluster != topic.cluster {
+    if let Some(checkpoint) = checkpoint {
+        if checkpoint.cluster != topic.cluster {
             return Some(RecoveryReason::OtherCluster {
                 table,
                 partition,
-                found: stamp.cluster.clone(),
+                found: checkpoint.cluster.clone(),
                 expected: topic.cluster.to_owned(),
             });
         }
-        if is_owner && !follows(&stamp.fingerprint, fingerprint) {
+        if is_owner && !follows(&checkpoint.fingerprint, fingerprint) {
             return Some(RecoveryReason::OtherFingerprint {
                 table,
                 partition,
-                found: stamp.fingerprint.clone(),
+                found: checkpoint.fingerprint.clone(),
                 expected: fingerprint.to_owned(),
             });
         }
@@ -279,12 +279,13 @@ pub(crate) fn is_other_topic(noted: &str, now: &str) -> bool {
 }
 
 fn lost_offsets(
-    stamp: Option<&Checkpoint>,
+    checkpoint: Option<&Checkpoint>,
     topic: &ChangelogPartition<'_>,
     metadata: Option<&OffsetMetadata>,
     inputs: &[InputInspection<'_>],
 ) -> Option<RecoveryReason> {
-    let is_empty = topic.end <= topic.start && stamp.is_none_or(|stamp| stamp.offset <= 0);
+    let is_empty =
+        topic.end <= topic.start && checkpoint.is_none_or(|checkpoint| checkpoint.offset <= 0);
     let is_known = |input: &InputInspection<'_>| {
         metadata.map_or(!is_empty, |metadata| metadata.knows(input.name))
     };

@@ -96,8 +96,8 @@ fn restore(
         metadata: offsets.metadata(),
         inputs: &inputs,
     };
-    let stamp = found.stamp.as_ref();
-    match decide(stamp, &topic, &table.fingerprint, &role, now) {
+    let checkpoint = found.checkpoint.as_ref();
+    match decide(checkpoint, &topic, &table.fingerprint, &role, now) {
         RecoveryDecision::CatchUp { from } => {
             if let Some(why) = deleted_rows(&topic, &role) {
                 tracing::warn!(%why, "rows of the table are left in local copies only");

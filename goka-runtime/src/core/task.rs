@@ -182,7 +182,7 @@ impl Task {
     }
 
     /// Whether everything that it handled is durable.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_durable(&self) -> bool {
         matches!(
             self.phase.state(),
             State::Inspecting | State::Restoring | State::Gone

@@ -71,7 +71,7 @@ impl Recheck {
         // to be dropped.
         let target = RecheckTarget {
             log: Arc::clone(&config.log),
-            signals: Arc::clone(&config.state),
+            state: Arc::clone(&config.state),
             clock: config.clock.clone(),
             group: config.plan.group.clone(),
             joins: config.plan.joins.iter().map(|join| join.topic).collect(),
@@ -79,7 +79,7 @@ impl Recheck {
         let spawned = thread::Builder::new()
             .name("goka-topics".to_owned())
             .spawn(move || {
-                let is_over = || theirs.load(Ordering::Acquire) || target.signals.stops();
+                let is_over = || theirs.load(Ordering::Acquire) || target.state.stops();
                 loop {
                     let asked = Instant::now();
                     while asked.elapsed() < EVERY && !is_over() {
@@ -90,7 +90,7 @@ impl Recheck {
                     }
                     target.ask_ends();
                     match recheck.look(&*target.log) {
-                        Ok(Some(cause)) => target.signals.end_member(cause),
+                        Ok(Some(cause)) => target.state.end_member(cause),
                         Ok(None) => {}
                         Err(error) => tracing::debug!(%error, "topics not checked"),
                     }
@@ -214,7 +214,7 @@ impl Recheck {
 /// What the thread needs beside the topics.
 struct RecheckTarget {
     log: Arc<dyn Log>,
-    signals: Arc<WorkerState>,
+    state: Arc<WorkerState>,
     clock: Clock,
     group: Group,
     joins: Vec<TopicId>,
@@ -228,7 +228,7 @@ impl RecheckTarget {
             return;
         }
         let at = self.clock.wall();
-        let tasks = self.signals.running();
+        let tasks = self.state.running();
         let copies: Vec<_> = tasks
             .iter()
             .flat_map(|task| {
@@ -247,7 +247,7 @@ impl RecheckTarget {
             Ok(ranges) => {
                 let ends = copies.into_iter().zip(ranges);
                 let ends = ends.map(|(copy, range)| (copy, range.high, at));
-                self.signals.set_ends(ends.collect());
+                self.state.set_ends(ends.collect());
             }
             Err(error) => tracing::debug!(%error, "ends of joined tables not known"),
         }

@@ -36,7 +36,7 @@ impl HandlerObserver for HistoryRecorder {
         let topic = |id: u16| self.topics[usize::from(id)].clone();
         let wrote = (first..appends.len()).filter_map(|at| appends.at(at));
         let wrote = wrote.map(|append| Wrote::of(topic(append.topic.0), &append));
-        self.log.tell_history(Happened::Handled {
+        self.log.add_to_history(Happened::Handled {
             client: self.client.load(Ordering::Relaxed),
             group: self.group.clone(),
             topic: topic(record.topic.0),

@@ -171,7 +171,7 @@ impl<'r> Run<'r> {
 
     fn log_event(&self, what: String) {
         self.log.note(&what);
-        self.log.tell_history(Happened::Told(what));
+        self.log.add_to_history(Happened::Event(what));
     }
 
     fn count(&mut self, fault: &'static str) {

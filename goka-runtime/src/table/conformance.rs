@@ -45,11 +45,11 @@ pub const CASES: &[Case] = &[
     ("range-breaks", ranges::range_breaks),
     ("range-may-read", ranges::range_may_read),
     (
-        "stamp-comes-with-its-writes",
-        states::stamp_comes_with_its_writes,
+        "checkpoint-comes-with-its-writes",
+        states::checkpoint_comes_with_its_writes,
     ),
-    ("stamp-alone", states::stamp_alone),
-    ("stamp-is-kept-whole", states::stamp_is_kept_whole),
+    ("checkpoint-alone", states::checkpoint_alone),
+    ("checkpoint-is-kept-whole", states::checkpoint_is_kept_whole),
     ("snapshot-is-frozen", states::snapshot_is_frozen),
     ("clear-drops-everything", states::clear_drops_everything),
     (
@@ -97,7 +97,7 @@ fn delete(key: &[u8]) -> Write<'_> {
     Write { key, value: None }
 }
 
-fn stamp(offset: Offset) -> Checkpoint {
+fn checkpoint(offset: Offset) -> Checkpoint {
     Checkpoint {
         format: FORMAT,
         cluster: "cluster".to_owned(),
@@ -136,7 +136,7 @@ impl Partition {
     }
 
     fn apply_as(&mut self, writes: &[Write<'_>], offset: Offset, durability: Durability) {
-        let applied = self.store.apply(writes, &stamp(offset), durability);
+        let applied = self.store.apply(writes, &checkpoint(offset), durability);
         ok(self.case, "apply", applied);
     }
 
@@ -165,7 +165,7 @@ fn value(case: &str, store: &(impl StoreRead + ?Sized), key: &[u8]) -> Option<Ve
 }
 
 fn offset(case: &str, store: &(impl StoreRead + ?Sized)) -> Option<Offset> {
-    ok(case, "stamp", store.checkpoint()).map(|stamp| stamp.offset)
+    ok(case, "checkpoint", store.checkpoint()).map(|checkpoint| checkpoint.offset)
 }
 
 fn all(

@@ -167,7 +167,7 @@ mod tests {
             value: Some(value),
         };
         let writes: Vec<_> = keys.iter().map(|key| write(key.as_bytes())).collect();
-        let stamp = Checkpoint {
+        let checkpoint = Checkpoint {
             format: FORMAT,
             cluster: "c".into(),
             topic_id: "t".into(),
@@ -176,7 +176,9 @@ mod tests {
             fingerprint: "f".into(),
             synced_at: 0,
         };
-        store.apply(&writes, &stamp, Durability::Synced).unwrap();
+        store
+            .apply(&writes, &checkpoint, Durability::Synced)
+            .unwrap();
         shared.publish(0, store.snapshot().unwrap());
     }
 

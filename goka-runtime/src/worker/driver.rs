@@ -115,7 +115,7 @@ impl Worker {
         self.step(Event::Drain);
         self.perform(member);
         self.note_committed();
-        self.core.is_settled()
+        self.core.is_durable()
     }
 
     /// Whether what was handled may be made durable after the worker has failed: not if that was the

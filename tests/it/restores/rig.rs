@@ -264,9 +264,9 @@ impl Rig {
     /// Changes the checkpoint of the local copy of a machine.
     pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Checkpoint)) {
         let mut copy = self.copy(machine);
-        let mut stamp = copy.checkpoint().unwrap().expect("it was stamped");
-        change(&mut stamp);
-        copy.apply(&[], &stamp, Durability::Synced).unwrap();
+        let mut checkpoint = copy.checkpoint().unwrap().expect("it was stamped");
+        change(&mut checkpoint);
+        copy.apply(&[], &checkpoint, Durability::Synced).unwrap();
     }
 
     /// The last log line about a restore of the group's table.

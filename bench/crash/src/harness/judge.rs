@@ -69,12 +69,12 @@ impl Harness<'_> {
         let ends = self.broker.ends(TABLE)?;
         let mut findings = Vec::new();
         let mut targets = vec![0; PARTITIONS as usize];
-        for (partition, stamp, _) in &stores {
+        for (partition, checkpoint, _) in &stores {
             let end = ends[*partition as usize];
-            targets[*partition as usize] = (*stamp).min(end);
-            if *stamp > end {
+            targets[*partition as usize] = (*checkpoint).min(end);
+            if *checkpoint > end {
                 let what = format!(
-                    "partition {partition}: the store reaches offset {stamp} of the group topic, \
+                    "partition {partition}: the store reaches offset {checkpoint} of the group topic, \
                      which ends at {end}"
                 );
                 findings.push(Finding {
@@ -91,8 +91,8 @@ impl Harness<'_> {
             });
             return Ok(findings);
         }
-        for (partition, stamp, rows) in &stores {
-            findings.extend(self.ledger.judge_store(*partition, *stamp, rows));
+        for (partition, checkpoint, rows) in &stores {
+            findings.extend(self.ledger.judge_store(*partition, *checkpoint, rows));
         }
         Ok(findings)
     }
@@ -173,14 +173,18 @@ impl Harness<'_> {
         let stores = read_stores(&tables(&self.launcher.data), copy.path())?;
         let ends = self.broker.ends(TABLE)?;
         for (partition, end) in (0..).zip(ends) {
-            let stamp = stores
+            let checkpoint = stores
                 .iter()
                 .find(|(of, ..)| *of == partition)
-                .map(|(_, stamp, _)| *stamp);
+                .map(|(_, checkpoint, _)| *checkpoint);
             // After the last record there may only be control records.
-            if self.ledger.has_changes_from(partition, stamp.unwrap_or(0)) {
-                let what =
-                    format!("partition {partition}: at {stamp:?}, the group topic ends at {end}");
+            if self
+                .ledger
+                .has_changes_from(partition, checkpoint.unwrap_or(0))
+            {
+                let what = format!(
+                    "partition {partition}: at {checkpoint:?}, the group topic ends at {end}"
+                );
                 findings.push(Finding {
                     oracle: Oracle::StoreIsLevel,
                     what,

@@ -43,8 +43,10 @@ pub(super) fn read_stores(tables: &Path, copy: &Path) -> Result<Vec<(i32, i64, R
             rows.insert(key.to_vec(), stored.value.to_vec());
             ControlFlow::Continue(())
         })?;
-        let stamp = store.checkpoint()?.map_or(0, |stamp| stamp.offset);
-        read.push((partition, stamp, rows));
+        let checkpoint = store
+            .checkpoint()?
+            .map_or(0, |checkpoint| checkpoint.offset);
+        read.push((partition, checkpoint, rows));
     }
     Ok(read)
 }

@@ -9,7 +9,7 @@ const FINGERPRINT: &str = "v1;key=string;value=i64;partitioner=murmur2";
 
 /// An inspection by which both roles catch up from 50; each row changes some of it.
 struct Found {
-    stamp: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
     topic_id: &'static str,
     range: (Offset, Offset),
     delete_retention: Duration,
@@ -21,7 +21,7 @@ struct Found {
 impl Found {
     fn good() -> Self {
         Found {
-            stamp: Some(Checkpoint {
+            checkpoint: Some(Checkpoint {
                 format: FORMAT,
                 cluster: "cluster".into(),
                 topic_id: "table-id".into(),
@@ -50,8 +50,8 @@ impl Found {
         }
     }
 
-    fn stamp(&mut self) -> &mut Checkpoint {
-        self.stamp.as_mut().expect("not yet taken away")
+    fn checkpoint(&mut self) -> &mut Checkpoint {
+        self.checkpoint.as_mut().expect("not yet taken away")
     }
 
     fn metadata(&mut self) -> &mut OffsetMetadata {
@@ -83,7 +83,7 @@ impl Found {
             metadata: self.metadata.as_ref(),
             inputs: &inputs,
         };
-        let of = |role| decide(self.stamp.as_ref(), &topic, FINGERPRINT, role, NOW);
+        let of = |role| decide(self.checkpoint.as_ref(), &topic, FINGERPRINT, role, NOW);
         (of(&Role::Follower), of(&owner))
     }
 }
@@ -129,22 +129,22 @@ fn every_row_of_the_table() {
         ("all good", |_| {}, UP, UP),
         (
             "nothing stored",
-            |f| f.stamp = None,
+            |f| f.checkpoint = None,
             "Rebuild NothingStored",
             "Rebuild NothingStored",
         ),
         (
             "another format, whatever else it seems to say",
             |f| {
-                f.stamp().format = FORMAT + 1;
-                f.stamp().cluster = "other".into();
+                f.checkpoint().format = FORMAT + 1;
+                f.checkpoint().cluster = "other".into();
             },
             "Rebuild OtherFormat",
             "Rebuild OtherFormat",
         ),
         (
             "fingerprint of the copy",
-            |f| f.stamp().fingerprint = "v1;key=i64".into(),
+            |f| f.checkpoint().fingerprint = "v1;key=i64".into(),
             "Rebuild Mismatch",
             "Refuse OtherFingerprint",
         ),
@@ -157,7 +157,7 @@ fn every_row_of_the_table() {
         (
             "fingerprint of the offsets, nothing stored",
             |f| {
-                f.stamp = None;
+                f.checkpoint = None;
                 f.metadata().fingerprint += 1;
             },
             "Rebuild NothingStored",
@@ -165,25 +165,25 @@ fn every_row_of_the_table() {
         ),
         (
             "stale",
-            |f| f.stamp().synced_at = NOW - DAY,
+            |f| f.checkpoint().synced_at = NOW - DAY,
             "Rebuild Stale",
             "Rebuild Stale",
         ),
         (
             "another topic id",
-            |f| f.stamp().topic_id = "old".into(),
+            |f| f.checkpoint().topic_id = "old".into(),
             "Rebuild Mismatch",
             "Refuse LostChangelog",
         ),
         (
             "another partition's copy",
-            |f| f.stamp().partition = 4,
+            |f| f.checkpoint().partition = 4,
             "Rebuild Mismatch",
             "Refuse LostChangelog",
         ),
         (
             "beyond the end",
-            |f| f.stamp().offset = 101,
+            |f| f.checkpoint().offset = 101,
             "Rebuild Mismatch",
             "Refuse LostChangelog",
         ),
@@ -231,7 +231,7 @@ fn every_row_of_the_table() {
         ),
         (
             "another cluster",
-            |f| f.stamp().cluster = "other".into(),
+            |f| f.checkpoint().cluster = "other".into(),
             "Refuse OtherCluster",
             "Refuse OtherCluster",
         ),
@@ -275,26 +275,31 @@ fn age_is_counted_from_the_last_sync() {
     check(&[
         (
             "just young enough",
-            |f| f.stamp().synced_at = NOW - DAY / 10 * 9 + 1,
+            |f| f.checkpoint().synced_at = NOW - DAY / 10 * 9 + 1,
             UP,
             UP,
         ),
         (
             "just too old",
-            |f| f.stamp().synced_at = NOW - DAY / 10 * 9,
+            |f| f.checkpoint().synced_at = NOW - DAY / 10 * 9,
             OLD,
             OLD,
         ),
-        ("never", |f| f.stamp().synced_at = Timestamp::MIN, OLD, OLD),
+        (
+            "never",
+            |f| f.checkpoint().synced_at = Timestamp::MIN,
+            OLD,
+            OLD,
+        ),
         (
             "clocks differ a little",
-            |f| f.stamp().synced_at = NOW + DAY / 10,
+            |f| f.checkpoint().synced_at = NOW + DAY / 10,
             UP,
             UP,
         ),
         (
             "from the future",
-            |f| f.stamp().synced_at = NOW + DAY / 10 + 1,
+            |f| f.checkpoint().synced_at = NOW + DAY / 10 + 1,
             OLD,
             OLD,
         ),
@@ -302,7 +307,7 @@ fn age_is_counted_from_the_last_sync() {
             "no retention at all",
             |f| {
                 f.delete_retention = Duration::ZERO;
-                f.stamp().synced_at = NOW;
+                f.checkpoint().synced_at = NOW;
             },
             OLD,
             OLD,
@@ -311,7 +316,7 @@ fn age_is_counted_from_the_last_sync() {
             "endless retention",
             |f| {
                 f.delete_retention = Duration::MAX;
-                f.stamp().synced_at = 0;
+                f.checkpoint().synced_at = 0;
             },
             UP,
             UP,
@@ -320,7 +325,7 @@ fn age_is_counted_from_the_last_sync() {
             "old, but level with the topic now",
             |f| {
                 f.range.1 = 50;
-                f.stamp().synced_at = NOW - 10 * DAY;
+                f.checkpoint().synced_at = NOW - 10 * DAY;
             },
             UP,
             UP,
@@ -349,7 +354,7 @@ fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
             "the topic holds records, no copy",
             |f| {
                 expired(f);
-                f.stamp = None;
+                f.checkpoint = None;
             },
             "Rebuild NothingStored",
             REFUSED,
@@ -382,7 +387,7 @@ fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
             "a new group",
             |f| {
                 expired(f);
-                f.stamp = None;
+                f.checkpoint = None;
                 f.range = (0, 0);
             },
             "Rebuild NothingStored",
@@ -392,7 +397,7 @@ fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
             "a new group that was killed before its first barrier",
             |f| {
                 expired(f);
-                f.stamp().offset = 0;
+                f.checkpoint().offset = 0;
                 f.range = (0, 0);
             },
             "CatchUp 0",
@@ -402,7 +407,7 @@ fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
             "all records deleted, no copy: begins anew",
             |f| {
                 expired(f);
-                f.stamp = None;
+                f.checkpoint = None;
                 f.range = (100, 100);
             },
             "Refuse DeletedRowsOfOthers",
@@ -411,7 +416,7 @@ fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
         (
             "empty table, but the metadata knows the input",
             |f| {
-                f.stamp = None;
+                f.checkpoint = None;
                 f.range = (0, 0);
                 f.inputs[0].1 = None;
             },
@@ -425,7 +430,7 @@ fn an_input_without_metadata_is_known_when_the_table_is_not_empty() {
 #[test]
 fn first_match_wins() {
     fn stale(f: &mut Found) {
-        f.stamp().synced_at = 0;
+        f.checkpoint().synced_at = 0;
     }
     fn range(f: &mut Found) {
         stale(f);
@@ -433,7 +438,7 @@ fn first_match_wins() {
     }
     fn id(f: &mut Found) {
         range(f);
-        f.stamp().topic_id = "old".into();
+        f.checkpoint().topic_id = "old".into();
     }
     fn out_of_range(f: &mut Found) {
         id(f);
@@ -453,11 +458,11 @@ fn first_match_wins() {
     }
     fn fingerprint(f: &mut Found) {
         hash(f);
-        f.stamp().fingerprint = "v1;key=i64".into();
+        f.checkpoint().fingerprint = "v1;key=i64".into();
     }
     fn cluster(f: &mut Found) {
         fingerprint(f);
-        f.stamp().cluster = "other".into();
+        f.checkpoint().cluster = "other".into();
     }
     const MISFIT: &str = "Refuse DeletedRowsOfOthers";
     check(&[
@@ -490,7 +495,7 @@ fn first_match_wins() {
         "offsets before a missing copy",
         |f| {
             f.inputs[0].1 = Some(4);
-            f.stamp = None;
+            f.checkpoint = None;
         },
         "Rebuild NothingStored",
         "Refuse OffsetOutOfRange",
@@ -503,7 +508,7 @@ fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
     const OTHERS: &str = "Refuse DeletedRowsOfOthers";
     const OWN: &str = "Refuse DeletedRows";
     fn empty(f: &mut Found) {
-        f.stamp = None;
+        f.checkpoint = None;
         f.range = (10, 100);
     }
     check(&[
@@ -521,7 +526,7 @@ fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
         (
             "a copy that is too old",
             |f| {
-                f.stamp().synced_at = NOW - DAY;
+                f.checkpoint().synced_at = NOW - DAY;
                 f.range.0 = 10;
             },
             OTHERS,
@@ -557,7 +562,7 @@ fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
         (
             "the end that was seen is gone",
             |f| {
-                f.stamp = None;
+                f.checkpoint = None;
                 f.range.1 = 49;
             },
             "Rebuild NothingStored",
@@ -567,7 +572,7 @@ fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
             "the end that was seen is gone, and the copy reaches less far",
             |f| {
                 f.range.1 = 49;
-                f.stamp().offset = 40;
+                f.checkpoint().offset = 40;
             },
             "CatchUp 40",
             "Refuse EndsEarly",
@@ -579,7 +584,7 @@ fn nothing_is_rebuilt_from_a_topic_that_lost_rows() {
 fn identities_that_a_broker_does_not_have_are_not_compared() {
     for unknown in ["", "AAAAAAAAAAAAAAAAAAAAAA"] {
         let mut inspection = Found::good();
-        inspection.stamp().topic_id = unknown.into();
+        inspection.checkpoint().topic_id = unknown.into();
         inspection.metadata().table_id = unknown.into();
         assert_eq!(
             name(&inspection.decide().1),

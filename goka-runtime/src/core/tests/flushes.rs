@@ -12,8 +12,8 @@ fn world(flush_bytes: usize) -> World {
 }
 
 fn stored(world: &World) -> Offset {
-    let stamp = world.inspection(task(0)).stamp;
-    stamp.map_or(0, |stamp| stamp.offset)
+    let checkpoint = world.inspection(task(0)).checkpoint;
+    checkpoint.map_or(0, |checkpoint| checkpoint.offset)
 }
 
 fn feed(world: &mut World, keys: usize) {

@@ -95,7 +95,7 @@ fn without_a_table_an_input_that_was_made_again_is_read_from_its_start_rule() {
             high: 9,
         };
         let found = Inspection {
-            stamp: None,
+            checkpoint: None,
             table: None,
             inputs: BTreeMap::from([(INPUT, range)]),
             input_ids: of("second"),

@@ -524,7 +524,7 @@ impl World {
         for _ in 0..3 {
             self.step(Event::Drain);
         }
-        assert!(self.core.is_settled(), "all is durable after a drain");
+        assert!(self.core.is_durable(), "all is durable after a drain");
     }
 
     pub(super) fn step(&mut self, event: Event<'_>) {
@@ -641,7 +641,7 @@ impl World {
             }
         };
         Inspection {
-            stamp: self.open.stores[&task].checkpoint().unwrap(),
+            checkpoint: self.open.stores[&task].checkpoint().unwrap(),
             table: Some(ChangelogInspection {
                 id: "table".into(),
                 range: end(&self.changelog[&task]),
@@ -670,7 +670,7 @@ impl World {
         self.open.deferred.lock().unwrap().clone()
     }
 
-    fn stamp(&self, task: TaskId, offset: Offset) -> Checkpoint {
+    fn checkpoint(&self, task: TaskId, offset: Offset) -> Checkpoint {
         Checkpoint {
             format: FORMAT,
             cluster: "cluster".into(),
@@ -684,7 +684,7 @@ impl World {
 
     fn restore(&mut self, task: TaskId, from: Offset, clear: bool) -> Offset {
         let end = self.changelog[&task].len() as Offset;
-        let stamp = self.stamp(task, end);
+        let checkpoint = self.checkpoint(task, end);
         let rows = self.changelog[&task][usize::try_from(from).unwrap()..].to_vec();
         let rows = rows.iter().filter(|row| row.kind == Kind::Data);
         let folded: BTreeMap<_, _> = rows.map(|row| (&row.key, row)).collect();
@@ -693,7 +693,9 @@ impl World {
         if clear {
             store.clear().unwrap();
         }
-        store.apply(&writes, &stamp, Durability::Synced).unwrap();
+        store
+            .apply(&writes, &checkpoint, Durability::Synced)
+            .unwrap();
         end
     }
 
@@ -705,11 +707,11 @@ impl World {
         if std::mem::take(&mut self.flush_damages) {
             return Err(Unreadable(true).error());
         }
-        let stamp = self.stamp(task, batch.offset);
+        let checkpoint = self.checkpoint(task, batch.offset);
         let Some(store) = self.open.stores.get_mut(&task) else {
             return Ok(());
         };
-        store.apply(&batch.writes(), &stamp, batch.durability)
+        store.apply(&batch.writes(), &checkpoint, batch.durability)
     }
 
     fn commit_at_least_once(&mut self, batch: &CommitBatch) -> CommitOutcome {
@@ -769,11 +771,11 @@ impl World {
     /// A store is the fold of the acknowledged changelog up to its checkpoint, never ahead of it.
     fn check(&self) {
         for (task, store) in &self.open.stores {
-            let Some(stamp) = store.checkpoint().unwrap() else {
+            let Some(checkpoint) = store.checkpoint().unwrap() else {
                 continue;
             };
             let log = &self.changelog[task];
-            let reached = usize::try_from(stamp.offset).unwrap();
+            let reached = usize::try_from(checkpoint.offset).unwrap();
             assert!(reached <= log.len(), "the store is ahead of the changelog");
             assert_eq!(
                 contents(&**store),

@@ -211,7 +211,10 @@ fn revoked_commits_first_and_flushes_what_is_acknowledged() {
     assert_eq!(world.core.tasks().count(), 0);
     let store = world.stores.open("group-state", 0).unwrap();
     assert_eq!(
-        store.checkpoint().unwrap().map(|stamp| stamp.offset),
+        store
+            .checkpoint()
+            .unwrap()
+            .map(|checkpoint| checkpoint.offset),
         Some(3)
     );
     drop(store);
@@ -227,7 +230,10 @@ fn lost_drops_the_overlay_and_keeps_the_store() {
     assert_eq!(committed(&world), 2);
     let store = world.stores.open("group-state", 0).unwrap();
     assert_eq!(
-        store.checkpoint().unwrap().map(|stamp| stamp.offset),
+        store
+            .checkpoint()
+            .unwrap()
+            .map(|checkpoint| checkpoint.offset),
         Some(2)
     );
     drop(store);
@@ -456,7 +462,7 @@ fn a_task_without_a_disk_takes_no_memory_from_the_others() {
     world.flush_fails = false;
     world.step(Event::Drain);
     world.step(Event::Drain);
-    assert!(world.core.is_settled());
+    assert!(world.core.is_durable());
 }
 
 #[test]

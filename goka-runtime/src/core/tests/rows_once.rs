@@ -421,5 +421,5 @@ fn an_idle_copy_is_level_with_its_topic() {
     }
     let found = world.inspection(task(0));
     let end = found.table.map(|table| table.range.high);
-    assert_eq!(found.stamp.map(|stamp| stamp.offset), end);
+    assert_eq!(found.checkpoint.map(|checkpoint| checkpoint.offset), end);
 }

@@ -235,11 +235,11 @@ impl Admin {
         loop {
             let found = self.described_once(topics, until)?;
             self.hear(topics, &found);
-            let is_settled = |topic: &&str| match found.get(*topic) {
+            let is_visible = |topic: &&str| match found.get(*topic) {
                 None => !self.is_new(topic),
                 Some(found) => found.leaderless == 0 || !self.is_just_made(topic),
             };
-            if !has_time(until) || topics.iter().all(is_settled) {
+            if !has_time(until) || topics.iter().all(is_visible) {
                 return Ok(found);
             }
             thread::sleep(AGAIN);

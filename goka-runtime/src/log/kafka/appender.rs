@@ -286,12 +286,12 @@ mod tests {
     use super::super::super::Failure;
     use super::*;
 
-    type Told = Receiver<(u64, Result<(i32, i64), Failure>)>;
+    type Reports = Receiver<(u64, Result<(i32, i64), Failure>)>;
 
     /// Waits at most so long for what must come.
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    fn appender(brokers: String) -> (KafkaAppender, Told) {
+    fn appender(brokers: String) -> (KafkaAppender, Reports) {
         let config = KafkaConfig {
             brokers,
             properties: BTreeMap::from([("linger.ms".to_owned(), "0".to_owned())]),

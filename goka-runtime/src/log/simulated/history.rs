@@ -75,7 +75,7 @@ pub(crate) enum Happened {
         offset: Offset,
     },
     /// Something was done to the log or its members: a fault, a crash, compaction.
-    Told(String),
+    Event(String),
 }
 
 /// Bytes as text.
@@ -141,7 +141,7 @@ impl fmt::Display for Happened {
                 f,
                 "#{client} committed {group} {topic}[{partition}]@{offset}"
             ),
-            Happened::Told(what) => f.write_str(what),
+            Happened::Event(what) => f.write_str(what),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Simulated {
     }
 
     /// Whether a transaction is open anywhere, or records are under way.
-    pub(crate) fn is_unsettled(&self) -> bool {
+    pub(crate) fn has_open_writes(&self) -> bool {
         let state = self.0.lock();
         let mut partitions = state.topics.values().flat_map(|topic| &topic.partitions);
         !state.under_way.is_empty()
@@ -110,7 +110,7 @@ impl Simulated {
     }
 
     /// Adds something that the log itself does not see.
-    pub(crate) fn tell_history(&self, what: Happened) {
+    pub(crate) fn add_to_history(&self, what: Happened) {
         self.0.lock().remember(|| what);
     }
 

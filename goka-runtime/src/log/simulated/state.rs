@@ -86,7 +86,7 @@ impl State {
     pub(super) fn remember(&mut self, what: impl FnOnce() -> Happened) {
         if let Some(history) = &mut self.history {
             let (at, what) = (self.now, what());
-            if !matches!(what, Happened::Told(_)) {
+            if !matches!(what, Happened::Event(_)) {
                 self.chance.note(at, || what.to_string());
             }
             history.push(Moment { at, what });

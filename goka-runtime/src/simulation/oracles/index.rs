@@ -137,7 +137,7 @@ impl<'e> Index<'e> {
                 });
                 fresh.push(read);
             }
-            Happened::Told(_) => {}
+            Happened::Event(_) => {}
         }
     }
 

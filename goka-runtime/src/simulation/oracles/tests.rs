@@ -69,7 +69,7 @@ impl Script {
     }
 
     fn event(&mut self, what: &str) {
-        self.add(Happened::Told(what.to_owned()));
+        self.add(Happened::Event(what.to_owned()));
     }
 
     fn put(&mut self, client: Option<u64>, serial: u64, topic: &str, key: &str, value: &str) {

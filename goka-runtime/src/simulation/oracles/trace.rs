@@ -217,7 +217,7 @@ impl<'s> TraceBuilder<'_, 's> {
         for (at, moment) in self.run.history.iter().enumerate() {
             let belongs = match &moment.what {
                 Happened::Joined { client, .. } => self.clients.contains(client),
-                Happened::Told(what) => at >= first && self.concerns(what),
+                Happened::Event(what) => at >= first && self.concerns(what),
                 _ => false,
             };
             added.extend(belongs.then_some((at, false)));
@@ -261,7 +261,7 @@ impl<'s> TraceBuilder<'_, 's> {
             let moment = history.get(*at);
             lines.push(Line {
                 is_focus: *is_focus,
-                is_event: moment.is_some_and(|moment| matches!(moment.what, Happened::Told(_))),
+                is_event: moment.is_some_and(|moment| matches!(moment.what, Happened::Event(_))),
                 text: format!("{time:>width$} ms  {line}"),
             });
         }
@@ -313,7 +313,7 @@ impl<'s> TraceBuilder<'_, 's> {
                     ),
                 }
             }
-            Happened::Told(what) => what.clone(),
+            Happened::Event(what) => what.clone(),
         }
     }
 

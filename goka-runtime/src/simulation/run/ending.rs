@@ -27,7 +27,7 @@ impl Run<'_> {
         let faults_end = self.clock.monotonic() + FAULT_AFTERMATH;
         self.log_event("faults have ended".to_owned());
         for number in 0..self.processes.len() {
-            self.processes[number].disk.heal();
+            self.processes[number].disk.repair();
             self.processes[number].stalled_until = Duration::ZERO;
             if !self.processes[number].is_up() {
                 self.start(number);
@@ -49,7 +49,7 @@ impl Run<'_> {
                     made_progress |= self.turn(number);
                 }
             }
-            made_progress |= self.log.is_rebalancing() || self.log.is_unsettled();
+            made_progress |= self.log.is_rebalancing() || self.log.has_open_writes();
             self.advance(if made_progress { ROUND } else { QUIET_ROUND });
             quiet = if made_progress { 0 } else { quiet + 1 };
             if quiet >= QUIET_ROUNDS && self.unhandled().is_empty() {

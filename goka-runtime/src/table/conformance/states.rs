@@ -2,8 +2,8 @@
 
 use super::*;
 
-pub(super) fn stamp_comes_with_its_writes(stores: &dyn Stores) {
-    const CASE: &str = "stamp-comes-with-its-writes";
+pub(super) fn checkpoint_comes_with_its_writes(stores: &dyn Stores) {
+    const CASE: &str = "checkpoint-comes-with-its-writes";
     let mut partition = Partition::open(stores, CASE);
     for (at, durability) in [Durability::Synced, Durability::Relaxed, Durability::Synced]
         .into_iter()
@@ -24,8 +24,8 @@ pub(super) fn stamp_comes_with_its_writes(stores: &dyn Stores) {
     }
 }
 
-pub(super) fn stamp_alone(stores: &dyn Stores) {
-    const CASE: &str = "stamp-alone";
+pub(super) fn checkpoint_alone(stores: &dyn Stores) {
+    const CASE: &str = "checkpoint-alone";
     let mut partition = Partition::open(stores, CASE);
     partition.apply_as(&[], 0, Durability::Synced);
     let mut partition = partition.reopen(stores);
@@ -37,8 +37,8 @@ pub(super) fn stamp_alone(stores: &dyn Stores) {
     assert_eq!(partition.value(b"a").as_deref(), Some(&b"1"[..]), "{CASE}");
 }
 
-pub(super) fn stamp_is_kept_whole(stores: &dyn Stores) {
-    const CASE: &str = "stamp-is-kept-whole";
+pub(super) fn checkpoint_is_kept_whole(stores: &dyn Stores) {
+    const CASE: &str = "checkpoint-is-kept-whole";
     let mut partition = Partition::open(stores, CASE);
     let odd = Checkpoint {
         cluster: "ü".repeat(300),
@@ -47,13 +47,13 @@ pub(super) fn stamp_is_kept_whole(stores: &dyn Stores) {
         offset: Offset::MAX,
         fingerprint: "v1;\0".repeat(1000),
         synced_at: -1,
-        ..stamp(0)
+        ..checkpoint(0)
     };
-    for expected in [odd, stamp(3)] {
+    for expected in [odd, checkpoint(3)] {
         let applied = partition.store.apply(&[], &expected, Durability::Synced);
         ok(CASE, "apply", applied);
         partition = partition.reopen(stores);
-        let found = ok(CASE, "stamp", partition.store.checkpoint());
+        let found = ok(CASE, "checkpoint", partition.store.checkpoint());
         assert_eq!(found.as_ref(), Some(&expected), "{CASE}");
     }
 }

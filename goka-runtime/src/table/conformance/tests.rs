@@ -78,7 +78,7 @@ pub(in crate::table) fn against_the_model<S: Stores>(fresh: impl Fn() -> S) {
                     let next = offset.unwrap_or(0) + 1;
                     let durability =
                         if *synced { Durability::Synced } else { Durability::Relaxed };
-                    ok("model", "apply", store.apply(&writes, &stamp(next), durability));
+                    ok("model", "apply", store.apply(&writes, &checkpoint(next), durability));
                     offset = Some(next);
                     for (key, value) in batch {
                         match value.clone() {
@@ -93,7 +93,7 @@ pub(in crate::table) fn against_the_model<S: Stores>(fresh: impl Fn() -> S) {
                 }
                 Step::Reopen => {
                     if let Some(offset) = offset {
-                        let synced = store.apply(&[], &stamp(offset), Durability::Synced);
+                        let synced = store.apply(&[], &checkpoint(offset), Durability::Synced);
                         ok("model", "apply", synced);
                     }
                     snapshots.clear();

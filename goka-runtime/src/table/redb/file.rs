@@ -86,7 +86,7 @@ impl Reader {
             let Some(about) = &about else { return Ok(None) };
             Ok(ReadableTable::get(about, name)?.map(|bytes| bytes.value().to_vec()))
         };
-        let stamp = bytes(CHECKPOINT)?
+        let checkpoint = bytes(CHECKPOINT)?
             .map(|bytes| layout::decode_checkpoint(&bytes))
             .transpose()?;
         let commits = match bytes(COMMITS)?.map(TryInto::try_into) {
@@ -95,7 +95,7 @@ impl Reader {
             Some(Err(_)) => return Err(layout::Damaged::Commits.into()),
         };
         Ok(Self {
-            checkpoint: stamp,
+            checkpoint: checkpoint,
             commits,
             values: existing(transaction.open_table(VALUES))?,
             _transaction: transaction,

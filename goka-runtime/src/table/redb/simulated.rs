@@ -153,7 +153,7 @@ impl SimulatedDisk {
     }
 
     /// Nothing more goes wrong by itself.
-    pub(crate) fn heal(&self) {
+    pub(crate) fn repair(&self) {
         let mut content = self.content();
         content.power_lasts = None;
         content.failing_syncs = 0;
@@ -338,7 +338,7 @@ mod tests {
     };
     use super::*;
 
-    fn stamp(offset: i64) -> Checkpoint {
+    fn checkpoint(offset: i64) -> Checkpoint {
         Checkpoint {
             format: FORMAT,
             cluster: "cluster".into(),
@@ -370,12 +370,15 @@ mod tests {
                 }),
             })
             .collect();
-        store.apply(&writes, &stamp(number), durability)
+        store.apply(&writes, &checkpoint(number), durability)
     }
 
     /// The commit that a store holds, whole.
     fn held(store: &dyn Store) -> i64 {
-        let offset = store.checkpoint().unwrap().map_or(0, |stamp| stamp.offset);
+        let offset = store
+            .checkpoint()
+            .unwrap()
+            .map_or(0, |checkpoint| checkpoint.offset);
         let mut rows = 0;
         store
             .range(

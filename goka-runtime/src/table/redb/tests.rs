@@ -47,7 +47,7 @@ impl Temporary {
             .collect();
         let mut store = temporary.opened();
         store
-            .apply(&writes, &stamp(500), Durability::Synced)
+            .apply(&writes, &checkpoint(500), Durability::Synced)
             .expect("applies");
         drop(store);
         let bytes = fs::read(temporary.file()).expect("is there");
@@ -73,7 +73,7 @@ fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Write<'a> {
     Write { key, value }
 }
 
-fn stamp(offset: i64) -> Checkpoint {
+fn checkpoint(offset: i64) -> Checkpoint {
     Checkpoint {
         format: FORMAT,
         cluster: "cluster".into(),
@@ -89,7 +89,7 @@ fn offset(store: &dyn Store) -> Option<i64> {
     store
         .checkpoint()
         .expect("readable")
-        .map(|stamp| stamp.offset)
+        .map(|checkpoint| checkpoint.offset)
 }
 
 fn kind<T>(result: Result<T, StoreError>) -> &'static str {
@@ -119,9 +119,13 @@ fn use_it(temporary: &Temporary) -> Result<(), StoreError> {
     store.get(b"key 250")?;
     let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
     store.range(everything, &mut |_, _| Flow::Continue(()))?;
-    store.apply(&[put(b"key 250", b"new")], &stamp(501), Durability::Relaxed)?;
+    store.apply(
+        &[put(b"key 250", b"new")],
+        &checkpoint(501),
+        Durability::Relaxed,
+    )?;
     store.clear()?;
-    store.apply(&[put(b"a", b"1")], &stamp(1), Durability::Synced)
+    store.apply(&[put(b"a", b"1")], &checkpoint(1), Durability::Synced)
 }
 
 #[test]
@@ -186,7 +190,7 @@ fn another_format_is_unreadable() {
     let temporary = Temporary::new();
     let newer = Checkpoint {
         format: FORMAT + 1,
-        ..stamp(1)
+        ..checkpoint(1)
     };
     let mut store = temporary.opened();
     store
@@ -361,16 +365,16 @@ fn a_disk_that_was_full_goes_on_where_everything_was_synced() {
     let (temporary, is_full) = on_a_disk();
     let mut store = temporary.opened();
     store
-        .apply(&[put(b"a", b"1")], &stamp(1), Durability::Synced)
+        .apply(&[put(b"a", b"1")], &checkpoint(1), Durability::Synced)
         .expect("applies");
     is_full.store(true, Ordering::SeqCst);
     for _ in 0..2 {
-        let full = store.apply(&[put(b"b", b"2")], &stamp(2), Durability::Synced);
+        let full = store.apply(&[put(b"b", b"2")], &checkpoint(2), Durability::Synced);
         assert_eq!(kind(full), "io");
     }
     is_full.store(false, Ordering::SeqCst);
     store
-        .apply(&[put(b"b", b"2")], &stamp(2), Durability::Synced)
+        .apply(&[put(b"b", b"2")], &checkpoint(2), Durability::Synced)
         .expect("applies");
     assert_eq!(offset(&*store), Some(2));
     assert_eq!(
@@ -399,16 +403,16 @@ fn a_rolled_back_store_answers_nothing_until_it_is_opened() {
     let (temporary, is_full) = on_a_disk();
     let mut store = temporary.opened();
     store
-        .apply(&[put(b"a", b"1")], &stamp(1), Durability::Synced)
+        .apply(&[put(b"a", b"1")], &checkpoint(1), Durability::Synced)
         .expect("applies");
     store
-        .apply(&[put(b"a", b"2")], &stamp(2), Durability::Relaxed)
+        .apply(&[put(b"a", b"2")], &checkpoint(2), Durability::Relaxed)
         .expect("applies");
     is_full.store(true, Ordering::SeqCst);
-    let full = store.apply(&[put(b"b", b"3")], &stamp(3), Durability::Synced);
+    let full = store.apply(&[put(b"b", b"3")], &checkpoint(3), Durability::Synced);
     assert_eq!(kind(full), "io");
     is_full.store(false, Ordering::SeqCst);
-    let third = store.apply(&[put(b"b", b"3")], &stamp(3), Durability::Synced);
+    let third = store.apply(&[put(b"b", b"3")], &checkpoint(3), Durability::Synced);
     let error = third.expect_err("refused").to_string();
     assert!(error.contains("up to changelog offset 1"), "{error}");
     assert_eq!(kind(store.get(b"a")), "io");

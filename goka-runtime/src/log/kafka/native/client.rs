@@ -27,11 +27,11 @@ pub(in super::super) enum Kind {
 
 struct Handle {
     client: *mut sys::rd_kafka_t,
-    told: Arc<Told>,
+    log_lines: Arc<LogLines>,
 }
 
 /// What brokers reported when the client connected to them, read from its log lines: see [`log`].
-struct Told {
+struct LogLines {
     /// The least of their newest versions of `TxnOffsetCommit`; `i16::MAX` until one is known.
     txn_offset_commit: AtomicI16,
     /// For how many milliseconds the client's own thread stands still at each of its log lines.
@@ -67,12 +67,12 @@ unsafe impl Send for Last {}
 impl Last {
     fn destroy(self) {
         // SAFETY: the last reference: every queue and topic held one, and they are destroyed. Its
-        // opaque is a reference of its own to its `Told`, which is not used once the client is destroyed.
+        // opaque is a reference of its own to its `LogLines`, which is not used once the client is destroyed.
         // NO_CONSUMER_CLOSE: a consumer that was not closed goes without waiting for its group.
         unsafe {
-            let told = sys::rd_kafka_opaque(self.0).cast::<Told>().cast_const();
+            let log_lines = sys::rd_kafka_opaque(self.0).cast::<LogLines>().cast_const();
             sys::rd_kafka_destroy_flags(self.0, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-            drop(Arc::from_raw(told));
+            drop(Arc::from_raw(log_lines));
         }
     }
 }
@@ -103,17 +103,19 @@ unsafe extern "C" fn log(
     }
     if let Some(newest) = txn_offset_commit(&line) {
         // SAFETY: a live client, whose connection's line it is; its opaque is a reference of its own to
-        // its `Told`.
-        let told = unsafe { sys::rd_kafka_opaque(client).cast::<Told>().as_ref() };
-        if let Some(told) = told {
-            told.txn_offset_commit.fetch_min(newest, Ordering::Relaxed);
+        // its `LogLines`.
+        let log_lines = unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() };
+        if let Some(log_lines) = log_lines {
+            log_lines
+                .txn_offset_commit
+                .fetch_min(newest, Ordering::Relaxed);
         }
     }
     #[cfg(test)]
     if line.starts_with("[thrd:main]") {
         // SAFETY: as above; the thread is the client's own.
-        let told = unsafe { sys::rd_kafka_opaque(client).cast::<Told>().as_ref() };
-        let pause = told.map_or(0, |told| told.pause.load(Ordering::Relaxed));
+        let log_lines = unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() };
+        let pause = log_lines.map_or(0, |log_lines| log_lines.pause.load(Ordering::Relaxed));
         thread::sleep(Duration::from_millis(pause));
     }
 }
@@ -164,12 +166,12 @@ impl Client {
             Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
-        let told = Arc::new(Told {
+        let log_lines = Arc::new(LogLines {
             txn_offset_commit: AtomicI16::new(i16::MAX),
             #[cfg(test)]
             pause: AtomicU64::new(0),
         });
-        let opaque = Arc::into_raw(Arc::clone(&told));
+        let opaque = Arc::into_raw(Arc::clone(&log_lines));
         // SAFETY: live configuration; the callbacks are plain functions without state; the opaque is a
         // reference that the client gives back when it is destroyed; `rd_kafka_new` takes the
         // configuration when it succeeds, else both stay ours.
@@ -188,7 +190,7 @@ impl Client {
                     reason: words.text(),
                 });
             }
-            Ok(Client(Arc::new(Handle { client, told })))
+            Ok(Client(Arc::new(Handle { client, log_lines })))
         }
     }
 
@@ -199,7 +201,7 @@ impl Client {
     /// The newest version of `TxnOffsetCommit` that all brokers speak which the client connected to so
     /// far. Needs the property `debug` with `feature`.
     pub(in super::super) fn txn_offset_commit(&self) -> Option<i16> {
-        let newest = self.0.told.txn_offset_commit.load(Ordering::Relaxed);
+        let newest = self.0.log_lines.txn_offset_commit.load(Ordering::Relaxed);
         (newest < i16::MAX).then_some(newest)
     }
 
@@ -220,7 +222,7 @@ impl Client {
     #[cfg(test)]
     pub(in super::super) fn slow_down(&self, pause: Duration) {
         let millis = u64::try_from(pause.as_millis()).expect("a short pause");
-        self.0.told.pause.store(millis, Ordering::Relaxed);
+        self.0.log_lines.pause.store(millis, Ordering::Relaxed);
     }
 
     /// Ends the client as an error would that it cannot recover from.
