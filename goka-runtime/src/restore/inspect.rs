@@ -34,7 +34,7 @@ pub(super) fn inspect(
         Ok((table, inputs, input_ids))
     })?;
     Some(inspection.map(|(table, inputs, input_ids)| Inspection {
-        checkpoint: checkpoint,
+        checkpoint,
         table,
         inputs,
         input_ids,

@@ -95,7 +95,7 @@ impl Reader {
             Some(Err(_)) => return Err(layout::Damaged::Commits.into()),
         };
         Ok(Self {
-            checkpoint: checkpoint,
+            checkpoint,
             commits,
             values: existing(transaction.open_table(VALUES))?,
             _transaction: transaction,
