@@ -76,7 +76,7 @@ type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + S
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().to_path_buf();
 /// let stores = RedbStores::new(path, 256 << 20);
-/// stores.expect(12)?;
+/// stores.reserve(12)?;
 /// let store = stores.open("clicks-state", 0)?;
 /// assert_eq!(store.checkpoint()?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
