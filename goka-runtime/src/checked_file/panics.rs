@@ -4,15 +4,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::shared_error::panic_text;
+
 /// Runs a call of redb; a panic becomes the error that `error` makes of its message. After a panic the caller
 /// must drop the database that the call used, which may be inconsistent.
 pub(crate) fn panic_as_error<T, E>(
     call: impl FnOnce() -> Result<T, E>,
     error: impl FnOnce(&str) -> E,
 ) -> Result<T, E> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(error(text.unwrap_or("reading it panics")))
-    })
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(error(panic_text(&*panic))))
 }
