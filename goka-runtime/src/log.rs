@@ -22,6 +22,10 @@ mod reader;
 pub mod simulated;
 mod topic_wait;
 mod topics;
+#[cfg(any(feature = "kafka", feature = "tester"))]
+mod transaction_client;
+#[cfg(any(feature = "kafka", feature = "tester"))]
+mod transactions;
 
 use std::fmt;
 use std::time::Duration;

@@ -46,7 +46,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod topics;
-mod transacting;
 mod transactions;
 
 use std::collections::BTreeMap;

@@ -24,6 +24,7 @@ pub(super) mod testing;
 mod transactions;
 mod unassigned;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ use fetcher::Fetcher;
 use health::{Degraded, Health, PROBE_TIMEOUT};
 use leave::Leaving;
 use lookup::OffsetLookup;
-use transactions::{Clients, TransactionCommitter};
+use transactions::TransactionCommit;
 use unassigned::UnassignedCheck;
 
 /// The longest wait for one queue, records or events, before the other one is looked at.
@@ -61,17 +62,13 @@ pub(super) struct KafkaMember {
     lookup: OffsetLookup,
     unassigned: UnassignedCheck,
     fetcher: Fetcher,
-    committer: AnyCommitter,
+    /// Commits at least once.
+    committer: OffsetCommitter,
     producer: MemberProducer,
     health: Health,
     /// The error that ended the member.
     ended: Option<LogError>,
     has_left: bool,
-}
-
-enum AnyCommitter {
-    AtLeastOnce(OffsetCommitter),
-    ExactlyOnce(TransactionCommitter),
 }
 
 impl KafkaMember {
@@ -87,14 +84,6 @@ impl KafkaMember {
         let timeout = config.deadline;
         let producer = MemberProducer::new(config, Arc::clone(&group), batch_bytes)?;
         client.subscribe(&leads(&group)).map_err(failed)?;
-        let committer = match group.guarantee {
-            Guarantee::AtLeastOnce => {
-                AnyCommitter::AtLeastOnce(OffsetCommitter::new(&client, Arc::clone(&group)))
-            }
-            Guarantee::ExactlyOnce => {
-                AnyCommitter::ExactlyOnce(TransactionCommitter::new(Arc::clone(&group)))
-            }
-        };
         Ok(Self {
             timeout,
             events: Arc::new(Events::of(&client)),
@@ -102,7 +91,7 @@ impl KafkaMember {
             lookup: OffsetLookup::default(),
             unassigned: UnassignedCheck::default(),
             fetcher: Fetcher::new(&client, Arc::clone(&group)),
-            committer,
+            committer: OffsetCommitter::new(&client, Arc::clone(&group)),
             producer,
             health: Health::new(timeout),
             ended: None,
@@ -364,29 +353,23 @@ impl Committer for KafkaMember {
     }
 
     fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
-        match &mut self.committer {
-            AnyCommitter::AtLeastOnce(committer) => {
-                let acks = self.producer.await_acks(deadline);
-                fail_point!("after-acks", acks.len());
-                committer.commit(batch, acks, &self.tasks, deadline)
-            }
-            AnyCommitter::ExactlyOnce(committer) => {
-                let mut clients = Clients {
-                    producer: &mut self.producer,
-                    consumer: self.events.client(),
-                    tasks: &self.tasks,
-                };
-                committer.commit(&mut clients, batch, deadline)
-            }
-        }
+        let Some((transactions, calls)) = self.producer.transactions() else {
+            let acks = self.producer.await_acks(deadline);
+            fail_point!("after-acks", acks.len());
+            return self.committer.commit(batch, acks, &self.tasks, deadline);
+        };
+        let mut member = TransactionCommit {
+            group: &self.group,
+            calls,
+            consumer: self.events.client(),
+            tasks: &self.tasks,
+            failed: BTreeSet::new(),
+        };
+        transactions.commit(&mut member, batch, deadline)
     }
 
     fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
-        match self.group.guarantee {
-            // What is appended may be written already, and cannot be taken back.
-            Guarantee::AtLeastOnce => Err(Failure::Fatal("no transaction is open".to_owned())),
-            Guarantee::ExactlyOnce => self.producer.abort(deadline),
-        }
+        self.producer.abort(deadline)
     }
 }
 
@@ -456,7 +439,7 @@ mod tests {
             outcome.acks.remove(&task).expect("an entry for the task")
         };
         assert!(commit(&mut member, 1).is_ok());
-        member.producer.client().end(Code::Inconsistent, "as asked");
+        member.producer.end(Code::Inconsistent, "as asked");
         let failure = commit(&mut member, 2).expect_err("its producer ended");
         assert!(matches!(failure, Failure::Fatal(_)), "{failure:?}");
         member.rebuild().expect("a new producer");

@@ -1,23 +1,22 @@
-//! The producer of a member: its records, and exactly once the transactions that hold them: taken over,
-//! begun, given offsets, ended. Every step has a deadline. The call that ends a transaction runs on a thread
-//! of its own, and goes on there when its deadline is over; delivery reports are taken meanwhile. It knows
-//! nothing of tasks' offsets and of what a commit means to them.
+//! The producer of a member: its records, and exactly once the calls of the transactions that hold them. Every
+//! call has a deadline. The one that ends a transaction runs on a thread of its own, and goes on there when
+//! its deadline is over; delivery reports are taken meanwhile. It knows nothing of tasks' offsets and of what
+//! a commit means to them, and what the calls mean to a transaction is decided by [`Transactions`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::transaction_client::{CallError, Ended, TransactionClient};
+use super::super::transactions::Transactions;
 use super::super::{Failure, Group, LogError, TaskAcks};
 use super::bounded::Call;
 use super::config::KafkaConfig;
 use super::identity::TransactionalId;
 use super::native::{Client, Failed, Fault, Kind, List, Membership, Remedy};
 use super::producer::Producer;
-use super::transaction::{State, Transactions, too_old};
+use super::transaction::{ended, refused, too_old};
 use crate::record::{Appends, Guarantee, TaskId};
-
-/// How long until taking the transactional id over is tried again.
-const START_AGAIN: Duration = Duration::from_millis(50);
 
 /// How often delivery reports are taken while a transaction is being ended: an abort waits for them all.
 const SERVE_EVERY: Duration = Duration::from_millis(10);
@@ -42,12 +41,20 @@ struct Settings {
 
 pub(super) struct MemberProducer {
     settings: Settings,
-    producer: Producer,
+    calls: ProducerCalls,
     /// Exactly once, everything is written in transactions.
     transactions: Option<Transactions>,
-    /// The call that ends the open transaction, until it has returned: a commit when the transaction is
-    /// being committed, else an abort.
+}
+
+/// A producer, and the calls of its transactions.
+pub(super) struct ProducerCalls {
+    group: Arc<Group>,
+    producer: Producer,
+    /// Held for as long as the producer lives; `None` at least once.
+    id: Option<TransactionalId>,
+    /// The call that ends the open transaction, until it has returned.
     ending: Option<Call<Result<(), Failed>>>,
+    began: Instant,
 }
 
 fn left(deadline: Instant) -> Duration {
@@ -75,45 +82,57 @@ impl MemberProducer {
             group,
             batch_bytes,
         } = &settings;
-        let (properties, transactions) = match group.guarantee {
+        let timeout = group.transaction_timeout;
+        let (properties, id) = match group.guarantee {
             Guarantee::AtLeastOnce => (config.producing(*batch_bytes), None),
             Guarantee::ExactlyOnce => {
-                let (id, timeout) = (TransactionalId::of(group), group.transaction_timeout);
+                let id = TransactionalId::of(group);
                 let properties = config.transacting(*batch_bytes, id.name(), timeout);
-                (properties, Some(Transactions::new(id, timeout)))
+                (properties, Some(id))
             }
         };
         let client = Client::new(Kind::Producer, &properties).map_err(failed)?;
         let producer = Producer::new(&client, group, config.deadline).map_err(failed)?;
+        let of = |id: &TransactionalId| Transactions::new(id.name().to_owned(), timeout);
         Ok(Self {
+            transactions: id.as_ref().map(of),
+            calls: ProducerCalls {
+                group: Arc::clone(group),
+                producer,
+                id,
+                ending: None,
+                began: Instant::now(),
+            },
             settings,
-            producer,
-            transactions,
-            ending: None,
         })
     }
 
     /// Replaces the client with a new one; what was appended and not acknowledged is dropped.
     pub(super) fn replace(&mut self) -> Result<(), LogError> {
         let new = Self::with(self.settings.clone())?;
-        self.producer.purge();
+        self.purge();
         *self = new;
         Ok(())
     }
 
-    pub(super) fn client(&self) -> &Client {
-        self.producer.client()
+    /// The transactions, and the calls that they are made with; `None` at least once.
+    pub(super) fn transactions(&mut self) -> Option<(&mut Transactions, &mut ProducerCalls)> {
+        Some((self.transactions.as_mut()?, &mut self.calls))
     }
 
     /// Produces records; exactly once, in a transaction that is begun where none is open.
     pub(super) fn append(&mut self, appends: &Appends) {
-        let begun = self.begin(Instant::now() + self.settings.config.deadline);
-        self.producer.append(appends, &begun);
+        let deadline = Instant::now() + self.settings.config.deadline;
+        let begun = match self.transactions() {
+            Some((transactions, calls)) => transactions.begin(calls, deadline),
+            None => Ok(()),
+        };
+        self.calls.producer.append(appends, &begun);
     }
 
     /// Takes delivery reports and errors; waits at most `wait` for the first.
     pub(super) fn serve(&mut self, wait: Duration) {
-        self.producer.serve(wait);
+        self.calls.producer.serve(wait);
     }
 
     /// Waits until all records are acknowledged or have failed, at most until `deadline`.
@@ -121,75 +140,95 @@ impl MemberProducer {
         &mut self,
         deadline: Instant,
     ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
-        self.producer.await_acks(deadline)
-    }
-
-    /// The topics of records that failed since this was last asked.
-    pub(super) fn take_failed(&mut self) -> BTreeSet<String> {
-        self.producer.take_failed()
+        self.calls.producer.await_acks(deadline)
     }
 
     /// Forgets a task that is not owned any more.
     pub(super) fn forget(&mut self, task: TaskId) {
-        if self.producer.forget(task) {
-            // Its records would become visible without the offsets that cover them.
-            self.mark_abort_only("it holds records of a partition that is not owned any more");
+        if self.calls.producer.forget(task)
+            && let Some(transactions) = &mut self.transactions
+        {
+            transactions.disown();
         }
     }
 
     /// Gives up whatever is not acknowledged.
     pub(super) fn purge(&self) {
-        self.producer.purge();
+        self.calls.producer.purge();
     }
 
-    fn enter(&mut self, state: State) {
-        if let Some(transactions) = &mut self.transactions {
-            transactions.enter(state);
-        }
-    }
-
-    /// Keeps the open transaction from being committed.
-    pub(super) fn mark_abort_only(&mut self, why: &str) {
-        if let Some(transactions) = &mut self.transactions {
-            transactions.mark_abort_only(why);
-        }
-    }
-
-    /// Takes the transactional id over, without waiting; returns whether that is done. The broker first
-    /// ends what a predecessor left open. Without transactions there is nothing to do.
+    /// Takes the transactional id over, without waiting; returns whether that is done. Without
+    /// transactions there is nothing to do.
     ///
     /// # Errors
-    /// What does not pass. A broker that does not answer is no error: see
-    /// [`pending_start`](MemberProducer::pending_start).
+    /// What does not pass.
     pub(super) fn start(&mut self) -> Result<bool, LogError> {
-        let Some(transactions) = &self.transactions else {
-            return Ok(true);
-        };
-        match transactions.state() {
-            State::Starting { next, .. } if *next > Instant::now() => return Ok(false),
-            State::Starting { .. } => {}
-            _ => return Ok(true),
+        match self.transactions() {
+            Some((transactions, calls)) => transactions.start(calls),
+            None => Ok(true),
         }
-        let state = match self.client().init_transactions(Duration::ZERO) {
-            Ok(()) => {
-                self.check_fencing()?;
-                State::Idle
+    }
+
+    /// Why the transactional id is not taken over yet.
+    pub(super) fn pending_start(&self) -> Option<String> {
+        self.transactions.as_ref()?.pending_start(&self.calls)
+    }
+
+    /// What ended the client for good, if anything.
+    pub(super) fn ended(&self) -> Option<Failure> {
+        match &self.transactions {
+            Some(transactions) => transactions.ended(&self.calls),
+            None => Some(Failure::Fatal(self.calls.client().fatal()?.reason)),
+        }
+    }
+
+    /// Drops what was appended and not committed; at least once, it may be written already.
+    pub(super) fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
+        match self.transactions() {
+            Some((transactions, calls)) => transactions.abort(calls, deadline),
+            None => Err(Failure::Fatal("no transaction is open".to_owned())),
+        }
+    }
+
+    /// Ends the producer: at least once everything is delivered, exactly once what is open is committed or
+    /// aborted, so that the next producer need not wait for it. The error says what was not done.
+    pub(super) fn close(&mut self, deadline: Instant) -> Result<(), String> {
+        match self.transactions() {
+            Some((transactions, calls)) => transactions
+                .close(calls, deadline)
+                .map_err(|failure| format!("ending the last transaction: {failure}")),
+            None => {
+                let closed = self.calls.producer.close(deadline);
+                closed.map_err(|records| format!("delivering the last {records} records"))
             }
-            Err(Failed {
-                fault,
-                remedy: Remedy::Again,
-            }) => State::Starting {
-                next: Instant::now() + START_AGAIN,
-                last_error: Some(fault.reason),
-            },
-            Err(Failed { fault, .. }) => {
-                let fault = self.client().fatal().unwrap_or(fault);
-                return Err(transactions.refused(&self.settings.group.name, fault));
-            }
-        };
-        let done = matches!(state, State::Idle);
-        self.enter(state);
-        Ok(done)
+        }
+    }
+}
+
+#[cfg(test)]
+impl MemberProducer {
+    /// Ends the client for good.
+    pub(super) fn end(&self, code: super::native::Code, why: &str) {
+        self.calls.client().end(code, why);
+    }
+}
+
+impl ProducerCalls {
+    fn client(&self) -> &Client {
+        self.producer.client()
+    }
+
+    /// Waits until all records are acknowledged or have failed, at most until `deadline`. Returns also the
+    /// topics of records that failed since this was last asked.
+    pub(super) fn await_acks(
+        &mut self,
+        deadline: Instant,
+    ) -> (
+        BTreeMap<TaskId, Result<TaskAcks, Failure>>,
+        BTreeSet<String>,
+    ) {
+        let acks = self.producer.await_acks(deadline);
+        (acks, self.producer.take_failed())
     }
 
     /// Refuses brokers that do not check the generation and the member with which offsets are sent: a
@@ -208,93 +247,11 @@ impl MemberProducer {
         }
     }
 
-    /// Why the transactional id is not taken over yet.
-    pub(super) fn pending_start(&self) -> Option<String> {
-        match self.transactions.as_ref()?.state() {
-            State::Starting { last_error, .. } => {
-                let why = last_error.clone().unwrap_or_default();
-                let what = format!("taking the transactional id over: {why}");
-                Some(self.producer.with_last_error(&what))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a transaction holds records or offsets.
-    pub(super) fn is_open(&self) -> bool {
-        let transactions = self.transactions.as_ref();
-        transactions.is_some_and(|transactions| transactions.since().is_some())
-    }
-
-    /// What ended the client for good, if anything.
-    pub(super) fn ended(&self) -> Option<Failure> {
-        let fault = self.client().fatal()?;
-        Some(match &self.transactions {
-            Some(transactions) => transactions.fatal(&fault),
-            None => Failure::Fatal(fault.reason),
-        })
-    }
-
     /// Why librdkafka has given the open transaction up, where it did. It says so only when another
     /// transaction is begun, which it refuses in any case while one is open.
     pub(super) fn abort_reason(&self) -> Option<Fault> {
-        self.transactions.as_ref()?.since()?;
         let refusal = self.client().begin_transaction().err()?;
         (refusal.remedy == Remedy::Abort).then_some(refusal.fault)
-    }
-
-    /// Begins a transaction where none is open; waits until `deadline` for the transactional id.
-    pub(super) fn begin(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let Some(transactions) = &self.transactions else {
-            return Ok(());
-        };
-        match transactions.state() {
-            State::Open {
-                abort_only: None, ..
-            } => return Ok(()),
-            State::Open {
-                abort_only: Some(why),
-                ..
-            } => return Err(Failure::Abortable(why.clone())),
-            State::Committing { .. } => {
-                let why = "it is not known yet whether the transaction before is committed";
-                return Err(Failure::Abortable(why.to_owned()));
-            }
-            State::Starting { .. } | State::Idle => {}
-        }
-        while !self
-            .start()
-            .map_err(|error| Failure::Fatal(error.to_string()))?
-        {
-            if left(deadline).is_zero() {
-                let why = self.pending_start().unwrap_or_default();
-                return Err(Failure::Abortable(why));
-            }
-            self.serve(RETRY_AFTER);
-        }
-        self.client()
-            .begin_transaction()
-            .map_err(|failed| self.failure("beginning a transaction", failed))?;
-        self.enter(State::Open {
-            since: Instant::now(),
-            abort_only: None,
-        });
-        Ok(())
-    }
-
-    /// The failure that a failed call means, where nothing is committed.
-    fn failure(&self, what: &str, failed: Failed) -> Failure {
-        let Failed { fault, remedy } = failed;
-        match self.ended() {
-            Some(ended) => ended,
-            None => {
-                let why = format!("{what}: {}", fault.reason);
-                match remedy {
-                    Remedy::Again | Remedy::Abort => Failure::Abortable(why),
-                    Remedy::None | Remedy::Unsaid => Failure::Fatal(why),
-                }
-            }
-        }
     }
 
     /// Makes offsets of the consumer's group part of the open transaction.
@@ -303,13 +260,14 @@ impl MemberProducer {
     /// [`Unsent`]: nothing is committed then.
     pub(super) fn send_offsets(
         &mut self,
+        open: &Transactions,
         mut offsets: List,
         consumer: &Client,
         deadline: Instant,
     ) -> Result<(), Unsent> {
         // Later the broker has ended the transaction.
-        let ends_at = self.transactions.as_ref().and_then(Transactions::ends_at);
-        let deadline = ends_at.map_or(deadline, |end| end.min(deadline));
+        let time_left = open.time_left(self.now()).map(|left| Instant::now() + left);
+        let deadline = time_left.map_or(deadline, |end| end.min(deadline));
         loop {
             // Read each time: the generation may change between two attempts. Without a member id the
             // broker would take the offsets from anybody.
@@ -325,9 +283,7 @@ impl MemberProducer {
             let dead = |why: String| Unsent::Ended(Failure::Fatal(why));
             let call = Call::start(send).map_err(|error| dead(error.to_string()))?;
             let Some((sent, back)) = call.wait(wait + SEND_GRACE) else {
-                let why = self
-                    .producer
-                    .with_last_error("sending offsets to the transaction does not end");
+                let why = self.with_last_error("sending offsets to the transaction does not end");
                 return Err(dead(why));
             };
             offsets = back;
@@ -338,14 +294,13 @@ impl MemberProducer {
                     return fenced.map_err(|error| dead(error.to_string()));
                 }
                 Err(failed) if failed.remedy == Remedy::Again && !left(deadline).is_zero() => {
-                    self.serve(RETRY_AFTER);
+                    self.producer.serve(RETRY_AFTER);
                 }
                 Err(Failed { mut fault, .. }) => {
-                    let transactions = self.transactions.as_ref();
-                    if let Some(why) = transactions.and_then(|all| all.timed_out(&fault.reason)) {
+                    if let Some(why) = open.timed_out(self.now(), &fault.reason) {
                         fault.reason = why;
                     }
-                    return Err(match self.ended() {
+                    return Err(match open.ended(self) {
                         Some(ended) => Unsent::Ended(ended),
                         None => Unsent::Refused(fault),
                     });
@@ -354,121 +309,86 @@ impl MemberProducer {
         }
     }
 
-    /// Waits for the call that ends the open transaction, which is made where none is under way; `None` when
-    /// it has not returned at the deadline.
+    /// Waits for the call that ends the open transaction, which is made where none is under way. Returns
+    /// whether it has returned by the deadline.
     fn await_end(
         &mut self,
         end: fn(&Client) -> Result<(), Failed>,
         deadline: Instant,
-    ) -> Result<Option<Result<(), Failed>>, Failure> {
+    ) -> Result<bool, CallError> {
         let call = match self.ending.take() {
             Some(call) => call,
             None => {
                 let client = self.client().clone();
                 Call::start(move || end(&client)).map_err(|error| {
-                    Failure::Fatal(format!("starting a thread to end the transaction: {error}"))
+                    CallError::Fatal(format!("starting a thread to end the transaction: {error}"))
                 })?
             }
         };
         loop {
             let left = left(deadline);
             if let Some(returned) = call.wait(left.min(SERVE_EVERY)) {
-                return Ok(Some(returned));
+                return Ok(returned.map(|()| true)?);
             }
-            self.serve(Duration::ZERO);
+            self.producer.serve(Duration::ZERO);
             if left.is_zero() {
                 self.ending = Some(call);
-                return Ok(None);
+                return Ok(false);
+            }
+        }
+    }
+}
+
+impl TransactionClient for ProducerCalls {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn take_over(&mut self) -> Result<Option<String>, LogError> {
+        match self.client().init_transactions(Duration::ZERO) {
+            Ok(()) => self.check_fencing().map(|()| None),
+            Err(Failed {
+                fault,
+                remedy: Remedy::Again,
+            }) => Ok(Some(fault.reason)),
+            Err(Failed { fault, .. }) => {
+                let fault = self.client().fatal().unwrap_or(fault);
+                let id = self.id.as_ref().map_or("", TransactionalId::name);
+                Err(refused(id, &self.group, fault))
             }
         }
     }
 
-    /// Commits the open transaction, or asks again how that ended.
-    ///
-    /// # Errors
-    /// [`Failure::Unknown`] at the deadline: to be called again.
-    pub(super) fn commit(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let since = self.transactions.as_ref().and_then(Transactions::since);
-        if let Some(since) = since {
-            self.enter(State::Committing { since });
-        }
-        loop {
-            match self.await_end(Client::commit_transaction, deadline)? {
-                Some(Ok(())) => {
-                    self.enter(State::Idle);
-                    return Ok(());
-                }
-                Some(Err(failed)) if failed.remedy == Remedy::Again => {
-                    self.serve(RETRY_AFTER);
-                }
-                Some(Err(failed)) => {
-                    let failure = self.failure("committing the transaction", failed);
-                    if let (Failure::Abortable(why), Some(since)) = (&failure, since) {
-                        let abort_only = Some(why.clone());
-                        self.enter(State::Open { since, abort_only });
-                    }
-                    return Err(failure);
-                }
-                None => {
-                    let why = "the commit of the transaction was not answered in time";
-                    return Err(Failure::Unknown(self.producer.with_last_error(why)));
-                }
-            }
-        }
+    fn begin(&mut self) -> Result<(), CallError> {
+        Ok(self.client().begin_transaction()?)
     }
 
-    /// Drops what was appended and not committed, and aborts the transaction that holds it.
-    pub(super) fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
+    fn commit(&mut self, deadline: Instant) -> Result<bool, CallError> {
+        self.await_end(Client::commit_transaction, deadline)
+    }
+
+    fn abort(&mut self, deadline: Instant) -> Result<bool, CallError> {
+        self.await_end(Client::abort_transaction, deadline)
+    }
+
+    fn clear(&mut self) {
         self.producer.clear();
-        match self.transactions.as_ref().map(Transactions::state) {
-            Some(State::Open { .. }) => {}
-            Some(State::Committing { .. }) => {
-                let why = "the transaction may be committed already, and cannot be aborted";
-                return Err(Failure::Fatal(why.to_owned()));
-            }
-            Some(State::Starting { .. } | State::Idle) | None => return Ok(()),
-        }
-        self.mark_abort_only("it is being aborted");
-        let late = |producer: &Producer, reason: &str| {
-            let why = format!("the transaction could not be aborted in time{reason}");
-            Failure::Fatal(producer.with_last_error(&why))
-        };
-        loop {
-            match self.await_end(Client::abort_transaction, deadline)? {
-                Some(Ok(())) => {
-                    self.enter(State::Idle);
-                    return Ok(());
-                }
-                // One that the broker refused is begun anew by the next call.
-                Some(Err(failed)) if matches!(failed.remedy, Remedy::Again | Remedy::Abort) => {
-                    if left(deadline).is_zero() {
-                        let reason = format!(": {}", failed.fault.reason);
-                        return Err(late(&self.producer, &reason));
-                    }
-                    self.serve(RETRY_AFTER);
-                }
-                Some(Err(failed)) => return Err(self.failure("aborting the transaction", failed)),
-                None => return Err(late(&self.producer, "")),
-            }
-        }
     }
 
-    /// Ends the producer: at least once everything is delivered, exactly once what is open is committed or
-    /// aborted, so that the next producer need not wait for it. The error says what was not done.
-    pub(super) fn close(&mut self, deadline: Instant) -> Result<(), String> {
-        if self.transactions.is_none() {
-            let closed = self.producer.close(deadline);
-            return closed.map_err(|records| format!("delivering the last {records} records"));
+    fn pause(&mut self, deadline: Instant) -> bool {
+        if left(deadline).is_zero() {
+            return false;
         }
-        let ended = self.end(deadline);
-        ended.map_err(|failure| format!("ending the last transaction: {failure}"))
+        self.producer.serve(RETRY_AFTER);
+        true
     }
 
-    fn end(&mut self, deadline: Instant) -> Result<(), Failure> {
-        match self.transactions.as_ref().map(Transactions::state) {
-            Some(State::Committing { .. }) => self.commit(deadline),
-            _ => self.abort(deadline),
-        }
+    fn ended(&self) -> Option<Ended> {
+        ended(self.client())
+    }
+
+    fn with_last_error(&self, what: &str) -> String {
+        self.producer.with_last_error(what)
     }
 }
 
@@ -524,10 +444,24 @@ mod tests {
                 ..super::super::member::testing::group()
             };
             let producer = MemberProducer::new(config, group.into(), 1 << 20);
-            let mut producer = producer.expect("a producer");
-            producer.begin(soon()).expect("the id is taken over");
-            producer.client().slow_down(PAUSE);
-            Self { cluster, producer }
+            let mut slow = Self {
+                cluster,
+                producer: producer.expect("a producer"),
+            };
+            let (transactions, calls) = slow.parts();
+            let begun = transactions.begin(calls, soon());
+            begun.expect("the id is taken over");
+            calls.client().slow_down(PAUSE);
+            slow
+        }
+
+        fn parts(&mut self) -> (&mut Transactions, &mut ProducerCalls) {
+            self.producer.transactions().expect("it has transactions")
+        }
+
+        fn commit(&mut self, deadline: Instant) -> Result<(), Failure> {
+            let (transactions, calls) = self.parts();
+            transactions.await_commit(calls, deadline)
         }
 
         /// Appends a record, and waits until it is written.
@@ -564,7 +498,7 @@ mod tests {
         let mut slow = Slow::new();
         for round in 0..3 {
             slow.write();
-            assert_eq!(slow.producer.commit(soon()), Ok(()), "round {round}");
+            assert_eq!(slow.commit(soon()), Ok(()), "round {round}");
         }
     }
 
@@ -575,11 +509,11 @@ mod tests {
             slow.write();
             slow.hold();
             for _ in 0..5 {
-                let outcome = slow.producer.commit(Instant::now() + wait);
+                let outcome = slow.commit(Instant::now() + wait);
                 assert!(matches!(outcome, Err(Failure::Unknown(_))), "{outcome:?}");
             }
             slow.release();
-            assert_eq!(slow.producer.commit(soon()), Ok(()), "{wait:?}");
+            assert_eq!(slow.commit(soon()), Ok(()), "{wait:?}");
         }
     }
 
@@ -598,7 +532,7 @@ mod tests {
             slow.release();
             assert_eq!(slow.producer.abort(soon()), Ok(()), "{wait:?}");
             slow.write();
-            assert_eq!(slow.producer.commit(soon()), Ok(()), "{wait:?}");
+            assert_eq!(slow.commit(soon()), Ok(()), "{wait:?}");
         }
     }
 }

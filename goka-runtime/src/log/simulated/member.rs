@@ -95,7 +95,7 @@ impl SimulatedMember {
             Polled::Step(Step::Out) => self.out(driver),
             Polled::Step(Step::Fenced) => {
                 return Err(LogError::InstanceFenced {
-                    who: format!("group instance `{}`", self.producer.who),
+                    who: format!("group instance `{}`", self.producer.client.who),
                     reason: "a newer member has it".to_owned(),
                 });
             }
@@ -187,7 +187,7 @@ impl SimulatedMember {
         if state.dead.contains(&self.client) {
             return Ok(());
         }
-        let who = self.producer.who.clone();
+        let who = self.producer.client.who.clone();
         state.inject(StepKind::Leave, &who, Some(self.client), None);
         let away = |what: &str| LogError::Timeout {
             what: format!("{what} of `{who}`"),
@@ -196,10 +196,7 @@ impl SimulatedMember {
         if state.is_out() {
             return Err(away("leaving the group"));
         }
-        let ended = match self.group.guarantee {
-            Guarantee::AtLeastOnce => Ok(()),
-            Guarantee::ExactlyOnce => self.producer.finish(&mut state),
-        };
+        let ended = self.producer.close(&mut state);
         if let Some(id) = self.id
             && !state.cut.contains_key(&self.client)
         {
@@ -277,7 +274,7 @@ impl Member for SimulatedMember {
         let shared = self.shared.clone();
         let mut state = shared.lock();
         if self.group.guarantee == Guarantee::AtLeastOnce {
-            self.producer.clear(&mut state);
+            self.producer.client.clear(&mut state);
             return Ok(());
         }
         // A new client would fence this one and end its transaction, and no more.

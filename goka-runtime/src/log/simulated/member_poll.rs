@@ -44,7 +44,7 @@ impl SimulatedMember {
                 .enter(id, instance, leads, group.session_timeout, now);
         });
         state.version += 1;
-        let who = &self.producer.who;
+        let who = &self.producer.client.who;
         state.note(|| format!("{who}: enters as member {}", id.0));
         self.id = Some(id);
         self.heard_as.store(id.0, Ordering::Relaxed);
@@ -63,7 +63,12 @@ impl SimulatedMember {
     }
 
     fn poll_state(&mut self, state: &mut State) -> Result<Option<Polled>, LogError> {
-        state.inject(StepKind::Poll, &self.producer.who, Some(self.client), None);
+        state.inject(
+            StepKind::Poll,
+            &self.producer.client.who,
+            Some(self.client),
+            None,
+        );
         if state.is_out() {
             let why = "no broker answers".to_owned();
             return Ok(self.degrade(Degraded::Brokers, why));
@@ -99,7 +104,7 @@ impl SimulatedMember {
     }
 
     fn note(&self, state: &mut State, step: &Step) {
-        let who = &self.producer.who;
+        let who = &self.producer.client.who;
         let generation = state.group(&self.group.name, |group, _| group.members.generation());
         state.version += 1;
         state.note(|| {
@@ -240,7 +245,7 @@ impl SimulatedMember {
             intakes.insert(topic, page.next);
             return Some(Polled::OffsetGap(task, topic, position..page.next));
         }
-        let (who, place) = (&self.producer.who, Some((&tp.topic, tp.partition)));
+        let (who, place) = (&self.producer.client.who, Some((&tp.topic, tp.partition)));
         match state.inject(StepKind::Fetch, who, Some(self.client), place) {
             Some(Fault::Slow) => return None,
             Some(Fault::Few(most)) => page.cut(most),

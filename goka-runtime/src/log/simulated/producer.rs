@@ -1,10 +1,9 @@
 //! A member's producer, as the client sees it: what was appended since the last commit and whether it was
-//! written, task by task, and its transactions: taken over, begun, committed, aborted. Knows no offsets of
-//! tasks.
+//! written, task by task, and the calls of its transactions. Knows no offsets of tasks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::faults::{Fault, StepKind, Written};
 use super::groups::Offsets;
@@ -12,8 +11,8 @@ use super::history::ClientId;
 use super::produce::{Outgoing, Unwritten};
 use super::state::{Shared, State};
 use super::topics::Body;
-use super::transacting::{Phase, Transactions};
-use crate::log::outcome::Acks;
+use crate::log::transaction_client::{CallError, Ended, TransactionClient};
+use crate::log::transactions::Transactions;
 use crate::log::{Failure, Group, LogError, MemberTimeout, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
@@ -59,56 +58,139 @@ impl Ledger {
 
 #[derive(Debug)]
 pub(super) struct Producer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) group: Arc<Group>,
-    pub(super) who: String,
-    pub(super) client: ClientId,
-    ledgers: BTreeMap<TaskId, Ledger>,
+    pub(super) client: ProducerClient,
     /// Exactly once, everything is written in transactions.
     pub(super) transactions: Option<Transactions>,
 }
 
+/// A producer without its transactions.
+#[derive(Debug)]
+pub(super) struct ProducerClient {
+    shared: Arc<Shared>,
+    group: Arc<Group>,
+    pub(super) who: String,
+    pub(super) id: ClientId,
+    ledgers: BTreeMap<TaskId, Ledger>,
+    /// Once the transactional id is taken over.
+    epoch: Option<u64>,
+    /// Whether the transaction that is being committed is committed already, though that was not
+    /// answered.
+    is_committed: bool,
+    /// What ended the client for good.
+    ended: Option<Ended>,
+}
+
+/// A producer's calls, which arrive at the log at once.
+pub(super) struct ProducerCalls<'a> {
+    pub(super) client: &'a mut ProducerClient,
+    pub(super) state: &'a mut State,
+}
+
 impl Producer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        group: Arc<Group>,
-        who: String,
-        client: ClientId,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, group: Arc<Group>, who: String, id: ClientId) -> Self {
         let transactions = match group.guarantee {
             Guarantee::AtLeastOnce => None,
-            Guarantee::ExactlyOnce => Some(Transactions::default()),
+            Guarantee::ExactlyOnce => {
+                Some(Transactions::new(who.clone(), group.transaction_timeout))
+            }
         };
         Self {
-            shared,
-            group,
-            who,
-            client,
-            ledgers: BTreeMap::new(),
+            client: ProducerClient {
+                shared,
+                group,
+                who,
+                id,
+                ledgers: BTreeMap::new(),
+                epoch: None,
+                is_committed: false,
+                ended: None,
+            },
             transactions,
         }
+    }
+
+    /// The transactions, and the calls that they are made with; `None` at least once.
+    pub(super) fn transactions<'a>(
+        &'a mut self,
+        state: &'a mut State,
+    ) -> Option<(&'a mut Transactions, ProducerCalls<'a>)> {
+        let client = &mut self.client;
+        Some((self.transactions.as_mut()?, ProducerCalls { client, state }))
     }
 
     pub(super) fn append(&mut self, appends: &Appends) {
         if appends.is_empty() {
             return;
         }
-        let shared = self.shared.clone();
+        let shared = self.client.shared.clone();
         let mut state = shared.lock();
-        let begun = self.begin(&mut state);
+        let begun = match self.transactions(&mut state) {
+            Some((transactions, mut calls)) => transactions
+                .begin(&mut calls, Instant::now())
+                .and_then(|()| transactions.ended(&calls).map_or(Ok(()), Err)),
+            None => Ok(()),
+        };
         for append in appends.iter() {
-            let ledger = self.ledgers.entry(append.task).or_default();
+            let ledger = self.client.ledgers.entry(append.task).or_default();
             if let Err(failure) = &begun {
                 ledger.failure.get_or_insert_with(|| failure.clone());
             }
             // What follows a failed record is dropped with it, so the order is kept.
             if ledger.failure.is_none() {
-                self.produce(&mut state, &append);
+                let is_fenced = self.client.produce(&mut state, &append);
+                let failure = match self.transactions(&mut state) {
+                    Some((transactions, calls)) if is_fenced => transactions.ended(&calls),
+                    _ => None,
+                };
+                if failure.is_some() {
+                    self.client.ledgers.entry(append.task).or_default().failure = failure;
+                }
             }
         }
     }
 
-    fn produce(&mut self, state: &mut State, append: &Append<'_>) {
+    /// Drops what is known of a task that is not owned any more.
+    pub(super) fn forget(&mut self, task: TaskId) {
+        if self.client.ledgers.remove(&task).is_some()
+            && !mutant!(StaleWrites)
+            && let Some(transactions) = &mut self.transactions
+        {
+            transactions.disown();
+        }
+    }
+
+    /// Takes the transactional id over, if that is not done; what a predecessor left open is ended.
+    ///
+    /// # Errors
+    /// What does not pass.
+    pub(super) fn start(&mut self, state: &mut State) -> Result<(), LogError> {
+        match self.transactions(state) {
+            Some((transactions, mut calls)) => transactions.start(&mut calls).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Drops what was appended and not committed, and aborts the transaction that holds it; at least once,
+    /// it may be written already.
+    pub(super) fn abort(&mut self, state: &mut State) -> Result<(), Failure> {
+        match self.transactions(state) {
+            Some((transactions, mut calls)) => transactions.abort(&mut calls, Instant::now()),
+            None => Err(Failure::Fatal("no transaction is open".to_owned())),
+        }
+    }
+
+    /// Commits or aborts what is open, so that the next producer need not wait for it.
+    pub(super) fn close(&mut self, state: &mut State) -> Result<(), Failure> {
+        match self.transactions(state) {
+            Some((transactions, mut calls)) => transactions.close(&mut calls, Instant::now()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ProducerClient {
+    /// Writes a record; returns whether there is a newer producer with the transactional id.
+    fn produce(&mut self, state: &mut State, append: &Append<'_>) -> bool {
         let timestamp = match append.timestamp {
             -1 => state.wall,
             timestamp => timestamp,
@@ -121,11 +203,12 @@ impl Producer {
         };
         let is_loop =
             append.kind == AppendKind::Output && self.group.inputs.contains(&append.topic);
-        let epoch = self.transactions.as_ref().and_then(|all| all.epoch);
-        let epoch = epoch.filter(|_| !(is_loop && mutant!(LoopbackOutside)));
+        let epoch = self
+            .epoch
+            .filter(|_| !(is_loop && mutant!(LoopbackOutside)));
         let written = state.produce(&Outgoing {
             who: &self.who,
-            client: Some(self.client),
+            client: Some(self.id),
             topic: self.group.topic(append.topic),
             partition: append.partition,
             body: body.into(),
@@ -139,10 +222,11 @@ impl Producer {
             Ok(Written::UnderWay(ticket)) => ledger.tickets.push((ticket, is_changelog)),
             Err(Unwritten::Failed(failure)) => ledger.failure = Some(failure),
             Err(Unwritten::Fenced) => {
-                let failure = self.fenced(state.now);
-                self.ledgers.entry(append.task).or_default().failure = Some(failure);
+                self.fenced();
+                return true;
             }
         }
+        false
     }
 
     /// The acknowledgements of everything appended since this was last called, task by task.
@@ -156,71 +240,74 @@ impl Producer {
             .collect()
     }
 
-    /// Drops what is known of a task that is not owned any more.
-    pub(super) fn forget(&mut self, task: TaskId) {
-        if self.ledgers.remove(&task).is_some() && !mutant!(StaleWrites) {
-            // Its records would become visible without the offsets that cover them.
-            self.mark_abort_only("it holds records of a partition that is not owned any more");
-        }
-    }
-
-    /// Keeps the open transaction from being committed.
-    pub(super) fn mark_abort_only(&mut self, why: &str) {
-        if let Some(transactions) = &mut self.transactions
-            && let Phase::Open { abort_only, .. } = &mut transactions.phase
-        {
-            abort_only.get_or_insert_with(|| why.to_owned());
-        }
-    }
-
     /// Drops what is known of everything appended and not committed. Records already sent are written
     /// before anything that is appended from now on.
     pub(super) fn clear(&mut self, state: &mut State) {
         self.ledgers.clear();
-        state.purge(self.client);
+        state.purge(self.id);
     }
 
-    /// The failure that a newer epoch at the coordinator means.
-    pub(super) fn fenced(&mut self, now: Duration) -> Failure {
-        let timeout = self.group.transaction_timeout;
-        let Some(transactions) = &mut self.transactions else {
-            return Failure::Fatal("this producer has no transactions".to_owned());
-        };
-        // The broker has one error for both: another producer took the id over, or the transaction timed
-        // out.
-        let open = transactions.since().map(|since| now.saturating_sub(since));
-        let failure = match open {
-            Some(open) if open >= timeout => Failure::Fatal(format!(
-                "the transaction was open for {} ms, and the broker ends one after {} ms \
-                 (transaction.timeout.ms)",
-                open.as_millis(),
-                timeout.as_millis()
-            )),
-            _ => Failure::ProducerFenced(format!(
-                "transactional id `{}`: there is a newer producer with it",
-                self.who
-            )),
-        };
-        transactions.ended.get_or_insert(failure).clone()
+    /// The coordinator knows a newer epoch.
+    fn fenced(&mut self) -> CallError {
+        let why = "there is a newer producer with it".to_owned();
+        self.ended.get_or_insert(Ended::Fenced(why.clone()));
+        CallError::Fatal(why)
     }
+}
 
-    /// Takes the transactional id over, if that is not done; what a predecessor left open is ended.
-    ///
-    /// # Errors
-    /// What does not pass.
-    pub(super) fn start(&mut self, state: &mut State) -> Result<(), LogError> {
-        let timeout = self.group.transaction_timeout;
-        let Some(transactions) = &mut self.transactions else {
-            return Ok(());
-        };
-        if transactions.epoch.is_some() {
-            return Ok(());
+impl ProducerCalls<'_> {
+    /// The end of a transaction, at the coordinator.
+    fn end(&mut self, commit: bool, late: Duration) -> Result<bool, CallError> {
+        let epoch = self.client.epoch.unwrap_or_default();
+        match self.state.end(&self.client.who, epoch, commit, late) {
+            Ok(()) => Ok(true),
+            Err(_) => Err(self.client.fenced()),
         }
+    }
+
+    /// Makes offsets part of the open transaction, at the coordinator.
+    pub(super) fn attach(&mut self, offsets: Offsets) -> Result<(), CallError> {
+        let client = &mut *self.client;
+        let epoch = client.epoch.unwrap_or_default();
+        let group = &client.group.name;
+        match self
+            .state
+            .attach(&client.who, epoch, client.id, group, offsets)
+        {
+            Ok(()) => Ok(()),
+            Err(_) => Err(client.fenced()),
+        }
+    }
+
+    pub(super) fn inject(&mut self, step: StepKind) -> Option<Fault> {
+        self.state
+            .inject(step, &self.client.who, Some(self.client.id), None)
+    }
+
+    /// Breaks the client.
+    fn break_down(&mut self) -> CallError {
+        let why = "the client broke".to_owned();
+        self.client.ended.get_or_insert(Ended::Broken(why.clone()));
+        CallError::Fatal(why)
+    }
+}
+
+impl TransactionClient for ProducerCalls<'_> {
+    fn now(&self) -> Duration {
+        self.state.now
+    }
+
+    fn take_over(&mut self) -> Result<Option<String>, LogError> {
+        if self.state.is_out() {
+            return Ok(Some("no broker answers".to_owned()));
+        }
+        let client = &mut *self.client;
+        let timeout = client.group.transaction_timeout;
         if timeout > LONGEST_TRANSACTION {
             return Err(LogError::TimeoutRefused {
                 timeout: MemberTimeout::Transaction,
                 given: timeout,
-                group: self.group.name.to_string(),
+                group: client.group.name.to_string(),
                 reason: format!(
                     "the broker takes at most {} ms; shorten it, or raise the broker's \
                      `transaction.max.timeout.ms`",
@@ -228,133 +315,58 @@ impl Producer {
                 ),
             });
         }
-        transactions.epoch = Some(state.take_over(&self.who, timeout));
+        client.epoch = Some(self.state.take_over(&client.who, timeout));
+        Ok(None)
+    }
+
+    fn begin(&mut self) -> Result<(), CallError> {
+        self.client.is_committed = false;
         Ok(())
     }
 
-    /// Begins a transaction where none is open.
-    pub(super) fn begin(&mut self, state: &mut State) -> Result<(), Failure> {
-        let Some(transactions) = &self.transactions else {
-            return Ok(());
-        };
-        if let Some(ended) = &transactions.ended {
-            return Err(ended.clone());
+    fn commit(&mut self, _deadline: Instant) -> Result<bool, CallError> {
+        let fault = self.inject(StepKind::End);
+        if self.state.is_out() {
+            return Ok(false);
         }
-        match &transactions.phase {
-            Phase::Open {
-                abort_only: None, ..
-            } => return Ok(()),
-            Phase::Open {
-                abort_only: Some(why),
-                ..
-            } => return Err(Failure::Abortable(why.clone())),
-            Phase::Committing { .. } => {
-                let why = "it is not known yet whether the transaction before is committed";
-                return Err(Failure::Abortable(why.to_owned()));
+        let is_committed = self.client.is_committed;
+        match fault {
+            Some(Fault::CommitUnknown { happened }) => {
+                if happened && !is_committed {
+                    self.end(true, Duration::ZERO)?;
+                }
+                self.client.is_committed |= happened;
+                Ok(false)
             }
-            Phase::Idle => {}
-        }
-        if transactions.epoch.is_none() && state.is_out() {
-            let why = "the transactional id is not taken over: no broker answers";
-            return Err(Failure::Abortable(why.to_owned()));
-        }
-        self.start(state)
-            .map_err(|error| Failure::Fatal(error.to_string()))?;
-        self.enter(Phase::Open {
-            since: state.now,
-            abort_only: None,
-        });
-        Ok(())
-    }
-
-    pub(super) fn enter(&mut self, phase: Phase<Acks>) {
-        if let Some(transactions) = &mut self.transactions {
-            transactions.phase = phase;
+            Some(Fault::Fatal) => Err(self.break_down()),
+            Some(Fault::Abortable) if !is_committed => {
+                Err(CallError::Abortable("the coordinator refuses".to_owned()))
+            }
+            Some(Fault::LateMarkers(late)) => self.end(true, late),
+            // The coordinator accepts the same end a second time.
+            _ => self.end(true, Duration::ZERO),
         }
     }
 
-    /// What ended the client for good, if anything.
-    pub(super) fn ended(&self) -> Option<Failure> {
-        self.transactions.as_ref()?.ended.clone()
-    }
-
-    /// Whether a transaction holds records or offsets.
-    pub(super) fn is_open(&self) -> bool {
-        let transactions = self.transactions.as_ref();
-        transactions.is_some_and(|transactions| transactions.since().is_some())
-    }
-
-    fn epoch(&self) -> u64 {
-        let epoch = self.transactions.as_ref().and_then(|all| all.epoch);
-        epoch.unwrap_or_default()
-    }
-
-    /// The end of a transaction, at the coordinator.
-    pub(super) fn end(
-        &mut self,
-        state: &mut State,
-        commit: bool,
-        late: Duration,
-    ) -> Result<(), Failure> {
-        match state.end(&self.who, self.epoch(), commit, late) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.fenced(state.now)),
-        }
-    }
-
-    /// Makes offsets part of the open transaction, at the coordinator.
-    pub(super) fn attach(&mut self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
-        match state.attach(
-            &self.who,
-            self.epoch(),
-            self.client,
-            &self.group.name,
-            offsets,
-        ) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.fenced(state.now)),
-        }
-    }
-
-    /// Breaks the client.
-    pub(super) fn break_down(&mut self) -> Failure {
-        let failure = Failure::Fatal("the client broke".to_owned());
-        if let Some(transactions) = &mut self.transactions {
-            return transactions.ended.get_or_insert(failure).clone();
-        }
-        failure
-    }
-
-    /// Drops what was appended and not committed, and aborts the transaction that holds it. While no
-    /// broker answers it is asked until one does, which takes no time here: the difference
+    /// While no broker answers it is asked until one does, which takes no time here: the difference
     /// cannot be seen before.
-    pub(super) fn abort(&mut self, state: &mut State) -> Result<(), Failure> {
-        if let Some(ended) = self.ended() {
-            return Err(ended);
+    fn abort(&mut self, _deadline: Instant) -> Result<bool, CallError> {
+        match self.inject(StepKind::Abort) {
+            Some(Fault::Fatal) => Err(self.break_down()),
+            _ => self.end(false, Duration::ZERO),
         }
-        self.clear(state);
-        match self.transactions.as_ref().map(|all| &all.phase) {
-            Some(Phase::Open { .. }) => {}
-            Some(Phase::Committing { .. }) => {
-                let why = "the transaction may be committed already, and cannot be aborted";
-                return Err(Failure::Fatal(why.to_owned()));
-            }
-            Some(Phase::Idle) | None => return Ok(()),
-        }
-        let fault = state.inject(StepKind::Abort, &self.who, Some(self.client), None);
-        if fault == Some(Fault::Fatal) {
-            return Err(self.break_down());
-        }
-        self.end(state, false, Duration::ZERO)?;
-        self.enter(Phase::Idle);
-        Ok(())
     }
 
-    /// Commits or aborts what is open, so that the next producer need not wait for it.
-    pub(super) fn finish(&mut self, state: &mut State) -> Result<(), Failure> {
-        match self.transactions.as_ref().map(|all| &all.phase) {
-            Some(Phase::Committing { .. }) => self.end(state, true, Duration::ZERO),
-            _ => self.abort(state),
-        }
+    fn clear(&mut self) {
+        self.client.clear(self.state);
+    }
+
+    /// No time passes during a call.
+    fn pause(&mut self, _deadline: Instant) -> bool {
+        false
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        self.client.ended.clone()
     }
 }

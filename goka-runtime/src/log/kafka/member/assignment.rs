@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::super::super::{Epoch, Failure, Group};
+use super::super::super::{Epoch, Group};
 use super::super::native::Place;
 use crate::record::{TaskId, TopicId};
 
@@ -98,14 +98,6 @@ pub(super) fn leads(group: &Group) -> Vec<&str> {
         Some(table) => vec![group.topic(table)],
         None => group.inputs.iter().map(|id| &**group.topic(*id)).collect(),
     }
-}
-
-/// The failure of a commit for a task that is not assigned.
-pub(super) fn not_owned(task: TaskId) -> Failure {
-    Failure::Lost(format!(
-        "partition {} is not owned any more",
-        task.partition
-    ))
 }
 
 #[cfg(test)]

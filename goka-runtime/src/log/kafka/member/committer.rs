@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::super::transactions::not_owned;
 use super::super::super::{CommitBatch, CommitOutcome, Failure, Group, TaskAcks};
 use super::super::native::{Client, Code, EventKind, Fault, List, Place, Queue, text};
-use super::assignment::{AssignedTasks, not_owned};
+use super::assignment::AssignedTasks;
 use crate::record::{TaskId, TopicId};
 
 /// What was acknowledged of each task's appends.

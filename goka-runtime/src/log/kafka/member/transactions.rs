@@ -1,130 +1,77 @@
-//! Commits, exactly once: each commit batch is one transaction of the member's producer. The appends are
-//! acknowledged, the transaction gets the offsets, and is committed; no step follows one that failed.
+//! What a commit of a transaction asks of a member on Kafka: its appends' acknowledgements, and its offsets
+//! in the open transaction.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::super::super::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
-use super::super::super::{CommitBatch, CommitId, CommitOutcome, Failure, Group};
-use super::super::member_producer::{MemberProducer, Unsent};
+use super::super::super::outcome::{Failures, each};
+use super::super::super::transaction_client::CommitClient;
+use super::super::super::transactions::Transactions;
+use super::super::super::{CommitBatch, Failure, Group, TaskAcks};
+use super::super::member_producer::{ProducerCalls, Unsent};
 use super::super::native::{Client, Code, Fault, List};
-use super::assignment::{AssignedTasks, not_owned};
-use super::committer::{COMMITTED_OFFSET, TaskResults, commit_failure, is_refused};
+use super::assignment::AssignedTasks;
+use super::committer::{COMMITTED_OFFSET, commit_failure, is_refused};
 use crate::record::{TaskId, TopicId};
 
-/// A batch whose commit was not answered. Its acknowledgements are reported when it is.
-#[derive(Debug)]
-struct InDoubt {
-    batch: CommitId,
-    acks: Acks,
-}
-
-pub(super) struct TransactionCommitter {
-    group: Arc<Group>,
-    in_doubt: Option<InDoubt>,
-}
-
 /// What a commit works with: the member's producer, its consumer, and the tasks it owns.
-pub(super) struct Clients<'m> {
-    pub(super) producer: &'m mut MemberProducer,
+pub(super) struct TransactionCommit<'m> {
+    pub(super) group: &'m Group,
+    pub(super) calls: &'m mut ProducerCalls,
     pub(super) consumer: &'m Client,
     pub(super) tasks: &'m AssignedTasks,
+    /// The topics of records that failed.
+    pub(super) failed: BTreeSet<String>,
 }
 
-impl TransactionCommitter {
-    pub(super) fn new(group: Arc<Group>) -> Self {
-        Self {
-            group,
-            in_doubt: None,
-        }
+impl CommitClient for TransactionCommit<'_> {
+    type Calls = ProducerCalls;
+
+    fn calls(&mut self) -> &mut ProducerCalls {
+        self.calls
     }
 
-    /// Commits the batch in the open transaction.
-    pub(super) fn commit(
-        &mut self,
-        clients: &mut Clients<'_>,
-        batch: &CommitBatch,
-        deadline: Instant,
-    ) -> CommitOutcome {
-        if let Some(in_doubt) = self.in_doubt.take() {
-            if in_doubt.batch == batch.id {
-                return self.end(clients, batch, in_doubt.acks, deadline);
-            }
-            let why = format!(
-                "batch {} is committed while it is not known whether batch {} is",
-                batch.id.0, in_doubt.batch.0
-            );
-            self.in_doubt = Some(in_doubt);
-            return failed(
-                batch,
-                each(&tasks(batch, []), |_| Failure::Fatal(why.clone())),
-            );
-        }
-        let acks = clients.producer.await_acks(deadline);
-        let tasks = tasks(batch, acks.keys().copied());
-        if tasks.is_empty() {
-            if clients.producer.is_open() {
-                // It only holds records of tasks that are not owned any more. If this fails, the next batch
-                // reports it.
-                drop(clients.producer.abort(deadline));
-            }
-            return CommitOutcome::default();
-        }
-        match self.prepare(clients, batch, &tasks, acks, deadline) {
-            Ok(acks) => self.end(clients, batch, acks, deadline),
-            Err(failures) => {
-                clients
-                    .producer
-                    .mark_abort_only("a part of it failed, and it is not aborted yet");
-                failed(batch, failures)
-            }
-        }
+    fn acks(&mut self, deadline: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+        let (acks, failed) = self.calls.await_acks(deadline);
+        self.failed = failed;
+        acks
     }
 
-    /// Everything before the commit.
-    fn prepare(
-        &self,
-        clients: &mut Clients<'_>,
-        batch: &CommitBatch,
-        tasks: &BTreeSet<TaskId>,
-        acks: TaskResults,
-        deadline: Instant,
-    ) -> Result<Acks, Failures> {
-        let all = |failure: &Failure| each(tasks, |_| failure.clone());
-        if let Some(ended) = clients.producer.ended() {
-            return Err(all(&ended));
-        }
-        let failed = clients.producer.take_failed();
-        let acks = match acknowledged(tasks, acks) {
-            Ok(acks) => acks,
-            Err(failures) => return Err(denied(clients.producer, failures, &failed)),
+    /// A topic that may not be written to is refused before any record is sent: all records fail then, and
+    /// only the transaction knows why. Trying again would not help.
+    fn explain(&mut self, failures: Failures) -> Failures {
+        let fault = self.calls.abort_reason();
+        let Some(fault) = fault.filter(|fault| fault.code == Code::TopicAuthorizationFailed) else {
+            return failures;
         };
-        fail_point!("after-acks", acks.len());
-        check_owned(clients, tasks)?;
-        clients
-            .producer
-            .begin(deadline)
-            .map_err(|failure| all(&failure))?;
-        self.send(clients, batch, tasks, deadline)?;
-        if Instant::now() >= deadline {
-            let why = "no time was left to commit the transaction";
-            return Err(all(&Failure::Abortable(why.to_owned())));
-        }
-        Ok(acks)
+        let topics: Vec<&str> = self.failed.iter().map(String::as_str).collect();
+        let refused = Failure::Refused {
+            topic: topics.join("` or `"),
+            key: "(any)".to_owned(),
+            reason: fault.reason,
+        };
+        failures
+            .into_keys()
+            .map(|task| (task, refused.clone()))
+            .collect()
     }
 
-    /// Makes the batch's offsets part of its transaction.
-    fn send(
-        &self,
-        clients: &mut Clients<'_>,
+    fn lost(&self) -> Option<&'static str> {
+        let is_lost = self.consumer.assignment_lost();
+        is_lost.then_some("the group took the assignment away")
+    }
+
+    fn owns(&self, task: TaskId) -> bool {
+        self.tasks.owns(task)
+    }
+
+    fn send_offsets(
+        &mut self,
+        open: &Transactions,
         batch: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
         deadline: Instant,
     ) -> Result<(), Failures> {
-        if batch.offsets.is_empty() {
-            return Ok(());
-        }
         let all = |failure: Failure| each(tasks, |_| failure.clone());
         let mut list = List::new();
         for (task, topic, offset, metadata) in &batch.offsets {
@@ -133,8 +80,7 @@ impl TransactionCommitter {
             list.add_with(self.group.topic(*topic), task.partition, *offset, metadata)
                 .map_err(|fault| all(Failure::Fatal(fault.reason)))?;
         }
-        let consumer = clients.consumer;
-        match clients.producer.send_offsets(list, consumer, deadline) {
+        match self.calls.send_offsets(open, list, self.consumer, deadline) {
             Ok(()) => Ok(()),
             Err(Unsent::Ended(failure)) => Err(all(failure)),
             Err(Unsent::NoMember) => {
@@ -142,30 +88,25 @@ impl TransactionCommitter {
                     code: Code::UnknownMemberId,
                     reason: "the consumer is joining its group anew".to_owned(),
                 };
-                Err(all(commit_failure(
-                    &self.group,
-                    fault,
-                    consumer.assignment_lost(),
-                )))
+                let is_lost = self.consumer.assignment_lost();
+                Err(all(commit_failure(self.group, fault, is_lost)))
             }
-            Err(Unsent::Refused(fault)) => {
-                Err(self.refused(batch, tasks, fault, consumer.assignment_lost()))
-            }
+            Err(Unsent::Refused(fault)) => Err(self.refused(batch, tasks, fault)),
         }
     }
 
+    fn is_late(&self, deadline: Instant) -> bool {
+        Instant::now() >= deadline
+    }
+}
+
+impl TransactionCommit<'_> {
     /// The coordinator refused offsets: nothing is committed, so no outcome is in doubt.
-    fn refused(
-        &self,
-        batch: &CommitBatch,
-        tasks: &BTreeSet<TaskId>,
-        fault: Fault,
-        is_lost: bool,
-    ) -> Failures {
+    fn refused(&self, batch: &CommitBatch, tasks: &BTreeSet<TaskId>, fault: Fault) -> Failures {
         if is_refused(fault.code) {
             return self.refused_partitions(batch, tasks, &fault.reason);
         }
-        let failure = match commit_failure(&self.group, fault, is_lost) {
+        let failure = match commit_failure(self.group, fault, self.consumer.assignment_lost()) {
             Failure::Unknown(why) | Failure::Retriable(why) => Failure::Abortable(why),
             failure => failure,
         };
@@ -205,68 +146,6 @@ impl TransactionCommitter {
             None => Failure::Abortable(format!("another task's offset is refused: {reason}")),
         })
     }
-
-    /// Commits the transaction. An outcome that is not known is asked for by the next commit of the batch.
-    fn end(
-        &mut self,
-        clients: &mut Clients<'_>,
-        batch: &CommitBatch,
-        acks: Acks,
-        deadline: Instant,
-    ) -> CommitOutcome {
-        fail_point!("before-transaction-end", batch.offsets.len());
-        let outcome = clients.producer.commit(deadline);
-        if outcome.is_ok() {
-            fail_point!("after-transaction-end", batch.offsets.len());
-        }
-        let tasks = tasks(batch, acks.keys().copied());
-        match outcome {
-            Ok(()) => all_acked(batch, &acks, &Ok(())),
-            Err(unknown @ Failure::Unknown(_)) => {
-                let outcome = all_acked(batch, &acks, &Err(unknown));
-                self.in_doubt = Some(InDoubt {
-                    batch: batch.id,
-                    acks,
-                });
-                outcome
-            }
-            Err(failure) => failed(batch, each(&tasks, |_| failure.clone())),
-        }
-    }
-}
-
-/// A topic that may not be written to is refused before any record is sent: all records fail then, and
-/// only the transaction knows why. Trying again would not help.
-fn denied(producer: &MemberProducer, failures: Failures, topics: &BTreeSet<String>) -> Failures {
-    let fault = producer.abort_reason();
-    let Some(fault) = fault.filter(|fault| fault.code == Code::TopicAuthorizationFailed) else {
-        return failures;
-    };
-    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let refused = Failure::Refused {
-        topic: topics.join("` or `"),
-        key: "(any)".to_owned(),
-        reason: fault.reason,
-    };
-    failures
-        .into_keys()
-        .map(|task| (task, refused.clone()))
-        .collect()
-}
-
-/// Refuses a batch with a task that another member may own.
-fn check_owned(clients: &Clients<'_>, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
-    if clients.consumer.assignment_lost() {
-        let why = "the group took the assignment away";
-        return Err(each(tasks, |_| Failure::Lost(why.to_owned())));
-    }
-    if tasks.iter().all(|task| clients.tasks.owns(*task)) {
-        return Ok(());
-    }
-    Err(each(tasks, |task| match clients.tasks.owns(task) {
-        false => not_owned(task),
-        true => Failure::Abortable("a task of the batch is not owned any more".to_owned()),
-    }))
 }
 
 /// Whether librdkafka's text name a partition: `topic(id)[partition](error)`.

@@ -1,0 +1,93 @@
+//! What the state machine of [`Transactions`] asks of a log: the calls of one producer, and what a commit
+//! asks of the member that has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::commit::{CommitBatch, TaskAcks};
+use super::error::{Failure, LogError};
+use super::outcome::Failures;
+use super::transactions::Transactions;
+use crate::record::TaskId;
+
+/// Why a call of a [`TransactionClient`] failed; nothing is committed.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The same call may succeed.
+    Retriable(String),
+    /// The transaction has to be aborted.
+    Abortable(String),
+    /// The client is of no more use.
+    Fatal(String),
+}
+
+/// What ended a client for good.
+#[derive(Debug, Clone)]
+pub(super) enum Ended {
+    /// The broker knows a newer producer with the transactional id, or has ended its transaction.
+    Fenced(String),
+    /// The broker knows a newer member with the instance name.
+    InstanceFenced(String),
+    /// Anything else.
+    Broken(String),
+}
+
+/// The calls of one producer with a transactional id.
+pub(super) trait TransactionClient {
+    /// The time since some fixed moment.
+    fn now(&self) -> Duration;
+    /// Takes the transactional id over, without waiting: the broker first ends what a predecessor left
+    /// open. Returns why that is not done yet, or `None` once it is.
+    ///
+    /// # Errors
+    /// What does not pass.
+    fn take_over(&mut self) -> Result<Option<String>, LogError>;
+    /// Begins a transaction.
+    fn begin(&mut self) -> Result<(), CallError>;
+    /// Commits the open transaction, or asks again how that ended. Returns whether that was answered by
+    /// the deadline.
+    fn commit(&mut self, deadline: Instant) -> Result<bool, CallError>;
+    /// Aborts the open transaction. Returns whether that was answered by the deadline.
+    fn abort(&mut self, deadline: Instant) -> Result<bool, CallError>;
+    /// Forgets everything that was appended and not committed.
+    fn clear(&mut self);
+    /// Waits a moment until a call is made again; `false` when the deadline is over.
+    fn pause(&mut self, deadline: Instant) -> bool;
+    /// What ended the client for good, if anything.
+    fn ended(&self) -> Option<Ended>;
+    /// A message with the last error that the client reported.
+    fn with_last_error(&self, what: &str) -> String {
+        what.to_owned()
+    }
+}
+
+/// What a commit asks of a member: its producer's calls, its appends, its tasks, its place in the group.
+pub(super) trait CommitClient {
+    /// The client of the member's producer.
+    type Calls: TransactionClient;
+
+    /// The member's producer.
+    fn calls(&mut self) -> &mut Self::Calls;
+    /// Waits until everything appended is acknowledged or has failed, at most until `deadline`.
+    fn acks(&mut self, deadline: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>>;
+    /// The failures of appends, with the reason that only the transaction knows.
+    fn explain(&mut self, failures: Failures) -> Failures {
+        failures
+    }
+    /// Why no task is the member's any more, if that is so.
+    fn lost(&self) -> Option<&'static str> {
+        None
+    }
+    /// Whether a task is the member's.
+    fn owns(&self, task: TaskId) -> bool;
+    /// Makes the offsets of a batch part of the open transaction.
+    fn send_offsets(
+        &mut self,
+        open: &Transactions,
+        batch: &CommitBatch,
+        tasks: &BTreeSet<TaskId>,
+        deadline: Instant,
+    ) -> Result<(), Failures>;
+    /// Whether no time is left before the deadline.
+    fn is_late(&self, deadline: Instant) -> bool;
+}
