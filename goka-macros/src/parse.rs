@@ -201,14 +201,19 @@ pub(crate) fn next(input: ParseStream) {
 
 const KAFKA: &str = "Kafka allows at most 249 of `a-z A-Z 0-9 . _ -`";
 
-/// Reports a name that Kafka does not allow for a topic. `made` is the name that is made from the literal.
-pub(crate) fn check_topic_name(name: &LitStr, made: &str, diag: &mut Diag) {
+/// Reports a name that Kafka does not allow for a topic; `what` is named so. `made` is the name that is made from the
+/// literal.
+pub(crate) fn check_name(name: &LitStr, what: &str, made: &str, diag: &mut Diag) {
     let written = name.value();
     if written.is_empty() {
-        return diag.at(name, "a topic name is not empty", KAFKA);
+        return diag.at(name, format!("the name of a {what} is not empty"), KAFKA);
     }
     if written == "." || written == ".." {
-        return diag.at(name, format!("`{written}` is not a topic name"), KAFKA);
+        return diag.at(
+            name,
+            format!("`{written}` is not the name of a {what}"),
+            KAFKA,
+        );
     }
     if check_letters(name, "name", diag) {
         check_length(name, made, diag);

@@ -12,10 +12,11 @@ use crate::partitioner::Partitioner;
 use crate::record::{Headers, Offset, Timestamp};
 use crate::topic::Topic;
 
-/// The processor of a `Context` in which the macro has not put one.
+/// The processor of a `Context` in which neither the macro nor the user has put one. rustc shows the line of its
+/// definition, with the advice at its end.
 #[doc(hidden)]
 #[derive(Debug)]
-pub enum Unfilled {}
+pub enum ProcessorNotNamed {} // write the processor: `&mut Context<'_, MyProcessor>`
 
 /// Records come with a key: see [`Context`].
 #[derive(Debug)]
@@ -55,12 +56,13 @@ impl HasKey for WithKey {}
 /// The record that a handler is called for, and the operations on the group table and the declared edges.
 ///
 /// Handlers take `ctx: &mut Context` without parameters. The macro adds the processor, whose declaration says
-/// which key type, table and outputs the methods accept. All that a handler wrote and emitted is kept when it
+/// which key type, table and outputs the methods accept. A function that a handler calls names it:
+/// `ctx: &mut Context<'_, MyProcessor>`. All that a handler wrote and emitted is kept when it
 /// returns `Ok`, and none of it otherwise.
 ///
 /// In a group with keys the handler of a keyless stream is given a `Context<.., WithoutKey>`, which
 /// has no key and so no [`value`](Context::value), but can [`loopback`](Context::loopback).
-pub struct Context<'r, P: ?Sized = Unfilled, W = WithKey> {
+pub struct Context<'r, P: ?Sized = ProcessorNotNamed, W = WithKey> {
     raw: RawRecord<'r>,
     key: &'r [u8],
     keying: PhantomData<fn() -> W>,

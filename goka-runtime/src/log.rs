@@ -23,8 +23,11 @@ pub mod simulated;
 mod topic_wait;
 mod topics;
 #[cfg(any(feature = "kafka", feature = "tester"))]
+// Some of it only a real client does.
+#[cfg_attr(not(feature = "kafka"), allow(dead_code))]
 mod transaction_client;
 #[cfg(any(feature = "kafka", feature = "tester"))]
+#[cfg_attr(not(feature = "kafka"), allow(dead_code))]
 mod transactions;
 
 use std::fmt;

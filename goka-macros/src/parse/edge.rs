@@ -7,7 +7,7 @@ use syn::parse::ParseStream;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, LitStr, Meta, Result, Token, Type};
 
-use super::{check_topic_name, choice, options, run, value};
+use super::{check_name, choice, options, run, value};
 use crate::diag::{Diag, text};
 use crate::syntax::{EdgeSyntax, Start, Target, ungroup};
 use crate::words::{self, Beside, EdgeWord};
@@ -188,7 +188,7 @@ fn targets(
         }
         let target = if input.peek(LitStr) {
             let topic: LitStr = input.parse()?;
-            check_topic_name(&topic, &topic.value(), diag);
+            check_name(&topic, "topic", &topic.value(), diag);
             Target::Named(topic)
         } else {
             let before = input.span();

@@ -1,12 +1,13 @@
 //! The signature of a handler, and the `Context` that is completed in it.
 
-use proc_macro2::{Literal, TokenStream, TokenTree};
+use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
+use syn::visit_mut::{self, VisitMut};
 use syn::{
-    FnArg, GenericArgument, GenericParam, Ident, PatType, PathArguments, ReturnType, Safety,
-    Signature, Type, TypePath, parse_quote,
+    FnArg, GenericArgument, GenericParam, Ident, Lifetime, PatType, PathArguments, ReceiverKind,
+    ReturnType, Safety, Signature, Type, TypePath, TypeReference, parse_quote,
 };
 
 use crate::diag::Diag;
@@ -50,6 +51,10 @@ fn fill_type(ty: &mut Type, processor: &Type, keying: Option<&TokenStream>) {
                 PathArguments::AngleBracketed(given) => {
                     if !has_lifetime(&given.args) {
                         given.args.insert(0, parse_quote!('_));
+                    }
+                    // Only the lifetime was written: `Context<'_>`.
+                    if given.args.len() == 1 {
+                        given.args.push(parse_quote!(#processor));
                     }
                     if let (2, Some(keying)) = (given.args.len(), keying) {
                         given.args.push(parse_quote!(#keying));
@@ -110,7 +115,8 @@ fn judge(
     };
     let plain = check_plain(signature, shape, diag);
     let returns = check_returns(signature, shape, diag);
-    let value = check_value(parameters?, shape, diag)?;
+    let value = elide(parameters?.clone());
+    let value = check_value(&value, shape, diag)?;
     if !(plain && returns) {
         return None;
     }
@@ -187,7 +193,7 @@ fn check_receiver(signature: &Signature, is_method: bool, diag: &mut Diag) -> Op
         diag.at(receiver, "a handler function has no `self`", FUNCTION);
         return None;
     }
-    if receiver.to_token_stream().to_string() == "& self" {
+    if matches!(receiver.kind, ReceiverKind::Reference(_, _, None)) {
         return Some(true);
     }
     diag.at(
@@ -280,6 +286,29 @@ fn check_parameters<'s>(
     Some(&value.ty)
 }
 
+/// Leaves out the named lifetimes of a value: the code that calls the handler has no names for them. rustc reports one
+/// that is not declared.
+fn elide(mut value: Type) -> Type {
+    struct Elide;
+
+    impl VisitMut for Elide {
+        fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+            let lifetime = reference.lifetime.take();
+            reference.lifetime = lifetime.filter(|lifetime| lifetime.ident == "static");
+            visit_mut::visit_type_reference_mut(self, reference);
+        }
+
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            if lifetime.ident != "static" {
+                lifetime.ident = Ident::new("_", lifetime.ident.span());
+            }
+        }
+    }
+
+    Elide.visit_type_mut(&mut value);
+    value
+}
+
 /// Whether a type is `name` or `goka::name`.
 fn is_named(path: &TypePath, name: &str) -> bool {
     let segments = &path.path.segments;
@@ -302,7 +331,6 @@ fn is_context(ty: &Type) -> bool {
 
 /// ```text
 /// fn count(ctx: &mut Context, click: &mut String)
-/// fn count<'a>(ctx: &mut Context, click: &'a str)
 /// fn count(ctx: &mut Context, click: impl Click)
 /// fn count(ctx: &mut Context, click: str)
 /// ```
@@ -318,14 +346,6 @@ fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
                 type_text(&value)
             ),
             "take the value itself, `mut value: T`",
-        );
-        return None;
-    }
-    if let Some(lifetime) = named_lifetime(value.to_token_stream()) {
-        diag.at(
-            &value,
-            format!("a handler's value has no named lifetime, found `'{lifetime}`"),
-            "leave the lifetime out",
         );
         return None;
     }
@@ -356,26 +376,6 @@ fn is_unsized(value: &Type) -> bool {
         Type::Path(path) => path.path.is_ident("str"),
         _ => false,
     }
-}
-
-fn named_lifetime(tokens: TokenStream) -> Option<Ident> {
-    let mut after_quote = false;
-    for token in tokens {
-        match token {
-            TokenTree::Ident(name) if after_quote && name != "static" && name != "_" => {
-                return Some(name);
-            }
-            TokenTree::Group(group) => {
-                if let found @ Some(_) = named_lifetime(group.stream()) {
-                    return found;
-                }
-                after_quote = false;
-            }
-            TokenTree::Punct(punct) => after_quote = punct.as_char() == '\'',
-            _ => after_quote = false,
-        }
-    }
-    None
 }
 
 /// `&V` is a `V` by reference; `&str` and `&[u8]` are parameters of their own.

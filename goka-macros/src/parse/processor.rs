@@ -9,13 +9,11 @@ use syn::{
 };
 
 use super::edge::Place;
-use super::{
-    check_letters, check_topic_name, choice, edge, handler, options, run, type_value, value,
-};
+use super::{check_letters, check_name, choice, edge, handler, options, run, type_value, value};
 use crate::diag::{Diag, text};
 use crate::model::may_rekey;
 use crate::syntax::{EdgeSyntax, Form, Guarantee, ProcessorOptions, ProcessorSyntax, ungroup};
-use crate::words::PROCESSOR;
+use crate::words::{EdgeWord, PROCESSOR};
 
 pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
     let mut read = ProcessorOptions::default();
@@ -25,7 +23,7 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
             match word.to_string().as_str() {
                 "group" => {
                     let group = value(word, input, "a string literal", "`group = \"..\"`")?;
-                    check_topic_name(&group.value, "", diag);
+                    check_name(&group.value, "group", "", diag);
                     read.group = Some(group);
                 }
                 "persist" => read.persist = Some(type_value(word, input)?),
@@ -94,24 +92,30 @@ pub(crate) fn function(
         Some(name) => name.clone(),
         None => upper_camel(&function.sig.ident),
     };
-    // The handler's own signature has `Context` and `Result`; a type of that name would hide them.
+    let mut edges = edge::take(&mut function.attrs, Place::Function, diag);
     let like = match () {
         () if ident == function.sig.ident => Some("like its function"),
+        // The handler's own signature has `Context` and `Result`; a type of that name would hide them.
         () if ident == "Context" || ident == "Result" => {
             Some("like what its handler takes or returns")
         }
-        () => None,
+        () => edges.iter().find_map(|edge| like_topic(edge, &ident)),
     };
     if let Some(like) = like {
         diag.at(
             named.unwrap_or(&function.sig.ident),
             format!("the processor's type would be called `{ident}` {like}"),
-            "give it a name of its own: `#[processor(.., name = Name)]`",
+            match options.persist {
+                Some(_) => {
+                    "give it a name of its own: `#[processor(.., name = Name)]`; its own table is \
+                     read with `ctx.value()`"
+                }
+                None => "give it a name of its own: `#[processor(.., name = Name)]`",
+            },
         );
         // With another name the rest can be read as if there were no mistake.
         ident = Ident::new(&format!("{ident}Processor"), ident.span());
     }
-    let mut edges = edge::take(&mut function.attrs, Place::Function, diag);
     let read = handler::read(&mut function.sig, &ident, false, diag);
     for edge in edges.iter_mut().filter(|edge| edge.word.has_handler()) {
         edge.handler.clone_from(&read);
@@ -126,6 +130,18 @@ pub(crate) fn function(
         edges,
         keyings: Vec::new(),
     }
+}
+
+/// Says which topic has the name of a processor's type. A table of that name may be the processor's own, which is
+/// another mistake.
+fn like_topic(edge: &EdgeSyntax, ident: &Ident) -> Option<&'static str> {
+    let like = match edge.word {
+        EdgeWord::Input => "like its input",
+        EdgeWord::Output => "like its output",
+        _ => return None,
+    };
+    let topic = edge.target.as_ref()?.ty()?;
+    matches!(topic, Type::Path(path) if path.path.is_ident(ident)).then_some(like)
 }
 
 /// Reads the `impl`: takes the attributes of this crate out and completes its contexts. `None` if it is for a type

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use syn::{LitStr, Token};
 
-use super::{check_topic_name, options, run, skip, type_value, value};
+use super::{check_name, options, run, skip, type_value, value};
 use crate::diag::Diag;
 use crate::syntax::TopicOptions;
 use crate::words::Vocabulary;
@@ -17,7 +17,7 @@ pub(crate) fn arguments(
     let attribute = vocabulary.attribute;
     run(tokens, diag, |input, diag| {
         if let Ok(name) = input.parse::<LitStr>() {
-            check_topic_name(&name, &name.value(), diag);
+            check_name(&name, "topic", &name.value(), diag);
             topic.name = Some(name);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;

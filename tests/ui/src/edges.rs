@@ -165,7 +165,7 @@ pub struct Left;
 #[output(UserClicks)]
 impl Left {
     #[input(UserClicks)]
-    fn on_click(&self, ctx: &mut Context, _: &str) -> Result<()> {
+    fn on_click<'a>(&'a self, ctx: &'a mut Context, _: &'a str) -> Result<()> {
         ctx.update(|n| n.unwrap_or(0) + 1)?;
         Ok(())
     }

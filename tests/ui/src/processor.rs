@@ -51,6 +51,14 @@ pub fn owned_bytes(_: &mut Context, _: Vec<u8>) -> Result<()> {
     Ok(())
 }
 
+/// Lifetimes are named where they mean nothing else.
+#[processor(group = "named-lifetimes")]
+#[input(UserClicks)]
+fn lifetimes<'a>(ctx: &'a mut Context<'_>, click: Option<&'a str>) -> Result<()> {
+    let _ = (ctx.key(), click);
+    Ok(())
+}
+
 #[processor(group = "raw-identifier")]
 #[input(Blobs)]
 fn r#match(_ctx: &mut Context, r#type: Option<&[u8]>) -> Result<()> {

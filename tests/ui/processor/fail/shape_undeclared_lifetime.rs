@@ -1,4 +1,4 @@
-// The lifetime of a value is left out.
+// A lifetime that the handler does not declare.
 
 use goka::prelude::*;
 #[allow(unused_imports)]
@@ -6,7 +6,7 @@ use goka_ui_tests::topics::*;
 
 #[processor(group = "g", persist = i64)]
 #[input(UserClicks)]
-fn count<'a>(ctx: &mut Context, click: &'a str) -> Result<()> {
+fn count(ctx: &mut Context, click: &'a str) -> Result<()> {
     let _ = (ctx.key(), click);
     Ok(())
 }
