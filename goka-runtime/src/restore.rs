@@ -12,11 +12,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use self::context::{Job, ProgramChecks, RestoreContext, Work};
+pub(crate) use self::context::Work;
+use self::context::{Job, ProgramChecks, RestoreContext};
 use self::inspect::{ask_until_answered, inspect, inspect_changelog, read_checkpoint, set_aside};
 use self::replay::{follow, restore};
 use crate::clock::Clock;
-use crate::core::recovery::RecoveryReason;
 use crate::core::{CopyId, Inspection, Plan, StopReason};
 use crate::log::{Epoch, Log};
 use crate::record::{Offset, TaskId};
@@ -62,19 +62,12 @@ pub(crate) struct Restorer {
 impl Restorer {
     /// Starts so many threads; without any, jobs are run by [`next`](Self::next).
     pub(crate) fn new(config: RestoreConfig, threads: usize) -> Self {
-        let RestoreConfig {
-            log,
-            stores,
-            plan,
-            clock,
-            is_verified,
-        } = config;
         let context = Arc::new(RestoreContext {
-            log,
-            stores,
-            plan,
-            clock,
-            program_checks: ProgramChecks::new(is_verified),
+            log: config.log,
+            stores: config.stores,
+            plan: config.plan,
+            clock: config.clock,
+            program_checks: ProgramChecks::new(config.is_verified),
             is_inline: threads == 0,
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -93,34 +86,14 @@ impl Restorer {
         }
     }
 
-    /// Inspects a task, with its store if that is open.
-    pub(crate) fn inspect(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>) {
-        self.push(copy, epoch, store, Work::Inspect);
-    }
-
-    /// Looks for another program under the group's name.
-    pub(crate) fn verify(&self, copy: CopyId, epoch: Epoch) {
-        self.push(copy, epoch, None, Work::Verify);
-    }
-
-    /// Restores a copy from a changelog offset on.
-    pub(crate) fn restore(
+    /// Adds a job for a copy, with its store if that is open.
+    pub(crate) fn push(
         &self,
         copy: CopyId,
         epoch: Epoch,
         store: Option<Box<dyn Store>>,
-        from: Offset,
-        rebuild: Option<RecoveryReason>,
+        work: Work,
     ) {
-        self.push(copy, epoch, store, Work::Restore { from, rebuild });
-    }
-
-    /// Brings the copy of a joined table up to the end of its topic.
-    pub(crate) fn follow(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>) {
-        self.push(copy, epoch, store, Work::Follow);
-    }
-
-    fn push(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>, work: Work) {
         let mut queue = self.context.queue();
         queue.current.insert(copy.task, epoch);
         queue.jobs.push_back(Job {

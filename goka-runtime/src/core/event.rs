@@ -22,16 +22,13 @@ pub(crate) struct Inspection {
     pub(crate) table: Option<ChangelogInspection>,
     /// The partition's range in each input.
     pub(crate) inputs: BTreeMap<TopicId, OffsetRange>,
-    /// The identity of each input.
     pub(crate) input_ids: BTreeMap<TopicId, String>,
 }
 
 /// What was found about the partition of the group topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangelogInspection {
-    /// The topic's identity.
     pub(crate) id: String,
-    /// The partition's range.
     pub(crate) range: OffsetRange,
     /// How long tombstones survive compaction.
     pub(crate) delete_retention: Duration,
@@ -53,11 +50,9 @@ pub(crate) enum Event<'a> {
     /// Offsets of one topic of one task hold nothing to handle: control records, aborted and compacted
     /// ones. This is a fact about the log: it may be reported late, repeatedly or out of order.
     OffsetGap {
-        /// The task.
         task: TaskId,
         /// The assignment in which it was seen; reports of older ones are dropped.
         epoch: Epoch,
-        /// The input or joined table.
         topic: TopicId,
         /// The first of them.
         from: Offset,
@@ -96,9 +91,7 @@ pub(crate) enum Effect {
     Verify(TaskId, Epoch),
     /// Bring the local copy up to the end of the group topic.
     Restore {
-        /// The task.
         task: TaskId,
-        /// Its assignment.
         epoch: Epoch,
         /// The first changelog offset to read.
         from: Offset,

@@ -181,7 +181,8 @@ fn failed(tasks: &mut Tasks, now: Now, id: TaskId, error: CallError, out: &mut V
 }
 
 /// A store could not be read: the record is handled again after a while, and the task stops when reads have
-/// failed for `store_timeout`. A damaged store is rebuilt. `copy` is `None` for the group's own table.
+/// failed for `store_timeout`. A damaged store is rebuilt. `copy` is `None` for a table that is looked up,
+/// which its view rebuilds.
 fn unreadable(
     tasks: &mut Tasks,
     now: Now,
@@ -190,20 +191,12 @@ fn unreadable(
     error: StoreError,
     out: &mut Vec<Effect>,
 ) {
+    if let (Some(copy), StoreError::Unreadable { .. }) = (copy, &error) {
+        return tasks.store_damaged(copy, error, out);
+    }
     let Some(task) = tasks.all.get_mut(&id) else {
         return;
     };
-    if matches!(error, StoreError::Unreadable { .. }) {
-        let own = tasks.plan.table.as_ref();
-        let own = own.map(|table| CopyId {
-            task: id,
-            table: table.topic,
-        });
-        return match copy.or(own) {
-            Some(copy) => tasks.store_damaged(copy, error, out),
-            None => tasks.stop(id, StopReason::Store(error), out),
-        };
-    }
     match task.reads.failed(now.monotonic, tasks.plan.store_timeout) {
         StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
         StoreFailure::Repeated => {}

@@ -42,7 +42,7 @@ pub(crate) use event::{ChangelogInspection, Effect, Event, Inspection};
 pub(crate) use ids::{CopyId, Now, RecordId};
 pub(crate) use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 pub(crate) use services::HandlerServices;
-pub use stop_reason::StopReason;
+pub use stop_reason::{FailedRecord, StopReason};
 pub(crate) use table_buffer::FlushBatch;
 pub use task::State;
 pub(crate) use turn::{SlowCalls, TURN};
@@ -128,8 +128,8 @@ impl Core {
         }
     }
 
-    /// Whether a walk goes on with the next tick.
-    fn walks(&self) -> bool {
+    /// Whether a walk over a table goes on with the next [`Event::Tick`].
+    pub(crate) fn walks(&self) -> bool {
         !self.is_paused && self.tasks.any(Task::walks)
     }
 
@@ -143,13 +143,6 @@ impl Core {
         self.tasks.any(Task::has_guards)
     }
 
-    /// Whether a walk over a table goes on with the next [`Event::Tick`].
-    #[cfg(feature = "tester")]
-    pub(crate) fn is_visiting(&self) -> bool {
-        self.walks()
-    }
-
-    /// The assignment of a task.
     pub(crate) fn epoch(&self, task: TaskId) -> Option<Epoch> {
         self.tasks.all.get(&task).map(|task| task.epoch)
     }

@@ -17,14 +17,18 @@ use crate::table::{Store, StoreError, Stores};
 /// How long to wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-pub(super) enum Work {
+/// What is done for a copy.
+pub(crate) enum Work {
     Inspect,
+    /// Another program under the group's name is looked for.
     Verify,
+    /// The group's own copy is brought up to its topic from a changelog offset on; `rebuild` empties it first.
     Restore {
         from: Offset,
         rebuild: Option<RecoveryReason>,
     },
-    /// A joined table: what becomes of its copy is decided here, since it depends on nothing else.
+    /// A joined table's copy is brought up to its topic: what becomes of it is decided here, since it depends
+    /// on nothing else.
     Follow,
 }
 

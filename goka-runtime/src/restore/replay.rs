@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::context::RestoreContext;
 use super::inspect::{ask_until_answered, inspect_changelog, read_checkpoint};
 use crate::core::recovery::{ChangelogPartition, RecoveryDecision, RecoveryReason, Role, decide};
-use crate::core::{CopyId, StopReason, form};
+use crate::core::{CopyId, FailedRecord, StopReason, form};
 use crate::graph::Format;
 use crate::log::{Epoch, Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
@@ -146,8 +146,8 @@ pub(super) fn restore(
     }
     let (position, copy) = (reading.position, reading);
     if let Some((key, other)) = copy.first_unreachable() {
-        let at = (&**topic, task.partition, other.offset);
-        return Some(Err(form::refusal(at, key, &other.form)));
+        let record = FailedRecord::new(topic, task.partition, other.offset, key);
+        return Some(Err(form::refusal(record, &other.form)));
     }
     let (partition, records) = (task.partition, copy.records);
     tracing::info!(
