@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub(crate) use self::context::Work;
-use self::context::{Job, ProgramChecks, RestoreContext};
+use self::context::{Job, JobError, ProgramChecks, RestoreContext};
 use self::inspect::{ask_until_answered, inspect, inspect_changelog, read_checkpoint, set_aside};
 use self::replay::{follow, restore};
 use crate::clock::Clock;
@@ -235,11 +235,8 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
                 }
                 is_rebuilt = true;
                 if let Work::Restore { from, .. } = &mut job.work {
-                    if let Err(error) = read_checkpoint(context, copy, epoch, &mut job.store)? {
-                        return Some(JobOutcome::Restored(Err(StopReason::Store(error))));
-                    }
-                    match ask_until_answered(context, copy, epoch, inspect_changelog)? {
-                        Ok(inspection) => *from = inspection.range.start,
+                    match ended(changelog_start(context, copy, epoch, &mut job.store))? {
+                        Ok(start) => *from = start,
                         Err(cause) => return Some(JobOutcome::Restored(Err(cause))),
                     }
                 }
@@ -251,9 +248,7 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
                         return Some(JobOutcome::RolledBack);
                     }
                 }
-                if !context.pause(copy.task, epoch) {
-                    return None;
-                }
+                context.pause(copy.task, epoch).ok()?;
             }
             _ => return Some(outcome),
         }
@@ -263,16 +258,37 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
 fn run_once(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
     let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
     Some(match &job.work {
-        Work::Inspect => match verify::before_commit(context, copy, epoch)? {
-            Ok(()) => JobOutcome::Inspected(inspect(context, copy, epoch, store)?),
-            Err(cause) => JobOutcome::Inspected(Err(cause)),
-        },
-        Work::Verify => JobOutcome::Verified(verify::before_handling(context, copy, epoch)?),
-        Work::Restore { from, rebuild } => {
-            let store = &mut **store.as_mut()?;
-            let rebuild = rebuild.clone();
-            JobOutcome::Restored(restore(context, copy, epoch, store, *from, rebuild)?)
+        Work::Inspect => {
+            let checked = verify::before_commit(context, copy, epoch);
+            let inspection = checked.and_then(|()| inspect(context, copy, epoch, store));
+            JobOutcome::Inspected(ended(inspection)?)
         }
-        Work::Follow => JobOutcome::Restored(follow(context, copy, epoch, store)?),
+        Work::Verify => JobOutcome::Verified(ended(verify::before_handling(context, copy, epoch))?),
+        Work::Restore { from, rebuild } => {
+            let restored = restore(context, copy, epoch, store, *from, rebuild.clone());
+            JobOutcome::Restored(ended(restored)?)
+        }
+        Work::Follow => JobOutcome::Restored(ended(follow(context, copy, epoch, store))?),
     })
+}
+
+/// The result of a job; `None` when it is cancelled, or would wait.
+fn ended<T>(result: Result<T, JobError>) -> Option<Result<T, StopReason>> {
+    match result {
+        Ok(found) => Some(Ok(found)),
+        Err(JobError::Stopped(reason)) => Some(Err(reason)),
+        Err(JobError::Cancelled) => None,
+    }
+}
+
+/// Opens a new store in place of a damaged one, and looks where its topic begins.
+fn changelog_start(
+    context: &Arc<RestoreContext>,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut Option<Box<dyn Store>>,
+) -> Result<Offset, JobError> {
+    read_checkpoint(context, copy, epoch, store)?;
+    let inspection = ask_until_answered(context, copy, epoch, inspect_changelog)?;
+    Ok(inspection.range.start)
 }

@@ -8,7 +8,9 @@ use super::ids::{CopyId, RecordId};
 use super::recovery::RecoveryReason;
 use super::stop_reason::StopReason;
 use super::table_buffer::FlushBatch;
-use crate::log::{Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, LogError, OffsetRange};
+use crate::log::{
+    Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, LogError, OffsetGap, OffsetRange,
+};
 use crate::record::{Appends, Offset, TaskId, Timestamp, TopicId};
 use crate::shared_error::HandlerError;
 use crate::table::{Checkpoint, StoreError};
@@ -47,18 +49,9 @@ pub(crate) enum Event<'a> {
     Restored(CopyId, Epoch, Result<Offset, StopReason>),
     /// A guard of `defer` is done, or has failed.
     Deferred(RecordId, Result<(), HandlerError>),
-    /// Offsets of one topic of one task hold nothing to handle: control records, aborted and compacted
-    /// ones. This is a fact about the log: it may be reported late, repeatedly or out of order.
-    OffsetGap {
-        task: TaskId,
-        /// The assignment in which it was seen; reports of older ones are dropped.
-        epoch: Epoch,
-        topic: TopicId,
-        /// The first of them.
-        from: Offset,
-        /// The first one behind them.
-        to: Offset,
-    },
+    /// Offsets of an input or a joined table hold nothing to handle. This is a fact about the log: it may be
+    /// reported late, repeatedly or out of order; reports of older assignments are dropped.
+    OffsetGap(OffsetGap),
     /// The topic of a joined copy ended at that offset, at that time.
     SawEnd(CopyId, Offset, Timestamp),
     /// An input cannot be read on.

@@ -206,16 +206,10 @@ impl Core {
                 lifecycle::restored(tasks, copy, epoch, reached, out);
             }
             Event::Deferred(record, outcome) => intake::deferred(tasks, record, outcome, out),
-            Event::OffsetGap {
-                task,
-                epoch,
-                topic,
-                from,
-                to,
-            } => {
-                let runs = |task: &&mut Task| task.epoch == epoch && task.is_running();
-                if let Some(task) = tasks.all.get_mut(&task).filter(runs) {
-                    task.skip_gap(topic, &(from..to));
+            Event::OffsetGap(gap) => {
+                let runs = |task: &&mut Task| task.epoch == gap.epoch && task.is_running();
+                if let Some(task) = tasks.all.get_mut(&gap.task).filter(runs) {
+                    task.skip_gap(gap.topic, &(gap.from..gap.to));
                 }
             }
             Event::InputFailed(task, error) => tasks.stop(task, StopReason::Input(error), out),

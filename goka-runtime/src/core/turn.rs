@@ -29,7 +29,7 @@ impl SlowCalls {
 }
 
 /// The turn that is under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Turn {
     /// When it is over; `None` before its first call.
     until: Option<Duration>,
@@ -52,15 +52,9 @@ impl Turn {
     pub(super) fn new(plan: &Plan, slow_calls: SlowCalls) -> Self {
         let once = plan.group.guarantee == Guarantee::ExactlyOnce;
         Self {
-            until: None,
-            now: Duration::ZERO,
-            is_late: false,
-            calls: 0,
-            is_open: false,
             slow: once.then_some(plan.group.transaction_timeout / 4),
             slow_calls,
-            has_new_slow_call: false,
-            wants_barrier: false,
+            ..Self::default()
         }
     }
 

@@ -380,19 +380,7 @@ impl Driver for Worker {
                 }
                 self.step(Event::Assigned(assignments));
             }
-            MemberEvent::OffsetGap {
-                task,
-                epoch,
-                topic,
-                from,
-                to,
-            } => self.step(Event::OffsetGap {
-                task,
-                epoch,
-                topic,
-                from,
-                to,
-            }),
+            MemberEvent::OffsetGap(gap) => self.step(Event::OffsetGap(gap)),
             MemberEvent::Lost(tasks) => {
                 drop_fetches(&mut self.effects, tasks);
                 tracing::warn!(tasks = tasks.len(), "partitions lost");

@@ -34,7 +34,7 @@ pub(crate) struct FlushRules {
 }
 
 /// The copies of one task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Copies {
     /// The topic of the task's own table; `None` in a stateless group.
     table: Option<TopicId>,
@@ -61,10 +61,7 @@ impl Copies {
     pub(super) fn new(table: Option<TopicId>) -> Self {
         Self {
             table,
-            own: LocalCopy::default(),
-            joined: JoinedCopies::default(),
-            damages: 0,
-            is_storeless: false,
+            ..Self::default()
         }
     }
 
