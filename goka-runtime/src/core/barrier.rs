@@ -82,7 +82,6 @@ impl Barrier {
         }
     }
 
-    /// When the next one is due.
     pub(super) fn due_at(&self, interval: Duration) -> Duration {
         self.began + interval
     }
@@ -172,7 +171,6 @@ impl Barrier {
         None
     }
 
-    /// Whether a barrier waits for guards.
     pub(super) fn awaits_guards(&self) -> bool {
         self.guarded_since.is_some()
     }

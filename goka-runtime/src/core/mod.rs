@@ -133,7 +133,6 @@ impl Core {
         !self.is_paused && self.tasks.any(Task::walks)
     }
 
-    /// Whether any task of it ever ran.
     pub(crate) fn has_run(&self) -> bool {
         self.tasks.has_run
     }

@@ -76,7 +76,6 @@ impl Turn {
         self.calls = 0;
     }
 
-    /// Whether a call was made in this turn.
     pub(super) fn has_called(&self) -> bool {
         self.calls > 0
     }
@@ -142,17 +141,14 @@ impl Turn {
         }
     }
 
-    /// Whether the barrier is not to wait for its time.
     pub(super) fn wants_barrier(&self) -> bool {
         self.wants_barrier
     }
 
-    /// A barrier begins.
     pub(super) fn barrier_begins(&mut self) {
         self.wants_barrier = false;
     }
 
-    /// The slow calls, if there is another since this was last asked.
     pub(super) fn take_slow_calls(&mut self) -> Option<SlowCalls> {
         std::mem::take(&mut self.has_new_slow_call).then(|| self.slow_calls.clone())
     }

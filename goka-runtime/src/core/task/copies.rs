@@ -79,7 +79,6 @@ impl Copies {
         (&mut self.own.buffer, &self.joined)
     }
 
-    /// The buffer of a joined table.
     pub(crate) fn joined_mut(&mut self, table: TopicId) -> Option<&mut TableBuffer> {
         Some(&mut self.joined.0.get_mut(&table)?.buffer)
     }
@@ -168,7 +167,6 @@ impl Copies {
         self.is_storeless || self.own.buffer.is_flushed()
     }
 
-    /// Begins the flushes that are due.
     pub(super) fn start_flushes(
         &mut self,
         now: Now,
@@ -229,7 +227,6 @@ impl Copies {
         })
     }
 
-    /// The buffers of all copies.
     pub(crate) fn buffers_mut(&mut self) -> impl Iterator<Item = &mut TableBuffer> {
         self.all_mut().map(|copy| &mut copy.buffer)
     }
