@@ -10,6 +10,7 @@ use crate::edges::{Emits, Joins, LooksUp, Loops, Persists, Processor};
 use crate::key::{AsKey, Key};
 use crate::partitioner::Partitioner;
 use crate::record::{Headers, Offset, Timestamp};
+use crate::table::StoredRef;
 use crate::topic::Topic;
 
 /// The processor of a `Context` in which neither the macro nor the user has put one. rustc shows the line of its
@@ -135,17 +136,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         P: Persists<V>,
         W: HasKey,
     {
-        let Some(stored) = self.raw.scope.load()? else {
-            return Ok(None);
-        };
-        match P::CODEC.decode(stored.value) {
-            Ok(value) => Ok(Some(value)),
-            Err(source) => Err(ContextError::Codec {
-                what: "value",
-                topic: P::TABLE.to_owned(),
-                source,
-            }),
-        }
+        decoded(&P::CODEC, P::TABLE, self.raw.scope.load()?)
     }
 
     /// Sets the group table's value for the record's key.
@@ -280,8 +271,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         P: Joins<T>,
         W: HasKey,
     {
-        let stored = self.raw.scope.join(T::NAME)?;
-        decoded::<T>(stored.map(|stored| stored.value))
+        decoded(&T::CODEC, T::NAME, self.raw.scope.join(T::NAME)?)
     }
 
     /// The value of any key of a table that is looked up, as of the last update that this process has read.
@@ -312,7 +302,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         P: LooksUp<T>,
     {
         let stored = self.raw.scope.lookup(T::NAME, &mut |out| key.put(out))?;
-        decoded::<T>(stored.map(|stored| stored.value))
+        decoded(&T::CODEC, T::NAME, stored)
     }
 
     /// Sends a value to another key of the group: its `#[loopback]` handler is called for it.
@@ -384,12 +374,16 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
     }
 }
 
-/// Decodes a value of a table of another group.
-fn decoded<T: Topic>(bytes: Option<&[u8]>) -> Result<Option<T::Value>, ContextError> {
-    let value = bytes.map(|bytes| T::CODEC.decode(bytes)).transpose();
+/// Decodes a value of a table.
+fn decoded<V>(
+    codec: &CodecOf<V>,
+    topic: &str,
+    stored: Option<StoredRef<'_>>,
+) -> Result<Option<V>, ContextError> {
+    let value = stored.map(|stored| codec.decode(stored.value)).transpose();
     value.map_err(|source| ContextError::Codec {
         what: "value",
-        topic: T::NAME.to_owned(),
+        topic: topic.to_owned(),
         source,
     })
 }

@@ -69,6 +69,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::processor::FailedRecord;
     use crate::shared_error::panic_text;
 
     #[derive(Debug, thiserror::Error)]
@@ -83,10 +84,12 @@ mod tests {
     #[test]
     fn a_stop_reason_keeps_the_handlers_error_and_its_causes() {
         let reason = StopReason::Handler {
-            topic: "payments".to_owned(),
-            partition: 1,
-            offset: 7,
-            key: "ada".to_owned(),
+            record: FailedRecord {
+                topic: "payments".to_owned(),
+                partition: 1,
+                offset: 7,
+                key: "ada".to_owned(),
+            },
             error: pay().expect_err("it is refused"),
         };
         let text = reason.to_string();

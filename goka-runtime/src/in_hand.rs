@@ -21,12 +21,8 @@ pub struct RecordInHand {
 
 impl fmt::Display for RecordInHand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            topic,
-            partition,
-            offset,
-        } = self;
-        write!(f, "{topic}[{partition}] offset {offset}")
+        let (topic, partition) = (&self.topic, self.partition);
+        write!(f, "{topic}[{partition}] offset {}", self.offset)
     }
 }
 

@@ -37,7 +37,7 @@ pub use self::appender::{Appender, OnDelivery, Sent};
 pub use self::commit::{CommitBatch, CommitId, CommitOutcome, Committer, TaskAcks};
 pub use self::error::{Failure, LogError, MemberTimeout};
 pub use self::member::{
-    Assignment, Committed, Driver, Epoch, Fetched, Group, KeepAlive, Member, MemberEvent,
+    Assignment, Committed, Driver, Epoch, Fetched, Group, KeepAlive, Member, MemberEvent, OffsetGap,
 };
 pub use self::reader::{Each, Isolation, Reader};
 pub(crate) use self::topic_wait::{TopicWait, after};

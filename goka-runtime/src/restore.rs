@@ -12,11 +12,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use self::context::{Job, ProgramChecks, RestoreContext, Work};
+pub(crate) use self::context::Work;
+use self::context::{Job, JobError, ProgramChecks, RestoreContext};
 use self::inspect::{ask_until_answered, inspect, inspect_changelog, read_checkpoint, set_aside};
 use self::replay::{follow, restore};
 use crate::clock::Clock;
-use crate::core::recovery::RecoveryReason;
 use crate::core::{CopyId, Inspection, Plan, StopReason};
 use crate::log::{Epoch, Log};
 use crate::record::{Offset, TaskId};
@@ -62,19 +62,12 @@ pub(crate) struct Restorer {
 impl Restorer {
     /// Starts so many threads; without any, jobs are run by [`next`](Self::next).
     pub(crate) fn new(config: RestoreConfig, threads: usize) -> Self {
-        let RestoreConfig {
-            log,
-            stores,
-            plan,
-            clock,
-            is_verified,
-        } = config;
         let context = Arc::new(RestoreContext {
-            log,
-            stores,
-            plan,
-            clock,
-            program_checks: ProgramChecks::new(is_verified),
+            log: config.log,
+            stores: config.stores,
+            plan: config.plan,
+            clock: config.clock,
+            program_checks: ProgramChecks::new(config.is_verified),
             is_inline: threads == 0,
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -93,34 +86,14 @@ impl Restorer {
         }
     }
 
-    /// Inspects a task, with its store if that is open.
-    pub(crate) fn inspect(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>) {
-        self.push(copy, epoch, store, Work::Inspect);
-    }
-
-    /// Looks for another program under the group's name.
-    pub(crate) fn verify(&self, copy: CopyId, epoch: Epoch) {
-        self.push(copy, epoch, None, Work::Verify);
-    }
-
-    /// Restores a copy from a changelog offset on.
-    pub(crate) fn restore(
+    /// Adds a job for a copy, with its store if that is open.
+    pub(crate) fn push(
         &self,
         copy: CopyId,
         epoch: Epoch,
         store: Option<Box<dyn Store>>,
-        from: Offset,
-        rebuild: Option<RecoveryReason>,
+        work: Work,
     ) {
-        self.push(copy, epoch, store, Work::Restore { from, rebuild });
-    }
-
-    /// Brings the copy of a joined table up to the end of its topic.
-    pub(crate) fn follow(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>) {
-        self.push(copy, epoch, store, Work::Follow);
-    }
-
-    fn push(&self, copy: CopyId, epoch: Epoch, store: Option<Box<dyn Store>>, work: Work) {
         let mut queue = self.context.queue();
         queue.current.insert(copy.task, epoch);
         queue.jobs.push_back(Job {
@@ -262,11 +235,8 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
                 }
                 is_rebuilt = true;
                 if let Work::Restore { from, .. } = &mut job.work {
-                    if let Err(error) = read_checkpoint(context, copy, epoch, &mut job.store)? {
-                        return Some(JobOutcome::Restored(Err(StopReason::Store(error))));
-                    }
-                    match ask_until_answered(context, copy, epoch, inspect_changelog)? {
-                        Ok(inspection) => *from = inspection.range.start,
+                    match ended(changelog_start(context, copy, epoch, &mut job.store))? {
+                        Ok(start) => *from = start,
                         Err(cause) => return Some(JobOutcome::Restored(Err(cause))),
                     }
                 }
@@ -278,9 +248,7 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
                         return Some(JobOutcome::RolledBack);
                     }
                 }
-                if !context.pause(copy.task, epoch) {
-                    return None;
-                }
+                context.pause(copy.task, epoch).ok()?;
             }
             _ => return Some(outcome),
         }
@@ -290,16 +258,37 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
 fn run_once(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
     let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
     Some(match &job.work {
-        Work::Inspect => match verify::before_commit(context, copy, epoch)? {
-            Ok(()) => JobOutcome::Inspected(inspect(context, copy, epoch, store)?),
-            Err(cause) => JobOutcome::Inspected(Err(cause)),
-        },
-        Work::Verify => JobOutcome::Verified(verify::before_handling(context, copy, epoch)?),
-        Work::Restore { from, rebuild } => {
-            let store = &mut **store.as_mut()?;
-            let rebuild = rebuild.clone();
-            JobOutcome::Restored(restore(context, copy, epoch, store, *from, rebuild)?)
+        Work::Inspect => {
+            let checked = verify::before_commit(context, copy, epoch);
+            let inspection = checked.and_then(|()| inspect(context, copy, epoch, store));
+            JobOutcome::Inspected(ended(inspection)?)
         }
-        Work::Follow => JobOutcome::Restored(follow(context, copy, epoch, store)?),
+        Work::Verify => JobOutcome::Verified(ended(verify::before_handling(context, copy, epoch))?),
+        Work::Restore { from, rebuild } => {
+            let restored = restore(context, copy, epoch, store, *from, rebuild.clone());
+            JobOutcome::Restored(ended(restored)?)
+        }
+        Work::Follow => JobOutcome::Restored(ended(follow(context, copy, epoch, store))?),
     })
+}
+
+/// The result of a job; `None` when it is cancelled, or would wait.
+fn ended<T>(result: Result<T, JobError>) -> Option<Result<T, StopReason>> {
+    match result {
+        Ok(found) => Some(Ok(found)),
+        Err(JobError::Stopped(reason)) => Some(Err(reason)),
+        Err(JobError::Cancelled) => None,
+    }
+}
+
+/// Opens a new store in place of a damaged one, and looks where its topic begins.
+fn changelog_start(
+    context: &Arc<RestoreContext>,
+    copy: CopyId,
+    epoch: Epoch,
+    store: &mut Option<Box<dyn Store>>,
+) -> Result<Offset, JobError> {
+    read_checkpoint(context, copy, epoch, store)?;
+    let inspection = ask_until_answered(context, copy, epoch, inspect_changelog)?;
+    Ok(inspection.range.start)
 }

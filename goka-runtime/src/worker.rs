@@ -9,13 +9,13 @@ mod executor;
 mod flusher;
 mod health;
 mod members;
-#[cfg(feature = "tester")]
-mod observer;
 mod outage;
 mod services;
 mod state;
 mod watch;
 
+#[cfg(feature = "tester")]
+pub(crate) use self::config::HandlerObserver;
 pub use self::config::OnStop;
 pub(crate) use self::config::WorkerConfig;
 #[cfg(feature = "tester")]
@@ -23,7 +23,5 @@ pub(crate) use self::driver::Worker;
 pub(crate) use self::members::run;
 #[cfg(feature = "tester")]
 pub(crate) use self::members::{REJOIN, RejoinPolicy};
-#[cfg(feature = "tester")]
-pub(crate) use self::observer::HandlerObserver;
 pub use self::state::TaskStatus;
 pub(crate) use self::state::WorkerState;

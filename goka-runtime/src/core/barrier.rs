@@ -17,7 +17,7 @@ pub(super) struct PendingCommit {
 }
 
 /// The barriers of one worker, of which one at most is under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Barrier {
     state: BarrierState,
     /// The number of the last commit.
@@ -30,8 +30,9 @@ pub(super) struct Barrier {
     guarded_since: Option<Duration>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum BarrierState {
+    #[default]
     Idle,
     Committing(PendingCommit),
     /// Exactly once: it is not known whether the transaction is committed.
@@ -48,18 +49,6 @@ enum BarrierState {
 pub(super) struct AnsweredCommit {
     pub(super) commit: PendingCommit,
     pub(super) rolled_back: Vec<CopyId>,
-}
-
-impl Default for Barrier {
-    fn default() -> Self {
-        Self {
-            state: BarrierState::Idle,
-            last: 0,
-            began: Duration::ZERO,
-            retry_at: None,
-            guarded_since: None,
-        }
-    }
 }
 
 impl Barrier {
@@ -93,7 +82,6 @@ impl Barrier {
         }
     }
 
-    /// When the next one is due.
     pub(super) fn due_at(&self, interval: Duration) -> Duration {
         self.began + interval
     }
@@ -154,7 +142,7 @@ impl Barrier {
         id: CommitId,
         is_in_doubt: bool,
     ) -> Option<AnsweredCommit> {
-        let (commit, rolled_back) = match std::mem::replace(&mut self.state, BarrierState::Idle) {
+        let (commit, rolled_back) = match std::mem::take(&mut self.state) {
             BarrierState::Committing(commit) if commit.batch.id == id => (commit, Vec::new()),
             BarrierState::InDoubt {
                 commit,
@@ -183,7 +171,6 @@ impl Barrier {
         None
     }
 
-    /// Whether a barrier waits for guards.
     pub(super) fn awaits_guards(&self) -> bool {
         self.guarded_since.is_some()
     }

@@ -180,22 +180,11 @@ fn concerned(tasks: &Tasks, settled: &AnsweredCommit, outcome: &CommitOutcome) -
 /// Why the worker ends with a failure.
 fn end_reason(group: &Group, failure: Failure) -> StopReason {
     StopReason::Member(match failure {
-        Failure::InstanceFenced(reason) => LogError::InstanceFenced {
-            who: format!("group instance `{}`", group.instance),
-            reason,
-        },
-        Failure::ProducerFenced(reason) => LogError::ProducerFenced {
-            who: format!("the producer of instance `{}`", group.instance),
-            reason,
-        },
         Failure::Refused { topic, reason, .. } => LogError::Refused {
             what: format!("committing offsets of `{topic}`"),
             reason,
             source: None,
         },
-        failure => LogError::client(
-            format!("the transactions of group `{}`", group.name),
-            failure,
-        ),
+        failure => LogError::of_instance(&group.name, &group.instance, "the transactions", failure),
     })
 }

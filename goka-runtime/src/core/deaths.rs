@@ -15,7 +15,6 @@ pub(crate) const ENOUGH: usize = 2;
 /// As text `<offset>:<run>[:<run>]`, a run in 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Died {
-    /// The record.
     pub(crate) offset: Offset,
     /// The runs that died, each a random number; one at least, and no more than are needed to refuse the
     /// record.

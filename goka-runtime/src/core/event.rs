@@ -8,7 +8,9 @@ use super::ids::{CopyId, RecordId};
 use super::recovery::RecoveryReason;
 use super::stop_reason::StopReason;
 use super::table_buffer::FlushBatch;
-use crate::log::{Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, LogError, OffsetRange};
+use crate::log::{
+    Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, LogError, OffsetGap, OffsetRange,
+};
 use crate::record::{Appends, Offset, TaskId, Timestamp, TopicId};
 use crate::shared_error::HandlerError;
 use crate::table::{Checkpoint, StoreError};
@@ -22,16 +24,13 @@ pub(crate) struct Inspection {
     pub(crate) table: Option<ChangelogInspection>,
     /// The partition's range in each input.
     pub(crate) inputs: BTreeMap<TopicId, OffsetRange>,
-    /// The identity of each input.
     pub(crate) input_ids: BTreeMap<TopicId, String>,
 }
 
 /// What was found about the partition of the group topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangelogInspection {
-    /// The topic's identity.
     pub(crate) id: String,
-    /// The partition's range.
     pub(crate) range: OffsetRange,
     /// How long tombstones survive compaction.
     pub(crate) delete_retention: Duration,
@@ -50,20 +49,9 @@ pub(crate) enum Event<'a> {
     Restored(CopyId, Epoch, Result<Offset, StopReason>),
     /// A guard of `defer` is done, or has failed.
     Deferred(RecordId, Result<(), HandlerError>),
-    /// Offsets of one topic of one task hold nothing to handle: control records, aborted and compacted
-    /// ones. This is a fact about the log: it may be reported late, repeatedly or out of order.
-    OffsetGap {
-        /// The task.
-        task: TaskId,
-        /// The assignment in which it was seen; reports of older ones are dropped.
-        epoch: Epoch,
-        /// The input or joined table.
-        topic: TopicId,
-        /// The first of them.
-        from: Offset,
-        /// The first one behind them.
-        to: Offset,
-    },
+    /// Offsets of an input or a joined table hold nothing to handle. This is a fact about the log: it may be
+    /// reported late, repeatedly or out of order; reports of older assignments are dropped.
+    OffsetGap(OffsetGap),
     /// The topic of a joined copy ended at that offset, at that time.
     SawEnd(CopyId, Offset, Timestamp),
     /// An input cannot be read on.
@@ -96,9 +84,7 @@ pub(crate) enum Effect {
     Verify(TaskId, Epoch),
     /// Bring the local copy up to the end of the group topic.
     Restore {
-        /// The task.
         task: TaskId,
-        /// Its assignment.
         epoch: Epoch,
         /// The first changelog offset to read.
         from: Offset,

@@ -18,11 +18,7 @@ pub(super) fn flush_all(tasks: &mut Tasks, now: Now, closing: bool, out: &mut Ve
     let is_full = tasks.memory().1 >= tasks.plan.flush_bytes;
     for task in tasks.all.values_mut() {
         task.pass_markers_if_idle(now.monotonic);
-        let rules = FlushRules {
-            is_urgent: is_full,
-            is_closing: closing,
-            ..rules(&tasks.plan, task)
-        };
+        let rules = rules(&tasks.plan, task, is_full, closing);
         task.flush(now, rules, out);
     }
     evict(tasks);
@@ -30,14 +26,10 @@ pub(super) fn flush_all(tasks: &mut Tasks, now: Now, closing: bool, out: &mut Ve
 
 /// Flushes everything of a task that is given back.
 pub(super) fn flush_closing(plan: &Plan, now: Now, task: &mut Task, out: &mut Vec<Effect>) {
-    let rules = FlushRules {
-        is_closing: true,
-        ..rules(plan, task)
-    };
-    task.flush(now, rules, out);
+    task.flush(now, rules(plan, task, false, true), out);
 }
 
-fn rules(plan: &Plan, task: &Task) -> FlushRules {
+fn rules(plan: &Plan, task: &Task, is_urgent: bool, is_closing: bool) -> FlushRules {
     let interval = plan.flush_interval;
     FlushRules {
         // A walk goes through everything that is not stored with each slice.
@@ -46,8 +38,8 @@ fn rules(plan: &Plan, task: &Task) -> FlushRules {
             false => interval,
         },
         sync_interval: interval,
-        is_urgent: false,
-        is_closing: false,
+        is_urgent,
+        is_closing,
     }
 }
 

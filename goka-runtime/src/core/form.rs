@@ -1,9 +1,8 @@
 //! Keys that decode but are not encoded as this program encodes them, such as `007` for a `u64`. A row is
 //! found by its key's bytes, so such a key would have a second row.
 
-use super::stop_reason::{StopReason, key_text};
+use super::stop_reason::{FailedRecord, StopReason, key_text};
 use crate::codec::Format;
-use crate::record::Offset;
 
 /// Whether this program would encode `key` otherwise; `form` then holds how. A key that does not decode
 /// is left to its handler, which fails.
@@ -16,16 +15,7 @@ pub(crate) fn is_other(format: &Format, key: &[u8], form: &mut Vec<u8>) -> bool 
 }
 
 /// Why a task stops at a record whose key is in another form than `expected`.
-pub(crate) fn refusal(
-    (topic, partition, offset): (&str, i32, Offset),
-    key: &[u8],
-    expected: &[u8],
-) -> StopReason {
-    StopReason::OtherForm {
-        topic: topic.to_owned(),
-        partition,
-        offset,
-        key: key_text(key),
-        expected: key_text(expected),
-    }
+pub(crate) fn refusal(record: FailedRecord, expected: &[u8]) -> StopReason {
+    let expected = key_text(expected);
+    StopReason::OtherForm { record, expected }
 }

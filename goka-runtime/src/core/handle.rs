@@ -9,7 +9,7 @@ use super::ids::CopyId;
 use super::plan::{InputPlan, JoinPlan, Plan};
 use super::scope::{RecordScope, Savepoint, Scratch};
 use super::services::HandlerServices;
-use super::stop_reason::{StopReason, key_text};
+use super::stop_reason::{FailedRecord, StopReason, key_text};
 use super::table_buffer::RowValue;
 use super::task::Task;
 use super::turn::Turn;
@@ -126,12 +126,10 @@ pub(super) fn call(
     let partition = task.id.partition;
     let key = || key_text(incoming.key.unwrap_or_default());
     if task.offsets.has_died_of(topic, incoming.offset) {
-        return Err(CallError::Stop(StopReason::Died {
-            topic: incoming.topic.to_owned(),
-            partition,
-            offset: incoming.offset,
-            key: key(),
-        }));
+        let (topic, offset) = (incoming.topic, incoming.offset);
+        let key = incoming.key.unwrap_or_default();
+        let record = FailedRecord::new(topic, partition, offset, key);
+        return Err(StopReason::Died { record }.into());
     }
     let begin = Savepoint::of(env.appends);
     let record = task.record(topic, incoming.offset);
@@ -216,12 +214,9 @@ pub(super) fn apply(
         let Some(key) = record.key else { continue };
         if record.value.is_some() && form::is_other(&join.key, key, &mut env.scratch.form) {
             buffer.advance_to(record.offset);
-            let at = (
-                &**env.plan.group.topic(join.topic),
-                partition,
-                record.offset,
-            );
-            return Err(form::refusal(at, key, &env.scratch.form).into());
+            let topic = env.plan.group.topic(join.topic);
+            let record = FailedRecord::new(topic, partition, record.offset, key);
+            return Err(form::refusal(record, &env.scratch.form).into());
         }
         let row = RowValue::new(record.timestamp, record.value);
         buffer.apply(key, row);
@@ -243,33 +238,28 @@ fn check_key(
     if input.keyless || (plan.table.is_none() && plan.joins.is_empty()) {
         return Ok(());
     }
-    let topic = || plan.group.topic(input.topic).to_string();
-    let offset = record.offset;
+    let (topic, offset) = (plan.group.topic(input.topic), record.offset);
     let Some(key) = record.key else {
         if plan.table.is_none() {
             return Ok(());
         }
         return Err(StopReason::NullKey {
-            topic: topic(),
+            topic: topic.to_string(),
             partition,
             offset,
         });
     };
+    let failed = || FailedRecord::new(topic, partition, offset, key);
     if form::is_other(&input.key, key, &mut env.scratch.form) {
-        let at = (&**plan.group.topic(input.topic), partition, offset);
-        return Err(form::refusal(at, key, &env.scratch.form));
+        return Err(form::refusal(failed(), &env.scratch.form));
     }
     let expected = (input.partition_of)(key, input.partitions);
     if plan.table.is_none() || expected == partition {
         return Ok(());
     }
-    let (key, partitioner) = (key_text(key), input.partitioner);
     Err(StopReason::Misplaced {
-        topic: topic(),
-        partition,
-        offset,
-        key,
-        partitioner,
+        record: failed(),
+        partitioner: input.partitioner,
         expected,
     })
 }
@@ -282,21 +272,14 @@ pub(super) fn failure(
     key: String,
     error: HandlerError,
 ) -> StopReason {
-    let name = plan.group.topic(topic).to_string();
+    let record = FailedRecord {
+        topic: plan.group.topic(topic).to_string(),
+        partition,
+        offset,
+        key,
+    };
     match &plan.visits {
-        Some(visits) if visits.topic == topic => StopReason::Visit {
-            topic: name,
-            partition,
-            offset,
-            key,
-            error,
-        },
-        _ => StopReason::Handler {
-            topic: name,
-            partition,
-            offset,
-            key,
-            error,
-        },
+        Some(visits) if visits.topic == topic => StopReason::Visit { record, error },
+        _ => StopReason::Handler { record, error },
     }
 }

@@ -17,22 +17,17 @@ pub(crate) struct Now {
 /// Names the local copy of one partition of a table: the group's own, or a joined one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CopyId {
-    /// The task that it belongs to.
     pub(crate) task: TaskId,
-    /// The topic of the table.
     pub(crate) table: TopicId,
 }
 
 /// Names one record of a task's assignment, for what ends later: slow calls and deferred commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordId {
-    /// The task that it belongs to.
     pub(crate) task: TaskId,
     /// The assignment in which it was handled.
     pub(crate) epoch: Epoch,
-    /// The input that it came from.
     pub(crate) topic: TopicId,
-    /// Its offset in that input.
     pub(crate) offset: Offset,
     /// The number of the guard: a record may have several, and a walk has one record for all keys.
     pub(crate) guard: u64,

@@ -4,7 +4,7 @@
 
 use super::event::Effect;
 use super::handle::{self, CallError, HandlerEnv};
-use super::ids::{CopyId, Now, RecordId};
+use super::ids::{Now, RecordId};
 use super::plan::Plan;
 use super::scope::Scratch;
 use super::services::HandlerServices;
@@ -172,38 +172,20 @@ pub(super) fn deferred(
     }
 }
 
-/// A call of a handler, or a read for it, failed. What the call wrote has been dropped.
+/// A call of a handler, or a read for it, failed; what the call wrote has been dropped. After a read the record
+/// is handled again after a while, and the task stops when reads have failed for `store_timeout`. A damaged
+/// store is rebuilt; that of a table that is looked up by its view.
 fn failed(tasks: &mut Tasks, now: Now, id: TaskId, error: CallError, out: &mut Vec<Effect>) {
-    match error {
-        CallError::Stop(reason) => tasks.stop(id, reason, out),
-        CallError::Store { copy, error } => unreadable(tasks, now, id, copy, error, out),
+    let (copy, error) = match error {
+        CallError::Stop(reason) => return tasks.stop(id, reason, out),
+        CallError::Store { copy, error } => (copy, error),
+    };
+    if let (Some(copy), StoreError::Unreadable { .. }) = (copy, &error) {
+        return tasks.store_damaged(copy, error, out);
     }
-}
-
-/// A store could not be read: the record is handled again after a while, and the task stops when reads have
-/// failed for `store_timeout`. A damaged store is rebuilt. `copy` is `None` for the group's own table.
-fn unreadable(
-    tasks: &mut Tasks,
-    now: Now,
-    id: TaskId,
-    copy: Option<CopyId>,
-    error: StoreError,
-    out: &mut Vec<Effect>,
-) {
     let Some(task) = tasks.all.get_mut(&id) else {
         return;
     };
-    if matches!(error, StoreError::Unreadable { .. }) {
-        let own = tasks.plan.table.as_ref();
-        let own = own.map(|table| CopyId {
-            task: id,
-            table: table.topic,
-        });
-        return match copy.or(own) {
-            Some(copy) => tasks.store_damaged(copy, error, out),
-            None => tasks.stop(id, StopReason::Store(error), out),
-        };
-    }
     match task.reads.failed(now.monotonic, tasks.plan.store_timeout) {
         StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
         StoreFailure::Repeated => {}

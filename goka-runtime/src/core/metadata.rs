@@ -32,7 +32,7 @@ const MAGIC: &str = "goka";
 /// come in any order, unknown ones are ignored. Bytes that separate, and whatever is not visible ASCII, are written `%XX`.
 /// Names of inputs give way to their hashes (`#` and 16 hex digits) when the text would be longer
 /// than [`MAX_BYTES`], less some room for the last key of a walk: ask [`knows`](Self::knows), not the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OffsetMetadata {
     /// The version of the text, [`VERSION`].
     pub(crate) version: u16,
@@ -69,24 +69,23 @@ impl OffsetMetadata {
             return None;
         }
         let (mut fingerprint, mut table_id, mut lead, mut inputs) = (None, None, None, None);
-        let (mut table_start, mut table_end, mut reads) = (None, None, None);
-        let (mut input_id, mut died, mut address) = (None, None, None);
+        let mut found = Self::default();
         for field in fields {
             let (name, value) = field.split_once('=')?;
             match name {
                 "fp" => fingerprint = Some(hex(value)?),
                 "table" => table_id = Some(unescape(value)?),
-                "from" => table_start = Some(offset(value)?),
-                "to" => table_end = Some(offset(value)?),
-                "of" => input_id = Some(unescape(value)?),
-                "died" => died = Some(Died::parse(value)?),
+                "from" => found.table_start = Some(offset(value)?),
+                "to" => found.table_end = Some(offset(value)?),
+                "of" => found.input_id = Some(unescape(value)?),
+                "died" => found.died = Some(Died::parse(value)?),
                 "lead" => lead = Some(unescape(value)?),
                 "inputs" => {
                     let names = value.split(',').filter(|name| !name.is_empty());
                     inputs = Some(names.map(unescape).collect::<Option<Vec<_>>>()?);
                 }
-                "reads" => reads = value.parse().ok(),
-                "at" => address = Some(unescape(value)?),
+                "reads" => found.reads = value.parse().ok(),
+                "at" => found.address = Some(unescape(value)?),
                 _ => {}
             }
         }
@@ -94,14 +93,9 @@ impl OffsetMetadata {
             version,
             fingerprint: fingerprint?,
             table_id: table_id?,
-            table_start,
-            table_end,
             lead: lead?,
-            input_id,
-            died,
             inputs: inputs?,
-            reads,
-            address,
+            ..found
         })
     }
 

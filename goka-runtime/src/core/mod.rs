@@ -42,7 +42,7 @@ pub(crate) use event::{ChangelogInspection, Effect, Event, Inspection};
 pub(crate) use ids::{CopyId, Now, RecordId};
 pub(crate) use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 pub(crate) use services::HandlerServices;
-pub use stop_reason::StopReason;
+pub use stop_reason::{FailedRecord, StopReason};
 pub(crate) use table_buffer::FlushBatch;
 pub use task::State;
 pub(crate) use turn::{SlowCalls, TURN};
@@ -128,12 +128,11 @@ impl Core {
         }
     }
 
-    /// Whether a walk goes on with the next tick.
-    fn walks(&self) -> bool {
+    /// Whether a walk over a table goes on with the next [`Event::Tick`].
+    pub(crate) fn walks(&self) -> bool {
         !self.is_paused && self.tasks.any(Task::walks)
     }
 
-    /// Whether any task of it ever ran.
     pub(crate) fn has_run(&self) -> bool {
         self.tasks.has_run
     }
@@ -143,13 +142,6 @@ impl Core {
         self.tasks.any(Task::has_guards)
     }
 
-    /// Whether a walk over a table goes on with the next [`Event::Tick`].
-    #[cfg(feature = "tester")]
-    pub(crate) fn is_visiting(&self) -> bool {
-        self.walks()
-    }
-
-    /// The assignment of a task.
     pub(crate) fn epoch(&self, task: TaskId) -> Option<Epoch> {
         self.tasks.all.get(&task).map(|task| task.epoch)
     }
@@ -213,16 +205,10 @@ impl Core {
                 lifecycle::restored(tasks, copy, epoch, reached, out);
             }
             Event::Deferred(record, outcome) => intake::deferred(tasks, record, outcome, out),
-            Event::OffsetGap {
-                task,
-                epoch,
-                topic,
-                from,
-                to,
-            } => {
-                let runs = |task: &&mut Task| task.epoch == epoch && task.is_running();
-                if let Some(task) = tasks.all.get_mut(&task).filter(runs) {
-                    task.skip_gap(topic, &(from..to));
+            Event::OffsetGap(gap) => {
+                let runs = |task: &&mut Task| task.epoch == gap.epoch && task.is_running();
+                if let Some(task) = tasks.all.get_mut(&gap.task).filter(runs) {
+                    task.skip_gap(gap.topic, &(gap.from..gap.to));
                 }
             }
             Event::InputFailed(task, error) => tasks.stop(task, StopReason::Input(error), out),

@@ -23,7 +23,6 @@ struct Handed {
 }
 
 impl Outbox {
-    /// Where handlers write.
     pub(super) fn appends(&mut self) -> &mut Appends {
         &mut self.appends
     }
@@ -36,7 +35,6 @@ impl Outbox {
         }
     }
 
-    /// Hands the records to the log.
     pub(super) fn hand_over(&mut self, out: &mut Vec<Effect>) {
         if !self.appends.is_empty() {
             self.handed.records += self.appends.len();

@@ -16,9 +16,7 @@ pub(super) const RETRY: Duration = Duration::from_millis(200);
 /// An input and how it is handled.
 #[derive(Debug, Clone)]
 pub(crate) struct InputPlan {
-    /// Its topic.
     pub(crate) topic: TopicId,
-    /// Its partition count.
     pub(crate) partitions: i32,
     /// The function that decodes a record and calls its handler.
     pub(crate) call: Call,
@@ -26,9 +24,7 @@ pub(crate) struct InputPlan {
     pub(crate) start: Start,
     /// Whether its records have no keys, and so may lie in any partition.
     pub(crate) keyless: bool,
-    /// How its keys are encoded.
     pub(crate) key: Format,
-    /// The declared partitioner's name.
     pub(crate) partitioner: &'static str,
     /// The partition of a key among so many.
     pub(crate) partition_of: fn(&[u8], i32) -> i32,
@@ -39,9 +35,7 @@ pub(crate) struct InputPlan {
 pub(crate) struct OutputPlan {
     /// Its name, as the handler's context gives it.
     pub(crate) name: &'static str,
-    /// Its topic.
     pub(crate) topic: TopicId,
-    /// Its partition count.
     pub(crate) partitions: i32,
     /// The largest record batch it takes, in bytes.
     pub(crate) max_message_bytes: usize,
@@ -50,7 +44,6 @@ pub(crate) struct OutputPlan {
 /// The group table.
 #[derive(Debug, Clone)]
 pub(crate) struct TablePlan {
-    /// The group topic.
     pub(crate) topic: TopicId,
     /// The largest record batch it takes, in bytes.
     pub(crate) max_message_bytes: usize,
@@ -63,9 +56,7 @@ pub(crate) struct TablePlan {
 pub(crate) struct JoinPlan {
     /// Its name, as the handler's context gives it.
     pub(crate) name: &'static str,
-    /// Its topic.
     pub(crate) topic: TopicId,
-    /// How its keys are encoded.
     pub(crate) key: Format,
     /// The definition of the table, as text.
     pub(crate) fingerprint: String,
@@ -83,20 +74,16 @@ pub(crate) struct VisitPlan {
 /// Everything that the core knows of its group.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// The group and its topics.
     pub(crate) group: Group,
-    /// The cluster.
     pub(crate) cluster: String,
     /// Whether the log can say what else the group committed, so that another program under the same
     /// name is found before the first handler runs.
     pub(crate) verifies: bool,
     /// The inputs, the loop topic among them.
     pub(crate) inputs: Vec<InputPlan>,
-    /// The outputs.
     pub(crate) outputs: Vec<OutputPlan>,
     /// The group table; `None` in a stateless group.
     pub(crate) table: Option<TablePlan>,
-    /// The tables that are joined.
     pub(crate) joins: Vec<JoinPlan>,
     /// The walks over the table; `None` where there are none.
     pub(crate) visits: Option<VisitPlan>,

@@ -6,7 +6,7 @@ mod reason;
 
 use std::time::Duration;
 
-pub use self::reason::{ChangelogMismatch, RecoveryReason};
+pub use self::reason::{ChangelogMismatch, RecoveryProblem, RecoveryReason};
 use super::definition::{follows, hash_follows};
 use super::metadata::OffsetMetadata;
 use crate::record::{Offset, Timestamp};
@@ -29,13 +29,10 @@ pub(crate) enum RecoveryDecision {
 /// The changelog partition that the copy is of, as the log describes it now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChangelogPartition<'a> {
-    /// The topic's name.
     pub(crate) name: &'a str,
-    /// The cluster that it lives in.
     pub(crate) cluster: &'a str,
     /// Its identity: another one after it was deleted and made again.
     pub(crate) id: &'a str,
-    /// The partition.
     pub(crate) partition: i32,
     /// The first offset still there.
     pub(crate) start: Offset,
@@ -45,10 +42,19 @@ pub(crate) struct ChangelogPartition<'a> {
     pub(crate) delete_retention: Duration,
 }
 
+impl ChangelogPartition<'_> {
+    fn reason(&self, problem: RecoveryProblem) -> RecoveryReason {
+        RecoveryReason {
+            table: self.name.to_owned(),
+            partition: self.partition,
+            problem,
+        }
+    }
+}
+
 /// One declared input of the owner's partition: what its group committed and what the log holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InputInspection<'a> {
-    /// The topic's name.
     pub(crate) name: &'a str,
     /// The committed offset. Where the program permits a jump (`on_lost`), the offset jumped to.
     pub(crate) committed: Option<Offset>,
@@ -67,9 +73,17 @@ pub(crate) enum Role<'a> {
     Owner {
         /// What was committed with the group's offsets; `None` when nothing of ours was.
         metadata: Option<&'a OffsetMetadata>,
-        /// The declared inputs.
         inputs: &'a [InputInspection<'a>],
     },
+}
+
+impl<'a> Role<'a> {
+    fn metadata(&self) -> Option<&'a OffsetMetadata> {
+        match self {
+            Role::Follower => None,
+            Role::Owner { metadata, .. } => *metadata,
+        }
+    }
 }
 
 /// Decides about one local copy. The first rule that matches decides: another cluster; then for an owner
@@ -128,35 +142,25 @@ fn decide_copy(
     role: &Role<'_>,
     now: Timestamp,
 ) -> RecoveryDecision {
-    let (table, partition) = (topic.name.to_owned(), topic.partition);
+    let rebuild = |problem| RecoveryDecision::Rebuild(topic.reason(problem));
     let Some(copy) = readable else {
-        return RecoveryDecision::Rebuild(match checkpoint {
-            Some(checkpoint) => RecoveryReason::OtherFormat {
-                table,
-                partition,
+        return rebuild(match checkpoint {
+            Some(checkpoint) => RecoveryProblem::OtherFormat {
                 found: checkpoint.format,
             },
-            None => RecoveryReason::NothingStored { table, partition },
+            None => RecoveryProblem::NothingStored,
         });
     };
     if let Some(mismatch) = mismatch(copy, topic, fingerprint) {
         return match role {
-            Role::Follower => RecoveryDecision::Rebuild(RecoveryReason::Mismatch {
-                table,
-                partition,
-                mismatch,
-            }),
-            Role::Owner { .. } => RecoveryDecision::Refuse(RecoveryReason::LostChangelog {
-                table,
-                partition,
-                mismatch,
-            }),
+            Role::Follower => rebuild(RecoveryProblem::Mismatch(mismatch)),
+            Role::Owner { .. } => {
+                RecoveryDecision::Refuse(topic.reason(RecoveryProblem::LostChangelog(mismatch)))
+            }
         };
     }
     if is_stale(copy, topic, now) && !mutant!(TrustedTooLong) {
-        return RecoveryDecision::Rebuild(RecoveryReason::Stale {
-            table,
-            partition,
+        return rebuild(RecoveryProblem::Stale {
             synced_at: copy.synced_at,
             limit: trusted_for(topic.delete_retention),
         });
@@ -170,49 +174,22 @@ pub(crate) fn deleted_rows(
     topic: &ChangelogPartition<'_>,
     role: &Role<'_>,
 ) -> Option<RecoveryReason> {
-    let began = match role {
-        Role::Follower => 0,
-        Role::Owner { metadata: None, .. } => topic.start,
-        Role::Owner {
-            metadata: Some(metadata),
-            ..
-        } => metadata.table_start.unwrap_or(0),
+    let start = topic.start;
+    let (began, problem) = match role {
+        Role::Follower => (0, RecoveryProblem::DeletedRowsOfOthers { start }),
+        Role::Owner { metadata, .. } => {
+            let began = metadata.map_or(start, |metadata| metadata.table_start.unwrap_or(0));
+            (began, RecoveryProblem::DeletedRows { start, began })
+        }
     };
-    let (table, partition, start) = (topic.name.to_owned(), topic.partition, topic.start);
-    if start <= began {
-        return None;
-    }
-    Some(match role {
-        Role::Follower => RecoveryReason::DeletedRowsOfOthers {
-            table,
-            partition,
-            start,
-        },
-        Role::Owner { .. } => RecoveryReason::DeletedRows {
-            table,
-            partition,
-            start,
-            began,
-        },
-    })
+    (start > began).then(|| topic.reason(problem))
 }
 
 /// Whether the topic ends before an offset that was seen in it.
 fn ends_early(topic: &ChangelogPartition<'_>, role: &Role<'_>) -> Option<RecoveryReason> {
-    let Role::Owner {
-        metadata: Some(metadata),
-        ..
-    } = role
-    else {
-        return None;
-    };
-    let seen = metadata.table_end.filter(|seen| topic.end < *seen)?;
-    Some(RecoveryReason::EndsEarly {
-        table: topic.name.to_owned(),
-        partition: topic.partition,
-        seen,
-        end: topic.end,
-    })
+    let end = topic.end;
+    let seen = role.metadata()?.table_end.filter(|seen| end < *seen)?;
+    Some(topic.reason(RecoveryProblem::EndsEarly { seen, end }))
 }
 
 /// How long a copy may be behind before compaction may have removed tombstones that it never saw:
@@ -227,46 +204,32 @@ fn foreign(
     fingerprint: &str,
     role: &Role<'_>,
 ) -> Option<RecoveryReason> {
-    let (table, partition) = (topic.name.to_owned(), topic.partition);
-    let is_owner = matches!(role, Role::Owner { .. });
     if let Some(checkpoint) = checkpoint {
         if checkpoint.cluster != topic.cluster {
-            return Some(RecoveryReason::OtherCluster {
-                table,
-                partition,
+            return Some(topic.reason(RecoveryProblem::OtherCluster {
                 found: checkpoint.cluster.clone(),
                 expected: topic.cluster.to_owned(),
-            });
+            }));
         }
-        if is_owner && !follows(&checkpoint.fingerprint, fingerprint) {
-            return Some(RecoveryReason::OtherFingerprint {
-                table,
-                partition,
+        if matches!(role, Role::Owner { .. }) && !follows(&checkpoint.fingerprint, fingerprint) {
+            return Some(topic.reason(RecoveryProblem::OtherFingerprint {
                 found: checkpoint.fingerprint.clone(),
                 expected: fingerprint.to_owned(),
-            });
+            }));
         }
     }
-    let Role::Owner {
-        metadata: Some(metadata),
-        ..
-    } = role
-    else {
-        return None;
-    };
+    let metadata = role.metadata()?;
     if !hash_follows(metadata.fingerprint, fingerprint) {
-        return Some(RecoveryReason::OtherFingerprintInOffsets {
-            table,
-            partition,
+        return Some(topic.reason(RecoveryProblem::OtherFingerprintInOffsets {
             found: metadata.fingerprint,
             expected: fingerprint.to_owned(),
-        });
+        }));
     }
-    is_other_topic(&metadata.table_id, topic.id).then(|| RecoveryReason::OtherTopicInOffsets {
-        table,
-        partition,
-        found: metadata.table_id.clone(),
-        expected: topic.id.to_owned(),
+    is_other_topic(&metadata.table_id, topic.id).then(|| {
+        topic.reason(RecoveryProblem::OtherTopicInOffsets {
+            found: metadata.table_id.clone(),
+            expected: topic.id.to_owned(),
+        })
     })
 }
 
@@ -295,22 +258,19 @@ fn lost_offsets(
         .map(|input| format!("`{}`", input.name))
         .collect();
     if !missing.is_empty() && !mutant!(MissingFromStart) {
-        return Some(RecoveryReason::MissingOffsets {
-            table: topic.name.to_owned(),
-            partition: topic.partition,
-            inputs: missing.join(", "),
-        });
+        let inputs = missing.join(", ");
+        return Some(topic.reason(RecoveryProblem::MissingOffsets { inputs }));
     }
     inputs.iter().find_map(|input| {
         let committed = input.committed?;
         let is_held = (input.start..=input.end).contains(&committed);
-        (!is_held).then(|| RecoveryReason::OffsetOutOfRange {
-            table: topic.name.to_owned(),
-            partition: topic.partition,
-            input: input.name.to_owned(),
-            committed,
-            start: input.start,
-            end: input.end,
+        (!is_held).then(|| {
+            topic.reason(RecoveryProblem::OffsetOutOfRange {
+                input: input.name.to_owned(),
+                committed,
+                start: input.start,
+                end: input.end,
+            })
         })
     })
 }

@@ -120,10 +120,8 @@ impl Scope for RecordScope<'_> {
         let row = match known {
             Some(row) => row,
             None => {
-                let copy = CopyId {
-                    task: self.task,
-                    table: table.topic,
-                };
+                let (task, table) = (self.task, table.topic);
+                let copy = CopyId { task, table };
                 let stored = match self.services.store(copy).map(|store| store.get(key)) {
                     Some(Ok(stored)) => stored,
                     Some(Err(error)) => {
@@ -145,28 +143,9 @@ impl Scope for RecordScope<'_> {
         };
         let key = self.key.unwrap_or_default();
         let name = self.plan.group.topic(table.topic);
-        let value = match value {
-            Some(encode) => {
-                self.scratch.value.clear();
-                encode(&mut self.scratch.value).map_err(|source| ContextError::Codec {
-                    what: "value",
-                    topic: name.to_string(),
-                    source,
-                })?;
-                Some(self.scratch.value.as_slice())
-            }
-            None => None,
-        };
+        let value = encode(value, &mut self.scratch.value, "value", name)?;
         let size = batch_size(key, value.unwrap_or_default(), &[]);
-        if size > table.max_message_bytes {
-            let (topic, key) = (name.to_string(), key_text(key));
-            return Err(ContextError::TooLarge {
-                topic,
-                key,
-                size,
-                max_message_bytes: table.max_message_bytes,
-            });
-        }
+        check_size(name, key, size, table.max_message_bytes)?;
         if value.is_none() && mutant!(LostTombstone) {
             self.written = Some(RowValue::new(self.timestamp, value));
             return Ok(());
@@ -194,10 +173,8 @@ impl Scope for RecordScope<'_> {
         if let Some(row) = self.joins.get(join.topic, key) {
             return Ok(row.view());
         }
-        let copy = CopyId {
-            task: self.task,
-            table: join.topic,
-        };
+        let (task, table) = (self.task, join.topic);
+        let copy = CopyId { task, table };
         let found = self.scratch.stored(self.services, copy, key);
         if let Err(ContextError::Store(error)) = &found {
             self.unreadable = Some(Box::new((Some(copy), error.clone())));
@@ -241,16 +218,9 @@ impl Scope for RecordScope<'_> {
         } = &mut *self.scratch;
         let key = encode(key, key_buffer, "key", to.topic)?;
         let value = encode(value, value_buffer, "value", to.topic)?;
-        let size = batch_size(key.unwrap_or_default(), value.unwrap_or_default(), headers);
-        if size > output.max_message_bytes {
-            let (topic, key) = (to.topic.to_owned(), key_text(key.unwrap_or_default()));
-            return Err(ContextError::TooLarge {
-                topic,
-                key,
-                size,
-                max_message_bytes: output.max_message_bytes,
-            });
-        }
+        let key_bytes = key.unwrap_or_default();
+        let size = batch_size(key_bytes, value.unwrap_or_default(), headers);
+        check_size(to.topic, key_bytes, size, output.max_message_bytes)?;
         let partition = match key {
             Some(key) => (to.partition_of)(key, output.partitions),
             None => self.task.partition % output.partitions,
@@ -269,6 +239,25 @@ impl Scope for RecordScope<'_> {
     }
 }
 
+#[inline]
+fn check_size(
+    topic: &str,
+    key: &[u8],
+    size: usize,
+    max_message_bytes: usize,
+) -> Result<(), ContextError> {
+    if size <= max_message_bytes {
+        return Ok(());
+    }
+    Err(ContextError::TooLarge {
+        topic: topic.to_owned(),
+        key: key_text(key),
+        size,
+        max_message_bytes,
+    })
+}
+
+#[inline]
 fn encode<'b>(
     value: Option<Encode<'_>>,
     buffer: &'b mut Vec<u8>,

@@ -207,11 +207,9 @@ fn metadata(
         }),
         table_end: known.and_then(|known| known.table_end),
         lead: plan.group.topic(task.lead).to_string(),
-        input_id: None,
-        died: None,
         reads: Some(own.len()),
         inputs: own,
-        address: None,
+        ..OffsetMetadata::default()
     };
     for input in known.map_or(&[][..], |known| &known.inputs) {
         if !metadata.knows(input) {

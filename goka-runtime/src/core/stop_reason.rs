@@ -1,5 +1,7 @@
 //! Why a task stops, or the whole worker: what, where, what to do.
 
+use std::fmt;
+
 use super::recovery::RecoveryReason;
 use crate::log::{Failure, LogError};
 use crate::record::Offset;
@@ -11,43 +13,69 @@ pub(crate) fn key_text(key: &[u8]) -> String {
     String::from_utf8_lossy(key).escape_debug().to_string()
 }
 
+/// The record at which a task stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRecord {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: Offset,
+    /// Its key, as text.
+    pub key: String,
+}
+
+impl FailedRecord {
+    pub(crate) fn new(topic: &str, partition: i32, offset: Offset, key: &[u8]) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            partition,
+            offset,
+            key: key_text(key),
+        }
+    }
+}
+
+impl fmt::Display for FailedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (topic, partition, offset) = (&self.topic, self.partition, self.offset);
+        write!(
+            f,
+            "{topic}[{partition}] offset {offset}, key `{}`",
+            self.key
+        )
+    }
+}
+
 /// Why a task stopped: what, where, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StopReason {
     /// The handler failed or panicked, or its record does not decode.
     #[error(
-        "{topic}[{partition}] offset {offset}, key `{key}`: {error:#}; correct the handler or the \
-         record: after a restart it is read again"
+        "{record}: {error:#}; correct the handler or the record: after \
+         a restart it is read again"
     )]
     Handler {
-        /// The input.
-        topic: String,
-        /// Its partition.
-        partition: i32,
         /// The record.
-        offset: Offset,
-        /// Its key, as text.
-        key: String,
+        record: FailedRecord,
         /// What the handler failed with.
         #[source]
         error: HandlerError,
     },
     /// The process died twice while a handler ran with this record.
     #[error(
-        "{topic}[{partition}] offset {offset}, key `{key}`: the process died twice while its handler ran \
+        "{record}: the process died twice while its handler ran \
          with this record (an abort, a stack overflow or a fault), so it is not handled a third time; \
-         correct the handler or the record, then start with `--retry {topic}:{partition}:{offset}`"
+         correct the handler or the record, then start with `--retry {}:{}:{}`",
+        .record.topic,
+        .record.partition,
+        .record.offset
     )]
     Died {
-        /// The input.
-        topic: String,
-        /// Its partition.
-        partition: i32,
         /// The record.
-        offset: Offset,
-        /// Its key, as text.
-        key: String,
+        record: FailedRecord,
     },
     /// A record without a key came into a group with a table.
     #[error(
@@ -64,18 +92,12 @@ pub enum StopReason {
     },
     /// A key is in a partition where this group's partitioner would not have put it.
     #[error(
-        "{topic}[{partition}] offset {offset}, key `{key}`: {partitioner} places this key in \
+        "{record}: {partitioner} places this key in \
          partition {expected}; write the topic with that partitioner, or declare the one that wrote it"
     )]
     Misplaced {
-        /// The input.
-        topic: String,
-        /// Its partition.
-        partition: i32,
         /// The record.
-        offset: Offset,
-        /// Its key, as text.
-        key: String,
+        record: FailedRecord,
         /// The declared partitioner.
         partitioner: &'static str,
         /// The partition where it belongs.
@@ -83,23 +105,21 @@ pub enum StopReason {
     },
     /// A handler that was called for a visit failed or panicked.
     #[error(
-        "{topic}[{partition}] offset {offset}, a visit, at key `{key}`: {error:#}; correct the handler: \
+        "{topic}[{partition}] offset {offset}, a visit, at key `{}`: {error:#}; correct the handler: \
          after a restart the visit goes on at this key. To give up the rest of this visit in this \
          partition, on Kafka: stop all instances of the group and set the group's offset behind the \
          request (kafka-consumer-groups.sh --group {group} --topic {topic}:{partition} \
          --reset-offsets --to-offset {next} --execute)",
-        group = .topic.strip_suffix("-visit").unwrap_or(.topic),
-        next = .offset + 1
+        .record.key,
+        topic = .record.topic,
+        partition = .record.partition,
+        offset = .record.offset,
+        group = .record.topic.strip_suffix("-visit").unwrap_or(&.record.topic),
+        next = .record.offset + 1
     )]
     Visit {
-        /// The group's visit topic.
-        topic: String,
-        /// Its partition.
-        partition: i32,
-        /// The record that asked for the visit.
-        offset: Offset,
-        /// The key that was visited, as text.
-        key: String,
+        /// The record that asked for the visit, with the key that was visited.
+        record: FailedRecord,
         /// What the handler failed with.
         #[source]
         error: HandlerError,
@@ -124,20 +144,14 @@ pub enum StopReason {
     },
     /// A key decodes, but is not written as this program writes it.
     #[error(
-        "{topic}[{partition}] offset {offset}, key `{key}`: this program writes this key as \
+        "{record}: this program writes this key as \
          `{expected}`, and rows are found by their bytes, so each form would have a row of its own; \
          correct the program that writes the topic, or declare a key type that has no other forms \
          (`String`, `Vec<u8>`)"
     )]
     OtherForm {
-        /// The input, or the joined table's topic.
-        topic: String,
-        /// Its partition.
-        partition: i32,
-        /// The record.
-        offset: Offset,
-        /// Its key, as text.
-        key: String,
+        /// The record, of an input or of a joined table.
+        record: FailedRecord,
         /// The form expected, as text.
         expected: String,
     },

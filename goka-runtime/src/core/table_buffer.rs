@@ -387,7 +387,6 @@ impl TableBuffer {
         self.stored == self.acknowledged && self.memtable.is_empty() && self.is_flushing.is_none()
     }
 
-    /// Whether a flush can begin.
     pub(crate) fn can_flush(&self) -> bool {
         self.is_flushing.is_none() && self.stored < self.acknowledged
     }

@@ -82,7 +82,6 @@ impl Task {
         matches!(self.phase, Phase::Running | Phase::Stopped { .. })
     }
 
-    /// Whether the task is over.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Stopped { .. } | Phase::Gone)
     }
@@ -391,7 +390,6 @@ impl Task {
         }
     }
 
-    /// Begins the flushes that are due.
     pub(super) fn flush(&mut self, now: Now, mut rules: FlushRules, out: &mut Vec<Effect>) {
         rules.is_urgent |= self.phase == Phase::Flushing;
         let task = self.id;

@@ -29,7 +29,7 @@ impl SlowCalls {
 }
 
 /// The turn that is under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Turn {
     /// When it is over; `None` before its first call.
     until: Option<Duration>,
@@ -52,15 +52,9 @@ impl Turn {
     pub(super) fn new(plan: &Plan, slow_calls: SlowCalls) -> Self {
         let once = plan.group.guarantee == Guarantee::ExactlyOnce;
         Self {
-            until: None,
-            now: Duration::ZERO,
-            is_late: false,
-            calls: 0,
-            is_open: false,
             slow: once.then_some(plan.group.transaction_timeout / 4),
             slow_calls,
-            has_new_slow_call: false,
-            wants_barrier: false,
+            ..Self::default()
         }
     }
 
@@ -82,7 +76,6 @@ impl Turn {
         self.calls = 0;
     }
 
-    /// Whether a call was made in this turn.
     pub(super) fn has_called(&self) -> bool {
         self.calls > 0
     }
@@ -148,17 +141,14 @@ impl Turn {
         }
     }
 
-    /// Whether the barrier is not to wait for its time.
     pub(super) fn wants_barrier(&self) -> bool {
         self.wants_barrier
     }
 
-    /// A barrier begins.
     pub(super) fn barrier_begins(&mut self) {
         self.wants_barrier = false;
     }
 
-    /// The slow calls, if there is another since this was last asked.
     pub(super) fn take_slow_calls(&mut self) -> Option<SlowCalls> {
         std::mem::take(&mut self.has_new_slow_call).then(|| self.slow_calls.clone())
     }

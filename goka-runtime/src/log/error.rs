@@ -206,6 +206,21 @@ impl fmt::Display for MemberTimeout {
 }
 
 impl LogError {
+    /// Why an instance of a group cannot go on after a failure of what it was `doing`.
+    pub(crate) fn of_instance(group: &str, instance: &str, doing: &str, failure: Failure) -> Self {
+        match failure {
+            Failure::InstanceFenced(reason) => LogError::InstanceFenced {
+                who: format!("group instance `{instance}`"),
+                reason,
+            },
+            Failure::ProducerFenced(reason) => LogError::ProducerFenced {
+                who: format!("the producer of instance `{instance}`"),
+                reason,
+            },
+            failure => LogError::client(format!("{doing} of group `{group}`"), failure),
+        }
+    }
+
     /// The client cannot go on because of an error.
     pub(crate) fn client(
         what: impl Into<String>,

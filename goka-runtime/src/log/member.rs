@@ -94,26 +94,29 @@ pub struct Fetched<'a> {
     pub records: &'a [Record<'a>],
 }
 
+/// Offsets of one input of one task that hold no record: control records, aborted and compacted ones.
+#[derive(Debug, Clone, Copy)]
+pub struct OffsetGap {
+    /// The task that reads the input.
+    pub task: TaskId,
+    /// The assignment under which it was found.
+    pub epoch: Epoch,
+    /// The input.
+    pub topic: TopicId,
+    /// Behind the last record handed over, or where fetching began.
+    pub from: Offset,
+    /// The next offset to read.
+    pub to: Offset,
+}
+
 /// What a member reports to its driver, besides records.
 #[derive(Debug)]
 pub enum MemberEvent<'a> {
     /// Tasks that are now owned. Nothing is fetched for them until [`Member::fetch`].
     Assigned(&'a [Assignment]),
-    /// Offsets of one input of one task that hold no record: control records, aborted and compacted
-    /// ones. A gap at the end of a partition is always reported, and again after a
-    /// [`Member::fetch`] from before it; a gap between two records need not be.
-    OffsetGap {
-        /// The task that reads the input.
-        task: TaskId,
-        /// The assignment under which it was found.
-        epoch: Epoch,
-        /// The input.
-        topic: TopicId,
-        /// Behind the last record handed over, or where fetching began.
-        from: Offset,
-        /// The next offset to read.
-        to: Offset,
-    },
+    /// A gap at the end of a partition is always reported, and again after a [`Member::fetch`] from before
+    /// it; a gap between two records need not be.
+    OffsetGap(OffsetGap),
     /// Tasks taken away without a chance to commit: another member may own them already.
     Lost(&'a [TaskId]),
     /// An input of one task cannot be read on: out of range, deleted, forbidden. It is not fetched

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::retry::CopyFailures;
 use crate::clock::Clock;
 use crate::core::recovery::RecoveryReason;
-use crate::core::{CopyId, Plan};
+use crate::core::{CopyId, Plan, StopReason};
 use crate::log::{Epoch, Log, LogError};
 use crate::record::{Offset, TaskId, TopicId};
 use crate::table::{Store, StoreError, Stores};
@@ -17,15 +17,38 @@ use crate::table::{Store, StoreError, Stores};
 /// How long to wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-pub(super) enum Work {
+/// What is done for a copy.
+pub(crate) enum Work {
     Inspect,
+    /// Another program under the group's name is looked for.
     Verify,
+    /// The group's own copy is brought up to its topic from a changelog offset on; `rebuild` empties it first.
     Restore {
         from: Offset,
         rebuild: Option<RecoveryReason>,
     },
-    /// A joined table: what becomes of its copy is decided here, since it depends on nothing else.
+    /// A joined table's copy is brought up to its topic: what becomes of it is decided here, since it depends
+    /// on nothing else.
     Follow,
+}
+
+/// Why a job has no result.
+pub(super) enum JobError {
+    /// It is cancelled, or would wait.
+    Cancelled,
+    Stopped(StopReason),
+}
+
+impl From<StopReason> for JobError {
+    fn from(reason: StopReason) -> Self {
+        Self::Stopped(reason)
+    }
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        Self::Stopped(StopReason::Store(error))
+    }
 }
 
 /// A job, by its copy and assignment.
@@ -89,9 +112,10 @@ impl RestoreContext {
     }
 
     /// The topic's name and the fingerprint of the table.
-    pub(super) fn definition(&self, table: TopicId) -> Option<(&str, &str)> {
-        let name = &**self.plan.group.topic(table);
-        Some((name, self.plan.fingerprint(table)?))
+    pub(super) fn definition(&self, table: TopicId) -> Result<(&str, &str), JobError> {
+        let fingerprint = self.plan.fingerprint(table);
+        let fingerprint = fingerprint.ok_or(JobError::Cancelled)?;
+        Ok((&**self.plan.group.topic(table), fingerprint))
     }
 
     /// The name of a copy among the stores. `@` is in no topic's name, so a joined copy is kept apart from
@@ -104,10 +128,10 @@ impl RestoreContext {
         }
     }
 
-    /// Waits before a retry; `false` when the job is not to go on.
-    pub(super) fn pause(&self, task: TaskId, epoch: Epoch) -> bool {
+    /// Waits before a retry, unless the job is not to go on.
+    pub(super) fn pause(&self, task: TaskId, epoch: Epoch) -> Result<(), JobError> {
         if self.is_inline {
-            return false;
+            return Err(JobError::Cancelled);
         }
         let queue = self.queue();
         let is_wanted =
@@ -116,7 +140,10 @@ impl RestoreContext {
             .wake
             .wait_timeout_while(queue, RETRY, is_wanted)
             .unwrap_or_else(PoisonError::into_inner);
-        self.is_current(task, epoch)
+        match self.is_current(task, epoch) {
+            true => Ok(()),
+            false => Err(JobError::Cancelled),
+        }
     }
 
     /// Notes a failure; `None` when the assignment is over.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::context::RestoreContext;
+use super::context::{JobError, RestoreContext};
 use crate::core::{ChangelogInspection, CopyId, Inspection, StopReason};
 use crate::log::{Epoch, LogError, OffsetRange, TopicInfo, cancel};
 use crate::record::{TaskId, TopicId, TopicPartition};
@@ -18,36 +18,31 @@ pub(super) fn inspect(
     copy: CopyId,
     epoch: Epoch,
     store: &mut Option<Box<dyn Store>>,
-) -> Option<Result<Inspection, StopReason>> {
-    let is_stateful = context.plan.table.is_some();
-    let checkpoint = match is_stateful {
-        true => match read_checkpoint(context, copy, epoch, store)? {
-            Ok(checkpoint) => checkpoint,
-            Err(error) => return Some(Err(StopReason::Store(error))),
-        },
+) -> Result<Inspection, JobError> {
+    let checkpoint = match context.plan.table.is_some() {
+        true => read_checkpoint(context, copy, epoch, store)?,
         false => None,
     };
-    let inspection = ask_until_answered(context, copy, epoch, |context, copy| {
+    ask_until_answered(context, copy, epoch, |context, copy| {
         let table = context.plan.table.is_some().then_some(copy);
         let (table, input_ids) = inspect_topics(context, copy.task, table)?;
-        let inputs = input_ranges(context, copy.task)?;
-        Ok((table, inputs, input_ids))
-    })?;
-    Some(inspection.map(|(table, inputs, input_ids)| Inspection {
+        Ok((table, input_ids, input_ranges(context, copy.task)?))
+    })
+    .map(|(table, input_ids, inputs)| Inspection {
         checkpoint,
         table,
         inputs,
         input_ids,
-    }))
+    })
 }
 
-/// Asks the log until it answers; `None` when the job is cancelled, or would wait.
+/// Asks the log until it answers.
 pub(super) fn ask_until_answered<T: Send + 'static>(
     context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
     look: fn(&RestoreContext, CopyId) -> Result<T, LogError>,
-) -> Option<Result<T, StopReason>> {
+) -> Result<T, JobError> {
     loop {
         let found = match context.is_inline {
             true => look(context, copy),
@@ -56,19 +51,18 @@ pub(super) fn ask_until_answered<T: Send + 'static>(
                 cancel::unless(
                     || !context.is_current(copy.task, epoch),
                     move || look(&theirs, copy),
-                )?
+                )
+                .ok_or(JobError::Cancelled)?
             }
         };
         match found {
-            Ok(found) => return Some(Ok(found)),
+            Ok(found) => return Ok(found),
             Err(error @ (LogError::UnknownTopic { .. } | LogError::UnknownPartition { .. })) => {
-                return Some(Err(StopReason::Input(error)));
+                return Err(StopReason::Input(error).into());
             }
             Err(error) => {
                 context.log_failed((copy, epoch), 0, "looking at the topics", &error);
-                if !context.pause(copy.task, epoch) {
-                    return None;
-                }
+                context.pause(copy.task, epoch)?;
             }
         }
     }
@@ -80,52 +74,39 @@ pub(super) fn read_checkpoint(
     copy: CopyId,
     epoch: Epoch,
     store: &mut Option<Box<dyn Store>>,
-) -> Option<Result<Option<Checkpoint>, StoreError>> {
+) -> Result<Option<Checkpoint>, JobError> {
     match store.as_ref().map(|store| store.checkpoint()) {
         Some(Err(error @ StoreError::Unreadable { .. })) => {
             *store = None;
-            if let Err(error) = set_aside(context, copy, &error) {
-                return Some(Err(error));
-            }
+            set_aside(context, copy, &error)?;
         }
         // It answers once it is opened anew.
         Some(Err(StoreError::RolledBack { .. })) => *store = None,
         _ => {}
     }
-    if store.is_none() {
-        match open(context, copy, epoch)? {
-            Ok(opened) => *store = Some(opened),
-            Err(error) => return Some(Err(error)),
-        }
-    }
-    let checkpoint = store.as_ref().map(|store| store.checkpoint()).transpose();
-    Some(checkpoint.map(Option::flatten))
+    let store = match store {
+        Some(store) => store,
+        None => store.insert(open(context, copy, epoch)?),
+    };
+    Ok(store.checkpoint()?)
 }
 
 /// Opens a store; one that cannot be read is moved aside, to be rebuilt.
-fn open(
-    context: &RestoreContext,
-    copy: CopyId,
-    epoch: Epoch,
-) -> Option<Result<Box<dyn Store>, StoreError>> {
+fn open(context: &RestoreContext, copy: CopyId, epoch: Epoch) -> Result<Box<dyn Store>, JobError> {
     let (began, name) = (Instant::now(), context.store_name(copy.table));
     let partition = copy.task.partition;
     loop {
         let opened = context.stores.open(&name, partition);
         let error = match opened.and_then(|store| store.checkpoint().map(|_| store)) {
-            Ok(store) => return Some(Ok(store)),
+            Ok(store) => return Ok(store),
             Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
-                if !context.pause(copy.task, epoch) {
-                    return None;
-                }
+                context.pause(copy.task, epoch)?;
                 continue;
             }
             Err(error @ StoreError::Unreadable { .. }) => error,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Err(error.into()),
         };
-        if let Err(error) = set_aside(context, copy, &error) {
-            return Some(Err(error));
-        }
+        set_aside(context, copy, &error)?;
     }
 }
 

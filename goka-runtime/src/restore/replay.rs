@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::context::RestoreContext;
+use super::context::{JobError, RestoreContext};
 use super::inspect::{ask_until_answered, inspect_changelog, read_checkpoint};
 use crate::core::recovery::{ChangelogPartition, RecoveryDecision, RecoveryReason, Role, decide};
-use crate::core::{CopyId, StopReason, form};
+use crate::core::{CopyId, FailedRecord, StopReason, form};
 use crate::graph::Format;
 use crate::log::{Epoch, Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
@@ -39,15 +39,9 @@ pub(super) fn follow(
     copy: CopyId,
     epoch: Epoch,
     store: &mut Option<Box<dyn Store>>,
-) -> Option<Result<(Offset, String), StopReason>> {
-    let checkpoint = match read_checkpoint(context, copy, epoch, store)? {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => return Some(Err(StopReason::Store(error))),
-    };
-    let inspection = match ask_until_answered(context, copy, epoch, inspect_changelog)? {
-        Ok(inspection) => inspection,
-        Err(cause) => return Some(Err(cause)),
-    };
+) -> Result<(Offset, String), JobError> {
+    let checkpoint = read_checkpoint(context, copy, epoch, store)?;
+    let inspection = ask_until_answered(context, copy, epoch, inspect_changelog)?;
     let (name, fingerprint) = context.definition(copy.table)?;
     let topic = ChangelogPartition {
         name,
@@ -68,26 +62,24 @@ pub(super) fn follow(
     ) {
         RecoveryDecision::CatchUp { from } => (from, None),
         RecoveryDecision::Rebuild(why) => (inspection.range.start, Some(why)),
-        RecoveryDecision::Refuse(why) => return Some(Err(StopReason::Recovery(why))),
+        RecoveryDecision::Refuse(why) => return Err(StopReason::Recovery(why).into()),
     };
-    restore(context, copy, epoch, &mut **store.as_mut()?, from, rebuild)
+    restore(context, copy, epoch, store, from, rebuild)
 }
 
 pub(super) fn restore(
     context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
-    store: &mut dyn Store,
+    store: &mut Option<Box<dyn Store>>,
     from: Offset,
     rebuild: Option<RecoveryReason>,
-) -> Option<Result<(Offset, String), StopReason>> {
+) -> Result<(Offset, String), JobError> {
+    let store = &mut **store.as_mut().ok_or(JobError::Cancelled)?;
     let (_, fingerprint) = context.definition(copy.table)?;
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
     let began = context.clock.wall();
-    let inspection = match ask_until_answered(context, copy, epoch, inspect_changelog)? {
-        Ok(inspection) => inspection,
-        Err(cause) => return Some(Err(cause)),
-    };
+    let inspection = ask_until_answered(context, copy, epoch, inspect_changelog)?;
     let target = Target {
         topic,
         id: inspection.id,
@@ -101,14 +93,12 @@ pub(super) fn restore(
     // Until it is level, a copy is as old as it was: deletions that it missed may be compacted away.
     let synced_at = match (&rebuild, store.checkpoint()) {
         (None, Ok(Some(checkpoint))) => checkpoint.synced_at,
-        (None, Err(error)) => return Some(Err(StopReason::Store(error))),
+        (None, Err(error)) => return Err(error.into()),
         _ => began,
     };
     if let Some(why) = rebuild {
         tracing::info!(topic = &**topic, partition = task.partition, %why, "rebuilding");
-        if let Err(error) = store.clear() {
-            return Some(Err(StopReason::Store(error)));
-        }
+        store.clear()?;
     }
     let mut reading = Replay {
         context,
@@ -123,31 +113,29 @@ pub(super) fn restore(
     loop {
         match reading.read_and_sync(epoch, synced_at, began) {
             Ok(true) => break,
-            Ok(false) => return None,
+            Ok(false) => return Err(JobError::Cancelled),
             Err(ReplayError::Store(error)) => {
                 let (of, at) = ((copy, epoch), reading.position);
                 // A store that was rolled back is inspected again.
                 let is_here = !matches!(error, StoreError::RolledBack { .. });
                 if !is_here || !context.may_retry(of, at, "writing to the store", &error) {
-                    return Some(Err(StopReason::Store(error)));
+                    return Err(error.into());
                 }
             }
             Err(ReplayError::Log(error @ LogError::OutOfRange { .. })) => {
-                return Some(Err(StopReason::Input(error)));
+                return Err(StopReason::Input(error).into());
             }
             Err(ReplayError::Log(error)) => {
                 context.log_failed((copy, epoch), reading.position, "reading the topic", &error);
             }
         }
         reading.resume_from_store(from);
-        if !context.pause(task, epoch) {
-            return None;
-        }
+        context.pause(task, epoch)?;
     }
     let (position, copy) = (reading.position, reading);
     if let Some((key, other)) = copy.first_unreachable() {
-        let at = (&**topic, task.partition, other.offset);
-        return Some(Err(form::refusal(at, key, &other.form)));
+        let record = FailedRecord::new(topic, task.partition, other.offset, key);
+        return Err(form::refusal(record, &other.form).into());
     }
     let (partition, records) = (task.partition, copy.records);
     tracing::info!(
@@ -158,7 +146,7 @@ pub(super) fn restore(
         records,
         "restored"
     );
-    Some(Ok((position, copy.target.id)))
+    Ok((position, copy.target.id))
 }
 
 enum ReplayError {

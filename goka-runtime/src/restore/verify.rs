@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::context::RestoreContext;
+use super::context::{JobError, RestoreContext};
 use super::inspect::ask_until_answered;
 use crate::core::metadata::OffsetMetadata;
 use crate::core::{CopyId, StopReason, changes_of_hash, hash_follows};
@@ -15,7 +15,7 @@ pub(super) fn before_commit(
     context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
-) -> Option<Result<(), StopReason>> {
+) -> Result<(), JobError> {
     answer(ask_until_answered(context, copy, epoch, |context, _| {
         // Another definition of this program's table is found for each partition, with a better message.
         once(&context.program_checks.before_commit, || {
@@ -28,7 +28,7 @@ pub(super) fn before_handling(
     context: &Arc<RestoreContext>,
     copy: CopyId,
     epoch: Epoch,
-) -> Option<Result<(), StopReason>> {
+) -> Result<(), JobError> {
     answer(ask_until_answered(context, copy, epoch, |context, _| {
         once(&context.program_checks.before_handling, || {
             other_program(context, true)
@@ -36,8 +36,8 @@ pub(super) fn before_handling(
     })?)
 }
 
-fn answer(found: Result<Option<StopReason>, StopReason>) -> Option<Result<(), StopReason>> {
-    Some(found.and_then(|other| other.map_or(Ok(()), Err)))
+fn answer(other: Option<StopReason>) -> Result<(), JobError> {
+    other.map_or(Ok(()), |other| Err(other.into()))
 }
 
 /// Looks once, though several tasks start at the same time.

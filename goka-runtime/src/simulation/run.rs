@@ -18,7 +18,7 @@ use super::schedule::Schedule;
 use super::workload::FedRecord;
 use crate::clock::Clock;
 use crate::core::StopReason;
-use crate::core::recovery::RecoveryReason;
+use crate::core::recovery::{RecoveryProblem, RecoveryReason};
 use crate::graph::{Definition, TopicSpec, start_order};
 use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log};
@@ -305,9 +305,10 @@ impl<'r> Run<'r> {
             Halt::Stopped(cause) => cause,
         };
         match cause {
-            StopReason::Recovery(RecoveryReason::MissingOffsets { .. })
-                if !self.lost_offsets.is_empty() =>
-            {
+            StopReason::Recovery(RecoveryReason {
+                problem: RecoveryProblem::MissingOffsets { .. },
+                ..
+            }) if !self.lost_offsets.is_empty() => {
                 for (group, offsets) in &self.lost_offsets {
                     self.log.restore_offsets(group, offsets);
                 }

@@ -29,10 +29,10 @@ impl fmt::Display for Failure {
 /// use goka_runtime::processor::StopReason;
 /// let mut app = Tester::of::<ClickCount>();
 /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
-/// let Some(StopReason::Handler { key, error, .. }) = stopped.causes().next() else {
+/// let Some(StopReason::Handler { record, error }) = stopped.causes().next() else {
 ///     panic!("{stopped}");
 /// };
-/// assert_eq!((&**key, error.to_string()), ("alice", "a bad click".to_owned()));
+/// assert_eq!((&*record.key, error.to_string()), ("alice", "a bad click".to_owned()));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::executor::Executor;
-#[cfg(feature = "tester")]
-use super::observer::HandlerObserver;
 use super::state::WorkerState;
 use crate::clock::Clock;
 use crate::core::Plan;
+#[cfg(feature = "tester")]
+use crate::core::RecordId;
 use crate::dispatch::ProcessorState;
 use crate::log::Log;
+#[cfg(feature = "tester")]
+use crate::record::Appends;
 use crate::restore::RestoreConfig;
 use crate::table::Stores;
 use crate::view::Lookups;
@@ -40,6 +42,17 @@ impl std::str::FromStr for OnStop {
             "keep" => Ok(OnStop::Keep),
             _ => Err("it is `leave` or `keep`".to_owned()),
         }
+    }
+}
+
+/// Sees what handlers did, in simulations.
+#[cfg(feature = "tester")]
+pub(crate) trait HandlerObserver: Send + Sync {
+    /// A handler returned `Ok`; what it wrote are the records from `first` on.
+    fn handled(&self, record: RecordId, appends: &Appends, first: usize);
+    /// How long the handler takes that is called with a record, on a simulated clock.
+    fn handling_takes(&self, _record: &RecordId) -> Duration {
+        Duration::ZERO
     }
 }
 

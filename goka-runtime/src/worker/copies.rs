@@ -10,7 +10,7 @@ use crate::core::recovery::RecoveryReason;
 use crate::core::{CopyId, Effect, Event, FlushBatch, Plan};
 use crate::log::Epoch;
 use crate::record::{Offset, TaskId, Timestamp};
-use crate::restore::{FinishedJob, JobOutcome, RestoreConfig, Restorer};
+use crate::restore::{FinishedJob, JobOutcome, RestoreConfig, Restorer, Work};
 use crate::table::{Checkpoint, FORMAT, Store, StoreError, StoreRead};
 
 /// The store of a copy.
@@ -74,12 +74,13 @@ impl CopyStores {
             return self.waiting.push(Effect::Inspect(task, epoch));
         }
         let store = self.take(copy);
-        self.restorer.inspect(copy, epoch, store);
+        self.restorer.push(copy, epoch, store, Work::Inspect);
     }
 
     /// Looks for another program under the group's name.
     pub(super) fn verify(&self, task: TaskId, epoch: Epoch) {
-        self.restorer.verify(self.group_copy(task), epoch);
+        let copy = self.group_copy(task);
+        self.restorer.push(copy, epoch, None, Work::Verify);
     }
 
     /// Brings the group's own copy up to its topic; `rebuild` empties it first.
@@ -92,7 +93,8 @@ impl CopyStores {
     ) {
         let copy = self.group_copy(task);
         let store = self.take(copy);
-        self.restorer.restore(copy, epoch, store, from, rebuild);
+        let work = Work::Restore { from, rebuild };
+        self.restorer.push(copy, epoch, store, work);
     }
 
     /// Opens the copy of a joined table and brings it up to its topic, once the flush of an assignment
@@ -102,7 +104,7 @@ impl CopyStores {
             return self.waiting.push(Effect::Follow(copy, epoch));
         }
         let store = self.take(copy);
-        self.restorer.follow(copy, epoch, store);
+        self.restorer.push(copy, epoch, store, Work::Follow);
     }
 
     /// Closes a damaged store and moves it aside. One that is not open was closed or moved before.
@@ -133,9 +135,8 @@ impl CopyStores {
     /// Hands a store to the flusher; until it is back, a snapshot of it is read. Gives back the answer
     /// of a flush that fails at once.
     pub(super) fn flush(&mut self, copy: CopyId, batch: FlushBatch) -> Option<Event<'static>> {
-        self.begin_flush(copy, batch)
-            .err()
-            .map(|error| Event::Flushed(copy, Err(error)))
+        let begun = self.begin_flush(copy, batch);
+        begun.err().map(|error| Event::Flushed(copy, Err(error)))
     }
 
     fn begin_flush(&mut self, copy: CopyId, batch: FlushBatch) -> Result<(), StoreError> {
@@ -185,12 +186,7 @@ impl CopyStores {
     }
 
     fn flush_ended(&mut self, flushed: Flushed) -> FlushEnded {
-        let Flushed {
-            copy,
-            store,
-            offset,
-            result,
-        } = flushed;
+        let copy = flushed.copy;
         let mut ended = FlushEnded {
             waited: std::mem::take(&mut self.waiting),
             events: Vec::new(),
@@ -201,13 +197,13 @@ impl CopyStores {
             return ended;
         }
         self.stores.remove(&copy);
-        let is_closed = store.is_none();
-        if let Some(store) = store {
+        let is_closed = flushed.store.is_none();
+        if let Some(store) = flushed.store {
             self.stores.insert(copy, CopyStore::Open(store));
         }
-        let is_rolled_back = match &result {
+        let is_rolled_back = match &flushed.result {
             Ok(()) => {
-                self.flushed_to.insert(copy, offset);
+                self.flushed_to.insert(copy, flushed.offset);
                 false
             }
             Err(StoreError::RolledBack { .. }) => {
@@ -218,7 +214,7 @@ impl CopyStores {
             }
             Err(_) => is_closed || self.close_if_rolled_back(copy),
         };
-        ended.events.push(Event::Flushed(copy, result));
+        ended.events.push(Event::Flushed(copy, flushed.result));
         if is_rolled_back {
             ended.events.push(Event::StoreRolledBack(copy));
         }
@@ -255,16 +251,11 @@ impl CopyStores {
 
     /// Takes the store of a job back, and gives what the core is to know.
     pub(super) fn job_ended(&mut self, job: FinishedJob) -> Option<Event<'static>> {
-        let FinishedJob {
-            copy,
-            epoch,
-            store,
-            outcome,
-        } = job;
-        if let Some(store) = store {
+        let (copy, epoch) = (job.copy, job.epoch);
+        if let Some(store) = job.store {
             self.stores.insert(copy, CopyStore::Open(store));
         }
-        match outcome {
+        match job.outcome {
             JobOutcome::Inspected(inspection) => {
                 if let Ok(Some(table)) = inspection.as_ref().map(|found| found.table.as_ref()) {
                     self.topic_ids.insert(copy, table.id.clone());
@@ -273,7 +264,7 @@ impl CopyStores {
             }
             JobOutcome::RolledBack => {
                 self.flushed_to.remove(&copy);
-                self.restorer.inspect(copy, epoch, None);
+                self.restorer.push(copy, epoch, None, Work::Inspect);
                 None
             }
             JobOutcome::Verified(verified) => Some(Event::Verified(copy.task, epoch, verified)),

@@ -12,7 +12,7 @@ use super::services::WorkerServices;
 use super::state::lock;
 use crate::core::{Core, Effect, Event, Now, Plan, StopReason};
 use crate::log::{
-    CommitBatch, CommitOutcome, Committer, Driver, Failure, Fetched, LogError, Member, MemberEvent,
+    CommitBatch, CommitOutcome, Committer, Driver, Fetched, LogError, Member, MemberEvent,
 };
 use crate::record::{Appends, TaskId, TopicId};
 
@@ -127,7 +127,7 @@ impl Worker {
     /// Whether anything happened since this was last asked, or a walk is under way.
     #[cfg(feature = "tester")]
     pub(crate) fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.made_progress) || self.core.is_visiting()
+        std::mem::take(&mut self.made_progress) || self.core.walks()
     }
 
     /// On a simulated clock, what handlers took together since this was last asked, and the longest of
@@ -341,20 +341,12 @@ impl Worker {
         let owned = self.core.tasks().map(|(task, ..)| task);
         self.health.abort_failed(&failure, began.elapsed(), owned);
         let group = &self.config.plan.group;
-        let error = match failure {
-            Failure::InstanceFenced(reason) => LogError::InstanceFenced {
-                who: format!("group instance `{}`", group.instance),
-                reason,
-            },
-            Failure::ProducerFenced(reason) => LogError::ProducerFenced {
-                who: format!("the producer of instance `{}`", group.instance),
-                reason,
-            },
-            failure => LogError::client(
-                format!("aborting a transaction of group `{}`", group.name),
-                failure,
-            ),
-        };
+        let error = LogError::of_instance(
+            &group.name,
+            &group.instance,
+            "aborting a transaction",
+            failure,
+        );
         self.failed.get_or_insert(StopReason::Member(error));
     }
 
@@ -388,24 +380,9 @@ impl Driver for Worker {
                 }
                 self.step(Event::Assigned(assignments));
             }
-            MemberEvent::OffsetGap {
-                task,
-                epoch,
-                topic,
-                from,
-                to,
-            } => self.step(Event::OffsetGap {
-                task,
-                epoch,
-                topic,
-                from,
-                to,
-            }),
+            MemberEvent::OffsetGap(gap) => self.step(Event::OffsetGap(gap)),
             MemberEvent::Lost(tasks) => {
-                self.effects.retain(|effect| match effect {
-                    Effect::Fetch(task, _) | Effect::Release(task) => !tasks.contains(task),
-                    _ => true,
-                });
+                drop_fetches(&mut self.effects, tasks);
                 tracing::warn!(tasks = tasks.len(), "partitions lost");
                 self.step(Event::Lost(tasks));
             }
@@ -448,14 +425,18 @@ impl Driver for Worker {
         }
         // What only the whole member can do waits until its poll returns. Fetches of the tasks that are
         // given back are void then.
-        let is_kept = |task: &TaskId| !tasks.contains(task);
-        later.retain(|effect| match effect {
-            Effect::Fetch(task, _) | Effect::Release(task) => is_kept(task),
-            _ => true,
-        });
+        drop_fetches(&mut later, tasks);
         self.effects = later;
         tracing::info!(tasks = tasks.len(), "partitions given back");
     }
+}
+
+/// Drops the fetches of tasks that are not owned any more.
+fn drop_fetches(effects: &mut Vec<Effect>, tasks: &[TaskId]) {
+    effects.retain(|effect| match effect {
+        Effect::Fetch(task, _) | Effect::Release(task) => !tasks.contains(task),
+        _ => true,
+    });
 }
 
 #[cfg(test)]

@@ -108,25 +108,17 @@ impl Drop for Flusher {
 }
 
 fn run(job: Flush) -> Flushed {
-    let Flush {
-        copy,
-        mut store,
-        batch,
-        checkpoint,
-    } = job;
-    let offset = batch.offset;
+    let (copy, offset) = (job.copy, job.batch.offset);
     // A store that panicked is dropped, since its state is unknown; its file may be intact.
     let applied = catch_unwind(AssertUnwindSafe(move || {
-        let result = store.apply(&batch.writes(), &checkpoint, batch.durability);
-        (store, result)
+        let (mut store, batch) = (job.store, job.batch);
+        let result = store.apply(&batch.writes(), &job.checkpoint, batch.durability);
+        (Some(store), result)
     }));
-    let (store, result) = match applied {
-        Ok((store, result)) => (Some(store), result),
-        Err(_) => {
-            let (path, source) = (format!("{copy:?}"), "it panicked".into());
-            (None, Err(StoreError::Io { path, source }))
-        }
-    };
+    let (store, result) = applied.unwrap_or_else(|_| {
+        let (path, source) = (format!("{copy:?}"), "it panicked".into());
+        (None, Err(StoreError::Io { path, source }))
+    });
     Flushed {
         copy,
         store,

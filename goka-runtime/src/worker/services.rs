@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "tester")]
+use super::config::HandlerObserver;
 use super::config::{IDLE, WorkerConfig};
 use super::copies::CopyStores;
 use super::executor::Executor;
-#[cfg(feature = "tester")]
-use super::observer::HandlerObserver;
 use super::state::WorkerState;
 use crate::clock::Clock;
 use crate::core::{CopyId, HandlerServices, RecordId, StopReason};

@@ -253,15 +253,10 @@ impl Driver for Tape {
                     assert!(before.is_none(), "{task:?} was assigned twice");
                 }
             }
-            MemberEvent::OffsetGap {
-                task,
-                epoch,
-                topic,
-                from,
-                to,
-            } => {
+            MemberEvent::OffsetGap(gap) => {
+                let (from, to) = (gap.from, gap.to);
                 assert!(from < to, "nothing is passed by {from} to {to}");
-                self.passed.push((task, epoch, topic, from..to));
+                self.passed.push((gap.task, gap.epoch, gap.topic, from..to));
             }
             MemberEvent::Lost(tasks) => {
                 self.lost.extend(tasks);

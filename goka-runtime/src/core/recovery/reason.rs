@@ -58,18 +58,27 @@ const RESET: &str = "where no other program uses its name, delete its committed 
 
 /// Why a copy is rebuilt or refused: one line, what, where and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{table}[{partition}]: {problem}")]
 #[non_exhaustive]
-pub enum RecoveryReason {
+pub struct RecoveryReason {
+    /// The group topic, or the topic of the table that is followed.
+    pub table: String,
+    /// Its partition.
+    pub partition: i32,
+    /// What was found, and what to do.
+    pub problem: RecoveryProblem,
+}
+
+/// What is wrong with a copy, or with the topics and offsets that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryProblem {
     /// The copy was made from another cluster.
     #[error(
-        "{table}[{partition}]: the local copy belongs to cluster `{found}`, this is cluster \
+        "the local copy belongs to cluster `{found}`, this is cluster \
          `{expected}`; give each cluster its own data directory"
     )]
     OtherCluster {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The copy's.
         found: String,
         /// This one.
@@ -77,15 +86,11 @@ pub enum RecoveryReason {
     },
     /// The copy was written by another definition of the table.
     #[error(
-        "{table}[{partition}]: the local copy was written by another definition of the table: {}; \
+        "the local copy was written by another definition of the table: {}; \
          undo the change, use a new group, or reset this one: {RESET}",
         changes(.found, .expected)
     )]
     OtherFingerprint {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The copy's.
         found: String,
         /// The program's.
@@ -93,15 +98,11 @@ pub enum RecoveryReason {
     },
     /// The offsets were committed by another definition of the table.
     #[error(
-        "{table}[{partition}]: the group's offsets were committed with another definition of the \
+        "the group's offsets were committed with another definition of the \
          table: {}; undo the change, use a new group, or reset this one: {RESET}",
         changes_of_hash(*.found, .expected)
     )]
     OtherFingerprintInOffsets {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The hash that the offsets carry.
         found: u64,
         /// The program's.
@@ -109,15 +110,11 @@ pub enum RecoveryReason {
     },
     /// The offsets were committed with another group topic, or with one since made again.
     #[error(
-        "{table}[{partition}]: the group's offsets were committed with a group topic of id \
+        "the group's offsets were committed with a group topic of id \
          `{found}`, the topic now has id `{expected}`: its updates are lost though their inputs \
          count as read; reset the group: {RESET}"
     )]
     OtherTopicInOffsets {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The id that the offsets carry.
         found: String,
         /// The topic's.
@@ -125,16 +122,12 @@ pub enum RecoveryReason {
     },
     /// The group topic ends before an offset that the group has seen in it.
     #[error(
-        "{table}[{partition}]: the topic ends at offset {end}, and the group has written up to {seen}: \
+        "the topic ends at offset {end}, and the group has written up to {seen}: \
          updates are lost (a broker lost its disk, or an unclean leader was elected) though their inputs \
          count as read; to go on with what is left, stop all instances and commit the group's offsets \
          again as they are (kafka-consumer-groups.sh --reset-offsets --to-current --execute)"
     )]
     EndsEarly {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The end that was seen.
         seen: Offset,
         /// The end now.
@@ -142,17 +135,13 @@ pub enum RecoveryReason {
     },
     /// Rows were deleted from the group topic, and no copy here has them.
     #[error(
-        "{table}[{partition}]: the table began at offset {began} of its topic, which begins at {start} \
+        "the table began at offset {began} of its topic, which begins at {start} \
          now: rows were deleted from it (cleanup.policy was not compact alone, or records were \
          deleted), and the local copy does not have them; start it where a data directory of the group \
          is left, or, to go on without those rows, stop all instances and commit the group's offsets \
          again as they are (kafka-consumer-groups.sh --reset-offsets --to-current --execute)"
     )]
     DeletedRows {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The first offset that the topic holds.
         start: Offset,
         /// The first offset that it held when the table began.
@@ -160,44 +149,32 @@ pub enum RecoveryReason {
     },
     /// Rows were deleted from a table's topic that is followed, and no copy here has them.
     #[error(
-        "{table}[{partition}]: the table's topic begins at offset {start}: rows were deleted from it \
+        "the table's topic begins at offset {start}: rows were deleted from it \
          (cleanup.policy was not compact alone, or records were deleted), and the local copy does not \
          have them; the owner of the table has to write it again, into a new topic"
     )]
     DeletedRowsOfOthers {
-        /// The table's topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The first offset that the topic holds.
         start: Offset,
     },
     /// A table that is not new, and inputs without a position.
     #[error(
-        "{table}[{partition}]: the table is not new, but the group has no committed offset for \
+        "the table is not new, but the group has no committed offset for \
          {inputs} (offsets expire while a group is down): replaying would count records twice; \
          set the offsets where to go on (kafka-consumer-groups.sh --reset-offsets), or reset the \
          group: {RESET}"
     )]
     MissingOffsets {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The inputs' names, in backticks.
         inputs: String,
     },
     /// An input does not hold the committed position.
     #[error(
-        "{table}[{partition}]: the group's committed offset {committed} of input `{input}` is \
+        "the group's committed offset {committed} of input `{input}` is \
          outside of what the topic holds, {start} to {end}: records were lost; set the offsets where to \
          go on (kafka-consumer-groups.sh --reset-offsets), or reset the group: {RESET}"
     )]
     OffsetOutOfRange {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The input.
         input: String,
         /// What the group committed.
@@ -209,39 +186,21 @@ pub enum RecoveryReason {
     },
     /// An owner's copy does not belong to the changelog that is there.
     #[error(
-        "{table}[{partition}]: {mismatch}: a table rebuilt from it may lack updates whose inputs \
+        "{0}: a table rebuilt from it may lack updates whose inputs \
          count as read; delete the data directory to go on with what the topic holds, or reset the \
          group: {RESET}"
     )]
-    LostChangelog {
-        /// The group topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
-        /// How.
-        mismatch: ChangelogMismatch,
-    },
+    LostChangelog(ChangelogMismatch),
     /// A follower's copy does not belong to the changelog that is there.
-    #[error("{table}[{partition}]: {mismatch}; it is rebuilt from the topic")]
-    Mismatch {
-        /// The table's topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
-        /// How.
-        mismatch: ChangelogMismatch,
-    },
+    #[error("{0}; it is rebuilt from the topic")]
+    Mismatch(ChangelogMismatch),
     /// Compaction may have removed tombstones that the copy never saw.
     #[error(
-        "{table}[{partition}]: the local copy was last level with the topic at {synced_at} ms, \
+        "the local copy was last level with the topic at {synced_at} ms, \
          longer ago than the {} s for which deletions are kept; it is rebuilt from the topic",
         .limit.as_secs()
     )]
     Stale {
-        /// The table's topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// When it was last level with the topic.
         synced_at: Timestamp,
         /// How old it may be.
@@ -249,23 +208,14 @@ pub enum RecoveryReason {
     },
     /// The copy was written in another layout.
     #[error(
-        "{table}[{partition}]: the local copy has format {found}, not {FORMAT}; it is rebuilt from \
+        "the local copy has format {found}, not {FORMAT}; it is rebuilt from \
          the topic"
     )]
     OtherFormat {
-        /// The table's topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
         /// The copy's.
         found: u16,
     },
     /// There is no copy.
-    #[error("{table}[{partition}]: no local copy yet; it is made from the topic")]
-    NothingStored {
-        /// The table's topic.
-        table: String,
-        /// Its partition.
-        partition: i32,
-    },
+    #[error("no local copy yet; it is made from the topic")]
+    NothingStored,
 }

@@ -95,8 +95,11 @@ fn name(decision: &RecoveryDecision) -> String {
         RecoveryDecision::Rebuild(why) => ("Rebuild", why),
         RecoveryDecision::Refuse(why) => ("Refuse", why),
     };
-    let variant = format!("{why:?}");
-    format!("{verb} {}", variant.split(' ').next().expect("a name"))
+    let variant = format!("{:?}", why.problem);
+    format!(
+        "{verb} {}",
+        variant.split([' ', '(']).next().expect("a name")
+    )
 }
 
 type Row = (&'static str, fn(&mut Found), &'static str, &'static str);
@@ -617,9 +620,10 @@ fn missing_offsets_are_named_together() {
 
 #[test]
 fn a_reason_names_the_partition_and_what_is_done() {
-    let reason = RecoveryReason::NothingStored {
+    let reason = RecoveryReason {
         table: "clicks-state".into(),
         partition: 3,
+        problem: RecoveryProblem::NothingStored,
     };
     assert_eq!(
         reason.to_string(),

@@ -34,7 +34,7 @@ pub(crate) struct FlushRules {
 }
 
 /// The copies of one task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Copies {
     /// The topic of the task's own table; `None` in a stateless group.
     table: Option<TopicId>,
@@ -61,10 +61,7 @@ impl Copies {
     pub(super) fn new(table: Option<TopicId>) -> Self {
         Self {
             table,
-            own: LocalCopy::default(),
-            joined: JoinedCopies::default(),
-            damages: 0,
-            is_storeless: false,
+            ..Self::default()
         }
     }
 
@@ -82,7 +79,6 @@ impl Copies {
         (&mut self.own.buffer, &self.joined)
     }
 
-    /// The buffer of a joined table.
     pub(crate) fn joined_mut(&mut self, table: TopicId) -> Option<&mut TableBuffer> {
         Some(&mut self.joined.0.get_mut(&table)?.buffer)
     }
@@ -171,7 +167,6 @@ impl Copies {
         self.is_storeless || self.own.buffer.is_flushed()
     }
 
-    /// Begins the flushes that are due.
     pub(super) fn start_flushes(
         &mut self,
         now: Now,
@@ -232,7 +227,6 @@ impl Copies {
         })
     }
 
-    /// The buffers of all copies.
     pub(crate) fn buffers_mut(&mut self) -> impl Iterator<Item = &mut TableBuffer> {
         self.all_mut().map(|copy| &mut copy.buffer)
     }

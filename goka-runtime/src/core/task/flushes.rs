@@ -66,7 +66,6 @@ impl Flushes {
         self.level_at
     }
 
-    /// A flush has failed.
     pub(super) fn failed(&mut self, now: Duration, timeout: Duration) -> StoreFailure {
         self.retry_at = Some(now + RETRY);
         let failure = StoreFailure::new(self.failing_since, now, timeout);

@@ -66,12 +66,10 @@ impl Offsets {
         }
     }
 
-    /// The next record of each input to handle.
     pub(crate) fn positions(&self) -> &BTreeMap<TopicId, Offset> {
         &self.positions
     }
 
-    /// The next record of an input to handle.
     pub(crate) fn position(&self, input: TopicId) -> Offset {
         self.positions.get(&input).copied().unwrap_or(0)
     }
@@ -92,22 +90,18 @@ impl Offsets {
         true
     }
 
-    /// The next record of an input, as the group has it.
     pub(crate) fn committed(&self, input: TopicId) -> Option<Offset> {
         self.committed.get(&input).copied()
     }
 
-    /// The offsets that the group has.
     pub(crate) fn all_committed(&self) -> &BTreeMap<TopicId, Offset> {
         &self.committed
     }
 
-    /// What the group has with the offsets.
     pub(crate) fn metadata(&self) -> Option<&OffsetMetadata> {
         self.metadata.as_ref()
     }
 
-    /// Whether the group had committed nothing when the task was assigned.
     pub(crate) fn are_new(&self) -> bool {
         self.is_new
     }

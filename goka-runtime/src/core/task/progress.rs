@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) const RECOMMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// What was written since the last barrier, and how the last commit ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CommitProgress {
     /// How many changelog records were made.
     updates: u64,
@@ -23,11 +23,8 @@ pub(crate) struct CommitProgress {
 impl CommitProgress {
     pub(super) fn new(now: Duration) -> Self {
         Self {
-            updates: 0,
-            has_appended: false,
-            is_owed: false,
-            is_unknown: false,
             last_commit: now,
+            ..Self::default()
         }
     }
 

@@ -23,7 +23,8 @@ use super::visited_key::VisitedKey;
 use super::*;
 use crate::dispatch::{ContextError, Deferred, Handling, RawRecord};
 use crate::log::{
-    Assignment, CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetRange, TaskAcks,
+    Assignment, CommitBatch, CommitOutcome, Committed, Failure, Group, OffsetGap, OffsetRange,
+    TaskAcks,
 };
 use crate::record::{AppendKind, Guarantee, Headers, Record, Timestamp};
 use crate::shared_error::HandlerError;
@@ -468,13 +469,13 @@ impl World {
         nothing: std::ops::Range<Offset>,
     ) {
         let (epoch, from, to) = (Epoch(self.epoch), nothing.start, nothing.end);
-        self.step(Event::OffsetGap {
+        self.step(Event::OffsetGap(OffsetGap {
             task,
             epoch,
             topic,
             from,
             to,
-        });
+        }));
     }
 
     pub(super) fn tick(&mut self) {

@@ -164,7 +164,7 @@ fn a_group_that_only_joins_needs_its_keys_form_too() {
         panic!("{outcome:?}");
     };
     assert!(
-        matches!(reason, StopReason::OtherForm { offset: 0, .. }),
+        matches!(&reason, StopReason::OtherForm { record, .. } if record.offset == 0),
         "{reason:?}"
     );
 }

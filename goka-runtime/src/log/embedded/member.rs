@@ -15,7 +15,7 @@ use super::shared::{MOST, Shared};
 use crate::log::balance::Slot;
 use crate::log::{
     Assignment, CommitBatch, CommitOutcome, Committer, Driver, Epoch, Failure, Fetched, Group,
-    KeepAlive, LogError, Member, MemberEvent,
+    KeepAlive, LogError, Member, MemberEvent, OffsetGap,
 };
 use crate::record::{Appends, Offset, TaskId, TopicId, TopicPartition};
 
@@ -235,13 +235,13 @@ impl EmbeddedMember {
                     intake.position = to;
                     if from < to {
                         any = true;
-                        driver.event(MemberEvent::OffsetGap {
+                        driver.event(MemberEvent::OffsetGap(OffsetGap {
                             task,
                             epoch,
                             topic,
                             from,
                             to,
-                        });
+                        }));
                     }
                 }
                 Err(error) => {

@@ -246,7 +246,7 @@ struct Notes {
 impl Driver for Notes {
     fn event(&mut self, event: MemberEvent<'_>) {
         match event {
-            MemberEvent::OffsetGap { from, to, .. } => self.passed.push((from, to)),
+            MemberEvent::OffsetGap(gap) => self.passed.push((gap.from, gap.to)),
             MemberEvent::Degraded(trouble) => self.troubles.push(trouble.is_some()),
             _ => {}
         }

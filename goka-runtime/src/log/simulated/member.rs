@@ -14,7 +14,7 @@ use super::producer::Producer;
 use super::state::Shared;
 use crate::log::balance::Slot;
 use crate::log::{
-    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
+    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent, OffsetGap,
 };
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 
@@ -107,13 +107,13 @@ impl SimulatedMember {
                 driver.event(MemberEvent::InputFailed { task, topic, error });
             }
             Polled::OffsetGap(task, topic, nothing) => {
-                driver.event(MemberEvent::OffsetGap {
+                driver.event(MemberEvent::OffsetGap(OffsetGap {
                     task,
                     epoch: self.epoch(task),
                     topic,
                     from: nothing.start,
                     to: nothing.end,
-                });
+                }));
             }
             Polled::Batch(task, topic, page) => {
                 let epoch = self.epoch(task);

@@ -229,7 +229,7 @@ impl Driver for Tape {
                 self.lost.extend(tasks);
                 self.owned.retain(|task, _| !tasks.contains(task));
             }
-            MemberEvent::OffsetGap { task, from, to, .. } => self.passed.push((task, from..to)),
+            MemberEvent::OffsetGap(gap) => self.passed.push((gap.task, gap.from..gap.to)),
             MemberEvent::InputFailed { error, .. } => self.broken.push(error),
             MemberEvent::Degraded(why) => self.troubles.push(why.is_some()),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::super::{Driver, Epoch, Fetched, Group, LogError, MemberEvent};
+use super::super::super::{Driver, Epoch, Fetched, Group, LogError, MemberEvent, OffsetGap};
 use super::super::codes::is_fetched_again;
 use super::super::native::{Client, Code, Fault, List, Message, PartitionError, Queue};
 use super::super::reader::read_error;
@@ -244,13 +244,13 @@ impl Fetcher {
                 && let Some(from) = self.inputs.advance(task, topic, to)
             {
                 found = true;
-                driver.event(MemberEvent::OffsetGap {
+                driver.event(MemberEvent::OffsetGap(OffsetGap {
                     task,
                     epoch,
                     topic,
                     from,
                     to,
-                });
+                }));
             }
         }
         found
