@@ -45,7 +45,9 @@ pub(crate) use services::HandlerServices;
 pub use stop_reason::{FailedRecord, StopReason};
 pub(crate) use table_buffer::FlushBatch;
 pub use task::State;
-pub(crate) use turn::{SlowCalls, TURN};
+pub(crate) use turn::SlowCalls;
+#[cfg(feature = "tester")]
+pub(crate) use turn::TURN;
 
 use crate::dispatch::ProcessorState;
 use crate::log::{Epoch, Fetched};
@@ -147,6 +149,7 @@ impl Core {
     }
 
     /// The memory of all copies: all of it, and what waits for the stores.
+    #[cfg(any(test, feature = "tester"))]
     pub(crate) fn memory(&self) -> (usize, usize) {
         self.tasks.memory()
     }

@@ -497,4 +497,22 @@ mod tests {
             admin.client().end(Code::Inconsistent, "as asked");
         }
     }
+
+    /// librdkafka refuses the call itself, by the versions that a broker says it has.
+    #[test]
+    fn what_a_broker_is_too_old_for_is_refused_with_the_version_that_is_needed() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let config = KafkaConfig {
+            brokers: cluster.bootstrap_servers(),
+            ..KafkaConfig::default()
+        };
+        let admin = Admin::new(&config).expect("a client");
+        let fault = Fault {
+            code: Code::UnsupportedFeature,
+            reason: "ListOffsets is not supported by broker".to_owned(),
+        };
+        let error = admin.refused("asking for offsets", fault).to_string();
+        assert!(error.contains("ListOffsets is not supported"), "{error}");
+        assert!(error.contains("Apache Kafka 2.4 or later"), "{error}");
+    }
 }
