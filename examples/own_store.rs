@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_store_is_one() {
+    fn the_store_passes_the_conformance_suite() {
         let directory = tempfile::tempdir().expect("a directory");
         goka::table::conformance::conformance(&FileStores::below(directory.path()));
     }

@@ -85,7 +85,7 @@ fn counts_warnings() {
 }
 
 /// Instances are rebalanced, restarted and crash, as in production, and the totals stay.
-fn lives_through_moves() {
+fn survives_rebalances_and_crashes() {
     let setup = Tester::new().and::<Totals>();
     let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
     let moves: [fn(&mut Tester); 4] = [Tester::rebalance, Tester::restart, Tester::crash, |app| {
@@ -111,7 +111,7 @@ fn refuses_negative_orders() {
 const TESTS: [(&str, fn()); 4] = [
     ("warns over the limit", warns_over_the_limit),
     ("counts warnings", counts_warnings),
-    ("lives through moves", lives_through_moves),
+    ("lives through moves", survives_rebalances_and_crashes),
     ("refuses negative orders", refuses_negative_orders),
 ];
 
@@ -129,7 +129,7 @@ mod tests {
     use super::{Limits, Orders, Totals};
 
     #[test]
-    fn all_hold() {
+    fn all_tests_pass() {
         super::main();
     }
 

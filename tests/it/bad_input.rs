@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::program::{Program, data_dir};
 
 #[test]
-fn mistakes_on_the_command_line() {
+fn mistakes_on_the_command_line_are_refused() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     let rows: &[(&[&str], &str)] = &[
@@ -43,7 +43,7 @@ fn mistakes_on_the_command_line() {
 }
 
 #[test]
-fn data_directories_that_are_none() {
+fn unusable_data_directories_are_refused() {
     let temp = tempfile::tempdir().expect("a temporary directory");
     let file = temp.path().join("file");
     fs::write(&file, "mine").expect("written");

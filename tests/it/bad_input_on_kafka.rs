@@ -18,7 +18,7 @@ use crate::support::program::{Program, Said, data_dir};
 use crate::support::wait_until;
 
 const PARTITIONS: i32 = 2;
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
     let config = KafkaConfig {
@@ -65,7 +65,7 @@ fn refused(said: &Said, expected: &[&str]) {
 }
 
 #[test]
-fn no_broker_there() {
+fn an_unreachable_broker_is_an_error() {
     let (_temp, dir) = data_dir();
     // Port 1 on loopback is nobody's.
     for (brokers, expected) in [
@@ -83,7 +83,7 @@ fn no_broker_there() {
 }
 
 #[test]
-fn topics_that_do_not_fit() {
+fn missing_and_unsuitable_topics_are_refused() {
     let Some(broker) = another(&[]) else { return };
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
@@ -109,7 +109,7 @@ fn topics_that_do_not_fit() {
 
     broker.delete_topic("my-group-state");
     let gone = || log.describe(&["my-group-state"]).unwrap() == [None];
-    wait_until("the table is gone", SOON, gone);
+    wait_until("the table is gone", TIMEOUT, gone);
     broker.create_topic(
         "my-group-state",
         PARTITIONS,
@@ -133,7 +133,7 @@ fn topics_that_do_not_fit() {
 
 /// What the broker gives to topics that say nothing of their own is more than a topic can have.
 #[test]
-fn a_table_with_fewer_replicas_than_have_to_be_in_sync() {
+fn a_group_topic_with_fewer_replicas_than_have_to_be_in_sync_is_refused() {
     let Some(broker) = another(&[("min.insync.replicas", "2")]) else {
         return;
     };
@@ -160,7 +160,7 @@ fn a_table_with_fewer_replicas_than_have_to_be_in_sync() {
     let args: Vec<&str> = args.split(' ').chain([&*bootstrap]).collect();
     let said = broker.tool("kafka.admin.ConfigCommand", &args, "");
     assert!(said.status.success(), "{said:?}");
-    wait_until("the broker goes by it", SOON, || {
+    wait_until("the broker goes by it", TIMEOUT, || {
         let found = log.describe(&["my-group-state"]).unwrap();
         found[0]
             .as_ref()
@@ -183,7 +183,7 @@ type Row<'a> = (&'a str, i32, Option<&'a [u8]>, &'a [u8], &'a [&'a str]);
 /// A record that stops its partition: the error names it, the offset stays exactly there over a
 /// restart, and the other partition goes on.
 #[test]
-fn records_that_stop_their_partition() {
+fn an_invalid_record_stops_its_partition_and_no_other() {
     let place = |key: &[u8]| Murmur2::partition(key, PARTITIONS);
     let misplaced = (0..)
         .map(|at| format!("k{at}").into_bytes())
@@ -215,7 +215,7 @@ fn records_that_stop_their_partition() {
             if log.describe(&[topic]).unwrap() != [None] {
                 broker.delete_topic(topic);
                 let gone = || log.describe(&[topic]).unwrap() == [None];
-                wait_until("the topic is gone", SOON, gone);
+                wait_until("the topic is gone", TIMEOUT, gone);
             }
         }
         broker.create_topic("user-clicks", PARTITIONS, &[]);
@@ -239,7 +239,7 @@ fn records_that_stop_their_partition() {
             let at = usize::try_from(partition).unwrap();
             let mut wanted = vec![Some(round + 1); 2];
             wanted[at] = Some(1);
-            wait_until("the other partition goes on", SOON, || {
+            wait_until("the other partition goes on", TIMEOUT, || {
                 committed(&*log) == wanted
             });
             let (code, said) = program.stop();
@@ -263,7 +263,7 @@ fn records_that_stop_their_partition() {
             "--group",
             "my-group",
         ];
-        wait_until("the group is deleted", SOON, || {
+        wait_until("the group is deleted", TIMEOUT, || {
             let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
             let said = broker.tool(tool, &args, "");
             String::from_utf8_lossy(&said.stdout).contains("was successful")
@@ -293,7 +293,7 @@ fn write_batch(broker: &Broker, partition: i32, records: &[(&str, i64)]) {
 }
 
 #[test]
-fn a_timestamp_that_an_input_takes_is_taken_by_the_group_topic() {
+fn a_timestamp_that_an_input_accepts_is_accepted_by_the_group_topic() {
     let Some(broker) = another(&[]) else { return };
     let any = [("message.timestamp.after.max.ms", "9223372036854775807")];
     broker.create_topic("user-clicks", PARTITIONS, &any);
@@ -305,7 +305,7 @@ fn a_timestamp_that_an_input_takes_is_taken_by_the_group_topic() {
     program.wait_out("it is counted", |lines| {
         lines.iter().any(|line| line.starts_with("k: a c: 1"))
     });
-    wait_until("it is committed", SOON, || {
+    wait_until("it is committed", TIMEOUT, || {
         committed(&*log(&broker))[usize::try_from(place).unwrap()] == Some(1)
     });
     assert_eq!(program.stop().0, Some(0));
@@ -314,7 +314,7 @@ fn a_timestamp_that_an_input_takes_is_taken_by_the_group_topic() {
 /// A group topic that somebody made with a broker's defaults: the record at fault is named, not one that
 /// was in a batch with it.
 #[test]
-fn a_timestamp_that_a_topic_refuses_is_named() {
+fn a_record_whose_timestamp_a_topic_refuses_is_named() {
     let Some(broker) = another(&[]) else { return };
     let any = ("message.timestamp.after.max.ms", "9223372036854775807");
     broker.create_topic("user-clicks", PARTITIONS, &[any]);
@@ -353,7 +353,7 @@ fn a_timestamp_that_a_topic_refuses_is_named() {
 }
 
 #[test]
-fn an_empty_key_is_a_key() {
+fn a_record_with_an_empty_key_is_handled() {
     let Some(broker) = another(&[]) else { return };
     broker.create_topic("user-clicks", PARTITIONS, &[]);
     let (_temp, dir) = data_dir();
@@ -374,7 +374,7 @@ fn an_empty_key_is_a_key() {
 }
 
 #[test]
-fn a_value_over_the_topics_limit() {
+fn a_value_over_the_topics_size_limit_is_refused() {
     let Some(broker) = another(&[]) else { return };
     broker.create_topic("user-clicks", PARTITIONS, &[("max.message.bytes", "2000")]);
     let (_temp, dir) = data_dir();
@@ -387,7 +387,7 @@ fn a_value_over_the_topics_limit() {
 }
 
 #[test]
-fn another_clusters_data_directory() {
+fn the_data_directory_of_another_cluster_is_refused() {
     let (Some(first), Some(second)) = (another(&[]), another(&[])) else {
         return;
     };
@@ -447,7 +447,7 @@ fn count_of_a(program: &Program) -> i64 {
 /// Two live processes with one name: one of them goes on, the other one is told what to do. Later
 /// a copy that saw none of it is brought up.
 #[test]
-fn a_copied_data_directory() {
+fn of_two_processes_with_a_copied_data_directory_the_older_ends() {
     for guarantee in ["at-least-once", "exactly-once"] {
         let Some(broker) = another(&[]) else { return };
         broker.create_topic("user-clicks", PARTITIONS, &[]);
@@ -460,7 +460,7 @@ fn a_copied_data_directory() {
             written
         };
         let level = |written| {
-            wait_until("all is counted and committed", SOON, || {
+            wait_until("all is counted and committed", TIMEOUT, || {
                 committed(&*log)[usize::try_from(partition).unwrap()] >= Some(written)
             });
         };
@@ -480,7 +480,7 @@ fn a_copied_data_directory() {
         let mut stays = on("twin").start(args);
         // The group is worked for meanwhile; the older one ends by itself.
         let mut lost = first;
-        wait_until("the older one gives up", SOON, || {
+        wait_until("the older one gives up", TIMEOUT, || {
             level(click());
             let lines = lost.err();
             lines.iter().any(|line| line.contains("processor stopped"))

@@ -18,7 +18,7 @@ use goka_runtime::table::{
 
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[table("broken-places", key = String, value = String)]
 #[derive(Debug)]
@@ -185,18 +185,18 @@ impl Rig {
     fn name(&self, place: &str, name: &str) {
         let places = Emitter::<Places>::new(self.log.clone()).unwrap();
         places.emit(place, &name.to_owned()).unwrap();
-        places.close(SOON).unwrap();
+        places.close(TIMEOUT).unwrap();
     }
 
     fn visit(&self, visitor: &str, place: &str) {
         let visits = Emitter::<Visits>::new(self.log.clone()).unwrap();
         visits.emit(visitor, &place.to_owned()).unwrap();
-        visits.close(SOON).unwrap();
+        visits.close(TIMEOUT).unwrap();
     }
 
     fn view(&self) -> View<Places> {
         let view = View::start(self.log.clone(), Arc::new(self.stores.clone())).unwrap();
-        view.wait_level(SOON).unwrap();
+        view.wait_level(TIMEOUT).unwrap();
         view
     }
 
@@ -215,7 +215,7 @@ impl Rig {
     fn wait_visitor(&self, visitor: &str, name: &str) {
         let view = View::<BrokenVisitors>::start(self.log.clone(), Arc::<MemoryStores>::default());
         let view = view.unwrap();
-        wait_until("the visitor is where it went", SOON, || {
+        wait_until("the visitor is where it went", TIMEOUT, || {
             view.get(visitor)
                 .is_ok_and(|found| found.as_deref() == Some(name))
         });
@@ -223,7 +223,7 @@ impl Rig {
 }
 
 #[test]
-fn a_view_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
+fn a_view_whose_disk_is_full_reports_it_and_resumes_when_there_is_room() {
     let rig = Rig::new();
     rig.name("a", "old");
     let view = rig.view();
@@ -231,12 +231,12 @@ fn a_view_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
     rig.name("a", "new");
     wait_until(
         "it says that it fails",
-        SOON,
+        TIMEOUT,
         || matches!(view.state(), ViewState::Failing { reason } if reason.contains("no space left")),
     );
     assert_eq!(view.get("a").unwrap().as_deref(), Some("old"));
     rig.stores.set(Fault::None);
-    wait_until("it has the new one", SOON, || {
+    wait_until("it has the new one", TIMEOUT, || {
         view.get("a").unwrap().as_deref() == Some("new")
     });
     assert_eq!(view.state(), ViewState::Following);
@@ -244,7 +244,7 @@ fn a_view_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn a_view_whose_copy_is_damaged_makes_it_anew() {
+fn a_view_whose_copy_is_damaged_rebuilds_it() {
     let rig = Rig::new();
     rig.name("a", "right");
     let view = rig.view();
@@ -254,14 +254,14 @@ fn a_view_whose_copy_is_damaged_makes_it_anew() {
         matches!(error, ViewError::Store(StoreError::Unreadable { .. })),
         "{error}"
     );
-    wait_until("it is read again", SOON, || {
+    wait_until("it is read again", TIMEOUT, || {
         view.get("a")
             .is_ok_and(|found| found.as_deref() == Some("right"))
     });
     assert_eq!(rig.stores.aside.load(Ordering::Relaxed), 1);
     // And it follows.
     rig.name("a", "newer");
-    view.wait_level(SOON).unwrap();
+    view.wait_level(TIMEOUT).unwrap();
     assert_eq!(view.get("a").unwrap().as_deref(), Some("newer"));
 }
 
@@ -272,7 +272,7 @@ fn a_view_that_has_stopped_answers_with_an_error() {
     let view = rig.view();
     rig.stores.set(Fault::Panics);
     rig.name("a", "new");
-    wait_until("it has stopped", SOON, || {
+    wait_until("it has stopped", TIMEOUT, || {
         matches!(view.state(), ViewState::Stopped { .. })
     });
     let stopped = |error: ViewError| matches!(error, ViewError::Stopped { .. });
@@ -281,7 +281,7 @@ fn a_view_that_has_stopped_answers_with_an_error() {
 }
 
 #[test]
-fn a_handler_waits_for_a_lookup_that_is_made_anew() {
+fn a_handler_waits_for_a_looked_up_table_that_is_rebuilt() {
     let rig = Rig::new();
     rig.name("a", "right");
     let running = rig.start();
@@ -296,7 +296,7 @@ fn a_handler_waits_for_a_lookup_that_is_made_anew() {
 }
 
 #[test]
-fn a_group_whose_lookup_has_stopped_ends_and_says_so() {
+fn a_group_whose_looked_up_table_has_stopped_ends_with_an_error() {
     let rig = Rig::new();
     rig.name("a", "right");
     let running = rig.start();

@@ -22,16 +22,16 @@ use crate::support::{events, wait_until};
 const NOTICED: Duration = Duration::from_secs(90);
 
 #[test]
-fn what_may_happen_to_topics_that_are_in_use() {
+fn changes_of_topics_in_use_are_noticed() {
     let cases: &[Case<Rig>] = &[
         ("input-grows", an_input_of_a_table_gains_partitions),
         ("join-grows", a_joined_table_gains_partitions),
         ("policy", the_group_topic_is_not_compacted_any_more),
-        ("input-again", an_input_is_made_again),
+        ("input-again", an_input_is_recreated),
         ("stateless", a_stateless_input_gains_partitions),
-        ("stateless-again", a_stateless_input_is_made_again),
+        ("stateless-again", a_stateless_input_is_recreated),
         ("followed", a_followed_table_gains_partitions),
-        ("view-again", a_viewed_table_is_made_again),
+        ("view-again", a_viewed_table_is_recreated),
     ];
     let Some(broker) = another(&[]) else { return };
     let config = KafkaConfig {
@@ -113,7 +113,7 @@ fn the_group_topic_is_not_compacted_any_more(broker: &Broker, rig: Rig) {
     rig.assert_rows(machine.path(), &[("a", 3)]);
 }
 
-fn an_input_is_made_again(broker: &Broker, rig: Rig) {
+fn an_input_is_recreated(broker: &Broker, rig: Rig) {
     let machine = machine();
     rig.write(adds(&[("a", 1), ("a", 1), ("a", 1)]));
     let running = rig.start(machine.path());
@@ -125,7 +125,7 @@ fn an_input_is_made_again(broker: &Broker, rig: Rig) {
     assert_says(&said, &[&rig.input, "made again", "--reset-offsets"]);
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&3));
     // Kafka deletes the offsets with the topic. With rows in its table the group must not start over.
-    wait_until("the offset is gone", SOON, || rig.committed().is_none());
+    wait_until("the offset is gone", TIMEOUT, || rig.committed().is_none());
     rig.refused(machine.path(), &["no committed offset", "--reset-offsets"]);
     // The command that the error suggests.
     let (bootstrap, tool) = (
@@ -143,7 +143,7 @@ fn an_input_is_made_again(broker: &Broker, rig: Rig) {
         "--to-earliest",
         "--execute",
     ];
-    wait_until("the offsets are set", SOON, || {
+    wait_until("the offsets are set", TIMEOUT, || {
         broker.tool(tool, &args, "");
         rig.committed() == Some(0)
     });
@@ -189,7 +189,7 @@ fn anew(_ctx: &mut Context, _value: i64) -> Result<()> {
 
 static READ_ANEW: AtomicUsize = AtomicUsize::new(0);
 
-fn a_stateless_input_is_made_again(broker: &Broker, rig: Rig) {
+fn a_stateless_input_is_recreated(broker: &Broker, rig: Rig) {
     let (rig, machine) = (rig.of::<Anew>(), machine());
     let read = |count| {
         wait_until("all is read", NOTICED, || {
@@ -228,7 +228,7 @@ fn a_followed_table_gains_partitions(broker: &Broker, rig: Rig) {
     let emit = |plan: i64| {
         let plans = Emitter::<Plans>::new(Arc::clone(&rig.log)).unwrap();
         for key in &keys {
-            plans.emit(key, &plan).unwrap().wait(SOON).unwrap();
+            plans.emit(key, &plan).unwrap().wait(TIMEOUT).unwrap();
         }
     };
     broker.create_topic(TABLE, 1, &[("cleanup.policy", "compact")]);
@@ -246,7 +246,7 @@ fn a_followed_table_gains_partitions(broker: &Broker, rig: Rig) {
         rig.fold().values().filter(|value| **value == plan).count()
     };
     assert_eq!(looks_up(1), keys.len());
-    view.wait_level(SOON).unwrap();
+    view.wait_level(TIMEOUT).unwrap();
     broker.grow(TABLE, 4);
     emit(2);
     let in_new = |partition| {
@@ -259,7 +259,7 @@ fn a_followed_table_gains_partitions(broker: &Broker, rig: Rig) {
         has_all && view.iter().is_ok_and(|rows| rows.count() >= keys.len())
     });
     assert_eq!(view.state(), ViewState::Following);
-    assert!(events::told(&["another number of partitions", TABLE]));
+    assert!(events::logged(&["another number of partitions", TABLE]));
     // A lookup follows the table on its own thread.
     wait_until("handlers look up the new values", NOTICED, || {
         looks_up(2) == keys.len()
@@ -271,11 +271,11 @@ fn a_followed_table_gains_partitions(broker: &Broker, rig: Rig) {
 #[derive(Debug)]
 struct Again;
 
-fn a_viewed_table_is_made_again(broker: &Broker, rig: Rig) {
+fn a_viewed_table_is_recreated(broker: &Broker, rig: Rig) {
     const TABLE: &str = "changed-again";
     let emit = |key: &str, value: i64| {
         let again = Emitter::<Again>::new(Arc::clone(&rig.log)).unwrap();
-        again.emit(key, &value).unwrap().wait(SOON).unwrap();
+        again.emit(key, &value).unwrap().wait(TIMEOUT).unwrap();
     };
     broker.create_topic(TABLE, 1, &[("cleanup.policy", "compact")]);
     for value in 0..3 {
@@ -283,7 +283,7 @@ fn a_viewed_table_is_made_again(broker: &Broker, rig: Rig) {
     }
     let view = View::<Again>::start(Arc::clone(&rig.log), Arc::new(MemoryStores::default()));
     let view = view.unwrap();
-    view.wait_level(SOON).unwrap();
+    view.wait_level(TIMEOUT).unwrap();
     assert_eq!(view.get("old").unwrap(), Some(2));
     broker.delete_topic(TABLE);
     broker.create_topic(TABLE, 2, &[("cleanup.policy", "compact")]);

@@ -20,7 +20,7 @@ use crate::support::wait_until;
 const RECORDS: usize = 200_000;
 const KEYS: usize = 1_000;
 const PARTITIONS: i32 = 4;
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The table of `clicks`, as a program without the processor declares it.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ fn foreign_records_are_counted_exactly() {
     let mut program = clicks.start(["--no-simulate"]);
     produce(&broker, RECORDS, &mut counts);
     assert_eq!(counts.values().sum::<i64>(), RECORDS as i64);
-    wait_until("all is counted and committed", SOON, || is_level(&*log));
+    wait_until("all is counted and committed", TIMEOUT, || is_level(&*log));
     eprintln!(
         "{RECORDS} records produced, counted and committed in {:?}",
         began.elapsed()
@@ -170,13 +170,13 @@ fn foreign_records_are_counted_exactly() {
         ));
     }
     produce(&broker, KEYS, &mut counts);
-    wait_until("the rest is counted", SOON, || is_level(&*log));
+    wait_until("the rest is counted", TIMEOUT, || is_level(&*log));
     assert_eq!(program.stop().0, Some(0));
     assert_eq!(table(&clicks.run(["scan", "my-group"]).out), counts);
 
     // A view in a process without the processor shows it too.
     let view = View::<Counts>::start(Arc::clone(&log), Arc::new(MemoryStores::default())).unwrap();
-    view.wait_ready(SOON).unwrap();
+    view.wait_ready(TIMEOUT).unwrap();
     let seen: BTreeMap<_, _> = view.iter().unwrap().map(Result::unwrap).collect();
     assert_eq!(seen, counts);
 }
@@ -191,22 +191,22 @@ fn two_processes_share_the_partitions_and_one_takes_over() {
     let mut counts = BTreeMap::new();
     let mut first = program("first").start(["--no-simulate"]);
     produce(&broker, 20_000, &mut counts);
-    wait_until("the first counts", SOON, || is_level(&*log));
+    wait_until("the first counts", TIMEOUT, || is_level(&*log));
     let mut second = program("second").start(["--no-simulate"]);
     // Constant input until both have counted.
-    wait_until("the second counts too", SOON, || {
+    wait_until("the second counts too", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         second.out().iter().any(|line| counted(line).is_some())
     });
     let before = first.out().len();
-    wait_until("the first counts on", SOON, || {
+    wait_until("the first counts on", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         first.out().len() > before
     });
     let (code, said) = second.stop();
     assert_eq!(code, Some(0), "{said}");
     let began = Instant::now();
-    wait_until("the first owns all", SOON, || {
+    wait_until("the first owns all", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         is_level(&*log)
     });

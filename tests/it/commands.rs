@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::program::{Program, counted, data_dir, entries};
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn lines(users: usize, each: usize) -> String {
     (0..users * each)
@@ -64,7 +64,7 @@ fn commands_reach_the_running_program() {
     let said = clicks.run_with(&lines(300, 10), ["emit", "user-clicks"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     running.wait_out("all counts", |out| out.len() >= 3_001);
-    crate::support::wait_until("the barrier", crate::support::program::PATIENCE, || {
+    crate::support::wait_until("the barrier", crate::support::program::TIMEOUT, || {
         let said = clicks.run(["scan", "my-group", "--prefix", "user-"]);
         let all = entries(&said.out);
         all.len() == 300 && all.iter().all(|(_, count)| count == "10")
@@ -121,7 +121,7 @@ fn a_data_directory_with_a_long_name_has_its_socket_elsewhere() {
 }
 
 #[test]
-fn topics_that_the_binary_does_not_declare_take_text() {
+fn values_of_undeclared_topics_are_text() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", dir);
     // What `flights` declares is only text to `clicks`.
@@ -137,7 +137,7 @@ fn topics_that_the_binary_does_not_declare_take_text() {
 
 /// On the embedded log, declared tables are made like streams, filled with `emit` and read by their names.
 #[test]
-fn tables_that_no_group_writes_are_filled_and_read_by_their_names() {
+fn tables_that_no_group_writes_are_filled_by_emit_and_read_by_their_names() {
     let (_temp, dir) = data_dir();
     let orders = Program::new("orders", dir);
     // Before the first run, and while it runs.
@@ -156,7 +156,7 @@ fn tables_that_no_group_writes_are_filled_and_read_by_their_names() {
     }
     let said = orders.run(["scan", "order-prices"]);
     assert_eq!(said.out, "ink\t300\npen\t200\n");
-    wait_until("an order has its price and its discount", SOON, || {
+    wait_until("an order has its price and its discount", TIMEOUT, || {
         assert_eq!(orders.run(["emit", "orders", "ink", "ann"]).code, Some(0));
         let said = orders.run(["get", "orders", "ink"]);
         let sum: i64 = said.out.trim().parse().unwrap_or_default();
@@ -196,7 +196,7 @@ fn a_malformed_line_is_named_and_the_lines_before_it_are_sent() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_output_pipe_is_no_error() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", dir);
     clicks.run_with(&lines(20_000, 1), ["emit", "my-group-state"]);
@@ -229,7 +229,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn topology_tells_edges_and_where_they_are_declared() {
+fn topology_lists_edges_and_where_they_are_declared() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     let said = clicks.run(["topology"]);

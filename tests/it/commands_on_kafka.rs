@@ -5,7 +5,7 @@ use crate::support::program::{Program, data_dir, entries};
 use crate::support::unique;
 
 #[test]
-fn what_is_emitted_is_read_back() {
+fn emitted_text_is_read_by_get_and_scan() {
     let Some(broker) = broker() else { return };
     let group = unique("texts");
     let topic = format!("{group}-state");

@@ -15,7 +15,7 @@ use goka_runtime::table::memory::MemoryStores;
 use crate::support::kafka::broker;
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn on_every_log(case: fn(Arc<dyn Log>)) {
     case(Arc::new(Embedded::in_memory().unwrap()));
@@ -89,7 +89,7 @@ impl Starts {
 }
 
 #[test]
-fn a_new_input_begins_where_it_was_declared() {
+fn a_new_input_starts_at_its_declared_position() {
     on_every_log(|log| {
         make(&*log, "definitions-early");
         make(&*log, "definitions-late");
@@ -99,21 +99,23 @@ fn a_new_input_begins_where_it_was_declared() {
             let _ack = early.emit(format!("key-{at}"), &1).unwrap();
             let _ack = late.emit(format!("key-{at}"), &100).unwrap();
         }
-        early.flush(SOON).unwrap();
-        late.flush(SOON).unwrap();
+        early.flush(TIMEOUT).unwrap();
+        late.flush(TIMEOUT).unwrap();
         let stores = Arc::default();
         let running = run::<Starts>(&log, &stores);
         let level = |topic| committed(&*log, "definitions-starts", topic) == ends(&*log, topic);
-        wait_until("both are at their ends", SOON, || {
+        wait_until("both are at their ends", TIMEOUT, || {
             level("definitions-early") && level("definitions-late")
         });
         let _ack = late.emit("key-0".to_owned(), &1000).unwrap();
-        late.flush(SOON).unwrap();
-        wait_until("the new one is handled", SOON, || level("definitions-late"));
+        late.flush(TIMEOUT).unwrap();
+        wait_until("the new one is handled", TIMEOUT, || {
+            level("definitions-late")
+        });
         running.stop();
         running.join().unwrap();
         let view = View::<Starts>::start(log, Arc::new(MemoryStores::default())).unwrap();
-        view.wait_ready(SOON).unwrap();
+        view.wait_ready(TIMEOUT).unwrap();
         assert_eq!(
             view.get("key-0").unwrap(),
             Some(1001),
@@ -143,21 +145,21 @@ fn keeps_notes(ctx: &mut Context, note: String) -> Result<()> {
 }
 
 #[test]
-fn a_table_of_another_definition_is_refused_on_its_disk_and_on_an_empty_one() {
+fn a_table_of_another_definition_is_refused_with_and_without_a_local_copy() {
     on_every_log(|log| {
         make(&*log, "definitions-notes");
         let notes = Emitter::<Notes>::new(Arc::clone(&log)).unwrap();
         for at in 0..10 {
             let _ack = notes.emit(format!("key-{at}"), &"note".to_owned()).unwrap();
         }
-        notes.flush(SOON).unwrap();
+        notes.flush(TIMEOUT).unwrap();
         let level = || {
             committed(&*log, "definitions-changed", "definitions-notes")
                 == ends(&*log, "definitions-notes")
         };
         let disk = Arc::default();
         let running = run::<CountsNotes>(&log, &disk);
-        wait_until("it counted", SOON, level);
+        wait_until("it counted", TIMEOUT, level);
         running.stop();
         running.join().unwrap();
         let before = committed(&*log, "definitions-changed", "definitions-notes");
@@ -167,7 +169,7 @@ fn a_table_of_another_definition_is_refused_on_its_disk_and_on_an_empty_one() {
             (Arc::default(), "utf8"),
         ] {
             let running = run::<KeepsNotes>(&log, &stores);
-            wait_until("it ends by itself", SOON, || running.is_finished());
+            wait_until("it ends by itself", TIMEOUT, || running.is_finished());
             let error = running.join().unwrap_err().to_string();
             assert!(
                 error.contains("definitions-changed") && error.contains(said),

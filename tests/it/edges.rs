@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::support::kafka::{Broker, another, broker};
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
 
 /// A log, and the stores of one process on it.
@@ -101,13 +101,13 @@ impl Rig {
         for (key, value) in records {
             let _ack = emitter.emit(&key, &value).unwrap();
         }
-        emitter.close(SOON).unwrap();
+        emitter.close(TIMEOUT).unwrap();
     }
 
     fn table<T: goka::Table<Key = String>>(&self) -> BTreeMap<String, T::Value> {
         let view =
             View::<T>::start(Arc::clone(&self.log), Arc::new(MemoryStores::default())).unwrap();
-        view.wait_ready(SOON).unwrap();
+        view.wait_ready(TIMEOUT).unwrap();
         view.iter().unwrap().map(Result::unwrap).collect()
     }
 
@@ -119,7 +119,7 @@ impl Rig {
         let ends = self.log.ranges(&all).unwrap();
         let mut reader = self.log.reader(&from, Isolation::ReadCommitted).unwrap();
         let mut count = 0;
-        wait_until("the topic is read to its end", SOON, || {
+        wait_until("the topic is read to its end", TIMEOUT, || {
             let each = &mut |_: usize, records: &[Record<'_>]| count += records.len();
             reader.poll(Duration::from_millis(50), each).unwrap();
             let mut ends = ends.iter().enumerate();
@@ -143,7 +143,7 @@ impl Rig {
     }
 
     fn wait_committed(&self, group: &str, topic: &str) {
-        wait_until("the input is committed to its end", SOON, || {
+        wait_until("the input is committed to its end", TIMEOUT, || {
             self.is_committed(group, topic)
         });
     }
@@ -198,7 +198,7 @@ fn a_joined_table_is_restored_before_the_first_input_and_followed_after_it() {
         );
 
         rig.emit::<Profiles>(users(30).map(|user| (user, "second".to_owned())));
-        wait_until("the joined table is followed", SOON, || {
+        wait_until("the joined table is followed", TIMEOUT, || {
             rig.emit::<Greetings>(users(30).map(|user| (user, "hello again".to_owned())));
             rig.wait_committed("edges-greeter", "edges-greetings");
             rig.table::<Greeter>()
@@ -498,24 +498,24 @@ fn visit_until(place: &str, guarantee: Guarantee, many: usize) -> usize {
 }
 
 #[test]
-fn a_visit_goes_on_after_a_crash() {
+fn a_visit_resumes_after_a_crash() {
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
         let dir = tempfile::tempdir().unwrap();
-        goes_on_after_a_crash(&format!("file {}", dir.path().display()), guarantee);
+        check_visit_after_a_crash(&format!("file {}", dir.path().display()), guarantee);
         if let Some(broker) = cluster(guarantee) {
-            goes_on_after_a_crash(&format!("kafka {}", broker.bootstrap()), guarantee);
+            check_visit_after_a_crash(&format!("kafka {}", broker.bootstrap()), guarantee);
         }
     }
 }
 
-fn goes_on_after_a_crash(place: &str, guarantee: Guarantee) {
+fn check_visit_after_a_crash(place: &str, guarantee: Guarantee) {
     let first = Rig::new(log_of(place), guarantee);
     first.make("edges-marks", 1, false);
     first.emit::<Marks>((0..KEYS).map(|at| (format!("key-{at:05}"), "old".to_owned())));
     let running = first.start::<Marker>();
     first.wait_committed("edges-marker", "edges-marks");
     stop(running);
-    visit::<Marker>(Arc::clone(&first.log), "remark", "new", SOON).unwrap();
+    visit::<Marker>(Arc::clone(&first.log), "remark", "new", TIMEOUT).unwrap();
     drop(first);
 
     let seen = visit_until(place, guarantee, KEYS / 2);
@@ -541,9 +541,9 @@ fn goes_on_after_a_crash(place: &str, guarantee: Guarantee) {
 }
 
 #[test]
-fn a_visit_nobody_knows_is_refused() {
+fn an_unknown_visit_is_refused() {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
-    let error = visit::<Marker>(log, "nobody", "", SOON).unwrap_err();
+    let error = visit::<Marker>(log, "nobody", "", TIMEOUT).unwrap_err();
     assert_eq!(
         error.to_string(),
         "group `edges-marker` has no visit `nobody`"
@@ -569,7 +569,7 @@ fn edges_rekey(ctx: &mut Context, reading: &str) -> Result<()> {
 }
 
 #[test]
-fn a_keyless_stream_is_spread_and_given_keys() {
+fn keyless_records_are_spread_over_partitions_and_given_keys() {
     on_every_log(|rig| {
         rig.make("edges-readings", 2, false);
         rig.make("edges-measured", PARTITIONS, false);
@@ -578,7 +578,7 @@ fn a_keyless_stream_is_spread_and_given_keys() {
         for at in 0..20 {
             let _ack = readings.emit((), &format!("sensor-{} on", at % 4)).unwrap();
         }
-        readings.close(SOON).unwrap();
+        readings.close(TIMEOUT).unwrap();
         rig.wait_committed("edges-rekey", "edges-readings");
         let both: Vec<_> = (0..2)
             .map(|at| TopicPartition::new("edges-readings", at))
@@ -626,7 +626,7 @@ fn a_keyless_stream_is_given_keys_by_a_loopback_into_a_table() {
         let emit = |records: &[(Option<&[u8]>, String)]| {
             let delivered = |_, result: std::result::Result<_, _>| assert!(result.is_ok());
             let appender = rig.log.appender(Arc::new(delivered)).unwrap();
-            let by = Instant::now() + SOON;
+            let deadline = Instant::now() + TIMEOUT;
             for (token, (key, sample)) in records.iter().enumerate() {
                 let sent = Sent {
                     topic: "edges-samples",
@@ -636,9 +636,9 @@ fn a_keyless_stream_is_given_keys_by_a_loopback_into_a_table() {
                     timestamp: 1_000,
                     headers: &[],
                 };
-                appender.send(sent, token as u64, by).unwrap();
+                appender.send(sent, token as u64, deadline).unwrap();
             }
-            appender.flush(by).unwrap();
+            appender.flush(deadline).unwrap();
         };
         // Most records have no key, some have a key that is no text and not in its partition: a keyless
         // input does not check keys.

@@ -30,19 +30,19 @@ fn storage_error(path: &Path) -> String {
 }
 
 #[test]
-fn a_log_that_is_opened_again_has_everything() {
+fn a_reopened_log_has_all_topics_records_and_offsets() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("log.redb");
     let log = Embedded::open(&path).expect("a new log");
     let (input, empty) = (stream(&log, 2), stream(&log, 1));
     write(&log, &input, 1, 0..5_000);
     let group = stateful(&log, std::slice::from_ref(&input), 2);
-    let mut seat = Seat::owning(&log, &group, 2);
-    seat.append(&[(task(1), AppendKind::Changelog, 0, 1, "state")]);
-    assert_settled(&seat.settle(&[(task(1), 1, 42)]), task(1));
+    let mut member = TestMember::owning(&log, &group, 2);
+    member.append(&[(task(1), AppendKind::Changelog, 0, 1, "state")]);
+    assert_committed(&member.commit(&[(task(1), 1, 42)]), task(1));
     let (before, cluster) = (log.describe(&[&input, &empty]), log.cluster());
     let records = read(&log, &input, 1, 0);
-    drop((log, seat));
+    drop((log, member));
 
     let log = Embedded::open(&path).expect("the log that was closed");
     assert_eq!(
@@ -64,12 +64,12 @@ fn a_log_that_is_opened_again_has_everything() {
         [],
         "topics made later have a place of their own"
     );
-    let seat = Seat::owning(&log, &group, 2);
-    assert_eq!(seat.tape.owned[&task(1)].1[&TopicId(1)], at(42));
+    let member = TestMember::owning(&log, &group, 2);
+    assert_eq!(member.recorder.owned[&task(1)].1[&TopicId(1)], at(42));
 }
 
 #[test]
-fn a_file_in_use_says_so() {
+fn a_file_in_use_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("log.redb");
     let log = Embedded::open(&path).expect("a new log");
@@ -85,7 +85,7 @@ fn a_file_in_use_says_so() {
 }
 
 #[test]
-fn a_directory_is_no_file() {
+fn a_directory_in_place_of_the_file_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let text = storage_error(directory.path());
     assert!(
@@ -109,7 +109,7 @@ fn a_missing_directory_is_named() {
 }
 
 #[test]
-fn what_is_no_log_is_not_touched() {
+fn a_file_that_is_not_a_log_is_left_unchanged() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("log.redb");
     let content = "not a log ".repeat(10_000);
@@ -126,7 +126,7 @@ fn what_is_no_log_is_not_touched() {
 }
 
 #[test]
-fn a_file_that_was_cut_says_so() {
+fn a_truncated_file_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("log.redb");
     let log = Embedded::open(&path).expect("a new log");
@@ -148,7 +148,7 @@ fn a_file_that_was_cut_says_so() {
 }
 
 #[test]
-fn a_member_that_falls_silent_is_out() {
+fn a_member_that_stops_polling_loses_its_tasks() {
     let log = Embedded::in_memory().expect("a log in memory");
     let input = stream(&log, 1);
     let group = stateful(&log, std::slice::from_ref(&input), 1);
@@ -156,22 +156,22 @@ fn a_member_that_falls_silent_is_out() {
         session_timeout: Duration::from_secs(1),
         ..group
     };
-    let mut silent = Seat::owning(&log, &group, 1);
+    let mut silent = TestMember::owning(&log, &group, 1);
     silent.fetch(task(0), 1, 0);
-    let mut other = Seat::join(&log, &worker(&group, 1));
-    other.poll_until("the silent one's task is taken over", |tape| {
-        tape.owned.len() == 1
+    let mut other = TestMember::join(&log, &worker(&group, 1));
+    other.poll_until("the silent one's task is taken over", |recorder| {
+        recorder.owned.len() == 1
     });
 
     silent.append(&[(task(0), AppendKind::Changelog, 0, 0, "zombie")]);
-    let settlement = silent.settle(&[(task(0), 1, 9)]);
+    let outcome = silent.commit(&[(task(0), 1, 9)]);
     assert!(
-        matches!(settlement.acks[&task(0)], Err(Failure::Lost(_))),
-        "{settlement:?}"
+        matches!(outcome.acks[&task(0)], Err(Failure::Lost(_))),
+        "{outcome:?}"
     );
     assert!(
-        matches!(settlement.offsets[&task(0)], Err(Failure::Lost(_))),
-        "{settlement:?}"
+        matches!(outcome.offsets[&task(0)], Err(Failure::Lost(_))),
+        "{outcome:?}"
     );
     assert_eq!(log.committed(&group.name, &[tp(&input, 0)]), Ok(vec![None]));
     assert_eq!(
@@ -181,47 +181,51 @@ fn a_member_that_falls_silent_is_out() {
     );
 
     silent.poll();
-    assert_eq!(silent.tape.lost, [task(0)]);
-    assert_settled(&other.settle(&[(task(0), 1, 3)]), task(0));
+    assert_eq!(silent.recorder.lost, [task(0)]);
+    assert_committed(&other.commit(&[(task(0), 1, 3)]), task(0));
     drop(other);
-    silent.poll_until("it is in again", |tape| tape.owned.len() == 1);
-    assert_eq!(silent.tape.owned[&task(0)].1[&TopicId(1)], at(3));
+    silent.poll_until("it is in again", |recorder| recorder.owned.len() == 1);
+    assert_eq!(silent.recorder.owned[&task(0)].1[&TopicId(1)], at(3));
 }
 
 #[test]
-fn a_crashed_members_tasks_are_free_at_once() {
+fn tasks_of_a_dropped_member_are_reassigned_at_once() {
     let log = Embedded::in_memory().expect("a log in memory");
     let group = stateful(&log, &[stream(&log, 2)], 2);
     let group = Group {
         session_timeout: Duration::from_secs(3_600),
         ..group
     };
-    drop(Seat::owning(&log, &group, 2));
-    Seat::owning(&log, &group, 2);
+    drop(TestMember::owning(&log, &group, 2));
+    TestMember::owning(&log, &group, 2);
 }
 
 #[test]
-fn members_that_join_before_they_poll_disturb_nobody() {
+fn members_that_join_before_they_poll_cause_no_revocation() {
     let log = Embedded::in_memory().expect("a log in memory");
     let group = stateful(&log, &[stream(&log, 4)], 4);
-    let mut seats: Vec<Seat> = (0..4)
-        .map(|at| Seat::join(&log, &worker(&group, at)))
+    let mut members: Vec<TestMember> = (0..4)
+        .map(|at| TestMember::join(&log, &worker(&group, at)))
         .collect();
-    for seat in &mut seats {
-        seat.poll_until("each has its share", |tape| tape.owned.len() == 1);
+    for member in &mut members {
+        member.poll_until("each has its share", |recorder| recorder.owned.len() == 1);
     }
-    assert!(seats.iter().all(|seat| seat.tape.revoked.is_empty()));
+    assert!(
+        members
+            .iter()
+            .all(|member| member.recorder.revoked.is_empty())
+    );
 }
 
 #[test]
-fn a_member_waits_for_a_topic_that_is_made_later() {
+fn a_member_waits_for_a_topic_that_is_created_later() {
     let log = Embedded::in_memory().expect("a log in memory");
     let mut group = stateful(&log, &[stream(&log, 1)], 1);
     let later = unique("later");
     group.topics[0] = later.as_str().into();
-    let mut seat = Seat::join(&log, &group);
-    seat.poll();
-    assert!(seat.tape.owned.is_empty());
+    let mut member = TestMember::join(&log, &group);
+    member.poll();
+    assert!(member.recorder.owned.is_empty());
     let new = NewTopic {
         name: later,
         partitions: 1,
@@ -229,7 +233,7 @@ fn a_member_waits_for_a_topic_that_is_made_later() {
         retention: None,
     };
     log.create(&new).expect("made");
-    seat.poll_until("its task comes", |tape| tape.owned.len() == 1);
+    member.poll_until("its task comes", |recorder| recorder.owned.len() == 1);
 }
 
 #[test]
@@ -257,7 +261,7 @@ fn names_and_counts_that_kafka_refuses_are_refused() {
 }
 
 #[test]
-fn a_compacted_topic_takes_no_null_key() {
+fn a_compacted_topic_refuses_a_null_key() {
     let log = Embedded::in_memory().expect("a log in memory");
     let table = topic(&log, "table", 1, true);
     let (appender, _) = appender(&log);
@@ -266,25 +270,31 @@ fn a_compacted_topic_takes_no_null_key() {
         ..sent(&table, 0, "", "value")
     };
     assert!(matches!(
-        appender.send(keyless, 1, soon()),
+        appender.send(keyless, 1, deadline()),
         Err(LogError::Refused { .. })
     ));
 }
 
 #[test]
-fn a_batch_is_bounded_and_nothing_is_left_out() {
+fn batches_are_bounded_and_complete() {
     let log = Embedded::in_memory().expect("a log in memory");
     let input = stream(&log, 1);
     write(&log, &input, 0, 0..9_000);
     let group = stateful(&log, &[input], 1);
-    let mut seat = Seat::owning(&log, &group, 1);
-    seat.fetch(task(0), 1, 0);
-    seat.poll_until("all arrive", |tape| {
-        tape.records(task(0), TopicId(1)).len() == 9_000
+    let mut member = TestMember::owning(&log, &group, 1);
+    member.fetch(task(0), 1, 0);
+    member.poll_until("all arrive", |recorder| {
+        recorder.records(task(0), TopicId(1)).len() == 9_000
     });
-    assert!(seat.tape.batches.iter().all(|batch| batch.3.len() <= 2_000));
+    assert!(
+        member
+            .recorder
+            .batches
+            .iter()
+            .all(|batch| batch.3.len() <= 2_000)
+    );
     assert_eq!(
-        offsets(&seat.tape.records(task(0), TopicId(1))),
+        offsets(&member.recorder.records(task(0), TopicId(1))),
         (0..9_000).collect::<Vec<_>>()
     );
 }
@@ -307,16 +317,16 @@ impl Copier {
         (self.dice >> 33) % sides
     }
 
-    fn settle(&mut self, settle: &mut dyn Committer) {
-        settle.append(&self.appends);
+    fn commit(&mut self, committer: &mut dyn Committer) {
+        committer.append(&self.appends);
         self.appends.clear();
         let offsets = self.positions.iter();
         let offsets = offsets.map(|(task, at)| (*task, TopicId(1), *at, String::new()));
-        let unit = CommitBatch {
+        let batch = CommitBatch {
             id: CommitId(0),
             offsets: offsets.collect(),
         };
-        for (task, outcome) in settle.commit(&unit, soon()).acks {
+        for (task, outcome) in committer.commit(&batch, deadline()).acks {
             match outcome {
                 Ok(_) => {}
                 Err(Failure::Lost(_)) => drop(self.positions.remove(&task)),
@@ -349,7 +359,7 @@ impl Driver for Copier {
     /// Takes a part of what it is given, which must change nothing.
     fn batch(&mut self, fetched: Fetched<'_>) -> usize {
         let Fetched { task, records, .. } = fetched;
-        // Without a position it was lost in a settlement, and is lost in a poll soon.
+        // Without a position it was lost in a outcome, and is lost in a poll soon.
         let Some(position) = self.positions.get_mut(&task) else {
             return records.len();
         };
@@ -374,8 +384,8 @@ impl Driver for Copier {
         some
     }
 
-    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Committer) {
-        self.settle(settle);
+    fn revoking(&mut self, tasks: &[TaskId], committer: &mut dyn Committer) {
+        self.commit(committer);
         self.positions.retain(|task, _| !tasks.contains(task));
     }
 }
@@ -413,7 +423,7 @@ fn members_come_and_go_and_every_record_is_copied_once() {
                 }
                 match copier.roll(40) {
                     0 => std::thread::park_timeout(Duration::from_millis(60)),
-                    1..20 => copier.settle(&mut *member),
+                    1..20 => copier.commit(&mut *member),
                     _ => {}
                 }
             }

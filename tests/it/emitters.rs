@@ -8,7 +8,7 @@ use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::{Isolation, Log};
 use goka_runtime::record::TopicPartition;
 
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 #[stream("numbers", key = String, value = i64)]
@@ -57,7 +57,7 @@ fn read(log: &dyn Log, topic: &str) -> Vec<(String, Option<String>, i64, usize)>
 }
 
 #[test]
-fn records_of_a_key_keep_their_order_and_acknowledgements_say_where_they_lie() {
+fn records_of_a_key_keep_their_order_and_acknowledgements_have_offsets() {
     let log = log();
     let numbers = Emitter::<Numbers>::new(log.clone()).expect("made");
     let acks: Vec<_> = (0..1_000)
@@ -69,7 +69,7 @@ fn records_of_a_key_keep_their_order_and_acknowledgements_say_where_they_lie() {
         .collect();
     let mut next = std::collections::BTreeMap::new();
     for ack in acks {
-        let at = ack.wait(SOON).expect("delivered");
+        let at = ack.wait(TIMEOUT).expect("delivered");
         let expected = next.entry(at.partition).or_insert(0);
         assert_eq!((&*at.topic, at.offset), ("numbers", *expected));
         *expected += 1;
@@ -82,7 +82,7 @@ fn records_of_a_key_keep_their_order_and_acknowledgements_say_where_they_lie() {
                 .is_none_or(|before| before < number)
         );
     }
-    numbers.close(SOON).expect("all delivered");
+    numbers.close(TIMEOUT).expect("all delivered");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn an_acknowledgement_can_be_awaited() {
     let at = loop {
         match ack.as_mut().poll(&mut context) {
             std::task::Poll::Ready(at) => break at.expect("delivered"),
-            std::task::Poll::Pending => std::thread::park_timeout(SOON),
+            std::task::Poll::Pending => std::thread::park_timeout(TIMEOUT),
         }
     };
     assert_eq!(at.offset, 0);
@@ -116,7 +116,7 @@ fn timestamps_headers_and_tombstones_arrive() {
     texts
         .emit(String::new(), "")
         .expect("an empty key is a key, an empty value a value");
-    texts.flush(SOON).expect("delivered");
+    texts.flush(TIMEOUT).expect("delivered");
     let mut records = read(&*log, "texts");
     records.sort_by_key(|(key, ..)| key.is_empty());
     assert_eq!(records[0], ("a".into(), Some("value".into()), 1_234, 1));
@@ -135,7 +135,7 @@ fn timestamps_headers_and_tombstones_arrive() {
 }
 
 #[test]
-fn a_record_that_does_not_arrive_is_never_silent() {
+fn a_record_that_is_not_delivered_is_an_error() {
     let texts = Emitter::<Texts>::new(log()).expect("made");
     texts.emit("a", "fits").expect("sent");
     let large = "x".repeat(3 << 20);
@@ -143,9 +143,9 @@ fn a_record_that_does_not_arrive_is_never_silent() {
         // Refused on the spot, or by the delivery report: both are errors.
         Err(error) => assert!(error.to_string().contains("texts"), "{error}"),
         Ok(ack) => {
-            let error = ack.wait(SOON).expect_err("too large");
+            let error = ack.wait(TIMEOUT).expect_err("too large");
             assert!(matches!(error, EmitError::NotDelivered { .. }), "{error}");
-            let error = texts.close(SOON).expect_err("one was not delivered");
+            let error = texts.close(TIMEOUT).expect_err("one was not delivered");
             assert!(
                 matches!(error, EmitError::NotDelivered { records: 1, .. }),
                 "{error}"
@@ -161,7 +161,7 @@ fn codecs_encode_what_is_emitted() {
     words
         .emit("a", &vec!["x".to_owned(), "y".to_owned()])
         .expect("sent");
-    words.close(SOON).expect("delivered");
+    words.close(TIMEOUT).expect("delivered");
     let (_, value, ..) = read(&*log, "words").remove(0);
     assert_eq!(value.as_deref(), Some(r#"["x","y"]"#));
 }

@@ -14,7 +14,7 @@ use goka_runtime::table::memory::MemoryStores;
 
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[stream("told-in", key = String, value = i64, partitions = 2)]
 #[derive(Debug)]
@@ -54,21 +54,21 @@ fn stopped(running: &Running) -> usize {
 }
 
 #[test]
-fn a_partition_that_stopped_and_is_given_anew_is_not_told_as_stopped() {
+fn a_stopped_partition_that_is_assigned_again_is_not_reported_as_stopped() {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().expect("a log"));
     let first = run(&log, "first");
     let records = Emitter::<In>::new(log.clone()).expect("an emitter");
     for key in 0..20 {
         records.emit(key.to_string(), &1).expect("sent");
     }
-    records.close(SOON).expect("delivered");
-    wait_until("both partitions have stopped", SOON, || {
+    records.close(TIMEOUT).expect("delivered");
+    wait_until("both partitions have stopped", TIMEOUT, || {
         stopped(&first) == 2
     });
     REFUSES.store(false, Ordering::Relaxed);
     // One goes to another instance, and comes back when that one stops.
     let second = run(&log, "second");
-    wait_until("the other has one", SOON, || {
+    wait_until("the other has one", TIMEOUT, || {
         second
             .status()
             .iter()
@@ -76,7 +76,7 @@ fn a_partition_that_stopped_and_is_given_anew_is_not_told_as_stopped() {
     });
     second.stop();
     second.join().expect("it ends well");
-    wait_until("the one that came back runs", SOON, || {
+    wait_until("the one that came back runs", TIMEOUT, || {
         first
             .status()
             .iter()

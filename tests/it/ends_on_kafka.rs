@@ -33,9 +33,9 @@ fn kafka(brokers: String) -> Kafka {
     .expect("a client")
 }
 
-fn poll_all(seats: &mut [Seat]) {
-    for seat in seats {
-        seat.poll();
+fn poll_all(members: &mut [TestMember]) {
+    for member in members {
+        member.poll();
     }
 }
 
@@ -47,17 +47,17 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
         session_timeout: Duration::from_secs(60),
         ..stateful(&log, &[stream(&log, 4)], 4)
     };
-    let mut first = Seat::owning(&log, &group, 4);
-    let mut second = Seat::join(&log, &worker(&group, 1));
+    let mut first = TestMember::owning(&log, &group, 4);
+    let mut second = TestMember::join(&log, &worker(&group, 1));
     wait_until("two members share four tasks", || {
         first.poll();
         second.poll();
-        first.tape.owned.len() == 2 && second.tape.owned.len() == 2
+        first.recorder.owned.len() == 2 && second.recorder.owned.len() == 2
     });
     let began = Instant::now();
-    second.member.leave(soon()).expect("it leaves in peace");
+    second.inner.leave(deadline()).expect("it leaves");
     let left = began.elapsed();
-    first.poll_until("it has all tasks", |tape| tape.owned.len() == 4);
+    first.poll_until("it has all tasks", |recorder| recorder.owned.len() == 4);
     eprintln!(
         "left after {left:?}, handed over after {:?}",
         began.elapsed()
@@ -66,7 +66,7 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
         began.elapsed() < group.session_timeout / 2,
         "nobody waited for a session"
     );
-    first.member.leave(soon()).expect("it leaves in peace");
+    first.inner.leave(deadline()).expect("it leaves");
     let admin = broker.admin();
     let deleted = block_on(admin.delete_groups(&[&*group.name], &AdminOptions::new()));
     let deleted = deleted.expect("the broker answers");
@@ -74,34 +74,43 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
 }
 
 #[test]
-fn three_that_keep_their_places_and_restart_in_turn_move_nothing() {
+fn static_members_that_restart_in_turn_keep_their_tasks() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker.bootstrap());
     let group = Group {
         session_timeout: Duration::from_secs(30),
         ..stateful(&log, &[stream(&log, 6)], 6)
     };
-    let joins = |at| Seat::join(&log, &worker(&group, at));
-    let mut seats: Vec<Seat> = (0..3).map(joins).collect();
+    let joins = |at| TestMember::join(&log, &worker(&group, at));
+    let mut members: Vec<TestMember> = (0..3).map(joins).collect();
     wait_until("three members share six tasks", || {
-        poll_all(&mut seats);
-        seats.iter().all(|seat| seat.tape.owned.len() == 2)
+        poll_all(&mut members);
+        members
+            .iter()
+            .all(|member| member.recorder.owned.len() == 2)
     });
-    let owned = |seat: &Seat| seat.tape.owned.keys().copied().collect::<Vec<TaskId>>();
-    let before: Vec<_> = seats.iter().map(owned).collect();
-    for seat in &mut seats {
-        seat.tape.revoked.clear();
+    let owned = |member: &TestMember| {
+        member
+            .recorder
+            .owned
+            .keys()
+            .copied()
+            .collect::<Vec<TaskId>>()
+    };
+    let before: Vec<_> = members.iter().map(owned).collect();
+    for member in &mut members {
+        member.recorder.revoked.clear();
     }
     for at in 0..3u32 {
         let place = at as usize;
-        let epochs = |seats: &[Seat]| {
-            let others = seats
+        let epochs = |members: &[TestMember]| {
+            let others = members
                 .iter()
                 .enumerate()
                 .filter(|(other, _)| *other != place);
-            let epochs = others.map(|(_, seat)| {
-                let of = seat
-                    .tape
+            let epochs = others.map(|(_, member)| {
+                let of = member
+                    .recorder
                     .owned
                     .iter()
                     .map(|(task, (epoch, _))| (*task, *epoch));
@@ -109,25 +118,25 @@ fn three_that_keep_their_places_and_restart_in_turn_move_nothing() {
             });
             epochs.collect::<Vec<_>>()
         };
-        let others = epochs(&seats);
-        let goes = std::mem::replace(&mut seats[place], joins(99));
+        let others = epochs(&members);
+        let goes = std::mem::replace(&mut members[place], joins(99));
         // A member that never polls does not join the group; it only keeps the positions in the list.
-        goes.member.close(soon()).expect("it goes in peace");
-        seats[place] = joins(at);
+        goes.inner.close(deadline()).expect("it leaves");
+        members[place] = joins(at);
         wait_until("it has its tasks again", || {
-            poll_all(&mut seats);
-            owned(&seats[place]) == before[place]
+            poll_all(&mut members);
+            owned(&members[place]) == before[place]
         });
-        assert_eq!(epochs(&seats), others, "nobody else was assigned anew");
+        assert_eq!(epochs(&members), others, "nobody else was assigned anew");
     }
-    assert_eq!(seats.iter().map(owned).collect::<Vec<_>>(), before);
-    for seat in &seats {
-        assert!(seat.tape.revoked.is_empty() && seat.tape.lost.is_empty());
+    assert_eq!(members.iter().map(owned).collect::<Vec<_>>(), before);
+    for member in &members {
+        assert!(member.recorder.revoked.is_empty() && member.recorder.lost.is_empty());
     }
 }
 
 #[test]
-fn a_session_that_the_broker_refuses_is_said_with_both_settings() {
+fn a_session_timeout_that_the_broker_refuses_is_reported_with_both_settings() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker.bootstrap());
     let group = Group {
@@ -135,10 +144,10 @@ fn a_session_that_the_broker_refuses_is_said_with_both_settings() {
         session_timeout: Duration::from_millis(500),
         ..stateful(&log, &[stream(&log, 1)], 1)
     };
-    let mut seat = Seat::join(&log, &group);
+    let mut member = TestMember::join(&log, &group);
     let mut error = None;
     wait_until("it is refused", || {
-        error = seat.member.poll(TICK, &mut seat.tape).err();
+        error = member.inner.poll(TICK, &mut member.recorder).err();
         error.is_some()
     });
     let error = error.expect("refused").to_string();
@@ -163,7 +172,7 @@ fn behind(proxy: &Proxy) -> Option<Broker> {
 
 /// librdkafka aborts the process if a member leaves at the wrong moment without a coordinator.
 #[test]
-fn a_broker_that_hangs_or_is_gone_is_not_waited_for_when_a_member_leaves() {
+fn leaving_does_not_wait_for_a_broker_that_hangs_or_is_gone() {
     let proxy = Proxy::new();
     let Some(_broker) = behind(&proxy) else {
         return;
@@ -176,17 +185,17 @@ fn a_broker_that_hangs_or_is_gone_is_not_waited_for_when_a_member_leaves() {
         .enumerate()
     {
         let group = stateful(&log, &[stream(&log, 2)], 2);
-        let mut seat = match round {
+        let mut member = match round {
             // In the first two rounds it leaves before it has joined.
-            0 | 1 => Seat::join(&log, &group),
-            _ => Seat::owning(&log, &group, 2),
+            0 | 1 => TestMember::join(&log, &group),
+            _ => TestMember::owning(&log, &group, 2),
         };
-        seat.poll();
+        member.poll();
         proxy.set(mode);
         // It leaves at once, or after the client may have noticed the broken connection.
         thread::sleep(Duration::from_millis(100 * (round as u64 / 2)));
         let began = Instant::now();
-        let left = seat.member.leave(soon());
+        let left = member.inner.leave(deadline());
         let took = began.elapsed();
         eprintln!("{mode:?}: {left:?} after {took:?}");
         assert!(took < SESSION / 2, "{mode:?}: {took:?}");
@@ -263,7 +272,7 @@ fn longest_gap(times: &[Instant], since: Instant) -> Duration {
 }
 
 #[test]
-fn a_clean_stop_of_one_of_two_leaves_no_partition_unserved_for_a_session() {
+fn after_a_clean_stop_of_one_of_two_no_partition_waits_for_a_session_timeout() {
     let proxy = Proxy::new();
     let Some(broker) = behind(&proxy) else { return };
     broker.create_topic("ends-in", PARTITIONS, &[]);
@@ -353,7 +362,7 @@ fn a_program_whose_partitions_have_all_stopped_ends_and_names_them() {
         let record = BaseRecord::to("visits").partition(partition).key("k");
         producer.send(record.payload(poisoned)).expect("sent");
     }
-    producer.flush(PATIENCE).expect("flushed");
+    producer.flush(TIMEOUT).expect("flushed");
     let (_temp, dir) = data_dir();
     let said = Program::new("own_store", dir)
         .on(broker.bootstrap())
@@ -364,26 +373,28 @@ fn a_program_whose_partitions_have_all_stopped_ends_and_names_them() {
 }
 
 #[test]
-fn of_two_processes_with_one_identity_the_older_ends_and_does_not_come_back() {
+fn of_two_processes_with_one_identity_the_older_ends_for_good() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker.bootstrap());
     let group = stateful(&log, &[stream(&log, 2)], 2);
-    let mut first = Seat::owning(&log, &group, 2);
-    let mut second = Seat::join(&log, &group);
+    let mut first = TestMember::owning(&log, &group, 2);
+    let mut second = TestMember::join(&log, &group);
     let mut error = None;
     wait_until("the older one is put out", || {
         second.poll();
-        error = first.member.poll(TICK, &mut first.tape).err();
+        error = first.inner.poll(TICK, &mut first.recorder).err();
         error.is_some()
     });
     assert!(
         matches!(error, Some(LogError::InstanceFenced { .. })),
         "{error:?}"
     );
-    let left = first.member.leave(soon());
+    let left = first.inner.leave(deadline());
     assert!(
         matches!(left, Err(LogError::InstanceFenced { .. })),
         "{left:?}"
     );
-    second.poll_until("the newer one works on", |tape| tape.owned.len() == 2);
+    second.poll_until("the newer one works on", |recorder| {
+        recorder.owned.len() == 2
+    });
 }

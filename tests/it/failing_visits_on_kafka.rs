@@ -18,7 +18,7 @@ use goka_runtime::visit::visit;
 use crate::support::kafka::{Broker, broker};
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const GROUP: &str = "failing-visits";
 
 static VISITED: AtomicUsize = AtomicUsize::new(0);
@@ -66,7 +66,7 @@ fn committed(log: &dyn Log, topic: &str) -> Option<i64> {
 /// Runs until the only partition stops; says why.
 fn stops(running: Running) -> String {
     let stopped = || running.status().iter().any(|task| task.stopped.is_some());
-    wait_until("the partition stops", SOON, stopped);
+    wait_until("the partition stops", TIMEOUT, stopped);
     running.stop();
     running.join().unwrap_err().to_string()
 }
@@ -88,7 +88,7 @@ fn obey(broker: &Broker, said: &str) {
 }
 
 #[test]
-fn a_visit_that_panics_names_its_request_and_a_way_past_it() {
+fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     let Some(broker) = broker() else { return };
     broker.create_topic("failing-visits-clicks", 1, &[]);
     let config = KafkaConfig {
@@ -101,13 +101,13 @@ fn a_visit_that_panics_names_its_request_and_a_way_past_it() {
     for key in ["a", "b", "c"] {
         let _ack = clicks.emit(key, &1).unwrap();
     }
-    clicks.close(SOON).unwrap();
-    wait_until("the clicks are counted", SOON, || {
+    clicks.close(TIMEOUT).unwrap();
+    wait_until("the clicks are counted", TIMEOUT, || {
         committed(&*log, "failing-visits-clicks") == Some(3)
     });
     // One that works comes first, so that the request at fault is not the topic's first record.
     for weight in ["10", "100", "1000"] {
-        visit::<Touch>(Arc::clone(&log), "add", weight, SOON).unwrap();
+        visit::<Touch>(Arc::clone(&log), "add", weight, TIMEOUT).unwrap();
     }
     let first = stops(running);
     for part in [
@@ -142,14 +142,14 @@ fn a_visit_that_panics_names_its_request_and_a_way_past_it() {
     obey(broker, &next);
 
     let running = run(&log);
-    visit::<Touch>(Arc::clone(&log), "add", "20", SOON).unwrap();
-    wait_until("the request behind them is done", SOON, || {
+    visit::<Touch>(Arc::clone(&log), "add", "20", TIMEOUT).unwrap();
+    wait_until("the request behind them is done", TIMEOUT, || {
         committed(&*log, "failing-visits-visit") == Some(4)
     });
     running.stop();
     running.join().unwrap();
     let view = View::<Touch>::start(log, Arc::new(MemoryStores::default())).unwrap();
-    view.wait_ready(SOON).unwrap();
+    view.wait_ready(TIMEOUT).unwrap();
     for (key, sum) in [("a", 1_131), ("b", 31), ("c", 31)] {
         assert_eq!(view.get(key).unwrap(), Some(sum), "{key}");
     }

@@ -14,7 +14,7 @@ use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::processor::StartError;
 use goka_runtime::record::Guarantee;
 
-use self::rig::{PARTITIONS, PATIENCE, Rig};
+use self::rig::{PARTITIONS, Rig, TIMEOUT};
 use crate::support::kafka::{Broker, Outside, another, another_with, three, three_with};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::{events, wait_until};
@@ -45,7 +45,7 @@ fn at(brokers: String) -> KafkaConfig {
 }
 
 #[test]
-fn a_broker_that_restarts() {
+fn processing_resumes_after_broker_restarts() {
     for &guarantee in GUARANTEES {
         let Some(broker) = another(&[]) else { return };
         topics(&broker, 1);
@@ -62,7 +62,7 @@ fn a_broker_that_restarts() {
 /// Longer than the delivery timeout: records in flight fail, and the partitions are restored when the
 /// broker is back.
 #[test]
-fn a_broker_that_is_away_for_long() {
+fn processing_resumes_after_a_long_outage() {
     let outage = Duration::from_secs(if is_long() { 60 } else { 8 });
     for &guarantee in GUARANTEES {
         let Some(broker) = another(&[]) else { return };
@@ -96,7 +96,7 @@ fn behind(proxy: &Proxy) -> Option<Broker> {
 }
 
 #[test]
-fn connections_that_break() {
+fn processing_resumes_after_broken_connections() {
     for &guarantee in GUARANTEES {
         let proxy = Proxy::new();
         let Some(broker) = behind(&proxy) else { return };
@@ -119,7 +119,7 @@ fn connections_that_break() {
 }
 
 #[test]
-fn requests_that_time_out() {
+fn processing_resumes_after_requests_that_time_out() {
     for &guarantee in GUARANTEES {
         let proxy = Proxy::new();
         let Some(broker) = behind(&proxy) else { return };
@@ -143,7 +143,7 @@ fn requests_that_time_out() {
 /// The node that leads a partition of a topic, by position in the list of brokers.
 fn leaders(brokers: &[Broker], topic: &str) -> BTreeMap<i32, usize> {
     let mut leaders = BTreeMap::new();
-    wait_until("every partition has a leader", PATIENCE, || {
+    wait_until("every partition has a leader", TIMEOUT, || {
         leaders.clear();
         let found = brokers.iter().find_map(|broker| {
             let admin = broker.admin();
@@ -182,7 +182,7 @@ fn is_in_sync(brokers: &[Broker], topic: &str) -> bool {
 /// Kills each of three brokers in turn, with what it leads: partitions of the topics, the group
 /// coordinator, the transaction coordinator.
 #[test]
-fn leaders_and_coordinators_that_move() {
+fn processing_resumes_when_leaders_and_coordinators_move() {
     for &guarantee in GUARANTEES {
         let Some(brokers) = three() else { return };
         topics(&brokers[0], 3);
@@ -217,7 +217,7 @@ fn leaders_and_coordinators_that_move() {
                 "faults-state",
                 "__consumer_offsets",
             ];
-            wait_until("every replica is level", PATIENCE, || {
+            wait_until("every replica is level", TIMEOUT, || {
                 topics.iter().all(|topic| is_in_sync(&brokers, topic))
             });
         }
@@ -228,7 +228,7 @@ fn leaders_and_coordinators_that_move() {
 /// Two replicas that both have to be in sync: while one broker is down, writes to the output are rejected.
 /// One warning says why, and processing resumes by itself.
 #[test]
-fn replicas_that_are_out_of_sync() {
+fn processing_resumes_when_replicas_are_in_sync_again() {
     for &guarantee in GUARANTEES {
         // The broker counts as dead about when the first records time out, not three seconds later.
         let sooner: &[_] = match is_long() {
@@ -260,7 +260,7 @@ fn replicas_that_are_out_of_sync() {
         let away = leaders(&brokers, "faults-out")[&0];
         brokers[away].stop(false);
         let since = Instant::now();
-        wait_until("it is told", PATIENCE, || told(&short) > before.0);
+        wait_until("it is told", TIMEOUT, || told(&short) > before.0);
         eprintln!(
             "out of sync ({guarantee}): told after {:?}",
             since.elapsed()
@@ -272,7 +272,7 @@ fn replicas_that_are_out_of_sync() {
         rig.assert_alive();
         brokers[away].restart().unwrap();
         rig.recovers("replicas out of sync", Instant::now());
-        wait_until("that is told too", PATIENCE, || told(&over) > before.1);
+        wait_until("that is told too", TIMEOUT, || told(&over) > before.1);
         assert_eq!(told(&short), before.0 + 1, "one warning for one outage");
         rig.check("out of sync");
     }
@@ -280,7 +280,7 @@ fn replicas_that_are_out_of_sync() {
 
 /// A topic that can never have as many in-sync replicas as it requires is refused before anything is written.
 #[test]
-fn an_output_with_fewer_replicas_than_have_to_be_in_sync() {
+fn an_output_with_fewer_replicas_than_have_to_be_in_sync_is_refused() {
     let Some(broker) = another(&[]) else { return };
     broker.create_topic("faults-in", PARTITIONS, &[]);
     broker.create_topic("faults-out", PARTITIONS, &[("min.insync.replicas", "2")]);

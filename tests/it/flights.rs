@@ -104,7 +104,7 @@ fn the_statistics_are_those_of_a_direct_computation() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_no_flights_is_one_error() {
+fn a_missing_or_invalid_file_is_one_error() {
     let (_temp, dir) = data_dir();
     let flights = Program::new("flights", dir);
     let said = flights.run(["--file", "nowhere.csv"]);

@@ -20,7 +20,7 @@ use goka_runtime::table::{Flow, StoreError, Stores};
 
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 8;
 const FLIPS: usize = 200;
 const ROWS: usize = 800;
@@ -135,7 +135,7 @@ impl Rig {
         for (key, value) in records {
             topic.emit(&key, &value).unwrap();
         }
-        topic.close(SOON).unwrap();
+        topic.close(TIMEOUT).unwrap();
     }
 
     fn stores(&self) -> Arc<RedbStores> {
@@ -159,7 +159,7 @@ impl Rig {
             .collect();
         let ends = self.log.ranges(&partitions).unwrap();
         let ends: Vec<_> = ends.iter().map(|range| range.high).collect();
-        wait_until("its input is handled", SOON, || {
+        wait_until("its input is handled", TIMEOUT, || {
             let committed = self.log.committed(group, &partitions).unwrap();
             let committed = committed.into_iter().map(|at| at.map_or(0, |at| at.offset));
             committed.collect::<Vec<_>>() == ends
@@ -209,7 +209,7 @@ impl Rig {
         };
         let reads: [&dyn Fn() -> Result<(), ViewError>; 2] = [&gets, &walk];
         for read in reads {
-            wait_until("the copy is read", SOON, || match read() {
+            wait_until("the copy is read", TIMEOUT, || match read() {
                 Ok(()) => true,
                 Err(error) => {
                     assert!(passes(&error), "{error}");
@@ -306,13 +306,13 @@ fn was_set_aside(file: &Path) -> bool {
 }
 
 #[test]
-fn flipped_bits_in_a_view_are_never_believed() {
+fn flipped_bits_in_a_view_are_never_returned() {
     let rig = Rig::new();
     rig.flip("flipped-rows", || rig.view());
 }
 
 #[test]
-fn flipped_bits_in_a_looked_up_table_are_never_believed() {
+fn flipped_bits_in_a_looked_up_table_are_never_returned() {
     let rig = Rig::new();
     rig.flip("flipped-rows@lookup", || {
         rig.ask::<FlippedLooker, Lookups>(&LOOKED_UP)
@@ -320,7 +320,7 @@ fn flipped_bits_in_a_looked_up_table_are_never_believed() {
 }
 
 #[test]
-fn flipped_bits_in_a_joined_table_are_never_believed() {
+fn flipped_bits_in_a_joined_table_are_never_returned() {
     let rig = Rig::new();
     rig.flip("flipped-rows@flipped-joiner", || {
         rig.ask::<FlippedJoiner, Joins>(&JOINED);

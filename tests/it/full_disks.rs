@@ -12,13 +12,13 @@ use goka_runtime::processor::{Running, StopReason};
 use goka_runtime::record::Guarantee;
 use goka_runtime::table::StoreError;
 
-use crate::restores::rig::{Rig, SOON, adds, machine, stop};
+use crate::restores::rig::{Rig, TIMEOUT, adds, machine, stop};
 use crate::support::disk::SmallDisk;
 use crate::support::kafka::broker;
 use crate::support::{events, wait_until};
 
 /// Longer than a store without room is tried again.
-const GIVES_UP: Duration = Duration::from_secs(180);
+const STOPS_WITHIN: Duration = Duration::from_secs(180);
 
 /// So many keys, each so long that a store of them needs room of its own.
 const KEYS: usize = 10_000;
@@ -62,10 +62,10 @@ fn start_on_full(rig: &Rig, disk: &SmallDisk) -> Running {
     disk.fill();
     add_to_all(rig);
     let path = disk.path().display().to_string();
-    wait_until("the disk is told to be full", SOON, || {
+    wait_until("the disk is told to be full", TIMEOUT, || {
         // Only now and then a flush goes to the disk itself.
         rig.write(adds(&[("a", 1)]));
-        events::told(&["retrying", &path, "No space left"])
+        events::logged(&["retrying", &path, "No space left"])
     });
     running
 }
@@ -78,7 +78,7 @@ fn assert_all(rig: &Rig, machine: &Path, each: i64) {
 }
 
 #[test]
-fn a_store_goes_on_when_its_disk_has_room_again() {
+fn a_store_resumes_when_its_disk_has_room_again() {
     on_every_log("full-store", |rig| {
         let Some(disk) = SmallDisk::new(16) else {
             return;
@@ -100,7 +100,7 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
             return;
         };
         let running = start_on_full(&rig, &disk);
-        wait_until("the partition stops", GIVES_UP, || {
+        wait_until("the partition stops", STOPS_WITHIN, || {
             running.status().iter().any(|task| task.stopped.is_some())
         });
         let stopped = running.status().remove(0).stopped;
@@ -120,7 +120,7 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
         );
         // Started again on the full disk it says the same.
         let running = rig.start(disk.path());
-        wait_until("it stops again", GIVES_UP, || {
+        wait_until("it stops again", STOPS_WITHIN, || {
             running.is_finished() || running.status().iter().any(|task| task.stopped.is_some())
         });
         running.stop();
@@ -134,7 +134,7 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
 }
 
 #[test]
-fn a_restore_goes_on_when_its_disk_has_room_again() {
+fn a_restore_resumes_when_its_disk_has_room_again() {
     on_every_log("full-restore", |rig| {
         let Some(disk) = SmallDisk::new(16) else {
             return;
@@ -150,8 +150,8 @@ fn a_restore_goes_on_when_its_disk_has_room_again() {
 
         let running = rig.start(disk.path());
         let path = disk.path().display().to_string();
-        wait_until("the disk is told to be full", SOON, || {
-            events::told(&["restore failed, trying again", &path, "No space left"])
+        wait_until("the disk is told to be full", TIMEOUT, || {
+            events::logged(&["restore failed, trying again", &path, "No space left"])
         });
         assert!(!running.is_finished());
         disk.free();
@@ -168,7 +168,7 @@ fn a_restore_goes_on_when_its_disk_has_room_again() {
 
 /// The embedded log refuses what it cannot keep, and nothing of it is half there.
 #[test]
-fn an_embedded_log_goes_on_when_its_disk_has_room_again() {
+fn an_embedded_log_resumes_when_its_disk_has_room_again() {
     let Some(disk) = SmallDisk::new(24) else {
         return;
     };
@@ -200,10 +200,10 @@ fn an_embedded_log_goes_on_when_its_disk_has_room_again() {
         timestamp: -1,
         headers: &[],
     };
-    wait_until("a writer is told", SOON, || {
-        let by = Instant::now() + SOON;
-        appender.send(sent, 0, by).unwrap();
-        appender.flush(by).unwrap();
+    wait_until("a writer is told", TIMEOUT, || {
+        let deadline = Instant::now() + TIMEOUT;
+        appender.send(sent, 0, deadline).unwrap();
+        appender.flush(deadline).unwrap();
         // A file that is opened again may have become shorter.
         disk.fill();
         failed.lock().unwrap().len() >= 3
@@ -230,15 +230,15 @@ fn an_embedded_log_goes_on_when_its_disk_has_room_again() {
     let before = rig.committed();
     let running = rig.start(machine.path());
     let path = file.display().to_string();
-    wait_until("its operator is told", SOON, || {
-        events::told(&["writes not accepted, trying again", &path, "No space left"])
+    wait_until("its operator is told", TIMEOUT, || {
+        events::logged(&["writes not accepted, trying again", &path, "No space left"])
     });
     assert!(!running.is_finished());
     disk.free();
     let freed = Instant::now();
     rig.wait_level(&running);
-    wait_until("and that it is over", SOON, || {
-        events::told(&["writes accepted again", "group=\"full-log\""])
+    wait_until("and that it is over", TIMEOUT, || {
+        events::logged(&["writes accepted again", "group=\"full-log\""])
     });
     eprintln!("full-log: goes on after {:?}", freed.elapsed());
     assert!(rig.committed() > before);

@@ -38,7 +38,7 @@ fn holding(text: &str, below: &str) -> Vec<String> {
 }
 
 #[test]
-fn clients_and_files_stay_behind_their_seams() {
+fn rdkafka_redb_and_unsafe_code_are_used_only_in_their_modules() {
     let outside = |text: &str, homes: &[&str]| {
         let found = holding(text, "");
         assert!(!found.is_empty(), "`{text}` is used at all");
@@ -88,7 +88,7 @@ fn the_core_has_no_clock_thread_async_or_io() {
 }
 
 #[test]
-fn macros_know_nothing_of_the_runtime() {
+fn macros_do_not_depend_on_the_runtime() {
     let manifest = std::fs::read_to_string(repository("goka-macros/Cargo.toml")).unwrap();
     assert!(!manifest.contains("goka-runtime"));
 }

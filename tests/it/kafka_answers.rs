@@ -42,7 +42,7 @@ impl Mock {
             session_timeout: SESSION,
             max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::AtLeastOnce,
-            transaction_timeout: PATIENCE,
+            transaction_timeout: TIMEOUT,
         };
         Self {
             cluster,
@@ -57,10 +57,10 @@ impl Mock {
 
     /// What ends a member that joins.
     fn ends_with(&self) -> LogError {
-        let mut seat = Seat::join(&self.log, &self.group);
+        let mut member = TestMember::join(&self.log, &self.group);
         let mut error = None;
         wait_until("the member ends", || {
-            error = seat.member.poll(TICK, &mut seat.tape).err();
+            error = member.inner.poll(TICK, &mut member.recorder).err();
             error.is_some()
         });
         error.expect("just seen")
@@ -78,15 +78,15 @@ const PASSING: [Answer; 6] = [
 ];
 
 #[test]
-fn committed_offsets_that_cannot_be_read_are_asked_for_again() {
+fn a_failed_read_of_committed_offsets_is_retried() {
     for answer in PASSING {
         let mock = Mock::new(Duration::from_secs(60));
         mock.answer(Api::OffsetFetch, &[answer; 3]);
-        let mut seat = Seat::join(&mock.log, &mock.group);
+        let mut member = TestMember::join(&mock.log, &mock.group);
         wait_until("the task is told", || {
-            let polled = seat.member.poll(TICK, &mut seat.tape);
+            let polled = member.inner.poll(TICK, &mut member.recorder);
             assert_eq!(polled, Ok(()), "{answer:?}");
-            seat.tape.owned.len() == 1
+            member.recorder.owned.len() == 1
         });
     }
 }
@@ -98,20 +98,22 @@ fn a_member_is_degraded_while_committed_offsets_cannot_be_read() {
         Api::OffsetFetch,
         &[Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT; 10_000],
     );
-    let mut seat = Seat::join(&mock.log, &mock.group);
-    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
-    let words = seat.tape.troubles[0].clone().expect("what it is");
+    let mut member = TestMember::join(&mock.log, &mock.group);
+    member.poll_until("trouble is told", |recorder| !recorder.degraded.is_empty());
+    let words = member.recorder.degraded[0].clone().expect("what it is");
     assert!(words.contains("committed offsets"), "{words}");
     assert!(words.contains("Timed out"), "{words}");
-    assert!(seat.tape.owned.is_empty());
+    assert!(member.recorder.owned.is_empty());
     mock.cluster.clear_request_errors(Api::OffsetFetch);
-    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
-    seat.poll_until("the trouble is over", |tape| tape.troubles.len() == 2);
-    assert_eq!(seat.tape.troubles[1], None);
+    member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
+    member.poll_until("the trouble is over", |recorder| {
+        recorder.degraded.len() == 2
+    });
+    assert_eq!(member.recorder.degraded[1], None);
 }
 
 #[test]
-fn committed_offsets_that_may_not_be_read_end_the_member() {
+fn a_member_without_permission_to_read_committed_offsets_ends() {
     for answer in [
         Answer::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
         Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
@@ -125,7 +127,7 @@ fn committed_offsets_that_may_not_be_read_end_the_member() {
 }
 
 #[test]
-fn a_session_that_the_broker_refuses_ends_the_member() {
+fn a_session_timeout_that_the_broker_refuses_ends_the_member() {
     let mock = Mock::new(Duration::from_secs(60));
     mock.answer(
         Api::JoinGroup,
@@ -142,7 +144,7 @@ fn a_session_that_the_broker_refuses_ends_the_member() {
 }
 
 #[test]
-fn offsets_of_a_group_that_nobody_joins_are_asked_for_again() {
+fn a_failed_read_of_another_groups_offsets_is_retried() {
     for answer in PASSING {
         let mock = Mock::new(Duration::from_secs(60));
         mock.answer(Api::OffsetFetch, &[answer; 3]);
@@ -153,11 +155,11 @@ fn offsets_of_a_group_that_nobody_joins_are_asked_for_again() {
 }
 
 #[test]
-fn a_fetch_that_fails_is_made_again_and_its_input_goes_on() {
+fn a_failed_fetch_is_retried() {
     let mock = Mock::new(Duration::from_secs(60));
     let input = mock.group.topic(TopicId(1));
     write(&mock.log, input, 0, 0..3);
-    let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+    let mut member = TestMember::owning(&mock.log, &mock.group, 1);
     mock.answer(
         Api::Fetch,
         &[
@@ -166,10 +168,14 @@ fn a_fetch_that_fails_is_made_again_and_its_input_goes_on() {
             Answer::RD_KAFKA_RESP_ERR_INVALID_MSG,
         ],
     );
-    seat.fetch(task(0), 1, 0);
-    seat.poll_until("the records come", |tape| {
-        assert!(tape.broken.is_empty(), "{:?}", tape.broken);
-        tape.records(task(0), TopicId(1)).len() == 3
+    member.fetch(task(0), 1, 0);
+    member.poll_until("the records come", |recorder| {
+        assert!(
+            recorder.failed_inputs.is_empty(),
+            "{:?}",
+            recorder.failed_inputs
+        );
+        recorder.records(task(0), TopicId(1)).len() == 3
     });
     mock.answer(
         Api::Fetch,

@@ -38,7 +38,7 @@ fn transactional(broker: &Broker) -> BaseProducer {
         .create()
         .expect("a producer");
     producer
-        .init_transactions(PATIENCE)
+        .init_transactions(TIMEOUT)
         .expect("the coordinator answers");
     producer
 }
@@ -49,7 +49,7 @@ fn produce(producer: &BaseProducer, topic: &str, key: &str, value: &str) {
         .send(record)
         .map_err(|(error, _)| error)
         .expect("there is room");
-    producer.flush(PATIENCE).expect("written");
+    producer.flush(TIMEOUT).expect("written");
 }
 
 fn console(broker: &Broker, class: &str, args: &[&str]) -> String {
@@ -90,17 +90,17 @@ fn the_group_is_seen_with_its_table_only() {
         write(&log, &input, partition, 0..3);
     }
     let group = stateful(&log, std::slice::from_ref(&input), 4);
-    let mut first = Seat::owning(&log, &group, 4);
+    let mut first = TestMember::owning(&log, &group, 4);
     for partition in 0..4 {
         first.fetch(task(partition), 1, 0);
     }
-    let mut second = Seat::join(&log, &worker(&group, 1));
+    let mut second = TestMember::join(&log, &worker(&group, 1));
     wait_until("two members share four tasks", || {
         first.poll();
         second.poll();
-        first.tape.owned.len() == 2 && second.tape.owned.len() == 2
+        first.recorder.owned.len() == 2 && second.recorder.owned.len() == 2
     });
-    let owned: Vec<TaskId> = second.tape.owned.keys().copied().collect();
+    let owned: Vec<TaskId> = second.recorder.owned.keys().copied().collect();
     for task in &owned {
         second.fetch(*task, 1, 0);
     }
@@ -109,7 +109,7 @@ fn the_group_is_seen_with_its_table_only() {
         second.poll();
         owned
             .iter()
-            .all(|task| second.tape.records(*task, TopicId(1)).len() == 3)
+            .all(|task| second.recorder.records(*task, TopicId(1)).len() == 3)
     });
     // The tool takes longer than a session: both members go on meanwhile.
     let polling = std::sync::atomic::AtomicBool::new(true);
@@ -149,12 +149,12 @@ fn the_group_is_seen_with_its_table_only() {
 }
 
 #[test]
-fn a_barrier_in_a_revocation_lands_before_the_next_owner_reads() {
+fn a_commit_during_a_revocation_is_seen_by_the_next_owner() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let group = stateful(&log, &[stream(&log, 2)], 2);
-    let mut first = Seat::owning(&log, &group, 2);
-    first.tape.on_revoke = Some(Box::new(|tasks, settle| {
+    let mut first = TestMember::owning(&log, &group, 2);
+    first.recorder.on_revoke = Some(Box::new(|tasks, committer| {
         let mut appends = goka_runtime::record::Appends::default();
         for task in tasks {
             appends.push(goka_runtime::record::Append {
@@ -168,20 +168,20 @@ fn a_barrier_in_a_revocation_lands_before_the_next_owner_reads() {
                 headers: &[],
             });
         }
-        settle.append(&appends);
+        committer.append(&appends);
         let offsets: Vec<_> = tasks.iter().map(|task| (*task, 1, 17)).collect();
-        let settlement = settle.commit(&unit(1, &offsets), soon());
+        let outcome = committer.commit(&commit_batch(1, &offsets), deadline());
         for task in tasks {
-            assert_settled(&settlement, *task);
+            assert_committed(&outcome, *task);
         }
     }));
-    let mut second = Seat::join(&log, &worker(&group, 1));
+    let mut second = TestMember::join(&log, &worker(&group, 1));
     wait_until("one task moves", || {
         first.poll();
         second.poll();
-        second.tape.owned.len() == 1
+        second.recorder.owned.len() == 1
     });
-    let (moved, (_, committed)) = second.tape.owned.iter().next().expect("one");
+    let (moved, (_, committed)) = second.recorder.owned.iter().next().expect("one");
     assert_eq!(committed[&TopicId(1)], at(17));
     assert_eq!(
         texts(&read(&log, group.topic(TopicId(0)), moved.partition, 0)),
@@ -190,7 +190,7 @@ fn a_barrier_in_a_revocation_lands_before_the_next_owner_reads() {
 }
 
 #[test]
-fn records_that_retention_took_are_out_of_range() {
+fn records_deleted_by_retention_are_out_of_range() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let inputs = [stream(&log, 1), stream(&log, 1)];
@@ -218,26 +218,31 @@ fn records_that_retention_took_are_out_of_range() {
     assert_eq!(error, Some(expected.clone()));
 
     let group = stateful(&log, &inputs, 1);
-    let mut seat = Seat::owning(&log, &group, 1);
-    seat.fetch(task(0), 2, 0);
-    seat.poll_until("the other input is read", |tape| {
-        tape.records(task(0), TopicId(2)).len() == 2
+    let mut member = TestMember::owning(&log, &group, 1);
+    member.fetch(task(0), 2, 0);
+    member.poll_until("the other input is read", |recorder| {
+        recorder.records(task(0), TopicId(2)).len() == 2
     });
     // Mended over and over: stopping a partition and starting it again is a race within the client.
     for _ in 0..10 {
-        seat.tape.batches.clear();
-        seat.tape.broken.clear();
-        seat.fetch(task(0), 1, 2);
-        seat.poll_until("the input is broken", |tape| !tape.broken.is_empty());
-        assert_eq!(seat.tape.broken, [(task(0), TopicId(1), expected.clone())]);
-        seat.fetch(task(0), 1, 5);
-        seat.poll_until("it goes on where it is mended", |tape| {
-            tape.records(task(0), TopicId(1)).len() == 5
+        member.recorder.batches.clear();
+        member.recorder.failed_inputs.clear();
+        member.fetch(task(0), 1, 2);
+        member.poll_until("the input is broken", |recorder| {
+            !recorder.failed_inputs.is_empty()
+        });
+        assert_eq!(
+            member.recorder.failed_inputs,
+            [(task(0), TopicId(1), expected.clone())]
+        );
+        member.fetch(task(0), 1, 5);
+        member.poll_until("it goes on where it is mended", |recorder| {
+            recorder.records(task(0), TopicId(1)).len() == 5
         });
     }
     write(&log, &inputs[1], 0, 2..3);
-    seat.poll_until("the other input goes on", |tape| {
-        tape.records(task(0), TopicId(2)).len() == 1
+    member.poll_until("the other input goes on", |recorder| {
+        recorder.records(task(0), TopicId(2)).len() == 1
     });
 }
 
@@ -248,12 +253,14 @@ fn a_deleted_input_fails() {
     let input = stream(&log, 1);
     write(&log, &input, 0, 0..2);
     let group = stateful(&log, std::slice::from_ref(&input), 1);
-    let mut seat = Seat::owning(&log, &group, 1);
-    seat.fetch(task(0), 1, 0);
-    seat.poll_until("it is read", |tape| !tape.batches.is_empty());
+    let mut member = TestMember::owning(&log, &group, 1);
+    member.fetch(task(0), 1, 0);
+    member.poll_until("it is read", |recorder| !recorder.batches.is_empty());
     broker.delete_topic(&input);
-    seat.poll_until("it is broken", |tape| !tape.broken.is_empty());
-    let (of, topic, error) = &seat.tape.broken[0];
+    member.poll_until("it is broken", |recorder| {
+        !recorder.failed_inputs.is_empty()
+    });
+    let (of, topic, error) = &member.recorder.failed_inputs[0];
     assert_eq!((*of, *topic), (task(0), TopicId(1)));
     assert!(
         matches!(
@@ -280,21 +287,21 @@ fn only_the_record_that_is_too_large_is_refused() {
         .map(|topic| topic.expect("there").max_message_bytes)
         .collect();
     assert_eq!(limits[2], 2000);
-    let mut seat = Seat::owning(&log, &group, 2);
+    let mut member = TestMember::owning(&log, &group, 2);
     let large = "x".repeat(3000);
     let fits = "y".repeat(500);
     let mut records = vec![(task(1), AppendKind::Output, 2, 0, fits.as_str()); 50];
     records.insert(20, (task(0), AppendKind::Output, 2, 0, &large));
-    seat.append(&records);
-    let settlement = seat.settle(&[(task(0), 1, 1), (task(1), 1, 2)]);
-    match &settlement.acks[&task(0)] {
+    member.append(&records);
+    let outcome = member.commit(&[(task(0), 1, 1), (task(1), 1, 2)]);
+    match &outcome.acks[&task(0)] {
         Err(Failure::Refused { topic, key, .. }) => {
             assert_eq!((topic, key.as_str()), (&small, "key"));
         }
         other => panic!("not refused: {other:?}"),
     }
-    assert!(!settlement.offsets.contains_key(&task(0)));
-    assert_settled(&settlement, task(1));
+    assert!(!outcome.offsets.contains_key(&task(0)));
+    assert_committed(&outcome, task(1));
     assert_eq!(read(&log, &small, 0, 0).len(), 50);
 }
 
@@ -303,22 +310,24 @@ fn a_null_key_on_a_compacted_topic_is_refused() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let table = topic(&log, "table", 1, true);
-    let (appender, told) = appender(&log);
+    let (appender, deliveries) = appender(&log);
     let record = Sent {
         key: None,
         ..sent(&table, 0, "", "value")
     };
-    appender.send(record, 7, soon()).expect("there is room");
-    appender.flush(soon()).expect("answered");
-    let told = told.lock().expect("no test panics with it");
+    appender.send(record, 7, deadline()).expect("there is room");
+    appender.flush(deadline()).expect("answered");
+    let deliveries = deliveries
+        .lock()
+        .expect("no test panics while it holds the lock");
     assert!(
-        matches!(&told[..], [(7, Err(Failure::Refused { topic, .. }))] if *topic == table),
-        "{told:?}"
+        matches!(&deliveries[..], [(7, Err(Failure::Refused { topic, .. }))] if *topic == table),
+        "{deliveries:?}"
     );
 }
 
 #[test]
-fn brokers_that_are_not_there_are_named() {
+fn unreachable_brokers_are_named() {
     let asked = |brokers: &str| {
         let log = Kafka::new(KafkaConfig {
             brokers: brokers.to_owned(),
@@ -358,7 +367,7 @@ fn brokers_that_are_not_there_are_named() {
 }
 
 #[test]
-fn properties_that_carry_guarantees_are_refused() {
+fn client_properties_that_guarantees_depend_on_are_refused() {
     let with = |name: &str, value: &str| {
         let properties = [(name.to_owned(), value.to_owned())];
         let config = KafkaConfig {
@@ -381,40 +390,40 @@ fn a_member_that_did_not_poll_loses_its_tasks() {
     let mut group = stateful(&log, &[stream(&log, 2)], 2);
     group.session_timeout = Duration::from_secs(6);
     group.max_poll_interval = Duration::from_secs(6);
-    let mut seat = Seat::owning(&log, &group, 2);
-    seat.fetch(task(0), 1, 0);
+    let mut member = TestMember::owning(&log, &group, 2);
+    member.fetch(task(0), 1, 0);
     let began = Instant::now();
     // Nobody else shows when the group gives up on it: time is all there is to wait for.
     while began.elapsed() < Duration::from_secs(8) {
         std::thread::park_timeout(Duration::from_millis(100));
     }
-    let settlement = seat.settle(&[(task(0), 1, 5)]);
+    let outcome = member.commit(&[(task(0), 1, 5)]);
     assert!(
         matches!(
-            settlement.offsets.get(&task(0)),
+            outcome.offsets.get(&task(0)),
             Some(Err(Failure::Lost(_) | Failure::Stale(_)))
         ),
-        "{settlement:?}"
+        "{outcome:?}"
     );
-    seat.poll_until("it is told", |tape| tape.lost.len() == 2);
-    assert!(seat.tape.revoked.is_empty());
-    seat.poll_until("it has them again", |tape| tape.owned.len() == 2);
-    assert_settled(&seat.settle(&[(task(0), 1, 6)]), task(0));
+    member.poll_until("it is deliveries", |recorder| recorder.lost.len() == 2);
+    assert!(member.recorder.revoked.is_empty());
+    member.poll_until("it has them again", |recorder| recorder.owned.len() == 2);
+    assert_committed(&member.commit(&[(task(0), 1, 6)]), task(0));
 }
 
 #[test]
-fn a_reader_comes_to_the_end_over_control_records() {
+fn a_reader_reaches_the_end_behind_control_records() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let name = stream(&log, 1);
     let producer = transactional(broker);
     producer.begin_transaction().expect("begun");
     produce(&producer, &name, "a", "1");
-    producer.commit_transaction(PATIENCE).expect("committed");
+    producer.commit_transaction(TIMEOUT).expect("committed");
     producer.begin_transaction().expect("begun");
     produce(&producer, &name, "b", "2");
     produce(&producer, &name, "b", "3");
-    producer.abort_transaction(PATIENCE).expect("aborted");
+    producer.abort_transaction(TIMEOUT).expect("aborted");
     let range = || log.ranges(&[tp(&name, 0)]).expect("there")[0];
     wait_until("the markers are written", || {
         let range = range();
@@ -447,13 +456,13 @@ fn a_reader_comes_to_the_end_over_control_records() {
         all.poll(TICK, &mut |_, _| {}).expect("readable");
         all.position(0) == 6
     });
-    producer.abort_transaction(PATIENCE).expect("aborted");
+    producer.abort_transaction(TIMEOUT).expect("aborted");
     wait_until("it goes over the aborted record", || poll().0 == 7);
     assert_eq!(poll().1, ["1"]);
 }
 
 #[test]
-fn a_reader_comes_to_the_end_of_a_compacted_topic() {
+fn a_reader_reaches_the_end_of_a_compacted_topic() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let name = unique("compacted");
@@ -472,14 +481,14 @@ fn a_reader_comes_to_the_end_of_a_compacted_topic() {
         for key in 0..20 {
             produce(&producer, &name, &key.to_string(), &round.to_string());
         }
-        producer.commit_transaction(PATIENCE).expect("committed");
+        producer.commit_transaction(TIMEOUT).expect("committed");
     }
     wait_until("compaction has removed records", || {
         // A segment is closed by the record after it.
         std::thread::park_timeout(Duration::from_millis(1100));
         producer.begin_transaction().expect("begun");
         produce(&producer, &name, "late", "late");
-        producer.abort_transaction(PATIENCE).expect("aborted");
+        producer.abort_transaction(TIMEOUT).expect("aborted");
         let seen = read(&log, &name, 0, 0);
         seen.len() <= 20
     });
@@ -503,9 +512,9 @@ fn an_assignment_waits_for_pending_offsets() {
         instance: String::new(),
         ..stateful(&log, &[stream(&log, 1)], 1)
     };
-    let mut seat = Seat::owning(&log, &group, 1);
-    assert_settled(&seat.settle(&[(task(0), 1, 3)]), task(0));
-    seat.member.close(soon()).expect("it leaves in peace");
+    let mut member = TestMember::owning(&log, &group, 1);
+    assert_committed(&member.commit(&[(task(0), 1, 3)]), task(0));
+    member.inner.close(deadline()).expect("it leaves");
     // Somebody's transaction with offsets of the group is open.
     let producer = transactional(broker);
     let consumer: rdkafka::consumer::BaseConsumer = ClientConfig::new()
@@ -520,16 +529,16 @@ fn an_assignment_waits_for_pending_offsets() {
         .expect("valid");
     producer.begin_transaction().expect("begun");
     producer
-        .send_offsets_to_transaction(&offsets, &metadata, PATIENCE)
+        .send_offsets_to_transaction(&offsets, &metadata, TIMEOUT)
         .expect("pending");
-    let mut seat = Seat::join(&log, &group);
+    let mut member = TestMember::join(&log, &group);
     for _ in 0..10 {
-        seat.poll();
-        assert!(seat.tape.owned.is_empty(), "it did not wait");
+        member.poll();
+        assert!(member.recorder.owned.is_empty(), "it did not wait");
     }
-    producer.commit_transaction(PATIENCE).expect("committed");
-    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
-    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)].offset, 9);
+    producer.commit_transaction(TIMEOUT).expect("committed");
+    member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
+    assert_eq!(member.recorder.owned[&task(0)].1[&TopicId(1)].offset, 9);
 }
 
 #[test]
@@ -538,46 +547,55 @@ fn an_outage_of_the_broker_is_reported_once() {
     let log = kafka(&broker);
     let input = stream(&log, 1);
     let group = stateful(&log, std::slice::from_ref(&input), 1);
-    let mut seat = Seat::owning(&log, &group, 1);
-    seat.fetch(task(0), 1, 0);
-    seat.poll();
+    let mut member = TestMember::owning(&log, &group, 1);
+    member.fetch(task(0), 1, 0);
+    member.poll();
     broker.stop(false);
-    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
-    seat.append(&[(task(0), AppendKind::Changelog, 0, 0, "in the dark")]);
+    member.poll_until("trouble is deliveries", |recorder| {
+        !recorder.degraded.is_empty()
+    });
+    member.append(&[(task(0), AppendKind::Changelog, 0, 0, "in the dark")]);
     let deadline = Instant::now() + Duration::from_secs(1);
-    let settlement = seat.member.commit(&unit(50, &[(task(0), 1, 1)]), deadline);
+    let outcome = member
+        .inner
+        .commit(&commit_batch(50, &[(task(0), 1, 1)]), deadline);
     assert!(Instant::now() < deadline + Duration::from_secs(1));
     assert!(
-        matches!(settlement.acks[&task(0)], Err(Failure::Unknown(_))),
-        "{settlement:?}"
+        matches!(outcome.acks[&task(0)], Err(Failure::Unknown(_))),
+        "{outcome:?}"
     );
-    assert!(!settlement.offsets.contains_key(&task(0)));
+    assert!(!outcome.offsets.contains_key(&task(0)));
     let deadline = Instant::now() + Duration::from_secs(1);
-    let settlement = seat.member.commit(&unit(51, &[(task(0), 1, 1)]), deadline);
+    let outcome = member
+        .inner
+        .commit(&commit_batch(51, &[(task(0), 1, 1)]), deadline);
     assert!(
         matches!(
-            settlement.offsets[&task(0)],
+            outcome.offsets[&task(0)],
             Err(Failure::Unknown(_) | Failure::Retriable(_))
         ),
-        "{settlement:?}"
+        "{outcome:?}"
     );
-    seat.member.rebuild().expect("rebuilt");
+    member.inner.rebuild().expect("rebuilt");
     broker.restart().expect("it starts again");
-    seat.poll_until("the trouble ends", |tape| tape.troubles.len() == 2);
+    member.poll_until("the trouble ends", |recorder| recorder.degraded.len() == 2);
     assert!(
-        matches!(&seat.tape.troubles[..], [Some(_), None]),
+        matches!(&member.recorder.degraded[..], [Some(_), None]),
         "{:?}",
-        seat.tape.troubles
+        member.recorder.degraded
     );
     write(&log, &input, 0, 0..2);
-    seat.poll_until("records arrive, by the member or its successor", |tape| {
-        !tape.batches.is_empty() || !tape.lost.is_empty()
-    });
-    if !seat.tape.lost.is_empty() {
-        seat.poll_until("it has the task again", |tape| tape.owned.len() == 1);
+    member.poll_until(
+        "records arrive, by the member or its successor",
+        |recorder| !recorder.batches.is_empty() || !recorder.lost.is_empty(),
+    );
+    if !member.recorder.lost.is_empty() {
+        member.poll_until("it has the task again", |recorder| {
+            recorder.owned.len() == 1
+        });
     }
-    seat.append(&[(task(0), AppendKind::Changelog, 0, 0, "after")]);
-    assert_settled(&seat.settle(&[(task(0), 1, 2)]), task(0));
+    member.append(&[(task(0), AppendKind::Changelog, 0, 0, "after")]);
+    assert_committed(&member.commit(&[(task(0), 1, 2)]), task(0));
 }
 
 #[test]
@@ -588,7 +606,7 @@ fn an_emitter_without_a_broker_fails_in_time() {
         ..KafkaConfig::default()
     })
     .expect("a client");
-    let (appender, told) = appender(&log);
+    let (appender, deliveries) = appender(&log);
     let deadline = Instant::now() + Duration::from_millis(300);
     appender
         .send(sent("nowhere", 0, "key", "value"), 4, deadline)
@@ -598,8 +616,10 @@ fn an_emitter_without_a_broker_fails_in_time() {
         Err(LogError::Timeout { .. })
     ));
     drop(appender);
-    let told = told.lock().expect("no test panics with it");
-    assert!(matches!(&told[..], [(4, Err(_))]), "{told:?}");
+    let deliveries = deliveries
+        .lock()
+        .expect("no test panics while it holds the lock");
+    assert!(matches!(&deliveries[..], [(4, Err(_))]), "{deliveries:?}");
 }
 
 #[test]
@@ -607,16 +627,18 @@ fn an_unknown_topic_is_reported_to_the_emitter_and_the_reader() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let name = unique("missing");
-    let (appender, told) = appender(&log);
+    let (appender, deliveries) = appender(&log);
     if appender
-        .send(sent(&name, 0, "key", "value"), 1, soon())
+        .send(sent(&name, 0, "key", "value"), 1, deadline())
         .is_ok()
     {
-        appender.flush(soon()).expect("answered");
-        let told = told.lock().expect("no test panics with it");
+        appender.flush(deadline()).expect("answered");
+        let deliveries = deliveries
+            .lock()
+            .expect("no test panics while it holds the lock");
         assert!(
-            matches!(&told[..], [(1, Err(Failure::Refused { .. }))]),
-            "{told:?}"
+            matches!(&deliveries[..], [(1, Err(Failure::Refused { .. }))]),
+            "{deliveries:?}"
         );
     }
     let mut reader = log

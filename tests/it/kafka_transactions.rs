@@ -13,7 +13,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
-use crate::log_conformance::as_kafka::{committed, settle, table};
+use crate::log_conformance::as_kafka::{append_and_commit, committed, table};
 use crate::log_conformance::rig::*;
 use crate::support::kafka::{Broker, another, broker};
 
@@ -35,17 +35,17 @@ fn kafka(broker: &Broker) -> Kafka {
 fn exactly_once(log: &dyn Log) -> Group {
     Group {
         guarantee: Guarantee::ExactlyOnce,
-        transaction_timeout: 5 * PATIENCE,
+        transaction_timeout: 5 * TIMEOUT,
         ..stateful(log, &[stream(log, 1)], 1)
     }
 }
 
 /// What one task's part of a unit failed with: nothing of it is committed.
 #[track_caller]
-fn failure(settlement: &CommitOutcome) -> &Failure {
-    let failure = settlement.acks[&task(0)].as_ref();
+fn failure(outcome: &CommitOutcome) -> &Failure {
+    let failure = outcome.acks[&task(0)].as_ref();
     let failure = failure.expect_err("it fails");
-    if let Some(offsets) = settlement.offsets.get(&task(0)) {
+    if let Some(offsets) = outcome.offsets.get(&task(0)) {
         assert_eq!(offsets.as_ref(), Err(failure));
     }
     failure
@@ -53,15 +53,18 @@ fn failure(settlement: &CommitOutcome) -> &Failure {
 
 /// What ends a member before it owns anything.
 fn refusal(log: &dyn Log, group: &Group) -> LogError {
-    let mut seat = Seat::join(log, group);
+    let mut member = TestMember::join(log, group);
     let mut error = None;
     wait_until("the member ends", || {
-        error = seat.member.poll(TICK, &mut seat.tape).err();
+        error = member.inner.poll(TICK, &mut member.recorder).err();
         error.is_some()
     });
-    assert!(seat.tape.owned.is_empty(), "nothing was given to it");
+    assert!(member.recorder.owned.is_empty(), "nothing was given to it");
     let error = error.expect("just seen");
-    assert_eq!(seat.member.poll(TICK, &mut seat.tape), Err(error.clone()));
+    assert_eq!(
+        member.inner.poll(TICK, &mut member.recorder),
+        Err(error.clone())
+    );
     error
 }
 
@@ -71,7 +74,7 @@ fn assert_outlived(why: &str) {
 }
 
 #[test]
-fn a_transaction_that_times_out_is_not_taken_for_a_duplicate_process() {
+fn a_transaction_timeout_is_not_reported_as_a_duplicate_process() {
     let brokers_look = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
     let Some(broker) = another(&[(brokers_look, "200")]) else {
         return;
@@ -81,49 +84,49 @@ fn a_transaction_that_times_out_is_not_taken_for_a_duplicate_process() {
         transaction_timeout: Duration::from_secs(1),
         ..exactly_once(&log)
     };
-    let mut seat = Seat::owning(&log, &group, 1);
-    seat.append(&[(task(0), Changelog, 0, 0, "late")]);
+    let mut member = TestMember::owning(&log, &group, 1);
+    member.append(&[(task(0), Changelog, 0, 0, "late")]);
     let end = || high(&log, group.topic(TopicId(0)), 0);
     wait_until("the broker has aborted it", || end() == 2);
-    let settlement = seat.settle(&[(task(0), 1, 1)]);
+    let outcome = member.commit(&[(task(0), 1, 1)]);
     // The marker is written before the coordinator is done: until then it says that it is busy.
-    match failure(&settlement) {
+    match failure(&outcome) {
         Failure::Fatal(why) | Failure::Abortable(why) => assert_outlived(why),
         other => panic!("{other:?}"),
     }
-    match seat.member.abort(soon()) {
+    match member.inner.abort(deadline()) {
         Err(Failure::Fatal(why)) => assert_outlived(&why),
         other => panic!("{other:?}"),
     }
-    drop(seat);
-    let mut seat = Seat::owning(&log, &group, 1);
-    assert_settled(&settle(&mut seat, "in time", 1), task(0));
+    drop(member);
+    let mut member = TestMember::owning(&log, &group, 1);
+    assert_committed(&append_and_commit(&mut member, "in time", 1), task(0));
     assert_eq!(table(&log, &group), ["in time"]);
     assert_eq!(committed(&log, &group), Some(1));
 }
 
 #[test]
-fn an_abort_ends_while_deliveries_are_in_flight() {
+fn an_abort_completes_while_deliveries_are_in_flight() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
     let group = exactly_once(&log);
-    let mut seat = Seat::owning(&log, &group, 1);
+    let mut member = TestMember::owning(&log, &group, 1);
     let value = "x".repeat(1000);
     let records = vec![(task(0), Output, 1, 0, value.as_str()); 20_000];
     let input = || high(&log, group.topic(TopicId(1)), 0);
     for round in 0..3 {
         let before = input();
-        seat.append(&records);
+        member.append(&records);
         wait_until("some are written", || input() > before);
-        seat.append(&records);
-        assert_eq!(seat.member.abort(soon()), Ok(()), "round {round}");
+        member.append(&records);
+        assert_eq!(member.inner.abort(deadline()), Ok(()), "round {round}");
         assert_eq!(committed(&log, &group), None);
     }
     // Over what was aborted and its control records, a reader comes to the end.
     assert!(read(&log, group.topic(TopicId(1)), 0, 0).is_empty());
-    let settlement = settle(&mut seat, "kept", 1);
-    assert_settled(&settlement, task(0));
-    let acked = settlement.acks[&task(0)].as_ref().expect("acknowledged");
+    let outcome = append_and_commit(&mut member, "kept", 1);
+    assert_committed(&outcome, task(0));
+    let acked = outcome.acks[&task(0)].as_ref().expect("acknowledged");
     assert_eq!((acked.changelog, acked.markers), (Some((0, 0, 1)), 1));
     assert_eq!(table(&log, &group), ["kept"]);
 }
@@ -134,7 +137,7 @@ fn kick(broker: &Broker, group: &str) {
         .set("bootstrap.servers", broker.bootstrap())
         .create()
         .expect("a client");
-    let list = client.fetch_group_list(Some(group), PATIENCE);
+    let list = client.fetch_group_list(Some(group), TIMEOUT);
     let list = list.expect("the coordinator answers");
     let member = list.groups()[0].members()[0].id().to_owned();
     let text = |out: &mut Vec<u8>, text: &str| {
@@ -167,23 +170,25 @@ fn a_batch_of_a_member_that_the_group_forgot_is_not_committed() {
         instance: String::new(),
         ..exactly_once(&log)
     };
-    let mut seat = Seat::owning(&log, &group, 1);
-    assert_settled(&settle(&mut seat, "settled", 1), task(0));
+    let mut member = TestMember::owning(&log, &group, 1);
+    assert_committed(&append_and_commit(&mut member, "committed", 1), task(0));
     kick(broker, &group.name);
-    let settlement = settle(&mut seat, "stale", 2);
-    let failure = failure(&settlement);
+    let outcome = append_and_commit(&mut member, "stale", 2);
+    let failure = failure(&outcome);
     assert!(
         matches!(failure, Failure::Stale(_) | Failure::Lost(_)),
         "{failure:?}"
     );
-    assert_eq!(settlement.offsets[&task(0)].as_ref(), Err(failure));
-    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_eq!(outcome.offsets[&task(0)].as_ref(), Err(failure));
+    assert_eq!(member.inner.abort(deadline()), Ok(()));
     assert_eq!(committed(&log, &group), Some(1));
-    seat.poll_until("it is told", |tape| tape.lost == [task(0)]);
-    seat.poll_until("it has the task again", |tape| tape.owned.len() == 1);
-    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
-    assert_settled(&settle(&mut seat, "again", 2), task(0));
-    assert_eq!(table(&log, &group), ["settled", "again"]);
+    member.poll_until("it is told", |recorder| recorder.lost == [task(0)]);
+    member.poll_until("it has the task again", |recorder| {
+        recorder.owned.len() == 1
+    });
+    assert_eq!(member.recorder.owned[&task(0)].1[&TopicId(1)], at(1));
+    assert_committed(&append_and_commit(&mut member, "again", 2), task(0));
+    assert_eq!(table(&log, &group), ["committed", "again"]);
 }
 
 #[test]
@@ -194,24 +199,24 @@ fn records_of_a_lost_task_are_not_committed_with_anothers() {
         instance: String::new(),
         ..exactly_once(&log)
     };
-    let mut seat = Seat::owning(&log, &group, 1);
-    seat.append(&[(task(0), Changelog, 0, 0, "of the time before")]);
+    let mut member = TestMember::owning(&log, &group, 1);
+    member.append(&[(task(0), Changelog, 0, 0, "of the time before")]);
     kick(broker, &group.name);
-    seat.poll_until("it is lost", |tape| tape.lost == [task(0)]);
-    seat.poll_until("it is owned again", |tape| tape.owned.len() == 1);
-    let settlement = settle(&mut seat, "of today", 1);
+    member.poll_until("it is lost", |recorder| recorder.lost == [task(0)]);
+    member.poll_until("it is owned again", |recorder| recorder.owned.len() == 1);
+    let outcome = append_and_commit(&mut member, "of today", 1);
     assert!(
-        matches!(failure(&settlement), Failure::Abortable(_)),
-        "{settlement:?}"
+        matches!(failure(&outcome), Failure::Abortable(_)),
+        "{outcome:?}"
     );
     // Until it is aborted nothing else is committed either.
-    let settlement = settle(&mut seat, "of today", 1);
+    let outcome = append_and_commit(&mut member, "of today", 1);
     assert!(
-        matches!(failure(&settlement), Failure::Abortable(_)),
-        "{settlement:?}"
+        matches!(failure(&outcome), Failure::Abortable(_)),
+        "{outcome:?}"
     );
-    assert_eq!(seat.member.abort(soon()), Ok(()));
-    assert_settled(&settle(&mut seat, "of today", 1), task(0));
+    assert_eq!(member.inner.abort(deadline()), Ok(()));
+    assert_committed(&append_and_commit(&mut member, "of today", 1), task(0));
     assert_eq!(table(&log, &group), ["of today"]);
 }
 
@@ -223,20 +228,25 @@ fn members_without_an_instance_commit_side_by_side() {
     let group = Group {
         instance: String::new(),
         guarantee: Guarantee::ExactlyOnce,
-        transaction_timeout: 5 * PATIENCE,
+        transaction_timeout: 5 * TIMEOUT,
         ..stateful(&log, &[stream(&log, 2)], 2)
     };
-    let mut seats = [Seat::owning(&log, &group, 2), Seat::join(&log, &group)];
+    let mut members = [
+        TestMember::owning(&log, &group, 2),
+        TestMember::join(&log, &group),
+    ];
     wait_until("two members share two tasks", || {
-        seats.iter_mut().for_each(Seat::poll);
-        seats.iter().all(|seat| seat.tape.owned.len() == 1)
+        members.iter_mut().for_each(TestMember::poll);
+        members
+            .iter()
+            .all(|member| member.recorder.owned.len() == 1)
     });
     for round in 1..4 {
-        for seat in &mut seats {
-            let task = *seat.tape.owned.keys().next().expect("one task");
-            seat.append(&[(task, Changelog, 0, task.partition, "kept")]);
-            let settlement = seat.settle(&[(task, 1, round)]);
-            assert_settled(&settlement, task);
+        for member in &mut members {
+            let task = *member.recorder.owned.keys().next().expect("one task");
+            member.append(&[(task, Changelog, 0, task.partition, "kept")]);
+            let outcome = member.commit(&[(task, 1, round)]);
+            assert_committed(&outcome, task);
         }
     }
     for partition in 0..2 {
@@ -284,7 +294,7 @@ fn deny(broker: &Broker, operation: &str, resource: &[&str]) {
 }
 
 #[test]
-fn missing_rights_are_reported() {
+fn missing_permissions_are_reported() {
     let Some(broker) = guarded() else { return };
     let log = kafka(&broker);
     let group = exactly_once(&log);
@@ -308,19 +318,22 @@ fn missing_rights_are_reported() {
     let output = stream(&log, 1);
     group.topics.push(output.as_str().into());
     deny(&broker, "Write", &["--topic", &output]);
-    let mut seat = Seat::owning(&log, &group, 1);
+    let mut member = TestMember::owning(&log, &group, 1);
     for round in 1..3 {
-        seat.append(&[
+        member.append(&[
             (task(0), Changelog, 0, 0, "with it"),
             (task(0), Output, 2, 0, "forbidden"),
         ]);
-        let settlement = seat.settle(&[(task(0), 1, 1)]);
-        match failure(&settlement) {
+        let outcome = member.commit(&[(task(0), 1, 1)]);
+        match failure(&outcome) {
             Failure::Refused { topic, .. } => assert!(topic.contains(&output), "{topic}"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(seat.member.abort(soon()), Ok(()));
-        assert_settled(&settle(&mut seat, "without it", round), task(0));
+        assert_eq!(member.inner.abort(deadline()), Ok(()));
+        assert_committed(
+            &append_and_commit(&mut member, "without it", round),
+            task(0),
+        );
     }
     assert_eq!(table(&log, &group), ["without it"; 2]);
 }
@@ -336,11 +349,11 @@ fn a_broker_that_is_away_at_the_start_degrades_the_member() {
     .expect("a client");
     let group = exactly_once(&log);
     broker.stop(true);
-    let mut seat = Seat::join(&log, &group);
-    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
+    let mut member = TestMember::join(&log, &group);
+    member.poll_until("trouble is told", |recorder| !recorder.degraded.is_empty());
     broker.restart().expect("it starts again");
-    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
-    assert_settled(&settle(&mut seat, "after", 1), task(0));
+    member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
+    assert_committed(&append_and_commit(&mut member, "after", 1), task(0));
 }
 
 #[test]
@@ -353,27 +366,29 @@ fn an_outage_during_an_open_transaction_commits_nothing_of_it() {
     })
     .expect("a client");
     let group = exactly_once(&log);
-    let mut seat = Seat::owning(&log, &group, 1);
-    assert_settled(&settle(&mut seat, "settled", 1), task(0));
-    seat.append(&[(task(0), Changelog, 0, 0, "written")]);
+    let mut member = TestMember::owning(&log, &group, 1);
+    assert_committed(&append_and_commit(&mut member, "committed", 1), task(0));
+    member.append(&[(task(0), Changelog, 0, 0, "written")]);
     let end = || high(&log, group.topic(TopicId(0)), 0);
     wait_until("the open record is written", || end() == 3);
     broker.stop(false);
-    seat.append(&[(task(0), Changelog, 0, 0, "in the dark")]);
+    member.append(&[(task(0), Changelog, 0, 0, "in the dark")]);
     let shortly = || Instant::now() + Duration::from_secs(1);
-    let settlement = seat.member.commit(&unit(9, &[(task(0), 1, 2)]), shortly());
+    let outcome = member
+        .inner
+        .commit(&commit_batch(9, &[(task(0), 1, 2)]), shortly());
     assert!(
-        matches!(failure(&settlement), Failure::Abortable(_)),
-        "{settlement:?}"
+        matches!(failure(&outcome), Failure::Abortable(_)),
+        "{outcome:?}"
     );
-    let aborted = seat.member.abort(shortly());
+    let aborted = member.inner.abort(shortly());
     assert!(matches!(aborted, Err(Failure::Fatal(_))), "{aborted:?}");
-    drop(seat);
+    drop(member);
     broker.restart().expect("it starts again");
-    let mut seat = Seat::owning(&log, &group, 1);
-    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
-    assert_settled(&settle(&mut seat, "again", 2), task(0));
-    assert_eq!(table(&log, &group), ["settled", "again"]);
+    let mut member = TestMember::owning(&log, &group, 1);
+    assert_eq!(member.recorder.owned[&task(0)].1[&TopicId(1)], at(1));
+    assert_committed(&append_and_commit(&mut member, "again", 2), task(0));
+    assert_eq!(table(&log, &group), ["committed", "again"]);
 }
 
 /// A cluster that answers as it is told to, and knows nothing of transactions' meaning.
@@ -401,7 +416,7 @@ impl Mock {
             session_timeout: SESSION,
             max_poll_interval: Duration::from_secs(300),
             guarantee: Guarantee::ExactlyOnce,
-            transaction_timeout: PATIENCE,
+            transaction_timeout: TIMEOUT,
         };
         Self {
             cluster,
@@ -419,7 +434,7 @@ impl Mock {
 type Row = (Answer, fn(&Failure) -> bool);
 
 #[test]
-fn nothing_is_assigned_before_the_transactional_id_is_taken_over() {
+fn nothing_is_assigned_before_the_transactional_id_is_initialized() {
     let mock = Mock::new();
     mock.answer(
         Api::InitProducerId,
@@ -431,25 +446,27 @@ fn nothing_is_assigned_before_the_transactional_id_is_taken_over() {
         ..KafkaConfig::default()
     })
     .expect("a client");
-    let mut seat = Seat::join(&log, &mock.group);
+    let mut member = TestMember::join(&log, &mock.group);
     // It has the task, and would read what is committed for it.
-    seat.poll_until("trouble is told", |tape| !tape.troubles.is_empty());
-    let words = seat.tape.troubles[0].clone().expect("what it is");
+    member.poll_until("trouble is told", |recorder| !recorder.degraded.is_empty());
+    let words = member.recorder.degraded[0].clone().expect("what it is");
     assert!(
         words.contains("taking the transactional id over"),
         "{words}"
     );
-    assert!(seat.tape.owned.is_empty());
+    assert!(member.recorder.owned.is_empty());
     mock.cluster.clear_request_errors(Api::InitProducerId);
-    seat.poll_until("it is assigned", |tape| tape.owned.len() == 1);
-    seat.poll_until("the trouble is over", |tape| tape.troubles.len() == 2);
-    assert_eq!(seat.tape.troubles[1], None);
+    member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
+    member.poll_until("the trouble is over", |recorder| {
+        recorder.degraded.len() == 2
+    });
+    assert_eq!(member.recorder.degraded[1], None);
 }
 
 #[test]
 fn refused_offsets_fail_as_their_code_says() {
     let mock = Mock::new();
-    let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+    let mut member = TestMember::owning(&mock.log, &mock.group, 1);
     let rows: [Row; 6] = [
         (Answer::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, |it| {
             matches!(it, Failure::Stale(_))
@@ -472,10 +489,10 @@ fn refused_offsets_fail_as_their_code_says() {
     ];
     for (number, (answer, is)) in (1..).zip(rows) {
         mock.answer(Api::TxnOffsetCommit, &[answer]);
-        let settlement = settle(&mut seat, "refused", number);
-        assert!(is(failure(&settlement)), "{answer:?}: {settlement:?}");
-        assert_eq!(seat.member.abort(soon()), Ok(()), "{answer:?}");
-        assert_settled(&settle(&mut seat, "taken", number), task(0));
+        let outcome = append_and_commit(&mut member, "refused", number);
+        assert!(is(failure(&outcome)), "{answer:?}: {outcome:?}");
+        assert_eq!(member.inner.abort(deadline()), Ok(()), "{answer:?}");
+        assert_committed(&append_and_commit(&mut member, "taken", number), task(0));
     }
 }
 
@@ -486,59 +503,63 @@ fn a_coordinator_that_is_busy_ending_a_transaction_is_reported_as_a_timeout() {
         transaction_timeout: Duration::from_secs(1),
         ..mock.group.clone()
     };
-    let mut seat = Seat::owning(&mock.log, &group, 1);
+    let mut member = TestMember::owning(&mock.log, &group, 1);
     mock.answer(
         Api::AddOffsetsToTxn,
         &[Answer::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS; 10_000],
     );
     mock.answer(Api::EndTxn, &[Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
-    let settlement = settle(&mut seat, "late", 1);
-    match failure(&settlement) {
+    let outcome = append_and_commit(&mut member, "late", 1);
+    match failure(&outcome) {
         Failure::Abortable(why) => assert_outlived(why),
         other => panic!("{other:?}"),
     }
-    match seat.member.abort(soon()) {
+    match member.inner.abort(deadline()) {
         Err(Failure::Fatal(why)) => assert_outlived(&why),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_commit_that_is_not_answered_is_asked_for_again() {
+fn a_commit_without_an_answer_is_retried() {
     let mock = Mock::new();
-    let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+    let mut member = TestMember::owning(&mock.log, &mock.group, 1);
     mock.answer(
         Api::EndTxn,
         &[Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000],
     );
-    seat.append(&[(task(0), Changelog, 0, 0, "once")]);
-    let the_unit = unit(7, &[(task(0), 1, 1)]);
-    let deadline = Instant::now() + Duration::from_secs(1);
-    let first = seat.member.commit(&the_unit, deadline);
+    member.append(&[(task(0), Changelog, 0, 0, "once")]);
+    let batch = commit_batch(7, &[(task(0), 1, 1)]);
+    let first = member
+        .inner
+        .commit(&batch, Instant::now() + Duration::from_secs(1));
     assert!(
         matches!(first.offsets[&task(0)], Err(Failure::Unknown(_))),
         "{first:?}"
     );
     let acked = first.acks[&task(0)].clone();
     assert!(matches!(&acked, Ok(acked) if acked.changelog.is_some() && acked.markers == 1));
-    let deadline = Instant::now() + Duration::from_millis(200);
-    let second = seat.member.commit(&the_unit, deadline);
+    let second = member
+        .inner
+        .commit(&batch, Instant::now() + Duration::from_millis(200));
     assert!(
         matches!(second.offsets[&task(0)], Err(Failure::Unknown(_))),
         "{second:?}"
     );
     assert_eq!(second.acks[&task(0)], acked);
-    let other = seat.member.commit(&unit(8, &[(task(0), 1, 2)]), soon());
+    let other = member
+        .inner
+        .commit(&commit_batch(8, &[(task(0), 1, 2)]), deadline());
     assert!(matches!(failure(&other), Failure::Fatal(_)), "{other:?}");
     mock.cluster.clear_request_errors(Api::EndTxn);
-    let third = seat.member.commit(&the_unit, soon());
-    assert_settled(&third, task(0));
+    let third = member.inner.commit(&batch, deadline());
+    assert_committed(&third, task(0));
     assert_eq!(third.acks[&task(0)], acked, "the same acknowledgements");
-    assert_settled(&settle(&mut seat, "next", 3), task(0));
+    assert_committed(&append_and_commit(&mut member, "next", 3), task(0));
 }
 
 #[test]
-fn a_coordinator_that_fences_or_refuses_the_end_is_reported() {
+fn an_end_of_a_transaction_that_the_coordinator_refuses_is_reported() {
     let rows: [Row; 3] = [
         (Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, |it| {
             matches!(it, Failure::ProducerFenced(_))
@@ -552,15 +573,15 @@ fn a_coordinator_that_fences_or_refuses_the_end_is_reported() {
     ];
     for (answer, is) in rows {
         let mock = Mock::new();
-        let mut seat = Seat::owning(&mock.log, &mock.group, 1);
+        let mut member = TestMember::owning(&mock.log, &mock.group, 1);
         mock.answer(Api::EndTxn, &[answer]);
-        let settlement = settle(&mut seat, "refused", 1);
-        let failure = failure(&settlement);
-        assert!(is(failure), "{answer:?}: {settlement:?}");
-        let aborted = seat.member.abort(soon());
+        let outcome = append_and_commit(&mut member, "refused", 1);
+        let failure = failure(&outcome);
+        assert!(is(failure), "{answer:?}: {outcome:?}");
+        let aborted = member.inner.abort(deadline());
         assert_eq!(aborted.is_ok(), matches!(failure, Failure::Abortable(_)));
         if aborted.is_ok() {
-            assert_settled(&settle(&mut seat, "taken", 1), task(0));
+            assert_committed(&append_and_commit(&mut member, "taken", 1), task(0));
         }
     }
 }
@@ -593,6 +614,6 @@ fn brokers_that_do_not_fence_by_generation_are_refused() {
         guarantee: Guarantee::AtLeastOnce,
         ..mock.group.clone()
     };
-    let mut seat = Seat::owning(&mock.log, &group, 1);
-    assert_settled(&settle(&mut seat, "taken", 1), task(0));
+    let mut member = TestMember::owning(&mock.log, &group, 1);
+    assert_committed(&append_and_commit(&mut member, "taken", 1), task(0));
 }

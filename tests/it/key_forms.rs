@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
 const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
@@ -67,7 +67,7 @@ fn log() -> Arc<dyn Log> {
 fn write(log: &dyn Log, topic: &str, key: &str, value: Option<&str>) {
     let delivered = |_, result: std::result::Result<_, _>| assert!(result.is_ok());
     let appender = log.appender(Arc::new(delivered)).unwrap();
-    let by = Instant::now() + SOON;
+    let deadline = Instant::now() + TIMEOUT;
     let sent = Sent {
         topic,
         partition: place(key),
@@ -76,8 +76,8 @@ fn write(log: &dyn Log, topic: &str, key: &str, value: Option<&str>) {
         timestamp: 1_000,
         headers: &[],
     };
-    appender.send(sent, 0, by).unwrap();
-    appender.flush(by).unwrap();
+    appender.send(sent, 0, deadline).unwrap();
+    appender.flush(deadline).unwrap();
 }
 
 fn place(key: &str) -> i32 {
@@ -96,7 +96,7 @@ fn run(log: &Arc<dyn Log>, stores: &Arc<MemoryStores>) -> Running {
 /// Waits until a partition stops; says why.
 fn stopped(running: &Running, partition: i32) -> String {
     let mut why = None;
-    wait_until("a partition stops", SOON, || {
+    wait_until("a partition stops", TIMEOUT, || {
         let status = running.status();
         why = status
             .into_iter()
@@ -108,7 +108,7 @@ fn stopped(running: &Running, partition: i32) -> String {
 
 fn wait_read(log: &dyn Log, partition: i32, records: i64) {
     let at = [TopicPartition::new("forms-orders", partition)];
-    wait_until("the orders are read", SOON, || {
+    wait_until("the orders are read", TIMEOUT, || {
         let committed = log.committed("forms", &at).unwrap();
         committed[0].as_ref().map(|committed| committed.offset) == Some(records)
     });
@@ -116,7 +116,7 @@ fn wait_read(log: &dyn Log, partition: i32, records: i64) {
 
 fn rows(log: &Arc<dyn Log>) -> Vec<(Uuid, String)> {
     let view = View::<Order>::start(Arc::clone(log), Arc::new(MemoryStores::default())).unwrap();
-    view.wait_ready(SOON).unwrap();
+    view.wait_ready(TIMEOUT).unwrap();
     view.iter()
         .unwrap()
         .map(std::result::Result::unwrap)
@@ -124,13 +124,13 @@ fn rows(log: &Arc<dyn Log>) -> Vec<(Uuid, String)> {
 }
 
 #[test]
-fn an_input_key_in_another_form_stops_its_partition_and_is_nobodys_row() {
+fn an_input_key_in_another_form_stops_its_partition_and_adds_no_row() {
     let log = log();
     let running = run(&log, &Arc::default());
     let orders = Emitter::<Orders>::new(Arc::clone(&log)).unwrap();
     let id: Uuid = ID.parse().unwrap();
     let _ack = orders.emit(id, &7).unwrap();
-    orders.close(SOON).unwrap();
+    orders.close(TIMEOUT).unwrap();
     wait_read(&*log, place(ID), 1);
 
     let form = ID.to_uppercase();
@@ -185,7 +185,7 @@ fn a_joined_row_in_another_form_stops_its_partition_until_it_is_deleted() {
 }
 
 #[test]
-fn lookups_views_and_emitters_use_the_form_that_is_written() {
+fn lookups_views_and_emitters_use_the_canonical_form() {
     let log = log();
     write(&*log, "forms-prices", "7", Some("300"));
     write(&*log, "forms-prices", "007", Some("1"));
@@ -193,10 +193,10 @@ fn lookups_views_and_emitters_use_the_form_that_is_written() {
     let orders = Emitter::<Orders>::new(Arc::clone(&log)).unwrap();
     let id: Uuid = ID.to_uppercase().parse().unwrap();
     let _ack = orders.emit(id, &7).unwrap();
-    orders.close(SOON).unwrap();
+    orders.close(TIMEOUT).unwrap();
     wait_read(&*log, place(ID), 1);
     let view = View::<Order>::start(Arc::clone(&log), Arc::new(MemoryStores::default())).unwrap();
-    view.wait_ready(SOON).unwrap();
+    view.wait_ready(TIMEOUT).unwrap();
     assert_eq!(view.get(id).unwrap().as_deref(), Some(" 300"));
     running.stop();
     running.join().unwrap();

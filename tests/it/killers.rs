@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use crate::support::kafka::another;
-use crate::support::program::{PATIENCE, Program, Running, data_dir, entries};
+use crate::support::program::{Program, Running, TIMEOUT, data_dir, entries};
 use crate::support::wait_until;
 
 const SIGABRT: i32 = 6;
@@ -78,7 +78,7 @@ fn case(program: &Program, how: &str, forget: impl FnOnce() -> Program) {
             .count()
     };
     // Of four partitions one has stopped.
-    wait_until("the neighbours are served", PATIENCE, || {
+    wait_until("the neighbours are served", TIMEOUT, || {
         served(&running) > OTHERS / 2
     });
     assert!(served(&running) < OTHERS, "the stopped partition is not");
@@ -115,14 +115,14 @@ fn without_notes(program: &Program, dir: &Path) -> Program {
 }
 
 #[test]
-fn a_record_that_aborts_is_stopped_at_after_two_deaths() {
+fn a_record_that_aborts_the_process_twice_stops_its_partition() {
     let (_temp, dir) = data_dir();
     let program = Program::new("killer", &dir);
     case(&program, "abort", || without_notes(&program, &dir));
 }
 
 #[test]
-fn a_record_that_overflows_the_stack_is_stopped_at_after_two_deaths() {
+fn a_record_that_overflows_the_stack_twice_stops_its_partition() {
     let (_temp, dir) = data_dir();
     let program = Program::new("killer", &dir);
     case(&program, "overflow", || without_notes(&program, &dir));
@@ -130,7 +130,7 @@ fn a_record_that_overflows_the_stack_is_stopped_at_after_two_deaths() {
 
 /// Another machine, which has the partition next, knows it by the offsets.
 #[test]
-fn on_kafka_another_machine_stops_at_it_too() {
+fn on_kafka_the_partition_stops_on_another_machine_too() {
     let Some(broker) = another(&[]) else { return };
     broker.create_topic("killer-works", 4, &[]);
     let ((_one, one), (_two, two)) = (data_dir(), data_dir());
@@ -140,7 +140,7 @@ fn on_kafka_another_machine_stops_at_it_too() {
 }
 
 #[test]
-fn ends_from_outside_do_not_count() {
+fn processes_killed_from_outside_do_not_count() {
     let (_temp, dir) = data_dir();
     let program = Program::new("killer", &dir);
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -34,7 +34,7 @@ impl goka_runtime::topic::Table for Counted {}
 /// What a program is started before.
 const LATER: Duration = Duration::from_secs(1);
 /// Well above how long a missing topic is waited for, on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn at(brokers: String) -> Arc<dyn Log> {
     let config = KafkaConfig {
@@ -79,7 +79,7 @@ fn waiting(program: &Program) -> Running {
 }
 
 #[test]
-fn a_processor_waits_for_its_topics_a_moment() {
+fn a_processor_waits_five_seconds_for_its_topics() {
     let Some(broker) = another(&[]) else { return };
     let (_temp, program) = clicks(&broker);
 
@@ -116,7 +116,7 @@ fn a_processor_waits_for_its_topics_a_moment() {
 }
 
 #[test]
-fn an_emitter_waits_for_its_topic_a_moment() {
+fn an_emitter_waits_five_seconds_for_its_topic() {
     let Some(broker) = broker() else { return };
     let log = at(broker.bootstrap());
     let Err(refused) = Emitter::<Clicks>::new(Arc::clone(&log)) else {
@@ -134,11 +134,11 @@ fn an_emitter_waits_for_its_topic_a_moment() {
         Emitter::<Clicks>::new(Arc::clone(&log)).unwrap()
     });
     let ack = emitter.emit("alice", "now").unwrap();
-    ack.wait(PATIENCE).unwrap();
+    ack.wait(TIMEOUT).unwrap();
 }
 
 #[test]
-fn a_view_waits_for_its_table_a_moment() {
+fn a_view_waits_five_seconds_for_its_table() {
     let Some(broker) = broker() else { return };
     let (log, stores) = (at(broker.bootstrap()), Arc::new(MemoryStores::default()));
     let Err(refused) = View::<Counted>::start(Arc::clone(&log), stores.clone()) else {
@@ -155,12 +155,12 @@ fn a_view_waits_for_its_table_a_moment() {
     let view = made_later(broker, "late-counts", true, || {
         View::<Counted>::start(Arc::clone(&log), stores.clone()).unwrap()
     });
-    view.wait_ready(PATIENCE).unwrap();
+    view.wait_ready(TIMEOUT).unwrap();
     assert_eq!(view.get("alice").unwrap(), None);
 }
 
 #[test]
-fn a_command_waits_for_its_topic_a_moment() {
+fn a_command_waits_five_seconds_for_its_topic() {
     let Some(broker) = broker() else { return };
     let (_temp, program) = clicks(broker);
     let (stream, group) = (unique("late-stream"), unique("late-group"));
@@ -184,7 +184,7 @@ fn a_command_waits_for_its_topic_a_moment() {
 
 /// Each question may go to another broker, and some hear of a topic later than others.
 #[test]
-fn a_topic_that_was_just_made_is_there_whoever_is_asked() {
+fn a_new_topic_is_known_whichever_broker_is_asked() {
     let Some(brokers) = three() else { return };
     let all: Vec<_> = brokers.iter().map(Broker::bootstrap).collect();
     let log = at(all.join(","));

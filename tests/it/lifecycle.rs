@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::program::{PATIENCE, Program, Running, counted, data_dir};
+use crate::support::program::{Program, Running, TIMEOUT, counted, data_dir};
 use crate::support::wait_until;
 
 /// The last count of each user that was printed.
@@ -16,7 +16,7 @@ fn last_counts(running: &Running) -> BTreeMap<String, i64> {
 }
 
 #[test]
-fn a_killed_program_goes_on_from_the_stored_counts() {
+fn a_killed_program_resumes_from_the_stored_counts() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", dir);
     let mut running = clicks.start::<&str>([]);
@@ -57,7 +57,7 @@ fn a_killed_program_goes_on_from_the_stored_counts() {
 }
 
 #[test]
-fn a_signal_drains_under_load_and_everything_is_counted_once() {
+fn a_stop_signal_under_load_loses_and_doubles_nothing() {
     for signal in ["TERM", "INT"] {
         let (_temp, dir) = data_dir();
         let clicks = Program::new("clicks", &dir);
@@ -87,12 +87,12 @@ fn a_signal_drains_under_load_and_everything_is_counted_once() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_second_signal_ends_the_program_at_once() {
     let (_temp, dir) = data_dir();
     // Nobody answers there, so it is busy for as long as it waits for a broker: 10 s.
     let clicks = Program::new("clicks", &dir).on("localhost:1");
     let mut running = clicks.start(["--no-simulate"]);
-    wait_until("it has started", PATIENCE, || dir.join("lock").exists());
+    wait_until("it has started", TIMEOUT, || dir.join("lock").exists());
     running.signal("TERM");
     std::thread::park_timeout(Duration::from_millis(100));
     running.signal("TERM");
@@ -121,7 +121,7 @@ fn kills_under_load_lose_nothing_and_count_nothing_twice() {
     }
     let mut running = clicks.start(["--no-simulate"]);
     let table = || clicks.run(["scan", "my-group"]).out;
-    wait_until("all counts", PATIENCE, || {
+    wait_until("all counts", TIMEOUT, || {
         let table = table();
         table.lines().count() == 100 && table.lines().all(|line| line.ends_with("\t500"))
     });
@@ -131,7 +131,7 @@ fn kills_under_load_lose_nothing_and_count_nothing_twice() {
 }
 
 #[test]
-fn a_second_process_is_refused_and_the_first_goes_on() {
+fn a_second_process_is_refused_and_the_first_continues() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     let mut running = clicks.start(["--no-simulate"]);
@@ -153,7 +153,7 @@ fn a_second_process_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn what_a_killed_program_leaves_is_in_nobodys_way() {
+fn files_left_by_a_killed_program_do_not_block_the_next() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     let mut running = clicks.start(["--no-simulate"]);

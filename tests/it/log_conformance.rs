@@ -36,42 +36,42 @@ pub const CASES: &[Case] = cases! {
         reader_of_two_partitions reader_out_of_range appender_tells_offsets
         appender_flushes_when_dropped appender_refuses_what_is_too_large senders_share_an_appender;
     members:
-        join_assigns_all_tasks settled_offsets_come_with_the_next_assignment
-        committed_is_seen_from_outside a_batch_begins_where_it_was_asked a_batch_says_whose_it_is
-        nothing_is_fetched_before_it_was_asked two_inputs_are_one_task
+        join_assigns_all_tasks committed_offsets_come_with_the_next_assignment
+        committed_offsets_are_seen_by_others a_fetch_begins_at_its_position a_batch_names_its_task_and_epoch
+        nothing_is_fetched_unasked two_inputs_are_one_task
         a_joined_topic_is_fetched_beside_the_inputs
         new_records_arrive_while_polling acks_are_contiguous outputs_are_not_counted_as_changelog
-        a_loop_comes_back release_and_fetch_elsewhere pause_and_resume
-        an_input_out_of_range_is_broken a_refused_record_fails_its_task_only a_unit_settled_twice
-        an_empty_unit rebuild_goes_on records_that_are_not_taken_come_again
-        records_that_are_not_taken_let_other_inputs_pass
-        records_that_are_not_taken_are_dropped_by_a_move
+        a_record_written_to_an_own_input_is_fetched a_released_task_can_be_fetched_from_another_offset pause_and_resume
+        an_input_out_of_range_fails a_refused_record_fails_its_task_only a_batch_that_is_committed_twice
+        an_empty_commit a_rebuilt_producer_continues records_that_are_not_taken_are_delivered_again
+        records_that_are_not_taken_do_not_block_other_inputs
+        records_that_are_not_taken_are_dropped_by_a_new_fetch
         a_member_that_is_kept_alive_keeps_its_tasks;
     rebalances:
-        a_revoked_task_goes_on_where_it_was_settled a_task_that_stays_goes_on
+        a_revoked_task_resumes_at_its_committed_offset a_task_that_stays_keeps_its_epoch_and_fetch
         a_member_that_leaves_gives_its_tasks_away a_member_that_crashes_gives_its_tasks_away
-        an_assignment_after_another_has_a_later_epoch stateless_inputs_are_tasks_apart
+        an_assignment_after_another_has_a_later_epoch each_partition_of_a_stateless_input_is_a_task
         groups_do_not_see_each_other poll_returns_in_time;
     transactions:
-        a_units_records_and_offsets_become_visible_together an_aborted_unit_leaves_nothing
-        a_unit_with_a_refused_record_commits_nothing a_unit_of_offsets_only
-        markers_tell_where_the_next_unit_begins nothing_to_settle_and_nothing_to_abort
-        a_member_closed_with_an_open_unit_holds_nobody_back
-        a_unit_settled_in_a_revocation_is_the_next_owners_start;
+        records_and_offsets_of_a_commit_become_visible_together an_aborted_transaction_leaves_nothing_visible
+        a_commit_with_a_refused_record_commits_nothing a_commit_of_offsets_only
+        markers_count_the_offsets_before_the_next_commit an_empty_commit_and_an_empty_abort
+        a_transaction_that_a_closed_member_left_open_blocks_no_reader
+        a_commit_during_a_revocation_is_where_the_next_owner_starts;
     offset_gaps:
-        a_member_comes_to_the_end_over_control_records
+        a_member_reaches_the_end_behind_control_records
         a_gap_is_reported_again_after_moving_back an_open_transaction_is_no_gap
-        offsets_alone_leave_nothing_to_pass;
+        commits_of_offsets_alone_make_no_gap;
 };
 
 /// What the simulated log rests on, of Kafka; the embedded log writes when it settles.
 const AS_KAFKA: &[Case] = cases! {
     as_kafka:
-        records_lie_in_the_log_before_they_are_settled an_open_unit_holds_readers_back
-        an_aborted_unit_stays_in_the_log a_twin_fences_the_transactions_of_the_first
-        a_restarted_member_ends_what_its_predecessor_left_open
-        a_restarted_instance_has_its_tasks_again_and_moves_nothing
-        of_two_twins_the_older_is_fenced;
+        records_are_in_the_log_before_they_are_committed an_open_transaction_blocks_readers
+        an_aborted_transaction_stays_in_the_log a_duplicate_instance_fences_the_transactions_of_the_first
+        a_restarted_member_aborts_the_transaction_that_was_left_open
+        a_restarted_instance_gets_its_tasks_back_without_a_rebalance
+        of_two_members_with_one_identity_the_older_is_fenced;
 };
 
 /// How many cases run at once: most of them wait for a broker.
@@ -90,13 +90,18 @@ fn run_all(cases: &[Case], engine: &str, log: &dyn Log) -> usize {
             scope.spawn(|| {
                 while let Some((name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if catch_unwind(AssertUnwindSafe(|| case(log))).is_err() {
-                        failed.lock().expect("nobody panics with it").push(*name);
+                        failed
+                            .lock()
+                            .expect("no thread panics while it holds the lock")
+                            .push(*name);
                     }
                 }
             });
         }
     });
-    let failed = failed.into_inner().expect("nobody panics with it");
+    let failed = failed
+        .into_inner()
+        .expect("no thread panics while it holds the lock");
     println!(
         "log conformance: {} of {} cases hold on {engine}",
         cases.len() - failed.len(),

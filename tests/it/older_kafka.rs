@@ -13,7 +13,7 @@ const TESTS: [&str; 5] = [
     "log_conformance::kafka",
     "clicks_on_kafka::two_processes_share_the_partitions_and_one_takes_over",
     "kafka_transactions::an_outage_during_an_open_transaction_commits_nothing_of_it",
-    "restores_on_kafka::what_a_broker_may_do_to_a_topic",
+    "restores_on_kafka::restores_after_changes_of_a_topic",
 ];
 
 #[test]

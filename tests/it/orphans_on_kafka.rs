@@ -15,10 +15,10 @@ const QUIET: Duration = Duration::from_millis(2500);
 
 /// A member that is told to give tasks back tells which, and hangs there until the other end is
 /// dropped: to its group it is as one that was killed.
-fn hang_when_giving(seat: &mut Seat) -> (Receiver<TaskId>, Sender<()>) {
+fn hang_when_giving(member: &mut TestMember) -> (Receiver<TaskId>, Sender<()>) {
     let (tell, told) = channel();
     let (end, wait): (_, Receiver<()>) = channel();
-    seat.tape.on_revoke = Some(Box::new(move |tasks, _| {
+    member.recorder.on_revoke = Some(Box::new(move |tasks, _| {
         for task in tasks {
             let _ = tell.send(*task);
         }
@@ -27,16 +27,16 @@ fn hang_when_giving(seat: &mut Seat) -> (Receiver<TaskId>, Sender<()>) {
     (told, end)
 }
 
-fn poll_all(seats: &mut [&mut Seat]) {
-    for seat in seats {
-        seat.poll();
+fn poll_all(members: &mut [&mut TestMember]) {
+    for member in members {
+        member.poll();
     }
 }
 
-/// Who owns what, by seat.
-fn owned(seats: &[&mut Seat]) -> Vec<Vec<TaskId>> {
-    let of = |seat: &&mut Seat| seat.tape.owned.keys().copied().collect();
-    seats.iter().map(of).collect()
+/// Who owns what, by member.
+fn owned(members: &[&mut TestMember]) -> Vec<Vec<TaskId>> {
+    let of = |member: &&mut TestMember| member.recorder.owned.keys().copied().collect();
+    members.iter().map(of).collect()
 }
 
 /// Two members share the tasks. A third joins, for which the worker `goes` is to give one back.
@@ -49,22 +49,22 @@ fn goes_while_it_gives(partitions: i32, goes: usize) {
     .expect("a client");
     let tasks = usize::try_from(partitions).expect("a few");
     let group = stateful(&log, &[stream(&log, partitions)], partitions);
-    let mut first = Seat::owning(&log, &group, tasks);
-    let mut second = Seat::join(&log, &worker(&group, 1));
+    let mut first = TestMember::owning(&log, &group, tasks);
+    let mut second = TestMember::join(&log, &worker(&group, 1));
     wait_until("two members share the tasks", || {
         poll_all(&mut [&mut first, &mut second]);
-        first.tape.owned.len() == 2 && second.tape.owned.len() == tasks - 2
+        first.recorder.owned.len() == 2 && second.recorder.owned.len() == tasks - 2
     });
-    first.tape.revoked.clear();
+    first.recorder.revoked.clear();
     let (mut gone, mut stays) = match goes {
         0 => (first, second),
         _ => (second, first),
     };
     let before = owned(&[&mut gone, &mut stays]);
     let (told, end) = hang_when_giving(&mut gone);
-    let mut third = Seat::join(&log, &worker(&group, 2));
+    let mut third = TestMember::join(&log, &worker(&group, 2));
     let hangs = std::thread::spawn(move || {
-        while gone.member.poll(TICK, &mut gone.tape).is_ok() {}
+        while gone.inner.poll(TICK, &mut gone.recorder).is_ok() {}
         drop(gone);
     });
     let mut given = None;
@@ -73,24 +73,24 @@ fn goes_while_it_gives(partitions: i32, goes: usize) {
         given = told.try_recv().ok();
         given.is_some()
     });
-    let mut again = Seat::join(&log, &worker(&group, goes as u32));
-    let mut seats = [&mut again, &mut stays, &mut third];
+    let mut again = TestMember::join(&log, &worker(&group, goes as u32));
+    let mut members = [&mut again, &mut stays, &mut third];
     wait_until("every task is somebody's", || {
-        poll_all(&mut seats);
-        owned(&seats).concat().len() == tasks
+        poll_all(&mut members);
+        owned(&members).concat().len() == tasks
     });
     // And that is all: nothing else moves, then or later.
     let began = Instant::now();
     while began.elapsed() < QUIET {
-        poll_all(&mut seats);
+        poll_all(&mut members);
     }
     let mut kept = before[0].clone();
     kept.retain(|task| Some(*task) != given);
     let given = given.into_iter().collect();
-    assert_eq!(owned(&seats), [kept, before[1].clone(), given]);
-    for seat in seats {
+    assert_eq!(owned(&members), [kept, before[1].clone(), given]);
+    for member in members {
         assert_eq!(
-            (&seat.tape.revoked[..], &seat.tape.lost[..]),
+            (&member.recorder.revoked[..], &member.recorder.lost[..]),
             (&[][..], &[][..])
         );
     }
@@ -99,11 +99,11 @@ fn goes_while_it_gives(partitions: i32, goes: usize) {
 }
 
 #[test]
-fn what_the_leader_gave_back_when_it_went_is_given_to_somebody() {
+fn a_task_that_the_leader_was_giving_back_when_killed_is_assigned() {
     goes_while_it_gives(3, 0);
 }
 
 #[test]
-fn what_another_member_gave_back_when_it_went_is_given_to_somebody() {
+fn a_task_that_another_member_was_giving_back_when_killed_is_assigned() {
     goes_while_it_gives(4, 1);
 }

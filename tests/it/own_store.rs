@@ -5,18 +5,18 @@
 #[allow(dead_code)]
 mod example;
 
-use crate::support::program::{PATIENCE, Program, data_dir};
+use crate::support::program::{Program, TIMEOUT, data_dir};
 use crate::support::wait_until;
 
 #[test]
-fn tables_lie_in_the_programs_own_store() {
+fn tables_are_kept_in_the_programs_own_store() {
     let (_temp, dir) = data_dir();
     let visits = Program::new("own_store", &dir);
     for expected in ["1\n", "2\n"] {
         let said = visits.run(["emit", "visits", "alice", "/index.html"]);
         assert_eq!(said.code, Some(0), "{said:?}");
         let mut running = visits.start(["run"]);
-        wait_until("the visit is counted", PATIENCE, || {
+        wait_until("the visit is counted", TIMEOUT, || {
             visits.run(["get", "page-visits", "alice"]).out == expected
         });
         let (code, said) = running.stop();

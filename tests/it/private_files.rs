@@ -54,7 +54,7 @@ fn assert_private(dir: &Path) {
 }
 
 #[test]
-fn a_data_directory_and_all_that_is_in_it_are_private() {
+fn a_data_directory_and_its_contents_are_private() {
     let (_temp, dir) = data_dir();
     fs::create_dir(&dir).unwrap();
     widen(&dir, 0o755);
@@ -71,7 +71,7 @@ fn a_data_directory_and_all_that_is_in_it_are_private() {
 }
 
 #[test]
-fn a_directory_that_many_users_share_stays_as_it_is_and_this_is_said() {
+fn permissions_of_a_shared_directory_are_kept_with_a_warning() {
     let (_temp, dir) = data_dir();
     fs::create_dir(&dir).unwrap();
     widen(&dir, 0o1777);

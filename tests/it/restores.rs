@@ -38,12 +38,12 @@ fn on_every_log(case: &str, run: fn(Rig)) {
 }
 
 #[test]
-fn an_empty_topic_is_restored_at_once() {
+fn an_empty_topic_is_restored() {
     on_every_log("restores-empty", |rig| {
         let machine = machine();
         rig.make(&rig.table, true);
         let running = rig.start(machine.path());
-        wait_until("it runs", SOON, || {
+        wait_until("it runs", TIMEOUT, || {
             running
                 .status()
                 .iter()
@@ -163,7 +163,7 @@ fn a_copy_older_than_tombstones_are_kept_is_rebuilt() {
 }
 
 #[test]
-fn a_copy_of_another_partition_or_format() {
+fn a_copy_of_another_format_is_rebuilt_and_of_another_partition_refused() {
     on_every_log("restores-moved", |rig| {
         let machine = machine();
         rig.write(adds(&[("a", 1)]));
@@ -172,7 +172,7 @@ fn a_copy_of_another_partition_or_format() {
         rig.run(machine.path());
         let place = format!("table={:?}", rig.table);
         let said = ["store moved aside, rebuilding", &place, "has format 2"];
-        assert!(events::told(&said));
+        assert!(events::logged(&said));
         rig.assert_rows(machine.path(), &[("a", 1)]);
         rig.forge(machine.path(), |checkpoint| checkpoint.partition = 3);
         rig.refused(machine.path(), &["the local copy is of partition 3"]);
@@ -211,7 +211,7 @@ fn a_torn_store_is_rebuilt() {
 
 /// Somebody else writes to the group topic: the table is what the topic says, and goes on from there.
 #[test]
-fn a_foreign_writer_is_noticed_and_restored_over() {
+fn writes_of_another_client_are_noticed_and_restored() {
     on_every_log("restores-foreign", |rig| {
         let machine = machine();
         rig.write(adds(&[("a", 1), ("b", 2)]));
@@ -221,8 +221,8 @@ fn a_foreign_writer_is_noticed_and_restored_over() {
         // The next record of ours shows it.
         rig.write(adds(&[("b", 20)]));
         let topic = format!("topic={:?}", rig.table);
-        wait_until("it restores over them", SOON, || {
-            events::told(&["restored", &topic, "from=2 end=5 records=3"])
+        wait_until("it restores over them", TIMEOUT, || {
+            events::logged(&["restored", &topic, "from=2 end=5 records=3"])
         });
         rig.wait_level(&running);
         rig.write(adds(&[("a", 10), ("c", 10)]));
@@ -259,7 +259,7 @@ struct MisreadOnKafka;
 
 /// A follower only loses time: what an owner is refused is made anew.
 #[test]
-fn a_view_makes_its_copy_anew() {
+fn a_view_rebuilds_its_copy() {
     on_every_log("restores-following", |rig| {
         if rig.group.ends_with("kafka") {
             follow::<FollowingOnKafka, MisreadOnKafka>(&rig);
@@ -282,7 +282,7 @@ where
     let look = |expected: Rows<'_>| {
         let view =
             View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(follower.path()))).unwrap();
-        view.wait_level(SOON).unwrap();
+        view.wait_level(TIMEOUT).unwrap();
         let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
         let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
         assert_eq!(seen, expected);
@@ -301,7 +301,7 @@ where
     assert!(rig.rebuilt("longer ago than"));
     // The topic is another program's table: that this one declares it otherwise now is worth one copy.
     let view = View::<M>::start(Arc::clone(&rig.log), Arc::new(stores(follower.path()))).unwrap();
-    view.wait_level(SOON).unwrap();
+    view.wait_level(TIMEOUT).unwrap();
     assert_eq!(view.get("a").unwrap().as_deref(), Some("1"));
     assert!(rig.rebuilt("it is now declared as"));
 }

@@ -47,14 +47,14 @@ fn log(broker: &Broker) -> Arc<dyn Log> {
 }
 
 #[test]
-fn what_a_broker_may_do_to_a_topic() {
+fn restores_after_changes_of_a_topic() {
     let cases: &[Case<Rig>] = &[
         ("tail-aborted", a_tail_of_an_aborted_transaction),
         ("tail-committed", a_tail_of_a_committed_transaction),
         ("tail-open", an_open_transaction_is_waited_for),
         ("compacted", a_compacted_tail),
         ("prefix-deleted", a_copy_behind_a_deleted_prefix),
-        ("made-again", a_group_topic_made_again),
+        ("made-again", a_recreated_group_topic),
         ("offline", a_copy_offline_longer_than_tombstones_are_kept),
         ("no-offsets", a_group_without_its_offsets),
         ("one-offset-gone", a_known_input_without_its_offset),
@@ -74,14 +74,14 @@ fn transactional(broker: &Broker) -> BaseProducer {
         .set("linger.ms", "0")
         .create()
         .unwrap();
-    producer.init_transactions(SOON).unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
     producer
 }
 
 fn send(producer: &BaseProducer, topic: &str, key: &str, value: &str) {
     let record = BaseRecord::to(topic).partition(0).key(key).payload(value);
     producer.send(record).map_err(|(error, _)| error).unwrap();
-    producer.flush(SOON).unwrap();
+    producer.flush(TIMEOUT).unwrap();
 }
 
 /// Deletes the records before `offset`. Of a compacted topic a broker does so only while its policy also
@@ -129,7 +129,7 @@ fn a_tail_of_an_aborted_transaction(broker: &Broker, rig: Rig) {
     for _ in 0..3 {
         foreign.begin_transaction().unwrap();
         send(&foreign, &rig.table, "a", "999");
-        foreign.abort_transaction(SOON).unwrap();
+        foreign.abort_transaction(TIMEOUT).unwrap();
     }
     rig.run(empty.path());
     assert_tail_is_passed(&rig, 2);
@@ -149,7 +149,7 @@ fn a_tail_of_a_committed_transaction(broker: &Broker, rig: Rig) {
     let foreign = transactional(broker);
     foreign.begin_transaction().unwrap();
     send(&foreign, &rig.table, "c", "30");
-    foreign.commit_transaction(SOON).unwrap();
+    foreign.commit_transaction(TIMEOUT).unwrap();
     for machine in [&here, &empty] {
         rig.run(machine.path());
         let end = rig.range(&rig.table).high;
@@ -186,22 +186,22 @@ fn an_open_transaction_is_waited_for(broker: &Broker, rig: Rig) {
         if commits {
             let topic = format!("topic={:?}", rig.table);
             let places = format!("partition=0 position={start} target=3");
-            wait_until("the watchdog reports it", SOON, || {
-                events::told(&["restore makes no progress", &topic, &places])
+            wait_until("the watchdog reports it", TIMEOUT, || {
+                events::logged(&["restore makes no progress", &topic, &places])
             });
         } else {
             let place = format!("{}[0]: ", rig.table);
-            wait_until("it restores", SOON, || {
-                events::told(&["rebuilding", &place, "no local copy yet"])
+            wait_until("it restores", TIMEOUT, || {
+                events::logged(&["rebuilding", &place, "no local copy yet"])
             });
         }
         assert!(rig.range(&rig.table).stable == stable && !running.is_finished());
         let before = rig.restored();
         match commits {
-            true => foreign.commit_transaction(SOON).unwrap(),
-            false => foreign.abort_transaction(SOON).unwrap(),
+            true => foreign.commit_transaction(TIMEOUT).unwrap(),
+            false => foreign.abort_transaction(TIMEOUT).unwrap(),
         }
-        wait_until("it goes on", SOON, || rig.restored() != before);
+        wait_until("it goes on", TIMEOUT, || rig.restored() != before);
         rig.wait_level(&running);
         stop(running);
         if !commits {
@@ -221,11 +221,11 @@ fn a_compacted_tail(broker: &Broker, rig: Rig) {
     rig.write([("c", None)]);
     rig.run(here.path());
     let foreign = transactional(broker);
-    wait_until("the cleaner was here", SOON, || {
+    wait_until("the cleaner was here", TIMEOUT, || {
         // The next record closes a segment; an aborted one adds no row.
         foreign.begin_transaction().unwrap();
         send(&foreign, &rig.table, "late", "0");
-        foreign.abort_transaction(SOON).unwrap();
+        foreign.abort_transaction(TIMEOUT).unwrap();
         thread::park_timeout(Duration::from_millis(250));
         rig.records(&rig.table).len() <= 3
     });
@@ -271,7 +271,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     assert_eq!(rows, [("a", 111), ("b", 22), ("c", 30)]);
     let place = format!("{}[0]: ", rig.table);
     let left = "left in local copies only";
-    assert!(events::told(&[left, &place, "began at offset 0"]));
+    assert!(events::logged(&[left, &place, "began at offset 0"]));
     // With an empty disk the table would lack the deleted rows.
     let words = ["began at offset 0", "begins at 4 now", "--to-current"];
     rig.refused(empty.path(), &words);
@@ -285,7 +285,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     let committed = rig.committed().expect("it was committed");
     list.add_partition_offset(&rig.input, 0, Offset::Offset(committed))
         .unwrap();
-    wait_until("the group is empty, and its offset is set", SOON, || {
+    wait_until("the group is empty, and its offset is set", TIMEOUT, || {
         consumer.commit(&list, CommitMode::Sync).is_ok()
     });
     rig.run(empty.path());
@@ -300,7 +300,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
 #[track_caller]
 fn look<T: goka::Table<Key = String, Value = i64>>(rig: &Rig, machine: &Path, expected: Rows<'_>) {
     let view = View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(machine))).unwrap();
-    view.wait_level(SOON).unwrap();
+    view.wait_level(TIMEOUT).unwrap();
     let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
     let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
     assert_eq!(seen, expected);
@@ -310,14 +310,14 @@ fn look<T: goka::Table<Key = String, Value = i64>>(rig: &Rig, machine: &Path, ex
 #[derive(Debug)]
 struct MadeAgain;
 
-fn a_group_topic_made_again(broker: &Broker, rig: Rig) {
+fn a_recreated_group_topic(broker: &Broker, rig: Rig) {
     let (here, empty, follower) = (machine(), machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(here.path());
     look::<MadeAgain>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
     let before = describe(&*rig.log, &rig.table).unwrap();
     broker.delete_topic(&rig.table);
-    wait_until("it is gone", SOON, || {
+    wait_until("it is gone", TIMEOUT, || {
         describe(&*rig.log, &rig.table).is_none()
     });
     broker.create_topic(&rig.table, 1, &[("cleanup.policy", "compact")]);
@@ -352,7 +352,7 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
     // Meanwhile another machine deletes a row, and compaction deletes value and tombstone.
     rig.write([("b", None)]);
     rig.run(other.path());
-    wait_until("the tombstone is gone", SOON, || {
+    wait_until("the tombstone is gone", TIMEOUT, || {
         rig.write(adds(&[("a", 1)]));
         rig.run(other.path());
         thread::park_timeout(Duration::from_millis(250));
@@ -382,7 +382,7 @@ fn a_group_without_its_offsets(broker: &Broker, rig: Rig) {
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(here.path());
     // As if the offsets had expired while the group was down.
-    wait_until("the group is deleted", SOON, || {
+    wait_until("the group is deleted", TIMEOUT, || {
         let deleted = block_on(
             broker
                 .admin()
@@ -435,13 +435,13 @@ fn a_known_input_without_its_offset(broker: &Broker, rig: Rig) {
         let committed = rig.log.committed(&rig.group, &[partition]).unwrap();
         committed[0].as_ref().map(|committed| committed.offset)
     };
-    wait_until("the second input is counted", SOON, || {
+    wait_until("the second input is counted", TIMEOUT, || {
         offset_of_more() == Some(1)
     });
     stop(running);
     let bootstrap = broker.bootstrap();
     let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-    wait_until("the offset is deleted", SOON, || {
+    wait_until("the offset is deleted", TIMEOUT, || {
         let args = [
             "--bootstrap-server",
             &bootstrap,
@@ -490,7 +490,7 @@ fn click(broker: &Broker, keys: usize, times: usize) {
         let record = BaseRecord::to(CLICKS).partition(0).key(&key).payload("now");
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
-    producer.flush(SOON).unwrap();
+    producer.flush(TIMEOUT).unwrap();
 }
 
 fn counted(log: &dyn Log) -> Option<i64> {
@@ -516,13 +516,15 @@ fn a_store_ahead_of_a_truncated_topic_refuses_to_start() {
     let log = log(&broker);
     click(&broker, 1, 10);
     let mut running = clicks.start(["--no-simulate"]);
-    wait_until("the first are counted", SOON, || counted(&*log) == Some(10));
+    wait_until("the first are counted", TIMEOUT, || {
+        counted(&*log) == Some(10)
+    });
     let segment = broker
         .data()
         .join(format!("{COUNTS}-0/00000000000000000000.log"));
     let kept = std::fs::metadata(&segment).unwrap().len();
     click(&broker, 1, 5);
-    wait_until("all are counted", SOON, || counted(&*log) == Some(15));
+    wait_until("all are counted", TIMEOUT, || counted(&*log) == Some(15));
     assert_eq!(running.stop().0, Some(0));
 
     broker.stop(false);
@@ -556,7 +558,7 @@ fn a_store_ahead_of_a_truncated_topic_refuses_to_start() {
 /// Images of a disk taken while the store was being written: each opens, is caught up or rebuilt, and has
 /// the same table.
 #[test]
-fn a_store_torn_in_the_middle_of_a_flush_comes_back() {
+fn a_store_copied_during_a_flush_is_restored() {
     const KEYS: usize = 2_000;
     const IMAGES: usize = 4;
     let Some(broker) = another(&[]) else { return };
@@ -588,7 +590,7 @@ fn a_store_torn_in_the_middle_of_a_flush_comes_back() {
     }
     let all = end(&*log, CLICKS);
     let each = all / i64::try_from(KEYS).unwrap();
-    wait_until("all are counted", SOON, || counted(&*log) == Some(all));
+    wait_until("all are counted", TIMEOUT, || counted(&*log) == Some(all));
     assert_eq!(running.stop().0, Some(0));
     for image in images {
         let clicks = Program::new("clicks", &image).on(broker.bootstrap());

@@ -9,7 +9,7 @@ use goka_runtime::log::Log;
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::processor::State;
 
-use crate::restores::rig::{Rig, SOON, adds, machine, stop};
+use crate::restores::rig::{Rig, TIMEOUT, adds, machine, stop};
 use crate::support::kafka::{Broker, Outside, another_with};
 use crate::support::{events, wait_until};
 
@@ -78,7 +78,7 @@ fn refusal(rig: &Rig, machine: &std::path::Path) -> String {
     match rig.try_start(machine) {
         Err(error) => error.to_string(),
         Ok(running) => {
-            wait_until("it ends by itself, or stops", SOON, || {
+            wait_until("it ends by itself, or stops", TIMEOUT, || {
                 let status = running.status();
                 running.is_finished() || status.iter().any(|task| task.stopped.is_some())
             });
@@ -89,7 +89,7 @@ fn refusal(rig: &Rig, machine: &std::path::Path) -> String {
 }
 
 #[test]
-fn a_right_that_is_missing_is_named() {
+fn a_missing_permission_is_named() {
     let Some(broker) = guarded() else { return };
     let direct = Rig::new(plain(&broker), GROUP);
     direct.make(&direct.table, true);
@@ -139,9 +139,9 @@ fn a_right_that_is_missing_is_named() {
     // Reading the table is what a restore needs: it says so, and waits.
     let empty = machine();
     let running = rig.start(empty.path());
-    wait_until("it says what it may not", SOON, || {
+    wait_until("it says what it may not", TIMEOUT, || {
         let said = ["restore failed, trying again", "topic `rights-state`"];
-        events::told(&said) && events::told(&["authorization failed"])
+        events::logged(&said) && events::logged(&["authorization failed"])
     });
     assert!(!running.is_finished());
     right(&broker, "--add", "Read", TABLE);
@@ -152,13 +152,13 @@ fn a_right_that_is_missing_is_named() {
 
     // A right that is taken away while it runs stops it there, and it goes on when it is given back.
     let running = rig.start(disk.path());
-    wait_until("it runs", SOON, || {
+    wait_until("it runs", TIMEOUT, || {
         let status = running.status();
         status.iter().any(|task| task.state == State::Running)
     });
     right(&broker, "--remove", "Write", TABLE);
     direct.write(adds(&[("a", 10)]));
-    wait_until("the partition stops", SOON, || {
+    wait_until("the partition stops", TIMEOUT, || {
         running.status().iter().any(|task| task.stopped.is_some())
     });
     running.stop();

@@ -24,7 +24,7 @@ use crate::support::{unique, wait_until};
 use Guarantee::{AtLeastOnce, ExactlyOnce};
 
 /// The timeout of a case, beyond the time of its handlers.
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How much a busy machine and a broker may add to an expected time.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -227,9 +227,9 @@ impl Rig {
                 timestamp: -1,
                 headers: &[],
             };
-            appender.send(sent, 0, Instant::now() + SOON).unwrap();
+            appender.send(sent, 0, Instant::now() + TIMEOUT).unwrap();
         }
-        appender.flush(Instant::now() + SOON).unwrap();
+        appender.flush(Instant::now() + TIMEOUT).unwrap();
         assert_eq!(failed.load(Ordering::Relaxed), 0);
     }
 
@@ -297,7 +297,7 @@ fn backlog(rig: &Rig, millis: u64, records: usize) {
     rig.send("works", 0, 0, &vec![millis; half]);
     rig.send("waits", 1, 0, &vec![millis; records - half]);
     let each = Duration::from_millis(millis);
-    let within = SOON + each * u32::try_from(records).unwrap() * 2;
+    let within = TIMEOUT + each * u32::try_from(records).unwrap() * 2;
     let running = rig.start("a");
     wait_until("a third is handled", within, || {
         rig.times().len() > records / 3
@@ -351,7 +351,7 @@ fn a_record_longer_than_the_session_is_handled_once() {
         rig.send("works", 0, 0, &[0, millis, 0]);
         rig.send("waits", 1, 0, &[0, millis, 0]);
         let running = rig.start("a");
-        let within = SOON + Duration::from_millis(2 * millis);
+        let within = TIMEOUT + Duration::from_millis(2 * millis);
         wait_until("the slow record is in hand", within, || {
             running.in_hand().is_some_and(|record| record.offset == 1)
         });
@@ -379,7 +379,7 @@ fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
         rig.options.transaction_timeout = timeout;
         rig.send("works", 0, 0, &[0, millis, 0, 0, millis, 0]);
         let running = rig.start("a");
-        rig.wait_committed("works", 6, SOON + Duration::from_millis(4 * millis));
+        rig.wait_committed("works", 6, TIMEOUT + Duration::from_millis(4 * millis));
         for (key, times) in rig.times() {
             let slow = [rig.key(0, 1), rig.key(0, 4)].contains(&key);
             let most = if slow { 2 } else { 3 };
@@ -403,9 +403,9 @@ fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
 fn walk(rig: &Rig, keys: usize, millis: u64) {
     rig.send("works", 0, 0, &vec![0; keys]);
     let each = Duration::from_millis(millis);
-    let within = SOON + each * u32::try_from(keys).unwrap() * 3;
+    let within = TIMEOUT + each * u32::try_from(keys).unwrap() * 3;
     let running = rig.start("a");
-    rig.wait_committed("works", keys as i64, SOON);
+    rig.wait_committed("works", keys as i64, TIMEOUT);
     rig.put("visit", 0, [("touch".to_owned(), millis)]);
     let visits = || handled(&format!("visit-{}:", rig.name));
     wait_until("some keys are visited", within, || {
@@ -417,7 +417,7 @@ fn walk(rig: &Rig, keys: usize, millis: u64) {
     // Other records have their turns while the walk goes on.
     let running = rig.start("a");
     rig.send("works", 0, keys, &[0; 20]);
-    rig.wait_committed("works", (keys + 20) as i64, SOON + each * 5);
+    rig.wait_committed("works", (keys + 20) as i64, TIMEOUT + each * 5);
     wait_until("all keys are visited", within, || {
         visits().len() == keys + 20 || visits().len() == keys
     });
@@ -433,7 +433,7 @@ fn walk(rig: &Rig, keys: usize, millis: u64) {
 }
 
 #[test]
-fn a_walk_of_slow_visits_keeps_its_place() {
+fn a_walk_of_slow_visits_resumes_after_a_stop() {
     everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 60, 100));
     if is_long() {
         everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
@@ -450,16 +450,16 @@ fn a_walk_of_slow_visits_keeps_its_place() {
 
 /// Another member gets its partitions as soon as the record that is being handled is done.
 #[test]
-fn another_member_waits_for_the_record_in_hand_alone() {
+fn another_member_waits_only_for_the_record_in_hand() {
     everywhere(&[AtLeastOnce, ExactlyOnce], |mut rig| {
         rig.options.max_poll_interval = Duration::from_secs(300);
         rig.send("works", 0, 0, &[300; 200]);
         rig.send("works", 1, 200, &[300; 200]);
         let first = rig.start("a");
-        wait_until("the first works", SOON, || rig.times().len() > 3);
+        wait_until("the first works", TIMEOUT, || rig.times().len() > 3);
         let began = Instant::now();
         let second = rig.start("b");
-        wait_until("the second has a record in hand", SOON, || {
+        wait_until("the second has a record in hand", TIMEOUT, || {
             second.in_hand().is_some()
         });
         let took = began.elapsed();
@@ -482,7 +482,7 @@ fn program(work: &[(&str, &str)]) -> (tempfile::TempDir, Program) {
 }
 
 #[test]
-fn a_stop_that_a_handler_outlasts_names_its_record() {
+fn a_stop_that_times_out_names_the_record_in_hand() {
     let (_temp, program) = program(&[("a", "sleep 60000")]);
     let mut running = program.start::<&str>([]);
     running.wait_out("the handler runs", |out| {
@@ -533,7 +533,7 @@ fn a_handler_that_panics_while_a_stop_waits_is_one_error() {
 }
 
 #[test]
-fn a_slow_record_is_said_to_be_slow_while_it_is() {
+fn a_slow_record_is_logged_while_its_handler_runs() {
     let (_temp, program) = program(&[("a", "sleep 60000")]);
     let running = program.start(["run", "--session", "2s", "--max-poll-interval", "2s"]);
     running.wait_err("the handler is slow");
@@ -578,7 +578,7 @@ fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
     let memory = format!("{table_memory}MiB");
     let mut running = program.start(["run", "--table-memory", &memory]);
     let count = |out: &[String]| out.iter().filter(|line| line.starts_with("began")).count();
-    let within = SOON + Duration::from_millis(300) * u32::try_from(records).unwrap();
+    let within = TIMEOUT + Duration::from_millis(300) * u32::try_from(records).unwrap();
     wait_until("all are handled", within, || {
         count(&running.out()) >= records
     });

@@ -16,7 +16,7 @@ use goka_runtime::table::memory::MemoryStores;
 use crate::support::kafka::broker;
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[stream("two-inputs-clicks", key = String, value = i64, partitions = 3)]
 #[derive(Debug)]
@@ -65,10 +65,10 @@ fn only_the_group_topic_is_assigned_and_both_inputs_are_committed() {
         let _ack = clicks.emit(&key, &1).unwrap();
         let _ack = taps.emit(&key, &100).unwrap();
     }
-    clicks.close(SOON).unwrap();
-    taps.close(SOON).unwrap();
+    clicks.close(TIMEOUT).unwrap();
+    taps.close(TIMEOUT).unwrap();
     for topic in ["two-inputs-clicks", "two-inputs-taps"] {
-        wait_until("the input is committed to its end", SOON, || {
+        wait_until("the input is committed to its end", TIMEOUT, || {
             let partitions: Vec<_> = (0..3).map(|at| TopicPartition::new(topic, at)).collect();
             let committed = log.committed("two-inputs", &partitions).unwrap();
             let ends = log.ranges(&partitions).unwrap();
@@ -98,7 +98,7 @@ fn only_the_group_topic_is_assigned_and_both_inputs_are_committed() {
     assert!(!described.contains("two-inputs-taps"), "{described}");
 
     let view = View::<Sum>::start(log, Arc::new(MemoryStores::default())).unwrap();
-    view.wait_ready(SOON).unwrap();
+    view.wait_ready(TIMEOUT).unwrap();
     for at in 0..10 {
         let found = view.get(format!("user-{at}")).unwrap();
         assert_eq!(found, Some(30 + 3000));

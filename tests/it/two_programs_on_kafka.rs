@@ -18,7 +18,7 @@ use goka_runtime::table::memory::MemoryStores;
 use crate::support::kafka::{Broker, broker};
 use crate::support::{unique, wait_until};
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// As many as the embedded log makes.
 const PARTITIONS: i32 = 4;
 
@@ -109,7 +109,7 @@ impl Rig {
     fn send(&self, side: &str) {
         let delivered = |_, result: std::result::Result<_, _>| assert!(result.is_ok());
         let appender = self.log.appender(Arc::new(delivered)).unwrap();
-        let by = Instant::now() + SOON;
+        let deadline = Instant::now() + TIMEOUT;
         let topic = format!("{}-{side}", self.name);
         for key in ["a", "b", "c", "d", "e"] {
             let sent = Sent {
@@ -120,9 +120,9 @@ impl Rig {
                 timestamp: 1_000,
                 headers: &[],
             };
-            appender.send(sent, 0, by).unwrap();
+            appender.send(sent, 0, deadline).unwrap();
         }
-        appender.flush(by).unwrap();
+        appender.flush(deadline).unwrap();
     }
 
     /// How many records of an input the group has read; `None` where it committed nothing.
@@ -146,11 +146,11 @@ fn runs_alone(running: &Running) -> bool {
 }
 
 fn all_run(running: &Running) {
-    wait_until("it runs alone", SOON, || runs_alone(running));
+    wait_until("it runs alone", TIMEOUT, || runs_alone(running));
 }
 
 fn refused(running: Running) -> String {
-    wait_until("it is refused", SOON, || running.is_finished());
+    wait_until("it is refused", TIMEOUT, || running.is_finished());
     match running.join() {
         Err(ProcessorError::Failed { cause, .. }) => cause.to_string(),
         ended => panic!("{ended:?}"),
@@ -183,7 +183,7 @@ fn one_after_the_other<First: Processor, Second: Processor>(rig: &Rig, sides: [&
     assert!(!why.contains("delete"), "{why}");
     all_run(&first);
     rig.send(sides[0]);
-    wait_until("all is read", SOON, || rig.read(sides[0]) == Some(5));
+    wait_until("all is read", TIMEOUT, || rig.read(sides[0]) == Some(5));
     assert_eq!(rig.read(sides[1]), None, "it committed nothing");
     ends(first);
     let why = refused(rig.start::<Second>());
@@ -194,7 +194,7 @@ fn one_after_the_other<First: Processor, Second: Processor>(rig: &Rig, sides: [&
 }
 
 #[test]
-fn another_program_is_refused_whoever_starts_first() {
+fn another_program_is_refused_in_either_order_of_starts() {
     one_after_the_other::<Left, Right>(&Rig::embedded(), ["lefts", "rights"]);
     let Some(broker) = broker() else { return };
     one_after_the_other::<Left, Right>(&Rig::new(broker), ["lefts", "rights"]);
@@ -210,7 +210,7 @@ fn of_two_programs_that_start_at_once_at_most_one_runs() {
         rig.send("rights");
         let (left, right) = (rig.start::<Left>(), rig.start::<Right>());
         let is_over = || left.is_finished() || right.is_finished();
-        wait_until("one is refused", SOON, is_over);
+        wait_until("one is refused", TIMEOUT, is_over);
         let (stays, goes, side) = match left.is_finished() {
             true => (right, left, "lefts"),
             false => (left, right, "rights"),
@@ -226,7 +226,7 @@ fn of_two_programs_that_start_at_once_at_most_one_runs() {
         );
         // The other one runs alone, or found this one, too: then neither is in the way of the next.
         let is_settled = || stays.is_finished() || runs_alone(&stays);
-        wait_until("the other one has its way", SOON, is_settled);
+        wait_until("the other one has its way", TIMEOUT, is_settled);
         if stays.is_finished() {
             let why = refused(stays);
             assert!(
@@ -243,21 +243,21 @@ fn of_two_programs_that_start_at_once_at_most_one_runs() {
 }
 
 #[test]
-fn a_version_that_reads_more_or_less_is_no_other_program() {
+fn a_version_that_adds_or_drops_inputs_is_accepted() {
     let Some(broker) = broker() else { return };
     let rig = Rig::new(broker);
     let old = rig.start::<Left>();
     all_run(&old);
     rig.send("lefts");
-    wait_until("all is read", SOON, || rig.read("lefts") == Some(5));
+    wait_until("all is read", TIMEOUT, || rig.read("lefts") == Some(5));
     // A rolling upgrade: both run for a while.
     let new = rig.start::<Both>();
     let has_share = || new.status().iter().any(|task| task.state == State::Running);
-    wait_until("it has its share", SOON, has_share);
+    wait_until("it has its share", TIMEOUT, has_share);
     ends(old);
     all_run(&new);
     rig.send("rights");
-    wait_until("all is read", SOON, || rig.read("rights") == Some(5));
+    wait_until("all is read", TIMEOUT, || rig.read("rights") == Some(5));
     ends(new);
     // The input that it had is dropped by the version after that.
     let newest = rig.start::<Right>();

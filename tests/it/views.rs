@@ -18,7 +18,7 @@ use goka_runtime::table::{StoreError, Stores};
 
 use crate::support::wait_until;
 
-const SOON: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 #[table("counts", key = String, value = i64)]
@@ -49,7 +49,7 @@ fn put(log: &Arc<dyn Log>, entries: impl IntoIterator<Item = (String, Option<i64
             None => counts.emit_tombstone(key).expect("sent"),
         };
     }
-    counts.close(SOON).expect("delivered");
+    counts.close(TIMEOUT).expect("delivered");
 }
 
 fn key(number: i64) -> String {
@@ -64,12 +64,12 @@ fn collected(entries: Result<goka::Entries<Counts>, ViewError>) -> Vec<(String, 
 }
 
 #[test]
-fn a_view_serves_what_the_topic_says_in_key_order() {
+fn a_view_serves_the_rows_of_the_topic_in_key_order() {
     let log = log();
     put(&log, (0..2_000).map(|number| (key(number), Some(number))));
     let view =
         View::<Counts>::start(log.clone(), Arc::new(MemoryStores::default())).expect("started");
-    view.wait_ready(SOON).expect("ready");
+    view.wait_ready(TIMEOUT).expect("ready");
     assert_eq!(view.get("user-0007").expect("read"), Some(7));
     assert_eq!(view.get("nobody").expect("read"), None);
 
@@ -83,7 +83,7 @@ fn a_view_serves_what_the_topic_says_in_key_order() {
     let walk = view.iter().expect("ready");
     put(&log, (0..1_000).map(|number| (key(number), None)));
     put(&log, [("new".to_owned(), Some(-1))]);
-    view.wait_level(SOON).expect("level");
+    view.wait_level(TIMEOUT).expect("level");
     assert_eq!(view.get("user-0007").expect("read"), None);
     assert_eq!(view.get("new").expect("read"), Some(-1));
     assert_eq!(collected(view.iter()).len(), 1_001);
@@ -91,7 +91,7 @@ fn a_view_serves_what_the_topic_says_in_key_order() {
 }
 
 #[test]
-fn a_walk_that_stays_open_has_each_key_once() {
+fn an_iterator_that_stays_open_returns_each_key_once() {
     const KEYS: i64 = 1_000;
     let log = log();
     let rows = Emitter::<OtherCounts>::new(log.clone()).expect("made");
@@ -100,18 +100,18 @@ fn a_walk_that_stays_open_has_each_key_once() {
         for number in 0..KEYS {
             rows.emit(key(number), &value).expect("sent");
         }
-        rows.flush(SOON).expect("delivered");
+        rows.flush(TIMEOUT).expect("delivered");
     };
     write(0);
     let temp = tempfile::tempdir().expect("a directory");
     let stores = Arc::new(RedbStores::new(temp.path().to_owned(), 16 << 20));
     let view = View::<OtherCounts>::start(log.clone(), stores).expect("started");
-    view.wait_level(SOON).expect("level");
+    view.wait_level(TIMEOUT).expect("level");
     let mut walk = view.iter().expect("ready");
     let mut seen = vec![walk.next().expect("an entry").expect("read")];
     for round in 1..=3 {
         write(round);
-        view.wait_level(SOON).expect("level");
+        view.wait_level(TIMEOUT).expect("level");
     }
     seen.extend(walk.map(|entry| entry.expect("read")));
     let keys: Vec<_> = seen.iter().map(|(key, _)| key.clone()).collect();
@@ -128,7 +128,7 @@ fn a_walk_that_stays_open_has_each_key_once() {
 }
 
 #[test]
-fn a_second_view_of_a_table_is_told_of_the_first_which_can_be_cloned() {
+fn a_second_view_of_a_table_is_refused_and_the_first_can_be_cloned() {
     let log = log();
     put(&log, [(key(1), Some(1))]);
     let temp = tempfile::tempdir().expect("a directory");
@@ -154,7 +154,7 @@ fn a_second_view_of_a_table_is_told_of_the_first_which_can_be_cloned() {
         );
         let clone = view.clone();
         drop(view);
-        clone.wait_level(SOON).expect("level");
+        clone.wait_level(TIMEOUT).expect("level");
         assert_eq!(clone.get(key(1)), Ok(Some(1)));
         View::<Counts>::start(log.clone(), same.clone()).expect_err("a clone has it");
         drop(clone);
@@ -171,7 +171,7 @@ fn a_second_view_of_a_table_is_told_of_the_first_which_can_be_cloned() {
 }
 
 #[test]
-fn a_view_goes_on_from_its_copy() {
+fn a_view_catches_up_from_its_copy() {
     let log = log();
     let temp = tempfile::tempdir().expect("a directory");
     for round in 1..=3 {
@@ -181,14 +181,14 @@ fn a_view_goes_on_from_its_copy() {
         );
         let stores = Arc::new(RedbStores::new(temp.path().to_owned(), 16 << 20));
         let view = View::<Counts>::start(log.clone(), stores).expect("started");
-        view.wait_level(SOON).expect("level");
+        view.wait_level(TIMEOUT).expect("level");
         assert_eq!(view.get(key(7)).expect("read"), Some(7 * round));
         assert_eq!(collected(view.iter()).len(), 100);
     }
     let stores = Arc::new(RedbStores::new(temp.path().to_owned(), 16 << 20));
     // A copy of the table as it was declared before is worth nothing, and the topic has it all.
     let view = View::<OtherCounts>::start(log, stores).expect("started");
-    view.wait_level(SOON).expect("level");
+    view.wait_level(TIMEOUT).expect("level");
     assert_eq!(view.get(key(7)).expect("read").as_deref(), Some("21"));
 }
 
@@ -210,12 +210,12 @@ fn the_table_of_a_group_that_never_ran_is_refused() {
         "{refused}"
     );
     let declared = View::<Counts>::start(log, stores).expect("made");
-    declared.wait_ready(SOON).expect("ready");
+    declared.wait_ready(TIMEOUT).expect("ready");
     assert_eq!(declared.get("alice").expect("read"), None);
 }
 
 #[test]
-fn a_view_serves_on_when_the_log_is_away_and_follows_when_it_is_back() {
+fn a_view_serves_while_the_log_is_unreachable_and_catches_up_later() {
     let inner = log();
     put(&inner, (0..100).map(|number| (key(number), Some(number))));
     let away = Arc::new(AtomicBool::new(false));
@@ -224,10 +224,10 @@ fn a_view_serves_on_when_the_log_is_away_and_follows_when_it_is_back() {
         away: away.clone(),
     });
     let view = View::<Counts>::start(log, Arc::new(MemoryStores::default())).expect("started");
-    view.wait_ready(SOON).expect("ready");
+    view.wait_ready(TIMEOUT).expect("ready");
 
     away.store(true, Ordering::Release);
-    wait_until("the view to notice", SOON, || {
+    wait_until("the view to notice", TIMEOUT, || {
         matches!(view.state(), ViewState::Away { .. })
     });
     put(&inner, [(key(1), Some(-1))]);
@@ -239,7 +239,7 @@ fn a_view_serves_on_when_the_log_is_away_and_follows_when_it_is_back() {
     assert!(later.age >= read.age);
 
     away.store(false, Ordering::Release);
-    wait_until("the view to come back", SOON, || {
+    wait_until("the view to come back", TIMEOUT, || {
         view.get(key(1)) == Ok(Some(-1))
     });
     assert_eq!(view.state(), ViewState::Following);

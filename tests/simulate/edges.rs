@@ -32,7 +32,7 @@ impl Sums {
 }
 
 #[goka::simulate(seeds = 25)]
-fn what_has_no_key_is_summed_by_the_key_that_a_loopback_gives() -> Workload {
+fn keyless_records_are_summed_by_the_key_of_a_loopback() -> Workload {
     Workload::of::<Sums>()
         .input_values(Measurements, 150, |dice| format!("s{}:3", dice.below(5)))
         .check(|end| {

@@ -111,7 +111,7 @@ impl Numbers {
 
 #[goka::simulate(seeds = 2)]
 #[should_panic = "not deterministic: two runs of this seed differ, at line "]
-fn a_static() -> Workload {
+fn a_static_counter_is_reported_as_not_deterministic() -> Workload {
     Workload::of::<Numbers>().input(UserClicks, 20, |dice| (user(dice), "x"))
 }
 
@@ -126,13 +126,13 @@ fn last_seen(ctx: &mut Context, _: &str) -> Result<()> {
 
 #[goka::simulate(seeds = 2)]
 #[should_panic = "not deterministic: two runs of this seed differ, at line "]
-fn the_clock_of_the_machine() -> Workload {
+fn a_read_of_the_real_clock_is_reported_as_not_deterministic() -> Workload {
     Workload::of::<LastSeen>().input(UserClicks, 20, |dice| (user(dice), "x"))
 }
 
 #[test]
 fn runs_that_differ_are_shown_with_their_reasons() {
-    let text = failure(the_clock_of_the_machine);
+    let text = failure(a_read_of_the_real_clock_is_reported_as_not_deterministic);
     for part in ["\n  first  ", "\n  second ", "reads the real clock"] {
         assert!(text.contains(part), "{part} in {text}");
     }
@@ -150,7 +150,7 @@ fn a_record_that_cannot_be_made() -> Workload {
 #[goka::simulate(seeds = 5)]
 #[should_panic = "invalid workload: topic `every-tenth` is an input of the workload, but none of \
                   `ClickCount` reads it: leave it out, or add its reader by `.and::<..>()`"]
-fn a_topic_that_nobody_reads() -> Workload {
+fn a_topic_that_no_processor_reads() -> Workload {
     let workload = Workload::of::<ClickCount>().input(UserClicks, 10, |dice| (user(dice), "x"));
     workload.input(EveryTenth, 10, |dice| (user(dice), 3))
 }
@@ -168,7 +168,7 @@ fn limited(ctx: &mut Context, _: &str) -> Result<()> {
 
 #[goka::simulate(seeds = 5)]
 #[should_panic = "topic `limits`, joined table of `Limited`"]
-fn a_table_that_is_not_there() -> Workload {
+fn a_missing_table() -> Workload {
     Workload::of::<Limited>().input(UserClicks, 10, |dice| (user(dice), "x"))
 }
 
@@ -181,7 +181,7 @@ fn reader(ctx: &mut Context, count: i64) -> Result<()> {
 
 #[goka::simulate(seeds = 5)]
 #[should_panic = "topic `user-clicks`, input of `Limited`"]
-fn an_input_that_nobody_feeds() -> Workload {
+fn an_input_without_records() -> Workload {
     Workload::of::<Reader>()
         .and::<Limited>()
         .table(Limits, [("user-1", 3)])

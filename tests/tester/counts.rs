@@ -44,7 +44,7 @@ fn clicks(app: &mut Tester, user: &str, count: usize) {
 }
 
 #[test]
-fn what_goes_in_is_counted_and_what_comes_out_is_read_once() {
+fn inputs_are_counted_and_outputs_are_read_once() {
     let mut app = Tester::of::<ClickCount>();
     clicks(&mut app, "alice", 5);
     clicks(&mut app, "bob", 1);
@@ -61,7 +61,7 @@ fn what_goes_in_is_counted_and_what_comes_out_is_read_once() {
 }
 
 #[test]
-fn tombstones_go_in_and_come_out() {
+fn tombstones_are_sent_and_received() {
     let mut app = Tester::of::<ClickCount>();
     clicks(&mut app, "alice", 2);
     app.input(UserClicks).send_tombstone("alice");
@@ -72,7 +72,7 @@ fn tombstones_go_in_and_come_out() {
 }
 
 #[test]
-fn headers_timestamps_and_places_are_told() {
+fn outputs_have_headers_timestamps_and_offsets() {
     let mut app = Tester::new().and::<ClickCount>().begin(1_000).start();
     clicks(&mut app, "alice", 4);
     let options = Emit::new().timestamp(7).header("trace", "1");
@@ -96,7 +96,7 @@ fn headers_timestamps_and_places_are_told() {
 }
 
 #[test]
-fn outputs_come_in_the_order_in_which_they_were_written() {
+fn outputs_are_read_in_the_order_of_writing() {
     let mut app = Tester::of::<ClickCount>();
     let users: Vec<String> = (0..20).map(|user| format!("user-{user}")).collect();
     for user in &users {
@@ -107,7 +107,7 @@ fn outputs_come_in_the_order_in_which_they_were_written() {
 }
 
 #[test]
-fn other_outputs_than_expected_are_shown_beside_them() {
+fn unexpected_outputs_are_shown_beside_the_expected_ones() {
     let text = failure(|| {
         let mut app = Tester::of::<ClickCount>();
         clicks(&mut app, "alice", 5);
@@ -128,7 +128,7 @@ fn other_outputs_than_expected_are_shown_beside_them() {
 }
 
 #[test]
-fn a_handler_that_fails_is_told_with_its_record() {
+fn a_handler_error_is_reported_with_its_record() {
     let text = failure(|| {
         let mut app = Tester::of::<ClickCount>();
         clicks(&mut app, "alice", 2);
@@ -142,7 +142,7 @@ fn a_handler_that_fails_is_told_with_its_record() {
 }
 
 #[test]
-fn a_test_may_want_a_failure_and_go_on() {
+fn a_test_can_expect_a_failure_and_continue() {
     let mut app = Tester::of::<ClickCount>();
     assert!(app.error().is_none());
     let sent = app.input(UserClicks).try_send("alice", "x");
@@ -167,7 +167,7 @@ fn a_test_may_want_a_failure_and_go_on() {
 }
 
 #[test]
-fn exactly_once_and_other_counts_of_partitions_look_the_same() {
+fn results_are_the_same_exactly_once_and_with_any_partition_count() {
     for partitions in [1, 3, 16] {
         let setup = Tester::new().and::<ClickCount>().partitions(partitions);
         let mut app = setup

@@ -116,7 +116,7 @@ fn every_key_is_visited() {
 }
 
 #[test]
-fn edges_live_through_a_move() {
+fn edges_work_after_a_rebalance() {
     let mut app = mailbox();
     app.input(Messages).send("alice", &message("bob"));
     app.rebalance();
@@ -140,7 +140,7 @@ impl Sums {
 }
 
 #[test]
-fn keyless_records_go_round_the_partitions() {
+fn keyless_records_are_spread_over_partitions() {
     let sum = Arc::new(AtomicI64::new(0));
     let mut app = Tester::new().with(Sums(sum.clone())).start();
     for value in 1..=10 {
@@ -188,7 +188,7 @@ fn an_asynchronous_handler_is_done_when_send_returns() {
 }
 
 #[test]
-fn deferred_work_goes_on_with_the_clock() {
+fn deferred_work_completes_when_the_clock_advances() {
     let setup = Tester::new().and::<Works>();
     let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
     app.input(Jobs).send("alice", "short");

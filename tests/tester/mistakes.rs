@@ -15,7 +15,7 @@ struct Nowhere;
 struct Counts;
 
 #[test]
-fn a_table_of_a_processor_that_is_not_there_is_named() {
+fn a_table_of_an_unregistered_processor_is_named() {
     let text = failure(|| {
         let app = Tester::of::<ClickCount>();
         app.table::<Lengths>();
@@ -31,7 +31,7 @@ fn a_table_of_a_processor_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_topic_that_nobody_reads_is_named() {
+fn a_topic_that_no_processor_reads_is_named() {
     let text = failure(|| Tester::of::<ClickCount>().input(Nowhere).send("alice", "x"));
     assert_eq!(
         text,
@@ -40,7 +40,7 @@ fn a_topic_that_nobody_reads_is_named() {
 }
 
 #[test]
-fn a_topic_that_nobody_emits_to_is_named() {
+fn a_topic_that_no_processor_emits_to_is_named() {
     let text = failure(|| Tester::of::<ClickCount>().output(Nowhere).expect_none());
     assert_eq!(
         text,
@@ -49,20 +49,20 @@ fn a_topic_that_nobody_emits_to_is_named() {
 }
 
 #[test]
-fn a_table_is_written_by_its_owner_alone() {
+fn sending_to_a_group_table_is_refused() {
     let text = failure(|| Tester::of::<ClickCount>().input(Counts).send("alice", &7));
     assert!(text.contains("is the table of `ClickCount`"), "{text}");
 }
 
 #[test]
-fn a_value_that_handlers_share_is_asked_for() {
+fn a_missing_shared_value_is_an_error() {
     let text = failure(|| drop(Tester::of::<Mailbox>()));
     assert!(text.contains("`Mailbox` (tests/tester/edges.rs:"), "{text}");
     assert!(text.contains("Tester::new().with(Mailbox ..)"), "{text}");
 }
 
 #[test]
-fn a_strict_test_reads_every_output() {
+fn a_strict_test_fails_with_unread_outputs() {
     let clicks = |app: &mut Tester| {
         app.strict();
         for user in ["alice", "bob"] {
@@ -112,7 +112,7 @@ impl Circle {
 }
 
 #[test]
-fn a_circle_without_an_end_is_told() {
+fn an_endless_loop_is_reported() {
     let text = failure(|| Tester::of::<Circle>().input(Rounds).send("alice", &1));
     assert!(text.starts_with("`Circle` never became idle"), "{text}");
 }

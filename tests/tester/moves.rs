@@ -56,7 +56,7 @@ fn send_all(app: &mut Tester, rounds: i64) {
 
 /// Every handler goes on with what the one before it left, wherever that was.
 #[test]
-fn tables_go_on_after_every_move() {
+fn tables_are_kept_over_rebalances_restarts_and_crashes() {
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
         let mut app = sum(guarantee, Arc::default());
         let moves: [fn(&mut Tester); 6] = [
@@ -92,7 +92,7 @@ fn a_record_that_failed_is_handled_after_a_restart() {
 }
 
 #[test]
-fn a_month_passes() {
+fn the_clock_can_advance_by_a_month() {
     let mut app = sum(Guarantee::ExactlyOnce, Arc::default());
     send_all(&mut app, 1);
     let then = app.now();

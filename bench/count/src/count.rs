@@ -26,7 +26,7 @@ use goka_test_support::{block_on, wait_until};
 type Outcome<T> = goka_bench_floor::Result<T>;
 
 /// The timeout of what is not measured.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the broker may take to end a transaction that is committed.
 const MARKERS: Duration = Duration::from_secs(5);
@@ -150,9 +150,9 @@ impl Bed {
         // Its last barrier runs now, as the floor's does, and not at the end of an interval.
         running.stop();
         let partitions: Vec<_> = ends.iter().map(|(at, _)| at.clone()).collect();
-        let until = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !self.is_committed(&partitions, &ends)? {
-            if Instant::now() > until {
+            if Instant::now() > deadline {
                 return Err("its last offsets were not committed".into());
             }
             std::thread::park_timeout(LOOK);
@@ -173,14 +173,14 @@ impl Bed {
             .create()?;
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         // A member that has not left the group stays in it until its session times out.
-        wait_until("the group is gone", PATIENCE, || {
+        wait_until("the group is gone", TIMEOUT, || {
             block_on(admin.delete_groups(&[group], &options))
                 .is_ok_and(|results| results.iter().all(std::result::Result::is_ok))
         });
         for topic in topics {
             self.broker.delete_topic(topic);
         }
-        wait_until("the topics are gone", PATIENCE, || {
+        wait_until("the topics are gone", TIMEOUT, || {
             let topics = self.log.describe(topics);
             topics.is_ok_and(|topics| topics.iter().all(Option::is_none))
         });
@@ -218,7 +218,7 @@ impl Bed {
     /// a record of its own in every partition that it touched, a little after it was committed.
     pub(crate) fn check_updates(&self, topic: &str, setting: Setting) -> Outcome<()> {
         let records = Offset::try_from(setting.records)?;
-        let until = Instant::now() + MARKERS;
+        let deadline = Instant::now() + MARKERS;
         loop {
             let ends = self.ends(topic, setting.partitions)?;
             let end: Offset = ends.iter().map(|(_, end)| end).sum();
@@ -229,7 +229,7 @@ impl Bed {
             if fits {
                 return Ok(());
             }
-            if Instant::now() > until {
+            if Instant::now() > deadline {
                 let guarantee = setting.guarantee;
                 let what = format!("{records} updates make a topic of {end} records");
                 return Err(format!("{guarantee}, {what}").into());
@@ -262,7 +262,7 @@ pub(crate) fn options(setting: Setting) -> ProcessorOptions {
 fn await_records(running: &Running, count: &Count, records: u64) -> bool {
     let (mut handled, mut heard) = (0, Instant::now());
     while handled < records {
-        if running.is_finished() || heard.elapsed() > PATIENCE {
+        if running.is_finished() || heard.elapsed() > TIMEOUT {
             return false;
         }
         std::thread::park_timeout(LOOK);

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 /// How long the broker may take for the last of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Draws numbers; Steele, Lea and Flood's SplitMix64.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Input {
                 producer.poll(Duration::from_millis(10));
             }
         }
-        producer.flush(PATIENCE)?;
+        producer.flush(TIMEOUT)?;
         Ok(())
     }
 }

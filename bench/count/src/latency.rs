@@ -17,7 +17,7 @@ use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
-use crate::count::{Bed, Numbers, PATIENCE, Setting, options};
+use crate::count::{Bed, Numbers, Setting, TIMEOUT, options};
 use crate::input::{Random, producer};
 use crate::report::{Figures, milliseconds};
 
@@ -109,7 +109,7 @@ fn send(brokers: &str, pace: Pace) -> Outcome<()> {
         let sent = producer.send(record.timestamp(time));
         sent.map_err(|(error, _)| error)?;
     }
-    Ok(producer.flush(PATIENCE)?)
+    Ok(producer.flush(TIMEOUT)?)
 }
 
 fn reader(brokers: &str, partitions: i32) -> Outcome<BaseConsumer> {
@@ -134,7 +134,7 @@ fn read(reader: &BaseConsumer, ended: &AtomicBool, total: usize) -> Outcome<Vec<
     let mut ages = Vec::with_capacity(total);
     let mut heard = Instant::now();
     while ages.len() < total && !ended.load(Ordering::Relaxed) {
-        if heard.elapsed() > PATIENCE {
+        if heard.elapsed() > TIMEOUT {
             return Err(format!("{} of {total} outputs came", ages.len()).into());
         }
         if let Some(message) = reader.poll(Duration::from_millis(100)) {

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_stands_between_the_least_and_the_most() {
+    fn figures_are_shown_as_median_with_least_and_most() {
         let figures: Figures = [3.0, 1.0, 2.0].into_iter().collect();
         assert_eq!(format!("{figures:.1}"), "2.0 (1.0 to 3.0)");
         assert_eq!(figures.percentile(99), Some(3.0));

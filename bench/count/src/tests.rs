@@ -8,7 +8,7 @@ use goka::{Processor, Topic, View};
 use goka_runtime::record::Guarantee;
 use goka_runtime::table::memory::MemoryStores;
 
-use crate::count::{Bed, Count, Numbers, PATIENCE, Setting};
+use crate::count::{Bed, Count, Numbers, Setting, TIMEOUT};
 use crate::input::Input;
 use goka_test_support::kafka::another;
 
@@ -50,7 +50,7 @@ fn the_processor_counts_what_the_floor_counts() {
         bed.count(setting).expect("the processor counts");
         let view = View::<Count>::start(Arc::clone(&bed.log), Arc::new(MemoryStores::default()))
             .expect("its table is there");
-        view.wait_ready(PATIENCE).expect("its table is read");
+        view.wait_ready(TIMEOUT).expect("its table is read");
         let counted: BTreeMap<String, i64> = view
             .iter()
             .expect("the table is ready")

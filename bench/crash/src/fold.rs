@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_set_is_one_whatever_comes_twice_or_late() {
+    fn repeated_and_late_inputs_are_in_the_set_once() {
         let mut folded = Folded::default();
         for number in [0, 2, 1, 1, 4, 3, 0] {
             folded.add(input(number));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_judged_by_what_went_in() {
+    fn a_value_is_compared_with_its_inputs() {
         let (mut expected, mut right) = (Expected::default(), Folded::default());
         for number in 0..5 {
             expected.add(input(number));

@@ -25,7 +25,7 @@ use crate::summary::Summary;
 use crate::topics::{Broker, Follower, PARTITIONS};
 
 /// Longer than anything here takes; reached by failures only.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The row of the summary for kills at random moments.
 const RANDOM: &str = "(random moment)";
 /// The row of the summary for outputs that no kill explains: a correct run has none.
@@ -196,7 +196,7 @@ impl<'p> Harness<'p> {
         };
         let mut life = self.start(armed)?;
         let ended = match kill {
-            Kill::At(_) => life.wait(PATIENCE, |_| false)?,
+            Kill::At(_) => life.wait(TIMEOUT, |_| false)?,
             Kill::Random => self.kill_at_random(&mut life)?,
         };
         let said = life.said();
@@ -231,7 +231,7 @@ impl<'p> Harness<'p> {
             true => (true, self.random.below(1500)),
             false => (false, self.random.below(300)),
         };
-        let began = life.wait(PATIENCE, |life| from_start || life.has_begun())?;
+        let began = life.wait(TIMEOUT, |life| from_start || life.has_begun())?;
         if !matches!(began, Some(Waited::True)) {
             return Ok(began);
         }

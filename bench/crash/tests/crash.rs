@@ -75,7 +75,7 @@ fn a_store_ahead_of_the_changelog_is_found() {
 }
 
 #[test]
-fn a_store_that_says_too_much_of_itself_is_found() {
+fn a_checkpoint_ahead_of_its_rows_is_found() {
     // Which of the two depends on whether the kill left the record that the stamp claims.
     let names = [
         "store-is-no-prefix-of-changelog",

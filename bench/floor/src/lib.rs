@@ -27,7 +27,7 @@ use native::{Fetch, Topic, nudge};
 const BATCH: usize = 2_000;
 
 /// After how long without progress it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An error of a run.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -113,7 +113,7 @@ impl Floor {
         let consumer = self.consumer()?;
         let producer = self.producer()?;
         if self.exactly_once {
-            producer.init_transactions(PATIENCE)?;
+            producer.init_transactions(TIMEOUT)?;
             producer.begin_transaction()?;
         }
         let changelog = Topic::new(&producer, &self.changelog)?;
@@ -143,7 +143,7 @@ impl Floor {
                 heard = Instant::now();
             }
             producer.poll(Duration::ZERO);
-            if heard.elapsed() > PATIENCE {
+            if heard.elapsed() > TIMEOUT {
                 return Err(format!("no records after {handled} of {}", self.records).into());
             }
             if handled == self.records || settled.elapsed() >= self.barrier {
@@ -202,11 +202,11 @@ impl Floor {
         producer: &BaseProducer<Failed>,
         next: &[i64],
     ) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while producer.in_flight_count() > 0 {
             nudge(producer);
             producer.poll(Duration::from_millis(1));
-            if Instant::now() > until {
+            if Instant::now() > deadline {
                 return Err("the broker acknowledges nothing".into());
             }
         }
@@ -224,8 +224,8 @@ impl Floor {
         let group = consumer
             .group_metadata()
             .ok_or("a consumer with a group id has group metadata")?;
-        producer.send_offsets_to_transaction(&offsets, &group, PATIENCE)?;
-        producer.commit_transaction(PATIENCE)?;
+        producer.send_offsets_to_transaction(&offsets, &group, TIMEOUT)?;
+        producer.commit_transaction(TIMEOUT)?;
         // Offsets of a transaction that stays empty are none; the last one is left to its time-out.
         Ok(producer.begin_transaction()?)
     }

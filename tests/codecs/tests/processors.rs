@@ -16,7 +16,7 @@ use goka_runtime::processor::{ProcessorOptions, start};
 use goka_runtime::table::memory::MemoryStores;
 use serde::{Deserialize, Serialize};
 
-const SOON: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ride {
@@ -87,7 +87,7 @@ fn registry(stream: TcpStream, schema: &Mutex<String>) -> std::io::Result<()> {
 }
 
 #[test]
-fn avro_in_and_protobuf_kept() {
+fn avro_records_are_read_and_protobuf_messages_kept() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Registry::new(&format!("http://{}", listener.local_addr().unwrap())).install();
     std::thread::spawn(move || {
@@ -114,16 +114,20 @@ fn avro_in_and_protobuf_kept() {
         };
         let _ack = rides.emit(driver, &ride).unwrap();
     }
-    rides.close(SOON).unwrap();
+    rides.close(TIMEOUT).unwrap();
     let view = View::<Earnings>::start(log, Arc::new(MemoryStores::default())).unwrap();
-    view.wait_ready(SOON).unwrap();
-    let until = std::time::Instant::now() + SOON;
+    view.wait_ready(TIMEOUT).unwrap();
+    let deadline = std::time::Instant::now() + TIMEOUT;
     let wanted = Some(Earned {
         cents: 750,
         rides: 2,
     });
     while view.get("ada").unwrap() != wanted || view.get("bob").unwrap().is_none() {
-        assert!(std::time::Instant::now() < until, "{:?}", view.get("ada"));
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{:?}",
+            view.get("ada")
+        );
         std::thread::park_timeout(Duration::from_millis(10));
     }
     running.stop();

@@ -25,7 +25,7 @@ use crate::support::{events, wait_until};
 
 pub const PARTITIONS: i32 = 3;
 /// Longer than any recovery may take.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 const KEYS: usize = 100;
 
 #[stream("faults-in", key = String, value = i64)]
@@ -77,7 +77,7 @@ impl Rig {
             machine,
             load: Load::start(direct),
         };
-        wait_until("it counts", PATIENCE, || rig.progress() > 0);
+        wait_until("it counts", TIMEOUT, || rig.progress() > 0);
         rig
     }
 
@@ -111,9 +111,9 @@ impl Rig {
     #[track_caller]
     pub fn recovers(&self, what: &str, since: Instant) {
         let (mut had, mut late) = (None, false);
-        wait_until("processing goes on by itself", PATIENCE, || {
+        wait_until("processing goes on by itself", TIMEOUT, || {
             self.assert_alive();
-            if since.elapsed() > PATIENCE / 3 && !std::mem::replace(&mut late, true) {
+            if since.elapsed() > TIMEOUT / 3 && !std::mem::replace(&mut late, true) {
                 let (committed, status) = (self.committed(), self.running.status());
                 eprintln!("{what}: still not: {committed:?}, {status:?}");
             }
@@ -141,7 +141,7 @@ impl Rig {
     #[track_caller]
     pub fn check(mut self, what: &str) {
         let expected = self.load.end();
-        wait_until("all is counted", PATIENCE, || {
+        wait_until("all is counted", TIMEOUT, || {
             self.assert_alive();
             matches!((self.committed(), self.ends("faults-in")), (Ok(at), Ok(end)) if at == end)
         });
@@ -223,7 +223,7 @@ fn read(log: &dyn Log, topic: &str) -> Vec<(String, i64)> {
     let mut reader = log.reader(&from, Isolation::ReadCommitted).unwrap();
     let mut records = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    wait_until("all is read", PATIENCE, || {
+    wait_until("all is read", TIMEOUT, || {
         let mut take = |_: usize, read: &[Record<'_>]| {
             for record in read {
                 let value = text(record.value.unwrap()).parse().unwrap();
@@ -291,7 +291,7 @@ impl Load {
                     thread::sleep(Duration::from_millis(20));
                 }
             }
-            producer.flush(PATIENCE).unwrap();
+            producer.flush(TIMEOUT).unwrap();
             assert_eq!(producer.context().0.load(Ordering::Relaxed), 0);
             counts
         });

@@ -19,13 +19,15 @@ fn exactly_once(log: &dyn Log) -> Group {
     let mut group = stateful(log, &[input], 1);
     group.topics.push(output.as_str().into());
     group.guarantee = Guarantee::ExactlyOnce;
-    group.transaction_timeout = 5 * PATIENCE;
+    group.transaction_timeout = 5 * TIMEOUT;
     group
 }
 
 pub fn committed(log: &dyn Log, group: &Group) -> Option<i64> {
     let found = log.committed(&group.name, &[tp(group.topic(TopicId(1)), 0)]);
-    found.expect("told")[0].as_ref().map(|at| at.offset)
+    found.expect("the log answers")[0]
+        .as_ref()
+        .map(|at| at.offset)
 }
 
 pub fn table(log: &dyn Log, group: &Group) -> Vec<String> {
@@ -33,15 +35,15 @@ pub fn table(log: &dyn Log, group: &Group) -> Vec<String> {
 }
 
 /// Settles one record and an offset.
-pub fn settle(seat: &mut Seat, value: &str, offset: i64) -> CommitOutcome {
-    seat.append(&[(task(0), Changelog, 0, 0, value)]);
-    seat.settle(&[(task(0), 1, offset)])
+pub fn append_and_commit(member: &mut TestMember, value: &str, offset: i64) -> CommitOutcome {
+    member.append(&[(task(0), Changelog, 0, 0, value)]);
+    member.commit(&[(task(0), 1, offset)])
 }
 
 /// What task 0 failed with.
 #[track_caller]
-fn failure(settlement: &CommitOutcome) -> &Failure {
-    let failure = settlement.acks[&task(0)].as_ref();
+fn failure(outcome: &CommitOutcome) -> &Failure {
+    let failure = outcome.acks[&task(0)].as_ref();
     failure.expect_err("it fails")
 }
 
@@ -69,20 +71,20 @@ fn seen(log: &dyn Log, topic: &str, isolation: Isolation, end: i64) -> Vec<Strin
     texts(&all)
 }
 
-pub fn records_lie_in_the_log_before_they_are_settled(log: &dyn Log) {
+pub fn records_are_in_the_log_before_they_are_committed(log: &dyn Log) {
     let group = stateful(log, &[stream(log, 1)], 1);
-    let mut seat = Seat::owning(log, &group, 1);
-    seat.append(&[(task(0), Changelog, 0, 0, "early")]);
+    let mut member = TestMember::owning(log, &group, 1);
+    member.append(&[(task(0), Changelog, 0, 0, "early")]);
     wait_for_range(log, group.topic(TopicId(0)), 1, 1);
     assert_eq!(table(log, &group), ["early"]);
-    assert_settled(&seat.settle(&[(task(0), 1, 1)]), task(0));
+    assert_committed(&member.commit(&[(task(0), 1, 1)]), task(0));
 }
 
-pub fn an_open_unit_holds_readers_back(log: &dyn Log) {
+pub fn an_open_transaction_blocks_readers(log: &dyn Log) {
     let group = exactly_once(log);
     let output = group.topic(TopicId(OUTPUT));
-    let mut seat = Seat::owning(log, &group, 1);
-    seat.append(&[
+    let mut member = TestMember::owning(log, &group, 1);
+    member.append(&[
         (task(0), Changelog, 0, 0, "state"),
         (task(0), Output, OUTPUT, 0, "out"),
     ]);
@@ -92,105 +94,108 @@ pub fn an_open_unit_holds_readers_back(log: &dyn Log) {
     let all = seen(log, output, Isolation::ReadUncommitted, 2);
     assert_eq!(all, ["out", "7"]);
     assert!(seen(log, output, Isolation::ReadCommitted, 0).is_empty());
-    assert_settled(&seat.settle(&[(task(0), 1, 1)]), task(0));
+    assert_committed(&member.commit(&[(task(0), 1, 1)]), task(0));
     wait_for_range(log, output, 3, 3);
     wait_for_range(log, group.topic(TopicId(0)), 2, 2);
     let all = seen(log, output, Isolation::ReadCommitted, 3);
     assert_eq!(all, ["out", "7"]);
 }
 
-pub fn an_aborted_unit_stays_in_the_log(log: &dyn Log) {
+pub fn an_aborted_transaction_stays_in_the_log(log: &dyn Log) {
     let group = exactly_once(log);
     let topic = group.topic(TopicId(0));
-    let mut seat = Seat::owning(log, &group, 1);
-    seat.append(&[(task(0), Changelog, 0, 0, "dropped")]);
+    let mut member = TestMember::owning(log, &group, 1);
+    member.append(&[(task(0), Changelog, 0, 0, "dropped")]);
     wait_for_range(log, topic, 0, 1);
-    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_eq!(member.inner.abort(deadline()), Ok(()));
     wait_for_range(log, topic, 2, 2);
     assert!(seen(log, topic, Isolation::ReadCommitted, 2).is_empty());
     let all = seen(log, topic, Isolation::ReadUncommitted, 2);
     assert_eq!(all, ["dropped"]);
-    let settlement = settle(&mut seat, "kept", 1);
-    assert_settled(&settlement, task(0));
-    let acked = settlement.acks[&task(0)].as_ref().expect("acknowledged");
+    let outcome = append_and_commit(&mut member, "kept", 1);
+    assert_committed(&outcome, task(0));
+    let acked = outcome.acks[&task(0)].as_ref().expect("acknowledged");
     assert_eq!((acked.changelog, acked.markers), (Some((2, 2, 1)), 1));
     assert_eq!(seen(log, topic, Isolation::ReadCommitted, 4), ["kept"]);
 }
 
-pub fn a_twin_fences_the_transactions_of_the_first(log: &dyn Log) {
+pub fn a_duplicate_instance_fences_the_transactions_of_the_first(log: &dyn Log) {
     let group = exactly_once(log);
-    let mut first = Seat::owning(log, &group, 1);
-    assert_settled(&settle(&mut first, "first", 1), task(0));
+    let mut first = TestMember::owning(log, &group, 1);
+    assert_committed(&append_and_commit(&mut first, "first", 1), task(0));
     first.append(&[(task(0), Changelog, 0, 0, "open")]);
     // The twin takes the name over, and waits for nothing that the first holds open.
-    let mut second = Seat::owning(log, &group, 1);
-    assert_eq!(second.tape.owned[&task(0)].1[&TopicId(1)], at(1));
-    let settlement = first.settle(&[(task(0), 1, 2)]);
+    let mut second = TestMember::owning(log, &group, 1);
+    assert_eq!(second.recorder.owned[&task(0)].1[&TopicId(1)], at(1));
+    let outcome = first.commit(&[(task(0), 1, 2)]);
     assert!(
-        matches!(failure(&settlement), Failure::ProducerFenced(_)),
-        "{settlement:?}"
+        matches!(failure(&outcome), Failure::ProducerFenced(_)),
+        "{outcome:?}"
     );
-    let aborted = first.member.abort(soon());
+    let aborted = first.inner.abort(deadline());
     assert!(
         matches!(aborted, Err(Failure::ProducerFenced(_))),
         "{aborted:?}"
     );
-    assert_settled(&settle(&mut second, "second", 3), task(0));
+    assert_committed(&append_and_commit(&mut second, "second", 3), task(0));
     assert_eq!(table(log, &group), ["first", "second"]);
     assert_eq!(committed(log, &group), Some(3));
 }
 
-pub fn a_restarted_member_ends_what_its_predecessor_left_open(log: &dyn Log) {
+pub fn a_restarted_member_aborts_the_transaction_that_was_left_open(log: &dyn Log) {
     let group = exactly_once(log);
-    let mut seat = Seat::owning(log, &group, 1);
-    assert_settled(&settle(&mut seat, "settled", 1), task(0));
-    seat.append(&[(task(0), Changelog, 0, 0, "open")]);
+    let mut member = TestMember::owning(log, &group, 1);
+    assert_committed(&append_and_commit(&mut member, "committed", 1), task(0));
+    member.append(&[(task(0), Changelog, 0, 0, "open")]);
     let end = || {
         log.ranges(&[tp(group.topic(TopicId(0)), 0)])
             .expect("there")[0]
     };
     wait_until("the open record is written", || end().high == 3);
     // As if it were killed: nobody says a word.
-    std::mem::forget(seat.member);
-    let mut seat = Seat::owning(log, &group, 1);
-    assert_eq!(seat.tape.owned[&task(0)].1[&TopicId(1)], at(1));
+    std::mem::forget(member.inner);
+    let mut member = TestMember::owning(log, &group, 1);
+    assert_eq!(member.recorder.owned[&task(0)].1[&TopicId(1)], at(1));
     wait_until("it is aborted", || end().stable == 4);
-    assert_settled(&settle(&mut seat, "again", 2), task(0));
-    assert_eq!(table(log, &group), ["settled", "again"]);
+    assert_committed(&append_and_commit(&mut member, "again", 2), task(0));
+    assert_eq!(table(log, &group), ["committed", "again"]);
 }
 
-pub fn a_restarted_instance_has_its_tasks_again_and_moves_nothing(log: &dyn Log) {
+pub fn a_restarted_instance_gets_its_tasks_back_without_a_rebalance(log: &dyn Log) {
     let group = stateful(log, &[stream(log, 4)], 4);
-    let mut first = Seat::owning(log, &group, 4);
-    let mut second = Seat::join(log, &worker(&group, 1));
+    let mut first = TestMember::owning(log, &group, 4);
+    let mut second = TestMember::join(log, &worker(&group, 1));
     wait_until("two members share four tasks", || {
         first.poll();
         second.poll();
-        first.tape.owned.len() == 2 && second.tape.owned.len() == 2
+        first.recorder.owned.len() == 2 && second.recorder.owned.len() == 2
     });
-    first.tape.revoked.clear();
-    let tasks: Vec<TaskId> = second.tape.owned.keys().copied().collect();
-    second.member.close(soon()).expect("it leaves in peace");
-    let mut second = Seat::join(log, &worker(&group, 1));
+    first.recorder.revoked.clear();
+    let tasks: Vec<TaskId> = second.recorder.owned.keys().copied().collect();
+    second.inner.close(deadline()).expect("it leaves");
+    let mut second = TestMember::join(log, &worker(&group, 1));
     let began = Instant::now();
     wait_until("it has its tasks again", || {
         first.poll();
         second.poll();
-        second.tape.owned.len() == 2
+        second.recorder.owned.len() == 2
     });
     assert!(began.elapsed() < SESSION, "it waited for the session");
-    assert_eq!(second.tape.owned.keys().copied().collect::<Vec<_>>(), tasks);
-    assert!(first.tape.revoked.is_empty() && first.tape.lost.is_empty());
+    assert_eq!(
+        second.recorder.owned.keys().copied().collect::<Vec<_>>(),
+        tasks
+    );
+    assert!(first.recorder.revoked.is_empty() && first.recorder.lost.is_empty());
 }
 
-pub fn of_two_twins_the_older_is_fenced(log: &dyn Log) {
+pub fn of_two_members_with_one_identity_the_older_is_fenced(log: &dyn Log) {
     let group = stateful(log, &[stream(log, 1)], 1);
-    let mut first = Seat::owning(log, &group, 1);
-    let mut second = Seat::join(log, &group);
+    let mut first = TestMember::owning(log, &group, 1);
+    let mut second = TestMember::join(log, &group);
     let mut error = None;
     wait_until("the older is fenced", || {
         second.poll();
-        error = first.member.poll(TICK, &mut first.tape).err();
+        error = first.inner.poll(TICK, &mut first.recorder).err();
         error.is_some()
     });
     match error {
@@ -200,8 +205,10 @@ pub fn of_two_twins_the_older_is_fenced(log: &dyn Log) {
         other => panic!("{other:?}"),
     }
     assert!(
-        first.member.poll(TICK, &mut first.tape).is_err(),
+        first.inner.poll(TICK, &mut first.recorder).is_err(),
         "it stays so"
     );
-    second.poll_until("the newer has the task", |tape| tape.owned.len() == 1);
+    second.poll_until("the newer has the task", |recorder| {
+        recorder.owned.len() == 1
+    });
 }

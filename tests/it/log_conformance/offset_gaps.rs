@@ -13,42 +13,42 @@ const WRITTEN: u16 = 1;
 const READ: u16 = 1;
 
 /// A member that writes a topic in units, and a group that reads it.
-fn writer_and_reader(log: &dyn Log) -> (Seat, Group) {
+fn writer_and_reader(log: &dyn Log) -> (TestMember, Group) {
     let written = stream(log, 1);
     let mut writer = stateful(log, &[], 1);
     writer.topics.push(written.as_str().into());
     writer.guarantee = Guarantee::ExactlyOnce;
-    writer.transaction_timeout = 5 * PATIENCE;
+    writer.transaction_timeout = 5 * TIMEOUT;
     let mut reader = stateful(log, &[written], 1);
     reader.guarantee = Guarantee::ExactlyOnce;
-    (Seat::owning(log, &writer, 1), reader)
+    (TestMember::owning(log, &writer, 1), reader)
 }
 
-fn put(writer: &mut Seat, value: &str) {
+fn put(writer: &mut TestMember, value: &str) {
     writer.append(&[(task(0), Output, WRITTEN, 0, value)]);
 }
 
-fn settle(writer: &mut Seat, value: &str) {
+fn commit(writer: &mut TestMember, value: &str) {
     put(writer, value);
-    let settlement = writer.settle(&[]);
-    let acks = &settlement.acks[&task(0)];
-    assert!(acks.is_ok(), "{settlement:?}");
+    let outcome = writer.commit(&[]);
+    let acks = &outcome.acks[&task(0)];
+    assert!(acks.is_ok(), "{outcome:?}");
 }
 
-fn abort(writer: &mut Seat, value: &str) {
+fn abort(writer: &mut TestMember, value: &str) {
     put(writer, value);
-    assert_eq!(writer.member.abort(soon()), Ok(()));
+    assert_eq!(writer.inner.abort(deadline()), Ok(()));
 }
 
 /// How far the first task's input is known, from where it was fetched.
-fn reached(tape: &Tape, from: Offset) -> Offset {
-    let records = offsets(&tape.records(task(0), TopicId(READ)));
-    for (.., nothing) in &tape.passed {
+fn reached(recorder: &Recorder, from: Offset) -> Offset {
+    let records = offsets(&recorder.records(task(0), TopicId(READ)));
+    for (.., nothing) in &recorder.gaps {
         let held: Vec<_> = records.iter().filter(|at| nothing.contains(at)).collect();
         assert!(held.is_empty(), "{nothing:?} holds {held:?}");
     }
     let behind = records.iter().map(|at| at + 1);
-    let passed = tape.passed.iter().map(|(.., nothing)| nothing.end);
+    let passed = recorder.gaps.iter().map(|(.., nothing)| nothing.end);
     behind.chain(passed).max().unwrap_or(from)
 }
 
@@ -65,100 +65,106 @@ fn end(log: &dyn Log, group: &Group) -> Offset {
     end
 }
 
-pub fn a_member_comes_to_the_end_over_control_records(log: &dyn Log) {
+pub fn a_member_reaches_the_end_behind_control_records(log: &dyn Log) {
     let (mut writer, group) = writer_and_reader(log);
-    let mut reader = Seat::owning(log, &group, 1);
+    let mut reader = TestMember::owning(log, &group, 1);
     reader.fetch(task(0), READ, 0);
     abort(&mut writer, "dropped");
     for value in ["a", "b"] {
-        settle(&mut writer, value);
-        reader.poll_until("it comes to the end", |tape| {
-            reached(tape, 0) == end(log, &group)
+        commit(&mut writer, value);
+        reader.poll_until("it comes to the end", |recorder| {
+            reached(recorder, 0) == end(log, &group)
         });
     }
     abort(&mut writer, "dropped");
-    settle(&mut writer, "c");
+    commit(&mut writer, "c");
     abort(&mut writer, "dropped");
-    reader.poll_until("it comes to the end behind what was aborted", |tape| {
-        reached(tape, 0) == end(log, &group)
+    reader.poll_until("it comes to the end behind what was aborted", |recorder| {
+        reached(recorder, 0) == end(log, &group)
     });
-    let seen = reader.tape.records(task(0), TopicId(READ));
+    let seen = reader.recorder.records(task(0), TopicId(READ));
     assert_eq!(texts(&seen), ["a", "b", "c"]);
-    let epochs = reader.tape.passed.iter().map(|(_, epoch, ..)| epoch);
-    let (epoch, _) = &reader.tape.owned[&task(0)];
+    let epochs = reader.recorder.gaps.iter().map(|(_, epoch, ..)| epoch);
+    let (epoch, _) = &reader.recorder.owned[&task(0)];
     assert!(epochs.into_iter().all(|of| of == epoch));
 }
 
 pub fn a_gap_is_reported_again_after_moving_back(log: &dyn Log) {
     let (mut writer, group) = writer_and_reader(log);
     for value in ["a", "b"] {
-        settle(&mut writer, value);
+        commit(&mut writer, value);
     }
-    let mut reader = Seat::owning(log, &group, 1);
+    let mut reader = TestMember::owning(log, &group, 1);
     let last = read(log, group.topic(TopicId(READ)), 0, 0)[1].offset;
     // From the first record, from the last one, and from behind it.
     for from in [0, last, last + 1] {
-        (reader.tape.batches, reader.tape.passed) = Default::default();
+        (reader.recorder.batches, reader.recorder.gaps) = Default::default();
         match from {
             0 => {}
-            _ => reader.member.release(task(0)),
+            _ => reader.inner.release(task(0)),
         }
         reader.fetch(task(0), READ, from);
-        reader.poll_until("it comes to the end", |tape| {
-            reached(tape, from) == end(log, &group)
+        reader.poll_until("it comes to the end", |recorder| {
+            reached(recorder, from) == end(log, &group)
         });
-        let seen = offsets(&reader.tape.records(task(0), TopicId(READ)));
+        let seen = offsets(&reader.recorder.records(task(0), TopicId(READ)));
         assert!(seen.iter().all(|at| *at >= from), "{seen:?} from {from}");
         assert_eq!(
             seen.len(),
             [2, 1, 0][usize::from(from >= last) + usize::from(from > last)]
         );
-        let starts = reader.tape.passed.iter().map(|(.., nothing)| nothing.start);
+        let starts = reader
+            .recorder
+            .gaps
+            .iter()
+            .map(|(.., nothing)| nothing.start);
         assert!(
             starts.into_iter().all(|at| at >= from),
             "{:?}",
-            reader.tape.passed
+            reader.recorder.gaps
         );
     }
 }
 
 pub fn an_open_transaction_is_no_gap(log: &dyn Log) {
     let (mut writer, group) = writer_and_reader(log);
-    settle(&mut writer, "a");
-    let settled = end(log, &group);
-    let mut reader = Seat::owning(log, &group, 1);
+    commit(&mut writer, "a");
+    let stable = end(log, &group);
+    let mut reader = TestMember::owning(log, &group, 1);
     reader.fetch(task(0), READ, 0);
     put(&mut writer, "open");
     for _ in 0..5 {
         reader.poll();
-        assert!(reached(&reader.tape, 0) <= settled);
+        assert!(reached(&reader.recorder, 0) <= stable);
     }
-    settle(&mut writer, "b");
-    reader.poll_until("it comes to the end", |tape| {
-        reached(tape, 0) == end(log, &group)
+    commit(&mut writer, "b");
+    reader.poll_until("it comes to the end", |recorder| {
+        reached(recorder, 0) == end(log, &group)
     });
-    let seen = reader.tape.records(task(0), TopicId(READ));
+    let seen = reader.recorder.records(task(0), TopicId(READ));
     assert_eq!(texts(&seen), ["a", "open", "b"]);
 }
 
-pub fn offsets_alone_leave_nothing_to_pass(log: &dyn Log) {
+pub fn commits_of_offsets_alone_make_no_gap(log: &dyn Log) {
     let (mut writer, mut group) = writer_and_reader(log);
     // It writes what it reads, as a group with a loop does.
     group.topics.push(group.topic(TopicId(READ)).clone());
-    settle(&mut writer, "a");
-    let mut reader = Seat::owning(log, &group, 1);
+    commit(&mut writer, "a");
+    let mut reader = TestMember::owning(log, &group, 1);
     reader.fetch(task(0), READ, 0);
     for _ in 0..3 {
         let end = end(log, &group);
-        reader.poll_until("it comes to the end", |tape| reached(tape, 0) == end);
-        assert_settled(&reader.settle(&[(task(0), READ, end)]), task(0));
-        let before = reader.tape.passed.len();
+        reader.poll_until("it comes to the end", |recorder| {
+            reached(recorder, 0) == end
+        });
+        assert_committed(&reader.commit(&[(task(0), READ, end)]), task(0));
+        let before = reader.recorder.gaps.len();
         for _ in 0..3 {
             reader.poll();
         }
-        assert_eq!(reader.tape.passed.len(), before, "it rests");
+        assert_eq!(reader.recorder.gaps.len(), before, "it rests");
         assert_eq!(high(log, group.topic(TopicId(READ)), 0), end);
         reader.append(&[(task(0), Output, READ + 1, 0, "again")]);
-        assert_settled(&reader.settle(&[(task(0), READ, end)]), task(0));
+        assert_committed(&reader.commit(&[(task(0), READ, end)]), task(0));
     }
 }

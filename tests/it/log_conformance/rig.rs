@@ -1,11 +1,10 @@
-//! What the cases are made of: topics and groups with names of their own, records that can be
-//! compared, a driver that writes down what it is told, and waiting with a deadline.
+//! Topics and groups with unique names, records that can be compared, a driver that records its events, and
+//! waiting with a deadline.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use goka_runtime::log::{
     Appender, Assignment, CommitBatch, CommitId, CommitOutcome, Committed, Committer, Driver,
@@ -16,40 +15,26 @@ use goka_runtime::record::{
     TopicPartition,
 };
 
+pub use crate::support::unique;
+
 /// Longer than any broker takes for a rebalance after a crash.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-/// One wait for news.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one poll waits for events.
 pub const TICK: Duration = Duration::from_millis(100);
-/// A broker's shortest by default.
+/// The session timeout: the shortest that brokers accept by default.
 pub const SESSION: Duration = Duration::from_secs(6);
 
-pub fn soon() -> Instant {
-    Instant::now() + PATIENCE
+pub fn deadline() -> Instant {
+    Instant::now() + TIMEOUT
 }
 
-/// A name that nobody else has, in this run or another.
-pub fn unique(name: &str) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let (nanos, count) = (since.as_nanos(), COUNT.fetch_add(1, Ordering::Relaxed));
-    format!("{name}-{nanos:x}-{}-{count}", std::process::id())
+/// Waits until a condition is true. The condition may wait by itself, as a poll does.
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    crate::support::wait_until(what, TIMEOUT, condition);
 }
 
-/// Asks until it is so; `ask` may wait by itself.
-pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
-    let deadline = soon();
-    while !ask() {
-        assert!(
-            Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain: {what}"
-        );
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-/// Makes a topic with a name of its own, and waits until it is known.
+/// Creates a topic with a unique name, and waits until it is known.
 pub fn topic(log: &dyn Log, name: &str, partitions: i32, compact: bool) -> String {
     let name = unique(name);
     let new = NewTopic {
@@ -69,7 +54,7 @@ pub fn stream(log: &dyn Log, partitions: i32) -> String {
     topic(log, "stream", partitions, false)
 }
 
-/// A record of one's own.
+/// A record as it was read, with owned bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rec {
     pub offset: Offset,
@@ -118,34 +103,41 @@ pub fn sent<'a>(topic: &'a str, partition: i32, key: &'a str, value: &'a str) ->
     }
 }
 
-/// What an appender told.
-pub type Told = Arc<Mutex<Vec<(u64, Result<(i32, Offset), Failure>)>>>;
+/// The deliveries that an appender reported, by token.
+pub type Deliveries = Arc<Mutex<Vec<(u64, Result<(i32, Offset), Failure>)>>>;
 
-pub fn appender(log: &dyn Log) -> (Box<dyn Appender>, Told) {
-    let told = Told::default();
-    let theirs = told.clone();
+pub fn appender(log: &dyn Log) -> (Box<dyn Appender>, Deliveries) {
+    let deliveries = Deliveries::default();
+    let reported = deliveries.clone();
     let appender = log.appender(Arc::new(move |token, outcome| {
-        theirs
+        reported
             .lock()
-            .expect("no test panics with it")
+            .expect("no test panics while it holds the lock")
             .push((token, outcome));
     }));
-    (appender.expect("an appender is made"), told)
+    (appender.expect("an appender is made"), deliveries)
 }
 
-/// Writes values `from..to` as text to a partition, and waits until they are there.
+/// Writes numbers as text to a partition, and waits until they are written.
 pub fn write(log: &dyn Log, topic: &str, partition: i32, numbers: std::ops::Range<u64>) {
-    let (appender, told) = appender(log);
+    let (appender, deliveries) = appender(log);
     let count = numbers.end - numbers.start;
     for number in numbers {
         let text = number.to_string();
         let sent = sent(topic, partition, "key", &text);
-        appender.send(sent, number, soon()).expect("there is room");
+        appender
+            .send(sent, number, deadline())
+            .expect("there is room");
     }
-    appender.flush(soon()).expect("everything is written");
-    let told = told.lock().expect("no test panics with it");
-    assert_eq!(told.len() as u64, count);
-    assert!(told.iter().all(|(_, outcome)| outcome.is_ok()), "{told:?}");
+    appender.flush(deadline()).expect("everything is written");
+    let deliveries = deliveries
+        .lock()
+        .expect("no test panics while it holds the lock");
+    assert_eq!(deliveries.len() as u64, count);
+    assert!(
+        deliveries.iter().all(|(_, outcome)| outcome.is_ok()),
+        "{deliveries:?}"
+    );
 }
 
 pub fn tp(topic: &str, partition: i32) -> TopicPartition {
@@ -158,7 +150,7 @@ pub fn high(log: &dyn Log, topic: &str, partition: i32) -> Offset {
         .high
 }
 
-/// Reads from an offset to the end, as it is now.
+/// Reads from an offset to the present end.
 pub fn read(log: &dyn Log, topic: &str, partition: i32, from: Offset) -> Vec<Rec> {
     let end = high(log, topic, partition);
     let mut reader = log
@@ -194,7 +186,7 @@ pub fn stateful(log: &dyn Log, inputs: &[String], partitions: i32) -> Group {
     }
 }
 
-/// The same group, seen by another worker.
+/// The same group with another worker number.
 pub fn worker(group: &Group, worker: u32) -> Group {
     Group {
         worker,
@@ -210,25 +202,25 @@ pub fn task(partition: i32) -> TaskId {
     }
 }
 
-/// What a driver does about tasks that are taken.
+/// What a driver does when tasks are revoked.
 pub type OnRevoke = Box<dyn FnMut(&[TaskId], &mut dyn Committer) + Send>;
 
-/// A driver that writes down what it is told, and settles `on_revoke` when tasks are taken.
+/// A driver that records its events, and calls `on_revoke` when tasks are revoked.
 #[derive(Default)]
-pub struct Tape {
+pub struct Recorder {
     pub owned: BTreeMap<TaskId, (Epoch, BTreeMap<TopicId, Committed>)>,
     pub batches: Vec<(TaskId, Epoch, TopicId, Vec<Rec>)>,
-    pub passed: Vec<(TaskId, Epoch, TopicId, Range<Offset>)>,
+    pub gaps: Vec<(TaskId, Epoch, TopicId, Range<Offset>)>,
     pub lost: Vec<TaskId>,
-    pub broken: Vec<(TaskId, TopicId, LogError)>,
+    pub failed_inputs: Vec<(TaskId, TopicId, LogError)>,
     pub revoked: Vec<TaskId>,
-    pub troubles: Vec<Option<String>>,
+    pub degraded: Vec<Option<String>>,
     pub on_revoke: Option<OnRevoke>,
-    /// How many more records are taken; all unless set.
+    /// How many more records it takes; all unless set.
     pub room: Option<usize>,
 }
 
-impl Tape {
+impl Recorder {
     /// The records of one input of one task, in the order of their arrival.
     pub fn records(&self, of: TaskId, topic: TopicId) -> Vec<Rec> {
         let batches = self
@@ -239,7 +231,7 @@ impl Tape {
     }
 }
 
-impl Driver for Tape {
+impl Driver for Recorder {
     fn event(&mut self, event: MemberEvent<'_>) {
         match event {
             MemberEvent::Assigned(assignments) => {
@@ -255,17 +247,17 @@ impl Driver for Tape {
             }
             MemberEvent::OffsetGap(gap) => {
                 let (from, to) = (gap.from, gap.to);
-                assert!(from < to, "nothing is passed by {from} to {to}");
-                self.passed.push((gap.task, gap.epoch, gap.topic, from..to));
+                assert!(from < to, "an empty gap from {from} to {to}");
+                self.gaps.push((gap.task, gap.epoch, gap.topic, from..to));
             }
             MemberEvent::Lost(tasks) => {
                 self.lost.extend(tasks);
                 self.owned.retain(|task, _| !tasks.contains(task));
             }
             MemberEvent::InputFailed { task, topic, error } => {
-                self.broken.push((task, topic, error))
+                self.failed_inputs.push((task, topic, error))
             }
-            MemberEvent::Degraded(why) => self.troubles.push(why),
+            MemberEvent::Degraded(why) => self.degraded.push(why),
         }
     }
 
@@ -286,54 +278,56 @@ impl Driver for Tape {
         taken
     }
 
-    fn revoking(&mut self, tasks: &[TaskId], settle: &mut dyn Committer) {
+    fn revoking(&mut self, tasks: &[TaskId], committer: &mut dyn Committer) {
         if let Some(on_revoke) = &mut self.on_revoke {
-            on_revoke(tasks, settle);
+            on_revoke(tasks, committer);
         }
         self.revoked.extend(tasks);
         self.owned.retain(|task, _| !tasks.contains(task));
     }
 }
 
-/// A member and what it was told.
-pub struct Seat {
-    pub member: Box<dyn Member>,
-    pub tape: Tape,
-    units: u64,
+/// A member with the events that it reported.
+pub struct TestMember {
+    pub inner: Box<dyn Member>,
+    pub recorder: Recorder,
+    commits: u64,
 }
 
-impl Seat {
+impl TestMember {
     pub fn join(log: &dyn Log, group: &Group) -> Self {
-        let member = log.join(group).expect("the group can be joined");
+        let inner = log.join(group).expect("the group can be joined");
         Self {
-            member,
-            tape: Tape::default(),
-            units: 0,
+            inner,
+            recorder: Recorder::default(),
+            commits: 0,
         }
     }
 
     pub fn poll(&mut self) {
-        self.member
-            .poll(TICK, &mut self.tape)
+        self.inner
+            .poll(TICK, &mut self.recorder)
             .expect("the member goes on");
     }
 
     /// Joins and waits until it owns that many tasks.
     pub fn owning(log: &dyn Log, group: &Group, tasks: usize) -> Self {
-        let mut seat = Self::join(log, group);
-        seat.poll_until("the tasks are assigned", |tape| tape.owned.len() == tasks);
-        seat
+        let mut member = Self::join(log, group);
+        member.poll_until("the tasks are assigned", |recorder| {
+            recorder.owned.len() == tasks
+        });
+        member
     }
 
-    pub fn poll_until(&mut self, what: &str, is_so: impl Fn(&Tape) -> bool) {
+    pub fn poll_until(&mut self, what: &str, condition: impl Fn(&Recorder) -> bool) {
         wait_until(what, || {
             self.poll();
-            is_so(&self.tape)
+            condition(&self.recorder)
         });
     }
 
     pub fn fetch(&mut self, task: TaskId, topic: u16, position: Offset) {
-        self.member
+        self.inner
             .fetch(task, &[(TopicId(topic), position)])
             .expect("an owned task can be fetched");
     }
@@ -352,18 +346,18 @@ impl Seat {
                 headers: &[],
             });
         }
-        self.member.append(&appends);
+        self.inner.append(&appends);
     }
 
-    pub fn settle(&mut self, offsets: &[(TaskId, u16, Offset)]) -> CommitOutcome {
-        self.units += 1;
-        let unit = unit(self.units, offsets);
-        self.member.commit(&unit, soon())
+    pub fn commit(&mut self, offsets: &[(TaskId, u16, Offset)]) -> CommitOutcome {
+        self.commits += 1;
+        let batch = commit_batch(self.commits, offsets);
+        self.inner.commit(&batch, deadline())
     }
 }
 
-/// A unit whose offsets carry `at <offset>` as metadata.
-pub fn unit(id: u64, offsets: &[(TaskId, u16, Offset)]) -> CommitBatch {
+/// A commit batch whose offsets carry `at <offset>` as metadata.
+pub fn commit_batch(id: u64, offsets: &[(TaskId, u16, Offset)]) -> CommitBatch {
     let offsets = offsets.iter();
     let offsets =
         offsets.map(|(task, topic, at)| (*task, TopicId(*topic), *at, format!("at {at}")));
@@ -380,13 +374,9 @@ pub fn at(offset: Offset) -> Committed {
     }
 }
 
-/// Whether a task's part of a unit is durable.
-pub fn assert_settled(settlement: &CommitOutcome, task: TaskId) {
-    let ack = settlement.acks.get(&task);
-    assert!(ack.is_none_or(Result::is_ok), "{settlement:?}");
-    assert_eq!(
-        settlement.offsets.get(&task),
-        Some(&Ok(())),
-        "{settlement:?}"
-    );
+/// Asserts that a task's part of a commit is durable.
+pub fn assert_committed(outcome: &CommitOutcome, task: TaskId) {
+    let ack = outcome.acks.get(&task);
+    assert!(ack.is_none_or(Result::is_ok), "{outcome:?}");
+    assert_eq!(outcome.offsets.get(&task), Some(&Ok(())), "{outcome:?}");
 }

@@ -96,9 +96,11 @@ pub fn records_come_back_as_they_were(log: &dyn Log) {
             timestamp: 1_700_000_000_000,
             headers: &headers,
         };
-        appender.send(sent, token, soon()).expect("there is room");
+        appender
+            .send(sent, token, deadline())
+            .expect("there is room");
     }
-    appender.flush(soon()).expect("written");
+    appender.flush(deadline()).expect("written");
     let read = read(log, &name, 0, 0);
     assert_eq!(offsets(&read), [0, 1, 2, 3]);
     for (record, (key, value)) in read.iter().zip(shapes) {
@@ -124,10 +126,10 @@ pub fn order_in_each_partition(log: &dyn Log) {
     for number in 0..600_u64 {
         let (partition, text) = ((number % 3) as i32, number.to_string());
         appender
-            .send(sent(&name, partition, "key", &text), number, soon())
+            .send(sent(&name, partition, "key", &text), number, deadline())
             .expect("there is room");
     }
-    appender.flush(soon()).expect("written");
+    appender.flush(deadline()).expect("written");
     for partition in 0..3 {
         let expected = (0..200).map(|at| (at * 3 + partition).to_string());
         let read = read(log, &name, partition, 0);
@@ -232,58 +234,75 @@ pub fn reader_out_of_range(log: &dyn Log) {
 
 pub fn appender_tells_offsets(log: &dyn Log) {
     let name = stream(log, 2);
-    let (appender, told) = appender(log);
+    let (appender, deliveries) = appender(log);
     for token in 0..10_u64 {
         let partition = (token % 2) as i32;
         appender
-            .send(sent(&name, partition, "key", "value"), 100 + token, soon())
+            .send(
+                sent(&name, partition, "key", "value"),
+                100 + token,
+                deadline(),
+            )
             .expect("there is room");
     }
-    appender.flush(soon()).expect("written");
-    let mut told = told.lock().expect("no test panics with it").clone();
-    told.sort_by_key(|(token, _)| *token);
+    appender.flush(deadline()).expect("written");
+    let mut deliveries = deliveries
+        .lock()
+        .expect("no test panics while it holds the lock")
+        .clone();
+    deliveries.sort_by_key(|(token, _)| *token);
     let expected =
         (0..10_u64).map(|token| (100 + token, Ok(((token % 2) as i32, (token / 2) as i64))));
-    assert_eq!(told, expected.collect::<Vec<_>>());
+    assert_eq!(deliveries, expected.collect::<Vec<_>>());
 }
 
 pub fn appender_flushes_when_dropped(log: &dyn Log) {
     let name = stream(log, 1);
-    let (appender, told) = appender(log);
-    appender.flush(soon()).expect("nothing to wait for");
+    let (appender, deliveries) = appender(log);
+    appender.flush(deadline()).expect("nothing to wait for");
     for token in 0..50 {
         appender
-            .send(sent(&name, 0, "key", "value"), token, soon())
+            .send(sent(&name, 0, "key", "value"), token, deadline())
             .expect("there is room");
     }
     drop(appender);
-    assert_eq!(told.lock().expect("no test panics with it").len(), 50);
+    assert_eq!(
+        deliveries
+            .lock()
+            .expect("no test panics while it holds the lock")
+            .len(),
+        50
+    );
     assert_eq!(read(log, &name, 0, 0).len(), 50);
 }
 
 pub fn appender_refuses_what_is_too_large(log: &dyn Log) {
     let name = stream(log, 1);
-    let (appender, told) = appender(log);
+    let (appender, deliveries) = appender(log);
     let large = "x".repeat(2 << 20);
-    let refused = appender.send(sent(&name, 0, "key", &large), 1, soon());
+    let refused = appender.send(sent(&name, 0, "key", &large), 1, deadline());
     appender
-        .send(sent(&name, 0, "key", "small"), 2, soon())
+        .send(sent(&name, 0, "key", "small"), 2, deadline())
         .expect("there is room");
-    appender.flush(soon()).expect("the small one is written");
-    let told = told.lock().expect("no test panics with it");
-    let failed = told
+    appender
+        .flush(deadline())
+        .expect("the small one is written");
+    let deliveries = deliveries
+        .lock()
+        .expect("no test panics while it holds the lock");
+    let failed = deliveries
         .iter()
         .any(|(token, outcome)| *token == 1 && outcome.is_err());
     assert!(
         refused.is_err() != failed,
-        "told once, at sending or at delivery: {refused:?} {told:?}"
+        "deliveries once, at sending or at delivery: {refused:?} {deliveries:?}"
     );
     assert_eq!(texts(&read(log, &name, 0, 0)), ["small"]);
 }
 
 pub fn senders_share_an_appender(log: &dyn Log) {
     let name = stream(log, 2);
-    let (appender, told) = appender(log);
+    let (appender, deliveries) = appender(log);
     std::thread::scope(|scope| {
         for partition in 0..2_i32 {
             let (appender, name) = (&appender, &name);
@@ -291,14 +310,20 @@ pub fn senders_share_an_appender(log: &dyn Log) {
                 for number in 0..200_u64 {
                     let text = number.to_string();
                     appender
-                        .send(sent(name, partition, "key", &text), number, soon())
+                        .send(sent(name, partition, "key", &text), number, deadline())
                         .expect("there is room");
                 }
             });
         }
     });
-    appender.flush(soon()).expect("written");
-    assert_eq!(told.lock().expect("no test panics with it").len(), 400);
+    appender.flush(deadline()).expect("written");
+    assert_eq!(
+        deliveries
+            .lock()
+            .expect("no test panics while it holds the lock")
+            .len(),
+        400
+    );
     for partition in 0..2 {
         let expected = (0..200).map(|number: u64| number.to_string());
         assert_eq!(

@@ -17,29 +17,31 @@ fn exactly_once(log: &dyn Log, partitions: i32) -> Group {
     let mut group = stateful(log, &[input], partitions);
     group.topics.push(output.as_str().into());
     group.guarantee = Guarantee::ExactlyOnce;
-    group.transaction_timeout = 5 * PATIENCE;
+    group.transaction_timeout = 5 * TIMEOUT;
     group
 }
 
 fn committed(log: &dyn Log, group: &Group, partition: i32) -> Option<i64> {
     let input = group.topic(TopicId(1));
     let found = log.committed(&group.name, &[tp(input, partition)]);
-    found.expect("told")[0].as_ref().map(|at| at.offset)
+    found.expect("the log answers")[0]
+        .as_ref()
+        .map(|at| at.offset)
 }
 
 fn seen(log: &dyn Log, group: &Group, topic: u16, partition: i32) -> Vec<String> {
     texts(&read(log, group.topic(TopicId(topic)), partition, 0))
 }
 
-pub fn a_units_records_and_offsets_become_visible_together(log: &dyn Log) {
+pub fn records_and_offsets_of_a_commit_become_visible_together(log: &dyn Log) {
     let group = exactly_once(log, 2);
-    let mut seat = Seat::owning(log, &group, 2);
+    let mut member = TestMember::owning(log, &group, 2);
     let records = [
         (task(0), Changelog, 0, 0, "state"),
         (task(0), Output, OUTPUT, 1, "out"),
         (task(1), Output, OUTPUT, 1, "of another task"),
     ];
-    seat.append(&records);
+    member.append(&records);
     let outside = [(tp(group.topic(TopicId(OUTPUT)), 1), 0)];
     let reader = |isolation| log.reader(&outside, isolation).expect("a reader");
     let mut early = reader(Isolation::ReadCommitted);
@@ -62,9 +64,9 @@ pub fn a_units_records_and_offsets_become_visible_together(log: &dyn Log) {
             });
             (committed(log, group, 0), committed(log, group, 1))
         });
-        let settlement = seat.settle(&[(task(0), 1, 3), (task(1), 1, 4)]);
-        assert_settled(&settlement, task(0));
-        assert_settled(&settlement, task(1));
+        let outcome = member.commit(&[(task(0), 1, 3), (task(1), 1, 4)]);
+        assert_committed(&outcome, task(0));
+        assert_committed(&outcome, task(1));
         let told = told.join().expect("the reader goes on");
         assert_eq!(
             told,
@@ -76,23 +78,23 @@ pub fn a_units_records_and_offsets_become_visible_together(log: &dyn Log) {
     assert_eq!(seen(log, &group, OUTPUT, 1).len(), 2);
 }
 
-pub fn an_aborted_unit_leaves_nothing(log: &dyn Log) {
+pub fn an_aborted_transaction_leaves_nothing_visible(log: &dyn Log) {
     let group = exactly_once(log, 1);
-    let mut seat = Seat::owning(log, &group, 1);
-    seat.append(&[
+    let mut member = TestMember::owning(log, &group, 1);
+    member.append(&[
         (task(0), Changelog, 0, 0, "dropped"),
         (task(0), Output, OUTPUT, 0, "dropped"),
     ]);
-    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_eq!(member.inner.abort(deadline()), Ok(()));
     assert_eq!(committed(log, &group, 0), None);
     for round in 1..3 {
-        seat.append(&[
+        member.append(&[
             (task(0), Changelog, 0, 0, "kept"),
             (task(0), Output, OUTPUT, 0, "kept"),
         ]);
-        let settlement = seat.settle(&[(task(0), 1, round)]);
-        assert_settled(&settlement, task(0));
-        let (first, last, count) = settlement.acks[&task(0)]
+        let outcome = member.commit(&[(task(0), 1, round)]);
+        assert_committed(&outcome, task(0));
+        let (first, last, count) = outcome.acks[&task(0)]
             .as_ref()
             .expect("acknowledged")
             .changelog
@@ -102,57 +104,57 @@ pub fn an_aborted_unit_leaves_nothing(log: &dyn Log) {
             (0, 1),
             "what was aborted counts no more"
         );
-        seat.append(&[(task(0), Changelog, 0, 0, "dropped")]);
-        assert_eq!(seat.member.abort(soon()), Ok(()));
+        member.append(&[(task(0), Changelog, 0, 0, "dropped")]);
+        assert_eq!(member.inner.abort(deadline()), Ok(()));
         assert_eq!(committed(log, &group, 0), Some(round));
     }
     assert_eq!(seen(log, &group, 0, 0), ["kept", "kept"]);
     assert_eq!(seen(log, &group, OUTPUT, 0), ["kept", "kept"]);
 }
 
-pub fn a_unit_with_a_refused_record_commits_nothing(log: &dyn Log) {
+pub fn a_commit_with_a_refused_record_commits_nothing(log: &dyn Log) {
     let group = exactly_once(log, 1);
-    let mut seat = Seat::owning(log, &group, 1);
+    let mut member = TestMember::owning(log, &group, 1);
     let large = "x".repeat(2 << 20);
-    seat.append(&[
+    member.append(&[
         (task(0), Output, OUTPUT, 0, "before"),
         (task(0), Changelog, 0, 0, &large),
         (task(0), Output, OUTPUT, 0, "after"),
     ]);
-    let settlement = seat.settle(&[(task(0), 1, 3)]);
-    match &settlement.acks[&task(0)] {
+    let outcome = member.commit(&[(task(0), 1, 3)]);
+    match &outcome.acks[&task(0)] {
         Err(Failure::Refused { topic, key, .. }) => {
             let table: &str = group.topic(TopicId(0));
             assert_eq!((topic.as_str(), key.as_str()), (table, "key"));
         }
         other => panic!("a record of 2 MiB was not refused: {other:?}"),
     }
-    assert_ne!(settlement.offsets.get(&task(0)), Some(&Ok(())));
-    assert_eq!(seat.member.abort(soon()), Ok(()));
+    assert_ne!(outcome.offsets.get(&task(0)), Some(&Ok(())));
+    assert_eq!(member.inner.abort(deadline()), Ok(()));
     assert_eq!(committed(log, &group, 0), None);
-    seat.append(&[(task(0), Output, OUTPUT, 0, "again")]);
-    assert_settled(&seat.settle(&[(task(0), 1, 2)]), task(0));
+    member.append(&[(task(0), Output, OUTPUT, 0, "again")]);
+    assert_committed(&member.commit(&[(task(0), 1, 2)]), task(0));
     assert_eq!(committed(log, &group, 0), Some(2));
     assert_eq!(seen(log, &group, OUTPUT, 0), ["again"]);
     assert!(seen(log, &group, 0, 0).is_empty());
 }
 
-pub fn a_unit_of_offsets_only(log: &dyn Log) {
+pub fn a_commit_of_offsets_only(log: &dyn Log) {
     let group = exactly_once(log, 2);
-    let mut seat = Seat::owning(log, &group, 2);
+    let mut member = TestMember::owning(log, &group, 2);
     for round in 1..4 {
-        let settlement = seat.settle(&[(task(0), 1, round), (task(1), 1, 10 * round)]);
-        assert_settled(&settlement, task(0));
-        assert_settled(&settlement, task(1));
-        assert!(settlement.acks.is_empty(), "{settlement:?}");
+        let outcome = member.commit(&[(task(0), 1, round), (task(1), 1, 10 * round)]);
+        assert_committed(&outcome, task(0));
+        assert_committed(&outcome, task(1));
+        assert!(outcome.acks.is_empty(), "{outcome:?}");
         let found = (committed(log, &group, 0), committed(log, &group, 1));
         assert_eq!(found, (Some(round), Some(10 * round)));
     }
 }
 
-pub fn markers_tell_where_the_next_unit_begins(log: &dyn Log) {
+pub fn markers_count_the_offsets_before_the_next_commit(log: &dyn Log) {
     let group = exactly_once(log, 2);
-    let mut seat = Seat::owning(log, &group, 2);
+    let mut member = TestMember::owning(log, &group, 2);
     let mut next = [0, 0];
     for round in 1..5 {
         // The second task has no changelog records in every other unit.
@@ -164,17 +166,17 @@ pub fn markers_tell_where_the_next_unit_begins(log: &dyn Log) {
         if round % 2 == 0 {
             records.push((task(1), Changelog, 0, 1, "x"));
         }
-        seat.append(&records);
-        let settlement = seat.settle(&[(task(0), 1, round), (task(1), 1, round)]);
+        member.append(&records);
+        let outcome = member.commit(&[(task(0), 1, round), (task(1), 1, round)]);
         for partition in 0..2 {
-            assert_settled(&settlement, task(partition));
-            let acked = settlement.acks[&task(partition)]
+            assert_committed(&outcome, task(partition));
+            let acked = outcome.acks[&task(partition)]
                 .as_ref()
                 .expect("acknowledged");
             let next = &mut next[usize::from(partition == 1)];
             match acked.changelog {
                 Some((first, last, _)) => {
-                    assert_eq!(first, *next, "{settlement:?}");
+                    assert_eq!(first, *next, "{outcome:?}");
                     *next = last + 1 + i64::try_from(acked.markers).expect("few");
                     // A copy that reaches the last record is complete: what follows is no record.
                     let table = group.topic(TopicId(0));
@@ -189,50 +191,50 @@ pub fn markers_tell_where_the_next_unit_begins(log: &dyn Log) {
     assert_eq!(highs, next, "nothing else follows");
 }
 
-pub fn nothing_to_settle_and_nothing_to_abort(log: &dyn Log) {
+pub fn an_empty_commit_and_an_empty_abort(log: &dyn Log) {
     let group = exactly_once(log, 1);
-    let mut seat = Seat::owning(log, &group, 1);
-    assert_eq!(seat.member.abort(soon()), Ok(()));
-    let settlement = seat.settle(&[]);
-    assert!(settlement.acks.is_empty() && settlement.offsets.is_empty());
-    assert_eq!(seat.member.abort(soon()), Ok(()));
-    assert_settled(&seat.settle(&[(task(0), 1, 1)]), task(0));
-    assert!(seat.settle(&[]).acks.is_empty());
-    seat.member.close(soon()).expect("it leaves in peace");
+    let mut member = TestMember::owning(log, &group, 1);
+    assert_eq!(member.inner.abort(deadline()), Ok(()));
+    let outcome = member.commit(&[]);
+    assert!(outcome.acks.is_empty() && outcome.offsets.is_empty());
+    assert_eq!(member.inner.abort(deadline()), Ok(()));
+    assert_committed(&member.commit(&[(task(0), 1, 1)]), task(0));
+    assert!(member.commit(&[]).acks.is_empty());
+    member.inner.close(deadline()).expect("it leaves");
 }
 
-pub fn a_member_closed_with_an_open_unit_holds_nobody_back(log: &dyn Log) {
+pub fn a_transaction_that_a_closed_member_left_open_blocks_no_reader(log: &dyn Log) {
     // No static members: each has a name of its own for its transactions, and ends none of another's.
     let group = Group {
         instance: String::new(),
         ..exactly_once(log, 1)
     };
     for (worker_number, close) in [(0, true), (1, false)] {
-        let mut seat = Seat::owning(log, &worker(&group, worker_number), 1);
-        seat.append(&[(task(0), Changelog, 0, 0, "unsettled")]);
+        let mut member = TestMember::owning(log, &worker(&group, worker_number), 1);
+        member.append(&[(task(0), Changelog, 0, 0, "uncommitted")]);
         match close {
             // An engine may say that there was something left.
-            true => drop(seat.member.close(soon())),
-            false => drop(seat),
+            true => drop(member.inner.close(deadline())),
+            false => drop(member),
         }
     }
-    let mut seat = Seat::owning(log, &worker(&group, 2), 1);
-    assert!(seat.tape.owned[&task(0)].1.is_empty());
-    seat.append(&[(task(0), Changelog, 0, 0, "settled")]);
-    assert_settled(&seat.settle(&[(task(0), 1, 1)]), task(0));
-    assert_eq!(seen(log, &group, 0, 0), ["settled"]);
+    let mut member = TestMember::owning(log, &worker(&group, 2), 1);
+    assert!(member.recorder.owned[&task(0)].1.is_empty());
+    member.append(&[(task(0), Changelog, 0, 0, "committed")]);
+    assert_committed(&member.commit(&[(task(0), 1, 1)]), task(0));
+    assert_eq!(seen(log, &group, 0, 0), ["committed"]);
 }
 
-pub fn a_unit_settled_in_a_revocation_is_the_next_owners_start(log: &dyn Log) {
+pub fn a_commit_during_a_revocation_is_where_the_next_owner_starts(log: &dyn Log) {
     let group = exactly_once(log, 4);
-    let mut first = Seat::owning(log, &group, 4);
+    let mut first = TestMember::owning(log, &group, 4);
     let all: Vec<TaskId> = (0..4).map(task).collect();
     first.append(
         &all.iter()
             .map(|of| (*of, Changelog, 0, of.partition, "early"))
             .collect::<Vec<_>>(),
     );
-    first.tape.on_revoke = Some(Box::new(move |_, settle| {
+    first.recorder.on_revoke = Some(Box::new(move |_, committer| {
         let mut appends = Appends::default();
         for of in &all {
             appends.push(Append {
@@ -246,33 +248,33 @@ pub fn a_unit_settled_in_a_revocation_is_the_next_owners_start(log: &dyn Log) {
                 headers: &[],
             });
         }
-        settle.append(&appends);
+        committer.append(&appends);
         // One transaction for the whole member, with the tasks that stay.
         let offsets: Vec<_> = all
             .iter()
             .map(|of| (*of, 1, 7 + i64::from(of.partition)))
             .collect();
-        let settlement = settle.commit(&unit(99, &offsets), soon());
+        let outcome = committer.commit(&commit_batch(99, &offsets), deadline());
         for of in &all {
-            assert_settled(&settlement, *of);
+            assert_committed(&outcome, *of);
         }
     }));
-    let mut second = Seat::join(log, &worker(&group, 1));
+    let mut second = TestMember::join(log, &worker(&group, 1));
     wait_until("two members share four tasks", || {
         first.poll();
         second.poll();
-        first.tape.owned.len() == 2 && second.tape.owned.len() == 2
+        first.recorder.owned.len() == 2 && second.recorder.owned.len() == 2
     });
-    for moved in first.tape.revoked.clone() {
+    for moved in first.recorder.revoked.clone() {
         let at = 7 + i64::from(moved.partition);
-        assert_eq!(second.tape.owned[&moved].1[&TopicId(1)].offset, at);
+        assert_eq!(second.recorder.owned[&moved].1[&TopicId(1)].offset, at);
         assert_eq!(seen(log, &group, 0, moved.partition), ["early", "last"]);
         second.append(&[(moved, Changelog, 0, moved.partition, "next")]);
-        assert_settled(&second.settle(&[(moved, 1, at + 1)]), moved);
+        assert_committed(&second.commit(&[(moved, 1, at + 1)]), moved);
     }
-    let stayed: Vec<TaskId> = first.tape.owned.keys().copied().collect();
+    let stayed: Vec<TaskId> = first.recorder.owned.keys().copied().collect();
     first.append(&[(stayed[0], Changelog, 0, stayed[0].partition, "on")]);
-    assert_settled(&first.settle(&[(stayed[0], 1, 20)]), stayed[0]);
+    assert_committed(&first.commit(&[(stayed[0], 1, 20)]), stayed[0]);
     assert_eq!(
         seen(log, &group, 0, stayed[0].partition),
         ["early", "last", "on"]

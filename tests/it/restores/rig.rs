@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::support::{events, wait_until};
 
-pub const SOON: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Rows as a case writes and expects them.
 pub type Rows<'a> = &'a [(&'a str, i64)];
@@ -116,7 +116,7 @@ impl Rig {
             flush_interval: Duration::from_millis(200),
             store_error_timeout: Duration::from_secs(5),
             // Long enough for the last flush of a stop on a slow machine.
-            stop_timeout: SOON,
+            stop_timeout: TIMEOUT,
             guarantee: Some(self.guarantee),
             ..ProcessorOptions::default()
         };
@@ -134,7 +134,7 @@ impl Rig {
 
     #[track_caller]
     pub fn wait_level(&self, running: &Running) {
-        wait_until("all input is handled", SOON, || {
+        wait_until("all input is handled", TIMEOUT, || {
             let status = running.status();
             assert!(!running.is_finished(), "{status:?}");
             // The committed offset alone may be an earlier process's, so a task has to be running, too.
@@ -149,7 +149,7 @@ impl Rig {
     pub fn refused(&self, machine: &Path, words: &[&str]) {
         let (committed, table) = (self.committed(), self.range(&self.table));
         let running = self.start(machine);
-        wait_until("it ends by itself", SOON, || running.is_finished());
+        wait_until("it ends by itself", TIMEOUT, || running.is_finished());
         let error = running.join().unwrap_err().to_string();
         let place = format!("{}[0]: ", self.table);
         for word in words.iter().chain([&&*place, &&*self.group]) {
@@ -173,13 +173,13 @@ impl Rig {
             outcome.unwrap();
         });
         let appender = self.log.appender(delivered).unwrap();
-        let by = Instant::now() + SOON;
+        let deadline = Instant::now() + TIMEOUT;
         for (key, value) in rows {
             let value = value.map(|value| value.to_string());
             let record = record(topic, 0, key, value.as_deref());
-            appender.send(record, 0, by).unwrap();
+            appender.send(record, 0, deadline).unwrap();
         }
-        appender.flush(by).unwrap();
+        appender.flush(deadline).unwrap();
     }
 
     /// Writes one record to a partition; returns its offset.
@@ -190,8 +190,8 @@ impl Rig {
         });
         let appender = self.log.appender(delivered).unwrap();
         let record = record(topic, partition, key, Some(value));
-        appender.send(record, 0, Instant::now() + SOON).unwrap();
-        at.recv_timeout(SOON).unwrap()
+        appender.send(record, 0, Instant::now() + TIMEOUT).unwrap();
+        at.recv_timeout(TIMEOUT).unwrap()
     }
 
     pub fn range(&self, topic: &str) -> OffsetRange {
@@ -216,7 +216,7 @@ impl Rig {
             .unwrap();
         let mut records = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        wait_until("all is read", SOON, || {
+        wait_until("all is read", TIMEOUT, || {
             let mut take = |_: usize, read: &[goka_runtime::record::Record<'_>]| {
                 for record in read {
                     records.push((text(record.key.unwrap()), record.value.map(text)));
@@ -278,7 +278,7 @@ impl Rig {
     /// Whether a rebuild of the group's table was logged, with this reason.
     pub fn rebuilt(&self, why: &str) -> bool {
         let place = format!("{}[0]: ", self.table);
-        events::told(&["rebuilding", &place, why])
+        events::logged(&["rebuilding", &place, why])
     }
 }
 

@@ -23,7 +23,7 @@ pub fn listen() {
 }
 
 /// Whether a line has all these texts.
-pub fn told(texts: &[&str]) -> bool {
+pub fn logged(texts: &[&str]) -> bool {
     line(texts).is_some()
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes; reached by failures only.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a command said.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Program {
         });
         let out = drained(child.stdout.take().expect("piped"));
         let err = drained(child.stderr.take().expect("piped"));
-        let status = ended(&mut child, PATIENCE);
+        let status = ended(&mut child, TIMEOUT);
         feeder.join().expect("the feeder does not panic");
         let text = |bytes: std::thread::JoinHandle<Vec<u8>>| {
             String::from_utf8_lossy(&bytes.join().expect("read")).into_owned()
@@ -217,7 +217,7 @@ impl Running {
         while !self.err().iter().any(|line| line.contains(text)) {
             let said = self.err();
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TIMEOUT,
                 "waited for `{text}`; it said {said:?}"
             );
             std::thread::park_timeout(Duration::from_millis(10));
@@ -238,7 +238,7 @@ impl Running {
         let began = Instant::now();
         while !wanted(&self.out()) {
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TIMEOUT,
                 "waited for {what}; it said {:?} and {:?}",
                 self.out(),
                 self.err()
@@ -265,7 +265,7 @@ impl Running {
     #[track_caller]
     pub fn end(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
-        let status = ended(&mut self.child, PATIENCE);
+        let status = ended(&mut self.child, TIMEOUT);
         let took = began.elapsed();
         self.out.finish();
         self.err.finish();

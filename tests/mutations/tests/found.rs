@@ -106,7 +106,7 @@ fn simulated() -> impl Iterator<Item = Mutant> {
 }
 
 #[test]
-fn each_mistake_is_found() {
+fn each_mutant_is_found() {
     let mut missed = Vec::new();
     for planted in simulated() {
         let began = std::time::Instant::now();
@@ -135,7 +135,7 @@ fn each_mistake_is_found() {
 }
 
 #[test]
-fn without_a_mistake_nothing_is_found() {
+fn without_a_mutant_nothing_is_found() {
     for workload in [once, forgotten, at_least, looped] {
         let found = find_mistake(None, INSTANCES, RIGHT, &FaultKind::ALL, workload);
         assert_eq!(found, None);

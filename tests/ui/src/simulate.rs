@@ -66,7 +66,7 @@ macro_rules! simulated {
 simulated!(made_by_a_macro, 2);
 
 #[test]
-fn an_unknown_fault_is_answered_with_those_that_are_known() {
+fn an_unknown_fault_lists_the_known_ones() {
     let refusal = include_str!("../simulate/fail/unknown_fault.stderr");
     let known = FaultKind::ALL.map(|fault| format!("`{fault}`")).join(", ");
     assert!(

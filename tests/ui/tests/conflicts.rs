@@ -24,7 +24,7 @@ fn intruder(_: &mut Context, _: &[u8]) -> Result<()> {
 }
 
 #[test]
-fn everything_wrong_with_a_program_is_shown_at_once() {
+fn all_mistakes_of_a_program_are_shown_at_once() {
     let registry = Registry::new()
         .with::<Again>()
         .with::<Intruder>()
@@ -82,7 +82,7 @@ fn reader(_: &mut Context, _: &str) -> Result<()> {
 }
 
 #[test]
-fn a_table_that_nobody_declares_is_found() {
+fn an_undeclared_table_is_found() {
     let registry = Registry::new().with::<Reader>().with::<Stateless>();
     let text = registry.check().expect_err("two are missing").to_string();
     let file = "tests/ui/tests/conflicts.rs";
@@ -159,7 +159,7 @@ fn teller(_: &mut Context, _: String) -> Result<()> {
 struct Looped;
 
 #[test]
-fn counts_and_names_are_compared_over_groups() {
+fn partition_counts_and_names_are_compared_across_groups() {
     let registry = Registry::new();
     let registry = registry.with::<OfFour>().with::<OfEight>().with::<Teller>();
     let text = registry.check().expect_err("eight is not four").to_string();

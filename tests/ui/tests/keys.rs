@@ -155,7 +155,7 @@ mod erased {
 }
 
 #[test]
-fn functions_place_keys() {
+fn functions_can_be_partitioners() {
     let place = ByTenantToo::SPEC.partition_of;
     assert_eq!(place(b"acme/1", 12), place(b"acme/2", 12));
     assert_eq!(ByTenantToo::SPEC.partitioner, "by_tenant()");
@@ -163,7 +163,7 @@ fn functions_place_keys() {
 
 #[test]
 #[should_panic(expected = "partitioner `outside()` chose partition 8 of 8")]
-fn a_partition_that_is_not_there_is_refused() {
+fn a_partition_out_of_range_is_refused() {
     fn outside(_: &[u8], count: i32) -> i32 {
         count
     }

@@ -470,7 +470,7 @@ fn foreign(message: &str, words: &BTreeSet<String>) -> Vec<String> {
 }
 
 #[test]
-fn generated_mistakes_are_answered_in_the_users_words() {
+fn errors_of_generated_mistakes_name_only_what_the_user_knows() {
     let target = std::env::current_exe().expect("the test has a path");
     let target = target.ancestors().nth(3).expect("target/<profile>/deps");
     let krate = target.join("mistakes");

@@ -70,14 +70,14 @@ fn a_graph_has_the_edges_as_declared() {
 }
 
 #[test]
-fn a_guarantee_is_at_least_once_unless_said() {
+fn the_guarantee_is_at_least_once_by_default() {
     let promised = |definition: &Definition| definition.graph.guarantee;
     assert_eq!(promised(JsonShapes::DEFINITION), Guarantee::ExactlyOnce);
     assert_eq!(promised(ClickCount::DEFINITION), Guarantee::AtLeastOnce);
 }
 
 #[test]
-fn edges_know_where_they_stand() {
+fn edges_have_the_location_of_their_attribute() {
     let source = include_str!("../src/processor.rs");
     let line = |edge: &Edge| source.lines().nth(edge.location.line as usize - 1);
     let edges = ClickCount::DEFINITION.graph.edges;
@@ -90,7 +90,7 @@ fn edges_know_where_they_stand() {
 }
 
 #[test]
-fn handlers_are_functions_to_be_tested() -> Result<()> {
+fn handlers_can_be_tested_as_functions() -> Result<()> {
     let mut probe = Probe::new();
     click_count(&mut probe.context("alice")?, "home")?;
     click_count(&mut probe.context("alice")?, "away")?;
@@ -208,7 +208,7 @@ fn a_record_reaches_its_handler() {
 }
 
 #[test]
-fn a_record_that_is_not_what_was_declared_is_an_error() {
+fn a_record_that_does_not_match_its_declaration_is_an_error() {
     let error = |key: Option<&[u8]>, value: Option<&[u8]>| {
         let (result, trace) = call::<ClickCount>(key, value);
         assert!(trace.is_empty(), "the handler ran");
@@ -227,7 +227,7 @@ fn a_record_that_is_not_what_was_declared_is_an_error() {
 }
 
 #[test]
-fn the_registry_has_each_processor_once_and_in_order() {
+fn the_registry_has_each_processor_once_sorted_by_group() {
     let registry = Registry::collect()
         .with::<ClickCount>()
         .with::<ClickCount>();
@@ -253,7 +253,7 @@ fn processors_made_by_macros_are_processors() {
 }
 
 #[test]
-fn an_impl_has_every_edge() {
+fn an_impl_has_the_edges_as_declared() {
     let definition = Mailbox::DEFINITION;
     assert_eq!(definition.graph.name, "Mailbox");
     assert!(definition.make.is_none(), "nobody knows the greeting");
@@ -287,7 +287,7 @@ fn an_impl_has_every_edge() {
 }
 
 #[test]
-fn methods_are_methods_to_be_tested() -> Result<()> {
+fn handlers_of_an_impl_can_be_tested_as_methods() -> Result<()> {
     let mailbox = Mailbox::new("hello");
     let mut probe = Probe::new();
     probe.set_value("alice", &vec!["before".to_owned()])?;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use tempfile::TempDir;
 
 use super::stores::read_stores;
-use super::{Harness, Kill, PATIENCE, PastKill, Result};
+use super::{Harness, Kill, PastKill, Result, TIMEOUT};
 use crate::child::{INPUTS, OUTPUTS, TABLE, tables};
 use crate::input::Inputs;
 use crate::life::{Life, Waited};
@@ -34,14 +34,14 @@ impl Harness<'_> {
         self.read_inputs()?;
         let ledger = &mut self.ledger;
         let take = |seen: crate::topics::Seen<'_>| ledger.take_output(seen);
-        Ok(self.followers.outputs.reach(&ends, PATIENCE, take)?)
+        Ok(self.followers.outputs.reach(&ends, TIMEOUT, take)?)
     }
 
     fn read_inputs(&mut self) -> Result<()> {
         let ends = self.broker.ends(INPUTS)?;
         let ledger = &mut self.ledger;
         let inputs = &mut self.followers.inputs;
-        match inputs.reach(&ends, PATIENCE, |seen| ledger.take_input(seen))? {
+        match inputs.reach(&ends, TIMEOUT, |seen| ledger.take_input(seen))? {
             true => Ok(()),
             false => Err("the input cannot be read to its end".into()),
         }
@@ -56,7 +56,7 @@ impl Harness<'_> {
             return Ok(false);
         };
         let ledger = &mut self.ledger;
-        Ok(changelog.reach(targets, PATIENCE, |seen| ledger.take_change(seen))?)
+        Ok(changelog.reach(targets, TIMEOUT, |seen| ledger.take_change(seen))?)
     }
 
     /// Reads a copy of every store: opening a store repairs it, which is the next process's work.
@@ -101,12 +101,12 @@ impl Harness<'_> {
     pub(super) fn compare_all(&mut self, inputs: &Inputs) -> Result<ControlFlow<()>> {
         let mut life = self.start(None)?;
         // Input still arrives here, so that the first record shows how long the restart took.
-        let began = life.wait(PATIENCE, Life::has_begun)?;
+        let began = life.wait(TIMEOUT, Life::has_begun)?;
         inputs.pause()?;
         let ends = self.broker.ends(INPUTS)?;
         let (broker, mut asked) = (&self.broker, Ok(()));
         let is_level = |committed: Vec<i64>| committed.iter().zip(&ends).all(|(at, end)| at >= end);
-        let waited = life.wait(PATIENCE, |_| match broker.committed(INPUTS) {
+        let waited = life.wait(TIMEOUT, |_| match broker.committed(INPUTS) {
             Ok(committed) => is_level(committed),
             Err(error) => {
                 asked = Err(error);
@@ -155,7 +155,7 @@ impl Harness<'_> {
     }
 
     fn stop_and_judge(&mut self, life: &mut Life) -> Result<Vec<Finding>> {
-        match life.stop(PATIENCE)? {
+        match life.stop(TIMEOUT)? {
             Some(Waited::Ended(status)) if status.success() => {}
             other => {
                 let what = format!(

@@ -89,7 +89,7 @@ fn a_status_is_shown_with_the_clicks_before_it() {
 }
 
 #[test]
-fn the_picture_is_the_one_in_the_readme() {
+fn the_readme_has_the_current_topology() {
     let temp = tempfile::tempdir().expect("a directory");
     let said = said(temp.path(), &["topology", "--format", "mermaid"]);
     assert!(said.status.success(), "{said:?}");

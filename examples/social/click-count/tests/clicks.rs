@@ -5,7 +5,7 @@ use goka::tester::Tester;
 use social_topics::UserClicks;
 
 #[test]
-fn clicks_are_counted_wherever_they_are() {
+fn clicks_are_counted_across_rebalances() {
     let mut app = Tester::of::<ClickCount>();
     for user in ["alice", "bob", "alice"] {
         app.input(UserClicks).send(user, "now");
