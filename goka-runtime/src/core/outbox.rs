@@ -4,9 +4,10 @@
 use super::event::Effect;
 use crate::record::Appends;
 
-/// After so many records or bytes since the last barrier the next one does not wait for its time.
+/// After so many records or bytes since the last barrier the next one does not wait for its time. What is written
+/// between two barriers is in memory several times: as pending rows, on its way to the log, and in the log's cache.
 const BARRIER_RECORDS: usize = 100_000;
-const BARRIER_BYTES: usize = 32 << 20;
+const BARRIER_BYTES: usize = 16 << 20;
 
 /// What handlers made since the last barrier.
 #[derive(Debug, Default)]
