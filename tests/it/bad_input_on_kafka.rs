@@ -7,36 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::partitioner::{Crc32, Murmur2, Partitioner};
-use goka_runtime::record::TopicPartition;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
 use crate::support::program::{Program, Said, data_dir};
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const PARTITIONS: i32 = 2;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 fn committed(log: &dyn Log) -> Vec<Option<i64>> {
-    let partitions: Vec<_> = (0..PARTITIONS)
-        .map(|at| TopicPartition::new("user-clicks", at))
-        .collect();
-    let committed = log.committed("my-group", &partitions).unwrap();
-    committed
-        .iter()
-        .map(|at| at.as_ref().map(|at| at.offset))
-        .collect()
+    offsets::committed(log, "my-group", "user-clicks", PARTITIONS)
 }
 
 /// Writes one record where told, as any producer may.
@@ -255,17 +242,8 @@ fn an_invalid_record_stops_its_partition_and_no_other() {
             assert_eq!(committed(&*log), wanted, "exactly at the bad record");
         }
         // The group's offsets go with the group, so that the next row begins anew.
-        let bootstrap = broker.bootstrap();
-        let args = [
-            "--bootstrap-server",
-            &bootstrap,
-            "--delete",
-            "--group",
-            "my-group",
-        ];
         wait_until("the group is deleted", TIMEOUT, || {
-            let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-            let said = broker.tool(tool, &args, "");
+            let said = broker.consumer_groups(&["--delete", "--group", "my-group"]);
             String::from_utf8_lossy(&said.stdout).contains("was successful")
         });
     }

@@ -9,14 +9,13 @@ use std::time::Duration;
 use goka::prelude::*;
 use goka::{Emitter, View, ViewState};
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::restores::rig::*;
 use crate::support::cases::{Case, run_side_by_side};
 use crate::support::kafka::{Broker, another};
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
 /// How long a program may take to notice a change, with some room for a busy broker.
 const NOTICED: Duration = Duration::from_secs(90);
@@ -34,11 +33,7 @@ fn changes_of_topics_in_use_are_noticed() {
         ("view-again", a_viewed_table_is_recreated),
     ];
     let Some(broker) = another(&[]) else { return };
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    let log: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
     run_side_by_side(&broker, cases, |name| Rig::new(Arc::clone(&log), name));
 }
 
@@ -128,13 +123,7 @@ fn an_input_is_recreated(broker: &Broker, rig: Rig) {
     wait_until("the offset is gone", TIMEOUT, || rig.committed().is_none());
     rig.refused(machine.path(), &["no committed offset", "--reset-offsets"]);
     // The command that the error suggests.
-    let (bootstrap, tool) = (
-        broker.bootstrap(),
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-    );
     let args = [
-        "--bootstrap-server",
-        &bootstrap,
         "--group",
         &rig.group,
         "--topic",
@@ -144,7 +133,7 @@ fn an_input_is_recreated(broker: &Broker, rig: Rig) {
         "--execute",
     ];
     wait_until("the offsets are set", TIMEOUT, || {
-        broker.tool(tool, &args, "");
+        broker.consumer_groups(&args);
         rig.committed() == Some(0)
     });
     rig.write(adds(&[("a", 10)]));

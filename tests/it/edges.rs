@@ -12,7 +12,6 @@ use goka::prelude::*;
 use goka::{Emitter, Processor, Topic, View};
 use goka_runtime::clock::Clock;
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::simulated::Simulated;
 use goka_runtime::log::{Isolation, Log, NewTopic, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, start};
@@ -22,7 +21,7 @@ use goka_runtime::visit::visit;
 use serde::{Deserialize, Serialize};
 
 use crate::support::kafka::{Broker, another, broker};
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
@@ -56,11 +55,7 @@ fn on_every_log(case: fn(&Rig)) {
 }
 
 fn kafka(brokers: &str) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: brokers.to_owned(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(brokers))
 }
 
 impl Rig {
@@ -130,16 +125,7 @@ impl Rig {
 
     fn is_committed(&self, group: &str, topic: &str) -> bool {
         let info = self.log.describe(&[topic]).unwrap().remove(0).unwrap();
-        let partitions: Vec<_> = (0..info.partitions)
-            .map(|at| TopicPartition::new(topic, at))
-            .collect();
-        let committed = self.log.committed(group, &partitions).unwrap();
-        let ends = self.log.ranges(&partitions).unwrap();
-        let ends = ends.iter().map(|end| Some(end.high));
-        committed
-            .iter()
-            .map(|at| at.as_ref().map(|at| at.offset))
-            .eq(ends)
+        offsets::is_level(&*self.log, group, topic, info.partitions)
     }
 
     fn wait_committed(&self, group: &str, topic: &str) {
@@ -580,15 +566,8 @@ fn keyless_records_are_spread_over_partitions_and_given_keys() {
         }
         readings.close(TIMEOUT).unwrap();
         rig.wait_committed("edges-rekey", "edges-readings");
-        let both: Vec<_> = (0..2)
-            .map(|at| TopicPartition::new("edges-readings", at))
-            .collect();
-        let ends = rig.log.ranges(&both).unwrap();
-        assert_eq!(
-            ends.iter().map(|end| end.high).collect::<Vec<_>>(),
-            [10, 10],
-            "spread"
-        );
+        let ends = offsets::ends(&*rig.log, "edges-readings", 2);
+        assert_eq!(ends, [10, 10], "both partitions have half of them");
         assert_eq!(rig.count("edges-measured", PARTITIONS), 20);
         stop(running);
     });

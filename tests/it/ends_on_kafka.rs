@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use goka::prelude::*;
 use goka_runtime::edges::Processor as _;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Group, Log, LogError};
 use goka_runtime::processor::{OnStop, ProcessorOptions, Running, start};
 use goka_runtime::record::TaskId;
@@ -20,18 +19,10 @@ use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::log_conformance::rig::*;
-use crate::support::block_on;
-use crate::support::kafka::{Broker, Outside, another, another_with, broker};
+use crate::support::kafka::{another, broker};
 use crate::support::program::{Program, data_dir};
 use crate::support::proxy::{Mode, Proxy};
-
-fn kafka(brokers: String) -> Kafka {
-    Kafka::new(KafkaConfig {
-        brokers,
-        ..KafkaConfig::default()
-    })
-    .expect("a client")
-}
+use crate::support::{block_on, kafka_log, offsets};
 
 fn poll_all(members: &mut [TestMember]) {
     for member in members {
@@ -42,7 +33,7 @@ fn poll_all(members: &mut [TestMember]) {
 #[test]
 fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_last() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = Group {
         session_timeout: Duration::from_secs(60),
         ..stateful(&log, &[stream(&log, 4)], 4)
@@ -76,7 +67,7 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
 #[test]
 fn static_members_that_restart_in_turn_keep_their_tasks() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = Group {
         session_timeout: Duration::from_secs(30),
         ..stateful(&log, &[stream(&log, 6)], 6)
@@ -138,7 +129,7 @@ fn static_members_that_restart_in_turn_keep_their_tasks() {
 #[test]
 fn a_session_timeout_that_the_broker_refuses_is_reported_with_both_settings() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = Group {
         // This broker takes one second and more.
         session_timeout: Duration::from_millis(500),
@@ -160,24 +151,14 @@ fn a_session_timeout_that_the_broker_refuses_is_reported_with_both_settings() {
     }
 }
 
-fn behind(proxy: &Proxy) -> Option<Broker> {
-    let outside = Outside {
-        protocol: "PLAINTEXT",
-        advertised: Some(proxy.port()),
-    };
-    let broker = another_with(&[], &outside)?;
-    proxy.target(broker.outside());
-    Some(broker)
-}
-
 /// librdkafka aborts the process if a member leaves at the wrong moment without a coordinator.
 #[test]
 fn leaving_does_not_wait_for_a_broker_that_hangs_or_is_gone() {
     let proxy = Proxy::new();
-    let Some(_broker) = behind(&proxy) else {
+    let Some(_broker) = proxy.broker() else {
         return;
     };
-    let log = kafka(proxy.bootstrap());
+    let log = kafka_log(proxy.bootstrap());
     for (round, mode) in [Mode::Swallow, Mode::Drop]
         .into_iter()
         .cycle()
@@ -274,9 +255,9 @@ fn longest_gap(times: &[Instant], since: Instant) -> Duration {
 #[test]
 fn after_a_clean_stop_of_one_of_two_no_partition_waits_for_a_session_timeout() {
     let proxy = Proxy::new();
-    let Some(broker) = behind(&proxy) else { return };
+    let Some(broker) = proxy.broker() else { return };
     broker.create_topic("ends-in", PARTITIONS, &[]);
-    let log: Arc<dyn Log> = Arc::new(kafka(proxy.bootstrap()));
+    let log: Arc<dyn Log> = Arc::new(kafka_log(proxy.bootstrap()));
     let (first, second) = (run(&log, "first"), run(&log, "second"));
     let over = Arc::new(AtomicBool::new(false));
     let load = load(&broker.bootstrap(), &over);
@@ -317,15 +298,7 @@ fn after_a_clean_stop_of_one_of_two_no_partition_waits_for_a_session_timeout() {
 
     // Everything is committed, so there is no reason to wait for a broker that hangs.
     wait_until("all is committed", || {
-        let partitions: Vec<_> = (0..PARTITIONS)
-            .map(|at| goka_runtime::record::TopicPartition::new("ends-in", at))
-            .collect();
-        let committed = log.committed("ends", &partitions).expect("committed");
-        let ends = log.ranges(&partitions).expect("ranges");
-        let pairs = committed.iter().zip(ends);
-        pairs
-            .into_iter()
-            .all(|(at, end)| at.as_ref().map(|at| at.offset) == Some(end.high))
+        offsets::is_level(&*log, "ends", "ends-in", PARTITIONS)
     });
     thread::sleep(Duration::from_millis(500));
     proxy.set(Mode::Swallow);
@@ -375,7 +348,7 @@ fn a_program_whose_partitions_have_all_stopped_ends_and_names_them() {
 #[test]
 fn of_two_processes_with_one_identity_the_older_ends_for_good() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = stateful(&log, &[stream(&log, 2)], 2);
     let mut first = TestMember::owning(&log, &group, 2);
     let mut second = TestMember::join(&log, &group);

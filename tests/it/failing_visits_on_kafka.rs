@@ -9,14 +9,12 @@ use goka::prelude::*;
 use goka::{Emitter, View};
 use goka_runtime::edges::Processor as _;
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::processor::{ProcessorOptions, Running, start};
-use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::visit::visit;
 
 use crate::support::kafka::{Broker, broker};
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const GROUP: &str = "failing-visits";
@@ -58,9 +56,7 @@ fn run(log: &Arc<dyn Log>) -> Running {
 }
 
 fn committed(log: &dyn Log, topic: &str) -> Option<i64> {
-    let partition = [TopicPartition::new(topic, 0)];
-    let committed = log.committed(GROUP, &partition).unwrap();
-    committed[0].as_ref().map(|committed| committed.offset)
+    offsets::committed(log, GROUP, topic, 1)[0]
 }
 
 /// Runs until the only partition stops; says why.
@@ -77,13 +73,8 @@ fn obey(broker: &Broker, said: &str) {
         .split_once("kafka-consumer-groups.sh ")
         .expect("a command");
     let (command, _) = command.split_once(')').expect("its end");
-    let bootstrap = broker.bootstrap();
-    let args: Vec<_> = ["--bootstrap-server", &*bootstrap]
-        .into_iter()
-        .chain(command.split_whitespace())
-        .collect();
-    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-    let done = broker.tool(class, &args, "");
+    let args: Vec<_> = command.split_whitespace().collect();
+    let done = broker.consumer_groups(&args);
     assert!(done.status.success(), "{done:?}");
 }
 
@@ -91,11 +82,7 @@ fn obey(broker: &Broker, said: &str) {
 fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     let Some(broker) = broker() else { return };
     broker.create_topic("failing-visits-clicks", 1, &[]);
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    let log: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
     let running = run(&log);
     let clicks = Emitter::<Clicks>::new(Arc::clone(&log)).unwrap();
     for key in ["a", "b", "c"] {

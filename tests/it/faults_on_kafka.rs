@@ -15,16 +15,12 @@ use goka_runtime::processor::StartError;
 use goka_runtime::record::Guarantee;
 
 use self::rig::{PARTITIONS, Rig, TIMEOUT};
-use crate::support::kafka::{Broker, Outside, another, another_with, three, three_with};
+use crate::support::kafka::{Broker, another, three, three_with};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{events, wait_until};
+use crate::support::{events, is_long, wait_until};
 
 /// The guarantees that every case runs with.
 const GUARANTEES: &[Guarantee] = &[Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
-
-fn is_long() -> bool {
-    std::env::var("GOKA_LONG").is_ok_and(|set| set == "1")
-}
 
 fn topics(broker: &Broker, replicas: i32) {
     for topic in ["faults-in", "faults-out"] {
@@ -85,12 +81,7 @@ fn processing_resumes_after_a_long_outage() {
 
 /// A broker whose clients come to it by a proxy.
 fn behind(proxy: &Proxy) -> Option<Broker> {
-    let outside = Outside {
-        protocol: "PLAINTEXT",
-        advertised: Some(proxy.port()),
-    };
-    let broker = another_with(&[], &outside)?;
-    proxy.target(broker.outside());
+    let broker = proxy.broker()?;
     topics(&broker, 1);
     Some(broker)
 }

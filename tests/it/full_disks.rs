@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, LogError, Sent};
 use goka_runtime::processor::{Running, StopReason};
 use goka_runtime::record::Guarantee;
@@ -15,7 +14,7 @@ use goka_runtime::table::StoreError;
 use crate::restores::rig::{Rig, TIMEOUT, adds, machine, stop};
 use crate::support::disk::SmallDisk;
 use crate::support::kafka::broker;
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
 /// Longer than a store without room is tried again.
 const STOPS_WITHIN: Duration = Duration::from_secs(180);
@@ -36,11 +35,7 @@ fn on_every_log(case: &str, run: fn(Rig)) {
     let embedded = Arc::new(Embedded::in_memory().unwrap());
     let mut rigs = vec![Rig::new(embedded, case)];
     if let Some(broker) = broker() {
-        let config = KafkaConfig {
-            brokers: broker.bootstrap(),
-            ..KafkaConfig::default()
-        };
-        let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+        let kafka: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
         let mut once = Rig::new(Arc::clone(&kafka), &format!("{case}-once"));
         once.guarantee = Guarantee::ExactlyOnce;
         rigs.push(once);

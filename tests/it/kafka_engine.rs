@@ -12,21 +12,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::log_conformance::rig::*;
 use crate::support::kafka::{Broker, another, broker};
+use crate::support::kafka_log;
 
 fn kafka(broker: &Broker) -> Kafka {
-    configured(broker, &[])
-}
-
-fn configured(broker: &Broker, properties: &[(&str, &str)]) -> Kafka {
-    let properties = properties.iter();
-    Kafka::new(KafkaConfig {
-        brokers: broker.bootstrap(),
-        properties: properties
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        ..KafkaConfig::default()
-    })
-    .expect("a client")
+    kafka_log(broker.bootstrap())
 }
 
 /// A transactional producer with an identity of its own.
@@ -386,7 +375,7 @@ fn client_properties_that_guarantees_depend_on_are_refused() {
 #[test]
 fn a_member_that_did_not_poll_loses_its_tasks() {
     let Some(broker) = broker() else { return };
-    let log = configured(broker, &[]);
+    let log = kafka(broker);
     let mut group = stateful(&log, &[stream(&log, 2)], 2);
     group.session_timeout = Duration::from_secs(6);
     group.max_poll_interval = Duration::from_secs(6);

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use goka::prelude::*;
 use goka_runtime::emitter::{EmitError, Emitter};
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, NewTopic};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
@@ -16,10 +15,9 @@ use goka_runtime::view::{View, ViewError};
 use rdkafka::admin;
 
 use crate::restores::rig::{Rig, adds, machine, stop};
-use crate::support::block_on;
 use crate::support::kafka::{Broker, another, broker, three};
 use crate::support::program::{Program, Running, counted, data_dir};
-use crate::support::unique;
+use crate::support::{block_on, kafka_log, unique};
 
 #[stream("late-clicks", key = String, value = String)]
 #[derive(Debug)]
@@ -37,11 +35,7 @@ const LATER: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn at(brokers: String) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers,
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(brokers))
 }
 
 /// Makes topics a while after `start` has begun, which is expected to return by then or later.

@@ -133,19 +133,12 @@ fn simulated() {
     assert_eq!(as_kafka, AS_KAFKA.len());
 }
 
-#[cfg(feature = "kafka")]
 #[test]
 fn kafka() {
-    use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-
     let Some(broker) = crate::support::kafka::broker() else {
         return;
     };
-    let log = Kafka::new(KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    })
-    .expect("a client");
+    let log = crate::support::kafka_log(broker.bootstrap());
     assert_eq!(run("Apache Kafka", &log), CASES.len());
     let as_kafka = run_all(AS_KAFKA, "Apache Kafka itself", &log);
     assert_eq!(as_kafka, AS_KAFKA.len());

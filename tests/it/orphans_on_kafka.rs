@@ -4,11 +4,11 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::record::TaskId;
 
 use crate::log_conformance::rig::*;
 use crate::support::kafka::broker;
+use crate::support::kafka_log;
 
 /// Longer than the others take to hear of a rebalance: a heartbeat.
 const QUIET: Duration = Duration::from_millis(2500);
@@ -42,11 +42,7 @@ fn owned(members: &[&mut TestMember]) -> Vec<Vec<TaskId>> {
 /// Two members share the tasks. A third joins, for which the worker `goes` is to give one back.
 fn goes_while_it_gives(partitions: i32, goes: usize) {
     let Some(broker) = broker() else { return };
-    let log = Kafka::new(KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    })
-    .expect("a client");
+    let log = kafka_log(broker.bootstrap());
     let tasks = usize::try_from(partitions).expect("a few");
     let group = stateful(&log, &[stream(&log, partitions)], partitions);
     let mut first = TestMember::owning(&log, &group, tasks);

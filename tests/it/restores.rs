@@ -12,14 +12,13 @@ use goka::prelude::*;
 use goka_runtime::clock::Clock;
 use goka_runtime::log::Log;
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::simulated::Simulated;
 use goka_runtime::processor::State;
 use goka_runtime::table::{Durability, StoredRef, Write};
 
 use self::rig::*;
 use crate::support::kafka::broker;
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
 const DAY: i64 = 86_400_000;
 
@@ -29,11 +28,7 @@ fn on_every_log(case: &str, run: fn(Rig)) {
     let simulated = Arc::new(Simulated::new(Clock::default()));
     run(Rig::new(simulated, &format!("{case}-simulated")));
     let Some(broker) = broker() else { return };
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    let kafka: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
     run(Rig::new(kafka, &format!("{case}-on-kafka")));
 }
 
@@ -279,14 +274,7 @@ where
     let (owner, follower) = (machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(owner.path());
-    let look = |expected: Rows<'_>| {
-        let view =
-            View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(follower.path()))).unwrap();
-        view.wait_level(TIMEOUT).unwrap();
-        let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
-        let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
-        assert_eq!(seen, expected);
-    };
+    let look = |expected: Rows<'_>| assert_view::<T>(rig, follower.path(), expected);
     look(&[("a", 1), ("b", 2)]);
     rig.forge(follower.path(), |checkpoint| checkpoint.offset += 10);
     look(&[("a", 1), ("b", 2)]);

@@ -2,7 +2,7 @@
 //! end, compaction, deleted records, a topic created again, deleted offsets, a truncated log. Most cases
 //! wait for the broker, so they share one and run side by side.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use goka::View;
 use goka::prelude::*;
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::record::TopicPartition;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -21,7 +19,7 @@ use crate::restores::rig::*;
 use crate::support::cases::{Case, run_side_by_side};
 use crate::support::kafka::{Broker, another};
 use crate::support::program::Program;
-use crate::support::{block_on, events, unique, wait_until};
+use crate::support::{block_on, events, kafka_log, offsets, unique, wait_until};
 
 const CLEANING: &[(&str, &str)] = &[
     ("log.cleaner.backoff.ms", "100"),
@@ -39,11 +37,7 @@ const COMPACTED_AT_ONCE: &[(&str, &str)] = &[
 ];
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 #[test]
@@ -243,7 +237,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     let (behind, level, follower, empty) = (machine(), machine(), machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(behind.path());
-    look::<PrefixDeleted>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
+    assert_view::<PrefixDeleted>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
     rig.write(adds(&[("a", 10), ("b", 20), ("c", 30)]));
     rig.run(level.path());
     delete_records(broker, &rig.table, 4);
@@ -296,16 +290,6 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     rig.run(machine().path());
 }
 
-/// Checks the rows of a table in a view with a local copy of its own.
-#[track_caller]
-fn look<T: goka::Table<Key = String, Value = i64>>(rig: &Rig, machine: &Path, expected: Rows<'_>) {
-    let view = View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(machine))).unwrap();
-    view.wait_level(TIMEOUT).unwrap();
-    let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
-    let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
-    assert_eq!(seen, expected);
-}
-
 #[table("made-again-state", key = String, value = i64)]
 #[derive(Debug)]
 struct MadeAgain;
@@ -314,7 +298,7 @@ fn a_recreated_group_topic(broker: &Broker, rig: Rig) {
     let (here, empty, follower) = (machine(), machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(here.path());
-    look::<MadeAgain>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
+    assert_view::<MadeAgain>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
     let before = describe(&*rig.log, &rig.table).unwrap();
     broker.delete_topic(&rig.table);
     wait_until("it is gone", TIMEOUT, || {
@@ -332,7 +316,7 @@ fn a_recreated_group_topic(broker: &Broker, rig: Rig) {
         );
     }
     assert_eq!(rig.rows(here.path()).len(), 2, "it is left as it was");
-    look::<MadeAgain>(&rig, follower.path(), &[("x", 1), ("y", 2)]);
+    assert_view::<MadeAgain>(&rig, follower.path(), &[("x", 1), ("y", 2)]);
     assert!(rig.rebuilt(&format!("a topic with id `{before}`")));
 }
 
@@ -347,7 +331,7 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
     let (offline, other, follower) = (machine(), machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2), ("c", 3)]));
     rig.run(offline.path());
-    look::<Offline>(&rig, follower.path(), &[("a", 1), ("b", 2), ("c", 3)]);
+    assert_view::<Offline>(&rig, follower.path(), &[("a", 1), ("b", 2), ("c", 3)]);
     let went = Instant::now();
     // Meanwhile another machine deletes a row, and compaction deletes value and tombstone.
     rig.write([("b", None)]);
@@ -374,7 +358,7 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
     assert!(rig.rebuilt("longer ago than the 2 s for which deletions are kept"));
     assert_eq!(rig.rows(offline.path()), expected);
     let rows: Vec<_> = expected.iter().map(|(key, sum)| (&**key, *sum)).collect();
-    look::<Offline>(&rig, follower.path(), &rows);
+    assert_view::<Offline>(&rig, follower.path(), &rows);
 }
 
 fn a_group_without_its_offsets(broker: &Broker, rig: Rig) {
@@ -406,7 +390,7 @@ struct More;
 #[derive(Debug, Default)]
 struct TwoInputs;
 
-#[processor(group = "restores-two", persist = i64)]
+#[processor(group = "restores", persist = i64)]
 impl TwoInputs {
     #[input(In)]
     fn first(&self, ctx: &mut Context, add: i64) -> Result<()> {
@@ -430,28 +414,13 @@ fn a_known_input_without_its_offset(broker: &Broker, rig: Rig) {
     rig.write_to(&more, adds(&[("a", 10)]));
     let running = rig.start(here.path());
     rig.wait_level(&running);
-    let offset_of_more = || {
-        let partition = TopicPartition::new(&*more, 0);
-        let committed = rig.log.committed(&rig.group, &[partition]).unwrap();
-        committed[0].as_ref().map(|committed| committed.offset)
-    };
+    let offset_of_more = || offsets::committed(&*rig.log, &rig.group, &more, 1)[0];
     wait_until("the second input is counted", TIMEOUT, || {
         offset_of_more() == Some(1)
     });
     stop(running);
-    let bootstrap = broker.bootstrap();
-    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
     wait_until("the offset is deleted", TIMEOUT, || {
-        let args = [
-            "--bootstrap-server",
-            &bootstrap,
-            "--delete-offsets",
-            "--group",
-            &rig.group,
-            "--topic",
-            &more,
-        ];
-        broker.tool(tool, &args, "");
+        broker.consumer_groups(&["--delete-offsets", "--group", &rig.group, "--topic", &more]);
         offset_of_more().is_none()
     });
     let gone = format!("no committed offset for `{more}`");
@@ -494,13 +463,11 @@ fn click(broker: &Broker, keys: usize, times: usize) {
 }
 
 fn counted(log: &dyn Log) -> Option<i64> {
-    let partition = TopicPartition::new(CLICKS, 0);
-    let committed = log.committed("my-group", &[partition]).unwrap();
-    committed[0].as_ref().map(|committed| committed.offset)
+    offsets::committed(log, "my-group", CLICKS, 1)[0]
 }
 
 fn end(log: &dyn Log, topic: &str) -> i64 {
-    log.ranges(&[TopicPartition::new(topic, 0)]).unwrap()[0].high
+    offsets::ends(log, topic, 1)[0]
 }
 
 /// A broker's disk comes back without the last records of the group topic, as after an unclean leader

@@ -11,7 +11,7 @@ use goka_runtime::processor::State;
 
 use crate::restores::rig::{Rig, TIMEOUT, adds, machine, stop};
 use crate::support::kafka::{Broker, Outside, another_with};
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
 const GROUP: &str = "rights";
 
@@ -36,11 +36,7 @@ fn guarded() -> Option<Broker> {
 }
 
 fn plain(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 fn as_user(broker: &Broker, password: &str) -> Arc<dyn Log> {

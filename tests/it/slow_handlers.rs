@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use goka::Processor;
 use goka::prelude::*;
-use goka_runtime::graph::{Definition, Edge, GroupGraph};
+use goka_runtime::graph::Definition;
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, NewTopic, Sent};
 use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, start};
 use goka_runtime::record::{Guarantee, TopicPartition};
 use goka_runtime::table::memory::MemoryStores;
 
+use crate::support::definition::renamed;
 use crate::support::kafka::{Broker, another};
 use crate::support::program::{Program, data_dir};
-use crate::support::{unique, wait_until};
+use crate::support::{is_long, kafka_log, unique, wait_until};
 
 use Guarantee::{AtLeastOnce, ExactlyOnce};
 
@@ -73,29 +73,6 @@ impl Slow {
     }
 }
 
-/// The same processor with topics and a group of its own.
-fn renamed(name: &str) -> &'static Definition {
-    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let of = |known: &str| leak(known.replacen("slow", name, 1));
-    let definition = Slow::DEFINITION;
-    let edges = definition.graph.edges.iter().map(|edge| Edge {
-        topic: goka_runtime::graph::TopicSpec {
-            name: of(edge.topic.name),
-            ..edge.topic
-        },
-        ..*edge
-    });
-    let edges: Vec<Edge> = edges.collect();
-    Box::leak(Box::new(Definition {
-        graph: GroupGraph {
-            group: of(definition.graph.group),
-            edges: Vec::leak(edges),
-            ..definition.graph
-        },
-        ..*definition
-    }))
-}
-
 /// A broker that aborts transactions that have timed out every half second.
 fn cluster() -> Option<&'static Broker> {
     static BROKER: OnceLock<Option<Broker>> = OnceLock::new();
@@ -112,11 +89,7 @@ fn cluster() -> Option<&'static Broker> {
 }
 
 fn kafka(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 /// A group with its topics on a log, and how it runs.
@@ -142,14 +115,10 @@ fn everywhere(guarantees: &[Guarantee], case: fn(Rig)) {
     });
 }
 
-fn is_long() -> bool {
-    std::env::var("GOKA_LONG").is_ok_and(|set| set == "1")
-}
-
 impl Rig {
     fn new(log: Arc<dyn Log>, guarantee: Guarantee) -> Self {
         let name = unique("slow");
-        let definition = renamed(&name);
+        let definition = Box::leak(Box::new(renamed(Slow::DEFINITION, "slow", &name)));
         let options = ProcessorOptions {
             guarantee: Some(guarantee),
             session_timeout: Duration::from_secs(2),

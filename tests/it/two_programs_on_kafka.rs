@@ -6,46 +6,45 @@ use std::time::{Duration, Instant};
 
 use goka::Processor;
 use goka::prelude::*;
-use goka_runtime::graph::{Definition, Edge, GroupGraph, TopicSpec};
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, Sent};
 use goka_runtime::partitioner::{Murmur2, Partitioner};
 use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, State, start};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 
+use crate::support::definition::renamed;
 use crate::support::kafka::{Broker, broker};
-use crate::support::{unique, wait_until};
+use crate::support::{kafka_log, unique, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// As many as the embedded log makes.
 const PARTITIONS: i32 = 4;
 
-#[processor(group = "twins", persist = i64)]
-#[input("twins-lefts")]
+#[processor(group = "two-programs", persist = i64)]
+#[input("two-programs-lefts")]
 fn left(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.update(|sum| sum.unwrap_or(0) + weight)?;
     Ok(())
 }
 
-#[processor(group = "twins", persist = i64)]
-#[input("twins-rights")]
+#[processor(group = "two-programs", persist = i64)]
+#[input("two-programs-rights")]
 fn right(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.update(|sum| sum.unwrap_or(0) + weight)?;
     Ok(())
 }
 
-#[processor(group = "twins", persist = i64)]
-#[input("twins-lefts", "twins-rights")]
+#[processor(group = "two-programs", persist = i64)]
+#[input("two-programs-lefts", "two-programs-rights")]
 fn both(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.update(|sum| sum.unwrap_or(0) + weight)?;
     Ok(())
 }
 
 /// The same inputs as `Left`, and other values in the table.
-#[processor(group = "twins", persist = String)]
-#[input("twins-lefts")]
+#[processor(group = "two-programs", persist = String)]
+#[input("two-programs-lefts")]
 fn other_values(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.set_value(&weight.to_string())?;
     Ok(())
@@ -59,48 +58,27 @@ struct Rig {
 
 impl Rig {
     fn new(broker: &Broker) -> Self {
-        let name = unique("twins");
+        let name = unique("two-programs");
         for side in ["lefts", "rights"] {
             broker.create_topic(&format!("{name}-{side}"), PARTITIONS, &[]);
         }
-        let config = KafkaConfig {
-            brokers: broker.bootstrap(),
-            ..KafkaConfig::default()
-        };
-        let log = Arc::new(Kafka::new(config).unwrap());
+        let log = Arc::new(kafka_log(broker.bootstrap()));
         Self { name, log }
     }
 
     fn embedded() -> Self {
-        let name = unique("twins");
+        let name = unique("two-programs");
         let log = Arc::new(Embedded::in_memory().unwrap());
         Self { name, log }
     }
 
     fn start<P: Processor>(&self) -> Running {
-        let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-        let of = |known: &str| leak(known.replacen("twins", &self.name, 1));
-        let known = P::DEFINITION;
-        let edges = known.graph.edges.iter().map(|edge| Edge {
-            topic: TopicSpec {
-                name: of(edge.topic.name),
-                ..edge.topic
-            },
-            ..*edge
-        });
-        let definition = Definition {
-            graph: GroupGraph {
-                group: of(known.graph.group),
-                edges: Vec::leak(edges.collect()),
-                ..known.graph
-            },
-            ..*known
-        };
+        let definition = renamed(P::DEFINITION, "two-programs", &self.name);
         let options = ProcessorOptions {
             session_timeout: Duration::from_secs(6),
             ..ProcessorOptions::default()
         };
-        let shared = Arc::from(known.make.expect("it has a default")());
+        let shared = Arc::from(definition.make.expect("it has a default")());
         let (log, stores) = (Arc::clone(&self.log), Arc::new(MemoryStores::default()));
         start(&definition, shared, log, stores, &options).unwrap()
     }

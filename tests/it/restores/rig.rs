@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use goka::Processor;
 use goka::prelude::*;
-use goka_runtime::graph::{Definition, Edge, EdgeKind};
+use goka::{Processor, View};
+use goka_runtime::graph::Definition;
 use goka_runtime::log::{Isolation, Log, NewTopic, OffsetRange, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, StartError, State, start};
 use goka_runtime::record::{Guarantee, TopicPartition};
@@ -18,7 +18,8 @@ use goka_runtime::table::redb::RedbStores;
 use goka_runtime::table::{Checkpoint, Durability, Store, Stores};
 use tempfile::TempDir;
 
-use crate::support::{events, wait_until};
+use crate::support::definition::renamed;
+use crate::support::{events, offsets, wait_until};
 
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -69,7 +70,7 @@ impl Rig {
             input: format!("{case}-in"),
             table: format!("{case}-state"),
             guarantee: Guarantee::AtLeastOnce,
-            definition: renamed(Sums::DEFINITION, case),
+            definition: renamed(Sums::DEFINITION, "restores", case),
         }
     }
 
@@ -85,7 +86,7 @@ impl Rig {
 
     /// The same group as another processor.
     pub fn of<P: Processor>(mut self) -> Self {
-        self.definition = renamed(P::DEFINITION, &self.group);
+        self.definition = renamed(P::DEFINITION, "restores", &self.group);
         self
     }
 
@@ -201,9 +202,7 @@ impl Rig {
 
     /// The committed offset of the input.
     pub fn committed(&self) -> Option<i64> {
-        let partition = TopicPartition::new(&*self.input, 0);
-        let committed = self.log.committed(&self.group, &[partition]).unwrap();
-        committed[0].as_ref().map(|committed| committed.offset)
+        offsets::committed(&*self.log, &self.group, &self.input, 1)[0]
     }
 
     /// The committed records of a topic, tombstones included.
@@ -282,6 +281,20 @@ impl Rig {
     }
 }
 
+/// Checks the rows of a table in a view with a local copy of its own.
+#[track_caller]
+pub fn assert_view<T: goka::Table<Key = String, Value = i64>>(
+    rig: &Rig,
+    machine: &Path,
+    expected: Rows<'_>,
+) {
+    let view = View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(machine))).unwrap();
+    view.wait_level(TIMEOUT).unwrap();
+    let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
+    let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
+    assert_eq!(seen, expected);
+}
+
 /// A record without headers, with the broker's timestamp.
 fn record<'r>(topic: &'r str, partition: i32, key: &'r str, value: Option<&'r str>) -> Sent<'r> {
     Sent {
@@ -333,22 +346,4 @@ pub fn stop(running: Running) {
 /// Numbers to add.
 pub fn adds<'r>(rows: Rows<'r>) -> impl Iterator<Item = (&'r str, Option<i64>)> {
     rows.iter().map(|(key, value)| (*key, Some(*value)))
-}
-
-/// The same processor with the group and the topics of a case.
-fn renamed(definition: &Definition, case: &str) -> Definition {
-    let leak = |text: String| &*Box::leak(text.into_boxed_str());
-    let mut definition = *definition;
-    definition.graph.group = leak(case.to_owned());
-    let edges: Vec<Edge> = definition.graph.edges.to_vec();
-    let renamed = edges.into_iter().map(|mut edge| {
-        edge.topic.name = match (edge.kind, edge.topic.name) {
-            (EdgeKind::Table, _) => leak(format!("{case}-state")),
-            (_, "restores-in") => leak(format!("{case}-in")),
-            (_, other) => leak(other.replace("restores", case)),
-        };
-        edge
-    });
-    definition.graph.edges = Box::leak(renamed.collect());
-    definition
 }

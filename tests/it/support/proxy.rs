@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::kafka::{Broker, Outside, another_with};
+
 /// What happens to bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -67,19 +69,22 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// The port that it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Starts a broker behind the proxy: its second listener, which clients of the proxy reach.
+    pub fn broker(&self) -> Option<Broker> {
+        let outside = Outside {
+            protocol: "PLAINTEXT",
+            advertised: Some(self.port),
+        };
+        let broker = another_with(&[], &outside)?;
+        self.shared
+            .target
+            .store(broker.outside(), Ordering::Relaxed);
+        Some(broker)
     }
 
     /// Where clients find what is behind it.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Passes on to that port of this machine.
-    pub fn target(&self, port: u16) {
-        self.shared.target.store(port, Ordering::Relaxed);
     }
 
     /// How many connections were made so far.

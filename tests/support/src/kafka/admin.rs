@@ -156,6 +156,14 @@ impl Broker {
         });
     }
 
+    /// Runs `kafka-consumer-groups.sh` on the broker.
+    pub fn consumer_groups(&self, args: &[&str]) -> Output {
+        let bootstrap = self.bootstrap();
+        let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+        let args = [&["--bootstrap-server", &bootstrap], args].concat();
+        self.tool(class, &args, "")
+    }
+
     /// Runs one of Kafka's own tools.
     pub fn tool(&self, class: &str, args: &[&str], stdin: &str) -> Output {
         let mut child = self
