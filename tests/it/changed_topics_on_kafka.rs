@@ -45,9 +45,9 @@ fn ends(running: goka_runtime::processor::Running) -> String {
 }
 
 #[track_caller]
-fn assert_says(said: &str, words: &[&str]) {
+fn assert_says(error: &str, words: &[&str]) {
     for word in words {
-        assert!(said.contains(word), "`{word}` is missing in: {said}");
+        assert!(error.contains(word), "`{word}` is missing in: {error}");
     }
 }
 
@@ -57,8 +57,8 @@ fn an_input_of_a_table_gains_partitions(broker: &Broker, rig: Rig) {
     let running = rig.start(machine.path());
     rig.wait_level(&running);
     broker.grow(&rig.input, 2);
-    let said = ends(running);
-    assert_says(&said, &[&rig.input, "had 1 partition when", "has 2 now"]);
+    let error = ends(running);
+    assert_says(&error, &[&rig.input, "had 1 partition when", "has 2 now"]);
     assert_eq!(rig.committed(), Some(1), "what was handled is committed");
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&1));
     // A start fails with the same error.
@@ -99,9 +99,9 @@ fn the_group_topic_is_not_compacted_any_more(broker: &Broker, rig: Rig) {
     let running = rig.start(machine.path());
     rig.wait_level(&running);
     broker.configure(&rig.table, "cleanup.policy", "compact,delete");
-    let said = ends(running);
+    let error = ends(running);
     let words = ["since this program started", &rig.table, "compact,delete"];
-    assert_says(&said, &words);
+    assert_says(&error, &words);
     broker.configure(&rig.table, "cleanup.policy", "compact");
     rig.write(adds(&[("a", 2)]));
     rig.run(machine.path());
@@ -115,9 +115,9 @@ fn an_input_is_recreated(broker: &Broker, rig: Rig) {
     rig.wait_level(&running);
     broker.delete_topic(&rig.input);
     broker.create_topic(&rig.input, 1, &[]);
-    // If the new topic were read as the old one, reading would begin at its fourth record.
-    let said = ends(running);
-    assert_says(&said, &[&rig.input, "made again", "--reset-offsets"]);
+    // Read as the old topic, the new one would be read from its fourth record.
+    let error = ends(running);
+    assert_says(&error, &[&rig.input, "made again", "--reset-offsets"]);
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&3));
     // Kafka deletes the offsets with the topic. With rows in its table the group must not start over.
     wait_until("the offset is gone", TIMEOUT, || rig.committed().is_none());

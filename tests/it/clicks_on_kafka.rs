@@ -1,5 +1,5 @@
-//! The example `clicks` against a real Kafka: exact counts of what a foreign producer wrote, the
-//! group topic as Kafka's own tools see it, restores, views, and two processes that share the work.
+//! The example `clicks` against a real Kafka: exact counts of records of a foreign producer, the
+//! group topic as Kafka's own tools read it, restores, views, and two processes that share the work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn log(broker: &Broker) -> Arc<dyn Log> {
     Arc::new(kafka_log(broker.bootstrap()))
 }
 
-/// Emits by librdkafka with Java's partitioner; key `user-i` gets its share, unevenly.
+/// Writes records with librdkafka and the partitioner of Java's client; adds them to the counts by key.
 fn produce(broker: &Broker, records: usize, counts: &mut BTreeMap<String, i64>) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -99,8 +99,8 @@ fn foreign_records_are_counted_exactly() {
     assert_eq!((missing.out.as_str(), missing.code), ("", Some(1)));
     let scan = clicks.run(["scan", "my-group"]);
     assert_eq!(table(&scan.out), counts);
-    let (code, said) = program.stop();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = program.stop();
+    assert_eq!(code, Some(0), "{output}");
     let scan = clicks.run(["scan", "my-group"]);
     assert_eq!(table(&scan.out), counts);
     let keys: Vec<_> = scan
@@ -149,7 +149,7 @@ fn foreign_records_are_counted_exactly() {
     assert_eq!(program.stop().0, Some(0));
     assert_eq!(table(&clicks.run(["scan", "my-group"]).out), counts);
 
-    // A view in a process without the processor shows it too.
+    // A view in a process without the processor has the same rows.
     let view = View::<Counts>::start(Arc::clone(&log), Arc::new(MemoryStores::default())).unwrap();
     view.wait_ready(TIMEOUT).unwrap();
     let seen: BTreeMap<_, _> = view.iter().unwrap().map(Result::unwrap).collect();
@@ -168,26 +168,26 @@ fn two_processes_share_the_partitions_and_one_takes_over() {
     produce(&broker, 20_000, &mut counts);
     wait_until("the first counts", TIMEOUT, || is_level(&*log));
     let mut second = program("second").start(["--no-simulate"]);
-    // Constant input until both have counted.
+    // Input goes on until both have counted.
     wait_until("the second counts too", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         second.out().iter().any(|line| counted(line).is_some())
     });
     let before = first.out().len();
-    wait_until("the first counts on", TIMEOUT, || {
+    wait_until("the first still counts", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         first.out().len() > before
     });
-    let (code, said) = second.stop();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = second.stop();
+    assert_eq!(code, Some(0), "{output}");
     let began = Instant::now();
-    wait_until("the first owns all", TIMEOUT, || {
+    wait_until("the first has taken over", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         is_level(&*log)
     });
     eprintln!("taken over in {:?}", began.elapsed());
-    let (code, said) = first.stop();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = first.stop();
+    assert_eq!(code, Some(0), "{output}");
     let scan = program("third").run(["scan", "my-group"]);
     assert_eq!(table(&scan.out), counts);
 }

@@ -1,4 +1,4 @@
-//! What a group was, and what a program says it is: start positions, and tables that changed.
+//! Definitions of a group: start positions of inputs, and a table whose definition changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn a_new_input_starts_at_its_declared_position() {
         });
         let _ack = late.emit("key-0".to_owned(), &1000).unwrap();
         late.flush(TIMEOUT).unwrap();
-        wait_until("the new one is handled", TIMEOUT, || {
+        wait_until("the new record is handled", TIMEOUT, || {
             level("definitions-late")
         });
         running.stop();
@@ -98,7 +98,7 @@ fn a_new_input_starts_at_its_declared_position() {
         assert_eq!(
             view.get("key-0").unwrap(),
             Some(1001),
-            "history of the first, news of the second"
+            "all records of the first input, new ones of the second"
         );
         assert_eq!(view.get("key-1").unwrap(), Some(1));
     });

@@ -33,7 +33,7 @@ struct Rig {
     guarantee: Guarantee,
 }
 
-/// A cluster for each guarantee: the names of topics and groups are those of the processors.
+/// A cluster for each guarantee, since the names of topics and groups are fixed by the processors.
 fn cluster(guarantee: Guarantee) -> Option<&'static Broker> {
     static ONCE: OnceLock<Option<Broker>> = OnceLock::new();
     match guarantee {
@@ -106,7 +106,7 @@ impl Rig {
         view.iter().unwrap().map(Result::unwrap).collect()
     }
 
-    /// How many records of a topic are committed: its offsets count control records too.
+    /// Counts the committed records of a topic; its offsets would count control records, too.
     fn count(&self, topic: &str, partitions: i32) -> usize {
         let from = |at| (TopicPartition::new(topic, at), 0);
         let from: Vec<_> = (0..partitions).map(from).collect();
@@ -184,16 +184,20 @@ fn a_joined_table_is_restored_before_the_first_input_and_followed_after_it() {
         );
 
         rig.emit::<Profiles>(users(30).map(|user| (user, "second".to_owned())));
-        wait_until("the joined table is followed", TIMEOUT, || {
-            rig.emit::<Greetings>(users(30).map(|user| (user, "hello again".to_owned())));
-            rig.wait_committed("edges-greeter", "edges-greetings");
-            rig.table::<Greeter>()
-                .values()
-                .all(|profile| profile == "second")
-        });
+        wait_until(
+            "handlers see the new rows of the joined table",
+            TIMEOUT,
+            || {
+                rig.emit::<Greetings>(users(30).map(|user| (user, "hello again".to_owned())));
+                rig.wait_committed("edges-greeter", "edges-greetings");
+                rig.table::<Greeter>()
+                    .values()
+                    .all(|profile| profile == "second")
+            },
+        );
         stop(running);
 
-        // The rows that were followed are on disk; later ones are caught up with.
+        // The next start reads the later rows before the first input.
         rig.emit::<Profiles>(users(30).map(|user| (user, "third".to_owned())));
         rig.emit::<Greetings>(users(30).map(|user| (user, "hello".to_owned())));
         let running = rig.start::<Greeter>();
@@ -417,7 +421,7 @@ fn asynchronous_handlers_keep_the_order_of_a_key() {
 #[derive(Debug)]
 struct Marks;
 
-/// Stores the last mark of a key. A visit sets the marks of all keys, slowly, and counts them.
+/// Stores the last mark of a key. A visit sets the marks of all keys, slowly, and prints the keys.
 #[derive(Debug, Default)]
 struct Marker;
 
@@ -440,7 +444,8 @@ impl Marker {
 
 const KEYS: usize = 3_000;
 
-/// Where the child below finds its log: `kafka HOST:PORT`, or `file DIR`; before it, its guarantee.
+/// The environment variable of the child process below: its guarantee, then its log as `kafka HOST:PORT` or
+/// `file DIR`.
 const CHILD: &str = "GOKA_TEST_EDGES_CHILD";
 
 fn log_of(place: &str) -> Arc<dyn Log> {
@@ -450,7 +455,7 @@ fn log_of(place: &str) -> Arc<dyn Log> {
     }
 }
 
-/// Not a test of its own: the process that the next test starts and kills.
+/// The child process that the next test starts and kills. Without its environment variable it does nothing.
 #[test]
 fn the_child_that_is_killed() {
     let Ok(place) = std::env::var(CHILD) else {
@@ -506,7 +511,7 @@ fn check_visit_after_a_crash(place: &str, guarantee: Guarantee) {
 
     let seen = visit_until(place, guarantee, KEYS / 2);
     assert_eq!(seen, KEYS / 2, "killed in the middle");
-    // Its successor resumes at the last barrier, and finishes the visit.
+    // The next process resumes at the last barrier, and finishes the visit.
     let second = Rig::new(log_of(place), guarantee);
     let running = second.start::<Marker>();
     second.wait_committed("edges-marker", "edges-marker-visit");
@@ -515,7 +520,7 @@ fn check_visit_after_a_crash(place: &str, guarantee: Guarantee) {
     assert_eq!(table.len(), KEYS);
     assert!(table.values().all(|mark| mark == "new"));
     let visits = second.count("edges-marker-state", 1) - KEYS;
-    // A visit that began anew would have made KEYS more than what was durable at the kill.
+    // A visit that started from the beginning would write KEYS rows beside those before the kill.
     let most = match guarantee {
         Guarantee::AtLeastOnce => KEYS + KEYS / 3,
         Guarantee::ExactlyOnce => KEYS,
@@ -577,8 +582,7 @@ fn keyless_records_are_spread_over_partitions_and_given_keys() {
 #[derive(Debug)]
 struct Samples;
 
-/// Sums samples by sensor, whose name is in the sample: records without keys, given one by a
-/// loopback.
+/// Sums samples by sensor. The records have no key; a loopback gives them the name of the sensor.
 #[derive(Debug, Default)]
 struct Sampler;
 

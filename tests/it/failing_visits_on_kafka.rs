@@ -1,5 +1,4 @@
-//! A visit whose handler panics on a real Kafka: what is said of it, and that the way on which is named
-//! there leads on.
+//! A visit whose handler panics on a real Kafka: the error, and the command in it, which skips the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +58,7 @@ fn committed(log: &dyn Log, topic: &str) -> Option<i64> {
     offsets::committed(log, GROUP, topic, 1)[0]
 }
 
-/// Runs until the only partition stops; says why.
+/// Waits until the only partition stops; returns the error of the processor.
 fn stops(running: Running) -> String {
     let stopped = || running.status().iter().any(|task| task.stopped.is_some());
     wait_until("the partition stops", TIMEOUT, stopped);
@@ -67,8 +66,8 @@ fn stops(running: Running) -> String {
     running.join().unwrap_err().to_string()
 }
 
-/// Does what a message says: its command, with the brokers added.
-fn obey(broker: &Broker, said: &str) {
+/// Runs the command that an error suggests, with the brokers added.
+fn run_suggestion(broker: &Broker, said: &str) {
     let (_, command) = said
         .split_once("kafka-consumer-groups.sh ")
         .expect("a command");
@@ -92,7 +91,7 @@ fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     wait_until("the clicks are counted", TIMEOUT, || {
         committed(&*log, "failing-visits-clicks") == Some(3)
     });
-    // One that works comes first, so that the request at fault is not the topic's first record.
+    // The first request succeeds, so that the one at fault is not the first record of the topic.
     for weight in ["10", "100", "1000"] {
         visit::<Touch>(Arc::clone(&log), "add", weight, TIMEOUT).unwrap();
     }
@@ -103,7 +102,7 @@ fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     ] {
         assert!(first.contains(part), "{part} in: {first}");
     }
-    // It stops there again, at the same key, and says the same.
+    // It stops again at the same key, with the same error.
     let again = stops(run(&log));
     assert_eq!(again, first);
     assert_eq!(
@@ -113,24 +112,24 @@ fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     );
     assert_eq!(committed(&*log, "failing-visits-visit"), Some(1));
 
-    obey(broker, &first);
+    run_suggestion(broker, &first);
     assert_eq!(committed(&*log, "failing-visits-visit"), Some(2));
     assert_eq!(
         committed(&*log, "failing-visits-clicks"),
         Some(3),
-        "left alone"
+        "the offset of the input is unchanged"
     );
-    // The next request fails at the same key: it is another one.
+    // The next request fails at the same key.
     let next = stops(run(&log));
     assert!(
         next.contains("failing-visits-visit[0] offset 2, a visit, at key `b`"),
         "{next}"
     );
-    obey(broker, &next);
+    run_suggestion(broker, &next);
 
     let running = run(&log);
     visit::<Touch>(Arc::clone(&log), "add", "20", TIMEOUT).unwrap();
-    wait_until("the request behind them is done", TIMEOUT, || {
+    wait_until("the next request is handled", TIMEOUT, || {
         committed(&*log, "failing-visits-visit") == Some(4)
     });
     running.stop();

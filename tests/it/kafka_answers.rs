@@ -1,5 +1,5 @@
-//! Requests that a broker answers with an error, or not at all: all but final errors are retried. The broker is
-//! a mock cluster.
+//! Requests that a broker answers with an error, or not at all: all but final errors are retried. The broker
+//! is a mock cluster.
 
 use std::time::Duration;
 

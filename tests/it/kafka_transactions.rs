@@ -1,5 +1,5 @@
-//! Exactly once on Kafka alone: identities, timeouts, generations, permissions, and errors of a broker. What all
-//! engines have in common is in `log_conformance`.
+//! Exactly once on Kafka alone: identities, timeouts, generations, permissions, and errors of a broker. What
+//! all engines have in common is in `log_conformance`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -56,13 +56,13 @@ pub struct Rig {
 impl Rig {
     /// The group `case`, its input made; it reads `case-in` and writes `case-state`.
     pub fn new(log: Arc<dyn Log>, case: &str) -> Self {
-        let rig = Self::of_made(log, case);
+        let rig = Self::of_existing(log, case);
         rig.make(&rig.input, false);
         rig
     }
 
     /// The same for an input topic that exists already.
-    pub fn of_made(log: Arc<dyn Log>, case: &str) -> Self {
+    pub fn of_existing(log: Arc<dyn Log>, case: &str) -> Self {
         events::listen();
         Self {
             log,
@@ -84,7 +84,7 @@ impl Rig {
         self.log.create(&topic).unwrap();
     }
 
-    /// The same group as another processor.
+    /// The same group with another processor.
     pub fn of<P: Processor>(mut self) -> Self {
         self.definition = renamed(P::DEFINITION, "restores", &self.group);
         self
@@ -138,14 +138,14 @@ impl Rig {
         wait_until("all input is handled", TIMEOUT, || {
             let status = running.status();
             assert!(!running.is_finished(), "{status:?}");
-            // The committed offset alone may be an earlier process's, so a task has to be running, too.
+            // The committed offset may be that of an earlier process, so a task has to be running, too.
             status.iter().any(|task| task.state == State::Running)
                 && self.committed() == Some(self.range(&self.input).high)
         });
     }
 
-    /// Starts it on a machine, where it has to end by itself with these words in its error, and without a
-    /// change of offsets or of the group topic.
+    /// Starts the group on a machine, and checks that it ends by itself with an error that has these words,
+    /// without a change of offsets or of the group topic.
     #[track_caller]
     pub fn refused(&self, machine: &Path, words: &[&str]) {
         let (committed, table) = (self.committed(), self.range(&self.table));
@@ -185,14 +185,14 @@ impl Rig {
 
     /// Writes one record to a partition; returns its offset.
     pub fn send(&self, topic: &str, partition: i32, key: &str, value: &str) -> i64 {
-        let (told, at) = channel();
+        let (report, reported) = channel();
         let delivered = Arc::new(move |_, outcome: Result<(i32, i64), _>| {
-            told.send(outcome.unwrap().1).unwrap();
+            report.send(outcome.unwrap().1).unwrap();
         });
         let appender = self.log.appender(delivered).unwrap();
         let record = record(topic, partition, key, Some(value));
         appender.send(record, 0, Instant::now() + TIMEOUT).unwrap();
-        at.recv_timeout(TIMEOUT).unwrap()
+        reported.recv_timeout(TIMEOUT).unwrap()
     }
 
     pub fn range(&self, topic: &str) -> OffsetRange {
@@ -263,7 +263,7 @@ impl Rig {
     /// Changes the checkpoint of the local copy of a machine.
     pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Checkpoint)) {
         let mut copy = self.copy(machine);
-        let mut checkpoint = copy.checkpoint().unwrap().expect("it was stamped");
+        let mut checkpoint = copy.checkpoint().unwrap().expect("it has a checkpoint");
         change(&mut checkpoint);
         copy.apply(&[], &checkpoint, Durability::Synced).unwrap();
     }
