@@ -1,6 +1,6 @@
 //! A table in a store of the program's own: each partition is one small file, which is read at the start and
-//! rewritten at each synced flush. It suits tables of some thousand keys, and shows what a store has to do. The
-//! test below runs `goka::table::conformance` on it.
+//! rewritten at each synced flush. It suits tables of some thousand keys, and shows what a store has to do.
+//! The test below runs `goka::table::conformance` on it.
 //!
 //! ```text
 //! cargo run --example own_store

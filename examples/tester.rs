@@ -1,5 +1,5 @@
-//! How applications are tested: unchanged processors on a log in memory that behaves as Kafka does, and a clock that
-//! the test moves; and a simulation of them with all kinds of faults.
+//! How applications are tested: unchanged processors on a log in memory that behaves as Kafka does, and a
+//! clock that the test moves; and a simulation of them with all kinds of faults.
 //!
 //! ```text
 //! cargo run --example tester --features tester
@@ -58,8 +58,8 @@ fn warned(ctx: &mut Context, _warning: Warning) -> Result<()> {
     Ok(())
 }
 
-/// A test sends records, and checks rows and emitted records. When `send` returns, all effects of the record have
-/// happened.
+/// A test sends records, and checks rows and emitted records. When `send` returns, all effects of the record
+/// have happened.
 fn warns_over_the_limit() {
     let mut app = Tester::of::<Totals>();
     app.input(Limits).send("alice", &50);
@@ -133,8 +133,9 @@ mod tests {
         super::main();
     }
 
-    /// With all kinds of faults: three instances that crash, lose power, are removed from the group and come back, on
-    /// a log whose brokers fail, too. Each total is the sum of the orders, and each warning is there once.
+    /// With all kinds of faults: three instances that crash, lose power, are removed from the group and come
+    /// back, on a log whose brokers fail, too. Each total is the sum of the orders, and each warning is
+    /// there once.
     #[goka::simulate(instances = 3, seeds = 20)]
     fn totals_survive() -> Workload {
         Workload::of::<Totals>()

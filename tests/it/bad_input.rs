@@ -1,5 +1,5 @@
-//! What a user may get wrong: exit code 2, one line on standard error that says what, where and
-//! what to do, and nothing done.
+//! Mistakes of users: exit code 2, one line on standard error that says what is wrong, where, and what to
+//! do, and no other effect.
 
 use std::fs;
 use std::path::Path;
@@ -30,14 +30,14 @@ fn mistakes_on_the_command_line_are_refused() {
         ),
     ];
     for (args, expected) in rows {
-        let said = clicks.run(*args);
-        assert_eq!(said.code, Some(2), "{args:?}: {said:?}");
-        let line = said.error();
+        let output = clicks.run(*args);
+        assert_eq!(output.code, Some(2), "{args:?}: {output:?}");
+        let line = output.error();
         assert!(
             line.starts_with("error: ") && line.contains(expected),
             "{args:?}: {line}"
         );
-        assert_eq!(said.out, "", "{args:?}");
+        assert_eq!(output.out, "", "{args:?}");
         assert!(!dir.exists(), "{args:?}");
     }
 }
@@ -52,7 +52,7 @@ fn unusable_data_directories_are_refused() {
     let mut permissions = fs::metadata(&sealed).expect("there").permissions();
     permissions.set_readonly(true);
     fs::set_permissions(&sealed, permissions).expect("set");
-    // Root may write anywhere but here.
+    // Even root cannot create a directory here.
     let nowhere = Path::new("/proc/self/fdinfo/goka");
     let mut rows = vec![
         (file.clone(), "is a file; name a directory"),
@@ -66,9 +66,9 @@ fn unusable_data_directories_are_refused() {
     }
     for (dir, expected) in rows {
         for args in [&["--no-simulate"][..], &["emit", "user-clicks", "a", "1"]] {
-            let said = Program::new("clicks", &dir).run(args);
-            assert_eq!(said.code, Some(2), "{dir:?} {args:?}: {said:?}");
-            let line = said.error();
+            let output = Program::new("clicks", &dir).run(args);
+            assert_eq!(output.code, Some(2), "{dir:?} {args:?}: {output:?}");
+            let line = output.error();
             assert!(
                 line.starts_with("error: ")
                     && line.contains(expected)
@@ -85,9 +85,9 @@ fn a_damaged_embedded_log_is_refused_and_left_as_it_is() {
     let (_temp, dir) = data_dir();
     fs::create_dir(&dir).expect("made");
     fs::write(dir.join("log.redb"), "this is no log").expect("written");
-    let said = Program::new("clicks", &dir).run(["--no-simulate"]);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    let line = said.error();
+    let output = Program::new("clicks", &dir).run(["--no-simulate"]);
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let line = output.error();
     assert!(
         line.starts_with("error: embedded log `") && line.contains("log.redb"),
         "{line}"
@@ -102,26 +102,27 @@ fn a_damaged_embedded_log_is_refused_and_left_as_it_is() {
 fn a_value_that_does_not_decode_stops_its_partition() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
-    // `clicks` takes it for text; `flights`, which declares the topic, cannot read it.
+    // `clicks` does not declare the topic and writes text; `flights` declares it and cannot decode the text.
     assert_eq!(
         clicks
             .run(["emit", "airport-events", "JFK", "not json"])
             .code,
         Some(0)
     );
-    let said = Program::new("flights", &dir).run_with(
+    let output = Program::new("flights", &dir).run_with(
         "dep_time,dep_delay,arr_delay,origin,dest\n517,2,11,EWR,IAH\n",
         Vec::<&str>::new(),
     );
-    assert_eq!(said.code, Some(2), "{said:?}");
+    assert_eq!(output.code, Some(2), "{output:?}");
     assert!(
-        said.err.contains("airport-events") && said.err.contains("JFK"),
-        "{said:?}"
+        output.err.contains("airport-events") && output.err.contains("JFK"),
+        "{output:?}"
     );
     assert!(
-        said.err
+        output
+            .err
             .lines()
             .any(|line| line.starts_with("error: group `airports`")),
-        "{said:?}"
+        "{output:?}"
     );
 }

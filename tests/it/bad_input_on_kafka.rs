@@ -1,5 +1,5 @@
-//! What can be wrong with a Kafka and with what lies on it: exit code 2, one error line that says
-//! what, where and what to do, and committed offsets exactly where they were.
+//! Clusters, topics and records that cannot be used: exit code 2, one error line that says what is wrong,
+//! where, and what to do, and committed offsets that stay where they were.
 
 use std::fs;
 use std::path::Path;
@@ -7,39 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::partitioner::{Crc32, Murmur2, Partitioner};
-use goka_runtime::record::TopicPartition;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
-use crate::support::program::{Program, Said, data_dir};
-use crate::support::wait_until;
+use crate::support::program::{Output, Program, data_dir};
+use crate::support::{kafka_log, offsets, wait_until};
 
 const PARTITIONS: i32 = 2;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 fn committed(log: &dyn Log) -> Vec<Option<i64>> {
-    let partitions: Vec<_> = (0..PARTITIONS)
-        .map(|at| TopicPartition::new("user-clicks", at))
-        .collect();
-    let committed = log.committed("my-group", &partitions).unwrap();
-    committed
-        .iter()
-        .map(|at| at.as_ref().map(|at| at.offset))
-        .collect()
+    offsets::committed(log, "my-group", "user-clicks", PARTITIONS)
 }
 
-/// Writes one record where told, as any producer may.
+/// Writes one record to a partition, as any producer may.
 fn write(broker: &Broker, partition: i32, key: Option<&[u8]>, value: &[u8]) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -55,9 +42,9 @@ fn write(broker: &Broker, partition: i32, key: Option<&[u8]>, value: &[u8]) {
 }
 
 #[track_caller]
-fn refused(said: &Said, expected: &[&str]) {
-    assert_eq!(said.code, Some(2), "{said:?}");
-    let line = said.error();
+fn refused(output: &Output, expected: &[&str]) {
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let line = output.error();
     assert!(line.starts_with("error: "), "{line}");
     for text in expected {
         assert!(line.contains(text), "`{text}` is missing in: {line}");
@@ -67,7 +54,7 @@ fn refused(said: &Said, expected: &[&str]) {
 #[test]
 fn an_unreachable_broker_is_an_error() {
     let (_temp, dir) = data_dir();
-    // Port 1 on loopback is nobody's.
+    // No process listens on port 1.
     for (brokers, expected) in [
         ("127.0.0.1:1", "no broker answers at `127.0.0.1:1`"),
         (
@@ -76,8 +63,8 @@ fn an_unreachable_broker_is_an_error() {
         ),
     ] {
         for args in [&["--no-simulate"][..], &["get", "my-group", "a"]] {
-            let said = Program::new("clicks", &dir).on(brokers).run(args);
-            refused(&said, &[expected, "GOKA_BROKERS"]);
+            let output = Program::new("clicks", &dir).on(brokers).run(args);
+            refused(&output, &[expected, "GOKA_BROKERS"]);
         }
     }
 }
@@ -97,8 +84,8 @@ fn missing_and_unsuitable_topics_are_refused() {
             "--create --topic user-clicks",
         ],
     );
-    let said = clicks.run(["emit", "user-clicks", "alice", "now"]);
-    refused(&said, &["`user-clicks`", "kafka-topics.sh"]);
+    let output = clicks.run(["emit", "user-clicks", "alice", "now"]);
+    refused(&output, &["`user-clicks`", "kafka-topics.sh"]);
 
     broker.create_topic("user-clicks", PARTITIONS, &[]);
     broker.create_topic("my-group-state", 3, &[("cleanup.policy", "compact")]);
@@ -123,15 +110,15 @@ fn missing_and_unsuitable_topics_are_refused() {
             "cleanup.policy=compact",
         ],
     );
-    assert_eq!(committed(&*log), [None, None], "nobody committed anything");
+    assert_eq!(committed(&*log), [None, None], "no offset is committed");
     let found = log.describe(&["my-group-state"]).unwrap();
     assert!(
         !found[0].as_ref().unwrap().policy.compact,
-        "it is left as it was"
+        "the topic is left unchanged"
     );
 }
 
-/// What the broker gives to topics that say nothing of their own is more than a topic can have.
+/// The broker's default `min.insync.replicas` is more than the replicas of a topic that is created on it.
 #[test]
 fn a_group_topic_with_fewer_replicas_than_have_to_be_in_sync_is_refused() {
     let Some(broker) = another(&[("min.insync.replicas", "2")]) else {
@@ -153,14 +140,15 @@ fn a_group_topic_with_fewer_replicas_than_have_to_be_in_sync_is_refused() {
         );
         assert_eq!(committed(&*log), [None, None]);
     }
-    // Corrected as the error says; what is only read may ask for as much as it likes.
+    // After the correction that the error suggests it runs: the input, which is only read, may keep the
+    // setting.
     let bootstrap = broker.bootstrap();
     let args = "--alter --entity-type topics --entity-name my-group-state \
                 --add-config min.insync.replicas=1 --bootstrap-server";
     let args: Vec<&str> = args.split(' ').chain([&*bootstrap]).collect();
-    let said = broker.tool("kafka.admin.ConfigCommand", &args, "");
-    assert!(said.status.success(), "{said:?}");
-    wait_until("the broker goes by it", TIMEOUT, || {
+    let output = broker.tool("kafka.admin.ConfigCommand", &args, "");
+    assert!(output.status.success(), "{output:?}");
+    wait_until("the broker applies the setting", TIMEOUT, || {
         let found = log.describe(&["my-group-state"]).unwrap();
         found[0]
             .as_ref()
@@ -177,11 +165,11 @@ fn a_group_topic_with_fewer_replicas_than_have_to_be_in_sync_is_refused() {
     assert_eq!(program.stop().0, Some(0));
 }
 
-/// What is wrong, where it lies, the record, and what the error says.
+/// A case, the partition, key and value of its record, and the words of its error.
 type Row<'a> = (&'a str, i32, Option<&'a [u8]>, &'a [u8], &'a [&'a str]);
 
-/// A record that stops its partition: the error names it, the offset stays exactly there over a
-/// restart, and the other partition goes on.
+/// The error names the record, the committed offset stays at it over a restart, and the other partition is
+/// still handled.
 #[test]
 fn an_invalid_record_stops_its_partition_and_no_other() {
     let place = |key: &[u8]| Murmur2::partition(key, PARTITIONS);
@@ -221,7 +209,7 @@ fn an_invalid_record_stops_its_partition_and_no_other() {
         broker.create_topic("user-clicks", PARTITIONS, &[]);
         let (_temp, dir) = data_dir();
         let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
-        // One good record of a key that lies here, then the bad one, then another good one.
+        // A good record of this partition, then the bad one, then another good one.
         let good = |partition| {
             let key = (0..)
                 .map(|at| format!("u{at}"))
@@ -239,12 +227,12 @@ fn an_invalid_record_stops_its_partition_and_no_other() {
             let at = usize::try_from(partition).unwrap();
             let mut wanted = vec![Some(round + 1); 2];
             wanted[at] = Some(1);
-            wait_until("the other partition goes on", TIMEOUT, || {
+            wait_until("the other partition is handled", TIMEOUT, || {
                 committed(&*log) == wanted
             });
-            let (code, said) = program.stop();
-            assert_eq!(code, Some(2), "{said}");
-            let line = said
+            let (code, output) = program.stop();
+            assert_eq!(code, Some(2), "{output}");
+            let line = output
                 .lines()
                 .find(|line| line.starts_with("error: "))
                 .unwrap_or_default();
@@ -252,26 +240,17 @@ fn an_invalid_record_stops_its_partition_and_no_other() {
             for text in expected.iter().chain([&place.as_str()]) {
                 assert!(line.contains(text), "`{text}` is missing in: {line}");
             }
-            assert_eq!(committed(&*log), wanted, "exactly at the bad record");
+            assert_eq!(committed(&*log), wanted, "committed up to the bad record");
         }
-        // The group's offsets go with the group, so that the next row begins anew.
-        let bootstrap = broker.bootstrap();
-        let args = [
-            "--bootstrap-server",
-            &bootstrap,
-            "--delete",
-            "--group",
-            "my-group",
-        ];
+        // The offsets are deleted with the group, so that the next row starts from the beginning.
         wait_until("the group is deleted", TIMEOUT, || {
-            let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-            let said = broker.tool(tool, &args, "");
-            String::from_utf8_lossy(&said.stdout).contains("was successful")
+            let output = broker.consumer_groups(&["--delete", "--group", "my-group"]);
+            String::from_utf8_lossy(&output.stdout).contains("was successful")
         });
     }
 }
 
-/// Microseconds taken for milliseconds: the year 9999.
+/// A timestamp in the year 9999.
 const LATE: i64 = 253_402_300_799_000;
 
 /// Writes records to one partition in one batch, each with its timestamp.
@@ -311,8 +290,8 @@ fn a_timestamp_that_an_input_accepts_is_accepted_by_the_group_topic() {
     assert_eq!(program.stop().0, Some(0));
 }
 
-/// A group topic that somebody made with a broker's defaults: the record at fault is named, not one that
-/// was in a batch with it.
+/// The group topic was created with a broker's defaults. The error names the record at fault, not another
+/// one of its batch.
 #[test]
 fn a_record_whose_timestamp_a_topic_refuses_is_named() {
     let Some(broker) = another(&[]) else { return };
@@ -336,10 +315,10 @@ fn a_record_whose_timestamp_a_topic_refuses_is_named() {
     for _ in 0..2 {
         let mut program = clicks.start(["--no-simulate"]);
         program.wait_err("partition stopped");
-        let (code, said) = program.stop();
-        assert_eq!(code, Some(2), "{said}");
-        let line = said.lines().find(|line| line.starts_with("error: "));
-        let line = line.expect(&said);
+        let (code, output) = program.stop();
+        assert_eq!(code, Some(2), "{output}");
+        let line = output.lines().find(|line| line.starts_with("error: "));
+        let line = line.expect(&output);
         let key = format!("`{}`", keys[1]);
         for text in [
             &*key,
@@ -369,8 +348,8 @@ fn a_record_with_an_empty_key_is_handled() {
         lines.iter().any(|line| line.starts_with("k:  c: 1"))
     });
     assert_eq!(program.stop().0, Some(0));
-    let said = clicks.run(["get", "my-group", ""]);
-    assert_eq!((said.out.as_str(), said.code), ("1\n", Some(0)));
+    let output = clicks.run(["get", "my-group", ""]);
+    assert_eq!((output.out.as_str(), output.code), ("1\n", Some(0)));
 }
 
 #[test]
@@ -380,10 +359,10 @@ fn a_value_over_the_topics_size_limit_is_refused() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir).on(broker.bootstrap());
     let long = "x".repeat(3000);
-    let said = clicks.run(["emit", "user-clicks", "alice", &long]);
-    refused(&said, &["`user-clicks`", "`alice`"]);
-    let said = clicks.run_with(&format!("a\t1\nb\t{long}\nc\t3\n"), ["emit", "user-clicks"]);
-    refused(&said, &["line 2"]);
+    let output = clicks.run(["emit", "user-clicks", "alice", &long]);
+    refused(&output, &["`user-clicks`", "`alice`"]);
+    let output = clicks.run_with(&format!("a\t1\nb\t{long}\nc\t3\n"), ["emit", "user-clicks"]);
+    refused(&output, &["line 2"]);
 }
 
 #[test]
@@ -406,10 +385,10 @@ fn the_data_directory_of_another_cluster_is_refused() {
     program.wait_out("one is counted", |lines| !lines.is_empty());
     assert_eq!(program.stop().0, Some(0));
 
-    let said = at(&second).run(["--no-simulate"]);
-    refused(&said, &["cluster"]);
+    let output = at(&second).run(["--no-simulate"]);
+    refused(&output, &["cluster"]);
     assert_eq!(committed(&*log(&second)), [None, None]);
-    // Where it belongs it still works.
+    // With its own cluster the directory still works.
     let mut program = at(&first).start(["--no-simulate"]);
     write(
         &first,
@@ -417,13 +396,13 @@ fn the_data_directory_of_another_cluster_is_refused() {
         Some(b"a"),
         b"now",
     );
-    program.wait_out("it goes on", |lines| {
+    program.wait_out("the next one is counted", |lines| {
         lines.iter().any(|line| line.starts_with("k: a c: 2"))
     });
     assert_eq!(program.stop().0, Some(0));
 }
 
-/// Copies a directory that nobody uses, as a user may: all its files, the instance's name among them.
+/// Copies all files of a directory that is not in use, the name of the instance among them.
 fn copied(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
@@ -437,15 +416,15 @@ fn copied(from: &Path, to: &Path) {
     }
 }
 
-/// How often key `a` was counted, by what the program on this directory says.
+/// The count of key `a`, as the command `get` prints it.
 fn count_of_a(program: &Program) -> i64 {
-    let said = program.run(["get", "my-group", "a"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-    said.out.trim().parse().unwrap()
+    let output = program.run(["get", "my-group", "a"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    output.out.trim().parse().unwrap()
 }
 
-/// Two live processes with one name: one of them goes on, the other one is told what to do. Later
-/// a copy that saw none of it is brought up.
+/// Two processes with one instance name run at the same time: the newer one continues, and the error of the
+/// older one says what to do. A third copy, which is out of date, is caught up later.
 #[test]
 fn of_two_processes_with_a_copied_data_directory_the_older_ends() {
     for guarantee in ["at-least-once", "exactly-once"] {
@@ -471,46 +450,46 @@ fn of_two_processes_with_a_copied_data_directory_the_older_ends() {
         click();
         first.wait_out("one is counted", |lines| !lines.is_empty());
         assert_eq!(first.stop().0, Some(0));
-        for copy in ["twin", "stale"] {
+        for copy in ["duplicate", "stale"] {
             copied(&dir.join("first"), &dir.join(copy));
         }
 
         let first = on("first").start(args);
         first.wait_err("restored");
-        let mut stays = on("twin").start(args);
-        // The group is worked for meanwhile; the older one ends by itself.
+        let mut stays = on("duplicate").start(args);
+        // Input goes on meanwhile; the older process ends by itself.
         let mut lost = first;
-        wait_until("the older one gives up", TIMEOUT, || {
+        wait_until("the older one ends", TIMEOUT, || {
             level(click());
             let lines = lost.err();
             lines.iter().any(|line| line.contains("processor stopped"))
         });
         let (status, _) = lost.end();
-        let said = lost.err().join("\n");
-        assert_eq!(status.code(), Some(2), "{said}");
-        assert!(!said.contains("member ended, joining again"), "{said}");
-        let errors = said.lines().filter(|line| line.starts_with("error: "));
-        assert_eq!(errors.count(), 1, "{said}");
+        let output = lost.err().join("\n");
+        assert_eq!(status.code(), Some(2), "{output}");
+        assert!(!output.contains("member ended, joining again"), "{output}");
+        let errors = output.lines().filter(|line| line.starts_with("error: "));
+        assert_eq!(errors.count(), 1, "{output}");
         let texts = [
             "my-group",
             "in use by another process",
             "give each process its own data directory",
         ];
         for begin in ["error: ", "processor stopped"] {
-            let line = said.lines().find(|line| line.contains(begin));
+            let line = output.lines().find(|line| line.contains(begin));
             for text in texts {
                 assert!(
                     line.is_some_and(|line| line.contains(text)),
-                    "`{text}` is missing in: {said}"
+                    "`{text}` is missing in: {output}"
                 );
             }
         }
         let written = click();
         level(written);
         assert_eq!(stays.stop().0, Some(0));
-        let counted = count_of_a(&on("twin"));
+        let counted = count_of_a(&on("duplicate"));
 
-        // The copy's own table is older than the group topic by all of that.
+        // The table of this copy is older than the group topic.
         let mut stale = on("stale").start(args);
         let written = click();
         level(written);
@@ -541,7 +520,7 @@ fn a_corrupt_store_is_moved_aside_and_rebuilt() {
     write(&broker, partition, Some(b"a"), b"now");
     let mut program = clicks.start(["--no-simulate"]);
     program.wait_err("store moved aside, rebuilding");
-    program.wait_out("the count goes on", |lines| {
+    program.wait_out("the count continues", |lines| {
         lines.iter().any(|line| line.starts_with("k: a c: 2"))
     });
     assert_eq!(program.stop().0, Some(0));

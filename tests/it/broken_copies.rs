@@ -1,5 +1,5 @@
-//! Copies of tables whose disk is full for a while, or that turn out to be damaged while they are read:
-//! what views and lookups serve meanwhile, and how they go on.
+//! Copies of tables whose disk is full for a while, or that are found damaged while they are read: what
+//! views and lookups serve meanwhile, and how they recover.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ struct Places;
 #[derive(Debug)]
 struct Visits;
 
-/// Where each visitor was last, by the place's present name.
+/// Keeps the name of the place where each visitor was last.
 #[processor(group = "broken-visitors", persist = String)]
 #[input(Visits)]
 #[lookup(Places)]
@@ -38,19 +38,19 @@ fn broken_visitors(ctx: &mut Context, place: String) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with the copies of the table of places.
+/// The fault of the copies of the table of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
     /// Nothing can be written.
     Full,
-    /// Everything that is read from a copy that is open now is damaged.
+    /// Everything that is read from a copy is damaged, until the copy is moved aside.
     Damaged,
     /// The store panics.
     Panics,
 }
 
-/// Stores in memory whose copies of `broken-places` fail as told.
+/// Stores in memory whose copies of `broken-places` have a fault that can be set.
 #[derive(Debug, Clone)]
 struct Faulty {
     stores: MemoryStores,
@@ -230,13 +230,13 @@ fn a_view_whose_disk_is_full_reports_it_and_resumes_when_there_is_room() {
     rig.stores.set(Fault::Full);
     rig.name("a", "new");
     wait_until(
-        "it says that it fails",
+        "the view is failing",
         TIMEOUT,
         || matches!(view.state(), ViewState::Failing { reason } if reason.contains("no space left")),
     );
     assert_eq!(view.get("a").unwrap().as_deref(), Some("old"));
     rig.stores.set(Fault::None);
-    wait_until("it has the new one", TIMEOUT, || {
+    wait_until("the view has the new name", TIMEOUT, || {
         view.get("a").unwrap().as_deref() == Some("new")
     });
     assert_eq!(view.state(), ViewState::Following);
@@ -259,7 +259,7 @@ fn a_view_whose_copy_is_damaged_rebuilds_it() {
             .is_ok_and(|found| found.as_deref() == Some("right"))
     });
     assert_eq!(rig.stores.aside.load(Ordering::Relaxed), 1);
-    // And it follows.
+    // The new copy follows the topic.
     rig.name("a", "newer");
     view.wait_level(TIMEOUT).unwrap();
     assert_eq!(view.get("a").unwrap().as_deref(), Some("newer"));
@@ -305,12 +305,12 @@ fn a_group_whose_looked_up_table_has_stopped_ends_with_an_error() {
     rig.stores.set(Fault::Panics);
     rig.name("a", "wrong");
     let error: ProcessorError = running.join().unwrap_err();
-    let said = error.to_string();
+    let error = error.to_string();
     assert!(
-        said.contains("broken-places") && said.contains("panicked"),
-        "{said}"
+        error.contains("broken-places") && error.contains("panicked"),
+        "{error}"
     );
-    // What it cannot look up is not handled.
+    // A record whose lookup failed is not handled.
     rig.visit("w", "a");
     rig.stores.set(Fault::None);
     let running = rig.start();

@@ -9,14 +9,13 @@ use std::time::Duration;
 use goka::prelude::*;
 use goka::{Emitter, View, ViewState};
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::restores::rig::*;
 use crate::support::cases::{Case, run_side_by_side};
 use crate::support::kafka::{Broker, another};
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
 /// How long a program may take to notice a change, with some room for a busy broker.
 const NOTICED: Duration = Duration::from_secs(90);
@@ -34,11 +33,7 @@ fn changes_of_topics_in_use_are_noticed() {
         ("view-again", a_viewed_table_is_recreated),
     ];
     let Some(broker) = another(&[]) else { return };
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    let log: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
     run_side_by_side(&broker, cases, |name| Rig::new(Arc::clone(&log), name));
 }
 
@@ -50,9 +45,9 @@ fn ends(running: goka_runtime::processor::Running) -> String {
 }
 
 #[track_caller]
-fn assert_says(said: &str, words: &[&str]) {
+fn assert_says(error: &str, words: &[&str]) {
     for word in words {
-        assert!(said.contains(word), "`{word}` is missing in: {said}");
+        assert!(error.contains(word), "`{word}` is missing in: {error}");
     }
 }
 
@@ -62,8 +57,8 @@ fn an_input_of_a_table_gains_partitions(broker: &Broker, rig: Rig) {
     let running = rig.start(machine.path());
     rig.wait_level(&running);
     broker.grow(&rig.input, 2);
-    let said = ends(running);
-    assert_says(&said, &[&rig.input, "had 1 partition when", "has 2 now"]);
+    let error = ends(running);
+    assert_says(&error, &[&rig.input, "had 1 partition when", "has 2 now"]);
     assert_eq!(rig.committed(), Some(1), "what was handled is committed");
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&1));
     // A start fails with the same error.
@@ -104,9 +99,9 @@ fn the_group_topic_is_not_compacted_any_more(broker: &Broker, rig: Rig) {
     let running = rig.start(machine.path());
     rig.wait_level(&running);
     broker.configure(&rig.table, "cleanup.policy", "compact,delete");
-    let said = ends(running);
+    let error = ends(running);
     let words = ["since this program started", &rig.table, "compact,delete"];
-    assert_says(&said, &words);
+    assert_says(&error, &words);
     broker.configure(&rig.table, "cleanup.policy", "compact");
     rig.write(adds(&[("a", 2)]));
     rig.run(machine.path());
@@ -120,21 +115,15 @@ fn an_input_is_recreated(broker: &Broker, rig: Rig) {
     rig.wait_level(&running);
     broker.delete_topic(&rig.input);
     broker.create_topic(&rig.input, 1, &[]);
-    // If the new topic were read as the old one, reading would begin at its fourth record.
-    let said = ends(running);
-    assert_says(&said, &[&rig.input, "made again", "--reset-offsets"]);
+    // Read as the old topic, the new one would be read from its fourth record.
+    let error = ends(running);
+    assert_says(&error, &[&rig.input, "made again", "--reset-offsets"]);
     assert_eq!(rig.rows(machine.path()).get("a"), Some(&3));
     // Kafka deletes the offsets with the topic. With rows in its table the group must not start over.
     wait_until("the offset is gone", TIMEOUT, || rig.committed().is_none());
     rig.refused(machine.path(), &["no committed offset", "--reset-offsets"]);
     // The command that the error suggests.
-    let (bootstrap, tool) = (
-        broker.bootstrap(),
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-    );
     let args = [
-        "--bootstrap-server",
-        &bootstrap,
         "--group",
         &rig.group,
         "--topic",
@@ -144,7 +133,7 @@ fn an_input_is_recreated(broker: &Broker, rig: Rig) {
         "--execute",
     ];
     wait_until("the offsets are set", TIMEOUT, || {
-        broker.tool(tool, &args, "");
+        broker.consumer_groups(&args);
         rig.committed() == Some(0)
     });
     rig.write(adds(&[("a", 10)]));

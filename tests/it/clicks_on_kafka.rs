@@ -1,13 +1,11 @@
-//! The example `clicks` against a real Kafka: exact counts of what a foreign producer wrote, the
-//! group topic as Kafka's own tools see it, restores, views, and two processes that share the work.
+//! The example `clicks` against a real Kafka: exact counts of records of a foreign producer, the
+//! group topic as Kafka's own tools read it, restores, views, and two processes that share the work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Log, OffsetRange};
-use goka_runtime::record::TopicPartition;
+use goka_runtime::log::Log;
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::view::View;
 use rdkafka::ClientConfig;
@@ -15,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
 use crate::support::program::{Program, counted};
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const RECORDS: usize = 200_000;
 const KEYS: usize = 1_000;
@@ -28,14 +26,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 struct Counts;
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
-/// Emits by librdkafka with Java's partitioner; key `user-i` gets its share, unevenly.
+/// Writes records with librdkafka and the partitioner of Java's client; adds them to the counts by key.
 fn produce(broker: &Broker, records: usize, counts: &mut BTreeMap<String, i64>) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -55,30 +49,9 @@ fn produce(broker: &Broker, records: usize, counts: &mut BTreeMap<String, i64>) 
     producer.flush(Duration::from_secs(30)).unwrap();
 }
 
-fn partitions(topic: &str) -> Vec<TopicPartition> {
-    (0..PARTITIONS)
-        .map(|at| TopicPartition::new(topic, at))
-        .collect()
-}
-
-fn ends(log: &dyn Log, topic: &str) -> Vec<i64> {
-    let ranges = log.ranges(&partitions(topic)).unwrap();
-    ranges
-        .iter()
-        .map(|range: &OffsetRange| range.high)
-        .collect()
-}
-
-fn committed(log: &dyn Log, topic: &str) -> Vec<i64> {
-    let committed = log.committed("my-group", &partitions(topic)).unwrap();
-    committed
-        .iter()
-        .map(|at| at.as_ref().map_or(-1, |at| at.offset))
-        .collect()
-}
-
+/// Whether all clicks are counted and committed.
 fn is_level(log: &dyn Log) -> bool {
-    committed(log, "user-clicks") == ends(log, "user-clicks")
+    offsets::is_level(log, "my-group", "user-clicks", PARTITIONS)
 }
 
 fn table(lines: &str) -> BTreeMap<String, i64> {
@@ -126,8 +99,8 @@ fn foreign_records_are_counted_exactly() {
     assert_eq!((missing.out.as_str(), missing.code), ("", Some(1)));
     let scan = clicks.run(["scan", "my-group"]);
     assert_eq!(table(&scan.out), counts);
-    let (code, said) = program.stop();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = program.stop();
+    assert_eq!(code, Some(0), "{output}");
     let scan = clicks.run(["scan", "my-group"]);
     assert_eq!(table(&scan.out), counts);
     let keys: Vec<_> = scan
@@ -136,9 +109,11 @@ fn foreign_records_are_counted_exactly() {
         .filter_map(|line| line.split('\t').next())
         .collect();
     assert!(keys.is_sorted(), "in key order");
-    assert_eq!(committed(&*log, "user-clicks"), ends(&*log, "user-clicks"));
+    assert!(is_level(&*log), "a stop commits what was handled");
     assert_eq!(
-        ends(&*log, "my-group-state").iter().sum::<i64>(),
+        offsets::ends(&*log, "my-group-state", PARTITIONS)
+            .iter()
+            .sum::<i64>(),
         RECORDS as i64,
         "one update each"
     );
@@ -174,7 +149,7 @@ fn foreign_records_are_counted_exactly() {
     assert_eq!(program.stop().0, Some(0));
     assert_eq!(table(&clicks.run(["scan", "my-group"]).out), counts);
 
-    // A view in a process without the processor shows it too.
+    // A view in a process without the processor has the same rows.
     let view = View::<Counts>::start(Arc::clone(&log), Arc::new(MemoryStores::default())).unwrap();
     view.wait_ready(TIMEOUT).unwrap();
     let seen: BTreeMap<_, _> = view.iter().unwrap().map(Result::unwrap).collect();
@@ -193,26 +168,26 @@ fn two_processes_share_the_partitions_and_one_takes_over() {
     produce(&broker, 20_000, &mut counts);
     wait_until("the first counts", TIMEOUT, || is_level(&*log));
     let mut second = program("second").start(["--no-simulate"]);
-    // Constant input until both have counted.
+    // Input goes on until both have counted.
     wait_until("the second counts too", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         second.out().iter().any(|line| counted(line).is_some())
     });
     let before = first.out().len();
-    wait_until("the first counts on", TIMEOUT, || {
+    wait_until("the first still counts", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         first.out().len() > before
     });
-    let (code, said) = second.stop();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = second.stop();
+    assert_eq!(code, Some(0), "{output}");
     let began = Instant::now();
-    wait_until("the first owns all", TIMEOUT, || {
+    wait_until("the first has taken over", TIMEOUT, || {
         produce(&broker, 200, &mut counts);
         is_level(&*log)
     });
     eprintln!("taken over in {:?}", began.elapsed());
-    let (code, said) = first.stop();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = first.stop();
+    assert_eq!(code, Some(0), "{output}");
     let scan = program("third").run(["scan", "my-group"]);
     assert_eq!(table(&scan.out), counts);
 }

@@ -18,7 +18,7 @@ fn lines(users: usize, each: usize) -> String {
 /// Runs the counter until it has counted so many records.
 fn count(clicks: &Program, records: usize) {
     let mut running = clicks.start(["--no-simulate"]);
-    running.wait_out("all counts", |out| {
+    running.wait_out("all records are counted", |out| {
         out.iter().filter(|line| counted(line).is_some()).count() >= records
     });
     running.signal("TERM");
@@ -29,27 +29,38 @@ fn count(clicks: &Program, records: usize) {
 fn commands_work_without_a_running_program() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", dir);
-    let said = clicks.run_with(&lines(50, 4), ["emit", "user-clicks"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{said:?}");
+    let output = clicks.run_with(&lines(50, 4), ["emit", "user-clicks"]);
+    assert_eq!(
+        (output.code, output.out.as_str()),
+        (Some(0), ""),
+        "{output:?}"
+    );
     count(&clicks, 200);
 
-    let said = clicks.run(["get", "my-group", "user-007"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(0), "4\n"), "{said:?}");
-
-    let said = clicks.run(["get", "my-group", "nobody"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
+    let output = clicks.run(["get", "my-group", "user-007"]);
     assert_eq!(
-        said.error(),
+        (output.code, output.out.as_str()),
+        (Some(0), "4\n"),
+        "{output:?}"
+    );
+
+    let output = clicks.run(["get", "my-group", "nobody"]);
+    assert_eq!((output.code, output.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        output.error(),
         "no key `nobody` in the table of group `my-group`"
     );
 
-    let said = clicks.run(["scan", "my-group"]);
-    let all = entries(&said.out);
+    let output = clicks.run(["scan", "my-group"]);
+    let all = entries(&output.out);
     assert_eq!(all.len(), 50);
     assert!(all.is_sorted() && all.iter().all(|(_, count)| count == "4"));
 
-    let said = clicks.run(["scan", "my-group", "--prefix", "user-01", "--limit", "3"]);
-    let keys: Vec<_> = entries(&said.out).into_iter().map(|(key, _)| key).collect();
+    let output = clicks.run(["scan", "my-group", "--prefix", "user-01", "--limit", "3"]);
+    let keys: Vec<_> = entries(&output.out)
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
     assert_eq!(keys, ["user-010", "user-011", "user-012"]);
 }
 
@@ -58,19 +69,25 @@ fn commands_reach_the_running_program() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     let running = clicks.start(["--no-simulate"]);
-    running.wait_out("nothing", |_| dir.join("run/socket").exists());
-    let said = clicks.run(["emit", "user-clicks", "alice", "now"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let said = clicks.run_with(&lines(300, 10), ["emit", "user-clicks"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-    running.wait_out("all counts", |out| out.len() >= 3_001);
-    crate::support::wait_until("the barrier", crate::support::program::TIMEOUT, || {
-        let said = clicks.run(["scan", "my-group", "--prefix", "user-"]);
-        let all = entries(&said.out);
+    wait_until("the program has its socket", TIMEOUT, || {
+        dir.join("run/socket").exists()
+    });
+    let output = clicks.run(["emit", "user-clicks", "alice", "now"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let output = clicks.run_with(&lines(300, 10), ["emit", "user-clicks"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    running.wait_out("all records are counted", |out| out.len() >= 3_001);
+    wait_until("all counts are committed", TIMEOUT, || {
+        let output = clicks.run(["scan", "my-group", "--prefix", "user-"]);
+        let all = entries(&output.out);
         all.len() == 300 && all.iter().all(|(_, count)| count == "10")
     });
-    let said = clicks.run(["get", "my-group", "alice"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(0), "1\n"), "{said:?}");
+    let output = clicks.run(["get", "my-group", "alice"]);
+    assert_eq!(
+        (output.code, output.out.as_str()),
+        (Some(0), "1\n"),
+        "{output:?}"
+    );
     assert_eq!(clicks.run(["get", "my-group", "nobody"]).code, Some(1));
 }
 
@@ -91,9 +108,9 @@ fn settings_of_the_environment_are_read_and_an_empty_one_is_unset() {
                 .arg("topology")
                 .output()
         };
-        let said = run(value).expect("it starts");
-        let error = String::from_utf8_lossy(&said.stderr);
-        assert_eq!(said.status.code(), Some(2), "{error}");
+        let output = run(value).expect("it starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(expected), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(run("").expect("it starts").status.success());
@@ -106,8 +123,11 @@ fn a_data_directory_with_a_long_name_has_its_socket_elsewhere() {
     let dir = dir.join("deep".repeat(40));
     let clicks = Program::new("clicks", &dir);
     let mut running = clicks.start(["--no-simulate"]);
-    running.wait_out("nothing", |_| dir.join("run/elsewhere").exists());
-    let elsewhere = std::fs::read_to_string(dir.join("run/elsewhere")).expect("recorded");
+    wait_until("the program has its socket", TIMEOUT, || {
+        dir.join("run/elsewhere").exists()
+    });
+    let elsewhere =
+        std::fs::read_to_string(dir.join("run/elsewhere")).expect("the path of the socket");
     assert_eq!(
         clicks.run(["emit", "user-clicks", "alice", "now"]).code,
         Some(0)
@@ -124,14 +144,14 @@ fn a_data_directory_with_a_long_name_has_its_socket_elsewhere() {
 fn values_of_undeclared_topics_are_text() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", dir);
-    // What `flights` declares is only text to `clicks`.
-    let said = clicks.run(["emit", "airports-state", "JFK", "line\\none"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let said = clicks.run(["get", "airports", "JFK"]);
+    // `flights` declares this topic, `clicks` does not.
+    let output = clicks.run(["emit", "airports-state", "JFK", "line\\none"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let output = clicks.run(["get", "airports", "JFK"]);
     assert_eq!(
-        (said.code, said.out.as_str()),
+        (output.code, output.out.as_str()),
         (Some(0), "line\\none\n"),
-        "{said:?}"
+        "{output:?}"
     );
 }
 
@@ -141,25 +161,25 @@ fn tables_that_no_group_writes_are_filled_by_emit_and_read_by_their_names() {
     let (_temp, dir) = data_dir();
     let orders = Program::new("orders", dir);
     // Before the first run, and while it runs.
-    let said = orders.run(["emit", "order-prices", "pen", "200"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let output = orders.run(["emit", "order-prices", "pen", "200"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
     let mut running = orders.start(["run"]);
     running.wait_err("restored");
     for (table, key, value) in [
         ("order-prices", "ink", "300"),
         ("order-discounts", "ann", "50"),
     ] {
-        let said = orders.run(["emit", table, key, value]);
-        assert_eq!(said.code, Some(0), "{said:?}");
-        let said = orders.run(["get", table, key]);
-        assert_eq!(said.out.trim(), value, "{said:?}");
+        let output = orders.run(["emit", table, key, value]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        let output = orders.run(["get", table, key]);
+        assert_eq!(output.out.trim(), value, "{output:?}");
     }
-    let said = orders.run(["scan", "order-prices"]);
-    assert_eq!(said.out, "ink\t300\npen\t200\n");
+    let output = orders.run(["scan", "order-prices"]);
+    assert_eq!(output.out, "ink\t300\npen\t200\n");
     wait_until("an order has its price and its discount", TIMEOUT, || {
         assert_eq!(orders.run(["emit", "orders", "ink", "ann"]).code, Some(0));
-        let said = orders.run(["get", "orders", "ink"]);
-        let sum: i64 = said.out.trim().parse().unwrap_or_default();
+        let output = orders.run(["get", "orders", "ink"]);
+        let sum: i64 = output.out.trim().parse().unwrap_or_default();
         sum % 300 == 150
     });
     assert_eq!(running.stop().0, Some(0));
@@ -175,23 +195,25 @@ fn tables_that_no_group_writes_are_filled_by_emit_and_read_by_their_names() {
 fn a_malformed_line_is_named_and_the_lines_before_it_are_sent() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", dir);
-    let said = clicks.run_with("a\t1\nb\t2\nno tab here\nc\t3\n", ["emit", "user-clicks"]);
-    assert_eq!(said.code, Some(2));
+    let output = clicks.run_with("a\t1\nb\t2\nno tab here\nc\t3\n", ["emit", "user-clicks"]);
+    assert_eq!(output.code, Some(2));
     assert!(
-        said.error()
+        output
+            .error()
             .starts_with("error: line 3: no tab between key and value; the 2 before")
     );
     count(&clicks, 2);
-    let said = clicks.run(["scan", "my-group"]);
-    assert_eq!(said.out, "a\t1\nb\t1\n");
+    let output = clicks.run(["scan", "my-group"]);
+    assert_eq!(output.out, "a\t1\nb\t1\n");
 
     let flights = Program::new("flights", data_dir().1);
-    let said = flights.run_with("JFK\tnot json\n", ["emit", "airport-events"]);
-    assert_eq!(said.code, Some(2));
+    let output = flights.run_with("JFK\tnot json\n", ["emit", "airport-events"]);
+    assert_eq!(output.code, Some(2));
     assert!(
-        said.error()
+        output
+            .error()
             .starts_with("error: line 1: value `not json` of topic"),
-        "{said:?}"
+        "{output:?}"
     );
 }
 
@@ -232,14 +254,14 @@ fn a_closed_output_pipe_is_no_error() {
 fn topology_lists_edges_and_where_they_are_declared() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
-    let said = clicks.run(["topology"]);
-    assert_eq!(said.code, Some(0));
+    let output = clicks.run(["topology"]);
+    assert_eq!(output.code, Some(0));
     for wanted in [
         "group my-group  processor MyGroup  examples/clicks.rs:",
         "input    user-clicks     key utf8  value utf8  by murmur2  examples/clicks.rs:",
         "table    my-group-state  key utf8  value integer  by murmur2  examples/clicks.rs:",
     ] {
-        assert!(said.out.contains(wanted), "{wanted}: {}", said.out);
+        assert!(output.out.contains(wanted), "{wanted}: {}", output.out);
     }
-    assert!(!dir.exists(), "it asks for nothing, and makes nothing");
+    assert!(!dir.exists(), "it creates no data directory");
 }

@@ -16,32 +16,36 @@ fn emitted_text_is_read_by_get_and_scan() {
     let lines: String = (0..30_000)
         .map(|number| format!("key-{:04}\tvalue {number}\n", number % 3_000))
         .collect();
-    let said = clicks.run_with(&lines, ["emit", &topic]);
-    assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{said:?}");
-    let said = clicks.run(["emit", &topic, "", "of the empty key"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-
-    let said = clicks.run(["get", &group, "key-0042"]);
+    let output = clicks.run_with(&lines, ["emit", &topic]);
     assert_eq!(
-        (said.code, said.out.as_str()),
+        (output.code, output.out.as_str()),
+        (Some(0), ""),
+        "{output:?}"
+    );
+    let output = clicks.run(["emit", &topic, "", "of the empty key"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+
+    let output = clicks.run(["get", &group, "key-0042"]);
+    assert_eq!(
+        (output.code, output.out.as_str()),
         (Some(0), "value 27042\n"),
-        "{said:?}"
+        "{output:?}"
     );
     assert_eq!(clicks.run(["get", &group, ""]).out, "of the empty key\n");
-    let said = clicks.run(["get", &group, "key-9999"]);
-    assert_eq!(said.code, Some(1));
-    assert!(said.error().contains("no key `key-9999`"), "{said:?}");
+    let output = clicks.run(["get", &group, "key-9999"]);
+    assert_eq!(output.code, Some(1));
+    assert!(output.error().contains("no key `key-9999`"), "{output:?}");
 
     let all = entries(&clicks.run(["scan", &group]).out);
     assert!(all.len() == 3_001 && all.is_sorted());
-    let said = clicks.run(["scan", &group, "--prefix", "key-299", "--limit", "2"]);
-    assert_eq!(said.out, "key-2990\tvalue 29990\nkey-2991\tvalue 29991\n");
+    let output = clicks.run(["scan", &group, "--prefix", "key-299", "--limit", "2"]);
+    assert_eq!(output.out, "key-2990\tvalue 29990\nkey-2991\tvalue 29991\n");
 
-    let said = clicks.run_with("a\t1\nbad\n", ["emit", &topic]);
-    assert_eq!(said.code, Some(2));
+    let output = clicks.run_with("a\t1\nbad\n", ["emit", &topic]);
+    assert_eq!(output.code, Some(2));
     assert!(
-        said.error().starts_with("error: line 2: no tab"),
-        "{said:?}"
+        output.error().starts_with("error: line 2: no tab"),
+        "{output:?}"
     );
     assert_eq!(clicks.run(["get", &group, "a"]).out, "1\n");
     assert!(!dir.exists(), "commands on Kafka need no data directory");

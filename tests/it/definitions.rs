@@ -1,4 +1,4 @@
-//! What a group was, and what a program says it is: start positions, and tables that changed.
+//! Definitions of a group: start positions of inputs, and a table whose definition changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,25 +6,19 @@ use std::time::Duration;
 use goka::prelude::*;
 use goka::{Emitter, Processor, View};
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, NewTopic};
 use goka_runtime::processor::{ProcessorOptions, Running, start};
-use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::support::kafka::broker;
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn on_every_log(case: fn(Arc<dyn Log>)) {
     case(Arc::new(Embedded::in_memory().unwrap()));
     let Some(broker) = broker() else { return };
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    case(Arc::new(Kafka::new(config).unwrap()));
+    case(Arc::new(kafka_log(broker.bootstrap())));
 }
 
 fn make(log: &dyn Log, topic: &str) {
@@ -45,21 +39,6 @@ fn run<P: Processor>(log: &Arc<dyn Log>, stores: &Arc<MemoryStores>) -> Running 
     };
     let (log, stores) = (Arc::clone(log), Arc::clone(stores));
     start(P::DEFINITION, Arc::from(shared), log, stores, &options).unwrap()
-}
-
-fn committed(log: &dyn Log, group: &str, topic: &str) -> Vec<Option<i64>> {
-    let partitions: Vec<_> = (0..2).map(|at| TopicPartition::new(topic, at)).collect();
-    let committed = log.committed(group, &partitions).unwrap();
-    committed
-        .iter()
-        .map(|at| at.as_ref().map(|at| at.offset))
-        .collect()
-}
-
-fn ends(log: &dyn Log, topic: &str) -> Vec<Option<i64>> {
-    let partitions: Vec<_> = (0..2).map(|at| TopicPartition::new(topic, at)).collect();
-    let ranges = log.ranges(&partitions).unwrap();
-    ranges.iter().map(|range| Some(range.high)).collect()
 }
 
 #[stream("definitions-early", key = String, value = i64)]
@@ -103,13 +82,13 @@ fn a_new_input_starts_at_its_declared_position() {
         late.flush(TIMEOUT).unwrap();
         let stores = Arc::default();
         let running = run::<Starts>(&log, &stores);
-        let level = |topic| committed(&*log, "definitions-starts", topic) == ends(&*log, topic);
+        let level = |topic| offsets::is_level(&*log, "definitions-starts", topic, 2);
         wait_until("both are at their ends", TIMEOUT, || {
             level("definitions-early") && level("definitions-late")
         });
         let _ack = late.emit("key-0".to_owned(), &1000).unwrap();
         late.flush(TIMEOUT).unwrap();
-        wait_until("the new one is handled", TIMEOUT, || {
+        wait_until("the new record is handled", TIMEOUT, || {
             level("definitions-late")
         });
         running.stop();
@@ -119,7 +98,7 @@ fn a_new_input_starts_at_its_declared_position() {
         assert_eq!(
             view.get("key-0").unwrap(),
             Some(1001),
-            "history of the first, news of the second"
+            "all records of the first input, new ones of the second"
         );
         assert_eq!(view.get("key-1").unwrap(), Some(1));
     });
@@ -153,16 +132,14 @@ fn a_table_of_another_definition_is_refused_with_and_without_a_local_copy() {
             let _ack = notes.emit(format!("key-{at}"), &"note".to_owned()).unwrap();
         }
         notes.flush(TIMEOUT).unwrap();
-        let level = || {
-            committed(&*log, "definitions-changed", "definitions-notes")
-                == ends(&*log, "definitions-notes")
-        };
+        let level = || offsets::is_level(&*log, "definitions-changed", "definitions-notes", 2);
         let disk = Arc::default();
         let running = run::<CountsNotes>(&log, &disk);
         wait_until("it counted", TIMEOUT, level);
         running.stop();
         running.join().unwrap();
-        let before = committed(&*log, "definitions-changed", "definitions-notes");
+        let committed = || offsets::committed(&*log, "definitions-changed", "definitions-notes", 2);
+        let before = committed();
 
         for (stores, said) in [
             (disk, "value was `integer`, now is `utf8`"),
@@ -175,8 +152,7 @@ fn a_table_of_another_definition_is_refused_with_and_without_a_local_copy() {
                 error.contains("definitions-changed") && error.contains(said),
                 "{error}"
             );
-            let after = committed(&*log, "definitions-changed", "definitions-notes");
-            assert_eq!(after, before, "offsets stay where they were");
+            assert_eq!(committed(), before, "offsets stay where they were");
         }
     });
 }

@@ -12,7 +12,6 @@ use goka::prelude::*;
 use goka::{Emitter, Processor, Topic, View};
 use goka_runtime::clock::Clock;
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::simulated::Simulated;
 use goka_runtime::log::{Isolation, Log, NewTopic, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, start};
@@ -22,7 +21,7 @@ use goka_runtime::visit::visit;
 use serde::{Deserialize, Serialize};
 
 use crate::support::kafka::{Broker, another, broker};
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
@@ -34,7 +33,7 @@ struct Rig {
     guarantee: Guarantee,
 }
 
-/// A cluster for each guarantee: the names of topics and groups are those of the processors.
+/// A cluster for each guarantee, since the names of topics and groups are fixed by the processors.
 fn cluster(guarantee: Guarantee) -> Option<&'static Broker> {
     static ONCE: OnceLock<Option<Broker>> = OnceLock::new();
     match guarantee {
@@ -56,11 +55,7 @@ fn on_every_log(case: fn(&Rig)) {
 }
 
 fn kafka(brokers: &str) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: brokers.to_owned(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(brokers))
 }
 
 impl Rig {
@@ -111,7 +106,7 @@ impl Rig {
         view.iter().unwrap().map(Result::unwrap).collect()
     }
 
-    /// How many records of a topic are committed: its offsets count control records too.
+    /// Counts the committed records of a topic; its offsets would count control records, too.
     fn count(&self, topic: &str, partitions: i32) -> usize {
         let from = |at| (TopicPartition::new(topic, at), 0);
         let from: Vec<_> = (0..partitions).map(from).collect();
@@ -130,16 +125,7 @@ impl Rig {
 
     fn is_committed(&self, group: &str, topic: &str) -> bool {
         let info = self.log.describe(&[topic]).unwrap().remove(0).unwrap();
-        let partitions: Vec<_> = (0..info.partitions)
-            .map(|at| TopicPartition::new(topic, at))
-            .collect();
-        let committed = self.log.committed(group, &partitions).unwrap();
-        let ends = self.log.ranges(&partitions).unwrap();
-        let ends = ends.iter().map(|end| Some(end.high));
-        committed
-            .iter()
-            .map(|at| at.as_ref().map(|at| at.offset))
-            .eq(ends)
+        offsets::is_level(&*self.log, group, topic, info.partitions)
     }
 
     fn wait_committed(&self, group: &str, topic: &str) {
@@ -198,16 +184,20 @@ fn a_joined_table_is_restored_before_the_first_input_and_followed_after_it() {
         );
 
         rig.emit::<Profiles>(users(30).map(|user| (user, "second".to_owned())));
-        wait_until("the joined table is followed", TIMEOUT, || {
-            rig.emit::<Greetings>(users(30).map(|user| (user, "hello again".to_owned())));
-            rig.wait_committed("edges-greeter", "edges-greetings");
-            rig.table::<Greeter>()
-                .values()
-                .all(|profile| profile == "second")
-        });
+        wait_until(
+            "handlers see the new rows of the joined table",
+            TIMEOUT,
+            || {
+                rig.emit::<Greetings>(users(30).map(|user| (user, "hello again".to_owned())));
+                rig.wait_committed("edges-greeter", "edges-greetings");
+                rig.table::<Greeter>()
+                    .values()
+                    .all(|profile| profile == "second")
+            },
+        );
         stop(running);
 
-        // The rows that were followed are on disk; later ones are caught up with.
+        // The next start reads the later rows before the first input.
         rig.emit::<Profiles>(users(30).map(|user| (user, "third".to_owned())));
         rig.emit::<Greetings>(users(30).map(|user| (user, "hello".to_owned())));
         let running = rig.start::<Greeter>();
@@ -431,7 +421,7 @@ fn asynchronous_handlers_keep_the_order_of_a_key() {
 #[derive(Debug)]
 struct Marks;
 
-/// Stores the last mark of a key. A visit sets the marks of all keys, slowly, and counts them.
+/// Stores the last mark of a key. A visit sets the marks of all keys, slowly, and prints the keys.
 #[derive(Debug, Default)]
 struct Marker;
 
@@ -454,7 +444,8 @@ impl Marker {
 
 const KEYS: usize = 3_000;
 
-/// Where the child below finds its log: `kafka HOST:PORT`, or `file DIR`; before it, its guarantee.
+/// The environment variable of the child process below: its guarantee, then its log as `kafka HOST:PORT` or
+/// `file DIR`.
 const CHILD: &str = "GOKA_TEST_EDGES_CHILD";
 
 fn log_of(place: &str) -> Arc<dyn Log> {
@@ -464,7 +455,7 @@ fn log_of(place: &str) -> Arc<dyn Log> {
     }
 }
 
-/// Not a test of its own: the process that the next test starts and kills.
+/// The child process that the next test starts and kills. Without its environment variable it does nothing.
 #[test]
 fn the_child_that_is_killed() {
     let Ok(place) = std::env::var(CHILD) else {
@@ -520,7 +511,7 @@ fn check_visit_after_a_crash(place: &str, guarantee: Guarantee) {
 
     let seen = visit_until(place, guarantee, KEYS / 2);
     assert_eq!(seen, KEYS / 2, "killed in the middle");
-    // Its successor resumes at the last barrier, and finishes the visit.
+    // The next process resumes at the last barrier, and finishes the visit.
     let second = Rig::new(log_of(place), guarantee);
     let running = second.start::<Marker>();
     second.wait_committed("edges-marker", "edges-marker-visit");
@@ -529,7 +520,7 @@ fn check_visit_after_a_crash(place: &str, guarantee: Guarantee) {
     assert_eq!(table.len(), KEYS);
     assert!(table.values().all(|mark| mark == "new"));
     let visits = second.count("edges-marker-state", 1) - KEYS;
-    // A visit that began anew would have made KEYS more than what was durable at the kill.
+    // A visit that started from the beginning would write KEYS rows beside those before the kill.
     let most = match guarantee {
         Guarantee::AtLeastOnce => KEYS + KEYS / 3,
         Guarantee::ExactlyOnce => KEYS,
@@ -580,15 +571,8 @@ fn keyless_records_are_spread_over_partitions_and_given_keys() {
         }
         readings.close(TIMEOUT).unwrap();
         rig.wait_committed("edges-rekey", "edges-readings");
-        let both: Vec<_> = (0..2)
-            .map(|at| TopicPartition::new("edges-readings", at))
-            .collect();
-        let ends = rig.log.ranges(&both).unwrap();
-        assert_eq!(
-            ends.iter().map(|end| end.high).collect::<Vec<_>>(),
-            [10, 10],
-            "spread"
-        );
+        let ends = offsets::ends(&*rig.log, "edges-readings", 2);
+        assert_eq!(ends, [10, 10], "both partitions have half of them");
         assert_eq!(rig.count("edges-measured", PARTITIONS), 20);
         stop(running);
     });
@@ -598,8 +582,7 @@ fn keyless_records_are_spread_over_partitions_and_given_keys() {
 #[derive(Debug)]
 struct Samples;
 
-/// Sums samples by sensor, whose name is in the sample: records without keys, given one by a
-/// loopback.
+/// Sums samples by sensor. The records have no key; a loopback gives them the name of the sensor.
 #[derive(Debug, Default)]
 struct Sampler;
 

@@ -1,5 +1,5 @@
-//! The embedded log's own promises: what a file keeps, how it says that it cannot be used, and
-//! what becomes of members that fall silent or crash.
+//! The embedded log: what a file keeps, errors of files that cannot be used, and members that stop polling
+//! or crash.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn storage_error(path: &Path) -> String {
             let text = error.to_string();
             assert!(
                 text.contains(&path.display().to_string()),
-                "it says where: {text}"
+                "the path is missing in: {text}"
             );
             text
         }
@@ -62,7 +62,7 @@ fn a_reopened_log_has_all_topics_records_and_offsets() {
     assert_eq!(
         read(&log, &empty, 0, 0),
         [],
-        "topics made later have a place of their own"
+        "records of a topic created later are not in it"
     );
     let member = TestMember::owning(&log, &group, 2);
     assert_eq!(member.recorder.owned[&task(1)].1[&TopicId(1)], at(42));
@@ -159,7 +159,7 @@ fn a_member_that_stops_polling_loses_its_tasks() {
     let mut silent = TestMember::owning(&log, &group, 1);
     silent.fetch(task(0), 1, 0);
     let mut other = TestMember::join(&log, &worker(&group, 1));
-    other.poll_until("the silent one's task is taken over", |recorder| {
+    other.poll_until("the task of the silent member is assigned", |recorder| {
         recorder.owned.len() == 1
     });
 
@@ -177,14 +177,14 @@ fn a_member_that_stops_polling_loses_its_tasks() {
     assert_eq!(
         high(&log, group.topic(TopicId(0)), 0),
         0,
-        "a zombie writes nothing"
+        "a removed member writes nothing"
     );
 
     silent.poll();
     assert_eq!(silent.recorder.lost, [task(0)]);
     assert_committed(&other.commit(&[(task(0), 1, 3)]), task(0));
     drop(other);
-    silent.poll_until("it is in again", |recorder| recorder.owned.len() == 1);
+    silent.poll_until("it has joined again", |recorder| recorder.owned.len() == 1);
     assert_eq!(silent.recorder.owned[&task(0)].1[&TopicId(1)], at(3));
 }
 
@@ -299,7 +299,7 @@ fn batches_are_bounded_and_complete() {
     );
 }
 
-/// Copies its input to the output, settles now and then, and forgets at random.
+/// Copies its input to the output, and commits at random.
 struct Copier {
     positions: BTreeMap<TaskId, Offset>,
     /// Tasks to be fetched.
@@ -350,16 +350,19 @@ impl Driver for Copier {
             MemberEvent::Lost(tasks) => {
                 self.positions.retain(|task, _| !tasks.contains(task));
                 self.appends.clear();
-                assert!(self.positions.is_empty(), "who is out has nothing");
+                assert!(
+                    self.positions.is_empty(),
+                    "a member that is out of the group has no tasks"
+                );
             }
             other => panic!("{other:?}"),
         }
     }
 
-    /// Takes a part of what it is given, which must change nothing.
+    /// Takes half of the records; the others have to be delivered again.
     fn batch(&mut self, fetched: Fetched<'_>) -> usize {
         let Fetched { task, records, .. } = fetched;
-        // Without a position it was lost in a outcome, and is lost in a poll soon.
+        // Without a position the task was lost in a commit, and `Lost` is reported by one of the next polls.
         let Some(position) = self.positions.get_mut(&task) else {
             return records.len();
         };

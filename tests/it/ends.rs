@@ -1,4 +1,4 @@
-//! How a partition that stopped is told of: until it is given anew and runs.
+//! The status of a partition that stopped: it is reported until the partition is assigned again and runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,15 @@ use crate::support::wait_until;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-#[stream("told-in", key = String, value = i64, partitions = 2)]
+#[stream("status-in", key = String, value = i64, partitions = 2)]
 #[derive(Debug)]
 struct In;
 
 static REFUSES: AtomicBool = AtomicBool::new(true);
 
-#[processor(group = "told", persist = i64)]
+#[processor(group = "status", persist = i64)]
 #[input(In)]
-fn told(ctx: &mut Context, record: i64) -> Result<()> {
+fn counted(ctx: &mut Context, record: i64) -> Result<()> {
     if REFUSES.load(Ordering::Relaxed) {
         return Err("not now".into());
     }
@@ -39,8 +39,8 @@ fn run(log: &Arc<dyn Log>, instance: &str) -> Running {
     };
     let stores = Arc::new(MemoryStores::default());
     start(
-        Told::DEFINITION,
-        Arc::new(Told),
+        Counted::DEFINITION,
+        Arc::new(Counted),
         log.clone(),
         stores,
         &options,
@@ -66,7 +66,7 @@ fn a_stopped_partition_that_is_assigned_again_is_not_reported_as_stopped() {
         stopped(&first) == 2
     });
     REFUSES.store(false, Ordering::Relaxed);
-    // One goes to another instance, and comes back when that one stops.
+    // One partition moves to another instance, and comes back when that one stops.
     let second = run(&log, "second");
     wait_until("the other has one", TIMEOUT, || {
         second

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use goka::prelude::*;
 use goka_runtime::edges::Processor as _;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Group, Log, LogError};
 use goka_runtime::processor::{OnStop, ProcessorOptions, Running, start};
 use goka_runtime::record::TaskId;
@@ -20,18 +19,10 @@ use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::log_conformance::rig::*;
-use crate::support::block_on;
-use crate::support::kafka::{Broker, Outside, another, another_with, broker};
+use crate::support::kafka::{another, broker};
 use crate::support::program::{Program, data_dir};
 use crate::support::proxy::{Mode, Proxy};
-
-fn kafka(brokers: String) -> Kafka {
-    Kafka::new(KafkaConfig {
-        brokers,
-        ..KafkaConfig::default()
-    })
-    .expect("a client")
-}
+use crate::support::{block_on, kafka_log, offsets};
 
 fn poll_all(members: &mut [TestMember]) {
     for member in members {
@@ -42,7 +33,7 @@ fn poll_all(members: &mut [TestMember]) {
 #[test]
 fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_last() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = Group {
         session_timeout: Duration::from_secs(60),
         ..stateful(&log, &[stream(&log, 4)], 4)
@@ -64,7 +55,7 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
     );
     assert!(
         began.elapsed() < group.session_timeout / 2,
-        "nobody waited for a session"
+        "it took no session timeout"
     );
     first.inner.leave(deadline()).expect("it leaves");
     let admin = broker.admin();
@@ -76,7 +67,7 @@ fn a_member_that_leaves_hands_its_tasks_over_and_the_group_is_empty_after_the_la
 #[test]
 fn static_members_that_restart_in_turn_keep_their_tasks() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = Group {
         session_timeout: Duration::from_secs(30),
         ..stateful(&log, &[stream(&log, 6)], 6)
@@ -119,15 +110,15 @@ fn static_members_that_restart_in_turn_keep_their_tasks() {
             epochs.collect::<Vec<_>>()
         };
         let others = epochs(&members);
-        let goes = std::mem::replace(&mut members[place], joins(99));
-        // A member that never polls does not join the group; it only keeps the positions in the list.
-        goes.inner.close(deadline()).expect("it leaves");
+        let leaving = std::mem::replace(&mut members[place], joins(99));
+        // A placeholder in the list: a member that never polls does not join the group.
+        leaving.inner.close(deadline()).expect("it leaves");
         members[place] = joins(at);
         wait_until("it has its tasks again", || {
             poll_all(&mut members);
             owned(&members[place]) == before[place]
         });
-        assert_eq!(epochs(&members), others, "nobody else was assigned anew");
+        assert_eq!(epochs(&members), others, "no other task was assigned again");
     }
     assert_eq!(members.iter().map(owned).collect::<Vec<_>>(), before);
     for member in &members {
@@ -138,9 +129,9 @@ fn static_members_that_restart_in_turn_keep_their_tasks() {
 #[test]
 fn a_session_timeout_that_the_broker_refuses_is_reported_with_both_settings() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = Group {
-        // This broker takes one second and more.
+        // The broker accepts one second and more.
         session_timeout: Duration::from_millis(500),
         ..stateful(&log, &[stream(&log, 1)], 1)
     };
@@ -160,24 +151,14 @@ fn a_session_timeout_that_the_broker_refuses_is_reported_with_both_settings() {
     }
 }
 
-fn behind(proxy: &Proxy) -> Option<Broker> {
-    let outside = Outside {
-        protocol: "PLAINTEXT",
-        advertised: Some(proxy.port()),
-    };
-    let broker = another_with(&[], &outside)?;
-    proxy.target(broker.outside());
-    Some(broker)
-}
-
-/// librdkafka aborts the process if a member leaves at the wrong moment without a coordinator.
+/// Without a coordinator a member that leaves at the wrong moment would make librdkafka abort the process.
 #[test]
 fn leaving_does_not_wait_for_a_broker_that_hangs_or_is_gone() {
     let proxy = Proxy::new();
-    let Some(_broker) = behind(&proxy) else {
+    let Some(_broker) = proxy.broker() else {
         return;
     };
-    let log = kafka(proxy.bootstrap());
+    let log = kafka_log(proxy.bootstrap());
     for (round, mode) in [Mode::Swallow, Mode::Drop]
         .into_iter()
         .cycle()
@@ -243,17 +224,17 @@ fn run(log: &Arc<dyn Log>, instance: &str) -> Running {
 }
 
 /// Emits a thousand records a second until it is asked to end.
-fn load(brokers: &str, ends: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
+fn load(brokers: &str, ended: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "1")
         .create()
         .expect("a producer");
-    let ends = Arc::clone(ends);
+    let ended = Arc::clone(ended);
     thread::spawn(move || {
         let mut at = 0;
-        while !ends.load(Ordering::Relaxed) {
+        while !ended.load(Ordering::Relaxed) {
             for _ in 0..10 {
                 let (key, value) = (format!("user-{}", at % 400), 1i64.to_string());
                 let _ = producer.send(BaseRecord::to("ends-in").key(&key).payload(&value));
@@ -274,12 +255,12 @@ fn longest_gap(times: &[Instant], since: Instant) -> Duration {
 #[test]
 fn after_a_clean_stop_of_one_of_two_no_partition_waits_for_a_session_timeout() {
     let proxy = Proxy::new();
-    let Some(broker) = behind(&proxy) else { return };
+    let Some(broker) = proxy.broker() else { return };
     broker.create_topic("ends-in", PARTITIONS, &[]);
-    let log: Arc<dyn Log> = Arc::new(kafka(proxy.bootstrap()));
+    let log: Arc<dyn Log> = Arc::new(kafka_log(proxy.bootstrap()));
     let (first, second) = (run(&log, "first"), run(&log, "second"));
-    let over = Arc::new(AtomicBool::new(false));
-    let load = load(&broker.bootstrap(), &over);
+    let ended = Arc::new(AtomicBool::new(false));
+    let load = load(&broker.bootstrap(), &ended);
     let owned = |running: &Running| {
         let status = running.status();
         let running = status.iter().filter(|task| task.positions.len() == 1);
@@ -296,7 +277,7 @@ fn after_a_clean_stop_of_one_of_two_no_partition_waits_for_a_session_timeout() {
     wait_until("every partition is handled", || all_handled_since(now));
     let stopped = Instant::now();
     second.stop();
-    second.join().expect("it drains");
+    second.join().expect("it stops cleanly");
     let took = stopped.elapsed();
     let gone = Instant::now();
     wait_until("every partition is handled again", || {
@@ -312,20 +293,12 @@ fn after_a_clean_stop_of_one_of_two_no_partition_waits_for_a_session_timeout() {
         longest < ProcessorOptions::default().session_timeout,
         "{longest:?}"
     );
-    over.store(true, Ordering::Relaxed);
+    ended.store(true, Ordering::Relaxed);
     load.join().expect("no panic");
 
-    // Everything is committed, so there is no reason to wait for a broker that hangs.
+    // Everything is committed, so that the stop does not wait for a broker that hangs.
     wait_until("all is committed", || {
-        let partitions: Vec<_> = (0..PARTITIONS)
-            .map(|at| goka_runtime::record::TopicPartition::new("ends-in", at))
-            .collect();
-        let committed = log.committed("ends", &partitions).expect("committed");
-        let ends = log.ranges(&partitions).expect("ranges");
-        let pairs = committed.iter().zip(ends);
-        pairs
-            .into_iter()
-            .all(|(at, end)| at.as_ref().map(|at| at.offset) == Some(end.high))
+        offsets::is_level(&*log, "ends", "ends-in", PARTITIONS)
     });
     thread::sleep(Duration::from_millis(500));
     proxy.set(Mode::Swallow);
@@ -364,23 +337,23 @@ fn a_program_whose_partitions_have_all_stopped_ends_and_names_them() {
     }
     producer.flush(TIMEOUT).expect("flushed");
     let (_temp, dir) = data_dir();
-    let said = Program::new("own_store", dir)
+    let output = Program::new("own_store", dir)
         .on(broker.bootstrap())
         .run(["run"]);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    let line = said.error();
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let line = output.error();
     assert!(line.contains("partitions 0, 1 stopped"), "{line}");
 }
 
 #[test]
 fn of_two_processes_with_one_identity_the_older_ends_for_good() {
     let Some(broker) = broker() else { return };
-    let log = kafka(broker.bootstrap());
+    let log = kafka_log(broker.bootstrap());
     let group = stateful(&log, &[stream(&log, 2)], 2);
     let mut first = TestMember::owning(&log, &group, 2);
     let mut second = TestMember::join(&log, &group);
     let mut error = None;
-    wait_until("the older one is put out", || {
+    wait_until("the older one is fenced", || {
         second.poll();
         error = first.inner.poll(TICK, &mut first.recorder).err();
         error.is_some()
@@ -394,7 +367,7 @@ fn of_two_processes_with_one_identity_the_older_ends_for_good() {
         matches!(left, Err(LogError::InstanceFenced { .. })),
         "{left:?}"
     );
-    second.poll_until("the newer one works on", |recorder| {
+    second.poll_until("the newer one has the tasks", |recorder| {
         recorder.owned.len() == 2
     });
 }

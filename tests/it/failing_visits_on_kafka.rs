@@ -1,5 +1,4 @@
-//! A visit whose handler panics on a real Kafka: what is said of it, and that the way on which is named
-//! there leads on.
+//! A visit whose handler panics on a real Kafka: the error, and the command in it, which skips the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,14 +8,12 @@ use goka::prelude::*;
 use goka::{Emitter, View};
 use goka_runtime::edges::Processor as _;
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::processor::{ProcessorOptions, Running, start};
-use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::visit::visit;
 
 use crate::support::kafka::{Broker, broker};
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const GROUP: &str = "failing-visits";
@@ -58,12 +55,10 @@ fn run(log: &Arc<dyn Log>) -> Running {
 }
 
 fn committed(log: &dyn Log, topic: &str) -> Option<i64> {
-    let partition = [TopicPartition::new(topic, 0)];
-    let committed = log.committed(GROUP, &partition).unwrap();
-    committed[0].as_ref().map(|committed| committed.offset)
+    offsets::committed(log, GROUP, topic, 1)[0]
 }
 
-/// Runs until the only partition stops; says why.
+/// Waits until the only partition stops; returns the error of the processor.
 fn stops(running: Running) -> String {
     let stopped = || running.status().iter().any(|task| task.stopped.is_some());
     wait_until("the partition stops", TIMEOUT, stopped);
@@ -71,19 +66,14 @@ fn stops(running: Running) -> String {
     running.join().unwrap_err().to_string()
 }
 
-/// Does what a message says: its command, with the brokers added.
-fn obey(broker: &Broker, said: &str) {
+/// Runs the command that an error suggests, with the brokers added.
+fn run_suggestion(broker: &Broker, said: &str) {
     let (_, command) = said
         .split_once("kafka-consumer-groups.sh ")
         .expect("a command");
     let (command, _) = command.split_once(')').expect("its end");
-    let bootstrap = broker.bootstrap();
-    let args: Vec<_> = ["--bootstrap-server", &*bootstrap]
-        .into_iter()
-        .chain(command.split_whitespace())
-        .collect();
-    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-    let done = broker.tool(class, &args, "");
+    let args: Vec<_> = command.split_whitespace().collect();
+    let done = broker.consumer_groups(&args);
     assert!(done.status.success(), "{done:?}");
 }
 
@@ -91,11 +81,7 @@ fn obey(broker: &Broker, said: &str) {
 fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     let Some(broker) = broker() else { return };
     broker.create_topic("failing-visits-clicks", 1, &[]);
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    let log: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
     let running = run(&log);
     let clicks = Emitter::<Clicks>::new(Arc::clone(&log)).unwrap();
     for key in ["a", "b", "c"] {
@@ -105,7 +91,7 @@ fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     wait_until("the clicks are counted", TIMEOUT, || {
         committed(&*log, "failing-visits-clicks") == Some(3)
     });
-    // One that works comes first, so that the request at fault is not the topic's first record.
+    // The first request succeeds, so that the one at fault is not the first record of the topic.
     for weight in ["10", "100", "1000"] {
         visit::<Touch>(Arc::clone(&log), "add", weight, TIMEOUT).unwrap();
     }
@@ -116,7 +102,7 @@ fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     ] {
         assert!(first.contains(part), "{part} in: {first}");
     }
-    // It stops there again, at the same key, and says the same.
+    // It stops again at the same key, with the same error.
     let again = stops(run(&log));
     assert_eq!(again, first);
     assert_eq!(
@@ -126,24 +112,24 @@ fn a_visit_that_panics_names_its_request_and_the_command_that_skips_it() {
     );
     assert_eq!(committed(&*log, "failing-visits-visit"), Some(1));
 
-    obey(broker, &first);
+    run_suggestion(broker, &first);
     assert_eq!(committed(&*log, "failing-visits-visit"), Some(2));
     assert_eq!(
         committed(&*log, "failing-visits-clicks"),
         Some(3),
-        "left alone"
+        "the offset of the input is unchanged"
     );
-    // The next request fails at the same key: it is another one.
+    // The next request fails at the same key.
     let next = stops(run(&log));
     assert!(
         next.contains("failing-visits-visit[0] offset 2, a visit, at key `b`"),
         "{next}"
     );
-    obey(broker, &next);
+    run_suggestion(broker, &next);
 
     let running = run(&log);
     visit::<Touch>(Arc::clone(&log), "add", "20", TIMEOUT).unwrap();
-    wait_until("the request behind them is done", TIMEOUT, || {
+    wait_until("the next request is handled", TIMEOUT, || {
         committed(&*log, "failing-visits-visit") == Some(4)
     });
     running.stop();

@@ -15,16 +15,12 @@ use goka_runtime::processor::StartError;
 use goka_runtime::record::Guarantee;
 
 use self::rig::{PARTITIONS, Rig, TIMEOUT};
-use crate::support::kafka::{Broker, Outside, another, another_with, three, three_with};
+use crate::support::kafka::{Broker, another, three, three_with};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::{events, wait_until};
+use crate::support::{events, is_long, wait_until};
 
 /// The guarantees that every case runs with.
 const GUARANTEES: &[Guarantee] = &[Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
-
-fn is_long() -> bool {
-    std::env::var("GOKA_LONG").is_ok_and(|set| set == "1")
-}
 
 fn topics(broker: &Broker, replicas: i32) {
     for topic in ["faults-in", "faults-out"] {
@@ -83,14 +79,9 @@ fn processing_resumes_after_a_long_outage() {
     }
 }
 
-/// A broker whose clients come to it by a proxy.
+/// A broker with the topics, whose clients connect to it through a proxy.
 fn behind(proxy: &Proxy) -> Option<Broker> {
-    let outside = Outside {
-        protocol: "PLAINTEXT",
-        advertised: Some(proxy.port()),
-    };
-    let broker = another_with(&[], &outside)?;
-    proxy.target(broker.outside());
+    let broker = proxy.broker()?;
     topics(&broker, 1);
     Some(broker)
 }
@@ -107,7 +98,7 @@ fn processing_resumes_after_broken_connections() {
             proxy.break_all();
             lasts(Duration::from_millis(300));
         }
-        assert!(proxy.made() >= made + 10, "it connects again");
+        assert!(proxy.made() >= made + 10, "the client connects again");
         rig.recovers("ten broken connections", Instant::now());
         // No connection can be made for longer than the session timeout.
         proxy.set(Mode::Drop);
@@ -136,7 +127,7 @@ fn processing_resumes_after_requests_that_time_out() {
         proxy.set(Mode::Delay(Duration::from_millis(200)));
         rig.recovers("every answer 400 ms late", Instant::now());
         proxy.set(Mode::Pass);
-        rig.check("time-outs");
+        rig.check("timeouts");
     }
 }
 
@@ -163,8 +154,8 @@ fn leaders(brokers: &[Broker], topic: &str) -> BTreeMap<i32, usize> {
     leaders
 }
 
-/// Whether every replica of a topic is level with its leader, as every broker says: one that has just
-/// started may still say what was so before.
+/// Whether every replica of a topic is in sync with its leader by the metadata of every broker. That of a
+/// broker that has just started may be out of date.
 fn is_in_sync(brokers: &[Broker], topic: &str) -> bool {
     brokers.iter().all(|broker| {
         let admin = broker.admin();
@@ -230,7 +221,7 @@ fn processing_resumes_when_leaders_and_coordinators_move() {
 #[test]
 fn processing_resumes_when_replicas_are_in_sync_again() {
     for &guarantee in GUARANTEES {
-        // The broker counts as dead about when the first records time out, not three seconds later.
+        // With this the broker counts as dead when the first records time out, not three seconds later.
         let sooner: &[_] = match is_long() {
             true => &[],
             false => &[("broker.session.timeout.ms", "6000")],
@@ -254,15 +245,16 @@ fn processing_resumes_when_replicas_are_in_sync_again() {
             config.deadline = Duration::from_secs(5);
         }
         let rig = Rig::start(guarantee, &all.join(","), config);
-        let told = |texts: &[&str]| events::count(texts);
         let (short, over) = (["topic `faults-out` has"], ["writes accepted again"]);
-        let before = (told(&short), told(&over));
+        let before = (events::count(&short), events::count(&over));
         let away = leaders(&brokers, "faults-out")[&0];
         brokers[away].stop(false);
         let since = Instant::now();
-        wait_until("it is told", TIMEOUT, || told(&short) > before.0);
+        wait_until("a warning is logged", TIMEOUT, || {
+            events::count(&short) > before.0
+        });
         eprintln!(
-            "out of sync ({guarantee}): told after {:?}",
+            "out of sync ({guarantee}): logged after {:?}",
             since.elapsed()
         );
         let line = events::line(&short).unwrap();
@@ -272,8 +264,14 @@ fn processing_resumes_when_replicas_are_in_sync_again() {
         rig.assert_alive();
         brokers[away].restart().unwrap();
         rig.recovers("replicas out of sync", Instant::now());
-        wait_until("that is told too", TIMEOUT, || told(&over) > before.1);
-        assert_eq!(told(&short), before.0 + 1, "one warning for one outage");
+        wait_until("the end is logged", TIMEOUT, || {
+            events::count(&over) > before.1
+        });
+        assert_eq!(
+            events::count(&short),
+            before.0 + 1,
+            "one warning for one outage"
+        );
         rig.check("out of sync");
     }
 }

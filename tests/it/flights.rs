@@ -15,7 +15,7 @@ struct Direct {
     arrivals: Vec<i64>,
 }
 
-/// The statistics, computed from the columns by their places.
+/// The number of flights, and the statistics of each airport, computed from the columns.
 fn direct() -> (usize, BTreeMap<String, Value>) {
     let text = std::fs::read_to_string(repository("examples/data/flights.csv")).expect("shipped");
     let mut lines = text.lines();
@@ -83,16 +83,16 @@ fn the_statistics_are_those_of_a_direct_computation() {
     for from_stdin in [true, false] {
         let (_temp, dir) = data_dir();
         let flights = Program::new("flights", dir);
-        let said = if from_stdin {
+        let output = if from_stdin {
             flights.run_with(&input, Vec::<&str>::new())
         } else {
             flights.run(["--file".as_ref(), csv.as_os_str()])
         };
-        assert_eq!(said.code, Some(0), "{said:?}");
+        assert_eq!(output.code, Some(0), "{output:?}");
         assert!(
-            said.out.ends_with(&format!("{rows} flights read\n")),
+            output.out.ends_with(&format!("{rows} flights read\n")),
             "{}",
-            said.out
+            output.out
         );
         let table = flights.run(["scan", "airports"]);
         let found: BTreeMap<String, Value> = entries(&table.out)
@@ -107,10 +107,10 @@ fn the_statistics_are_those_of_a_direct_computation() {
 fn a_missing_or_invalid_file_is_one_error() {
     let (_temp, dir) = data_dir();
     let flights = Program::new("flights", dir);
-    let said = flights.run(["--file", "nowhere.csv"]);
-    assert_eq!(said.code, Some(2));
-    assert!(said.error().contains("nowhere.csv"), "{said:?}");
-    let said = flights.run_with("a,b\n1,2\n", Vec::<&str>::new());
-    assert_eq!(said.code, Some(2));
-    assert!(said.error().contains("missing field"), "{said:?}");
+    let output = flights.run(["--file", "nowhere.csv"]);
+    assert_eq!(output.code, Some(2));
+    assert!(output.error().contains("nowhere.csv"), "{output:?}");
+    let output = flights.run_with("a,b\n1,2\n", Vec::<&str>::new());
+    assert_eq!(output.code, Some(2));
+    assert!(output.error().contains("missing field"), "{output:?}");
 }

@@ -1,5 +1,5 @@
-//! 200 flipped bits in the files of a view, of a looked-up table and of a joined one, a bit in each
-//! partition's file per start: whatever is read of them is right, and what was damaged is made anew.
+//! 200 flipped bits in the files of a view, of a looked-up table and of a joined one, one bit in each
+//! partition's file per start: no read returns a wrong value, and damaged copies are rebuilt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,12 +30,12 @@ const BLOCK: usize = 4096;
 #[derive(Debug)]
 struct Rows;
 
-/// A row's key, asked for by anybody.
+/// Requests to look up the row whose key is the value.
 #[stream("flipped-lookups", key = String, value = String)]
 #[derive(Debug)]
 struct Lookups;
 
-/// The key of an ask is the row's.
+/// Requests to join the row of the same key.
 #[stream("flipped-joins", key = String, value = String)]
 #[derive(Debug)]
 struct Joins;
@@ -48,13 +48,13 @@ fn row(key: &str) -> usize {
     key["row ".len()..].parse().unwrap()
 }
 
-/// Of different lengths; one in a hundred is longer than a block.
+/// Values have different lengths; one in a hundred is longer than a block.
 fn value(row: usize) -> String {
     let long = if row.is_multiple_of(100) { 6_000 } else { 40 };
     format!("{row}:").repeat(1 + row % 5) + &"x".repeat(long)
 }
 
-/// What handlers read.
+/// How many values that handlers read were right, and those that were wrong.
 struct Seen {
     right: AtomicUsize,
     wrong: Mutex<Vec<String>>,
@@ -68,7 +68,7 @@ impl Seen {
         }
     }
 
-    fn judge(&self, key: &str, found: Option<&str>) {
+    fn check(&self, key: &str, found: Option<&str>) {
         if found == Some(&value(row(key))) {
             self.right.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -85,16 +85,16 @@ static JOINED: Seen = Seen::new();
 #[lookup(Rows)]
 fn flipped_looker(ctx: &mut Context, key: String) -> Result<()> {
     let found = ctx.lookup(Rows, &key)?;
-    LOOKED_UP.judge(&key, found.as_deref());
+    LOOKED_UP.check(&key, found.as_deref());
     Ok(())
 }
 
 #[processor(group = "flipped-joiner", persist = String)]
 #[join(Rows)]
 #[input(Joins)]
-fn flipped_joiner(ctx: &mut Context, _ask: String) -> Result<()> {
+fn flipped_joiner(ctx: &mut Context, _request: String) -> Result<()> {
     let found = ctx.join(Rows)?;
-    JOINED.judge(ctx.key(), found.as_deref());
+    JOINED.check(ctx.key(), found.as_deref());
     Ok(())
 }
 
@@ -166,11 +166,11 @@ impl Rig {
         });
     }
 
-    /// Handles one ask for each row, and judges what was found.
+    /// Handles one request for each row, and checks the values that were found.
     fn ask<P: Processor, T: Topic<Key = String, Value = String>>(&self, seen: &Seen) {
         let before = seen.right.load(Ordering::Relaxed);
-        let asks = (0..ROWS).map(|row| (key(row), key(row)));
-        self.emit::<T>(asks);
+        let requests = (0..ROWS).map(|row| (key(row), key(row)));
+        self.emit::<T>(requests);
         let running = self.start::<P>();
         self.wait_handled(P::DEFINITION.graph.group, T::NAME);
         running.stop();
@@ -181,10 +181,11 @@ impl Rig {
         assert!(right >= ROWS, "{right}");
     }
 
-    /// Reads every row by its key and in a walk; errors pass, until the copy is made anew.
+    /// Reads every row by its key and by an iterator. Errors of the damaged copy are retried until it is
+    /// rebuilt.
     fn view(&self) {
         let view = View::<Rows>::start(self.log.clone(), self.stores()).unwrap();
-        let passes = |error: &ViewError| {
+        let is_passing = |error: &ViewError| {
             matches!(
                 error,
                 ViewError::NotReady { .. } | ViewError::Store(StoreError::Unreadable { .. })
@@ -212,14 +213,14 @@ impl Rig {
             wait_until("the copy is read", TIMEOUT, || match read() {
                 Ok(()) => true,
                 Err(error) => {
-                    assert!(passes(&error), "{error}");
+                    assert!(is_passing(&error), "{error}");
                     false
                 }
             });
         }
     }
 
-    /// Where a copy lies.
+    /// The file of a copy.
     fn file(&self, table: &str, partition: i32) -> PathBuf {
         self.dir
             .path()
@@ -241,8 +242,8 @@ impl Rig {
         rows
     }
 
-    /// Flips a bit in each file of a copy, has the copy read, and so on from the whole files, until there
-    /// were `FLIPS`. A file that was damaged is whole again in the end.
+    /// Flips a bit in each file of an undamaged copy and reads the copy, again and again until there were
+    /// `FLIPS`. A file whose damage was noticed has all rows again afterwards.
     fn flip(&self, table: &str, read: impl Fn()) {
         read();
         let expected: Vec<_> = (0..PARTITIONS).map(|at| self.rows(table, at)).collect();
@@ -279,8 +280,8 @@ impl Rig {
     }
 }
 
-/// A place in a file of `len` bytes: all over it, and a share in its first blocks, where checksums and
-/// redb's header lie.
+/// A byte and a bit in a file of `len` bytes. Every fifth is in the first blocks, where checksums and redb's
+/// header are.
 fn place(dice: &mut Dice, flip: usize, len: usize) -> (usize, u8) {
     let mut below = |end: usize| usize::try_from(dice.below(end as u64)).unwrap();
     let (start, end) = match flip % 10 {
@@ -291,7 +292,7 @@ fn place(dice: &mut Dice, flip: usize, len: usize) -> (usize, u8) {
     (start + below(end - start), 1 << below(8))
 }
 
-/// Whether the file was moved aside; removes what was.
+/// Whether the file was moved aside; removes the files that were.
 fn was_set_aside(file: &Path) -> bool {
     let name = format!("{}.bad-", file.file_name().unwrap().to_str().unwrap());
     let beside = fs::read_dir(file.parent().unwrap()).unwrap();

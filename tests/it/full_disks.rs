@@ -1,12 +1,11 @@
-//! Disks without room, under the store and under the embedded log: nothing is lost, it goes on by
-//! itself where the room comes back in time, and says where there is none where it does not.
+//! Full disks under the store and under the embedded log: nothing is lost, processing resumes by itself when
+//! there is room in time, and otherwise stops with an error that names the path.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, LogError, Sent};
 use goka_runtime::processor::{Running, StopReason};
 use goka_runtime::record::Guarantee;
@@ -15,12 +14,12 @@ use goka_runtime::table::StoreError;
 use crate::restores::rig::{Rig, TIMEOUT, adds, machine, stop};
 use crate::support::disk::SmallDisk;
 use crate::support::kafka::broker;
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
-/// Longer than a store without room is tried again.
+/// Longer than writes to a store on a full disk are retried.
 const STOPS_WITHIN: Duration = Duration::from_secs(180);
 
-/// So many keys, each so long that a store of them needs room of its own.
+/// So many long keys that a store of them does not fit into the room that is left.
 const KEYS: usize = 10_000;
 
 fn keys() -> Vec<String> {
@@ -31,16 +30,12 @@ fn add_to_all(rig: &Rig) {
     rig.write(keys().iter().map(|key| (&**key, Some(1))));
 }
 
-/// All at once: they wait most of the time.
+/// Runs a case on all logs at the same time, since they mostly wait.
 fn on_every_log(case: &str, run: fn(Rig)) {
     let embedded = Arc::new(Embedded::in_memory().unwrap());
     let mut rigs = vec![Rig::new(embedded, case)];
     if let Some(broker) = broker() {
-        let config = KafkaConfig {
-            brokers: broker.bootstrap(),
-            ..KafkaConfig::default()
-        };
-        let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+        let kafka: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
         let mut once = Rig::new(Arc::clone(&kafka), &format!("{case}-once"));
         once.guarantee = Guarantee::ExactlyOnce;
         rigs.push(once);
@@ -53,8 +48,8 @@ fn on_every_log(case: &str, run: fn(Rig)) {
     });
 }
 
-/// Starts on a disk that is full before anything large is written; tells the events of this group
-/// from those of others by its path.
+/// Starts the group, fills its disk and writes; returns when a failed flush was logged. The path tells the
+/// events of this group from those of others.
 fn start_on_full(rig: &Rig, disk: &SmallDisk) -> Running {
     rig.write(adds(&[("a", 1)]));
     let running = rig.start(disk.path());
@@ -62,8 +57,8 @@ fn start_on_full(rig: &Rig, disk: &SmallDisk) -> Running {
     disk.fill();
     add_to_all(rig);
     let path = disk.path().display().to_string();
-    wait_until("the disk is told to be full", TIMEOUT, || {
-        // Only now and then a flush goes to the disk itself.
+    wait_until("a full disk is logged", TIMEOUT, || {
+        // Not every flush is synced to the disk.
         rig.write(adds(&[("a", 1)]));
         events::logged(&["retrying", &path, "No space left"])
     });
@@ -87,7 +82,7 @@ fn a_store_resumes_when_its_disk_has_room_again() {
         disk.free();
         let freed = Instant::now();
         rig.wait_level(&running);
-        eprintln!("{}: goes on after {:?}", rig.group, freed.elapsed());
+        eprintln!("{}: resumed after {:?}", rig.group, freed.elapsed());
         stop(running);
         assert_all(&rig, disk.path(), 1);
     });
@@ -118,7 +113,7 @@ fn a_store_whose_disk_stays_full_stops_and_loses_nothing() {
             error.contains(&rig.group) && error.contains(&path),
             "{error}"
         );
-        // Started again on the full disk it says the same.
+        // Started again on the full disk it stops with the same error.
         let running = rig.start(disk.path());
         wait_until("it stops again", STOPS_WITHIN, || {
             running.is_finished() || running.status().iter().any(|task| task.stopped.is_some())
@@ -150,14 +145,14 @@ fn a_restore_resumes_when_its_disk_has_room_again() {
 
         let running = rig.start(disk.path());
         let path = disk.path().display().to_string();
-        wait_until("the disk is told to be full", TIMEOUT, || {
+        wait_until("a full disk is logged", TIMEOUT, || {
             events::logged(&["restore failed, trying again", &path, "No space left"])
         });
         assert!(!running.is_finished());
         disk.free();
         let freed = Instant::now();
         rig.wait_level(&running);
-        eprintln!("{}: goes on after {:?}", rig.group, freed.elapsed());
+        eprintln!("{}: resumed after {:?}", rig.group, freed.elapsed());
         let topic = format!("topic={:?}", rig.table);
         assert_eq!(events::count(&["restore failed, trying again", &topic]), 1);
         assert_eq!(events::count(&["restore resumed", &topic]), 1);
@@ -166,7 +161,7 @@ fn a_restore_resumes_when_its_disk_has_room_again() {
     });
 }
 
-/// The embedded log refuses what it cannot keep, and nothing of it is half there.
+/// The embedded log refuses what it cannot write, and writes no part of it.
 #[test]
 fn an_embedded_log_resumes_when_its_disk_has_room_again() {
     let Some(disk) = SmallDisk::new(24) else {
@@ -182,13 +177,12 @@ fn an_embedded_log_resumes_when_its_disk_has_room_again() {
     add_to_all(&rig);
     disk.fill();
 
-    // A writer is told, once the file itself has no room left: a part of it is free when the disk is
-    // full, and how much of it is chance.
+    // Writes fail once the file itself has no free pages. How many are left when the disk is full is chance.
     let failed = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let told = Arc::clone(&failed);
+    let failures = Arc::clone(&failed);
     let appender = log
         .appender(Arc::new(move |_, outcome| {
-            told.lock().unwrap().extend(outcome.err());
+            failures.lock().unwrap().extend(outcome.err());
         }))
         .unwrap();
     let large = vec![b'x'; 100_000];
@@ -200,18 +194,18 @@ fn an_embedded_log_resumes_when_its_disk_has_room_again() {
         timestamp: -1,
         headers: &[],
     };
-    wait_until("a writer is told", TIMEOUT, || {
+    wait_until("writes fail", TIMEOUT, || {
         let deadline = Instant::now() + TIMEOUT;
         appender.send(sent, 0, deadline).unwrap();
         appender.flush(deadline).unwrap();
-        // A file that is opened again may have become shorter.
+        // The file may have shrunk meanwhile.
         disk.fill();
         failed.lock().unwrap().len() >= 3
     });
     drop(appender);
-    let said = failed.lock().unwrap()[0].to_string();
-    assert!(said.contains("No space left"), "{said}");
-    // What needs a new topic does not start.
+    let error = failed.lock().unwrap()[0].to_string();
+    assert!(error.contains("No space left"), "{error}");
+    // A topic is created or refused with the path; which, depends on the free pages of the file.
     let made = log.create(&goka_runtime::log::NewTopic {
         name: "one-more".to_owned(),
         partitions: 64,
@@ -226,23 +220,23 @@ fn an_embedded_log_resumes_when_its_disk_has_room_again() {
         );
     }
 
-    // What reads and counts waits for room.
+    // A processor waits for room.
     let before = rig.committed();
     let running = rig.start(machine.path());
     let path = file.display().to_string();
-    wait_until("its operator is told", TIMEOUT, || {
+    wait_until("a warning is logged", TIMEOUT, || {
         events::logged(&["writes not accepted, trying again", &path, "No space left"])
     });
     assert!(!running.is_finished());
     disk.free();
     let freed = Instant::now();
     rig.wait_level(&running);
-    wait_until("and that it is over", TIMEOUT, || {
+    wait_until("the end of the outage is logged", TIMEOUT, || {
         events::logged(&["writes accepted again", "group=\"full-log\""])
     });
-    eprintln!("full-log: goes on after {:?}", freed.elapsed());
+    eprintln!("full-log: resumed after {:?}", freed.elapsed());
     assert!(rig.committed() > before);
     stop(running);
-    // Each exactly once: a barrier of this log is one transaction.
+    // Each record is counted once: a barrier of this log is one transaction.
     assert_all(&rig, machine.path(), 1);
 }

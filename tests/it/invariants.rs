@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says of the source, checked on the source.
+//! Checks rules of ARCHITECTURE.md on the source code.
 
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,12 @@ fn names(source: &str, text: &str) -> bool {
         .any(|(at, _)| !source[..at].ends_with(':'))
 }
 
-/// Files of the runtime that hold a text, as paths within it; tests left out where asked.
+/// The files of the runtime, below a folder, that contain a text.
 fn holding(text: &str, below: &str) -> Vec<String> {
     let root = repository("goka-runtime/src");
     let mut files = Vec::new();
     sources(&root.join(below), &mut files);
-    assert!(!files.is_empty(), "{below} holds sources");
+    assert!(!files.is_empty(), "{below} has sources");
     let mut found: Vec<_> = files
         .iter()
         .filter(|path| names(&std::fs::read_to_string(path).unwrap(), text))
@@ -39,14 +39,14 @@ fn holding(text: &str, below: &str) -> Vec<String> {
 
 #[test]
 fn rdkafka_redb_and_unsafe_code_are_used_only_in_their_modules() {
-    let outside = |text: &str, homes: &[&str]| {
+    let outside = |text: &str, allowed: &[&str]| {
         let found = holding(text, "");
         assert!(!found.is_empty(), "`{text}` is used at all");
         let stray: Vec<_> = found
             .into_iter()
-            .filter(|path| !homes.iter().any(|home| path.starts_with(home)))
+            .filter(|path| !allowed.iter().any(|prefix| path.starts_with(prefix)))
             .collect();
-        assert_eq!(stray, Vec::<String>::new(), "`{text}` outside {homes:?}");
+        assert_eq!(stray, Vec::<String>::new(), "`{text}` outside {allowed:?}");
     };
     outside("rdkafka::", &["log/kafka/"]);
     outside(
@@ -59,7 +59,7 @@ fn rdkafka_redb_and_unsafe_code_are_used_only_in_their_modules() {
         ],
     );
     outside("allow(unsafe_code)", &["crash.rs", "log/kafka.rs"]);
-    // The words of a delivery report are freed before anybody can read them (librdkafka 2.12.1).
+    // librdkafka 2.12.1 frees the error text of a delivery report before it can be read.
     let freed = holding("sys::rd_kafka_message_produce_errstr", "");
     assert_eq!(freed, Vec::<String>::new());
     outside("unsafe {", &["crash/signals.rs", "log/kafka/native/"]);

@@ -1,74 +1,33 @@
-//! What becomes of a question that a broker answers with an error, or not at all: only what is known as
-//! final ends anything. On a cluster that answers as it is told to.
+//! Requests that a broker answers with an error, or not at all: all but final errors are retried. The broker
+//! is a mock cluster.
 
 use std::time::Duration;
 
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::log::{Group, Isolation, Log, LogError, MemberTimeout};
+use goka_runtime::log::{Isolation, Log, LogError, MemberTimeout};
 use goka_runtime::record::{Guarantee, TopicId};
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
 use crate::log_conformance::rig::*;
+use crate::support::mock::Mock;
 
-/// A cluster, and a group of one task.
-struct Mock {
-    cluster: MockCluster<'static, DefaultProducerContext>,
-    log: Kafka,
-    group: Group,
+/// A mock cluster, and a group on it that is at least once.
+fn mock(timeout: Duration) -> Mock {
+    Mock::new(Guarantee::AtLeastOnce, timeout)
 }
 
-impl Mock {
-    /// Its calls wait for a broker for so long.
-    fn new(deadline: Duration) -> Self {
-        let cluster = MockCluster::new(1).expect("a cluster");
-        let log = Kafka::new(KafkaConfig {
-            brokers: cluster.bootstrap_servers(),
-            deadline,
-            ..KafkaConfig::default()
-        });
-        let (table, input) = (unique("table"), unique("input"));
-        for topic in [&table, &input] {
-            cluster.create_topic(topic, 1, 1).expect("made");
-        }
-        let group = Group {
-            name: unique("group").into(),
-            topics: vec![table.as_str().into(), input.as_str().into()],
-            inputs: vec![TopicId(1)],
-            lead: Some(TopicId(0)),
-            instance: String::new(),
-            worker: 0,
-            session_timeout: SESSION,
-            max_poll_interval: Duration::from_secs(300),
-            guarantee: Guarantee::AtLeastOnce,
-            transaction_timeout: TIMEOUT,
-        };
-        Self {
-            cluster,
-            log: log.expect("a client"),
-            group,
-        }
-    }
-
-    fn answer(&self, api: Api, answers: &[Answer]) {
-        self.cluster.request_errors(api, answers);
-    }
-
-    /// What ends a member that joins.
-    fn ends_with(&self) -> LogError {
-        let mut member = TestMember::join(&self.log, &self.group);
-        let mut error = None;
-        wait_until("the member ends", || {
-            error = member.inner.poll(TICK, &mut member.recorder).err();
-            error.is_some()
-        });
-        error.expect("just seen")
-    }
+/// Joins the group; returns the error that ends the member.
+fn end_of_member(mock: &Mock) -> LogError {
+    let mut member = TestMember::join(&mock.log, &mock.group);
+    let mut error = None;
+    wait_until("the member ends", || {
+        error = member.inner.poll(TICK, &mut member.recorder).err();
+        error.is_some()
+    });
+    error.expect("just seen")
 }
 
-/// What may pass, in a coordinator's words.
-const PASSING: [Answer; 6] = [
+/// Errors of a coordinator that are not final.
+const RETRIABLE: [Answer; 6] = [
     Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
     Answer::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
     Answer::RD_KAFKA_RESP_ERR_UNKNOWN,
@@ -79,11 +38,11 @@ const PASSING: [Answer; 6] = [
 
 #[test]
 fn a_failed_read_of_committed_offsets_is_retried() {
-    for answer in PASSING {
-        let mock = Mock::new(Duration::from_secs(60));
+    for answer in RETRIABLE {
+        let mock = mock(Duration::from_secs(60));
         mock.answer(Api::OffsetFetch, &[answer; 3]);
         let mut member = TestMember::join(&mock.log, &mock.group);
-        wait_until("the task is told", || {
+        wait_until("the task is assigned", || {
             let polled = member.inner.poll(TICK, &mut member.recorder);
             assert_eq!(polled, Ok(()), "{answer:?}");
             member.recorder.owned.len() == 1
@@ -93,20 +52,22 @@ fn a_failed_read_of_committed_offsets_is_retried() {
 
 #[test]
 fn a_member_is_degraded_while_committed_offsets_cannot_be_read() {
-    let mock = Mock::new(Duration::from_secs(5));
+    let mock = mock(Duration::from_secs(5));
     mock.answer(
         Api::OffsetFetch,
         &[Answer::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT; 10_000],
     );
     let mut member = TestMember::join(&mock.log, &mock.group);
-    member.poll_until("trouble is told", |recorder| !recorder.degraded.is_empty());
-    let words = member.recorder.degraded[0].clone().expect("what it is");
+    member.poll_until("the member is degraded", |recorder| {
+        !recorder.degraded.is_empty()
+    });
+    let words = member.recorder.degraded[0].clone().expect("an error");
     assert!(words.contains("committed offsets"), "{words}");
     assert!(words.contains("Timed out"), "{words}");
     assert!(member.recorder.owned.is_empty());
     mock.cluster.clear_request_errors(Api::OffsetFetch);
     member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
-    member.poll_until("the trouble is over", |recorder| {
+    member.poll_until("the member has recovered", |recorder| {
         recorder.degraded.len() == 2
     });
     assert_eq!(member.recorder.degraded[1], None);
@@ -119,21 +80,21 @@ fn a_member_without_permission_to_read_committed_offsets_ends() {
         Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
         Answer::RD_KAFKA_RESP_ERR_INVALID_GROUP_ID,
     ] {
-        let mock = Mock::new(Duration::from_secs(60));
+        let mock = mock(Duration::from_secs(60));
         mock.answer(Api::OffsetFetch, &[answer; 10_000]);
-        let error = mock.ends_with();
+        let error = end_of_member(&mock);
         assert!(matches!(error, LogError::Refused { .. }), "{error:?}");
     }
 }
 
 #[test]
 fn a_session_timeout_that_the_broker_refuses_ends_the_member() {
-    let mock = Mock::new(Duration::from_secs(60));
+    let mock = mock(Duration::from_secs(60));
     mock.answer(
         Api::JoinGroup,
         &[Answer::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT; 10_000],
     );
-    let error = mock.ends_with();
+    let error = end_of_member(&mock);
     let LogError::TimeoutRefused { timeout, group, .. } = &error else {
         panic!("{error:?}");
     };
@@ -145,8 +106,8 @@ fn a_session_timeout_that_the_broker_refuses_ends_the_member() {
 
 #[test]
 fn a_failed_read_of_another_groups_offsets_is_retried() {
-    for answer in PASSING {
-        let mock = Mock::new(Duration::from_secs(60));
+    for answer in RETRIABLE {
+        let mock = mock(Duration::from_secs(60));
         mock.answer(Api::OffsetFetch, &[answer; 3]);
         let at = [tp(mock.group.topic(TopicId(1)), 0)];
         let committed = mock.log.committed(&mock.group.name, &at);
@@ -156,7 +117,7 @@ fn a_failed_read_of_another_groups_offsets_is_retried() {
 
 #[test]
 fn a_failed_fetch_is_retried() {
-    let mock = Mock::new(Duration::from_secs(60));
+    let mock = mock(Duration::from_secs(60));
     let input = mock.group.topic(TopicId(1));
     write(&mock.log, input, 0, 0..3);
     let mut member = TestMember::owning(&mock.log, &mock.group, 1);
@@ -169,7 +130,7 @@ fn a_failed_fetch_is_retried() {
         ],
     );
     member.fetch(task(0), 1, 0);
-    member.poll_until("the records come", |recorder| {
+    member.poll_until("the records are fetched", |recorder| {
         assert!(
             recorder.failed_inputs.is_empty(),
             "{:?}",
@@ -184,7 +145,7 @@ fn a_failed_fetch_is_retried() {
     let from = [(tp(input, 0), 0)];
     let reader = mock.log.reader(&from, Isolation::ReadCommitted);
     let (mut reader, mut count) = (reader.expect("a reader"), 0);
-    wait_until("readers go on, too", || {
+    wait_until("a reader reads them, too", || {
         let polled = reader.poll(TICK, &mut |_, records| count += records.len());
         assert_eq!(polled, Ok(()));
         count == 3

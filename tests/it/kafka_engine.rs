@@ -1,5 +1,5 @@
-//! What a broker decides: who owns what, what is refused, where a log ends, and what clients say
-//! when it is gone. What every engine does alike is in `log_conformance`.
+//! The Kafka engine: assignments, refused records, ends of topics, and errors of clients without a broker.
+//! What all engines have in common is in `log_conformance`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,24 +12,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::log_conformance::rig::*;
 use crate::support::kafka::{Broker, another, broker};
+use crate::support::kafka_log;
 
 fn kafka(broker: &Broker) -> Kafka {
-    configured(broker, &[])
+    kafka_log(broker.bootstrap())
 }
 
-fn configured(broker: &Broker, properties: &[(&str, &str)]) -> Kafka {
-    let properties = properties.iter();
-    Kafka::new(KafkaConfig {
-        brokers: broker.bootstrap(),
-        properties: properties
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        ..KafkaConfig::default()
-    })
-    .expect("a client")
-}
-
-/// A transactional producer with an identity of its own.
+/// A transactional producer with a unique transactional id.
 fn transactional(broker: &Broker) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -209,7 +198,7 @@ fn records_deleted_by_retention_are_out_of_range() {
         .reader(&[(tp(&inputs[0], 0), 2)], Isolation::ReadCommitted)
         .expect("a reader");
     let mut error = None;
-    wait_until("the reader says so", || {
+    wait_until("the reader fails", || {
         error = reader
             .poll(TICK, &mut |_, _| panic!("nothing is read"))
             .err();
@@ -223,12 +212,12 @@ fn records_deleted_by_retention_are_out_of_range() {
     member.poll_until("the other input is read", |recorder| {
         recorder.records(task(0), TopicId(2)).len() == 2
     });
-    // Mended over and over: stopping a partition and starting it again is a race within the client.
+    // Several times, since stopping a partition and starting it again is a race within the client.
     for _ in 0..10 {
         member.recorder.batches.clear();
         member.recorder.failed_inputs.clear();
         member.fetch(task(0), 1, 2);
-        member.poll_until("the input is broken", |recorder| {
+        member.poll_until("the input fails", |recorder| {
             !recorder.failed_inputs.is_empty()
         });
         assert_eq!(
@@ -236,12 +225,12 @@ fn records_deleted_by_retention_are_out_of_range() {
             [(task(0), TopicId(1), expected.clone())]
         );
         member.fetch(task(0), 1, 5);
-        member.poll_until("it goes on where it is mended", |recorder| {
+        member.poll_until("it resumes at the corrected offset", |recorder| {
             recorder.records(task(0), TopicId(1)).len() == 5
         });
     }
     write(&log, &inputs[1], 0, 2..3);
-    member.poll_until("the other input goes on", |recorder| {
+    member.poll_until("the other input is still read", |recorder| {
         recorder.records(task(0), TopicId(2)).len() == 1
     });
 }
@@ -257,7 +246,7 @@ fn a_deleted_input_fails() {
     member.fetch(task(0), 1, 0);
     member.poll_until("it is read", |recorder| !recorder.batches.is_empty());
     broker.delete_topic(&input);
-    member.poll_until("it is broken", |recorder| {
+    member.poll_until("the input fails", |recorder| {
         !recorder.failed_inputs.is_empty()
     });
     let (of, topic, error) = &member.recorder.failed_inputs[0];
@@ -328,17 +317,17 @@ fn a_null_key_on_a_compacted_topic_is_refused() {
 
 #[test]
 fn unreachable_brokers_are_named() {
-    let asked = |brokers: &str| {
+    let errors_of = |brokers: &str| {
         let log = Kafka::new(KafkaConfig {
             brokers: brokers.to_owned(),
             properties: BTreeMap::new(),
             deadline: Duration::from_secs(2),
         })
-        .expect("made without asking anybody");
+        .expect("a client is made without a broker");
         let began = Instant::now();
         let errors = [
-            log.describe(&["topic"]).expect_err("nobody answers"),
-            log.cluster().expect_err("nobody answers"),
+            log.describe(&["topic"]).expect_err("no broker answers"),
+            log.cluster().expect_err("no broker answers"),
         ];
         assert!(
             began.elapsed() < Duration::from_secs(10),
@@ -347,7 +336,7 @@ fn unreachable_brokers_are_named() {
         );
         errors
     };
-    for error in asked("127.0.0.1:1") {
+    for error in errors_of("127.0.0.1:1") {
         match error {
             LogError::Unreachable { brokers, reason } => {
                 assert_eq!(brokers, "127.0.0.1:1");
@@ -356,7 +345,7 @@ fn unreachable_brokers_are_named() {
             other => panic!("{other}"),
         }
     }
-    for error in asked("no-such-host.invalid:9092") {
+    for error in errors_of("no-such-host.invalid:9092") {
         match error {
             LogError::Unreachable { reason, .. } => {
                 assert!(reason.contains("no-such-host.invalid"), "{reason}");
@@ -376,7 +365,7 @@ fn client_properties_that_guarantees_depend_on_are_refused() {
         };
         Kafka::new(config).map(|_| ())
     };
-    let error = with("isolation.level", "read_uncommitted").expect_err("ours");
+    let error = with("isolation.level", "read_uncommitted").expect_err("it is reserved");
     assert!(error.to_string().contains("`isolation.level`"), "{error}");
     let error = with("no.such.property", "1").expect_err("unknown");
     assert!(error.to_string().contains("no.such.property"), "{error}");
@@ -386,14 +375,14 @@ fn client_properties_that_guarantees_depend_on_are_refused() {
 #[test]
 fn a_member_that_did_not_poll_loses_its_tasks() {
     let Some(broker) = broker() else { return };
-    let log = configured(broker, &[]);
+    let log = kafka(broker);
     let mut group = stateful(&log, &[stream(&log, 2)], 2);
     group.session_timeout = Duration::from_secs(6);
     group.max_poll_interval = Duration::from_secs(6);
     let mut member = TestMember::owning(&log, &group, 2);
     member.fetch(task(0), 1, 0);
     let began = Instant::now();
-    // Nobody else shows when the group gives up on it: time is all there is to wait for.
+    // No other member shows when the group removes this one, so the test waits for the time to pass.
     while began.elapsed() < Duration::from_secs(8) {
         std::thread::park_timeout(Duration::from_millis(100));
     }
@@ -405,7 +394,9 @@ fn a_member_that_did_not_poll_loses_its_tasks() {
         ),
         "{outcome:?}"
     );
-    member.poll_until("it is deliveries", |recorder| recorder.lost.len() == 2);
+    member.poll_until("the member reports the loss", |recorder| {
+        recorder.lost.len() == 2
+    });
     assert!(member.recorder.revoked.is_empty());
     member.poll_until("it has them again", |recorder| recorder.owned.len() == 2);
     assert_committed(&member.commit(&[(task(0), 1, 6)]), task(0));
@@ -445,19 +436,19 @@ fn a_reader_reaches_the_end_behind_control_records() {
         reader.poll(TICK, each).expect("readable");
         (reader.position(0), texts(&seen))
     };
-    wait_until("it stands at the stable offset", || poll().0 == 5);
+    wait_until("it is at the last stable offset", || poll().0 == 5);
     for _ in 0..3 {
         assert_eq!(poll(), (5, vec!["1".to_owned()]));
     }
     let mut all = log
         .reader(&[(tp(&name, 0), 5)], Isolation::ReadUncommitted)
         .expect("a reader");
-    wait_until("who reads uncommitted sees it", || {
+    wait_until("a reader of uncommitted records sees it", || {
         all.poll(TICK, &mut |_, _| {}).expect("readable");
         all.position(0) == 6
     });
     producer.abort_transaction(TIMEOUT).expect("aborted");
-    wait_until("it goes over the aborted record", || poll().0 == 7);
+    wait_until("it moves past the aborted record", || poll().0 == 7);
     assert_eq!(poll().1, ["1"]);
 }
 
@@ -496,9 +487,9 @@ fn a_reader_reaches_the_end_of_a_compacted_topic() {
     let mut reader = log
         .reader(&[(tp(&name, 0), 0)], Isolation::ReadUncommitted)
         .expect("a reader");
-    wait_until("the reader comes to the end", || {
+    wait_until("the reader is at the end", || {
         reader.poll(TICK, &mut |_, _| {}).expect("readable");
-        // Or over it: the last transaction's control record is written some time after its abort.
+        // Or past it: the last control record is written some time after its abort.
         reader.position(0) >= end
     });
 }
@@ -507,7 +498,7 @@ fn a_reader_reaches_the_end_of_a_compacted_topic() {
 fn an_assignment_waits_for_pending_offsets() {
     let Some(broker) = broker() else { return };
     let log = kafka(broker);
-    // Not a static member: it leaves at once, and offsets of an empty group are anybody's.
+    // Not a static member: it leaves at once, and anyone may commit offsets of an empty group.
     let group = Group {
         instance: String::new(),
         ..stateful(&log, &[stream(&log, 1)], 1)
@@ -515,7 +506,7 @@ fn an_assignment_waits_for_pending_offsets() {
     let mut member = TestMember::owning(&log, &group, 1);
     assert_committed(&member.commit(&[(task(0), 1, 3)]), task(0));
     member.inner.close(deadline()).expect("it leaves");
-    // Somebody's transaction with offsets of the group is open.
+    // A transaction of another client with offsets of the group is open.
     let producer = transactional(broker);
     let consumer: rdkafka::consumer::BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -534,7 +525,10 @@ fn an_assignment_waits_for_pending_offsets() {
     let mut member = TestMember::join(&log, &group);
     for _ in 0..10 {
         member.poll();
-        assert!(member.recorder.owned.is_empty(), "it did not wait");
+        assert!(
+            member.recorder.owned.is_empty(),
+            "it did not wait for the transaction"
+        );
     }
     producer.commit_transaction(TIMEOUT).expect("committed");
     member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
@@ -551,10 +545,10 @@ fn an_outage_of_the_broker_is_reported_once() {
     member.fetch(task(0), 1, 0);
     member.poll();
     broker.stop(false);
-    member.poll_until("trouble is deliveries", |recorder| {
+    member.poll_until("the member is degraded", |recorder| {
         !recorder.degraded.is_empty()
     });
-    member.append(&[(task(0), AppendKind::Changelog, 0, 0, "in the dark")]);
+    member.append(&[(task(0), AppendKind::Changelog, 0, 0, "during the outage")]);
     let deadline = Instant::now() + Duration::from_secs(1);
     let outcome = member
         .inner
@@ -578,7 +572,9 @@ fn an_outage_of_the_broker_is_reported_once() {
     );
     member.inner.rebuild().expect("rebuilt");
     broker.restart().expect("it starts again");
-    member.poll_until("the trouble ends", |recorder| recorder.degraded.len() == 2);
+    member.poll_until("the member has recovered", |recorder| {
+        recorder.degraded.len() == 2
+    });
     assert!(
         matches!(&member.recorder.degraded[..], [Some(_), None]),
         "{:?}",
@@ -645,7 +641,7 @@ fn an_unknown_topic_is_reported_to_the_emitter_and_the_reader() {
         .reader(&[(tp(&name, 0), 0)], Isolation::ReadCommitted)
         .expect("a reader");
     let mut error = None;
-    wait_until("the reader says so", || {
+    wait_until("the reader fails", || {
         error = reader.poll(TICK, &mut |_, _| {}).err();
         error.is_some()
     });

@@ -1,5 +1,5 @@
-//! Exactly once, what only Kafka shows: identities, time-outs, generations, rights, and what a broker
-//! answers or does not. What every engine does alike is in `log_conformance`.
+//! Exactly once on Kafka alone: identities, timeouts, generations, permissions, and errors of a broker. What
+//! all engines have in common is in `log_conformance`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,26 +9,18 @@ use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{CommitOutcome, Failure, Group, Log, LogError, MemberTimeout};
 use goka_runtime::record::{AppendKind, Guarantee, TopicId};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
 use crate::log_conformance::as_kafka::{append_and_commit, committed, table};
 use crate::log_conformance::rig::*;
 use crate::support::kafka::{Broker, another, broker};
+use crate::support::kafka_log;
+use crate::support::mock::Mock;
 
 use AppendKind::{Changelog, Output};
 
-fn kafka_at(brokers: String) -> Kafka {
-    Kafka::new(KafkaConfig {
-        brokers,
-        ..KafkaConfig::default()
-    })
-    .expect("a client")
-}
-
 fn kafka(broker: &Broker) -> Kafka {
-    kafka_at(broker.bootstrap())
+    kafka_log(broker.bootstrap())
 }
 
 /// A group of one task whose transactions stay open for longer than any test waits.
@@ -40,7 +32,7 @@ fn exactly_once(log: &dyn Log) -> Group {
     }
 }
 
-/// What one task's part of a unit failed with: nothing of it is committed.
+/// The error of the task's part of a commit; asserts that its offsets failed with the same error.
 #[track_caller]
 fn failure(outcome: &CommitOutcome) -> &Failure {
     let failure = outcome.acks[&task(0)].as_ref();
@@ -51,7 +43,7 @@ fn failure(outcome: &CommitOutcome) -> &Failure {
     failure
 }
 
-/// What ends a member before it owns anything.
+/// Joins a group; returns the error that ends the member before it owns anything.
 fn refusal(log: &dyn Log, group: &Group) -> LogError {
     let mut member = TestMember::join(log, group);
     let mut error = None;
@@ -69,14 +61,14 @@ fn refusal(log: &dyn Log, group: &Group) -> LogError {
 }
 
 #[track_caller]
-fn assert_outlived(why: &str) {
+fn assert_names_the_timeout(why: &str) {
     assert!(why.contains("transaction.timeout.ms"), "{why}");
 }
 
 #[test]
 fn a_transaction_timeout_is_not_reported_as_a_duplicate_process() {
-    let brokers_look = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
-    let Some(broker) = another(&[(brokers_look, "200")]) else {
+    let abort_interval = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
+    let Some(broker) = another(&[(abort_interval, "200")]) else {
         return;
     };
     let log = kafka(&broker);
@@ -91,11 +83,11 @@ fn a_transaction_timeout_is_not_reported_as_a_duplicate_process() {
     let outcome = member.commit(&[(task(0), 1, 1)]);
     // The marker is written before the coordinator is done: until then it says that it is busy.
     match failure(&outcome) {
-        Failure::Fatal(why) | Failure::Abortable(why) => assert_outlived(why),
+        Failure::Fatal(why) | Failure::Abortable(why) => assert_names_the_timeout(why),
         other => panic!("{other:?}"),
     }
     match member.inner.abort(deadline()) {
-        Err(Failure::Fatal(why)) => assert_outlived(&why),
+        Err(Failure::Fatal(why)) => assert_names_the_timeout(&why),
         other => panic!("{other:?}"),
     }
     drop(member);
@@ -122,7 +114,7 @@ fn an_abort_completes_while_deliveries_are_in_flight() {
         assert_eq!(member.inner.abort(deadline()), Ok(()), "round {round}");
         assert_eq!(committed(&log, &group), None);
     }
-    // Over what was aborted and its control records, a reader comes to the end.
+    // A reader gets to the end, behind the aborted records and their control records.
     assert!(read(&log, group.topic(TopicId(1)), 0, 0).is_empty());
     let outcome = append_and_commit(&mut member, "kept", 1);
     assert_committed(&outcome, task(0));
@@ -131,7 +123,7 @@ fn an_abort_completes_while_deliveries_are_in_flight() {
     assert_eq!(table(&log, &group), ["kept"]);
 }
 
-/// Has the group's coordinator forget its only member, which goes on as if nothing were.
+/// Removes the only member from a group at the coordinator, without telling the member.
 fn kick(broker: &Broker, group: &str) {
     let client: BaseConsumer = rdkafka::ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())
@@ -158,7 +150,7 @@ fn kick(broker: &Broker, group: &str) {
     // Length, correlation, throttle time, error.
     let mut answer = [0; 14];
     socket.read_exact(&mut answer).expect("answered");
-    assert_eq!(answer[12..], [0, 0], "it is forgotten");
+    assert_eq!(answer[12..], [0, 0], "the member is removed");
 }
 
 #[test]
@@ -182,7 +174,9 @@ fn a_batch_of_a_member_that_the_group_forgot_is_not_committed() {
     assert_eq!(outcome.offsets[&task(0)].as_ref(), Err(failure));
     assert_eq!(member.inner.abort(deadline()), Ok(()));
     assert_eq!(committed(&log, &group), Some(1));
-    member.poll_until("it is told", |recorder| recorder.lost == [task(0)]);
+    member.poll_until("the member reports the loss", |recorder| {
+        recorder.lost == [task(0)]
+    });
     member.poll_until("it has the task again", |recorder| {
         recorder.owned.len() == 1
     });
@@ -200,27 +194,30 @@ fn records_of_a_lost_task_are_not_committed_with_anothers() {
         ..exactly_once(&log)
     };
     let mut member = TestMember::owning(&log, &group, 1);
-    member.append(&[(task(0), Changelog, 0, 0, "of the time before")]);
+    member.append(&[(task(0), Changelog, 0, 0, "of the assignment before")]);
     kick(broker, &group.name);
     member.poll_until("it is lost", |recorder| recorder.lost == [task(0)]);
     member.poll_until("it is owned again", |recorder| recorder.owned.len() == 1);
-    let outcome = append_and_commit(&mut member, "of today", 1);
+    let outcome = append_and_commit(&mut member, "of this assignment", 1);
     assert!(
         matches!(failure(&outcome), Failure::Abortable(_)),
         "{outcome:?}"
     );
-    // Until it is aborted nothing else is committed either.
-    let outcome = append_and_commit(&mut member, "of today", 1);
+    // Until the transaction is aborted nothing else is committed either.
+    let outcome = append_and_commit(&mut member, "of this assignment", 1);
     assert!(
         matches!(failure(&outcome), Failure::Abortable(_)),
         "{outcome:?}"
     );
     assert_eq!(member.inner.abort(deadline()), Ok(()));
-    assert_committed(&append_and_commit(&mut member, "of today", 1), task(0));
-    assert_eq!(table(&log, &group), ["of today"]);
+    assert_committed(
+        &append_and_commit(&mut member, "of this assignment", 1),
+        task(0),
+    );
+    assert_eq!(table(&log, &group), ["of this assignment"]);
 }
 
-/// Two processors of one group in one process, each with a worker number 0 and no instance.
+/// Two processors of one group in one process, each with worker number 0 and without an instance name.
 #[test]
 fn members_without_an_instance_commit_side_by_side() {
     let Some(broker) = broker() else { return };
@@ -279,7 +276,7 @@ fn a_timeout_above_the_brokers_is_refused() {
     }
 }
 
-/// A broker that asks who may do what; whoever is not denied may.
+/// A broker with an authorizer, which permits what no rule denies.
 fn guarded() -> Option<Broker> {
     let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
     another(&[
@@ -321,7 +318,7 @@ fn missing_permissions_are_reported() {
     let mut member = TestMember::owning(&log, &group, 1);
     for round in 1..3 {
         member.append(&[
-            (task(0), Changelog, 0, 0, "with it"),
+            (task(0), Changelog, 0, 0, "with a forbidden record"),
             (task(0), Output, 2, 0, "forbidden"),
         ]);
         let outcome = member.commit(&[(task(0), 1, 1)]);
@@ -330,12 +327,9 @@ fn missing_permissions_are_reported() {
             other => panic!("{other:?}"),
         }
         assert_eq!(member.inner.abort(deadline()), Ok(()));
-        assert_committed(
-            &append_and_commit(&mut member, "without it", round),
-            task(0),
-        );
+        assert_committed(&append_and_commit(&mut member, "alone", round), task(0));
     }
-    assert_eq!(table(&log, &group), ["without it"; 2]);
+    assert_eq!(table(&log, &group), ["alone"; 2]);
 }
 
 #[test]
@@ -350,7 +344,9 @@ fn a_broker_that_is_away_at_the_start_degrades_the_member() {
     let group = exactly_once(&log);
     broker.stop(true);
     let mut member = TestMember::join(&log, &group);
-    member.poll_until("trouble is told", |recorder| !recorder.degraded.is_empty());
+    member.poll_until("the member is degraded", |recorder| {
+        !recorder.degraded.is_empty()
+    });
     broker.restart().expect("it starts again");
     member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
     assert_committed(&append_and_commit(&mut member, "after", 1), task(0));
@@ -372,7 +368,7 @@ fn an_outage_during_an_open_transaction_commits_nothing_of_it() {
     let end = || high(&log, group.topic(TopicId(0)), 0);
     wait_until("the open record is written", || end() == 3);
     broker.stop(false);
-    member.append(&[(task(0), Changelog, 0, 0, "in the dark")]);
+    member.append(&[(task(0), Changelog, 0, 0, "during the outage")]);
     let shortly = || Instant::now() + Duration::from_secs(1);
     let outcome = member
         .inner
@@ -391,65 +387,27 @@ fn an_outage_during_an_open_transaction_commits_nothing_of_it() {
     assert_eq!(table(&log, &group), ["committed", "again"]);
 }
 
-/// A cluster that answers as it is told to, and knows nothing of transactions' meaning.
-struct Mock {
-    cluster: MockCluster<'static, DefaultProducerContext>,
-    log: Kafka,
-    group: Group,
+/// A mock cluster, and a group on it that is exactly once. The mock accepts any sequence of requests.
+fn mock() -> Mock {
+    Mock::new(Guarantee::ExactlyOnce, Duration::from_secs(10))
 }
 
-impl Mock {
-    fn new() -> Self {
-        let cluster = MockCluster::new(1).expect("a cluster");
-        let log = kafka_at(cluster.bootstrap_servers());
-        let (table, input) = (unique("table"), unique("input"));
-        for topic in [&table, &input] {
-            cluster.create_topic(topic, 1, 1).expect("made");
-        }
-        let group = Group {
-            name: unique("group").into(),
-            topics: vec![table.as_str().into(), input.as_str().into()],
-            inputs: vec![TopicId(1)],
-            lead: Some(TopicId(0)),
-            instance: unique("instance"),
-            worker: 0,
-            session_timeout: SESSION,
-            max_poll_interval: Duration::from_secs(300),
-            guarantee: Guarantee::ExactlyOnce,
-            transaction_timeout: TIMEOUT,
-        };
-        Self {
-            cluster,
-            log,
-            group,
-        }
-    }
-
-    fn answer(&self, api: Api, answers: &[Answer]) {
-        self.cluster.request_errors(api, answers);
-    }
-}
-
-/// What a request is answered with, and what the unit fails with then.
+/// The answer to a request, and a check of the error that the commit fails with.
 type Row = (Answer, fn(&Failure) -> bool);
 
 #[test]
 fn nothing_is_assigned_before_the_transactional_id_is_initialized() {
-    let mock = Mock::new();
+    let mock = Mock::new(Guarantee::ExactlyOnce, Duration::from_secs(1));
     mock.answer(
         Api::InitProducerId,
         &[Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 10_000],
     );
-    let log = Kafka::new(KafkaConfig {
-        brokers: mock.cluster.bootstrap_servers(),
-        deadline: Duration::from_secs(1),
-        ..KafkaConfig::default()
-    })
-    .expect("a client");
-    let mut member = TestMember::join(&log, &mock.group);
-    // It has the task, and would read what is committed for it.
-    member.poll_until("trouble is told", |recorder| !recorder.degraded.is_empty());
-    let words = member.recorder.degraded[0].clone().expect("what it is");
+    let mut member = TestMember::join(&mock.log, &mock.group);
+    // The coordinator has assigned the task, but the member must not read its offsets yet.
+    member.poll_until("the member is degraded", |recorder| {
+        !recorder.degraded.is_empty()
+    });
+    let words = member.recorder.degraded[0].clone().expect("an error");
     assert!(
         words.contains("taking the transactional id over"),
         "{words}"
@@ -457,7 +415,7 @@ fn nothing_is_assigned_before_the_transactional_id_is_initialized() {
     assert!(member.recorder.owned.is_empty());
     mock.cluster.clear_request_errors(Api::InitProducerId);
     member.poll_until("it is assigned", |recorder| recorder.owned.len() == 1);
-    member.poll_until("the trouble is over", |recorder| {
+    member.poll_until("the member has recovered", |recorder| {
         recorder.degraded.len() == 2
     });
     assert_eq!(member.recorder.degraded[1], None);
@@ -465,7 +423,7 @@ fn nothing_is_assigned_before_the_transactional_id_is_initialized() {
 
 #[test]
 fn refused_offsets_fail_as_their_code_says() {
-    let mock = Mock::new();
+    let mock = mock();
     let mut member = TestMember::owning(&mock.log, &mock.group, 1);
     let rows: [Row; 6] = [
         (Answer::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, |it| {
@@ -498,7 +456,7 @@ fn refused_offsets_fail_as_their_code_says() {
 
 #[test]
 fn a_coordinator_that_is_busy_ending_a_transaction_is_reported_as_a_timeout() {
-    let mock = Mock::new();
+    let mock = mock();
     let group = Group {
         transaction_timeout: Duration::from_secs(1),
         ..mock.group.clone()
@@ -511,18 +469,18 @@ fn a_coordinator_that_is_busy_ending_a_transaction_is_reported_as_a_timeout() {
     mock.answer(Api::EndTxn, &[Answer::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
     let outcome = append_and_commit(&mut member, "late", 1);
     match failure(&outcome) {
-        Failure::Abortable(why) => assert_outlived(why),
+        Failure::Abortable(why) => assert_names_the_timeout(why),
         other => panic!("{other:?}"),
     }
     match member.inner.abort(deadline()) {
-        Err(Failure::Fatal(why)) => assert_outlived(&why),
+        Err(Failure::Fatal(why)) => assert_names_the_timeout(&why),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_commit_without_an_answer_is_retried() {
-    let mock = Mock::new();
+    let mock = mock();
     let mut member = TestMember::owning(&mock.log, &mock.group, 1);
     mock.answer(
         Api::EndTxn,
@@ -572,7 +530,7 @@ fn an_end_of_a_transaction_that_the_coordinator_refuses_is_reported() {
         }),
     ];
     for (answer, is) in rows {
-        let mock = Mock::new();
+        let mock = mock();
         let mut member = TestMember::owning(&mock.log, &mock.group, 1);
         mock.answer(Api::EndTxn, &[answer]);
         let outcome = append_and_commit(&mut member, "refused", 1);
@@ -588,7 +546,7 @@ fn an_end_of_a_transaction_that_the_coordinator_refuses_is_reported() {
 
 #[test]
 fn brokers_without_transactions_are_refused() {
-    let mock = Mock::new();
+    let mock = mock();
     mock.cluster
         .apiversion(Api::InitProducerId, None, None)
         .expect("disabled");
@@ -599,7 +557,7 @@ fn brokers_without_transactions_are_refused() {
 /// As before Apache Kafka 2.5, where the offsets of a member that lost its partitions would be taken.
 #[test]
 fn brokers_that_do_not_fence_by_generation_are_refused() {
-    let mock = Mock::new();
+    let mock = mock();
     mock.cluster
         .apiversion(Api::TxnOffsetCommit, Some(0), Some(2))
         .expect("set");
@@ -608,7 +566,7 @@ fn brokers_that_do_not_fence_by_generation_are_refused() {
     assert!(error.contains("up to version 2"), "{error}");
     assert!(error.contains("Apache Kafka 2.5 or later"), "{error}");
     assert!(error.contains("at-least-once"), "{error}");
-    // At least once does without.
+    // At least once works with such brokers.
     let group = Group {
         name: unique("group").into(),
         guarantee: Guarantee::AtLeastOnce,

@@ -1,4 +1,4 @@
-//! Keys that decode, but are not in the form that this program writes: nobody's row is doubled or missed.
+//! Keys that decode, but are written otherwise than this program writes them: no row is doubled or missed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ fn run(log: &Arc<dyn Log>, stores: &Arc<MemoryStores>) -> Running {
     start(Order::DEFINITION, Arc::new(Order), log, stores, &options).unwrap()
 }
 
-/// Waits until a partition stops; says why.
+/// Waits until a partition stops; returns the reason.
 fn stopped(running: &Running, partition: i32) -> String {
     let mut why = None;
     wait_until("a partition stops", TIMEOUT, || {
@@ -156,7 +156,7 @@ fn a_joined_row_in_another_form_stops_its_partition_until_it_is_deleted() {
     let at = place(&form);
     write(&*log, "forms-names", ID, Some("pen"));
     write(&*log, "forms-names", &form, Some("PEN"));
-    // Found before anything ran, it refuses the start.
+    // Found by the restore, it ends the start.
     for _ in 0..2 {
         let refused = run(&log, &stores).join().unwrap_err().to_string();
         for part in [
@@ -179,7 +179,7 @@ fn a_joined_row_in_another_form_stops_its_partition_until_it_is_deleted() {
     assert!(why.contains(&format!("key `{form}`")), "{why}");
     running.stop();
     running.join().unwrap_err();
-    // Whoever comes next does not pass it over.
+    // The next start stops at it, too.
     let refused = run(&log, &stores).join().unwrap_err().to_string();
     assert_eq!(refused.split_once(": ").unwrap().1, why);
 }

@@ -1,5 +1,5 @@
-//! Records whose handler ends the process: two deaths, and the third run stops at the record and says
-//! so; what ends the process from outside does not count.
+//! Records whose handler ends the process: after two such ends the third run stops the partition at the
+//! record. Ends of the process from outside do not count.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -11,12 +11,12 @@ use crate::support::wait_until;
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
-/// Keys enough to be in every partition.
+/// So many keys that every partition has some.
 const OTHERS: usize = 40;
 
 fn emit(program: &Program, lines: &str) {
-    let said = program.run_with(lines, ["emit", "killer-works"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let output = program.run_with(lines, ["emit", "killer-works"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
 }
 
 fn value(program: &Program, key: &str) -> String {
@@ -27,46 +27,52 @@ fn value(program: &Program, key: &str) -> String {
         .to_owned()
 }
 
-/// Starts it and sees it die of its own doing.
+/// Starts the program, which is ended by its handler.
 #[track_caller]
 fn dies(program: &Program, args: &[&str]) -> Running {
     let mut running = program.start(args);
     let (status, _) = running.end();
-    let said = running.err();
-    assert_eq!(status.signal(), Some(SIGABRT), "{status:?} {said:?}");
+    let output = running.err();
+    assert_eq!(status.signal(), Some(SIGABRT), "{status:?} {output:?}");
     running
 }
 
-/// Starts it and sees it stop at the record of key `k`; gives the record as the option takes it.
+/// Starts the program, which stops at the record of key `k`; returns the record as `--retry` takes it.
 #[track_caller]
 fn stops(program: &Program) -> (Running, String) {
     let running = program.start::<&str>([]);
     running.wait_err("partition stopped");
     running.wait_err("the process died twice while its handler ran with this record");
-    let said = running.err().join("\n");
-    assert!(said.contains("key `k`"), "{said}");
-    let (_, option) = said.split_once("--retry ").expect("it says how to go on");
+    let output = running.err().join("\n");
+    assert!(output.contains("key `k`"), "{output}");
+    let (_, option) = output
+        .split_once("--retry ")
+        .expect("the error names the option");
     let record = option.split('`').next().unwrap_or_default().to_owned();
     let words: Vec<_> = record.split(':').collect();
     let place = format!("{}[{}] offset {}", words[0], words[1], words[2]);
-    assert!(said.contains(&place), "`{place}` in: {said}");
+    assert!(output.contains(&place), "`{place}` in: {output}");
     let began = running.out();
     let is_it = |line: &String| line.starts_with("began k ") && line.contains('/');
-    assert!(!began.iter().any(is_it), "it is not called: {began:?}");
+    assert!(
+        !began.iter().any(is_it),
+        "the handler is not called: {began:?}"
+    );
     (running, record)
 }
 
-/// Two deaths, a stop, neighbours that are served, and the way on. `forget` may take away what is on
-/// the disk after the stop: what came with the offsets remains.
+/// The handler ends the process twice, the third run stops the partition and serves the others, and
+/// `--retry` handles the record again. `forget` may delete the notes on the disk after the stop: those in
+/// the committed offsets remain.
 fn case(program: &Program, how: &str, forget: impl FnOnce() -> Program) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().display().to_string();
     emit(program, &format!("k\tbefore\nk\t{how} {path}\nk\tbehind\n"));
     for _ in 0..2 {
         let running = dies(program, &[]);
-        let said = running.err().join("\n");
-        let overflowed = said.contains("has overflowed its stack");
-        assert_eq!(overflowed, how == "overflow", "{said}");
+        let output = running.err().join("\n");
+        let overflowed = output.contains("has overflowed its stack");
+        assert_eq!(overflowed, how == "overflow", "{output}");
     }
     let (mut running, _) = stops(program);
     let others: String = (0..OTHERS).map(|at| format!("n{at}\tserved\n")).collect();
@@ -77,19 +83,19 @@ fn case(program: &Program, how: &str, forget: impl FnOnce() -> Program) {
             .filter(|line| line.starts_with("began n"))
             .count()
     };
-    // Of four partitions one has stopped.
-    wait_until("the neighbours are served", TIMEOUT, || {
+    // One of four partitions has stopped.
+    wait_until("the other partitions are served", TIMEOUT, || {
         served(&running) > OTHERS / 2
     });
     assert!(served(&running) < OTHERS, "the stopped partition is not");
-    let (code, said) = running.stop();
-    assert_eq!(code, Some(2), "{said}");
+    let (code, output) = running.stop();
+    assert_eq!(code, Some(2), "{output}");
     assert_eq!(value(program, "k"), "before");
 
     let program = &forget();
     let (mut running, record) = stops(program);
     running.stop();
-    // It may be tried again; as nothing was mended, it dies again.
+    // The record can be retried. The handler was not corrected, so it ends the process again.
     dies(program, &["--retry", &record]);
     file.close().expect("it is there");
     let mut running = program.start(["--retry", &record]);
@@ -100,7 +106,7 @@ fn case(program: &Program, how: &str, forget: impl FnOnce() -> Program) {
     assert_eq!(value(program, "k"), "behind");
     let all = entries(&program.run(["scan", "killer"]).out);
     assert_eq!(all.len(), OTHERS + 1, "{all:?}");
-    // The record is handled: nothing is left of the deaths.
+    // Once the record is handled, the next runs do not stop.
     let mut running = program.start::<&str>([]);
     emit(program, "k\tlast\n");
     running.wait_out("the next record", |out| {
@@ -128,7 +134,7 @@ fn a_record_that_overflows_the_stack_twice_stops_its_partition() {
     case(&program, "overflow", || without_notes(&program, &dir));
 }
 
-/// Another machine, which has the partition next, knows it by the offsets.
+/// The machine that gets the partition next knows of the record by the committed offset.
 #[test]
 fn on_kafka_the_partition_stops_on_another_machine_too() {
     let Some(broker) = another(&[]) else { return };

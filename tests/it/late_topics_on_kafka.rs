@@ -1,6 +1,5 @@
-//! Topics that appear after a program has started: a moment later they are waited for, and what
-//! never appears is refused in one line that says how long it was waited for. What was made at once
-//! before a program starts is there.
+//! Topics that are created after a program has started: they are waited for, and the error names how long.
+//! Topics that are created just before a program starts are found.
 
 use std::sync::Arc;
 use std::thread;
@@ -8,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use goka::prelude::*;
 use goka_runtime::emitter::{EmitError, Emitter};
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, NewTopic};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
@@ -16,10 +14,9 @@ use goka_runtime::view::{View, ViewError};
 use rdkafka::admin;
 
 use crate::restores::rig::{Rig, adds, machine, stop};
-use crate::support::block_on;
 use crate::support::kafka::{Broker, another, broker, three};
 use crate::support::program::{Program, Running, counted, data_dir};
-use crate::support::unique;
+use crate::support::{block_on, kafka_log, unique};
 
 #[stream("late-clicks", key = String, value = String)]
 #[derive(Debug)]
@@ -31,21 +28,17 @@ struct Counted;
 
 impl goka_runtime::topic::Table for Counted {}
 
-/// What a program is started before.
+/// How long after the start of a program a topic is created.
 const LATER: Duration = Duration::from_secs(1);
 /// Well above how long a missing topic is waited for, on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn at(brokers: String) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers,
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(brokers))
 }
 
-/// Makes topics a while after `start` has begun, which is expected to return by then or later.
-fn made_later<R>(broker: &Broker, topic: &str, compact: bool, start: impl FnOnce() -> R) -> R {
+/// Creates a topic while `start` waits for it; returns the result of `start`.
+fn created_later<R>(broker: &Broker, topic: &str, compact: bool, start: impl FnOnce() -> R) -> R {
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(LATER);
@@ -63,8 +56,8 @@ fn clicks(broker: &Broker) -> (tempfile::TempDir, Program) {
 
 #[track_caller]
 fn counts(program: &Program, running: &Running) {
-    let said = program.run(["emit", "user-clicks", "alice", "now"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let output = program.run(["emit", "user-clicks", "alice", "now"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
     running.wait_out("the click", |lines| {
         lines.iter().any(|line| counted(line).is_some())
     });
@@ -83,10 +76,10 @@ fn a_processor_waits_five_seconds_for_its_topics() {
     let Some(broker) = another(&[]) else { return };
     let (_temp, program) = clicks(&broker);
 
-    // They never appear.
-    let said = program.run(["--no-simulate"]);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    let error = said.error();
+    // The topic is never created.
+    let output = program.run(["--no-simulate"]);
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let error = output.error();
     for part in [
         "do not exist after a wait of 5s",
         "`user-clicks`",
@@ -95,21 +88,21 @@ fn a_processor_waits_five_seconds_for_its_topics() {
         assert!(error.contains(part), "`{part}` is missing in: {error}");
     }
 
-    // The program is told to end while it waits.
+    // The program is stopped while it waits.
     let mut running = waiting(&program);
-    let told = Instant::now();
-    let (code, said) = running.stop();
-    assert_eq!(code, Some(0), "{said}");
-    assert!(!said.contains("error"), "{said}");
-    let took = told.elapsed();
-    assert!(took < Duration::from_secs(4), "it waited on: {took:?}");
+    let stopped = Instant::now();
+    let (code, output) = running.stop();
+    assert_eq!(code, Some(0), "{output}");
+    assert!(!output.contains("error"), "{output}");
+    let took = stopped.elapsed();
+    assert!(took < Duration::from_secs(4), "it kept waiting: {took:?}");
 
-    // They appear after a minute, as it were: whoever restarts it finds them.
+    // The wait ends before the topic is created; a restarted program finds it.
     let mut running = waiting(&program);
     let (status, _) = running.end();
     assert_eq!(status.code(), Some(2), "{:?}", running.err());
 
-    // They appear a moment later.
+    // The topic is created while the program waits.
     let running = waiting(&program);
     broker.create_topic("user-clicks", 2, &[]);
     counts(&program, &running);
@@ -130,7 +123,7 @@ fn an_emitter_waits_five_seconds_for_its_topic() {
         refused.to_string().contains("after a wait of 5s"),
         "{refused}"
     );
-    let emitter = made_later(broker, "late-clicks", false, || {
+    let emitter = created_later(broker, "late-clicks", false, || {
         Emitter::<Clicks>::new(Arc::clone(&log)).unwrap()
     });
     let ack = emitter.emit("alice", "now").unwrap();
@@ -152,7 +145,7 @@ fn a_view_waits_five_seconds_for_its_table() {
         refused.to_string().contains("after a wait of 5s"),
         "{refused}"
     );
-    let view = made_later(broker, "late-counts", true, || {
+    let view = created_later(broker, "late-counts", true, || {
         View::<Counted>::start(Arc::clone(&log), stores.clone()).unwrap()
     });
     view.wait_ready(TIMEOUT).unwrap();
@@ -169,20 +162,20 @@ fn a_command_waits_five_seconds_for_its_topic() {
     let emit = ["emit", &stream, "alice", "now"];
     let get = ["get", &group, "alice"];
     for args in [&emit[..], &get] {
-        let said = program.run(args);
-        assert_eq!(said.code, Some(2), "{said:?}");
-        assert!(said.error().contains("does not exist"), "{said:?}");
-        assert!(said.error().contains("after a wait of 5s"), "{said:?}");
+        let output = program.run(args);
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.error().contains("does not exist"), "{output:?}");
+        assert!(output.error().contains("after a wait of 5s"), "{output:?}");
     }
-    let said = made_later(broker, &stream, false, || program.run(emit));
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let said = made_later(broker, &table, true, || program.run(get));
-    assert_eq!(said.code, Some(1), "{said:?}");
-    let said = program.run(["scan", &group]);
-    assert_eq!((said.code, &*said.out), (Some(0), ""), "{said:?}");
+    let output = created_later(broker, &stream, false, || program.run(emit));
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let output = created_later(broker, &table, true, || program.run(get));
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let output = program.run(["scan", &group]);
+    assert_eq!((output.code, &*output.out), (Some(0), ""), "{output:?}");
 }
 
-/// Each question may go to another broker, and some hear of a topic later than others.
+/// Each request may go to another broker, and some learn of a topic later than others.
 #[test]
 fn a_new_topic_is_known_whichever_broker_is_asked() {
     let Some(brokers) = three() else { return };
@@ -202,7 +195,7 @@ fn a_new_topic_is_known_whichever_broker_is_asked() {
         let ranges = log.ranges(&[partition]).expect("it has offsets");
         assert_eq!((ranges[0].start, ranges[0].high), (0, 0));
     }
-    // Made by somebody else, and a program started at once, whose clients know nothing yet.
+    // Another client creates the topic; a program starts at once, whose clients have no metadata yet.
     let admin = brokers[0].admin();
     let at_once = |thread: usize| {
         for round in 0..5 {
@@ -211,7 +204,7 @@ fn a_new_topic_is_known_whichever_broker_is_asked() {
             let new = admin::NewTopic::new(&input, 1, admin::TopicReplication::Fixed(3));
             let made = block_on(admin.create_topics([&new], &Default::default()));
             made.unwrap().remove(0).unwrap();
-            let rig = Rig::of_made(at(all.join(",")), &case);
+            let rig = Rig::of_existing(at(all.join(",")), &case);
             let machine = machine();
             let running = rig.start(machine.path());
             rig.write(adds(&[("a", 1)]));

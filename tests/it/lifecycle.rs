@@ -46,7 +46,7 @@ fn a_killed_program_resumes_from_the_stored_counts() {
     }
     for (user, first) in seen {
         let last = before[&user];
-        // What was not committed is counted again; what was is not forgotten.
+        // Uncommitted records are counted again, committed ones are not lost.
         assert!(
             (2..=last + 1).contains(&first),
             "{user}: {last} before, {first} after"
@@ -89,7 +89,7 @@ fn a_stop_signal_under_load_loses_and_doubles_nothing() {
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
     let (_temp, dir) = data_dir();
-    // Nobody answers there, so it is busy for as long as it waits for a broker: 10 s.
+    // No broker answers there, and the program waits 10 s for one.
     let clicks = Program::new("clicks", &dir).on("localhost:1");
     let mut running = clicks.start(["--no-simulate"]);
     wait_until("it has started", TIMEOUT, || dir.join("lock").exists());
@@ -121,7 +121,7 @@ fn kills_under_load_lose_nothing_and_count_nothing_twice() {
     }
     let mut running = clicks.start(["--no-simulate"]);
     let table = || clicks.run(["scan", "my-group"]).out;
-    wait_until("all counts", TIMEOUT, || {
+    wait_until("all records are counted", TIMEOUT, || {
         let table = table();
         table.lines().count() == 100 && table.lines().all(|line| line.ends_with("\t500"))
     });
@@ -135,11 +135,13 @@ fn a_second_process_is_refused_and_the_first_continues() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     let mut running = clicks.start(["--no-simulate"]);
-    // A command that came first would do the work itself, and the next would be the first process.
-    running.wait_out("nothing", |_| dir.join("run/socket").exists());
-    let said = clicks.run(["run"]);
-    assert_eq!(said.code, Some(2));
-    let line = said.error();
+    // Before that a command would open the files itself.
+    wait_until("the program has its socket", TIMEOUT, || {
+        dir.join("run/socket").exists()
+    });
+    let output = clicks.run(["run"]);
+    assert_eq!(output.code, Some(2));
+    let line = output.error();
     assert!(
         line.contains("is in use by process") && line.contains("--data-dir"),
         "{line}"
@@ -157,14 +159,16 @@ fn files_left_by_a_killed_program_do_not_block_the_next() {
     let (_temp, dir) = data_dir();
     let clicks = Program::new("clicks", &dir);
     let mut running = clicks.start(["--no-simulate"]);
-    running.wait_out("nothing", |_| dir.join("run/socket").exists());
+    wait_until("the program has its socket", TIMEOUT, || {
+        dir.join("run/socket").exists()
+    });
     running.signal("KILL");
     running.end();
     assert!(
         dir.join("run/socket").exists(),
         "the killed one cannot have removed it"
     );
-    // A command finds nobody there and opens the files itself.
+    // A command finds no process at the socket, and opens the files itself.
     assert_eq!(
         clicks.run(["emit", "user-clicks", "alice", "now"]).code,
         Some(0)
@@ -190,7 +194,7 @@ fn a_damaged_store_is_moved_aside_and_rebuilt() {
     clicks.run_with(&input, ["emit", "user-clicks"]);
     for (run, expected) in [(1, 100), (2, 200)] {
         let mut running = clicks.start(["--no-simulate"]);
-        running.wait_out("all counts", |out| out.len() >= 100);
+        running.wait_out("all records are counted", |out| out.len() >= 100);
         running.signal("TERM");
         assert_eq!(running.end().0.code(), Some(0));
         let scan = clicks.run(["scan", "my-group"]).out;
@@ -200,8 +204,8 @@ fn a_damaged_store_is_moved_aside_and_rebuilt() {
             .sum();
         assert_eq!(sum, expected, "run {run}");
         if run == 2 {
-            let said = running.err().join("\n");
-            assert!(said.contains("aside"), "{said}");
+            let output = running.err().join("\n");
+            assert!(output.contains("aside"), "{output}");
             break;
         }
         for partition in 0..4 {

@@ -1,5 +1,6 @@
-//! What every log engine does alike: one list of cases, run on the embedded log in memory and on
-//! a file, on the simulated log, and on Kafka. A case makes topics and groups of its own and waits with a deadline.
+//! The behaviour that all log engines have in common: one list of cases, run on the embedded log in memory
+//! and in a file, on the simulated log, and on Kafka. A case creates topics and groups of its own, and waits
+//! with a timeout.
 
 pub mod as_kafka;
 mod members;
@@ -18,7 +19,7 @@ use goka_runtime::log::Log;
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::simulated::Simulated;
 
-/// What an engine has to do.
+/// A case: its name and its function.
 type Case = (&'static str, fn(&dyn Log));
 
 macro_rules! cases {
@@ -64,7 +65,8 @@ pub const CASES: &[Case] = cases! {
         commits_of_offsets_alone_make_no_gap;
 };
 
-/// What the simulated log rests on, of Kafka; the embedded log writes when it settles.
+/// Cases of Kafka and the simulated log alone: their members write before they commit, those of the embedded
+/// log when they commit.
 const AS_KAFKA: &[Case] = cases! {
     as_kafka:
         records_are_in_the_log_before_they_are_committed an_open_transaction_blocks_readers
@@ -75,9 +77,9 @@ const AS_KAFKA: &[Case] = cases! {
 };
 
 /// How many cases run at once: most of them wait for a broker.
-const ABREAST: usize = 8;
+const AT_ONCE: usize = 8;
 
-/// Runs all cases on one engine, tells every one that fails, and says how many ran.
+/// Runs all cases on one engine; panics with the names of those that fail, or returns how many there are.
 pub fn run(engine: &str, log: &dyn Log) -> usize {
     run_all(CASES, engine, log)
 }
@@ -86,7 +88,7 @@ fn run_all(cases: &[Case], engine: &str, log: &dyn Log) -> usize {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..ABREAST {
+        for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if catch_unwind(AssertUnwindSafe(|| case(log))).is_err() {
@@ -103,7 +105,7 @@ fn run_all(cases: &[Case], engine: &str, log: &dyn Log) -> usize {
         .into_inner()
         .expect("no thread panics while it holds the lock");
     println!(
-        "log conformance: {} of {} cases hold on {engine}",
+        "log conformance: {} of {} cases pass on {engine}",
         cases.len() - failed.len(),
         cases.len()
     );
@@ -126,26 +128,19 @@ fn embedded_on_file() {
 
 #[test]
 fn simulated() {
-    // By the machine's clock, since the cases wait.
+    // It follows the machine's clock, since the cases wait.
     let log = Simulated::new(Clock::default());
     assert_eq!(run("the simulated log", &log), CASES.len());
     let as_kafka = run_all(AS_KAFKA, "the simulated log, as Kafka", &log);
     assert_eq!(as_kafka, AS_KAFKA.len());
 }
 
-#[cfg(feature = "kafka")]
 #[test]
 fn kafka() {
-    use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-
     let Some(broker) = crate::support::kafka::broker() else {
         return;
     };
-    let log = Kafka::new(KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    })
-    .expect("a client");
+    let log = crate::support::kafka_log(broker.bootstrap());
     assert_eq!(run("Apache Kafka", &log), CASES.len());
     let as_kafka = run_all(AS_KAFKA, "Apache Kafka itself", &log);
     assert_eq!(as_kafka, AS_KAFKA.len());

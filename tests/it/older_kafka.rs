@@ -1,5 +1,5 @@
-//! A short form of the tests that a broker decides, on an older Kafka: conformance, two processes one of
-//! which is killed, restores, transactions. The same tests run again, in a process of their own.
+//! Runs some tests again on an older Kafka, in a process of its own: conformance, two processes that share
+//! the partitions, restores, transactions.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ const TESTS: [&str; 5] = [
 ];
 
 #[test]
-fn what_a_broker_decides_is_the_same_on_kafka_3_9() {
+fn tests_that_depend_on_the_broker_pass_on_kafka_3_9() {
     let exe = std::env::current_exe().unwrap();
     let output = Command::new(exe)
         .args(TESTS)
@@ -25,13 +25,13 @@ fn what_a_broker_decides_is_the_same_on_kafka_3_9() {
         .env(VERSION_VARIABLE, OLDER)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stdout}\n{stderr}");
     let all = format!("test result: ok. {} passed", TESTS.len());
-    assert!(said.contains(&all), "{said}\n{errors}");
-    // Without a Kafka it says why, as all of them do.
-    for line in errors.lines().filter(|line| line.starts_with("skipped:")) {
+    assert!(stdout.contains(&all), "{stdout}\n{stderr}");
+    // Without a Kafka the tests were skipped: print why.
+    for line in stderr.lines().filter(|line| line.starts_with("skipped:")) {
         eprintln!("{line}");
     }
 }

@@ -1,6 +1,6 @@
-//! The example with a store of its own: its tables lie where it keeps them, over restarts.
+//! The example with a store of its own: it keeps its tables over restarts.
 
-// Its own tests run here, the conformance suite among them: an example built as a test is no program.
+// Compiled into this binary so that its own tests run, the conformance suite among them.
 #[path = "../../examples/own_store.rs"]
 #[allow(dead_code)]
 mod example;
@@ -13,14 +13,14 @@ fn tables_are_kept_in_the_programs_own_store() {
     let (_temp, dir) = data_dir();
     let visits = Program::new("own_store", &dir);
     for expected in ["1\n", "2\n"] {
-        let said = visits.run(["emit", "visits", "alice", "/index.html"]);
-        assert_eq!(said.code, Some(0), "{said:?}");
+        let output = visits.run(["emit", "visits", "alice", "/index.html"]);
+        assert_eq!(output.code, Some(0), "{output:?}");
         let mut running = visits.start(["run"]);
         wait_until("the visit is counted", TIMEOUT, || {
             visits.run(["get", "page-visits", "alice"]).out == expected
         });
-        let (code, said) = running.stop();
-        assert_eq!(code, Some(0), "{said}");
+        let (code, output) = running.stop();
+        assert_eq!(code, Some(0), "{output}");
     }
     let files: Vec<_> = std::fs::read_dir(dir.join("tables"))
         .unwrap()

@@ -1,5 +1,5 @@
-//! What lies in a data directory is its owner's alone: other users of the machine read nothing of it, and
-//! no symbolic link in it leads elsewhere.
+//! Data directories: their contents are readable for their owner alone, and symbolic links in them are
+//! refused.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use crate::support::program::{Program, counted, data_dir};
 
-/// Counts one more click, and stops.
+/// Emits a click, runs the program until it is counted, and stops it; returns its log.
 #[track_caller]
 fn count(clicks: &Program) -> String {
-    let said = clicks.run(["emit", "user-clicks", "alice", "now"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let output = clicks.run(["emit", "user-clicks", "alice", "now"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
     let mut running = clicks.start(["--no-simulate"]);
     running.wait_out("a count", |out| {
         out.iter().any(|line| counted(line).is_some())
     });
-    let (code, said) = running.stop();
-    assert_eq!(code, Some(0), "{said}");
-    said
+    let (code, output) = running.stop();
+    assert_eq!(code, Some(0), "{output}");
+    output
 }
 
 /// Everything below a directory, itself included.
@@ -61,13 +61,13 @@ fn a_data_directory_and_its_contents_are_private() {
     let clicks = Program::new("clicks", &dir);
     count(&clicks);
     assert_private(&dir);
-    // As an earlier version left it.
+    // Permissions as earlier versions left them.
     for path in tree(&dir) {
         widen(&path, if path.is_dir() { 0o755 } else { 0o644 });
     }
-    let said = count(&clicks);
+    let output = count(&clicks);
     assert_private(&dir);
-    assert!(!said.contains("cannot be narrowed"), "{said}");
+    assert!(!output.contains("cannot be narrowed"), "{output}");
 }
 
 #[test]
@@ -75,13 +75,13 @@ fn permissions_of_a_shared_directory_are_kept_with_a_warning() {
     let (_temp, dir) = data_dir();
     fs::create_dir(&dir).unwrap();
     widen(&dir, 0o1777);
-    let said = count(&Program::new("clicks", &dir));
-    let lines: Vec<_> = said
+    let output = count(&Program::new("clicks", &dir));
+    let lines: Vec<_> = output
         .lines()
         .filter(|line| line.contains("cannot be narrowed"))
         .collect();
     let shown = dir.display().to_string();
-    assert!(lines.len() == 1 && lines[0].contains(&shown), "{said}");
+    assert!(lines.len() == 1 && lines[0].contains(&shown), "{output}");
     assert_eq!(mode(&dir), 0o1777);
     for path in tree(&dir).iter().filter(|path| **path != dir) {
         assert_eq!(mode(path) & 0o077, 0, "{}", path.display());
@@ -101,9 +101,9 @@ fn symbolic_links_in_a_data_directory_are_refused_by_name() {
 
     let elsewhere = temp.path().join("elsewhere");
     let found = tree(&real);
-    let ours = found.iter().filter(|path| **path != real);
+    let entries = found.iter().filter(|path| **path != real);
     let mut refused = 0;
-    for path in ours {
+    for path in entries {
         fs::rename(path, &elsewhere).unwrap();
         symlink(&elsewhere, path).unwrap();
         let before: Vec<_> = tree(&elsewhere)
@@ -113,10 +113,10 @@ fn symbolic_links_in_a_data_directory_are_refused_by_name() {
             .collect();
         let name = path.strip_prefix(&real).unwrap().display().to_string();
         let mut running = clicks.start(["--no-simulate"]);
-        // It ends by itself, unless this is one partition of many.
+        // It ends by itself, unless the link is one of several partitions.
         running.wait_err(&format!("{name}` is a symbolic link"));
-        let (code, said) = running.stop();
-        assert_eq!(code, Some(2), "{name}: {said}");
+        let (code, output) = running.stop();
+        assert_eq!(code, Some(2), "{name}: {output}");
         let after: Vec<_> = tree(&elsewhere)
             .iter()
             .filter(|path| path.is_file())

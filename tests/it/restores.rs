@@ -1,6 +1,6 @@
-//! What a local copy is worth when a group starts, on every log: caught up, rebuilt, refused; what
-//! the table then holds, and that nothing moves where it is refused. What needs a broker to be told
-//! (transactions, compaction, deleted records) is in `restores_on_kafka`.
+//! What becomes of a local copy when a group starts, on every log: it is caught up, rebuilt or refused. A
+//! refusal changes no offset and writes nothing. Cases that need a broker (transactions, compaction, deleted
+//! records) are in `restores_on_kafka`.
 
 pub mod rig;
 
@@ -12,14 +12,13 @@ use goka::prelude::*;
 use goka_runtime::clock::Clock;
 use goka_runtime::log::Log;
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::simulated::Simulated;
 use goka_runtime::processor::State;
 use goka_runtime::table::{Durability, StoredRef, Write};
 
 use self::rig::*;
 use crate::support::kafka::broker;
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
 const DAY: i64 = 86_400_000;
 
@@ -29,11 +28,7 @@ fn on_every_log(case: &str, run: fn(Rig)) {
     let simulated = Arc::new(Simulated::new(Clock::default()));
     run(Rig::new(simulated, &format!("{case}-simulated")));
     let Some(broker) = broker() else { return };
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let kafka: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    let kafka: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
     run(Rig::new(kafka, &format!("{case}-on-kafka")));
 }
 
@@ -50,8 +45,8 @@ fn an_empty_topic_is_restored() {
                 .any(|task| task.state == State::Running)
         });
         assert!(rig.rebuilt("no local copy yet"));
-        let said = rig.restored().expect("it was said");
-        assert!(said.contains("from=0 end=0 records=0"), "{said}");
+        let line = rig.restored().expect("a restore was logged");
+        assert!(line.contains("from=0 end=0 records=0"), "{line}");
         rig.write(adds(&[("a", 1), ("b", 2), ("a", 10)]));
         rig.wait_level(&running);
         stop(running);
@@ -70,8 +65,8 @@ fn a_topic_of_tombstones_is_an_empty_table() {
         let end = rig.range(&rig.table).high;
 
         rig.run(second.path());
-        let said = rig.restored().expect("it was said");
-        assert!(said.contains(&format!("from=0 end={end}")), "{said}");
+        let line = rig.restored().expect("a restore was logged");
+        assert!(line.contains(&format!("from=0 end={end}")), "{line}");
         rig.assert_rows(second.path(), &[]);
         rig.write(adds(&[("a", 5)]));
         rig.run(second.path());
@@ -85,38 +80,34 @@ fn a_copy_is_caught_up_from_its_own_offset() {
         let (here, elsewhere) = (machine(), machine());
         rig.write(adds(&[("a", 1), ("b", 2), ("c", 3)]));
         rig.run(here.path());
-        // Meanwhile another machine goes on.
+        // Meanwhile another machine handles more input.
         rig.write([("a", Some(10)), ("b", None), ("d", Some(4))]);
         rig.run(elsewhere.path());
-        // What only this copy holds shows that it is not made anew.
+        // A row that only this copy has shows whether it is rebuilt.
         let mut copy = rig.copy(here.path());
         let checkpoint = copy.checkpoint().unwrap().unwrap();
         let value = StoredRef {
             timestamp: 0,
             value: b"7",
         };
-        let mark = Write {
-            key: b"mark",
+        let marker = Write {
+            key: b"marker",
             value: Some(value),
         };
-        copy.apply(&[mark], &checkpoint, Durability::Synced)
+        copy.apply(&[marker], &checkpoint, Durability::Synced)
             .unwrap();
         drop(copy);
 
         rig.run(here.path());
-        let said = rig.restored().expect("it was said");
+        let line = rig.restored().expect("a restore was logged");
         let from = format!(
             "from={} end={} records=3",
             checkpoint.offset,
             checkpoint.offset + 3
         );
-        assert!(said.contains(&from), "{said}");
+        assert!(line.contains(&from), "{line}");
         let mut rows = rig.rows(here.path());
-        assert_eq!(
-            rows.remove("mark"),
-            Some(7),
-            "only what was missing is read"
-        );
+        assert_eq!(rows.remove("marker"), Some(7), "the copy is not rebuilt");
         assert_eq!(rows, rig.fold());
         assert_eq!(rows.get("b"), None, "what was deleted stays deleted");
     });
@@ -149,7 +140,7 @@ fn a_copy_older_than_tombstones_are_kept_is_rebuilt() {
         rig.write(adds(&[("a", 1), ("b", 2)]));
         rig.run(here.path());
         rig.forge(here.path(), |checkpoint| checkpoint.synced_at -= 2 * DAY);
-        // It is level: there is nothing that it could have missed.
+        // The copy is level with its topic, so that it has missed nothing.
         rig.run(here.path());
         assert!(!rig.rebuilt("longer ago than"));
 
@@ -171,15 +162,15 @@ fn a_copy_of_another_format_is_rebuilt_and_of_another_partition_refused() {
         rig.forge(machine.path(), |checkpoint| checkpoint.format += 1);
         rig.run(machine.path());
         let place = format!("table={:?}", rig.table);
-        let said = ["store moved aside, rebuilding", &place, "has format 2"];
-        assert!(events::logged(&said));
+        let texts = ["store moved aside, rebuilding", &place, "has format 2"];
+        assert!(events::logged(&texts));
         rig.assert_rows(machine.path(), &[("a", 1)]);
         rig.forge(machine.path(), |checkpoint| checkpoint.partition = 3);
         rig.refused(machine.path(), &["the local copy is of partition 3"]);
     });
 }
 
-/// What a crash or a disk may leave of a store's file.
+/// A file of a store that was truncated, as by a crash.
 #[test]
 fn a_torn_store_is_rebuilt() {
     on_every_log("restores-torn", |rig| {
@@ -209,7 +200,8 @@ fn a_torn_store_is_rebuilt() {
     });
 }
 
-/// Somebody else writes to the group topic: the table is what the topic says, and goes on from there.
+/// Another client writes to the group topic: the table becomes the fold of the topic, and updates continue
+/// from it.
 #[test]
 fn writes_of_another_client_are_noticed_and_restored() {
     on_every_log("restores-foreign", |rig| {
@@ -218,10 +210,10 @@ fn writes_of_another_client_are_noticed_and_restored() {
         let running = rig.start(machine.path());
         rig.wait_level(&running);
         rig.write_to(&rig.table, adds(&[("a", 100), ("c", 7)]));
-        // The next record of ours shows it.
+        // It is noticed when the next record is written.
         rig.write(adds(&[("b", 20)]));
         let topic = format!("topic={:?}", rig.table);
-        wait_until("it restores over them", TIMEOUT, || {
+        wait_until("the foreign writes are restored", TIMEOUT, || {
             events::logged(&["restored", &topic, "from=2 end=5 records=3"])
         });
         rig.wait_level(&running);
@@ -244,7 +236,7 @@ struct FollowingSimulated;
 #[derive(Debug)]
 struct FollowingOnKafka;
 
-/// The same table, as a program takes it that was not told of a change.
+/// The same table, as a program declares it that does not know of a change.
 #[table("restores-following-state", key = String, value = String)]
 #[derive(Debug)]
 struct Misread;
@@ -257,7 +249,7 @@ struct MisreadSimulated;
 #[derive(Debug)]
 struct MisreadOnKafka;
 
-/// A follower only loses time: what an owner is refused is made anew.
+/// A copy for which an owner would be refused is rebuilt by a view, which only loses time.
 #[test]
 fn a_view_rebuilds_its_copy() {
     on_every_log("restores-following", |rig| {
@@ -279,27 +271,20 @@ where
     let (owner, follower) = (machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(owner.path());
-    let look = |expected: Rows<'_>| {
-        let view =
-            View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(follower.path()))).unwrap();
-        view.wait_level(TIMEOUT).unwrap();
-        let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
-        let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
-        assert_eq!(seen, expected);
-    };
-    look(&[("a", 1), ("b", 2)]);
+    let check = |expected: Rows<'_>| assert_view::<T>(rig, follower.path(), expected);
+    check(&[("a", 1), ("b", 2)]);
     rig.forge(follower.path(), |checkpoint| checkpoint.offset += 10);
-    look(&[("a", 1), ("b", 2)]);
+    check(&[("a", 1), ("b", 2)]);
     assert!(rig.rebuilt("past the topic's end 2; it is rebuilt"));
-    // Behind a deletion, and too old to have seen it.
+    // A copy that ends before a deletion, and is older than tombstones are kept.
     rig.write([("b", None)]);
     rig.run(owner.path());
     rig.forge(follower.path(), |checkpoint| {
         checkpoint.synced_at -= 2 * DAY
     });
-    look(&[("a", 1)]);
+    check(&[("a", 1)]);
     assert!(rig.rebuilt("longer ago than"));
-    // The topic is another program's table: that this one declares it otherwise now is worth one copy.
+    // The topic is another program's table. A changed declaration costs the view its copy only.
     let view = View::<M>::start(Arc::clone(&rig.log), Arc::new(stores(follower.path()))).unwrap();
     view.wait_level(TIMEOUT).unwrap();
     assert_eq!(view.get("a").unwrap().as_deref(), Some("1"));

@@ -1,8 +1,8 @@
-//! Restores after what only a broker can do to a topic: control records and open transactions at its
-//! end, compaction, deleted records, a topic created again, deleted offsets, a truncated log. Most cases
-//! wait for the broker, so they share one and run side by side.
+//! Restores after changes that only a broker makes: control records and open transactions at the end of a
+//! topic, compaction, deleted records, a recreated topic, deleted offsets, a truncated log. Most cases wait
+//! for the broker, so they share one and run side by side.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use goka::View;
 use goka::prelude::*;
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
-use goka_runtime::record::TopicPartition;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -21,9 +19,9 @@ use crate::restores::rig::*;
 use crate::support::cases::{Case, run_side_by_side};
 use crate::support::kafka::{Broker, another};
 use crate::support::program::Program;
-use crate::support::{block_on, events, unique, wait_until};
+use crate::support::{block_on, events, kafka_log, offsets, unique, wait_until};
 
-const CLEANING: &[(&str, &str)] = &[
+const FREQUENT_CLEANING: &[(&str, &str)] = &[
     ("log.cleaner.backoff.ms", "100"),
     ("log.retention.check.interval.ms", "300"),
     ("log.initial.task.delay.ms", "100"),
@@ -39,11 +37,7 @@ const COMPACTED_AT_ONCE: &[(&str, &str)] = &[
 ];
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 #[test]
@@ -60,7 +54,7 @@ fn restores_after_changes_of_a_topic() {
         ("one-offset-gone", a_known_input_without_its_offset),
         ("input-gone", an_input_that_lost_records),
     ];
-    let Some(broker) = another(CLEANING) else {
+    let Some(broker) = another(FREQUENT_CLEANING) else {
         return;
     };
     run_side_by_side(&broker, cases, |name| Rig::new(log(&broker), name));
@@ -113,7 +107,7 @@ fn describe(log: &dyn Log, topic: &str) -> Option<String> {
 /// Checks that a restore onto an empty machine reached the end of the topic, whose last offsets hold no
 /// record.
 #[track_caller]
-fn assert_tail_is_passed(rig: &Rig, records: usize) {
+fn assert_end_is_reached(rig: &Rig, records: usize) {
     let end = rig.range(&rig.table).high;
     let line = rig.restored().expect("a restore was logged");
     let expected = format!("from=0 end={end} records={records}");
@@ -132,9 +126,9 @@ fn a_tail_of_an_aborted_transaction(broker: &Broker, rig: Rig) {
         foreign.abort_transaction(TIMEOUT).unwrap();
     }
     rig.run(empty.path());
-    assert_tail_is_passed(&rig, 2);
+    assert_end_is_reached(&rig, 2);
     rig.assert_rows(empty.path(), &[("a", 1), ("b", 2)]);
-    // A copy that ends before that tail is brought past it, too.
+    // A copy that ends before the aborted records catches up beyond them, too.
     rig.write(adds(&[("a", 10)]));
     rig.run(here.path());
     let line = rig.restored().expect("a restore was logged");
@@ -155,10 +149,13 @@ fn a_tail_of_a_committed_transaction(broker: &Broker, rig: Rig) {
         let end = rig.range(&rig.table).high;
         assert_eq!(end, 4, "two rows, a foreign record, a control record");
         let checkpoint = rig.copy(machine.path()).checkpoint().unwrap().unwrap();
-        assert_eq!(checkpoint.offset, end, "the control record is passed");
+        assert_eq!(
+            checkpoint.offset, end,
+            "the copy is behind the control record"
+        );
         rig.assert_rows(machine.path(), &[("a", 1), ("b", 2), ("c", 30)]);
     }
-    assert_tail_is_passed(&rig, 3);
+    assert_end_is_reached(&rig, 3);
 }
 
 fn an_open_transaction_is_waited_for(broker: &Broker, rig: Rig) {
@@ -201,7 +198,7 @@ fn an_open_transaction_is_waited_for(broker: &Broker, rig: Rig) {
             true => foreign.commit_transaction(TIMEOUT).unwrap(),
             false => foreign.abort_transaction(TIMEOUT).unwrap(),
         }
-        wait_until("it goes on", TIMEOUT, || rig.restored() != before);
+        wait_until("the restore ends", TIMEOUT, || rig.restored() != before);
         rig.wait_level(&running);
         stop(running);
         if !commits {
@@ -221,8 +218,8 @@ fn a_compacted_tail(broker: &Broker, rig: Rig) {
     rig.write([("c", None)]);
     rig.run(here.path());
     let foreign = transactional(broker);
-    wait_until("the cleaner was here", TIMEOUT, || {
-        // The next record closes a segment; an aborted one adds no row.
+    wait_until("the topic is compacted", TIMEOUT, || {
+        // The next record closes a segment. It is aborted, so that it adds no row.
         foreign.begin_transaction().unwrap();
         send(&foreign, &rig.table, "late", "0");
         foreign.abort_transaction(TIMEOUT).unwrap();
@@ -231,7 +228,7 @@ fn a_compacted_tail(broker: &Broker, rig: Rig) {
     });
     rig.run(empty.path());
     let left = rig.records(&rig.table).len();
-    assert_tail_is_passed(&rig, left);
+    assert_end_is_reached(&rig, left);
     rig.assert_rows(empty.path(), &[("a", 5), ("b", 10)]);
 }
 
@@ -243,7 +240,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     let (behind, level, follower, empty) = (machine(), machine(), machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(behind.path());
-    look::<PrefixDeleted>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
+    assert_view::<PrefixDeleted>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
     rig.write(adds(&[("a", 10), ("b", 20), ("c", 30)]));
     rig.run(level.path());
     delete_records(broker, &rig.table, 4);
@@ -254,7 +251,11 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
         "lack updates",
     ];
     rig.refused(behind.path(), &words);
-    assert_eq!(rig.rows(behind.path()).len(), 2, "it is left as it was");
+    assert_eq!(
+        rig.rows(behind.path()).len(),
+        2,
+        "the copy is left unchanged"
+    );
     // A view does not answer with the rows that are left.
     let stores = Arc::new(stores(follower.path()));
     let view = View::<PrefixDeleted>::start(Arc::clone(&rig.log), stores);
@@ -263,7 +264,7 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
         refused.contains("begins at offset 4: rows were deleted"),
         "{refused}"
     );
-    // The copy that was level has missed nothing, and goes on.
+    // The copy that was level has missed nothing, and is used.
     rig.write(adds(&[("a", 100)]));
     rig.run(level.path());
     let rows = rig.rows(level.path());
@@ -296,16 +297,6 @@ fn a_copy_behind_a_deleted_prefix(broker: &Broker, rig: Rig) {
     rig.run(machine().path());
 }
 
-/// Checks the rows of a table in a view with a local copy of its own.
-#[track_caller]
-fn look<T: goka::Table<Key = String, Value = i64>>(rig: &Rig, machine: &Path, expected: Rows<'_>) {
-    let view = View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(machine))).unwrap();
-    view.wait_level(TIMEOUT).unwrap();
-    let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
-    let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
-    assert_eq!(seen, expected);
-}
-
 #[table("made-again-state", key = String, value = i64)]
 #[derive(Debug)]
 struct MadeAgain;
@@ -314,7 +305,7 @@ fn a_recreated_group_topic(broker: &Broker, rig: Rig) {
     let (here, empty, follower) = (machine(), machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2)]));
     rig.run(here.path());
-    look::<MadeAgain>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
+    assert_view::<MadeAgain>(&rig, follower.path(), &[("a", 1), ("b", 2)]);
     let before = describe(&*rig.log, &rig.table).unwrap();
     broker.delete_topic(&rig.table);
     wait_until("it is gone", TIMEOUT, || {
@@ -331,8 +322,8 @@ fn a_recreated_group_topic(broker: &Broker, rig: Rig) {
             &[&before, &now, "its updates are lost", "reset"],
         );
     }
-    assert_eq!(rig.rows(here.path()).len(), 2, "it is left as it was");
-    look::<MadeAgain>(&rig, follower.path(), &[("x", 1), ("y", 2)]);
+    assert_eq!(rig.rows(here.path()).len(), 2, "the copy is left unchanged");
+    assert_view::<MadeAgain>(&rig, follower.path(), &[("x", 1), ("y", 2)]);
     assert!(rig.rebuilt(&format!("a topic with id `{before}`")));
 }
 
@@ -347,8 +338,8 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
     let (offline, other, follower) = (machine(), machine(), machine());
     rig.write(adds(&[("a", 1), ("b", 2), ("c", 3)]));
     rig.run(offline.path());
-    look::<Offline>(&rig, follower.path(), &[("a", 1), ("b", 2), ("c", 3)]);
-    let went = Instant::now();
+    assert_view::<Offline>(&rig, follower.path(), &[("a", 1), ("b", 2), ("c", 3)]);
+    let since = Instant::now();
     // Meanwhile another machine deletes a row, and compaction deletes value and tombstone.
     rig.write([("b", None)]);
     rig.run(other.path());
@@ -359,8 +350,8 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
         rig.records(&rig.table).iter().all(|(key, _)| key != "b")
     });
     assert!(
-        went.elapsed() > Duration::from_millis(3000),
-        "not before its time"
+        since.elapsed() > Duration::from_millis(3000),
+        "not before delete.retention.ms"
     );
     let expected = rig.rows(other.path());
     assert!(!expected.contains_key("b"));
@@ -374,7 +365,7 @@ fn a_copy_offline_longer_than_tombstones_are_kept(broker: &Broker, rig: Rig) {
     assert!(rig.rebuilt("longer ago than the 2 s for which deletions are kept"));
     assert_eq!(rig.rows(offline.path()), expected);
     let rows: Vec<_> = expected.iter().map(|(key, sum)| (&**key, *sum)).collect();
-    look::<Offline>(&rig, follower.path(), &rows);
+    assert_view::<Offline>(&rig, follower.path(), &rows);
 }
 
 fn a_group_without_its_offsets(broker: &Broker, rig: Rig) {
@@ -396,7 +387,7 @@ fn a_group_without_its_offsets(broker: &Broker, rig: Rig) {
         let words = [&*input, "count records twice", "--reset-offsets", "reset"];
         rig.refused(machine.path(), &words);
     }
-    assert_eq!(rig.rows(here.path()).len(), 2, "it is left as it was");
+    assert_eq!(rig.rows(here.path()).len(), 2, "the copy is left unchanged");
 }
 
 #[stream("restores-more", key = String, value = i64)]
@@ -406,7 +397,7 @@ struct More;
 #[derive(Debug, Default)]
 struct TwoInputs;
 
-#[processor(group = "restores-two", persist = i64)]
+#[processor(group = "restores", persist = i64)]
 impl TwoInputs {
     #[input(In)]
     fn first(&self, ctx: &mut Context, add: i64) -> Result<()> {
@@ -430,28 +421,13 @@ fn a_known_input_without_its_offset(broker: &Broker, rig: Rig) {
     rig.write_to(&more, adds(&[("a", 10)]));
     let running = rig.start(here.path());
     rig.wait_level(&running);
-    let offset_of_more = || {
-        let partition = TopicPartition::new(&*more, 0);
-        let committed = rig.log.committed(&rig.group, &[partition]).unwrap();
-        committed[0].as_ref().map(|committed| committed.offset)
-    };
+    let offset_of_more = || offsets::committed(&*rig.log, &rig.group, &more, 1)[0];
     wait_until("the second input is counted", TIMEOUT, || {
         offset_of_more() == Some(1)
     });
     stop(running);
-    let bootstrap = broker.bootstrap();
-    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
     wait_until("the offset is deleted", TIMEOUT, || {
-        let args = [
-            "--bootstrap-server",
-            &bootstrap,
-            "--delete-offsets",
-            "--group",
-            &rig.group,
-            "--topic",
-            &more,
-        ];
-        broker.tool(tool, &args, "");
+        broker.consumer_groups(&["--delete-offsets", "--group", &rig.group, "--topic", &more]);
         offset_of_more().is_none()
     });
     let gone = format!("no committed offset for `{more}`");
@@ -472,7 +448,7 @@ fn an_input_that_lost_records(broker: &Broker, rig: Rig) {
         let words = [&*held, "4 to 5", "records were lost", "--reset-offsets"];
         rig.refused(machine.path(), &words);
     }
-    assert_eq!(rig.rows(here.path()).len(), 2, "it is left as it was");
+    assert_eq!(rig.rows(here.path()).len(), 2, "the copy is left unchanged");
 }
 
 const CLICKS: &str = "user-clicks";
@@ -494,13 +470,11 @@ fn click(broker: &Broker, keys: usize, times: usize) {
 }
 
 fn counted(log: &dyn Log) -> Option<i64> {
-    let partition = TopicPartition::new(CLICKS, 0);
-    let committed = log.committed("my-group", &[partition]).unwrap();
-    committed[0].as_ref().map(|committed| committed.offset)
+    offsets::committed(log, "my-group", CLICKS, 1)[0]
 }
 
 fn end(log: &dyn Log, topic: &str) -> i64 {
-    log.ranges(&[TopicPartition::new(topic, 0)]).unwrap()[0].high
+    offsets::ends(log, topic, 1)[0]
 }
 
 /// A broker's disk comes back without the last records of the group topic, as after an unclean leader
@@ -535,20 +509,21 @@ fn a_store_ahead_of_a_truncated_topic_refuses_to_start() {
     assert!((10..15).contains(&left), "{left}");
 
     let mut running = clicks.start(["--no-simulate"]);
-    // The program itself goes on, for its background closures.
+    // The program itself keeps running for its background closures.
     let (status, _) = {
         running.wait_err("this processor has ended");
         running.signal("TERM");
         running.end()
     };
     assert_eq!(status.code(), Some(2));
-    let said = running.err().join("\n");
+    let output = running.err().join("\n");
     let expected =
         format!("{COUNTS}[0]: the local copy reaches offset 15, past the topic's end {left}");
     assert!(
-        said.lines()
+        output
+            .lines()
             .any(|line| line.starts_with("error: ") && line.contains(&expected)),
-        "{said}"
+        "{output}"
     );
     assert_eq!(counted(&*log), Some(15), "offsets stay where they were");
     assert_eq!(end(&*log, COUNTS), left, "nothing is written");
@@ -583,7 +558,7 @@ fn a_store_copied_during_a_flush_is_restored() {
         let place = image.join("tables").join(COUNTS);
         std::fs::create_dir_all(&place).unwrap();
         std::fs::copy(&store, place.join("0.redb")).unwrap();
-        // With the same instance id it need not wait for the old session to time out.
+        // With the same instance name it need not wait for the old session to time out.
         std::fs::copy(dir.join("instance"), image.join("instance")).unwrap();
         running.signal("CONT");
         images.push(image);
@@ -596,14 +571,14 @@ fn a_store_copied_during_a_flush_is_restored() {
         let clicks = Program::new("clicks", &image).on(broker.bootstrap());
         let mut running = clicks.start(["--no-simulate"]);
         running.wait_err("restored");
-        let said = running.err();
-        for line in &said {
-            let tells = ["aside", "rebuilding", "restored"];
-            if tells.iter().any(|word| line.contains(word)) {
+        let output = running.err();
+        for line in &output {
+            let shown = ["aside", "rebuilding", "restored"];
+            if shown.iter().any(|word| line.contains(word)) {
                 eprintln!("{line}");
             }
         }
-        assert_eq!(running.stop().0, Some(0), "{said:?}");
+        assert_eq!(running.stop().0, Some(0), "{output:?}");
         let rows = rows_of(&image.join("tables"), COUNTS);
         assert_eq!(rows.len(), KEYS);
         assert!(rows.values().all(|count| *count == each), "{rows:?}");

@@ -1,5 +1,5 @@
-//! A broker that asks who one is and what one may do: a right that is missing is one clear error
-//! that names it, at start where it shows at start, and never costs a record.
+//! A broker with authentication and an authorizer: a missing permission is one error that names it, at the
+//! start if possible, and loses no record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use goka_runtime::processor::State;
 
 use crate::restores::rig::{Rig, TIMEOUT, adds, machine, stop};
 use crate::support::kafka::{Broker, Outside, another_with};
-use crate::support::{events, wait_until};
+use crate::support::{events, kafka_log, wait_until};
 
 const GROUP: &str = "rights";
 
-/// A broker with users `goka` (rights as given), and everybody else by the plain listener.
+/// A broker whose second listener asks for the password of user `goka`, who has no permissions yet. Clients
+/// of the plain listener may do everything.
 fn guarded() -> Option<Broker> {
     let users = "org.apache.kafka.common.security.plain.PlainLoginModule required \
                  user_goka=\"secret\";";
@@ -36,11 +37,7 @@ fn guarded() -> Option<Broker> {
 }
 
 fn plain(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 fn as_user(broker: &Broker, password: &str) -> Arc<dyn Log> {
@@ -58,7 +55,7 @@ fn as_user(broker: &Broker, password: &str) -> Arc<dyn Log> {
     Arc::new(Kafka::new(config).unwrap())
 }
 
-/// Gives or takes a right.
+/// Gives (`--add`) or takes (`--remove`) a permission.
 fn right(broker: &Broker, verb: &str, operation: &str, resource: &[&str]) {
     broker.acl(
         verb,
@@ -72,7 +69,7 @@ const INPUT: &[&str] = &["--topic", "rights-in"];
 const TABLE: &[&str] = &["--topic", "rights-state"];
 const CONSUMERS: &[&str] = &["--group", GROUP];
 
-/// Starts it and waits until it ends by itself; what it says.
+/// Starts the group and waits until it ends by itself; returns its error.
 #[track_caller]
 fn refusal(rig: &Rig, machine: &std::path::Path) -> String {
     match rig.try_start(machine) {
@@ -97,11 +94,11 @@ fn a_missing_permission_is_named() {
     let disk = machine();
 
     let stranger = Rig::beside(&direct, as_user(&broker, "wrong"));
-    let said = refusal(&stranger, disk.path());
-    assert!(said.contains("uthentication"), "{said}");
+    let error = refusal(&stranger, disk.path());
+    assert!(error.contains("uthentication"), "{error}");
 
     let rig = Rig::beside(&direct, as_user(&broker, "secret"));
-    // Each right in turn, and what is said while it is not there.
+    // Each permission in turn, and the words of the error while it is missing.
     let rights: &[(&str, &[&str], &[&str])] = &[
         ("Describe", INPUT, &["rights-in"]),
         ("Describe", TABLE, &["rights-state"]),
@@ -124,11 +121,11 @@ fn a_missing_permission_is_named() {
         ("Write", TABLE, &["authorization failed"]),
     ];
     for (operation, resource, words) in rights {
-        let said = refusal(&rig, disk.path());
+        let error = refusal(&rig, disk.path());
         for word in *words {
             assert!(
-                said.contains(word),
-                "no {operation} on {resource:?}, `{word}`: {said}"
+                error.contains(word),
+                "no {operation} on {resource:?}, `{word}`: {error}"
             );
         }
         assert!(direct.range(&direct.table).high == 0, "nothing is written");
@@ -136,12 +133,12 @@ fn a_missing_permission_is_named() {
     }
     rig.run(disk.path());
     direct.assert_rows(disk.path(), &[("a", 1), ("b", 2)]);
-    // Reading the table is what a restore needs: it says so, and waits.
+    // A restore needs to read the group topic: without the permission it logs so, and retries.
     let empty = machine();
     let running = rig.start(empty.path());
-    wait_until("it says what it may not", TIMEOUT, || {
-        let said = ["restore failed, trying again", "topic `rights-state`"];
-        events::logged(&said) && events::logged(&["authorization failed"])
+    wait_until("the missing permission is logged", TIMEOUT, || {
+        let texts = ["restore failed, trying again", "topic `rights-state`"];
+        events::logged(&texts) && events::logged(&["authorization failed"])
     });
     assert!(!running.is_finished());
     right(&broker, "--add", "Read", TABLE);
@@ -150,7 +147,7 @@ fn a_missing_permission_is_named() {
     direct.assert_rows(empty.path(), &[("a", 1), ("b", 2)]);
     let counted = direct.committed();
 
-    // A right that is taken away while it runs stops it there, and it goes on when it is given back.
+    // A permission that is taken away while it runs stops the partition, which resumes when it is given back.
     let running = rig.start(disk.path());
     wait_until("it runs", TIMEOUT, || {
         let status = running.status();
@@ -162,12 +159,16 @@ fn a_missing_permission_is_named() {
         running.status().iter().any(|task| task.stopped.is_some())
     });
     running.stop();
-    let said = running.join().unwrap_err().to_string();
+    let error = running.join().unwrap_err().to_string();
     assert!(
-        said.contains("rights-state") && said.contains("key `a`"),
-        "{said}"
+        error.contains("rights-state") && error.contains("key `a`"),
+        "{error}"
     );
-    assert_eq!(direct.committed(), counted, "exactly at the refused record");
+    assert_eq!(
+        direct.committed(),
+        counted,
+        "it stopped at the refused record"
+    );
     right(&broker, "--add", "Write", TABLE);
     let running = rig.start(disk.path());
     rig.wait_level(&running);

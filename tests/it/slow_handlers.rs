@@ -1,6 +1,6 @@
 //! Slow handlers: how often each record is handled, whether offsets are committed meanwhile, and how soon
-//! the processor stops or gives partitions to another member. The same cases on the embedded log and on a real Kafka, with both
-//! guarantees; `GOKA_LONG=1` runs the long ones, too.
+//! the processor stops or gives partitions to another member. The same cases run on the embedded log and on
+//! a real Kafka, with both guarantees; `GOKA_LONG=1` runs the long ones, too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use goka::Processor;
 use goka::prelude::*;
-use goka_runtime::graph::{Definition, Edge, GroupGraph};
+use goka_runtime::graph::Definition;
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, NewTopic, Sent};
 use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, start};
 use goka_runtime::record::{Guarantee, TopicPartition};
 use goka_runtime::table::memory::MemoryStores;
 
+use crate::support::definition::renamed;
 use crate::support::kafka::{Broker, another};
 use crate::support::program::{Program, data_dir};
-use crate::support::{unique, wait_until};
+use crate::support::{is_long, kafka_log, unique, wait_until};
 
 use Guarantee::{AtLeastOnce, ExactlyOnce};
 
@@ -73,29 +73,6 @@ impl Slow {
     }
 }
 
-/// The same processor with topics and a group of its own.
-fn renamed(name: &str) -> &'static Definition {
-    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let of = |known: &str| leak(known.replacen("slow", name, 1));
-    let definition = Slow::DEFINITION;
-    let edges = definition.graph.edges.iter().map(|edge| Edge {
-        topic: goka_runtime::graph::TopicSpec {
-            name: of(edge.topic.name),
-            ..edge.topic
-        },
-        ..*edge
-    });
-    let edges: Vec<Edge> = edges.collect();
-    Box::leak(Box::new(Definition {
-        graph: GroupGraph {
-            group: of(definition.graph.group),
-            edges: Vec::leak(edges),
-            ..definition.graph
-        },
-        ..*definition
-    }))
-}
-
 /// A broker that aborts transactions that have timed out every half second.
 fn cluster() -> Option<&'static Broker> {
     static BROKER: OnceLock<Option<Broker>> = OnceLock::new();
@@ -112,11 +89,7 @@ fn cluster() -> Option<&'static Broker> {
 }
 
 fn kafka(broker: &Broker) -> Arc<dyn Log> {
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    Arc::new(Kafka::new(config).unwrap())
+    Arc::new(kafka_log(broker.bootstrap()))
 }
 
 /// A group with its topics on a log, and how it runs.
@@ -127,7 +100,7 @@ struct Rig {
     options: ProcessorOptions,
 }
 
-/// Runs a case on the embedded log and on Kafka, all at the same time: they mostly sleep.
+/// Runs a case on the embedded log and on Kafka, all at the same time, since they mostly sleep.
 fn everywhere(guarantees: &[Guarantee], case: fn(Rig)) {
     let logs = || {
         let embedded: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
@@ -142,14 +115,10 @@ fn everywhere(guarantees: &[Guarantee], case: fn(Rig)) {
     });
 }
 
-fn is_long() -> bool {
-    std::env::var("GOKA_LONG").is_ok_and(|set| set == "1")
-}
-
 impl Rig {
     fn new(log: Arc<dyn Log>, guarantee: Guarantee) -> Self {
         let name = unique("slow");
-        let definition = renamed(&name);
+        let definition = Box::leak(Box::new(renamed(Slow::DEFINITION, "slow", &name)));
         let options = ProcessorOptions {
             guarantee: Some(guarantee),
             session_timeout: Duration::from_secs(2),
@@ -184,7 +153,7 @@ impl Rig {
         self
     }
 
-    /// The state of the case, for messages of failures.
+    /// Guarantee and log of the case, for messages of failures.
     fn what(&self) -> String {
         format!(
             "{:?} on {}",
@@ -371,8 +340,8 @@ fn a_record_longer_than_the_session_is_handled_once() {
     }
 }
 
-/// Exactly once, a record that outlived its transaction is handled again in a transaction of its own: twice,
-/// never three times. A second such record is not taken for a second process.
+/// Exactly once, a record that takes longer than its transaction may is handled again in a transaction of
+/// its own: twice, never three times. A second such record is not reported as a second process.
 #[test]
 fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
     fn case(mut rig: Rig, (timeout, millis): (Duration, u64)) {
@@ -398,8 +367,8 @@ fn a_record_longer_than_its_transaction_is_handled_twice_at_most() {
     }
 }
 
-/// A walk of slow visits goes on after barriers, beside other records, and after a restart: each key is
-/// visited once, or twice if its visit outlives a transaction.
+/// A walk of slow visits continues after barriers, beside other records, and after a restart. Each key is
+/// visited once, or twice if its visit takes longer than a transaction may.
 fn walk(rig: &Rig, keys: usize, millis: u64) {
     rig.send("works", 0, 0, &vec![0; keys]);
     let each = Duration::from_millis(millis);
@@ -414,14 +383,16 @@ fn walk(rig: &Rig, keys: usize, millis: u64) {
     let (took, ended) = stop(running);
     assert!(ended.is_ok(), "{}: {ended:?}", rig.what());
     assert!(took < each * 2 + SLACK, "{}: {took:?}", rig.what());
-    // Other records have their turns while the walk goes on.
+    // Other records are handled during the walk.
     let running = rig.start("a");
     rig.send("works", 0, keys, &[0; 20]);
     rig.wait_committed("works", (keys + 20) as i64, TIMEOUT + each * 5);
     wait_until("all keys are visited", within, || {
         visits().len() == keys + 20 || visits().len() == keys
     });
-    wait_until("the walk is over", within, || rig.committed("visit") == 1);
+    wait_until("the visit is committed", within, || {
+        rig.committed("visit") == 1
+    });
     let is_once = rig.options.guarantee == Some(ExactlyOnce);
     let most = 1 + usize::from(is_once && each > rig.options.transaction_timeout);
     let often: Vec<_> = visits()
@@ -456,7 +427,9 @@ fn another_member_waits_only_for_the_record_in_hand() {
         rig.send("works", 0, 0, &[300; 200]);
         rig.send("works", 1, 200, &[300; 200]);
         let first = rig.start("a");
-        wait_until("the first works", TIMEOUT, || rig.times().len() > 3);
+        wait_until("the first handles records", TIMEOUT, || {
+            rig.times().len() > 3
+        });
         let began = Instant::now();
         let second = rig.start("b");
         wait_until("the second has a record in hand", TIMEOUT, || {
@@ -468,7 +441,7 @@ fn another_member_waits_only_for_the_record_in_hand() {
     });
 }
 
-/// The program whose records say what their handlers do, on a log of its own.
+/// The program `slow` on a log of its own, with records that say what their handlers do.
 fn program(work: &[(&str, &str)]) -> (tempfile::TempDir, Program) {
     let (temp, dir) = data_dir();
     let program = Program::new("slow", dir);
@@ -476,8 +449,8 @@ fn program(work: &[(&str, &str)]) -> (tempfile::TempDir, Program) {
         .iter()
         .map(|(key, what)| format!("{key}\t{what}\n"))
         .collect();
-    let said = program.run_with(&lines, ["emit", "slow-works"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let output = program.run_with(&lines, ["emit", "slow-works"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
     (temp, program)
 }
 
@@ -490,13 +463,13 @@ fn a_stop_that_times_out_names_the_record_in_hand() {
     });
     running.signal("TERM");
     let (status, took) = running.end();
-    let said = running.err().join("\n");
-    assert_eq!(status.code(), Some(2), "{said}");
+    let output = running.err().join("\n");
+    assert_eq!(status.code(), Some(2), "{output}");
     assert!(took < Duration::from_secs(10) + SLACK * 2, "{took:?}");
-    let error = said
+    let error = output
         .lines()
         .find(|line| line.starts_with("error: "))
-        .expect(&said);
+        .expect(&output);
     assert!(
         error.contains("slow-works[") && error.contains("offset 0"),
         "{error}"
@@ -507,7 +480,7 @@ fn a_stop_that_times_out_names_the_record_in_hand() {
     );
     // Its offset was not committed, so it is handled again.
     let again = program.start::<&str>([]);
-    again.wait_out("the record again", |out| {
+    again.wait_out("the record is handled again", |out| {
         out.iter().any(|line| line.starts_with("began a"))
     });
 }
@@ -519,16 +492,16 @@ fn a_handler_that_panics_while_a_stop_waits_is_one_error() {
     running.wait_out("the handler runs", |out| {
         out.iter().any(|line| line.starts_with("began a"))
     });
-    let (code, said) = running.stop();
-    assert_eq!(code, Some(2), "{said}");
-    let errors: Vec<_> = said
+    let (code, output) = running.stop();
+    assert_eq!(code, Some(2), "{output}");
+    let errors: Vec<_> = output
         .lines()
         .filter(|line| line.starts_with("error: "))
         .collect();
-    assert_eq!(errors.len(), 1, "{said}");
+    assert_eq!(errors.len(), 1, "{output}");
     assert!(
         errors[0].contains("panicked: ") && errors[0].contains("offset 0"),
-        "{said}"
+        "{output}"
     );
 }
 
@@ -537,8 +510,8 @@ fn a_slow_record_is_logged_while_its_handler_runs() {
     let (_temp, program) = program(&[("a", "sleep 60000")]);
     let running = program.start(["run", "--session", "2s", "--max-poll-interval", "2s"]);
     running.wait_err("the handler is slow");
-    let said = running.err().join("\n");
-    let line = said
+    let output = running.err().join("\n");
+    let line = output
         .lines()
         .find(|line| line.contains("the handler is slow"))
         .unwrap();
@@ -573,8 +546,8 @@ fn large_writes(records: usize, table_memory: u64, broker: Option<&Broker>) {
     let lines: String = (0..records)
         .map(|key| format!("k{key}\twrite 900000\n"))
         .collect();
-    let said = program.run_with(&lines, ["emit", "slow-works"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    let output = program.run_with(&lines, ["emit", "slow-works"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
     let memory = format!("{table_memory}MiB");
     let mut running = program.start(["run", "--table-memory", &memory]);
     let count = |out: &[String]| out.iter().filter(|line| line.starts_with("began")).count();

@@ -8,13 +8,11 @@ use goka::prelude::*;
 use goka::{Emitter, View};
 use goka_runtime::edges::Processor as _;
 use goka_runtime::log::Log;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::processor::{ProcessorOptions, start};
-use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::support::kafka::broker;
-use crate::support::wait_until;
+use crate::support::{kafka_log, offsets, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,11 +38,7 @@ fn only_the_group_topic_is_assigned_and_both_inputs_are_committed() {
     for topic in ["two-inputs-clicks", "two-inputs-taps"] {
         broker.create_topic(topic, 3, &[]);
     }
-    let config = KafkaConfig {
-        brokers: broker.bootstrap(),
-        ..KafkaConfig::default()
-    };
-    let log: Arc<dyn Log> = Arc::new(Kafka::new(config).unwrap());
+    let log: Arc<dyn Log> = Arc::new(kafka_log(broker.bootstrap()));
     let options = ProcessorOptions {
         session_timeout: Duration::from_secs(6),
         ..ProcessorOptions::default()
@@ -69,29 +63,17 @@ fn only_the_group_topic_is_assigned_and_both_inputs_are_committed() {
     taps.close(TIMEOUT).unwrap();
     for topic in ["two-inputs-clicks", "two-inputs-taps"] {
         wait_until("the input is committed to its end", TIMEOUT, || {
-            let partitions: Vec<_> = (0..3).map(|at| TopicPartition::new(topic, at)).collect();
-            let committed = log.committed("two-inputs", &partitions).unwrap();
-            let ends = log.ranges(&partitions).unwrap();
-            committed
-                .iter()
-                .zip(ends)
-                .all(|(at, end)| at.as_ref().map(|at| at.offset) == Some(end.high))
+            offsets::is_level(&*log, "two-inputs", topic, 3)
         });
     }
-    let bootstrap = broker.bootstrap();
-    let described = broker.tool(
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-        &[
-            "--bootstrap-server",
-            &bootstrap,
-            "--describe",
-            "--group",
-            "two-inputs",
-            "--members",
-            "--verbose",
-        ],
-        "",
-    );
+    let args = [
+        "--describe",
+        "--group",
+        "two-inputs",
+        "--members",
+        "--verbose",
+    ];
+    let described = broker.consumer_groups(&args);
     let described = String::from_utf8_lossy(&described.stdout).into_owned();
     assert!(described.contains("two-inputs-state"), "{described}");
     assert!(!described.contains("two-inputs-clicks"), "{described}");

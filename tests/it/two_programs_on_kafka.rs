@@ -1,57 +1,56 @@
-//! Two programs under one group name on a real Kafka: at every order of their starts one of them is
-//! refused before it handled anything; a version that reads more is not another program.
+//! Two programs under one group name on a real Kafka: in every order of their starts one of them is refused
+//! before it handles a record. A version that reads more inputs is accepted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use goka::Processor;
 use goka::prelude::*;
-use goka_runtime::graph::{Definition, Edge, GroupGraph, TopicSpec};
 use goka_runtime::log::embedded::Embedded;
-use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 use goka_runtime::log::{Log, Sent};
 use goka_runtime::partitioner::{Murmur2, Partitioner};
 use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, State, start};
 use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 
+use crate::support::definition::renamed;
 use crate::support::kafka::{Broker, broker};
-use crate::support::{unique, wait_until};
+use crate::support::{kafka_log, unique, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// As many as the embedded log makes.
 const PARTITIONS: i32 = 4;
 
-#[processor(group = "twins", persist = i64)]
-#[input("twins-lefts")]
+#[processor(group = "two-programs", persist = i64)]
+#[input("two-programs-lefts")]
 fn left(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.update(|sum| sum.unwrap_or(0) + weight)?;
     Ok(())
 }
 
-#[processor(group = "twins", persist = i64)]
-#[input("twins-rights")]
+#[processor(group = "two-programs", persist = i64)]
+#[input("two-programs-rights")]
 fn right(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.update(|sum| sum.unwrap_or(0) + weight)?;
     Ok(())
 }
 
-#[processor(group = "twins", persist = i64)]
-#[input("twins-lefts", "twins-rights")]
+#[processor(group = "two-programs", persist = i64)]
+#[input("two-programs-lefts", "two-programs-rights")]
 fn both(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.update(|sum| sum.unwrap_or(0) + weight)?;
     Ok(())
 }
 
 /// The same inputs as `Left`, and other values in the table.
-#[processor(group = "twins", persist = String)]
-#[input("twins-lefts")]
+#[processor(group = "two-programs", persist = String)]
+#[input("two-programs-lefts")]
 fn other_values(ctx: &mut Context, weight: i64) -> Result<()> {
     ctx.set_value(&weight.to_string())?;
     Ok(())
 }
 
-/// A group name of its own for each case, and how programs run under it.
+/// A group name of its own for each case, and the log that programs with this name use.
 struct Rig {
     name: String,
     log: Arc<dyn Log>,
@@ -59,48 +58,27 @@ struct Rig {
 
 impl Rig {
     fn new(broker: &Broker) -> Self {
-        let name = unique("twins");
+        let name = unique("two-programs");
         for side in ["lefts", "rights"] {
             broker.create_topic(&format!("{name}-{side}"), PARTITIONS, &[]);
         }
-        let config = KafkaConfig {
-            brokers: broker.bootstrap(),
-            ..KafkaConfig::default()
-        };
-        let log = Arc::new(Kafka::new(config).unwrap());
+        let log = Arc::new(kafka_log(broker.bootstrap()));
         Self { name, log }
     }
 
     fn embedded() -> Self {
-        let name = unique("twins");
+        let name = unique("two-programs");
         let log = Arc::new(Embedded::in_memory().unwrap());
         Self { name, log }
     }
 
     fn start<P: Processor>(&self) -> Running {
-        let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-        let of = |known: &str| leak(known.replacen("twins", &self.name, 1));
-        let known = P::DEFINITION;
-        let edges = known.graph.edges.iter().map(|edge| Edge {
-            topic: TopicSpec {
-                name: of(edge.topic.name),
-                ..edge.topic
-            },
-            ..*edge
-        });
-        let definition = Definition {
-            graph: GroupGraph {
-                group: of(known.graph.group),
-                edges: Vec::leak(edges.collect()),
-                ..known.graph
-            },
-            ..*known
-        };
+        let definition = renamed(P::DEFINITION, "two-programs", &self.name);
         let options = ProcessorOptions {
             session_timeout: Duration::from_secs(6),
             ..ProcessorOptions::default()
         };
-        let shared = Arc::from(known.make.expect("it has a default")());
+        let shared = Arc::from(definition.make.expect("it has a default")());
         let (log, stores) = (Arc::clone(&self.log), Arc::new(MemoryStores::default()));
         start(&definition, shared, log, stores, &options).unwrap()
     }
@@ -145,7 +123,7 @@ fn runs_alone(running: &Running) -> bool {
     i32::try_from(run.count()) == Ok(PARTITIONS)
 }
 
-fn all_run(running: &Running) {
+fn wait_runs_alone(running: &Running) {
     wait_until("it runs alone", TIMEOUT, || runs_alone(running));
 }
 
@@ -157,15 +135,15 @@ fn refused(running: Running) -> String {
     }
 }
 
-fn ends(running: Running) {
+fn stop(running: Running) {
     running.stop();
     running.join().unwrap();
 }
 
-/// Starts one while the other runs, and while it does not; all topics are empty.
+/// Starts the second program while the first runs, and after the first has stopped. All topics are empty.
 fn one_after_the_other<First: Processor, Second: Processor>(rig: &Rig, sides: [&str; 2]) {
     let first = rig.start::<First>();
-    all_run(&first);
+    wait_runs_alone(&first);
     let why = refused(rig.start::<Second>());
     for part in [
         &*format!("{}-{}[", rig.name, sides[0]),
@@ -176,21 +154,21 @@ fn one_after_the_other<First: Processor, Second: Processor>(rig: &Rig, sides: [&
         assert!(why.contains(part), "{part} in: {why}");
     }
     if rig.log.describe_self().contains("Kafka") {
-        let where_it_runs = ", and runs as client `goka` (member `goka-";
-        assert!(why.contains(where_it_runs), "{why}");
+        let client = ", and runs as client `goka` (member `goka-";
+        assert!(why.contains(client), "{why}");
         assert!(why.contains(" on 127.0.0.1;"), "{why}");
     }
     assert!(!why.contains("delete"), "{why}");
-    all_run(&first);
+    wait_runs_alone(&first);
     rig.send(sides[0]);
     wait_until("all is read", TIMEOUT, || rig.read(sides[0]) == Some(5));
     assert_eq!(rig.read(sides[1]), None, "it committed nothing");
-    ends(first);
+    stop(first);
     let why = refused(rig.start::<Second>());
     assert!(why.contains("another program uses"), "{why}");
     let first = rig.start::<First>();
-    all_run(&first);
-    ends(first);
+    wait_runs_alone(&first);
+    stop(first);
 }
 
 #[test]
@@ -224,9 +202,13 @@ fn of_two_programs_that_start_at_once_at_most_one_runs() {
             matches!(rig.read(side), None | Some(0)),
             "it handled nothing"
         );
-        // The other one runs alone, or found this one, too: then neither is in the way of the next.
-        let is_settled = || stays.is_finished() || runs_alone(&stays);
-        wait_until("the other one has its way", TIMEOUT, is_settled);
+        // The other program runs alone, or is refused, too. In that case a third one can start.
+        let is_decided = || stays.is_finished() || runs_alone(&stays);
+        wait_until(
+            "the other program runs alone or is refused",
+            TIMEOUT,
+            is_decided,
+        );
         if stays.is_finished() {
             let why = refused(stays);
             assert!(
@@ -234,10 +216,10 @@ fn of_two_programs_that_start_at_once_at_most_one_runs() {
                 "{why}"
             );
             let next = rig.start::<Left>();
-            all_run(&next);
-            ends(next);
+            wait_runs_alone(&next);
+            stop(next);
         } else {
-            ends(stays);
+            stop(stays);
         }
     }
 }
@@ -247,22 +229,22 @@ fn a_version_that_adds_or_drops_inputs_is_accepted() {
     let Some(broker) = broker() else { return };
     let rig = Rig::new(broker);
     let old = rig.start::<Left>();
-    all_run(&old);
+    wait_runs_alone(&old);
     rig.send("lefts");
     wait_until("all is read", TIMEOUT, || rig.read("lefts") == Some(5));
     // A rolling upgrade: both run for a while.
     let new = rig.start::<Both>();
     let has_share = || new.status().iter().any(|task| task.state == State::Running);
-    wait_until("it has its share", TIMEOUT, has_share);
-    ends(old);
-    all_run(&new);
+    wait_until("it has some partitions", TIMEOUT, has_share);
+    stop(old);
+    wait_runs_alone(&new);
     rig.send("rights");
     wait_until("all is read", TIMEOUT, || rig.read("rights") == Some(5));
-    ends(new);
-    // The input that it had is dropped by the version after that.
+    stop(new);
+    // The next version drops the first input.
     let newest = rig.start::<Right>();
-    all_run(&newest);
-    ends(newest);
+    wait_runs_alone(&newest);
+    stop(newest);
 }
 
 #[test]
@@ -270,13 +252,13 @@ fn another_definition_of_the_table_is_refused() {
     let Some(broker) = broker() else { return };
     let rig = Rig::new(broker);
     let first = rig.start::<Left>();
-    all_run(&first);
+    wait_runs_alone(&first);
     let why = refused(rig.start::<OtherValues>());
     assert!(why.contains("another definition of the table"), "{why}");
     assert!(
         why.contains("where no other program uses its name"),
         "{why}"
     );
-    all_run(&first);
-    ends(first);
+    wait_runs_alone(&first);
+    stop(first);
 }

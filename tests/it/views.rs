@@ -1,4 +1,5 @@
-//! Views on the embedded log: what they serve, how fresh it is, and what they do without the log.
+//! Views on the embedded log: what they serve, the age of it, and what they do while the log cannot be
+//! reached.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[table("counts", key = String, value = i64)]
 struct Counts;
 
-/// The same topic, told otherwise.
+/// The same topic, declared with another value type.
 #[derive(Debug)]
 #[table("counts", key = String, value = String)]
 struct OtherCounts;
@@ -87,7 +88,11 @@ fn a_view_serves_the_rows_of_the_topic_in_key_order() {
     assert_eq!(view.get("user-0007").expect("read"), None);
     assert_eq!(view.get("new").expect("read"), Some(-1));
     assert_eq!(collected(view.iter()).len(), 1_001);
-    assert_eq!(walk.count(), 1_001, "a walk reads what is there as it goes");
+    assert_eq!(
+        walk.count(),
+        1_001,
+        "an iterator reads the rows that are there when it gets to them"
+    );
 }
 
 #[test]
@@ -160,7 +165,7 @@ fn a_second_view_of_a_table_is_refused_and_the_first_can_be_cloned() {
         drop(clone);
         View::<Counts>::start(log.clone(), same).expect("free");
     }
-    // What holds it here is no view.
+    // Another user of the store, which is not a view.
     let held = files().open("counts", 0).expect("free");
     let refused = View::<Counts>::start(log, files()).expect_err("in use");
     assert!(
@@ -186,7 +191,7 @@ fn a_view_catches_up_from_its_copy() {
         assert_eq!(collected(view.iter()).len(), 100);
     }
     let stores = Arc::new(RedbStores::new(temp.path().to_owned(), 16 << 20));
-    // A copy of the table as it was declared before is worth nothing, and the topic has it all.
+    // A copy of the table under another declaration is rebuilt from the topic.
     let view = View::<OtherCounts>::start(log, stores).expect("started");
     view.wait_level(TIMEOUT).expect("level");
     assert_eq!(view.get(key(7)).expect("read").as_deref(), Some("21"));
@@ -199,7 +204,8 @@ fn never_run(ctx: &mut Context, value: i64) -> Result<()> {
     Ok(())
 }
 
-/// On the embedded log a table that is only declared is made; one of a group is made by its processor.
+/// On the embedded log the topic of a declared table is created by a view, that of a group table only by its
+/// processor.
 #[test]
 fn the_table_of_a_group_that_never_ran_is_refused() {
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().expect("in memory"));
@@ -227,7 +233,7 @@ fn a_view_serves_while_the_log_is_unreachable_and_catches_up_later() {
     view.wait_ready(TIMEOUT).expect("ready");
 
     away.store(true, Ordering::Release);
-    wait_until("the view to notice", TIMEOUT, || {
+    wait_until("the view is away", TIMEOUT, || {
         matches!(view.state(), ViewState::Away { .. })
     });
     put(&inner, [(key(1), Some(-1))]);
@@ -239,13 +245,13 @@ fn a_view_serves_while_the_log_is_unreachable_and_catches_up_later() {
     assert!(later.age >= read.age);
 
     away.store(false, Ordering::Release);
-    wait_until("the view to come back", TIMEOUT, || {
+    wait_until("the view has the new value", TIMEOUT, || {
         view.get(key(1)) == Ok(Some(-1))
     });
     assert_eq!(view.state(), ViewState::Following);
 }
 
-/// A log that can be away.
+/// A log that can be unreachable.
 #[derive(Debug)]
 struct Flaky {
     log: Arc<dyn Log>,
@@ -253,7 +259,7 @@ struct Flaky {
 }
 
 impl Flaky {
-    fn there(&self) -> Result<&dyn Log, LogError> {
+    fn reachable(&self) -> Result<&dyn Log, LogError> {
         check(&self.away).map(|()| &*self.log)
     }
 }
@@ -276,10 +282,10 @@ impl Log for Flaky {
         self.log.creates_streams()
     }
     fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
-        self.there()?.join(group)
+        self.reachable()?.join(group)
     }
     fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError> {
-        self.there()?.appender(delivered)
+        self.reachable()?.appender(delivered)
     }
     fn reader(
         &self,
@@ -287,28 +293,28 @@ impl Log for Flaky {
         isolation: Isolation,
     ) -> Result<Box<dyn Reader>, LogError> {
         Ok(Box::new(FlakyReader {
-            reader: self.there()?.reader(from, isolation)?,
+            reader: self.reachable()?.reader(from, isolation)?,
             away: self.away.clone(),
         }))
     }
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
-        self.there()?.describe(topics)
+        self.reachable()?.describe(topics)
     }
     fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<OffsetRange>, LogError> {
-        self.there()?.ranges(partitions)
+        self.reachable()?.ranges(partitions)
     }
     fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        self.there()?.create(topic)
+        self.reachable()?.create(topic)
     }
     fn committed(
         &self,
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>, LogError> {
-        self.there()?.committed(group, partitions)
+        self.reachable()?.committed(group, partitions)
     }
     fn cluster(&self) -> Result<ClusterId, LogError> {
-        self.there()?.cluster()
+        self.reachable()?.cluster()
     }
 }
 

@@ -1,5 +1,5 @@
-//! A processor under a steady load while its brokers have trouble: it counts by key, and emits each
-//! count. The load and the oracle go to the brokers directly, the processor where it is told to.
+//! A processor under a steady load while its brokers fail: it counts by key, and emits each count. The load
+//! and the checks connect to the brokers directly, the processor as its configuration says.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -101,21 +101,21 @@ impl Rig {
         Ok(ranges.iter().map(|range| range.high).collect())
     }
 
-    /// How many records of the input are committed; 0 while nobody answers.
+    /// How many records of the input are committed; 0 while no broker answers.
     pub fn progress(&self) -> i64 {
         self.committed()
             .map_or(0, |committed| committed.iter().sum())
     }
 
-    /// Waits until every partition has committed more than it had, and says how long that took.
+    /// Waits until every partition has committed more than it had, and prints how long that took.
     #[track_caller]
     pub fn recovers(&self, what: &str, since: Instant) {
         let (mut had, mut late) = (None, false);
-        wait_until("processing goes on by itself", TIMEOUT, || {
+        wait_until("processing resumes by itself", TIMEOUT, || {
             self.assert_alive();
             if since.elapsed() > TIMEOUT / 3 && !std::mem::replace(&mut late, true) {
                 let (committed, status) = (self.committed(), self.running.status());
-                eprintln!("{what}: still not: {committed:?}, {status:?}");
+                eprintln!("{what}: not resumed yet: {committed:?}, {status:?}");
             }
             let Ok(committed) = self.committed() else {
                 return false;
@@ -124,7 +124,7 @@ impl Rig {
             had.iter().zip(&committed).all(|(had, now)| now > had)
         });
         let guarantee = self.guarantee;
-        eprintln!("{what} ({guarantee}): goes on after {:?}", since.elapsed());
+        eprintln!("{what} ({guarantee}): resumed after {:?}", since.elapsed());
     }
 
     #[track_caller]
@@ -133,11 +133,11 @@ impl Rig {
         let stopped = status.iter().find(|task| task.stopped.is_some());
         assert!(
             !self.running.is_finished() && stopped.is_none(),
-            "it gave up: {stopped:?}"
+            "processing has ended: {stopped:?}"
         );
     }
 
-    /// Ends the load, waits until all is counted, and holds table and outputs against it.
+    /// Ends the load, waits until all is counted, and compares table and outputs with it.
     #[track_caller]
     pub fn check(mut self, what: &str) {
         let expected = self.load.end();
@@ -184,7 +184,10 @@ impl Rig {
                 partition,
             ));
         }
-        assert_eq!(local, table, "the local copy is what the group topic says");
+        assert_eq!(
+            local, table,
+            "the local copy is the fold of the group topic"
+        );
     }
 }
 
@@ -211,7 +214,7 @@ pub fn run(
     )
 }
 
-/// The records of a topic as a reader of committed ones sees them.
+/// The committed records of a topic.
 fn read(log: &dyn Log, topic: &str) -> Vec<(String, i64)> {
     let partitions = Rig::partitions(topic);
     let ranges = log.ranges(&partitions).unwrap();
@@ -242,7 +245,7 @@ fn counts(records: &[(String, i64)]) -> Counts {
     records.iter().cloned().collect()
 }
 
-/// A thread that emits about a thousand records a second, each once, whatever happens.
+/// A thread that writes about a thousand records a second, each exactly once also during faults.
 struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Counts>>,
@@ -265,7 +268,7 @@ impl ProducerContext for Failures {
 impl Load {
     fn start(brokers: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let theirs = Arc::clone(&stop);
+        let stopped = Arc::clone(&stop);
         let producer: BaseProducer<Failures> = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("partitioner", "murmur2_random")
@@ -279,7 +282,7 @@ impl Load {
         let thread = thread::spawn(move || {
             let mut counts = Counts::new();
             for at in 0.. {
-                if theirs.load(Ordering::Relaxed) {
+                if stopped.load(Ordering::Relaxed) {
                     break;
                 }
                 let key = format!("key-{}", (at * at + at / 7) % KEYS);

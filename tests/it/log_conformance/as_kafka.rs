@@ -1,5 +1,5 @@
-//! What only a log does whose members write before they settle: Kafka, and the simulation of it. Each
-//! case holds on both, or the simulation is wrong.
+//! Behaviour of logs whose members write before they commit: Kafka, and the simulated log. A case that fails
+//! on one of them only shows that the simulation is wrong.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use super::rig::*;
 
 use AppendKind::{Changelog, Output};
 
-/// Where the output of the groups here is in their list.
+/// The index of the output in the topics of the groups here.
 const OUTPUT: u16 = 2;
 
 /// A group of one task whose transactions stay open for longer than any test waits.
@@ -34,20 +34,20 @@ pub fn table(log: &dyn Log, group: &Group) -> Vec<String> {
     texts(&read(log, group.topic(TopicId(0)), 0, 0))
 }
 
-/// Settles one record and an offset.
+/// Appends one record, and commits it with an offset.
 pub fn append_and_commit(member: &mut TestMember, value: &str, offset: i64) -> CommitOutcome {
     member.append(&[(task(0), Changelog, 0, 0, value)]);
     member.commit(&[(task(0), 1, offset)])
 }
 
-/// What task 0 failed with.
+/// The error of task 0 in a commit.
 #[track_caller]
 fn failure(outcome: &CommitOutcome) -> &Failure {
     let failure = outcome.acks[&task(0)].as_ref();
     failure.expect_err("it fails")
 }
 
-/// Waits until a topic's only partition is stable, and ends, there.
+/// Waits until a topic's only partition has this last stable offset and this end.
 fn wait_for_range(log: &dyn Log, topic: &str, stable: i64, high: i64) {
     let expected = OffsetRange {
         start: 0,
@@ -59,7 +59,7 @@ fn wait_for_range(log: &dyn Log, topic: &str, stable: i64, high: i64) {
     });
 }
 
-/// Everything that a reader sees from the beginning until it is at `end`.
+/// The values that a reader gets from the beginning to `end`.
 fn seen(log: &dyn Log, topic: &str, isolation: Isolation, end: i64) -> Vec<String> {
     let mut reader = log.reader(&[(tp(topic, 0), 0)], isolation).expect("made");
     let mut all = Vec::new();
@@ -124,7 +124,7 @@ pub fn a_duplicate_instance_fences_the_transactions_of_the_first(log: &dyn Log) 
     let mut first = TestMember::owning(log, &group, 1);
     assert_committed(&append_and_commit(&mut first, "first", 1), task(0));
     first.append(&[(task(0), Changelog, 0, 0, "open")]);
-    // The twin takes the name over, and waits for nothing that the first holds open.
+    // The duplicate takes over at once, without waiting for the open transaction of the first.
     let mut second = TestMember::owning(log, &group, 1);
     assert_eq!(second.recorder.owned[&task(0)].1[&TopicId(1)], at(1));
     let outcome = first.commit(&[(task(0), 1, 2)]);
@@ -152,7 +152,7 @@ pub fn a_restarted_member_aborts_the_transaction_that_was_left_open(log: &dyn Lo
             .expect("there")[0]
     };
     wait_until("the open record is written", || end().high == 3);
-    // As if it were killed: nobody says a word.
+    // As if it were killed: it neither leaves the group nor ends its transaction.
     std::mem::forget(member.inner);
     let mut member = TestMember::owning(log, &group, 1);
     assert_eq!(member.recorder.owned[&task(0)].1[&TopicId(1)], at(1));
@@ -193,7 +193,7 @@ pub fn of_two_members_with_one_identity_the_older_is_fenced(log: &dyn Log) {
     let mut first = TestMember::owning(log, &group, 1);
     let mut second = TestMember::join(log, &group);
     let mut error = None;
-    wait_until("the older is fenced", || {
+    wait_until("the older member is fenced", || {
         second.poll();
         error = first.inner.poll(TICK, &mut first.recorder).err();
         error.is_some()
@@ -206,9 +206,9 @@ pub fn of_two_members_with_one_identity_the_older_is_fenced(log: &dyn Log) {
     }
     assert!(
         first.inner.poll(TICK, &mut first.recorder).is_err(),
-        "it stays so"
+        "it stays fenced"
     );
-    second.poll_until("the newer has the task", |recorder| {
+    second.poll_until("the newer member has the task", |recorder| {
         recorder.owned.len() == 1
     });
 }

@@ -1,4 +1,4 @@
-//! One member of a group: assignment, fetching, settling.
+//! One member of a group: assignment, fetching, committing.
 
 use std::time::Instant;
 
@@ -121,7 +121,7 @@ pub fn a_joined_topic_is_fetched_beside_the_inputs(log: &dyn Log) {
     write(log, &topics[0], 0, 0..2);
     write(log, &topics[1], 0, 10..13);
     let mut group = stateful(log, &topics, 1);
-    // The second one is no input: nothing is committed for it, and it is fetched all the same.
+    // The second topic is no input: no offset is committed for it.
     group.inputs = vec![TopicId(1)];
     let mut member = TestMember::owning(log, &group, 1);
     let positions = [(TopicId(1), 0), (TopicId(2), 1)];
@@ -384,9 +384,9 @@ pub fn a_rebuilt_producer_continues(log: &dyn Log) {
     assert_eq!(
         (last - first, count),
         (1, 2),
-        "only what was appended since counts"
+        "only records appended since the rebuild are counted"
     );
-    // An engine may have sent `early` before: it then lies before, once.
+    // An engine may have sent `early` before the rebuild; it is then in the log once.
     let texts = texts(&read(log, group.topic(TopicId(0)), 0, 0));
     let rest = texts.strip_prefix(&["early".to_owned()]).unwrap_or(&texts);
     assert_eq!(rest, ["later", "last"]);
@@ -409,9 +409,9 @@ pub fn records_that_are_not_taken_are_delivered_again(log: &dyn Log) {
         seen(&member).len() == 20
     });
     assert_eq!(seen(&member), (0..20).collect::<Vec<_>>());
-    // Nothing that was in hand is ever said to hold nothing.
-    for (_, _, _, nothing) in &member.recorder.gaps {
-        assert!(nothing.start >= 20, "{nothing:?}");
+    // Records that were fetched are never reported as a gap.
+    for (.., gap) in &member.recorder.gaps {
+        assert!(gap.start >= 20, "{gap:?}");
     }
     assert_committed(&member.commit(&[(task(0), 1, 20)]), task(0));
 }
@@ -423,7 +423,7 @@ pub fn records_that_are_not_taken_do_not_block_other_inputs(log: &dyn Log) {
     let group = stateful(log, &[input], 2);
     let mut member = TestMember::owning(log, &group, 2);
     let seen = |member: &TestMember, at| offsets(&member.recorder.records(task(at), TopicId(1)));
-    // A client may have fetched one input well before the other; once both are in hand they take turns.
+    // A client may have fetched one input well before the other. Once both are fetched they take turns.
     wait_until("two inputs take turns", || {
         member.recorder.batches.clear();
         member.fetch(task(0), 1, 0);
@@ -462,7 +462,7 @@ pub fn records_that_are_not_taken_are_dropped_by_a_new_fetch(log: &dyn Log) {
         });
         assert_eq!(seen(&member)[before], expected);
     }
-    // Released, what is left does not come; fetched again it does.
+    // After a release the other records are not delivered, after a new fetch they are.
     member.inner.release(task(0));
     member.recorder.room = None;
     let before = seen(&member).len();

@@ -1,5 +1,5 @@
-//! What a member tells of offsets that hold nothing for it: control records and what they abort. A log
-//! that keeps no such thing tells that it is at the end by the records alone.
+//! The gaps that a member reports: offsets that hold no records for it, but control records or aborted
+//! records. A log without such offsets reports none.
 
 use goka_runtime::log::{Group, Log};
 use goka_runtime::record::{AppendKind, Guarantee, Offset, TopicId};
@@ -8,11 +8,11 @@ use super::rig::*;
 
 use AppendKind::Output;
 
-/// Where the topic that the first group writes is in its list, and in the list of the second.
+/// The index of the shared topic in the topics of the group that writes it, and of the group that reads it.
 const WRITTEN: u16 = 1;
 const READ: u16 = 1;
 
-/// A member that writes a topic in units, and a group that reads it.
+/// A member that writes a topic in transactions, and a group that reads it.
 fn writer_and_reader(log: &dyn Log) -> (TestMember, Group) {
     let written = stream(log, 1);
     let mut writer = stateful(log, &[], 1);
@@ -40,19 +40,19 @@ fn abort(writer: &mut TestMember, value: &str) {
     assert_eq!(writer.inner.abort(deadline()), Ok(()));
 }
 
-/// How far the first task's input is known, from where it was fetched.
+/// The offset up to which the input was reported, by records and gaps, since it was fetched at `from`.
 fn reached(recorder: &Recorder, from: Offset) -> Offset {
     let records = offsets(&recorder.records(task(0), TopicId(READ)));
-    for (.., nothing) in &recorder.gaps {
-        let held: Vec<_> = records.iter().filter(|at| nothing.contains(at)).collect();
-        assert!(held.is_empty(), "{nothing:?} holds {held:?}");
+    for (.., gap) in &recorder.gaps {
+        let held: Vec<_> = records.iter().filter(|at| gap.contains(at)).collect();
+        assert!(held.is_empty(), "{gap:?} contains {held:?}");
     }
-    let behind = records.iter().map(|at| at + 1);
-    let passed = recorder.gaps.iter().map(|(.., nothing)| nothing.end);
-    behind.chain(passed).max().unwrap_or(from)
+    let after_records = records.iter().map(|at| at + 1);
+    let after_gaps = recorder.gaps.iter().map(|(.., gap)| gap.end);
+    after_records.chain(after_gaps).max().unwrap_or(from)
 }
 
-/// Where the input ends, behind the marker of its last transaction: a broker writes that after it has
+/// The end of the input, behind the marker of its last transaction, which a broker writes after it has
 /// answered the commit.
 fn end(log: &dyn Log, group: &Group) -> Offset {
     let at = [tp(group.topic(TopicId(READ)), 0)];
@@ -72,16 +72,17 @@ pub fn a_member_reaches_the_end_behind_control_records(log: &dyn Log) {
     abort(&mut writer, "dropped");
     for value in ["a", "b"] {
         commit(&mut writer, value);
-        reader.poll_until("it comes to the end", |recorder| {
+        reader.poll_until("it reaches the end", |recorder| {
             reached(recorder, 0) == end(log, &group)
         });
     }
     abort(&mut writer, "dropped");
     commit(&mut writer, "c");
     abort(&mut writer, "dropped");
-    reader.poll_until("it comes to the end behind what was aborted", |recorder| {
-        reached(recorder, 0) == end(log, &group)
-    });
+    reader.poll_until(
+        "it reaches the end behind the aborted records",
+        |recorder| reached(recorder, 0) == end(log, &group),
+    );
     let seen = reader.recorder.records(task(0), TopicId(READ));
     assert_eq!(texts(&seen), ["a", "b", "c"]);
     let epochs = reader.recorder.gaps.iter().map(|(_, epoch, ..)| epoch);
@@ -104,7 +105,7 @@ pub fn a_gap_is_reported_again_after_moving_back(log: &dyn Log) {
             _ => reader.inner.release(task(0)),
         }
         reader.fetch(task(0), READ, from);
-        reader.poll_until("it comes to the end", |recorder| {
+        reader.poll_until("it reaches the end", |recorder| {
             reached(recorder, from) == end(log, &group)
         });
         let seen = offsets(&reader.recorder.records(task(0), TopicId(READ)));
@@ -113,11 +114,7 @@ pub fn a_gap_is_reported_again_after_moving_back(log: &dyn Log) {
             seen.len(),
             [2, 1, 0][usize::from(from >= last) + usize::from(from > last)]
         );
-        let starts = reader
-            .recorder
-            .gaps
-            .iter()
-            .map(|(.., nothing)| nothing.start);
+        let starts = reader.recorder.gaps.iter().map(|(.., gap)| gap.start);
         assert!(
             starts.into_iter().all(|at| at >= from),
             "{:?}",
@@ -138,7 +135,7 @@ pub fn an_open_transaction_is_no_gap(log: &dyn Log) {
         assert!(reached(&reader.recorder, 0) <= stable);
     }
     commit(&mut writer, "b");
-    reader.poll_until("it comes to the end", |recorder| {
+    reader.poll_until("it reaches the end", |recorder| {
         reached(recorder, 0) == end(log, &group)
     });
     let seen = reader.recorder.records(task(0), TopicId(READ));
@@ -147,22 +144,20 @@ pub fn an_open_transaction_is_no_gap(log: &dyn Log) {
 
 pub fn commits_of_offsets_alone_make_no_gap(log: &dyn Log) {
     let (mut writer, mut group) = writer_and_reader(log);
-    // It writes what it reads, as a group with a loop does.
+    // It writes to its own input, as a group with a loop does.
     group.topics.push(group.topic(TopicId(READ)).clone());
     commit(&mut writer, "a");
     let mut reader = TestMember::owning(log, &group, 1);
     reader.fetch(task(0), READ, 0);
     for _ in 0..3 {
         let end = end(log, &group);
-        reader.poll_until("it comes to the end", |recorder| {
-            reached(recorder, 0) == end
-        });
+        reader.poll_until("it reaches the end", |recorder| reached(recorder, 0) == end);
         assert_committed(&reader.commit(&[(task(0), READ, end)]), task(0));
         let before = reader.recorder.gaps.len();
         for _ in 0..3 {
             reader.poll();
         }
-        assert_eq!(reader.recorder.gaps.len(), before, "it rests");
+        assert_eq!(reader.recorder.gaps.len(), before, "no new gap is reported");
         assert_eq!(high(log, group.topic(TopicId(READ)), 0), end);
         reader.append(&[(task(0), Output, READ + 1, 0, "again")]);
         assert_committed(&reader.commit(&[(task(0), READ, end)]), task(0));

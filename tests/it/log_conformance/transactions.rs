@@ -1,4 +1,4 @@
-//! Exactly once: what a unit holds becomes visible together, or never.
+//! Exactly once: records and offsets of a commit become visible together, or never.
 
 use goka_runtime::log::{Failure, Group, Isolation, Log};
 use goka_runtime::record::{Append, AppendKind, Appends, Guarantee, Record, TaskId, TopicId};
@@ -7,11 +7,11 @@ use super::rig::*;
 
 use AppendKind::{Changelog, Output};
 
-/// Where the output of the groups here is in their list.
+/// The index of the output in the topics of the groups here.
 const OUTPUT: u16 = 2;
 
-/// A group of one input, table and output, with a partition for each task. A transaction that stays
-/// open stays so for longer than any case waits.
+/// A group of one input, table and output, with a partition for each task. Its transactions stay open for
+/// longer than any case waits.
 fn exactly_once(log: &dyn Log, partitions: i32) -> Group {
     let (input, output) = (stream(log, partitions), stream(log, partitions));
     let mut group = stateful(log, &[input], partitions);
@@ -46,7 +46,7 @@ pub fn records_and_offsets_of_a_commit_become_visible_together(log: &dyn Log) {
     let reader = |isolation| log.reader(&outside, isolation).expect("a reader");
     let mut early = reader(Isolation::ReadCommitted);
     for _ in 0..5 {
-        let each = &mut |_: usize, _: &[Record<'_>]| panic!("seen before it is settled");
+        let each = &mut |_: usize, _: &[Record<'_>]| panic!("seen before the commit");
         early.poll(TICK, each).expect("readable");
     }
     assert_eq!(
@@ -56,7 +56,7 @@ pub fn records_and_offsets_of_a_commit_become_visible_together(log: &dyn Log) {
     let mut reader = reader(Isolation::ReadCommitted);
     std::thread::scope(|scope| {
         let group = &group;
-        let told = scope.spawn(move || {
+        let seen_offsets = scope.spawn(move || {
             let mut any = false;
             wait_until("the reader sees the output", || {
                 reader.poll(TICK, &mut |_, _| any = true).expect("readable");
@@ -67,11 +67,11 @@ pub fn records_and_offsets_of_a_commit_become_visible_together(log: &dyn Log) {
         let outcome = member.commit(&[(task(0), 1, 3), (task(1), 1, 4)]);
         assert_committed(&outcome, task(0));
         assert_committed(&outcome, task(1));
-        let told = told.join().expect("the reader goes on");
+        let seen_offsets = seen_offsets.join().expect("the reader does not panic");
         assert_eq!(
-            told,
+            seen_offsets,
             (Some(3), Some(4)),
-            "who sees a record sees the offsets"
+            "a reader of a record sees the offsets"
         );
     });
     assert_eq!(seen(log, &group, 0, 0), ["state"]);
@@ -102,7 +102,7 @@ pub fn an_aborted_transaction_leaves_nothing_visible(log: &dyn Log) {
         assert_eq!(
             (last - first, count),
             (0, 1),
-            "what was aborted counts no more"
+            "aborted records are not counted"
         );
         member.append(&[(task(0), Changelog, 0, 0, "dropped")]);
         assert_eq!(member.inner.abort(deadline()), Ok(()));
@@ -157,7 +157,7 @@ pub fn markers_count_the_offsets_before_the_next_commit(log: &dyn Log) {
     let mut member = TestMember::owning(log, &group, 2);
     let mut next = [0, 0];
     for round in 1..5 {
-        // The second task has no changelog records in every other unit.
+        // The second task has changelog records in every other commit only.
         let mut records = vec![
             (task(0), Changelog, 0, 0, "a"),
             (task(0), Changelog, 0, 0, "b"),
@@ -178,7 +178,7 @@ pub fn markers_count_the_offsets_before_the_next_commit(log: &dyn Log) {
                 Some((first, last, _)) => {
                     assert_eq!(first, *next, "{outcome:?}");
                     *next = last + 1 + i64::try_from(acked.markers).expect("few");
-                    // A copy that reaches the last record is complete: what follows is no record.
+                    // A copy that reaches the last record is complete: only markers follow.
                     let table = group.topic(TopicId(0));
                     assert!(read(log, table, partition, last + 1).is_empty());
                 }
@@ -188,7 +188,7 @@ pub fn markers_count_the_offsets_before_the_next_commit(log: &dyn Log) {
     }
     assert_eq!(seen(log, &group, 0, 0).len(), 8);
     let highs = [0, 1].map(|partition| high(log, group.topic(TopicId(0)), partition));
-    assert_eq!(highs, next, "nothing else follows");
+    assert_eq!(highs, next, "no other offsets follow");
 }
 
 pub fn an_empty_commit_and_an_empty_abort(log: &dyn Log) {
@@ -204,7 +204,7 @@ pub fn an_empty_commit_and_an_empty_abort(log: &dyn Log) {
 }
 
 pub fn a_transaction_that_a_closed_member_left_open_blocks_no_reader(log: &dyn Log) {
-    // No static members: each has a name of its own for its transactions, and ends none of another's.
+    // No static members: each has a transactional id of its own, and aborts no transaction of another.
     let group = Group {
         instance: String::new(),
         ..exactly_once(log, 1)
@@ -213,7 +213,7 @@ pub fn a_transaction_that_a_closed_member_left_open_blocks_no_reader(log: &dyn L
         let mut member = TestMember::owning(log, &worker(&group, worker_number), 1);
         member.append(&[(task(0), Changelog, 0, 0, "uncommitted")]);
         match close {
-            // An engine may say that there was something left.
+            // An engine may return an error for the open transaction.
             true => drop(member.inner.close(deadline())),
             false => drop(member),
         }
@@ -249,7 +249,7 @@ pub fn a_commit_during_a_revocation_is_where_the_next_owner_starts(log: &dyn Log
             });
         }
         committer.append(&appends);
-        // One transaction for the whole member, with the tasks that stay.
+        // The member has one transaction, which has the tasks that stay, too.
         let offsets: Vec<_> = all
             .iter()
             .map(|of| (*of, 1, 7 + i64::from(of.partition)))

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use goka::Processor;
 use goka::prelude::*;
-use goka_runtime::graph::{Definition, Edge, EdgeKind};
+use goka::{Processor, View};
+use goka_runtime::graph::Definition;
 use goka_runtime::log::{Isolation, Log, NewTopic, OffsetRange, Sent};
 use goka_runtime::processor::{ProcessorOptions, Running, StartError, State, start};
 use goka_runtime::record::{Guarantee, TopicPartition};
@@ -18,7 +18,8 @@ use goka_runtime::table::redb::RedbStores;
 use goka_runtime::table::{Checkpoint, Durability, Store, Stores};
 use tempfile::TempDir;
 
-use crate::support::{events, wait_until};
+use crate::support::definition::renamed;
+use crate::support::{events, offsets, wait_until};
 
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -55,13 +56,13 @@ pub struct Rig {
 impl Rig {
     /// The group `case`, its input made; it reads `case-in` and writes `case-state`.
     pub fn new(log: Arc<dyn Log>, case: &str) -> Self {
-        let rig = Self::of_made(log, case);
+        let rig = Self::of_existing(log, case);
         rig.make(&rig.input, false);
         rig
     }
 
     /// The same for an input topic that exists already.
-    pub fn of_made(log: Arc<dyn Log>, case: &str) -> Self {
+    pub fn of_existing(log: Arc<dyn Log>, case: &str) -> Self {
         events::listen();
         Self {
             log,
@@ -69,7 +70,7 @@ impl Rig {
             input: format!("{case}-in"),
             table: format!("{case}-state"),
             guarantee: Guarantee::AtLeastOnce,
-            definition: renamed(Sums::DEFINITION, case),
+            definition: renamed(Sums::DEFINITION, "restores", case),
         }
     }
 
@@ -83,9 +84,9 @@ impl Rig {
         self.log.create(&topic).unwrap();
     }
 
-    /// The same group as another processor.
+    /// The same group with another processor.
     pub fn of<P: Processor>(mut self) -> Self {
-        self.definition = renamed(P::DEFINITION, &self.group);
+        self.definition = renamed(P::DEFINITION, "restores", &self.group);
         self
     }
 
@@ -137,14 +138,14 @@ impl Rig {
         wait_until("all input is handled", TIMEOUT, || {
             let status = running.status();
             assert!(!running.is_finished(), "{status:?}");
-            // The committed offset alone may be an earlier process's, so a task has to be running, too.
+            // The committed offset may be that of an earlier process, so a task has to be running, too.
             status.iter().any(|task| task.state == State::Running)
                 && self.committed() == Some(self.range(&self.input).high)
         });
     }
 
-    /// Starts it on a machine, where it has to end by itself with these words in its error, and without a
-    /// change of offsets or of the group topic.
+    /// Starts the group on a machine, and checks that it ends by itself with an error that has these words,
+    /// without a change of offsets or of the group topic.
     #[track_caller]
     pub fn refused(&self, machine: &Path, words: &[&str]) {
         let (committed, table) = (self.committed(), self.range(&self.table));
@@ -184,14 +185,14 @@ impl Rig {
 
     /// Writes one record to a partition; returns its offset.
     pub fn send(&self, topic: &str, partition: i32, key: &str, value: &str) -> i64 {
-        let (told, at) = channel();
+        let (report, reported) = channel();
         let delivered = Arc::new(move |_, outcome: Result<(i32, i64), _>| {
-            told.send(outcome.unwrap().1).unwrap();
+            report.send(outcome.unwrap().1).unwrap();
         });
         let appender = self.log.appender(delivered).unwrap();
         let record = record(topic, partition, key, Some(value));
         appender.send(record, 0, Instant::now() + TIMEOUT).unwrap();
-        at.recv_timeout(TIMEOUT).unwrap()
+        reported.recv_timeout(TIMEOUT).unwrap()
     }
 
     pub fn range(&self, topic: &str) -> OffsetRange {
@@ -201,9 +202,7 @@ impl Rig {
 
     /// The committed offset of the input.
     pub fn committed(&self) -> Option<i64> {
-        let partition = TopicPartition::new(&*self.input, 0);
-        let committed = self.log.committed(&self.group, &[partition]).unwrap();
-        committed[0].as_ref().map(|committed| committed.offset)
+        offsets::committed(&*self.log, &self.group, &self.input, 1)[0]
     }
 
     /// The committed records of a topic, tombstones included.
@@ -264,7 +263,7 @@ impl Rig {
     /// Changes the checkpoint of the local copy of a machine.
     pub fn forge(&self, machine: &Path, change: impl FnOnce(&mut Checkpoint)) {
         let mut copy = self.copy(machine);
-        let mut checkpoint = copy.checkpoint().unwrap().expect("it was stamped");
+        let mut checkpoint = copy.checkpoint().unwrap().expect("it has a checkpoint");
         change(&mut checkpoint);
         copy.apply(&[], &checkpoint, Durability::Synced).unwrap();
     }
@@ -280,6 +279,20 @@ impl Rig {
         let place = format!("{}[0]: ", self.table);
         events::logged(&["rebuilding", &place, why])
     }
+}
+
+/// Checks the rows of a table in a view with a local copy of its own.
+#[track_caller]
+pub fn assert_view<T: goka::Table<Key = String, Value = i64>>(
+    rig: &Rig,
+    machine: &Path,
+    expected: Rows<'_>,
+) {
+    let view = View::<T>::start(Arc::clone(&rig.log), Arc::new(stores(machine))).unwrap();
+    view.wait_level(TIMEOUT).unwrap();
+    let seen: Vec<_> = view.iter().unwrap().map(|row| row.unwrap()).collect();
+    let seen: Vec<_> = seen.iter().map(|(key, value)| (&**key, *value)).collect();
+    assert_eq!(seen, expected);
 }
 
 /// A record without headers, with the broker's timestamp.
@@ -333,22 +346,4 @@ pub fn stop(running: Running) {
 /// Numbers to add.
 pub fn adds<'r>(rows: Rows<'r>) -> impl Iterator<Item = (&'r str, Option<i64>)> {
     rows.iter().map(|(key, value)| (*key, Some(*value)))
-}
-
-/// The same processor with the group and the topics of a case.
-fn renamed(definition: &Definition, case: &str) -> Definition {
-    let leak = |text: String| &*Box::leak(text.into_boxed_str());
-    let mut definition = *definition;
-    definition.graph.group = leak(case.to_owned());
-    let edges: Vec<Edge> = definition.graph.edges.to_vec();
-    let renamed = edges.into_iter().map(|mut edge| {
-        edge.topic.name = match (edge.kind, edge.topic.name) {
-            (EdgeKind::Table, _) => leak(format!("{case}-state")),
-            (_, "restores-in") => leak(format!("{case}-in")),
-            (_, other) => leak(other.replace("restores", case)),
-        };
-        edge
-    });
-    definition.graph.edges = Box::leak(renamed.collect());
-    definition
 }

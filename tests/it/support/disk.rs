@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Unmounted with its value.
+/// A mounted disk; it is unmounted when this is dropped.
 pub struct SmallDisk {
     dir: TempDir,
 }
 
 impl SmallDisk {
-    /// `None` where mounting is not permitted; says so.
+    /// `None` where mounting is not permitted, with a line on standard error.
     pub fn new(megabytes: u32) -> Option<Self> {
         let dir = TempDir::with_prefix("goka-disk-").expect("a temporary directory");
         let mounted = Command::new("mount")
@@ -46,7 +46,7 @@ impl SmallDisk {
         }
     }
 
-    /// Gives it back.
+    /// Makes the room free again.
     pub fn free(&self) {
         fs::remove_file(self.ballast()).expect("it was filled");
     }
@@ -54,7 +54,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whatever a failed test left open goes with its process.
+        // Lazily, since a failed test may have left files open.
         let _ = Command::new("umount")
             .arg("-l")
             .arg(self.dir.path())

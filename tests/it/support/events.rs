@@ -1,5 +1,5 @@
-//! What the library tells its operator while a test runs it in this process: every event as a line,
-//! as `message field=value ..`. With `GOKA_EVENTS=1` they are printed too, librdkafka's among them.
+//! The log events of the library in this process, each as a line `message field=value ..`. With
+//! `GOKA_EVENTS=1` they are printed, those of librdkafka, too.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
@@ -10,7 +10,7 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// When the first of them was heard, where they are printed.
+/// When listening began, if events are printed.
 static BEGAN: LazyLock<Option<Instant>> = LazyLock::new(|| {
     let printed = std::env::var("GOKA_EVENTS").is_ok_and(|set| set == "1");
     printed.then(Instant::now)
@@ -19,7 +19,9 @@ static BEGAN: LazyLock<Option<Instant>> = LazyLock::new(|| {
 /// Begins to listen, for the whole process.
 pub fn listen() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing::subscriber::set_global_default(Listener).expect("nobody else does"));
+    ONCE.call_once(|| {
+        tracing::subscriber::set_global_default(Listener).expect("no other subscriber is set")
+    });
 }
 
 /// Whether a line has all these texts.
@@ -55,16 +57,16 @@ impl Visit for Line {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
-        written.expect("a string takes all");
+        written.expect("a string accepts all text");
     }
 }
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
-        let told = *metadata.level() <= Level::INFO && target.starts_with("goka");
+        let kept = *metadata.level() <= Level::INFO && target.starts_with("goka");
         let printed = *metadata.level() <= Level::DEBUG && BEGAN.is_some();
-        metadata.is_event() && (told || printed && !target.starts_with("rdkafka"))
+        metadata.is_event() && (kept || printed && !target.starts_with("rdkafka"))
     }
 
     fn event(&self, event: &Event<'_>) {

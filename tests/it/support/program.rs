@@ -7,19 +7,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes; reached by failures only.
+/// The timeout of everything here, which only a failure reaches.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a command said.
+/// The result of a command: its exit code and output.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
-    /// The one line on standard error that is not an event of the log.
+impl Output {
+    /// The only line on standard error that is not a log event.
     #[track_caller]
     pub fn error(&self) -> &str {
         let lines: Vec<_> = self
@@ -32,7 +32,7 @@ impl Said {
     }
 }
 
-/// Events begin with their time.
+/// Whether a line is a log event: these begin with their time.
 fn is_event(line: &str) -> bool {
     line.starts_with("20") && line.contains('Z')
 }
@@ -69,7 +69,7 @@ impl Program {
         self
     }
 
-    /// The command, with nothing of the surroundings but the data directory.
+    /// The command, without settings from the environment of the tests.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command
@@ -87,7 +87,7 @@ impl Program {
 
     /// Runs a command to its end.
     #[track_caller]
-    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Said {
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
         self.run_with("", args)
     }
 
@@ -97,7 +97,7 @@ impl Program {
         &self,
         input: &str,
         args: impl IntoIterator<Item = A>,
-    ) -> Said {
+    ) -> Output {
         let mut command = self.command();
         let mut child = command
             .args(args)
@@ -117,7 +117,7 @@ impl Program {
         let text = |bytes: std::thread::JoinHandle<Vec<u8>>| {
             String::from_utf8_lossy(&bytes.join().expect("read")).into_owned()
         };
-        Said {
+        Output {
             code: status.code(),
             out: text(out),
             err: text(err),
@@ -159,7 +159,7 @@ fn ended(child: &mut Child, within: Duration) -> ExitStatus {
     }
 }
 
-/// What a program writes to one of its outputs, read while it runs.
+/// One of the output streams of a program, read while it runs.
 #[derive(Debug)]
 struct Followed {
     lines: Arc<Mutex<Vec<String>>>,
@@ -193,7 +193,7 @@ impl Followed {
     }
 }
 
-/// A program that runs; killed when the test is over.
+/// A running program; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -215,16 +215,16 @@ impl Running {
     pub fn wait_err(&self, text: &str) {
         let began = Instant::now();
         while !self.err().iter().any(|line| line.contains(text)) {
-            let said = self.err();
+            let lines = self.err();
             assert!(
                 began.elapsed() < TIMEOUT,
-                "waited for `{text}`; it said {said:?}"
+                "waited for `{text}`; standard error: {lines:?}"
             );
             std::thread::park_timeout(Duration::from_millis(10));
         }
     }
 
-    /// Asks it to stop as an operator does; its exit code and all it said on standard error.
+    /// Stops it with SIGTERM; returns its exit code and its standard error.
     #[track_caller]
     pub fn stop(&mut self) -> (Option<i32>, String) {
         self.signal("TERM");
@@ -239,7 +239,7 @@ impl Running {
         while !wanted(&self.out()) {
             assert!(
                 began.elapsed() < TIMEOUT,
-                "waited for {what}; it said {:?} and {:?}",
+                "waited for {what}; standard output: {:?}, standard error: {:?}",
                 self.out(),
                 self.err()
             );
@@ -261,7 +261,8 @@ impl Running {
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
-    /// Waits for its end; how it ended, and how long that took. All that it said can be read then.
+    /// Waits for its end; returns its exit status and how long the wait took. All of its output can be read
+    /// then.
     #[track_caller]
     pub fn end(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();

@@ -1,5 +1,5 @@
 //! A TCP proxy between clients and a broker, with faults that can be switched on: connections that
-//! break, that swallow everything, that are slow. Ends with its value.
+//! break, that swallow everything, that are slow. It ends when it is dropped.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,16 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What happens to bytes.
+use super::kafka::{Broker, Outside, another_with};
+
+/// What the proxy does with bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// They pass.
     Pass,
-    /// Connections break, new ones at once.
+    /// Connections break; new ones break at once.
     Drop,
-    /// They are taken and never passed on, either way: requests time out.
+    /// They are read and never passed on, in both directions: requests time out.
     Swallow,
-    /// Each piece waits for so long before it passes.
+    /// They are delayed.
     Delay(Duration),
 }
 
@@ -44,7 +46,7 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Passes nothing on before it has a target.
+    /// Passes nothing on before a broker is started behind it.
     pub fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -67,19 +69,22 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// The port that it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Starts a broker behind the proxy: its second listener, which clients of the proxy reach.
+    pub fn broker(&self) -> Option<Broker> {
+        let outside = Outside {
+            protocol: "PLAINTEXT",
+            advertised: Some(self.port),
+        };
+        let broker = another_with(&[], &outside)?;
+        self.shared
+            .target
+            .store(broker.outside(), Ordering::Relaxed);
+        Some(broker)
     }
 
-    /// Where clients find what is behind it.
+    /// The address for clients.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Passes on to that port of this machine.
-    pub fn target(&self, port: u16) {
-        self.shared.target.store(port, Ordering::Relaxed);
     }
 
     /// How many connections were made so far.
@@ -87,8 +92,8 @@ impl Proxy {
         self.shared.made.load(Ordering::Relaxed)
     }
 
-    /// Switches to a mode. [`Mode::Drop`] breaks the connections that are there; when it ends what
-    /// was swallowed is lost, so those connections break too.
+    /// Switches to a mode. [`Mode::Drop`] breaks all connections, and so does the end of [`Mode::Swallow`],
+    /// since swallowed bytes are lost.
     pub fn set(&self, mode: Mode) {
         let mut current = self
             .shared
@@ -108,7 +113,7 @@ impl Proxy {
         let connections = &self.shared.connections;
         let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
         for connection in connections.drain(..) {
-            // One that is closed already is as good.
+            // An error means that it is closed already.
             let _ = connection.shutdown(Shutdown::Both);
         }
     }

@@ -22,11 +22,11 @@ const VERSION: &str = "4.1.0";
 /// Names the version of Kafka that the tests run on.
 pub const VERSION_VARIABLE: &str = "GOKA_KAFKA_VERSION";
 /// Longer than a broker takes to start, however busy the machine is.
-const STARTS: Duration = Duration::from_secs(180);
-/// How often a broker is started that ends at once: another process may have taken its port.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+/// How often a start is tried: another process may take the port of a broker.
 const ATTEMPTS: usize = 3;
 
-/// The broker of this test run. Without one it says why on standard error.
+/// The broker of this test run. Without one it prints why on standard error.
 ///
 /// # Panics
 /// With `GOKA_REQUIRE_KAFKA=1` when there is none.
@@ -95,7 +95,7 @@ pub struct Outside<'a> {
 /// A node of a cluster.
 struct Node<'a> {
     cluster: &'a str,
-    /// Its place among the nodes; node ids begin with 1.
+    /// Its index among the nodes; node ids begin with 1.
     index: usize,
     /// The ports of the controllers, by node.
     controllers: &'a [u16],
@@ -119,7 +119,7 @@ impl Broker {
         properties: &[(&str, &str)],
         outside: Option<&Outside<'_>>,
     ) -> Result<Self, String> {
-        again(|| {
+        retried(|| {
             let node = Node {
                 cluster: &cluster_id(),
                 index: 0,
@@ -140,7 +140,7 @@ impl Broker {
             ("min.insync.replicas", "2"),
         ];
         let properties = [&usual, more].concat();
-        again(|| {
+        retried(|| {
             let controllers = [free_port()?, free_port()?, free_port()?];
             let cluster = cluster_id();
             let prepare = |index| {
@@ -165,7 +165,8 @@ impl Broker {
         })
     }
 
-    /// Prepares Kafka: formats a storage and starts a broker once, and keeps what later starts can use.
+    /// Prepares Kafka: formats a storage and starts a broker once, and keeps the files that speed up later
+    /// starts.
     fn make_ready(home: &Home) -> Result<(), String> {
         let dir = TempDir::with_prefix("goka-kafka-").map_err(|error| error.to_string())?;
         let (data, file) = (dir.path().join("data"), dir.path().join("settings"));
@@ -187,8 +188,8 @@ impl Broker {
         let format = format.arg(&file).stdin(Stdio::null()).output();
         let format = format.map_err(|error| format!("java: {error}"))?;
         if !format.status.success() {
-            let said = String::from_utf8_lossy(&format.stderr);
-            return Err(format!("StorageTool: {said}"));
+            let errors = String::from_utf8_lossy(&format.stderr);
+            return Err(format!("StorageTool: {errors}"));
         }
         std::fs::copy(data.join("bootstrap.checkpoint"), home.checkpoint())
             .map_err(|error| error.to_string())?;
@@ -223,9 +224,9 @@ impl Broker {
             .collect();
         let (mut listeners, mut advertised, mut protocols) = Default::default();
         if let Some(outside) = outside {
-            let told = outside.advertised.unwrap_or(outside_port);
+            let port = outside.advertised.unwrap_or(outside_port);
             listeners = format!(",OUTSIDE://127.0.0.1:{outside_port}");
-            advertised = format!(",OUTSIDE://127.0.0.1:{told}");
+            advertised = format!(",OUTSIDE://127.0.0.1:{port}");
             protocols = format!(",OUTSIDE:{}", outside.protocol);
         }
         let data = dir.path().join("data");
@@ -307,9 +308,12 @@ impl Broker {
             .stderr(errors)
             .spawn()
             .map_err(|error| error.to_string())?;
-        *self.process.lock().expect("no test panics with it") = Some(child);
+        *self
+            .process
+            .lock()
+            .expect("no test panics while it holds the lock") = Some(child);
         let began = Instant::now();
-        while !self.pid().exists() && began.elapsed() < STARTS {
+        while !self.pid().exists() && began.elapsed() < START_TIMEOUT {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         Ok(())
@@ -336,7 +340,7 @@ impl Broker {
             if listens && known_brokers(&admin) >= brokers {
                 return Ok(());
             }
-            if self.ended().exists() || began.elapsed() > STARTS {
+            if self.ended().exists() || began.elapsed() > START_TIMEOUT {
                 let log = std::fs::read_to_string(self.log()).unwrap_or_default();
                 let after = began.elapsed();
                 return Err(format!("no broker after {after:?}; its log: {log}"));
@@ -347,7 +351,11 @@ impl Broker {
 
     /// Stops the broker, cleanly or with SIGKILL; its data stays.
     pub fn stop(&self, orderly: bool) {
-        let child = self.process.lock().expect("no test panics with it").take();
+        let child = self
+            .process
+            .lock()
+            .expect("no test panics while it holds the lock")
+            .take();
         if let Some(mut child) = child {
             if let Some(mut stdin) = child.stdin.take() {
                 let how: &[u8] = if orderly { b"stop\n" } else { b"kill\n" };
@@ -378,8 +386,9 @@ impl Drop for Broker {
         self.stop(false);
     }
 }
-/// Tries a start again whose ports another process may have taken.
-fn again<T>(start: impl Fn() -> Result<T, String>) -> Result<T, String> {
+
+/// Retries a start, whose ports another process may have taken.
+fn retried<T>(start: impl Fn() -> Result<T, String>) -> Result<T, String> {
     let mut tries = 1;
     loop {
         match start() {

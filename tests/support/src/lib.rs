@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// How long to wait between two looks at a condition.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits until a condition is true.
 ///
@@ -21,7 +21,7 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < timeout, "waited {timeout:?} for: {what}");
-        std::thread::park_timeout(PAUSE);
+        std::thread::park_timeout(POLL_INTERVAL);
     }
 }
 
@@ -49,7 +49,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park_timeout(PAUSE),
+            Poll::Pending => std::thread::park_timeout(POLL_INTERVAL),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Generated mistakes: the first line of every error names only types and modules that the user knows.
 //!
-//! Valid programs are damaged: one token is removed, doubled, exchanged with its neighbour, misspelt or replaced. All
-//! damaged programs are modules of one crate, so that a few compilations are enough: a module with an error is checked
-//! and removed, and the next compilation shows the errors of later phases of the compiler (types after names,
-//! constants after types). A word in backticks is foreign if it is a type (it begins with a capital) or part of a
-//! path, and is neither in the program nor named after its functions, nor in the preludes of goka and Rust.
+//! Valid programs are damaged: one token is removed, doubled, exchanged with its neighbour, misspelt or
+//! replaced. All damaged programs are modules of one crate, so that a few compilations are enough: a module
+//! with an error is checked and removed, and the next compilation shows the errors of later phases of the
+//! compiler (types after names, constants after types). A word in backticks is foreign if it is a type (it
+//! begins with a capital) or part of a path, and is neither in the program nor named after its functions,
+//! nor in the preludes of goka and Rust.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

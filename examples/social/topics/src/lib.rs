@@ -1,4 +1,5 @@
-//! The streams and tables that click-count and user-status share: the compiler checks both after a change here.
+//! The streams and tables that click-count and user-status share: the compiler checks both after a change
+//! here.
 
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};

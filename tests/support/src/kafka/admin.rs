@@ -13,7 +13,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::metadata::Metadata;
 
-use super::{Broker, STARTS};
+use super::{Broker, START_TIMEOUT};
 use crate::{block_on, wait_until};
 
 impl Broker {
@@ -90,7 +90,7 @@ impl Broker {
         let config = AlterConfig::new(topic).set(setting, value);
         let set = block_on(admin.alter_configs([&config], &options)).expect("the broker answers");
         assert!(set.iter().all(Result::is_ok), "{set:?}");
-        wait_until("the broker applies the setting", STARTS, || {
+        wait_until("the broker applies the setting", START_TIMEOUT, || {
             let asked = block_on(admin.describe_configs([&topic], &options));
             let found = asked.expect("the broker answers").remove(0);
             let found = found.expect("the topic is there");
@@ -115,13 +115,13 @@ impl Broker {
     /// Waits until the metadata of every running broker of the cluster satisfies a condition: brokers hear
     /// of a change at different times.
     #[track_caller]
-    fn everywhere(&self, what: &str, is_so: impl Fn(&Metadata) -> bool) {
+    fn everywhere(&self, what: &str, condition: impl Fn(&Metadata) -> bool) {
         for port in &self.cluster {
             let is_up = || TcpStream::connect(("127.0.0.1", *port)).is_ok();
             let admin = admin(*port);
-            wait_until(what, STARTS, || {
+            wait_until(what, START_TIMEOUT, || {
                 let found = admin.inner().fetch_metadata(None, Duration::from_secs(5));
-                found.map_or_else(|_| !is_up(), |metadata| is_so(&metadata))
+                found.map_or_else(|_| !is_up(), |metadata| condition(&metadata))
             });
         }
     }
@@ -134,9 +134,9 @@ impl Broker {
         // The tool also prints the rules that the broker then has.
         let ask = |more: &[&str]| {
             let args = [&["--bootstrap-server", &bootstrap], more, resource].concat();
-            let said = self.tool("org.apache.kafka.tools.AclCommand", &args, "");
-            assert!(said.status.success(), "{said:?}");
-            let text = String::from_utf8_lossy(&said.stdout).into_owned();
+            let output = self.tool("org.apache.kafka.tools.AclCommand", &args, "");
+            assert!(output.status.success(), "{output:?}");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let current = text.split_once("Current ACLs");
             current.map_or_else(String::new, |(_, current)| current.to_owned())
         };
@@ -147,13 +147,21 @@ impl Broker {
             who[1]
         ));
         let mut current = ask(&[verb, "--force", who[0], who[1], "--operation", operation]);
-        wait_until("the broker applies the rule", STARTS, || {
+        wait_until("the broker applies the rule", START_TIMEOUT, || {
             let is_so = plain(&current).contains(&rule) == (verb == "--add");
             if !is_so {
                 current = ask(&["--list"]);
             }
             is_so
         });
+    }
+
+    /// Runs `kafka-consumer-groups.sh` on the broker.
+    pub fn consumer_groups(&self, args: &[&str]) -> Output {
+        let bootstrap = self.bootstrap();
+        let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+        let args = [&["--bootstrap-server", &bootstrap], args].concat();
+        self.tool(class, &args, "")
     }
 
     /// Runs one of Kafka's own tools.

@@ -65,7 +65,7 @@ pub(super) fn home() -> Result<Home, String> {
     let target = exe
         .ancestors()
         .find(|folder| folder.join("CACHEDIR.TAG").exists())
-        .ok_or("the program lies outside a target folder")?;
+        .ok_or("the program is outside a target folder")?;
     let version = std::env::var(VERSION_VARIABLE).unwrap_or_else(|_| VERSION.to_owned());
     let at = target.join(format!("kafka-{version}"));
     std::fs::create_dir_all(&at).map_err(|error| format!("{}: {error}", at.display()))?;
@@ -82,7 +82,8 @@ pub(super) fn home() -> Result<Home, String> {
     };
     let text = format!(
         "<project><modelVersion>4.0.0</modelVersion><groupId>goka</groupId>\
-         <artifactId>kafka-for-tests</artifactId><version>1</version><dependencies>{}{}{}</dependencies></project>",
+         <artifactId>kafka-for-tests</artifactId><version>1</version>\
+         <dependencies>{}{}{}</dependencies></project>",
         dependency("org.apache.kafka", "kafka_2.13", &version),
         dependency("org.apache.kafka", "kafka-tools", &version),
         dependency("org.slf4j", "slf4j-nop", "1.7.36"),
