@@ -33,20 +33,13 @@ use self::member::EmbeddedMember;
 use self::reader::EmbeddedReader;
 use self::rows::{Catalog, PartitionRow, TopicRow};
 use self::shared::Shared;
+use super::topics::{DELETE_RETENTION, MAX_MESSAGE_BYTES, RETENTION};
 use super::{
     Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OffsetRange,
     OnDelivery, Reader, TopicInfo,
 };
 use crate::record::{Offset, TopicPartition};
 
-/// Kafka's `retention.ms` by default.
-const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Kafka's `delete.retention.ms` by default.
-const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3_600);
-/// Kafka's `max.message.bytes` by default.
-const MAX_MESSAGE_BYTES: usize = 1_048_588;
-/// More than one process needs; keeps handles small.
-const MAX_PARTITIONS: i32 = 10_000;
 /// How long `create` waits for its turn.
 const TURN: Duration = Duration::from_secs(30);
 
@@ -175,7 +168,7 @@ impl Log for Embedded {
     }
 
     fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        check_topic(topic)?;
+        topic.check()?;
         let shared = self.shared();
         let _turn = shared.turn(Instant::now() + TURN)?;
         shared.reopen_if_broken()?;
@@ -191,8 +184,7 @@ impl Log for Embedded {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let row = TopicRow {
             id: uuid::Uuid::new_v4().to_string(),
-            first: u32::try_from(first)
-                .map_err(|_| refused(&topic.name, "the log is full of topics"))?,
+            first: u32::try_from(first).map_err(|_| topic.refused("the log is full of topics"))?,
             partitions: topic.partitions,
             compact: topic.compact,
             delete: !topic.compact,
@@ -241,36 +233,4 @@ impl Log for Embedded {
     fn cluster(&self) -> Result<ClusterId, LogError> {
         Ok(self.shared().cluster.clone())
     }
-}
-
-fn refused(topic: &str, reason: &str) -> LogError {
-    LogError::Refused {
-        what: format!("making topic `{topic}`"),
-        reason: reason.to_owned(),
-        source: None,
-    }
-}
-
-/// Kafka's rules of names, so that a program that works here works there.
-fn check_topic(topic: &NewTopic) -> Result<(), LogError> {
-    let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    let name = &topic.name;
-    if name.is_empty()
-        || name.len() > 249
-        || name == "."
-        || name == ".."
-        || !name.chars().all(is_legal)
-    {
-        return Err(refused(
-            name,
-            "a name has 1 to 249 letters, digits, `.`, `_` or `-`",
-        ));
-    }
-    if !(1..=MAX_PARTITIONS).contains(&topic.partitions) {
-        return Err(refused(
-            name,
-            &format!("a topic has 1 to {MAX_PARTITIONS} partitions"),
-        ));
-    }
-    Ok(())
 }

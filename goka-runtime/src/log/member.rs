@@ -50,6 +50,27 @@ impl Group {
         &self.topics[usize::from(id.0)]
     }
 
+    /// The id of a topic of the group.
+    pub(super) fn topic_id(&self, name: &str) -> Option<TopicId> {
+        let index = self.topics.iter().position(|topic| **topic == *name)?;
+        u16::try_from(index).ok().map(TopicId)
+    }
+
+    /// The topics whose partitions the group hands out.
+    pub(super) fn leads(&self) -> Vec<Arc<str>> {
+        let leads = match &self.lead {
+            Some(table) => std::slice::from_ref(table),
+            None => &self.inputs,
+        };
+        leads.iter().map(|id| Arc::clone(self.topic(*id))).collect()
+    }
+
+    /// The task of a partition of one of its leads.
+    pub(super) fn task(&self, lead: &str, partition: i32) -> Option<TaskId> {
+        let lead = self.topic_id(lead)?;
+        Some(TaskId { lead, partition })
+    }
+
     /// The inputs of a task: all of them in a co-partitioned group, else the lead alone.
     pub fn inputs_of(&self, task: TaskId) -> impl Iterator<Item = TopicId> + '_ {
         let together = self.lead.is_some();

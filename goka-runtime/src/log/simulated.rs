@@ -64,6 +64,7 @@ use self::member::SimulatedMember;
 use self::reader::SimulatedReader;
 use self::state::{Shared, State, millis};
 use self::topics::{Partition, Topic};
+use super::topics::{DELETE_RETENTION, MAX_MESSAGE_BYTES, RETENTION};
 use super::{
     Appender, CleanupPolicy, ClusterId, Committed, Group, Isolation, Log, LogError, Member,
     NewTopic, OffsetRange, OnDelivery, Reader, TopicInfo,
@@ -71,14 +72,6 @@ use super::{
 use crate::clock::Clock;
 use crate::record::{Offset, Record, TopicPartition};
 
-/// Kafka's `retention.ms` by default.
-const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Kafka's `delete.retention.ms` by default.
-const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3_600);
-/// Kafka's `max.message.bytes` by default.
-const MAX_MESSAGE_BYTES: usize = 1_048_588;
-/// More than any test needs.
-const MAX_PARTITIONS: i32 = 10_000;
 /// How long a question waits for its answer, by the machine's clock.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -334,7 +327,7 @@ impl Log for Simulated {
     }
 
     fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        check_topic(topic)?;
+        topic.check()?;
         self.ask("making a topic", |state| {
             if state.topics.contains_key(&*topic.name) {
                 return Err(LogError::TopicExists {
@@ -402,28 +395,4 @@ fn new_topic(topic: &NewTopic, number: u64) -> Topic {
         },
         partitions: count.map(|_| Partition::default()).collect(),
     }
-}
-
-fn refused(topic: &str, reason: &str) -> LogError {
-    LogError::Refused {
-        what: format!("making topic `{topic}`"),
-        reason: reason.to_owned(),
-        source: None,
-    }
-}
-
-/// Kafka's rules of names, so that what works here works there.
-fn check_topic(topic: &NewTopic) -> Result<(), LogError> {
-    let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    let name = topic.name.as_str();
-    let is_short = (1..=249).contains(&name.len());
-    if !is_short || name == "." || name == ".." || !name.chars().all(is_legal) {
-        let rule = "a name has 1 to 249 letters, digits, `.`, `_` or `-`";
-        return Err(refused(name, rule));
-    }
-    if !(1..=MAX_PARTITIONS).contains(&topic.partitions) {
-        let rule = format!("a topic has 1 to {MAX_PARTITIONS} partitions");
-        return Err(refused(name, &rule));
-    }
-    Ok(())
 }

@@ -2,10 +2,20 @@
 
 use std::time::Duration;
 
+use super::error::LogError;
 use crate::record::Offset;
 
 /// Partitions of a topic that the embedded log creates, where none are declared.
 pub const DEFAULT_PARTITIONS: i32 = 4;
+
+/// Kafka's `retention.ms` by default.
+pub(super) const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Kafka's `delete.retention.ms` by default.
+pub(super) const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3_600);
+/// Kafka's `max.message.bytes` by default.
+pub(super) const MAX_MESSAGE_BYTES: usize = 1_048_588;
+/// More than one process needs; keeps the numbers of the embedded log's partitions small.
+const MAX_PARTITIONS: i32 = 10_000;
 
 /// What happens to old records of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,4 +89,29 @@ pub struct NewTopic {
     pub compact: bool,
     /// How long records are kept; `None` leaves it to the log.
     pub retention: Option<Duration>,
+}
+
+impl NewTopic {
+    /// Refuses what Kafka would, so that a program that works on a log of ours works there.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let name = self.name.as_str();
+        let is_short = (1..=249).contains(&name.len());
+        if !is_short || name == "." || name == ".." || !name.chars().all(is_legal) {
+            return Err(self.refused("a name has 1 to 249 letters, digits, `.`, `_` or `-`"));
+        }
+        if !(1..=MAX_PARTITIONS).contains(&self.partitions) {
+            return Err(self.refused(&format!("a topic has 1 to {MAX_PARTITIONS} partitions")));
+        }
+        Ok(())
+    }
+
+    /// Why it is not made.
+    pub(super) fn refused(&self, reason: &str) -> LogError {
+        LogError::Refused {
+            what: format!("making topic `{}`", self.name),
+            reason: reason.to_owned(),
+            source: None,
+        }
+    }
 }

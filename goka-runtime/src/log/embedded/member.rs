@@ -100,19 +100,6 @@ impl EmbeddedMember {
         )
     }
 
-    /// The task of a slot, in this member's numbering.
-    fn task(&self, slot: &Slot) -> Option<TaskId> {
-        let lead = self
-            .group
-            .topics
-            .iter()
-            .position(|topic| *topic == slot.0)?;
-        Some(TaskId {
-            lead: TopicId(u16::try_from(lead).ok()?),
-            partition: slot.1,
-        })
-    }
-
     fn out(&mut self, driver: &mut dyn Driver) {
         let lost: Vec<TaskId> = std::mem::take(&mut self.held).into_keys().collect();
         self.committer.clear();
@@ -124,7 +111,10 @@ impl EmbeddedMember {
     }
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
-        let tasks: Vec<TaskId> = slots.iter().filter_map(|slot| self.task(slot)).collect();
+        let tasks: Vec<TaskId> = slots
+            .iter()
+            .filter_map(|slot| self.group.task(&slot.0, slot.1))
+            .collect();
         driver.revoking(&tasks, &mut self.committer);
         self.committer.forget(&tasks);
         self.held.retain(|task, _| !tasks.contains(task));
@@ -150,7 +140,7 @@ impl EmbeddedMember {
     fn own(&mut self, slots: &[(Slot, u64)], driver: &mut dyn Driver) -> Result<(), LogError> {
         let mut assignments = Vec::with_capacity(slots.len());
         for (slot, epoch) in slots {
-            let Some(task) = self.task(slot) else {
+            let Some(task) = self.group.task(&slot.0, slot.1) else {
                 continue;
             };
             let inputs: Vec<TopicId> = self.group.inputs_of(task).collect();
@@ -275,14 +265,7 @@ impl KeepAlive for Seat {
 }
 
 fn enter(shared: &Shared, group: &Group) -> MemberId {
-    let leads = match group.lead {
-        Some(table) => vec![group.topic(table).clone()],
-        None => group
-            .inputs
-            .iter()
-            .map(|input| group.topic(*input).clone())
-            .collect(),
-    };
+    let leads = group.leads();
     let mut state = shared.state();
     state.members += 1;
     let id = MemberId(state.members);

@@ -36,7 +36,7 @@ use super::config::KafkaConfig;
 use super::member_producer::MemberProducer;
 use super::native::{Ask, Client, Event, EventKind, Fault, Kind, List, Place};
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
-use assignment::{AssignedTasks, leads, tasks_of};
+use assignment::{AssignedTasks, tasks_of};
 use committer::OffsetCommitter;
 use errors::{ConsumerError, classify, ended};
 use events::Events;
@@ -83,7 +83,7 @@ impl KafkaMember {
         let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
         let timeout = config.deadline;
         let producer = MemberProducer::new(config, Arc::clone(&group), batch_bytes)?;
-        client.subscribe(&leads(&group)).map_err(failed)?;
+        client.subscribe(&group.leads()).map_err(failed)?;
         Ok(Self {
             timeout,
             events: Arc::new(Events::of(&client)),

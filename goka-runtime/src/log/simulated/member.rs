@@ -78,16 +78,6 @@ impl SimulatedMember {
         self.shared.lock().dead.contains(&self.client)
     }
 
-    /// The task of a slot, in this member's numbering.
-    pub(super) fn task(&self, slot: &Slot) -> Option<TaskId> {
-        let topics = &self.group.topics;
-        let lead = topics.iter().position(|topic| *topic == slot.0)?;
-        Some(TaskId {
-            lead: TopicId(u16::try_from(lead).ok()?),
-            partition: slot.1,
-        })
-    }
-
     /// Reports to the driver what was found.
     fn report(&mut self, found: Polled, driver: &mut dyn Driver) -> Result<(), LogError> {
         match found {
@@ -156,7 +146,10 @@ impl SimulatedMember {
     }
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
-        let tasks: Vec<TaskId> = slots.iter().filter_map(|slot| self.task(slot)).collect();
+        let tasks: Vec<TaskId> = slots
+            .iter()
+            .filter_map(|slot| self.group.task(&slot.0, slot.1))
+            .collect();
         let is_known = |task: &TaskId| self.tasks.get(task).is_some_and(|held| held.is_announced);
         let told: Vec<TaskId> = tasks.iter().copied().filter(is_known).collect();
         if !told.is_empty() {

@@ -26,14 +26,7 @@ impl SimulatedMember {
             return id;
         }
         let group = &self.group;
-        let leads = match group.lead {
-            Some(table) => vec![group.topic(table).clone()],
-            None => group
-                .inputs
-                .iter()
-                .map(|input| group.topic(*input).clone())
-                .collect(),
-        };
+        let leads = group.leads();
         let instance = match group.instance.as_str() {
             "" => None,
             instance => Some(format!("{instance}-{}", group.worker)),
@@ -128,7 +121,7 @@ impl SimulatedMember {
 
     fn hold(&mut self, slots: &[(Slot, u64)], since: Duration) {
         for (slot, epoch) in slots {
-            let Some(task) = self.task(slot) else {
+            let Some(task) = self.group.task(&slot.0, slot.1) else {
                 continue;
             };
             let owned = OwnedTask {

@@ -68,36 +68,19 @@ impl AssignedTasks {
     }
 }
 
-/// The id of a topic of the group.
-fn topic_id(group: &Group, name: &str) -> Option<TopicId> {
-    let index = group.topics.iter().position(|topic| **topic == *name)?;
-    u16::try_from(index).ok().map(TopicId)
-}
-
 /// The tasks whose lead's partitions these are.
 pub(super) fn tasks_of(group: &Group, places: &[Place]) -> Vec<TaskId> {
-    let task = |place: &Place| {
-        Some(TaskId {
-            lead: topic_id(group, &place.topic)?,
-            partition: place.partition,
-        })
-    };
-    places.iter().filter_map(task).collect()
+    let tasks = places.iter();
+    tasks
+        .filter_map(|place| group.task(&place.topic, place.partition))
+        .collect()
 }
 
 /// The task that reads a partition, and the id of its topic.
 pub(super) fn task_of(group: &Group, topic: &str, partition: i32) -> Option<(TaskId, TopicId)> {
-    let topic = topic_id(group, topic)?;
+    let topic = group.topic_id(topic)?;
     let lead = group.lead.unwrap_or(topic);
     Some((TaskId { lead, partition }, topic))
-}
-
-/// The topics whose partitions the group hands out.
-pub(super) fn leads(group: &Group) -> Vec<&str> {
-    match group.lead {
-        Some(table) => vec![group.topic(table)],
-        None => group.inputs.iter().map(|id| &**group.topic(*id)).collect(),
-    }
 }
 
 #[cfg(test)]
@@ -139,7 +122,7 @@ mod tests {
         let mut group = group();
         let input = TopicId(1);
         assert_eq!(task_of(&group, "input", 3), Some((task(3), input)));
-        assert_eq!(leads(&group), ["table"]);
+        assert_eq!(group.leads(), ["table".into()]);
         group.lead = None;
         let own = TaskId {
             lead: input,
@@ -147,6 +130,6 @@ mod tests {
         };
         assert_eq!(task_of(&group, "input", 3), Some((own, input)));
         assert_eq!(task_of(&group, "other", 3), None);
-        assert_eq!(leads(&group), ["input"]);
+        assert_eq!(group.leads(), ["input".into()]);
     }
 }

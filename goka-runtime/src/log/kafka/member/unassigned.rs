@@ -13,11 +13,11 @@
 //!   joining once more would not change anything for the group.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::super::{Group, LogError};
 use super::super::native::{Client, Fault, Place};
-use super::assignment::leads;
 
 /// How long the check may take. Heartbeats go on meanwhile.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ impl UnassignedCheck {
         if assigned.is_empty() {
             return Ok(());
         }
-        let leads = leads(group);
+        let leads = group.leads();
         let name = &group.name;
         match has_unassigned(client, name, &leads) {
             Ok(false) => return Ok(()),
@@ -71,7 +71,7 @@ impl UnassignedCheck {
 }
 
 /// Whether a partition of the leads is in no assignment, and no rebalance is about to change that.
-fn has_unassigned(client: &Client, group: &str, leads: &[&str]) -> Result<bool, Fault> {
+fn has_unassigned(client: &Client, group: &str, leads: &[Arc<str>]) -> Result<bool, Fault> {
     let deadline = Instant::now() + CHECK_TIMEOUT;
     let left = || deadline.saturating_duration_since(Instant::now());
     let description = client.census(group, left())?;
@@ -82,7 +82,7 @@ fn has_unassigned(client: &Client, group: &str, leads: &[&str]) -> Result<bool, 
         let of = description
             .assigned
             .iter()
-            .filter(|(topic, _)| topic == lead);
+            .filter(|(topic, _)| **topic == **lead);
         let assigned: BTreeSet<i32> = of.map(|(_, at)| *at).collect();
         if i32::try_from(assigned.len()) != Ok(client.partitions(lead, left())?) {
             return Ok(true);

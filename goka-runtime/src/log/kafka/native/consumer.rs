@@ -2,6 +2,7 @@
 //! leaves.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -13,7 +14,7 @@ use super::list::{List, Place};
 
 impl Client {
     /// Joins the consumer's group for these topics.
-    pub(in super::super) fn subscribe(&self, topics: &[&str]) -> Result<(), Fault> {
+    pub(in super::super) fn subscribe(&self, topics: &[Arc<str>]) -> Result<(), Fault> {
         let mut list = List::new();
         for topic in topics {
             list.add(topic, -1)?;
