@@ -98,7 +98,7 @@ fn survives_rebalances_and_crashes() {
     }
 }
 
-/// A record that fails stops its partition; a test that expects that asks for the error.
+/// A record that fails stops its partition. A test that expects this gets the error from `try_send`.
 fn refuses_negative_orders() {
     let mut app = Tester::of::<Totals>();
     let stopped = app.input(Orders).try_send("alice", &-1);

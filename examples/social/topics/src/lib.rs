@@ -21,7 +21,7 @@ pub struct Status {
 #[stream("status-changes", key = String, value = Json<Status>)]
 pub struct StatusChanges;
 
-/// How many clicks.
+/// A number of clicks.
 pub type Clicks = i64;
 
 /// How often each user has clicked; written by click-count.
