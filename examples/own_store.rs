@@ -1,4 +1,4 @@
-//! A table in a store of the program's own: each partition is one small file, which is read at the start and
+//! A table in a store of the program's own. Each partition is one small file, which is read at the start and
 //! rewritten at each synced flush. It suits tables of some thousand keys, and shows what a store has to do.
 //! The test below runs `goka::table::conformance` on it.
 //!

@@ -1,5 +1,5 @@
-//! The streams and tables that click-count and user-status share: the compiler checks both after a change
-//! here.
+//! The streams and tables that click-count and user-status share. After a change here the compiler checks
+//! both.
 
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-// The lifetime of a value is left out.
+// A handler's value has no named lifetime.
 
 use goka::prelude::*;
 #[allow(unused_imports)]
