@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --example clicks                        # on the embedded log
-//! cargo run --example clicks -- --no-simulate       # clicks come from elsewhere:
+//! cargo run --example clicks -- --no-simulate       # without simulated clicks
 //! cargo run --example clicks -- emit user-clicks alice now
 //! cargo run --example clicks -- get my-group alice
 //! ```
@@ -24,7 +24,7 @@ struct UserClicks;
 fn my_group(ctx: &mut Context, msg: String) -> Result<()> {
     let counter = ctx.value()?.unwrap_or(0) + 1;
     ctx.set_value(&counter)?;
-    // An error means that standard output is closed, which is no reason to stop counting.
+    // An error means that standard output is closed; counting continues.
     let _ = writeln!(std::io::stdout(), "k: {} c: {counter} m: {msg}", ctx.key());
     Ok(())
 }
@@ -66,7 +66,7 @@ fn show(app: &AppHandle) -> Result<()> {
 
 fn main() -> ExitCode {
     Service::new()
-        .flag("no-simulate", "Emits no clicks; they come from elsewhere")
+        .flag("no-simulate", "Emits no simulated clicks")
         .background(simulate)
         .background(show)
         .main()

@@ -1,4 +1,4 @@
-//! A table in a store of the program's own: each partition is one small file, which is read at the start and
+//! A table in a store of the program's own. Each partition is one small file, which is read at the start and
 //! rewritten at each synced flush. It suits tables of some thousand keys, and shows what a store has to do.
 //! The test below runs `goka::table::conformance` on it.
 //!
@@ -52,7 +52,8 @@ impl Stores for FileStores {
         fs::create_dir_all(&self.0).map_err(refused)?;
         let lock = File::create(path.with_extension(format!("{partition}.lock")));
         let lock = lock.map_err(refused)?;
-        // A child process that is being started holds copies of all open files for a moment.
+        // A child process that is just starting has copies of all open files for a moment, so the lock is
+        // retried.
         for tries in (0..50).rev() {
             match lock.try_lock() {
                 Ok(()) => break,
@@ -103,7 +104,7 @@ fn io(path: &Path, error: std::io::Error) -> StoreError {
 /// One partition, in memory and in a file.
 #[derive(Debug)]
 struct FileStore {
-    /// Shared with snapshots, copied when it is written while one is alive.
+    /// Shared with snapshots; a write copies it while there is a snapshot.
     contents: Arc<Contents>,
     is_written: bool,
     path: PathBuf,
@@ -111,7 +112,7 @@ struct FileStore {
 }
 
 impl FileStore {
-    /// A new file replaces the old one, so that a crash leaves one of the two.
+    /// Replaces the file by a new one, so that a crash leaves one of the two.
     fn write(&mut self) -> Result<(), StoreError> {
         let draft = self.path.with_added_extension("new");
         let write = || -> std::io::Result<()> {
@@ -131,7 +132,7 @@ impl Store for FileStore {
     fn apply(
         &mut self,
         sorted: &[Write<'_>],
-        stamp: &Checkpoint,
+        checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         let before = Arc::clone(&self.contents);
@@ -149,10 +150,10 @@ impl Store for FileStore {
                 }
             }
         }
-        contents.stamp = Some(stamp.clone());
+        contents.checkpoint = Some(checkpoint.clone());
         self.is_written = false;
         if durability == Durability::Synced {
-            // In memory, too, all of it or nothing is applied.
+            // If the file cannot be written, the contents in memory stay as they were, too.
             self.write().inspect_err(|_| self.contents = before)?;
         }
         Ok(())
@@ -170,7 +171,7 @@ impl Store for FileStore {
 
 impl Drop for FileStore {
     fn drop(&mut self) {
-        // A commit that is not durable may be lost: the group topic has it.
+        // An error may be ignored: rows that are not durable can be restored from the group topic.
         if !self.is_written {
             let _ = self.write();
         }
@@ -212,13 +213,13 @@ impl StoreRead for Snapshot {
 /// The contents of a partition.
 #[derive(Debug, Clone, Default)]
 struct Contents {
-    stamp: Option<Checkpoint>,
+    checkpoint: Option<Checkpoint>,
     values: BTreeMap<Vec<u8>, Stored>,
 }
 
 impl StoreRead for Contents {
     fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        Ok(self.stamp.clone())
+        Ok(self.checkpoint.clone())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
@@ -251,8 +252,8 @@ impl ContainsKey for KeyRange<'_> {
     }
 }
 
-/// The file: format, stamp (or none), then timestamp, key and value of each row; every text and number is
-/// preceded by its length in 8 bytes.
+/// The file has the format, the checkpoint (if there is one), then timestamp, key and value of each row.
+/// Every text and number is preceded by its length in 8 bytes.
 impl Contents {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -261,14 +262,14 @@ impl Contents {
             bytes.extend(field);
         };
         put(&FORMAT.to_be_bytes());
-        if let Some(stamp) = &self.stamp {
-            put(&stamp.format.to_be_bytes());
-            put(stamp.cluster.as_bytes());
-            put(stamp.topic_id.as_bytes());
-            put(&stamp.partition.to_be_bytes());
-            put(&stamp.offset.to_be_bytes());
-            put(stamp.fingerprint.as_bytes());
-            put(&stamp.synced_at.to_be_bytes());
+        if let Some(checkpoint) = &self.checkpoint {
+            put(&checkpoint.format.to_be_bytes());
+            put(checkpoint.cluster.as_bytes());
+            put(checkpoint.topic_id.as_bytes());
+            put(&checkpoint.partition.to_be_bytes());
+            put(&checkpoint.offset.to_be_bytes());
+            put(checkpoint.fingerprint.as_bytes());
+            put(&checkpoint.synced_at.to_be_bytes());
         }
         for (key, stored) in &self.values {
             put(&stored.timestamp.to_be_bytes());
@@ -286,7 +287,7 @@ impl Contents {
         if bytes.is_empty() {
             return Some(contents);
         }
-        contents.stamp = Some(Checkpoint {
+        contents.checkpoint = Some(Checkpoint {
             format: u16::from_be_bytes(number(&mut bytes)?),
             cluster: text(&mut bytes)?,
             topic_id: text(&mut bytes)?,

@@ -1,5 +1,5 @@
-//! How applications are tested: unchanged processors on a log in memory that behaves as Kafka does, and a
-//! clock that the test moves; and a simulation of them with all kinds of faults.
+//! How applications are tested: processors run unchanged on a log in memory that behaves as Kafka does, with
+//! a clock that the test moves. A simulation runs them with all kinds of faults.
 //!
 //! ```text
 //! cargo run --example tester --features tester
@@ -98,7 +98,7 @@ fn survives_rebalances_and_crashes() {
     }
 }
 
-/// A record that fails stops its partition; a test that expects that asks for the error.
+/// A record that fails stops its partition. A test that expects this gets the error from `try_send`.
 fn refuses_negative_orders() {
     let mut app = Tester::of::<Totals>();
     let stopped = app.input(Orders).try_send("alice", &-1);
@@ -133,9 +133,8 @@ mod tests {
         super::main();
     }
 
-    /// With all kinds of faults: three instances that crash, lose power, are removed from the group and come
-    /// back, on a log whose brokers fail, too. Each total is the sum of the orders, and each warning is
-    /// there once.
+    /// Three instances crash, lose power, are removed from the group and come back, on a log whose brokers
+    /// fail, too. Each total is the sum of the orders, and each warning is there once.
     #[goka::simulate(instances = 3, seeds = 20)]
     fn totals_survive() -> Workload {
         Workload::of::<Totals>()

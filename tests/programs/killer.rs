@@ -1,5 +1,6 @@
-//! A program for tests: the value of each record says what its handler does, as long as the file exists
-//! that it names: `abort <path>`, `overflow <path>` (the stack), `wait <path>`. Other values are kept.
+//! A program for tests: the value of each record says what its handler does as long as a file exists. `abort
+//! <path>` aborts the process, `overflow <path>` overflows the stack, `wait <path>` waits. Other values are
+//! kept.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn killer(ctx: &mut Context, work: String) -> Result<()> {
     Ok(())
 }
 
-/// Never returns: its end cannot be seen by the compiler.
+/// Recurses without an end, in a way that the compiler does not see.
 fn deeper(depth: u64) -> [u64; 64] {
     let frame = black_box([depth; 64]);
     if black_box(depth) == u64::MAX {

@@ -1,4 +1,5 @@
-//! A program for tests: what orders cost, by a table of prices and one of discounts that no group writes.
+//! A program for tests: adds up the cost of orders, with a table of prices and one of discounts that no
+//! group writes.
 
 use goka::prelude::*;
 
@@ -6,11 +7,11 @@ use goka::prelude::*;
 #[table("order-prices", key = String, value = i64)]
 struct Prices;
 
-/// What each customer gets off, in percent.
+/// The discount of each customer, in percent.
 #[table("order-discounts", key = String, value = i64)]
 struct Discounts;
 
-/// Adds up what an item has brought in; the value of an order is its customer.
+/// Adds up the revenue of each item; the value of an order is its customer.
 #[processor(group = "orders", persist = i64)]
 #[input("orders")]
 #[join(Prices)]

@@ -1,11 +1,11 @@
-//! A program for tests: the value of each record says what its handler does with it, `sleep <ms>`,
-//! `panic <ms>` (after so long), or `write <bytes>`.
+//! A program for tests: the value of each record says what its handler does: `sleep <ms>`, `panic <ms>`
+//! (after so long), or `write <bytes>`.
 
 use std::time::Duration;
 
 use goka::prelude::*;
 
-/// Does what the value says, and keeps it, or as many bytes as it says.
+/// Does what the value says, and keeps the value, or as many bytes as it says.
 #[processor(group = "slow", persist = String)]
 #[input("slow-works")]
 fn slow(ctx: &mut Context, work: String) -> Result<()> {

@@ -32,7 +32,7 @@ pub(crate) fn user(dice: &mut Dice) -> String {
 }
 
 pub(crate) fn number(count: usize) -> i64 {
-    i64::try_from(count).expect("a test has few records")
+    i64::try_from(count).expect("it fits")
 }
 
 fn clicks() -> Workload {
@@ -71,8 +71,8 @@ fn exactly_once_every_click_is_counted_once() -> Workload {
 fn at_least_once_every_click_is_counted() -> Workload {
     clicks().check(|end| {
         let counts: i64 = end.table::<ClickCount>().iter().map(|(_, n)| n).sum();
-        let fed = number(end.input::<UserClicks>().len());
-        assert!(counts >= fed, "{counts} of {fed} clicks are counted");
+        let sent = number(end.input::<UserClicks>().len());
+        assert!(counts >= sent, "{counts} of {sent} clicks are counted");
     })
 }
 

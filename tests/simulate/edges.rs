@@ -48,7 +48,7 @@ struct Names;
 #[stream("greetings", key = String, value = String)]
 struct Greetings;
 
-/// Greets by name, in words of its own.
+/// Greets by name, with a configured word.
 struct Greeter {
     word: String,
 }
@@ -100,7 +100,7 @@ fn greetings(guarantee: Guarantee) -> Workload {
 }
 
 #[goka::simulate(seeds = 20, instances = 2)]
-fn a_joined_table_is_whole_for_every_record() -> Workload {
+fn every_record_sees_its_joined_row() -> Workload {
     let workload = greetings(Guarantee::ExactlyOnce);
     workload.check(|end| {
         let clicks = end.input::<UserClicks>().len();
@@ -109,16 +109,16 @@ fn a_joined_table_is_whole_for_every_record() -> Workload {
 }
 
 #[goka::simulate(seeds = 20, instances = 2)]
-fn a_chain_is_whole_at_least_once() -> Workload {
+fn a_chain_loses_no_record_at_least_once() -> Workload {
     greetings(Guarantee::AtLeastOnce).idempotent()
 }
 
-/// Waits before it counts.
+/// Counts after an asynchronous wait.
 #[derive(Default)]
-struct Patient;
+struct Delayed;
 
-#[processor(group = "patient", persist = i64, guarantee = "exactly-once")]
-impl Patient {
+#[processor(group = "delayed", persist = i64, guarantee = "exactly-once")]
+impl Delayed {
     #[input(UserClicks)]
     async fn on_click(&self, ctx: &mut Context, _: &str) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -129,10 +129,10 @@ impl Patient {
 
 #[goka::simulate(seeds = 15, faults(crash, rebalance, zombie))]
 fn an_asynchronous_handler_counts_once() -> Workload {
-    Workload::of::<Patient>()
+    Workload::of::<Delayed>()
         .input(UserClicks, 100, |dice| (user(dice), "x"))
         .check(|end| {
-            let counts: i64 = end.table::<Patient>().iter().map(|(_, n)| n).sum();
+            let counts: i64 = end.table::<Delayed>().iter().map(|(_, n)| n).sum();
             assert_eq!(counts, number(end.input::<UserClicks>().len()));
         })
 }

@@ -1,4 +1,4 @@
-//! `#[goka::simulate]` as users meet it.
+//! `#[goka::simulate]` as users write it.
 
 mod counts;
 mod edges;

@@ -19,7 +19,7 @@ fn failure(simulation: fn()) -> String {
     text.expect("a panic with a message")
 }
 
-/// Counts in memory beside its table, and so misses what another instance counted.
+/// Counts in memory beside its table, and so misses the counts of another instance.
 #[derive(Default)]
 struct Remembers {
     counts: Mutex<BTreeMap<String, i64>>,
@@ -66,7 +66,8 @@ fn a_check_with_a_number_that_is_wrong() -> Workload {
 fn a_mistake_is_found_with_a_small_schedule() {
     let text = failure(memory_beside_a_table);
     let (_, schedule) = text.split_once("\nthe schedule: ").expect(&text);
-    // On a slow machine shrinking ends by its time limit; the title then says that more may go.
+    // On a slow machine shrinking ends at its time limit; the title then says that a smaller schedule may
+    // exist.
     let (_, steps) = schedule.split_once(":\n").expect(&text);
     let steps: Vec<_> = steps.lines().take_while(|line| !line.is_empty()).collect();
     assert!(

@@ -1,4 +1,4 @@
-//! One processor with a table and an output: what goes in, what comes out, what it fails with.
+//! One processor with a table and an output: inputs, outputs, errors.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn outputs_have_headers_timestamps_and_offsets() {
         panic!("{alerts:?}");
     };
     assert_eq!((&*alert.key, alert.value), ("alice", Some(5)));
-    // An output inherits its record's time.
+    // An output has the timestamp of its record.
     assert_eq!(alert.timestamp, 7);
     let by = ("by".to_owned(), Some(b"click-count".to_vec()));
     assert_eq!(alert.headers, [by]);
@@ -151,9 +151,9 @@ fn a_test_can_expect_a_failure_and_continue() {
     let stopped = stopped.expect_err("it fails");
     assert_eq!(stopped.causes().count(), 1);
     assert_eq!(app.error(), Some(stopped.clone()));
-    // The partition stands, the others go on, and what was handled before is kept.
+    // The partition has stopped, the others run, and effects of earlier records are kept.
     let again = app.input(UserClicks).try_send("alice", "x");
-    assert_eq!(again.expect_err("it stands"), stopped);
+    assert_eq!(again.expect_err("it has stopped"), stopped);
     let text = failure(|| app.input(UserClicks).send("alice", "x"));
     assert_eq!(text, stopped.to_string());
     let place = |key: &str| <goka::Murmur2 as goka::Partitioner>::partition(key.as_bytes(), 4);
@@ -161,7 +161,7 @@ fn a_test_can_expect_a_failure_and_continue() {
     clicks(&mut app, "bob", 1);
     assert_eq!(app.table::<ClickCount>().get("alice"), Some(1));
     assert_eq!(app.table::<ClickCount>().get("bob"), Some(1));
-    // After a restart the same record fails again, which is not new.
+    // After a restart the same record fails again, with the same error.
     app.restart();
     assert_eq!(app.error(), Some(stopped));
 }

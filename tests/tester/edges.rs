@@ -1,4 +1,4 @@
-//! Every kind of edge, chains of processors, handlers with values of their own, deferred work.
+//! Every kind of edge, chains of processors, handlers with shared values, deferred work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -93,9 +93,9 @@ fn one_record_goes_through_every_edge() {
     app.output(Notes)
         .expect([("bob", "dear Bob: hi from Alice")]);
     assert_eq!(app.table::<Mailbox>().get("bob"), Some(1));
-    // The next processor in the chain has it, too.
+    // The next processor in the chain has handled the output.
     assert_eq!(app.table::<Lengths>().get("bob"), Some(23));
-    // A row of the other program's table goes away.
+    // A row of the other program's table is deleted.
     assert_eq!(app.table::<Names>().get("alice").as_deref(), Some("Alice"));
     app.input(Names).send_tombstone("alice");
     app.input(Messages).send("alice", &message("bob"));
@@ -126,7 +126,7 @@ fn edges_work_after_a_rebalance() {
     assert_eq!(app.table::<Mailbox>().get("bob"), Some(2));
 }
 
-/// Without a table and without keys.
+/// A processor without a table and without keys.
 pub(crate) struct Sums(Arc<AtomicI64>);
 
 #[processor(group = "sums", key = goka::NoKey)]
@@ -155,7 +155,7 @@ pub(crate) struct Jobs;
 #[stream("done", key = String, value = String)]
 pub(crate) struct Done;
 
-/// Work that takes a second after the handler has returned, and half a day within it.
+/// Handles a long job within twelve hours; a short one is done a second after its handler has returned.
 #[derive(Default)]
 pub(crate) struct Works;
 
@@ -192,7 +192,7 @@ fn deferred_work_completes_when_the_clock_advances() {
     let setup = Tester::new().and::<Works>();
     let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
     app.input(Jobs).send("alice", "short");
-    // Its transaction is open.
+    // The transaction is still open.
     app.output(Done).expect_none();
     assert_eq!(app.table::<Works>().get("alice"), None);
     app.advance(Duration::from_secs(2));
@@ -200,7 +200,7 @@ fn deferred_work_completes_when_the_clock_advances() {
     assert_eq!(app.table::<Works>().get("alice"), Some(1));
 }
 
-/// Whatever ends the instance that did it.
+/// After a crash, a restart or a rebalance of the instance that deferred it.
 #[test]
 fn what_was_deferred_is_handled_again_elsewhere() {
     let moves: [fn(&mut Tester); 3] = [Tester::crash, Tester::restart, Tester::rebalance];
@@ -218,7 +218,7 @@ fn what_was_deferred_is_handled_again_elsewhere() {
         let count = i64::try_from(handled).unwrap();
         let counted = app.table::<Works>().get("alice");
         assert_eq!(counted, Some(count), "{guarantee}");
-        // What is committed is not handled again.
+        // Committed records are not handled again.
         happens(&mut app);
         app.advance(Duration::from_secs(2));
         app.output(Done).expect_none();

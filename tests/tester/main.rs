@@ -1,11 +1,11 @@
-//! The everyday tester, as users meet it: processors made by the macros, on the simulated log.
+//! The tester as users write tests with it: processors made by the macros, on the simulated log.
 
 mod counts;
 mod edges;
 mod mistakes;
 mod moves;
 
-/// What a test that fails says.
+/// The panic message of a test that fails.
 fn failure(test: impl FnOnce()) -> String {
     let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
     let payload = failed.expect_err("it fails");

@@ -1,4 +1,4 @@
-//! What a test that is wrong is told.
+//! The errors of tests that are wrong.
 
 use goka::prelude::*;
 use goka::tester::Tester;
@@ -80,7 +80,7 @@ fn a_strict_test_fails_with_unread_outputs() {
     clicks(&mut app);
     app.output(Alerts).take();
     drop(app);
-    // One that fails already says why it does.
+    // If the test panics, only that panic is reported.
     let text = failure(|| {
         let mut app = Tester::of::<ClickCount>();
         clicks(&mut app);
@@ -92,7 +92,7 @@ fn a_strict_test_fails_with_unread_outputs() {
 #[stream("rounds", key = String, value = i64)]
 struct Rounds;
 
-/// Sends itself what it got.
+/// Sends each record to itself, again and again.
 #[derive(Default)]
 struct Circle;
 

@@ -1,4 +1,4 @@
-//! Instances that come and go, and time that passes.
+//! Rebalances, restarts, crashes, and time that passes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ pub(crate) struct Events;
 #[stream("sums-out", key = String, value = i64)]
 pub(crate) struct SumsOut;
 
-/// Fails while it is told to.
+/// Fails while `is_broken` is set.
 pub(crate) struct Sum {
     is_broken: Arc<AtomicBool>,
 }
@@ -42,7 +42,7 @@ fn sum(guarantee: Guarantee, is_broken: Arc<AtomicBool>) -> Tester {
     setup.guarantee(guarantee).start()
 }
 
-/// Sends a record to every user, and sees that each sum is that of so many.
+/// Sends a record to every user, and checks that each sum is `rounds`.
 fn send_all(app: &mut Tester, rounds: i64) {
     for user in users() {
         app.input(Events).send(&user, &1);
@@ -54,7 +54,7 @@ fn send_all(app: &mut Tester, rounds: i64) {
     assert_eq!(rows, expected);
 }
 
-/// Every handler goes on with what the one before it left, wherever that was.
+/// Every handler sees the value of the one before it, whichever instance that ran on.
 #[test]
 fn tables_are_kept_over_rebalances_restarts_and_crashes() {
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {

@@ -1,5 +1,5 @@
-//! Times `cargo check` of two crates with the same processors, one by the macros, one by hand
-//! against the runtime, with dependencies that are checked already.
+//! Times `cargo check` of two crates with the same processors, one with the macros, one written by hand
+//! against the runtime. Dependencies are checked before.
 //!
 //! ```text
 //! cargo run -p goka-bench-check -- [PROCESSORS] [ROUNDS]
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 mod source;
 
-/// Handlers of processors with five edges.
+/// The number of processors, each with five edges.
 const PROCESSORS: usize = 50;
 
 /// Odd, so that the median is one of the measurements.
@@ -42,7 +42,7 @@ fn run(processors: usize, rounds: usize) -> Result<(), String> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
-        .ok_or("bench/check lies in the repository")?;
+        .ok_or("bench/check is in the repository")?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| repository.join("target"), PathBuf::from)
         .join("bench-check");
@@ -110,7 +110,7 @@ fn write(repository: &Path, target: &Path, name: &str, source: &str) -> Result<P
     Ok(directory)
 }
 
-/// Checks a crate that has just changed; its dependencies have not.
+/// Runs `cargo check` on a crate whose source is newly written; returns the time.
 fn check(directory: &Path, target: &Path) -> Result<Duration, String> {
     let source = directory.join("src/lib.rs");
     let text = fs::read(&source).map_err(|error| error.to_string())?;

@@ -1,8 +1,8 @@
-//! The sources that are timed: the same topics and handlers, and processors made in two ways.
+//! The sources of the crates: the same topics and handlers, with processors written in two ways.
 
 use std::fmt::Write;
 
-/// What all three crates have in common: the topics.
+/// The topics, which all three crates have.
 pub(super) fn topics() -> String {
     let mut source = String::from("use goka::prelude::*;\n");
     for (attribute, name, topic, value) in [
@@ -15,7 +15,7 @@ pub(super) fn topics() -> String {
             source,
             "#[{attribute}({topic:?}, key = String, value = {value}, partitions = 8)]\npub struct {name};\n"
         )
-        .expect("a String takes any text");
+        .expect("a String accepts all text");
     }
     source
 }
@@ -31,7 +31,7 @@ const BODY: &str = r#" {
 }
 "#;
 
-/// Processors of five edges by attributes.
+/// Processors of five edges, written with the macros.
 pub(super) fn by_macros(processors: usize) -> String {
     let mut source = topics();
     for at in 0..processors {
@@ -45,13 +45,12 @@ pub(super) fn by_macros(processors: usize) -> String {
 #[lookup(Limits)]
 pub fn counter_{at}(ctx: &mut Context, value: String) -> Result<()>{BODY}"#
         )
-        .expect("a String takes any text");
+        .expect("a String accepts all text");
     }
     source
 }
 
-/// The same processors without the macros, as one would write them by hand. Contexts are made by the
-/// hidden function that the macros use.
+/// The same processors written by hand. Contexts are made by the hidden function that the macros use.
 pub(super) fn by_hand(processors: usize) -> String {
     let mut source = topics();
     source.push_str(
@@ -125,7 +124,7 @@ impl Joins<Plans> for Counter{at} {{}}
 impl LooksUp<Limits> for Counter{at} {{}}
 "#
         )
-        .expect("a String takes any text");
+        .expect("a String accepts all text");
     }
     source
 }

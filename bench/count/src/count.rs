@@ -1,5 +1,5 @@
-//! Counting by a processor, and the same by the floor: one run each, from the first record handled
-//! to the last offset committed.
+//! Counts the input by a processor, or by the floor, from the first record handled to the last offset
+//! committed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,19 +25,19 @@ use goka_test_support::{block_on, wait_until};
 
 type Outcome<T> = goka_bench_floor::Result<T>;
 
-/// The timeout of what is not measured.
+/// The timeout of steps that are not measured.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the broker may take to end a transaction that is committed.
-const MARKERS: Duration = Duration::from_secs(5);
+/// How long the broker may take to write the markers of a committed transaction.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often progress is looked at; short beside the times that are measured.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often progress is checked; short compared with the measured times.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Memory for the tables, the default of programs with goka.
 const TABLE_CACHE: usize = 256 << 20;
 
-/// What is counted.
+/// The input.
 #[stream("bench-count-input", key = String, value = i64)]
 #[derive(Debug)]
 pub(crate) struct Numbers;
@@ -61,7 +61,7 @@ impl Count {
     }
 }
 
-/// What processor and floor have in common.
+/// The settings of a run, for the processor as for the floor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     pub(crate) records: u64,
@@ -71,24 +71,24 @@ pub(crate) struct Setting {
     pub(crate) guarantee: Guarantee,
 }
 
-/// What a run took.
+/// The times of a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Took {
+pub(crate) struct Timings {
     /// From the first record handled to the last offset committed.
     pub(crate) counting: Duration,
-    /// Processor time of that, and of what follows until all is on disk.
+    /// Processor time of the whole run, until everything is on disk.
     pub(crate) cpu: Duration,
-    /// What follows: from the last offset committed until the processor has ended.
+    /// From the last offset committed until the processor has ended.
     pub(crate) ending: Duration,
 }
 
-/// A Kafka that holds the input.
-pub(crate) struct Bed {
+/// A Kafka with the input.
+pub(crate) struct TestBed {
     pub(crate) broker: Broker,
     pub(crate) log: Arc<dyn Log>,
 }
 
-impl Bed {
+impl TestBed {
     pub(crate) fn new(broker: Broker) -> Outcome<Self> {
         let config = KafkaConfig {
             brokers: broker.bootstrap(),
@@ -98,8 +98,8 @@ impl Bed {
         Ok(Self { broker, log })
     }
 
-    /// Runs the floor; returns what it counted, too.
-    pub(crate) fn floor(&self, setting: Setting) -> Outcome<(Took, BTreeMap<String, i64>)> {
+    /// Runs the floor; returns the times and the counts.
+    pub(crate) fn floor(&self, setting: Setting) -> Outcome<(Timings, BTreeMap<String, i64>)> {
         let group = format!("bench-floor-{}", Uuid::new_v4());
         let changelog = format!("{group}-state");
         let compact = [("cleanup.policy", "compact")];
@@ -124,11 +124,11 @@ impl Bed {
         let counts = counts
             .map(|(key, count)| Ok((String::from_utf8(key)?, count)))
             .collect::<Outcome<_>>()?;
-        Ok((took(counted.first, counted.committed, ended), counts))
+        Ok((timings(counted.first, counted.committed, ended), counts))
     }
 
-    /// Runs the processor on an empty disk. Its group and table stay until [`Bed::forget`].
-    pub(crate) fn count(&self, setting: Setting) -> Outcome<Took> {
+    /// Runs the processor on an empty disk. Its group and table remain until [`TestBed::forget`].
+    pub(crate) fn count(&self, setting: Setting) -> Outcome<Timings> {
         let dir = TempDir::with_prefix("goka-bench-count-")?;
         let stores = RedbStores::new(dir.path().to_owned(), TABLE_CACHE);
         let count = Arc::new(Count::default());
@@ -147,7 +147,7 @@ impl Bed {
             let why = running.join().err().map(|error| error.to_string());
             return Err(why.unwrap_or_else(|| "it stopped early".to_owned()).into());
         }
-        // Its last barrier runs now, as the floor's does, and not at the end of an interval.
+        // A stop commits at once, as the floor does after the last record, and not at the end of an interval.
         running.stop();
         let partitions: Vec<_> = ends.iter().map(|(at, _)| at.clone()).collect();
         let deadline = Instant::now() + TIMEOUT;
@@ -155,7 +155,7 @@ impl Bed {
             if Instant::now() > deadline {
                 return Err("its last offsets were not committed".into());
             }
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(POLL_INTERVAL);
         }
         let committed = Moment::now();
         running.join()?;
@@ -163,7 +163,7 @@ impl Bed {
         let table = &*format!("{}-state", Count::DEFINITION.graph.group);
         self.check_updates(table, setting)?;
         let first = *count.first.get().ok_or("it handled nothing")?;
-        Ok(took(first, committed, ended))
+        Ok(timings(first, committed, ended))
     }
 
     /// Deletes a processor's group and topics, so that it can start from nothing.
@@ -214,11 +214,11 @@ impl Bed {
         Ok(committed.eq(ends.iter().map(|(_, end)| *end)))
     }
 
-    /// Whether every update is in a topic of them, and whether there were transactions: each leaves
-    /// a record of its own in every partition that it touched, a little after it was committed.
+    /// Checks that a topic has all updates, and that there were transactions exactly once. Each leaves a
+    /// marker in every partition that it wrote to, a little after its commit.
     pub(crate) fn check_updates(&self, topic: &str, setting: Setting) -> Outcome<()> {
         let records = Offset::try_from(setting.records)?;
-        let deadline = Instant::now() + MARKERS;
+        let deadline = Instant::now() + MARKER_TIMEOUT;
         loop {
             let ends = self.ends(topic, setting.partitions)?;
             let end: Offset = ends.iter().map(|(_, end)| end).sum();
@@ -231,16 +231,16 @@ impl Bed {
             }
             if Instant::now() > deadline {
                 let guarantee = setting.guarantee;
-                let what = format!("{records} updates make a topic of {end} records");
+                let what = format!("{records} updates were made, but the topic has {end} offsets");
                 return Err(format!("{guarantee}, {what}").into());
             }
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(POLL_INTERVAL);
         }
     }
 }
 
-fn took(first: Moment, committed: Moment, ended: Moment) -> Took {
-    Took {
+fn timings(first: Moment, committed: Moment, ended: Moment) -> Timings {
+    Timings {
         counting: committed.clock - first.clock,
         cpu: ended.cpu.saturating_sub(first.cpu),
         ending: ended.clock - committed.clock,
@@ -258,17 +258,17 @@ pub(crate) fn options(setting: Setting) -> ProcessorOptions {
     }
 }
 
-/// Whether all were handled; it stops waiting when the processor has ended or handles nothing more.
+/// Waits until all records are handled; returns false when the processor has ended or makes no progress.
 fn await_records(running: &Running, count: &Count, records: u64) -> bool {
-    let (mut handled, mut heard) = (0, Instant::now());
+    let (mut handled, mut last_progress) = (0, Instant::now());
     while handled < records {
-        if running.is_finished() || heard.elapsed() > TIMEOUT {
+        if running.is_finished() || last_progress.elapsed() > TIMEOUT {
             return false;
         }
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(POLL_INTERVAL);
         let now = count.handled.load(Ordering::Relaxed);
         if now != handled {
-            (handled, heard) = (now, Instant::now());
+            (handled, last_progress) = (now, Instant::now());
         }
     }
     true

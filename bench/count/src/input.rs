@@ -1,4 +1,4 @@
-//! The input: numbers as text under keys drawn at random, but the same ones for the same seed.
+//! The input: numbers as text under random keys, the same for the same seed.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-/// How long the broker may take for the last of it.
+/// How long the broker may take to acknowledge the last records.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Draws numbers; Steele, Lea and Flood's SplitMix64.
+/// Random numbers: SplitMix64 of Steele, Lea and Flood.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(pub(crate) u64);
 
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// What is counted.
+/// The size of the input, and the seed of its keys.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Input {
     pub(crate) records: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Keys and what is added to them, in the order of the topic.
+    /// The keys and numbers, in the order of the topic.
     pub(crate) fn each(self) -> impl Iterator<Item = (String, i64)> {
         let mut random = Random(self.seed);
         (0..self.records).map(move |at| {
@@ -45,7 +45,7 @@ impl Input {
         })
     }
 
-    /// Writes it to a topic, each key where Java's client puts it.
+    /// Writes the input to a topic, with the partitioner of Java's client.
     pub(crate) fn load(self, brokers: &str, topic: &str) -> Result<()> {
         let producer = producer(brokers)?;
         for (key, add) in self.each() {
@@ -64,7 +64,7 @@ impl Input {
     }
 }
 
-/// A producer that puts keys where Java's client does.
+/// A producer with the partitioner of Java's client.
 pub(crate) fn producer(brokers: &str) -> Result<BaseProducer> {
     Ok(ClientConfig::new()
         .set("bootstrap.servers", brokers)

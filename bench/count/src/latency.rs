@@ -17,7 +17,7 @@ use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
-use crate::count::{Bed, Numbers, Setting, TIMEOUT, options};
+use crate::count::{Numbers, Setting, TIMEOUT, TestBed, options};
 use crate::input::{Random, producer};
 use crate::report::{Figures, milliseconds};
 
@@ -31,7 +31,7 @@ pub(crate) struct Counts;
 #[processor(group = "counter-latency", persist = i64)]
 #[input(Numbers)]
 #[output(Counts)]
-fn count_and_tell(ctx: &mut Context, add: i64) -> Result<()> {
+fn count_and_emit(ctx: &mut Context, add: i64) -> Result<()> {
     let count = ctx.value()?.unwrap_or(0) + add;
     ctx.set_value(&count)?;
     ctx.emit(Counts, ctx.key(), &count)?;
@@ -47,7 +47,7 @@ pub(crate) struct Pace {
     pub(crate) lasts: Duration,
 }
 
-impl Bed {
+impl TestBed {
     /// The latencies of all records after the warm-up, in milliseconds.
     pub(crate) fn latency(&self, mut setting: Setting, pace: Pace) -> Outcome<Figures> {
         setting.records = u64::try_from(total(pace))?;
@@ -56,7 +56,7 @@ impl Bed {
         }
         let dir = TempDir::with_prefix("goka-bench-latency-")?;
         let stores = Arc::new(RedbStores::new(dir.path().to_owned(), 64 << 20));
-        let definition = CountAndTell::DEFINITION;
+        let definition = CountAndEmit::DEFINITION;
         let shared = definition.make.ok_or("a function needs no value")?();
         let (shared, log) = (Arc::from(shared), Arc::clone(&self.log));
         let running = start(definition, shared, log, stores, &options(setting))?;
@@ -94,7 +94,7 @@ fn now() -> Duration {
         .unwrap_or_default()
 }
 
-/// Sends each record at its time, and late ones at once.
+/// Sends each record when it is due, and late ones at once.
 fn send(brokers: &str, pace: Pace) -> Outcome<()> {
     let producer = producer(brokers)?;
     let mut random = Random(1);
@@ -132,15 +132,15 @@ fn reader(brokers: &str, partitions: i32) -> Outcome<BaseConsumer> {
 /// Reads as many outputs as there are inputs; returns the age of each when it was read.
 fn read(reader: &BaseConsumer, ended: &AtomicBool, total: usize) -> Outcome<Vec<f64>> {
     let mut ages = Vec::with_capacity(total);
-    let mut heard = Instant::now();
+    let mut last_progress = Instant::now();
     while ages.len() < total && !ended.load(Ordering::Relaxed) {
-        if heard.elapsed() > TIMEOUT {
+        if last_progress.elapsed() > TIMEOUT {
             return Err(format!("{} of {total} outputs came", ages.len()).into());
         }
         if let Some(message) = reader.poll(Duration::from_millis(100)) {
             let sent = message?.timestamp().to_millis().ok_or("no timestamp")?;
             ages.push(milliseconds(now()) - sent as f64);
-            heard = Instant::now();
+            last_progress = Instant::now();
         }
     }
     Ok(ages)

@@ -1,5 +1,5 @@
-//! How fast a processor counts by key on a real Kafka, beside the floor: rdkafka alone with a hash
-//! map, in the same run. The README tells what it measures and what came out.
+//! Measures how fast a processor counts by key on a real Kafka, compared with rdkafka alone and a hash map
+//! (the floor). The README says what is measured, and has results.
 //!
 //! ```text
 //! cargo run --release -p goka-bench-count -- [--records N] [--keys N,N] [--runs N] [--barrier-ms N,N]
@@ -25,7 +25,7 @@ use goka::{Processor, Topic};
 use goka_bench_floor::Result;
 use goka_runtime::record::Guarantee;
 
-use count::{Bed, Count, Numbers, Setting, Took};
+use count::{Count, Numbers, Setting, TestBed, Timings};
 use goka_test_support::kafka::another;
 use input::Input;
 use latency::Pace;
@@ -61,8 +61,8 @@ struct Options {
         value_delimiter = ',',
         default_value = "floor-alo,count-alo,floor-eos,count-eos"
     )]
-    only: Vec<Leg>,
-    /// Runs each once and prints where its time goes; needs `perf`.
+    only: Vec<Variant>,
+    /// Runs each once and prints a profile; needs `perf`.
     #[arg(long)]
     profile: bool,
     /// Measures the latency of outputs instead.
@@ -76,29 +76,29 @@ struct Options {
     seconds: u64,
 }
 
-/// What counts, and with which guarantee.
+/// The floor or the processor, with its guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Leg {
+enum Variant {
     FloorAlo,
     CountAlo,
     FloorEos,
     CountEos,
 }
 
-impl Leg {
+impl Variant {
     fn guarantee(self) -> Guarantee {
         match self {
-            Leg::FloorAlo | Leg::CountAlo => Guarantee::AtLeastOnce,
-            Leg::FloorEos | Leg::CountEos => Guarantee::ExactlyOnce,
+            Variant::FloorAlo | Variant::CountAlo => Guarantee::AtLeastOnce,
+            Variant::FloorEos | Variant::CountEos => Guarantee::ExactlyOnce,
         }
     }
 
-    fn run(self, bed: &Bed, setting: Setting) -> Result<Took> {
+    fn run(self, bed: &TestBed, setting: Setting) -> Result<Timings> {
         let setting = Setting {
             guarantee: self.guarantee(),
             ..setting
         };
-        if matches!(self, Leg::FloorAlo | Leg::FloorEos) {
+        if matches!(self, Variant::FloorAlo | Variant::FloorEos) {
             return Ok(bed.floor(setting)?.0);
         }
         let took = bed.count(setting);
@@ -108,20 +108,20 @@ impl Leg {
     }
 }
 
-impl fmt::Display for Leg {
+impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Leg::FloorAlo => "floor, at least once",
-            Leg::CountAlo => "count, at least once",
-            Leg::FloorEos => "floor, exactly once",
-            Leg::CountEos => "count, exactly once",
+            Variant::FloorAlo => "floor, at least once",
+            Variant::CountAlo => "count, at least once",
+            Variant::FloorEos => "floor, exactly once",
+            Variant::CountEos => "count, exactly once",
         })
     }
 }
 
-/// The results of the runs of one leg.
+/// The results of the runs of one variant.
 struct Runs {
-    leg: Leg,
+    variant: Variant,
     /// Thousand records a second.
     rate: Figures,
     /// Seconds of processor time for a million records.
@@ -133,9 +133,9 @@ struct Runs {
 }
 
 impl Runs {
-    fn new(leg: Leg) -> Self {
+    fn new(variant: Variant) -> Self {
         Self {
-            leg,
+            variant,
             rate: Figures::default(),
             cpu: Figures::default(),
             ending: Figures::default(),
@@ -143,7 +143,7 @@ impl Runs {
         }
     }
 
-    fn add(&mut self, took: Took, records: u64) {
+    fn add(&mut self, took: Timings, records: u64) {
         let records = records as f64;
         self.rate.push(records / took.counting.as_secs_f64() / 1e3);
         self.cpu.push(took.cpu.as_secs_f64() / records * 1e6);
@@ -172,15 +172,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts a Kafka for one input, so that nothing of it is left when the next is counted.
-fn bed() -> Result<Bed> {
+/// Starts a Kafka for one input, so that the next input is counted on an empty one.
+fn test_bed() -> Result<TestBed> {
     let broker = another(&[]).ok_or("no Kafka to measure with")?;
-    Bed::new(broker)
+    TestBed::new(broker)
 }
 
-/// Runs all legs on one input; returns whether all of them succeeded.
+/// Runs all variants on one input; returns whether all of them succeeded.
 fn counts(options: &Options, keys: u64) -> Result<bool> {
-    let bed = bed()?;
+    let bed = test_bed()?;
     let name = Numbers::NAME;
     bed.broker.create_topic(name, options.partitions, &[]);
     let input = Input {
@@ -213,13 +213,17 @@ fn counts(options: &Options, keys: u64) -> Result<bool> {
     Ok(all)
 }
 
-/// Runs the legs in turn, so that a busy moment of the machine affects all of them. A leg that fails is
-/// left out from then on.
-fn measure(options: &Options, bed: &Bed, setting: Setting) -> Vec<Runs> {
-    let mut all: Vec<_> = options.only.iter().map(|leg| Runs::new(*leg)).collect();
+/// Runs the variants in turn, so that a busy moment of the machine affects all of them. A variant that fails
+/// is left out from then on.
+fn measure(options: &Options, bed: &TestBed, setting: Setting) -> Vec<Runs> {
+    let mut all: Vec<_> = options
+        .only
+        .iter()
+        .map(|variant| Runs::new(*variant))
+        .collect();
     for run in 0..=options.runs {
         for runs in all.iter_mut().filter(|runs| runs.failed.is_none()) {
-            match runs.leg.run(bed, setting) {
+            match runs.variant.run(bed, setting) {
                 // The first run warms the broker up, and does not count.
                 Ok(took) if run > 0 => runs.add(took, setting.records),
                 Ok(_) => {}
@@ -239,27 +243,35 @@ fn print(all: &[Runs]) {
         match &runs.failed {
             None => println!(
                 "{:<22}{:<28.0}{:<28.2}{:.2}",
-                runs.leg, runs.rate, runs.cpu, runs.ending
+                runs.variant, runs.rate, runs.cpu, runs.ending
             ),
-            Some(why) => println!("{:<22}not measured: {why}", runs.leg),
+            Some(why) => println!("{:<22}not measured: {why}", runs.variant),
         }
     }
-    let ran = |leg: Leg| {
+    let ran = |variant: Variant| {
         all.iter()
-            .find(|runs| runs.leg == leg && runs.failed.is_none())
+            .find(|runs| runs.variant == variant && runs.failed.is_none())
     };
     for (what, a, b) in [
-        ("count / floor, at least once", Leg::CountAlo, Leg::FloorAlo),
-        ("count / floor, exactly once", Leg::CountEos, Leg::FloorEos),
+        (
+            "count / floor, at least once",
+            Variant::CountAlo,
+            Variant::FloorAlo,
+        ),
+        (
+            "count / floor, exactly once",
+            Variant::CountEos,
+            Variant::FloorEos,
+        ),
         (
             "count, exactly / at least once",
-            Leg::CountEos,
-            Leg::CountAlo,
+            Variant::CountEos,
+            Variant::CountAlo,
         ),
         (
             "floor, exactly / at least once",
-            Leg::FloorEos,
-            Leg::FloorAlo,
+            Variant::FloorEos,
+            Variant::FloorAlo,
         ),
     ] {
         if let (Some(a), Some(b)) = (ran(a), ran(b)) {
@@ -270,28 +282,28 @@ fn print(all: &[Runs]) {
     println!();
 }
 
-fn profiles(options: &Options, bed: &Bed, setting: Setting) -> Result<()> {
-    for leg in &options.only {
-        leg.run(bed, setting)?;
+fn profiles(options: &Options, bed: &TestBed, setting: Setting) -> Result<()> {
+    for variant in &options.only {
+        variant.run(bed, setting)?;
         let recording = profile::Recording::start()?;
-        let took = leg.run(bed, setting);
+        let took = variant.run(bed, setting);
         let profile = recording.end()?;
-        let mut runs = Runs::new(*leg);
+        let mut runs = Runs::new(*variant);
         runs.add(took?, setting.records);
-        println!("{leg}: {:.0} thousand records/s", runs.rate);
+        println!("{variant}: {:.0} thousand records/s", runs.rate);
         println!("{profile}");
     }
     Ok(())
 }
 
 fn latencies(options: &Options) -> Result<bool> {
-    let bed = bed()?;
+    let bed = test_bed()?;
     let pace = Pace {
         rate: options.rate,
         lasts: Duration::from_secs(options.seconds),
     };
     println!(
-        "from an input's timestamp to its output in a reader's hand, at {} records/s, milliseconds",
+        "milliseconds from the timestamp of an input until a reader has its output, at {} records/s",
         pace.rate
     );
     let mut all = true;
@@ -308,8 +320,8 @@ fn latencies(options: &Options) -> Result<bool> {
             match bed.latency(setting, pace) {
                 Ok(ages) => {
                     let at = |percent| ages.percentile(percent).unwrap_or(f64::NAN);
-                    let (half, most, all) = (at(50), at(99), at(100));
-                    println!("{what:<42}median {half:.0}, 99% {most:.0}, all {all:.0}");
+                    let (median, p99, longest) = (at(50), at(99), at(100));
+                    println!("{what:<42}median {median:.0}, 99% {p99:.0}, longest {longest:.0}");
                 }
                 Err(error) => {
                     println!("{what:<42}not measured: {error}");

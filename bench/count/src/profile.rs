@@ -43,22 +43,22 @@ impl Recording {
         });
         match ended {
             None => Ok(Self { perf, dir }),
-            Some(status) => Err(format!("perf record: {status}; it takes root").into()),
+            Some(status) => Err(format!("perf record: {status}; it needs root").into()),
         }
     }
 
-    /// Ends it; returns the profile of the machine, then that of this process.
+    /// Ends the recording; returns the profile of the machine, then that of this process.
     pub(crate) fn end(mut self) -> Result<String> {
         let pid = self.perf.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status()?;
         self.perf.wait()?;
         let own = std::process::id().to_string();
         let machine = report(&data(&self.dir), &["--sort", "comm"])?;
-        let of_us = ["--pid", &own, "--percentage", "relative", "--sort"];
-        let by = |what| report(&data(&self.dir), &[&of_us[..], &[what]].concat());
+        let of_process = ["--pid", &own, "--percentage", "relative", "--sort"];
+        let by = |what| report(&data(&self.dir), &[&of_process[..], &[what]].concat());
         let (threads, functions) = (by("comm")?, by("comm,symbol")?);
         Ok(format!(
-            "the machine\n{machine}\nof it this process\n{threads}\n{functions}"
+            "the machine\n{machine}\nthis process\n{threads}\n{functions}"
         ))
     }
 }
@@ -79,7 +79,7 @@ fn report(data: &Path, by: &[&str]) -> Result<String> {
         return Err(format!("perf: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    // Columns of addresses without a symbol.
+    // Removes the columns for addresses without a symbol.
     let lines = text.lines().map(|line| line.trim_end_matches([' ', '-']));
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).take(LINES).collect();
     Ok(lines.join("\n") + "\n")

@@ -1,4 +1,4 @@
-//! What is measured is the same on both sides: the counts of a small input.
+//! Floor and processor count a small input, and both have the expected counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,17 +8,16 @@ use goka::{Processor, Topic, View};
 use goka_runtime::record::Guarantee;
 use goka_runtime::table::memory::MemoryStores;
 
-use crate::count::{Bed, Count, Numbers, Setting, TIMEOUT};
+use crate::count::{Count, Numbers, Setting, TIMEOUT, TestBed};
 use crate::input::Input;
 use goka_test_support::kafka::another;
 
-/// What the processor promises on Kafka.
-const PROMISED: [Guarantee; 2] = [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
+const GUARANTEES: [Guarantee; 2] = [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
 
 #[test]
 fn the_processor_counts_what_the_floor_counts() {
     let Some(broker) = another(&[]) else { return };
-    let bed = Bed::new(broker).expect("a log is made without asking");
+    let bed = TestBed::new(broker).expect("a log is made without a broker");
     let input = Input {
         records: 20_000,
         keys: 500,
@@ -35,17 +34,17 @@ fn the_processor_counts_what_the_floor_counts() {
         .create_topic(Numbers::NAME, setting.partitions, &[]);
     input
         .load(&bed.broker.bootstrap(), Numbers::NAME)
-        .expect("the broker takes it");
+        .expect("the input is written");
     let mut expected = BTreeMap::new();
     for (key, add) in input.each() {
         *expected.entry(key).or_insert(0) += add;
     }
-    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+    for guarantee in GUARANTEES {
         setting.guarantee = guarantee;
         let (_, counted) = bed.floor(setting).expect("the floor counts");
         assert_eq!(counted, expected, "{guarantee}");
     }
-    for guarantee in PROMISED {
+    for guarantee in GUARANTEES {
         setting.guarantee = guarantee;
         bed.count(setting).expect("the processor counts");
         let view = View::<Count>::start(Arc::clone(&bed.log), Arc::new(MemoryStores::default()))

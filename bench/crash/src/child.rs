@@ -1,8 +1,8 @@
 //! The process that is killed: a processor that can kill itself at a given fail point.
 //!
-//! It tells the harness by lines on standard error: [`FIRST`] when it handles its first record,
-//! [`KILLED`] before it kills itself. How many records it had in hand when the harness killed it is in
-//! its [`Counters`], a file.
+//! It reports to the harness by lines on standard error: [`FIRST`] when it handles its first record,
+//! [`KILLED`] before it kills itself. A file, its [`Counters`], has the number of uncommitted records when
+//! the harness kills it.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -28,15 +28,16 @@ pub(crate) const OUTPUTS: &str = "crash-outputs";
 pub(crate) const GROUP: &str = "crash";
 pub(crate) const TABLE: &str = "crash-state";
 
-/// Where to end: `point:hit:milliseconds`, where the process goes on for these milliseconds before.
-pub(crate) const ARMED: &str = "GOKA_CRASH_AT";
+/// The environment variable that says where the process kills itself: `point:hit:milliseconds`, and how long
+/// it waits before.
+pub(crate) const KILL_AT: &str = "GOKA_CRASH_AT";
 
 pub(crate) const FIRST: &str = "first-record";
 pub(crate) const KILLED: &str = "killed-at";
 
 const CACHE: usize = 16 << 20;
-/// How often the processor is looked at.
-const TICK: Duration = Duration::from_millis(5);
+/// How often the processor is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How the process is to run.
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,7 @@ pub(crate) struct ChildArgs {
 #[stream("crash-inputs", key = String, value = Json<Input>)]
 struct Inputs;
 
-/// Where each input came from: topic, partition and offset.
+/// The place of each input: topic, partition and offset.
 #[derive(Debug)]
 #[stream("crash-outputs", key = String, value = String)]
 struct Outputs;
@@ -70,11 +71,11 @@ fn crash(ctx: &mut Context, input: Input) -> Result<()> {
     ctx.set_value(&folded)?;
     let place = format!("{}/{}/{}", ctx.topic(), ctx.partition(), ctx.offset());
     ctx.emit(Outputs, ctx.key(), &place)?;
-    life().handled();
+    state().handled();
     Ok(())
 }
 
-/// A file with counts that outlive the process: how many records it has handled, and how many of them
+/// A file with counts that outlive the process: how many records it has handled, and how many it had handled
 /// when its last barrier ended.
 #[derive(Debug)]
 pub(crate) struct Counters(File);
@@ -105,49 +106,45 @@ impl Counters {
     }
 }
 
-/// This process.
+/// The state of this process.
 #[derive(Debug)]
-struct Life {
+struct State {
     counters: Counters,
     handled: AtomicU64,
-    settled: AtomicU64,
+    committed: AtomicU64,
     end: Option<End>,
     hits: AtomicU64,
 }
 
-/// Where and how to end.
+/// Where the process kills itself.
 #[derive(Debug, Clone, Copy)]
 struct End {
     point: &'static Point,
     hit: u64,
-    /// How long appends that are under way go on before, so that some reach the broker and some do not.
-    lingers: Duration,
+    /// How long it waits before, so that some of the pending appends reach the broker and some do not.
+    delay: Duration,
 }
 
 impl End {
-    fn armed() -> Option<Self> {
-        let armed = std::env::var(ARMED).ok()?;
-        let mut words = armed.split(':');
+    fn kill_at() -> Option<Self> {
+        let kill_at = std::env::var(KILL_AT).ok()?;
+        let mut words = kill_at.split(':');
         let point = words.next().and_then(Point::named);
         let mut number = || words.next().and_then(|word| word.parse().ok());
         let end = point.zip(number()).zip(number());
-        let ((point, hit), lingers) = end.expect("the harness arms with a place that there is");
-        let lingers = Duration::from_millis(lingers);
-        Some(Self {
-            point,
-            hit,
-            lingers,
-        })
+        let ((point, hit), delay) = end.expect("the harness names a fail point that exists");
+        let delay = Duration::from_millis(delay);
+        Some(Self { point, hit, delay })
     }
 }
 
-static LIFE: OnceLock<Life> = OnceLock::new();
+static STATE: OnceLock<State> = OnceLock::new();
 
-fn life() -> &'static Life {
-    LIFE.get().expect("it begins before the processor does")
+fn state() -> &'static State {
+    STATE.get().expect("it is set before the processor starts")
 }
 
-impl Life {
+impl State {
     fn handled(&self) {
         let handled = self.handled.fetch_add(1, Ordering::Relaxed) + 1;
         self.counters.write(0, handled);
@@ -158,20 +155,20 @@ impl Life {
 
     fn reached(&self, point: &'static Point) {
         let handled = self.handled.load(Ordering::Relaxed);
-        let unsettled = handled - self.settled.load(Ordering::Relaxed);
+        let uncommitted = handled - self.committed.load(Ordering::Relaxed);
         let in_hand = goka_runtime::fail_points::records() as u64;
-        let records = point.hits(unsettled, handled, in_hand);
+        let records = point.hits(uncommitted, handled, in_hand);
         if let Some(end) = self.end.filter(|end| end.point == point)
             && records > 0
             && self.hits.fetch_add(1, Ordering::Relaxed) + 1 == end.hit
         {
-            std::thread::sleep(end.lingers);
+            std::thread::sleep(end.delay);
             eprintln!("{KILLED} {} {} records={records}", point.name, end.hit);
             let killed = signal_hook::low_level::raise(signal_hook::consts::SIGKILL);
-            unreachable!("nobody survives that: {killed:?}");
+            unreachable!("SIGKILL was not delivered: {killed:?}");
         }
         if point.ends_a_barrier() {
-            self.settled.store(handled, Ordering::Relaxed);
+            self.committed.store(handled, Ordering::Relaxed);
             self.counters.write(8, handled);
         }
     }
@@ -193,16 +190,16 @@ pub(crate) fn run(args: &ChildArgs) -> ExitCode {
 }
 
 fn begin(args: &ChildArgs) -> Result<Running> {
-    let life = Life {
+    let state = State {
         counters: Counters::create(&args.data)?,
         handled: AtomicU64::new(0),
-        settled: AtomicU64::new(0),
-        end: End::armed(),
+        committed: AtomicU64::new(0),
+        end: End::kill_at(),
         hits: AtomicU64::new(0),
     };
-    LIFE.set(life).expect("once");
+    STATE.set(state).expect("it is set once");
     for point in points::of(args.guarantee) {
-        fail::cfg_callback(point.name, move || self::life().reached(point))?;
+        fail::cfg_callback(point.name, move || self::state().reached(point))?;
     }
     let log = Kafka::new(KafkaConfig {
         brokers: args.brokers.clone(),
@@ -233,7 +230,7 @@ pub(crate) fn tables(data: &Path) -> PathBuf {
     data.join("tables")
 }
 
-/// Who this is, over restarts and emptied tables: a static member.
+/// The instance name, which the process keeps over restarts and emptied tables, as a static member.
 fn instance(data: &Path) -> std::io::Result<String> {
     let path = data.join("instance");
     if let Ok(name) = std::fs::read_to_string(&path) {
@@ -258,7 +255,7 @@ fn watch(running: Running) -> Result<(), processor::ProcessorError> {
         if running.status().iter().any(|task| task.stopped.is_some()) {
             break;
         }
-        std::thread::park_timeout(TICK);
+        std::thread::park_timeout(POLL_INTERVAL);
     }
     running.stop();
     running.join()

@@ -1,5 +1,5 @@
-//! What the processor makes of its input: a sum and two idempotent folds side by side, and what an
-//! input is. The processor folds record by record; the oracle has its own way, [`Expected`].
+//! The input, and the value that the processor makes of it: a count and two idempotent folds. The oracle
+//! computes the expected value independently: [`Expected`].
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Input {
     /// Which of the key's inputs it is, from 0.
     pub(crate) number: u64,
-    /// Anything.
+    /// A random number.
     pub(crate) amount: u64,
 }
 
 /// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Folded {
-    /// How many inputs were handled: what is handled twice counts twice.
+    /// How many inputs were handled; an input that is handled twice counts twice.
     pub(crate) count: u64,
     /// The largest amount.
     pub(crate) max: u64,
@@ -49,7 +49,7 @@ impl Folded {
     }
 }
 
-/// What a key's inputs come to.
+/// The expected value of a key, from its inputs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expected {
     count: u64,
@@ -64,10 +64,10 @@ impl Expected {
         self.numbers.insert(input.number);
     }
 
-    /// What is wrong with a value: at least once, inputs may be counted twice.
+    /// Why a value is wrong. At least once, inputs may be counted twice.
     pub(crate) fn mismatch(&self, found: Option<&Folded>, is_exact: bool) -> Option<String> {
         let Some(found) = found else {
-            return Some(format!("nothing, of {} inputs", self.count));
+            return Some(format!("no value, of {} inputs", self.count));
         };
         let has = |number: &u64| {
             found
@@ -80,9 +80,9 @@ impl Expected {
         if !missing.is_empty() {
             return Some(format!("inputs number {missing:?} are not in it"));
         }
-        let held: u64 = found.seen.iter().map(|(from, end)| end - from).sum();
-        if held != self.numbers.len() as u64 {
-            return Some("it has inputs that there never were".to_owned());
+        let seen: u64 = found.seen.iter().map(|(from, end)| end - from).sum();
+        if seen != self.numbers.len() as u64 {
+            return Some("it has inputs that were never sent".to_owned());
         }
         if found.max != self.max {
             return Some(format!("a maximum of {} and not {}", found.max, self.max));

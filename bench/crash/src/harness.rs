@@ -1,8 +1,8 @@
-//! The harness: starts a process, kills it at a fail point or at a random moment, judges what it left
-//! behind, and starts the next. Now and then a process goes on until all input is handled; then
-//! everything is compared.
+//! The harness: starts a process, kills it at a fail point or at a random moment, checks what it left
+//! behind, and starts the next. Now and then a process runs until all input is handled; then everything is
+//! compared.
 
-mod judge;
+mod checks;
 mod stores;
 
 use std::collections::VecDeque;
@@ -17,19 +17,19 @@ use tempfile::TempDir;
 use crate::Plan;
 use crate::child::{Counters, GROUP, INPUTS, OUTPUTS, tables};
 use crate::input::Inputs;
-use crate::life::{Launcher, Life, Waited};
 use crate::oracle::{Finding, Ledger, Oracle};
 use crate::points::{self, Point};
+use crate::process::{Launcher, Process, WaitResult};
 use crate::random::Random;
 use crate::summary::Summary;
 use crate::topics::{Broker, Follower, PARTITIONS};
 
-/// Longer than anything here takes; reached by failures only.
+/// The timeout of everything here, which only a failure reaches.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The row of the summary for kills at random moments.
 const RANDOM: &str = "(random moment)";
-/// The row of the summary for outputs that no kill explains: a correct run has none.
-const ORDERLY: &str = "(orderly stop)";
+/// The row of the summary for duplicates after a clean stop: a correct run has none.
+const CLEAN_STOP: &str = "(clean stop)";
 /// How many kills at random moments there are for one kill at each fail point.
 const RANDOMS: usize = 3;
 
@@ -51,7 +51,7 @@ impl Kill {
     }
 }
 
-/// A kill that was kill.
+/// A kill that was done.
 #[derive(Debug)]
 struct PastKill {
     place: &'static str,
@@ -155,7 +155,7 @@ impl<'p> Harness<'p> {
         for point in places {
             if self.summary.at(point.name).kills == 0 {
                 let what = format!("no kill hit {}", point.name);
-                let oracle = Oracle::GoesOn;
+                let oracle = Oracle::Progress;
                 self.note([Finding { oracle, what }]);
             }
         }
@@ -163,8 +163,11 @@ impl<'p> Harness<'p> {
 
     /// Counts each duplicate output for the kill of the process that wrote it first.
     fn attribute_duplicates(&mut self) {
-        for (life, count) in self.ledger.duplicates() {
-            let place = self.past.get(*life).map_or(ORDERLY, |kill| kill.place);
+        for (process, count) in self.ledger.duplicates() {
+            let place = self
+                .past
+                .get(*process)
+                .map_or(CLEAN_STOP, |kill| kill.place);
             self.summary.at(place).duplicates += count;
         }
         self.summary.inputs = self.ledger.inputs();
@@ -181,66 +184,66 @@ impl<'p> Harness<'p> {
         self.pending.pop_front().unwrap_or(Kill::Random)
     }
 
-    /// Starts a process, kills it, and judges what it left behind.
+    /// Starts a process, kills it, and checks what it left behind.
     fn run_one(&mut self, kill: Kill) -> Result<ControlFlow<()>> {
         if !self.past.is_empty() && self.random.one_in(4) {
             self.empty_disk()?;
         }
-        let armed = match kill {
+        let kill_at = match kill {
             Kill::At(point) => {
                 let hit = 1 + self.random.below(point.within);
-                let lingers = self.random.below(25);
-                Some(format!("{}:{hit}:{lingers}", point.name))
+                let delay = self.random.below(25);
+                Some(format!("{}:{hit}:{delay}", point.name))
             }
             Kill::Random => None,
         };
-        let mut life = self.start(armed)?;
+        let mut process = self.start(kill_at)?;
         let ended = match kill {
-            Kill::At(_) => life.wait(TIMEOUT, |_| false)?,
-            Kill::Random => self.kill_at_random(&mut life)?,
+            Kill::At(_) => process.wait(TIMEOUT, |_| false)?,
+            Kill::Random => self.kill_at_random(&mut process)?,
         };
-        let said = life.said();
+        let output = process.output();
         let was_killed = match (kill, &ended) {
-            (Kill::At(_), Some(Waited::Ended(_))) => said.killed.is_some(),
-            (Kill::Random, Some(Waited::True)) => true,
+            (Kill::At(_), Some(WaitResult::Ended(_))) => output.killed.is_some(),
+            (Kill::Random, Some(WaitResult::Condition)) => true,
             _ => false,
         };
         if !was_killed {
             let place = kill.place();
-            let what = format!("before {place}, {ended:?}:\n    {}", said.tail());
+            let what = format!("not killed at {place}: {ended:?}:\n    {}", output.tail());
             return Ok(self.found([Finding {
-                oracle: Oracle::GoesOn,
+                oracle: Oracle::Progress,
                 what,
             }]));
         }
-        self.count_restart(said.first);
-        self.count(kill, said.killed.as_deref())?;
-        self.judge_kill(kill)
+        self.count_restart(output.first);
+        self.count(kill, output.killed.as_deref())?;
+        self.check_kill(kill)
     }
 
     /// Starts a process. Some flush after every barrier, others when it is time, possibly between two.
-    fn start(&mut self, armed: Option<String>) -> Result<Life> {
+    fn start(&mut self, kill_at: Option<String>) -> Result<Process> {
         let flush_bytes = if self.random.one_in(3) { 1 } else { 1 << 20 };
-        Ok(self.launcher.start(armed, flush_bytes)?)
+        Ok(self.launcher.start(kill_at, flush_bytes)?)
     }
 
-    /// Kills a process some time after its first record or, sometimes, after its start. Returns what
-    /// happened instead if it ended before.
-    fn kill_at_random(&mut self, life: &mut Life) -> Result<Option<Waited>> {
+    /// Kills a process some time after its first record or, sometimes, after its start. Returns another
+    /// result if it ended before.
+    fn kill_at_random(&mut self, process: &mut Process) -> Result<Option<WaitResult>> {
         let (from_start, after) = match self.random.one_in(4) {
             true => (true, self.random.below(1500)),
             false => (false, self.random.below(300)),
         };
-        let began = life.wait(TIMEOUT, |life| from_start || life.has_begun())?;
-        if !matches!(began, Some(Waited::True)) {
+        let began = process.wait(TIMEOUT, |process| from_start || process.has_begun())?;
+        if !matches!(began, Some(WaitResult::Condition)) {
             return Ok(began);
         }
-        let ended = life.wait(Duration::from_millis(after), |_| false)?;
+        let ended = process.wait(Duration::from_millis(after), |_| false)?;
         if ended.is_some() {
             return Ok(ended);
         }
-        life.kill()?;
-        Ok(Some(Waited::True))
+        process.kill()?;
+        Ok(Some(WaitResult::Condition))
     }
 
     /// Deletes the local copies, and keeps the identity of the group member.
@@ -264,9 +267,9 @@ impl<'p> Harness<'p> {
 
     /// Counts a kill: whether records were in hand, and how many.
     fn count(&mut self, kill: Kill, killed: Option<&str>) -> Result<()> {
-        let (handled, settled) = Counters::read(&self.launcher.data)?;
-        let told = killed.and_then(|line| line.rsplit_once("records=")?.1.parse().ok());
-        let records = told.unwrap_or(handled - settled);
+        let (handled, committed) = Counters::read(&self.launcher.data)?;
+        let reported = killed.and_then(|line| line.rsplit_once("records=")?.1.parse().ok());
+        let records = reported.unwrap_or(handled - committed);
         let tally = self.summary.at(kill.place());
         if records > 0 {
             tally.kills += 1;

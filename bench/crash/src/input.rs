@@ -1,5 +1,5 @@
-//! The input: a foreign producer that goes on while processes come and go. Keys by seed, a few of
-//! them much more often than the others.
+//! The input: a producer of its own, which runs while processes are killed and started. Keys are random by
+//! seed; some are much more frequent than the others.
 
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -15,24 +15,24 @@ use crate::random::Random;
 
 const KEYS: usize = 400;
 /// How often records are sent.
-const BEAT: Duration = Duration::from_millis(5);
-const FLUSH: Duration = Duration::from_secs(20);
+const SEND_INTERVAL: Duration = Duration::from_millis(5);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The producer's thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Inputs {
-    asks: Sender<Ask>,
+    requests: Sender<Request>,
     thread: Option<JoinHandle<()>>,
 }
 
-enum Ask {
+enum Request {
     /// Send no more; answer when everything sent has arrived.
     Pause(Sender<Result<(), KafkaError>>),
     Resume,
 }
 
 impl Inputs {
-    /// Begins to send so many records a second.
+    /// Starts to send `rate` records a second.
     pub(crate) fn start(brokers: &str, seed: u64, rate: u64) -> Result<Self, KafkaError> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
@@ -44,34 +44,34 @@ impl Inputs {
             random: Random::new(seed),
             numbers: vec![0; KEYS],
         };
-        let (asks, asked) = channel();
-        let thread = std::thread::spawn(move || send(&producer, source, rate, &asked));
+        let (requests, received) = channel();
+        let thread = std::thread::spawn(move || send(&producer, source, rate, &received));
         let thread = Some(thread);
-        Ok(Self { asks, thread })
+        Ok(Self { requests, thread })
     }
 
     /// Sends no more, and waits until everything has arrived.
     pub(crate) fn pause(&self) -> Result<(), String> {
         let (answer, answered) = channel();
-        let asked = self.asks.send(Ask::Pause(answer));
-        let flushed = asked.ok().and_then(|()| answered.recv().ok());
+        let received = self.requests.send(Request::Pause(answer));
+        let flushed = received.ok().and_then(|()| answered.recv().ok());
         match flushed {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(format!("the input does not get to the broker: {error}")),
+            Some(Err(error)) => Err(format!("the input does not reach the broker: {error}")),
             None => Err("the input's producer has died".to_owned()),
         }
     }
 
     pub(crate) fn resume(&self) {
         // A producer that has died is noticed by the next pause.
-        let _ = self.asks.send(Ask::Resume);
+        let _ = self.requests.send(Request::Resume);
     }
 }
 
 impl Drop for Inputs {
     fn drop(&mut self) {
-        let (asks, _) = channel();
-        drop(std::mem::replace(&mut self.asks, asks));
+        let (requests, _) = channel();
+        drop(std::mem::replace(&mut self.requests, requests));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -86,7 +86,7 @@ struct Source {
 impl Source {
     fn next(&mut self) -> (String, Input) {
         let of = |random: &mut Random| random.below(KEYS as u64) as usize;
-        // Of two, the product: small numbers come much more often.
+        // Small products of two random numbers are much more frequent.
         let key = of(&mut self.random) * of(&mut self.random) / KEYS;
         let number = self.numbers[key];
         self.numbers[key] += 1;
@@ -95,15 +95,15 @@ impl Source {
     }
 }
 
-fn send(producer: &BaseProducer, mut source: Source, rate: u64, asked: &Receiver<Ask>) {
+fn send(producer: &BaseProducer, mut source: Source, rate: u64, received: &Receiver<Request>) {
     let (mut began, mut sent, mut is_paused) = (Instant::now(), 0, false);
     loop {
-        match asked.try_recv() {
-            Ok(Ask::Pause(answer)) => {
+        match received.try_recv() {
+            Ok(Request::Pause(answer)) => {
                 is_paused = true;
-                let _ = answer.send(producer.flush(FLUSH));
+                let _ = answer.send(producer.flush(FLUSH_TIMEOUT));
             }
-            Ok(Ask::Resume) => (began, sent, is_paused) = (Instant::now(), 0, false),
+            Ok(Request::Resume) => (began, sent, is_paused) = (Instant::now(), 0, false),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return,
         }
@@ -113,7 +113,7 @@ fn send(producer: &BaseProducer, mut source: Source, rate: u64, asked: &Receiver
             sent += 1;
         }
         producer.poll(Duration::ZERO);
-        std::thread::park_timeout(BEAT);
+        std::thread::park_timeout(SEND_INTERVAL);
     }
 }
 

@@ -1,14 +1,14 @@
-//! The crash harness: kills a process with a processor on a real Kafka, at random moments and at every
-//! step that makes something durable, and starts it again, on the same disk or on an empty one. After
-//! each kill it judges what is left. README.md says how to run it.
+//! The crash harness: kills a process with a processor on a real Kafka, at random moments and at every step
+//! that makes something durable, and starts it again, on the same disk or on an empty one. After each kill
+//! it checks what is left. README.md says how to run it.
 
 mod child;
 mod fold;
 mod harness;
 mod input;
-mod life;
 mod oracle;
 mod points;
+mod process;
 mod random;
 mod summary;
 mod topics;
@@ -18,18 +18,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use goka_runtime::record::Guarantee;
 
-/// Exit codes other than success: the processor is wrong, the harness failed, there is no Kafka.
-const WRONG: u8 = 1;
+/// Exit codes other than success: there are findings, the harness failed, there is no Kafka.
+const FINDINGS: u8 = 1;
 const FAILED: u8 = 2;
 const NO_KAFKA: u8 = 3;
 
 #[derive(Debug, Parser)]
-#[command(about = "Kills a processor on a real Kafka, again and again, and judges what is left")]
+#[command(about = "Kills a processor on a real Kafka, again and again, and checks what is left")]
 struct Args {
     #[command(flatten)]
     plan: Plan,
     #[command(subcommand)]
-    command: Option<Own>,
+    command: Option<Internal>,
 }
 
 /// The options of a run.
@@ -38,7 +38,7 @@ struct Plan {
     /// How many kills with records in hand to do
     #[arg(long, default_value_t = 300)]
     kills: u64,
-    /// Makes the same choices again
+    /// The seed of all choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[arg(long, default_value = "at-least-once")]
@@ -46,16 +46,16 @@ struct Plan {
     /// Kills between two comparisons with the whole input
     #[arg(long, default_value_t = 10)]
     check_every: u64,
-    /// Records a second that are produced meanwhile
+    /// How many records a second are produced meanwhile
     #[arg(long, default_value_t = 1000)]
     rate: u64,
-    /// Runs with a mutation that has to be found: `store-ahead`, `stamp-ahead` or `commit-ahead`
+    /// Runs with a mutant that has to be found: `store-ahead`, `stamp-ahead` or `commit-ahead`
     #[arg(long)]
     plant: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Own {
+enum Internal {
     /// The process that is killed
     #[command(hide = true)]
     Child(child::ChildArgs),
@@ -63,7 +63,7 @@ enum Own {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Own::Child(args)) = &args.command {
+    if let Some(Internal::Child(args)) = &args.command {
         return child::run(args);
     }
     let Some(broker) = goka_test_support::kafka::another(&[]) else {
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
                 println!("{}: {}", finding.oracle.name(), finding.what);
             }
             println!("{} findings", findings.len());
-            ExitCode::from(WRONG)
+            ExitCode::from(FINDINGS)
         }
         Err(error) => {
             eprintln!("the harness failed: {error}");

@@ -1,5 +1,4 @@
-//! The rules, judged by the records that a client other than goka's has read. Pure: knows no process and
-//! no broker.
+//! The rules, checked on records that a client other than goka's has read. Pure: no process, no broker.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,8 +16,8 @@ pub(crate) struct Finding {
 /// The rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Oracle {
-    /// The offset in a store's checkpoint is beyond what of the group topic is committed, or the store has
-    /// a value that the group topic does not have before that offset.
+    /// The offset in a store's checkpoint is beyond the committed records of the group topic, or the store
+    /// has a value that the group topic does not have before that offset.
     StoreAhead,
     /// A store lacks a value that the group topic has before the store's offset.
     StoreIsPrefix,
@@ -33,20 +32,20 @@ pub(crate) enum Oracle {
     /// A store that was closed cleanly is behind the group topic.
     StoreIsLevel,
     /// A process ended by itself, or made no progress.
-    GoesOn,
+    Progress,
 }
 
 impl Oracle {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Oracle::StoreAhead => "store-ahead-of-changelog",
-            Oracle::StoreIsPrefix => "store-is-no-prefix-of-changelog",
+            Oracle::StoreIsPrefix => "store-not-a-prefix-of-changelog",
             Oracle::TableIsFold => "table-is-not-the-fold-of-the-input",
             Oracle::NothingLost => "input-lost",
             Oracle::NothingTwice => "output-twice",
-            Oracle::NothingInvented => "output-of-no-input",
-            Oracle::StoreIsLevel => "store-behind-after-an-orderly-stop",
-            Oracle::GoesOn => "does-not-go-on",
+            Oracle::NothingInvented => "output-without-input",
+            Oracle::StoreIsLevel => "store-behind-after-a-clean-stop",
+            Oracle::Progress => "no-progress",
         }
     }
 
@@ -76,10 +75,10 @@ pub(crate) struct Ledger {
     early: Vec<Place>,
     changelogs: Vec<Changelog>,
     /// How many processes have ended.
-    life: usize,
+    process: usize,
     /// The number of outputs beyond the first of each input, by the process that wrote the one before.
     duplicates: BTreeMap<usize, u64>,
-    odd: Vec<String>,
+    invalid: Vec<String>,
 }
 
 /// The outputs of one input.
@@ -87,7 +86,7 @@ pub(crate) struct Ledger {
 struct Outputs {
     count: u32,
     /// The process that wrote the last one.
-    life: usize,
+    process: usize,
 }
 
 /// One partition of the group topic.
@@ -133,9 +132,9 @@ impl Ledger {
             outputs: partitions().map(|_| Vec::new()).collect(),
             early: Vec::new(),
             changelogs: partitions().map(|_| Changelog::default()).collect(),
-            life: 0,
+            process: 0,
             duplicates: BTreeMap::new(),
-            odd: Vec::new(),
+            invalid: Vec::new(),
         }
     }
 
@@ -147,7 +146,7 @@ impl Ledger {
                 .or_default()
                 .add(input),
             other => self
-                .odd
+                .invalid
                 .push(format!("input {}: {other:?}", place_text(&seen))),
         }
         let outputs = &mut self.outputs[seen.partition as usize];
@@ -159,7 +158,9 @@ impl Ledger {
         let text = String::from_utf8_lossy(seen.value.unwrap_or_default());
         match place(&text) {
             Some(place) => self.count_output(place),
-            None => self.odd.push(format!("`{text}` at {}", place_text(&seen))),
+            None => self
+                .invalid
+                .push(format!("`{text}` at {}", place_text(&seen))),
         }
     }
 
@@ -172,15 +173,15 @@ impl Ledger {
             return;
         };
         if outputs.count > 0 {
-            *self.duplicates.entry(outputs.life).or_default() += 1;
+            *self.duplicates.entry(outputs.process).or_default() += 1;
         }
         outputs.count += 1;
-        outputs.life = self.life;
+        outputs.process = self.process;
     }
 
     /// Outputs that are read from now on were written by the next process.
-    pub(crate) fn end_life(&mut self) {
-        self.life += 1;
+    pub(crate) fn end_process(&mut self) {
+        self.process += 1;
     }
 
     pub(crate) fn take_change(&mut self, seen: Seen<'_>) {
@@ -199,7 +200,7 @@ impl Ledger {
     }
 
     /// Compares a store with the fold of the group topic up to the store's offset.
-    pub(crate) fn judge_store(
+    pub(crate) fn check_store(
         &mut self,
         partition: i32,
         checkpoint: i64,
@@ -254,13 +255,13 @@ impl Ledger {
     }
 
     /// Compares group topic and outputs with the input, once everything was handled and read.
-    pub(crate) fn judge_all(&mut self) -> Vec<Finding> {
+    pub(crate) fn check_all(&mut self) -> Vec<Finding> {
         for place in std::mem::take(&mut self.early) {
             self.count_output(place);
         }
         let finding = |oracle, what| Finding { oracle, what };
         let mut findings = Vec::new();
-        for what in &self.odd {
+        for what in &self.invalid {
             findings.push(finding(Oracle::NothingInvented, what.clone()));
         }
         for place in &self.early {
@@ -277,7 +278,7 @@ impl Ledger {
         }
         let duplicates: u64 = self.duplicates.values().sum();
         if self.is_exact && duplicates > 0 {
-            let what = format!("{duplicates} outputs too many");
+            let what = format!("{duplicates} extra outputs");
             findings.push(finding(Oracle::NothingTwice, what));
         }
         let mut table = Rows::new();
@@ -314,7 +315,7 @@ fn place_text(seen: &Seen<'_>) -> String {
     format!("partition {} offset {}", seen.partition, seen.offset)
 }
 
-/// Reads what the processor emits.
+/// The place in an output of the processor.
 fn place(text: &str) -> Option<Place> {
     let (partition, offset) = text
         .strip_prefix(INPUTS)?
@@ -375,7 +376,7 @@ mod tests {
             (true, &[0, 2], &right, &["input-lost"]),
             (true, &[0, 1, 1, 2], &right, &["output-twice"]),
             (false, &[0, 1, 1, 2], &right, none),
-            (false, &[0, 1, 2, 3], &right, &["output-of-no-input"]),
+            (false, &[0, 1, 2, 3], &right, &["output-without-input"]),
             (
                 false,
                 &[0, 1, 2],
@@ -393,7 +394,7 @@ mod tests {
         for (is_exact, outputs, value, expected) in rows {
             let mut ledger = ledger(*is_exact, outputs, &[value]);
             assert_eq!(
-                names(&ledger.judge_all()),
+                names(&ledger.check_all()),
                 *expected,
                 "{outputs:?} {value:?}"
             );
@@ -416,7 +417,7 @@ mod tests {
         };
         let (ahead, behind) = (
             "store-ahead-of-changelog",
-            "store-is-no-prefix-of-changelog",
+            "store-not-a-prefix-of-changelog",
         );
         let rows: [(i64, Rows, &[&str]); 7] = [
             (2, holding(&second), &[]),
@@ -428,7 +429,7 @@ mod tests {
             (2, Rows::new(), &[behind]),
         ];
         for (checkpoint, store, expected) in rows {
-            let findings = ledger.judge_store(1, checkpoint, &store);
+            let findings = ledger.check_store(1, checkpoint, &store);
             assert_eq!(names(&findings), expected, "{checkpoint} {store:?}");
         }
     }

@@ -9,31 +9,31 @@ pub(crate) struct Point {
     pub(crate) name: &'static str,
     /// The guarantee that it belongs to, if not to both.
     only: Option<Guarantee>,
-    /// At which hit the process is killed: one of `1..=within`.
+    /// The process is killed at one of its hits `1..=within`.
     pub(crate) within: u64,
-    what: What,
+    requires: Requires,
 }
 
-/// What has to be in hand for a kill to count.
+/// What a kill has to hit in order to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// Records that were fetched, or handled since the last barrier: on a busy machine a barrier may
-    /// come before each fetch.
+enum Requires {
+    /// Records that were fetched, or handled since the last barrier. On a busy machine a barrier may come
+    /// before each fetch.
     Fetched,
     /// Records handled since the last barrier.
-    Unsettled,
+    Uncommitted,
     /// The same, and a batch of which some records have been appended.
     SomeAppended,
     /// Writes on their way to the store.
     Writes,
 }
 
-const fn point(name: &'static str, within: u64, what: What) -> Point {
+const fn point(name: &'static str, within: u64, requires: Requires) -> Point {
     Point {
         name,
         only: None,
         within,
-        what,
+        requires,
     }
 }
 
@@ -45,24 +45,24 @@ const fn only(guarantee: Guarantee, point: Point) -> Point {
 }
 
 const ALL: [Point; 9] = [
-    point("after-fetch", 10, What::Fetched),
-    point("after-handler", 300, What::Unsettled),
-    point("mid-produce", 300, What::SomeAppended),
-    point("after-acks", 8, What::Unsettled),
+    point("after-fetch", 10, Requires::Fetched),
+    point("after-handler", 300, Requires::Uncommitted),
+    point("mid-produce", 300, Requires::SomeAppended),
+    point("after-acks", 8, Requires::Uncommitted),
     only(
         Guarantee::AtLeastOnce,
-        point("after-offset-commit", 8, What::Unsettled),
+        point("after-offset-commit", 8, Requires::Uncommitted),
     ),
     only(
         Guarantee::ExactlyOnce,
-        point("before-transaction-end", 8, What::Unsettled),
+        point("before-transaction-end", 8, Requires::Uncommitted),
     ),
     only(
         Guarantee::ExactlyOnce,
-        point("after-transaction-end", 8, What::Unsettled),
+        point("after-transaction-end", 8, Requires::Uncommitted),
     ),
-    point("mid-store-flush", 12, What::Writes),
-    point("after-store-flush", 12, What::Writes),
+    point("mid-store-flush", 12, Requires::Writes),
+    point("after-store-flush", 12, Requires::Writes),
 ];
 
 /// The fail points of a guarantee.
@@ -82,16 +82,16 @@ impl Point {
         matches!(self.name, "after-offset-commit" | "after-transaction-end")
     }
 
-    /// How many records a kill would hit, of those handled since the last barrier, those handled in
-    /// this life, and what is in hand at the place.
-    pub(crate) fn hits(&self, unsettled: u64, handled: u64, in_hand: u64) -> u64 {
-        match self.what {
-            What::Fetched => unsettled + in_hand,
-            What::Unsettled => unsettled,
-            What::SomeAppended if in_hand > 0 => unsettled,
+    /// How many records a kill would hit: given how many were handled since the last barrier and by this
+    /// process, and how many records or writes are in hand at the fail point.
+    pub(crate) fn hits(&self, uncommitted: u64, handled: u64, in_hand: u64) -> u64 {
+        match self.requires {
+            Requires::Fetched => uncommitted + in_hand,
+            Requires::Uncommitted => uncommitted,
+            Requires::SomeAppended if in_hand > 0 => uncommitted,
             // A restore writes to stores too, before anything was handled.
-            What::Writes if handled > 0 => in_hand,
-            What::SomeAppended | What::Writes => 0,
+            Requires::Writes if handled > 0 => in_hand,
+            Requires::SomeAppended | Requires::Writes => 0,
         }
     }
 }

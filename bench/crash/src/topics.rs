@@ -9,7 +9,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub(crate) const PARTITIONS: i32 = 4;
 
-const ANSWER: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Result<T> = std::result::Result<T, KafkaError>;
 
@@ -55,7 +55,7 @@ impl Broker {
         for partition in 0..PARTITIONS {
             list.add_partition(topic, partition);
         }
-        let list = self.uncommitted.committed_offsets(list, ANSWER)?;
+        let list = self.uncommitted.committed_offsets(list, REQUEST_TIMEOUT)?;
         let offset = |partition| list.find_partition(topic, partition).map(|at| at.offset());
         let raw = |offset| match offset {
             Some(Offset::Offset(offset)) => offset,
@@ -69,7 +69,11 @@ impl Broker {
 
 fn ends(client: &BaseConsumer, topic: &str) -> Result<Vec<i64>> {
     (0..PARTITIONS)
-        .map(|partition| Ok(client.fetch_watermarks(topic, partition, ANSWER)?.1))
+        .map(|partition| {
+            Ok(client
+                .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?
+                .1)
+        })
         .collect()
 }
 
@@ -109,7 +113,7 @@ impl Follower {
     pub(crate) fn reach(
         &mut self,
         targets: &[i64],
-        within: Duration,
+        timeout: Duration,
         mut each: impl FnMut(Seen<'_>),
     ) -> Result<bool> {
         let began = Instant::now();
@@ -118,7 +122,7 @@ impl Follower {
             if self.positions.iter().zip(targets).all(is_there) {
                 return Ok(true);
             }
-            if began.elapsed() >= within {
+            if began.elapsed() >= timeout {
                 return Ok(false);
             }
             match self.client.poll(Duration::from_millis(5)) {

@@ -1,58 +1,52 @@
-//! The short form of the harness, and that it finds what is planted. The long form is a command: see
+//! Short runs of the harness, which also has to find planted mutants. Longer runs are made by command: see
 //! README.md.
 #![allow(missing_docs)]
 
 use std::process::Command;
 
-/// What the harness said, with its exit code; `None` without Kafka.
+/// Runs the harness; returns its exit code and output, or `None` without Kafka.
 #[track_caller]
 fn harness(args: &[&str]) -> Option<(i32, String)> {
-    let output = Command::new(env!("CARGO_BIN_EXE_goka-crash"))
+    let ran = Command::new(env!("CARGO_BIN_EXE_goka-crash"))
         .args(args)
         .output()
         .expect("the harness starts");
-    let said = format!(
+    let output = format!(
         "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
     );
-    eprintln!("{said}");
-    let code = output.status.code().expect("it ends by itself");
+    eprintln!("{output}");
+    let code = ran.status.code().expect("it ends by itself");
     let no_kafka = 3;
-    (code != no_kafka).then_some((code, said))
+    (code != no_kafka).then_some((code, output))
 }
 
-/// Twenty kills that hit something, and nothing is wrong.
+/// Checks that a run of twenty kills has no finding.
 #[track_caller]
 fn survives(guarantee: &str) {
-    let Some((code, said)) = harness(&["--kills", "20", "--guarantee", guarantee]) else {
+    let Some((code, output)) = harness(&["--kills", "20", "--guarantee", guarantee]) else {
         return;
     };
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("nothing is wrong"), "{said}");
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("nothing is wrong"), "{output}");
 }
 
-/// A mistake is planted, and found by its name.
+/// Checks that a planted mutant is found, with one of these findings.
 #[track_caller]
-fn is_found(mistake: &str, guarantee: &str, names: &[&str]) {
-    // It ends with the first finding.
-    let args = [
-        "--kills",
-        "20",
-        "--plant",
-        mistake,
-        "--guarantee",
-        guarantee,
-    ];
-    let Some((code, said)) = harness(&args) else {
+fn is_found(mutant: &str, guarantee: &str, names: &[&str]) {
+    // The run ends with the first finding.
+    let args = ["--kills", "20", "--plant", mutant, "--guarantee", guarantee];
+    let Some((code, output)) = harness(&args) else {
         return;
     };
-    assert_eq!(code, 1, "{said}");
+    assert_eq!(code, 1, "{output}");
     let is_named = |name: &&str| {
-        said.lines()
+        output
+            .lines()
             .any(|line| line.starts_with(&format!("{name}: ")))
     };
-    assert!(names.iter().any(is_named), "{names:?} in {said}");
+    assert!(names.iter().any(is_named), "{names:?} in {output}");
 }
 
 #[test]
@@ -76,9 +70,9 @@ fn a_store_ahead_of_the_changelog_is_found() {
 
 #[test]
 fn a_checkpoint_ahead_of_its_rows_is_found() {
-    // Which of the two depends on whether the kill left the record that the stamp claims.
+    // Which of the two depends on whether the record that the checkpoint claims is in the topic.
     let names = [
-        "store-is-no-prefix-of-changelog",
+        "store-not-a-prefix-of-changelog",
         "store-ahead-of-changelog",
     ];
     is_found("stamp-ahead", "at-least-once", &names);

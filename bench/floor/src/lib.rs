@@ -1,9 +1,9 @@
-//! Counts by key with rdkafka alone, on one thread, with a hash map as the table: the upper bound that a
-//! stateful processor is compared with. It does what goka does on Kafka (every update in the changelog,
-//! all acknowledged before the offsets are committed, or all of it in one transaction) and nothing on
-//! disk: after a restart it would have to read its changelog from the start.
+//! Counts by key with rdkafka alone, on one thread, with a hash map as the table: what a processor is
+//! compared with. As goka does, it writes every update to a changelog, and commits offsets when all updates
+//! are acknowledged, or everything in one transaction. It writes nothing to disk, so that a restart would
+//! read the whole changelog.
 //!
-//! It knows nothing of goka. Its clients have the properties that goka's have.
+//! It does not use goka. Its clients have the same properties as goka's.
 
 #[allow(unsafe_code)]
 mod native;
@@ -21,12 +21,12 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext}
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rustix::time::{ClockId, clock_gettime};
 
-use native::{Fetch, Topic, nudge};
+use native::{Fetch, Topic, send_now};
 
 /// How many messages are taken at once.
 const BATCH: usize = 2_000;
 
-/// After how long without progress it gives up.
+/// How long it waits without progress.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An error of a run.
@@ -42,7 +42,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The present one.
+    /// The present time.
     pub fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let seconds = u64::try_from(cpu.tv_sec).unwrap_or(0);
@@ -54,7 +54,7 @@ impl Moment {
     }
 }
 
-/// What to count.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Floor {
     /// The bootstrap servers.
@@ -71,7 +71,7 @@ pub struct Floor {
     pub records: u64,
     /// How often offsets are committed.
     pub barrier: Duration,
-    /// Whether in transactions.
+    /// Whether offsets and updates are committed in transactions.
     pub exactly_once: bool,
 }
 
@@ -82,11 +82,11 @@ pub struct Counted {
     pub first: Moment,
     /// When the last offset was committed.
     pub committed: Moment,
-    /// What was counted, by partition.
+    /// The counts of each key, by partition.
     pub counts: Vec<HashMap<Vec<u8>, i64>>,
 }
 
-/// Why deliveries failed, if any did.
+/// The first error of a delivery.
 #[derive(Default)]
 struct Failed(Mutex<Option<KafkaError>>);
 
@@ -123,7 +123,7 @@ impl Floor {
         let mut next = vec![0; partitions];
         let mut text = itoa::Buffer::new();
         let (mut first, mut handled) = (None, 0);
-        let (mut heard, mut settled) = (Instant::now(), Instant::now());
+        let (mut last_progress, mut committed_at) = (Instant::now(), Instant::now());
         loop {
             for message in fetch.next(BATCH, Duration::from_millis(10)) {
                 let message = message?;
@@ -140,15 +140,15 @@ impl Floor {
                 }
                 next[at] = message.offset() + 1;
                 handled += 1;
-                heard = Instant::now();
+                last_progress = Instant::now();
             }
             producer.poll(Duration::ZERO);
-            if heard.elapsed() > TIMEOUT {
+            if last_progress.elapsed() > TIMEOUT {
                 return Err(format!("no records after {handled} of {}", self.records).into());
             }
-            if handled == self.records || settled.elapsed() >= self.barrier {
-                self.settle(&consumer, &producer, &next)?;
-                settled = Instant::now();
+            if handled == self.records || committed_at.elapsed() >= self.barrier {
+                self.commit(&consumer, &producer, &next)?;
+                committed_at = Instant::now();
             }
             if handled == self.records {
                 return Ok(Counted {
@@ -194,9 +194,9 @@ impl Floor {
         Ok(config.create_with_context(Failed::default())?)
     }
 
-    /// Waits until everything is acknowledged, then commits where the input is. (Not with the
-    /// producer's own flush, which waits 100 ms at a time.)
-    fn settle(
+    /// Waits until everything is acknowledged, then commits the positions in the input. The producer's own
+    /// flush is not used, since it waits 100 ms at a time.
+    fn commit(
         &self,
         consumer: &BaseConsumer,
         producer: &BaseProducer<Failed>,
@@ -204,10 +204,10 @@ impl Floor {
     ) -> Result<()> {
         let deadline = Instant::now() + TIMEOUT;
         while producer.in_flight_count() > 0 {
-            nudge(producer);
+            send_now(producer);
             producer.poll(Duration::from_millis(1));
             if Instant::now() > deadline {
-                return Err("the broker acknowledges nothing".into());
+                return Err("the broker does not acknowledge the updates".into());
             }
         }
         let failed = producer.context().0.lock().map_err(|_| "a panic before")?;
@@ -226,7 +226,7 @@ impl Floor {
             .ok_or("a consumer with a group id has group metadata")?;
         producer.send_offsets_to_transaction(&offsets, &group, TIMEOUT)?;
         producer.commit_transaction(TIMEOUT)?;
-        // Offsets of a transaction that stays empty are none; the last one is left to its time-out.
+        // The last transaction stays empty, and is left open.
         Ok(producer.begin_transaction()?)
     }
 }

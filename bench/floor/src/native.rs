@@ -1,5 +1,5 @@
-//! The two calls that rdkafka does not wrap and that a fast count needs: a batch of messages at
-//! once, and producing to a topic's handle. Everything else goes through rdkafka.
+//! Two calls of librdkafka that rdkafka does not wrap: fetching a batch of messages, and producing to a
+//! topic handle.
 
 use std::ffi::CString;
 use std::marker::PhantomData;
@@ -11,8 +11,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
-/// Fetched messages of a consumer whose partitions were assigned by hand. (With a subscription its
-/// queue would swallow rebalances.)
+/// The fetched messages of a consumer whose partitions were assigned by hand. With a subscription, rebalance
+/// events in its queue would be lost.
 pub(crate) struct Fetch<'c> {
     queue: *mut sys::rd_kafka_queue_t,
     messages: Vec<*mut sys::rd_kafka_message_t>,
@@ -30,7 +30,7 @@ impl<'c> Fetch<'c> {
         }
     }
 
-    /// The next messages, up to `room` of them; those handed out before are gone.
+    /// The next messages, at most `room`. Messages returned before are freed.
     pub(crate) fn next(
         &mut self,
         room: usize,
@@ -38,7 +38,7 @@ impl<'c> Fetch<'c> {
     ) -> impl Iterator<Item = Result<Message<'_>, RDKafkaErrorCode>> {
         self.clear();
         self.messages.reserve(room);
-        // The native call waits until it has all it was asked for, so it waits for one only.
+        // The native call waits until it has as many messages as asked for, so the first call asks for one.
         self.take(1, wait);
         if !self.messages.is_empty() {
             self.take(room - 1, Duration::ZERO);
@@ -120,7 +120,7 @@ pub(crate) struct Topic<'p> {
 
 impl<'p> Topic<'p> {
     /// # Errors
-    /// A name that can be no topic's.
+    /// If the name is not a valid topic name.
     pub(crate) fn new<C: ProducerContext>(
         producer: &'p BaseProducer<C>,
         name: &str,
@@ -174,8 +174,8 @@ impl Drop for Topic<'_> {
     }
 }
 
-/// Makes the producer's senders send now, whatever the linger; waits for nothing.
-pub(crate) fn nudge<C: ProducerContext>(producer: &BaseProducer<C>) {
+/// Makes the producer send now, without waiting for `linger.ms` or for acknowledgements.
+pub(crate) fn send_now<C: ProducerContext>(producer: &BaseProducer<C>) {
     // SAFETY: live producer.
     unsafe { sys::rd_kafka_flush(producer.client().native_ptr(), 0) };
 }

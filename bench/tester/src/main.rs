@@ -1,4 +1,4 @@
-//! Times tests of ten records with the tester, each from its start to its end.
+//! Times tests with ten records that use the tester, each from start to end.
 //!
 //! ```text
 //! cargo run --release -p goka-bench-tester -- [ROUNDS]
@@ -11,8 +11,8 @@ use goka::prelude::*;
 use goka::tester::{Setup, Tester};
 
 const ROUNDS: usize = 1_000;
-/// Rounds to warm up, which do not count.
-const WARM: usize = 50;
+/// Rounds to warm up, which are not counted.
+const WARM_UP: usize = 50;
 
 #[stream("clicks", key = String, value = String)]
 struct Clicks;
@@ -31,10 +31,10 @@ fn count(ctx: &mut Context, _click: &str) -> Result<()> {
     Ok(())
 }
 
-#[processor(group = "again", persist = i64)]
+#[processor(group = "copy", persist = i64, name = Copied)]
 #[input(Alerts)]
 #[join(Count)]
-fn again(ctx: &mut Context, alert: i64) -> Result<()> {
+fn copy(ctx: &mut Context, alert: i64) -> Result<()> {
     let now = ctx.join_of::<Count>()?;
     ctx.set_value(&now.unwrap_or(alert))?;
     Ok(())
@@ -51,14 +51,14 @@ fn ten(app: &mut Tester) {
     assert_eq!(app.table::<Count>().get("alice"), Some(5));
 }
 
-fn ten_and_moves(app: &mut Tester) {
+fn ten_and_restarts(app: &mut Tester) {
     ten(app);
     app.rebalance();
     app.crash();
     assert_eq!(app.table::<Count>().len(), 2);
 }
 
-/// What is timed: its name, the setup, the test.
+/// A timed test: its name, setup and function.
 type Case = (&'static str, fn() -> Setup, fn(&mut Tester));
 
 fn main() -> ExitCode {
@@ -74,14 +74,14 @@ fn main() -> ExitCode {
         ("one processor", one, ten),
         ("exactly once", exactly_once, ten),
         ("two, chained and joined", two, ten),
-        ("one, moved and crashed", one, ten_and_moves),
+        ("one, rebalanced and crashed", one, ten_and_restarts),
     ];
     for (name, setup, test) in cases {
-        let mut times: Vec<_> = (0..WARM + rounds).map(|_| time(setup, test)).collect();
-        times.drain(..WARM);
+        let mut times: Vec<_> = (0..WARM_UP + rounds).map(|_| time(setup, test)).collect();
+        times.drain(..WARM_UP);
         times.sort();
-        let [median, late] = [rounds / 2, rounds * 99 / 100].map(|at| times[at]);
-        println!("{name:<24} median {median:>8.1?}, p99 {late:>8.1?} (of {rounds})");
+        let [median, p99] = [rounds / 2, rounds * 99 / 100].map(|at| times[at]);
+        println!("{name:<24} median {median:>8.1?}, p99 {p99:>8.1?} (of {rounds})");
     }
     ExitCode::SUCCESS
 }
@@ -95,7 +95,7 @@ fn exactly_once() -> Setup {
 }
 
 fn two() -> Setup {
-    one().and::<Again>()
+    one().and::<Copied>()
 }
 
 fn time(setup: fn() -> Setup, test: fn(&mut Tester)) -> Duration {

@@ -1,5 +1,5 @@
-//! A processor that reads Avro records and keeps Protocol Buffers messages, from `emit` to `get`, on
-//! the embedded log, with a schema registry of a few lines on loopback.
+//! A processor that reads Avro records and keeps Protocol Buffers messages, on the embedded log, with a
+//! minimal schema registry on loopback.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -52,8 +52,8 @@ fn earned(ctx: &mut Context, ride: Ride) -> Result<()> {
     Ok(())
 }
 
-/// Knows one schema, under id 1.
-fn registry(stream: TcpStream, schema: &Mutex<String>) -> std::io::Result<()> {
+/// Answers a request as a schema registry with one schema, under id 1.
+fn answer(stream: TcpStream, schema: &Mutex<String>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let (mut request, mut length) = (String::new(), 0);
     reader.read_line(&mut request)?;
@@ -81,7 +81,8 @@ fn registry(stream: TcpStream, schema: &Mutex<String>) -> std::io::Result<()> {
     let answer = answer.to_string();
     write!(
         reader.into_inner(),
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}",
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{answer}",
         answer.len()
     )
 }
@@ -93,7 +94,7 @@ fn avro_records_are_read_and_protobuf_messages_kept() {
     std::thread::spawn(move || {
         let schema = Mutex::new(String::new());
         for stream in listener.incoming().flatten() {
-            let _ = registry(stream, &schema);
+            let _ = answer(stream, &schema);
         }
     });
     let log: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());

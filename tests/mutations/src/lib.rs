@@ -1,1 +1,1 @@
-//! Proof that the simulation bites: see `tests/found.rs`.
+//! Checks that simulations find mutants of the engine: see `tests/found.rs`.

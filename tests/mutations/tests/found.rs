@@ -1,4 +1,4 @@
-//! Each mutation of the engine is found by simulation within 500 seeds; without a mutation no seed fails.
+//! Each mutant of the engine is found by simulation within 500 seeds; without a mutant no seed fails.
 
 use goka::Guarantee;
 use goka::prelude::*;
@@ -8,8 +8,8 @@ use goka_runtime::simulation::{FoundMistake, find_mistake};
 
 const SEEDS: u64 = 500;
 const INSTANCES: usize = 3;
-/// How many seeds of each workload have to pass without a mutation.
-const RIGHT: u64 = 40;
+/// How many seeds of each workload have to pass without a mutant.
+const PASSING_SEEDS: u64 = 40;
 
 #[stream("clicks", key = String, value = String)]
 struct Clicks;
@@ -64,12 +64,12 @@ fn counted(guarantee: Guarantee) -> Workload {
     })
 }
 
-fn once() -> Workload {
+fn exactly_once() -> Workload {
     counted(Guarantee::ExactlyOnce)
 }
 
 /// Many users with few clicks each, of which two in five are tombstones.
-fn forgotten() -> Workload {
+fn deletions() -> Workload {
     let workload = Workload::of::<Count>().guarantee(Guarantee::ExactlyOnce);
     workload.input(Clicks, 300, |dice| {
         let click = (!dice.chance(40)).then(|| "x".to_owned());
@@ -77,47 +77,47 @@ fn forgotten() -> Workload {
     })
 }
 
-fn at_least() -> Workload {
+fn at_least_once() -> Workload {
     counted(Guarantee::AtLeastOnce)
 }
 
-fn looped() -> Workload {
+fn loopbacks() -> Workload {
     let workload = Workload::of::<Follow>().with::<Follow>(|| Follow);
     let workload = workload.guarantee(Guarantee::ExactlyOnce);
     workload.input(Clicks, 150, |dice| (user(dice), user(dice)))
 }
 
-/// The workload in which a mutation shows.
-fn workload(planted: Mutant) -> fn() -> Workload {
-    match planted {
-        Mutant::CommitBeforeAcks => at_least,
-        Mutant::LoopbackOutside => looped,
-        Mutant::TrustedTooLong => forgotten,
-        _ => once,
+/// The workload in which a mutant shows.
+fn workload(mutant: Mutant) -> fn() -> Workload {
+    match mutant {
+        Mutant::CommitBeforeAcks => at_least_once,
+        Mutant::LoopbackOutside => loopbacks,
+        Mutant::TrustedTooLong => deletions,
+        _ => exactly_once,
     }
 }
 
-/// All mutations but those in code that a simulation does not run.
+/// All mutants but those in code that a simulation does not run.
 fn simulated() -> impl Iterator<Item = Mutant> {
     // The crash harness (`bench/crash`) finds these two, on Kafka and on files.
     let elsewhere = [Mutant::CommitAhead, Mutant::StampAhead];
     let all = Mutant::ALL.into_iter();
-    all.filter(move |planted| !elsewhere.contains(planted))
+    all.filter(move |mutant| !elsewhere.contains(mutant))
 }
 
 #[test]
 fn each_mutant_is_found() {
     let mut missed = Vec::new();
-    for planted in simulated() {
+    for mutant in simulated() {
         let began = std::time::Instant::now();
         let found = find_mistake(
-            Some(planted),
+            Some(mutant),
             INSTANCES,
             SEEDS,
             &FaultKind::ALL,
-            workload(planted),
+            workload(mutant),
         );
-        let name = planted.name();
+        let name = mutant.name();
         match found {
             Some(FoundMistake { seed, oracle, what }) => {
                 println!(
@@ -136,8 +136,8 @@ fn each_mutant_is_found() {
 
 #[test]
 fn without_a_mutant_nothing_is_found() {
-    for workload in [once, forgotten, at_least, looped] {
-        let found = find_mistake(None, INSTANCES, RIGHT, &FaultKind::ALL, workload);
+    for workload in [exactly_once, deletions, at_least_once, loopbacks] {
+        let found = find_mistake(None, INSTANCES, PASSING_SEEDS, &FaultKind::ALL, workload);
         assert_eq!(found, None);
     }
 }

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::processor::ClickCount;
 use crate::topics::{Alert, Alerts, ByNumber, Plans, Profiles, UserClicks};
 
-/// What goes to another key.
+/// The value of the loopback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// From whom.
+    /// The sender.
     pub from: String,
 }
 
-/// Every edge there is, and a resource of its own.
+/// Every kind of edge, and a value that handlers share.
 #[derive(Debug)]
 pub struct Mailbox {
     greeting: String,
@@ -152,7 +152,7 @@ where
     }
 }
 
-/// Of numbers.
+/// A table of numbers.
 #[derive(Debug)]
 #[table("by-number-table", key = u64, value = i64)]
 pub struct ByNumberTable;
@@ -282,7 +282,7 @@ impl<const N: usize> inner::Sized<i64, N> {
     }
 }
 
-/// Whose parameter has no bounds but those that it needs.
+/// A processor whose parameter has only the bounds that it needs.
 #[derive(Debug)]
 pub struct Wrapped<T>(pub T);
 
@@ -309,7 +309,7 @@ pub struct Old;
 #[allow(deprecated)]
 #[processor(group = "old-impl")]
 impl Old {
-    /// It too.
+    /// A deprecated handler.
     #[deprecated]
     #[input("old-impl")]
     pub fn on(&self, _: &mut Context, _: &[u8]) -> Result<()> {
@@ -335,7 +335,7 @@ impl OwnError {
     }
 }
 
-/// Nothing of it is there.
+/// Its processor is removed by `cfg`.
 #[derive(Debug)]
 pub struct Absent;
 

@@ -9,14 +9,14 @@ use crate::topics::{Alert, Alerts, ByNumber, Measurements, MeasurementsText};
 #[stream("more-measurements", keyless, value = i64)]
 pub struct MoreMeasurements;
 
-/// Its keys are what its loopback is given, `String` where nothing says otherwise.
+/// Its keys are those of its loopback, by default `String`.
 #[derive(Debug, Default)]
 pub struct Sensors;
 
 #[processor(group = "sensors", persist = i64)]
 #[output(Alerts)]
 impl Sensors {
-    /// Everything but what needs a key.
+    /// Everything that a record without a key can do.
     #[input(Measurements, MoreMeasurements)]
     #[input(crate::keyless::YetMore)]
     pub fn on_measurement(&self, ctx: &mut Context, value: &i64) -> Result<()> {
@@ -53,7 +53,7 @@ impl Sensors {
     }
 }
 
-/// Known by its path.
+/// Named by its path.
 #[derive(Debug)]
 #[stream("yet-more-measurements", keyless, value = i64)]
 pub struct YetMore;
@@ -79,7 +79,7 @@ impl Numbered {
     }
 }
 
-/// Keys that are given, and placed as they say; no table.
+/// Key type and partitioner are options; without a table.
 #[derive(Debug, Default)]
 pub struct Given;
 

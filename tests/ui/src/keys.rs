@@ -34,7 +34,7 @@ pub struct Cents(pub i64);
 #[derive(Debug, Clone, PartialEq, goka::Codec)]
 #[codec(Json<Vec<Place>>)]
 pub struct Places {
-    /// Them.
+    /// The places.
     pub all: Vec<Place>,
 }
 

@@ -31,7 +31,7 @@ pub fn click_count(ctx: &mut Context, click: &str) -> Result<()> {
     Ok(())
 }
 
-/// Of the same partitions as the clicks.
+/// As many partitions as the clicks have.
 #[derive(Debug)]
 #[stream("numbers-2", value = String, partitions = 4 + 4)]
 pub struct Numbers2;
@@ -126,7 +126,7 @@ fn named_bytes(_: &mut Context, _: Option<&[u8]>) -> Result<()> {
     Ok(())
 }
 
-/// What the named JSON input carries.
+/// The value of a JSON input that is given by name.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Event {
     /// Its number.
@@ -162,7 +162,7 @@ fn named_unit(_: &mut Context, (): ()) -> Result<()> {
     Ok(())
 }
 
-/// Keys that are numbers; the input given by name has them too.
+/// Keys that are numbers, also of the input given by name.
 #[processor(group = "by-number", persist = bool)]
 #[input("more-by-number", ByNumber)]
 #[output(ByNumber, Alerts, Blobs)]
@@ -181,7 +181,7 @@ pub fn count_by_number(ctx: &mut Context, _: i64) -> Result<()> {
     Ok(())
 }
 
-/// Keys and places of its own.
+/// Key type and partitioner are options.
 #[processor(group = "fnv", persist = Vec<u8>, key = Vec<u8>, partitioner = goka::Fnv1a)]
 #[input("goka-topic")]
 pub fn fnv(ctx: &mut Context, value: &[u8]) -> Result<()> {
@@ -234,7 +234,7 @@ pub fn deprecated(_: &mut Context, _: String) -> Result<()> {
     Ok(())
 }
 
-/// Names that generated code might use too.
+/// Names that generated code might use.
 pub mod names {
     use goka::prelude::*;
 
@@ -252,7 +252,7 @@ pub mod names {
     named!(value "value" parameter "parameter" raw "raw" taker "taker" input_0 "input-0" edges "edges");
 }
 
-/// Processors inside of a function: the registry finds them too.
+/// A processor inside of a function, which the registry finds, too.
 pub fn inside() {
     #[processor(group = "inside")]
     #[input("inside")]

@@ -18,7 +18,7 @@ fn with_every_option() -> Workload {
     clicks()
 }
 
-/// The words are those of the runtime.
+/// The names of faults are those of the runtime.
 #[goka::simulate(
     faults(
         crash,
@@ -48,10 +48,10 @@ fn without_options() -> Workload {
 }
 
 #[goka::simulate(seeds = 3, faults(crash))]
-#[should_panic = "check: it is told"]
+#[should_panic = "check: it is reported"]
 fn r#match() -> self::Workload {
     let workload = clicks();
-    workload.check(|_| panic!("it is told"))
+    workload.check(|_| panic!("it is reported"))
 }
 
 macro_rules! simulated {

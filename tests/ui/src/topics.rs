@@ -39,7 +39,7 @@ pub struct Blobs;
 #[stream("by-number", key = u64, value = i64)]
 pub struct ByNumber;
 
-/// Placed like Goka does.
+/// Partitioned as by Goka.
 #[derive(Debug)]
 #[stream("by-fnv", value = String, partitioner = goka::Fnv1a)]
 pub struct ByFnv;
@@ -64,18 +64,18 @@ pub struct Measurements;
 #[stream("measurements-text", keyless, value = String)]
 pub struct MeasurementsText;
 
-/// Places what begins alike together.
+/// Places all keys of a tenant, which is their first part, in one partition.
 pub fn by_tenant(key: &[u8], count: i32) -> i32 {
     let tenant = key.split(|byte| *byte == b'/').next().unwrap_or_default();
     <goka::Murmur2 as goka::Partitioner>::partition(tenant, count)
 }
 
-/// A function that is called as a parameter might be.
+/// A function with the name of a parameter.
 pub fn key(_: &[u8], _: i32) -> i32 {
     0
 }
 
-/// Placed by it.
+/// Placed by [`key`].
 #[derive(Debug)]
 #[stream("by-key", value = String, partitioner = key)]
 pub struct ByKey;
@@ -95,7 +95,7 @@ pub struct Plans;
 #[table("profiles-four", value = Json<Alert>, partitions = 4)]
 pub struct ProfilesFour;
 
-/// A table placed like Goka does.
+/// A table partitioned as by Goka.
 #[derive(Debug)]
 #[table("table-by-fnv", value = String, partitioner = goka::Fnv1a)]
 pub struct TableByFnv;

@@ -1,4 +1,4 @@
-//! Programs whose processors cannot run together, and the findings of their registries.
+//! Processors that cannot run in one program, and the findings of the registry.
 
 use goka::prelude::*;
 use goka::registry::{Finding, Registry};
@@ -29,7 +29,7 @@ fn all_mistakes_of_a_program_are_shown_at_once() {
         .with::<Again>()
         .with::<Intruder>()
         .with::<ClickCount>();
-    let error = registry.check().expect_err("they cannot live together");
+    let error = registry.check().expect_err("they conflict");
     let text = error.to_string();
     for expected in [
         "group `click-count` has 2 processors:\n  Again at tests/ui/tests/conflicts.rs:",
@@ -87,10 +87,12 @@ fn an_undeclared_table_is_found() {
     let text = registry.check().expect_err("two are missing").to_string();
     let file = "tests/ui/tests/conflicts.rs";
     for expected in [
-        "no processor or `#[table(..)]` declares the table `no-table-state`: group `no-table` (tests/ui/tests/conflicts.rs:",
+        "no processor or `#[table(..)]` declares the table `no-table-state`: \
+         group `no-table` (tests/ui/tests/conflicts.rs:",
         "help: add `persist = ..` to its processor",
         "no processor or `#[table(..)]` declares the table `forgotten-state`:\n  Reader (lookup) at ",
-        "help: register its processor, or declare another program's table with `#[table(\"forgotten-state\", ..)]`",
+        "help: register its processor, or declare another program's table with \
+         `#[table(\"forgotten-state\", ..)]`",
     ] {
         assert!(text.contains(expected), "{expected:?} in {text}");
     }
@@ -116,7 +118,9 @@ fn second(_: &mut Context, _: &str) -> Result<()> {
 #[test]
 fn tables_that_are_read_in_a_circle_are_named() {
     let registry = Registry::new().with::<Second>().with::<First>();
-    let error = registry.check().expect_err("each waits for the other");
+    let error = registry
+        .check()
+        .expect_err("each reads the table of the other");
     let [Finding::Cycle { edges }] = &error.findings[..] else {
         panic!("{error}");
     };

@@ -1,4 +1,4 @@
-//! What derived keys, codecs and shapes do when they run; fingerprints.
+//! Derived keys, codecs and shapes at run time; fingerprints.
 
 use goka::graph::{Edge, EdgeKind, TopicSpec};
 use goka::prelude::*;
@@ -114,7 +114,7 @@ fn fingerprints_tell_codecs_shapes_and_partitioners() {
     assert!(!Prices::SPEC.is_keyless());
 }
 
-/// The shape is what serde writes.
+/// The values whose shapes are tested above have the JSON that the shapes say.
 #[test]
 fn shapes_are_those_of_the_json() {
     let json = |value: &dyn erased::Json| value.text();
@@ -140,7 +140,7 @@ fn shapes_are_those_of_the_json() {
 mod erased {
     use goka::Codec;
 
-    /// What `goka::Json` writes.
+    /// The text that `goka::Json` writes.
     pub(super) trait Json {
         fn text(&self) -> String;
     }
@@ -174,7 +174,7 @@ fn a_partition_out_of_range_is_refused() {
     (Outside::SPEC.partition_of)(b"key", 8);
 }
 
-/// Looks up what key to give.
+/// Looks up the key for a loopback.
 #[derive(Default)]
 struct Planner;
 

@@ -12,11 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The smallest number of refused programs; it was 616 of 640.
-const WANTED: usize = 600;
+/// The test fails if fewer programs are refused; it was 616 of 640.
+const LEAST_REFUSED: usize = 600;
 
-/// The number of damaged programs; some are still valid. `GOKA_MISTAKES=n` sets another number.
-const MADE: usize = 640;
+/// The number of damaged programs, of which some are still valid. `GOKA_MISTAKES=n` sets another number.
+const DAMAGED: usize = 640;
 
 const PROGRAMS: &[&str] = &[
     r#"
@@ -218,8 +218,8 @@ impl Sums {
 "#,
 ];
 
-/// The replacements of words.
-const OTHERS: &[&str] = &[
+/// Words that replace others.
+const REPLACEMENTS: &[&str] = &[
     "Plain",
     "Alerts",
     "Profiles",
@@ -278,9 +278,9 @@ const PRELUDE: &[&str] = &[
     "FnOnce",
     "Iterator",
     "ToString",
-    // what a context's methods return: rustc names the type of an expression that is called
+    // the error of a context's methods, which rustc names
     "ContextError",
-    // what the compiler says of `?` and `..`
+    // named by rustc in errors about `?` and `..`
     "Try",
     "FromResidual",
     "Range",
@@ -324,15 +324,15 @@ fn tokens(source: &str) -> Vec<String> {
     tokens
 }
 
-/// Leaves parentheses alone: with a missing one nothing after it is read.
-fn can_go(token: &str) -> bool {
+/// Whether a token may be damaged. Parentheses may not, since the compiler would not read what follows.
+fn can_be_damaged(token: &str) -> bool {
     !token.starts_with(['(', ')', '[', ']', '{', '}', '<', '>'])
 }
 
 fn damaged(source: &str, random: &mut Random) -> String {
     let mut tokens = tokens(source);
     let places: Vec<_> = (0..tokens.len())
-        .filter(|at| can_go(&tokens[*at]))
+        .filter(|at| can_be_damaged(&tokens[*at]))
         .collect();
     // Attributes and signatures are a third of a program, and the subject of this test.
     let line_of = |at: usize| {
@@ -363,7 +363,7 @@ fn damaged(source: &str, random: &mut Random) -> String {
         }
         _ => {
             let after = blank(&tokens[at]);
-            tokens[at] = format!("{}{after}", OTHERS[random.below(OTHERS.len())]);
+            tokens[at] = format!("{}{after}", REPLACEMENTS[random.below(REPLACEMENTS.len())]);
         }
     }
     tokens.concat()
@@ -377,7 +377,7 @@ fn program(damaged: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Said {
+struct Error {
     /// The module's file, `m7.rs`; `None` for an error of no module.
     file: Option<String>,
     message: String,
@@ -390,8 +390,8 @@ fn root_file(span: &serde_json::Value) -> String {
     }
 }
 
-fn errors(krate: &Path, target: &Path) -> Vec<Said> {
-    let said = Command::new(env!("CARGO"))
+fn errors(krate: &Path, target: &Path) -> Vec<Error> {
+    let output = Command::new(env!("CARGO"))
         .args(["check", "--offline", "--quiet", "--message-format=json"])
         .current_dir(krate)
         .env("CARGO_TARGET_DIR", target)
@@ -399,7 +399,7 @@ fn errors(krate: &Path, target: &Path) -> Vec<Said> {
         .output()
         .expect("cargo runs");
     let mut errors = Vec::new();
-    for line in String::from_utf8_lossy(&said.stdout).lines() {
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
         let message = &line["message"];
         let text = message["message"].as_str().unwrap_or_default();
@@ -416,16 +416,16 @@ fn errors(krate: &Path, target: &Path) -> Vec<Said> {
             let name = file.strip_prefix("src/")?;
             name.starts_with('m').then(|| name.to_owned())
         });
-        errors.push(Said {
+        errors.push(Error {
             file,
             message: text.lines().next().unwrap_or_default().to_owned(),
         });
     }
     if errors.is_empty() {
         assert!(
-            said.status.success(),
+            output.status.success(),
             "{}",
-            String::from_utf8_lossy(&said.stderr)
+            String::from_utf8_lossy(&output.stderr)
         );
     }
     errors
@@ -478,12 +478,12 @@ fn errors_of_generated_mistakes_name_only_what_the_user_knows() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     write_crate(&krate, &repository);
 
-    check_right(&krate, &target.join("programs"));
+    check_undamaged(&krate, &target.join("programs"));
 
     let topics = fs::read_to_string(repository.join("tests/ui/src/topics.rs")).expect("there");
     let shared = words(&topics);
     let asked = std::env::var("GOKA_MISTAKES").ok();
-    let made = asked.map_or(MADE, |made| made.parse().expect("a number"));
+    let made = asked.map_or(DAMAGED, |made| made.parse().expect("a number"));
     let mut random = Random(0x5EED_0F60_1A50_0001);
     let mut left = BTreeMap::new();
     while left.len() < made {
@@ -503,9 +503,9 @@ fn errors_of_generated_mistakes_name_only_what_the_user_knows() {
         let errors = errors(&krate, &target.join("programs"));
         let before = left.len();
         let mut seen = BTreeSet::new();
-        for Said { file, message } in errors {
+        for Error { file, message } in errors {
             let Some(file) = file else {
-                panic!("nobody's error: {message}");
+                panic!("an error of no module: {message}");
             };
             let Some(source) = left.get(&file) else {
                 panic!("{file} is not there: {message}");
@@ -532,11 +532,11 @@ fn errors_of_generated_mistakes_name_only_what_the_user_knows() {
         offences.len(),
         offences.join("\n")
     );
-    assert!(refused >= WANTED, "{refused} were refused");
+    assert!(refused >= LEAST_REFUSED, "{refused} were refused");
 }
 
-/// The programs compile before they are damaged.
-fn check_right(krate: &Path, target: &Path) {
+/// Checks that the programs compile before they are damaged.
+fn check_undamaged(krate: &Path, target: &Path) {
     let files: Vec<_> = (0..PROGRAMS.len()).map(|at| format!("m{at}.rs")).collect();
     for (file, right) in files.iter().zip(PROGRAMS) {
         fs::write(krate.join("src").join(file), program(right)).expect("written");

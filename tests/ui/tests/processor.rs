@@ -108,7 +108,7 @@ fn handlers_can_be_tested_as_functions() -> Result<()> {
     Ok(())
 }
 
-/// Handles the records that the shim accepts.
+/// A scope that records the calls of a handler.
 #[derive(Default)]
 struct Trace(Vec<String>);
 
@@ -176,7 +176,7 @@ fn call<P: Processor>(
         ..
     } = input.kind
     else {
-        unreachable!("inputs are inputs, and this one is synchronous")
+        unreachable!("the handler is synchronous")
     };
     let shared = (definition.make.expect("a unit"))();
     let record = Incoming {
@@ -212,7 +212,7 @@ fn a_record_that_does_not_match_its_declaration_is_an_error() {
     let error = |key: Option<&[u8]>, value: Option<&[u8]>| {
         let (result, trace) = call::<ClickCount>(key, value);
         assert!(trace.is_empty(), "the handler ran");
-        result.expect_err("it is wrong").to_string()
+        result.expect_err("an error").to_string()
     };
     assert_eq!(
         error(Some(b"alice"), None),
@@ -231,7 +231,7 @@ fn the_registry_has_each_processor_once_sorted_by_group() {
     let registry = Registry::collect()
         .with::<ClickCount>()
         .with::<ClickCount>();
-    let definitions = registry.check().expect("they can live together");
+    let definitions = registry.check().expect("they do not conflict");
     let groups: Vec<_> = definitions.iter().map(|d| d.graph.group).collect();
     assert!(groups.is_sorted());
     assert_eq!(
@@ -241,7 +241,7 @@ fn the_registry_has_each_processor_once_sorted_by_group() {
             .count(),
         1
     );
-    // Registered although nothing names it: it is private, inside of a function.
+    // Private processors are registered, too, also inside of a function.
     assert!(groups.contains(&"inside"));
 }
 
@@ -256,7 +256,7 @@ fn processors_made_by_macros_are_processors() {
 fn an_impl_has_the_edges_as_declared() {
     let definition = Mailbox::DEFINITION;
     assert_eq!(definition.graph.name, "Mailbox");
-    assert!(definition.make.is_none(), "nobody knows the greeting");
+    assert!(definition.make.is_none(), "the greeting has no default");
     assert!(Plain::DEFINITION.make.is_some());
     let text = "v1;key=utf8;value=utf8;partitioner=murmur2";
     assert_eq!(
@@ -350,7 +350,7 @@ fn dispatch(
             }
         }
     };
-    handled.expect("it is what the handler takes");
+    handled.expect("the handler takes the record");
     trace.0
 }
 

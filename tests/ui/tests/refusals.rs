@@ -51,20 +51,20 @@ fn page() -> String {
         if cases.is_empty() {
             continue;
         }
-        write!(page, "\n# {title}\n").expect("a string takes all");
+        write!(page, "\n# {title}\n").expect("a string accepts all text");
         for case in cases {
             let read = |path: &Path| std::fs::read_to_string(path).expect("it was listed");
             let source = read(&case);
             let rule = source.lines().next().unwrap_or_default();
             let rule = rule.trim_start_matches("// ");
             let errors = errors(&read(&case.with_extension("stderr")));
-            write!(page, "\n{rule}\n\n```text\n{errors}```\n").expect("a string takes all");
+            write!(page, "\n{rule}\n\n```text\n{errors}```\n").expect("a string accepts all text");
         }
     }
     page
 }
 
-/// The errors of a case: the place, the message, its help and its notes.
+/// The errors of a case: the source lines, the message, its help and its notes.
 fn errors(stderr: &str) -> String {
     let mut text = String::new();
     for block in stderr.split("\n\n") {
@@ -105,7 +105,7 @@ fn errors(stderr: &str) -> String {
         let margin = |line: &&str| line.len() - line.trim_start().len();
         let least = place.iter().filter(|line| **line != "..").map(margin).min();
         let least = least.unwrap_or_default();
-        // A name of 250 letters is too long for the page.
+        // Lines with a name of 250 letters are left out of the page.
         if place.iter().all(|line| line.len() < 140) {
             for line in place {
                 let _ = writeln!(text, "{}", line.get(least..).unwrap_or(line));
@@ -119,7 +119,7 @@ fn errors(stderr: &str) -> String {
     text
 }
 
-/// Without the paths of this crate, and without names of 250 letters.
+/// Removes the paths of this crate, and shortens names of 250 letters.
 fn plain(text: &str) -> String {
     let text = text.replace("goka_ui_tests::topics::", "");
     let text = text
@@ -148,7 +148,7 @@ fn the_page_of_refusals_is_up_to_date() {
     assert!(
         written == page,
         "src/docs/generated/refusals.md is out of date; \
-         `{UPDATE}=1 cargo test -p goka-ui-tests --test refusals` writes it anew"
+         `{UPDATE}=1 cargo test -p goka-ui-tests --test refusals` updates it"
     );
 }
 

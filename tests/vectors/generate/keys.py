@@ -27,7 +27,7 @@ KAFKA = [
 
 NON_ASCII = [
     "héllo",
-    "he\u0301llo",  # the same word to a reader, another key to a hash
+    "he\u0301llo",  # reads the same, and is another key
     "naïve",
     "Zürich",
     "smørrebrød",
@@ -44,7 +44,7 @@ NON_ASCII = [
     "\ufeff",
 ]
 
-# Signed bytes, NULs and what is not UTF-8.
+# Signed bytes, NULs and invalid UTF-8.
 BYTES = [
     b"\x00",
     b"\x00\x00",
@@ -75,14 +75,14 @@ def keys():
     yield from INT_MIN
     yield from (key.encode() for key in KAFKA + NON_ASCII)
     yield from BYTES
-    # Text that real topics are keyed by.
+    # Text as in the keys of real topics.
     yield from (str(n).encode() for n in range(-10, 190))
     yield from (f"user-{n}".encode() for n in range(250))
     yield from (f"N{n:03}JB".encode() for n in range(100))
     yield from (noise(f"uuid/{n}", 16).hex().encode() for n in range(64))
     # Fixed-width integers, big-endian as Kafka's LongSerializer writes them.
     yield from (struct.pack(">q", n * n * 1_000_003 - n) for n in range(-64, 64))
-    # Every length, so that each tail of a block-wise hash is met many times over.
+    # Every length, so that each tail of a block-wise hash occurs many times.
     yield from (noise(f"length/{n}", n) for n in range(1, 257))
     yield noise("long", 4096)
 

@@ -13,13 +13,13 @@ fn social(data: &Path) -> Command {
     command
 }
 
-fn said(data: &Path, arguments: &[&str]) -> Output {
+fn run(data: &Path, arguments: &[&str]) -> Output {
     social(data).args(arguments).output().expect("it starts")
 }
 
 fn emit(data: &Path, topic: &str, key: &str, value: &str) {
-    let said = said(data, &["emit", topic, key, value]);
-    assert!(said.status.success(), "{said:?}");
+    let output = run(data, &["emit", topic, key, value]);
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Runs until it is dropped.
@@ -42,14 +42,16 @@ impl Drop for Running {
 fn wait_for(data: &Path, group: &str, key: &str, expected: &str) {
     let began = Instant::now();
     loop {
-        let said = said(data, &["get", group, key]);
-        let found = String::from_utf8_lossy(&said.stdout).trim_end().to_owned();
+        let output = run(data, &["get", group, key]);
+        let found = String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned();
         if found == expected {
             return;
         }
         assert!(
             began.elapsed() < Duration::from_secs(60),
-            "waited for {expected} of {key} in {group}, there is {found}: {said:?}"
+            "waited for {expected} of {key} in {group}, found {found}: {output:?}"
         );
         std::thread::park_timeout(Duration::from_millis(20));
     }
@@ -64,16 +66,16 @@ fn a_status_is_shown_with_the_clicks_before_it() {
     }
     let running = Running::start(&data);
     wait_for(&data, "click-count", "alice", "3");
-    // The joined table is read with some delay: the value is asked for until it is there.
+    // The joined table is read with some delay, so that the status is emitted until it has the clicks.
     let began = Instant::now();
     let expected = r#"{"status":{"text":"busy"},"clicks":3}"#;
     loop {
         emit(&data, "status-changes", "alice", r#"{"text":"busy"}"#);
-        let said = said(&data, &["get", "user-status", "alice"]);
-        if String::from_utf8_lossy(&said.stdout).trim_end() == expected {
+        let output = run(&data, &["get", "user-status", "alice"]);
+        if String::from_utf8_lossy(&output.stdout).trim_end() == expected {
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{said:?}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{output:?}");
         std::thread::park_timeout(Duration::from_millis(50));
     }
     emit(&data, "status-changes", "bob", r#"{"text":"new here"}"#);
@@ -81,7 +83,7 @@ fn a_status_is_shown_with_the_clicks_before_it() {
     wait_for(&data, "user-status", "bob", bob);
     drop(running);
 
-    // Clicks from the time when the program did not run are counted before the next status.
+    // Clicks that were emitted while the program did not run are counted after its start.
     emit(&data, "user-clicks", "bob", "later");
     let _running = Running::start(&data);
     wait_for(&data, "click-count", "bob", "1");
@@ -91,9 +93,9 @@ fn a_status_is_shown_with_the_clicks_before_it() {
 #[test]
 fn the_readme_has_the_current_topology() {
     let temp = tempfile::tempdir().expect("a directory");
-    let said = said(temp.path(), &["topology", "--format", "mermaid"]);
-    assert!(said.status.success(), "{said:?}");
-    let picture = String::from_utf8(said.stdout).expect("text");
+    let output = run(temp.path(), &["topology", "--format", "mermaid"]);
+    assert!(output.status.success(), "{output:?}");
+    let picture = String::from_utf8(output.stdout).expect("text");
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
     let readme = std::fs::read_to_string(readme).expect("it is there");
     assert!(readme.contains(&picture), "{picture}");

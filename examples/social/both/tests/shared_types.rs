@@ -47,9 +47,9 @@ fn copy(to: &Path) {
     fs::copy(repository().join("Cargo.lock"), to.join("Cargo.lock")).expect("copied");
 }
 
-/// The places where the compiler finds errors: file and line.
+/// File and line of each error of the compiler.
 fn errors(workspace: &Path) -> BTreeSet<(String, usize)> {
-    let said = Command::new(env!("CARGO"))
+    let output = Command::new(env!("CARGO"))
         .args(["check", "--workspace", "--no-default-features", "--offline"])
         .args(["--keep-going", "--quiet", "--message-format=json"])
         .current_dir(workspace)
@@ -57,7 +57,7 @@ fn errors(workspace: &Path) -> BTreeSet<(String, usize)> {
         .env_remove("RUSTFLAGS")
         .output()
         .expect("cargo runs");
-    let text = String::from_utf8(said.stdout).expect("cargo writes text");
+    let text = String::from_utf8(output.stdout).expect("cargo writes text");
     let mut places = BTreeSet::new();
     for line in text.lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
@@ -74,8 +74,11 @@ fn errors(workspace: &Path) -> BTreeSet<(String, usize)> {
         }
     }
     if places.is_empty() {
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(said.is_empty(), "it is not the types: {said}");
+        let output = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.is_empty(),
+            "cargo failed for another reason: {output}"
+        );
     }
     places
 }

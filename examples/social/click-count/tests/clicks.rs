@@ -1,4 +1,4 @@
-//! What the application does, without a log and without waiting.
+//! Tests the application without a broker and without waiting.
 
 use click_count::ClickCount;
 use goka::tester::Tester;

@@ -1,5 +1,5 @@
-//! The streams and tables that click-count and user-status share: the compiler checks both after a change
-//! here.
+//! The streams and tables that click-count and user-status share. After a change here the compiler checks
+//! both.
 
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Status {
 #[stream("status-changes", key = String, value = Json<Status>)]
 pub struct StatusChanges;
 
-/// How many clicks.
+/// A number of clicks.
 pub type Clicks = i64;
 
 /// How often each user has clicked; written by click-count.

@@ -1,4 +1,4 @@
-//! Keeps the latest status of each user, with the number of clicks by then.
+//! Keeps the latest status of each user, with the number of clicks at that time.
 
 use goka::prelude::*;
 use serde::{Deserialize, Serialize};

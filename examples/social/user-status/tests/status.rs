@@ -1,4 +1,4 @@
-//! What the application does with the other one's table.
+//! Tests the application with the table of click-count.
 
 use goka::tester::Tester;
 use social_topics::{ClickCounts, Status, StatusChanges};

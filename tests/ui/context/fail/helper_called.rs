@@ -1,4 +1,4 @@
-// A handler's context is its processor's, also where a function takes it.
+// A function that is called with a context of a handler names its processor.
 
 use goka::prelude::*;
 use goka_ui_tests::topics::*;

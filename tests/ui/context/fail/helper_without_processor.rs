@@ -1,4 +1,4 @@
-// A function that a handler calls says of which processor its context is.
+// A function that uses the context of a handler names its processor.
 
 use goka::prelude::*;
 

@@ -1,4 +1,4 @@
-// A method for records with keys is not called for those without.
+// A method that needs a key cannot be called for records without one.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A join reads the record's own key, and there is none.
+// A record without a key cannot be joined.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

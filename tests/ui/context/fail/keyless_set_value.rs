@@ -1,4 +1,4 @@
-// A record without a key sets no value, updates none and deletes none, each.
+// A record without a key cannot set, update or delete a value, each.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// The attribute names a codec.
+// The attribute `codec` names a codec.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// The codec is one for the field.
+// The codec encodes the type of the field.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

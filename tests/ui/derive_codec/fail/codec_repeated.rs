@@ -1,4 +1,4 @@
-// The attribute is given once.
+// The attribute `codec` is given once.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

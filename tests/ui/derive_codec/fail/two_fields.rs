@@ -1,4 +1,4 @@
-// A derived codec has one field to write.
+// A derived codec needs a struct with one field.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

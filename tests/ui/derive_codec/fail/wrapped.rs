@@ -1,4 +1,4 @@
-// `Json` stands in declarations, not in fields.
+// `Json` is for declarations, not for fields.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

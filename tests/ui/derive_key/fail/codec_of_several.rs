@@ -1,4 +1,4 @@
-// Several parts are ordered.
+// The option `codec` is for keys with one field.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

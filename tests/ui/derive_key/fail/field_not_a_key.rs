@@ -1,4 +1,4 @@
-// The field can be a key.
+// The field of a key is a key type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A key has no parameters.
+// A key has no type parameters.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// The parts of a key have an order.
+// A key of several fields is a tuple struct, since their order matters.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// Each part can be one.
+// Each field of a key is a key type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A key has a part.
+// A key has at least one field.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

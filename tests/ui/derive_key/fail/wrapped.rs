@@ -1,4 +1,4 @@
-// `Be` stands in declarations, not in fields.
+// `Be` is for declarations, not for fields.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

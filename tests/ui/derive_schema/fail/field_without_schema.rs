@@ -1,4 +1,4 @@
-// All types in a shape have one.
+// The types of all fields have a schema.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// What is stored borrows nothing.
+// A stored value borrows nothing.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

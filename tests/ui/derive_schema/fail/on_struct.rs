@@ -1,4 +1,4 @@
-// A field is opaque, not a struct.
+// `opaque` is an option of fields, not of structs.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// An option that nobody knows is refused.
+// An unknown option is refused.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

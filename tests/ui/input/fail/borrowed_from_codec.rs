@@ -1,4 +1,4 @@
-// A value that a codec makes is not borrowed from the record.
+// A value that a codec decodes is not borrowed from the record.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

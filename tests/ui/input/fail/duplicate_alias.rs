@@ -1,4 +1,4 @@
-// A topic is an input once, whatever it is called.
+// A topic is an input once, also under an alias.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

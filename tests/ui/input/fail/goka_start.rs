@@ -1,4 +1,4 @@
-// Goka's word for the end is another.
+// Goka's word for the newest offset is refused with ours.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

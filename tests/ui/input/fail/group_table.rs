@@ -1,4 +1,4 @@
-// A group table's keys may be deleted.
+// An input that is a group table has tombstones, so its handler takes an `Option`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

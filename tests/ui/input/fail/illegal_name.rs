@@ -1,4 +1,4 @@
-// A topic name is one that Kafka takes.
+// A topic name is one that Kafka accepts.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

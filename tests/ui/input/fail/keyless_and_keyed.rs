@@ -1,4 +1,4 @@
-// Inputs with keys and without do not share a group.
+// A processor that is a function takes inputs with keys or without, not both.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// Options without a runtime are refused.
+// An option that has no effect yet is refused.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

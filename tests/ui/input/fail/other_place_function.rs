@@ -1,4 +1,4 @@
-// A function is a partitioner of its own.
+// A partitioner function differs from `murmur2`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

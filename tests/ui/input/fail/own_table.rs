@@ -1,4 +1,4 @@
-// The own table is no input.
+// A group's own table is not an input.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

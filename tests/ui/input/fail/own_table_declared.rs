@@ -1,4 +1,4 @@
-// The own table is no input, under another declaration either.
+// A group's own table is not an input, under another declaration either.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// The own table is no input, by its name either.
+// A group's own table is not an input, by its name either.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

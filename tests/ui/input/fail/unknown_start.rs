@@ -1,4 +1,4 @@
-// An input starts at one of two ends.
+// An input starts at `earliest` or `latest`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

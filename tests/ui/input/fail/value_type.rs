@@ -1,4 +1,4 @@
-// A handler takes its topic's values.
+// A handler takes the values of its topic.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

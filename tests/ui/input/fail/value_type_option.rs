@@ -1,4 +1,4 @@
-// A handler takes its topic's values, with tombstones too.
+// A handler takes the values of its topic, with tombstones too.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A handler takes its topic's values, by reference too.
+// A handler takes the values of its topic, by reference too.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// Text is borrowed from text only.
+// `&str` is borrowed from text values only.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

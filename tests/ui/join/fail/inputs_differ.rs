@@ -1,4 +1,4 @@
-// Beside a join the inputs are partitioned alike.
+// Inputs of a group with a join have the same partition count.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

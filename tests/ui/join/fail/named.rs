@@ -1,4 +1,4 @@
-// A join needs a type.
+// A join is given by type, not by name.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

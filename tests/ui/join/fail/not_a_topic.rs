@@ -1,4 +1,4 @@
-// A join is a table.
+// A joined table is a table type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A joined table has the group's keys.
+// A joined table has the group's key type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A join has to be declared, the first one too.
+// A join has to be declared, also if there is no other.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

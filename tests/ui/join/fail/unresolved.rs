@@ -1,4 +1,4 @@
-// A joined table is something that there is.
+// A joined table is a type that exists.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

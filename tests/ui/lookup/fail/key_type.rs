@@ -1,4 +1,4 @@
-// A lookup takes the table's keys.
+// A lookup takes keys of the table's type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A lookup needs a type.
+// A lookup is given by type, not by name.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

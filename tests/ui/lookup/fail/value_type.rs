@@ -1,4 +1,4 @@
-// A lookup gives the table's values.
+// A lookup returns values of the table's type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A function has no loopback.
+// A processor that is a function has no loopback.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A loopback goes to a key of the group.
+// A loopback takes keys of the group's type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

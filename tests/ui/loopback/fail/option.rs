@@ -1,4 +1,4 @@
-// A loopback has no tombstones.
+// A loopback has no tombstones, so its handler takes no `Option`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A group's own loop topic is no input.
+// A group's own loop topic is not an input.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A loopback names no topic.
+// A loopback takes no topic.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

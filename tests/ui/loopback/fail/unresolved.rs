@@ -1,4 +1,4 @@
-// What a loopback carries is a type that there is.
+// The value of a loopback is a type that exists.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

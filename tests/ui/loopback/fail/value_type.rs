@@ -1,4 +1,4 @@
-// A loopback takes what its handler takes.
+// A loopback takes the value type of its handler.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

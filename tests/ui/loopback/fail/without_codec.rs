@@ -1,4 +1,4 @@
-// What a loopback carries has a codec.
+// The value of a loopback has a codec.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// An output is declared once, under another name too.
+// An output is declared once, also under an alias.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A record has its topic's key.
+// An emitted key has the topic's key type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// An output is a type.
+// An output is given by type, not by name.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

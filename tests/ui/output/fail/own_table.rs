@@ -1,4 +1,4 @@
-// The own table is no output.
+// A group's own table is not an output.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

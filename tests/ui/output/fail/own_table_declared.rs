@@ -1,4 +1,4 @@
-// A group's own table is no output, under another name either.
+// A group's own table is not an output, under another declaration either.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

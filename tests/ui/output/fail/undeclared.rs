@@ -1,4 +1,4 @@
-// An output is declared.
+// An output has to be declared.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// An output is declared, also the only one.
+// An output has to be declared, also if there is no other.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

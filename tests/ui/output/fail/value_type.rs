@@ -1,4 +1,4 @@
-// A record has its topic's value.
+// An emitted value has the topic's value type.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

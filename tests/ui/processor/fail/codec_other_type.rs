@@ -1,4 +1,4 @@
-// A codec is one for the table's values.
+// The codec encodes the table's values.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

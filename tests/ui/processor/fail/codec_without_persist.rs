@@ -1,4 +1,4 @@
-// A codec without a table has nothing to write.
+// The option `codec` needs a group table.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

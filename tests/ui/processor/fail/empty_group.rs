@@ -1,4 +1,4 @@
-// A group has a name.
+// The name of a group is not empty.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A processor with parameters joins tables with its keys.
+// A generic processor joins tables with the group's key type only.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

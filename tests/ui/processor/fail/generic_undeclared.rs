@@ -1,4 +1,4 @@
-// A processor with parameters declares its outputs.
+// A generic processor has to declare its outputs.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A handler of a processor with parameters takes what its input has.
+// A handler of a generic processor takes the values of its input.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

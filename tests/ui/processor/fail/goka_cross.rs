@@ -1,4 +1,4 @@
-// There is no cross join.
+// Goka's cross joins do not exist.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

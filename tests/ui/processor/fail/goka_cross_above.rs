@@ -1,4 +1,4 @@
-// There is no cross join, above the processor either.
+// Goka's cross joins do not exist, above the processor either.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

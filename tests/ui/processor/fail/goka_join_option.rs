@@ -1,4 +1,4 @@
-// A join is an attribute.
+// A join is an attribute, not an option.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// Inputs are attributes, not an option.
+// An input is an attribute, not an option.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

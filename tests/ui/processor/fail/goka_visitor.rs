@@ -1,4 +1,4 @@
-// Goka's visitors have another name here.
+// Goka's visitors are called visits here.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

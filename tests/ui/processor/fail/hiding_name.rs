@@ -1,4 +1,4 @@
-// The processor's type does not hide the context.
+// The type of a processor does not have the name of a type in its handler's signature.
 
 use goka::prelude::*;
 use goka_ui_tests::topics::*;

@@ -1,4 +1,4 @@
-// A group is part of topic names.
+// A group name has the characters of topic names.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

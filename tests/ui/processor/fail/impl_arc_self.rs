@@ -1,4 +1,4 @@
-// A handler borrows its processor, whatever holds it.
+// A handler takes `&self`, not an `Arc`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A handler is there or not with its processor.
+// A handler has no `cfg` of its own.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A method beside the handlers has the same edges.
+// A method beside the handlers can use declared edges only.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

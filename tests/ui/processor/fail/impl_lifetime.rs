@@ -1,4 +1,4 @@
-// A processor lives as long as the program.
+// A processor has no lifetime parameters.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

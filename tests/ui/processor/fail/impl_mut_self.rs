@@ -1,4 +1,4 @@
-// A handler does not change its processor.
+// A handler takes `&self`, not `&mut self`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

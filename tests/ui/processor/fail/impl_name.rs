@@ -1,4 +1,4 @@
-// The type of an impl has its name.
+// The option `name` is not for an impl, whose type has a name.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// The value of a processor is shared by threads.
+// A processor can be shared between threads.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// Two handlers of one topic.
+// A topic has one handler.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A handler borrows its processor.
+// A handler takes `&self`, not `self`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A processor is no impl of a trait.
+// A processor is an inherent impl, not that of a trait.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A type is one processor.
+// A type is a processor once.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A processor is a type that there is.
+// A processor is a type that exists.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

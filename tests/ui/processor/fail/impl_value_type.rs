@@ -1,4 +1,4 @@
-// A handler of an impl takes what its input has.
+// A handler of an impl takes the values of its input.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

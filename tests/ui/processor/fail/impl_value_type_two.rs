@@ -1,4 +1,4 @@
-// One handler for two topics takes what both have.
+// A handler of two topics takes the values of both.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

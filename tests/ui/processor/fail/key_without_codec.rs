@@ -1,4 +1,4 @@
-// A key type is one of those that are keys.
+// The key type is one that can be a key.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

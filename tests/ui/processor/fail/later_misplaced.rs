@@ -1,4 +1,4 @@
-// Misplaced records fail.
+// Other reactions to misplaced records than `fail` are not available yet.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// Options without a runtime are refused, each.
+// Options that have no effect yet are refused, each.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

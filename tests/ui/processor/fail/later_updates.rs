@@ -1,4 +1,4 @@
-// Which updates are written is not available yet.
+// The choice of written updates is not available yet.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// The loop topic has a legal name.
+// The name of the loop topic is not too long.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

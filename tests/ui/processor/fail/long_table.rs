@@ -1,4 +1,4 @@
-// The group topic has a legal name.
+// The name of the group topic is not too long.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

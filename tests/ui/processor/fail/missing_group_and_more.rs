@@ -1,4 +1,4 @@
-// A missing group does not hide another mistake, nor the other way round (two here).
+// A missing group does not hide another mistake, and is not hidden by it (two here).
 
 use goka::prelude::*;
 use goka_ui_tests::topics::*;

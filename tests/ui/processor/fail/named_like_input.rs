@@ -1,4 +1,4 @@
-// The processor's type would have the name of its input.
+// A processor's type has another name than its inputs.
 
 use goka::prelude::*;
 

@@ -1,4 +1,4 @@
-// A partitioner gives a number.
+// A partitioner function returns an `i32`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A group table needs keys: a stream that has some, or a loopback.
+// A group table needs keys, of a stream or of a loopback.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

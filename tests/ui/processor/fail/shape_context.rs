@@ -1,4 +1,4 @@
-// A handler borrows its context.
+// A handler takes its context by reference.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

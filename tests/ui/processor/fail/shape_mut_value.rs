@@ -1,4 +1,4 @@
-// A value is not changed in place.
+// A handler does not take its value by `&mut`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A handler takes `Context` under its own name.
+// A handler takes goka's `Context`.
 
 use goka::Context as Ctx;
 use goka::prelude::*;

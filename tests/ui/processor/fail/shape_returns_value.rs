@@ -1,4 +1,4 @@
-// A handler returns no value.
+// A handler returns `Result<()>`, without a value.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A lifetime that the handler does not declare.
+// A handler declares the lifetimes that it names.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A suffix is part of a topic name.
+// A suffix has the characters of topic names.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

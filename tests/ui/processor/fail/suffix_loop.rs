@@ -1,4 +1,4 @@
-// A suffix is not that of another topic of the group.
+// A suffix is not one of another topic of the group.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A suffix is that of a table.
+// The option `suffix` needs a group table.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

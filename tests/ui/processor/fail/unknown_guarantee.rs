@@ -1,4 +1,4 @@
-// The guarantees are two.
+// An unknown guarantee is refused with the two that exist.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// An option that nobody knows is refused, with the nearest known one.
+// An unknown option is refused, with the most similar one.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

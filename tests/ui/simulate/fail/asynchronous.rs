@@ -1,4 +1,4 @@
-// A function that gives a workload is not asynchronous.
+// A simulation is not an `async fn`.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

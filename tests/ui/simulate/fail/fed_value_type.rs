@@ -1,4 +1,4 @@
-// What is fed has the type of the topic's values.
+// An input of the workload has the topic's value type.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A function that gives a workload has no generics.
+// A simulation has no type parameters.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

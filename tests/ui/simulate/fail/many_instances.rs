@@ -1,4 +1,4 @@
-// A simulation has 16 instances at most.
+// A simulation has at most 16 instances.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

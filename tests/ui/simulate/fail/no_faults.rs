@@ -1,4 +1,4 @@
-// A list of faults names some.
+// A list of faults is not empty.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

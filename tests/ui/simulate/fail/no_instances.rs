@@ -1,4 +1,4 @@
-// A simulation has an instance at least.
+// A simulation has at least one instance.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A simulation runs one seed at least.
+// A simulation runs at least one seed.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A function that gives a workload says so.
+// A simulation returns a `Workload`.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A number is written as one.
+// A number is a literal without quotes.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// What belongs to the workload is said there.
+// Settings of the workload are no options of the attribute.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A function that gives a workload has no parameters.
+// A simulation has no parameters.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A simulation is a test without being told so.
+// A simulation is a test without `#[test]`.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

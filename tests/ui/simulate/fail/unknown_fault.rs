@@ -1,4 +1,4 @@
-// A fault that nobody knows is refused, with those that are known.
+// An unknown fault is refused with the known ones.
 
 use goka::simulation::Workload;
 #[allow(unused_imports)]

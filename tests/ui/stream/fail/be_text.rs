@@ -1,4 +1,4 @@
-// Only numbers have big-endian bytes.
+// `Be` is for numbers only.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

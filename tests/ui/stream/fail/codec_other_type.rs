@@ -1,4 +1,4 @@
-// A codec is one for the values.
+// The codec encodes the stream's values.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

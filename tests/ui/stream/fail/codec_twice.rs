@@ -1,4 +1,4 @@
-// A codec that is given as the value is not given again.
+// A codec is given once, as the value or by the option.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A codec is a type that there is.
+// A codec is a type that exists.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A codec does not say what the values are.
+// The option `codec` does not replace `value`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

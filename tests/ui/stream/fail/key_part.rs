@@ -1,4 +1,4 @@
-// The parts of a tuple are parts of a key, of the stream and of its processor (two here).
+// The parts of a tuple are key parts, of the stream and of its processor (two here).
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A stream has keys or has none.
+// A stream has a key type or is `keyless`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

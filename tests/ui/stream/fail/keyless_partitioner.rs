@@ -1,4 +1,4 @@
-// What has no key has no place.
+// A `keyless` stream has no partitioner.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A flag has no value.
+// The option `keyless` takes no value.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A stream begins with its name, also when there is nothing else.
+// A stream begins with its name, also without options.
 
 use goka::prelude::*;
 

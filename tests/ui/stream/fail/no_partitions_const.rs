@@ -1,4 +1,4 @@
-// A topic has at least one partition, counted by rustc too.
+// A topic has at least one partition, also by a constant expression.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A stream says what its values are.
+// A stream has a value type.
 
 use goka::prelude::*;
 

@@ -1,4 +1,4 @@
-// A partitioner is a function from key and count.
+// A partitioner function takes a key and a count.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A partitioner is a function that there is.
+// A partitioner is a function or type that exists.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

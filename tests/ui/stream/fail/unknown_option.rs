@@ -1,4 +1,4 @@
-// An option that nobody knows is refused, with those that are known.
+// An unknown option is refused with the known ones.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

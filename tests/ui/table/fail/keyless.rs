@@ -1,4 +1,4 @@
-// A table has keys.
+// A table cannot be `keyless`.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// A test sends to topics, and `send` is theirs (two here).
+// A test sends to topics, by a method of theirs (two here).
 
 #[allow(unused_imports)]
 use goka_ui_tests::topics::*;

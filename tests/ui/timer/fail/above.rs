@@ -1,4 +1,4 @@
-// An attribute above the processor is as wrong as one below.
+// Timers are not available yet, above the processor either.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

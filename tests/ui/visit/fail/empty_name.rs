@@ -1,4 +1,4 @@
-// A visit has a name.
+// A visit has a name that is not empty.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// An option of a visit is one that there is.
+// An unknown option is refused.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

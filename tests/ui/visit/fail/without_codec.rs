@@ -1,4 +1,4 @@
-// What a visit is given has a codec.
+// The argument of a visit has a codec.
 
 use goka::prelude::*;
 #[allow(unused_imports)]

@@ -1,4 +1,4 @@
-// What Confluent's Java serializer puts into records: a zero byte, the schema's id in four bytes,
+// The bytes that Confluent's Java serializer writes: a zero byte, the schema's id in four bytes,
 // big-endian, then Avro's binary encoding (`AbstractKafkaAvroSerializer.serializeImpl`).
 //
 // Confluent's artifacts are not on Maven Central, and these vectors were made without them: the

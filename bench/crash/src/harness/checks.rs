@@ -1,4 +1,4 @@
-//! Judges what a process left behind, and everything once all input is handled. Part of [`Harness`].
+//! Checks what a process left behind, and everything once all input is handled. Part of [`Harness`].
 
 use std::ops::ControlFlow;
 
@@ -8,24 +8,24 @@ use super::stores::read_stores;
 use super::{Harness, Kill, PastKill, Result, TIMEOUT};
 use crate::child::{INPUTS, OUTPUTS, TABLE, tables};
 use crate::input::Inputs;
-use crate::life::{Life, Waited};
 use crate::oracle::{Finding, Oracle};
+use crate::process::{Process, WaitResult};
 use crate::topics::{Follower, PARTITIONS};
 
 impl Harness<'_> {
-    /// Judges what a process left behind when it was killed.
-    pub(super) fn judge_kill(&mut self, kill: Kill) -> Result<ControlFlow<()>> {
+    /// Checks what a process left behind when it was killed.
+    pub(super) fn check_kill(&mut self, kill: Kill) -> Result<ControlFlow<()>> {
         self.read_outputs(false)?;
-        self.ledger.end_life();
+        self.ledger.end_process();
         self.past.push(PastKill {
             place: kill.place(),
             committed: self.broker.committed(INPUTS)?,
         });
-        let findings = self.judge_stores()?;
+        let findings = self.check_stores()?;
         Ok(self.found(findings))
     }
 
-    /// Reads the outputs up to their stable ends, or to their ends; returns whether it got there.
+    /// Reads the outputs to their last stable offsets, or to their ends; returns whether it got there.
     fn read_outputs(&mut self, to_the_end: bool) -> Result<bool> {
         let ends = match to_the_end {
             true => self.broker.ends(OUTPUTS)?,
@@ -60,7 +60,7 @@ impl Harness<'_> {
     }
 
     /// Reads a copy of every store: opening a store repairs it, which is the next process's work.
-    fn judge_stores(&mut self) -> Result<Vec<Finding>> {
+    fn check_stores(&mut self) -> Result<Vec<Finding>> {
         let copy = TempDir::with_prefix("goka-crash-copy-")?;
         let stores = read_stores(&tables(&self.launcher.data), copy.path())?;
         if stores.is_empty() {
@@ -92,21 +92,21 @@ impl Harness<'_> {
             return Ok(findings);
         }
         for (partition, checkpoint, rows) in &stores {
-            findings.extend(self.ledger.judge_store(*partition, *checkpoint, rows));
+            findings.extend(self.ledger.check_store(*partition, *checkpoint, rows));
         }
         Ok(findings)
     }
 
     /// Runs a process until all input is handled, then compares everything.
     pub(super) fn compare_all(&mut self, inputs: &Inputs) -> Result<ControlFlow<()>> {
-        let mut life = self.start(None)?;
+        let mut process = self.start(None)?;
         // Input still arrives here, so that the first record shows how long the restart took.
-        let began = life.wait(TIMEOUT, Life::has_begun)?;
+        let began = process.wait(TIMEOUT, Process::has_begun)?;
         inputs.pause()?;
         let ends = self.broker.ends(INPUTS)?;
         let (broker, mut asked) = (&self.broker, Ok(()));
         let is_level = |committed: Vec<i64>| committed.iter().zip(&ends).all(|(at, end)| at >= end);
-        let waited = life.wait(TIMEOUT, |_| match broker.committed(INPUTS) {
+        let waited = process.wait(TIMEOUT, |_| match broker.committed(INPUTS) {
             Ok(committed) => is_level(committed),
             Err(error) => {
                 asked = Err(error);
@@ -114,34 +114,37 @@ impl Harness<'_> {
             }
         })?;
         asked?;
-        if !matches!((&began, &waited), (Some(Waited::True), Some(Waited::True))) {
-            let tail = life.said().tail();
+        if !matches!(
+            (&began, &waited),
+            (Some(WaitResult::Condition), Some(WaitResult::Condition))
+        ) {
+            let tail = process.output().tail();
             let what =
-                format!("without a kill it does not reach the end of its input:\n    {tail}");
+                format!("it does not reach the end of its input without a kill:\n    {tail}");
             return Ok(self.found([Finding {
-                oracle: Oracle::GoesOn,
+                oracle: Oracle::Progress,
                 what,
             }]));
         }
-        self.count_restart(life.said().first);
-        let mut findings = self.judge_topics()?;
-        findings.extend(self.stop_and_judge(&mut life)?);
+        self.count_restart(process.output().first);
+        let mut findings = self.check_topics()?;
+        findings.extend(self.stop_and_check(&mut process)?);
         self.summary.checks += 1;
         inputs.resume();
         Ok(self.found(findings))
     }
 
     /// Compares group topic and outputs with the input.
-    fn judge_topics(&mut self) -> Result<Vec<Finding>> {
+    fn check_topics(&mut self) -> Result<Vec<Finding>> {
         let ends = self.broker.ends(TABLE)?;
         if !self.read_outputs(true)? || !self.read_changelog(&ends)? {
-            let what = "a transaction stays open though all input is committed".to_owned();
+            let what = "a transaction is still open though all input is committed".to_owned();
             return Ok(vec![Finding {
-                oracle: Oracle::GoesOn,
+                oracle: Oracle::Progress,
                 what,
             }]);
         }
-        let findings = self.ledger.judge_all();
+        let findings = self.ledger.check_all();
         for (partition, offset) in self.ledger.lost() {
             // Counted for the first kill after which its offset was committed.
             let by = self
@@ -154,21 +157,21 @@ impl Harness<'_> {
         Ok(findings)
     }
 
-    fn stop_and_judge(&mut self, life: &mut Life) -> Result<Vec<Finding>> {
-        match life.stop(TIMEOUT)? {
-            Some(Waited::Ended(status)) if status.success() => {}
+    fn stop_and_check(&mut self, process: &mut Process) -> Result<Vec<Finding>> {
+        match process.stop(TIMEOUT)? {
+            Some(WaitResult::Ended(status)) if status.success() => {}
             other => {
                 let what = format!(
                     "after a request to stop, {other:?}:\n    {}",
-                    life.said().tail()
+                    process.output().tail()
                 );
                 return Ok(vec![Finding {
-                    oracle: Oracle::GoesOn,
+                    oracle: Oracle::Progress,
                     what,
                 }]);
             }
         }
-        let mut findings = self.judge_stores()?;
+        let mut findings = self.check_stores()?;
         let copy = TempDir::with_prefix("goka-crash-copy-")?;
         let stores = read_stores(&tables(&self.launcher.data), copy.path())?;
         let ends = self.broker.ends(TABLE)?;

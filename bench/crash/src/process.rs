@@ -1,4 +1,4 @@
-//! One run of the process that is killed: starts it on a data directory, reads its output, ends it.
+//! The process that is killed: starts it on a data directory, reads its output, ends it.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use goka_runtime::fail_points::PLANT;
 use goka_runtime::record::Guarantee;
 
-use crate::child::{ARMED, FIRST, KILLED};
+use crate::child::{FIRST, KILL_AT, KILLED};
 
-/// How long to wait between two looks at the process.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long to wait between two checks of the process.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Starts processes.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub(crate) struct Launcher {
     pub(crate) brokers: String,
     pub(crate) data: PathBuf,
     pub(crate) guarantee: Guarantee,
-    /// The mutation that it runs with.
+    /// The mutant that it runs with.
     pub(crate) plant: Option<String>,
 }
 
 impl Launcher {
-    /// Starts a process that ends at the fail point `armed`, if given, and flushes a store when this many
+    /// Starts a process that ends at the fail point `kill_at`, if given, and flushes a store when this many
     /// bytes wait for it.
-    pub(crate) fn start(&self, armed: Option<String>, flush_bytes: usize) -> io::Result<Life> {
+    pub(crate) fn start(&self, kill_at: Option<String>, flush_bytes: usize) -> io::Result<Process> {
         let mut command = Command::new(&self.program);
         command
             .arg("child")
@@ -40,51 +40,51 @@ impl Launcher {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .env_remove(ARMED)
+            .env_remove(KILL_AT)
             .env_remove(PLANT);
-        if let Some(armed) = armed {
-            command.env(ARMED, armed);
+        if let Some(kill_at) = kill_at {
+            command.env(KILL_AT, kill_at);
         }
         if let Some(plant) = &self.plant {
             command.env(PLANT, plant);
         }
         let began = Instant::now();
         let mut child = command.spawn()?;
-        let said = Arc::new(Mutex::new(Said::default()));
-        let (errors, into) = (child.stderr.take(), Arc::clone(&said));
+        let output = Arc::new(Mutex::new(Output::default()));
+        let (errors, into) = (child.stderr.take(), Arc::clone(&output));
         let listener = std::thread::spawn(move || {
             let Some(errors) = errors else { return };
             for line in BufReader::new(errors).lines().map_while(Result::ok) {
-                let mut said = into.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut output = into.lock().unwrap_or_else(PoisonError::into_inner);
                 if line == FIRST {
-                    said.first = Some(began.elapsed());
+                    output.first = Some(began.elapsed());
                 } else if line.starts_with(KILLED) {
-                    said.killed = Some(line);
+                    output.killed = Some(line);
                 } else {
-                    said.lines.push(line);
+                    output.lines.push(line);
                 }
             }
         });
-        Ok(Life {
+        Ok(Process {
             child,
-            said,
+            output,
             listener: Some(listener),
         })
     }
 }
 
-/// What a process has written to standard error.
+/// What a process has written to standard error, by kind of line.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Said {
+pub(crate) struct Output {
     /// How long after its start it handled its first record.
     pub(crate) first: Option<Duration>,
-    /// Its last line, when it ended at a fail point.
+    /// The line that it wrote before it killed itself at a fail point.
     pub(crate) killed: Option<String>,
     /// All other lines: its log.
     pub(crate) lines: Vec<String>,
 }
 
-impl Said {
+impl Output {
     /// The end of its log.
     pub(crate) fn tail(&self) -> String {
         let from = self.lines.len().saturating_sub(12);
@@ -94,15 +94,15 @@ impl Said {
 
 /// A running process; killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct Process {
     child: Child,
-    said: Arc<Mutex<Said>>,
+    output: Arc<Mutex<Output>>,
     listener: Option<JoinHandle<()>>,
 }
 
-impl Life {
-    pub(crate) fn said(&self) -> Said {
-        self.said
+impl Process {
+    pub(crate) fn output(&self) -> Output {
+        self.output
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -110,8 +110,8 @@ impl Life {
 
     /// Whether it has handled a record.
     pub(crate) fn has_begun(&self) -> bool {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.first.is_some()
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.first.is_some()
     }
 
     /// Waits until it ends or a condition is true; `None` when neither happened in time.
@@ -119,20 +119,20 @@ impl Life {
         &mut self,
         timeout: Duration,
         mut condition: impl FnMut(&Self) -> bool,
-    ) -> io::Result<Option<Waited>> {
+    ) -> io::Result<Option<WaitResult>> {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                self.listen_to_the_end();
-                return Ok(Some(Waited::Ended(status)));
+                self.join_listener();
+                return Ok(Some(WaitResult::Ended(status)));
             }
             if condition(self) {
-                return Ok(Some(Waited::True));
+                return Ok(Some(WaitResult::Condition));
             }
             if began.elapsed() >= timeout {
                 return Ok(None);
             }
-            std::thread::park_timeout(PAUSE);
+            std::thread::park_timeout(POLL_INTERVAL);
         }
     }
 
@@ -140,37 +140,37 @@ impl Life {
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        self.listen_to_the_end();
+        self.join_listener();
         Ok(())
     }
 
     /// Asks it to stop cleanly, and waits for its end.
-    pub(crate) fn stop(&mut self, timeout: Duration) -> io::Result<Option<Waited>> {
+    pub(crate) fn stop(&mut self, timeout: Duration) -> io::Result<Option<WaitResult>> {
         if let Some(stdin) = &mut self.child.stdin {
             stdin.write_all(b"s")?;
         }
         self.wait(timeout, |_| false)
     }
 
-    fn listen_to_the_end(&mut self) {
+    fn join_listener(&mut self) {
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();
         }
     }
 }
 
-impl Drop for Life {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Why a wait is over.
+/// Why a wait has ended.
 #[derive(Debug)]
-pub(crate) enum Waited {
+pub(crate) enum WaitResult {
     /// The process ended.
     Ended(ExitStatus),
     /// The condition is true.
-    True,
+    Condition,
 }
