@@ -70,7 +70,7 @@ pub(super) trait CommitClient {
     fn calls(&mut self) -> &mut Self::Calls;
     /// Waits until everything appended is acknowledged or has failed, at most until `deadline`.
     fn acks(&mut self, deadline: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>>;
-    /// The failures of appends, with the reason that only the transaction knows.
+    /// The failures of appends, with the reason that only the open transaction knows. Called while one is open.
     fn explain(&mut self, failures: Failures) -> Failures {
         failures
     }

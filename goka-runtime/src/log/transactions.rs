@@ -98,21 +98,19 @@ impl Transactions {
     /// The failure that the end of the client means, if it has ended.
     pub(super) fn ended(&self, client: &impl TransactionClient) -> Option<Failure> {
         let ended = client.ended()?;
-        let (Ended::Fenced(reason) | Ended::InstanceFenced(reason)) = &ended else {
-            return Some(match ended {
-                Ended::Broken(reason) | Ended::Fenced(reason) | Ended::InstanceFenced(reason) => {
-                    Failure::Fatal(reason)
-                }
-            });
-        };
         // The broker has one error for both: another producer took the id over, or the transaction timed
         // out.
-        Some(match (self.timed_out(client.now(), reason), &ended) {
-            (Some(why), _) => Failure::Fatal(why),
-            (None, Ended::InstanceFenced(_)) => Failure::InstanceFenced(reason.clone()),
-            (None, _) => {
+        if let Ended::Fenced(reason) | Ended::InstanceFenced(reason) = &ended
+            && let Some(why) = self.timed_out(client.now(), reason)
+        {
+            return Some(Failure::Fatal(why));
+        }
+        Some(match ended {
+            Ended::Fenced(reason) => {
                 Failure::ProducerFenced(format!("transactional id `{}`: {reason}", self.id))
             }
+            Ended::InstanceFenced(reason) => Failure::InstanceFenced(reason),
+            Ended::Broken(reason) => Failure::Fatal(reason),
         })
     }
 
@@ -276,7 +274,10 @@ impl Transactions {
         if let Some(ended) = self.ended(member.calls()) {
             return Err(all(&ended));
         }
-        let acks = acknowledged(tasks, acks).map_err(|failures| member.explain(failures))?;
+        let acks = acknowledged(tasks, acks).map_err(|failures| match self.is_open() {
+            true => member.explain(failures),
+            false => failures,
+        })?;
         fail_point!("after-acks", acks.len());
         check_owned(member, tasks)?;
         self.begin(member.calls(), deadline)
@@ -435,4 +436,109 @@ fn check_owned(member: &impl CommitClient, tasks: &BTreeSet<TaskId>) -> Result<(
         false => not_owned(task),
         true => Failure::Abortable("a task of the batch is not owned any more".to_owned()),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::TopicId;
+
+    const TASK: TaskId = TaskId {
+        lead: TopicId(0),
+        partition: 0,
+    };
+
+    /// A member whose transactional id is not taken over, and whose only append has failed.
+    #[derive(Default)]
+    struct Waiting {
+        begun: usize,
+        explained: usize,
+    }
+
+    impl TransactionClient for Waiting {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn take_over(&mut self) -> Result<Option<String>, LogError> {
+            Ok(Some("no coordinator answers".to_owned()))
+        }
+
+        fn begin(&mut self) -> Result<(), CallError> {
+            self.begun += 1;
+            Ok(())
+        }
+
+        fn commit(&mut self, _: Instant) -> Result<bool, CallError> {
+            Err(CallError::Fatal("nothing is open".to_owned()))
+        }
+
+        fn abort(&mut self, _: Instant) -> Result<bool, CallError> {
+            Err(CallError::Fatal("nothing is open".to_owned()))
+        }
+
+        fn clear(&mut self) {}
+
+        fn pause(&mut self, _: Instant) -> bool {
+            false
+        }
+
+        fn ended(&self) -> Option<Ended> {
+            None
+        }
+    }
+
+    impl CommitClient for Waiting {
+        type Calls = Self;
+
+        fn calls(&mut self) -> &mut Self {
+            self
+        }
+
+        fn acks(&mut self, _: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+            [(TASK, Err(Failure::Abortable("not begun".to_owned())))].into()
+        }
+
+        fn explain(&mut self, failures: Failures) -> Failures {
+            self.explained += 1;
+            failures
+        }
+
+        fn owns(&self, _: TaskId) -> bool {
+            true
+        }
+
+        fn send_offsets(
+            &mut self,
+            _: &Transactions,
+            _: &CommitBatch,
+            _: &BTreeSet<TaskId>,
+            _: Instant,
+        ) -> Result<(), Failures> {
+            Ok(())
+        }
+
+        fn is_late(&self, _: Instant) -> bool {
+            false
+        }
+    }
+
+    /// On Kafka the explanation is what librdkafka says when another transaction is begun. Where none is open,
+    /// it would begin one that nobody knows of.
+    #[test]
+    fn failures_outside_of_a_transaction_are_not_explained_by_it() {
+        let mut member = Waiting::default();
+        let mut transactions = Transactions::new("id".to_owned(), Duration::from_secs(10));
+        let deadline = Instant::now();
+        let begun = transactions.begin(&mut member, deadline);
+        assert!(matches!(begun, Err(Failure::Abortable(_))), "{begun:?}");
+        let batch = CommitBatch {
+            id: CommitId(1),
+            offsets: Vec::new(),
+        };
+        let outcome = transactions.commit(&mut member, &batch, deadline);
+        assert!(outcome.acks[&TASK].is_err(), "{outcome:?}");
+        assert_eq!((member.begun, member.explained), (0, 0));
+        assert_eq!(transactions.abort(&mut member, deadline), Ok(()));
+    }
 }

@@ -248,7 +248,7 @@ impl ProducerCalls {
     }
 
     /// Why librdkafka has given the open transaction up, where it did. It says so only when another
-    /// transaction is begun, which it refuses in any case while one is open.
+    /// transaction is begun, which it refuses in any case while one is open: not to be called otherwise.
     pub(super) fn abort_reason(&self) -> Option<Fault> {
         let refusal = self.client().begin_transaction().err()?;
         (refusal.remedy == Remedy::Abort).then_some(refusal.fault)
@@ -266,8 +266,8 @@ impl ProducerCalls {
         deadline: Instant,
     ) -> Result<(), Unsent> {
         // Later the broker has ended the transaction.
-        let time_left = open.time_left(self.now()).map(|left| Instant::now() + left);
-        let deadline = time_left.map_or(deadline, |end| end.min(deadline));
+        let ends_at = open.time_left(self.now()).map(|left| Instant::now() + left);
+        let deadline = ends_at.map_or(deadline, |end| end.min(deadline));
         loop {
             // Read each time: the generation may change between two attempts. Without a member id the
             // broker would take the offsets from anybody.

@@ -136,15 +136,12 @@ impl Producer {
                 ledger.failure.get_or_insert_with(|| failure.clone());
             }
             // What follows a failed record is dropped with it, so the order is kept.
-            if ledger.failure.is_none() {
-                let is_fenced = self.client.produce(&mut state, &append);
-                let failure = match self.transactions(&mut state) {
-                    Some((transactions, calls)) if is_fenced => transactions.ended(&calls),
-                    _ => None,
-                };
-                if failure.is_some() {
-                    self.client.ledgers.entry(append.task).or_default().failure = failure;
-                }
+            if ledger.failure.is_none()
+                && self.client.produce(&mut state, &append).is_err()
+                && let Some((transactions, calls)) = self.transactions(&mut state)
+            {
+                let failure = transactions.ended(&calls);
+                self.client.ledgers.entry(append.task).or_default().failure = failure;
             }
         }
     }
@@ -189,8 +186,11 @@ impl Producer {
 }
 
 impl ProducerClient {
-    /// Writes a record; returns whether there is a newer producer with the transactional id.
-    fn produce(&mut self, state: &mut State, append: &Append<'_>) -> bool {
+    /// Writes a record; a failure of the record alone is noted with its task.
+    ///
+    /// # Errors
+    /// There is a newer producer with the transactional id.
+    fn produce(&mut self, state: &mut State, append: &Append<'_>) -> Result<(), CallError> {
         let timestamp = match append.timestamp {
             -1 => state.wall,
             timestamp => timestamp,
@@ -221,12 +221,9 @@ impl ProducerClient {
             Ok(Written::At(_)) => {}
             Ok(Written::UnderWay(ticket)) => ledger.tickets.push((ticket, is_changelog)),
             Err(Unwritten::Failed(failure)) => ledger.failure = Some(failure),
-            Err(Unwritten::Fenced) => {
-                self.fenced();
-                return true;
-            }
+            Err(Unwritten::Fenced) => return Err(self.fenced()),
         }
-        false
+        Ok(())
     }
 
     /// The acknowledgements of everything appended since this was last called, task by task.
