@@ -201,8 +201,8 @@ pub(crate) fn next(input: ParseStream) {
 
 const KAFKA: &str = "Kafka allows at most 249 of `a-z A-Z 0-9 . _ -`";
 
-/// Reports a name that Kafka does not allow for a topic; `what` is named so. `made` is the name that is made from the
-/// literal.
+/// Reports a name that Kafka does not allow for a topic. `what` has the name, a topic or a group, and `made` is the
+/// name of a topic that is made from it.
 pub(crate) fn check_name(name: &LitStr, what: &str, made: &str, diag: &mut Diag) {
     let written = name.value();
     if written.is_empty() {

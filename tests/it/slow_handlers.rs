@@ -101,7 +101,7 @@ struct Rig {
 }
 
 /// Runs a case on the embedded log and on Kafka, all at the same time, since they mostly sleep.
-fn everywhere(guarantees: &[Guarantee], case: fn(Rig)) {
+fn everywhere(guarantees: &[Guarantee], case: impl Fn(Rig) + Sync) {
     let logs = || {
         let embedded: Arc<dyn Log> = Arc::new(Embedded::in_memory().unwrap());
         [Some(embedded), cluster().map(kafka)].into_iter().flatten()
@@ -109,6 +109,7 @@ fn everywhere(guarantees: &[Guarantee], case: fn(Rig)) {
     std::thread::scope(|scope| {
         for guarantee in guarantees {
             for log in logs() {
+                let case = &case;
                 scope.spawn(move || case(Rig::new(log, *guarantee)));
             }
         }
@@ -295,18 +296,11 @@ fn a_backlog_of_slow_records_is_handled_once_and_can_be_stopped() {
     everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 8, 600));
     everywhere(&[AtLeastOnce, ExactlyOnce], |rig| backlog(&rig, 170, 30));
     if is_long() {
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            backlog(&rig.with_default_timeouts(), 5, 8_000);
-        });
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            backlog(&rig.with_default_timeouts(), 8, 8_000);
-        });
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            backlog(&rig.with_default_timeouts(), 170, 2_000);
-        });
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            backlog(&rig.with_default_timeouts(), 3_000, 60);
-        });
+        for (millis, records) in [(5, 8_000), (8, 8_000), (170, 2_000), (3_000, 60)] {
+            everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
+                backlog(&rig.with_default_timeouts(), millis, records);
+            });
+        }
     }
 }
 
@@ -407,15 +401,11 @@ fn walk(rig: &Rig, keys: usize, millis: u64) {
 fn a_walk_of_slow_visits_resumes_after_a_stop() {
     everywhere(&[AtLeastOnce, ExactlyOnce], |rig| walk(&rig, 60, 100));
     if is_long() {
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            walk(&rig.with_default_timeouts(), 600, 40);
-        });
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            walk(&rig.with_default_timeouts(), 100, 800);
-        });
-        everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
-            walk(&rig.with_default_timeouts(), 6, 12_000);
-        });
+        for (keys, millis) in [(600, 40), (100, 800), (6, 12_000)] {
+            everywhere(&[AtLeastOnce, ExactlyOnce], |rig| {
+                walk(&rig.with_default_timeouts(), keys, millis);
+            });
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn read(
     is_method: bool,
     diag: &mut Diag,
 ) -> Option<HandlerSyntax> {
-    let handler = judge(signature, processor, is_method, diag);
+    let handler = check(signature, processor, is_method, diag);
     if handler.is_none() {
         lend(signature);
     }
@@ -98,7 +98,7 @@ fn lend(signature: &mut Signature) {
     }
 }
 
-fn judge(
+fn check(
     signature: &mut Signature,
     processor: &Ident,
     is_method: bool,
