@@ -11,6 +11,31 @@
 //!
 //! The compiler checks the topics that a handler emits to, the types of keys and values, and whether the group has
 //! a table. Rules that need the whole program are checked by the [`registry`], before anything runs.
+//!
+//! # Under another name
+//!
+//! Generated code names this crate as `::goka`. A program that depends on it under another name, such as
+//! `streams = { package = "goka", version = ".." }`, needs one line at the root of its crate,
+//! `extern crate streams as goka;`, or `crate = streams` at each attribute and derive:
+//!
+//! ```
+//! # extern crate goka as streams;
+//! use streams::prelude::*;
+//!
+//! #[derive(Debug, streams::Key)]
+//! #[key(crate = streams)]
+//! pub struct UserId(u64);
+//!
+//! #[stream("page-visits", key = UserId, value = String, crate = streams)]
+//! pub struct PageVisits;
+//!
+//! #[processor(group = "visits", persist = i64, crate = streams)]
+//! #[input(PageVisits)]
+//! fn visits(ctx: &mut Context, _page: &str) -> Result<()> {
+//!     ctx.update(|n| n.unwrap_or(0) + 1)?;
+//!     Ok(())
+//! }
+//! ```
 
 #[doc = include_str!("docs/input.md")]
 pub use goka_macros::input;

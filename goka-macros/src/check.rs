@@ -20,11 +20,8 @@ pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Result<Topic, Box<T
     check_unit(&syntax, diag);
     check_count(&syntax.options, diag);
     check_has_value(&syntax, diag);
-    check_one_codec(
-        syntax.options.value.as_ref(),
-        syntax.options.codec.as_ref(),
-        diag,
-    );
+    let options = &syntax.options;
+    check_codec(options.value.as_ref(), options.codec.as_ref(), diag);
     check_keyless(&syntax, diag);
     if diag.has_errors() {
         return Err(Box::new(syntax));
@@ -35,6 +32,7 @@ pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Result<Topic, Box<T
         is_table,
     } = syntax;
     Ok(Topic {
+        root: options.root,
         item,
         name: options.name.expect("its absence was reported"),
         key: match options.keyless {
@@ -95,8 +93,7 @@ fn check_count(options: &TopicOptions, diag: &mut Diag) {
 /// ```
 fn check_has_value(syntax: &TopicSyntax, diag: &mut Diag) {
     let (options, attribute) = (&syntax.options, syntax.attribute());
-    // Without a name, or after an option that could not be read, it is not known which options are missing.
-    if options.value.is_none() && !diag.has_errors() {
+    if options.value.is_none() && options.complete {
         let name = options.name.to_token_stream();
         diag.span(
             Span::call_site(),
@@ -107,21 +104,24 @@ fn check_has_value(syntax: &TopicSyntax, diag: &mut Diag) {
 }
 
 /// ```text
-/// #[stream("clicks", value = Json<Click>, codec = ClickCodec)]
 /// #[processor(group = "g", codec = ClickCodec)]
 /// ```
-fn check_one_codec(value: Option<&Arg<Type>>, codec: Option<&Arg<Type>>, diag: &mut Diag) {
-    let Some(codec) = codec else {
-        return;
-    };
-    let Some(value) = value else {
-        if !diag.has_errors() {
-            diag.at(
-                &codec.word,
-                "`codec` belongs to a table, and there is none",
-                "`persist = <type>, codec = ..`",
-            );
-        }
+fn check_codec_of_table(options: &ProcessorOptions, diag: &mut Diag) {
+    if let (None, Some(codec), true) = (&options.persist, &options.codec, options.complete) {
+        diag.at(
+            &codec.word,
+            "`codec` belongs to a table, and there is none",
+            "`persist = <type>, codec = ..`",
+        );
+    }
+    check_codec(options.persist.as_ref(), options.codec.as_ref(), diag);
+}
+
+/// ```text
+/// #[stream("clicks", value = Json<Click>, codec = ClickCodec)]
+/// ```
+fn check_codec(value: Option<&Arg<Type>>, codec: Option<&Arg<Type>>, diag: &mut Diag) {
+    let (Some(value), Some(codec)) = (value, codec) else {
         return;
     };
     let given = type_text(&value.value);
@@ -182,11 +182,7 @@ pub(crate) fn processor(
     check_suffix(&syntax.options, diag);
     check_own_names(&syntax, diag);
     check_own_topics(&syntax, diag);
-    check_one_codec(
-        syntax.options.persist.as_ref(),
-        syntax.options.codec.as_ref(),
-        diag,
-    );
+    check_codec_of_table(&syntax.options, diag);
     if diag.has_errors() {
         return Err(Box::new(syntax));
     }
@@ -197,9 +193,11 @@ pub(crate) fn processor(
         form,
         edges,
         keyings,
+        edges_complete: _,
     } = syntax;
     let suffix = suffix(&options);
     Ok(Processor {
+        root: options.root,
         form,
         this,
         ident,
@@ -264,7 +262,7 @@ fn suffix(options: &ProcessorOptions) -> String {
 /// ```
 fn check_has_input(syntax: &ProcessorSyntax, diag: &mut Diag) {
     let mut edges = syntax.edges.iter();
-    if edges.all(|edge| edge.word != EdgeWord::Input) && !diag.has_errors() {
+    if edges.all(|edge| edge.word != EdgeWord::Input) && syntax.edges_complete {
         let help = match &syntax.form {
             Form::Function(_) => "`#[input(Topic)]` above the function",
             Form::Block(_) => "`#[input(Topic)]` above a method",

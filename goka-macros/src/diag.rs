@@ -28,7 +28,15 @@ impl Diag {
         self.errors.push(error);
     }
 
-    /// Whether there was a mistake.
+    /// Reads or checks a part; returns whether it has no mistakes, which is for the rules about that part alone:
+    /// what is wrong elsewhere must not silence them.
+    pub(crate) fn part<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, bool) {
+        let before = self.errors.len();
+        let read = read(self);
+        (read, self.errors.len() == before)
+    }
+
+    /// Whether there was a mistake anywhere.
     pub(crate) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }

@@ -43,21 +43,9 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
         .may_rekey()
         .then(|| keyings(&processor.this, &processor.topics(), &processor.keyings));
 
-    quote! {
-        #item
-        #(#cfgs)*
-        // A handler may be deprecated, or use deprecated items.
-        #[allow(deprecated)]
-        const _: () = {
-            #place
-            #definition
-            #table
-            #(#declared)*
-            #keyings
-            #probes
-            #submit
-        };
-    }
+    let items = quote!(#place #definition #table #(#declared)* #keyings #probes #submit);
+    let block = paths::block(processor.root.as_ref(), &items);
+    quote!(#item #(#cfgs)* #block)
 }
 
 /// The impl by which handlers may use an edge.
@@ -224,10 +212,9 @@ pub(crate) fn codec_asked(given: Option<&Type>, value: &Type) -> TokenStream {
     }
 }
 
-/// `codec_of::<C, V>()`: the only code that requires a codec.
+/// `codec_of::<C, _>()`: the only code that requires a codec.
 fn codec_of(codec: &Type) -> TokenStream {
     let span = codec.span();
     let private = paths::private_at(span);
-    let value = bare(codec);
-    quote_spanned!(span=> #private::codec_of::<#codec, #value>())
+    quote_spanned!(span=> #private::codec_of::<#codec, _>())
 }

@@ -38,10 +38,8 @@ pub(crate) fn topic(syntax: &TopicSyntax) -> TokenStream {
         options.partitioner.as_ref().map(|p| &p.value),
         *is_table,
     );
-    quote! {
-        #item
-        const _: () = { #implementation };
-    }
+    let block = paths::block(options.root.as_ref(), &implementation);
+    quote!(#item #block)
 }
 
 fn stub(
@@ -90,6 +88,7 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         form,
         edges,
         keyings,
+        edges_complete: _,
     } = syntax;
     let is = |path: &'static str| move |a: &&syn::Attribute| a.path().is_ident(path);
     let cfgs: Vec<_> = form.attributes().iter().filter(is("cfg")).collect();
@@ -149,32 +148,25 @@ pub(crate) fn processor(syntax: &ProcessorSyntax) -> TokenStream {
         let value = value.bare();
         quote! {
             #table
-            impl #parameters #private::Persists<#value> for #this #bounds {
-                const TABLE: &'static str = "";
-                const CODEC: #private::CodecOf<#value> = <Self as #private::Topic>::CODEC;
-            }
+            impl #parameters #private::Persists<#value> for #this #bounds { type Table = Self; }
         }
     });
     let declared = declared(syntax);
     let keyings = may_rekey(form, has_keys).then(|| self::keyings(this, &types, keyings));
     let key = key.map_or_else(paths::string, |key| quote!(#key));
     let partitioner = typed(partitioner.as_ref()).map_or_else(paths::murmur2, |p| quote!(#p));
-    quote! {
-        #item
-        #(#cfgs)*
-        const _: () = {
-            #[allow(unused_imports)]
-            use #private::ProbeFallback as _;
-            impl #parameters #private::Processor for #this #bounds {
-                type Key = #key;
-                type Partitioner = #partitioner;
-                const DEFINITION: &'static #private::Definition = &#private::BROKEN;
-            }
-            #table
-            #declared
-            #keyings
-        };
-    }
+    let items = quote! {
+        impl #parameters #private::Processor for #this #bounds {
+            type Key = #key;
+            type Partitioner = #partitioner;
+            const DEFINITION: &'static #private::Definition = &#private::BROKEN;
+        }
+        #table
+        #declared
+        #keyings
+    };
+    let block = paths::block(options.root.as_ref(), &items);
+    quote!(#item #(#cfgs)* #block)
 }
 
 /// The impls for the edges, each once.

@@ -2,13 +2,15 @@
 //! is "maybe invalid".
 
 use proc_macro2::Span;
-use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Type};
+use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Path, Type};
 
 use crate::syntax::{Form, Guarantee, HandlerSyntax, Start, Target, bare};
 use crate::words::LOOP;
 
 /// `#[stream(..)]` or `#[table(..)]`.
 pub(crate) struct Topic {
+    /// The path of the crate `goka`, if it is not that.
+    pub(crate) root: Option<Path>,
     pub(crate) item: ItemStruct,
     pub(crate) name: LitStr,
     pub(crate) key: Option<Type>,
@@ -38,6 +40,8 @@ impl Value {
 
 /// `#[processor(..)]` on a function or on an `impl`.
 pub(crate) struct Processor {
+    /// See [`Topic::root`].
+    pub(crate) root: Option<Path>,
     /// The function or the `impl`, to be emitted as it is.
     pub(crate) form: Form,
     /// The processor's type.

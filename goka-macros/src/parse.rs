@@ -8,7 +8,7 @@ pub(crate) mod topic;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Error, Ident, LitStr, Result, Token, Type, token};
+use syn::{Error, Ident, LitStr, Path, Result, Token, Type, token};
 
 use crate::diag::{Diag, text};
 use crate::syntax::{Arg, ungroup};
@@ -150,6 +150,21 @@ pub(crate) fn value<T: Parse>(
             error.span(),
             text(&format!("`{word}` takes {takes}"), help),
         )),
+    }
+}
+
+/// Reads `crate = path`: where the crate `goka` is.
+pub(crate) fn root(word: Ident, input: ParseStream) -> Result<Path> {
+    let help = "`crate = streams`, where `streams` is this crate under another name";
+    Ok(value::<ModPath>(word, input, "a path", help)?.value.0)
+}
+
+/// A path without parameters.
+struct ModPath(Path);
+
+impl Parse for ModPath {
+    fn parse(input: ParseStream) -> Result<Self> {
+        Path::parse_mod_style(input).map(Self)
     }
 }
 

@@ -6,10 +6,10 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Item, ItemFn, LitInt, Result, ReturnType, Token, Type};
+use syn::{Attribute, Error, Item, ItemFn, LitInt, Path, Result, ReturnType, Token, Type};
 
 use crate::diag::{Diag, text};
-use crate::parse::{drain, next, options, run, value};
+use crate::parse::{drain, next, options, root, run, value};
 use crate::words::{FAULTS, SIMULATE};
 use crate::{first_token, paths};
 
@@ -23,6 +23,8 @@ const RETURNS: &str = "`-> goka::simulation::Workload`";
 /// The options, as far as they could be read.
 #[derive(Default)]
 struct Options {
+    /// `crate = path`.
+    root: Option<Path>,
     instances: Option<LitInt>,
     seeds: Option<LitInt>,
     /// Their variants in the runtime; `None`: all of them.
@@ -31,6 +33,7 @@ struct Options {
 
 /// The options without mistakes.
 struct Simulation {
+    root: Option<Path>,
     function: ItemFn,
     returns: Type,
     instances: u64,
@@ -78,6 +81,7 @@ fn arguments_of(tokens: TokenStream, diag: &mut Diag) -> Options {
                     let given = value(word, input, "a number", "`seeds = 100`")?;
                     read.seeds = Some(given.value);
                 }
+                "crate" => read.root = Some(root(word, input)?),
                 _ => read.faults = Some(faults(&word, input, diag)?),
             }
             Ok(())
@@ -148,6 +152,7 @@ fn check(
     let returns = check_returns(&function, diag);
     match (returns, diag.has_errors()) {
         (Some(returns), false) => Ok(Simulation {
+            root: options.root,
             function,
             returns,
             instances,
@@ -264,14 +269,15 @@ fn is(attribute: &Attribute, name: &str) -> bool {
 
 /// A test of the same name, with the function within it, so that its paths keep their meaning.
 fn expand(simulation: &Simulation) -> TokenStream {
-    let private = paths::private();
     let Simulation {
+        root,
         function,
         returns,
         instances,
         seeds,
         faults,
     } = simulation;
+    let module = paths::module(root.as_ref());
     let mut inner = function.clone();
     let attributes = std::mem::take(&mut inner.attrs);
     let (visibility, ident) = (
@@ -281,8 +287,8 @@ fn expand(simulation: &Simulation) -> TokenStream {
     let name = ident.unraw().to_string();
     let instances = usize::try_from(*instances).unwrap_or(usize::MAX);
     let faults = match faults {
-        None => quote!(&#private::FaultKind::ALL),
-        Some(faults) => quote!(&[#(#private::FaultKind::#faults),*]),
+        None => quote!(&#module::FaultKind::ALL),
+        Some(faults) => quote!(&[#(#module::FaultKind::#faults),*]),
     };
     // An error about the return type is at the place of that type.
     let call = quote_spanned!(returns.span()=> #ident());
@@ -291,7 +297,7 @@ fn expand(simulation: &Simulation) -> TokenStream {
         #[::core::prelude::v1::test]
         #visibility fn #ident() {
             #inner
-            #private::simulate(
+            #module::simulate(
                 ::core::concat!(::core::module_path!(), "::", #name),
                 #instances,
                 #seeds,

@@ -5,7 +5,7 @@ use proc_macro2::Span;
 use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Expr, GenericArgument, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitStr,
+    Attribute, Expr, GenericArgument, Generics, Ident, ItemFn, ItemImpl, ItemStruct, LitStr, Path,
     PathArguments, PathSegment, Type,
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Arg<T> {
 /// The options of `#[processor(..)]`.
 #[derive(Default)]
 pub(crate) struct ProcessorOptions {
+    /// `crate = path`.
+    pub(crate) root: Option<Path>,
     pub(crate) group: Option<Arg<LitStr>>,
     pub(crate) persist: Option<Arg<Type>>,
     pub(crate) name: Option<Arg<Ident>>,
@@ -28,11 +30,15 @@ pub(crate) struct ProcessorOptions {
     pub(crate) codec: Option<Arg<Type>>,
     pub(crate) suffix: Option<Arg<LitStr>>,
     pub(crate) guarantee: Guarantee,
+    /// Whether all of them could be read.
+    pub(crate) complete: bool,
 }
 
 /// The arguments of `#[stream(..)]` or `#[table(..)]`.
 #[derive(Default)]
 pub(crate) struct TopicOptions {
+    /// `crate = path`.
+    pub(crate) root: Option<Path>,
     pub(crate) name: Option<LitStr>,
     pub(crate) key: Option<Arg<Type>>,
     pub(crate) value: Option<Arg<Type>>,
@@ -40,6 +46,8 @@ pub(crate) struct TopicOptions {
     pub(crate) partitioner: Option<Arg<Type>>,
     pub(crate) codec: Option<Arg<Type>>,
     pub(crate) keyless: Option<Ident>,
+    /// Whether all of them could be read.
+    pub(crate) complete: bool,
 }
 
 /// A topic on a struct.
@@ -165,6 +173,8 @@ pub(crate) struct ProcessorSyntax {
     pub(crate) ident: Ident,
     pub(crate) form: Form,
     pub(crate) edges: Vec<EdgeSyntax>,
+    /// Whether all attributes of edges could be read.
+    pub(crate) edges_complete: bool,
     /// Topics that may have no keys; the `Context`s of their handlers refer to them by their index.
     pub(crate) keyings: Vec<Type>,
 }

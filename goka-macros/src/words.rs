@@ -70,6 +70,7 @@ pub(crate) const PROCESSOR: Vocabulary = Vocabulary {
         ("window", Later),
         ("updates", Later),
         ("codec", Known),
+        ("crate", Known),
         ("inputs", Instead("write one `#[input(..)]` for each topic")),
         ("input", Instead("write `#[input(..)]` above the function")),
         (
@@ -119,6 +120,7 @@ const TOPIC: &[(&str, Standing)] = &[
     ("partitioner", Known),
     ("codec", Known),
     ("keyless", Known),
+    ("crate", Known),
     ("ttl", Later),
     ("window", Later),
     (
@@ -150,7 +152,7 @@ pub(crate) const FLAGS: &[&str] = &["keyless"];
 
 pub(crate) const KEY: Vocabulary = Vocabulary {
     attribute: "key",
-    words: &[("codec", Known), ("ordered", Known)],
+    words: &[("codec", Known), ("ordered", Known), ("crate", Known)],
 };
 
 pub(crate) const INPUT: Vocabulary = Vocabulary {
@@ -238,6 +240,7 @@ pub(crate) const SIMULATE: Vocabulary = Vocabulary {
         ("instances", Known),
         ("seeds", Known),
         ("faults", Known),
+        ("crate", Known),
         (
             "partitions",
             Instead("it is of the workload: `Workload::of::<..>().partitions(..)`"),
@@ -391,7 +394,8 @@ mod tests {
         assert_eq!(PROCESSOR.help("presist"), "did you mean `persist`?");
         assert_eq!(
             STREAM.help("retention"),
-            "known options: `key`, `value`, `partitions`, `partitioner`, `codec`, `keyless`"
+            "known options: `key`, `value`, `partitions`, `partitioner`, `codec`, `keyless`, \
+             `crate`"
         );
         assert!(beside("derive").is_none());
     }

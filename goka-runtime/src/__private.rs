@@ -1,9 +1,15 @@
-//! All items that generated code names. Not a part of the public API: only the macros of the same version use it.
+//! All items that generated code names. Not a part of the public API: only the macros of the same version use it,
+//! by the name of this module that says the version.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
 
+/// This module under the name that the macros of this version have for it: those of another version do not find theirs.
+#[doc(hidden)]
+pub use crate::__private as macros_0_1_0;
+
 pub use inventory;
+pub use std::string::String;
 
 pub use crate::__goka_codec as codec;
 pub use crate::__goka_own as own;
@@ -12,7 +18,9 @@ pub use crate::context::{Context, WithKey, WithoutKey};
 pub use crate::dispatch::{
     AsyncCall, Call, ContextError, Deferred, Handling, ProcessorState, RawRecord, SyncCall,
 };
-pub use crate::edges::{Emits, JoinedKey, Joins, LooksUp, Loops, Persists, Processor, SameKey};
+pub use crate::edges::{
+    Emits, JoinedKey, Joins, LooksUp, Loops, OwnNames, Persists, Processor, SameKey,
+};
 pub use crate::graph::{
     Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };
@@ -22,7 +30,10 @@ pub use crate::key::ordered::{
     part_of as part, show_ordered,
 };
 pub use crate::key::{Composite, Key, NoKey, OrderedKey};
-pub use crate::param::{FromRecordValue, HandlerInput, handler_input, join, lookup, output, table};
+pub use crate::param::{
+    FromRecordValue, enter, enter_named, input, join, latest, lookup, loopback, named, named_input,
+    output, parameter, table, visit,
+};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::record::Guarantee;
 pub use crate::registry::Entry;
@@ -47,16 +58,17 @@ macro_rules! here {
     };
 }
 
-/// The names of a group's own topics. The macros have the same suffixes in `words`.
+/// The names of a group and its own topics. The macros have the same suffixes in `words`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __goka_own {
     ($group:literal, $suffix:literal) => {
-        [
+        $crate::__private::OwnNames::new(
+            $group,
             ::core::concat!($group, $suffix),
             ::core::concat!($group, "-loop"),
             ::core::concat!($group, "-visit"),
-        ]
+        )
     };
 }
 
@@ -100,6 +112,22 @@ pub fn this<P: 'static>(shared: &ProcessorState) -> &P {
 /// The future that an asynchronous handler's shim returns.
 pub fn handling<'r>(handled: impl Future<Output = Result<(), HandlerError>> + 'r) -> Handling<'r> {
     Box::pin(handled)
+}
+
+/// The graph of a processor, at least once.
+pub const fn graph<P>(
+    name: &'static str,
+    own: OwnNames<P>,
+    edges: &'static [Edge],
+    location: Location,
+) -> GroupGraph {
+    GroupGraph {
+        name,
+        group: own.group,
+        location,
+        guarantee: Guarantee::AtLeastOnce,
+        edges,
+    }
 }
 
 /// Finds out properties of a type without requiring them: an inherent constant, if its bounds hold, hides that of

@@ -136,7 +136,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         P: Persists<V>,
         W: HasKey,
     {
-        decoded(&P::CODEC, P::TABLE, self.raw.scope.load()?)
+        decoded(&P::Table::CODEC, P::Table::NAME, self.raw.scope.load()?)
     }
 
     /// Sets the group table's value for the record's key.
@@ -148,7 +148,7 @@ impl<'r, P: Processor, W> Context<'r, P, W> {
         P: Persists<V>,
         W: HasKey,
     {
-        let codec: CodecOf<V> = P::CODEC;
+        let codec: CodecOf<V> = P::Table::CODEC;
         self.raw
             .scope
             .store(Some(&mut |out: &mut Vec<u8>| value.put(&codec, out)))

@@ -2,11 +2,13 @@
 //! them, and the methods of [`Context`](crate::context::Context) require them, so that the use of an undeclared
 //! edge does not compile.
 
+use std::marker::PhantomData;
+
 use crate::codec::CodecOf;
-use crate::graph::Definition;
+use crate::graph::{Definition, Edge};
 use crate::key::Key;
 use crate::partitioner::{Murmur2, Partitioner};
-use crate::topic::Topic;
+use crate::topic::{Table, Topic};
 
 /// A processor: the type that `#[processor(..)]` defines.
 pub trait Processor: 'static {
@@ -14,12 +16,52 @@ pub trait Processor: 'static {
     type Key: Key;
     /// The function from a key to its partition.
     type Partitioner: Partitioner;
-    /// The names of the group's own topics: table, loop topic, visit topic. No other edge may use them.
+    /// The names of the group and of its own topics.
     #[doc(hidden)]
-    const OWN: [&'static str; 3] = [""; 3];
+    const OWN: OwnNames<Self> = OwnNames::new("", "", "", "");
+    /// The edges of its graph.
+    #[doc(hidden)]
+    const EDGES: &'static [Edge] = &[];
     /// Its graph, and the value that its handlers share.
     const DEFINITION: &'static Definition;
 }
+
+/// The names of the group of the processor `P` and of its own topics, which no other edge may use.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct OwnNames<P: ?Sized> {
+    pub(crate) group: &'static str,
+    pub(crate) table: &'static str,
+    pub(crate) loopback: &'static str,
+    pub(crate) visit: &'static str,
+    processor: PhantomData<fn() -> P>,
+}
+
+impl<P: ?Sized> OwnNames<P> {
+    /// From the names.
+    pub const fn new(
+        group: &'static str,
+        table: &'static str,
+        loopback: &'static str,
+        visit: &'static str,
+    ) -> Self {
+        Self {
+            group,
+            table,
+            loopback,
+            visit,
+            processor: PhantomData,
+        }
+    }
+}
+
+impl<P: ?Sized> Clone for OwnNames<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: ?Sized> Copy for OwnNames<P> {}
 
 /// A processor that declares `T` as an output.
 #[diagnostic::on_unimplemented(
@@ -36,10 +78,8 @@ pub trait Emits<T> {}
     note = "add `persist = <type>` to `#[processor(..)]`"
 )]
 pub trait Persists<V> {
-    /// The group table's name.
-    const TABLE: &'static str;
-    /// The codec of its values.
-    const CODEC: CodecOf<V>;
+    /// The group table.
+    type Table: Table<Value = V>;
 }
 
 /// A processor that joins the table `T`.

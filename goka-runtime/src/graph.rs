@@ -183,6 +183,13 @@ pub struct GroupGraph {
 }
 
 impl GroupGraph {
+    /// The same with exactly once as the guarantee.
+    #[doc(hidden)]
+    pub const fn exactly_once(mut self) -> Self {
+        self.guarantee = Guarantee::ExactlyOnce;
+        self
+    }
+
     /// The mistakes in this group alone: see [`Application::validate`].
     ///
     /// ```

@@ -1,18 +1,15 @@
 //! The types that a handler may take for a record's value, and how they are made from its bytes. Used by the
 //! dispatch shims, which the macros generate.
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
 use crate::context::{Context, Keying};
-use crate::dispatch::{Call, ContextError, Incoming, RawRecord};
-use crate::edges::Processor;
+use crate::dispatch::{Call, ContextError, RawRecord};
+use crate::edges::{OwnNames, Processor};
 use crate::graph::{Edge, EdgeKind, Format, Location, Start, TopicKind, TopicSpec};
 use crate::key::format_of_key;
 use crate::partitioner::Partitioner;
 use crate::text::{Text, same};
-use crate::topic::Table;
+use crate::topic::{Table, Topic};
 
 /// A type that a handler may take for values of type `V`.
 #[diagnostic::on_unimplemented(
@@ -125,134 +122,115 @@ optional! {
     ['r, T] T, crate::codec::avro::Avro<T>, None;
 }
 
-/// Makes the context of the processor `G` and a handler's parameter `P` from a record.
-pub struct HandlerInput<'r, G, P, V> {
-    /// Whether the parameter accepts tombstones.
-    tombstones: bool,
-    /// The codec in the form that edges have.
-    format: Format,
-    codec: CodecOf<V>,
-    some: fn(&'r [u8], &CodecOf<V>) -> Result<P, CodecError>,
-    none: fn() -> Option<P>,
-    processor: PhantomData<fn() -> G>,
+/// What an edge has to know of a handler's parameter `P` that is made from the values `V` of the topic `T`.
+///
+/// # Panics
+/// In a const context, when the topic is a table and the parameter does not accept tombstones, and when the parameter
+/// borrows from the record and the codec makes values of its own.
+#[track_caller]
+pub const fn parameter<'r, T: Topic<Value = V>, V, P: FromRecordValue<'r, V>>() -> Parameter {
+    let parameter = named::<V, P>(T::CODEC);
+    if !matches!(T::KIND, TopicKind::Stream) && !parameter.tombstones {
+        panic!("a table's keys may be deleted: take `Option<..>` for the value");
+    }
+    parameter
 }
 
-impl<G, P, V> fmt::Debug for HandlerInput<'_, G, P, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HandlerInput")
-            .field(&self.format.codec)
-            .finish()
+/// The same for a topic that is not a type.
+///
+/// # Panics
+/// In a const context, when the parameter borrows from the record and the codec makes values of its own.
+#[track_caller]
+pub const fn named<'r, V, P: FromRecordValue<'r, V>>(codec: CodecOf<V>) -> Parameter {
+    let format = codec.format();
+    if let Some(borrowed) = P::BORROWS
+        && !same(borrowed, format.codec)
+    {
+        let text = Text::new().str("the codec `").str(format.codec).str(
+            "` makes values of its own: take the value itself, not a reference into the record",
+        );
+        panic!("{}", text.as_str());
+    }
+    Parameter {
+        tombstones: P::TOMBSTONES,
+        format,
     }
 }
 
-/// For dispatch shims, before they call the handler.
-impl<'r, G: Processor, P, V> HandlerInput<'r, G, P, V> {
-    /// Makes the context and the parameter from a record. The key is decoded first: if it is not one of the
-    /// group's, an error about the value would mislead.
+/// Makes the arguments of a handler from a record: its context and its [`parameter`].
+///
+/// # Errors
+/// When key or value do not decode, or the value is missing and the parameter takes no tombstones.
+pub fn enter<'r, T: Topic<Value = V>, V, P: FromRecordValue<'r, V>, C: FromRecord<'r>>(
+    raw: RawRecord<'r>,
+) -> Result<(C, P), ContextError> {
+    enter_named(raw, T::CODEC)
+}
+
+/// The same for a topic that is not a type.
+///
+/// The key is decoded first: if it is not one of the group's, an error about the value would mislead.
+///
+/// # Errors
+/// See [`enter`].
+pub fn enter_named<'r, V, P: FromRecordValue<'r, V>, C: FromRecord<'r>>(
+    raw: RawRecord<'r>,
+    codec: CodecOf<V>,
+) -> Result<(C, P), ContextError> {
+    let (topic, value) = (raw.record.topic, raw.record.value);
+    let context = C::from_record(raw)?;
+    let value = match value {
+        Some(bytes) => P::some(bytes, &codec).map_err(|source| ContextError::Codec {
+            what: "value",
+            topic: topic.to_owned(),
+            source,
+        }),
+        None => P::none().ok_or_else(|| ContextError::Tombstone {
+            topic: topic.to_owned(),
+        }),
+    };
+    Ok((context, value?))
+}
+
+/// A context, whose processor and whose keys are those in the handler's signature.
+pub trait FromRecord<'r>: Sized {
+    /// Makes it from a record.
     ///
     /// # Errors
-    /// When key or value do not decode, or the value is missing and the parameter takes no
-    /// tombstones.
-    pub fn enter<W: Keying>(
-        &self,
-        raw: RawRecord<'r>,
-    ) -> Result<(Context<'r, G, W>, P), ContextError> {
-        let context = Context::<G, W>::new(raw)?;
-        let value = self.take(context.record())?;
-        Ok((context, value))
-    }
+    /// When the key does not decode.
+    fn from_record(raw: RawRecord<'r>) -> Result<Self, ContextError>;
+}
 
-    fn take(&self, record: &Incoming<'r>) -> Result<P, ContextError> {
-        match record.value {
-            Some(bytes) => (self.some)(bytes, &self.codec).map_err(|source| ContextError::Codec {
-                what: "value",
-                topic: record.topic.to_owned(),
-                source,
-            }),
-            None => (self.none)().ok_or_else(|| ContextError::Tombstone {
-                topic: record.topic.to_owned(),
-            }),
-        }
+impl<'r, G: Processor, W: Keying> FromRecord<'r> for Context<'r, G, W> {
+    fn from_record(raw: RawRecord<'r>) -> Result<Self, ContextError> {
+        Self::new(raw)
     }
 }
 
-/// For the macros: the edges of a graph that call a handler.
-impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
-    /// Checks that the parameter accepts tombstones if the topic has them.
-    ///
-    /// # Panics
-    /// In a const context, when the topic is a table and the parameter does not accept tombstones.
-    #[track_caller]
-    pub const fn reading(self, kind: TopicKind) -> Self {
-        if !matches!(kind, TopicKind::Stream) && !self.tombstones {
-            panic!("a table's keys may be deleted: take `Option<..>` for the value");
-        }
-        self
-    }
+/// What an edge has to know of its handler's parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Whether it accepts tombstones.
+    tombstones: bool,
+    /// The codec of the values that it is made from.
+    format: Format,
+}
 
-    /// An input whose topic is a type.
-    ///
-    /// # Panics
-    /// In a const context, when the topic is one of the group's own under another name.
-    #[track_caller]
-    pub const fn input(
-        self,
-        call: Call,
-        start: Start,
-        topic: TopicSpec,
-        location: Location,
-    ) -> Edge {
-        let kind = EdgeKind::Input {
-            call,
-            tombstones: self.tombstones,
-            start,
-        };
-        edge(G::OWN, kind, topic, location)
-    }
-
-    /// An input given by name: it has the keys and the partitioner of the group.
-    pub const fn named(
-        &self,
-        call: Call,
-        start: Start,
-        name: &'static str,
-        location: Location,
-    ) -> Edge {
-        let kind = EdgeKind::Input {
-            call,
-            tombstones: self.tombstones,
-            start,
-        };
+impl Parameter {
+    const fn edge(self, call: Call, topic: TopicSpec, location: Location) -> Edge {
         Edge {
-            kind,
-            topic: self.spec(name),
-            location,
-        }
-    }
-
-    /// The group's loop topic.
-    pub const fn loopback(&self, call: Call, location: Location) -> Edge {
-        Edge {
-            kind: EdgeKind::Loopback { call },
-            topic: self.spec(G::OWN[1]),
-            location,
-        }
-    }
-
-    /// A visit: its records are keyed by its name.
-    pub const fn visit(&self, call: Call, name: &'static str, location: Location) -> Edge {
-        Edge {
-            kind: EdgeKind::Visit { call, name },
-            topic: TopicSpec {
-                key: format_of::<String>(),
-                ..self.spec(G::OWN[2])
+            kind: EdgeKind::Input {
+                call,
+                tombstones: self.tombstones,
+                start: Start::Earliest,
             },
+            topic,
             location,
         }
     }
 
     /// A topic that is not a type: it has the keys and the partitioner of the group.
-    const fn spec(&self, name: &'static str) -> TopicSpec {
+    const fn topic<G: Processor>(self, name: &'static str) -> TopicSpec {
         TopicSpec {
             name,
             kind: TopicKind::Stream,
@@ -265,8 +243,72 @@ impl<G: Processor, P, V> HandlerInput<'_, G, P, V> {
     }
 }
 
-/// The names of a group's own topics.
-type OwnTopics = [&'static str; 3];
+/// An input whose topic is a type.
+///
+/// # Panics
+/// In a const context, when the topic is one of the group's own under another name.
+#[track_caller]
+pub const fn input<G>(
+    own: OwnNames<G>,
+    topic: TopicSpec,
+    parameter: Parameter,
+    call: Call,
+    location: Location,
+) -> Edge {
+    check_not_own(own, topic);
+    parameter.edge(call, topic, location)
+}
+
+/// An input given by name: it has the keys and the partitioner of the group.
+pub const fn named_input<G: Processor>(
+    _: OwnNames<G>,
+    name: &'static str,
+    parameter: Parameter,
+    call: Call,
+    location: Location,
+) -> Edge {
+    parameter.edge(call, parameter.topic::<G>(name), location)
+}
+
+/// An input that a new group reads from its end.
+pub const fn latest(mut input: Edge) -> Edge {
+    if let EdgeKind::Input { start, .. } = &mut input.kind {
+        *start = Start::Latest;
+    }
+    input
+}
+
+/// The group's loop topic.
+pub const fn loopback<G: Processor>(
+    own: OwnNames<G>,
+    parameter: Parameter,
+    call: Call,
+    location: Location,
+) -> Edge {
+    Edge {
+        kind: EdgeKind::Loopback { call },
+        topic: parameter.topic::<G>(own.loopback),
+        location,
+    }
+}
+
+/// A visit: its records are keyed by its name.
+pub const fn visit<G: Processor>(
+    own: OwnNames<G>,
+    name: &'static str,
+    parameter: Parameter,
+    call: Call,
+    location: Location,
+) -> Edge {
+    Edge {
+        kind: EdgeKind::Visit { call, name },
+        topic: TopicSpec {
+            key: format_of::<String>(),
+            ..parameter.topic::<G>(own.visit)
+        },
+        location,
+    }
+}
 
 /// An output.
 ///
@@ -274,37 +316,43 @@ type OwnTopics = [&'static str; 3];
 /// In a const context, when the topic is one of the group's own under another name; [`join`] and [`lookup`],
 /// too.
 #[track_caller]
-pub const fn output(own: OwnTopics, topic: TopicSpec, location: Location) -> Edge {
+pub const fn output<G>(own: OwnNames<G>, topic: TopicSpec, location: Location) -> Edge {
     edge(own, EdgeKind::Output, topic, location)
 }
 
 /// A table that is joined.
 #[track_caller]
-pub const fn join(own: OwnTopics, topic: TopicSpec, location: Location) -> Edge {
+pub const fn join<G>(own: OwnNames<G>, topic: TopicSpec, location: Location) -> Edge {
     edge(own, EdgeKind::Join, topic, location)
 }
 
 /// A table that is looked up.
 #[track_caller]
-pub const fn lookup(own: OwnTopics, topic: TopicSpec, location: Location) -> Edge {
+pub const fn lookup<G>(own: OwnNames<G>, topic: TopicSpec, location: Location) -> Edge {
     edge(own, EdgeKind::Lookup, topic, location)
 }
 
 /// An edge whose topic is a type.
 #[track_caller]
-const fn edge(own: OwnTopics, kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge {
-    let [table, loopback, visit] = own;
-    if same(topic.name, table) || same(topic.name, loopback) || same(topic.name, visit) {
-        let text = Text::new()
-            .str("topic `")
-            .str(topic.name)
-            .str("` is the group's own: the group alone reads and writes it");
-        panic!("{}", text.as_str());
-    }
+const fn edge<G>(own: OwnNames<G>, kind: EdgeKind, topic: TopicSpec, location: Location) -> Edge {
+    check_not_own(own, topic);
     Edge {
         kind,
         topic,
         location,
+    }
+}
+
+/// Checks that a topic that is a type is none of the group's own.
+#[track_caller]
+const fn check_not_own<G>(own: OwnNames<G>, topic: TopicSpec) {
+    let name = topic.name;
+    if same(name, own.table) || same(name, own.loopback) || same(name, own.visit) {
+        let text = Text::new()
+            .str("topic `")
+            .str(name)
+            .str("` is the group's own: the group alone reads and writes it");
+        panic!("{}", text.as_str());
     }
 }
 
@@ -314,35 +362,6 @@ pub const fn table<G: Table>(location: Location) -> Edge {
         kind: EdgeKind::Table,
         topic: G::SPEC,
         location,
-    }
-}
-
-/// The input of a handler.
-///
-/// # Panics
-/// In a const context, when the parameter borrows from the record and the codec makes values of its own.
-#[track_caller]
-pub const fn handler_input<'r, G, P: FromRecordValue<'r, V>, V>(
-    codec: CodecOf<V>,
-) -> HandlerInput<'r, G, P, V> {
-    if let Some(borrowed) = P::BORROWS
-        && !same(borrowed, codec.format().codec)
-    {
-        let text = Text::new()
-            .str("the codec `")
-            .str(codec.format().codec)
-            .str(
-                "` makes values of its own: take the value itself, not a reference into the record",
-            );
-        panic!("{}", text.as_str());
-    }
-    HandlerInput {
-        tombstones: P::TOMBSTONES,
-        format: codec.format(),
-        codec,
-        some: P::some,
-        none: P::none,
-        processor: PhantomData,
     }
 }
 

@@ -21,17 +21,23 @@ use crate::topic::Topic;
 ///
 /// ```
 /// # use goka_runtime as goka;
-/// # use goka::{codec::CodecOf, context::Context, edges::*, graph::Definition, partitioner::Murmur2};
+/// # use goka::{codec::CodecOf, context::Context, edges::*, graph::Definition, partitioner::Murmur2, topic::*};
 /// # struct Count;
 /// # impl Processor for Count {
 /// #     type Key = String;
 /// #     type Partitioner = Murmur2;
 /// #     const DEFINITION: &'static Definition = &goka::__private::BROKEN;
 /// # }
-/// # impl Persists<i64> for Count {
-/// #     const TABLE: &'static str = "count-state";
+/// # impl Topic for Count {
+/// #     type Key = String;
+/// #     type Value = i64;
+/// #     type Partitioner = Murmur2;
+/// #     const NAME: &'static str = "count-state";
 /// #     const CODEC: CodecOf<i64> = CodecOf::new::<i64>();
+/// #     const PARTITIONS: Option<i32> = None;
 /// # }
+/// # impl Table for Count {}
+/// # impl Persists<i64> for Count { type Table = Self; }
 /// use goka::testing::Probe;
 ///
 /// fn count(ctx: &mut Context<Count>, _click: String) -> goka::Result<()> {
@@ -103,10 +109,10 @@ impl<P: Processor> Probe<P> {
     where
         P: Persists<V>,
     {
-        let key = bytes(&key).map_err(|source| refused("key", P::TABLE, source))?;
+        let key = bytes(&key).map_err(|source| refused("key", P::Table::NAME, source))?;
         let mut bytes = Vec::new();
-        let value = value.put(&P::CODEC, &mut bytes);
-        value.map_err(|source| refused("value", P::TABLE, source))?;
+        let value = value.put(&P::Table::CODEC, &mut bytes);
+        value.map_err(|source| refused("value", P::Table::NAME, source))?;
         self.memory.table.insert(key, bytes);
         Ok(())
     }
@@ -174,12 +180,12 @@ impl<P: Processor> Probe<P> {
     where
         P: Persists<V>,
     {
-        let key = bytes(&key).map_err(|source| refused("key", P::TABLE, source))?;
+        let key = bytes(&key).map_err(|source| refused("key", P::Table::NAME, source))?;
         let value = self.memory.table.get(&key);
         value
-            .map(|value| P::CODEC.decode(value))
+            .map(|value| P::Table::CODEC.decode(value))
             .transpose()
-            .map_err(|source| refused("value", P::TABLE, source))
+            .map_err(|source| refused("value", P::Table::NAME, source))
     }
 
     /// The keys and values emitted to a topic so far, in order; `None` is a tombstone.

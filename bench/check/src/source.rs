@@ -115,10 +115,7 @@ impl Topic for Counter{at} {{
     const KIND: TopicKind = TopicKind::GroupTable;
 }}
 impl Table for Counter{at} {{}}
-impl Persists<i64> for Counter{at} {{
-    const TABLE: &'static str = "group-{at}-state";
-    const CODEC: CodecOf<i64> = <Self as Topic>::CODEC;
-}}
+impl Persists<i64> for Counter{at} {{ type Table = Self; }}
 impl Emits<Alerts> for Counter{at} {{}}
 impl Joins<Plans> for Counter{at} {{}}
 impl LooksUp<Limits> for Counter{at} {{}}

@@ -2,7 +2,8 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{DeriveInput, Type};
+use syn::parse::{Parse, ParseStream};
+use syn::{DeriveInput, Path, Result, Token, Type};
 
 use super::{broken_codec, check_field, delegated, own, parts};
 use crate::diag::Diag;
@@ -12,13 +13,14 @@ use crate::syntax::ungroup;
 
 pub(crate) fn codec(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
     let ident = &item.ident;
-    let mut given = None::<Type>;
+    let (mut given, mut root) = (None::<Type>, None);
     for attribute in own(&item.attrs, "codec") {
-        match attribute.parse_args::<Type>() {
-            Ok(_) if given.is_some() => {
+        match attribute.parse_args() {
+            Ok(Argument::Root(path)) => root = Some(path),
+            Ok(Argument::Codec(_)) if given.is_some() => {
                 diag.at(attribute, "`#[codec(..)]` is given twice", "leave one out");
             }
-            Ok(codec) => given = Some(ungroup(codec)),
+            Ok(Argument::Codec(codec)) => given = Some(ungroup(codec)),
             Err(_) => diag.at(
                 attribute,
                 "`#[codec(..)]` names the codec of the field",
@@ -26,10 +28,11 @@ pub(crate) fn codec(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
             ),
         }
     }
+    let broken = || paths::block(root.as_ref(), &broken_codec(ident));
     let Some(parts) = parts(item, "Codec", diag) else {
         // For a type with parameters no fitting impl can be generated.
         return match item.generics.params.len() {
-            0 => broken_codec(ident),
+            0 => broken(),
             _ => TokenStream::new(),
         };
     };
@@ -42,22 +45,35 @@ pub(crate) fn codec(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
             ),
             &format!("`Json<{ident}>` where it is declared, or implement `goka::Codec`"),
         );
-        return broken_codec(ident);
+        return broken();
     };
     if given.is_none() {
         check_field(&part.ty, "codec(", diag);
     }
     if diag.has_errors() {
-        return broken_codec(ident);
+        return broken();
     }
     let ty = &part.ty;
     let inner = inner(given.as_ref(), ty);
     let codec = delegated(ident, &part.member);
-    quote! {
-        const _: () = {
-            #inner
-            #codec
-        };
+    paths::block(root.as_ref(), &quote!(#inner #codec))
+}
+
+/// The argument of `#[codec(..)]`.
+enum Argument {
+    /// `crate = path`.
+    Root(Path),
+    Codec(Type),
+}
+
+impl Parse for Argument {
+    fn parse(input: ParseStream) -> Result<Self> {
+        if input.peek(Token![crate]) && input.peek2(Token![=]) {
+            input.parse::<Token![crate]>()?;
+            input.parse::<Token![=]>()?;
+            return input.call(Path::parse_mod_style).map(Self::Root);
+        }
+        input.parse().map(Self::Codec)
     }
 }
 

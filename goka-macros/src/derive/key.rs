@@ -4,7 +4,7 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{DeriveInput, Ident, Token, Type};
+use syn::{DeriveInput, Ident, Path, Token, Type};
 
 use super::codec::inner;
 use super::{Part, broken_codec, check_field, delegated, is_named, mistake, own, parts};
@@ -15,6 +15,8 @@ use crate::words::KEY;
 
 #[derive(Default)]
 struct Options {
+    /// `crate = path`.
+    root: Option<Path>,
     ordered: Option<Ident>,
     codec: Option<(Ident, Type)>,
 }
@@ -22,15 +24,16 @@ struct Options {
 pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
     let ident = &item.ident;
     let options = options(item, diag);
+    let block = |items: &TokenStream| paths::block(options.root.as_ref(), items);
     let Some(parts) = parts(item, "Key", diag) else {
         return match item.generics.params.len() {
-            0 => broken(ident),
+            0 => block(&broken(ident)),
             _ => TokenStream::new(),
         };
     };
     check(item, &parts, &options, diag);
     if diag.has_errors() {
-        return broken(ident);
+        return block(&broken(ident));
     }
     let private = paths::private();
     let key = quote! {
@@ -44,7 +47,7 @@ pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
     if let Some((_, codec)) = &options.codec {
         let inner = inner(Some(codec), &parts[0].ty);
         let codec = delegated(ident, &parts[0].member);
-        return quote!(const _: () = { #inner #codec #key };);
+        return block(&quote!(#inner #codec #key));
     }
     let consts = parts.iter().enumerate().map(|(at, part)| {
         let (name, ty) = (part_name(at), &part.ty);
@@ -73,15 +76,7 @@ pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
             }
         }
     });
-    quote! {
-        const _: () = {
-            #(#consts)*
-            #codec
-            #key
-            #ordered
-            #composite
-        };
-    }
+    block(&quote!(#(#consts)* #codec #key #ordered #composite))
 }
 
 fn options(item: &DeriveInput, diag: &mut Diag) -> Options {
@@ -96,6 +91,9 @@ fn options(item: &DeriveInput, diag: &mut Diag) -> Options {
                 ));
             };
             match word.to_string().as_str() {
+                "crate" => {
+                    read.root = Some(meta.value()?.call(Path::parse_mod_style)?);
+                }
                 "ordered" => read.ordered = Some(word.clone()),
                 "codec" => {
                     let is_given = meta.input.peek(Token![=]);

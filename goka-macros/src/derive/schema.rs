@@ -3,7 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DataEnum, DeriveInput, Field, Fields, GenericParam, Type, parse_quote};
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Field, Fields, GenericParam, Path, Type, parse_quote,
+};
 
 use super::serde::Serde;
 use super::{mistake, own};
@@ -14,9 +16,19 @@ use crate::syntax::ungroup;
 pub(crate) fn schema(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
     let private = paths::private();
     let container = Serde::of(&item.attrs);
+    let mut root = None;
     for attribute in own(&item.attrs, "schema") {
-        let help = "`#[schema(opaque)]` on a field";
-        diag.at(attribute, "`#[schema(..)]` goes on fields", help);
+        let is_root = attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(meta.error("an option of fields"));
+            }
+            root = Some(meta.value()?.call(Path::parse_mod_style)?);
+            Ok(())
+        });
+        if is_root.is_err() {
+            let help = "`#[schema(opaque)]` on a field";
+            diag.at(attribute, "`#[schema(..)]` goes on fields", help);
+        }
     }
     let shape = match &item.data {
         _ if container.into.is_some() => of(container.into.as_ref().expect("it is there")),
@@ -50,16 +62,15 @@ pub(crate) fn schema(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
         shape
     };
     let (parameters, arguments, bounds) = generics.split_for_impl();
-    quote! {
-        const _: () = {
-            impl #parameters #private::Schema for #ident #arguments #bounds {
-                fn describe(to: &mut #private::Describer) {
-                    let _ = &to;
-                    #shape
-                }
+    let items = quote! {
+        impl #parameters #private::Schema for #ident #arguments #bounds {
+            fn describe(to: &mut #private::Describer) {
+                let _ = &to;
+                #shape
             }
-        };
-    }
+        }
+    };
+    paths::block(root.as_ref(), &items)
 }
 
 /// `to.of::<T>();`, with its errors at `T`.

@@ -9,7 +9,7 @@ use syn::spanned::Spanned;
 use super::{dispatch, is_keyless, location, of_table, of_topic, place};
 use crate::model::{self, Edge, Input};
 use crate::paths;
-use crate::syntax::{Start, Target};
+use crate::syntax::{HandlerSyntax, Start, Target};
 
 /// The group's key type: given as an option, or that of its inputs, or `String`.
 pub(super) fn key(processor: &model::Processor) -> TokenStream {
@@ -73,17 +73,28 @@ pub(super) fn edge(edge: &Edge) -> TokenStream {
         Edge::Join(table) => plain("join", &of_table(table, "SPEC"), table),
         Edge::Lookup(table) => plain("lookup", &of_table(table, "SPEC"), table),
         Edge::Loopback(own) => {
-            let handler_input = dispatch::handler_input(&own.handler, None);
-            let call = dispatch::call(&own.handler, &handler_input);
-            let location = location(own.at);
-            quote!(#handler_input.loopback(#call, #location))
+            let Handled { parameter, call } = handled(&own.handler, None);
+            let (private, location) = (paths::private(), location(own.at));
+            quote!(#private::loopback(Self::OWN, #parameter, #call, #location))
         }
         Edge::Visit(own, name) => {
-            let handler_input = dispatch::handler_input(&own.handler, None);
-            let call = dispatch::call(&own.handler, &handler_input);
-            let location = location(own.at);
-            quote!(#handler_input.visit(#call, #name, #location))
+            let Handled { parameter, call } = handled(&own.handler, None);
+            let (private, location) = (paths::private(), location(own.at));
+            quote!(#private::visit(Self::OWN, #name, #parameter, #call, #location))
         }
+    }
+}
+
+/// The parts of an edge that calls a handler.
+struct Handled {
+    parameter: TokenStream,
+    call: TokenStream,
+}
+
+fn handled(handler: &HandlerSyntax, topic: Option<&Type>) -> Handled {
+    Handled {
+        parameter: dispatch::parameter(handler, topic),
+        call: dispatch::call(handler, topic),
     }
 }
 
@@ -108,29 +119,23 @@ fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
 }
 
 fn input(input: &Input) -> TokenStream {
-    let private = paths::private();
-    let handler = &input.handler;
-    let handler_input = dispatch::handler_input(handler, input.target.ty());
-    let call = dispatch::call(handler, &handler_input);
-    let start = match input.start {
-        Start::Earliest => quote!(#private::Start::Earliest),
-        Start::Latest => quote!(#private::Start::Latest),
-    };
-    let location = location(input.target.span());
-    match &input.target {
-        Target::Named(name) => quote!(#handler_input.named(#call, #start, #name, #location)),
+    let Handled { parameter, call } = handled(&input.handler, input.target.ty());
+    let span = input.target.span();
+    let (private, location) = (paths::private(), location(span));
+    let edge = match &input.target {
+        Target::Named(name) => {
+            quote!(#private::named_input(Self::OWN, #name, #parameter, #call, #location))
+        }
         Target::Typed(topic) => {
             let spec = of_topic(topic, "SPEC");
-            // Spans put each error at its cause: one about tombstones at the handler's parameter, and that the topic
-            // is one of the group's own at the topic.
-            let kind = of_topic(topic, "KIND");
-            let span = handler.value.span();
-            let reading = quote_spanned!(span=> .reading(#kind));
-            let span = topic.span();
             let private = paths::private_at(span);
-            quote_spanned! {span=>
-                #private::HandlerInput::input(#handler_input #reading, #call, #start, #spec, #location)
-            }
+            // The topic's span puts the error there that it is one of the group's own. The specification comes first,
+            // because rustc's error about it is the same as that about the group's key type.
+            quote_spanned!(span=> #private::input(Self::OWN, #spec, #parameter, #call, #location))
         }
+    };
+    match input.start {
+        Start::Earliest => edge,
+        Start::Latest => quote!(#private::latest(#edge)),
     }
 }

@@ -20,21 +20,15 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     let key = ty("Key", &graph::key(processor));
     let partitioner = ty("Partitioner", &graph::partitioner(processor));
     let guarantee = match processor.guarantee {
-        Guarantee::AtLeastOnce => quote!(AtLeastOnce),
-        Guarantee::ExactlyOnce => quote!(ExactlyOnce),
+        Guarantee::AtLeastOnce => None,
+        Guarantee::ExactlyOnce => Some(quote!(.exactly_once())),
     };
     let edges = processor.edges.iter();
     let edges = edges.map(graph::edge);
     let edges = edges.chain(graph::table(processor));
     let mut definition = quote! {
         &#private::Definition {
-            graph: #private::GroupGraph {
-                name: #name,
-                group: #group,
-                location: #location,
-                guarantee: #private::Guarantee::#guarantee,
-                edges: &[#(#edges),*],
-            },
+            graph: #private::graph(#name, Self::OWN, Self::EDGES, #location) #guarantee,
             ..#private::TypeProbe::<Self>::MADE
         }
     };
@@ -44,12 +38,11 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     let suffix = &processor.suffix;
     let (parameters, bounds) = parameters(processor.form.generics());
     quote! {
-        #[allow(unused_imports)]
-        use #private::ProbeFallback as _;
         impl #parameters #private::Processor for #this #bounds {
             #key
             #partitioner
-            const OWN: [&'static str; 3] = #private::own!(#group, #suffix);
+            const OWN: #private::OwnNames<Self> = #private::own!(#group, #suffix);
+            const EDGES: &'static [#private::Edge] = &[#(#edges),*];
             const DEFINITION: &'static #private::Definition = #definition;
         }
     }

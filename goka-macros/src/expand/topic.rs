@@ -39,14 +39,8 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         is_group: false,
     };
     let implementation = implementation.expand();
-    quote! {
-        #item
-        #(#cfgs)*
-        const _: () = {
-            #place
-            #implementation
-        };
-    }
+    let block = paths::block(topic.root.as_ref(), &quote!(#place #implementation));
+    quote!(#item #(#cfgs)* #block)
 }
 
 /// The processor's type as the type of its table.
@@ -82,10 +76,7 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     let (parameters, bounds) = parameters(generics);
     Some(quote! {
         #implementation
-        impl #parameters #private::Persists<#value> for #this #bounds {
-            const TABLE: &'static str = <Self as #private::Topic>::NAME;
-            const CODEC: #private::CodecOf<#value> = <Self as #private::Topic>::CODEC;
-        }
+        impl #parameters #private::Persists<#value> for #this #bounds { type Table = Self; }
     })
 }
 

@@ -6,8 +6,8 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    FnArg, GenericArgument, GenericParam, Ident, Lifetime, PatType, PathArguments, ReceiverKind,
-    ReturnType, Safety, Signature, Type, TypePath, TypeReference, parse_quote,
+    FnArg, GenericArgument, GenericParam, Ident, Lifetime, PatType, Path, PathArguments,
+    ReceiverKind, ReturnType, Safety, Signature, Type, TypePath, TypeReference, parse_quote,
 };
 
 use crate::diag::Diag;
@@ -19,16 +19,18 @@ const METHOD: &str = "`fn name(&self, ctx: &mut Context, value: T) -> Result<()>
 
 /// Adds the processor to every `Context` of the signature that has none; and, if the handler's records may have no
 /// keys, the type by which the processor says whether they have.
-pub(crate) fn fill(signature: &mut Signature, processor: &Type, at: Option<usize>) {
-    let keying = at.map(|at| {
-        let (private, at) = (paths::private(), Literal::usize_unsuffixed(at));
-        quote!(<#processor as #private::Handler<#at>>::Keying)
-    });
+pub(crate) fn fill(signature: &mut Signature, processor: &Type, keying: Option<&TokenStream>) {
     for input in &mut signature.inputs {
         if let FnArg::Typed(PatType { ty, .. }) = input {
-            fill_type(ty, processor, keying.as_ref());
+            fill_type(ty, processor, keying);
         }
     }
+}
+
+/// The type by which a processor says whether the records of a handler have keys.
+pub(crate) fn keying(at: usize, root: Option<&Path>) -> TokenStream {
+    let (module, at) = (paths::module(root), Literal::usize_unsuffixed(at));
+    quote!(<Self as #module::Handler<#at>>::Keying)
 }
 
 fn fill_type(ty: &mut Type, processor: &Type, keying: Option<&TokenStream>) {

@@ -9,13 +9,21 @@ use syn::{
 };
 
 use super::edge::Place;
-use super::{check_letters, check_name, choice, edge, handler, options, run, type_value, value};
+use super::{
+    check_letters, check_name, choice, edge, handler, options, root, run, type_value, value,
+};
 use crate::diag::{Diag, text};
 use crate::model::may_rekey;
 use crate::syntax::{EdgeSyntax, Form, Guarantee, ProcessorOptions, ProcessorSyntax, ungroup};
 use crate::words::{EdgeWord, PROCESSOR};
 
 pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
+    let (mut options, complete) = diag.part(|diag| read(tokens, diag));
+    options.complete = complete;
+    options
+}
+
+fn read(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
     let mut read = ProcessorOptions::default();
     let mut words = None;
     run(tokens, diag, |input, diag| {
@@ -27,6 +35,7 @@ pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOption
                     read.group = Some(group);
                 }
                 "persist" => read.persist = Some(type_value(word, input)?),
+                "crate" => read.root = Some(root(word, input)?),
                 "key" => read.key = Some(type_value(word, input)?),
                 "codec" => read.codec = Some(type_value(word, input)?),
                 "partitioner" => read.partitioner = Some(type_value(word, input)?),
@@ -92,7 +101,8 @@ pub(crate) fn function(
         Some(name) => name.clone(),
         None => upper_camel(&function.sig.ident),
     };
-    let mut edges = edge::take(&mut function.attrs, Place::Function, diag);
+    let (mut edges, edges_complete) =
+        diag.part(|diag| edge::take(&mut function.attrs, Place::Function, diag));
     let like = match () {
         () if ident == function.sig.ident => Some("like its function"),
         // The handler's own signature has `Context` and `Result`; a type of that name would hide them.
@@ -128,6 +138,7 @@ pub(crate) fn function(
         ident,
         form: Form::Function(function),
         edges,
+        edges_complete,
         keyings: Vec::new(),
     }
 }
@@ -178,10 +189,13 @@ pub(crate) fn block(
         let bounds = block.generics.make_where_clause();
         bounds.predicates.push(parse_quote!(#parameter: 'static));
     }
-    let mut edges = edge::take(&mut block.attrs, Place::Block, diag);
+    let (mut edges, mut edges_complete) =
+        diag.part(|diag| edge::take(&mut block.attrs, Place::Block, diag));
     let mut topics = Vec::new();
     for method in methods(&mut block) {
-        let mut own = edge::take(&mut method.attrs, Place::Method, diag);
+        let (mut own, complete) =
+            diag.part(|diag| edge::take(&mut method.attrs, Place::Method, diag));
+        edges_complete &= complete;
         if own.iter().any(|edge| edge.word.has_handler()) {
             check_unconditional(&method.attrs, diag);
             let read = handler::read(&mut method.sig, &ident, true, diag);
@@ -204,7 +218,8 @@ pub(crate) fn block(
         for (method, topic) in methods(block).zip(topics) {
             let topic = topic.filter(|_| may_rekey);
             let at = topic.is_some().then_some(keyings.len());
-            handler::fill(&mut method.sig, &parse_quote!(Self), at);
+            let keying = at.map(|at| handler::keying(at, options.root.as_ref()));
+            handler::fill(&mut method.sig, &parse_quote!(Self), keying.as_ref());
             keyings.extend(topic);
         }
     }
@@ -214,6 +229,7 @@ pub(crate) fn block(
         ident,
         form,
         edges,
+        edges_complete,
         keyings,
     })
 }

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use syn::{LitStr, Token};
 
-use super::{check_name, options, run, skip, type_value, value};
+use super::{check_name, options, root, run, skip, type_value, value};
 use crate::diag::Diag;
 use crate::syntax::TopicOptions;
 use crate::words::Vocabulary;
@@ -13,6 +13,12 @@ pub(crate) fn arguments(
     vocabulary: &Vocabulary,
     diag: &mut Diag,
 ) -> TopicOptions {
+    let (mut options, complete) = diag.part(|diag| read(tokens, vocabulary, diag));
+    options.complete = complete;
+    options
+}
+
+fn read(tokens: TokenStream, vocabulary: &Vocabulary, diag: &mut Diag) -> TopicOptions {
     let mut topic = TopicOptions::default();
     let attribute = vocabulary.attribute;
     run(tokens, diag, |input, diag| {
@@ -35,6 +41,7 @@ pub(crate) fn arguments(
         }
         options(input, vocabulary, diag, |word, input, _| {
             match word.to_string().as_str() {
+                "crate" => topic.root = Some(root(word, input)?),
                 "key" => topic.key = Some(type_value(word, input)?),
                 "value" => topic.value = Some(type_value(word, input)?),
                 "codec" => topic.codec = Some(type_value(word, input)?),

@@ -1,53 +1,48 @@
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    const PART_0: ::goka::__private::Part<UserId> = ::goka::__private::part::<UserId>();
-    const PART_1: ::goka::__private::Part<i64> = ::goka::__private::part::<i64>();
-    impl ::goka::__private::Codec for UserDay {
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    const PART_0: __goka::Part<UserId> = __goka::part::<UserId>();
+    const PART_1: __goka::Part<i64> = __goka::part::<i64>();
+    impl __goka::Codec for UserDay {
         type Value = Self;
-        const NAME: &'static str = ::goka::__private::ORDERED;
+        const NAME: &'static str = __goka::ORDERED;
         fn encode(
             value: &Self,
             out: &mut ::std::vec::Vec<u8>,
-        ) -> ::core::result::Result<(), ::goka::__private::CodecError> {
-            ::goka::__private::encode_ordered(value, out)
+        ) -> ::core::result::Result<(), __goka::CodecError> {
+            __goka::encode_ordered(value, out)
         }
-        fn decode(
-            bytes: &[u8],
-        ) -> ::core::result::Result<Self, ::goka::__private::CodecError> {
-            ::goka::__private::decode_ordered(bytes)
+        fn decode(bytes: &[u8]) -> ::core::result::Result<Self, __goka::CodecError> {
+            __goka::decode_ordered(bytes)
         }
         fn parse(
             text: &str,
-        ) -> ::core::result::Result<::std::vec::Vec<u8>, ::goka::__private::CodecError> {
-            ::goka::__private::parse_ordered::<Self>(text)
+        ) -> ::core::result::Result<::std::vec::Vec<u8>, __goka::CodecError> {
+            __goka::parse_ordered::<Self>(text)
         }
         fn show(
             bytes: &[u8],
-        ) -> ::core::result::Result<
-            ::std::string::String,
-            ::goka::__private::CodecError,
-        > {
-            ::goka::__private::show_ordered::<Self>(bytes)
+        ) -> ::core::result::Result<::std::string::String, __goka::CodecError> {
+            __goka::show_ordered::<Self>(bytes)
         }
-        fn describe(to: &mut ::goka::__private::Describer) {
-            ::goka::__private::describe_ordered::<Self>(to);
+        fn describe(to: &mut __goka::Describer) {
+            __goka::describe_ordered::<Self>(to);
         }
     }
-    impl ::goka::__private::Key for UserDay {
+    impl __goka::Key for UserDay {
         type Ref<'r> = Self;
-        fn view(
-            bytes: &[u8],
-        ) -> ::core::result::Result<Self, ::goka::__private::CodecError> {
-            <Self as ::goka::__private::Codec>::decode(bytes)
+        fn view(bytes: &[u8]) -> ::core::result::Result<Self, __goka::CodecError> {
+            <Self as __goka::Codec>::decode(bytes)
         }
     }
-    impl ::goka::__private::OrderedKey for UserDay {
+    impl __goka::OrderedKey for UserDay {
         fn put_ordered(&self, out: &mut ::std::vec::Vec<u8>) {
             (PART_0.put)(&self.0, out);
             (PART_1.put)(&self.1, out);
         }
         fn take_ordered(
             bytes: &mut &[u8],
-        ) -> ::core::result::Result<Self, ::goka::__private::CodecError> {
+        ) -> ::core::result::Result<Self, __goka::CodecError> {
             ::core::result::Result::Ok(Self {
                 0: (PART_0.take)(bytes)?,
                 1: (PART_1.take)(bytes)?,
@@ -59,19 +54,19 @@ const _: () = {
         }
         fn parse_ordered(
             parts: &mut dyn ::core::iter::Iterator<Item = &str>,
-        ) -> ::core::result::Result<Self, ::goka::__private::CodecError> {
+        ) -> ::core::result::Result<Self, __goka::CodecError> {
             ::core::result::Result::Ok(Self {
                 0: (PART_0.parse)(parts)?,
                 1: (PART_1.parse)(parts)?,
             })
         }
-        fn describe_ordered(to: &mut ::goka::__private::Describer) {
+        fn describe_ordered(to: &mut __goka::Describer) {
             (PART_0.describe)(to);
-            ::goka::__private::comma(to);
+            __goka::comma(to);
             (PART_1.describe)(to);
         }
     }
-    impl ::goka::__private::Composite for UserDay {
+    impl __goka::Composite for UserDay {
         type Parts = (UserId, i64);
     }
 };

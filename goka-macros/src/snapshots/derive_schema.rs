@@ -1,9 +1,11 @@
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    impl<T: ::goka::__private::Schema> ::goka::__private::Schema for Kind<T> {
-        fn describe(to: &mut ::goka::__private::Describer) {
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl<T: __goka::Schema> __goka::Schema for Kind<T> {
+        fn describe(to: &mut __goka::Describer) {
             let _ = &to;
             to.choice(
-                ::goka::__private::Tag::Inside("kind"),
+                __goka::Tag::Inside("kind"),
                 |parts| {
                     let _ = &parts;
                     parts.name("very_empty");

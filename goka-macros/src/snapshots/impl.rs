@@ -1,7 +1,11 @@
 impl Mailbox {
     fn on_message(
         &self,
-        ctx: &mut Context<'_, Self, <Self as ::goka::__private::Handler<0>>::Keying>,
+        ctx: &mut Context<
+            '_,
+            Self,
+            <Self as ::goka::__private::macros_0_1_0::Handler<0>>::Keying,
+        >,
         msg: Message,
     ) -> Result<()> {
         Ok(())
@@ -14,136 +18,99 @@ impl Mailbox {
         Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    #[allow(unused_imports)]
-    use ::goka::__private::ProbeFallback as _;
-    impl ::goka::__private::Processor for Mailbox {
-        type Key = ::goka::__private::KeyOf<__IS_KEYLESS_0, Messages>;
-        type Partitioner = ::goka::__private::PlaceOf<__IS_KEYLESS_0, Messages>;
-        const OWN: [&'static str; 3] = ::goka::__private::own!("mailbox", "-state");
-        const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
-            graph: ::goka::__private::GroupGraph {
-                name: "Mailbox",
-                group: "mailbox",
-                location: ::goka::__private::here!(),
-                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
-                edges: &[
-                    ::goka::__private::join(
-                        Self::OWN,
-                        <Profiles as ::goka::__private::ReadTable>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
-                    ::goka::__private::lookup(
-                        Self::OWN,
-                        <Devices as ::goka::__private::ReadTable>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
-                    ::goka::__private::output(
-                        Self::OWN,
-                        <Pushes as ::goka::__private::Topic>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
-                    ::goka::__private::HandlerInput::input(
-                        ::goka::__private::handler_input::<
-                            Self,
-                            Message,
-                            <Messages as ::goka::__private::Topic>::Value,
-                        >(<Messages as ::goka::__private::Topic>::CODEC)
-                            .reading(<Messages as ::goka::__private::Topic>::KIND),
-                        ::goka::__private::Call::Sync(|shared, raw| {
-                            let (mut context, value) = ::goka::__private::handler_input::<
-                                Self,
-                                Message,
-                                <Messages as ::goka::__private::Topic>::Value,
-                            >(<Messages as ::goka::__private::Topic>::CODEC)
-                                .enter(raw)?;
-                            ::goka::__private::Returns::finish(
-                                Self::on_message(
-                                    ::goka::__private::this(shared),
-                                    &mut context,
-                                    value,
-                                ),
-                            )
-                        }),
-                        ::goka::__private::Start::Earliest,
-                        <Messages as ::goka::__private::Topic>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
-                    ::goka::__private::handler_input::<
-                        Self,
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Processor for Mailbox {
+        type Key = __goka::KeyOf<__IS_KEYLESS_0, Messages>;
+        type Partitioner = __goka::PlaceOf<__IS_KEYLESS_0, Messages>;
+        const OWN: __goka::OwnNames<Self> = __goka::own!("mailbox", "-state");
+        const EDGES: &'static [__goka::Edge] = &[
+            __goka::join(
+                Self::OWN,
+                <Profiles as __goka::ReadTable>::SPEC,
+                __goka::here!(),
+            ),
+            __goka::lookup(
+                Self::OWN,
+                <Devices as __goka::ReadTable>::SPEC,
+                __goka::here!(),
+            ),
+            __goka::output(Self::OWN, <Pushes as __goka::Topic>::SPEC, __goka::here!()),
+            __goka::input(
+                Self::OWN,
+                <Messages as __goka::Topic>::SPEC,
+                __goka::parameter::<Messages, _, Message>(),
+                __goka::Call::Sync(|shared, raw| {
+                    let (mut ctx, v) = __goka::enter::<Messages, _, Message, _>(raw)?;
+                    __goka::Returns::finish(
+                        Self::on_message(__goka::this(shared), &mut ctx, v),
+                    )
+                }),
+                __goka::here!(),
+            ),
+            __goka::loopback(
+                Self::OWN,
+                __goka::named::<
+                    _,
+                    Json<Receipt>,
+                >(__goka::codec_of::<Json<Receipt>, _>()),
+                __goka::Call::Async(|shared, raw| __goka::handling(async move {
+                    let (mut ctx, v) = __goka::enter_named::<
+                        _,
                         Json<Receipt>,
-                        Receipt,
-                    >(::goka::__private::codec_of::<Json<Receipt>, Receipt>())
-                        .loopback(
-                            ::goka::__private::Call::Async(|shared, raw| ::goka::__private::handling(async move {
-                                let (mut context, value) = ::goka::__private::handler_input::<
-                                    Self,
-                                    Json<Receipt>,
-                                    Receipt,
-                                >(::goka::__private::codec_of::<Json<Receipt>, Receipt>())
-                                    .enter(raw)?;
-                                ::goka::__private::Returns::finish(
-                                    Self::on_receipt(
-                                            ::goka::__private::this(shared),
-                                            &mut context,
-                                            value,
-                                        )
-                                        .await,
-                                )
-                            })),
-                            ::goka::__private::here!(),
-                        ),
-                    ::goka::__private::table::<Self>(::goka::__private::here!()),
-                ],
-            },
-            ..::goka::__private::TypeProbe::<Self>::MADE
+                        _,
+                    >(raw, __goka::codec_of::<Json<Receipt>, _>())?;
+                    __goka::Returns::finish(
+                        Self::on_receipt(__goka::this(shared), &mut ctx, v).await,
+                    )
+                })),
+                __goka::here!(),
+            ),
+            __goka::table::<Self>(__goka::here!()),
+        ];
+        const DEFINITION: &'static __goka::Definition = &__goka::Definition {
+            graph: __goka::graph("Mailbox", Self::OWN, Self::EDGES, __goka::here!()),
+            ..__goka::TypeProbe::<Self>::MADE
         };
     }
-    impl ::goka::__private::Topic for Mailbox {
-        type Key = <Self as ::goka::__private::Processor>::Key;
+    impl __goka::Topic for Mailbox {
+        type Key = <Self as __goka::Processor>::Key;
         type Value = Inbox;
-        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
+        type Partitioner = <Self as __goka::Processor>::Partitioner;
         const NAME: &'static str = "mailbox-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
-            of Json < Inbox >
-        );
-        const PARTITIONS: ::core::option::Option<i32> = <Messages as ::goka::__private::Topic>::PARTITIONS;
-        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
+        const CODEC: __goka::CodecOf<Self::Value> = __goka::codec!(of Json < Inbox >);
+        const PARTITIONS: ::core::option::Option<i32> = <Messages as __goka::Topic>::PARTITIONS;
+        const KIND: __goka::TopicKind = __goka::TopicKind::GroupTable;
     }
-    impl ::goka::__private::Table for Mailbox {}
-    impl ::goka::__private::Persists<Inbox> for Mailbox {
-        const TABLE: &'static str = <Self as ::goka::__private::Topic>::NAME;
-        const CODEC: ::goka::__private::CodecOf<Inbox> = <Self as ::goka::__private::Topic>::CODEC;
+    impl __goka::Table for Mailbox {}
+    impl __goka::Persists<Inbox> for Mailbox {
+        type Table = Self;
     }
-    impl ::goka::__private::Joins<Profiles> for Mailbox {}
-    impl ::goka::__private::LooksUp<Devices> for Mailbox {}
-    impl ::goka::__private::Emits<Pushes> for Mailbox {}
-    impl ::goka::__private::Loops<Receipt> for Mailbox {
+    impl __goka::Joins<Profiles> for Mailbox {}
+    impl __goka::LooksUp<Devices> for Mailbox {}
+    impl __goka::Emits<Pushes> for Mailbox {}
+    impl __goka::Loops<Receipt> for Mailbox {
         const LOOP: &'static str = "mailbox-loop";
-        const CODEC: ::goka::__private::CodecOf<Receipt> = ::goka::__private::codec_of::<
-            Json<Receipt>,
-            Receipt,
-        >();
+        const CODEC: __goka::CodecOf<Receipt> = __goka::codec_of::<Json<Receipt>, _>();
     }
-    const __IS_KEYLESS_0: bool = ::goka::__private::TypeProbe::<Messages>::IS_KEYLESS;
-    impl ::goka::__private::Handler<0> for Mailbox {
-        type Keying = ::goka::__private::KeyingOf<__IS_KEYLESS_0>;
+    const __IS_KEYLESS_0: bool = __goka::TypeProbe::<Messages>::IS_KEYLESS;
+    impl __goka::Handler<0> for Mailbox {
+        type Keying = __goka::KeyingOf<__IS_KEYLESS_0>;
     }
-    const _: () = ::goka::__private::shared::<Mailbox>();
-    const _: () = ::goka::__private::joined::<
-        <Profiles as ::goka::__private::ReadTable>::Key,
-        <Profiles as ::goka::__private::ReadTable>::Partitioner,
+    const _: () = __goka::shared::<Mailbox>();
+    const _: () = __goka::joined::<
+        <Profiles as __goka::ReadTable>::Key,
+        <Profiles as __goka::ReadTable>::Partitioner,
         Profiles,
         Mailbox,
     >();
-    const _: () = ::goka::__private::copartitioned(
-        <Messages as ::goka::__private::Topic>::SPEC,
-        <Profiles as ::goka::__private::ReadTable>::SPEC,
+    const _: () = __goka::copartitioned(
+        <Messages as __goka::Topic>::SPEC,
+        <Profiles as __goka::ReadTable>::SPEC,
         "an input and a joined table",
     );
-    ::goka::__private::inventory::submit! {
-        ::goka::__private::Entry(< Mailbox as ::goka::__private::Processor >
-        ::DEFINITION)
+    __goka::inventory::submit! {
+        __goka::Entry(< Mailbox as __goka::Processor > ::DEFINITION)
     }
 };

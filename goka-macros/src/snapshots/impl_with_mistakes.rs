@@ -1,7 +1,11 @@
 impl Mailbox {
     fn on_message(
         &mut self,
-        ctx: &mut Context<'_, Self, <Self as ::goka::__private::Handler<0>>::Keying>,
+        ctx: &mut Context<
+            '_,
+            Self,
+            <Self as ::goka::__private::macros_0_1_0::Handler<0>>::Keying,
+        >,
         msg: Message,
     ) -> Result<()> {
         Ok(())
@@ -13,23 +17,23 @@ impl Mailbox {
         Ok(())
     }
 }
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    #[allow(unused_imports)]
-    use ::goka::__private::ProbeFallback as _;
-    impl ::goka::__private::Processor for Mailbox {
-        type Key = ::goka::__private::KeyOf<__IS_KEYLESS_0, Messages>;
-        type Partitioner = ::goka::__private::PlaceOf<__IS_KEYLESS_0, Messages>;
-        const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::BROKEN;
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Processor for Mailbox {
+        type Key = __goka::KeyOf<__IS_KEYLESS_0, Messages>;
+        type Partitioner = __goka::PlaceOf<__IS_KEYLESS_0, Messages>;
+        const DEFINITION: &'static __goka::Definition = &__goka::BROKEN;
     }
-    impl ::goka::__private::Emits<Pushes> for Mailbox {}
-    impl<__GokaValue> ::goka::__private::Loops<__GokaValue> for Mailbox {
+    impl __goka::Emits<Pushes> for Mailbox {}
+    impl<__GokaValue> __goka::Loops<__GokaValue> for Mailbox {
         const LOOP: &'static str = "";
-        const CODEC: ::goka::__private::CodecOf<__GokaValue> = ::goka::__private::broken();
+        const CODEC: __goka::CodecOf<__GokaValue> = __goka::broken();
     }
-    impl ::goka::__private::Joins<Profiles> for Mailbox {}
-    const __IS_KEYLESS_0: bool = ::goka::__private::TypeProbe::<Messages>::IS_KEYLESS;
-    impl ::goka::__private::Handler<0> for Mailbox {
-        type Keying = ::goka::__private::KeyingOf<__IS_KEYLESS_0>;
+    impl __goka::Joins<Profiles> for Mailbox {}
+    const __IS_KEYLESS_0: bool = __goka::TypeProbe::<Messages>::IS_KEYLESS;
+    impl __goka::Handler<0> for Mailbox {
+        type Keying = __goka::KeyingOf<__IS_KEYLESS_0>;
     }
 };
 ::core::compile_error! {

@@ -4,70 +4,47 @@ fn count(ctx: &mut Context<'_, Count>, click: &str) -> Result<()> {
 /// The processor of group `g`.
 #[derive(Debug, Clone, Copy, Default)]
 struct Count;
-#[allow(deprecated)]
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    #[allow(unused_imports)]
-    use ::goka::__private::ProbeFallback as _;
-    impl ::goka::__private::Processor for Count {
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Processor for Count {
         type Key = ::std::string::String;
-        type Partitioner = ::goka::__private::Murmur2;
-        const OWN: [&'static str; 3] = ::goka::__private::own!("g", "-state");
-        const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
-            graph: ::goka::__private::GroupGraph {
-                name: "Count",
-                group: "g",
-                location: ::goka::__private::here!(),
-                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
-                edges: &[
-                    ::goka::__private::handler_input::<
-                        Self,
+        type Partitioner = __goka::Murmur2;
+        const OWN: __goka::OwnNames<Self> = __goka::own!("g", "-state");
+        const EDGES: &'static [__goka::Edge] = &[
+            __goka::named_input(
+                Self::OWN,
+                "clicks",
+                __goka::named::<_, &str>(__goka::codec_of::<__goka::String, _>()),
+                __goka::Call::Sync(|_, raw| {
+                    let (mut ctx, v) = __goka::enter_named::<
+                        _,
                         &str,
-                        ::std::string::String,
-                    >(
-                            ::goka::__private::codec_of::<
-                                ::std::string::String,
-                                ::std::string::String,
-                            >(),
-                        )
-                        .named(
-                            ::goka::__private::Call::Sync(|_, raw| {
-                                let (mut context, value) = ::goka::__private::handler_input::<
-                                    Self,
-                                    &str,
-                                    ::std::string::String,
-                                >(
-                                        ::goka::__private::codec_of::<
-                                            ::std::string::String,
-                                            ::std::string::String,
-                                        >(),
-                                    )
-                                    .enter(raw)?;
-                                ::goka::__private::Returns::finish(
-                                    count(&mut context, value),
-                                )
-                            }),
-                            ::goka::__private::Start::Earliest,
-                            "clicks",
-                            ::goka::__private::here!(),
-                        ),
-                    ::goka::__private::join(
-                        Self::OWN,
-                        <Profiles as ::goka::__private::ReadTable>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
-                ],
-            },
-            ..::goka::__private::TypeProbe::<Self>::MADE
+                        _,
+                    >(raw, __goka::codec_of::<__goka::String, _>())?;
+                    __goka::Returns::finish(count(&mut ctx, v))
+                }),
+                __goka::here!(),
+            ),
+            __goka::join(
+                Self::OWN,
+                <Profiles as __goka::ReadTable>::SPEC,
+                __goka::here!(),
+            ),
+        ];
+        const DEFINITION: &'static __goka::Definition = &__goka::Definition {
+            graph: __goka::graph("Count", Self::OWN, Self::EDGES, __goka::here!()),
+            ..__goka::TypeProbe::<Self>::MADE
         };
     }
-    impl ::goka::__private::Joins<Profiles> for Count {}
-    const _: () = ::goka::__private::joined::<
-        <Profiles as ::goka::__private::ReadTable>::Key,
-        <Profiles as ::goka::__private::ReadTable>::Partitioner,
+    impl __goka::Joins<Profiles> for Count {}
+    const _: () = __goka::joined::<
+        <Profiles as __goka::ReadTable>::Key,
+        <Profiles as __goka::ReadTable>::Partitioner,
         Profiles,
         Count,
     >();
-    ::goka::__private::inventory::submit! {
-        ::goka::__private::Entry(< Count as ::goka::__private::Processor > ::DEFINITION)
+    __goka::inventory::submit! {
+        __goka::Entry(< Count as __goka::Processor > ::DEFINITION)
     }
 };

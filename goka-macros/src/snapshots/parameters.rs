@@ -7,96 +7,67 @@ where
         Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    #[allow(unused_imports)]
-    use ::goka::__private::ProbeFallback as _;
-    impl<T> ::goka::__private::Processor for Router<T>
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl<T> __goka::Processor for Router<T>
     where
         T: Serde,
         T: 'static,
     {
-        type Key = <Events<T> as ::goka::__private::Topic>::Key;
-        type Partitioner = <Events<T> as ::goka::__private::Topic>::Partitioner;
-        const OWN: [&'static str; 3] = ::goka::__private::own!("g", "-state");
-        const DEFINITION: &'static ::goka::__private::Definition = {
-            ::goka::__private::keyed(&[<Events<T> as ::goka::__private::Topic>::SPEC]);
-            &::goka::__private::Definition {
-                graph: ::goka::__private::GroupGraph {
-                    name: "Router",
-                    group: "g",
-                    location: ::goka::__private::here!(),
-                    guarantee: ::goka::__private::Guarantee::AtLeastOnce,
-                    edges: &[
-                        ::goka::__private::output(
-                            Self::OWN,
-                            <Alerts as ::goka::__private::Topic>::SPEC,
-                            ::goka::__private::here!(),
-                        ),
-                        ::goka::__private::HandlerInput::input(
-                            ::goka::__private::handler_input::<
-                                Self,
-                                T,
-                                <Events<T> as ::goka::__private::Topic>::Value,
-                            >(<Events<T> as ::goka::__private::Topic>::CODEC)
-                                .reading(<Events<T> as ::goka::__private::Topic>::KIND),
-                            ::goka::__private::Call::Sync(|shared, raw| {
-                                let (mut context, value) = ::goka::__private::handler_input::<
-                                    Self,
-                                    T,
-                                    <Events<T> as ::goka::__private::Topic>::Value,
-                                >(<Events<T> as ::goka::__private::Topic>::CODEC)
-                                    .enter(raw)?;
-                                ::goka::__private::Returns::finish(
-                                    Self::on(
-                                        ::goka::__private::this(shared),
-                                        &mut context,
-                                        &value,
-                                    ),
-                                )
-                            }),
-                            ::goka::__private::Start::Earliest,
-                            <Events<T> as ::goka::__private::Topic>::SPEC,
-                            ::goka::__private::here!(),
-                        ),
-                        ::goka::__private::table::<Self>(::goka::__private::here!()),
-                    ],
-                },
-                ..::goka::__private::TypeProbe::<Self>::MADE
+        type Key = <Events<T> as __goka::Topic>::Key;
+        type Partitioner = <Events<T> as __goka::Topic>::Partitioner;
+        const OWN: __goka::OwnNames<Self> = __goka::own!("g", "-state");
+        const EDGES: &'static [__goka::Edge] = &[
+            __goka::output(Self::OWN, <Alerts as __goka::Topic>::SPEC, __goka::here!()),
+            __goka::input(
+                Self::OWN,
+                <Events<T> as __goka::Topic>::SPEC,
+                __goka::parameter::<Events<T>, _, T>(),
+                __goka::Call::Sync(|shared, raw| {
+                    let (mut ctx, v) = __goka::enter::<Events<T>, _, T, _>(raw)?;
+                    __goka::Returns::finish(Self::on(__goka::this(shared), &mut ctx, &v))
+                }),
+                __goka::here!(),
+            ),
+            __goka::table::<Self>(__goka::here!()),
+        ];
+        const DEFINITION: &'static __goka::Definition = {
+            __goka::keyed(&[<Events<T> as __goka::Topic>::SPEC]);
+            &__goka::Definition {
+                graph: __goka::graph("Router", Self::OWN, Self::EDGES, __goka::here!()),
+                ..__goka::TypeProbe::<Self>::MADE
             }
         };
     }
-    impl<T> ::goka::__private::Topic for Router<T>
+    impl<T> __goka::Topic for Router<T>
     where
         T: Serde,
         T: 'static,
     {
-        type Key = <Self as ::goka::__private::Processor>::Key;
+        type Key = <Self as __goka::Processor>::Key;
         type Value = T;
-        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
+        type Partitioner = <Self as __goka::Processor>::Partitioner;
         const NAME: &'static str = "g-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
-            of Json < T >
-        );
+        const CODEC: __goka::CodecOf<Self::Value> = __goka::codec!(of Json < T >);
         const PARTITIONS: ::core::option::Option<i32> = <Events<
             T,
-        > as ::goka::__private::Topic>::PARTITIONS;
-        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
+        > as __goka::Topic>::PARTITIONS;
+        const KIND: __goka::TopicKind = __goka::TopicKind::GroupTable;
     }
-    impl<T> ::goka::__private::Table for Router<T>
+    impl<T> __goka::Table for Router<T>
     where
         T: Serde,
         T: 'static,
     {}
-    impl<T> ::goka::__private::Persists<T> for Router<T>
+    impl<T> __goka::Persists<T> for Router<T>
     where
         T: Serde,
         T: 'static,
     {
-        const TABLE: &'static str = <Self as ::goka::__private::Topic>::NAME;
-        const CODEC: ::goka::__private::CodecOf<T> = <Self as ::goka::__private::Topic>::CODEC;
+        type Table = Self;
     }
-    impl<T> ::goka::__private::Emits<Alerts> for Router<T>
+    impl<T> __goka::Emits<Alerts> for Router<T>
     where
         T: Serde,
         T: 'static,

@@ -7,111 +7,63 @@ pub fn click_count(ctx: &mut Context<'_, ClickCount>, click: &str) -> Result<()>
 /// The processor of group `click-count`, and the handle of its table.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClickCount;
-#[allow(deprecated)]
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    #[allow(unused_imports)]
-    use ::goka::__private::ProbeFallback as _;
-    impl ::goka::__private::Processor for ClickCount {
-        type Key = <UserClicks as ::goka::__private::Topic>::Key;
-        type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
-        const OWN: [&'static str; 3] = ::goka::__private::own!("click-count", "-state");
-        const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
-            graph: ::goka::__private::GroupGraph {
-                name: "ClickCount",
-                group: "click-count",
-                location: ::goka::__private::here!(),
-                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
-                edges: &[
-                    ::goka::__private::HandlerInput::input(
-                        ::goka::__private::handler_input::<
-                            Self,
-                            &str,
-                            <UserClicks as ::goka::__private::Topic>::Value,
-                        >(<UserClicks as ::goka::__private::Topic>::CODEC)
-                            .reading(<UserClicks as ::goka::__private::Topic>::KIND),
-                        ::goka::__private::Call::Sync(|_, raw| {
-                            let (mut context, value) = ::goka::__private::handler_input::<
-                                Self,
-                                &str,
-                                <UserClicks as ::goka::__private::Topic>::Value,
-                            >(<UserClicks as ::goka::__private::Topic>::CODEC)
-                                .enter(raw)?;
-                            ::goka::__private::Returns::finish(
-                                click_count(&mut context, value),
-                            )
-                        }),
-                        ::goka::__private::Start::Earliest,
-                        <UserClicks as ::goka::__private::Topic>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
-                    ::goka::__private::handler_input::<
-                        Self,
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Processor for ClickCount {
+        type Key = <UserClicks as __goka::Topic>::Key;
+        type Partitioner = <UserClicks as __goka::Topic>::Partitioner;
+        const OWN: __goka::OwnNames<Self> = __goka::own!("click-count", "-state");
+        const EDGES: &'static [__goka::Edge] = &[
+            __goka::input(
+                Self::OWN,
+                <UserClicks as __goka::Topic>::SPEC,
+                __goka::parameter::<UserClicks, _, &str>(),
+                __goka::Call::Sync(|_, raw| {
+                    let (mut ctx, v) = __goka::enter::<UserClicks, _, &str, _>(raw)?;
+                    __goka::Returns::finish(click_count(&mut ctx, v))
+                }),
+                __goka::here!(),
+            ),
+            __goka::named_input(
+                Self::OWN,
+                "more-clicks",
+                __goka::named::<_, &str>(__goka::codec_of::<__goka::String, _>()),
+                __goka::Call::Sync(|_, raw| {
+                    let (mut ctx, v) = __goka::enter_named::<
+                        _,
                         &str,
-                        ::std::string::String,
-                    >(
-                            ::goka::__private::codec_of::<
-                                ::std::string::String,
-                                ::std::string::String,
-                            >(),
-                        )
-                        .named(
-                            ::goka::__private::Call::Sync(|_, raw| {
-                                let (mut context, value) = ::goka::__private::handler_input::<
-                                    Self,
-                                    &str,
-                                    ::std::string::String,
-                                >(
-                                        ::goka::__private::codec_of::<
-                                            ::std::string::String,
-                                            ::std::string::String,
-                                        >(),
-                                    )
-                                    .enter(raw)?;
-                                ::goka::__private::Returns::finish(
-                                    click_count(&mut context, value),
-                                )
-                            }),
-                            ::goka::__private::Start::Earliest,
-                            "more-clicks",
-                            ::goka::__private::here!(),
-                        ),
-                    ::goka::__private::output(
-                        Self::OWN,
-                        <Alerts as ::goka::__private::Topic>::SPEC,
-                        ::goka::__private::here!(),
-                    ),
-                    ::goka::__private::table::<Self>(::goka::__private::here!()),
-                ],
-            },
-            ..::goka::__private::TypeProbe::<Self>::MADE
+                        _,
+                    >(raw, __goka::codec_of::<__goka::String, _>())?;
+                    __goka::Returns::finish(click_count(&mut ctx, v))
+                }),
+                __goka::here!(),
+            ),
+            __goka::output(Self::OWN, <Alerts as __goka::Topic>::SPEC, __goka::here!()),
+            __goka::table::<Self>(__goka::here!()),
+        ];
+        const DEFINITION: &'static __goka::Definition = &__goka::Definition {
+            graph: __goka::graph("ClickCount", Self::OWN, Self::EDGES, __goka::here!()),
+            ..__goka::TypeProbe::<Self>::MADE
         };
     }
-    impl ::goka::__private::Topic for ClickCount {
-        type Key = <Self as ::goka::__private::Processor>::Key;
+    impl __goka::Topic for ClickCount {
+        type Key = <Self as __goka::Processor>::Key;
         type Value = i64;
-        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
+        type Partitioner = <Self as __goka::Processor>::Partitioner;
         const NAME: &'static str = "click-count-state";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
-            of i64
-        );
-        const PARTITIONS: ::core::option::Option<i32> = <UserClicks as ::goka::__private::Topic>::PARTITIONS;
-        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
+        const CODEC: __goka::CodecOf<Self::Value> = __goka::codec!(of i64);
+        const PARTITIONS: ::core::option::Option<i32> = <UserClicks as __goka::Topic>::PARTITIONS;
+        const KIND: __goka::TopicKind = __goka::TopicKind::GroupTable;
     }
-    impl ::goka::__private::Table for ClickCount {}
-    impl ::goka::__private::Persists<i64> for ClickCount {
-        const TABLE: &'static str = <Self as ::goka::__private::Topic>::NAME;
-        const CODEC: ::goka::__private::CodecOf<i64> = <Self as ::goka::__private::Topic>::CODEC;
+    impl __goka::Table for ClickCount {}
+    impl __goka::Persists<i64> for ClickCount {
+        type Table = Self;
     }
-    impl ::goka::__private::Emits<Alerts> for ClickCount {}
-    const _: () = ::goka::__private::distinct(
-        <UserClicks as ::goka::__private::Topic>::NAME,
-        "more-clicks",
-    );
-    const _: () = ::goka::__private::keyed(
-        &[<UserClicks as ::goka::__private::Topic>::SPEC],
-    );
-    ::goka::__private::inventory::submit! {
-        ::goka::__private::Entry(< ClickCount as ::goka::__private::Processor >
-        ::DEFINITION)
+    impl __goka::Emits<Alerts> for ClickCount {}
+    const _: () = __goka::distinct(<UserClicks as __goka::Topic>::NAME, "more-clicks");
+    const _: () = __goka::keyed(&[<UserClicks as __goka::Topic>::SPEC]);
+    __goka::inventory::submit! {
+        __goka::Entry(< ClickCount as __goka::Processor > ::DEFINITION)
     }
 };

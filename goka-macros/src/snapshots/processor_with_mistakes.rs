@@ -2,15 +2,15 @@ fn click_count(click: String) {}
 /// A processor with mistakes.
 #[derive(Debug, Clone, Copy, Default)]
 struct ClickCount;
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    #[allow(unused_imports)]
-    use ::goka::__private::ProbeFallback as _;
-    impl ::goka::__private::Processor for ClickCount {
-        type Key = <UserClicks as ::goka::__private::Topic>::Key;
-        type Partitioner = <UserClicks as ::goka::__private::Topic>::Partitioner;
-        const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::BROKEN;
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Processor for ClickCount {
+        type Key = <UserClicks as __goka::Topic>::Key;
+        type Partitioner = <UserClicks as __goka::Topic>::Partitioner;
+        const DEFINITION: &'static __goka::Definition = &__goka::BROKEN;
     }
-    impl ::goka::__private::Emits<Alerts> for ClickCount {}
+    impl __goka::Emits<Alerts> for ClickCount {}
 };
 ::core::compile_error! {
     "unknown option `persists` of `processor`\nhelp: did you mean `persist`?"

@@ -5,11 +5,14 @@ pub fn r#match() {
     fn r#match() -> Workload {
         Workload::of::<ClickCount>()
     }
-    ::goka::__private::simulate(
+    ::goka::__private::macros_0_1_0::simulate(
         ::core::concat!(::core::module_path!(), "::", "match"),
         2usize,
         500u64,
-        &[::goka::__private::FaultKind::Crash, ::goka::__private::FaultKind::TornWrite],
+        &[
+            ::goka::__private::macros_0_1_0::FaultKind::Crash,
+            ::goka::__private::macros_0_1_0::FaultKind::TornWrite,
+        ],
         || r#match(),
     );
 }

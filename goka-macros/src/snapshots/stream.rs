@@ -1,13 +1,13 @@
 pub struct Alerts;
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    impl ::goka::__private::Topic for Alerts {
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Topic for Alerts {
         type Key = ::std::string::String;
         type Value = Alert;
-        type Partitioner = ::goka::__private::Murmur2;
+        type Partitioner = __goka::Murmur2;
         const NAME: &'static str = "alerts";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
-            of Json < Alert >
-        );
-        const PARTITIONS: ::core::option::Option<i32> = ::goka::__private::partitions(8);
+        const CODEC: __goka::CodecOf<Self::Value> = __goka::codec!(of Json < Alert >);
+        const PARTITIONS: ::core::option::Option<i32> = __goka::partitions(8);
     }
 };

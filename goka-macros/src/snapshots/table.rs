@@ -1,15 +1,15 @@
 pub struct Profiles;
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    impl ::goka::__private::Topic for Profiles {
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Topic for Profiles {
         type Key = u64;
         type Value = String;
-        type Partitioner = ::goka::__private::Murmur2;
+        type Partitioner = __goka::Murmur2;
         const NAME: &'static str = "profiles";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
-            of String
-        );
+        const CODEC: __goka::CodecOf<Self::Value> = __goka::codec!(of String);
         const PARTITIONS: ::core::option::Option<i32> = ::core::option::Option::None;
-        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::Table;
+        const KIND: __goka::TopicKind = __goka::TopicKind::Table;
     }
-    impl ::goka::__private::Table for Profiles {}
+    impl __goka::Table for Profiles {}
 };

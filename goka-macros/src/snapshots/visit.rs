@@ -6,100 +6,68 @@ impl Counts {
         Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(deprecated, unused_imports)]
 const _: () = {
-    #[allow(unused_imports)]
-    use ::goka::__private::ProbeFallback as _;
-    impl ::goka::__private::Processor for Counts {
+    use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
+    impl __goka::Processor for Counts {
         type Key = ::std::string::String;
-        type Partitioner = ::goka::__private::Murmur2;
-        const OWN: [&'static str; 3] = ::goka::__private::own!("g", "-table");
-        const DEFINITION: &'static ::goka::__private::Definition = &::goka::__private::Definition {
-            graph: ::goka::__private::GroupGraph {
-                name: "Counts",
-                group: "g",
-                location: ::goka::__private::here!(),
-                guarantee: ::goka::__private::Guarantee::AtLeastOnce,
-                edges: &[
-                    ::goka::__private::handler_input::<
-                        Self,
-                        &str,
-                        ::std::string::String,
-                    >(
-                            ::goka::__private::codec_of::<
-                                ::std::string::String,
-                                ::std::string::String,
-                            >(),
-                        )
-                        .named(
-                            ::goka::__private::Call::Sync(|_, raw| {
-                                let (mut context, value) = ::goka::__private::handler_input::<
-                                    Self,
-                                    &str,
-                                    ::std::string::String,
-                                >(
-                                        ::goka::__private::codec_of::<
-                                            ::std::string::String,
-                                            ::std::string::String,
-                                        >(),
-                                    )
-                                    .enter(raw)?;
-                                ::goka::__private::Returns::finish(
-                                    Self::count(&mut context, value),
-                                )
-                            }),
-                            ::goka::__private::Start::Latest,
-                            "clicks",
-                            ::goka::__private::here!(),
-                        ),
-                    ::goka::__private::handler_input::<
-                        Self,
+        type Partitioner = __goka::Murmur2;
+        const OWN: __goka::OwnNames<Self> = __goka::own!("g", "-table");
+        const EDGES: &'static [__goka::Edge] = &[
+            __goka::latest(
+                __goka::named_input(
+                    Self::OWN,
+                    "clicks",
+                    __goka::named::<_, &str>(__goka::codec_of::<__goka::String, _>()),
+                    __goka::Call::Sync(|_, raw| {
+                        let (mut ctx, v) = __goka::enter_named::<
+                            _,
+                            &str,
+                            _,
+                        >(raw, __goka::codec_of::<__goka::String, _>())?;
+                        __goka::Returns::finish(Self::count(&mut ctx, v))
+                    }),
+                    __goka::here!(),
+                ),
+            ),
+            __goka::visit(
+                Self::OWN,
+                "forget",
+                __goka::named::<_, i64>(__goka::codec_of::<i64, _>()),
+                __goka::Call::Sync(|shared, raw| {
+                    let (mut ctx, v) = __goka::enter_named::<
+                        _,
                         i64,
-                        i64,
-                    >(::goka::__private::codec_of::<i64, i64>())
-                        .visit(
-                            ::goka::__private::Call::Sync(|shared, raw| {
-                                let (mut context, value) = ::goka::__private::handler_input::<
-                                    Self,
-                                    i64,
-                                    i64,
-                                >(::goka::__private::codec_of::<i64, i64>())
-                                    .enter(raw)?;
-                                ::goka::__private::Returns::finish(
-                                    Self::clean(
-                                        ::goka::__private::this(shared),
-                                        &mut context,
-                                        &value,
-                                    ),
-                                )
-                            }),
-                            "forget",
-                            ::goka::__private::here!(),
-                        ),
-                    ::goka::__private::table::<Self>(::goka::__private::here!()),
-                ],
-            },
-            ..::goka::__private::TypeProbe::<Self>::MADE
+                        _,
+                    >(raw, __goka::codec_of::<i64, _>())?;
+                    __goka::Returns::finish(
+                        Self::clean(__goka::this(shared), &mut ctx, &v),
+                    )
+                }),
+                __goka::here!(),
+            ),
+            __goka::table::<Self>(__goka::here!()),
+        ];
+        const DEFINITION: &'static __goka::Definition = &__goka::Definition {
+            graph: __goka::graph("Counts", Self::OWN, Self::EDGES, __goka::here!()),
+            ..__goka::TypeProbe::<Self>::MADE
         };
     }
-    impl ::goka::__private::Topic for Counts {
-        type Key = <Self as ::goka::__private::Processor>::Key;
+    impl __goka::Topic for Counts {
+        type Key = <Self as __goka::Processor>::Key;
         type Value = i64;
-        type Partitioner = <Self as ::goka::__private::Processor>::Partitioner;
+        type Partitioner = <Self as __goka::Processor>::Partitioner;
         const NAME: &'static str = "g-table";
-        const CODEC: ::goka::__private::CodecOf<Self::Value> = ::goka::__private::codec!(
-            of i64
-        );
+        const CODEC: __goka::CodecOf<Self::Value> = __goka::codec!(of i64);
         const PARTITIONS: ::core::option::Option<i32> = ::core::option::Option::None;
-        const KIND: ::goka::__private::TopicKind = ::goka::__private::TopicKind::GroupTable;
+        const KIND: __goka::TopicKind = __goka::TopicKind::GroupTable;
     }
-    impl ::goka::__private::Table for Counts {}
-    impl ::goka::__private::Persists<i64> for Counts {
-        const TABLE: &'static str = <Self as ::goka::__private::Topic>::NAME;
-        const CODEC: ::goka::__private::CodecOf<i64> = <Self as ::goka::__private::Topic>::CODEC;
+    impl __goka::Table for Counts {}
+    impl __goka::Persists<i64> for Counts {
+        type Table = Self;
     }
-    const _: () = ::goka::__private::shared::<Counts>();
-    ::goka::__private::inventory::submit! {
-        ::goka::__private::Entry(< Counts as ::goka::__private::Processor > ::DEFINITION)
+    const _: () = __goka::shared::<Counts>();
+    __goka::inventory::submit! {
+        __goka::Entry(< Counts as __goka::Processor > ::DEFINITION)
     }
 };
