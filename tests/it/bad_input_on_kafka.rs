@@ -13,10 +13,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
 use crate::support::program::{Output, Program, data_dir};
-use crate::support::{kafka_log, offsets, wait_until};
+use crate::support::{TIMEOUT, kafka_log, offsets, wait_until};
 
 const PARTITIONS: i32 = 2;
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn log(broker: &Broker) -> Arc<dyn Log> {
     Arc::new(kafka_log(broker.bootstrap()))

@@ -16,9 +16,7 @@ use goka_runtime::table::{
     Stores, Write,
 };
 
-use crate::support::wait_until;
-
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::support::{TIMEOUT, wait_until};
 
 #[table("broken-places", key = String, value = String)]
 #[derive(Debug)]

@@ -13,12 +13,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::kafka::{Broker, another};
 use crate::support::program::{Program, counted};
-use crate::support::{kafka_log, offsets, wait_until};
+use crate::support::{TIMEOUT, kafka_log, offsets, wait_until};
 
 const RECORDS: usize = 200_000;
 const KEYS: usize = 1_000;
 const PARTITIONS: i32 = 4;
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The table of `clicks`, as a program without the processor declares it.
 #[derive(Debug)]

@@ -2,12 +2,9 @@
 
 use std::io::Read;
 use std::process::Stdio;
-use std::time::Duration;
 
 use crate::support::program::{Program, counted, data_dir, entries};
-use crate::support::wait_until;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::support::{TIMEOUT, wait_until};
 
 fn lines(users: usize, each: usize) -> String {
     (0..users * each)

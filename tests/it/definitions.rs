@@ -11,9 +11,7 @@ use goka_runtime::processor::{ProcessorOptions, Running, start};
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::support::kafka::broker;
-use crate::support::{kafka_log, offsets, wait_until};
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::support::{TIMEOUT, kafka_log, offsets, wait_until};
 
 fn on_every_log(case: fn(Arc<dyn Log>)) {
     case(Arc::new(Embedded::in_memory().unwrap()));

@@ -21,9 +21,8 @@ use goka_runtime::visit::visit;
 use serde::{Deserialize, Serialize};
 
 use crate::support::kafka::{Broker, another, broker};
-use crate::support::{kafka_log, offsets, wait_until};
+use crate::support::{TIMEOUT, kafka_log, offsets, wait_until};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
 
 /// A log, and the stores of one process on it.

@@ -1,5 +1,6 @@
 //! Emitters on the embedded log: order, acknowledgements, and records that do not arrive.
 
+use crate::support::TIMEOUT;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,6 @@ use goka::{Emit, EmitError, Emitter, Json, stream};
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::{Isolation, Log};
 use goka_runtime::record::TopicPartition;
-
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 #[stream("numbers", key = String, value = i64)]

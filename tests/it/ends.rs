@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use goka::Emitter;
 use goka::prelude::*;
@@ -12,9 +11,7 @@ use goka_runtime::log::embedded::Embedded;
 use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, State, start};
 use goka_runtime::table::memory::MemoryStores;
 
-use crate::support::wait_until;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::support::{TIMEOUT, wait_until};
 
 #[stream("status-in", key = String, value = i64, partitions = 2)]
 #[derive(Debug)]

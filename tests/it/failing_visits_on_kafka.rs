@@ -13,9 +13,8 @@ use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::visit::visit;
 
 use crate::support::kafka::{Broker, broker};
-use crate::support::{kafka_log, offsets, wait_until};
+use crate::support::{TIMEOUT, kafka_log, offsets, wait_until};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
 const GROUP: &str = "failing-visits";
 
 static VISITED: AtomicUsize = AtomicUsize::new(0);

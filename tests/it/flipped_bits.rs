@@ -18,9 +18,8 @@ use goka_runtime::simulation::Dice;
 use goka_runtime::table::redb::RedbStores;
 use goka_runtime::table::{Flow, StoreError, Stores};
 
-use crate::support::wait_until;
+use crate::support::{TIMEOUT, wait_until};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 8;
 const FLIPS: usize = 200;
 const ROWS: usize = 800;

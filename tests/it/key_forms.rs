@@ -14,9 +14,8 @@ use goka_runtime::record::TopicPartition;
 use goka_runtime::table::memory::MemoryStores;
 use uuid::Uuid;
 
-use crate::support::wait_until;
+use crate::support::{TIMEOUT, wait_until};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
 const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 

@@ -4,8 +4,9 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
+use crate::support::TIMEOUT;
 use crate::support::kafka::another;
-use crate::support::program::{Program, Running, TIMEOUT, data_dir, entries};
+use crate::support::program::{Program, Running, data_dir, entries};
 use crate::support::wait_until;
 
 const SIGABRT: i32 = 6;

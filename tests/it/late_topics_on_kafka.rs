@@ -16,7 +16,7 @@ use rdkafka::admin;
 use crate::restores::rig::{Rig, adds, machine, stop};
 use crate::support::kafka::{Broker, another, broker, three};
 use crate::support::program::{Program, Running, counted, data_dir};
-use crate::support::{block_on, kafka_log, unique};
+use crate::support::{TIMEOUT, block_on, kafka_log, unique};
 
 #[stream("late-clicks", key = String, value = String)]
 #[derive(Debug)]
@@ -30,8 +30,6 @@ impl goka_runtime::topic::Table for Counted {}
 
 /// How long after the start of a program a topic is created.
 const LATER: Duration = Duration::from_secs(1);
-/// Well above how long a missing topic is waited for, on a slow machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn at(brokers: String) -> Arc<dyn Log> {
     Arc::new(kafka_log(brokers))

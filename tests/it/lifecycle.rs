@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::program::{Program, Running, TIMEOUT, counted, data_dir};
+use crate::support::TIMEOUT;
+use crate::support::program::{Program, Running, counted, data_dir};
 use crate::support::wait_until;
 
 /// The last count of each user that was printed.

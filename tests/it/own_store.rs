@@ -5,7 +5,8 @@
 #[allow(dead_code)]
 mod example;
 
-use crate::support::program::{Program, TIMEOUT, data_dir};
+use crate::support::TIMEOUT;
+use crate::support::program::{Program, data_dir};
 use crate::support::wait_until;
 
 #[test]

@@ -19,12 +19,10 @@ use goka_runtime::table::memory::MemoryStores;
 use crate::support::definition::renamed;
 use crate::support::kafka::{Broker, another};
 use crate::support::program::{Program, data_dir};
-use crate::support::{is_long, kafka_log, unique, wait_until};
+use crate::support::{TIMEOUT, is_long, kafka_log, unique, wait_until};
 
 use Guarantee::{AtLeastOnce, ExactlyOnce};
 
-/// The timeout of a case, beyond the time of its handlers.
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// How much a busy machine and a broker may add to an expected time.
 const SLACK: Duration = Duration::from_secs(5);
 

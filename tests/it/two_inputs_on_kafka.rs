@@ -12,9 +12,7 @@ use goka_runtime::processor::{ProcessorOptions, start};
 use goka_runtime::table::memory::MemoryStores;
 
 use crate::support::kafka::broker;
-use crate::support::{kafka_log, offsets, wait_until};
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::support::{TIMEOUT, kafka_log, offsets, wait_until};
 
 #[stream("two-inputs-clicks", key = String, value = i64, partitions = 3)]
 #[derive(Debug)]

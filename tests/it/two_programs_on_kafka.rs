@@ -15,9 +15,8 @@ use goka_runtime::table::memory::MemoryStores;
 
 use crate::support::definition::renamed;
 use crate::support::kafka::{Broker, broker};
-use crate::support::{kafka_log, unique, wait_until};
+use crate::support::{TIMEOUT, kafka_log, unique, wait_until};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// As many as the embedded log makes.
 const PARTITIONS: i32 = 4;
 

@@ -17,9 +17,7 @@ use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::table::redb::RedbStores;
 use goka_runtime::table::{StoreError, Stores};
 
-use crate::support::wait_until;
-
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::support::{TIMEOUT, wait_until};
 
 #[derive(Debug)]
 #[table("counts", key = String, value = i64)]

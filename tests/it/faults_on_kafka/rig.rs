@@ -21,11 +21,10 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tempfile::TempDir;
 
+pub use crate::support::TIMEOUT;
 use crate::support::{events, wait_until};
 
 pub const PARTITIONS: i32 = 3;
-/// Longer than any recovery may take.
-pub const TIMEOUT: Duration = Duration::from_secs(180);
 const KEYS: usize = 100;
 
 #[stream("faults-in", key = String, value = i64)]

@@ -15,10 +15,9 @@ use goka_runtime::record::{
     TopicPartition,
 };
 
+pub use crate::support::TIMEOUT;
 pub use crate::support::unique;
 
-/// Longer than any broker takes for a rebalance after a crash.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one poll waits for events.
 pub const TICK: Duration = Duration::from_millis(100);
 /// The session timeout: the shortest that brokers accept by default.

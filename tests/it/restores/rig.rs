@@ -18,10 +18,9 @@ use goka_runtime::table::redb::RedbStores;
 use goka_runtime::table::{Checkpoint, Durability, Store, Stores};
 use tempfile::TempDir;
 
+pub use crate::support::TIMEOUT;
 use crate::support::definition::renamed;
 use crate::support::{events, offsets, wait_until};
-
-pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Rows as a case writes and expects them.
 pub type Rows<'a> = &'a [(&'a str, i64)];

@@ -10,7 +10,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
 use super::unique;
-use crate::log_conformance::rig::{SESSION, TIMEOUT};
+use crate::log_conformance::rig::SESSION;
 
 /// A mock cluster, and a group of one task.
 pub struct Mock {
@@ -49,7 +49,7 @@ impl Mock {
             session_timeout: SESSION,
             max_poll_interval: Duration::from_secs(300),
             guarantee,
-            transaction_timeout: TIMEOUT,
+            transaction_timeout: Duration::from_secs(60),
         };
         let log = log.expect("a client");
         Self {

@@ -10,9 +10,15 @@ pub mod offsets;
 pub mod program;
 pub mod proxy;
 
+use std::time::Duration;
+
 use goka_runtime::log::kafka::{Kafka, KafkaConfig};
 
 pub use goka_test_support::{block_on, kafka, unique, wait_until};
+
+/// How long a test waits for what has to happen. Only a failure takes so long: many times what a recovery takes on a
+/// machine that is busy with other things.
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Kafka's log engine with its default settings.
 #[track_caller]

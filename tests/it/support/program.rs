@@ -1,14 +1,12 @@
 //! Runs the example binaries as a user does: arguments, standard streams, signals, exit codes.
 
+use super::TIMEOUT;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// The timeout of everything here, which only a failure reaches.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The result of a command: its exit code and output.
 #[derive(Debug)]
