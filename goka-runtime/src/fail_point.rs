@@ -1,6 +1,7 @@
-//! Two macros for tests of the engine. `fail_point!(name, records)` marks where the crash harness may end
-//! the process; `mutant!(Name)` is true where a known mistake is to be made. Without the feature
-//! `fail-points` the first compiles to nothing and the second to `false`. See `fail_points`.
+//! Three macros for tests of the engine. `fail_point!(name, records)` marks where the crash harness may end
+//! the process; `mutant!(Name)` is true where a known mistake is to be made, and `mutation!(f(right, ..))` is a value
+//! that a mistake may change. Without the feature `fail-points` they compile to nothing, to `false` and to the right
+//! value. See `fail_points`.
 
 macro_rules! fail_point {
     ($name:literal, $records:expr) => {
@@ -18,5 +19,16 @@ macro_rules! mutant {
         #[cfg(not(feature = "fail-points"))]
         let is_planted = false;
         is_planted
+    }};
+}
+
+/// A value that an active mutation changes, by a function of `fail_points`; the first argument is the right value.
+macro_rules! mutation {
+    ($change:ident($right:expr $(, $other:expr)*)) => {{
+        #[cfg(feature = "fail-points")]
+        let value = $crate::fail_points::$change($right $(, $other)*);
+        #[cfg(not(feature = "fail-points"))]
+        let value = $right;
+        value
     }};
 }

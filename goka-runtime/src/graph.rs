@@ -6,7 +6,7 @@ mod application;
 mod draw;
 mod finding;
 #[cfg(any(feature = "cli", feature = "tester"))]
-mod order;
+pub(crate) mod order;
 mod rules;
 
 use std::any::TypeId;
@@ -14,8 +14,6 @@ use std::any::TypeId;
 pub use self::application::{Application, ApplicationEdge, ApplicationGroup, ApplicationTopic};
 pub use self::application::{EdgeShape, TopicShape};
 pub use self::finding::{Declared, Finding};
-#[cfg(any(feature = "cli", feature = "tester"))]
-pub(crate) use self::order::start_order;
 
 use crate::codec::Codec;
 pub use crate::codec::{Canonical, Format};

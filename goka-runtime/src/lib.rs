@@ -12,8 +12,6 @@ pub mod context;
 pub(crate) mod core;
 #[cfg(feature = "cli")]
 mod crash;
-#[cfg(feature = "tester")]
-mod dice;
 pub mod dispatch;
 pub mod edges;
 pub mod emitter;

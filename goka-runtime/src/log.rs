@@ -15,8 +15,6 @@ mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod member;
-#[cfg(any(feature = "kafka", feature = "tester"))]
-mod outcome;
 mod reader;
 #[cfg(feature = "tester")]
 pub mod simulated;
@@ -24,9 +22,6 @@ mod topic_wait;
 mod topics;
 #[cfg(any(feature = "kafka", feature = "tester"))]
 // Some of it only a real client does.
-#[cfg_attr(not(feature = "kafka"), allow(dead_code))]
-mod transaction_client;
-#[cfg(any(feature = "kafka", feature = "tester"))]
 #[cfg_attr(not(feature = "kafka"), allow(dead_code))]
 mod transactions;
 

@@ -6,7 +6,7 @@ mod error;
 mod options;
 mod recheck;
 mod resolve;
-mod topics;
+pub(crate) mod topics;
 
 #[cfg(test)]
 mod tests;
@@ -29,8 +29,6 @@ pub use crate::worker::{OnStop, TaskStatus};
 use self::recheck::Recheck;
 use self::resolve::{lookups, reserve_stores, resolve};
 use self::topics::Topics;
-#[cfg(feature = "tester")]
-pub(crate) use self::topics::is_copartitioned;
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::graph::{Definition, GroupGraph};
@@ -234,7 +232,6 @@ pub(crate) fn prepare(
         on_stop: options.on_stop,
         clock: Clock::default(),
         executor: Arc::default(),
-        #[cfg(feature = "tester")]
         observer: None,
         state: Arc::new(WorkerState::default()),
     };

@@ -196,7 +196,6 @@ pub struct Mark {
 
 impl Mark {
     /// How many records there were.
-    #[cfg(feature = "tester")]
     pub(crate) fn place(self) -> usize {
         self.entries
     }

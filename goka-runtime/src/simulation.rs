@@ -3,6 +3,8 @@
 //! only the schedule moves. The [`oracles`] check each run afterwards. Used by `#[goka::simulate]`.
 
 mod config;
+mod dice;
+mod disk;
 mod end;
 mod fault_injector;
 mod fault_kind;
@@ -22,6 +24,8 @@ mod tests;
 mod validate;
 mod workload;
 
+pub use self::dice::Dice;
+pub use self::disk::{DiskFaults, SimulatedDisk};
 pub use self::end::End;
 pub use self::fault_kind::FaultKind;
 pub use self::feed_value::FeedValue;
@@ -31,4 +35,3 @@ pub use self::mutation::{FoundMistake, find_mistake};
 pub use self::runner::simulate;
 
 pub use self::workload::Workload;
-pub use crate::dice::Dice;

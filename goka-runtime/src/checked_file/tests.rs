@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use redb::{Database, backends::InMemoryBackend};
 
 use super::*;
-use crate::dice::Dice;
 use crate::log::embedded::Embedded;
 use crate::log::{Isolation, Log, LogError, NewTopic, Sent};
 use crate::record::{Record, TopicPartition};
+use crate::simulation::Dice;
 use crate::table::redb::RedbStores;
 use crate::table::{
     Checkpoint, Durability, FORMAT, Flow, Store, StoreError, StoreRead, StoredRef, Stores, Write,

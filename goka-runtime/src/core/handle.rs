@@ -165,7 +165,6 @@ pub(super) fn call(
     let unreadable = scope.unreadable;
     let (written, updates, row) = (scope.written, scope.updates, scope.row);
     let taken = task.guards.took(scope.record.guard);
-    #[cfg(feature = "tester")]
     let record = scope.record;
     let error = match outcome {
         Ok(Ok(())) => None,
@@ -183,7 +182,6 @@ pub(super) fn call(
         let at = (partition, incoming.offset);
         return Err(failure(env.plan, topic, at, key(), error).into());
     }
-    #[cfg(feature = "tester")]
     services.handled(record, env.appends, begin.first());
     if let (Some(written), Some(key)) = (written, incoming.key) {
         let (buffer, _) = task.copies.split();

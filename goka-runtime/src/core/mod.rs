@@ -30,7 +30,7 @@ mod task;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
-mod turn;
+pub(crate) mod turn;
 mod visit;
 mod visited_key;
 
@@ -46,8 +46,6 @@ pub use stop_reason::{FailedRecord, StopReason};
 pub(crate) use table_buffer::FlushBatch;
 pub use task::State;
 pub(crate) use turn::SlowCalls;
-#[cfg(feature = "tester")]
-pub(crate) use turn::TURN;
 
 use crate::dispatch::ProcessorState;
 use crate::log::{Epoch, Fetched};

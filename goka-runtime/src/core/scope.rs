@@ -78,7 +78,6 @@ impl Savepoint {
     }
 
     /// The position of the first record since then.
-    #[cfg(feature = "tester")]
     pub(super) fn first(self) -> usize {
         self.0.place()
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::ids::{CopyId, RecordId};
 use crate::dispatch::{ContextError, Deferred, Handling};
-#[cfg(feature = "tester")]
 use crate::record::Appends;
 use crate::shared_error::HandlerError;
 use crate::table::{StoreRead, Stored};
@@ -31,6 +30,5 @@ pub(crate) trait HandlerServices {
     /// most.
     fn ended(&self) -> Duration;
     /// A handler returned `Ok`; it wrote the records from `first` on.
-    #[cfg(feature = "tester")]
     fn handled(&self, _record: RecordId, _appends: &Appends, _first: usize) {}
 }

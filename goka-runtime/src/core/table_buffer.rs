@@ -408,9 +408,7 @@ impl TableBuffer {
         for at in &self.flushing {
             let row = &mut self.rows[*at as usize];
             row.state = RowState::Flushing;
-            let held = row.held.as_ref();
-            #[cfg(feature = "fail-points")]
-            let held = crate::fail_points::flushed(held, row.pending.as_ref());
+            let held = mutation!(flushed(row.held.as_ref(), row.pending.as_ref()));
             entries.extend(held.map(|held| (row.key.clone(), held.clone())));
         }
         FlushBatch {

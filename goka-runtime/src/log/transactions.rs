@@ -5,13 +5,16 @@
 //! Each commit batch is one transaction. The appends are acknowledged, the transaction gets the offsets, and
 //! is committed; no step follows one that failed.
 
+pub(super) mod client;
+pub(super) mod outcome;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use self::client::{CallError, CommitClient, Ended, TransactionClient};
+use self::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
 use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskAcks};
 use super::error::{Failure, LogError};
-use super::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
-use super::transaction_client::{CallError, CommitClient, Ended, TransactionClient};
 use crate::record::TaskId;
 
 /// How long until taking the transactional id over is tried again.

@@ -18,7 +18,7 @@ use self::access::TableAccess;
 use self::args::{Args, Command};
 use self::error::CliError;
 use super::{Service, run, settings};
-use crate::graph::start_order;
+use crate::graph::order::start_order;
 
 impl Service {
     /// Runs the command that the command line names; without one, `run`.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::disk::SimulatedDisk;
 use crate::log::simulated::{Fault, Faults, Step, StepKind};
-use crate::table::redb::SimulatedDisk;
 
 /// The kill of an instance that waits for a log operation.
 #[derive(Debug)]

@@ -3,33 +3,62 @@
 //! that helps, and is restarted by its supervisor where it does not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::disk::SimulatedDisk;
 use super::schedule::HandlerTime;
+use crate::core::turn::TURN;
 use crate::core::{RecordId, StopReason};
 use crate::log::simulated::{Happened, Simulated, Wrote};
 use crate::processor::{StartError, TaskStatus};
 use crate::record::Appends;
-use crate::table::redb::SimulatedDisk;
 use crate::tester::scheduler::SimulatedWorker;
-use crate::worker::{HandlerObserver, REJOIN, RejoinPolicy, WorkerConfig};
+use crate::worker::WorkerConfig;
+use crate::worker::config::HandlerObserver;
+use crate::worker::members::{REJOIN, RejoinPolicy};
 
 /// How long after its end the supervisor restarts a process.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
 
-/// Records in the log's history what handlers did.
+/// The time that the handlers of a worker take.
+#[derive(Debug, Clone, Copy, Default)]
+struct Handling {
+    /// When the last handler is done.
+    until: Duration,
+    /// What the handlers of the last turn took together.
+    turn: Duration,
+    /// The longest of them.
+    longest: Duration,
+}
+
+/// Records in the log's history what handlers did, and gives them time.
 struct HistoryRecorder {
     log: Simulated,
     group: Arc<str>,
     topics: Vec<Arc<str>>,
     client: AtomicU64,
     handler_time: HandlerTime,
+    handling: Mutex<Handling>,
+}
+
+impl HistoryRecorder {
+    fn handling(&self) -> MutexGuard<'_, Handling> {
+        self.handling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl HandlerObserver for HistoryRecorder {
-    fn handling_takes(&self, record: &RecordId) -> Duration {
-        (self.handler_time)(record)
+    fn began(&self, record: &RecordId, now: Duration) {
+        let takes = (self.handler_time)(record);
+        let mut handling = self.handling();
+        handling.until = now + takes;
+        handling.turn += takes;
+        handling.longest = handling.longest.max(takes);
+    }
+
+    fn busy_until(&self) -> Duration {
+        self.handling().until
     }
 
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
@@ -68,6 +97,7 @@ impl ProcessWorker {
             topics: config.plan.group.topics.clone(),
             client: AtomicU64::new(0),
             handler_time,
+            handling: Mutex::default(),
         });
         config.observer = Some(recorder.clone());
         let inner = SimulatedWorker::join(config).map_err(StopReason::Member)?;
@@ -81,10 +111,21 @@ impl ProcessWorker {
         Ok(worker)
     }
 
-    /// Notes the client number of the member that has just joined.
+    /// Notes the client number of the member that has just joined, whose handlers have taken no time yet.
     fn note_client(&self) {
         let client = self.recorder.log.last_client();
         self.recorder.client.store(client, Ordering::Relaxed);
+        *self.recorder.handling() = Handling::default();
+    }
+
+    /// How long the handlers of the last turn ran, if that is longer than a turn may be.
+    fn overlong_turn(&self) -> Option<Duration> {
+        let mut handling = self.recorder.handling();
+        let (turn, longest) = (
+            std::mem::take(&mut handling.turn),
+            std::mem::take(&mut handling.longest),
+        );
+        (turn > TURN + longest).then_some(turn)
     }
 
     /// Runs one turn; returns whether it made progress.
@@ -205,8 +246,7 @@ impl Process {
 
     /// Takes the time of a turn in which handlers ran for longer than a turn may take, if there was one.
     pub(super) fn overlong_turn(&mut self) -> Option<Duration> {
-        let mut workers = self.running.iter_mut();
-        workers.find_map(|worker| worker.inner.overlong_turn())
+        self.running.iter().find_map(ProcessWorker::overlong_turn)
     }
 
     /// How many workers it has.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use self::starting::is_log_away;
 use super::Dice;
 use super::config::SimulationConfig;
+use super::disk::SimulatedDisk;
 use super::fault_injector::FaultInjector;
 use super::oracles::Violation;
 use super::process::{Halt, Process};
@@ -19,12 +20,12 @@ use super::workload::FedRecord;
 use crate::clock::Clock;
 use crate::core::StopReason;
 use crate::core::recovery::{RecoveryProblem, RecoveryReason};
-use crate::graph::{Definition, TopicSpec, start_order};
+use crate::graph::order::start_order;
+use crate::graph::{Definition, TopicSpec};
 use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log};
 use crate::record::{Headers, Record, TopicPartition};
 use crate::table::StoreError;
-use crate::table::redb::SimulatedDisk;
 use crate::tester::setup::{BEGIN, topics};
 
 /// The most memory that a record takes beyond its bytes: two rows of a table.

@@ -14,26 +14,23 @@
 //!   until it is opened through [`Stores::open`], whose caller reads the older checkpoint.
 
 mod aside;
+mod disk;
 mod failure;
 mod file;
-#[cfg(feature = "tester")]
-mod simulated;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use redb::{Database, DatabaseError, TableDefinition};
+use redb::TableDefinition;
 
-#[cfg(feature = "tester")]
-pub use self::simulated::{DiskFaults, SimulatedDisk};
+pub(crate) use self::disk::Disk;
 
+use self::disk::MachineDisk;
 use self::failure::{RedbFailure, call_redb, from_io};
 use self::file::{File, Snapshot};
 
@@ -41,8 +38,6 @@ use super::{
     Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
     Stores, Write, layout,
 };
-use crate::checked_file::CheckedFile;
-use crate::private_files;
 use crate::shared_error::SharedError;
 
 /// The table's keys to their values, as [`layout`] has them.
@@ -61,8 +56,6 @@ const OTHER_FILES: usize = 128;
 
 /// A smaller cache does not hold the inner pages of a table of some million keys.
 const SMALLEST_CACHE: usize = 1 << 20;
-
-type Opener = dyn Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + Sync;
 
 /// Partitions as redb files in a directory. Files, and the directories of tables, are for their owner
 /// alone; a symbolic link in their place is refused.
@@ -87,45 +80,34 @@ pub struct RedbStores {
     cache_bytes: usize,
     expected: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
-    opener: Arc<Opener>,
-    /// A simulated disk in place of the directory.
-    #[cfg(feature = "tester")]
-    disk: Option<SimulatedDisk>,
+    disk: Arc<dyn Disk>,
 }
 
 impl RedbStores {
     /// Keeps partitions under `dir`, created when missing, with `cache_bytes` of cache in all.
     pub fn new(dir: PathBuf, cache_bytes: usize) -> Self {
+        Self::on(Arc::new(MachineDisk), dir, cache_bytes)
+    }
+
+    /// The same on another disk.
+    pub(crate) fn on(disk: Arc<dyn Disk>, dir: PathBuf, cache_bytes: usize) -> Self {
         Self {
             dir,
             cache_bytes,
             expected: Arc::default(),
             open: Arc::default(),
-            opener: Arc::new(|path, cache| {
-                let file = CheckedFile::open(path)?;
-                Database::builder()
-                    .set_cache_size(cache)
-                    .create_with_backend(file)
-            }),
-            #[cfg(feature = "tester")]
-            disk: None,
+            disk,
         }
     }
 
     fn make_dirs(&self, path: &Path) -> Result<(), StoreError> {
-        #[cfg(feature = "tester")]
-        if self.disk.is_some() {
-            return Ok(());
-        }
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir);
+        let made = self.disk.make_dir(&self.dir);
         made.map_err(|error| from_io(error).at(path))?;
         let Some(table) = path.parent() else {
             return Ok(());
         };
-        private_files::make_dir(table).map_err(|error| match from_io(error) {
+        let made = self.disk.make_table(table);
+        made.map_err(|error| match from_io(error) {
             RedbFailure::Link => RedbFailure::Link.at(table),
             failure => failure.at(path),
         })
@@ -159,11 +141,11 @@ impl Stores for RedbStores {
         let expected = self.expected.load(Ordering::Relaxed);
         let files = share.files.max(expected).max(EXPECTED_FILES);
         let cache = (self.cache_bytes / files).max(SMALLEST_CACHE);
-        let file = File::open(&*self.opener, &path, cache);
+        let file = File::open(&*self.disk, &path, cache);
         let file = file.map_err(|failure| failure.at(&path))?;
         Ok(Box::new(RedbStore {
             path,
-            opener: Arc::clone(&self.opener),
+            disk: Arc::clone(&self.disk),
             cache,
             state: RefCell::new(FileState::Open(file)),
             _share: share,
@@ -234,7 +216,7 @@ impl Drop for OpenCount {
 /// ```
 pub struct RedbStore {
     path: PathBuf,
-    opener: Arc<Opener>,
+    disk: Arc<dyn Disk>,
     cache: usize,
     state: RefCell<FileState>,
     _share: OpenCount,
@@ -301,7 +283,7 @@ impl RedbStore {
 
     fn opened<'s>(&self, state: &'s mut FileState) -> Result<&'s mut File, RedbFailure> {
         if let FileState::Closed { commits, reason } = state {
-            let file = File::open(&*self.opener, &self.path, self.cache)?;
+            let file = File::open(&*self.disk, &self.path, self.cache)?;
             if file.commits < *commits {
                 let offset = file
                     .reader()?
@@ -395,9 +377,8 @@ impl Store for RedbStore {
         checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        #[cfg(feature = "fail-points")]
-        let checkpoint = &crate::fail_points::stamp(checkpoint);
-        let checkpoint = layout::encode_checkpoint(checkpoint);
+        let checkpoint = mutation!(stamp(checkpoint));
+        let checkpoint = layout::encode_checkpoint(&checkpoint);
         let applied = self.on_file(|file| {
             file.commit(durability, |transaction| {
                 let mut values = transaction.open_table(VALUES)?;

@@ -2,23 +2,30 @@
 //! the order of turns and moves the clock; [`TurnScheduler::run_until_idle`] goes round until no worker
 //! makes progress. Knows no types of records.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::core::{StopReason, TURN};
+use crate::core::StopReason;
 use crate::log::simulated::Simulated;
 use crate::log::{Driver, LogError, Member};
 use crate::processor::OnStop;
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::WorkerConfig;
+use crate::worker::driver::Worker;
+use crate::worker::executor::Executor;
 
 /// After this many rounds the workers are taken to be in an endless loop.
 const ROUNDS: usize = 20_000;
 /// The most turns that a worker gets for its last barrier before it is stopped.
 const LAST_TURNS: usize = 100;
 
+/// How often spawned futures are polled before a turn.
+const YIELDS: usize = 16;
+
 /// One worker with its member.
 pub(crate) struct SimulatedWorker {
     config: Arc<WorkerConfig>,
+    /// The time that the timers of asynchronous handlers have come to; `None` before the first handler was called.
+    timers: Option<Duration>,
     /// `None` once it ended.
     running: Option<(Worker, Box<dyn Member>)>,
     ended: Option<StopReason>,
@@ -29,12 +36,21 @@ impl SimulatedWorker {
     ///
     /// # Errors
     /// When the log refuses.
-    pub(crate) fn join(parts: WorkerConfig) -> Result<Self, LogError> {
+    pub(crate) fn join(mut parts: WorkerConfig) -> Result<Self, LogError> {
+        // There is no thread, and a timer that a handler itself waits for fires at once.
+        parts.executor = Arc::new(Executor {
+            make: || {
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                runtime.enable_all().start_paused(true).build()
+            },
+            runtime: OnceLock::new(),
+        });
         let parts = Arc::new(parts);
         let member = parts.log.join(&parts.plan.group)?;
         Ok(Self {
             running: Some((Worker::new(&parts), member)),
             config: parts,
+            timers: None,
             ended: None,
         })
     }
@@ -66,13 +82,6 @@ impl SimulatedWorker {
         }
     }
 
-    /// How long the handlers of the last turn ran, if that is longer than a turn may be.
-    pub(crate) fn overlong_turn(&mut self) -> Option<Duration> {
-        let (worker, _) = self.running.as_mut()?;
-        let (turn, longest) = worker.take_handling();
-        (turn > TURN + longest).then_some(turn)
-    }
-
     /// Its configuration.
     pub(crate) fn config(&self) -> &Arc<WorkerConfig> {
         &self.config
@@ -89,8 +98,31 @@ impl SimulatedWorker {
         seat.is_some_and(|(worker, _)| worker.has_guards())
     }
 
+    /// Runs what handlers spawned, as far as it can: timers fire up to the time of now.
+    fn run_spawned(&mut self) {
+        let Some(runtime) = self.config.executor.runtime.get() else {
+            return;
+        };
+        let now = self.config.clock.monotonic();
+        let before = self.timers.replace(now).unwrap_or(now);
+        runtime.block_on(async {
+            tokio::time::advance(now.saturating_sub(before)).await;
+            for _ in 0..YIELDS {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
     /// Runs one turn; returns whether it made progress.
     pub(crate) fn turn(&mut self) -> bool {
+        self.run_spawned();
+        let made_progress = self.worker_turn();
+        // What the handlers of this turn spawned begins in it.
+        self.run_spawned();
+        made_progress
+    }
+
+    fn worker_turn(&mut self) -> bool {
         let Some((worker, member)) = &mut self.running else {
             return false;
         };
@@ -114,6 +146,7 @@ impl SimulatedWorker {
             return;
         };
         for _ in 0..LAST_TURNS {
+            self.run_spawned();
             let is_durable = worker.drain_turn(&mut *member);
             if is_durable
                 || member

@@ -12,12 +12,12 @@ use super::{TestedProcessor, Tester};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
-use crate::graph::{Definition, Edge, EdgeKind, TopicKind, TopicSpec, start_order};
+use crate::graph::order::start_order;
+use crate::graph::{Definition, Edge, EdgeKind, TopicKind, TopicSpec};
 use crate::log::simulated::Simulated;
 use crate::log::{Log, NewTopic, TopicWait};
-use crate::processor::{
-    DEFAULT_PARTITIONS, ProcessorOptions, StartError, is_copartitioned, prepare,
-};
+use crate::processor::topics::is_copartitioned;
+use crate::processor::{DEFAULT_PARTITIONS, ProcessorOptions, StartError, prepare};
 use crate::record::{Guarantee, Timestamp};
 use crate::registry::Registry;
 use crate::table::Stores;

@@ -5,7 +5,8 @@ use std::fmt;
 use super::Tester;
 use crate::core::StopReason;
 use crate::graph::EdgeKind;
-use crate::processor::{TaskStatus, is_copartitioned};
+use crate::processor::TaskStatus;
+use crate::processor::topics::is_copartitioned;
 use crate::worker::WorkerState;
 
 /// One partition, or a whole processor.

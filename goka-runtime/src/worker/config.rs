@@ -6,12 +6,9 @@ use std::time::Duration;
 use super::executor::Executor;
 use super::state::WorkerState;
 use crate::clock::Clock;
-use crate::core::Plan;
-#[cfg(feature = "tester")]
-use crate::core::RecordId;
+use crate::core::{Plan, RecordId};
 use crate::dispatch::ProcessorState;
 use crate::log::Log;
-#[cfg(feature = "tester")]
 use crate::record::Appends;
 use crate::restore::RestoreConfig;
 use crate::table::Stores;
@@ -45,15 +42,15 @@ impl std::str::FromStr for OnStop {
     }
 }
 
-/// Sees what handlers did, in simulations.
-#[cfg(feature = "tester")]
+/// Sees what handlers do, in simulations, and says how long they take: the simulated clock stands still while they run,
+/// so the worker is ahead of it afterwards, and waits until the clock has caught up.
 pub(crate) trait HandlerObserver: Send + Sync {
+    /// A handler is about to be called with a record; the time is that of the worker.
+    fn began(&self, record: &RecordId, now: Duration);
+    /// When the last handler is done.
+    fn busy_until(&self) -> Duration;
     /// A handler returned `Ok`; what it wrote are the records from `first` on.
     fn handled(&self, record: RecordId, appends: &Appends, first: usize);
-    /// How long the handler takes that is called with a record, on a simulated clock.
-    fn handling_takes(&self, _record: &RecordId) -> Duration {
-        Duration::ZERO
-    }
 }
 
 /// What a worker needs.
@@ -70,8 +67,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) clock: Clock,
     /// Runs asynchronous handlers.
     pub(crate) executor: Arc<Executor>,
-    /// Sees every record that was handled.
-    #[cfg(feature = "tester")]
+    /// In simulations, sees every record that is handled.
     pub(crate) observer: Option<Arc<dyn HandlerObserver>>,
     pub(crate) state: Arc<WorkerState>,
 }

@@ -124,37 +124,9 @@ impl Worker {
         !matches!(self.failed, None | Some(StopReason::Member(_)))
     }
 
-    /// Whether anything happened since this was last asked, or a walk is under way.
-    #[cfg(feature = "tester")]
-    pub(crate) fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.made_progress) || self.core.walks()
-    }
-
-    /// On a simulated clock, what handlers took together since this was last asked, and the longest of
-    /// them.
-    #[cfg(feature = "tester")]
-    pub(crate) fn take_handling(&mut self) -> (Duration, Duration) {
-        self.services.take_handling()
-    }
-
-    /// The memory of all copies, in bytes.
-    #[cfg(feature = "tester")]
-    pub(crate) fn memory(&self) -> usize {
-        self.core.memory().0
-    }
-
-    /// Whether something that handlers deferred is not done.
-    #[cfg(feature = "tester")]
-    pub(crate) fn has_guards(&self) -> bool {
-        self.core.has_guards()
-    }
-
     /// On a simulated clock, whether the last handler is not done yet.
     pub(crate) fn is_in_handler(&self) -> bool {
-        #[cfg(feature = "tester")]
-        return self.services.is_in_handler();
-        #[cfg(not(feature = "tester"))]
-        false
+        self.services.is_in_handler()
     }
 
     /// Takes the restores and inspections that have ended.
@@ -181,8 +153,6 @@ impl Worker {
 
     /// Takes what handlers deferred and is done.
     fn take_deferrals(&mut self) {
-        #[cfg(feature = "tester")]
-        self.services.run_spawned();
         while let Some((record, outcome)) = self.services.next_deferral() {
             self.note_progress();
             self.step(Event::Deferred(record, outcome));
@@ -439,5 +409,7 @@ fn drop_fetches(effects: &mut Vec<Effect>, tasks: &[TaskId]) {
     });
 }
 
+#[cfg(feature = "tester")]
+mod inspect;
 #[cfg(test)]
 mod tests;

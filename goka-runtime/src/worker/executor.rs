@@ -4,27 +4,32 @@
 
 use std::io;
 use std::sync::OnceLock;
-#[cfg(feature = "tester")]
-use std::sync::{Mutex, PoisonError};
-#[cfg(feature = "tester")]
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::clock::Clock;
 use crate::dispatch::Handling;
 use crate::shared_error::HandlerError;
 
-/// On a simulated clock, how often spawned futures are polled in a turn.
-#[cfg(feature = "tester")]
-const YIELDS: usize = 16;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Executor {
-    runtime: OnceLock<Runtime>,
-    /// On a simulated clock, the time that its timers have come to.
-    #[cfg(feature = "tester")]
-    timers: Mutex<Duration>,
+    /// Makes the runtime.
+    pub(crate) make: fn() -> io::Result<Runtime>,
+    pub(crate) runtime: OnceLock<Runtime>,
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self {
+            make: || {
+                Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .thread_name("goka-async")
+                    .enable_all()
+                    .build()
+            },
+            runtime: OnceLock::new(),
+        }
+    }
 }
 
 impl Executor {
@@ -32,55 +37,15 @@ impl Executor {
     ///
     /// # Errors
     /// The handler's own; when no runtime can be made.
-    pub(super) fn drive(&self, clock: &Clock, handling: Handling<'_>) -> Result<(), HandlerError> {
+    pub(super) fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
         let runtime = match self.runtime.get() {
             Some(runtime) => runtime,
             None => {
-                let made = self.make(clock)?;
+                let made = (self.make)()?;
                 self.runtime.get_or_init(|| made)
             }
         };
         runtime.block_on(handling)
-    }
-
-    /// On a simulated clock there is no thread, and a timer that the handler itself waits for fires at
-    /// once.
-    fn make(&self, clock: &Clock) -> io::Result<Runtime> {
-        #[cfg(feature = "tester")]
-        if clock.is_simulated() {
-            *self.timers() = clock.monotonic();
-            return Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build();
-        }
-        let _ = clock;
-        Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("goka-async")
-            .enable_all()
-            .build()
-    }
-
-    /// On a simulated clock, runs what handlers spawned: timers fire up to the time of now.
-    #[cfg(feature = "tester")]
-    pub(super) fn run_spawned(&self, clock: &Clock) {
-        let Some(runtime) = self.runtime.get().filter(|_| clock.is_simulated()) else {
-            return;
-        };
-        let now = clock.monotonic();
-        let passed = now.saturating_sub(std::mem::replace(&mut *self.timers(), now));
-        runtime.block_on(async {
-            tokio::time::advance(passed).await;
-            for _ in 0..YIELDS {
-                tokio::task::yield_now().await;
-            }
-        });
-    }
-
-    #[cfg(feature = "tester")]
-    fn timers(&self) -> std::sync::MutexGuard<'_, Duration> {
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,15 +1,11 @@
 //! What handlers use through the worker: looked-up tables, the executor of futures, the guards that hold
 //! commits back, and, while they are called, the open stores. Made by the worker, used by the core.
 
-#[cfg(feature = "tester")]
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "tester")]
-use super::config::HandlerObserver;
-use super::config::{IDLE, WorkerConfig};
+use super::config::{HandlerObserver, IDLE, WorkerConfig};
 use super::copies::CopyStores;
 use super::executor::Executor;
 use super::state::WorkerState;
@@ -17,9 +13,7 @@ use crate::clock::Clock;
 use crate::core::{CopyId, HandlerServices, RecordId, StopReason};
 use crate::dispatch::{ContextError, Deferred, Handling};
 use crate::log::cancel;
-#[cfg(feature = "tester")]
-use crate::record::Appends;
-use crate::record::Offset;
+use crate::record::{Appends, Offset};
 use crate::shared_error::{HandlerError, SharedError};
 use crate::table::{StoreError, StoreRead, Stored};
 use crate::view::{LookedUp, Lookups, ViewError};
@@ -67,19 +61,6 @@ pub(super) fn await_lookup(
     Ok(false)
 }
 
-/// The time that handlers take on a simulated clock. The clock stands still while they run, so the worker
-/// is ahead of it afterwards, and waits until the clock has caught up.
-#[cfg(feature = "tester")]
-#[derive(Debug, Clone, Copy, Default)]
-struct SimulatedHandling {
-    /// When the last handler is done.
-    until: Duration,
-    /// What the handlers of the last turn took together.
-    turn: Duration,
-    /// The longest of them.
-    longest: Duration,
-}
-
 type Deferral = (RecordId, Result<(), HandlerError>);
 
 /// What handlers use, apart from the open stores.
@@ -90,10 +71,6 @@ pub(super) struct WorkerServices {
     executor: Arc<Executor>,
     /// What handlers deferred and is done: by any thread, to the worker's.
     deferrals: (Sender<Deferral>, Receiver<Deferral>),
-    /// On a simulated clock, the time that handlers take.
-    #[cfg(feature = "tester")]
-    handling: Cell<SimulatedHandling>,
-    #[cfg(feature = "tester")]
     observer: Option<Arc<dyn HandlerObserver>>,
 }
 
@@ -105,9 +82,6 @@ impl WorkerServices {
             lookups: config.lookups.clone(),
             executor: Arc::clone(&config.executor),
             deferrals: channel(),
-            #[cfg(feature = "tester")]
-            handling: Cell::default(),
-            #[cfg(feature = "tester")]
             observer: config.observer.clone(),
         }
     }
@@ -125,57 +99,25 @@ impl WorkerServices {
         self.deferrals.1.try_recv().ok()
     }
 
-    /// On a simulated clock, runs what handlers spawned, as far as it can.
-    #[cfg(feature = "tester")]
-    pub(super) fn run_spawned(&self) {
-        self.executor.run_spawned(&self.clock);
-    }
-
     /// Why a looked-up table cannot be followed any more, if one cannot.
     pub(super) fn lookup_failure(&self) -> Option<ViewError> {
         let mut lookups = self.lookups.iter();
         lookups.find_map(|(_, view)| view.failure())
     }
 
-    /// On a simulated clock, what handlers took together since this was last asked, and the longest of
-    /// them.
-    #[cfg(feature = "tester")]
-    pub(super) fn take_handling(&mut self) -> (Duration, Duration) {
-        let handling = self.handling.get_mut();
-        (
-            std::mem::take(&mut handling.turn),
-            std::mem::take(&mut handling.longest),
-        )
-    }
-
     /// The time of now, for the worker.
     pub(super) fn monotonic(&self) -> Duration {
-        #[cfg(feature = "tester")]
-        if self.clock.is_simulated() {
-            return self.clock.monotonic().max(self.handling.get().until);
+        let now = self.clock.monotonic();
+        match &self.observer {
+            Some(observer) => now.max(observer.busy_until()),
+            None => now,
         }
-        self.clock.monotonic()
     }
 
     /// On a simulated clock, whether the last handler is not done yet.
-    #[cfg(feature = "tester")]
     pub(super) fn is_in_handler(&self) -> bool {
-        self.clock.is_simulated() && self.clock.monotonic() < self.handling.get().until
-    }
-
-    /// On a simulated clock, lets the time pass that the handler of a record takes.
-    #[cfg(feature = "tester")]
-    fn take_time(&self, record: &RecordId) {
-        let Some(observer) = &self.observer else {
-            return;
-        };
-        let takes = observer.handling_takes(record);
-        let before = self.handling.get();
-        self.handling.set(SimulatedHandling {
-            until: self.monotonic() + takes,
-            turn: before.turn + takes,
-            longest: before.longest.max(takes),
-        });
+        let observer = self.observer.as_ref();
+        observer.is_some_and(|observer| self.clock.monotonic() < observer.busy_until())
     }
 }
 
@@ -227,25 +169,24 @@ impl HandlerServices for LentServices<'_> {
     }
 
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
-        self.services.executor.drive(&self.services.clock, handling)
+        self.services.executor.drive(handling)
     }
 
     fn began(&self, record: &RecordId) {
         self.services.state.in_hand.begin(record);
-        #[cfg(feature = "tester")]
-        self.services.take_time(record);
+        if let Some(observer) = &self.services.observer {
+            observer.began(record, self.services.monotonic());
+        }
     }
 
     fn ended(&self) -> Duration {
         self.services.state.in_hand.end();
-        #[cfg(feature = "tester")]
-        if self.services.clock.is_simulated() {
-            return self.services.monotonic();
+        match &self.services.observer {
+            Some(_) => self.services.monotonic(),
+            None => self.services.clock.coarse(),
         }
-        self.services.clock.coarse()
     }
 
-    #[cfg(feature = "tester")]
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
         if let Some(observer) = &self.services.observer {
             observer.handled(record, appends, first);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::transaction_client::{CallError, Ended, TransactionClient};
 use super::super::transactions::Transactions;
+use super::super::transactions::client::{CallError, Ended, TransactionClient};
 use super::super::{Failure, Group, LogError, TaskAcks};
 use super::bounded::Call;
 use super::config::KafkaConfig;

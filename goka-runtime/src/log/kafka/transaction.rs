@@ -1,6 +1,6 @@
 //! What errors of transactions mean on Kafka.
 
-use super::super::transaction_client::{CallError, Ended};
+use super::super::transactions::client::{CallError, Ended};
 use super::super::{Group, LogError, MemberTimeout};
 use super::native::{Client, Code, Failed, Fault, Remedy};
 use crate::shared_error::SharedError;

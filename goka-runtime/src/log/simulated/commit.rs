@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::outcome::{Failures, each, failed, tasks};
-use super::super::transaction_client::CommitClient;
+use super::super::transactions::client::CommitClient;
+use super::super::transactions::outcome::{Failures, each, failed, tasks};
 use super::super::transactions::{Transactions, not_owned};
 use super::faults::{Fault, StepKind};
 use super::groups::{MemberId, Offsets, Standing};

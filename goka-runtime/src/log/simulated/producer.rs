@@ -11,8 +11,8 @@ use super::history::ClientId;
 use super::produce::{Outgoing, Unwritten};
 use super::state::{Shared, State};
 use super::topics::Body;
-use crate::log::transaction_client::{CallError, Ended, TransactionClient};
 use crate::log::transactions::Transactions;
+use crate::log::transactions::client::{CallError, Ended, TransactionClient};
 use crate::log::{Failure, Group, LogError, MemberTimeout, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 

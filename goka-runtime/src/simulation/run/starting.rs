@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::disk::SimulatedDisk;
 use super::super::fault_injector::name;
 use super::super::schedule::Schedule;
 use super::super::workload::Workload;
@@ -10,7 +11,6 @@ use crate::dispatch::ProcessorState;
 use crate::graph::{Definition, TopicSpec};
 use crate::processor::{OnStop, ProcessorOptions, StartError};
 use crate::record::Guarantee;
-use crate::table::redb::SimulatedDisk;
 use crate::tester::folded::Folded;
 use crate::tester::setup::{shared_state, worker_config};
 use crate::worker::WorkerConfig;

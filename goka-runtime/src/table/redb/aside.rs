@@ -2,7 +2,6 @@
 //! can be examined.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::StoreError;
@@ -15,10 +14,11 @@ impl RedbStores {
         let older = self.asides(path)?;
         let newest = older.iter().map(|(number, _)| *number).max().unwrap_or(0);
         let aside = path.with_extension(format!("redb.bad-{}", newest.saturating_add(1)));
-        self.rename(path, &aside)?;
+        let moved = self.disk.rename(path, &aside);
+        moved.map_err(|error| from_io(error).at(path))?;
         for (_, old) in older {
             let shown = old.display();
-            match self.remove(&old) {
+            match self.disk.remove(&old) {
                 Ok(()) => {
                     tracing::info!(path = %shown, kept = %aside.display(), "older damaged copy removed")
                 }
@@ -38,44 +38,11 @@ impl RedbStores {
             let other = other.file_name()?.to_str()?;
             other.strip_prefix(&prefix)?.parse::<u32>().ok()
         };
-        let all = self.beside(path)?.into_iter();
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let all = self.disk.list(dir);
+        let all = all.map_err(|error| from_io(error).at(path))?.into_iter();
         Ok(all
             .filter_map(|other| Some((number(&other)?, other)))
             .collect())
-    }
-
-    /// The files in the directory of a file.
-    fn beside(&self, path: &Path) -> Result<Vec<PathBuf>, StoreError> {
-        #[cfg(feature = "tester")]
-        if let Some(disk) = &self.disk {
-            return Ok(disk.files());
-        }
-        let entries = path.parent().map(fs::read_dir).into_iter();
-        let listed = entries.flat_map(|entries| match entries {
-            Ok(entries) => entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect(),
-            Err(error) => vec![Err(error)],
-        });
-        let listed: Result<_, std::io::Error> = listed.collect();
-        listed.map_err(|error| from_io(error).at(path))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        #[cfg(feature = "tester")]
-        if let Some(disk) = &self.disk {
-            disk.rename(from, to);
-            return Ok(());
-        }
-        fs::rename(from, to).map_err(|error| from_io(error).at(from))
-    }
-
-    fn remove(&self, path: &Path) -> std::io::Result<()> {
-        #[cfg(feature = "tester")]
-        if let Some(disk) = &self.disk {
-            disk.remove(path);
-            return Ok(());
-        }
-        fs::remove_file(path)
     }
 }

@@ -13,7 +13,7 @@ use super::super::{
     Checkpoint, Durability, Flow, KeyRange, StoreError, StoreRead, Stored, StoredRef, layout,
 };
 use super::failure::{RedbFailure, call_redb};
-use super::{ABOUT, CHECKPOINT, COMMITS, Opener, VALUES};
+use super::{ABOUT, CHECKPOINT, COMMITS, Disk, VALUES};
 
 /// An open file.
 pub(super) struct File {
@@ -25,11 +25,11 @@ pub(super) struct File {
 }
 
 impl File {
-    pub(super) fn open(opener: &Opener, path: &Path, cache: usize) -> Result<Self, RedbFailure> {
+    pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize) -> Result<Self, RedbFailure> {
         let mut file = Self {
             reader: OnceCell::new(),
             commits: 0,
-            database: call_redb(|| Ok(opener(path, cache)?))?,
+            database: call_redb(|| Ok(disk.open(path, cache)?))?,
         };
         file.commits = file.reader()?.commits;
         Ok(file)

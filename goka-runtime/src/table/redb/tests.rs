@@ -5,11 +5,12 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 
-use redb::StorageBackend;
 use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, StorageBackend};
 
 use super::super::{FORMAT, conformance};
 use super::*;
+use crate::checked_file::CheckedFile;
 
 /// Stores in a directory that goes with them.
 #[derive(Debug)]
@@ -292,14 +293,53 @@ fn what_the_system_refuses_is_io_and_names_the_path() {
     );
 }
 
+/// The machine's disk, whose files are opened by a function.
+struct OpenedBy<F>(F);
+
+fn opened_by<F>(open: F) -> Arc<dyn Disk>
+where
+    F: Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + Sync + 'static,
+{
+    Arc::new(OpenedBy(open))
+}
+
+impl<F> Disk for OpenedBy<F>
+where
+    F: Fn(&Path, usize) -> Result<Database, DatabaseError> + Send + Sync,
+{
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        MachineDisk.make_dir(dir)
+    }
+
+    fn make_table(&self, dir: &Path) -> io::Result<()> {
+        MachineDisk.make_table(dir)
+    }
+
+    fn open(&self, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
+        (self.0)(path, cache_bytes)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        MachineDisk.list(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        MachineDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        MachineDisk.remove(path)
+    }
+}
+
 /// A file whose writes and flushes fail while `is_full`.
 #[derive(Debug)]
-struct Disk {
+struct FailingFile {
     file: FileBackend,
     is_full: Arc<AtomicBool>,
 }
 
-impl Disk {
+impl FailingFile {
     fn room(&self) -> io::Result<()> {
         if self.is_full.load(Ordering::SeqCst) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
@@ -308,7 +348,7 @@ impl Disk {
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for FailingFile {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -341,7 +381,7 @@ fn on_a_disk() -> (Temporary, Arc<AtomicBool>) {
     let mut temporary = Temporary::new();
     let is_full = Arc::new(AtomicBool::new(false));
     let disk = Arc::clone(&is_full);
-    temporary.stores.opener = Arc::new(move |path, cache| {
+    temporary.stores.disk = opened_by(move |path, cache| {
         let mut options = fs::OpenOptions::new();
         let file = options
             .read(true)
@@ -349,7 +389,7 @@ fn on_a_disk() -> (Temporary, Arc<AtomicBool>) {
             .create(true)
             .truncate(false)
             .open(path)?;
-        let disk = Disk {
+        let disk = FailingFile {
             file: FileBackend::new(file)?,
             is_full: Arc::clone(&disk),
         };
@@ -446,9 +486,9 @@ fn the_cache_is_shared_by_all_that_are_expected() {
         Arc::new(std::sync::Mutex::new(Vec::new())),
     );
     let (mut stores, noted) = (told.stores.clone(), caches.clone());
-    stores.opener = Arc::new(move |path, cache| {
+    stores.disk = opened_by(move |path, cache| {
         noted.lock().unwrap().push(cache);
-        (told.stores.opener)(path, cache)
+        told.stores.disk.open(path, cache)
     });
     let open = |partition| stores.open("t", partition).expect("opens");
     let _first = open(0);

@@ -50,7 +50,6 @@ fn worker_of(plan: Plan, log: &Arc<dyn Log>, stores: Arc<dyn Stores>) -> (Worker
         on_stop: crate::worker::OnStop::default(),
         clock: Clock::default(),
         executor: Arc::default(),
-        #[cfg(feature = "tester")]
         observer: None,
         state: Arc::new(WorkerState::default()),
     });

@@ -55,9 +55,8 @@ impl OffsetCommitter {
                 continue;
             }
             let name = self.group.topic(*topic);
-            #[cfg(feature = "fail-points")]
-            let offset = &crate::fail_points::offset(*offset);
-            match list.add_with(name, task.partition, *offset, metadata) {
+            let offset = mutation!(offset(*offset));
+            match list.add_with(name, task.partition, offset, metadata) {
                 Ok(()) => listed.push((*task, *topic)),
                 Err(fault) => {
                     offsets.insert(*task, Err(Failure::Fatal(fault.reason)));

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::super::super::outcome::{Failures, each};
-use super::super::super::transaction_client::CommitClient;
 use super::super::super::transactions::Transactions;
+use super::super::super::transactions::client::CommitClient;
+use super::super::super::transactions::outcome::{Failures, each};
 use super::super::super::{CommitBatch, Failure, Group, TaskAcks};
 use super::super::member_producer::{ProducerCalls, Unsent};
 use super::super::native::{Client, Code, Fault, List};
@@ -75,9 +75,8 @@ impl CommitClient for TransactionCommit<'_> {
         let all = |failure: Failure| each(tasks, |_| failure.clone());
         let mut list = List::new();
         for (task, topic, offset, metadata) in &batch.offsets {
-            #[cfg(feature = "fail-points")]
-            let offset = &crate::fail_points::offset(*offset);
-            list.add_with(self.group.topic(*topic), task.partition, *offset, metadata)
+            let offset = mutation!(offset(*offset));
+            list.add_with(self.group.topic(*topic), task.partition, offset, metadata)
                 .map_err(|fault| all(Failure::Fatal(fault.reason)))?;
         }
         match self.calls.send_offsets(open, list, self.consumer, deadline) {

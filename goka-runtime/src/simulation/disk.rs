@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, DatabaseError, StorageBackend};
 
-use super::RedbStores;
+use super::Dice;
 use crate::checked_file::CheckedFile;
-use crate::dice::Dice;
+use crate::table::redb::{Disk, RedbStores};
 
 /// A disk with the files of [`RedbStores`] on it; clones are the same disk.
 ///
 /// ```
-/// use goka_runtime::table::redb::SimulatedDisk;
+/// use goka_runtime::simulation::SimulatedDisk;
 /// use goka_runtime::table::Stores;
 ///
 /// let disk = SimulatedDisk::new(7);
@@ -104,22 +104,11 @@ impl SimulatedDisk {
 
     /// Stores whose files lie on this disk.
     pub fn stores(&self, cache_bytes: usize) -> RedbStores {
-        let disk = self.clone();
-        let life = self.content().life;
-        let mut stores = RedbStores::new(PathBuf::from("simulated"), cache_bytes);
-        stores.disk = Some(self.clone());
-        stores.opener = Arc::new(move |path, cache| {
-            disk.hold(path, life)?;
-            let backend = Backend {
-                disk: disk.clone(),
-                path: path.to_owned(),
-                life,
-            };
-            Database::builder()
-                .set_cache_size(cache)
-                .create_with_backend(CheckedFile::new(backend))
-        });
-        stores
+        let process = ProcessDisk {
+            life: self.content().life,
+            disk: self.clone(),
+        };
+        RedbStores::on(Arc::new(process), PathBuf::from("simulated"), cache_bytes)
     }
 
     /// The process dies: its files are closed, and hold what it wrote.
@@ -185,23 +174,56 @@ impl SimulatedDisk {
         Ok(())
     }
 
-    pub(super) fn rename(&self, from: &Path, to: &Path) {
-        let content = &mut *self.content();
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The disk as one process has it.
+struct ProcessDisk {
+    disk: SimulatedDisk,
+    life: u64,
+}
+
+impl Disk for ProcessDisk {
+    fn make_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn make_table(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
+        self.disk.hold(path, self.life)?;
+        let backend = Backend {
+            disk: self.disk.clone(),
+            path: path.to_owned(),
+            life: self.life,
+        };
+        Database::builder()
+            .set_cache_size(cache_bytes)
+            .create_with_backend(CheckedFile::new(backend))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let content = self.disk.content();
+        let paths = content.files.keys();
+        let paths = paths.filter(|path| path.parent() == Some(dir));
+        Ok(paths.cloned().collect())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let content = &mut *self.disk.content();
         if let Some(sheet) = content.files.remove(from) {
             content.files.insert(to.to_owned(), sheet);
         }
+        Ok(())
     }
 
-    pub(super) fn remove(&self, path: &Path) {
-        self.content().files.remove(path);
-    }
-
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        self.content().files.keys().cloned().collect()
-    }
-
-    fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.content().files.remove(path);
+        Ok(())
     }
 }
 
@@ -333,10 +355,10 @@ impl StorageBackend for Backend {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{
+    use super::*;
+    use crate::table::{
         Checkpoint, Durability, FORMAT, Store, StoreError, StoredRef, Stores, Write, conformance,
     };
-    use super::*;
 
     fn checkpoint(offset: i64) -> Checkpoint {
         Checkpoint {

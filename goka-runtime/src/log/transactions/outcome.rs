@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::commit::{CommitBatch, CommitOutcome, TaskAcks};
-use super::error::Failure;
+use super::super::commit::{CommitBatch, CommitOutcome, TaskAcks};
+use super::super::error::Failure;
 use crate::record::TaskId;
 
 /// The acknowledgements of the tasks of a batch.
-pub(super) type Acks = BTreeMap<TaskId, TaskAcks>;
+pub(in crate::log) type Acks = BTreeMap<TaskId, TaskAcks>;
 /// The failure of each task of a batch.
-pub(super) type Failures = BTreeMap<TaskId, Failure>;
+pub(in crate::log) type Failures = BTreeMap<TaskId, Failure>;
 
 /// The tasks of a batch: those with offsets, and those that appended.
-pub(super) fn tasks(
+pub(in crate::log) fn tasks(
     batch: &CommitBatch,
     appended: impl IntoIterator<Item = TaskId>,
 ) -> BTreeSet<TaskId> {
@@ -21,12 +21,15 @@ pub(super) fn tasks(
 }
 
 /// A failure for each task.
-pub(super) fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
+pub(in crate::log) fn each(
+    tasks: &BTreeSet<TaskId>,
+    failure: impl Fn(TaskId) -> Failure,
+) -> Failures {
     tasks.iter().map(|task| (*task, failure(*task))).collect()
 }
 
 /// Nothing is committed: offsets fail with their task.
-pub(super) fn failed(batch: &CommitBatch, failures: Failures) -> CommitOutcome {
+pub(in crate::log) fn failed(batch: &CommitBatch, failures: Failures) -> CommitOutcome {
     let offsets = batch.offsets.iter().filter_map(|(task, ..)| {
         let failure = failures.get(task)?;
         Some((*task, Err(failure.clone())))
@@ -41,7 +44,7 @@ pub(super) fn failed(batch: &CommitBatch, failures: Failures) -> CommitOutcome {
 }
 
 /// Everything is acknowledged; the offsets all have one outcome.
-pub(super) fn all_acked(
+pub(in crate::log) fn all_acked(
     batch: &CommitBatch,
     acks: &Acks,
     offsets: &Result<(), Failure>,
@@ -69,7 +72,7 @@ fn with_marker(acked: TaskAcks) -> TaskAcks {
 
 /// All acknowledgements, or the failures of the tasks if there is to be no commit: a task whose record is
 /// refused for good has that refusal, and the others fail with it.
-pub(super) fn acknowledged(
+pub(in crate::log) fn acknowledged(
     tasks: &BTreeSet<TaskId>,
     acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
 ) -> Result<Acks, Failures> {

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::commit::{CommitBatch, TaskAcks};
-use super::error::{Failure, LogError};
+use super::super::commit::{CommitBatch, TaskAcks};
+use super::super::error::{Failure, LogError};
+use super::Transactions;
 use super::outcome::Failures;
-use super::transactions::Transactions;
 use crate::record::TaskId;
 
 /// Why a call of a [`TransactionClient`] failed; nothing is committed.
 #[derive(Debug)]
-pub(super) enum CallError {
+pub(in crate::log) enum CallError {
     /// The same call may succeed.
     Retriable(String),
     /// The transaction has to be aborted.
@@ -23,7 +23,7 @@ pub(super) enum CallError {
 
 /// What ended a client for good.
 #[derive(Debug, Clone)]
-pub(super) enum Ended {
+pub(in crate::log) enum Ended {
     /// The broker knows a newer producer with the transactional id, or has ended its transaction.
     Fenced(String),
     /// The broker knows a newer member with the instance name.
@@ -33,7 +33,7 @@ pub(super) enum Ended {
 }
 
 /// The calls of one producer with a transactional id.
-pub(super) trait TransactionClient {
+pub(in crate::log) trait TransactionClient {
     /// The time since some fixed moment.
     fn now(&self) -> Duration;
     /// Takes the transactional id over, without waiting: the broker first ends what a predecessor left
@@ -62,7 +62,7 @@ pub(super) trait TransactionClient {
 }
 
 /// What a commit asks of a member: its producer's calls, its appends, its tasks, its place in the group.
-pub(super) trait CommitClient {
+pub(in crate::log) trait CommitClient {
     /// The client of the member's producer.
     type Calls: TransactionClient;
 
