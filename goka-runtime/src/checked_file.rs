@@ -52,7 +52,7 @@ use crate::private_files;
 
 mod group;
 mod panics;
-#[cfg(all(test, feature = "tester"))]
+#[cfg(test)]
 mod tests;
 
 use self::group::{

@@ -14,7 +14,6 @@ use super::*;
 use crate::log::embedded::Embedded;
 use crate::log::{Isolation, Log, LogError, NewTopic, Sent};
 use crate::record::{Record, TopicPartition};
-use crate::simulation::Dice;
 use crate::table::redb::RedbStores;
 use crate::table::{
     Checkpoint, Durability, FORMAT, Flow, Store, StoreError, StoreRead, StoredRef, Stores, Write,
@@ -92,8 +91,14 @@ fn read_all(stores: &RedbStores, round: usize) -> Result<(), StoreError> {
 
 /// `FLIPS` places in a file of `len` bytes: all over it, and a share in its first blocks.
 fn flips(len: usize) -> Vec<(usize, u8)> {
-    let mut dice = Dice::new(7);
-    let mut below = |end: usize| usize::try_from(dice.below(end as u64)).expect("small");
+    // Numbers that are the same in each run (a linear congruential generator of Knuth's).
+    let mut state = 7_u64;
+    let mut below = |end: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % end
+    };
     (0..FLIPS)
         .map(|at| {
             let end = match at % 10 {
