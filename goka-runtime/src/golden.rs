@@ -37,6 +37,7 @@ const LINE: usize = 32;
 
 /// The bytes of a file as text: its length, then lines of 32 bytes behind their offset. A line that repeats
 /// the one before it is left out. The length is a multiple of 32.
+#[cfg(feature = "tester")]
 pub(crate) fn dump(bytes: &[u8]) -> String {
     let mut text = format!("{:08x}\n", bytes.len());
     let mut before = None;
