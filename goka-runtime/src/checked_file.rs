@@ -48,6 +48,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 
+use crate::newer::Newer;
 use crate::private_files;
 
 mod group;
@@ -61,8 +62,9 @@ use self::group::{
 };
 pub(crate) use self::panics::panic_as_error;
 
-/// The start of a file with checksums; the last byte is the version of this layout.
+/// The start of a file with checksums; the last byte is the version of this layout, and of redb's own below it.
 const MAGIC: [u8; 16] = *b"goka\x89sums\r\n\x1a\n\0\0\x01";
+const VERSION_AT: usize = MAGIC.len() - 1;
 const REDB_MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// The length of the sector with redb's header, whose last four bytes are its checksum.
@@ -136,6 +138,13 @@ impl Checks {
         }
         if magic.starts_with(REDB_MAGIC) {
             return Ok(None);
+        }
+        if magic[..VERSION_AT] == MAGIC[..VERSION_AT] && magic[VERSION_AT] > MAGIC[VERSION_AT] {
+            return Err(Error::from(Newer {
+                format: "checksum layout",
+                found: magic[VERSION_AT].to_string(),
+                known: MAGIC[VERSION_AT].into(),
+            }));
         }
         if len > 0 && magic != MAGIC {
             return Err(damaged("it begins with no known magic".to_owned()));

@@ -20,6 +20,7 @@ use crate::core::committed_text::{escape, unescape};
 use crate::core::deaths::{Death, ENOUGH, RecordAt};
 use crate::in_hand::InHand;
 use crate::log::Group;
+use crate::newer;
 use crate::private_files;
 
 /// A worker's thread: the record in hand, and the texts for its note.
@@ -65,6 +66,7 @@ fn read(path: &Path) -> io::Result<Vec<Death>> {
         Err(error) => return Err(error),
     }
     let text = String::from_utf8_lossy(&found);
+    newer::check_text("crash notes", &text)?;
     let deaths = last_of_each(text.split_inclusive('\n').filter_map(parse).collect());
     let kept: String = deaths.iter().map(line).collect();
     if kept != text {
@@ -180,6 +182,7 @@ fn last_of_each(deaths: Vec<Death>) -> Vec<Death> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden;
 
     fn death(run: u64, topic: &str, offset: i64) -> Death {
         Death {
@@ -205,6 +208,28 @@ mod tests {
             "00000000000000ab a%20group clicks 3 1",
         ] {
             assert_eq!(parse(torn), None, "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn notes_are_pinned_and_those_of_a_newer_build_are_refused() {
+        let noted = [death(1, "a,b", 5), death(u64::MAX, "a", i64::MAX)];
+        let text: String = noted.iter().map(line).collect();
+        golden::check("deaths-1.txt", &text);
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("deaths");
+        for newer in [None, Some(format!("goka2;\n{text}"))] {
+            let written = newer.clone().unwrap_or(golden::text("deaths-1.txt"));
+            fs::write(&path, &written).expect("written");
+            match (read(&path), newer) {
+                (Ok(found), None) => assert_eq!(found, noted),
+                (Err(error), Some(_)) => {
+                    let error = error.to_string();
+                    assert!(error.starts_with("has crash notes version 2, "), "{error}");
+                }
+                (found, _) => panic!("{found:?}"),
+            }
+            assert_eq!(fs::read_to_string(&path).expect("read"), written);
         }
     }
 

@@ -18,10 +18,13 @@ pub mod emitter;
 pub mod error;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
+#[cfg(test)]
+mod golden;
 pub mod graph;
 mod in_hand;
 pub mod key;
 pub mod log;
+mod newer;
 mod param;
 pub mod partitioner;
 mod private_files;

@@ -16,7 +16,7 @@ pub use self::error::StoreError;
 pub(crate) use self::latest::LatestWrites;
 use crate::record::{Offset, Timestamp};
 
-/// The layout of a [`Checkpoint`]; a store of another one is not read.
+/// The layout of a [`Checkpoint`]; a store of a later one is refused, with [`StoreError::Newer`].
 pub const FORMAT: u16 = 1;
 
 /// A value as stored: with the timestamp of the record that made it.

@@ -14,7 +14,7 @@ use goka_runtime::log::Log;
 use goka_runtime::log::embedded::Embedded;
 use goka_runtime::log::simulated::Simulated;
 use goka_runtime::processor::State;
-use goka_runtime::table::{Durability, StoredRef, Write};
+use goka_runtime::table::{Durability, StoredRef, Stores, Write};
 
 use self::rig::*;
 use crate::support::kafka::broker;
@@ -154,17 +154,28 @@ fn a_copy_older_than_tombstones_are_kept_is_rebuilt() {
 }
 
 #[test]
-fn a_copy_of_another_format_is_rebuilt_and_of_another_partition_refused() {
+fn a_copy_of_a_newer_format_or_of_another_partition_is_refused() {
     on_every_log("restores-moved", |rig| {
         let machine = machine();
         rig.write(adds(&[("a", 1)]));
         rig.run(machine.path());
+        let file = machine.path().join(&rig.table).join("0.redb");
+        let whole = fs::read(&file).unwrap();
         rig.forge(machine.path(), |checkpoint| checkpoint.format += 1);
-        rig.run(machine.path());
-        let place = format!("table={:?}", rig.table);
-        let texts = ["store moved aside, rebuilding", &place, "has format 2"];
-        assert!(events::logged(&texts));
-        rig.assert_rows(machine.path(), &[("a", 1)]);
+        rig.refused(
+            machine.path(),
+            &[
+                "0.redb` has table copy version 2",
+                "run a build that knows version 2",
+            ],
+        );
+        let beside = fs::read_dir(file.parent().unwrap()).unwrap();
+        assert_eq!(beside.count(), 1, "the copy is not moved aside");
+        assert!(
+            stores(machine.path()).open(&rig.table, 0).is_err(),
+            "nor rebuilt"
+        );
+        fs::write(&file, whole).unwrap();
         rig.forge(machine.path(), |checkpoint| checkpoint.partition = 3);
         rig.refused(machine.path(), &["the local copy is of partition 3"]);
     });

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use redb::{Database, backends::InMemoryBackend};
 
 use super::*;
+use crate::golden;
 use crate::log::embedded::Embedded;
 use crate::log::{Isolation, Log, LogError, NewTopic, Sent};
 use crate::record::{Record, TopicPartition};
@@ -302,6 +303,14 @@ fn a_log_of_an_earlier_version_opens_with_all_its_records() {
 #[derive(Debug, Clone, Default)]
 struct Disk(Arc<InMemoryBackend>);
 
+impl Disk {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(self.len().expect("a length")).expect("small")];
+        self.read(0, &mut bytes).expect("reads");
+        bytes
+    }
+}
+
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
@@ -411,6 +420,45 @@ fn a_block_in_another_place_or_never_written_does_not_verify() {
     assert_eq!(error.kind(), ErrorKind::InvalidData);
 }
 
+/// The bytes of a file and, opened again, of the next change to it.
+#[test]
+fn the_bytes_of_a_file_are_pinned() {
+    let disk = Disk::default();
+    let round = |header: &[u8], blocks: &[(u64, u8)]| {
+        let file = CheckedFile::new(disk.clone());
+        file.set_len(4 * BLOCK_LEN).expect("grows");
+        for (number, byte) in blocks {
+            let at = number * BLOCK_LEN;
+            file.write(at, &block(*byte)).expect("writes");
+        }
+        file.write(0, header).expect("writes");
+        file.sync_data().expect("syncs");
+    };
+    round(&[1; 320], &[(1, 7), (3, 9)]);
+    golden::check("checksums-1.hex", &golden::dump(&disk.bytes()));
+    round(&[2; 320], &[(1, 8)]);
+    golden::check("checksums-1-next.hex", &golden::dump(&disk.bytes()));
+}
+
+/// What this build adds to a file of the first version is what the first version would have added.
+#[test]
+fn a_file_of_the_first_version_is_read_and_stays_one() {
+    let disk = Disk::default();
+    let bytes = golden::undump(&golden::text("checksums-1.hex"));
+    disk.set_len(bytes.len() as u64).expect("grows");
+    disk.write(0, &bytes).expect("writes");
+    let file = CheckedFile::new(disk.clone());
+    let mut header = [0; 320];
+    file.read(0, &mut header).expect("verifies");
+    assert_eq!(header, [1; 320]);
+    assert_eq!(read_block(&file, 1).expect("verifies"), block(7));
+    assert_eq!(read_block(&file, 3).expect("verifies"), block(9));
+    file.write(BLOCK_LEN, &block(8)).expect("writes");
+    file.write(0, &[2; 320]).expect("writes");
+    file.sync_data().expect("syncs");
+    golden::check("checksums-1-next.hex", &golden::dump(&disk.bytes()));
+}
+
 #[test]
 fn opening_writes_nothing_until_something_changes() {
     let disk = Disk::default();
@@ -418,19 +466,14 @@ fn opening_writes_nothing_until_something_changes() {
         let builder = Database::builder();
         builder.create_with_backend(CheckedFile::new(disk.clone()))
     };
-    let bytes = || {
-        let mut bytes = vec![0; usize::try_from(disk.len().expect("a length")).expect("small")];
-        disk.read(0, &mut bytes).expect("reads");
-        bytes
-    };
     drop(open().expect("makes"));
-    let before = bytes();
+    let before = disk.bytes();
     let database = open().expect("opens");
-    assert!(bytes() == before);
+    assert!(disk.bytes() == before);
     let transaction = database.begin_write().expect("begins");
     transaction.abort().expect("aborts");
-    assert!(bytes() == before);
+    assert!(disk.bytes() == before);
     let transaction = database.begin_write().expect("begins");
     transaction.commit().expect("commits");
-    assert!(bytes() != before);
+    assert!(disk.bytes() != before);
 }

@@ -188,13 +188,9 @@ impl fmt::Display for OffsetMetadata {
 }
 
 /// The version of a text that a newer build committed; `None` where this build reads it, and where it
-/// is not ours at all. Every version begins with `goka`, its number and a semicolon.
+/// is not ours at all.
 pub(crate) fn newer_version(text: &str) -> Option<&str> {
-    let (version, _) = text.strip_prefix(MAGIC)?.split_once(';')?;
-    let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
-    // A number that is too large to be read is a later one, too.
-    let is_newer = version.parse::<u16>().map_or(true, |found| found > VERSION);
-    (is_number && is_newer).then_some(version)
+    crate::newer::newer_version(text, VERSION)
 }
 
 /// FNV-1a, 64 bits, of the fingerprint's text: the same in every build and on every machine.
@@ -215,7 +211,11 @@ fn hashed(input: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
+
+    use super::super::visited_key::VisitedKey;
     use super::*;
+    use crate::golden;
     use proptest::prelude::*;
 
     fn metadata() -> OffsetMetadata {
@@ -237,16 +237,35 @@ mod tests {
         }
     }
 
+    /// With all fields; with none that may be missing; with more inputs than fit as names; and within a walk.
     #[test]
-    fn text_is_pinned() {
-        let text = metadata().to_string();
-        assert_eq!(
-            text,
-            "goka1;fp=0123456789abcdef;table=q-Y_zN;from=0;to=1200;lead=a.b-state;of=Z-9_;\
-             died=17:00000000000000ab:0000000000000002;at=http://[::1]:80/x%3By%2Cz=%2520%20%C3%BC;\
-             reads=2;inputs=a,b_c"
-        );
-        assert_eq!(OffsetMetadata::parse(&text), Some(metadata()));
+    fn texts_are_pinned() {
+        let least = OffsetMetadata {
+            version: VERSION,
+            ..OffsetMetadata::default()
+        };
+        let many = OffsetMetadata {
+            inputs: (0..20).map(|at| format!("{at:0200}")).collect(),
+            ..least.clone()
+        };
+        let visited = VisitedKey::of(b"key").add_to(least.to_string());
+        let truncated = VisitedKey::of(&[7; 2500]).add_to(many.to_string());
+        let texts = [metadata().to_string(), least.to_string(), many.to_string()];
+        let texts = [&texts[..], &[visited, truncated]].concat();
+        golden::check("offsets-1.txt", &(texts.join("\n") + "\n"));
+
+        let golden = golden::text("offsets-1.txt");
+        let found: Vec<_> = golden.lines().map(OffsetMetadata::parse).collect();
+        assert_eq!(found[0], Some(metadata()));
+        assert_eq!((&found[1], &found[3]), (&Some(least.clone()), &Some(least)));
+        for found in [&found[2], &found[4]] {
+            let found = found.as_ref().expect("ours");
+            assert!(many.inputs.iter().all(|input| found.knows(input)));
+        }
+        let keys: Vec<_> = golden.lines().map(VisitedKey::read).collect();
+        assert_eq!(keys[..4], [None, None, None, Some(VisitedKey::of(b"key"))]);
+        let truncated = keys[4].as_ref().expect("a key");
+        assert_eq!(truncated.order(&[7; 2500]), Some(Ordering::Equal));
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl<'a> Role<'a> {
 ///   old that is, for no tombstone is ahead of it. A copy under construction carries the time at
 ///   which its construction began: a tombstone of a value that it has read since cannot be removed
 ///   earlier than `delete_retention` after that. A time in the future proves nothing: stale.
-/// - A checkpoint of another format is not read: the same as nothing stored.
+/// - A checkpoint of an earlier format is not read: the same as nothing stored. One of a later format is
+///   refused before all else, since rebuilding would write over it.
 pub(crate) fn decide(
     checkpoint: Option<&Checkpoint>,
     topic: &ChangelogPartition<'_>,
@@ -112,6 +113,11 @@ pub(crate) fn decide(
     role: &Role<'_>,
     now: Timestamp,
 ) -> RecoveryDecision {
+    if let Some(found) = checkpoint.map(|checkpoint| checkpoint.format)
+        && found > FORMAT
+    {
+        return RecoveryDecision::Refuse(topic.reason(RecoveryProblem::NewerFormat { found }));
+    }
     let readable = checkpoint.filter(|checkpoint| checkpoint.format == FORMAT);
     if let Some(why) = foreign(readable, topic, fingerprint, role) {
         return RecoveryDecision::Refuse(why);

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::newer;
 use crate::private_files;
 
 /// How often a lock that a command holds is tried again.
@@ -168,6 +169,15 @@ impl DataDir {
         Self::refused(&self.path, source)
     }
 
+    /// That a file in the directory cannot be read, or is of a newer build.
+    pub(crate) fn unreadable(&self, name: &str, source: io::Error) -> DataDirError {
+        if !newer::is_newer(&source) {
+            return self.unusable(source);
+        }
+        let path = self.path.join(name);
+        DataDirError::File { path, source }
+    }
+
     /// The directory's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -227,7 +237,9 @@ impl DataDir {
             .map_err(refused)?;
         Ok(Some(DataDirLock {
             dir: self.clone(),
-            instance: self.instance().map_err(refused)?,
+            instance: self
+                .instance()
+                .map_err(|error| self.unreadable("instance", error))?,
             _lock: lock,
         }))
     }
@@ -265,7 +277,7 @@ impl DataDir {
                 return Ok(name.trim().to_owned());
             }
             // Incomplete, since the first process crashed while it wrote it: no other has used it.
-            Ok(_) => {}
+            Ok(text) => newer::check_text("instance name", &text)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -283,6 +295,7 @@ impl DataDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden;
 
     #[test]
     fn the_instance_keeps_its_name_and_a_second_process_learns_who_holds_it() {
@@ -313,6 +326,31 @@ mod tests {
             .hold(Holder::Run, Duration::ZERO)
             .expect_err("a command has it");
         assert!(refused.to_string().contains("in use by process"));
+    }
+
+    #[test]
+    fn the_instance_is_pinned_and_that_of_a_newer_build_is_refused() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = DataDir::create(temp.path()).expect("made");
+        let path = temp.path().join("instance");
+        let hold = || dir.hold(Holder::Run, Duration::ZERO);
+        let made = hold().expect("held").expect("free").instance;
+        let golden = golden::text("instance-1.txt");
+        let written = fs::read_to_string(&path).expect("read");
+        assert_eq!(written.replace(&made, golden.trim()), golden);
+        fs::write(&path, &golden).expect("written");
+        let found = hold().expect("held").expect("free").instance;
+        assert_eq!(found, golden.trim());
+        let newer = format!("goka2;{golden}");
+        fs::write(&path, &newer).expect("written");
+        let refused = hold().expect_err("refused").to_string();
+        let expected = format!(
+            "`{}` has instance name version 2, written by a newer build of goka, and this one knows \
+             versions up to 1; run a build that knows version 2; nothing was changed",
+            path.display()
+        );
+        assert_eq!(refused, expected);
+        assert_eq!(fs::read_to_string(&path).expect("read"), newer);
     }
 
     #[test]

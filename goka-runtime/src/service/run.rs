@@ -73,7 +73,7 @@ pub(super) fn run(
         .hold(Holder::Run, LOCK_TIMEOUT)?
         .ok_or_else(|| dir.in_use())?;
     let deaths = Deaths {
-        noted: crash::begin(&dir.deaths()).map_err(|error| dir.unusable(error))?,
+        noted: crash::begin(&dir.deaths()).map_err(|error| dir.unreadable("deaths", error))?,
         retried: program.retried,
     };
     let (log, server) = open(&lock, brokers)?;

@@ -29,6 +29,14 @@ pub enum StoreError {
         /// The link.
         path: String,
     },
+    /// A newer build wrote it.
+    #[error("store `{path}` {source}")]
+    Newer {
+        /// The store.
+        path: String,
+        /// The version found, and the one that this build knows.
+        source: SharedError,
+    },
     /// It lost commits that it had: it is to be opened anew and inspected.
     #[error("store `{path}` fell back: {source}")]
     RolledBack {

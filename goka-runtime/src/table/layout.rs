@@ -2,15 +2,16 @@
 //! [`FORMAT`](super::FORMAT).
 
 use super::{Checkpoint, FORMAT, StoredRef};
+use crate::newer::Newer;
 use crate::record::Timestamp;
 
 const TIMESTAMP_BYTES: usize = size_of::<Timestamp>();
 
-/// Bytes that were not written by this layout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Bytes that this layout did not write.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Damaged {
-    #[error("it has format {0}, this program reads {FORMAT}")]
-    Format(u16),
+    #[error(transparent)]
+    Newer(Newer),
     #[error("its checkpoint is damaged")]
     Checkpoint,
     #[error("its count of commits is damaged")]
@@ -60,8 +61,12 @@ pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Vec<u8> {
 pub(super) fn decode_checkpoint(mut bytes: &[u8]) -> Result<Checkpoint, Damaged> {
     match take(&mut bytes).map(u16::from_be_bytes) {
         Some(FORMAT) => decode_current(bytes).ok_or(Damaged::Checkpoint),
-        Some(other) => Err(Damaged::Format(other)),
-        None => Err(Damaged::Checkpoint),
+        Some(newer) if newer > FORMAT => Err(Damaged::Newer(Newer {
+            format: "table copy",
+            found: newer.to_string(),
+            known: FORMAT,
+        })),
+        _ => Err(Damaged::Checkpoint),
     }
 }
 

@@ -151,8 +151,15 @@ impl Rig {
         let running = self.start(machine);
         wait_until("it ends by itself", TIMEOUT, || running.is_finished());
         let error = running.join().unwrap_err().to_string();
-        let place = format!("{}[0]: ", self.table);
-        for word in words.iter().chain([&&*place, &&*self.group]) {
+        let places = [
+            format!("{}[0]: ", self.table),
+            format!("{}/0.redb`", self.table),
+        ];
+        assert!(
+            places.iter().any(|place| error.contains(place)),
+            "no place in: {error}"
+        );
+        for word in words.iter().chain([&&*self.group]) {
             assert!(error.contains(word), "`{word}` is missing in: {error}");
         }
         assert_eq!(self.committed(), committed, "offsets stay where they were");

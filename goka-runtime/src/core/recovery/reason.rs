@@ -206,6 +206,15 @@ pub enum RecoveryProblem {
         /// How old it may be.
         limit: Duration,
     },
+    /// The copy was written by a newer build.
+    #[error(
+        "the local copy has format {found}, written by a newer build of goka, and this one knows formats \
+         up to {FORMAT}; run a build that knows format {found}; nothing was changed"
+    )]
+    NewerFormat {
+        /// The copy's.
+        found: u16,
+    },
     /// The copy was written in another layout.
     #[error(
         "the local copy has format {found}, not {FORMAT}; it is rebuilt from \

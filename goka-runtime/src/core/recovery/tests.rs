@@ -137,9 +137,18 @@ fn every_row_of_the_table() {
             "Rebuild NothingStored",
         ),
         (
-            "another format, whatever else it seems to say",
+            "a newer format, whatever else it seems to say",
             |f| {
                 f.checkpoint().format = FORMAT + 1;
+                f.checkpoint().cluster = "other".into();
+            },
+            "Refuse NewerFormat",
+            "Refuse NewerFormat",
+        ),
+        (
+            "an earlier format, whatever else it seems to say",
+            |f| {
+                f.checkpoint().format = FORMAT - 1;
                 f.checkpoint().cluster = "other".into();
             },
             "Rebuild OtherFormat",

@@ -1,5 +1,6 @@
 //! Drives the core without log, thread or clock: a small world that performs its effects.
 
+mod changelog;
 mod edges;
 mod flushes;
 mod gaps;
@@ -587,6 +588,11 @@ impl World {
             Effect::Pause(paused) => self.paused = paused,
             Effect::Append(appends) => {
                 for append in appends.iter().filter(|a| a.kind == AppendKind::Changelog) {
+                    assert_eq!(
+                        (append.topic, append.partition),
+                        (TABLE, append.task.partition)
+                    );
+                    assert_eq!(append.headers, []);
                     let row = Row {
                         key: append.key.unwrap().to_vec(),
                         value: append.value.map(<[u8]>::to_vec),

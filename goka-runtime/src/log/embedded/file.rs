@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 pub(super) mod failing;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use super::reasons::{check_place, damaged, refused, storage, unreadable};
 use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
 use crate::checked_file::{CheckedFile, panic_as_error};
 use crate::log::{Committed, LogError};
+use crate::newer::Newer;
 use crate::record::{Offset, TopicPartition};
 use crate::shared_error::SharedError;
 
@@ -30,8 +33,8 @@ const RECORDS: TableDefinition<u128, &[u8]> = TableDefinition::new("records");
 /// (group, topic, partition) → (offset, metadata).
 const OFFSETS: TableDefinition<(&str, &str, i32), (i64, &str)> = TableDefinition::new("offsets");
 
-/// The layout of the tables above.
-const FORMAT: &str = "1";
+/// The version of the tables above, and of the chunks. A file of another one is refused.
+const FORMAT: u16 = 1;
 /// redb's page cache; its default of 1 GiB is for a database that owns the machine.
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -340,16 +343,20 @@ fn catalog(db: &Database) -> Result<Catalog, redb::Error> {
     let mut meta = txn.open_table(META)?;
     let known = meta.get("cluster")?.map(|id| id.value().to_owned());
     let format = meta.get("format")?.map(|format| format.value().to_owned());
-    if format.as_deref().is_some_and(|format| format != FORMAT) {
-        return Err(redb::Error::Corrupted(
-            "it was written by another version of goka".to_owned(),
-        ));
+    if let Some(found) = format.filter(|format| *format != FORMAT.to_string()) {
+        let (format, known) = ("log", FORMAT);
+        let newer = Newer {
+            format,
+            found,
+            known,
+        };
+        return Err(redb::Error::Io(newer.into()));
     }
     let is_new = known.is_none();
     let cluster = known.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     if is_new {
         meta.insert("cluster", cluster.as_str())?;
-        meta.insert("format", FORMAT)?;
+        meta.insert("format", FORMAT.to_string().as_str())?;
     }
     drop(meta);
     let mut topics = Vec::new();

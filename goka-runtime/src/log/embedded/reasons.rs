@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::log::LogError;
+use crate::newer::is_newer;
 use crate::private_files;
 use crate::shared_error::SharedError;
 
@@ -35,7 +36,7 @@ pub(super) fn check_place(path: &Path) -> Result<(), LogError> {
 /// What an error of the file system means, and what to do.
 pub(super) fn refused(error: &io::Error) -> String {
     match error.kind() {
-        _ if private_files::is_link(error) => error.to_string(),
+        _ if private_files::is_link(error) || is_newer(error) => error.to_string(),
         ErrorKind::InvalidData | ErrorKind::UnexpectedEof => unreadable(&error.to_string()),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => format!(
             "may not be read and written ({error}); correct its permissions, or choose another data directory"

@@ -211,7 +211,8 @@ fn ask(dir: &DataDir, request: &Request) -> Result<(Wire, Reply), CliError> {
             dir.path().display()
         ))
     })?;
-    wire.send(request).map_err(|error| wire_error(&error))?;
+    wire.send_request(request)
+        .map_err(|error| wire_error(&error))?;
     let reply = receive(&mut wire)?;
     Ok((wire, reply))
 }
@@ -230,7 +231,8 @@ fn bytes(bytes: Bytes) -> Result<Vec<u8>, CliError> {
 
 fn wire_error(error: &std::io::Error) -> CliError {
     CliError::new(format!(
-        "the process that holds the data directory does not answer: {error}; try again, or restart it"
+        "the process that holds the data directory does not answer: {error}; try again, or restart it \
+         with the build of this command"
     ))
 }
 

@@ -1,6 +1,7 @@
 //! The protocol between a command and the process that holds the embedded log: a connection carries one
 //! request, which is answered by one or more frames. A frame is one line of JSON of bounded size; keys and
-//! values that are UTF-8 are sent as text.
+//! values that are UTF-8 are sent as text. A request carries the version of the protocol, and a process answers
+//! one of another version with [`Reply::Error`], which is the same in every version.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,6 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::open_log::PartitionedRecord;
+
+/// The version of requests and replies; builds before it sent none, which counts as 0.
+const VERSION: u32 = 1;
 
 /// The largest frame: a record of a megabyte fits even if every byte of it is escaped.
 pub(crate) const MAX_FRAME: u64 = 16 << 20;
@@ -126,6 +130,13 @@ pub(crate) enum Request {
     },
 }
 
+/// A request as it is sent.
+#[derive(Debug, Serialize, Deserialize)]
+struct Versioned<R> {
+    version: u32,
+    request: R,
+}
+
 /// A frame of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reply {
@@ -174,7 +185,35 @@ impl Wire {
         self.reader.get_mut().write_all(&line)
     }
 
-    pub(crate) fn receive<F: for<'de> Deserialize<'de>>(&mut self) -> std::io::Result<F> {
+    pub(crate) fn send_request(&mut self, request: &Request) -> std::io::Result<()> {
+        let version = VERSION;
+        self.send(&Versioned { version, request })
+    }
+
+    /// Receives a request; the inner error refuses one of another version.
+    pub(crate) fn receive_request(&mut self) -> std::io::Result<Result<Request, String>> {
+        #[derive(Deserialize)]
+        struct VersionOnly {
+            #[serde(default)]
+            version: u32,
+        }
+        let line = self.receive_line()?;
+        let found = serde_json::from_slice::<VersionOnly>(&line)?.version;
+        if found != VERSION {
+            return Ok(Err(format!(
+                "this command speaks version {found} of the commands' protocol, the process that holds \
+                 the data directory speaks version {VERSION}; run the command with the build of that \
+                 process, or restart the process with the build of the command"
+            )));
+        }
+        Ok(Ok(serde_json::from_slice::<Versioned<_>>(&line)?.request))
+    }
+
+    pub(crate) fn receive(&mut self) -> std::io::Result<Reply> {
+        Ok(serde_json::from_slice(&self.receive_line()?)?)
+    }
+
+    fn receive_line(&mut self) -> std::io::Result<Vec<u8>> {
         let mut line = Vec::new();
         (&mut self.reader)
             .take(MAX_FRAME)
@@ -182,13 +221,14 @@ impl Wire {
         if line.pop() != Some(b'\n') {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(serde_json::from_slice(&line)?)
+        Ok(line)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden;
 
     #[test]
     fn frames_cross_a_socket_unchanged() {
@@ -206,8 +246,9 @@ mod tests {
             topic: "t".into(),
             records: vec![record.clone().into()],
         };
-        near.send(&request).expect("sent");
-        let Request::Emit { mut records, .. } = far.receive().expect("received") else {
+        near.send_request(&request).expect("sent");
+        let received = far.receive_request().expect("received");
+        let Ok(Request::Emit { mut records, .. }) = received else {
             panic!("another request");
         };
         let line = records.pop().expect("one record");
@@ -216,7 +257,89 @@ mod tests {
             record
         );
         drop(near);
-        assert!(far.receive::<Request>().is_err());
+        assert!(far.receive_request().is_err());
+    }
+
+    fn all_requests() -> Vec<Request> {
+        let topic = || "t".to_owned();
+        let stream = |declared, is_table| Request::Stream {
+            topic: topic(),
+            declared,
+            is_table,
+        };
+        let scan = |limit| Request::Scan {
+            topic: topic(),
+            partitions: 3,
+            prefix: Bytes::Text(String::new()),
+            limit,
+        };
+        vec![
+            stream(None, false),
+            stream(Some(3), true),
+            Request::Table { topic: topic() },
+            Request::Emit {
+                topic: topic(),
+                records: vec![WireRecord {
+                    partition: 1,
+                    key: Bytes::Text("ü\t\"".into()),
+                    value: Bytes::Hex("ff00".into()),
+                }],
+            },
+            Request::Get {
+                topic: topic(),
+                partition: 1,
+                key: Bytes::Text("k".into()),
+            },
+            scan(None),
+            scan(Some(10)),
+        ]
+    }
+
+    fn all_replies() -> Vec<Reply> {
+        let emitted = |error| Reply::Emitted {
+            delivered: 2,
+            error,
+        };
+        let text = |text: &str| Bytes::Text(text.into());
+        vec![
+            Reply::Partitions(None),
+            Reply::Partitions(Some(3)),
+            emitted(None),
+            emitted(Some("full".into())),
+            Reply::Value(None),
+            Reply::Value(Some(text("v"))),
+            Reply::Entries(vec![(text("k"), text("v"))]),
+            Reply::End,
+            Reply::Error("why".into()),
+        ]
+    }
+
+    /// What this build sends is what the first version sent, and it reads what that one sent.
+    #[test]
+    fn the_bytes_of_frames_are_pinned() {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let mut near = Wire::new(near).expect("set up");
+        for request in all_requests() {
+            near.send_request(&request).expect("sent");
+        }
+        for reply in all_replies() {
+            near.send(&reply).expect("sent");
+        }
+        drop(near);
+        let mut sent = String::new();
+        (&far).read_to_string(&mut sent).expect("received");
+        golden::check("commands-1.txt", &sent);
+
+        let (mut near, far) = UnixStream::pair().expect("a pair");
+        let mut far = Wire::new(far).expect("set up");
+        let sent = golden::text("commands-1.txt");
+        near.write_all(sent.as_bytes()).expect("sent");
+        for request in all_requests() {
+            assert_eq!(far.receive_request().expect("received"), Ok(request));
+        }
+        for reply in all_replies() {
+            assert_eq!(far.receive().expect("received"), reply);
+        }
     }
 
     #[test]

@@ -110,7 +110,10 @@ impl Drop for ConnectionGuard {
 
 fn serve(stream: UnixStream, log: &OpenLog, guard: &ConnectionGuard) -> std::io::Result<()> {
     let mut wire = Wire::new(stream)?;
-    let request = wire.receive::<Request>()?;
+    let request = match wire.receive_request()? {
+        Ok(request) => request,
+        Err(refused) => return wire.send(&Reply::Error(refused)),
+    };
     if guard.before >= MAX_SERVED {
         let busy = format!("{MAX_SERVED} commands are being served already; try again");
         return wire.send(&Reply::Error(busy));
@@ -241,6 +244,8 @@ fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::super::test_log::{Rows, TABLE, with_table};
     use super::*;
 
@@ -251,6 +256,29 @@ mod tests {
         assert!(scan((TABLE, 3)).is_ok());
         for topic in [(TABLE, 60_000_000), (TABLE, -1), ("u", 3)] {
             assert!(scan(topic).is_err(), "{topic:?}");
+        }
+    }
+
+    /// By a reply of a form that every version reads; the log is not asked.
+    #[test]
+    fn a_command_of_another_version_is_refused_with_both_versions() {
+        for (found, request) in [
+            (0, r#"{"Table":{"topic":"t"}}"#),
+            (2, r#"{"version":2,"request":{"Table":{"topic":"t"}}}"#),
+            (70_000, r#"{"version":70000,"what":["is","new"]}"#),
+        ] {
+            let (mut near, far) = UnixStream::pair().unwrap();
+            writeln!(near, "{request}").unwrap();
+            let log = OpenLog::new(with_table(1));
+            serve(far, &log, &ConnectionGuard::new(&Arc::default())).unwrap();
+            let mut reply = String::new();
+            near.read_to_string(&mut reply).unwrap();
+            let expected = format!(
+                "{{\"Error\":\"this command speaks version {found} of the commands' protocol, the process \
+                 that holds the data directory speaks version 1; run the command with the build of that \
+                 process, or restart the process with the build of the command\"}}\n"
+            );
+            assert_eq!(reply, expected);
         }
     }
 
@@ -276,7 +304,7 @@ mod tests {
             prefix: Vec::new().into(),
             limit: None,
         };
-        wire.send(&request).unwrap();
+        wire.send_request(&request).unwrap();
         let (mut keys, mut frames) = (Vec::new(), 0);
         loop {
             match wire.receive().unwrap() {

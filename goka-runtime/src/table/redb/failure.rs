@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::{StoreError, layout};
 use crate::checked_file::panic_as_error;
+use crate::newer::is_newer;
 use crate::private_files;
 use crate::shared_error::SharedError;
 
@@ -14,6 +15,7 @@ pub(super) enum RedbFailure {
     Unreadable(SharedError),
     Locked,
     Link,
+    Newer(SharedError),
     Io(SharedError),
     /// Commits that were not synced are gone.
     RolledBack(SharedError),
@@ -26,6 +28,7 @@ impl RedbFailure {
             RedbFailure::Unreadable(source) => StoreError::Unreadable { path, source },
             RedbFailure::Locked => StoreError::Locked { path },
             RedbFailure::Link => StoreError::Link { path },
+            RedbFailure::Newer(source) => StoreError::Newer { path, source },
             RedbFailure::Io(source) => StoreError::Io { path, source },
             RedbFailure::RolledBack(source) => StoreError::RolledBack { path, source },
         }
@@ -34,7 +37,10 @@ impl RedbFailure {
 
 impl From<layout::Damaged> for RedbFailure {
     fn from(damaged: layout::Damaged) -> Self {
-        RedbFailure::Unreadable(SharedError::from(damaged))
+        match damaged {
+            layout::Damaged::Newer(newer) => RedbFailure::Newer(newer.into()),
+            damaged => RedbFailure::Unreadable(damaged.into()),
+        }
     }
 }
 
@@ -66,6 +72,7 @@ impl<E: Into<redb::Error>> From<E> for RedbFailure {
 pub(super) fn from_io(error: io::Error) -> RedbFailure {
     match error.kind() {
         _ if private_files::is_link(&error) => RedbFailure::Link,
+        _ if is_newer(&error) => RedbFailure::Newer(error.into()),
         io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => {
             RedbFailure::Unreadable(error.into())
         }

@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, StorageBackend};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableHandle};
 
 use super::super::{FORMAT, conformance};
 use super::*;
 use crate::checked_file::CheckedFile;
+use crate::golden::{self, hex};
 
 /// Stores in a directory that goes with them.
 #[derive(Debug)]
@@ -99,6 +100,7 @@ fn kind<T>(result: Result<T, StoreError>) -> &'static str {
         Err(StoreError::Unreadable { .. }) => "unreadable",
         Err(StoreError::Locked { .. }) => "locked",
         Err(StoreError::Link { .. }) => "link",
+        Err(StoreError::Newer { .. }) => "newer",
         Err(StoreError::Io { .. } | StoreError::RolledBack { .. }) => "io",
     }
 }
@@ -186,23 +188,111 @@ fn another_table_in_the_file_is_unreadable() {
     assert_eq!(kind(temporary.open()), "unreadable");
 }
 
+/// Every row of a file, as it is stored.
+fn rows(path: &Path) -> String {
+    let file = CheckedFile::open(path).expect("opens");
+    let database = Database::builder()
+        .create_with_backend(file)
+        .expect("a store");
+    let read = database.begin_read().expect("begins");
+    let mut tables: Vec<_> = read.list_tables().expect("lists").collect();
+    tables.sort_by_key(|table| table.name().to_owned());
+    let names: Vec<_> = tables.iter().map(|table| table.name()).collect();
+    assert_eq!(names, ["about", "values"]);
+    let mut text = String::new();
+    for row in read
+        .open_table(ABOUT)
+        .expect("is there")
+        .iter()
+        .expect("reads")
+    {
+        let (key, value) = row.expect("reads");
+        text += &format!("about {} {}\n", key.value(), hex(value.value()));
+    }
+    for row in read
+        .open_table(VALUES)
+        .expect("is there")
+        .iter()
+        .expect("reads")
+    {
+        let (key, value) = row.expect("reads");
+        text += &format!("values {} {}\n", hex(key.value()), hex(value.value()));
+    }
+    text
+}
+
+/// What the golden file of a table holds.
+fn write_golden(store: &mut dyn Store) {
+    let at = |key, timestamp, value| Write {
+        key,
+        value: Some(StoredRef { timestamp, value }),
+    };
+    let deleted = Write {
+        key: b"deleted",
+        value: None,
+    };
+    let writes = [at(b"", 258, b"one"), at(b"a\xff", -1, b""), deleted];
+    let applied = store.apply(&writes, &checkpoint(258), Durability::Synced);
+    applied.expect("applies");
+}
+
 #[test]
-fn another_format_is_unreadable() {
+fn the_bytes_of_a_table_are_pinned() {
     let temporary = Temporary::new();
+    write_golden(&mut *temporary.opened());
+    golden::check("table-1-rows.txt", &rows(&temporary.file()));
+}
+
+/// What this build writes into a file of the first version has the form that the first version gave it.
+#[test]
+fn a_table_of_the_first_version_is_read_and_stays_one() {
+    let temporary = Temporary::new();
+    drop(temporary.opened());
+    let file = golden::text("table-1.hex");
+    fs::write(temporary.file(), golden::undump(&file)).expect("writes");
+    let mut store = temporary.opened();
+    assert_eq!(store.checkpoint(), Ok(Some(checkpoint(258))));
+    let found = [&b""[..], b"a\xff", b"deleted"].map(|key| store.get(key).expect("reads"));
+    let row = |timestamp, value: &[u8]| {
+        let value = value.to_vec();
+        Some(Stored { timestamp, value })
+    };
+    assert_eq!(found, [row(258, b"one"), row(-1, b""), None]);
+    write_golden(&mut *store);
+    drop(store);
+    let first = golden::text("table-1-rows.txt");
+    let commits = "about commits 000000000000000";
+    let second = first.replace(&format!("{commits}1"), &format!("{commits}2"));
+    assert_eq!(rows(&temporary.file()), second);
+}
+
+/// The copy of a newer build is neither read nor moved aside: that build may come back to it.
+#[test]
+fn a_newer_version_is_refused_and_left_as_it_is() {
+    let (temporary, mut whole) = Temporary::filled();
     let newer = Checkpoint {
         format: FORMAT + 1,
         ..checkpoint(1)
     };
-    let mut store = temporary.opened();
-    store
-        .apply(&[], &newer, Durability::Synced)
-        .expect("applies");
-    drop(store);
-    let error = temporary.open().err().expect("refused").to_string();
-    assert!(
-        error.contains("has format 2, this program reads 1"),
-        "{error}"
-    );
+    let applied = temporary.opened().apply(&[], &newer, Durability::Synced);
+    applied.expect("applies");
+    let refused = |format| {
+        let error = temporary.open().err().expect("refused");
+        let expected = format!(
+            "store `{}` has {format} version 2, written by a newer build of goka, and this one knows \
+             versions up to 1; run a build that knows version 2; nothing was changed",
+            temporary.file().display()
+        );
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(kind::<()>(Err(error)), "newer");
+    };
+    let before = rows(&temporary.file());
+    refused("table copy");
+    assert_eq!(rows(&temporary.file()), before);
+    whole[15] += 1;
+    fs::write(temporary.file(), &whole).expect("writes");
+    refused("checksum layout");
+    assert!(fs::read(temporary.file()).expect("is there") == whole);
 }
 
 /// Damage is noticed or it is not, but it never takes the process down, and what is found
@@ -219,6 +309,8 @@ fn flipped_bytes_never_panic() {
         fs::write(temporary.file(), bytes).expect("writes");
         match kind(use_it(&temporary)) {
             "fine" => seen[0] += 1,
+            // The version of the file.
+            "newer" if at == 15 => seen[1] += 1,
             "unreadable" => {
                 seen[1] += 1;
                 let aside = temporary.stores.set_aside("t", 0).expect("moves");
