@@ -18,6 +18,9 @@ mod member;
 #[cfg(any(feature = "kafka", feature = "tester"))]
 mod outcome;
 mod reader;
+// Some of it only the simulated log does.
+#[cfg_attr(not(feature = "tester"), allow(dead_code))]
+mod seats;
 #[cfg(feature = "tester")]
 pub mod simulated;
 mod topic_wait;

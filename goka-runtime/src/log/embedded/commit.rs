@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunk::{Content, Run};
-use super::groups::MemberId;
 use super::rows::{NewOffset, NotWritten};
 use super::shared::Shared;
 use super::state::Place;
 use crate::log::balance::Slot;
+use crate::log::seats::MemberId;
 use crate::log::{CommitBatch, CommitOutcome, Committer, Failure, Group, LogError, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
 

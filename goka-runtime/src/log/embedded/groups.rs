@@ -1,46 +1,19 @@
 //! Who owns which tasks of one group: cooperative. A task that moves is first given back by its
-//! owner (or its owner is gone), then handed to the next one. Pure: the time is an argument, called under the
-//! log's lock.
+//! owner (or its owner is gone), then handed to the next one. Called under the log's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::log::balance::{Holder, Partitions, Slot, balance};
-
-/// A member's number; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct MemberId(pub(super) u64);
-
-/// What a member has to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Nothing.
-    Rest,
-    /// It was silent for too long and is out: everything it had is lost.
-    Out,
-    /// To give these back, then to say so by [`Coordinator::gave_back`].
-    Revoke(Vec<Slot>),
-    /// It owns these from now on, under these epochs.
-    Own(Vec<(Slot, u64)>),
-}
-
-#[derive(Debug)]
-struct Seat {
-    leads: Vec<Arc<str>>,
-    session: Duration,
-    seen: Instant,
-    /// Between the check of its ownership and the end of its write it cannot be put out.
-    is_committing: bool,
-    owned: BTreeMap<Slot, u64>,
-    target: BTreeSet<Slot>,
-}
+use crate::log::balance::{Partitions, Slot};
+use crate::log::seats::{MemberId, Seats, Step};
 
 /// One group.
 #[derive(Debug, Default)]
 pub(super) struct Coordinator {
-    seats: BTreeMap<MemberId, Seat>,
-    epoch: u64,
+    pub(super) seats: Seats<Instant>,
+    /// Between the check of its ownership and the end of its write a member cannot be put out.
+    committing: BTreeSet<MemberId>,
 }
 
 impl Coordinator {
@@ -53,23 +26,14 @@ impl Coordinator {
         now: Instant,
         partitions: Partitions<'_>,
     ) {
-        let (owned, target) = Default::default();
-        let seat = Seat {
-            leads,
-            session,
-            seen: now,
-            is_committing: false,
-            owned,
-            target,
-        };
-        self.seats.insert(id, seat);
-        self.rebalance(partitions);
+        self.seats.enter(id, leads, session, now);
+        self.seats.balance(partitions);
     }
 
     /// A member is gone.
     pub(super) fn leave(&mut self, id: MemberId, partitions: Partitions<'_>) {
-        self.seats.remove(&id);
-        self.rebalance(partitions);
+        self.seats.remove(id);
+        self.seats.balance(partitions);
     }
 
     /// A member polls. Says whether anything changed for others, too.
@@ -80,46 +44,7 @@ impl Coordinator {
         partitions: Partitions<'_>,
     ) -> (Step, bool) {
         let swept = self.sweep_others(id, now, partitions);
-        let Some(seat) = self.seats.get_mut(&id) else {
-            return (Step::Out, swept);
-        };
-        let target = &seat.target;
-        let surplus = seat
-            .owned
-            .keys()
-            .filter(|slot| !target.contains(*slot))
-            .cloned();
-        let surplus: Vec<Slot> = surplus.collect();
-        if !surplus.is_empty() {
-            return (Step::Revoke(surplus), swept);
-        }
-        let wanted = seat.target.clone();
-        let owned = |slot: &Slot| {
-            self.seats
-                .values()
-                .any(|seat| seat.owned.contains_key(slot))
-        };
-        let free: Vec<Slot> = wanted.into_iter().filter(|slot| !owned(slot)).collect();
-        if free.is_empty() {
-            return (Step::Rest, swept);
-        }
-        let mut given = Vec::with_capacity(free.len());
-        for slot in free {
-            self.epoch += 1;
-            given.push((slot, self.epoch));
-        }
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.owned.extend(given.iter().cloned());
-        }
-        (Step::Own(given), swept)
-    }
-
-    /// A member gave tasks back.
-    pub(super) fn gave_back(&mut self, id: MemberId, slots: &[Slot], now: Instant) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.owned.retain(|slot, _| !slots.contains(slot));
-            seat.seen = now;
-        }
+        (self.seats.next(id), swept)
     }
 
     /// Begins a member's write: it stays in until [`Coordinator::end_commit`]. `None` when it is out.
@@ -130,60 +55,26 @@ impl Coordinator {
         partitions: Partitions<'_>,
     ) -> Option<&BTreeMap<Slot, u64>> {
         self.sweep_others(id, now, partitions);
-        let seat = self.seats.get_mut(&id)?;
-        seat.is_committing = true;
-        Some(&seat.owned)
+        let share = self.seats.get(id)?;
+        self.committing.insert(id);
+        Some(&share.owned)
     }
 
     /// Ends a member's write.
     pub(super) fn end_commit(&mut self, id: MemberId, now: Instant) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.is_committing = false;
-            seat.seen = now;
-        }
-    }
-
-    /// When the next silent member is put out.
-    pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.seats
-            .values()
-            .map(|seat| seat.seen + seat.session)
-            .min()
-    }
-
-    /// A member lives, though it does not poll.
-    pub(super) fn heard(&mut self, id: MemberId, now: Instant) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.seen = now;
-        }
+        self.committing.remove(&id);
+        self.seats.heard(id, now);
     }
 
     /// Puts out the members that were silent for longer than their session. The one that is asking is
     /// not silent, however long it was before: no other member has its tasks while it is here.
     fn sweep_others(&mut self, id: MemberId, now: Instant, partitions: Partitions<'_>) -> bool {
-        self.heard(id, now);
-        let before = self.seats.len();
-        self.seats.retain(|_, seat| {
-            seat.is_committing || now.saturating_duration_since(seat.seen) <= seat.session
-        });
-        let swept = self.seats.len() < before;
-        if swept {
-            self.rebalance(partitions);
+        self.seats.heard(id, now);
+        let out = self.seats.sweep(now, |id| self.committing.contains(&id));
+        if !out.is_empty() {
+            self.seats.balance(partitions);
         }
-        swept
-    }
-
-    /// Says anew who is to own what.
-    pub(super) fn rebalance(&mut self, partitions: Partitions<'_>) {
-        let seats = self.seats.values_mut();
-        let mut holders: Vec<Holder<'_>> = seats
-            .map(|seat| Holder {
-                leads: &seat.leads,
-                owned: &seat.owned,
-                target: &mut seat.target,
-            })
-            .collect();
-        balance(&mut holders, partitions);
+        !out.is_empty()
     }
 }
 
@@ -219,7 +110,7 @@ mod tests {
         };
         assert_eq!(back.len(), 2);
         assert_eq!(group.step(b, now, &two).0, Step::Rest);
-        group.gave_back(a, &back, now);
+        group.seats.gave_back(a, &back, now);
         assert_eq!(
             slots(&group.step(b, now, &two).0),
             back.iter().map(|s| s.1).collect::<Vec<_>>()

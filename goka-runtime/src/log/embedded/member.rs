@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::Embedded;
 use super::commit::EmbeddedCommitter;
-use super::groups::{MemberId, Step};
 use super::shared::{MOST, Shared};
 use crate::log::balance::Slot;
+use crate::log::seats::{MemberId, Step};
 use crate::log::{
     Assignment, CommitBatch, CommitOutcome, Committer, Driver, Epoch, Failure, Fetched, Group,
     KeepAlive, LogError, Member, MemberEvent, OffsetGap,
@@ -87,7 +87,7 @@ impl EmbeddedMember {
         let mut state = self.shared().state();
         let id = self.committer.id;
         let ((step, others), next) = state.group(&self.group.name, |group, partitions| {
-            (group.step(id, now, partitions), group.next_expiry())
+            (group.step(id, now, partitions), group.seats.next_expiry())
         });
         if others {
             self.shared().notify(&mut state);
@@ -125,7 +125,7 @@ impl EmbeddedMember {
         let mut state = self.shared().state();
         let id = self.committer.id;
         state.group(&self.group.name, |group, _| {
-            group.gave_back(id, slots, Instant::now())
+            group.seats.gave_back(id, slots, Instant::now())
         });
         self.shared().notify(&mut state);
     }
@@ -260,7 +260,9 @@ impl KeepAlive for Seat {
     fn beat(&self) {
         let id = MemberId(self.id.load(Ordering::Acquire));
         let mut state = self.shared.state();
-        state.group(&self.group, |group, _| group.heard(id, Instant::now()));
+        state.group(&self.group, |group, _| {
+            group.seats.heard(id, Instant::now())
+        });
     }
 }
 

@@ -9,11 +9,12 @@ use super::super::outcome::{Failures, each, failed, tasks};
 use super::super::transaction_client::CommitClient;
 use super::super::transactions::{Transactions, not_owned};
 use super::faults::{Fault, StepKind};
-use super::groups::{MemberId, Offsets, Standing};
+use super::groups::{Offsets, Standing};
 use super::member::SimulatedMember;
 use super::owned::OwnedTask;
 use super::producer::ProducerCalls;
 use super::state::State;
+use crate::log::seats::MemberId;
 use crate::log::{CommitBatch, CommitOutcome, Committed, Committer, Failure, Group, TaskAcks};
 use crate::record::{Appends, TaskId};
 
@@ -62,7 +63,9 @@ impl SimulatedMember {
             return;
         }
         if let Some(id) = self.id {
-            state.group(&self.group.name, |group, _| group.members.heard(id, now));
+            state.group(&self.group.name, |group, _| {
+                group.members.seats.heard(id, now)
+            });
         }
     }
 

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::faults::StepKind;
-use super::groups::{MemberId, Step};
 use super::history::{ClientId, Happened};
 use super::owned::{Degraded, OwnedTask, Polled};
 use super::producer::Producer;
 use super::state::Shared;
 use crate::log::balance::Slot;
+use crate::log::seats::{MemberId, Step};
 use crate::log::{
     Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent, OffsetGap,
 };
@@ -83,7 +83,7 @@ impl SimulatedMember {
         match found {
             Polled::Step(Step::Rest | Step::Own(_)) => {}
             Polled::Step(Step::Out) => self.out(driver),
-            Polled::Step(Step::Fenced) => {
+            Polled::Fenced => {
                 return Err(LogError::InstanceFenced {
                     who: format!("group instance `{}`", self.producer.client.who),
                     reason: "a newer member has it".to_owned(),
@@ -302,7 +302,7 @@ impl KeepAlive for Heartbeat {
             && !state.cut.contains_key(&self.client);
         if is_heard {
             let (now, id) = (state.now, MemberId(self.id.load(Ordering::Relaxed)));
-            state.group(&self.group, |group, _| group.members.heard(id, now));
+            state.group(&self.group, |group, _| group.members.seats.heard(id, now));
         }
     }
 }

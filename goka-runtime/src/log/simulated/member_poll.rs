@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind};
-use super::groups::{MemberId, Step};
 use super::member::SimulatedMember;
 use super::owned::{Degraded, OwnedTask, Polled};
 use super::state::State;
 use super::topics::OutOfRange;
 use crate::log::balance::Slot;
+use crate::log::seats::{MemberId, Step};
 use crate::log::{Assignment, Epoch, Isolation, LogError};
 use crate::record::{TaskId, TopicId, TopicPartition};
 
@@ -78,12 +78,12 @@ impl SimulatedMember {
             let step = state.group(&self.group.name, |group, partitions| {
                 group.members.step(id, now, partitions)
             });
-            if let Step::Own(slots) = &step {
+            if let Some(Step::Own(slots)) = &step {
                 self.hold(slots, now);
             }
-            if step != Step::Rest {
-                self.note(state, &step);
-                return Ok(Some(Polled::Step(step)));
+            if step != Some(Step::Rest) {
+                self.note(state, step.as_ref());
+                return Ok(Some(step.map_or(Polled::Fenced, Polled::Step)));
             }
             let found = self.look_up(state);
             if found.is_some() {
@@ -96,21 +96,21 @@ impl SimulatedMember {
         })
     }
 
-    fn note(&self, state: &mut State, step: &Step) {
+    fn note(&self, state: &mut State, step: Option<&Step>) {
         let who = &self.producer.client.who;
         let generation = state.group(&self.group.name, |group, _| group.members.generation());
         state.version += 1;
         state.note(|| {
             let slot = |(topic, partition): &Slot| format!("{topic}[{partition}]");
             let what = match step {
-                Step::Rest => "rests".to_owned(),
-                Step::Out => "is out".to_owned(),
-                Step::Fenced => "is fenced".to_owned(),
-                Step::Revoke(slots) => {
+                Some(Step::Rest) => "rests".to_owned(),
+                Some(Step::Out) => "is out".to_owned(),
+                None => "is fenced".to_owned(),
+                Some(Step::Revoke(slots)) => {
                     let slots: Vec<String> = slots.iter().map(slot).collect();
                     format!("gives back {}", slots.join(" "))
                 }
-                Step::Own(slots) => {
+                Some(Step::Own(slots)) => {
                     let slots: Vec<String> = slots.iter().map(|(at, _)| slot(at)).collect();
                     format!("owns {}", slots.join(" "))
                 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::groups::Step;
 use super::topics::Page;
+use crate::log::seats::Step;
 use crate::log::{Assignment, Epoch, LogError};
 use crate::record::{Offset, TaskId, TopicId};
 
@@ -32,6 +32,8 @@ pub(super) enum Degraded {
 /// What a poll finds.
 pub(super) enum Polled {
     Step(Step),
+    /// A newer member has its static identity.
+    Fenced,
     Assigned(Vec<Assignment>),
     Degraded(String),
     Recovered,

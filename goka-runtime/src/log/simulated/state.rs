@@ -136,7 +136,7 @@ impl State {
             }
             self.outage = None;
             for group in self.groups.values_mut() {
-                group.members.recovered(until);
+                group.members.seats.all_heard(until);
             }
             self.version += 1;
         }
