@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::schedule::HandlerTime;
 use crate::core::{RecordId, StopReason};
-use crate::log::simulated::{Happened, Simulated, Wrote};
+use crate::log::simulated::{Happened, MemberOffset, RecordPlace, Simulated, Wrote};
 use crate::processor::{StartError, TaskStatus};
 use crate::record::Appends;
 use crate::table::redb::SimulatedDisk;
@@ -36,14 +36,17 @@ impl HandlerObserver for HistoryRecorder {
         let topic = |id: u16| self.topics[usize::from(id)].clone();
         let wrote = (first..appends.len()).filter_map(|at| appends.at(at));
         let wrote = wrote.map(|append| Wrote::of(topic(append.topic.0), &append));
-        self.log.add_to_history(Happened::Handled {
+        let of = MemberOffset {
             client: self.client.load(Ordering::Relaxed),
             group: self.group.clone(),
-            topic: topic(record.topic.0),
-            partition: record.task.partition,
-            offset: record.offset,
-            wrote: wrote.collect(),
-        });
+            place: RecordPlace {
+                topic: topic(record.topic.0),
+                partition: record.task.partition,
+                offset: record.offset,
+            },
+        };
+        let handled = Happened::Handled(of, wrote.collect());
+        self.log.add_to_history(handled);
     }
 }
 

@@ -118,8 +118,6 @@ impl Simulated {
     /// no such partition.
     pub(crate) fn put(&self, topic: &str, partition: i32, record: &Record<'_>) -> Option<Offset> {
         let state = &mut *self.0.lock();
-        state.written += 1;
-        let written = state.written;
         let body = Arc::new(Body {
             timestamp: record.timestamp,
             key: record.key.map(<[u8]>::to_vec),
@@ -128,19 +126,6 @@ impl Simulated {
         });
         let (topic, _) = state.topics.get_key_value(topic)?;
         let topic = topic.clone();
-        let found = state.topics.get_mut(&topic)?;
-        let offset = found
-            .partition_mut(partition)?
-            .append(body.clone(), 0, written);
-        state.version += 1;
-        state.remember(|| Happened::Written {
-            client: None,
-            serial: 0,
-            topic,
-            partition,
-            offset,
-            body,
-        });
-        Some(offset)
+        state.write(None, 0, (&topic, partition), body)
     }
 }

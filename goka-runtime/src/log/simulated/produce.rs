@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind, Written};
-use super::history::{ClientId, Happened};
+use super::history::ClientId;
 use super::state::{State, UnderWay};
 use super::topics::{Body, Serial};
 use crate::log::Failure;
@@ -65,21 +65,10 @@ impl State {
         if let Some((at, is_sent)) = self.delay(out, fault) {
             return self.send_late(out, serial, at, is_sent);
         }
-        self.written += 1;
-        let topic = self.topics.get_mut(out.topic);
-        let Some(partition) = topic.and_then(|topic| topic.partition_mut(out.partition)) else {
+        let place = (out.topic, out.partition);
+        let Some(offset) = self.write(out.client, serial, place, out.body.clone()) else {
             return Err(unknown("the topic is gone"));
         };
-        let offset = partition.append(out.body.clone(), serial, self.written);
-        self.version += 1;
-        self.remember(|| Happened::Written {
-            client: out.client,
-            serial,
-            topic: out.topic.clone(),
-            partition: out.partition,
-            offset,
-            body: out.body.clone(),
-        });
         match fault {
             Some(Fault::AckLost) => Err(unknown("not acknowledged: the answer was lost")),
             _ => Ok(Written::At(offset)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::faults::{Chance, Fault, Step, StepKind};
 use super::groups::SimulatedGroup;
-use super::history::{ClientId, Happened, Moment};
+use super::history::{ClientId, Happened, Moment, RecordPlace, WrittenRecord};
 use super::identities::Identities;
 use super::topics::{Body, Partition, Serial, Topic};
 use crate::clock::Clock;
@@ -213,25 +213,41 @@ impl State {
                 Some((_, serial)) => *serial,
                 None => 0,
             };
-            let topic = self.topics.get_mut(&record.topic);
-            let partition = topic.and_then(|topic| topic.partition_mut(record.partition));
-            if let Some(partition) = partition {
-                self.written += 1;
-                let offset = partition.append(record.body.clone(), serial, self.written);
-                if let Some(ticket) = record.ticket {
-                    self.arrived.insert(ticket, offset);
-                }
-                self.version += 1;
-                self.remember(|| Happened::Written {
-                    client: Some(record.client),
-                    serial,
-                    topic: record.topic,
-                    partition: record.partition,
-                    offset,
-                    body: record.body,
-                });
+            let client = Some(record.client);
+            let place = (&record.topic, record.partition);
+            let offset = self.write(client, serial, place, record.body);
+            if let (Some(ticket), Some(offset)) = (record.ticket, offset) {
+                self.arrived.insert(ticket, offset);
             }
         }
+    }
+
+    /// Writes a record to a partition, if that exists; returns its offset.
+    pub(super) fn write(
+        &mut self,
+        client: Option<ClientId>,
+        serial: Serial,
+        (topic, partition): (&Arc<str>, i32),
+        body: Arc<Body>,
+    ) -> Option<Offset> {
+        self.written += 1;
+        let found = self.topics.get_mut(topic)?.partition_mut(partition)?;
+        let offset = found.append(body.clone(), serial, self.written);
+        self.version += 1;
+        let topic = topic.clone();
+        self.remember(|| {
+            Happened::Written(WrittenRecord {
+                client,
+                serial,
+                place: RecordPlace {
+                    topic,
+                    partition,
+                    offset,
+                },
+                body,
+            })
+        });
+        Some(offset)
     }
 
     /// The offset of a record in flight is not asked for any more.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::groups::Offsets;
-use super::history::{ClientId, Happened};
+use super::history::{ClientId, Happened, MemberOffset, RecordPlace};
 use super::identities::{Fenced, Identity, Touched, Transaction};
 use super::state::State;
 use super::topics::Serial;
@@ -140,12 +140,16 @@ impl State {
     /// Offsets of a group count from now on.
     pub(super) fn count(&mut self, client: ClientId, name: &Arc<str>, offsets: Offsets) {
         for ((topic, partition), committed) in &offsets {
-            self.remember(|| Happened::Committed {
-                client,
-                group: name.clone(),
-                topic: topic.clone(),
-                partition: *partition,
-                offset: committed.offset,
+            self.remember(|| {
+                Happened::Committed(MemberOffset {
+                    client,
+                    group: name.clone(),
+                    place: RecordPlace {
+                        topic: topic.clone(),
+                        partition: *partition,
+                        offset: committed.offset,
+                    },
+                })
             });
         }
         let group = self.groups.entry(name.clone()).or_default();

@@ -185,18 +185,18 @@ impl Model {
             return Ok(());
         };
         let record = &effective.record;
-        let headers = record.body.record(record.offset).headers;
+        let headers = record.body.record(record.place.offset).headers;
         let incoming = Incoming {
             group: processor.group(),
             topic: effective.edge.topic.name,
-            partition: record.partition,
-            offset: record.offset,
+            partition: record.place.partition,
+            offset: record.place.offset,
             timestamp: record.body.timestamp,
             key: record.key(),
             value: record.value(),
             headers,
         };
-        let rows = self.result.rows.entry(record.partition).or_default();
+        let rows = self.result.rows.entry(record.place.partition).or_default();
         let mut scope = ModelScope {
             record: incoming,
             has_table: processor.definition.graph.table().is_some(),
@@ -232,7 +232,7 @@ impl Model {
                 let entry = self
                     .result
                     .divergences
-                    .entry((record.partition, key.to_vec()));
+                    .entry((record.place.partition, key.to_vec()));
                 entry.or_insert(Divergence { by, expected });
             }
             if let Some(written) = written {

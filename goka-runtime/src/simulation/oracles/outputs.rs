@@ -93,7 +93,7 @@ impl<'o, 'e> OutputTopic<'o, 'e> {
             return;
         }
         let mut extra: Vec<&LogRecord<'_>> = records.into_values().flatten().collect();
-        extra.sort_by_key(|record| (record.partition, record.offset));
+        extra.sort_by_key(|record| (record.place.partition, record.place.offset));
         found.extend(extra.into_iter().map(|record| self.extra(record)));
         // Where a record is missing or extra, the order says nothing more.
         if found.len() == before {
@@ -105,7 +105,7 @@ impl<'o, 'e> OutputTopic<'o, 'e> {
     fn by_content(&self) -> HashMap<Content<'o>, Vec<&'o LogRecord<'e>>> {
         let mut records: HashMap<Content<'o>, Vec<&'o LogRecord<'e>>> = HashMap::new();
         for record in self.of_members() {
-            let content = (record.partition, record.key(), record.value());
+            let content = (record.place.partition, record.key(), record.value());
             records.entry(content).or_default().push(record);
         }
         for all in records.values_mut() {
@@ -157,9 +157,9 @@ impl<'o, 'e> OutputTopic<'o, 'e> {
             .map_or_else(String::new, |client| self.index.display_name(client));
         let what = format!(
             "{}[{}]@{} {} is an extra record, written by {who}",
-            record.topic,
-            record.partition,
-            record.offset,
+            record.topic(),
+            record.place.partition,
+            record.place.offset,
             self.show(record.key(), record.value())
         );
         Violation::at("outputs once", Place::of_record(record), what)
@@ -169,7 +169,7 @@ impl<'o, 'e> OutputTopic<'o, 'e> {
     fn order(&self, found: &mut Vec<Violation>) {
         let mut records: HashMap<(i32, Option<&[u8]>), Vec<&LogRecord<'_>>> = HashMap::new();
         for record in self.of_members() {
-            let key = (record.partition, record.key());
+            let key = (record.place.partition, record.key());
             records.entry(key).or_default().push(record);
         }
         // How many records of its key each sequence has been matched with.
@@ -185,8 +185,14 @@ impl<'o, 'e> OutputTopic<'o, 'e> {
                 .graph
                 .table()
                 .is_none()
-                .then_some(by.record.topic);
-            let sequence = (processor.group(), lead, by.record.partition, partition, key);
+                .then_some(by.record.topic());
+            let sequence = (
+                processor.group(),
+                lead,
+                by.record.place.partition,
+                partition,
+                key,
+            );
             let matched = matched.entry(sequence).or_default();
             let all = records.get(&(partition, key)).map(Vec::as_slice);
             let rest = all.and_then(|all| all.get(*matched..)).unwrap_or_default();

@@ -137,7 +137,7 @@ impl TableComparison<'_> {
                 && record.key() == place.key.as_deref()
                 && record.value() == wrote.and_then(Option::as_deref)
         });
-        place.offset = record.map(|record| record.offset);
+        place.offset = record.map(|record| record.place.offset);
         Some(())
     }
 }

@@ -64,8 +64,9 @@ impl Place {
     }
 
     pub(super) fn of_record(record: &LogRecord<'_>) -> Self {
-        Self::of(record.topic, record.partition)
-            .at(record.offset)
+        let place = &record.place;
+        Self::of(&place.topic, place.partition)
+            .at(place.offset)
             .keyed(record.key())
     }
 
@@ -92,6 +93,5 @@ impl Violation {
 
 /// A record for messages: `clicks[2]@41 key "user-3"`.
 pub(super) fn describe(record: &LogRecord<'_>) -> String {
-    let (topic, partition, offset) = (record.topic, record.partition, record.offset);
-    format!("{topic}[{partition}]@{offset} {}", key(record.key()))
+    format!("{} {}", record.place, key(record.key()))
 }

@@ -28,8 +28,8 @@ impl<'p, 'e> UnclaimedWrites<'p, 'e> {
                     let content = (
                         client,
                         record.serial,
-                        record.topic,
-                        record.partition,
+                        record.topic(),
+                        record.place.partition,
                         record.key(),
                         record.value(),
                     );
@@ -101,7 +101,7 @@ pub(super) fn judge(
         let who = record
             .client
             .map_or_else(String::new, |client| index.display_name(client));
-        let value = values.show(record.topic, record.value());
+        let value = values.show(record.topic(), record.value());
         let what = format!(
             "{} = {value} is visible, though no effective handling of {who} wrote it",
             describe(record)
@@ -122,7 +122,7 @@ fn is_judged(
     let mut of = of.filter(|(processor, _)| Some(processor.group()) == group);
     of.any(|(processor, model)| {
         let table = processor.definition.graph.table();
-        let is_table = table.is_some_and(|table| table.topic.name == record.topic);
+        let is_table = table.is_some_and(|table| table.topic.name == record.topic());
         processor.is_exactly_once() && !processor.visited && (is_table || model.is_none())
     })
 }
