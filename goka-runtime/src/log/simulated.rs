@@ -54,7 +54,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::faults::{Fault, Faults, Step, StepKind};
-pub(crate) use self::history::{Happened, MemberOffset, Moment, RecordPlace, WrittenRecord, Wrote};
+pub(crate) use self::history::{
+    Content, Happened, MemberOffset, Moment, RecordPlace, WrittenRecord, Wrote,
+};
 #[cfg(test)]
 pub(crate) use self::topics::Body;
 pub use self::topics::{Kept, Kind};

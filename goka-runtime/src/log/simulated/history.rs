@@ -28,7 +28,15 @@ pub(crate) struct Wrote {
     pub(crate) value: Option<Vec<u8>>,
 }
 
+/// Topic, partition, key and value of a record.
+pub(crate) type Content<'w> = (&'w str, i32, Option<&'w [u8]>, Option<&'w [u8]>);
+
 impl Wrote {
+    pub(crate) fn content(&self) -> Content<'_> {
+        let (key, value) = (self.key.as_deref(), self.value.as_deref());
+        (&self.topic, self.partition, key, value)
+    }
+
     pub(crate) fn of(topic: Arc<str>, append: &Append<'_>) -> Self {
         Self {
             topic,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 
-use crate::log::simulated::{Happened, Moment, WrittenRecord, Wrote};
+use crate::log::simulated::{Content, Happened, Moment, WrittenRecord, Wrote};
 use crate::record::Offset;
 
 /// A partition of an input of a group: group, topic, partition.
@@ -28,6 +28,11 @@ impl Deref for LogRecord<'_> {
 impl<'e> LogRecord<'e> {
     pub(super) fn topic(&self) -> &'e str {
         &self.written.place.topic
+    }
+
+    pub(super) fn content(&self) -> Content<'e> {
+        let partition = self.place.partition;
+        (self.topic(), partition, self.key(), self.value())
     }
 
     pub(super) fn key(&self) -> Option<&'e [u8]> {
@@ -148,6 +153,12 @@ impl<'e> Index<'e> {
         }
     }
 
+    /// The name of the member that wrote a record.
+    pub(super) fn writer(&self, record: &LogRecord<'_>) -> String {
+        let client = record.client;
+        client.map_or_else(String::new, |client| self.display_name(client))
+    }
+
     /// Where in the history a transaction ended, and whether it was committed.
     pub(super) fn transaction_end(&self, serial: u64) -> Option<(usize, bool)> {
         self.ended.get(&serial).copied()
@@ -203,6 +214,13 @@ impl<'e> Index<'e> {
     ) -> impl Iterator<Item = &LogRecord<'e>> {
         let all = self.records(topic, partition);
         all.filter(|record| self.visible_since(record).is_some())
+    }
+
+    /// The records of a topic that readers of committed records see and that members wrote.
+    pub(super) fn of_members(&self, topic: &str) -> impl Iterator<Item = &LogRecord<'e>> {
+        let partitions = self.partitions(topic);
+        let all = partitions.flat_map(move |partition| self.visible(topic, partition));
+        all.filter(|record| record.client.is_some())
     }
 
     /// All handlings of a partition, by offset.

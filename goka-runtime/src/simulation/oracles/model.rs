@@ -15,6 +15,7 @@ use crate::dispatch::{
     Call, ContextError, Deferred, Destination, Encode, Handling, Incoming, RawRecord, Scope,
 };
 use crate::graph::EdgeKind;
+use crate::log::simulated::Wrote;
 use crate::record::{Guarantee, Timestamp};
 use crate::shared_error::HandlerError;
 use crate::table::{Stored, StoredRef};
@@ -25,10 +26,7 @@ pub(super) type Rows = BTreeMap<Vec<u8>, Stored>;
 /// A record that the model emitted.
 #[derive(Debug)]
 pub(super) struct Emitted {
-    pub(super) topic: &'static str,
-    pub(super) partition: i32,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
+    pub(super) wrote: Wrote,
     /// The index of the effective handling that emitted it.
     pub(super) by: usize,
 }
@@ -352,13 +350,14 @@ impl Scope for ModelScope<'_> {
             Some(key) => (to.partition_of)(key, count),
             None => self.record.partition % count,
         };
-        self.emitted.push(Emitted {
-            topic: to.topic,
+        let wrote = Wrote {
+            topic: to.topic.into(),
             partition,
             key,
             value,
-            by: self.by,
-        });
+        };
+        let by = self.by;
+        self.emitted.push(Emitted { wrote, by });
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! How the oracles write records, keys and values in messages.
 
 use super::index::LogRecord;
-use super::{Place, Violation};
+use super::{Place, ProcessorRun, Violation};
 use crate::graph::Definition;
 use crate::record::Offset;
 
@@ -37,7 +37,12 @@ pub(super) fn key(key: Option<&[u8]>) -> String {
 /// Shows values by their topic's codec where they are not text.
 pub(super) struct Values<'d>(pub(super) Vec<&'d Definition>);
 
-impl Values<'_> {
+impl<'d> Values<'d> {
+    pub(super) fn of(processors: &[ProcessorRun<'d>]) -> Self {
+        let definitions = processors.iter();
+        Self(definitions.map(|processor| processor.definition).collect())
+    }
+
     /// A value of a topic; `None` is a deletion.
     pub(super) fn show(&self, topic: &str, value: Option<&[u8]>) -> String {
         let Some(value) = value else {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::index::{Index, LogRecord};
 use super::text::{self, Values, describe};
 use super::{FinishedRun, Place, Violation, inputs_of};
-use crate::log::simulated::{Happened, MemberOffset, RecordPlace, WrittenRecord, Wrote};
+use crate::log::simulated::{Content, Happened, MemberOffset, RecordPlace, Wrote};
 use crate::record::Offset;
 
 /// The most lines of a trace.
@@ -17,8 +17,6 @@ const FEW: usize = 2;
 
 /// Records of inputs, as groups read them.
 type Inputs<'s> = BTreeMap<(&'s str, &'s str, i32), BTreeSet<Offset>>;
-/// Client, topic, partition, key and value of a write.
-type Content<'s> = (u64, &'s str, i32, Option<&'s [u8]>, Option<&'s [u8]>);
 
 /// What happened to the record, row or partition of a violation, in order, a line each.
 pub(in crate::simulation) fn trace(run: &FinishedRun<'_>, violation: &Violation) -> Vec<String> {
@@ -98,8 +96,8 @@ struct TraceBuilder<'p, 's> {
     index: &'p Index<'s>,
     place: &'p Place,
     inputs: &'p Inputs<'s>,
-    /// What the handlings of the inputs wrote.
-    wrote: HashSet<Content<'s>>,
+    /// What the handlings of the inputs wrote, with their clients.
+    wrote: HashSet<(u64, Content<'s>)>,
     /// The moments of the trace, by their position in the history, and whether each is about the record
     /// of the violation itself.
     moments: BTreeMap<usize, bool>,
@@ -119,12 +117,12 @@ impl<'s> TraceBuilder<'_, 's> {
                     if !offsets.is_some_and(|offsets| offsets.contains(&of.place.offset)) {
                         continue;
                     }
-                    let wrote = wrote.iter().map(|wrote| content(of.client, wrote));
+                    let wrote = wrote.iter().map(|wrote| (of.client, wrote.content()));
                     self.wrote.extend(wrote);
                     (Some(of.client), self.is_focus(&of.place))
                 }
                 Happened::Written(written) => {
-                    if !self.is_written(written) {
+                    if !self.is_written(&LogRecord { at, written }) {
                         continue;
                     }
                     let serial = written.serial;
@@ -165,22 +163,16 @@ impl<'s> TraceBuilder<'_, 's> {
     }
 
     /// Whether a record is one of the inputs, is at the place, or was written by one of the handlings.
-    fn is_written(&self, written: &WrittenRecord) -> bool {
-        let (of, body) = (&written.place, &written.body);
-        let (key, value) = (body.key.as_deref(), body.value.as_deref());
-        let has_its_key = self.place.key.is_some() && key == self.place.key.as_deref();
+    fn is_written(&self, record: &LogRecord<'_>) -> bool {
+        let (of, place) = (&record.place, self.place);
+        let is_its_key = place.key.is_some() && record.key() == place.key.as_deref();
         let is_here = self.is_in_focus(of, |offset| offset == of.offset)
-            || (has_its_key
-                && *self.place.topic == *of.topic
-                && self.place.partition == of.partition);
+            || (is_its_key && *place.topic == *of.topic && place.partition == of.partition);
         let is_input = |((_, topic, number), offsets): (&(&str, &str, i32), &BTreeSet<Offset>)| {
-            *topic == &*of.topic && *number == of.partition && offsets.contains(&of.offset)
+            **topic == *of.topic && *number == of.partition && offsets.contains(&of.offset)
         };
-        let is_wrote = |client| {
-            let content = (client, &*of.topic, of.partition, key, value);
-            self.wrote.contains(&content)
-        };
-        is_here || self.inputs.iter().any(is_input) || written.client.is_some_and(is_wrote)
+        let is_wrote = |client| self.wrote.contains(&(client, record.content()));
+        is_here || self.inputs.iter().any(is_input) || record.client.is_some_and(is_wrote)
     }
 
     /// Adds who joined, and the faults in between.
@@ -311,11 +303,6 @@ impl<'s> TraceBuilder<'_, 's> {
             serial => format!("{what} in transaction {serial}"),
         }
     }
-}
-
-fn content(client: u64, wrote: &Wrote) -> Content<'_> {
-    let (key, value) = (wrote.key.as_deref(), wrote.value.as_deref());
-    (client, &wrote.topic, wrote.partition, key, value)
 }
 
 /// `12,340`.
