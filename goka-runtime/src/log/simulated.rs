@@ -203,12 +203,7 @@ impl Simulated {
     pub fn offsets_of(&self, group: &str) -> BTreeMap<TopicPartition, Committed> {
         let state = self.0.lock();
         let offsets = state.groups.get(group).map(|group| group.offsets.clone());
-        let offsets = offsets.unwrap_or_default().into_iter();
-        offsets
-            .map(|((topic, partition), committed)| {
-                (TopicPartition::new(topic, partition), committed)
-            })
-            .collect()
+        offsets.unwrap_or_default()
     }
 
     /// Forgets what a group committed, as Kafka does when a group was down for long.
@@ -249,7 +244,7 @@ impl Simulated {
         let mut state = self.0.lock();
         state.topics.remove(topic);
         for group in state.groups.values_mut() {
-            group.offsets.retain(|(name, _), _| **name != *topic);
+            group.offsets.retain(|tp, _| *tp.topic != *topic);
         }
         state.topic_changed(topic);
         state.note(|| format!("deletion of {topic}"));
@@ -323,8 +318,8 @@ impl Log for Simulated {
             for tp in partitions {
                 ranges.push(state.partition(tp)?.range());
             }
-            let is_away = |tp: &TopicPartition| state.away_until(&tp.topic, tp.partition);
-            let is_away = partitions.iter().any(|tp| is_away(tp).is_some());
+            let mut all = partitions.iter();
+            let is_away = all.any(|tp| state.away_until(tp).is_some());
             Ok((!is_away).then_some(ranges))
         })
     }
@@ -359,12 +354,11 @@ impl Log for Simulated {
             let Some(group) = state.groups.get(group) else {
                 return Ok(Some(vec![None; partitions.len()]));
             };
-            let is_pending = |tp: &TopicPartition| group.is_pending(&tp.topic, tp.partition);
-            if partitions.iter().any(is_pending) {
+            if partitions.iter().any(|tp| group.is_pending(tp)) {
                 return Ok(None);
             }
             let found = partitions.iter();
-            let found = found.map(|tp| group.committed(&tp.topic, tp.partition));
+            let found = found.map(|tp| group.offsets.get(tp).cloned());
             Ok(Some(found.collect()))
         })
     }

@@ -102,7 +102,7 @@ impl ProcessorRun<'_> {
 }
 
 /// The inputs of a processor, its loopback among them.
-fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static Edge> {
+pub(super) fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static Edge> {
     let is_input = |edge: &&Edge| {
         matches!(
             edge.kind,

@@ -240,13 +240,8 @@ impl Schedule {
             for _ in 0..feed.count {
                 let record = (feed.make)(&mut content);
                 let at = below(&mut moments, turns * 9 / 10);
-                steps.push((
-                    at,
-                    StepAction::Feed {
-                        topic: feed.topic,
-                        record,
-                    },
-                ));
+                let topic = feed.topic;
+                steps.push((at, StepAction::Feed { topic, record }));
             }
         }
         let mut planner = Planner {

@@ -8,8 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Embedded;
-use super::chunk::{Content, Run};
-use super::commit::refusal;
+use super::chunk::Run;
 use super::rows::NotWritten;
 use super::shared::{Shared, lock, now_millis};
 use crate::log::{Appender, Failure, LogError, OnDelivery, Sent};
@@ -102,16 +101,7 @@ impl EmbeddedAppender {
 impl Appender for EmbeddedAppender {
     fn send(&self, record: Sent<'_>, token: u64, deadline: Instant) -> Result<(), LogError> {
         let begun = Instant::now();
-        let content = Content {
-            key: record.key,
-            value: record.value,
-            timestamp: if record.timestamp == -1 {
-                now_millis()
-            } else {
-                record.timestamp
-            },
-            headers: record.headers,
-        };
+        let record = record.stamped(now_millis());
         let (handle, place) = {
             let state = self.log.shared().state();
             (
@@ -119,7 +109,7 @@ impl Appender for EmbeddedAppender {
                 state.place(record.topic),
             )
         };
-        if let Some(Err(reason)) = place.map(|place| refusal(&place, &content)) {
+        if let Some(reason) = place.and_then(|place| place.refusal(&record)) {
             let what = format!("writing to `{}`", record.topic);
             let source = None;
             return Err(LogError::Refused {
@@ -146,7 +136,7 @@ impl Appender for EmbeddedAppender {
             tokens: Vec::new(),
         });
         let before = lane.run.bytes;
-        lane.run.push(&content);
+        lane.run.push(&record);
         lane.tokens.push(token);
         let grown = lane.run.bytes - before;
         queue.bytes += grown;

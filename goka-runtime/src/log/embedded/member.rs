@@ -111,10 +111,7 @@ impl EmbeddedMember {
     }
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
-        let tasks: Vec<TaskId> = slots
-            .iter()
-            .filter_map(|slot| self.group.task(&slot.0, slot.1))
-            .collect();
+        let tasks = self.group.tasks(slots);
         driver.revoking(&tasks, &mut self.committer);
         self.committer.forget(&tasks);
         self.held.retain(|task, _| !tasks.contains(task));
@@ -362,7 +359,7 @@ impl Member for EmbeddedMember {
             });
         };
         for (topic, position) in positions {
-            let tp = TopicPartition::new(group.topic(*topic).clone(), task.partition);
+            let tp = group.place(*topic, task.partition);
             let handle = shared.state().handle(&tp.topic, tp.partition)?;
             held.intakes.insert(
                 *topic,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::groups::Coordinator;
 use super::rows::{PartitionRow, TopicRow};
-use crate::log::LogError;
+use crate::log::{LogError, Sent};
 use crate::record::Offset;
 
 /// A partition is compacted when this many records came since, and as many as it then held.
@@ -27,6 +27,11 @@ impl Place {
     pub(super) fn handle(&self, partition: i32) -> Option<u32> {
         let exists = (0..self.partitions).contains(&partition);
         exists.then(|| self.first + partition.unsigned_abs())
+    }
+
+    /// Why the topic does not take a record for good.
+    pub(super) fn refusal(&self, record: &Sent<'_>) -> Option<String> {
+        record.refusal(self.compact, self.max_message_bytes)
     }
 }
 

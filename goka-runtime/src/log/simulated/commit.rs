@@ -2,7 +2,6 @@
 //! transaction. The outcomes are those of the Kafka engine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::outcome::{Failures, each, failed, tasks};
@@ -144,16 +143,12 @@ fn check_standing(
 /// The offsets of some tasks of a batch.
 fn offsets_of(group: &Group, batch: &CommitBatch, of: impl Fn(TaskId) -> bool) -> Offsets {
     let offsets = batch.offsets.iter().filter(|(task, ..)| of(*task));
-    offsets
-        .map(|(task, topic, offset, metadata)| {
-            let committed = Committed {
-                offset: *offset,
-                metadata: metadata.clone(),
-            };
-            let topic: Arc<str> = group.topic(*topic).clone();
-            ((topic, task.partition), committed)
-        })
-        .collect()
+    let offsets = offsets.map(|(task, topic, offset, metadata)| {
+        let (offset, metadata) = (*offset, metadata.clone());
+        let committed = Committed { offset, metadata };
+        (group.place(*topic, task.partition), committed)
+    });
+    offsets.collect()
 }
 
 /// What a commit works with.

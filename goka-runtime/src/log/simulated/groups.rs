@@ -11,9 +11,10 @@ use super::topics::Serial;
 use crate::log::Committed;
 use crate::log::balance::{Partitions, Share, Slot};
 use crate::log::seats::{MemberId, Seats, Step};
+use crate::record::TopicPartition;
 
-/// Offsets of a group, by topic and partition.
-pub(super) type Offsets = Vec<((Arc<str>, i32), Committed)>;
+/// Offsets of a group.
+pub(super) type Offsets = Vec<(TopicPartition, Committed)>;
 
 /// Whether a member that commits offsets is in the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,21 +41,16 @@ pub(super) struct Coordinator {
 #[derive(Debug, Default)]
 pub(super) struct SimulatedGroup {
     pub(super) members: Coordinator,
-    pub(super) offsets: BTreeMap<(Arc<str>, i32), Committed>,
+    pub(super) offsets: BTreeMap<TopicPartition, Committed>,
     /// The offsets in open transactions.
     pub(super) pending: BTreeMap<Serial, Offsets>,
 }
 
 impl SimulatedGroup {
     /// Whether an open transaction holds an offset of a partition.
-    pub(super) fn is_pending(&self, topic: &str, partition: i32) -> bool {
+    pub(super) fn is_pending(&self, partition: &TopicPartition) -> bool {
         let mut pending = self.pending.values().flatten();
-        pending.any(|((name, number), _)| **name == *topic && *number == partition)
-    }
-
-    /// What is committed for a partition.
-    pub(super) fn committed(&self, topic: &Arc<str>, partition: i32) -> Option<Committed> {
-        self.offsets.get(&(topic.clone(), partition)).cloned()
+        pending.any(|(of, _)| of == partition)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::topics::{Body, Serial};
-use crate::record::{Append, Offset};
+use crate::record::{Append, Offset, TopicPartition};
 
 /// The number of a member's client; never used twice.
 pub(crate) type ClientId = u64;
@@ -53,6 +53,16 @@ pub(crate) struct RecordPlace {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) offset: Offset,
+}
+
+impl RecordPlace {
+    pub(crate) fn of(tp: &TopicPartition, offset: Offset) -> Self {
+        Self {
+            topic: tp.topic.clone(),
+            partition: tp.partition,
+            offset,
+        }
+    }
 }
 
 impl fmt::Display for RecordPlace {

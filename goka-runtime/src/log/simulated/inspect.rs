@@ -71,11 +71,8 @@ impl Simulated {
         let mut state = self.0.lock();
         if let Some(group) = state.groups.get_mut(group) {
             for (tp, committed) in offsets {
-                let place = (tp.topic.clone(), tp.partition);
-                group
-                    .offsets
-                    .entry(place)
-                    .or_insert_with(|| committed.clone());
+                let known = group.offsets.entry(tp.clone());
+                known.or_insert_with(|| committed.clone());
             }
         }
         state.version += 1;
@@ -92,7 +89,8 @@ impl Simulated {
         };
         let mut behind = Vec::new();
         for (number, partition) in (0..).zip(&topic.partitions) {
-            let committed = group.and_then(|group| group.committed(name, number));
+            let tp = TopicPartition::new(name.clone(), number);
+            let committed = group.and_then(|group| group.offsets.get(&tp));
             let committed = committed.map_or(0, |committed| committed.offset);
             if let Some((_, record)) = partition.committed(committed).last() {
                 behind.push((number, committed, record.offset + 1));
@@ -125,7 +123,7 @@ impl Simulated {
             headers: Vec::new(),
         });
         let (topic, _) = state.topics.get_key_value(topic)?;
-        let topic = topic.clone();
-        state.write(None, 0, (&topic, partition), body)
+        let tp = TopicPartition::new(topic.clone(), partition);
+        state.write(None, 0, &tp, body)
     }
 }

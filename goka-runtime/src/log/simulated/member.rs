@@ -146,10 +146,7 @@ impl SimulatedMember {
     }
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
-        let tasks: Vec<TaskId> = slots
-            .iter()
-            .filter_map(|slot| self.group.task(&slot.0, slot.1))
-            .collect();
+        let tasks = self.group.tasks(slots);
         let is_known = |task: &TaskId| self.tasks.get(task).is_some_and(|held| held.is_announced);
         let told: Vec<TaskId> = tasks.iter().copied().filter(is_known).collect();
         if !told.is_empty() {

@@ -141,17 +141,17 @@ impl SimulatedMember {
         let mut assignments = Vec::new();
         let mut oldest = None;
         for (task, held) in self.tasks.iter_mut().filter(|(_, held)| !held.is_announced) {
-            let topics: Vec<TopicId> = self.group.inputs_of(*task).collect();
-            let names = &self.group;
+            let inputs = self.group.inputs_of(*task);
+            let inputs: Vec<(TopicId, TopicPartition)> = inputs
+                .map(|input| (input, self.group.place(input, task.partition)))
+                .collect();
             let committed = state.group(&self.group.name, |group, _| {
-                let is_pending =
-                    |input: &TopicId| group.is_pending(names.topic(*input), task.partition);
-                if topics.iter().any(is_pending) {
+                if inputs.iter().any(|(_, tp)| group.is_pending(tp)) {
                     return None;
                 }
-                let committed = topics.iter().filter_map(|input| {
-                    let found = group.committed(names.topic(*input), task.partition)?;
-                    Some((*input, found))
+                let committed = inputs.iter().filter_map(|(input, tp)| {
+                    let found = group.offsets.get(tp)?;
+                    Some((*input, found.clone()))
                 });
                 Some(committed.collect())
             });
@@ -210,8 +210,8 @@ impl SimulatedMember {
     fn fetch_one(&mut self, state: &mut State, task: TaskId, topic: TopicId) -> Option<Polled> {
         let intakes = &mut self.tasks.get_mut(&task)?.inputs;
         let position = *intakes.get(&topic)?;
-        let tp = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
-        if state.away_until(&tp.topic, tp.partition).is_some() {
+        let tp = self.group.place(topic, task.partition);
+        if state.away_until(&tp).is_some() {
             return None;
         }
         let most = state.batch.unwrap_or(BATCH);
@@ -238,13 +238,13 @@ impl SimulatedMember {
             intakes.insert(topic, page.next);
             return Some(Polled::OffsetGap(task, topic, position..page.next));
         }
-        let (who, place) = (&self.producer.client.who, Some((&tp.topic, tp.partition)));
-        match state.inject(StepKind::Fetch, who, Some(self.client), place) {
+        let who = &self.producer.client.who;
+        match state.inject(StepKind::Fetch, who, Some(self.client), Some(&tp)) {
             Some(Fault::Slow) => return None,
             Some(Fault::Few(most)) => page.cut(most),
             _ => {}
         }
-        if state.away_until(&tp.topic, tp.partition).is_some() {
+        if state.away_until(&tp).is_some() {
             return None;
         }
         // A gap behind the last of them is reported by the next poll.

@@ -45,7 +45,7 @@ impl SimulatedReader {
         let count = self.partitions.len();
         for index in (0..count).map(|at| (self.first + at) % count) {
             let (tp, position) = &mut self.partitions[index];
-            if state.away_until(&tp.topic, tp.partition).is_some() {
+            if state.away_until(tp).is_some() {
                 continue;
             }
             let page = state
@@ -60,13 +60,12 @@ impl SimulatedReader {
                 continue;
             };
             if !page.records.is_empty() {
-                let place = Some((&tp.topic, tp.partition));
-                match state.inject(StepKind::Read, "reader", None, place) {
+                match state.inject(StepKind::Read, "reader", None, Some(tp)) {
                     Some(Fault::Slow) => continue,
                     Some(Fault::Few(most)) => page.cut(most),
                     _ => {}
                 }
-                if state.away_until(&tp.topic, tp.partition).is_some() {
+                if state.away_until(tp).is_some() {
                     continue;
                 }
             }

@@ -27,8 +27,7 @@ pub(super) struct UnderWay {
     pub(super) ticket: Option<u64>,
     pub(super) at: Duration,
     pub(super) client: ClientId,
-    pub(super) topic: Arc<str>,
-    pub(super) partition: i32,
+    pub(super) tp: TopicPartition,
     pub(super) body: Arc<Body>,
     /// The transaction that it is of; it counts only while that is open.
     pub(super) transaction: Option<(String, Serial)>,
@@ -63,7 +62,7 @@ pub(super) struct State {
     /// Until when no broker answers.
     pub(super) outage: Option<Duration>,
     /// Until when partitions have no leader.
-    pub(super) leaderless: BTreeMap<(Arc<str>, i32), Duration>,
+    pub(super) leaderless: BTreeMap<TopicPartition, Duration>,
     /// Until when clients do not reach their group.
     pub(super) cut: BTreeMap<ClientId, Duration>,
     next_retention: Duration,
@@ -100,19 +99,19 @@ impl State {
         kind: StepKind,
         who: &str,
         client: Option<ClientId>,
-        place: Option<(&Arc<str>, i32)>,
+        place: Option<&TopicPartition>,
     ) -> Option<Fault> {
         let fault = self.chance.ask(&Step {
             kind,
             who,
-            place: place.map(|(topic, partition)| (&**topic, partition)),
+            place: place.map(|tp| (&*tp.topic, tp.partition)),
             now: self.now,
         })?;
         let now = self.now;
         match (fault, place, client) {
             (Fault::Outage(time), ..) => self.outage = self.outage.max(Some(now + time)),
-            (Fault::LeaderMove(time), Some((topic, partition)), _) => {
-                let until = self.leaderless.entry((topic.clone(), partition));
+            (Fault::LeaderMove(time), Some(tp), _) => {
+                let until = self.leaderless.entry(tp.clone());
                 let until = until.or_default();
                 *until = (*until).max(now + time);
             }
@@ -195,8 +194,8 @@ impl State {
     }
 
     /// Since when a partition can be reached: `None` is now.
-    pub(super) fn away_until(&self, topic: &Arc<str>, partition: i32) -> Option<Duration> {
-        let leaderless = self.leaderless.get(&(topic.clone(), partition)).copied();
+    pub(super) fn away_until(&self, partition: &TopicPartition) -> Option<Duration> {
+        let leaderless = self.leaderless.get(partition).copied();
         leaderless.max(self.outage)
     }
 
@@ -214,8 +213,7 @@ impl State {
                 None => 0,
             };
             let client = Some(record.client);
-            let place = (&record.topic, record.partition);
-            let offset = self.write(client, serial, place, record.body);
+            let offset = self.write(client, serial, &record.tp, record.body);
             if let (Some(ticket), Some(offset)) = (record.ticket, offset) {
                 self.arrived.insert(ticket, offset);
             }
@@ -227,23 +225,22 @@ impl State {
         &mut self,
         client: Option<ClientId>,
         serial: Serial,
-        (topic, partition): (&Arc<str>, i32),
+        tp: &TopicPartition,
         body: Arc<Body>,
     ) -> Option<Offset> {
         self.written += 1;
-        let found = self.topics.get_mut(topic)?.partition_mut(partition)?;
+        let found = self
+            .topics
+            .get_mut(&tp.topic)?
+            .partition_mut(tp.partition)?;
         let offset = found.append(body.clone(), serial, self.written);
         self.version += 1;
-        let topic = topic.clone();
+        let place = RecordPlace::of(tp, offset);
         self.remember(|| {
             Happened::Written(WrittenRecord {
                 client,
                 serial,
-                place: RecordPlace {
-                    topic,
-                    partition,
-                    offset,
-                },
+                place,
                 body,
             })
         });

@@ -114,10 +114,10 @@ impl State {
             return;
         };
         let commit = open.ending.map_or(commit, |(commit, _)| commit);
-        for (name, number, partition) in &open.partitions {
-            let topic = self.topics.get_mut(name);
+        for (tp, number) in &open.partitions {
+            let topic = self.topics.get_mut(&tp.topic);
             let topic = topic.filter(|topic| topic.number == *number);
-            if let Some(partition) = topic.and_then(|topic| topic.partition_mut(*partition)) {
+            if let Some(partition) = topic.and_then(|topic| topic.partition_mut(tp.partition)) {
                 partition.end(open.serial, commit, self.wall);
             }
         }
@@ -139,16 +139,12 @@ impl State {
 
     /// Offsets of a group count from now on.
     pub(super) fn count(&mut self, client: ClientId, name: &Arc<str>, offsets: Offsets) {
-        for ((topic, partition), committed) in &offsets {
+        for (tp, committed) in &offsets {
             self.remember(|| {
                 Happened::Committed(MemberOffset {
                     client,
                     group: name.clone(),
-                    place: RecordPlace {
-                        topic: topic.clone(),
-                        partition: *partition,
-                        offset: committed.offset,
-                    },
+                    place: RecordPlace::of(tp, committed.offset),
                 })
             });
         }

@@ -1,5 +1,6 @@
 //! Performs the steps of the schedule. Part of [`Run`].
 
+use super::super::oracles::inputs_of;
 use super::super::process::Process;
 use super::super::schedule::{Step, StepAction};
 use super::Run;
@@ -118,16 +119,9 @@ impl Run<'_> {
 
     /// All inputs and loopbacks, with their groups.
     pub(super) fn inputs(&self) -> impl Iterator<Item = (&'static str, &'static Edge)> {
-        let reads = |edge: &&'static Edge| {
-            matches!(
-                edge.kind,
-                EdgeKind::Input { .. } | EdgeKind::Loopback { .. }
-            )
-        };
         let definitions = self.definitions.clone().into_iter();
         definitions.flat_map(move |definition| {
-            let edges = definition.graph.edges.iter().filter(reads);
-            edges.map(move |edge| (definition.graph.group, edge))
+            inputs_of(definition).map(move |edge| (definition.graph.group, edge))
         })
     }
 
