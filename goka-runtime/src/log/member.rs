@@ -64,6 +64,12 @@ impl Group {
             .collect()
     }
 
+    /// The error of fetching a task that the member does not own.
+    pub(super) fn not_owned(&self, task: TaskId) -> LogError {
+        let what = format!("fetching {}", self.place(task.lead, task.partition));
+        LogError::failed(what, "this member does not own the task")
+    }
+
     /// The id of a topic of the group.
     pub(super) fn topic_id(&self, name: &str) -> Option<TopicId> {
         let index = self.topics.iter().position(|topic| **topic == *name)?;

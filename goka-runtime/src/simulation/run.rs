@@ -161,11 +161,7 @@ impl<'r> Run<'r> {
     fn violation(&mut self, oracle: &'static str, what: String) {
         let known = |before: &Violation| before.oracle == oracle;
         if !self.violations.iter().any(known) {
-            self.violations.push(Violation {
-                oracle,
-                what,
-                place: None,
-            });
+            self.violations.push(Violation::new(oracle, what));
         }
     }
 

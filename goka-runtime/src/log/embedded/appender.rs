@@ -49,21 +49,20 @@ impl Channel {
     /// Waits while `hold`, at most until `deadline`; says whether it holds no more.
     fn wait<'q>(
         &self,
-        mut queue: MutexGuard<'q, Queue>,
+        queue: MutexGuard<'q, Queue>,
         deadline: Option<Instant>,
         hold: impl Fn(&Queue) -> bool,
     ) -> (MutexGuard<'q, Queue>, bool) {
-        while hold(&queue) {
-            let left = deadline.map_or(Duration::from_secs(60), |by| {
-                by.saturating_duration_since(Instant::now())
-            });
-            if left.is_zero() {
-                return (queue, false);
-            }
-            let waited = self.changed.wait_timeout(queue, left);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        (queue, true)
+        let Some(deadline) = deadline else {
+            let queue = self.changed.wait_while(queue, |queue| hold(queue));
+            return (queue.unwrap_or_else(PoisonError::into_inner), true);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self
+            .changed
+            .wait_timeout_while(queue, left, |queue| hold(queue));
+        let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (queue, !waited.timed_out())
     }
 }
 
@@ -124,10 +123,7 @@ impl Appender for EmbeddedAppender {
                 .wait(lock(&self.channel.queue), Some(deadline), full);
         if !has_room {
             let what = format!("waiting for room to write to `{}`", record.topic);
-            return Err(LogError::Timeout {
-                what,
-                after: begun.elapsed(),
-            });
+            return Err(LogError::late(what, begun.elapsed()));
         }
         let was_idle = queue.records == 0;
         let lane = queue.lanes.entry(handle).or_insert_with(|| Lane {
@@ -159,10 +155,7 @@ impl Appender for EmbeddedAppender {
             return Ok(());
         }
         let what = format!("writing {} records", sent - queue.done);
-        Err(LogError::Timeout {
-            what,
-            after: begun.elapsed(),
-        })
+        Err(LogError::late(what, begun.elapsed()))
     }
 }
 

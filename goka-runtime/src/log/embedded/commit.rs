@@ -13,7 +13,7 @@ use super::state::Place;
 use crate::log::balance::Slot;
 use crate::log::seats::MemberId;
 use crate::log::{CommitBatch, CommitOutcome, Committer, Failure, Group, LogError, Sent, TaskAcks};
-use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
+use crate::record::{AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
 
 /// Where a task's records of one kind go: kept apart from other tasks' so that one task can fail alone.
 type Lane = (u32, TaskId, bool);

@@ -349,14 +349,7 @@ impl Member for EmbeddedMember {
         let group = self.group.clone();
         let shared = self.shared().clone();
         let Some(held) = self.held.get_mut(&task) else {
-            let what = format!("fetching {}[{}]", group.topic(task.lead), task.partition);
-            let reason = "this member does not own the task".to_owned();
-            let source = None;
-            return Err(LogError::Client {
-                what,
-                reason,
-                source,
-            });
+            return Err(group.not_owned(task));
         };
         for (topic, position) in positions {
             let tp = group.place(*topic, task.partition);
@@ -392,13 +385,10 @@ impl Member for EmbeddedMember {
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
         match self.committer.clear() {
             0 => Ok(()),
-            dropped => Err(LogError::Client {
-                what: format!("leaving group `{}`", self.group.name),
-                reason: format!(
-                    "{dropped} records were appended and never committed; they are dropped"
-                ),
-                source: None,
-            }),
+            dropped => Err(LogError::failed(
+                format!("leaving group `{}`", self.group.name),
+                format!("{dropped} records were appended and never committed; they are dropped"),
+            )),
         }
     }
 

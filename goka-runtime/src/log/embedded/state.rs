@@ -86,10 +86,7 @@ impl State {
         let place = self.place(topic).ok_or_else(unknown)?;
         place
             .handle(partition)
-            .ok_or_else(|| LogError::UnknownPartition {
-                topic: topic.to_owned(),
-                partition,
-            })
+            .ok_or_else(|| LogError::unknown_partition(topic, partition))
     }
 
     /// Calls `act` with a group and the partition counts of topics.

@@ -14,7 +14,7 @@ use super::state::Shared;
 use crate::log::balance::Slot;
 use crate::log::seats::{MemberId, Step};
 use crate::log::{
-    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent, OffsetGap,
+    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
 };
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 
@@ -91,22 +91,9 @@ impl SimulatedMember {
             }
             Polled::Step(Step::Revoke(slots)) => self.revoke(&slots, driver),
             Polled::Assigned(assignments) => driver.event(MemberEvent::Assigned(&assignments)),
-            Polled::Degraded(why) => driver.event(MemberEvent::Degraded(Some(why))),
-            Polled::Recovered => driver.event(MemberEvent::Degraded(None)),
-            Polled::InputFailed(task, topic, error) => {
-                driver.event(MemberEvent::InputFailed { task, topic, error });
-            }
-            Polled::OffsetGap(task, topic, nothing) => {
-                driver.event(MemberEvent::OffsetGap(OffsetGap {
-                    task,
-                    epoch: self.epoch(task),
-                    topic,
-                    from: nothing.start,
-                    to: nothing.end,
-                }));
-            }
+            Polled::Event(event) => driver.event(event),
             Polled::Batch(task, topic, page) => {
-                let epoch = self.epoch(task);
+                let epoch = self.tasks.get(&task).map_or(Epoch(0), |held| held.epoch);
                 let records = page.records.iter();
                 let records: Vec<Record<'_>> =
                     records.map(|(offset, body)| body.record(*offset)).collect();
@@ -124,10 +111,6 @@ impl SimulatedMember {
             }
         }
         Ok(())
-    }
-
-    fn epoch(&self, task: TaskId) -> Epoch {
-        self.tasks.get(&task).map_or(Epoch(0), |held| held.epoch)
     }
 
     fn out(&mut self, driver: &mut dyn Driver) {
@@ -179,10 +162,7 @@ impl SimulatedMember {
         }
         let who = self.producer.client.who.clone();
         state.inject(StepKind::Leave, &who, Some(self.client), None);
-        let away = |what: &str| LogError::Timeout {
-            what: format!("{what} of `{who}`"),
-            after: Duration::ZERO,
-        };
+        let away = |what: &str| LogError::late(format!("{what} of `{who}`"), Duration::ZERO);
         if state.is_out() {
             return Err(away("leaving the group"));
         }
@@ -239,12 +219,7 @@ impl Member for SimulatedMember {
 
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
         let Some(held) = self.tasks.get_mut(&task).filter(|held| held.is_announced) else {
-            let topic = self.group.topic(task.lead);
-            return Err(LogError::Client {
-                what: format!("fetching {topic}[{}]", task.partition),
-                reason: "this member does not own the task".to_owned(),
-                source: None,
-            });
+            return Err(self.group.not_owned(task));
         };
         held.inputs.extend(positions.iter().copied());
         Ok(())

@@ -12,7 +12,7 @@ use super::state::State;
 use super::topics::OutOfRange;
 use crate::log::balance::Slot;
 use crate::log::seats::{MemberId, Step};
-use crate::log::{Assignment, Epoch, Isolation, LogError};
+use crate::log::{Assignment, Epoch, Isolation, LogError, MemberEvent, OffsetGap};
 use crate::record::{TaskId, TopicId, TopicPartition};
 
 /// How many records a batch has at most.
@@ -68,7 +68,7 @@ impl SimulatedMember {
         }
         if self.degraded == Some(Degraded::Brokers) {
             self.degraded = None;
-            return Ok(Some(Polled::Recovered));
+            return Ok(Some(Polled::Event(MemberEvent::Degraded(None))));
         }
         // What a predecessor left open may be this group's offsets: it is ended first.
         self.producer.start(state)?;
@@ -176,7 +176,7 @@ impl SimulatedMember {
             }
             None if self.degraded == Some(Degraded::Lookup) => {
                 self.degraded = None;
-                Some(Polled::Recovered)
+                Some(Polled::Event(MemberEvent::Degraded(None)))
             }
             _ => None,
         }
@@ -187,7 +187,7 @@ impl SimulatedMember {
             return None;
         }
         self.degraded = Some(degraded);
-        Some(Polled::Degraded(why))
+        Some(Polled::Event(MemberEvent::Degraded(Some(why))))
     }
 
     /// One batch, of the input after the one that came last.
@@ -208,35 +208,35 @@ impl SimulatedMember {
     }
 
     fn fetch_one(&mut self, state: &mut State, task: TaskId, topic: TopicId) -> Option<Polled> {
-        let intakes = &mut self.tasks.get_mut(&task)?.inputs;
+        let held = self.tasks.get_mut(&task)?;
+        let (epoch, intakes) = (held.epoch, &mut held.inputs);
         let position = *intakes.get(&topic)?;
         let tp = self.group.place(topic, task.partition);
         if state.away_until(&tp).is_some() {
             return None;
         }
         let most = state.batch.unwrap_or(BATCH);
-        let page = match state.partition(&tp) {
-            Ok(partition) => partition.read(position, Isolation::ReadCommitted, most),
-            Err(error) => {
-                intakes.remove(&topic);
-                return Some(Polled::InputFailed(task, topic, error));
-            }
-        };
+        let page = state.partition(&tp).and_then(|partition| {
+            let page = partition.read(position, Isolation::ReadCommitted, most);
+            page.map_err(|OutOfRange| LogError::out_of_range(&tp, position))
+        });
         let mut page = match page {
             Ok(page) => page?,
-            Err(OutOfRange) => {
+            Err(error) => {
                 intakes.remove(&topic);
-                let error = LogError::OutOfRange {
-                    topic: tp.topic.to_string(),
-                    partition: tp.partition,
-                    offset: position,
-                };
-                return Some(Polled::InputFailed(task, topic, error));
+                let failed = MemberEvent::InputFailed { task, topic, error };
+                return Some(Polled::Event(failed));
             }
         };
         if page.records.is_empty() {
             intakes.insert(topic, page.next);
-            return Some(Polled::OffsetGap(task, topic, position..page.next));
+            return Some(Polled::Event(MemberEvent::OffsetGap(OffsetGap {
+                task,
+                epoch,
+                topic,
+                from: position,
+                to: page.next,
+            })));
         }
         let who = &self.producer.client.who;
         match state.inject(StepKind::Fetch, who, Some(self.client), Some(&tp)) {

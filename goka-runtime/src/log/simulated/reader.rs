@@ -51,11 +51,7 @@ impl SimulatedReader {
             let page = state
                 .partition(tp)?
                 .read(*position, self.isolation, BATCH)
-                .map_err(|_| LogError::OutOfRange {
-                    topic: tp.topic.to_string(),
-                    partition: tp.partition,
-                    offset: *position,
-                })?;
+                .map_err(|_| LogError::out_of_range(tp, *position))?;
             let Some(mut page) = page else {
                 continue;
             };

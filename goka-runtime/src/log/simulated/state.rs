@@ -295,10 +295,7 @@ impl State {
             topic: tp.topic.to_string(),
         })?;
         let partition = topic.partition(tp.partition);
-        partition.ok_or_else(|| LogError::UnknownPartition {
-            topic: tp.topic.to_string(),
-            partition: tp.partition,
-        })
+        partition.ok_or_else(|| LogError::unknown_partition(&tp.topic, tp.partition))
     }
 
     /// Calls `act` with a group and the partition counts of topics.

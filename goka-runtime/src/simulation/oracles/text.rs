@@ -87,6 +87,16 @@ impl Place {
 }
 
 impl Violation {
+    /// One that is about no record.
+    pub(in crate::simulation) fn new(oracle: &'static str, what: String) -> Self {
+        let place = None;
+        Self {
+            oracle,
+            what,
+            place,
+        }
+    }
+
     pub(super) fn at(oracle: &'static str, place: Place, what: String) -> Self {
         Self {
             oracle,
