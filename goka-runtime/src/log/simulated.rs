@@ -139,15 +139,9 @@ impl Simulated {
     /// now on arrives, not even that they leave. What is under way may arrive. Says how many.
     pub fn kill(&self, who: &str) -> usize {
         let mut state = self.0.lock();
-        let clients = state.clients.iter();
-        let mut killed: Vec<u64> = clients
-            .filter(|(_, name)| *name == who)
-            .map(|(client, _)| *client)
-            .collect();
-        killed.retain(|client| !state.dead.contains(client));
-        state.bury(&killed);
+        let killed = state.bury_named(|name| name == who);
         state.note(|| format!("{who}: killed"));
-        killed.len()
+        killed
     }
 
     /// Everything that a partition holds, visible or not; nothing where there is none.

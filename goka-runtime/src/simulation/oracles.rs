@@ -125,17 +125,12 @@ pub(super) fn judge(run: &FinishedRun<'_>) -> Findings {
         })
         .collect();
     writes::judge(&index, &processors, &models, &mut findings.violations);
-    findings.violations.append(&mut failed);
+    let found = &mut findings.violations;
+    found.append(&mut failed);
     for (processor, model) in processors.iter().zip(&models) {
-        tables::judge(
-            run,
-            &index,
-            processor,
-            model.as_ref(),
-            &mut findings.violations,
-        );
+        tables::judge(run, &index, processor, model.as_ref(), found);
     }
-    outputs::judge(&index, &processors, &models, &mut findings.violations);
+    outputs::judge(&index, &processors, &models, found);
     findings
 }
 

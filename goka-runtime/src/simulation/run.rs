@@ -210,10 +210,8 @@ impl<'r> Run<'r> {
     fn advance(&mut self, time: Duration) {
         self.clock.advance(time);
         let now = self.clock.monotonic();
-        let awake = self
-            .processes
-            .iter()
-            .filter(|process| process.stalled_until <= now);
+        let processes = self.processes.iter();
+        let awake = processes.filter(|process| process.stalled_until <= now);
         awake.for_each(Process::keep_alive);
     }
 

@@ -105,7 +105,7 @@ impl Appender for EmbeddedAppender {
             let state = self.log.shared().state();
             (
                 state.handle(record.topic, record.partition)?,
-                state.place(record.topic),
+                state.topic(record.topic),
             )
         };
         if let Some(reason) = place.and_then(|place| place.refusal(&record)) {
@@ -204,10 +204,8 @@ fn write(shared: &Shared, channel: &Channel, delivered: &OnDelivery) {
 fn commit(shared: &Shared, lanes: &BTreeMap<u32, Lane>) -> Result<Vec<Offset>, Failure> {
     let turn = shared.turn(Instant::now() + TURN);
     let turn = turn.map_err(|error| Failure::Retriable(error.to_string()))?;
-    let runs: Vec<(u32, &Run)> = lanes
-        .iter()
-        .map(|(handle, lane)| (*handle, &lane.run))
-        .collect();
+    let runs = lanes.iter().map(|(handle, lane)| (*handle, &lane.run));
+    let runs: Vec<(u32, &Run)> = runs.collect();
     shared
         .append(&turn, &runs, Vec::new())
         .map_err(|not| match not {

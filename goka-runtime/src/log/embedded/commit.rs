@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunk::Run;
-use super::rows::{NewOffset, NotWritten};
+use super::rows::{NewOffset, NotWritten, TopicRow};
 use super::shared::{Shared, now_millis};
-use super::state::Place;
 use crate::log::balance::Slot;
 use crate::log::seats::MemberId;
 use crate::log::{CommitBatch, CommitOutcome, Committer, Failure, Group, LogError, Sent, TaskAcks};
@@ -30,7 +29,7 @@ pub(super) struct EmbeddedCommitter {
     shared: Arc<Shared>,
     group: Arc<Group>,
     pub(super) id: MemberId,
-    places: Vec<Option<Place>>,
+    places: Vec<Option<Arc<TopicRow>>>,
     pending: Pending,
 }
 
@@ -74,12 +73,12 @@ impl EmbeddedCommitter {
             .ok_or_else(|| format!("the topic has no partition {partition}"))
     }
 
-    fn place(&mut self, topic: TopicId) -> Option<Place> {
+    fn place(&mut self, topic: TopicId) -> Option<Arc<TopicRow>> {
         let known = &mut self.places[usize::from(topic.0)];
         if known.is_none() {
-            *known = self.shared.state().place(self.group.topic(topic));
+            *known = self.shared.state().topic(self.group.topic(topic));
         }
-        *known
+        known.clone()
     }
 
     fn slot(&self, task: TaskId) -> Slot {
@@ -129,10 +128,8 @@ impl Committer for EmbeddedCommitter {
             .runs
             .retain(|(_, task, _), _| !bad.contains_key(task));
         self.pending.refused.clear();
-        let offsets = batch
-            .offsets
-            .iter()
-            .filter(|(task, ..)| !bad.contains_key(task));
+        let offsets = batch.offsets.iter();
+        let offsets = offsets.filter(|(task, ..)| !bad.contains_key(task));
         let offsets = offsets.map(|(task, topic, offset, metadata)| NewOffset {
             group: &self.group.name,
             topic: self.group.topic(*topic),
@@ -141,12 +138,9 @@ impl Committer for EmbeddedCommitter {
             metadata,
         });
         let offsets: Vec<_> = offsets.collect();
-        let lanes: Vec<(u32, &Run)> = self
-            .pending
-            .runs
-            .iter()
-            .map(|((handle, ..), run)| (*handle, run))
-            .collect();
+        let lanes = self.pending.runs.iter();
+        let lanes = lanes.map(|((handle, ..), run)| (*handle, run));
+        let lanes: Vec<(u32, &Run)> = lanes.collect();
         let written = match lanes.is_empty() && offsets.is_empty() {
             true => Ok(Vec::new()),
             false => shared.append(&turn, &lanes, offsets),
@@ -248,11 +242,10 @@ impl EmbeddedCommitter {
     fn put_off(&self, batch: &CommitBatch, error: &LogError) -> CommitOutcome {
         let failure = Failure::Retriable(error.to_string());
         let acks = self.appended().into_iter();
+        let offsets = batch.offsets.iter();
         CommitOutcome {
             acks: acks.map(|task| (task, Err(failure.clone()))).collect(),
-            offsets: batch
-                .offsets
-                .iter()
+            offsets: offsets
                 .map(|(task, ..)| (*task, Err(failure.clone())))
                 .collect(),
         }

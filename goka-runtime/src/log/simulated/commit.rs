@@ -98,8 +98,7 @@ impl SimulatedMember {
             return Err(Failure::Retriable(why.to_owned()));
         }
         if fault == Some(Fault::Stale) {
-            let why = "committing offsets: the group is in another generation";
-            return Err(Failure::Stale(why.to_owned()));
+            return Err(stale("is in another generation"));
         }
         let unknown = match fault {
             Some(Fault::CommitUnknown { happened }) => Some(happened),
@@ -119,6 +118,10 @@ impl SimulatedMember {
     }
 }
 
+fn stale(why: &str) -> Failure {
+    Failure::Stale(format!("committing offsets: the group {why}"))
+}
+
 /// Whether the group's coordinator takes offsets from a member.
 fn check_standing(
     state: &mut State,
@@ -131,9 +134,7 @@ fn check_standing(
     }
     match state.group(&group.name, |group, _| group.members.standing(id)) {
         Standing::In => Ok(()),
-        Standing::Unknown => Err(Failure::Stale(
-            "committing offsets: the group does not know this member".to_owned(),
-        )),
+        Standing::Unknown => Err(stale("does not know this member")),
         Standing::Fenced => Err(Failure::InstanceFenced(format!(
             "committing offsets: group instance `{who}` has a newer member"
         ))),
@@ -168,10 +169,7 @@ impl TransactionCommit<'_> {
             return Err(Failure::Abortable(why.to_owned()));
         }
         match fault {
-            Some(Fault::Stale) => {
-                let why = "committing offsets: the group is in another generation";
-                return Err(Failure::Stale(why.to_owned()));
-            }
+            Some(Fault::Stale) => return Err(stale("is in another generation")),
             Some(Fault::Abortable) => {
                 let why = "committing offsets: the coordinator refuses";
                 return Err(Failure::Abortable(why.to_owned()));

@@ -18,32 +18,20 @@ impl Simulated {
 
     /// What happened so far; it begins anew.
     pub(crate) fn take_history(&self) -> Vec<Moment> {
-        let mut state = self.0.lock();
-        state
-            .history
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        let history = &mut self.0.lock().history;
+        history.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The number of the client that joined last.
     pub(crate) fn last_client(&self) -> ClientId {
-        let state = self.0.lock();
-        state
-            .clients
-            .keys()
-            .next_back()
-            .copied()
-            .unwrap_or_default()
+        let last = self.0.lock().clients.keys().next_back().copied();
+        last.unwrap_or_default()
     }
 
     /// How many partitions a topic has; 0 where there is none.
     pub(crate) fn partitions_of(&self, topic: &str) -> i32 {
-        let state = self.0.lock();
-        state
-            .topics
-            .get(topic)
-            .map_or(0, |topic| topic.info.partitions)
+        let topics = &self.0.lock().topics;
+        topics.get(topic).map_or(0, |topic| topic.info.partitions)
     }
 
     /// Kills one client, if it lives: nothing that it does from now on arrives.

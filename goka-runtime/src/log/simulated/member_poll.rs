@@ -101,21 +101,17 @@ impl SimulatedMember {
         let generation = state.group(&self.group.name, |group, _| group.members.generation());
         state.version += 1;
         state.note(|| {
-            let slot = |(topic, partition): &Slot| format!("{topic}[{partition}]");
-            let what = match step {
-                Some(Step::Rest) => "rests".to_owned(),
-                Some(Step::Out) => "is out".to_owned(),
-                None => "is fenced".to_owned(),
-                Some(Step::Revoke(slots)) => {
-                    let slots: Vec<String> = slots.iter().map(slot).collect();
-                    format!("gives back {}", slots.join(" "))
-                }
-                Some(Step::Own(slots)) => {
-                    let slots: Vec<String> = slots.iter().map(|(at, _)| slot(at)).collect();
-                    format!("owns {}", slots.join(" "))
-                }
+            let (what, slots) = match step {
+                Some(Step::Rest) => ("rests", Vec::new()),
+                Some(Step::Out) => ("is out", Vec::new()),
+                None => ("is fenced", Vec::new()),
+                Some(Step::Revoke(slots)) => ("gives back", slots.iter().collect()),
+                Some(Step::Own(slots)) => ("owns", slots.iter().map(|(slot, _)| slot).collect()),
             };
-            format!("{who}: generation {generation}: {what}")
+            let slots = slots.iter();
+            let slots = slots.map(|(topic, partition)| format!(" {topic}[{partition}]"));
+            let slots: String = slots.collect();
+            format!("{who}: generation {generation}: {what}{slots}")
         });
     }
 

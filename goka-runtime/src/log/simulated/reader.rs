@@ -92,11 +92,7 @@ impl Reader for SimulatedReader {
                 each(index, &records);
                 return Ok(());
             }
-            let moved = self
-                .partitions
-                .iter()
-                .zip(before)
-                .any(|((_, at), old)| *at != old);
+            let moved = self.partitions.iter().map(|(_, at)| at).ne(&before);
             if moved || !shared.wait(version, by) {
                 return Ok(());
             }

@@ -111,8 +111,7 @@ impl State {
         match (fault, place, client) {
             (Fault::Outage(time), ..) => self.outage = self.outage.max(Some(now + time)),
             (Fault::LeaderMove(time), Some(tp), _) => {
-                let until = self.leaderless.entry(tp.clone());
-                let until = until.or_default();
+                let until = self.leaderless.entry(tp.clone()).or_default();
                 *until = (*until).max(now + time);
             }
             (Fault::Dies, _, Some(client)) => self.kill_process(client),
@@ -229,10 +228,8 @@ impl State {
         body: Arc<Body>,
     ) -> Option<Offset> {
         self.written += 1;
-        let found = self
-            .topics
-            .get_mut(&tp.topic)?
-            .partition_mut(tp.partition)?;
+        let topic = self.topics.get_mut(&tp.topic)?;
+        let found = topic.partition_mut(tp.partition)?;
         let offset = found.append(body.clone(), serial, self.written);
         self.version += 1;
         let place = RecordPlace::of(tp, offset);
@@ -263,14 +260,17 @@ impl State {
         };
         let instance = |who: &str| who.split('/').nth(1).map(str::to_owned);
         let process = instance(&who);
-        let clients = self.clients.iter();
-        let dying: Vec<ClientId> = clients
-            .filter(|(_, who)| instance(who) == process)
-            .map(|(client, _)| *client)
-            .filter(|client| !self.dead.contains(client))
-            .collect();
-        self.bury(&dying);
+        self.bury_named(|who| instance(who) == process);
         self.note(|| format!("{who}: dies"));
+    }
+
+    /// The same for all that live and have a name that `is_its`; says how many.
+    pub(super) fn bury_named(&mut self, is_its: impl Fn(&str) -> bool) -> usize {
+        let clients = self.clients.iter().filter(|(_, who)| is_its(who));
+        let mut dying: Vec<ClientId> = clients.map(|(client, _)| *client).collect();
+        dying.retain(|client| !self.dead.contains(client));
+        self.bury(&dying);
+        dying.len()
     }
 
     /// Nothing that these clients do from now on arrives; what is out of their hands may.

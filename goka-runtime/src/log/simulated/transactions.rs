@@ -38,12 +38,8 @@ impl State {
     /// The open transaction of a producer, begun where there is none. One that is being ended is
     /// waited for.
     fn transaction(&mut self, id: &str, epoch: u64) -> Result<&mut Transaction, Fenced> {
-        let identity = self.current(id, epoch)?;
-        if identity
-            .open
-            .as_ref()
-            .is_some_and(|open| open.ending.is_some())
-        {
+        let open = self.current(id, epoch)?.open.as_ref();
+        if open.is_some_and(|open| open.ending.is_some()) {
             self.finish(id, false);
         }
         self.serials += 1;

@@ -169,9 +169,10 @@ impl<'e> Index<'e> {
     pub(super) fn visible_since(&self, record: &LogRecord<'_>) -> Option<usize> {
         match record.serial {
             0 => Some(record.at),
-            serial => self
-                .transaction_end(serial)
-                .and_then(|(at, committed)| committed.then_some(at)),
+            serial => match self.transaction_end(serial) {
+                Some((at, true)) => Some(at),
+                _ => None,
+            },
         }
     }
 
@@ -181,10 +182,8 @@ impl<'e> Index<'e> {
 
     /// The partitions of a topic that have records.
     pub(super) fn partitions(&self, topic: &str) -> impl Iterator<Item = i32> {
-        self.written
-            .get(topic)
-            .into_iter()
-            .flat_map(|all| all.keys().copied())
+        let found = self.written.get(topic).into_iter();
+        found.flat_map(|all| all.keys().copied())
     }
 
     /// All records that were written to a partition, in offset order.
@@ -240,9 +239,7 @@ impl<'e> Index<'e> {
 
     /// The commits of a partition, in time order.
     pub(super) fn commits(&self, read: InputKey<'e>) -> &[Commit] {
-        self.commits
-            .get(&read)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        let found = self.commits.get(&read);
+        found.map(Vec::as_slice).unwrap_or_default()
     }
 }

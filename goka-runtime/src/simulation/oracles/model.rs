@@ -19,6 +19,7 @@ use crate::log::simulated::Wrote;
 use crate::record::{Guarantee, Timestamp};
 use crate::shared_error::HandlerError;
 use crate::table::{Stored, StoredRef};
+use crate::testing::encoded;
 
 /// The rows of a table, or of a partition of it.
 pub(super) type Rows = BTreeMap<Vec<u8>, Stored>;
@@ -227,10 +228,8 @@ impl Model {
                 .map(|written| written.as_ref().map(|stored| &stored.value));
             if expected != effective.wrote_to(table.topic.name).map(Option::as_ref) {
                 let expected = expected.map(|value| value.cloned());
-                let entry = self
-                    .result
-                    .divergences
-                    .entry((record.place.partition, key.to_vec()));
+                let of = (record.place.partition, key.to_vec());
+                let entry = self.result.divergences.entry(of);
                 entry.or_insert(Divergence { by, expected });
             }
             if let Some(written) = written {
@@ -276,16 +275,6 @@ fn view(stored: &Stored) -> StoredRef<'_> {
     }
 }
 
-fn encode(what: &'static str, topic: &str, encode: Encode<'_>) -> Result<Vec<u8>, ContextError> {
-    let mut bytes = Vec::new();
-    encode(&mut bytes).map_err(|source| ContextError::Codec {
-        what,
-        topic: topic.to_owned(),
-        source,
-    })?;
-    Ok(bytes)
-}
-
 impl Scope for ModelScope<'_> {
     fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
         if !self.has_table {
@@ -301,7 +290,7 @@ impl Scope for ModelScope<'_> {
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
         if self.has_table {
-            let value = value.map(|value| encode("value", "the table", value));
+            let value = value.map(|value| encoded(value, "value", "the table"));
             let timestamp = self.record.timestamp;
             let stored = value.transpose()?;
             self.written = Some(stored.map(|value| Stored { timestamp, value }));
@@ -321,12 +310,9 @@ impl Scope for ModelScope<'_> {
         table: &'static str,
         key: Encode<'_>,
     ) -> Result<Option<StoredRef<'_>>, ContextError> {
-        self.buffer = encode("key", table, key)?;
-        let mut parts = self
-            .tables
-            .get(table)
-            .into_iter()
-            .flat_map(BTreeMap::values);
+        self.buffer = encoded(key, "key", table)?;
+        let parts = self.tables.get(table).into_iter();
+        let mut parts = parts.flat_map(BTreeMap::values);
         Ok(parts.find_map(|rows| rows.get(&self.buffer)).map(view))
     }
 
@@ -342,8 +328,8 @@ impl Scope for ModelScope<'_> {
         _timestamp: Option<Timestamp>,
         _headers: &[(String, Option<Vec<u8>>)],
     ) -> Result<(), ContextError> {
-        let key = key.map(|key| encode("key", to.topic, key)).transpose()?;
-        let value = value.map(|value| encode("value", to.topic, value));
+        let key = key.map(|key| encoded(key, "key", to.topic)).transpose()?;
+        let value = value.map(|value| encoded(value, "value", to.topic));
         let value = value.transpose()?;
         let count = self.counts.get(to.topic).copied().unwrap_or(1);
         let partition = match &key {

@@ -31,26 +31,19 @@ pub(super) fn judge(
     models: &[Option<ModelResult>],
     found: &mut Vec<Violation>,
 ) {
-    let edges = processors
-        .iter()
-        .flat_map(|processor| processor.definition.graph.edges);
-    let topics: BTreeSet<&'static str> = edges
-        .filter(|edge| emits_to(edge))
-        .map(|edge| edge.topic.name)
-        .collect();
+    let edges = processors.iter();
+    let edges = edges.flat_map(|processor| processor.definition.graph.edges);
+    let outputs = edges.filter(|edge| emits_to(edge));
+    let topics: BTreeSet<&'static str> = outputs.map(|edge| edge.topic.name).collect();
     for topic in topics {
         let writes = |processor: &ProcessorRun<'_>| {
             let mut edges = processor.definition.graph.edges.iter();
             edges.any(|edge| emits_to(edge) && edge.topic.name == topic)
         };
-        let writers = processors
-            .iter()
-            .zip(models)
-            .filter(|(processor, _)| writes(processor));
-        let writers: Option<Vec<_>> = writers
-            .map(|(processor, model)| Some((processor, model.as_ref()?)))
-            .collect();
-        if let Some(writers) = writers {
+        let writers = processors.iter().zip(models);
+        let writers = writers.filter(|(processor, _)| writes(processor));
+        let writers = writers.map(|(processor, model)| Some((processor, model.as_ref()?)));
+        if let Some(writers) = writers.collect() {
             let output = OutputTopic {
                 topic,
                 index,
@@ -65,10 +58,8 @@ pub(super) fn judge(
 impl<'o, 'e> OutputTopic<'o, 'e> {
     fn judge(&self, found: &mut Vec<Violation>) {
         let before = found.len();
-        let is_exact = self
-            .writers
-            .iter()
-            .all(|(processor, _)| processor.is_exactly_once());
+        let mut writers = self.writers.iter();
+        let is_exact = writers.all(|(processor, _)| processor.is_exactly_once());
         let mut records = self.by_content();
         for (processor, emitted) in self.emitted() {
             let is_there = match records.get_mut(&emitted.wrote.content()) {
@@ -159,12 +150,8 @@ impl<'o, 'e> OutputTopic<'o, 'e> {
             };
             let (_, partition, key, value) = emitted.wrote.content();
             // Without a table each input is a task of its own.
-            let lead = processor
-                .definition
-                .graph
-                .table()
-                .is_none()
-                .then_some(by.record.topic());
+            let table = processor.definition.graph.table();
+            let lead = table.is_none().then_some(by.record.topic());
             let sequence = (
                 processor.group(),
                 lead,

@@ -61,11 +61,8 @@ fn inputs<'s>(run: &FinishedRun<'s>, index: &Index<'s>, place: &Place) -> Inputs
             };
             let all = index.records(topic, place.partition);
             let all = all.filter(|record| is_its(record.place.offset, record.key()));
-            let offsets: BTreeSet<Offset> = all.map(|record| record.place.offset).collect();
-            inputs
-                .entry((group, topic, place.partition))
-                .or_default()
-                .extend(offsets);
+            let input = inputs.entry((group, topic, place.partition)).or_default();
+            input.extend(all.map(|record| record.place.offset));
         }
     }
     for moment in run.history {

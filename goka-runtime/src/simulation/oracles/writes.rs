@@ -39,13 +39,8 @@ impl<'p, 'e> UnclaimedWrites<'p, 'e> {
         while records.front().is_some_and(|record| record.at < of.at) {
             records.pop_front();
         }
-        let in_time = records
-            .front()
-            .is_some_and(|record| record.at < of.commit.at);
-        if in_time {
-            records.pop_front();
-        }
-        in_time
+        let in_time = |record: &mut &LogRecord<'_>| record.at < of.commit.at;
+        records.pop_front_if(in_time).is_some()
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::oracles::inputs_of;
 use super::super::process::Process;
 use super::super::schedule::{Step, StepAction};
 use super::Run;
-use crate::graph::{Definition, Edge, EdgeKind};
+use crate::graph::{Definition, Edge};
 use crate::record::TopicPartition;
 
 impl Run<'_> {
@@ -145,9 +145,8 @@ impl Run<'_> {
 
     /// Whether a partition of a processor's table holds anything.
     fn has_rows(&self, definition: &Definition, partition: i32) -> bool {
-        let edges = definition.graph.edges.iter();
-        let mut tables = edges.filter(|edge| matches!(edge.kind, EdgeKind::Table));
-        tables.any(|edge| !self.log.records(edge.topic.name, partition).is_empty())
+        let table = definition.graph.table();
+        table.is_some_and(|edge| !self.log.records(edge.topic.name, partition).is_empty())
     }
 
     /// Deletes the committed offsets of all groups, unless a process is running.

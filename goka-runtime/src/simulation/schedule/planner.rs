@@ -110,10 +110,8 @@ impl Planner<'_> {
     }
 
     fn inject(&mut self, at: usize, fault: Fault) {
-        let on = self
-            .dice
-            .chance(50)
-            .then(|| below(&mut self.dice, self.instances));
+        let is_for_one = self.dice.chance(50);
+        let on = is_for_one.then(|| below(&mut self.dice, self.instances));
         self.push(at, StepAction::Inject { fault, on });
     }
 
@@ -147,10 +145,9 @@ impl Planner<'_> {
                 }
             }
             FaultKind::Compaction => {
-                let what = if self.dice.chance(70) {
-                    StepAction::Compact
-                } else {
-                    StepAction::ApplyRetention
+                let what = match self.dice.chance(70) {
+                    true => StepAction::Compact,
+                    false => StepAction::ApplyRetention,
                 };
                 self.push(at, what);
             }
