@@ -117,19 +117,12 @@ impl ProcessWorker {
 }
 
 /// Why a process, or one of its tasks, ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Halt {
+    #[error("start failed: {0}")]
     Start(Arc<StartError>),
+    #[error("stopped: {0}")]
     Stopped(StopReason),
-}
-
-impl std::fmt::Display for Halt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Halt::Start(error) => write!(f, "start failed: {error}"),
-            Halt::Stopped(cause) => write!(f, "stopped: {cause}"),
-        }
-    }
 }
 
 /// A process, running or not.

@@ -2,8 +2,7 @@
 //! owner (or its owner is gone), then handed to the next one. Called under the log's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::log::balance::{Partitions, Slot};
 use crate::log::seats::{MemberId, Seats, Step};
@@ -17,25 +16,6 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    /// A member joins.
-    pub(super) fn join(
-        &mut self,
-        id: MemberId,
-        leads: Vec<Arc<str>>,
-        session: Duration,
-        now: Instant,
-        partitions: Partitions<'_>,
-    ) {
-        self.seats.enter(id, leads, session, now);
-        self.seats.balance(partitions);
-    }
-
-    /// A member is gone.
-    pub(super) fn leave(&mut self, id: MemberId, partitions: Partitions<'_>) {
-        self.seats.remove(id);
-        self.seats.balance(partitions);
-    }
-
     /// A member polls. Says whether anything changed for others, too.
     pub(super) fn step(
         &mut self,
@@ -80,9 +60,24 @@ impl Coordinator {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
 
     const SESSION: Duration = Duration::from_secs(10);
+
+    fn join(
+        group: &mut Coordinator,
+        id: MemberId,
+        leads: &[&str],
+        now: Instant,
+        partitions: Partitions<'_>,
+    ) {
+        let leads = leads.iter().map(|lead| Arc::from(*lead)).collect();
+        group.seats.enter(id, leads, SESSION, now);
+        group.seats.balance(partitions);
+    }
 
     fn two(_: &str) -> i32 {
         4
@@ -101,9 +96,9 @@ mod tests {
         let now = Instant::now();
         let mut group = Coordinator::default();
         let (a, b) = (MemberId(1), MemberId(2));
-        group.join(a, vec!["t".into()], SESSION, now, &two);
+        join(&mut group, a, &["t"], now, &two);
         assert_eq!(slots(&group.step(a, now, &two).0), [0, 1, 2, 3]);
-        group.join(b, vec!["t".into()], SESSION, now, &two);
+        join(&mut group, b, &["t"], now, &two);
         assert_eq!(group.step(b, now, &two).0, Step::Rest, "not given back yet");
         let Step::Revoke(back) = group.step(a, now, &two).0 else {
             panic!("the first member keeps everything")
@@ -116,7 +111,8 @@ mod tests {
             back.iter().map(|s| s.1).collect::<Vec<_>>()
         );
         assert_eq!(group.step(a, now, &two).0, Step::Rest);
-        group.leave(b, &two);
+        group.seats.remove(b);
+        group.seats.balance(&two);
         let (step, _) = group.step(a, now, &two);
         let Step::Own(again) = step else {
             panic!("tasks of the one that left stay free")
@@ -133,10 +129,10 @@ mod tests {
         let late = now + SESSION + Duration::from_millis(1);
         let mut group = Coordinator::default();
         let (a, b) = (MemberId(1), MemberId(2));
-        group.join(a, vec!["t".into()], SESSION, now, &two);
+        join(&mut group, a, &["t"], now, &two);
         group.step(a, now, &two);
         assert!(group.begin_commit(a, now, &two).is_some());
-        group.join(b, vec!["t".into()], SESSION, late, &two);
+        join(&mut group, b, &["t"], late, &two);
         assert_eq!(
             group.step(b, late, &two).0,
             Step::Rest,
@@ -153,14 +149,8 @@ mod tests {
         let now = Instant::now();
         let counts = |topic: &str| if topic == "s" { 3 } else { 1 };
         let mut group = Coordinator::default();
-        group.join(MemberId(1), vec!["s".into()], SESSION, now, &counts);
-        group.join(
-            MemberId(2),
-            vec!["s".into(), "t".into()],
-            SESSION,
-            now,
-            &counts,
-        );
+        join(&mut group, MemberId(1), &["s"], now, &counts);
+        join(&mut group, MemberId(2), &["s", "t"], now, &counts);
         let first = slots(&group.step(MemberId(1), now, &counts).0);
         let second = slots(&group.step(MemberId(2), now, &counts).0);
         assert_eq!((first.len(), second.len()), (2, 2));

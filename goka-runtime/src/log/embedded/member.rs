@@ -155,12 +155,9 @@ impl EmbeddedMember {
                 committed,
             });
         }
-        for assignment in &assignments {
-            let held = Held {
-                epoch: assignment.epoch,
-                intakes: BTreeMap::new(),
-            };
-            self.held.insert(assignment.task, held);
+        for Assignment { task, epoch, .. } in &assignments {
+            let (epoch, intakes) = (*epoch, BTreeMap::new());
+            self.held.insert(*task, Held { epoch, intakes });
         }
         driver.event(MemberEvent::Assigned(&assignments));
         Ok(())
@@ -172,10 +169,10 @@ impl EmbeddedMember {
             return Ok(false);
         }
         let shared = self.log.shared().clone();
-        let all = self
-            .held
-            .iter()
-            .flat_map(|(task, held)| held.intakes.keys().map(move |topic| (*task, *topic)));
+        let all = self.held.iter().flat_map(|(task, held)| {
+            let topics = held.intakes.keys();
+            topics.map(|topic| (*task, *topic))
+        });
         let (mut order, first): (Vec<_>, Vec<_>) = all.partition(|place| Some(*place) > self.last);
         order.extend(first);
         for (task, topic) in order {
@@ -269,7 +266,11 @@ fn enter(shared: &Shared, group: &Group) -> MemberId {
     state.members += 1;
     let id = MemberId(state.members);
     state.group(&group.name, |coordinator, partitions| {
-        coordinator.join(id, leads, group.session_timeout, Instant::now(), partitions);
+        let now = Instant::now();
+        coordinator
+            .seats
+            .enter(id, leads, group.session_timeout, now);
+        coordinator.seats.balance(partitions);
     });
     shared.notify(&mut state);
     id
@@ -403,7 +404,10 @@ impl Drop for EmbeddedMember {
         let mut state = self.log.shared().state();
         let id = self.committer.id;
         let name = &self.group.name;
-        state.group(name, |group, partitions| group.leave(id, partitions));
+        state.group(name, |group, partitions| {
+            group.seats.remove(id);
+            group.seats.balance(partitions);
+        });
         self.log.shared().notify(&mut state);
     }
 }

@@ -31,7 +31,8 @@ pub(super) struct Coordinator {
     /// The static members by their names, also those that are gone.
     instances: BTreeMap<String, MemberId>,
     fenced: BTreeSet<MemberId>,
-    generation: u64,
+    /// The number of the current one.
+    pub(super) generation: u64,
     preparing: bool,
     /// Who takes part in the generation to come.
     joined: BTreeSet<MemberId>,
@@ -169,10 +170,5 @@ impl Coordinator {
         let moves = |share: &Share| !share.owned.keys().eq(&share.target);
         let mut shares = self.seats.iter().map(|(_, share)| share).peekable();
         shares.peek().is_some() && (self.preparing || shares.any(moves))
-    }
-
-    /// The number of the current generation.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
     }
 }

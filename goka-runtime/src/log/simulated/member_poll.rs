@@ -98,7 +98,7 @@ impl SimulatedMember {
 
     fn note(&self, state: &mut State, step: Option<&Step>) {
         let who = &self.producer.client.who;
-        let generation = state.group(&self.group.name, |group, _| group.members.generation());
+        let generation = state.group(&self.group.name, |group, _| group.members.generation);
         state.version += 1;
         state.note(|| {
             let (what, slots) = match step {
@@ -188,19 +188,14 @@ impl SimulatedMember {
 
     /// One batch, of the input after the one that came last.
     fn fetched(&mut self, state: &mut State) -> Option<Polled> {
-        let all = self
-            .tasks
-            .iter()
-            .flat_map(|(task, held)| held.inputs.keys().map(move |topic| (*task, *topic)));
+        let all = self.tasks.iter().flat_map(|(task, held)| {
+            let topics = held.inputs.keys();
+            topics.map(|topic| (*task, *topic))
+        });
         let (mut order, first): (Vec<_>, Vec<_>) = all.partition(|place| Some(*place) > self.last);
         order.extend(first);
-        for (task, topic) in order {
-            let found = self.fetch_one(state, task, topic);
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
+        let mut order = order.into_iter();
+        order.find_map(|(task, topic)| self.fetch_one(state, task, topic))
     }
 
     fn fetch_one(&mut self, state: &mut State, task: TaskId, topic: TopicId) -> Option<Polled> {

@@ -16,7 +16,7 @@ use crate::dispatch::{
 };
 use crate::graph::EdgeKind;
 use crate::log::simulated::Wrote;
-use crate::record::{Guarantee, Timestamp};
+use crate::record::{Guarantee, Record, Timestamp};
 use crate::shared_error::HandlerError;
 use crate::table::{Stored, StoredRef};
 use crate::testing::encoded;
@@ -134,14 +134,18 @@ fn tables(
 pub(super) fn folded(index: &Index<'_>, topic: &str, partition: i32) -> Rows {
     let mut rows = Rows::new();
     for record in index.visible(topic, partition) {
-        let value = record.value().map(<[u8]>::to_vec);
-        let timestamp = record.body.timestamp;
-        let stored = value.map(|value| Stored { timestamp, value });
-        if let Some(key) = record.key() {
-            put(&mut rows, key, stored);
-        }
+        fold(&mut rows, &record.body.record(record.place.offset));
     }
     rows
+}
+
+/// Puts a record of a table into its rows.
+pub(super) fn fold(rows: &mut Rows, record: &Record<'_>) {
+    let timestamp = record.timestamp;
+    let value = record.value.map(<[u8]>::to_vec);
+    if let Some(key) = record.key {
+        put(rows, key, value.map(|value| Stored { timestamp, value }));
+    }
 }
 
 fn put(rows: &mut Rows, key: &[u8], stored: Option<Stored>) {

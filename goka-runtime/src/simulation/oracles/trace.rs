@@ -351,19 +351,15 @@ fn is_repetitive(lines: &[Line], at: usize) -> bool {
 fn shorten(lines: &[Line], stays: &HashSet<usize>) -> Vec<String> {
     let mut kept = Vec::new();
     let mut more = 0;
-    for (at, line) in lines.iter().enumerate() {
-        if !stays.contains(&at) {
+    for at in 0..=lines.len() {
+        let line = lines.get(at);
+        if line.is_some() && !stays.contains(&at) {
             more += 1;
             continue;
         }
-        if more > 0 {
-            kept.push(format!(".. {more} more"));
-            more = 0;
-        }
-        kept.push(line.text.clone());
-    }
-    if more > 0 {
-        kept.push(format!(".. {more} more"));
+        kept.extend((more > 0).then(|| format!(".. {more} more")));
+        kept.extend(line.map(|line| line.text.clone()));
+        more = 0;
     }
     kept
 }
