@@ -16,6 +16,9 @@ mod error;
 pub mod kafka;
 mod member;
 mod reader;
+// Some of it only the simulated log does.
+#[cfg_attr(not(feature = "tester"), allow(dead_code))]
+mod seats;
 #[cfg(feature = "tester")]
 pub mod simulated;
 mod topic_wait;

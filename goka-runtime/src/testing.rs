@@ -261,7 +261,11 @@ struct Emitted {
     value: Option<Vec<u8>>,
 }
 
-fn encoded(encode: Encode<'_>, what: &'static str, topic: &str) -> Result<Vec<u8>, ContextError> {
+pub(crate) fn encoded(
+    encode: Encode<'_>,
+    what: &'static str,
+    topic: &str,
+) -> Result<Vec<u8>, ContextError> {
     let mut bytes = Vec::new();
     match encode(&mut bytes) {
         Ok(()) => Ok(bytes),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::error::{Failure, LogError};
-use crate::record::{Append, Offset};
+use crate::record::{Append, Offset, Timestamp};
 
 /// A record that an emitter sends.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,36 @@ impl<'a> Sent<'a> {
             value: append.value,
             timestamp: append.timestamp,
             headers: append.headers,
+        }
+    }
+
+    /// The same with a timestamp.
+    pub(super) fn stamped(self, now: Timestamp) -> Self {
+        let timestamp = match self.timestamp {
+            -1 => now,
+            timestamp => timestamp,
+        };
+        Self { timestamp, ..self }
+    }
+
+    /// About what a broker would count: the bytes plus the head of a batch of one record.
+    pub(super) fn size(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        80 + length(self.key) + length(self.value) + headers.sum::<usize>()
+    }
+
+    /// Why a topic does not take it for good.
+    pub(super) fn refusal(&self, is_compacted: bool, most: usize) -> Option<String> {
+        match self.size() {
+            size if size > most => Some(format!(
+                "it has {size} bytes, the topic takes {most} (max.message.bytes)"
+            )),
+            _ if is_compacted && self.key.is_none() => {
+                Some("a compacted topic takes no record without a key".to_owned())
+            }
+            _ => None,
         }
     }
 }

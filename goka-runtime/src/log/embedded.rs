@@ -199,7 +199,7 @@ impl Log for Embedded {
         state.add(&topic.name, row);
         let groups: Vec<Arc<str>> = state.groups.keys().cloned().collect();
         for name in groups {
-            state.group(&name, |group, partitions| group.rebalance(partitions));
+            state.group(&name, |group, partitions| group.seats.balance(partitions));
         }
         shared.notify(&mut state);
         Ok(())

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::record::Offset;
+use crate::record::{Offset, TopicPartition};
 use crate::shared_error::SharedError;
 
 /// How a step towards durability failed; the class decides what the core does (ARCHITECTURE.md).
@@ -230,6 +230,37 @@ impl LogError {
             what: what.into(),
             reason: error.to_string(),
             source: Some(SharedError::from(error)),
+        }
+    }
+
+    /// The log does not hold an offset of a partition.
+    pub(super) fn out_of_range(tp: &TopicPartition, offset: Offset) -> Self {
+        let (topic, partition) = (tp.topic.to_string(), tp.partition);
+        LogError::OutOfRange {
+            topic,
+            partition,
+            offset,
+        }
+    }
+
+    /// A topic has no such partition.
+    pub(super) fn unknown_partition(topic: &str, partition: i32) -> Self {
+        let topic = topic.to_owned();
+        LogError::UnknownPartition { topic, partition }
+    }
+
+    /// Something took longer than its deadline.
+    pub(super) fn late(what: String, after: Duration) -> Self {
+        LogError::Timeout { what, after }
+    }
+
+    /// What was tried failed for a reason that is no other error.
+    pub(super) fn failed(what: String, reason: impl Into<String>) -> Self {
+        let (reason, source) = (reason.into(), None);
+        LogError::Client {
+            what,
+            reason,
+            source,
         }
     }
 

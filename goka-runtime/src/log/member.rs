@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::balance::Slot;
 use super::commit::Committer;
 use super::error::LogError;
-use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
+use crate::record::{Guarantee, Offset, Record, TaskId, TopicId, TopicPartition};
 
 /// The number of an assignment to a member. A task that is assigned again has a greater one; records
 /// and restores of an older one are dropped.
@@ -48,6 +49,25 @@ impl Group {
     /// When `id` is not of this group.
     pub fn topic(&self, id: TopicId) -> &Arc<str> {
         &self.topics[usize::from(id.0)]
+    }
+
+    /// A partition of a topic of the group.
+    pub(super) fn place(&self, id: TopicId, partition: i32) -> TopicPartition {
+        TopicPartition::new(self.topic(id).clone(), partition)
+    }
+
+    /// The tasks of partitions of its leads.
+    pub(super) fn tasks(&self, slots: &[Slot]) -> Vec<TaskId> {
+        let tasks = slots.iter();
+        tasks
+            .filter_map(|(lead, partition)| self.task(lead, *partition))
+            .collect()
+    }
+
+    /// The error of fetching a task that the member does not own.
+    pub(super) fn not_owned(&self, task: TaskId) -> LogError {
+        let what = format!("fetching {}", self.place(task.lead, task.partition));
+        LogError::failed(what, "this member does not own the task")
     }
 
     /// The id of a topic of the group.

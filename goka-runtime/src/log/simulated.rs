@@ -54,7 +54,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::faults::{Fault, Faults, Step, StepKind};
-pub(crate) use self::history::{Happened, Moment, Wrote};
+pub(crate) use self::history::{
+    Content, Happened, MemberOffset, Moment, RecordPlace, WrittenRecord, Wrote,
+};
+#[cfg(test)]
 pub(crate) use self::topics::Body;
 pub use self::topics::{Kept, Kind};
 
@@ -136,15 +139,9 @@ impl Simulated {
     /// now on arrives, not even that they leave. What is under way may arrive. Says how many.
     pub fn kill(&self, who: &str) -> usize {
         let mut state = self.0.lock();
-        let clients = state.clients.iter();
-        let mut killed: Vec<u64> = clients
-            .filter(|(_, name)| *name == who)
-            .map(|(client, _)| *client)
-            .collect();
-        killed.retain(|client| !state.dead.contains(client));
-        state.bury(&killed);
+        let killed = state.bury_named(|name| name == who);
         state.note(|| format!("{who}: killed"));
-        killed.len()
+        killed
     }
 
     /// Everything that a partition holds, visible or not; nothing where there is none.
@@ -200,12 +197,7 @@ impl Simulated {
     pub fn offsets_of(&self, group: &str) -> BTreeMap<TopicPartition, Committed> {
         let state = self.0.lock();
         let offsets = state.groups.get(group).map(|group| group.offsets.clone());
-        let offsets = offsets.unwrap_or_default().into_iter();
-        offsets
-            .map(|((topic, partition), committed)| {
-                (TopicPartition::new(topic, partition), committed)
-            })
-            .collect()
+        offsets.unwrap_or_default()
     }
 
     /// Forgets what a group committed, as Kafka does when a group was down for long.
@@ -246,7 +238,7 @@ impl Simulated {
         let mut state = self.0.lock();
         state.topics.remove(topic);
         for group in state.groups.values_mut() {
-            group.offsets.retain(|(name, _), _| **name != *topic);
+            group.offsets.retain(|tp, _| *tp.topic != *topic);
         }
         state.topic_changed(topic);
         state.note(|| format!("deletion of {topic}"));
@@ -320,8 +312,8 @@ impl Log for Simulated {
             for tp in partitions {
                 ranges.push(state.partition(tp)?.range());
             }
-            let is_away = |tp: &TopicPartition| state.away_until(&tp.topic, tp.partition);
-            let is_away = partitions.iter().any(|tp| is_away(tp).is_some());
+            let mut all = partitions.iter();
+            let is_away = all.any(|tp| state.away_until(tp).is_some());
             Ok((!is_away).then_some(ranges))
         })
     }
@@ -356,12 +348,11 @@ impl Log for Simulated {
             let Some(group) = state.groups.get(group) else {
                 return Ok(Some(vec![None; partitions.len()]));
             };
-            let is_pending = |tp: &TopicPartition| group.is_pending(&tp.topic, tp.partition);
-            if partitions.iter().any(is_pending) {
+            if partitions.iter().any(|tp| group.is_pending(tp)) {
                 return Ok(None);
             }
             let found = partitions.iter();
-            let found = found.map(|tp| group.committed(&tp.topic, tp.partition));
+            let found = found.map(|tp| group.offsets.get(tp).cloned());
             Ok(Some(found.collect()))
         })
     }

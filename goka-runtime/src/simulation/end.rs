@@ -149,12 +149,6 @@ impl Workload {
         };
         let failed = self.checks.iter();
         let failed = failed.filter_map(|check| catch_panic(|| check(&end)).err());
-        failed
-            .map(|what| Violation {
-                oracle: CHECK,
-                what,
-                place: None,
-            })
-            .collect()
+        failed.map(|what| Violation::new(CHECK, what)).collect()
     }
 }

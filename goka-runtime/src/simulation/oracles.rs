@@ -102,7 +102,7 @@ impl ProcessorRun<'_> {
 }
 
 /// The inputs of a processor, its loopback among them.
-fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static Edge> {
+pub(super) fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static Edge> {
     let is_input = |edge: &&Edge| {
         matches!(
             edge.kind,
@@ -125,17 +125,12 @@ pub(super) fn judge(run: &FinishedRun<'_>) -> Findings {
         })
         .collect();
     writes::judge(&index, &processors, &models, &mut findings.violations);
-    findings.violations.append(&mut failed);
+    let found = &mut findings.violations;
+    found.append(&mut failed);
     for (processor, model) in processors.iter().zip(&models) {
-        tables::judge(
-            run,
-            &index,
-            processor,
-            model.as_ref(),
-            &mut findings.violations,
-        );
+        tables::judge(run, &index, processor, model.as_ref(), found);
     }
-    outputs::judge(&index, &processors, &models, &mut findings.violations);
+    outputs::judge(&index, &processors, &models, found);
     findings
 }
 

@@ -10,7 +10,7 @@ use super::disk::SimulatedDisk;
 use super::schedule::HandlerTime;
 use crate::core::turn::TURN;
 use crate::core::{RecordId, StopReason};
-use crate::log::simulated::{Happened, Simulated, Wrote};
+use crate::log::simulated::{Happened, MemberOffset, RecordPlace, Simulated, Wrote};
 use crate::processor::{StartError, TaskStatus};
 use crate::record::Appends;
 use crate::tester::scheduler::SimulatedWorker;
@@ -65,14 +65,17 @@ impl HandlerObserver for HistoryRecorder {
         let topic = |id: u16| self.topics[usize::from(id)].clone();
         let wrote = (first..appends.len()).filter_map(|at| appends.at(at));
         let wrote = wrote.map(|append| Wrote::of(topic(append.topic.0), &append));
-        self.log.add_to_history(Happened::Handled {
+        let of = MemberOffset {
             client: self.client.load(Ordering::Relaxed),
             group: self.group.clone(),
-            topic: topic(record.topic.0),
-            partition: record.task.partition,
-            offset: record.offset,
-            wrote: wrote.collect(),
-        });
+            place: RecordPlace {
+                topic: topic(record.topic.0),
+                partition: record.task.partition,
+                offset: record.offset,
+            },
+        };
+        let handled = Happened::Handled(of, wrote.collect());
+        self.log.add_to_history(handled);
     }
 }
 
@@ -155,19 +158,12 @@ impl ProcessWorker {
 }
 
 /// Why a process, or one of its tasks, ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Halt {
+    #[error("start failed: {0}")]
     Start(Arc<StartError>),
+    #[error("stopped: {0}")]
     Stopped(StopReason),
-}
-
-impl std::fmt::Display for Halt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Halt::Start(error) => write!(f, "start failed: {error}"),
-            Halt::Stopped(cause) => write!(f, "stopped: {cause}"),
-        }
-    }
 }
 
 /// A process, running or not.

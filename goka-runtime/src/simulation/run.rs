@@ -162,11 +162,7 @@ impl<'r> Run<'r> {
     fn violation(&mut self, oracle: &'static str, what: String) {
         let known = |before: &Violation| before.oracle == oracle;
         if !self.violations.iter().any(known) {
-            self.violations.push(Violation {
-                oracle,
-                what,
-                place: None,
-            });
+            self.violations.push(Violation::new(oracle, what));
         }
     }
 
@@ -215,10 +211,8 @@ impl<'r> Run<'r> {
     fn advance(&mut self, time: Duration) {
         self.clock.advance(time);
         let now = self.clock.monotonic();
-        let awake = self
-            .processes
-            .iter()
-            .filter(|process| process.stalled_until <= now);
+        let processes = self.processes.iter();
+        let awake = processes.filter(|process| process.stalled_until <= now);
         awake.for_each(Process::keep_alive);
     }
 

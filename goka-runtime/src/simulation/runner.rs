@@ -322,13 +322,8 @@ impl<R: SeedRunner> Runner<'_, R> {
 }
 
 fn panicked(text: String) -> Outcome {
-    let violation = Violation {
-        oracle: "panic",
-        what: text,
-        place: None,
-    };
     Outcome {
-        violations: vec![violation],
+        violations: vec![Violation::new("panic", text)],
         ..Outcome::default()
     }
 }

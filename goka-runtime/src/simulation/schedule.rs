@@ -83,10 +83,9 @@ impl fmt::Display for StepAction {
                 at,
                 power,
             } => {
-                let what = if *power {
-                    "loses its power"
-                } else {
-                    "is killed"
+                let what = match power {
+                    true => "loses its power",
+                    false => "is killed",
                 };
                 match at {
                     Some(at) => write!(f, "instance {instance} {what} after its next {at}"),
@@ -226,12 +225,8 @@ impl Schedule {
     /// The schedule of a seed.
     pub(super) fn of(seed: u64, config: &SimulationConfig<'_>) -> Self {
         let mut dice = Dice::new(seed);
-        let records: usize = config
-            .workload
-            .fed_topics
-            .iter()
-            .map(|feed| feed.count)
-            .sum();
+        let fed = config.workload.fed_topics.iter();
+        let records: usize = fed.map(|feed| feed.count).sum();
         let turns = TURNS.max(records * TURNS_PER_RECORD);
         let setting = Setting::of(&mut dice.fork(), config.faults);
         let mut steps = Vec::new();
@@ -240,13 +235,8 @@ impl Schedule {
             for _ in 0..feed.count {
                 let record = (feed.make)(&mut content);
                 let at = below(&mut moments, turns * 9 / 10);
-                steps.push((
-                    at,
-                    StepAction::Feed {
-                        topic: feed.topic,
-                        record,
-                    },
-                ));
+                let topic = feed.topic;
+                steps.push((at, StepAction::Feed { topic, record }));
             }
         }
         let mut planner = Planner {

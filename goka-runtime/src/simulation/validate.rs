@@ -75,11 +75,8 @@ impl Workload {
     }
 
     fn has_records(&self, topic: &str) -> bool {
-        self.is_fed(topic)
-            || self
-                .loaded_tables
-                .iter()
-                .any(|load| load.topic.name == topic)
+        let mut loaded = self.loaded_tables.iter();
+        self.is_fed(topic) || loaded.any(|load| load.topic.name == topic)
     }
 
     /// Checks that every topic that a processor reads gets records.

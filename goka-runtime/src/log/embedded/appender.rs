@@ -8,8 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Embedded;
-use super::chunk::{Content, Run};
-use super::commit::refusal;
+use super::chunk::Run;
 use super::rows::NotWritten;
 use super::shared::{Shared, lock, now_millis};
 use crate::log::{Appender, Failure, LogError, OnDelivery, Sent};
@@ -50,21 +49,20 @@ impl Channel {
     /// Waits while `hold`, at most until `deadline`; says whether it holds no more.
     fn wait<'q>(
         &self,
-        mut queue: MutexGuard<'q, Queue>,
+        queue: MutexGuard<'q, Queue>,
         deadline: Option<Instant>,
         hold: impl Fn(&Queue) -> bool,
     ) -> (MutexGuard<'q, Queue>, bool) {
-        while hold(&queue) {
-            let left = deadline.map_or(Duration::from_secs(60), |by| {
-                by.saturating_duration_since(Instant::now())
-            });
-            if left.is_zero() {
-                return (queue, false);
-            }
-            let waited = self.changed.wait_timeout(queue, left);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        (queue, true)
+        let Some(deadline) = deadline else {
+            let queue = self.changed.wait_while(queue, |queue| hold(queue));
+            return (queue.unwrap_or_else(PoisonError::into_inner), true);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self
+            .changed
+            .wait_timeout_while(queue, left, |queue| hold(queue));
+        let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (queue, !waited.timed_out())
     }
 }
 
@@ -102,24 +100,15 @@ impl EmbeddedAppender {
 impl Appender for EmbeddedAppender {
     fn send(&self, record: Sent<'_>, token: u64, deadline: Instant) -> Result<(), LogError> {
         let begun = Instant::now();
-        let content = Content {
-            key: record.key,
-            value: record.value,
-            timestamp: if record.timestamp == -1 {
-                now_millis()
-            } else {
-                record.timestamp
-            },
-            headers: record.headers,
-        };
+        let record = record.stamped(now_millis());
         let (handle, place) = {
             let state = self.log.shared().state();
             (
                 state.handle(record.topic, record.partition)?,
-                state.place(record.topic),
+                state.topic(record.topic),
             )
         };
-        if let Some(Err(reason)) = place.map(|place| refusal(&place, &content)) {
+        if let Some(reason) = place.and_then(|place| place.refusal(&record)) {
             let what = format!("writing to `{}`", record.topic);
             let source = None;
             return Err(LogError::Refused {
@@ -134,10 +123,7 @@ impl Appender for EmbeddedAppender {
                 .wait(lock(&self.channel.queue), Some(deadline), full);
         if !has_room {
             let what = format!("waiting for room to write to `{}`", record.topic);
-            return Err(LogError::Timeout {
-                what,
-                after: begun.elapsed(),
-            });
+            return Err(LogError::late(what, begun.elapsed()));
         }
         let was_idle = queue.records == 0;
         let lane = queue.lanes.entry(handle).or_insert_with(|| Lane {
@@ -146,7 +132,7 @@ impl Appender for EmbeddedAppender {
             tokens: Vec::new(),
         });
         let before = lane.run.bytes;
-        lane.run.push(&content);
+        lane.run.push(&record);
         lane.tokens.push(token);
         let grown = lane.run.bytes - before;
         queue.bytes += grown;
@@ -169,10 +155,7 @@ impl Appender for EmbeddedAppender {
             return Ok(());
         }
         let what = format!("writing {} records", sent - queue.done);
-        Err(LogError::Timeout {
-            what,
-            after: begun.elapsed(),
-        })
+        Err(LogError::late(what, begun.elapsed()))
     }
 }
 
@@ -221,10 +204,8 @@ fn write(shared: &Shared, channel: &Channel, delivered: &OnDelivery) {
 fn commit(shared: &Shared, lanes: &BTreeMap<u32, Lane>) -> Result<Vec<Offset>, Failure> {
     let turn = shared.turn(Instant::now() + TURN);
     let turn = turn.map_err(|error| Failure::Retriable(error.to_string()))?;
-    let runs: Vec<(u32, &Run)> = lanes
-        .iter()
-        .map(|(handle, lane)| (*handle, &lane.run))
-        .collect();
+    let runs = lanes.iter().map(|(handle, lane)| (*handle, &lane.run));
+    let runs: Vec<(u32, &Run)> = runs.collect();
     shared
         .append(&turn, &runs, Vec::new())
         .map_err(|not| match not {

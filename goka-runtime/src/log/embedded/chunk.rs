@@ -3,6 +3,7 @@
 //! record begins with the number of offsets that compaction skipped before it, so fresh records
 //! can be put together by copying bytes. Knows no file; used by appends, reads and compaction.
 
+use crate::log::Sent;
 use crate::record::{HeaderSource, Headers, Offset, Record, Timestamp};
 
 /// Where a chunk is closed: with redb's overhead it fits a page of 64 KiB, which come in powers of two.
@@ -43,35 +44,15 @@ impl Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Damaged;
 
-/// A record's content, borrowed, before it has an offset.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Content<'a> {
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) timestamp: Timestamp,
-    pub(super) headers: &'a [(String, Option<Vec<u8>>)],
-}
-
-impl Content<'_> {
-    /// About what a broker would count: the bytes plus the head of a batch of one record.
-    pub(super) fn size(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
-        80 + self.key.map_or(0, <[u8]>::len)
-            + self.value.map_or(0, <[u8]>::len)
-            + headers.sum::<usize>()
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(0);
-        put_bytes(out, self.key);
-        put_bytes(out, self.value);
-        out.extend_from_slice(&self.timestamp.to_le_bytes());
-        put_number(out, self.headers.len() as u64);
-        for (name, value) in self.headers {
-            put_bytes(out, Some(name.as_bytes()));
-            put_bytes(out, value.as_deref());
-        }
+fn encode(record: &Sent<'_>, out: &mut Vec<u8>) {
+    out.push(0);
+    put_bytes(out, record.key);
+    put_bytes(out, record.value);
+    out.extend_from_slice(&record.timestamp.to_le_bytes());
+    put_number(out, record.headers.len() as u64);
+    for (name, value) in record.headers {
+        put_bytes(out, Some(name.as_bytes()));
+        put_bytes(out, value.as_deref());
     }
 }
 
@@ -91,8 +72,9 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn push(&mut self, content: &Content<'_>) {
-        let size = content.size();
+    /// Adds a record, which has a timestamp.
+    pub(super) fn push(&mut self, record: &Sent<'_>) {
+        let size = record.size();
         let fits = |body: &Body| {
             body.bytes.len() + size <= CHUNK_BYTES - HEAD && body.count < CHUNK_RECORDS
         };
@@ -101,7 +83,7 @@ impl Run {
         }
         let body = self.bodies.last_mut().expect("pushed when there was none");
         let before = body.bytes.len();
-        content.encode(&mut body.bytes);
+        encode(record, &mut body.bytes);
         body.count += 1;
         self.count += 1;
         self.bytes += body.bytes.len() - before;
@@ -275,7 +257,9 @@ mod tests {
             (Some(&b""[..]), None),
             (Some(&b"k"[..]), Some(&b"v"[..])),
         ] {
-            run.push(&Content {
+            run.push(&Sent {
+                topic: "t",
+                partition: 0,
                 key,
                 value,
                 timestamp: -5,
@@ -312,7 +296,9 @@ mod tests {
     fn a_gap_moves_the_offsets_after_it() {
         let mut run = Run::default();
         for key in [b"a", b"b", b"c"] {
-            run.push(&Content {
+            run.push(&Sent {
+                topic: "t",
+                partition: 0,
                 key: Some(key),
                 value: None,
                 timestamp: 0,

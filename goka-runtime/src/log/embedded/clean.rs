@@ -4,6 +4,7 @@
 //! stays for the topic's `delete_retention` after it was appended. What a crash takes back is done again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(super) fn run(shared: &Shared, wake: &Receiver<()>) {
 
 /// Cleans every partition that is worth it, or all of them.
 pub(super) fn clean(shared: &Shared, all: bool) -> Result<(), LogError> {
-    let topics: Vec<TopicRow> = shared.state().topics.values().cloned().collect();
+    let topics: Vec<Arc<TopicRow>> = shared.state().topics.values().cloned().collect();
     for topic in topics {
         for handle in topic.first..topic.first + topic.partitions.unsigned_abs() {
             if let (true, Some(retention)) = (topic.delete, topic.retention_ms) {

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::chunk::{Content, Run};
-use super::groups::MemberId;
-use super::rows::{NewOffset, NotWritten};
-use super::shared::Shared;
-use super::state::Place;
+use super::chunk::Run;
+use super::rows::{NewOffset, NotWritten, TopicRow};
+use super::shared::{Shared, now_millis};
 use crate::log::balance::Slot;
-use crate::log::{CommitBatch, CommitOutcome, Committer, Failure, Group, LogError, TaskAcks};
-use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
+use crate::log::seats::MemberId;
+use crate::log::{CommitBatch, CommitOutcome, Committer, Failure, Group, LogError, Sent, TaskAcks};
+use crate::record::{AppendKind, Appends, Guarantee, Offset, TaskId, TopicId};
 
 /// Where a task's records of one kind go: kept apart from other tasks' so that one task can fail alone.
 type Lane = (u32, TaskId, bool);
@@ -30,7 +29,7 @@ pub(super) struct EmbeddedCommitter {
     shared: Arc<Shared>,
     group: Arc<Group>,
     pub(super) id: MemberId,
-    places: Vec<Option<Place>>,
+    places: Vec<Option<Arc<TopicRow>>>,
     pending: Pending,
 }
 
@@ -62,43 +61,29 @@ impl EmbeddedCommitter {
     }
 
     /// The handle that a record goes to, or why the log does not take it.
-    fn admit(&mut self, append: &Append<'_>, content: &Content<'_>) -> Result<u32, String> {
-        let place = match self.place(append.topic) {
-            Some(place) => place,
-            None => return Err("the topic does not exist".to_owned()),
-        };
-        refusal(&place, content)?;
-        let partition = append.partition;
+    fn admit(&mut self, topic: TopicId, record: &Sent<'_>) -> Result<u32, String> {
+        let place = self.place(topic);
+        let place = place.ok_or_else(|| "the topic does not exist".to_owned())?;
+        if let Some(reason) = place.refusal(record) {
+            return Err(reason);
+        }
+        let partition = record.partition;
         place
             .handle(partition)
             .ok_or_else(|| format!("the topic has no partition {partition}"))
     }
 
-    fn place(&mut self, topic: TopicId) -> Option<Place> {
+    fn place(&mut self, topic: TopicId) -> Option<Arc<TopicRow>> {
         let known = &mut self.places[usize::from(topic.0)];
         if known.is_none() {
-            *known = self.shared.state().place(self.group.topic(topic));
+            *known = self.shared.state().topic(self.group.topic(topic));
         }
-        *known
+        known.clone()
     }
 
     fn slot(&self, task: TaskId) -> Slot {
         (self.group.topic(task.lead).clone(), task.partition)
     }
-}
-
-/// Why a topic does not take a record for good.
-pub(super) fn refusal(place: &Place, content: &Content<'_>) -> Result<(), String> {
-    if content.size() > place.max_message_bytes {
-        let (size, most) = (content.size(), place.max_message_bytes);
-        return Err(format!(
-            "it has {size} bytes, the topic takes {most} (max.message.bytes)"
-        ));
-    }
-    if place.compact && content.key.is_none() {
-        return Err("a compacted topic takes no record without a key".to_owned());
-    }
-    Ok(())
 }
 
 impl Committer for EmbeddedCommitter {
@@ -107,23 +92,16 @@ impl Committer for EmbeddedCommitter {
             if self.pending.refused.contains_key(&append.task) {
                 continue;
             }
-            let content = Content {
-                key: append.key,
-                value: append.value,
-                timestamp: match append.timestamp {
-                    -1 => super::shared::now_millis(),
-                    timestamp => timestamp,
-                },
-                headers: append.headers,
-            };
-            match self.admit(&append, &content) {
+            let topic = self.group.topic(append.topic).clone();
+            let record = Sent::of(&append, &topic).stamped(now_millis());
+            match self.admit(append.topic, &record) {
                 Ok(handle) => {
                     let lane = (handle, append.task, append.kind == AppendKind::Changelog);
-                    self.pending.runs.entry(lane).or_default().push(&content);
+                    self.pending.runs.entry(lane).or_default().push(&record);
                 }
                 Err(reason) => {
                     let failure = Failure::Refused {
-                        topic: self.group.topic(append.topic).to_string(),
+                        topic: topic.to_string(),
                         key: String::from_utf8_lossy(append.key.unwrap_or_default()).into_owned(),
                         reason,
                     };
@@ -136,18 +114,13 @@ impl Committer for EmbeddedCommitter {
 
     fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
         let shared = self.shared.clone();
-        let group = self.group.name.clone();
-        let tasks = self.tasks(batch);
+        let mut tasks = self.appended();
+        tasks.extend(batch.offsets.iter().map(|(task, ..)| *task));
         let bad = self.failures(&tasks);
-        let id = self.id;
-        let end_commit = || {
-            let mut state = shared.state();
-            state.group(&group, |group, _| group.end_commit(id, Instant::now()));
-        };
         let turn = match shared.turn(deadline) {
             Ok(turn) => turn,
             Err(error) => {
-                end_commit();
+                self.end_commit();
                 return self.put_off(batch, &error);
             }
         };
@@ -155,10 +128,8 @@ impl Committer for EmbeddedCommitter {
             .runs
             .retain(|(_, task, _), _| !bad.contains_key(task));
         self.pending.refused.clear();
-        let offsets = batch
-            .offsets
-            .iter()
-            .filter(|(task, ..)| !bad.contains_key(task));
+        let offsets = batch.offsets.iter();
+        let offsets = offsets.filter(|(task, ..)| !bad.contains_key(task));
         let offsets = offsets.map(|(task, topic, offset, metadata)| NewOffset {
             group: &self.group.name,
             topic: self.group.topic(*topic),
@@ -167,63 +138,35 @@ impl Committer for EmbeddedCommitter {
             metadata,
         });
         let offsets: Vec<_> = offsets.collect();
-        let lanes: Vec<(u32, &Run)> = self
-            .pending
-            .runs
-            .iter()
-            .map(|((handle, ..), run)| (*handle, run))
-            .collect();
+        let lanes = self.pending.runs.iter();
+        let lanes = lanes.map(|((handle, ..), run)| (*handle, run));
+        let lanes: Vec<(u32, &Run)> = lanes.collect();
         let written = match lanes.is_empty() && offsets.is_empty() {
             true => Ok(Vec::new()),
             false => shared.append(&turn, &lanes, offsets),
         };
         drop(turn);
-        end_commit();
+        self.end_commit();
         let appended = self.appended();
-        let mut outcome = self.answer(batch, &tasks, &appended, &bad);
-        match written {
-            Ok(bases) => {
-                for (((_, task, is_changelog), run), base) in self.pending.runs.iter().zip(bases) {
-                    if *is_changelog && run.count > 0 {
-                        let last = base + Offset::try_from(run.count).unwrap_or(Offset::MAX) - 1;
-                        let changelog = Some((base, last, run.count));
-                        outcome.acks.insert(
-                            *task,
-                            Ok(TaskAcks {
-                                changelog,
-                                markers: 0,
-                            }),
-                        );
-                    }
-                }
-                self.pending.runs.clear();
-            }
-            Err(not) => {
-                let failure = match not {
-                    NotWritten::Nothing(error) => Failure::Retriable(error.to_string()),
-                    NotWritten::Unknown(error) => {
-                        let why = error.to_string();
-                        self.pending.runs.clear();
-                        match self.group.guarantee {
-                            Guarantee::AtLeastOnce => Failure::Unknown(why),
-                            // The next member reads in the file what happened.
-                            Guarantee::ExactlyOnce => Failure::Fatal(why),
-                        }
-                    }
-                };
-                for ack in outcome.acks.values_mut() {
-                    if ack.is_ok() {
-                        *ack = Err(failure.clone());
-                    }
-                }
-                for offset in outcome
-                    .offsets
-                    .values_mut()
-                    .filter(|outcome| outcome.is_ok())
-                {
-                    *offset = Err(failure.clone());
-                }
-            }
+        let written = written.map(|bases| self.acks(bases));
+        let written = written.map_err(|not| self.failure(not));
+        let mut outcome = CommitOutcome::default();
+        for task in tasks {
+            let ack = match (bad.get(&task), &written) {
+                (Some(failure), _) => Err(failure.clone()),
+                (None, _) if !appended.contains(&task) => continue,
+                (None, Ok(acks)) => Ok(acks.get(&task).copied().unwrap_or_default()),
+                (None, Err(failure)) => Err(failure.clone()),
+            };
+            outcome.acks.insert(task, ack);
+        }
+        for (task, ..) in &batch.offsets {
+            let committed = match bad.get(task) {
+                None => written.as_ref().map(drop).map_err(Failure::clone),
+                Some(lost @ Failure::Lost(_)) => Err(lost.clone()),
+                Some(_) => continue,
+            };
+            outcome.offsets.insert(*task, committed);
         }
         outcome
     }
@@ -242,10 +185,39 @@ impl EmbeddedCommitter {
         written.chain(refused).collect()
     }
 
-    fn tasks(&self, batch: &CommitBatch) -> BTreeSet<TaskId> {
-        let mut tasks = self.appended();
-        tasks.extend(batch.offsets.iter().map(|(task, ..)| *task));
-        tasks
+    fn end_commit(&self) {
+        let (id, now) = (self.id, Instant::now());
+        let mut state = self.shared.state();
+        state.group(&self.group.name, |group, _| group.end_commit(id, now));
+    }
+
+    /// What was written of each task, at these offsets; nothing is pending any more.
+    fn acks(&mut self, bases: Vec<Offset>) -> BTreeMap<TaskId, TaskAcks> {
+        let runs = std::mem::take(&mut self.pending.runs).into_iter();
+        let changelogs = runs.zip(bases);
+        let changelogs = changelogs.filter(|(((.., is_changelog), _), _)| *is_changelog);
+        let acks = changelogs.map(|(((_, task, _), run), base)| {
+            let last = base + Offset::try_from(run.count).unwrap_or(Offset::MAX) - 1;
+            let changelog = (run.count > 0).then_some((base, last, run.count));
+            let markers = 0;
+            (task, TaskAcks { changelog, markers })
+        });
+        acks.collect()
+    }
+
+    /// The failure of a write; what may have been written is not pending any more.
+    fn failure(&mut self, not: NotWritten) -> Failure {
+        match not {
+            NotWritten::Nothing(error) => Failure::Retriable(error.to_string()),
+            NotWritten::Unknown(error) => {
+                self.pending.runs.clear();
+                match self.group.guarantee {
+                    Guarantee::AtLeastOnce => Failure::Unknown(error.to_string()),
+                    // The next member reads in the file what happened.
+                    Guarantee::ExactlyOnce => Failure::Fatal(error.to_string()),
+                }
+            }
+        }
     }
 
     /// The tasks of the batch that cannot be committed; the others stay owned until the commit ends.
@@ -266,41 +238,14 @@ impl EmbeddedCommitter {
         bad
     }
 
-    fn answer(
-        &self,
-        batch: &CommitBatch,
-        tasks: &BTreeSet<TaskId>,
-        appended: &BTreeSet<TaskId>,
-        bad: &BTreeMap<TaskId, Failure>,
-    ) -> CommitOutcome {
-        let mut outcome = CommitOutcome::default();
-        for task in tasks {
-            let ack = match bad.get(task) {
-                Some(failure) => Err(failure.clone()),
-                None if appended.contains(task) => Ok(TaskAcks::default()),
-                None => continue,
-            };
-            outcome.acks.insert(*task, ack);
-        }
-        for (task, ..) in &batch.offsets {
-            match bad.get(task) {
-                None => outcome.offsets.insert(*task, Ok(())),
-                Some(lost @ Failure::Lost(_)) => outcome.offsets.insert(*task, Err(lost.clone())),
-                Some(_) => None,
-            };
-        }
-        outcome
-    }
-
     /// The outcome of a commit that did not happen; all appends are kept.
     fn put_off(&self, batch: &CommitBatch, error: &LogError) -> CommitOutcome {
         let failure = Failure::Retriable(error.to_string());
         let acks = self.appended().into_iter();
+        let offsets = batch.offsets.iter();
         CommitOutcome {
             acks: acks.map(|task| (task, Err(failure.clone()))).collect(),
-            offsets: batch
-                .offsets
-                .iter()
+            offsets: offsets
                 .map(|(task, ..)| (*task, Err(failure.clone())))
                 .collect(),
         }

@@ -107,7 +107,7 @@ impl File {
 
     /// Makes a topic, durably; its partitions are empty.
     pub(super) fn create(&self, name: &str, row: &TopicRow) -> Result<(), LogError> {
-        let write = |db: &Database| -> Result<(), redb::Error> {
+        self.with(|db| {
             let mut txn = db.begin_write()?;
             txn.set_quick_repair(self.path.is_some());
             let json = serde_json::to_vec(row).expect("a row of plain fields is JSON");
@@ -118,8 +118,7 @@ impl File {
             }
             drop(partitions);
             Ok(txn.commit()?)
-        };
-        self.with(write)
+        })
     }
 
     /// Writes all changes or none; durable when it returns, unless they are relaxed.
@@ -173,10 +172,8 @@ impl File {
         if !changes.offsets.is_empty() {
             let mut offsets = txn.open_table(OFFSETS)?;
             for new in &changes.offsets {
-                offsets.insert(
-                    (new.group, new.topic, new.partition),
-                    (new.offset, new.metadata),
-                )?;
+                let of = (new.group, new.topic, new.partition);
+                offsets.insert(of, (new.offset, new.metadata))?;
             }
         }
         Ok(txn)
@@ -191,15 +188,12 @@ impl File {
         end: Offset,
         limit: (usize, u32),
     ) -> Result<Page, LogError> {
-        let read = |db: &Database| -> Result<Page, redb::Error> {
+        self.with(|db| {
             let txn = db.begin_read()?;
             let records = txn.open_table(RECORDS)?;
-            let first = records
-                .range(place(handle, 0)..=place(handle, from))?
-                .next_back();
-            let first = first
-                .transpose()?
-                .map_or(place(handle, from), |(key, _)| key.value());
+            let from = place(handle, from);
+            let first = records.range(place(handle, 0)..=from)?.next_back();
+            let first = first.transpose()?.map_or(from, |(key, _)| key.value());
             let mut page = Page::default();
             let mut count = 0;
             for entry in records.range(first..place(handle, end))? {
@@ -218,8 +212,7 @@ impl File {
                 page.chunks.push((base, at..page.bytes.len()));
             }
             Ok(page)
-        };
-        self.with(read)
+        })
     }
 
     /// What a group committed for one partition.
@@ -228,22 +221,16 @@ impl File {
         group: &str,
         partitions: impl Iterator<Item = (&'p str, i32)>,
     ) -> Result<Vec<Option<Committed>>, LogError> {
-        let read = |db: &Database| -> Result<Vec<Option<Committed>>, redb::Error> {
+        self.with(|db| {
             let txn = db.begin_read()?;
             let offsets = txn.open_table(OFFSETS)?;
             let mut all = Vec::new();
             for (topic, partition) in partitions {
-                all.push(offsets.get((group, topic, partition))?.map(|found| {
-                    let (offset, metadata) = found.value();
-                    Committed {
-                        offset,
-                        metadata: metadata.to_owned(),
-                    }
-                }));
+                let found = offsets.get((group, topic, partition))?;
+                all.push(found.map(|found| committed(found.value())));
             }
             Ok(all)
-        };
-        self.with(read)
+        })
     }
 
     /// Everything that a group committed.
@@ -251,7 +238,7 @@ impl File {
         &self,
         group: &str,
     ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
-        let read = |db: &Database| -> Result<Vec<(TopicPartition, Committed)>, redb::Error> {
+        self.with(|db| {
             let txn = db.begin_read()?;
             let offsets = txn.open_table(OFFSETS)?;
             let mut all = Vec::new();
@@ -261,14 +248,11 @@ impl File {
                 if of != group {
                     break;
                 }
-                let (offset, metadata) = found.value();
-                let metadata = metadata.to_owned();
                 let at = TopicPartition::new(topic, partition);
-                all.push((at, Committed { offset, metadata }));
+                all.push((at, committed(found.value())));
             }
             Ok(all)
-        };
-        self.with(read)
+        })
     }
 
     fn with<R>(
@@ -333,6 +317,11 @@ fn base_of(place: u128) -> Offset {
 
 fn stored(row: PartitionRow) -> (i64, i64, i64, u64) {
     (row.start, row.end, row.cleaned, row.kept)
+}
+
+fn committed((offset, metadata): (i64, &str)) -> Committed {
+    let metadata = metadata.to_owned();
+    Committed { offset, metadata }
 }
 
 /// Reads everything but the records; makes the tables of a new file.

@@ -1,77 +1,21 @@
 //! Who owns which tasks of one group: cooperative. A task that moves is first given back by its
-//! owner (or its owner is gone), then handed to the next one. Pure: the time is an argument, called under the
-//! log's lock.
+//! owner (or its owner is gone), then handed to the next one. Called under the log's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::log::balance::{Holder, Partitions, Slot, balance};
-
-/// A member's number; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct MemberId(pub(super) u64);
-
-/// What a member has to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Nothing.
-    Rest,
-    /// It was silent for too long and is out: everything it had is lost.
-    Out,
-    /// To give these back, then to say so by [`Coordinator::gave_back`].
-    Revoke(Vec<Slot>),
-    /// It owns these from now on, under these epochs.
-    Own(Vec<(Slot, u64)>),
-}
-
-#[derive(Debug)]
-struct Seat {
-    leads: Vec<Arc<str>>,
-    session: Duration,
-    seen: Instant,
-    /// Between the check of its ownership and the end of its write it cannot be put out.
-    is_committing: bool,
-    owned: BTreeMap<Slot, u64>,
-    target: BTreeSet<Slot>,
-}
+use crate::log::balance::{Partitions, Slot};
+use crate::log::seats::{MemberId, Seats, Step};
 
 /// One group.
 #[derive(Debug, Default)]
 pub(super) struct Coordinator {
-    seats: BTreeMap<MemberId, Seat>,
-    epoch: u64,
+    pub(super) seats: Seats<Instant>,
+    /// Between the check of its ownership and the end of its write a member cannot be put out.
+    committing: BTreeSet<MemberId>,
 }
 
 impl Coordinator {
-    /// A member joins.
-    pub(super) fn join(
-        &mut self,
-        id: MemberId,
-        leads: Vec<Arc<str>>,
-        session: Duration,
-        now: Instant,
-        partitions: Partitions<'_>,
-    ) {
-        let (owned, target) = Default::default();
-        let seat = Seat {
-            leads,
-            session,
-            seen: now,
-            is_committing: false,
-            owned,
-            target,
-        };
-        self.seats.insert(id, seat);
-        self.rebalance(partitions);
-    }
-
-    /// A member is gone.
-    pub(super) fn leave(&mut self, id: MemberId, partitions: Partitions<'_>) {
-        self.seats.remove(&id);
-        self.rebalance(partitions);
-    }
-
     /// A member polls. Says whether anything changed for others, too.
     pub(super) fn step(
         &mut self,
@@ -80,46 +24,7 @@ impl Coordinator {
         partitions: Partitions<'_>,
     ) -> (Step, bool) {
         let swept = self.sweep_others(id, now, partitions);
-        let Some(seat) = self.seats.get_mut(&id) else {
-            return (Step::Out, swept);
-        };
-        let target = &seat.target;
-        let surplus = seat
-            .owned
-            .keys()
-            .filter(|slot| !target.contains(*slot))
-            .cloned();
-        let surplus: Vec<Slot> = surplus.collect();
-        if !surplus.is_empty() {
-            return (Step::Revoke(surplus), swept);
-        }
-        let wanted = seat.target.clone();
-        let owned = |slot: &Slot| {
-            self.seats
-                .values()
-                .any(|seat| seat.owned.contains_key(slot))
-        };
-        let free: Vec<Slot> = wanted.into_iter().filter(|slot| !owned(slot)).collect();
-        if free.is_empty() {
-            return (Step::Rest, swept);
-        }
-        let mut given = Vec::with_capacity(free.len());
-        for slot in free {
-            self.epoch += 1;
-            given.push((slot, self.epoch));
-        }
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.owned.extend(given.iter().cloned());
-        }
-        (Step::Own(given), swept)
-    }
-
-    /// A member gave tasks back.
-    pub(super) fn gave_back(&mut self, id: MemberId, slots: &[Slot], now: Instant) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.owned.retain(|slot, _| !slots.contains(slot));
-            seat.seen = now;
-        }
+        (self.seats.next(id), swept)
     }
 
     /// Begins a member's write: it stays in until [`Coordinator::end_commit`]. `None` when it is out.
@@ -130,68 +35,49 @@ impl Coordinator {
         partitions: Partitions<'_>,
     ) -> Option<&BTreeMap<Slot, u64>> {
         self.sweep_others(id, now, partitions);
-        let seat = self.seats.get_mut(&id)?;
-        seat.is_committing = true;
-        Some(&seat.owned)
+        let share = self.seats.get(id)?;
+        self.committing.insert(id);
+        Some(&share.owned)
     }
 
     /// Ends a member's write.
     pub(super) fn end_commit(&mut self, id: MemberId, now: Instant) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.is_committing = false;
-            seat.seen = now;
-        }
-    }
-
-    /// When the next silent member is put out.
-    pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.seats
-            .values()
-            .map(|seat| seat.seen + seat.session)
-            .min()
-    }
-
-    /// A member lives, though it does not poll.
-    pub(super) fn heard(&mut self, id: MemberId, now: Instant) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.seen = now;
-        }
+        self.committing.remove(&id);
+        self.seats.heard(id, now);
     }
 
     /// Puts out the members that were silent for longer than their session. The one that is asking is
     /// not silent, however long it was before: no other member has its tasks while it is here.
     fn sweep_others(&mut self, id: MemberId, now: Instant, partitions: Partitions<'_>) -> bool {
-        self.heard(id, now);
-        let before = self.seats.len();
-        self.seats.retain(|_, seat| {
-            seat.is_committing || now.saturating_duration_since(seat.seen) <= seat.session
-        });
-        let swept = self.seats.len() < before;
-        if swept {
-            self.rebalance(partitions);
+        self.seats.heard(id, now);
+        let out = self.seats.sweep(now, |id| self.committing.contains(&id));
+        if !out.is_empty() {
+            self.seats.balance(partitions);
         }
-        swept
-    }
-
-    /// Says anew who is to own what.
-    pub(super) fn rebalance(&mut self, partitions: Partitions<'_>) {
-        let seats = self.seats.values_mut();
-        let mut holders: Vec<Holder<'_>> = seats
-            .map(|seat| Holder {
-                leads: &seat.leads,
-                owned: &seat.owned,
-                target: &mut seat.target,
-            })
-            .collect();
-        balance(&mut holders, partitions);
+        !out.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
 
     const SESSION: Duration = Duration::from_secs(10);
+
+    fn join(
+        group: &mut Coordinator,
+        id: MemberId,
+        leads: &[&str],
+        now: Instant,
+        partitions: Partitions<'_>,
+    ) {
+        let leads = leads.iter().map(|lead| Arc::from(*lead)).collect();
+        group.seats.enter(id, leads, SESSION, now);
+        group.seats.balance(partitions);
+    }
 
     fn two(_: &str) -> i32 {
         4
@@ -210,22 +96,23 @@ mod tests {
         let now = Instant::now();
         let mut group = Coordinator::default();
         let (a, b) = (MemberId(1), MemberId(2));
-        group.join(a, vec!["t".into()], SESSION, now, &two);
+        join(&mut group, a, &["t"], now, &two);
         assert_eq!(slots(&group.step(a, now, &two).0), [0, 1, 2, 3]);
-        group.join(b, vec!["t".into()], SESSION, now, &two);
+        join(&mut group, b, &["t"], now, &two);
         assert_eq!(group.step(b, now, &two).0, Step::Rest, "not given back yet");
         let Step::Revoke(back) = group.step(a, now, &two).0 else {
             panic!("the first member keeps everything")
         };
         assert_eq!(back.len(), 2);
         assert_eq!(group.step(b, now, &two).0, Step::Rest);
-        group.gave_back(a, &back, now);
+        group.seats.gave_back(a, &back, now);
         assert_eq!(
             slots(&group.step(b, now, &two).0),
             back.iter().map(|s| s.1).collect::<Vec<_>>()
         );
         assert_eq!(group.step(a, now, &two).0, Step::Rest);
-        group.leave(b, &two);
+        group.seats.remove(b);
+        group.seats.balance(&two);
         let (step, _) = group.step(a, now, &two);
         let Step::Own(again) = step else {
             panic!("tasks of the one that left stay free")
@@ -242,10 +129,10 @@ mod tests {
         let late = now + SESSION + Duration::from_millis(1);
         let mut group = Coordinator::default();
         let (a, b) = (MemberId(1), MemberId(2));
-        group.join(a, vec!["t".into()], SESSION, now, &two);
+        join(&mut group, a, &["t"], now, &two);
         group.step(a, now, &two);
         assert!(group.begin_commit(a, now, &two).is_some());
-        group.join(b, vec!["t".into()], SESSION, late, &two);
+        join(&mut group, b, &["t"], late, &two);
         assert_eq!(
             group.step(b, late, &two).0,
             Step::Rest,
@@ -262,14 +149,8 @@ mod tests {
         let now = Instant::now();
         let counts = |topic: &str| if topic == "s" { 3 } else { 1 };
         let mut group = Coordinator::default();
-        group.join(MemberId(1), vec!["s".into()], SESSION, now, &counts);
-        group.join(
-            MemberId(2),
-            vec!["s".into(), "t".into()],
-            SESSION,
-            now,
-            &counts,
-        );
+        join(&mut group, MemberId(1), &["s"], now, &counts);
+        join(&mut group, MemberId(2), &["s", "t"], now, &counts);
         let first = slots(&group.step(MemberId(1), now, &counts).0);
         let second = slots(&group.step(MemberId(2), now, &counts).0);
         assert_eq!((first.len(), second.len()), (2, 2));

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::Embedded;
 use super::commit::EmbeddedCommitter;
-use super::groups::{MemberId, Step};
 use super::shared::{MOST, Shared};
 use crate::log::balance::Slot;
+use crate::log::seats::{MemberId, Step};
 use crate::log::{
     Assignment, CommitBatch, CommitOutcome, Committer, Driver, Epoch, Failure, Fetched, Group,
     KeepAlive, LogError, Member, MemberEvent, OffsetGap,
@@ -87,7 +87,7 @@ impl EmbeddedMember {
         let mut state = self.shared().state();
         let id = self.committer.id;
         let ((step, others), next) = state.group(&self.group.name, |group, partitions| {
-            (group.step(id, now, partitions), group.next_expiry())
+            (group.step(id, now, partitions), group.seats.next_expiry())
         });
         if others {
             self.shared().notify(&mut state);
@@ -111,10 +111,7 @@ impl EmbeddedMember {
     }
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
-        let tasks: Vec<TaskId> = slots
-            .iter()
-            .filter_map(|slot| self.group.task(&slot.0, slot.1))
-            .collect();
+        let tasks = self.group.tasks(slots);
         driver.revoking(&tasks, &mut self.committer);
         self.committer.forget(&tasks);
         self.held.retain(|task, _| !tasks.contains(task));
@@ -125,7 +122,7 @@ impl EmbeddedMember {
         let mut state = self.shared().state();
         let id = self.committer.id;
         state.group(&self.group.name, |group, _| {
-            group.gave_back(id, slots, Instant::now())
+            group.seats.gave_back(id, slots, Instant::now())
         });
         self.shared().notify(&mut state);
     }
@@ -158,12 +155,9 @@ impl EmbeddedMember {
                 committed,
             });
         }
-        for assignment in &assignments {
-            let held = Held {
-                epoch: assignment.epoch,
-                intakes: BTreeMap::new(),
-            };
-            self.held.insert(assignment.task, held);
+        for Assignment { task, epoch, .. } in &assignments {
+            let (epoch, intakes) = (*epoch, BTreeMap::new());
+            self.held.insert(*task, Held { epoch, intakes });
         }
         driver.event(MemberEvent::Assigned(&assignments));
         Ok(())
@@ -175,10 +169,10 @@ impl EmbeddedMember {
             return Ok(false);
         }
         let shared = self.log.shared().clone();
-        let all = self
-            .held
-            .iter()
-            .flat_map(|(task, held)| held.intakes.keys().map(move |topic| (*task, *topic)));
+        let all = self.held.iter().flat_map(|(task, held)| {
+            let topics = held.intakes.keys();
+            topics.map(|topic| (*task, *topic))
+        });
         let (mut order, first): (Vec<_>, Vec<_>) = all.partition(|place| Some(*place) > self.last);
         order.extend(first);
         for (task, topic) in order {
@@ -260,7 +254,9 @@ impl KeepAlive for Seat {
     fn beat(&self) {
         let id = MemberId(self.id.load(Ordering::Acquire));
         let mut state = self.shared.state();
-        state.group(&self.group, |group, _| group.heard(id, Instant::now()));
+        state.group(&self.group, |group, _| {
+            group.seats.heard(id, Instant::now())
+        });
     }
 }
 
@@ -270,7 +266,11 @@ fn enter(shared: &Shared, group: &Group) -> MemberId {
     state.members += 1;
     let id = MemberId(state.members);
     state.group(&group.name, |coordinator, partitions| {
-        coordinator.join(id, leads, group.session_timeout, Instant::now(), partitions);
+        let now = Instant::now();
+        coordinator
+            .seats
+            .enter(id, leads, group.session_timeout, now);
+        coordinator.seats.balance(partitions);
     });
     shared.notify(&mut state);
     id
@@ -350,17 +350,10 @@ impl Member for EmbeddedMember {
         let group = self.group.clone();
         let shared = self.shared().clone();
         let Some(held) = self.held.get_mut(&task) else {
-            let what = format!("fetching {}[{}]", group.topic(task.lead), task.partition);
-            let reason = "this member does not own the task".to_owned();
-            let source = None;
-            return Err(LogError::Client {
-                what,
-                reason,
-                source,
-            });
+            return Err(group.not_owned(task));
         };
         for (topic, position) in positions {
-            let tp = TopicPartition::new(group.topic(*topic).clone(), task.partition);
+            let tp = group.place(*topic, task.partition);
             let handle = shared.state().handle(&tp.topic, tp.partition)?;
             held.intakes.insert(
                 *topic,
@@ -393,13 +386,10 @@ impl Member for EmbeddedMember {
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
         match self.committer.clear() {
             0 => Ok(()),
-            dropped => Err(LogError::Client {
-                what: format!("leaving group `{}`", self.group.name),
-                reason: format!(
-                    "{dropped} records were appended and never committed; they are dropped"
-                ),
-                source: None,
-            }),
+            dropped => Err(LogError::failed(
+                format!("leaving group `{}`", self.group.name),
+                format!("{dropped} records were appended and never committed; they are dropped"),
+            )),
         }
     }
 
@@ -414,7 +404,10 @@ impl Drop for EmbeddedMember {
         let mut state = self.log.shared().state();
         let id = self.committer.id;
         let name = &self.group.name;
-        state.group(name, |group, partitions| group.leave(id, partitions));
+        state.group(name, |group, partitions| {
+            group.seats.remove(id);
+            group.seats.balance(partitions);
+        });
         self.log.shared().notify(&mut state);
     }
 }

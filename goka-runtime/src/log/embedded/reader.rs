@@ -1,27 +1,19 @@
 //! Reads partitions of the embedded log from explicit offsets, without a group: for views, restores and
 //! commands. Everything in the file is committed, so both isolation levels are the same here.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::Embedded;
 use crate::log::{Each, LogError, Reader};
 use crate::record::{Offset, TopicPartition};
 
+#[derive(Debug)]
 pub(super) struct EmbeddedReader {
     log: Embedded,
     /// Each partition with its handle in the file, and the offset to read next.
     partitions: Vec<(TopicPartition, u32, Offset)>,
     /// The partition that the next poll begins with: the one after that which was read last.
     first: usize,
-}
-
-impl fmt::Debug for EmbeddedReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmbeddedReader")
-            .field("partitions", &self.partitions)
-            .finish()
-    }
 }
 
 impl EmbeddedReader {

@@ -84,32 +84,23 @@ impl Shared {
 
     /// Waits until something changed since `version` or until `by`.
     pub(super) fn wait(&self, version: u64, by: Instant) {
-        let mut state = self.state();
-        while state.version == version && !self.stopping.load(Ordering::Relaxed) {
-            let left = by.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let left = by.saturating_duration_since(Instant::now());
+        let is_same =
+            |state: &mut State| state.version == version && !self.stopping.load(Ordering::Relaxed);
+        drop(self.changed.wait_timeout_while(self.state(), left, is_same));
     }
 
     /// Waits for the right to write, at most until `deadline`.
     pub(super) fn turn(&self, deadline: Instant) -> Result<Turn<'_>, LogError> {
         let begun = Instant::now();
-        let mut writing = lock(&self.writing);
-        while *writing {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let what = format!("waiting for another writer of {}", self.what);
-                return Err(LogError::Timeout {
-                    what,
-                    after: begun.elapsed(),
-                });
-            }
-            let waited = self.written.wait_timeout(writing, left);
-            writing = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let left = deadline.saturating_duration_since(begun);
+        let waited = self
+            .written
+            .wait_timeout_while(lock(&self.writing), left, |writing| *writing);
+        let (mut writing, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            let what = format!("waiting for another writer of {}", self.what);
+            return Err(LogError::late(what, begun.elapsed()));
         }
         *writing = true;
         drop(writing);
@@ -244,11 +235,7 @@ impl Shared {
     ) -> Result<Option<Batch>, LogError> {
         let row = self.state().partitions[handle as usize];
         if from < row.start || from > row.end {
-            return Err(LogError::OutOfRange {
-                topic: tp.topic.to_string(),
-                partition: tp.partition,
-                offset: from,
-            });
+            return Err(LogError::out_of_range(tp, from));
         }
         if from == row.end {
             return Ok(None);

@@ -6,33 +6,28 @@ use std::sync::Arc;
 
 use super::groups::Coordinator;
 use super::rows::{PartitionRow, TopicRow};
-use crate::log::LogError;
+use crate::log::{LogError, Sent};
 use crate::record::Offset;
 
 /// A partition is compacted when this many records came since, and as many as it then held.
 pub(super) const CLEAN_AFTER: Offset = 10_000;
 
-/// A topic's place.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// The handle of partition 0.
-    pub(super) first: u32,
-    pub(super) partitions: i32,
-    pub(super) compact: bool,
-    pub(super) max_message_bytes: usize,
-}
-
-impl Place {
+impl TopicRow {
     /// The handle of one partition.
     pub(super) fn handle(&self, partition: i32) -> Option<u32> {
         let exists = (0..self.partitions).contains(&partition);
         exists.then(|| self.first + partition.unsigned_abs())
     }
+
+    /// Why the topic does not take a record for good.
+    pub(super) fn refusal(&self, record: &Sent<'_>) -> Option<String> {
+        record.refusal(self.compact, self.max_message_bytes)
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) topics: HashMap<Arc<str>, TopicRow>,
+    pub(super) topics: HashMap<Arc<str>, Arc<TopicRow>>,
     /// By handle.
     pub(super) partitions: Vec<PartitionRow>,
     /// By handle: whether it is compacted.
@@ -53,7 +48,7 @@ impl State {
             self.compacted.resize(first + count, false);
         }
         self.compacted[first..first + count].fill(row.compact);
-        self.topics.insert(name.into(), row);
+        self.topics.insert(name.into(), row.into());
     }
 
     /// Whether a partition is worth compacting.
@@ -63,14 +58,8 @@ impl State {
         self.compacted[handle as usize] && row.end - row.cleaned >= kept.max(CLEAN_AFTER)
     }
 
-    /// The place of a topic among the handles.
-    pub(super) fn place(&self, topic: &str) -> Option<Place> {
-        self.topics.get(topic).map(|row| Place {
-            first: row.first,
-            partitions: row.partitions,
-            compact: row.compact,
-            max_message_bytes: row.max_message_bytes,
-        })
+    pub(super) fn topic(&self, topic: &str) -> Option<Arc<TopicRow>> {
+        self.topics.get(topic).cloned()
     }
 
     /// The handle of a partition.
@@ -78,13 +67,9 @@ impl State {
         let unknown = || LogError::UnknownTopic {
             topic: topic.to_owned(),
         };
-        let place = self.place(topic).ok_or_else(unknown)?;
-        place
-            .handle(partition)
-            .ok_or_else(|| LogError::UnknownPartition {
-                topic: topic.to_owned(),
-                partition,
-            })
+        let row = self.topics.get(topic).ok_or_else(unknown)?;
+        row.handle(partition)
+            .ok_or_else(|| LogError::unknown_partition(topic, partition))
     }
 
     /// Calls `act` with a group and the partition counts of topics.

@@ -33,12 +33,9 @@ fn table(log: &Embedded, compact: bool) {
 }
 
 fn change(log: &Embedded, act: impl FnOnce(&mut TopicRow)) {
-    act(log
-        .shared()
-        .state()
-        .topics
-        .get_mut("t")
-        .expect("made before"));
+    let mut state = log.shared().state();
+    let row = state.topics.get_mut("t").expect("made before");
+    act(Arc::make_mut(row));
 }
 
 fn put<'a>(log: &Embedded, rows: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) {

@@ -7,7 +7,6 @@ use std::time::Instant;
 use super::faults::Written;
 use super::produce::{Outgoing, Unwritten};
 use super::state::Shared;
-use super::topics::Body;
 use crate::log::{Appender, Failure, LogError, OnDelivery, Sent};
 use crate::record::TopicPartition;
 
@@ -34,21 +33,11 @@ impl Appender for SimulatedAppender {
         let written = {
             let mut state = self.shared.lock();
             state.partition(&tp)?;
-            let body = Body {
-                timestamp: match record.timestamp {
-                    -1 => state.wall,
-                    timestamp => timestamp,
-                },
-                key: record.key.map(<[u8]>::to_vec),
-                value: record.value.map(<[u8]>::to_vec),
-                headers: record.headers.to_vec(),
-            };
             state.produce(&Outgoing {
                 who: "appender",
                 client: None,
-                topic: &tp.topic,
-                partition: tp.partition,
-                body: body.into(),
+                tp: &tp,
+                record,
                 producer: None,
             })
         };

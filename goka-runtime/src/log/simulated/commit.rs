@@ -2,18 +2,18 @@
 //! transaction. The outcomes are those of the Kafka engine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::transactions::client::CommitClient;
 use super::super::transactions::outcome::{Failures, each, failed, tasks};
 use super::super::transactions::{Transactions, not_owned};
 use super::faults::{Fault, StepKind};
-use super::groups::{MemberId, Offsets, Standing};
+use super::groups::{Offsets, Standing};
 use super::member::SimulatedMember;
 use super::owned::OwnedTask;
 use super::producer::ProducerCalls;
 use super::state::State;
+use crate::log::seats::MemberId;
 use crate::log::{CommitBatch, CommitOutcome, Committed, Committer, Failure, Group, TaskAcks};
 use crate::record::{Appends, TaskId};
 
@@ -62,7 +62,9 @@ impl SimulatedMember {
             return;
         }
         if let Some(id) = self.id {
-            state.group(&self.group.name, |group, _| group.members.heard(id, now));
+            state.group(&self.group.name, |group, _| {
+                group.members.seats.heard(id, now)
+            });
         }
     }
 
@@ -96,8 +98,7 @@ impl SimulatedMember {
             return Err(Failure::Retriable(why.to_owned()));
         }
         if fault == Some(Fault::Stale) {
-            let why = "committing offsets: the group is in another generation";
-            return Err(Failure::Stale(why.to_owned()));
+            return Err(stale("is in another generation"));
         }
         let unknown = match fault {
             Some(Fault::CommitUnknown { happened }) => Some(happened),
@@ -117,6 +118,10 @@ impl SimulatedMember {
     }
 }
 
+fn stale(why: &str) -> Failure {
+    Failure::Stale(format!("committing offsets: the group {why}"))
+}
+
 /// Whether the group's coordinator takes offsets from a member.
 fn check_standing(
     state: &mut State,
@@ -129,9 +134,7 @@ fn check_standing(
     }
     match state.group(&group.name, |group, _| group.members.standing(id)) {
         Standing::In => Ok(()),
-        Standing::Unknown => Err(Failure::Stale(
-            "committing offsets: the group does not know this member".to_owned(),
-        )),
+        Standing::Unknown => Err(stale("does not know this member")),
         Standing::Fenced => Err(Failure::InstanceFenced(format!(
             "committing offsets: group instance `{who}` has a newer member"
         ))),
@@ -141,16 +144,12 @@ fn check_standing(
 /// The offsets of some tasks of a batch.
 fn offsets_of(group: &Group, batch: &CommitBatch, of: impl Fn(TaskId) -> bool) -> Offsets {
     let offsets = batch.offsets.iter().filter(|(task, ..)| of(*task));
-    offsets
-        .map(|(task, topic, offset, metadata)| {
-            let committed = Committed {
-                offset: *offset,
-                metadata: metadata.clone(),
-            };
-            let topic: Arc<str> = group.topic(*topic).clone();
-            ((topic, task.partition), committed)
-        })
-        .collect()
+    let offsets = offsets.map(|(task, topic, offset, metadata)| {
+        let (offset, metadata) = (*offset, metadata.clone());
+        let committed = Committed { offset, metadata };
+        (group.place(*topic, task.partition), committed)
+    });
+    offsets.collect()
 }
 
 /// What a commit works with.
@@ -170,10 +169,7 @@ impl TransactionCommit<'_> {
             return Err(Failure::Abortable(why.to_owned()));
         }
         match fault {
-            Some(Fault::Stale) => {
-                let why = "committing offsets: the group is in another generation";
-                return Err(Failure::Stale(why.to_owned()));
-            }
+            Some(Fault::Stale) => return Err(stale("is in another generation")),
             Some(Fault::Abortable) => {
                 let why = "committing offsets: the coordinator refuses";
                 return Err(Failure::Abortable(why.to_owned()));

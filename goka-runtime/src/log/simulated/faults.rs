@@ -37,19 +37,8 @@ pub enum StepKind {
 
 impl Display for StepKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            StepKind::Poll => "poll",
-            StepKind::Fetch => "fetch",
-            StepKind::Append => "append",
-            StepKind::Commit => "commit",
-            StepKind::Attach => "attach",
-            StepKind::End => "end",
-            StepKind::Abort => "abort",
-            StepKind::Leave => "leave",
-            StepKind::Read => "read",
-            StepKind::Send => "send",
-            StepKind::Ask => "ask",
-        })
+        // The names of the kinds in lower case.
+        f.write_str(&format!("{self:?}").to_lowercase())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::topics::{Body, Serial};
-use crate::record::{Append, Offset};
+use crate::record::{Append, Offset, TopicPartition};
 
 /// The number of a member's client; never used twice.
 pub(crate) type ClientId = u64;
@@ -28,7 +28,15 @@ pub(crate) struct Wrote {
     pub(crate) value: Option<Vec<u8>>,
 }
 
+/// Topic, partition, key and value of a record.
+pub(crate) type Content<'w> = (&'w str, i32, Option<&'w [u8]>, Option<&'w [u8]>);
+
 impl Wrote {
+    pub(crate) fn content(&self) -> Content<'_> {
+        let (key, value) = (self.key.as_deref(), self.value.as_deref());
+        (&self.topic, self.partition, key, value)
+    }
+
     pub(crate) fn of(topic: Arc<str>, append: &Append<'_>) -> Self {
         Self {
             topic,
@@ -39,6 +47,56 @@ impl Wrote {
     }
 }
 
+/// Where a record is.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordPlace {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) offset: Offset,
+}
+
+impl RecordPlace {
+    pub(crate) fn of(tp: &TopicPartition, offset: Offset) -> Self {
+        Self {
+            topic: tp.topic.clone(),
+            partition: tp.partition,
+            offset,
+        }
+    }
+}
+
+impl fmt::Display for RecordPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// An offset of an input, as a member of a group handled or committed it.
+#[derive(Debug, Clone)]
+pub(crate) struct MemberOffset {
+    pub(crate) client: ClientId,
+    pub(crate) group: Arc<str>,
+    pub(crate) place: RecordPlace,
+}
+
+impl MemberOffset {
+    /// Group, topic and partition.
+    pub(crate) fn input(&self) -> (&str, &str, i32) {
+        (&self.group, &self.place.topic, self.place.partition)
+    }
+}
+
+/// A record that was written to the log.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenRecord {
+    /// `None` for what no member wrote.
+    pub(crate) client: Option<ClientId>,
+    /// The number of its transaction; 0 is none.
+    pub(crate) serial: Serial,
+    pub(crate) place: RecordPlace,
+    pub(crate) body: Arc<Body>,
+}
+
 /// What happened. Clients are numbered, and no number is used twice: a process that starts again has
 /// another one.
 #[derive(Debug, Clone)]
@@ -46,34 +104,13 @@ pub(crate) enum Happened {
     /// A member joined: from now on this number is this name's (`group/instance/worker`).
     Joined { client: ClientId, who: String },
     /// A handler returned `Ok`.
-    Handled {
-        client: ClientId,
-        group: Arc<str>,
-        topic: Arc<str>,
-        partition: i32,
-        offset: Offset,
-        wrote: Vec<Wrote>,
-    },
-    /// A record was written to the log. `client` is `None` for what no member wrote; `serial` is the number of
-    /// its transaction, 0 for none.
-    Written {
-        client: Option<ClientId>,
-        serial: Serial,
-        topic: Arc<str>,
-        partition: i32,
-        offset: Offset,
-        body: Arc<Body>,
-    },
+    Handled(MemberOffset, Vec<Wrote>),
+    /// A record was written to the log.
+    Written(WrittenRecord),
     /// A transaction ended.
     Ended { serial: Serial, committed: bool },
-    /// Offsets of a group were committed by a client.
-    Committed {
-        client: ClientId,
-        group: Arc<str>,
-        topic: Arc<str>,
-        partition: i32,
-        offset: Offset,
-    },
+    /// An offset of a group was committed by a client.
+    Committed(MemberOffset),
     /// Something was done to the log or its members: a fault, a crash, compaction.
     Event(String),
 }
@@ -97,32 +134,19 @@ impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Happened::Joined { client, who } => write!(f, "#{client} is {who}"),
-            Happened::Handled {
-                client,
-                topic,
-                partition,
-                offset,
-                wrote,
-                ..
-            } => {
-                write!(f, "#{client} handled {topic}[{partition}]@{offset}:")?;
+            Happened::Handled(of, wrote) => {
+                write!(f, "#{} handled {}:", of.client, of.place)?;
                 wrote.iter().try_for_each(|wrote| write!(f, " {wrote}"))
             }
-            Happened::Written {
-                client,
-                serial,
-                topic,
-                partition,
-                offset,
-                body,
-            } => {
-                match client {
+            Happened::Written(written) => {
+                match written.client {
                     Some(client) => write!(f, "#{client}")?,
                     None => f.write_str("somebody")?,
                 }
-                let (key, value) = (text(body.key.as_deref()), text(body.value.as_deref()));
-                write!(f, " wrote {topic}[{partition}]@{offset} {key}={value}")?;
-                match serial {
+                let (key, value) = (&written.body.key, &written.body.value);
+                let (key, value) = (text(key.as_deref()), text(value.as_deref()));
+                write!(f, " wrote {} {key}={value}", written.place)?;
+                match written.serial {
                     0 => Ok(()),
                     serial => write!(f, " in transaction {serial}"),
                 }
@@ -131,16 +155,9 @@ impl fmt::Display for Happened {
                 let how = if *committed { "committed" } else { "aborted" };
                 write!(f, "transaction {serial} {how}")
             }
-            Happened::Committed {
-                client,
-                group,
-                topic,
-                partition,
-                offset,
-            } => write!(
-                f,
-                "#{client} committed {group} {topic}[{partition}]@{offset}"
-            ),
+            Happened::Committed(of) => {
+                write!(f, "#{} committed {} {}", of.client, of.group, of.place)
+            }
             Happened::Event(what) => f.write_str(what),
         }
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::history::ClientId;
 use super::topics::Serial;
+use crate::record::TopicPartition;
 
 /// A partition of a topic, with the number of the topic: one that is created again has another.
-pub(super) type Touched = (Arc<str>, u64, i32);
+pub(super) type Touched = (TopicPartition, u64);
 
 /// The producer's epoch is not the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

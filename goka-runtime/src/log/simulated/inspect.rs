@@ -18,32 +18,20 @@ impl Simulated {
 
     /// What happened so far; it begins anew.
     pub(crate) fn take_history(&self) -> Vec<Moment> {
-        let mut state = self.0.lock();
-        state
-            .history
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        let history = &mut self.0.lock().history;
+        history.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The number of the client that joined last.
     pub(crate) fn last_client(&self) -> ClientId {
-        let state = self.0.lock();
-        state
-            .clients
-            .keys()
-            .next_back()
-            .copied()
-            .unwrap_or_default()
+        let last = self.0.lock().clients.keys().next_back().copied();
+        last.unwrap_or_default()
     }
 
     /// How many partitions a topic has; 0 where there is none.
     pub(crate) fn partitions_of(&self, topic: &str) -> i32 {
-        let state = self.0.lock();
-        state
-            .topics
-            .get(topic)
-            .map_or(0, |topic| topic.info.partitions)
+        let topics = &self.0.lock().topics;
+        topics.get(topic).map_or(0, |topic| topic.info.partitions)
     }
 
     /// Kills one client, if it lives: nothing that it does from now on arrives.
@@ -71,11 +59,8 @@ impl Simulated {
         let mut state = self.0.lock();
         if let Some(group) = state.groups.get_mut(group) {
             for (tp, committed) in offsets {
-                let place = (tp.topic.clone(), tp.partition);
-                group
-                    .offsets
-                    .entry(place)
-                    .or_insert_with(|| committed.clone());
+                let known = group.offsets.entry(tp.clone());
+                known.or_insert_with(|| committed.clone());
             }
         }
         state.version += 1;
@@ -92,7 +77,8 @@ impl Simulated {
         };
         let mut behind = Vec::new();
         for (number, partition) in (0..).zip(&topic.partitions) {
-            let committed = group.and_then(|group| group.committed(name, number));
+            let tp = TopicPartition::new(name.clone(), number);
+            let committed = group.and_then(|group| group.offsets.get(&tp));
             let committed = committed.map_or(0, |committed| committed.offset);
             if let Some((_, record)) = partition.committed(committed).last() {
                 behind.push((number, committed, record.offset + 1));
@@ -118,8 +104,6 @@ impl Simulated {
     /// no such partition.
     pub(crate) fn put(&self, topic: &str, partition: i32, record: &Record<'_>) -> Option<Offset> {
         let state = &mut *self.0.lock();
-        state.written += 1;
-        let written = state.written;
         let body = Arc::new(Body {
             timestamp: record.timestamp,
             key: record.key.map(<[u8]>::to_vec),
@@ -127,20 +111,7 @@ impl Simulated {
             headers: Vec::new(),
         });
         let (topic, _) = state.topics.get_key_value(topic)?;
-        let topic = topic.clone();
-        let found = state.topics.get_mut(&topic)?;
-        let offset = found
-            .partition_mut(partition)?
-            .append(body.clone(), 0, written);
-        state.version += 1;
-        state.remember(|| Happened::Written {
-            client: None,
-            serial: 0,
-            topic,
-            partition,
-            offset,
-            body,
-        });
-        Some(offset)
+        let tp = TopicPartition::new(topic.clone(), partition);
+        state.write(None, 0, &tp, body)
     }
 }

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::faults::StepKind;
-use super::groups::{MemberId, Step};
 use super::history::{ClientId, Happened};
 use super::owned::{Degraded, OwnedTask, Polled};
 use super::producer::Producer;
 use super::state::Shared;
 use crate::log::balance::Slot;
+use crate::log::seats::{MemberId, Step};
 use crate::log::{
-    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent, OffsetGap,
+    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
 };
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
 
@@ -83,7 +83,7 @@ impl SimulatedMember {
         match found {
             Polled::Step(Step::Rest | Step::Own(_)) => {}
             Polled::Step(Step::Out) => self.out(driver),
-            Polled::Step(Step::Fenced) => {
+            Polled::Fenced => {
                 return Err(LogError::InstanceFenced {
                     who: format!("group instance `{}`", self.producer.client.who),
                     reason: "a newer member has it".to_owned(),
@@ -91,22 +91,9 @@ impl SimulatedMember {
             }
             Polled::Step(Step::Revoke(slots)) => self.revoke(&slots, driver),
             Polled::Assigned(assignments) => driver.event(MemberEvent::Assigned(&assignments)),
-            Polled::Degraded(why) => driver.event(MemberEvent::Degraded(Some(why))),
-            Polled::Recovered => driver.event(MemberEvent::Degraded(None)),
-            Polled::InputFailed(task, topic, error) => {
-                driver.event(MemberEvent::InputFailed { task, topic, error });
-            }
-            Polled::OffsetGap(task, topic, nothing) => {
-                driver.event(MemberEvent::OffsetGap(OffsetGap {
-                    task,
-                    epoch: self.epoch(task),
-                    topic,
-                    from: nothing.start,
-                    to: nothing.end,
-                }));
-            }
+            Polled::Event(event) => driver.event(event),
             Polled::Batch(task, topic, page) => {
-                let epoch = self.epoch(task);
+                let epoch = self.tasks.get(&task).map_or(Epoch(0), |held| held.epoch);
                 let records = page.records.iter();
                 let records: Vec<Record<'_>> =
                     records.map(|(offset, body)| body.record(*offset)).collect();
@@ -126,10 +113,6 @@ impl SimulatedMember {
         Ok(())
     }
 
-    fn epoch(&self, task: TaskId) -> Epoch {
-        self.tasks.get(&task).map_or(Epoch(0), |held| held.epoch)
-    }
-
     fn out(&mut self, driver: &mut dyn Driver) {
         self.id = None;
         self.heard_as.store(0, Ordering::Relaxed);
@@ -146,10 +129,7 @@ impl SimulatedMember {
     }
 
     fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
-        let tasks: Vec<TaskId> = slots
-            .iter()
-            .filter_map(|slot| self.group.task(&slot.0, slot.1))
-            .collect();
+        let tasks = self.group.tasks(slots);
         let is_known = |task: &TaskId| self.tasks.get(task).is_some_and(|held| held.is_announced);
         let told: Vec<TaskId> = tasks.iter().copied().filter(is_known).collect();
         if !told.is_empty() {
@@ -182,10 +162,7 @@ impl SimulatedMember {
         }
         let who = self.producer.client.who.clone();
         state.inject(StepKind::Leave, &who, Some(self.client), None);
-        let away = |what: &str| LogError::Timeout {
-            what: format!("{what} of `{who}`"),
-            after: Duration::ZERO,
-        };
+        let away = |what: &str| LogError::late(format!("{what} of `{who}`"), Duration::ZERO);
         if state.is_out() {
             return Err(away("leaving the group"));
         }
@@ -242,12 +219,7 @@ impl Member for SimulatedMember {
 
     fn fetch(&mut self, task: TaskId, positions: &[(TopicId, Offset)]) -> Result<(), LogError> {
         let Some(held) = self.tasks.get_mut(&task).filter(|held| held.is_announced) else {
-            let topic = self.group.topic(task.lead);
-            return Err(LogError::Client {
-                what: format!("fetching {topic}[{}]", task.partition),
-                reason: "this member does not own the task".to_owned(),
-                source: None,
-            });
+            return Err(self.group.not_owned(task));
         };
         held.inputs.extend(positions.iter().copied());
         Ok(())
@@ -302,7 +274,7 @@ impl KeepAlive for Heartbeat {
             && !state.cut.contains_key(&self.client);
         if is_heard {
             let (now, id) = (state.now, MemberId(self.id.load(Ordering::Relaxed)));
-            state.group(&self.group, |group, _| group.members.heard(id, now));
+            state.group(&self.group, |group, _| group.members.seats.heard(id, now));
         }
     }
 }

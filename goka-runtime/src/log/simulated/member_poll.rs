@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind};
-use super::groups::{MemberId, Step};
 use super::member::SimulatedMember;
 use super::owned::{Degraded, OwnedTask, Polled};
 use super::state::State;
 use super::topics::OutOfRange;
 use crate::log::balance::Slot;
-use crate::log::{Assignment, Epoch, Isolation, LogError};
+use crate::log::seats::{MemberId, Step};
+use crate::log::{Assignment, Epoch, Isolation, LogError, MemberEvent, OffsetGap};
 use crate::record::{TaskId, TopicId, TopicPartition};
 
 /// How many records a batch has at most.
@@ -68,7 +68,7 @@ impl SimulatedMember {
         }
         if self.degraded == Some(Degraded::Brokers) {
             self.degraded = None;
-            return Ok(Some(Polled::Recovered));
+            return Ok(Some(Polled::Event(MemberEvent::Degraded(None))));
         }
         // What a predecessor left open may be this group's offsets: it is ended first.
         self.producer.start(state)?;
@@ -78,12 +78,12 @@ impl SimulatedMember {
             let step = state.group(&self.group.name, |group, partitions| {
                 group.members.step(id, now, partitions)
             });
-            if let Step::Own(slots) = &step {
+            if let Some(Step::Own(slots)) = &step {
                 self.hold(slots, now);
             }
-            if step != Step::Rest {
-                self.note(state, &step);
-                return Ok(Some(Polled::Step(step)));
+            if step != Some(Step::Rest) {
+                self.note(state, step.as_ref());
+                return Ok(Some(step.map_or(Polled::Fenced, Polled::Step)));
             }
             let found = self.look_up(state);
             if found.is_some() {
@@ -96,26 +96,22 @@ impl SimulatedMember {
         })
     }
 
-    fn note(&self, state: &mut State, step: &Step) {
+    fn note(&self, state: &mut State, step: Option<&Step>) {
         let who = &self.producer.client.who;
-        let generation = state.group(&self.group.name, |group, _| group.members.generation());
+        let generation = state.group(&self.group.name, |group, _| group.members.generation);
         state.version += 1;
         state.note(|| {
-            let slot = |(topic, partition): &Slot| format!("{topic}[{partition}]");
-            let what = match step {
-                Step::Rest => "rests".to_owned(),
-                Step::Out => "is out".to_owned(),
-                Step::Fenced => "is fenced".to_owned(),
-                Step::Revoke(slots) => {
-                    let slots: Vec<String> = slots.iter().map(slot).collect();
-                    format!("gives back {}", slots.join(" "))
-                }
-                Step::Own(slots) => {
-                    let slots: Vec<String> = slots.iter().map(|(at, _)| slot(at)).collect();
-                    format!("owns {}", slots.join(" "))
-                }
+            let (what, slots) = match step {
+                Some(Step::Rest) => ("rests", Vec::new()),
+                Some(Step::Out) => ("is out", Vec::new()),
+                None => ("is fenced", Vec::new()),
+                Some(Step::Revoke(slots)) => ("gives back", slots.iter().collect()),
+                Some(Step::Own(slots)) => ("owns", slots.iter().map(|(slot, _)| slot).collect()),
             };
-            format!("{who}: generation {generation}: {what}")
+            let slots = slots.iter();
+            let slots = slots.map(|(topic, partition)| format!(" {topic}[{partition}]"));
+            let slots: String = slots.collect();
+            format!("{who}: generation {generation}: {what}{slots}")
         });
     }
 
@@ -141,17 +137,17 @@ impl SimulatedMember {
         let mut assignments = Vec::new();
         let mut oldest = None;
         for (task, held) in self.tasks.iter_mut().filter(|(_, held)| !held.is_announced) {
-            let topics: Vec<TopicId> = self.group.inputs_of(*task).collect();
-            let names = &self.group;
+            let inputs = self.group.inputs_of(*task);
+            let inputs: Vec<(TopicId, TopicPartition)> = inputs
+                .map(|input| (input, self.group.place(input, task.partition)))
+                .collect();
             let committed = state.group(&self.group.name, |group, _| {
-                let is_pending =
-                    |input: &TopicId| group.is_pending(names.topic(*input), task.partition);
-                if topics.iter().any(is_pending) {
+                if inputs.iter().any(|(_, tp)| group.is_pending(tp)) {
                     return None;
                 }
-                let committed = topics.iter().filter_map(|input| {
-                    let found = group.committed(names.topic(*input), task.partition)?;
-                    Some((*input, found))
+                let committed = inputs.iter().filter_map(|(input, tp)| {
+                    let found = group.offsets.get(tp)?;
+                    Some((*input, found.clone()))
                 });
                 Some(committed.collect())
             });
@@ -176,7 +172,7 @@ impl SimulatedMember {
             }
             None if self.degraded == Some(Degraded::Lookup) => {
                 self.degraded = None;
-                Some(Polled::Recovered)
+                Some(Polled::Event(MemberEvent::Degraded(None)))
             }
             _ => None,
         }
@@ -187,64 +183,59 @@ impl SimulatedMember {
             return None;
         }
         self.degraded = Some(degraded);
-        Some(Polled::Degraded(why))
+        Some(Polled::Event(MemberEvent::Degraded(Some(why))))
     }
 
     /// One batch, of the input after the one that came last.
     fn fetched(&mut self, state: &mut State) -> Option<Polled> {
-        let all = self
-            .tasks
-            .iter()
-            .flat_map(|(task, held)| held.inputs.keys().map(move |topic| (*task, *topic)));
+        let all = self.tasks.iter().flat_map(|(task, held)| {
+            let topics = held.inputs.keys();
+            topics.map(|topic| (*task, *topic))
+        });
         let (mut order, first): (Vec<_>, Vec<_>) = all.partition(|place| Some(*place) > self.last);
         order.extend(first);
-        for (task, topic) in order {
-            let found = self.fetch_one(state, task, topic);
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
+        let mut order = order.into_iter();
+        order.find_map(|(task, topic)| self.fetch_one(state, task, topic))
     }
 
     fn fetch_one(&mut self, state: &mut State, task: TaskId, topic: TopicId) -> Option<Polled> {
-        let intakes = &mut self.tasks.get_mut(&task)?.inputs;
+        let held = self.tasks.get_mut(&task)?;
+        let (epoch, intakes) = (held.epoch, &mut held.inputs);
         let position = *intakes.get(&topic)?;
-        let tp = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
-        if state.away_until(&tp.topic, tp.partition).is_some() {
+        let tp = self.group.place(topic, task.partition);
+        if state.away_until(&tp).is_some() {
             return None;
         }
         let most = state.batch.unwrap_or(BATCH);
-        let page = match state.partition(&tp) {
-            Ok(partition) => partition.read(position, Isolation::ReadCommitted, most),
-            Err(error) => {
-                intakes.remove(&topic);
-                return Some(Polled::InputFailed(task, topic, error));
-            }
-        };
+        let page = state.partition(&tp).and_then(|partition| {
+            let page = partition.read(position, Isolation::ReadCommitted, most);
+            page.map_err(|OutOfRange| LogError::out_of_range(&tp, position))
+        });
         let mut page = match page {
             Ok(page) => page?,
-            Err(OutOfRange) => {
+            Err(error) => {
                 intakes.remove(&topic);
-                let error = LogError::OutOfRange {
-                    topic: tp.topic.to_string(),
-                    partition: tp.partition,
-                    offset: position,
-                };
-                return Some(Polled::InputFailed(task, topic, error));
+                let failed = MemberEvent::InputFailed { task, topic, error };
+                return Some(Polled::Event(failed));
             }
         };
         if page.records.is_empty() {
             intakes.insert(topic, page.next);
-            return Some(Polled::OffsetGap(task, topic, position..page.next));
+            return Some(Polled::Event(MemberEvent::OffsetGap(OffsetGap {
+                task,
+                epoch,
+                topic,
+                from: position,
+                to: page.next,
+            })));
         }
-        let (who, place) = (&self.producer.client.who, Some((&tp.topic, tp.partition)));
-        match state.inject(StepKind::Fetch, who, Some(self.client), place) {
+        let who = &self.producer.client.who;
+        match state.inject(StepKind::Fetch, who, Some(self.client), Some(&tp)) {
             Some(Fault::Slow) => return None,
             Some(Fault::Few(most)) => page.cut(most),
             _ => {}
         }
-        if state.away_until(&tp.topic, tp.partition).is_some() {
+        if state.away_until(&tp).is_some() {
             return None;
         }
         // A gap behind the last of them is reported by the next poll.

@@ -1,12 +1,11 @@
 //! What a member owns, and what a poll finds for its driver.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
 
-use super::groups::Step;
 use super::topics::Page;
-use crate::log::{Assignment, Epoch, LogError};
+use crate::log::seats::Step;
+use crate::log::{Assignment, Epoch, MemberEvent};
 use crate::record::{Offset, TaskId, TopicId};
 
 /// A task that the group assigned.
@@ -32,10 +31,9 @@ pub(super) enum Degraded {
 /// What a poll finds.
 pub(super) enum Polled {
     Step(Step),
+    /// A newer member has its static identity.
+    Fenced,
     Assigned(Vec<Assignment>),
-    Degraded(String),
-    Recovered,
     Batch(TaskId, TopicId, Page),
-    OffsetGap(TaskId, TopicId, Range<Offset>),
-    InputFailed(TaskId, TopicId, LogError),
+    Event(MemberEvent<'static>),
 }

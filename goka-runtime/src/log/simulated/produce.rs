@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind, Written};
-use super::history::{ClientId, Happened};
+use super::history::ClientId;
 use super::state::{State, UnderWay};
 use super::topics::{Body, Serial};
-use crate::log::Failure;
+use crate::log::{Failure, Sent};
+use crate::record::TopicPartition;
 
 /// A record on its way out of a client.
 pub(super) struct Outgoing<'o> {
     pub(super) who: &'o str,
     /// `None` for an appender: it waits for nothing that is under way.
     pub(super) client: Option<ClientId>,
-    pub(super) topic: &'o Arc<str>,
-    pub(super) partition: i32,
-    pub(super) body: Arc<Body>,
+    pub(super) tp: &'o TopicPartition,
+    pub(super) record: Sent<'o>,
     /// The transactional id and its epoch.
     pub(super) producer: Option<(&'o str, u64)>,
 }
@@ -43,13 +43,12 @@ impl State {
             Some(_) => StepKind::Append,
             None => StepKind::Send,
         };
-        let place = Some((out.topic, out.partition));
-        let fault = self.inject(kind, out.who, out.client, place);
+        let fault = self.inject(kind, out.who, out.client, Some(out.tp));
         let serial = match out.producer {
             None => 0,
             Some((id, epoch)) => {
-                let number = self.topics.get(out.topic).map_or(0, |topic| topic.number);
-                let touched = (out.topic.clone(), number, out.partition);
+                let topic = self.topics.get(&out.tp.topic);
+                let touched = (out.tp.clone(), topic.map_or(0, |topic| topic.number));
                 self.touch(id, epoch, touched)
                     .map_err(|_| Unwritten::Fenced)?
             }
@@ -62,24 +61,13 @@ impl State {
             Some(Fault::NotWritten) => return Err(unknown("not acknowledged: not written")),
             _ => {}
         }
+        let body = Arc::new(Body::of(&out.record.stamped(self.wall)));
         if let Some((at, is_sent)) = self.delay(out, fault) {
-            return self.send_late(out, serial, at, is_sent);
+            return self.send_late(out, body, serial, at, is_sent);
         }
-        self.written += 1;
-        let topic = self.topics.get_mut(out.topic);
-        let Some(partition) = topic.and_then(|topic| topic.partition_mut(out.partition)) else {
+        let Some(offset) = self.write(out.client, serial, out.tp, body) else {
             return Err(unknown("the topic is gone"));
         };
-        let offset = partition.append(out.body.clone(), serial, self.written);
-        self.version += 1;
-        self.remember(|| Happened::Written {
-            client: out.client,
-            serial,
-            topic: out.topic.clone(),
-            partition: out.partition,
-            offset,
-            body: out.body.clone(),
-        });
         match fault {
             Some(Fault::AckLost) => Err(unknown("not acknowledged: the answer was lost")),
             _ => Ok(Written::At(offset)),
@@ -88,8 +76,8 @@ impl State {
 
     /// Why a record is refused for good.
     fn refusal(&self, out: &Outgoing<'_>) -> Option<String> {
-        match self.topics.get(out.topic) {
-            Some(topic) => topic.refusal(out.partition, &out.body),
+        match self.topics.get(&out.tp.topic) {
+            Some(topic) => topic.refusal(&out.record),
             None => Some("the topic does not exist".to_owned()),
         }
     }
@@ -97,15 +85,12 @@ impl State {
     /// When a record arrives, if not now, and whether the client has it no more. One client's records
     /// stay in order in each partition: what follows a late one is late, too.
     fn delay(&self, out: &Outgoing<'_>, fault: Option<Fault>) -> Option<(Duration, bool)> {
-        let before = self.under_way.iter().rev().find(|before| {
-            Some(before.client) == out.client
-                && before.topic == *out.topic
-                && before.partition == out.partition
-        });
-        if let Some(before) = before {
+        let mut before = self.under_way.iter().rev();
+        let is_same = |it: &&UnderWay| Some(it.client) == out.client && it.tp == *out.tp;
+        if let Some(before) = before.find(is_same) {
             return Some((before.at, before.is_sent));
         }
-        if let Some(until) = self.away_until(out.topic, out.partition) {
+        if let Some(until) = self.away_until(out.tp) {
             return Some((until, false));
         }
         match fault {
@@ -117,6 +102,7 @@ impl State {
     fn send_late(
         &mut self,
         out: &Outgoing<'_>,
+        body: Arc<Body>,
         serial: Serial,
         at: Duration,
         is_sent: bool,
@@ -129,9 +115,8 @@ impl State {
             ticket: Some(ticket),
             at,
             client,
-            topic: out.topic.clone(),
-            partition: out.partition,
-            body: out.body.clone(),
+            tp: out.tp.clone(),
+            body,
             transaction: out.producer.map(|(id, _)| (id.to_owned(), serial)),
             is_sent,
         });
@@ -140,9 +125,9 @@ impl State {
 }
 
 fn refused(out: &Outgoing<'_>, reason: String) -> Unwritten {
-    let key = out.body.key.as_deref();
+    let key = out.record.key;
     Unwritten::Failed(Failure::Refused {
-        topic: out.topic.to_string(),
+        topic: out.tp.topic.to_string(),
         key: key.map_or("(none)".into(), |key| {
             String::from_utf8_lossy(key).into_owned()
         }),

@@ -10,10 +10,9 @@ use super::groups::Offsets;
 use super::history::ClientId;
 use super::produce::{Outgoing, Unwritten};
 use super::state::{Shared, State};
-use super::topics::Body;
 use crate::log::transactions::Transactions;
 use crate::log::transactions::client::{CallError, Ended, TransactionClient};
-use crate::log::{Failure, Group, LogError, MemberTimeout, TaskAcks};
+use crate::log::{Failure, Group, LogError, MemberTimeout, Sent, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
 /// Kafka's `transaction.max.timeout.ms` by default.
@@ -191,16 +190,6 @@ impl ProducerClient {
     /// # Errors
     /// There is a newer producer with the transactional id.
     fn produce(&mut self, state: &mut State, append: &Append<'_>) -> Result<(), CallError> {
-        let timestamp = match append.timestamp {
-            -1 => state.wall,
-            timestamp => timestamp,
-        };
-        let body = Body {
-            timestamp,
-            key: append.key.map(<[u8]>::to_vec),
-            value: append.value.map(<[u8]>::to_vec),
-            headers: append.headers.to_vec(),
-        };
         let is_loop =
             append.kind == AppendKind::Output && self.group.inputs.contains(&append.topic);
         let epoch = self
@@ -209,9 +198,8 @@ impl ProducerClient {
         let written = state.produce(&Outgoing {
             who: &self.who,
             client: Some(self.id),
-            topic: self.group.topic(append.topic),
-            partition: append.partition,
-            body: body.into(),
+            tp: &self.group.place(append.topic, append.partition),
+            record: Sent::of(append, self.group.topic(append.topic)),
             producer: epoch.map(|epoch| (&*self.who, epoch)),
         });
         let is_changelog = append.kind == AppendKind::Changelog;

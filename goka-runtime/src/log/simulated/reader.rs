@@ -45,28 +45,23 @@ impl SimulatedReader {
         let count = self.partitions.len();
         for index in (0..count).map(|at| (self.first + at) % count) {
             let (tp, position) = &mut self.partitions[index];
-            if state.away_until(&tp.topic, tp.partition).is_some() {
+            if state.away_until(tp).is_some() {
                 continue;
             }
             let page = state
                 .partition(tp)?
                 .read(*position, self.isolation, BATCH)
-                .map_err(|_| LogError::OutOfRange {
-                    topic: tp.topic.to_string(),
-                    partition: tp.partition,
-                    offset: *position,
-                })?;
+                .map_err(|_| LogError::out_of_range(tp, *position))?;
             let Some(mut page) = page else {
                 continue;
             };
             if !page.records.is_empty() {
-                let place = Some((&tp.topic, tp.partition));
-                match state.inject(StepKind::Read, "reader", None, place) {
+                match state.inject(StepKind::Read, "reader", None, Some(tp)) {
                     Some(Fault::Slow) => continue,
                     Some(Fault::Few(most)) => page.cut(most),
                     _ => {}
                 }
-                if state.away_until(&tp.topic, tp.partition).is_some() {
+                if state.away_until(tp).is_some() {
                     continue;
                 }
             }
@@ -97,11 +92,7 @@ impl Reader for SimulatedReader {
                 each(index, &records);
                 return Ok(());
             }
-            let moved = self
-                .partitions
-                .iter()
-                .zip(before)
-                .any(|((_, at), old)| *at != old);
+            let moved = self.partitions.iter().map(|(_, at)| at).ne(&before);
             if moved || !shared.wait(version, by) {
                 return Ok(());
             }

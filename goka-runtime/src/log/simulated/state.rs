@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::faults::{Chance, Fault, Step, StepKind};
 use super::groups::SimulatedGroup;
-use super::history::{ClientId, Happened, Moment};
+use super::history::{ClientId, Happened, Moment, RecordPlace, WrittenRecord};
 use super::identities::Identities;
 use super::topics::{Body, Partition, Serial, Topic};
 use crate::clock::Clock;
@@ -27,8 +27,7 @@ pub(super) struct UnderWay {
     pub(super) ticket: Option<u64>,
     pub(super) at: Duration,
     pub(super) client: ClientId,
-    pub(super) topic: Arc<str>,
-    pub(super) partition: i32,
+    pub(super) tp: TopicPartition,
     pub(super) body: Arc<Body>,
     /// The transaction that it is of; it counts only while that is open.
     pub(super) transaction: Option<(String, Serial)>,
@@ -63,7 +62,7 @@ pub(super) struct State {
     /// Until when no broker answers.
     pub(super) outage: Option<Duration>,
     /// Until when partitions have no leader.
-    pub(super) leaderless: BTreeMap<(Arc<str>, i32), Duration>,
+    pub(super) leaderless: BTreeMap<TopicPartition, Duration>,
     /// Until when clients do not reach their group.
     pub(super) cut: BTreeMap<ClientId, Duration>,
     next_retention: Duration,
@@ -100,20 +99,19 @@ impl State {
         kind: StepKind,
         who: &str,
         client: Option<ClientId>,
-        place: Option<(&Arc<str>, i32)>,
+        place: Option<&TopicPartition>,
     ) -> Option<Fault> {
         let fault = self.chance.ask(&Step {
             kind,
             who,
-            place: place.map(|(topic, partition)| (&**topic, partition)),
+            place: place.map(|tp| (&*tp.topic, tp.partition)),
             now: self.now,
         })?;
         let now = self.now;
         match (fault, place, client) {
             (Fault::Outage(time), ..) => self.outage = self.outage.max(Some(now + time)),
-            (Fault::LeaderMove(time), Some((topic, partition)), _) => {
-                let until = self.leaderless.entry((topic.clone(), partition));
-                let until = until.or_default();
+            (Fault::LeaderMove(time), Some(tp), _) => {
+                let until = self.leaderless.entry(tp.clone()).or_default();
                 *until = (*until).max(now + time);
             }
             (Fault::Dies, _, Some(client)) => self.kill_process(client),
@@ -136,7 +134,7 @@ impl State {
             }
             self.outage = None;
             for group in self.groups.values_mut() {
-                group.members.recovered(until);
+                group.members.seats.all_heard(until);
             }
             self.version += 1;
         }
@@ -195,8 +193,8 @@ impl State {
     }
 
     /// Since when a partition can be reached: `None` is now.
-    pub(super) fn away_until(&self, topic: &Arc<str>, partition: i32) -> Option<Duration> {
-        let leaderless = self.leaderless.get(&(topic.clone(), partition)).copied();
+    pub(super) fn away_until(&self, partition: &TopicPartition) -> Option<Duration> {
+        let leaderless = self.leaderless.get(partition).copied();
         leaderless.max(self.outage)
     }
 
@@ -213,25 +211,37 @@ impl State {
                 Some((_, serial)) => *serial,
                 None => 0,
             };
-            let topic = self.topics.get_mut(&record.topic);
-            let partition = topic.and_then(|topic| topic.partition_mut(record.partition));
-            if let Some(partition) = partition {
-                self.written += 1;
-                let offset = partition.append(record.body.clone(), serial, self.written);
-                if let Some(ticket) = record.ticket {
-                    self.arrived.insert(ticket, offset);
-                }
-                self.version += 1;
-                self.remember(|| Happened::Written {
-                    client: Some(record.client),
-                    serial,
-                    topic: record.topic,
-                    partition: record.partition,
-                    offset,
-                    body: record.body,
-                });
+            let client = Some(record.client);
+            let offset = self.write(client, serial, &record.tp, record.body);
+            if let (Some(ticket), Some(offset)) = (record.ticket, offset) {
+                self.arrived.insert(ticket, offset);
             }
         }
+    }
+
+    /// Writes a record to a partition, if that exists; returns its offset.
+    pub(super) fn write(
+        &mut self,
+        client: Option<ClientId>,
+        serial: Serial,
+        tp: &TopicPartition,
+        body: Arc<Body>,
+    ) -> Option<Offset> {
+        self.written += 1;
+        let topic = self.topics.get_mut(&tp.topic)?;
+        let found = topic.partition_mut(tp.partition)?;
+        let offset = found.append(body.clone(), serial, self.written);
+        self.version += 1;
+        let place = RecordPlace::of(tp, offset);
+        self.remember(|| {
+            Happened::Written(WrittenRecord {
+                client,
+                serial,
+                place,
+                body,
+            })
+        });
+        Some(offset)
     }
 
     /// The offset of a record in flight is not asked for any more.
@@ -250,14 +260,17 @@ impl State {
         };
         let instance = |who: &str| who.split('/').nth(1).map(str::to_owned);
         let process = instance(&who);
-        let clients = self.clients.iter();
-        let dying: Vec<ClientId> = clients
-            .filter(|(_, who)| instance(who) == process)
-            .map(|(client, _)| *client)
-            .filter(|client| !self.dead.contains(client))
-            .collect();
-        self.bury(&dying);
+        self.bury_named(|who| instance(who) == process);
         self.note(|| format!("{who}: dies"));
+    }
+
+    /// The same for all that live and have a name that `is_its`; says how many.
+    pub(super) fn bury_named(&mut self, is_its: impl Fn(&str) -> bool) -> usize {
+        let clients = self.clients.iter().filter(|(_, who)| is_its(who));
+        let mut dying: Vec<ClientId> = clients.map(|(client, _)| *client).collect();
+        dying.retain(|client| !self.dead.contains(client));
+        self.bury(&dying);
+        dying.len()
     }
 
     /// Nothing that these clients do from now on arrives; what is out of their hands may.
@@ -282,10 +295,7 @@ impl State {
             topic: tp.topic.to_string(),
         })?;
         let partition = topic.partition(tp.partition);
-        partition.ok_or_else(|| LogError::UnknownPartition {
-            topic: tp.topic.to_string(),
-            partition: tp.partition,
-        })
+        partition.ok_or_else(|| LogError::unknown_partition(&tp.topic, tp.partition))
     }
 
     /// Calls `act` with a group and the partition counts of topics.

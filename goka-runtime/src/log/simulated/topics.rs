@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::log::{Isolation, OffsetRange, TopicInfo};
+use crate::log::{Isolation, OffsetRange, Sent, TopicInfo};
 use crate::record::{HeaderSource, Headers, Offset, Record, Timestamp};
 
 /// The number of a transaction; 0 is none.
@@ -54,12 +54,13 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// About what a broker would count: the bytes plus the head of a batch of one record.
-    fn size(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        80 + length(&self.key) + length(&self.value) + headers.sum::<usize>()
+    pub(super) fn of(record: &Sent<'_>) -> Self {
+        Self {
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.to_vec(),
+        }
     }
 
     /// As it is handed out.
@@ -329,17 +330,12 @@ impl Topic {
     }
 
     /// Why it does not take a record for good.
-    pub(super) fn refusal(&self, partition: i32, body: &Body) -> Option<String> {
-        let (size, most) = (body.size(), self.info.max_message_bytes);
-        if size > most {
-            return Some(format!(
-                "it has {size} bytes, the topic takes {most} (max.message.bytes)"
-            ));
-        }
-        if self.info.policy.compact && body.key.is_none() {
-            return Some("a compacted topic takes no record without a key".to_owned());
-        }
-        let missing = self.partition(partition).is_none();
-        missing.then(|| format!("the topic has no partition {partition}"))
+    pub(super) fn refusal(&self, record: &Sent<'_>) -> Option<String> {
+        let (policy, most) = (self.info.policy, self.info.max_message_bytes);
+        record.refusal(policy.compact, most).or_else(|| {
+            let partition = record.partition;
+            let missing = self.partition(partition).is_none();
+            missing.then(|| format!("the topic has no partition {partition}"))
+        })
     }
 }

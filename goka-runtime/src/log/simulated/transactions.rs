@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::groups::Offsets;
-use super::history::{ClientId, Happened};
+use super::history::{ClientId, Happened, MemberOffset, RecordPlace};
 use super::identities::{Fenced, Identity, Touched, Transaction};
 use super::state::State;
 use super::topics::Serial;
@@ -38,12 +38,8 @@ impl State {
     /// The open transaction of a producer, begun where there is none. One that is being ended is
     /// waited for.
     fn transaction(&mut self, id: &str, epoch: u64) -> Result<&mut Transaction, Fenced> {
-        let identity = self.current(id, epoch)?;
-        if identity
-            .open
-            .as_ref()
-            .is_some_and(|open| open.ending.is_some())
-        {
+        let open = self.current(id, epoch)?.open.as_ref();
+        if open.is_some_and(|open| open.ending.is_some()) {
             self.finish(id, false);
         }
         self.serials += 1;
@@ -114,10 +110,10 @@ impl State {
             return;
         };
         let commit = open.ending.map_or(commit, |(commit, _)| commit);
-        for (name, number, partition) in &open.partitions {
-            let topic = self.topics.get_mut(name);
+        for (tp, number) in &open.partitions {
+            let topic = self.topics.get_mut(&tp.topic);
             let topic = topic.filter(|topic| topic.number == *number);
-            if let Some(partition) = topic.and_then(|topic| topic.partition_mut(*partition)) {
+            if let Some(partition) = topic.and_then(|topic| topic.partition_mut(tp.partition)) {
                 partition.end(open.serial, commit, self.wall);
             }
         }
@@ -139,13 +135,13 @@ impl State {
 
     /// Offsets of a group count from now on.
     pub(super) fn count(&mut self, client: ClientId, name: &Arc<str>, offsets: Offsets) {
-        for ((topic, partition), committed) in &offsets {
-            self.remember(|| Happened::Committed {
-                client,
-                group: name.clone(),
-                topic: topic.clone(),
-                partition: *partition,
-                offset: committed.offset,
+        for (tp, committed) in &offsets {
+            self.remember(|| {
+                Happened::Committed(MemberOffset {
+                    client,
+                    group: name.clone(),
+                    place: RecordPlace::of(tp, committed.offset),
+                })
             });
         }
         let group = self.groups.entry(name.clone()).or_default();

@@ -34,13 +34,10 @@ pub(in crate::log) fn failed(batch: &CommitBatch, failures: Failures) -> CommitO
         let failure = failures.get(task)?;
         Some((*task, Err(failure.clone())))
     });
-    CommitOutcome {
-        offsets: offsets.collect(),
-        acks: failures
-            .into_iter()
-            .map(|(task, failure)| (task, Err(failure)))
-            .collect(),
-    }
+    let offsets = offsets.collect();
+    let acks = failures.into_iter();
+    let acks = acks.map(|(task, failure)| (task, Err(failure))).collect();
+    CommitOutcome { acks, offsets }
 }
 
 /// Everything is acknowledged; the offsets all have one outcome.
@@ -49,16 +46,11 @@ pub(in crate::log) fn all_acked(
     acks: &Acks,
     offsets: &Result<(), Failure>,
 ) -> CommitOutcome {
+    let acks = acks.iter().map(|(task, acked)| (*task, Ok(*acked)));
+    let tasks = batch.offsets.iter().map(|(task, ..)| *task);
     CommitOutcome {
-        acks: acks
-            .iter()
-            .map(|(task, acked)| (*task, Ok(*acked)))
-            .collect(),
-        offsets: batch
-            .offsets
-            .iter()
-            .map(|(task, ..)| (*task, offsets.clone()))
-            .collect(),
+        acks: acks.collect(),
+        offsets: tasks.map(|task| (task, offsets.clone())).collect(),
     }
 }
 
@@ -77,10 +69,9 @@ pub(in crate::log) fn acknowledged(
     acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
 ) -> Result<Acks, Failures> {
     let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
-        return Ok(acks
-            .into_iter()
-            .filter_map(|(task, ack)| Some((task, with_marker(ack.ok()?))))
-            .collect());
+        let acks = acks.into_iter();
+        let acks = acks.filter_map(|(task, ack)| Some((task, with_marker(ack.ok()?))));
+        return Ok(acks.collect());
     };
     let why = why.to_string();
     Err(each(tasks, |task| match acks.get(&task) {

@@ -1,8 +1,9 @@
 //! The history of a run, indexed by topic, partition and offset, for all rules.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 
-use crate::log::simulated::{Body, Happened, Moment, Wrote};
+use crate::log::simulated::{Content, Happened, Moment, WrittenRecord, Wrote};
 use crate::record::Offset;
 
 /// A partition of an input of a group: group, topic, partition.
@@ -13,21 +14,33 @@ pub(super) type InputKey<'e> = (&'e str, &'e str, i32);
 pub(super) struct LogRecord<'e> {
     /// Its position in the history.
     pub(super) at: usize,
-    pub(super) topic: &'e str,
-    pub(super) partition: i32,
-    pub(super) offset: Offset,
-    pub(super) client: Option<u64>,
-    pub(super) serial: u64,
-    pub(super) body: &'e Body,
+    pub(super) written: &'e WrittenRecord,
+}
+
+impl Deref for LogRecord<'_> {
+    type Target = WrittenRecord;
+
+    fn deref(&self) -> &WrittenRecord {
+        self.written
+    }
 }
 
 impl<'e> LogRecord<'e> {
+    pub(super) fn topic(&self) -> &'e str {
+        &self.written.place.topic
+    }
+
+    pub(super) fn content(&self) -> Content<'e> {
+        let partition = self.place.partition;
+        (self.topic(), partition, self.key(), self.value())
+    }
+
     pub(super) fn key(&self) -> Option<&'e [u8]> {
-        self.body.key.as_deref()
+        self.written.body.key.as_deref()
     }
 
     pub(super) fn value(&self) -> Option<&'e [u8]> {
-        self.body.value.as_deref()
+        self.written.body.value.as_deref()
     }
 }
 
@@ -72,45 +85,24 @@ impl<'e> Index<'e> {
     }
 
     fn add(&mut self, at: usize, what: &'e Happened, fresh: &mut Vec<InputKey<'e>>) {
-        if !matches!(what, Happened::Committed { .. } | Happened::Ended { .. }) {
+        if !matches!(what, Happened::Committed(_) | Happened::Ended { .. }) {
             fresh.clear();
         }
         match what {
             Happened::Joined { client, who } => drop(self.who.insert(*client, who)),
-            Happened::Handled {
-                client,
-                group,
-                topic,
-                partition,
-                offset,
-                wrote,
-            } => {
-                let read = self.handled.entry((group, topic, *partition)).or_default();
-                read.entry(*offset).or_default().push(Handling {
+            Happened::Handled(of, wrote) => {
+                let read = self.handled.entry(of.input()).or_default();
+                read.entry(of.place.offset).or_default().push(Handling {
                     at,
-                    client: *client,
+                    client: of.client,
                     wrote,
                 });
             }
-            Happened::Written {
-                client,
-                serial,
-                topic,
-                partition,
-                offset,
-                body,
-            } => {
-                let record = LogRecord {
-                    at,
-                    topic,
-                    partition: *partition,
-                    offset: *offset,
-                    client: *client,
-                    serial: *serial,
-                    body,
-                };
-                let topic = self.written.entry(topic).or_default();
-                topic.entry(*partition).or_default().insert(*offset, record);
+            Happened::Written(written) => {
+                let place = &written.place;
+                let topic = self.written.entry(&place.topic).or_default();
+                let partition = topic.entry(place.partition).or_default();
+                partition.insert(place.offset, LogRecord { at, written });
             }
             Happened::Ended { serial, committed } => {
                 self.ended.insert(*serial, (at, *committed));
@@ -121,21 +113,14 @@ impl<'e> Index<'e> {
                     }
                 }
             }
-            Happened::Committed {
-                client,
-                group,
-                topic,
-                partition,
-                offset,
-            } => {
-                let read = (&**group, &**topic, *partition);
-                self.commits.entry(read).or_default().push(Commit {
+            Happened::Committed(of) => {
+                self.commits.entry(of.input()).or_default().push(Commit {
                     at,
-                    client: *client,
-                    offset: *offset,
+                    client: of.client,
+                    offset: of.place.offset,
                     serial: None,
                 });
-                fresh.push(read);
+                fresh.push(of.input());
             }
             Happened::Event(_) => {}
         }
@@ -168,6 +153,12 @@ impl<'e> Index<'e> {
         }
     }
 
+    /// The name of the member that wrote a record.
+    pub(super) fn writer(&self, record: &LogRecord<'_>) -> String {
+        let client = record.client;
+        client.map_or_else(String::new, |client| self.display_name(client))
+    }
+
     /// Where in the history a transaction ended, and whether it was committed.
     pub(super) fn transaction_end(&self, serial: u64) -> Option<(usize, bool)> {
         self.ended.get(&serial).copied()
@@ -178,9 +169,10 @@ impl<'e> Index<'e> {
     pub(super) fn visible_since(&self, record: &LogRecord<'_>) -> Option<usize> {
         match record.serial {
             0 => Some(record.at),
-            serial => self
-                .transaction_end(serial)
-                .and_then(|(at, committed)| committed.then_some(at)),
+            serial => match self.transaction_end(serial) {
+                Some((at, true)) => Some(at),
+                _ => None,
+            },
         }
     }
 
@@ -190,10 +182,8 @@ impl<'e> Index<'e> {
 
     /// The partitions of a topic that have records.
     pub(super) fn partitions(&self, topic: &str) -> impl Iterator<Item = i32> {
-        self.written
-            .get(topic)
-            .into_iter()
-            .flat_map(|all| all.keys().copied())
+        let found = self.written.get(topic).into_iter();
+        found.flat_map(|all| all.keys().copied())
     }
 
     /// All records that were written to a partition, in offset order.
@@ -225,6 +215,13 @@ impl<'e> Index<'e> {
         all.filter(|record| self.visible_since(record).is_some())
     }
 
+    /// The records of a topic that readers of committed records see and that members wrote.
+    pub(super) fn of_members(&self, topic: &str) -> impl Iterator<Item = &LogRecord<'e>> {
+        let partitions = self.partitions(topic);
+        let all = partitions.flat_map(move |partition| self.visible(topic, partition));
+        all.filter(|record| record.client.is_some())
+    }
+
     /// All handlings of a partition, by offset.
     pub(super) fn handled(
         &self,
@@ -242,9 +239,7 @@ impl<'e> Index<'e> {
 
     /// The commits of a partition, in time order.
     pub(super) fn commits(&self, read: InputKey<'e>) -> &[Commit] {
-        self.commits
-            .get(&read)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        let found = self.commits.get(&read);
+        found.map(Vec::as_slice).unwrap_or_default()
     }
 }

@@ -104,7 +104,7 @@ impl<'e> InputPartition<'_, 'e> {
             // The first record that it handled shows where it began to read.
             let first = self.index.handled(self.read).next();
             let first = first.map_or(Offset::MAX, |(offset, _)| offset);
-            records.retain(|record| record.offset >= first);
+            records.retain(|record| record.place.offset >= first);
         }
         let committed = self.committed();
         self.past_the_end(committed);
@@ -156,8 +156,8 @@ impl<'e> InputPartition<'_, 'e> {
         let mut position = 0;
         for commit in self.index.commits(self.read) {
             if self.index.is_member(commit.client) && commit.offset > position {
-                let from = records.partition_point(|record| record.offset < position);
-                let to = records.partition_point(|record| record.offset < commit.offset);
+                let from = records.partition_point(|record| record.place.offset < position);
+                let to = records.partition_point(|record| record.place.offset < commit.offset);
                 passed[from..to].fill(Some(*commit));
             }
             position = commit.offset;
@@ -172,7 +172,7 @@ impl<'e> InputPartition<'_, 'e> {
         committed: Option<Offset>,
     ) -> Result<Effective<'e>, String> {
         let group = self.read.0;
-        if committed.is_none_or(|committed| committed <= record.offset) {
+        if committed.is_none_or(|committed| committed <= record.place.offset) {
             let how_far = committed.map_or("nothing".to_owned(), |offset| offset.to_string());
             return Err(format!(
                 "was not reached: group `{group}` committed {how_far}"
@@ -183,7 +183,7 @@ impl<'e> InputPartition<'_, 'e> {
                 "was skipped: no member of group `{group}` committed past it"
             ));
         };
-        let handlings = self.index.handlings(self.read, record.offset);
+        let handlings = self.index.handlings(self.read, record.place.offset);
         let is_its =
             |handling: &&Handling<'_>| handling.client == commit.client && handling.at < commit.at;
         let Some(last) = handlings.iter().rev().find(is_its) else {
@@ -218,10 +218,13 @@ impl<'e> InputPartition<'_, 'e> {
 
     fn is_kept(&self, record: &LogRecord<'_>) -> bool {
         let kept = self.kept.get_or_init(|| {
-            let kept = self.log.records(record.topic, record.partition).into_iter();
+            let kept = self
+                .log
+                .records(record.topic(), record.place.partition)
+                .into_iter();
             kept.map(|kept| kept.offset).collect()
         });
-        kept.contains(&record.offset)
+        kept.contains(&record.place.offset)
     }
 
     fn gone(&self, record: &LogRecord<'_>) -> &'static str {

@@ -15,9 +15,11 @@ use crate::dispatch::{
     Call, ContextError, Deferred, Destination, Encode, Handling, Incoming, RawRecord, Scope,
 };
 use crate::graph::EdgeKind;
-use crate::record::{Guarantee, Timestamp};
+use crate::log::simulated::Wrote;
+use crate::record::{Guarantee, Record, Timestamp};
 use crate::shared_error::HandlerError;
 use crate::table::{Stored, StoredRef};
+use crate::testing::encoded;
 
 /// The rows of a table, or of a partition of it.
 pub(super) type Rows = BTreeMap<Vec<u8>, Stored>;
@@ -25,10 +27,7 @@ pub(super) type Rows = BTreeMap<Vec<u8>, Stored>;
 /// A record that the model emitted.
 #[derive(Debug)]
 pub(super) struct Emitted {
-    pub(super) topic: &'static str,
-    pub(super) partition: i32,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
+    pub(super) wrote: Wrote,
     /// The index of the effective handling that emitted it.
     pub(super) by: usize,
 }
@@ -135,14 +134,18 @@ fn tables(
 pub(super) fn folded(index: &Index<'_>, topic: &str, partition: i32) -> Rows {
     let mut rows = Rows::new();
     for record in index.visible(topic, partition) {
-        let value = record.value().map(<[u8]>::to_vec);
-        let timestamp = record.body.timestamp;
-        let stored = value.map(|value| Stored { timestamp, value });
-        if let Some(key) = record.key() {
-            put(&mut rows, key, stored);
-        }
+        fold(&mut rows, &record.body.record(record.place.offset));
     }
     rows
+}
+
+/// Puts a record of a table into its rows.
+pub(super) fn fold(rows: &mut Rows, record: &Record<'_>) {
+    let timestamp = record.timestamp;
+    let value = record.value.map(<[u8]>::to_vec);
+    if let Some(key) = record.key {
+        put(rows, key, value.map(|value| Stored { timestamp, value }));
+    }
 }
 
 fn put(rows: &mut Rows, key: &[u8], stored: Option<Stored>) {
@@ -185,18 +188,18 @@ impl Model {
             return Ok(());
         };
         let record = &effective.record;
-        let headers = record.body.record(record.offset).headers;
+        let headers = record.body.record(record.place.offset).headers;
         let incoming = Incoming {
             group: processor.group(),
             topic: effective.edge.topic.name,
-            partition: record.partition,
-            offset: record.offset,
+            partition: record.place.partition,
+            offset: record.place.offset,
             timestamp: record.body.timestamp,
             key: record.key(),
             value: record.value(),
             headers,
         };
-        let rows = self.result.rows.entry(record.partition).or_default();
+        let rows = self.result.rows.entry(record.place.partition).or_default();
         let mut scope = ModelScope {
             record: incoming,
             has_table: processor.definition.graph.table().is_some(),
@@ -229,10 +232,8 @@ impl Model {
                 .map(|written| written.as_ref().map(|stored| &stored.value));
             if expected != effective.wrote_to(table.topic.name).map(Option::as_ref) {
                 let expected = expected.map(|value| value.cloned());
-                let entry = self
-                    .result
-                    .divergences
-                    .entry((record.partition, key.to_vec()));
+                let of = (record.place.partition, key.to_vec());
+                let entry = self.result.divergences.entry(of);
                 entry.or_insert(Divergence { by, expected });
             }
             if let Some(written) = written {
@@ -278,16 +279,6 @@ fn view(stored: &Stored) -> StoredRef<'_> {
     }
 }
 
-fn encode(what: &'static str, topic: &str, encode: Encode<'_>) -> Result<Vec<u8>, ContextError> {
-    let mut bytes = Vec::new();
-    encode(&mut bytes).map_err(|source| ContextError::Codec {
-        what,
-        topic: topic.to_owned(),
-        source,
-    })?;
-    Ok(bytes)
-}
-
 impl Scope for ModelScope<'_> {
     fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
         if !self.has_table {
@@ -303,7 +294,7 @@ impl Scope for ModelScope<'_> {
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
         if self.has_table {
-            let value = value.map(|value| encode("value", "the table", value));
+            let value = value.map(|value| encoded(value, "value", "the table"));
             let timestamp = self.record.timestamp;
             let stored = value.transpose()?;
             self.written = Some(stored.map(|value| Stored { timestamp, value }));
@@ -323,12 +314,9 @@ impl Scope for ModelScope<'_> {
         table: &'static str,
         key: Encode<'_>,
     ) -> Result<Option<StoredRef<'_>>, ContextError> {
-        self.buffer = encode("key", table, key)?;
-        let mut parts = self
-            .tables
-            .get(table)
-            .into_iter()
-            .flat_map(BTreeMap::values);
+        self.buffer = encoded(key, "key", table)?;
+        let parts = self.tables.get(table).into_iter();
+        let mut parts = parts.flat_map(BTreeMap::values);
         Ok(parts.find_map(|rows| rows.get(&self.buffer)).map(view))
     }
 
@@ -344,21 +332,22 @@ impl Scope for ModelScope<'_> {
         _timestamp: Option<Timestamp>,
         _headers: &[(String, Option<Vec<u8>>)],
     ) -> Result<(), ContextError> {
-        let key = key.map(|key| encode("key", to.topic, key)).transpose()?;
-        let value = value.map(|value| encode("value", to.topic, value));
+        let key = key.map(|key| encoded(key, "key", to.topic)).transpose()?;
+        let value = value.map(|value| encoded(value, "value", to.topic));
         let value = value.transpose()?;
         let count = self.counts.get(to.topic).copied().unwrap_or(1);
         let partition = match &key {
             Some(key) => (to.partition_of)(key, count),
             None => self.record.partition % count,
         };
-        self.emitted.push(Emitted {
-            topic: to.topic,
+        let wrote = Wrote {
+            topic: to.topic.into(),
             partition,
             key,
             value,
-            by: self.by,
-        });
+        };
+        let by = self.by;
+        self.emitted.push(Emitted { wrote, by });
         Ok(())
     }
 }

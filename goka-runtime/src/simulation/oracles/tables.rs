@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
-use super::model::{ModelResult, Rows, folded};
+use super::model::{ModelResult, Rows, fold, folded};
 use super::text::{Values, describe, key};
 use super::{FinishedRun, Place, ProcessorRun, Violation};
 use crate::log::simulated::Simulated;
@@ -43,8 +43,7 @@ pub(super) fn judge(
                 found.push(violation);
             }
         }
-        let kept = kept.iter().map(|(key, value)| (&key[..], &value[..]));
-        let kept = kept.collect();
+        let kept = values(&kept);
         found.extend(comparison.compare(partition, &written, &kept, "the compacted topic has"));
     }
 }
@@ -56,14 +55,10 @@ fn values(rows: &Rows) -> Plain<'_> {
 }
 
 /// The fold of what the log still holds of a table.
-fn kept(log: &Simulated, topic: &str, partition: i32) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut rows = BTreeMap::new();
+fn kept(log: &Simulated, topic: &str, partition: i32) -> Rows {
+    let mut rows = Rows::new();
     log.read_committed(topic, partition, 0, &mut |_, record| {
-        let Some(key) = record.key else { return };
-        match record.value {
-            Some(value) => drop(rows.insert(key.to_vec(), value.to_vec())),
-            None => drop(rows.remove(key)),
-        }
+        fold(&mut rows, &record);
     });
     rows
 }
@@ -114,9 +109,8 @@ impl TableComparison<'_> {
         model: &ModelResult,
     ) -> Option<()> {
         let place = violation.place.as_mut()?;
-        let divergence = model
-            .divergences
-            .get(&(place.partition, place.key.clone()?))?;
+        let of = (place.partition, place.key.clone()?);
+        let divergence = model.divergences.get(&of)?;
         let by = processor.effective.get(divergence.by)?;
         let wrote = by.wrote_to(self.topic);
         let show = |value: Option<Option<&[u8]>>| match value {
@@ -137,7 +131,7 @@ impl TableComparison<'_> {
                 && record.key() == place.key.as_deref()
                 && record.value() == wrote.and_then(Option::as_deref)
         });
-        place.offset = record.map(|record| record.offset);
+        place.offset = record.map(|record| record.place.offset);
         Some(())
     }
 }

@@ -14,7 +14,9 @@ use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::graph::Definition;
-use crate::log::simulated::{Body, Happened, Moment, Simulated, Wrote};
+use crate::log::simulated::{
+    Body, Happened, MemberOffset, Moment, RecordPlace, Simulated, WrittenRecord, Wrote,
+};
 use crate::log::{Log, NewTopic};
 use crate::record::{Guarantee, Headers, Offset, Record};
 use crate::tester::doc::ClickCount;
@@ -49,6 +51,14 @@ fn wrote(topic: &str, key: &str, value: &str) -> Wrote {
     }
 }
 
+fn place(topic: &str, offset: Offset) -> RecordPlace {
+    RecordPlace {
+        topic: topic.into(),
+        partition: 0,
+        offset,
+    }
+}
+
 impl Script {
     fn new(group: &'static str) -> Self {
         let mut script = Self {
@@ -68,6 +78,14 @@ impl Script {
         self.history.push(Moment { at, what });
     }
 
+    fn of(&self, client: u64, topic: &str, offset: Offset) -> MemberOffset {
+        MemberOffset {
+            client,
+            group: self.group.into(),
+            place: place(topic, offset),
+        }
+    }
+
     fn event(&mut self, what: &str) {
         self.add(Happened::Event(what.to_owned()));
     }
@@ -81,14 +99,12 @@ impl Script {
             value: bytes(value),
             ..Body::default()
         };
-        self.add(Happened::Written {
+        self.add(Happened::Written(WrittenRecord {
             client,
             serial,
-            topic: topic.into(),
-            partition: 0,
-            offset,
+            place: place(topic, offset),
             body: Arc::new(body),
-        });
+        }));
     }
 
     fn feed(&mut self, topic: &str, key: &str, value: &str) {
@@ -97,14 +113,8 @@ impl Script {
 
     /// Adds a handling whose writes did not get into the log.
     fn handled(&mut self, client: u64, topic: &str, offset: Offset, wrote: &[Wrote]) {
-        self.add(Happened::Handled {
-            client,
-            group: self.group.into(),
-            topic: topic.into(),
-            partition: 0,
-            offset,
-            wrote: wrote.to_vec(),
-        });
+        let of = self.of(client, topic, offset);
+        self.add(Happened::Handled(of, wrote.to_vec()));
     }
 
     /// Adds a handling whose writes are in the log.
@@ -121,13 +131,8 @@ impl Script {
     }
 
     fn commit(&mut self, client: u64, topic: &str, offset: Offset) {
-        self.add(Happened::Committed {
-            client,
-            group: self.group.into(),
-            topic: topic.into(),
-            partition: 0,
-            offset,
-        });
+        let of = self.of(client, topic, offset);
+        self.add(Happened::Committed(of));
     }
 
     fn end(&mut self, serial: u64, committed: bool) {
@@ -160,14 +165,9 @@ impl Script {
             log.create(&new).expect("it is new");
         }
         for moment in &self.history {
-            if let Happened::Written {
-                serial,
-                topic,
-                body,
-                ..
-            } = &moment.what
-            {
-                let is_seen = self.committed(*serial);
+            if let Happened::Written(written) = &moment.what {
+                let is_seen = self.committed(written.serial);
+                let body = &written.body;
                 let record = Record {
                     offset: 0,
                     timestamp: body.timestamp,
@@ -175,7 +175,8 @@ impl Script {
                     value: body.value.as_deref(),
                     headers: Headers::default(),
                 };
-                log.put(topic, 0, &record).expect("it was made");
+                log.put(&written.place.topic, 0, &record)
+                    .expect("it was made");
             }
         }
         log

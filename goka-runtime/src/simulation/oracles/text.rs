@@ -1,7 +1,7 @@
 //! How the oracles write records, keys and values in messages.
 
 use super::index::LogRecord;
-use super::{Place, Violation};
+use super::{Place, ProcessorRun, Violation};
 use crate::graph::Definition;
 use crate::record::Offset;
 
@@ -37,7 +37,12 @@ pub(super) fn key(key: Option<&[u8]>) -> String {
 /// Shows values by their topic's codec where they are not text.
 pub(super) struct Values<'d>(pub(super) Vec<&'d Definition>);
 
-impl Values<'_> {
+impl<'d> Values<'d> {
+    pub(super) fn of(processors: &[ProcessorRun<'d>]) -> Self {
+        let definitions = processors.iter();
+        Self(definitions.map(|processor| processor.definition).collect())
+    }
+
     /// A value of a topic; `None` is a deletion.
     pub(super) fn show(&self, topic: &str, value: Option<&[u8]>) -> String {
         let Some(value) = value else {
@@ -64,8 +69,9 @@ impl Place {
     }
 
     pub(super) fn of_record(record: &LogRecord<'_>) -> Self {
-        Self::of(record.topic, record.partition)
-            .at(record.offset)
+        let place = &record.place;
+        Self::of(&place.topic, place.partition)
+            .at(place.offset)
             .keyed(record.key())
     }
 
@@ -81,6 +87,16 @@ impl Place {
 }
 
 impl Violation {
+    /// One that is about no record.
+    pub(in crate::simulation) fn new(oracle: &'static str, what: String) -> Self {
+        let place = None;
+        Self {
+            oracle,
+            what,
+            place,
+        }
+    }
+
     pub(super) fn at(oracle: &'static str, place: Place, what: String) -> Self {
         Self {
             oracle,
@@ -92,6 +108,5 @@ impl Violation {
 
 /// A record for messages: `clicks[2]@41 key "user-3"`.
 pub(super) fn describe(record: &LogRecord<'_>) -> String {
-    let (topic, partition, offset) = (record.topic, record.partition, record.offset);
-    format!("{topic}[{partition}]@{offset} {}", key(record.key()))
+    format!("{} {}", record.place, key(record.key()))
 }

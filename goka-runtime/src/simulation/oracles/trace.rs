@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::index::Index;
+use super::index::{Index, LogRecord};
 use super::text::{self, Values, describe};
 use super::{FinishedRun, Place, Violation, inputs_of};
-use crate::log::simulated::{Happened, Wrote};
+use crate::log::simulated::{Content, Happened, MemberOffset, RecordPlace, Wrote};
 use crate::record::Offset;
 
 /// The most lines of a trace.
@@ -17,8 +17,6 @@ const FEW: usize = 2;
 
 /// Records of inputs, as groups read them.
 type Inputs<'s> = BTreeMap<(&'s str, &'s str, i32), BTreeSet<Offset>>;
-/// Client, topic, partition, key and value of a write.
-type Content<'s> = (u64, &'s str, i32, Option<&'s [u8]>, Option<&'s [u8]>);
 
 /// What happened to the record, row or partition of a violation, in order, a line each.
 pub(in crate::simulation) fn trace(run: &FinishedRun<'_>, violation: &Violation) -> Vec<String> {
@@ -62,27 +60,17 @@ fn inputs<'s>(run: &FinishedRun<'s>, index: &Index<'s>, place: &Place) -> Inputs
                 is_its_key || (is_here && place.offset == Some(offset))
             };
             let all = index.records(topic, place.partition);
-            let all = all.filter(|record| is_its(record.offset, record.key()));
-            let offsets: BTreeSet<Offset> = all.map(|record| record.offset).collect();
-            inputs
-                .entry((group, topic, place.partition))
-                .or_default()
-                .extend(offsets);
+            let all = all.filter(|record| is_its(record.place.offset, record.key()));
+            let input = inputs.entry((group, topic, place.partition)).or_default();
+            input.extend(all.map(|record| record.place.offset));
         }
     }
     for moment in run.history {
-        if let Happened::Handled {
-            group,
-            topic,
-            partition,
-            offset,
-            wrote,
-            ..
-        } = &moment.what
+        if let Happened::Handled(of, wrote) = &moment.what
             && wrote.iter().any(|wrote| is_at(place, wrote))
         {
-            let offsets = inputs.entry((group, topic, *partition)).or_default();
-            offsets.insert(*offset);
+            let offsets = inputs.entry(of.input()).or_default();
+            offsets.insert(of.place.offset);
         }
     }
     inputs
@@ -105,8 +93,8 @@ struct TraceBuilder<'p, 's> {
     index: &'p Index<'s>,
     place: &'p Place,
     inputs: &'p Inputs<'s>,
-    /// What the handlings of the inputs wrote.
-    wrote: HashSet<Content<'s>>,
+    /// What the handlings of the inputs wrote, with their clients.
+    wrote: HashSet<(u64, Content<'s>)>,
     /// The moments of the trace, by their position in the history, and whether each is about the record
     /// of the violation itself.
     moments: BTreeMap<usize, bool>,
@@ -121,57 +109,36 @@ impl<'s> TraceBuilder<'_, 's> {
         let mut positions: BTreeMap<(&str, &str, i32), Offset> = BTreeMap::new();
         for (at, moment) in self.run.history.iter().enumerate() {
             let (client, is_focus) = match &moment.what {
-                Happened::Handled {
-                    client,
-                    group,
-                    topic,
-                    partition,
-                    offset,
-                    wrote,
-                } => {
-                    let read = (&**group, &**topic, *partition);
-                    let offsets = self.inputs.get(&read);
-                    if !offsets.is_some_and(|offsets| offsets.contains(offset)) {
+                Happened::Handled(of, wrote) => {
+                    let offsets = self.inputs.get(&of.input());
+                    if !offsets.is_some_and(|offsets| offsets.contains(&of.place.offset)) {
                         continue;
                     }
-                    self.wrote
-                        .extend(wrote.iter().map(|wrote| content(*client, wrote)));
-                    (Some(*client), self.is_focus(topic, *partition, *offset))
+                    let wrote = wrote.iter().map(|wrote| (of.client, wrote.content()));
+                    self.wrote.extend(wrote);
+                    (Some(of.client), self.is_focus(&of.place))
                 }
-                Happened::Written {
-                    client,
-                    serial,
-                    topic,
-                    partition,
-                    offset,
-                    ..
-                } => {
-                    if !self.is_written(topic, *partition, *offset) {
+                Happened::Written(written) => {
+                    if !self.is_written(&LogRecord { at, written }) {
                         continue;
                     }
-                    self.serials.extend((*serial > 0).then_some(*serial));
-                    (*client, self.is_focus(topic, *partition, *offset))
+                    let serial = written.serial;
+                    self.serials.extend((serial > 0).then_some(serial));
+                    (written.client, self.is_focus(&written.place))
                 }
                 Happened::Ended { serial, .. } if self.serials.contains(serial) => (None, false),
-                Happened::Committed {
-                    client,
-                    group,
-                    topic,
-                    partition,
-                    offset,
-                } => {
-                    let read = (&**group, &**topic, *partition);
-                    let before = positions.insert(read, *offset).unwrap_or_default();
-                    let Some(offsets) = self.inputs.get(&read) else {
+                Happened::Committed(of) => {
+                    let to = of.place.offset;
+                    let from = positions.insert(of.input(), to).unwrap_or_default();
+                    let Some(offsets) = self.inputs.get(&of.input()) else {
                         continue;
                     };
-                    let moved = before.min(*offset)..before.max(*offset);
+                    let moved = from.min(to)..from.max(to);
                     if offsets.range(moved.clone()).next().is_none() {
                         continue;
                     }
-                    let mut over = moved;
-                    let is_focus = over.any(|offset| self.is_focus(topic, *partition, offset));
-                    (Some(*client), is_focus)
+                    let is_focus = self.is_in_focus(&of.place, |offset| moved.contains(&offset));
+                    (Some(of.client), is_focus)
                 }
                 _ => continue,
             };
@@ -180,33 +147,28 @@ impl<'s> TraceBuilder<'_, 's> {
         }
     }
 
-    fn is_focus(&self, topic: &str, partition: i32, offset: Offset) -> bool {
+    /// Whether the violation is about a record of a partition, at an offset that `is_its`.
+    fn is_in_focus(&self, of: &RecordPlace, is_its: impl Fn(Offset) -> bool) -> bool {
         let place = self.place;
-        *place.topic == *topic && place.partition == partition && place.offset == Some(offset)
+        *place.topic == *of.topic
+            && place.partition == of.partition
+            && place.offset.is_some_and(is_its)
+    }
+
+    fn is_focus(&self, of: &RecordPlace) -> bool {
+        self.is_in_focus(of, |offset| offset == of.offset)
     }
 
     /// Whether a record is one of the inputs, is at the place, or was written by one of the handlings.
-    fn is_written(&self, topic: &str, partition: i32, offset: Offset) -> bool {
-        let Some(record) = self.index.record(topic, partition, offset) else {
-            return false;
+    fn is_written(&self, record: &LogRecord<'_>) -> bool {
+        let (of, place) = (&record.place, self.place);
+        let is_its_key = place.key.is_some() && record.key() == place.key.as_deref();
+        let is_here = self.is_in_focus(of, |offset| offset == of.offset)
+            || (is_its_key && *place.topic == *of.topic && place.partition == of.partition);
+        let is_input = |((_, topic, number), offsets): (&(&str, &str, i32), &BTreeSet<Offset>)| {
+            **topic == *of.topic && *number == of.partition && offsets.contains(&of.offset)
         };
-        let is_here = *self.place.topic == *topic
-            && self.place.partition == partition
-            && (self.place.offset == Some(offset)
-                || (self.place.key.is_some() && record.key() == self.place.key.as_deref()));
-        let is_input = |((_, of, number), offsets): (&(&str, &str, i32), &BTreeSet<Offset>)| {
-            *of == topic && *number == partition && offsets.contains(&offset)
-        };
-        let is_wrote = |client| {
-            let content = (
-                client,
-                record.topic,
-                partition,
-                record.key(),
-                record.value(),
-            );
-            self.wrote.contains(&content)
-        };
+        let is_wrote = |client| self.wrote.contains(&(client, record.content()));
         is_here || self.inputs.iter().any(is_input) || record.client.is_some_and(is_wrote)
     }
 
@@ -276,40 +238,26 @@ impl<'s> TraceBuilder<'_, 's> {
             Happened::Joined { client, .. } => {
                 format!("{} joined", self.index.display_name(*client))
             }
-            Happened::Handled {
-                client,
-                topic,
-                partition,
-                offset,
-                wrote,
-                ..
-            } => self.handled(*client, (topic, *partition, *offset), wrote),
-            Happened::Written {
-                client,
-                serial,
-                topic,
-                partition,
-                offset,
-                ..
-            } => self.written(*client, *serial, (topic, *partition, *offset)),
+            Happened::Handled(of, wrote) => self.handled(of, wrote),
+            Happened::Written(written) => self.written(&LogRecord { at, written }),
             Happened::Ended { serial, committed } => {
                 let how = if *committed { "committed" } else { "aborted" };
                 format!("transaction {serial} was {how}")
             }
-            Happened::Committed {
-                client,
-                group,
-                topic,
-                partition,
-                offset,
-            } => {
-                let who = self.index.display_name(*client);
-                let before = positions.insert((group, topic, *partition), *offset);
+            Happened::Committed(of) => {
+                let who = self.index.display_name(of.client);
+                let RecordPlace {
+                    topic,
+                    partition,
+                    offset,
+                } = &of.place;
+                let before = positions.insert(of.input(), *offset);
                 match before.filter(|before| before > offset) {
                     None => format!("{who} committed {topic}[{partition}] up to {offset}"),
                     Some(before) => format!(
-                        "{who} set {topic}[{partition}] of group `{group}` back from {before} to \
-                         {offset}"
+                        "{who} set {topic}[{partition}] of group `{}` back from {before} to \
+                         {offset}",
+                        of.group
                     ),
                 }
             }
@@ -317,15 +265,14 @@ impl<'s> TraceBuilder<'_, 's> {
         }
     }
 
-    fn handled(&self, client: u64, of: (&str, i32, Offset), wrote: &[Wrote]) -> String {
-        let (topic, partition, offset) = of;
-        let who = self.index.display_name(client);
-        let record = self.index.record(topic, partition, offset);
+    fn handled(&self, of: &MemberOffset, wrote: &[Wrote]) -> String {
+        let place = &of.place;
+        let who = self.index.display_name(of.client);
+        let record = self
+            .index
+            .record(&place.topic, place.partition, place.offset);
         let own = record.and_then(|record| record.key());
-        let what = match record {
-            Some(record) => describe(record),
-            None => format!("{topic}[{partition}]@{offset}"),
-        };
+        let what = record.map_or_else(|| place.to_string(), describe);
         let wrote = wrote.iter().map(|wrote| {
             let key = match wrote.key.as_deref() {
                 key if key == own => String::new(),
@@ -341,32 +288,18 @@ impl<'s> TraceBuilder<'_, 's> {
         }
     }
 
-    fn written(&self, client: Option<u64>, serial: u64, of: (&str, i32, Offset)) -> String {
-        let (topic, partition, offset) = of;
-        let Some(record) = self.index.record(topic, partition, offset) else {
-            return String::new();
+    fn written(&self, record: &LogRecord<'_>) -> String {
+        let value = self.values.show(record.topic(), record.value());
+        let by = match record.client {
+            None => "the workload".to_owned(),
+            Some(client) => self.index.display_name(client),
         };
-        let what = format!(
-            "{} = {}",
-            describe(record),
-            self.values.show(topic, record.value())
-        );
-        match (client, serial) {
-            (None, _) => format!("{what} was written by the workload"),
-            (Some(client), 0) => {
-                format!("{what} was written by {}", self.index.display_name(client))
-            }
-            (Some(client), serial) => format!(
-                "{what} was written by {} in transaction {serial}",
-                self.index.display_name(client)
-            ),
+        let what = format!("{} = {value} was written by {by}", describe(record));
+        match record.serial {
+            0 => what,
+            serial => format!("{what} in transaction {serial}"),
         }
     }
-}
-
-fn content(client: u64, wrote: &Wrote) -> Content<'_> {
-    let (key, value) = (wrote.key.as_deref(), wrote.value.as_deref());
-    (client, &wrote.topic, wrote.partition, key, value)
 }
 
 /// `12,340`.
@@ -418,19 +351,15 @@ fn is_repetitive(lines: &[Line], at: usize) -> bool {
 fn shorten(lines: &[Line], stays: &HashSet<usize>) -> Vec<String> {
     let mut kept = Vec::new();
     let mut more = 0;
-    for (at, line) in lines.iter().enumerate() {
-        if !stays.contains(&at) {
+    for at in 0..=lines.len() {
+        let line = lines.get(at);
+        if line.is_some() && !stays.contains(&at) {
             more += 1;
             continue;
         }
-        if more > 0 {
-            kept.push(format!(".. {more} more"));
-            more = 0;
-        }
-        kept.push(line.text.clone());
-    }
-    if more > 0 {
-        kept.push(format!(".. {more} more"));
+        kept.extend((more > 0).then(|| format!(".. {more} more")));
+        kept.extend(line.map(|line| line.text.clone()));
+        more = 0;
     }
     kept
 }

@@ -8,36 +8,21 @@ use super::model::ModelResult;
 use super::text::{self, Values, describe};
 use super::{Place, ProcessorRun, Violation};
 use crate::graph::EdgeKind;
-use crate::log::simulated::Wrote;
+use crate::log::simulated::{Content, Wrote};
 
-/// Client, transaction, topic, partition, key and value of a record.
-type Content<'e> = (u64, u64, &'e str, i32, Option<&'e [u8]>, Option<&'e [u8]>);
-
-/// The visible records of members that no effective handling has claimed yet.
-struct UnclaimedWrites<'p, 'e>(HashMap<Content<'e>, VecDeque<&'p LogRecord<'e>>>);
+/// The visible records of members that no effective handling has claimed yet, by client, transaction and
+/// content.
+struct UnclaimedWrites<'p, 'e>(HashMap<(u64, u64, Content<'e>), VecDeque<&'p LogRecord<'e>>>);
 
 impl<'p, 'e> UnclaimedWrites<'p, 'e> {
     fn of(index: &'p Index<'e>) -> Self {
-        let mut unclaimed: HashMap<Content<'e>, VecDeque<&'p LogRecord<'e>>> = HashMap::new();
-        for topic in index.topics() {
-            for record in index
-                .partitions(topic)
-                .flat_map(|number| index.visible(topic, number))
-            {
-                if let Some(client) = record.client {
-                    let content = (
-                        client,
-                        record.serial,
-                        record.topic,
-                        record.partition,
-                        record.key(),
-                        record.value(),
-                    );
-                    unclaimed.entry(content).or_default().push_back(record);
-                }
-            }
+        let mut unclaimed = Self(HashMap::new());
+        for record in index.topics().flat_map(|topic| index.of_members(topic)) {
+            let client = record.client.unwrap_or_default();
+            let content = (client, record.serial, record.content());
+            unclaimed.0.entry(content).or_default().push_back(record);
         }
-        Self(unclaimed)
+        unclaimed
     }
 
     /// Claims the record of a write; returns whether it was in the log before the commit.
@@ -46,15 +31,7 @@ impl<'p, 'e> UnclaimedWrites<'p, 'e> {
             true => of.commit.serial.unwrap_or(u64::MAX),
             false => 0,
         };
-        let (key, value) = (wrote.key.as_deref(), wrote.value.as_deref());
-        let content = (
-            of.client,
-            serial,
-            &*wrote.topic,
-            wrote.partition,
-            key,
-            value,
-        );
+        let content = (of.client, serial, wrote.content());
         let Some(records) = self.0.get_mut(&content) else {
             return false;
         };
@@ -62,13 +39,8 @@ impl<'p, 'e> UnclaimedWrites<'p, 'e> {
         while records.front().is_some_and(|record| record.at < of.at) {
             records.pop_front();
         }
-        let in_time = records
-            .front()
-            .is_some_and(|record| record.at < of.commit.at);
-        if in_time {
-            records.pop_front();
-        }
-        in_time
+        let in_time = |record: &mut &LogRecord<'_>| record.at < of.commit.at;
+        records.pop_front_if(in_time).is_some()
     }
 }
 
@@ -79,12 +51,7 @@ pub(super) fn judge(
     found: &mut Vec<Violation>,
 ) {
     let mut unclaimed = UnclaimedWrites::of(index);
-    let values = Values(
-        processors
-            .iter()
-            .map(|processor| processor.definition)
-            .collect(),
-    );
+    let values = Values::of(processors);
     for processor in processors {
         for effective in &processor.effective {
             for wrote in effective.wrote {
@@ -98,10 +65,8 @@ pub(super) fn judge(
     stale.retain(|record| is_judged(index, processors, models, record));
     stale.sort_by_key(|record| record.at);
     found.extend(stale.into_iter().map(|record| {
-        let who = record
-            .client
-            .map_or_else(String::new, |client| index.display_name(client));
-        let value = values.show(record.topic, record.value());
+        let who = index.writer(record);
+        let value = values.show(record.topic(), record.value());
         let what = format!(
             "{} = {value} is visible, though no effective handling of {who} wrote it",
             describe(record)
@@ -122,7 +87,7 @@ fn is_judged(
     let mut of = of.filter(|(processor, _)| Some(processor.group()) == group);
     of.any(|(processor, model)| {
         let table = processor.definition.graph.table();
-        let is_table = table.is_some_and(|table| table.topic.name == record.topic);
+        let is_table = table.is_some_and(|table| table.topic.name == record.topic());
         processor.is_exactly_once() && !processor.visited && (is_table || model.is_none())
     })
 }

@@ -115,10 +115,8 @@ impl Run<'_> {
         // A run that did not come to an end breaks many other rules only for that reason.
         if self.violations.is_empty() {
             self.violations = findings.violations;
-            let checked = self
-                .config
-                .workload
-                .run_checks(&self.log, &self.schedule.steps);
+            let workload = self.config.workload;
+            let checked = workload.run_checks(&self.log, &self.schedule.steps);
             self.violations.extend(checked);
         }
         let first = self.violations.first();

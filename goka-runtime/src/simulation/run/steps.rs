@@ -1,9 +1,10 @@
 //! Performs the steps of the schedule. Part of [`Run`].
 
+use super::super::oracles::inputs_of;
 use super::super::process::Process;
 use super::super::schedule::{Step, StepAction};
 use super::Run;
-use crate::graph::{Definition, Edge, EdgeKind};
+use crate::graph::{Definition, Edge};
 use crate::record::TopicPartition;
 
 impl Run<'_> {
@@ -118,16 +119,9 @@ impl Run<'_> {
 
     /// All inputs and loopbacks, with their groups.
     pub(super) fn inputs(&self) -> impl Iterator<Item = (&'static str, &'static Edge)> {
-        let reads = |edge: &&'static Edge| {
-            matches!(
-                edge.kind,
-                EdgeKind::Input { .. } | EdgeKind::Loopback { .. }
-            )
-        };
         let definitions = self.definitions.clone().into_iter();
         definitions.flat_map(move |definition| {
-            let edges = definition.graph.edges.iter().filter(reads);
-            edges.map(move |edge| (definition.graph.group, edge))
+            inputs_of(definition).map(move |edge| (definition.graph.group, edge))
         })
     }
 
@@ -151,9 +145,8 @@ impl Run<'_> {
 
     /// Whether a partition of a processor's table holds anything.
     fn has_rows(&self, definition: &Definition, partition: i32) -> bool {
-        let edges = definition.graph.edges.iter();
-        let mut tables = edges.filter(|edge| matches!(edge.kind, EdgeKind::Table));
-        tables.any(|edge| !self.log.records(edge.topic.name, partition).is_empty())
+        let table = definition.graph.table();
+        table.is_some_and(|edge| !self.log.records(edge.topic.name, partition).is_empty())
     }
 
     /// Deletes the committed offsets of all groups, unless a process is running.

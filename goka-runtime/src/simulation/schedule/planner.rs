@@ -90,11 +90,28 @@ impl Planner<'_> {
         self.steps.push((at, what));
     }
 
+    fn start(&mut self, at: usize, instance: usize, on_empty_disk: bool) {
+        let start = StepAction::Start {
+            instance,
+            on_empty_disk,
+        };
+        self.push(at, start);
+    }
+
+    /// Kills a process, after a log operation or at once, with a loss of power or not.
+    fn kill(&mut self, turn: usize, instance: usize, how: (Option<StepKind>, bool)) {
+        let (at, power) = how;
+        let kill = StepAction::Kill {
+            instance,
+            at,
+            power,
+        };
+        self.push(turn, kill);
+    }
+
     fn inject(&mut self, at: usize, fault: Fault) {
-        let on = self
-            .dice
-            .chance(50)
-            .then(|| below(&mut self.dice, self.instances));
+        let is_for_one = self.dice.chance(50);
+        let on = is_for_one.then(|| below(&mut self.dice, self.instances));
         self.push(at, StepAction::Inject { fault, on });
     }
 
@@ -112,24 +129,12 @@ impl Planner<'_> {
                 let back = at + 1 + below(&mut self.dice, 80);
                 let emptied = self.dice.chance(20);
                 self.push(at, StepAction::Stop { instance });
-                self.push(
-                    back,
-                    StepAction::Start {
-                        instance,
-                        on_empty_disk: emptied,
-                    },
-                );
+                self.start(back, instance, emptied);
             }
-            FaultKind::Duplicate => {
-                let fault = self.duplicate();
-                self.inject(at, fault);
-            }
+            FaultKind::Duplicate => self.duplicate(at),
             FaultKind::Zombie => self.zombie(at, instance),
             FaultKind::TornWrite => self.torn(at, instance),
-            FaultKind::Outage => {
-                let fault = self.outage();
-                self.inject(at, fault);
-            }
+            FaultKind::Outage => self.outage(at),
             FaultKind::Slow => {
                 for _ in 0..3 {
                     let fault = match self.dice.chance(50) {
@@ -140,10 +145,9 @@ impl Planner<'_> {
                 }
             }
             FaultKind::Compaction => {
-                let what = if self.dice.chance(70) {
-                    StepAction::Compact
-                } else {
-                    StepAction::ApplyRetention
+                let what = match self.dice.chance(70) {
+                    true => StepAction::Compact,
+                    false => StepAction::ApplyRetention,
                 };
                 self.push(at, what);
             }
@@ -162,13 +166,7 @@ impl Planner<'_> {
             FaultKind::LostOffsets => {
                 for instance in 0..self.instances {
                     self.push(at, StepAction::Stop { instance });
-                    self.push(
-                        at + 2,
-                        StepAction::Start {
-                            instance,
-                            on_empty_disk: false,
-                        },
-                    );
+                    self.start(at + 2, instance, false);
                 }
                 self.push(at + 1, StepAction::LoseOffsets);
             }
@@ -185,14 +183,7 @@ impl Planner<'_> {
             true => self.dice.pick(steps).copied(),
             false => None,
         };
-        self.push(
-            at,
-            StepAction::Kill {
-                instance,
-                at: step,
-                power: false,
-            },
-        );
+        self.kill(at, instance, (step, false));
         if step == Some(StepKind::Leave) {
             self.push(at + 1, StepAction::Stop { instance });
         }
@@ -201,31 +192,26 @@ impl Planner<'_> {
             let on = Some(instance);
             self.push(at, StepAction::Inject { fault, on });
         }
-        self.start(at, instance);
+        self.restart(at, instance);
     }
 
     /// Starts the instance again, before or after its session has timed out.
-    fn start(&mut self, at: usize, instance: usize) {
+    fn restart(&mut self, at: usize, instance: usize) {
         let most = self.turns(self.setting.session * 2);
         let back = at + 5 + below(&mut self.dice, most);
         let emptied = self.dice.chance(20);
-        self.push(
-            back,
-            StepAction::Start {
-                instance,
-                on_empty_disk: emptied,
-            },
-        );
+        self.start(back, instance, emptied);
     }
 
-    fn duplicate(&mut self) -> Fault {
+    fn duplicate(&mut self, at: usize) {
         let happened = self.dice.chance(50);
-        match self.dice.below(4) {
+        let fault = match self.dice.below(4) {
             0 => Fault::AckLost,
             1 => Fault::Late(millis(50 + self.dice.below(1_500))),
             2 => Fault::NotWritten,
             _ => Fault::CommitUnknown { happened },
-        }
+        };
+        self.inject(at, fault);
     }
 
     fn zombie(&mut self, at: usize, instance: usize) {
@@ -242,15 +228,8 @@ impl Planner<'_> {
     fn torn(&mut self, at: usize, instance: usize) {
         match self.dice.below(4) {
             0 => {
-                self.push(
-                    at,
-                    StepAction::Kill {
-                        instance,
-                        at: None,
-                        power: true,
-                    },
-                );
-                self.start(at, instance);
+                self.kill(at, instance, (None, true));
+                self.restart(at, instance);
             }
             1 => {
                 let syncs = 1 + self.dice.below(3);
@@ -258,33 +237,22 @@ impl Planner<'_> {
             }
             2 => {
                 let until = at + 10 + below(&mut self.dice, 60);
-                self.push(
-                    at,
-                    StepAction::SetDiskFull {
-                        instance,
-                        is_full: true,
-                    },
-                );
-                self.push(
-                    until,
-                    StepAction::SetDiskFull {
-                        instance,
-                        is_full: false,
-                    },
-                );
+                for (at, is_full) in [(at, true), (until, false)] {
+                    self.push(at, StepAction::SetDiskFull { instance, is_full });
+                }
             }
             _ => {
                 let writes = self.dice.below(12);
                 self.push(at, StepAction::LosePowerWriting { instance, writes });
-                self.start(at, instance);
+                self.restart(at, instance);
             }
         }
     }
 
-    fn outage(&mut self) -> Fault {
+    fn outage(&mut self, at: usize) {
         let time = millis(20 + self.dice.below(2_000));
         let kinds = if self.is_exactly_once { 7 } else { 4 };
-        match self.dice.below(kinds) {
+        let fault = match self.dice.below(kinds) {
             0 => Fault::Outage(time),
             1 => Fault::LeaderMove(time),
             2 => Fault::Stale,
@@ -292,7 +260,8 @@ impl Planner<'_> {
             4 => Fault::LateMarkers(time),
             5 => Fault::Abortable,
             _ => Fault::Fatal,
-        }
+        };
+        self.inject(at, fault);
     }
 
     /// Keeps an instance down for longer than tombstones are kept, while compaction goes on.
@@ -301,24 +270,11 @@ impl Planner<'_> {
         let noticed = self.setting.session;
         let at = at.min(turns / 4);
         let away = self.turns(noticed + kept * 5 / 2);
-        self.push(
-            at,
-            StepAction::Kill {
-                instance,
-                at: None,
-                power: false,
-            },
-        );
+        self.kill(at, instance, (None, false));
         // The first pass of compaction sets until when a tombstone is kept, the second removes it.
         for pass in [noticed + kept, noticed + kept * 5 / 2] {
             self.push(at + self.turns(pass), StepAction::Compact);
         }
-        self.push(
-            at + away,
-            StepAction::Start {
-                instance,
-                on_empty_disk: false,
-            },
-        );
+        self.start(at + away, instance, false);
     }
 }

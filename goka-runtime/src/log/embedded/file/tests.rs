@@ -4,10 +4,11 @@ use std::fs;
 
 use redb::TableHandle;
 
-use super::super::chunk::{Body, Content, Run, records};
+use super::super::chunk::{Body, Run, records};
 use super::super::rows::{NewChunk, NewOffset};
 use super::*;
 use crate::golden::{self, hex};
+use crate::log::Sent;
 
 fn topic(first: u32, retention_ms: Option<u64>) -> TopicRow {
     TopicRow {
@@ -31,7 +32,9 @@ fn run() -> Run {
         (Some(b""), None, -1, &[]),
         (None, Some(b""), i64::MAX, &[]),
     ] {
-        run.push(&Content {
+        run.push(&Sent {
+            topic: "t",
+            partition: 0,
             key,
             value,
             timestamp,

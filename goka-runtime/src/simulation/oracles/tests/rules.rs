@@ -48,20 +48,20 @@ fn find(script: &Script, is: impl Fn(&Happened) -> bool) -> usize {
 
 fn is_written(topic: &str, offset: Offset) -> impl Fn(&Happened) -> bool {
     move |what| {
-        matches!(what, Happened::Written { topic: of, offset: at, .. }
-            if **of == *topic && *at == offset)
+        matches!(what, Happened::Written(written)
+            if *written.place.topic == *topic && written.place.offset == offset)
     }
 }
 
 fn is_handled(client: u64, offset: Offset) -> impl Fn(&Happened) -> bool {
     move |what| {
-        matches!(what, Happened::Handled { client: of, offset: at, .. }
-            if *of == client && *at == offset)
+        matches!(what, Happened::Handled(of, _)
+            if of.client == client && of.place.offset == offset)
     }
 }
 
 fn is_committed(client: u64) -> impl Fn(&Happened) -> bool {
-    move |what| matches!(what, Happened::Committed { client: of, .. } if *of == client)
+    move |what| matches!(what, Happened::Committed(of) if of.client == client)
 }
 
 #[test]
@@ -282,8 +282,8 @@ fn a_record_stands_for_the_write_of_one_handling() {
 fn exactly_once_writes_are_in_the_transaction_that_commits_the_offset() {
     let mut script = right(ExactlyOnce);
     let at = find(&script, is_written(STATE, 1));
-    if let Happened::Written { serial, .. } = &mut script.history[at].what {
-        *serial = 3;
+    if let Happened::Written(written) = &mut script.history[at].what {
+        written.serial = 3;
     }
     let findings = script.judged(&clicks(ExactlyOnce));
     assert_eq!(broken_rules(&findings), ["durable writes", "stale write"]);
@@ -326,17 +326,17 @@ fn other_value(script: &mut Script, topic: &str, from: &str, to: &str) {
     let (from, to) = (bytes(from), bytes(to));
     for moment in &mut script.history {
         match &mut moment.what {
-            Happened::Handled { wrote, .. } => {
+            Happened::Handled(_, wrote) => {
                 let wrote = wrote.iter_mut().filter(|wrote| *wrote.topic == *topic);
                 for wrote in wrote.filter(|wrote| wrote.value == from) {
                     wrote.value.clone_from(&to);
                 }
             }
-            Happened::Written {
-                topic: of, body, ..
-            } if **of == *topic && body.value == from => {
-                let key = body.key.clone();
-                *body = Arc::new(Body {
+            Happened::Written(written)
+                if *written.place.topic == *topic && written.body.value == from =>
+            {
+                let key = written.body.key.clone();
+                written.body = Arc::new(Body {
                     key,
                     value: to.clone(),
                     ..Body::default()
@@ -393,12 +393,12 @@ fn outputs_are_there_once() {
     // B emitted an alert twice, and none for bob.
     let mut script = right(ExactlyOnce);
     let at = find(&script, is_handled(B, 2));
-    if let Happened::Handled { wrote: list, .. } = &mut script.history[at].what {
+    if let Happened::Handled(_, list) = &mut script.history[at].what {
         list.push(wrote(ALERTS, "ann", "2"));
     }
     let mut again = script.history[find(&script, is_written(ALERTS, 0))].clone();
-    if let Happened::Written { offset, .. } = &mut again.what {
-        *offset = 2;
+    if let Happened::Written(written) = &mut again.what {
+        written.place.offset = 2;
     }
     let last = find(&script, is_written(ALERTS, 1));
     script.history.insert(last + 1, again);
@@ -422,7 +422,7 @@ fn outputs_are_not_missing() {
     ] {
         let mut script = right(guarantee);
         let at = find(&script, is_handled(B, 3));
-        if let Happened::Handled { wrote, .. } = &mut script.history[at].what {
+        if let Happened::Handled(_, wrote) = &mut script.history[at].what {
             wrote.retain(|wrote| *wrote.topic != *ALERTS);
         }
         let at = find(&script, is_written(ALERTS, 1));
@@ -450,10 +450,10 @@ fn outputs_of_one_key_are_in_order() {
     passes(&script.judged(&clicks(ExactlyOnce)));
     // Swaps the offsets of ann's alerts.
     for moment in &mut script.history {
-        if let Happened::Written { topic, offset, .. } = &mut moment.what
-            && **topic == *ALERTS
+        if let Happened::Written(written) = &mut moment.what
+            && *written.place.topic == *ALERTS
         {
-            *offset = 2 - *offset;
+            written.place.offset = 2 - written.place.offset;
         }
     }
     let findings = script.judged(&clicks(ExactlyOnce));
