@@ -19,6 +19,8 @@ pub mod error;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod golden;
 pub mod graph;
 mod in_hand;

@@ -269,6 +269,31 @@ mod tests {
     }
 
     #[test]
+    fn committed_texts_are_read_or_are_not_ours() {
+        let corpus: Vec<_> = golden::text("offsets-1.txt")
+            .lines()
+            .map(|line| line.as_bytes().to_vec())
+            .collect();
+        crate::fuzz::fuzz(&corpus, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let _ = (newer_version(&text), VisitedKey::read(&text));
+            if let Some(read) = OffsetMetadata::parse(&text) {
+                assert_eq!(newer_version(&text), None);
+                let again = read.to_string();
+                let again = OffsetMetadata::parse(&again).expect("we wrote it");
+                assert_eq!(
+                    (again.fingerprint, &again.lead),
+                    (read.fingerprint, &read.lead)
+                );
+                assert_eq!(
+                    again.other_inputs(&["a"]).is_some(),
+                    read.other_inputs(&["a"]).is_some()
+                );
+            }
+        });
+    }
+
+    #[test]
     fn hash_has_the_published_vectors() {
         for (text, hash) in [
             ("", 0xcbf2_9ce4_8422_2325),

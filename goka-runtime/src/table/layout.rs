@@ -133,4 +133,32 @@ mod tests {
         assert_eq!(decode_stored(&value), Ok(stored));
         assert_eq!(decode_stored(&value[..7]), Err(Damaged::Value));
     }
+
+    #[test]
+    fn checkpoints_and_values_are_read_or_damaged() {
+        let checkpoint = Checkpoint {
+            format: FORMAT,
+            cluster: "cluster".into(),
+            topic_id: "id".into(),
+            partition: 3,
+            offset: 258,
+            fingerprint: "v1 key=utf8 value=i64".into(),
+            synced_at: 1_700_000_000_000,
+        };
+        let corpus = [
+            encode_checkpoint(&checkpoint),
+            b"\0\0\0\0\0\0\0\x01value".to_vec(),
+        ];
+        crate::fuzz::fuzz(&corpus, |bytes| {
+            if let Ok(read) = decode_checkpoint(bytes) {
+                let again = encode_checkpoint(&read);
+                assert!(bytes.starts_with(&again));
+            }
+            if let Ok(read) = decode_stored(bytes) {
+                let mut again = vec![0; encoded_len(read)];
+                encode_stored(read, &mut again);
+                assert_eq!(again, bytes);
+            }
+        });
+    }
 }

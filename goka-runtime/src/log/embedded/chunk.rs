@@ -182,7 +182,10 @@ fn take_record<'a>(next: Offset, rest: &mut &'a [u8]) -> Result<Stored<'a>, Dama
         take_bytes(rest)?;
     }
     Ok(Stored {
-        offset: next.checked_add(gap).ok_or(Damaged)?,
+        offset: next
+            .checked_add(gap)
+            .filter(|offset| *offset < Offset::MAX)
+            .ok_or(Damaged)?,
         key,
         value,
         timestamp: Timestamp::from_le_bytes(*timestamp),
@@ -321,5 +324,38 @@ mod tests {
             .map(|r| r.expect("sound").offset)
             .collect();
         assert_eq!(offsets, [0, 2]);
+    }
+
+    #[test]
+    fn chunks_are_read_or_damaged() {
+        let headers = [
+            ("name".to_owned(), Some(b"value".to_vec())),
+            ("none".to_owned(), None),
+        ];
+        let mut run = Run::default();
+        for at in 0..5 {
+            run.push(&Sent {
+                topic: "t",
+                partition: 0,
+                key: (at != 2).then_some(b"key"),
+                value: (at != 3).then_some(b"a value"),
+                timestamp: 1_700_000_000_000,
+                headers: &headers[..at % 3],
+            });
+        }
+        crate::fuzz::fuzz(&[chunk(&run), vec![0; HEAD]], |bytes| {
+            let _ = Head::read(bytes);
+            for base in [0, 1 << 40, Offset::MAX - 2] {
+                let mut before = base - 1;
+                let read: Vec<_> = records(base, bytes).collect();
+                assert!(read.len() <= bytes.len());
+                for record in read.into_iter().flatten() {
+                    assert!(record.offset > before, "offsets ascend");
+                    before = record.offset;
+                    let headers = record.record().headers;
+                    assert!(headers.iter().count() <= bytes.len());
+                }
+            }
+        });
     }
 }

@@ -100,8 +100,8 @@ fn clap_error(error: &clap::Error, program: &str) -> String {
         .split("\n\nFor more information")
         .next()
         .unwrap_or_default();
-    let message = one_line(message.trim_start_matches("error: "));
-    format!("{message}; see `{program} --help`")
+    let message = message.trim_start_matches("error: ");
+    one_line(&format!("{message}; see `{program} --help`"))
 }
 
 fn clap(program: &str, user_args: &[UserArg]) -> Result<Clap, CliError> {
@@ -373,5 +373,36 @@ mod tests {
                 "{line}: {message}"
             );
         }
+    }
+
+    /// Arguments with a zero byte between them: read, or one line says what is wrong.
+    #[test]
+    fn command_lines_are_read_or_refused_in_one_line() {
+        let corpus = [
+            "app\0run\0--guarantee\0exactly-once\0--barrier\0100ms\0--table-memory\0256MiB",
+            "app\0--brokers\0localhost:9092\0--data-dir\0data\0emit\0clicks\0alice\0{\"a\":1}",
+            "app\0get\0group\0key",
+            "app\0scan\0group\0--prefix\0p\0--limit\x0010",
+            "app\0visit\0group\0name\0argument",
+            "app\0topology\0--format\0dot",
+            "app\0run\0--no-simulate\0--file\0path\0--session\x0010s\0--on-stop\0keep",
+            "app\0run\0--retry\0topic:1:2\0--retry\0topic:1:3",
+        ];
+        let corpus = corpus.map(|line| line.as_bytes().to_vec());
+        crate::fuzz::fuzz(&corpus, |bytes| {
+            use std::os::unix::ffi::OsStringExt;
+
+            let args = bytes.split(|byte| *byte == 0);
+            // Help is printed, which is of no use here.
+            let args = args.filter(|arg| {
+                !arg.starts_with(b"-h") && !arg.starts_with(b"--h") && *arg != b"help"
+            });
+            let args = args.map(|arg| OsString::from_vec(arg.to_vec()));
+            if let Err(Ended::Failed(CliError::Errors(lines))) = parse(&USER_ARGS, args) {
+                for line in lines {
+                    assert!(!line.is_empty() && !line.contains(['\n', '\r']), "{line:?}");
+                }
+            }
+        });
     }
 }

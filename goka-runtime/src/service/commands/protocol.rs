@@ -348,4 +348,31 @@ mod tests {
             assert!(Vec::try_from(Bytes::Hex(bad.into())).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn frames_are_read_or_end_the_connection() {
+        let corpus: Vec<_> = golden::text("commands-1.txt")
+            .lines()
+            .map(|line| format!("{line}\n").into_bytes())
+            .collect();
+        crate::fuzz::fuzz(&corpus, |bytes| {
+            for is_request in [true, false] {
+                let (near, far) = UnixStream::pair().expect("a pair");
+                (&near)
+                    .write_all(bytes)
+                    .expect("it fits the socket's buffer");
+                drop(near);
+                let mut wire = Wire::new(far).expect("set up");
+                if !is_request {
+                    let _ = wire.receive();
+                    continue;
+                }
+                if let Ok(Ok(Request::Emit { records, .. })) = wire.receive_request() {
+                    for record in records {
+                        let _ = PartitionedRecord::try_from(record);
+                    }
+                }
+            }
+        });
+    }
 }
