@@ -14,11 +14,11 @@ macro_rules! fail_point {
 macro_rules! mutant {
     ($mistake:ident) => {{
         #[cfg(feature = "fail-points")]
-        let is_planted =
+        let is_active =
             $crate::fail_points::mutant() == Some($crate::fail_points::Mutant::$mistake);
         #[cfg(not(feature = "fail-points"))]
-        let is_planted = false;
-        is_planted
+        let is_active = false;
+        is_active
     }};
 }
 

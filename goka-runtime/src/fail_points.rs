@@ -10,7 +10,7 @@ use crate::record::Offset;
 use crate::table::Checkpoint;
 
 /// The environment variable with the mutation of a process: a [`Mutant::name`].
-pub const PLANT: &str = "GOKA_PLANT";
+pub const MUTANT: &str = "GOKA_MUTANT";
 
 thread_local! {
     static RECORDS: Cell<usize> = const { Cell::new(0) };
@@ -41,7 +41,7 @@ pub enum Mutant {
     /// A flush includes writes since the last barrier.
     StoreAhead,
     /// The checkpoint of a store has an offset one record too high.
-    StampAhead,
+    CheckpointAhead,
     /// One more record is committed of each input than was handled.
     CommitAhead,
     /// The group accepts offsets from members that it has removed.
@@ -72,7 +72,7 @@ impl Mutant {
     /// All mutations.
     pub const ALL: [Self; 14] = [
         Self::StoreAhead,
-        Self::StampAhead,
+        Self::CheckpointAhead,
         Self::CommitAhead,
         Self::NoFence,
         Self::CommitBeforeAcks,
@@ -87,7 +87,7 @@ impl Mutant {
         Self::EndlessTurn,
     ];
 
-    /// Its name in [`PLANT`].
+    /// Its name in [`MUTANT`].
     ///
     /// ```
     /// use goka_runtime::fail_points::Mutant;
@@ -97,7 +97,7 @@ impl Mutant {
     pub fn name(self) -> &'static str {
         match self {
             Self::StoreAhead => "store-ahead",
-            Self::StampAhead => "stamp-ahead",
+            Self::CheckpointAhead => "checkpoint-ahead",
             Self::CommitAhead => "commit-ahead",
             Self::NoFence => "no-fence",
             Self::CommitBeforeAcks => "commit-before-acks",
@@ -115,34 +115,34 @@ impl Mutant {
 }
 
 thread_local! {
-    static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
+    static CURRENT: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
 /// Sets the mutation of this thread, or none. A simulation runs on one thread.
 ///
 /// ```
-/// use goka_runtime::fail_points::{Mutant, mutant, plant};
+/// use goka_runtime::fail_points::{Mutant, mutant, set_mutant};
 ///
-/// plant(Some(Mutant::StoreAhead));
+/// set_mutant(Some(Mutant::StoreAhead));
 /// assert_eq!(mutant(), Some(Mutant::StoreAhead));
-/// plant(None);
+/// set_mutant(None);
 /// ```
-pub fn plant(mistake: Option<Mutant>) {
-    PLANTED.set(mistake);
+pub fn set_mutant(mutant: Option<Mutant>) {
+    CURRENT.set(mutant);
 }
 
-/// The mutation of this thread, or else the one of the process by [`PLANT`].
+/// The mutation of this thread, or else the one of the process by [`MUTANT`].
 ///
 /// # Panics
-/// When [`PLANT`] names no mutation: a test without its mutation would prove nothing.
+/// When [`MUTANT`] names no mutation: a test without its mutation would prove nothing.
 pub fn mutant() -> Option<Mutant> {
     static OF_PROCESS: OnceLock<Option<Mutant>> = OnceLock::new();
     let of_process = || {
-        let name = std::env::var(PLANT).ok()?;
-        let found = Mutant::ALL.into_iter().find(|plant| plant.name() == name);
-        Some(found.unwrap_or_else(|| panic!("{PLANT}={name}: no such mutation")))
+        let name = std::env::var(MUTANT).ok()?;
+        let found = Mutant::ALL.into_iter().find(|mutant| mutant.name() == name);
+        Some(found.unwrap_or_else(|| panic!("{MUTANT}={name}: no such mutation")))
     };
-    PLANTED
+    CURRENT
         .get()
         .or_else(|| *OF_PROCESS.get_or_init(of_process))
 }
@@ -157,7 +157,7 @@ pub(crate) fn flushed<T>(acknowledged: Option<T>, pending: Option<T>) -> Option<
 
 /// The checkpoint that a store gets.
 pub(crate) fn stamp(right: &Checkpoint) -> Checkpoint {
-    let ahead = i64::from(mutant() == Some(Mutant::StampAhead));
+    let ahead = i64::from(mutant() == Some(Mutant::CheckpointAhead));
     Checkpoint {
         offset: right.offset + ahead,
         ..right.clone()

@@ -109,7 +109,7 @@ impl<'p> Harness<'p> {
                 brokers: brokers.to_owned(),
                 data,
                 guarantee: plan.guarantee,
-                plant: plan.plant.clone(),
+                mutant: plan.mutant.clone(),
             },
             _dir: dir,
             broker: Broker::new(brokers, GROUP)?,

@@ -49,9 +49,9 @@ struct Plan {
     /// How many records a second are produced meanwhile
     #[arg(long, default_value_t = 1000)]
     rate: u64,
-    /// Runs with a mutant that has to be found: `store-ahead`, `stamp-ahead` or `commit-ahead`
+    /// Runs with a mutant that has to be found: `store-ahead`, `checkpoint-ahead` or `commit-ahead`
     #[arg(long)]
-    plant: Option<String>,
+    mutant: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use goka_runtime::fail_points::PLANT;
+use goka_runtime::fail_points::MUTANT;
 use goka_runtime::record::Guarantee;
 
 use crate::child::{FIRST, KILL_AT, KILLED};
@@ -23,7 +23,7 @@ pub(crate) struct Launcher {
     pub(crate) data: PathBuf,
     pub(crate) guarantee: Guarantee,
     /// The mutant that it runs with.
-    pub(crate) plant: Option<String>,
+    pub(crate) mutant: Option<String>,
 }
 
 impl Launcher {
@@ -41,12 +41,12 @@ impl Launcher {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .env_remove(KILL_AT)
-            .env_remove(PLANT);
+            .env_remove(MUTANT);
         if let Some(kill_at) = kill_at {
             command.env(KILL_AT, kill_at);
         }
-        if let Some(plant) = &self.plant {
-            command.env(PLANT, plant);
+        if let Some(mutant) = &self.mutant {
+            command.env(MUTANT, mutant);
         }
         let began = Instant::now();
         let mut child = command.spawn()?;

@@ -1,4 +1,4 @@
-//! Short runs of the harness, which also has to find planted mutants. Longer runs are made by command: see
+//! Short runs of the harness, which also has to find mutants. Longer runs are made by command: see
 //! README.md.
 #![allow(missing_docs)]
 
@@ -32,11 +32,18 @@ fn survives(guarantee: &str) {
     assert!(output.contains("nothing is wrong"), "{output}");
 }
 
-/// Checks that a planted mutant is found, with one of these findings.
+/// Checks that a mutant is found, with one of these findings.
 #[track_caller]
 fn is_found(mutant: &str, guarantee: &str, names: &[&str]) {
     // The run ends with the first finding.
-    let args = ["--kills", "20", "--plant", mutant, "--guarantee", guarantee];
+    let args = [
+        "--kills",
+        "20",
+        "--mutant",
+        mutant,
+        "--guarantee",
+        guarantee,
+    ];
     let Some((code, output)) = harness(&args) else {
         return;
     };
@@ -75,7 +82,7 @@ fn a_checkpoint_ahead_of_its_rows_is_found() {
         "store-not-a-prefix-of-changelog",
         "store-ahead-of-changelog",
     ];
-    is_found("stamp-ahead", "at-least-once", &names);
+    is_found("checkpoint-ahead", "at-least-once", &names);
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Implementation<'_> {
         let key = ty("Key", key);
         let partitioner = ty("Partitioner", partitioner);
         let codec = codec_with(value);
-        let value = value.bare();
+        let value = ty("Value", &value.bare().into_token_stream());
         let (parameters, bounds) = parameters(*generics);
         let table = is_table.then(|| quote!(impl #parameters #private::Table for #this #bounds {}));
         let kind = match (is_table, is_group) {
@@ -122,7 +122,7 @@ impl Implementation<'_> {
         quote! {
             impl #parameters #private::Topic for #this #bounds {
                 #key
-                type Value = #value;
+                #value
                 #partitioner
                 const NAME: &'static str = #name;
                 const CODEC: #private::CodecOf<Self::Value> = #codec;

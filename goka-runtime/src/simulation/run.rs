@@ -60,7 +60,7 @@ pub(super) struct Outcome {
 /// Runs a workload under a schedule.
 pub(super) fn run(config: &SimulationConfig<'_>, schedule: &Schedule) -> Outcome {
     #[cfg(feature = "fail-points")]
-    crate::fail_points::plant(config.mutant);
+    crate::fail_points::set_mutant(config.mutant);
     let mut run = Run::new(config, schedule);
     run.load();
     for process in 0..run.processes.len() {

@@ -100,7 +100,7 @@ fn workload(mutant: Mutant) -> fn() -> Workload {
 /// All mutants but those in code that a simulation does not run.
 fn simulated() -> impl Iterator<Item = Mutant> {
     // The crash harness (`bench/crash`) finds these two, on Kafka and on files.
-    let elsewhere = [Mutant::CommitAhead, Mutant::StampAhead];
+    let elsewhere = [Mutant::CommitAhead, Mutant::CheckpointAhead];
     let all = Mutant::ALL.into_iter();
     all.filter(move |mutant| !elsewhere.contains(mutant))
 }
