@@ -56,6 +56,8 @@ fn rdkafka_redb_and_unsafe_code_are_used_only_in_their_modules() {
             "log/embedded/file",
             "table/redb",
             "table.rs",
+            // The disk in memory is a backend of redb.
+            "simulation/disk.rs",
         ],
     );
     outside("allow(unsafe_code)", &["crash.rs", "log/kafka.rs"]);
