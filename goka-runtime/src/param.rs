@@ -161,26 +161,35 @@ pub const fn named<'r, V, P: FromRecordValue<'r, V>>(codec: CodecOf<V>) -> Param
 ///
 /// # Errors
 /// When key or value do not decode, or the value is missing and the parameter takes no tombstones.
+#[inline]
 pub fn enter<'r, T: Topic<Value = V>, V, P: FromRecordValue<'r, V>, C: FromRecord<'r>>(
     raw: RawRecord<'r>,
 ) -> Result<(C, P), ContextError> {
-    enter_named(raw, T::CODEC)
+    arguments(raw, const { &T::CODEC })
 }
 
 /// The same for a topic that is not a type.
 ///
-/// The key is decoded first: if it is not one of the group's, an error about the value would mislead.
-///
 /// # Errors
 /// See [`enter`].
+#[inline]
 pub fn enter_named<'r, V, P: FromRecordValue<'r, V>, C: FromRecord<'r>>(
     raw: RawRecord<'r>,
     codec: CodecOf<V>,
 ) -> Result<(C, P), ContextError> {
+    arguments(raw, &codec)
+}
+
+/// The key is decoded first: if it is not one of the group's, an error about the value would mislead.
+#[inline]
+fn arguments<'r, V, P: FromRecordValue<'r, V>, C: FromRecord<'r>>(
+    raw: RawRecord<'r>,
+    codec: &CodecOf<V>,
+) -> Result<(C, P), ContextError> {
     let (topic, value) = (raw.record.topic, raw.record.value);
     let context = C::from_record(raw)?;
     let value = match value {
-        Some(bytes) => P::some(bytes, &codec).map_err(|source| ContextError::Codec {
+        Some(bytes) => P::some(bytes, codec).map_err(|source| ContextError::Codec {
             what: "value",
             topic: topic.to_owned(),
             source,
@@ -202,6 +211,7 @@ pub trait FromRecord<'r>: Sized {
 }
 
 impl<'r, G: Processor, W: Keying> FromRecord<'r> for Context<'r, G, W> {
+    #[inline]
     fn from_record(raw: RawRecord<'r>) -> Result<Self, ContextError> {
         Self::new(raw)
     }
