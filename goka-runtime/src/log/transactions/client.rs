@@ -12,7 +12,7 @@ use crate::record::TaskId;
 
 /// Why a call of a [`TransactionClient`] failed; nothing is committed.
 #[derive(Debug)]
-pub(in crate::log) enum CallError {
+pub(crate) enum CallError {
     /// The same call may succeed.
     Retriable(String),
     /// The transaction has to be aborted.
@@ -23,7 +23,7 @@ pub(in crate::log) enum CallError {
 
 /// What ended a client for good.
 #[derive(Debug, Clone)]
-pub(in crate::log) enum Ended {
+pub(crate) enum Ended {
     /// The broker knows a newer producer with the transactional id, or has ended its transaction.
     Fenced(String),
     /// The broker knows a newer member with the instance name.
@@ -33,7 +33,7 @@ pub(in crate::log) enum Ended {
 }
 
 /// The calls of one producer with a transactional id.
-pub(in crate::log) trait TransactionClient {
+pub(crate) trait TransactionClient {
     /// The time since some fixed moment.
     fn now(&self) -> Duration;
     /// Takes the transactional id over, without waiting: the broker first ends what a predecessor left
@@ -62,7 +62,7 @@ pub(in crate::log) trait TransactionClient {
 }
 
 /// What a commit asks of a member: its producer's calls, its appends, its tasks, its place in the group.
-pub(in crate::log) trait CommitClient {
+pub(crate) trait CommitClient {
     /// The client of the member's producer.
     type Calls: TransactionClient;
 

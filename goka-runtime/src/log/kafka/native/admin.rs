@@ -17,24 +17,24 @@ use super::list::{List, Place, place};
 use crate::log::Isolation;
 
 /// Where an answer goes, and how long the client may try.
-pub(in super::super) struct Ask<'q> {
-    pub(in super::super) queue: &'q Queue,
-    pub(in super::super) wait: Duration,
-    pub(in super::super) opaque: usize,
+pub(crate) struct Ask<'q> {
+    pub(crate) queue: &'q Queue,
+    pub(crate) wait: Duration,
+    pub(crate) opaque: usize,
 }
 
 /// A topic as the cluster describes it.
 #[derive(Debug)]
-pub(in super::super) struct Described {
-    pub(in super::super) name: String,
-    pub(in super::super) id: String,
-    pub(in super::super) partitions: i32,
-    pub(in super::super) leaderless: usize,
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) partitions: i32,
+    pub(crate) leaderless: usize,
     /// Of the partition with the fewest.
-    pub(in super::super) replicas: usize,
+    pub(crate) replicas: usize,
     /// The same of those level with their leader.
-    pub(in super::super) in_sync: usize,
-    pub(in super::super) error: Option<Fault>,
+    pub(crate) in_sync: usize,
+    pub(crate) error: Option<Fault>,
 }
 
 struct Options(*mut sys::rd_kafka_AdminOptions_t);
@@ -70,11 +70,7 @@ fn names(names: &[&str]) -> Result<Vec<CString>, Fault> {
 
 impl Client {
     /// Asks what topics are; read by [`Event::described`].
-    pub(in super::super) fn describe_topics(
-        &self,
-        topics: &[&str],
-        ask: &Ask<'_>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn describe_topics(&self, topics: &[&str], ask: &Ask<'_>) -> Result<(), Fault> {
         let topics = names(topics)?;
         let mut list: Vec<_> = topics.iter().map(|name| name.as_ptr()).collect();
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, ask);
@@ -89,11 +85,7 @@ impl Client {
     }
 
     /// Asks for topics' settings; read by [`Event::settings`].
-    pub(in super::super) fn describe_configs(
-        &self,
-        topics: &[&str],
-        ask: &Ask<'_>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn describe_configs(&self, topics: &[&str], ask: &Ask<'_>) -> Result<(), Fault> {
         let topics = names(topics)?;
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, ask);
         let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
@@ -111,7 +103,7 @@ impl Client {
     }
 
     /// Asks for the first (`-2`) or next (`-1`) offsets in the list's place; read by [`Event::offsets`].
-    pub(in super::super) fn list_offsets(&self, list: &List, isolation: Isolation, ask: &Ask<'_>) {
+    pub(crate) fn list_offsets(&self, list: &List, isolation: Isolation, ask: &Ask<'_>) {
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_LISTOFFSETS, ask);
         let level = match isolation {
             Isolation::ReadCommitted => {
@@ -130,7 +122,7 @@ impl Client {
     }
 
     /// Makes a topic with the broker's replication; read by [`Event::created`].
-    pub(in super::super) fn create_topic(
+    pub(crate) fn create_topic(
         &self,
         topic: &str,
         partitions: i32,
@@ -168,7 +160,7 @@ impl Client {
     }
 
     /// Asks for the cluster's identity; read by [`Event::cluster`].
-    pub(in super::super) fn describe_cluster(&self, ask: &Ask<'_>) {
+    pub(crate) fn describe_cluster(&self, ask: &Ask<'_>) {
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, ask);
         // SAFETY: live client, options and queue.
         unsafe { sys::rd_kafka_DescribeCluster(self.ptr(), options.0, ask.queue.ptr()) }
@@ -202,7 +194,7 @@ fn fewest(
 
 impl Event {
     /// The topics described.
-    pub(in super::super) fn described(&self) -> Vec<Described> {
+    pub(crate) fn described(&self) -> Vec<Described> {
         let mut count = 0;
         // SAFETY: live event of that call, which owns all that is read; null only for another kind.
         unsafe {
@@ -244,7 +236,7 @@ impl Event {
     }
 
     /// The settings asked for, in the order asked.
-    pub(in super::super) fn settings(&self) -> Vec<Result<BTreeMap<String, String>, Fault>> {
+    pub(crate) fn settings(&self) -> Vec<Result<BTreeMap<String, String>, Fault>> {
         let mut count = 0;
         // SAFETY: live event of that call, which owns all that is read; null only for another kind.
         unsafe {
@@ -277,7 +269,7 @@ impl Event {
     }
 
     /// The offsets listed.
-    pub(in super::super) fn offsets(&self) -> Vec<Place> {
+    pub(crate) fn offsets(&self) -> Vec<Place> {
         let mut count = 0;
         // SAFETY: live event of that call, which owns all that is read; null only for another kind.
         unsafe {
@@ -294,7 +286,7 @@ impl Event {
     }
 
     /// Whether the topic was made.
-    pub(in super::super) fn created(&self) -> Result<(), Fault> {
+    pub(crate) fn created(&self) -> Result<(), Fault> {
         let mut count = 0;
         // SAFETY: live event of that call, which owns all that is read; null only for another kind.
         unsafe {
@@ -314,7 +306,7 @@ impl Event {
     }
 
     /// The cluster's identity.
-    pub(in super::super) fn cluster(&self) -> Option<String> {
+    pub(crate) fn cluster(&self) -> Option<String> {
         // SAFETY: live event of that call, which owns the string; null only for another kind.
         let id = unsafe {
             let result = sys::rd_kafka_event_DescribeCluster_result(self.ptr());

@@ -18,7 +18,7 @@ use super::unattributed;
 
 /// What a client is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Kind {
+pub(crate) enum Kind {
     /// It fetches, in a group or not.
     Consumer,
     /// It produces, or only asks.
@@ -79,7 +79,7 @@ impl Last {
 
 /// A client of librdkafka: its threads and connections.
 #[derive(Clone)]
-pub(in super::super) struct Client(Arc<Handle>);
+pub(crate) struct Client(Arc<Handle>);
 
 /// Sends librdkafka's log lines to `tracing`, most below the levels that people see: what matters of
 /// them comes as an event too. With `debug=feature` they have the versions that brokers speak of each
@@ -129,10 +129,7 @@ fn txn_offset_commit(line: &str) -> Option<i16> {
 
 impl Client {
     /// Makes a client; no broker is asked yet.
-    pub(in super::super) fn new(
-        kind: Kind,
-        properties: &BTreeMap<String, String>,
-    ) -> Result<Client, Fault> {
+    pub(crate) fn new(kind: Kind, properties: &BTreeMap<String, String>) -> Result<Client, Fault> {
         let mut words = Words::new();
         // SAFETY: takes nothing; the configuration is ours until `rd_kafka_new` takes it.
         let conf = unsafe { sys::rd_kafka_conf_new() };
@@ -200,13 +197,13 @@ impl Client {
 
     /// The newest version of `TxnOffsetCommit` that all brokers speak which the client connected to so
     /// far. Needs the property `debug` with `feature`.
-    pub(in super::super) fn txn_offset_commit(&self) -> Option<i16> {
+    pub(crate) fn txn_offset_commit(&self) -> Option<i16> {
         let newest = self.0.log_lines.txn_offset_commit.load(Ordering::Relaxed);
         (newest < i16::MAX).then_some(newest)
     }
 
     /// What ended the client for good, if anything.
-    pub(in super::super) fn fatal(&self) -> Option<Fault> {
+    pub(crate) fn fatal(&self) -> Option<Fault> {
         let mut words = Words::new();
         let (ptr, len) = (words.ptr(), words.len());
         // SAFETY: live client, buffer with its length.
@@ -220,14 +217,14 @@ impl Client {
     /// From now on the client's own thread stands still for so long at each of its log lines, as on a
     /// machine that has no time for it. Needs the property `debug`.
     #[cfg(test)]
-    pub(in super::super) fn slow_down(&self, pause: Duration) {
+    pub(crate) fn slow_down(&self, pause: Duration) {
         let millis = u64::try_from(pause.as_millis()).expect("a short pause");
         self.0.log_lines.pause.store(millis, Ordering::Relaxed);
     }
 
     /// Ends the client as an error would that it cannot recover from.
     #[cfg(test)]
-    pub(in super::super) fn end(&self, code: Code, reason: &str) {
+    pub(crate) fn end(&self, code: Code, reason: &str) {
         let reason = name(reason).expect("a text without a NUL character");
         let code = sys::rd_kafka_resp_err_t::try_from(code as c_int).expect("a code of librdkafka");
         // SAFETY: live client and string, which is copied.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
-pub(in super::super) use rdkafka::types::RDKafkaErrorCode as Code;
+pub(crate) use rdkafka::types::RDKafkaErrorCode as Code;
 
 /// A code of librdkafka, if it is an error.
 pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
@@ -17,7 +17,7 @@ pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
 }
 
 /// librdkafka's text of a code, without its `Broker: ` or `Local: `.
-pub(in super::super) fn text(code: Code) -> String {
+pub(crate) fn text(code: Code) -> String {
     let text = code.to_string();
     let inner = text
         .split_once('(')
@@ -58,11 +58,11 @@ pub(super) fn millis(wait: Duration) -> c_int {
 
 /// What a native call failed with.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Fault {
+pub(crate) struct Fault {
     /// Its code.
-    pub(in super::super) code: Code,
+    pub(crate) code: Code,
     /// The text that came with it.
-    pub(in super::super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl fmt::Display for Fault {
@@ -74,7 +74,7 @@ impl fmt::Display for Fault {
 impl Error for Fault {}
 
 impl Fault {
-    pub(in super::super) fn of(code: Code) -> Self {
+    pub(crate) fn of(code: Code) -> Self {
         Self {
             code,
             reason: text(code),

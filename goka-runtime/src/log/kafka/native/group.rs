@@ -11,28 +11,28 @@ use super::fault::{Code, Fault, code, millis, name, string};
 
 /// A group at one moment.
 #[derive(Debug, Default)]
-pub(in super::super) struct Census {
+pub(crate) struct Census {
     /// Whether every member has its assignment, and none is asked to join again.
-    pub(in super::super) is_stable: bool,
+    pub(crate) is_stable: bool,
     /// Every topic's partition that is in a member's assignment.
-    pub(in super::super) assigned: Vec<(String, i32)>,
+    pub(crate) assigned: Vec<(String, i32)>,
     /// Its members: client, host, and what each is assigned.
-    pub(in super::super) members: Vec<MemberInfo>,
+    pub(crate) members: Vec<MemberInfo>,
 }
 
 /// A member as its coordinator describes it.
 #[derive(Debug)]
-pub(in super::super) struct MemberInfo {
-    pub(in super::super) id: String,
-    pub(in super::super) client: String,
-    pub(in super::super) host: String,
+pub(crate) struct MemberInfo {
+    pub(crate) id: String,
+    pub(crate) client: String,
+    pub(crate) host: String,
     /// Where its assignment begins and ends in [`Census::assigned`].
-    pub(in super::super) assigned: std::ops::Range<usize>,
+    pub(crate) assigned: std::ops::Range<usize>,
 }
 
 impl Census {
     /// The member that has a topic's partition in its assignment.
-    pub(in super::super) fn holder(&self, topic: &str, partition: i32) -> Option<&MemberInfo> {
+    pub(crate) fn holder(&self, topic: &str, partition: i32) -> Option<&MemberInfo> {
         let is_at = |at: &(String, i32)| at.0 == topic && at.1 == partition;
         let holds = |of: &&MemberInfo| self.assigned[of.assigned.clone()].iter().any(is_at);
         self.members.iter().find(holds)
@@ -42,7 +42,7 @@ impl Census {
 impl Client {
     /// The name that the group's coordinator gave this consumer; empty before it is a member. The
     /// client's own thread answers, no broker.
-    pub(in super::super) fn member_id(&self) -> String {
+    pub(crate) fn member_id(&self) -> String {
         // SAFETY: live consumer; the string is ours, read and freed once.
         unsafe {
             let id = sys::rd_kafka_memberid(self.ptr());
@@ -55,7 +55,7 @@ impl Client {
     }
 
     /// How many partitions a topic has. Blocks for at most `wait`.
-    pub(in super::super) fn partitions(&self, topic: &str, wait: Duration) -> Result<i32, Fault> {
+    pub(crate) fn partitions(&self, topic: &str, wait: Duration) -> Result<i32, Fault> {
         let topic = self.topic(topic)?;
         let mut found = ptr::null();
         // SAFETY: live client and topic; what is found is ours, read and freed once.
@@ -79,11 +79,7 @@ impl Client {
     }
 
     /// The topics with so many partitions that this client may see. Blocks for at most `wait`.
-    pub(in super::super) fn topics_of(
-        &self,
-        partitions: i32,
-        wait: Duration,
-    ) -> Result<Vec<String>, Fault> {
+    pub(crate) fn topics_of(&self, partitions: i32, wait: Duration) -> Result<Vec<String>, Fault> {
         let mut found = ptr::null();
         // SAFETY: live client; what is found is ours, read and freed once, after its names were copied.
         unsafe {
@@ -106,7 +102,7 @@ impl Client {
     ///
     /// Not the admin call of the same purpose: that one ends the process when the connection to the
     /// coordinator breaks (librdkafka issue 4605).
-    pub(in super::super) fn census(&self, group: &str, wait: Duration) -> Result<Census, Fault> {
+    pub(crate) fn census(&self, group: &str, wait: Duration) -> Result<Census, Fault> {
         let wanted = name(group)?;
         let mut found = ptr::null();
         // SAFETY: live client and string; what is found is ours, read and freed once. Part of it is

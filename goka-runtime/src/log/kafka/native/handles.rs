@@ -10,7 +10,7 @@ use super::event::Event;
 use super::fault::{Fault, millis, name, string};
 
 /// A queue of events or messages.
-pub(in super::super) struct Queue {
+pub(crate) struct Queue {
     ptr: *mut sys::rd_kafka_queue_t,
     client: Client,
 }
@@ -32,12 +32,12 @@ impl Queue {
     }
 
     /// The client that it is a queue of.
-    pub(in super::super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// The next event, waited for at most `wait`.
-    pub(in super::super) fn poll(&self, wait: Duration) -> Option<Event> {
+    pub(crate) fn poll(&self, wait: Duration) -> Option<Event> {
         // SAFETY: live queue; the event is ours to destroy.
         let event = unsafe { sys::rd_kafka_queue_poll(self.ptr, millis(wait)) };
         Event::take(&self.client, event)
@@ -52,7 +52,7 @@ impl Drop for Queue {
 }
 
 /// A topic of a client.
-pub(in super::super) struct Topic {
+pub(crate) struct Topic {
     ptr: *mut sys::rd_kafka_topic_t,
     client: Client,
 }
@@ -74,18 +74,13 @@ impl Topic {
     }
 
     /// Its name.
-    pub(in super::super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         // SAFETY: live topic, which owns its name.
         unsafe { string(sys::rd_kafka_topic_name(self.ptr)) }
     }
 
     /// Starts reading a partition without a group, into `queue`.
-    pub(in super::super) fn start(
-        &self,
-        partition: i32,
-        offset: i64,
-        queue: &Queue,
-    ) -> Result<(), Fault> {
+    pub(crate) fn start(&self, partition: i32, offset: i64, queue: &Queue) -> Result<(), Fault> {
         debug_assert_eq!(self.client.ptr(), queue.client.ptr());
         // SAFETY: live topic and queue of one client.
         let done =
@@ -98,7 +93,7 @@ impl Topic {
     }
 
     /// Ends reading; nothing is left in the queue of it afterwards.
-    pub(in super::super) fn stop(&self, partition: i32) {
+    pub(crate) fn stop(&self, partition: i32) {
         // SAFETY: live topic; stopping what was not started is only refused.
         unsafe { sys::rd_kafka_consume_stop(self.ptr, partition) };
     }
@@ -113,13 +108,13 @@ impl Drop for Topic {
 
 impl Client {
     /// The queue of delivery reports and errors.
-    pub(in super::super) fn main_queue(&self) -> Queue {
+    pub(crate) fn main_queue(&self) -> Queue {
         // SAFETY: live client; the reference is given back when the queue is dropped.
         Queue::take(self, unsafe { sys::rd_kafka_queue_get_main(self.ptr()) })
     }
 
     /// The queue of a group consumer: rebalances, errors, and what is sent there.
-    pub(in super::super) fn consumer_queue(&self) -> Queue {
+    pub(crate) fn consumer_queue(&self) -> Queue {
         // SAFETY: live consumer with a group, to which alone this is called.
         unsafe {
             sys::rd_kafka_poll_set_consumer(self.ptr());
@@ -128,13 +123,13 @@ impl Client {
     }
 
     /// A queue of our own.
-    pub(in super::super) fn new_queue(&self) -> Queue {
+    pub(crate) fn new_queue(&self) -> Queue {
         // SAFETY: live client; the queue is destroyed when dropped, before the client.
         Queue::take(self, unsafe { sys::rd_kafka_queue_new(self.ptr()) })
     }
 
     /// A handle for producing to, or reading from, a topic.
-    pub(in super::super) fn topic(&self, topic: &str) -> Result<Topic, Fault> {
+    pub(crate) fn topic(&self, topic: &str) -> Result<Topic, Fault> {
         let topic = name(topic)?;
         // SAFETY: live client and string; null configuration means the client's defaults.
         let ptr = unsafe { sys::rd_kafka_topic_new(self.ptr(), topic.as_ptr(), ptr::null_mut()) };

@@ -9,24 +9,24 @@ use super::fault::{Code, Fault, code, string};
 
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Place {
-    pub(in super::super) topic: String,
-    pub(in super::super) partition: i32,
+pub(crate) struct Place {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
     /// Below 0 where there is none.
-    pub(in super::super) offset: i64,
-    pub(in super::super) metadata: String,
-    pub(in super::super) error: Option<Code>,
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+    pub(crate) error: Option<Code>,
 }
 
 /// A list that we own.
-pub(in super::super) struct List(*mut sys::rd_kafka_topic_partition_list_t);
+pub(crate) struct List(*mut sys::rd_kafka_topic_partition_list_t);
 
 // SAFETY: plain memory of its own, reached by its owner only.
 unsafe impl Send for List {}
 
 impl List {
     /// An empty one.
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // SAFETY: takes nothing; ours until dropped.
         Self(unsafe { sys::rd_kafka_topic_partition_list_new(8) })
     }
@@ -36,7 +36,7 @@ impl List {
     }
 
     /// Adds a partition without an offset.
-    pub(in super::super) fn add(&mut self, topic: &str, partition: i32) -> Result<(), Fault> {
+    pub(crate) fn add(&mut self, topic: &str, partition: i32) -> Result<(), Fault> {
         self.add_with(
             topic,
             partition,
@@ -46,7 +46,7 @@ impl List {
     }
 
     /// Adds a partition with what belongs to it.
-    pub(in super::super) fn add_with(
+    pub(crate) fn add_with(
         &mut self,
         topic: &str,
         partition: i32,
@@ -70,13 +70,13 @@ impl List {
     }
 
     /// Whether nothing is in it.
-    pub(in super::super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         // SAFETY: live list.
         unsafe { (*self.0).cnt == 0 }
     }
 
     /// Its entries.
-    pub(in super::super) fn places(&self) -> Vec<Place> {
+    pub(crate) fn places(&self) -> Vec<Place> {
         // SAFETY: live list.
         unsafe { places(self.0) }
     }

@@ -10,23 +10,19 @@ use super::fault::{Code, code};
 use super::handles::Topic;
 
 /// One record to be produced.
-pub(in super::super) struct Outgoing<'a> {
-    pub(in super::super) partition: i32,
-    pub(in super::super) key: Option<&'a [u8]>,
-    pub(in super::super) value: Option<&'a [u8]>,
-    pub(in super::super) timestamp: i64,
-    pub(in super::super) headers: &'a [(String, Option<Vec<u8>>)],
+pub(crate) struct Outgoing<'a> {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) timestamp: i64,
+    pub(crate) headers: &'a [(String, Option<Vec<u8>>)],
     /// Comes back with the delivery report.
-    pub(in super::super) opaque: usize,
+    pub(crate) opaque: usize,
 }
 
 impl Client {
     /// Enqueues one record; the bytes are copied.
-    pub(in super::super) fn produce(
-        &self,
-        topic: &Topic,
-        record: &Outgoing<'_>,
-    ) -> Result<(), Code> {
+    pub(crate) fn produce(&self, topic: &Topic, record: &Outgoing<'_>) -> Result<(), Code> {
         fn bytes(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
             bytes.map_or((ptr::null_mut(), 0), |bytes| {
                 (bytes.as_ptr().cast_mut().cast(), bytes.len())
@@ -84,19 +80,19 @@ impl Client {
     }
 
     /// Wakes the senders; waits for nothing.
-    pub(in super::super) fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         // SAFETY: live producer.
         unsafe { sys::rd_kafka_flush(self.ptr(), 0) };
     }
 
     /// How many records and reports are under way.
-    pub(in super::super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         // SAFETY: live client.
         usize::try_from(unsafe { sys::rd_kafka_outq_len(self.ptr()) }).unwrap_or(0)
     }
 
     /// Gives up everything that is not yet acknowledged.
-    pub(in super::super) fn purge(&self) {
+    pub(crate) fn purge(&self) {
         let flags = sys::RD_KAFKA_PURGE_F_QUEUE
             | sys::RD_KAFKA_PURGE_F_INFLIGHT
             | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;

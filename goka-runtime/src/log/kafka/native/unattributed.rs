@@ -10,10 +10,10 @@ use super::fault::{Fault, string};
 
 /// An error of a partition: its topic was deleted, or never existed.
 #[derive(Debug, Clone)]
-pub(in super::super) struct PartitionError {
-    pub(in super::super) topic: String,
-    pub(in super::super) partition: i32,
-    pub(in super::super) fault: Fault,
+pub(crate) struct PartitionError {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) fault: Fault,
 }
 
 thread_local! {
