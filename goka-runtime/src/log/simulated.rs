@@ -263,8 +263,7 @@ impl Simulated {
                 state.version
             };
             if !self.0.wait(version, by) {
-                let (what, after) = (what.to_owned(), ANSWER_TIMEOUT);
-                return Err(LogError::Timeout { what, after });
+                return Err(LogError::late(what, ANSWER_TIMEOUT));
             }
         }
     }
@@ -273,10 +272,6 @@ impl Simulated {
 impl Log for Simulated {
     fn describe_self(&self) -> String {
         "the simulated log".to_owned()
-    }
-
-    fn creates_streams(&self) -> bool {
-        false
     }
 
     fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
@@ -322,9 +317,7 @@ impl Log for Simulated {
         topic.check()?;
         self.ask("making a topic", |state| {
             if state.topics.contains_key(&*topic.name) {
-                return Err(LogError::TopicExists {
-                    topic: topic.name.clone(),
-                });
+                return Err(LogError::topic_exists(&topic.name));
             }
             let number = state.number();
             let name: Arc<str> = topic.name.as_str().into();

@@ -11,7 +11,7 @@ pub(super) mod outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use self::client::{CallError, CommitClient, Ended, TransactionClient};
+use self::client::{CommitClient, TransactionClient};
 use self::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
 use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskAcks};
 use super::error::{Failure, LogError};
@@ -103,30 +103,25 @@ impl Transactions {
         let ended = client.ended()?;
         // The broker has one error for both: another producer took the id over, or the transaction timed
         // out.
-        if let Ended::Fenced(reason) | Ended::InstanceFenced(reason) = &ended
+        if let Failure::ProducerFenced(reason) | Failure::InstanceFenced(reason) = &ended
             && let Some(why) = self.timed_out(client.now(), reason)
         {
             return Some(Failure::Fatal(why));
         }
         Some(match ended {
-            Ended::Fenced(reason) => {
+            Failure::ProducerFenced(reason) => {
                 Failure::ProducerFenced(format!("transactional id `{}`: {reason}", self.id))
             }
-            Ended::InstanceFenced(reason) => Failure::InstanceFenced(reason),
-            Ended::Broken(reason) => Failure::Fatal(reason),
+            ended => ended,
         })
     }
 
-    fn failure(&self, client: &impl TransactionClient, what: &str, error: CallError) -> Failure {
-        if let Some(ended) = self.ended(client) {
-            return ended;
-        }
-        match error {
-            CallError::Retriable(why) | CallError::Abortable(why) => {
-                Failure::Abortable(format!("{what}: {why}"))
-            }
-            CallError::Fatal(why) => Failure::Fatal(format!("{what}: {why}")),
-        }
+    fn failure(&self, client: &impl TransactionClient, what: &str, error: Failure) -> Failure {
+        let why = format!("{what}: {error}");
+        self.ended(client).unwrap_or(match error {
+            Failure::Retriable(_) | Failure::Abortable(_) => Failure::Abortable(why),
+            _ => Failure::Fatal(why),
+        })
     }
 
     /// Keeps the open transaction from being committed.
@@ -345,7 +340,7 @@ impl Transactions {
                     let why = "the commit of the transaction was not answered in time";
                     return Err(Failure::Unknown(client.with_last_error(why)));
                 }
-                Err(CallError::Retriable(_)) => {
+                Err(Failure::Retriable(_)) => {
                     client.pause(deadline);
                 }
                 Err(error) => {
@@ -391,7 +386,7 @@ impl Transactions {
                 }
                 Ok(false) => return Err(not_aborted(client, "")),
                 // One that the broker refused is begun anew by the next call.
-                Err(CallError::Retriable(why) | CallError::Abortable(why)) => {
+                Err(Failure::Retriable(why) | Failure::Abortable(why)) => {
                     if !client.pause(deadline) {
                         return Err(not_aborted(client, &format!(": {why}")));
                     }
@@ -467,17 +462,17 @@ mod tests {
             Ok(Some("no coordinator answers".to_owned()))
         }
 
-        fn begin(&mut self) -> Result<(), CallError> {
+        fn begin(&mut self) -> Result<(), Failure> {
             self.begun += 1;
             Ok(())
         }
 
-        fn commit(&mut self, _: Instant) -> Result<bool, CallError> {
-            Err(CallError::Fatal("nothing is open".to_owned()))
+        fn commit(&mut self, _: Instant) -> Result<bool, Failure> {
+            Err(Failure::Fatal("nothing is open".to_owned()))
         }
 
-        fn abort(&mut self, _: Instant) -> Result<bool, CallError> {
-            Err(CallError::Fatal("nothing is open".to_owned()))
+        fn abort(&mut self, _: Instant) -> Result<bool, Failure> {
+            Err(Failure::Fatal("nothing is open".to_owned()))
         }
 
         fn clear(&mut self) {}
@@ -486,7 +481,7 @@ mod tests {
             false
         }
 
-        fn ended(&self) -> Option<Ended> {
+        fn ended(&self) -> Option<Failure> {
             None
         }
     }

@@ -3,10 +3,11 @@
 //! [`MemberProducer`](super::member_producer::MemberProducer); knows no transactions and no offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{Failure, Group, TaskAcks};
-use super::native::{Client, Code, EventKind, Fault, Message, Outgoing, Queue, Topic, text};
+use super::super::{Failure, Group, Sent, TaskAcks};
+use super::native::{Client, Code, EventKind, Fault, Message, Queue, Topic, text};
 use crate::clock::Clock;
 use crate::record::{Append, AppendKind, Appends, Offset, TaskId, Timestamp};
 
@@ -14,6 +15,7 @@ use crate::record::{Append, AppendKind, Appends, Offset, TaskId, Timestamp};
 const FUTURE: Timestamp = 60_000;
 
 pub(super) struct Producer {
+    group: Arc<Group>,
     topics: Vec<Topic>,
     reports: Queue,
     ledgers: Vec<Ledger>,
@@ -59,6 +61,18 @@ pub(super) struct Ahead {
 }
 
 impl Ledger {
+    fn of(task: TaskId) -> Self {
+        Self {
+            task,
+            used: false,
+            pending: 0,
+            changelog: None,
+            failure: None,
+            size: 0,
+            ahead: None,
+        }
+    }
+
     fn fail(&mut self, failure: Failure, size: usize) {
         // Of several refused records the largest is reported: a small one may be refused for the batch that
         // it shares with a large one.
@@ -133,10 +147,15 @@ impl ReportId {
 }
 
 impl Producer {
-    pub(super) fn new(client: &Client, group: &Group, timeout: Duration) -> Result<Self, Fault> {
+    pub(super) fn new(
+        client: &Client,
+        group: Arc<Group>,
+        timeout: Duration,
+    ) -> Result<Self, Fault> {
         let topics = group.topics.iter().map(|name| client.topic(name));
         Ok(Self {
             topics: topics.collect::<Result<_, _>>()?,
+            group,
             reports: client.main_queue(),
             ledgers: Vec::new(),
             numbers: BTreeMap::new(),
@@ -163,15 +182,7 @@ impl Producer {
         let next = self.ledgers.len();
         let number = *self.numbers.entry(task).or_insert(next);
         if number == next {
-            self.ledgers.push(Ledger {
-                task,
-                used: false,
-                pending: 0,
-                changelog: None,
-                failure: None,
-                size: 0,
-                ahead: None,
-            });
+            self.ledgers.push(Ledger::of(task));
         }
         self.last = Some((task, number));
         number
@@ -202,18 +213,13 @@ impl Producer {
 
     fn produce(&mut self, append: &Append<'_>, number: usize) -> Result<(), (Failure, usize)> {
         let size = append.key.map_or(0, <[u8]>::len) + append.value.map_or(0, <[u8]>::len);
-        let record = Outgoing {
-            partition: append.partition,
-            key: append.key,
-            value: append.value,
-            timestamp: append.timestamp,
-            headers: append.headers,
-            opaque: ReportId {
-                generation: self.generation,
-                ledger: number,
-                kind: append.kind,
-            }
-            .word(),
+        let group = Arc::clone(&self.group);
+        let name = group.topic(append.topic);
+        let record = Sent::of(append, name);
+        let id = ReportId {
+            generation: self.generation,
+            ledger: number,
+            kind: append.kind,
         };
         let mut deadline = None;
         loop {
@@ -221,7 +227,7 @@ impl Producer {
                 return Err((Failure::Fatal(fatal.clone()), size));
             }
             let topic = &self.topics[usize::from(append.topic.0)];
-            match self.client().produce(topic, &record) {
+            match self.client().produce(topic, &record, id.word()) {
                 Ok(()) => {
                     self.ledgers[number].pending += 1;
                     self.pending += 1;
@@ -235,10 +241,7 @@ impl Producer {
                     }
                     self.serve(Duration::from_millis(10));
                 }
-                Err(code) => {
-                    let topic = topic_name(append, self);
-                    return Err((failure(code, &topic, append.key, None), size));
-                }
+                Err(code) => return Err((failure(code, name, append.key, None), size)),
             }
         }
     }
@@ -372,11 +375,6 @@ impl Producer {
             .collect()
     }
 
-    /// Gives up whatever is not acknowledged.
-    pub(super) fn purge(&self) {
-        self.client().purge();
-    }
-
     /// Waits until everything is delivered, at most until `deadline`, and gives the rest up. The error is
     /// the number of records that were given up.
     pub(super) fn close(&mut self, deadline: Instant) -> Result<(), u64> {
@@ -389,10 +387,6 @@ impl Producer {
             }
         }
     }
-}
-
-fn topic_name(append: &Append<'_>, producer: &Producer) -> String {
-    producer.topics[usize::from(append.topic.0)].name()
 }
 
 /// A producer that may write nowhere is refused before its first record, for good.
@@ -453,9 +447,9 @@ pub(super) fn failure(
         | Code::UnknownTopic
         | Code::UnknownPartition => Failure::Refused {
             topic: topic.to_owned(),
-            key: key.map_or("(none)".into(), |key| {
-                String::from_utf8_lossy(key).into_owned()
-            }),
+            key: key
+                .map_or("(none)".into(), String::from_utf8_lossy)
+                .into_owned(),
             reason: match code {
                 Code::QueueFull => "larger than the client's send buffer".to_owned(),
                 _ => reason,
@@ -510,13 +504,9 @@ mod tests {
         for (failures, expected) in rows {
             let lead = TopicId(0);
             let mut ledger = Ledger {
-                task: TaskId { lead, partition: 0 },
                 used: true,
-                pending: 0,
                 changelog: Some((1, 1, 1)),
-                failure: None,
-                size: 0,
-                ahead: None,
+                ..Ledger::of(TaskId { lead, partition: 0 })
             };
             for (failure, size) in failures {
                 ledger.fail(failure, size);

@@ -10,29 +10,9 @@ use super::Transactions;
 use super::outcome::Failures;
 use crate::record::TaskId;
 
-/// Why a call of a [`TransactionClient`] failed; nothing is committed.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// The same call may succeed.
-    Retriable(String),
-    /// The transaction has to be aborted.
-    Abortable(String),
-    /// The client is of no more use.
-    Fatal(String),
-}
-
-/// What ended a client for good.
-#[derive(Debug, Clone)]
-pub(crate) enum Ended {
-    /// The broker knows a newer producer with the transactional id, or has ended its transaction.
-    Fenced(String),
-    /// The broker knows a newer member with the instance name.
-    InstanceFenced(String),
-    /// Anything else.
-    Broken(String),
-}
-
-/// The calls of one producer with a transactional id.
+/// The calls of one producer with a transactional id. Nothing is committed by one that fails: the same call
+/// may succeed ([`Failure::Retriable`]), the transaction has to be aborted ([`Failure::Abortable`]), or the
+/// client is of no more use ([`Failure::Fatal`]).
 pub(crate) trait TransactionClient {
     /// The time since some fixed moment.
     fn now(&self) -> Duration;
@@ -43,18 +23,20 @@ pub(crate) trait TransactionClient {
     /// What does not pass.
     fn take_over(&mut self) -> Result<Option<String>, LogError>;
     /// Begins a transaction.
-    fn begin(&mut self) -> Result<(), CallError>;
+    fn begin(&mut self) -> Result<(), Failure>;
     /// Commits the open transaction, or asks again how that ended. Returns whether that was answered by
     /// the deadline.
-    fn commit(&mut self, deadline: Instant) -> Result<bool, CallError>;
+    fn commit(&mut self, deadline: Instant) -> Result<bool, Failure>;
     /// Aborts the open transaction. Returns whether that was answered by the deadline.
-    fn abort(&mut self, deadline: Instant) -> Result<bool, CallError>;
+    fn abort(&mut self, deadline: Instant) -> Result<bool, Failure>;
     /// Forgets everything that was appended and not committed.
     fn clear(&mut self);
     /// Waits a moment until a call is made again; `false` when the deadline is over.
     fn pause(&mut self, deadline: Instant) -> bool;
-    /// What ended the client for good, if anything.
-    fn ended(&self) -> Option<Ended>;
+    /// What ended the client for good, if anything: the broker knows a newer producer with the
+    /// transactional id, or has ended its transaction ([`Failure::ProducerFenced`]); it knows a newer member
+    /// with the instance name ([`Failure::InstanceFenced`]); or anything else ([`Failure::Fatal`]).
+    fn ended(&self) -> Option<Failure>;
     /// A message with the last error that the client reported.
     fn with_last_error(&self, what: &str) -> String {
         what.to_owned()

@@ -131,21 +131,12 @@ impl OffsetCommitter {
 
     /// Whether the offset of one partition was committed.
     fn result_of(&self, places: &[Place], task: TaskId, topic: TopicId) -> Result<(), Failure> {
-        let name = self.group.topic(topic);
-        let place = places
-            .iter()
-            .find(|place| *place.topic == **name && place.partition == task.partition);
+        let at = self.group.place(topic, task.partition);
+        let place = places.iter().find(|place| place.at == at);
         match place.and_then(|place| place.error) {
             None => Ok(()),
-            Some(code) if is_refused(code) => Err(Failure::Refused {
-                topic: name.to_string(),
-                key: COMMITTED_OFFSET.to_owned(),
-                reason: text(code),
-            }),
-            Some(code) => Err(self.failure(Fault {
-                code,
-                reason: text(code),
-            })),
+            Some(code) if is_refused(code) => Err(refused_offset(&at.topic, text(code))),
+            Some(code) => Err(self.failure(Fault::of(code))),
         }
     }
 
@@ -154,8 +145,14 @@ impl OffsetCommitter {
     }
 }
 
-/// What a refused offset has in place of a record's key.
-pub(super) const COMMITTED_OFFSET: &str = "(committed offset)";
+/// The failure of an offset that is refused for good.
+pub(super) fn refused_offset(topic: &str, reason: String) -> Failure {
+    Failure::Refused {
+        topic: topic.to_owned(),
+        key: "(committed offset)".to_owned(),
+        reason,
+    }
+}
 
 /// Whether the offset of one partition is refused for good.
 pub(super) fn is_refused(code: Code) -> bool {
@@ -189,14 +186,10 @@ pub(super) fn commit_failure(group: &Group, fault: Fault, is_lost: bool) -> Fail
         | Code::BrokerTransportFailure
         | Code::NetworkException
         | Code::BrokerDestroy => Failure::Unknown(why),
-        Code::GroupAuthorizationFailed | Code::InvalidGroupId => Failure::Refused {
-            topic: group
-                .inputs
-                .first()
-                .map_or_else(String::new, |id| group.topic(*id).to_string()),
-            key: COMMITTED_OFFSET.to_owned(),
-            reason,
-        },
+        Code::GroupAuthorizationFailed | Code::InvalidGroupId => {
+            let input = group.inputs.first().map(|id| &**group.topic(*id));
+            refused_offset(input.unwrap_or_default(), reason)
+        }
         _ => Failure::Retriable(why),
     }
 }

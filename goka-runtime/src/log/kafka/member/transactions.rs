@@ -11,8 +11,8 @@ use super::super::super::{CommitBatch, Failure, Group, TaskAcks};
 use super::super::member_producer::{ProducerCalls, Unsent};
 use super::super::native::{Client, Code, Fault, List};
 use super::assignment::AssignedTasks;
-use super::committer::{COMMITTED_OFFSET, commit_failure, is_refused};
-use crate::record::{TaskId, TopicId};
+use super::committer::{commit_failure, is_refused, refused_offset};
+use crate::record::TaskId;
 
 /// What a commit works with: the member's producer, its consumer, and the tasks it owns.
 pub(super) struct TransactionCommit<'m> {
@@ -32,8 +32,8 @@ impl CommitClient for TransactionCommit<'_> {
     }
 
     fn acks(&mut self, deadline: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
-        let (acks, failed) = self.calls.await_acks(deadline);
-        self.failed = failed;
+        let acks = self.calls.producer.await_acks(deadline);
+        self.failed = self.calls.producer.take_failed();
         acks
     }
 
@@ -50,10 +50,8 @@ impl CommitClient for TransactionCommit<'_> {
             key: "(any)".to_owned(),
             reason: fault.reason,
         };
-        failures
-            .into_keys()
-            .map(|task| (task, refused.clone()))
-            .collect()
+        let tasks = failures.into_keys();
+        tasks.map(|task| (task, refused.clone())).collect()
     }
 
     fn lost(&self) -> Option<&'static str> {
@@ -120,26 +118,15 @@ impl TransactionCommit<'_> {
         tasks: &BTreeSet<TaskId>,
         reason: &str,
     ) -> Failures {
-        let refused = |topic: TopicId| Failure::Refused {
-            topic: self.group.topic(topic).to_string(),
-            key: COMMITTED_OFFSET.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let inputs = || {
-            batch
-                .offsets
-                .iter()
-                .map(|(task, topic, ..)| (*task, *topic))
-        };
-        let mut refusals: Failures = inputs()
-            .filter(|(task, topic)| names(reason, self.group.topic(*topic), task.partition))
-            .map(|(task, topic)| (task, refused(topic)))
+        let inputs = batch.offsets.iter();
+        let inputs = inputs.map(|(task, topic, ..)| (*task, self.group.topic(*topic)));
+        let (named, others): (Vec<_>, Vec<_>) =
+            inputs.partition(|(task, topic)| names(reason, topic, task.partition));
+        let refused = if named.is_empty() { others } else { named };
+        let refused = refused.into_iter();
+        let refusals: Failures = refused
+            .map(|(task, topic)| (task, refused_offset(topic, reason.to_owned())))
             .collect();
-        if refusals.is_empty() {
-            refusals = inputs()
-                .map(|(task, topic)| (task, refused(topic)))
-                .collect();
-        }
         each(tasks, |task| match refusals.get(&task) {
             Some(refused) => refused.clone(),
             None => Failure::Abortable(format!("another task's offset is refused: {reason}")),

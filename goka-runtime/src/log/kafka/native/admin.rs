@@ -10,7 +10,7 @@ use rdkafka::bindings::rd_kafka_admin_op_t as op;
 
 use super::client::Client;
 use super::event::Event;
-use super::fault::{Code, Fault, Words, code, millis, string};
+use super::fault::{Code, Fault, Words, millis, string};
 use super::handles::Queue;
 use super::list::{List, Place, place};
 
@@ -138,10 +138,7 @@ impl Client {
         unsafe {
             let mut new = sys::rd_kafka_NewTopic_new(name.as_ptr(), partitions, -1, words_ptr, len);
             if new.is_null() {
-                return Err(Fault {
-                    code: Code::InvalidArgument,
-                    reason: words.text(),
-                });
+                return Err(words.fault(Code::InvalidArgument));
             }
             for (setting, value) in settings {
                 if let (Ok(setting), Ok(value)) =
@@ -179,14 +176,43 @@ unsafe fn entries<'a, T>(at: *mut *const T, count: usize) -> &'a [*const T] {
     }
 }
 
+/// Reads the entries of an answer; none where the event is of another kind.
+///
+/// # Safety
+/// `result` and `list` are the accessors of one call, and `read` reads an entry of it.
+unsafe fn answers<R, E, T>(
+    event: &Event,
+    result: unsafe extern "C" fn(*mut sys::rd_kafka_event_t) -> *const R,
+    list: unsafe extern "C" fn(*const R, *mut usize) -> *mut *const E,
+    read: impl Fn(*const E) -> T,
+) -> Vec<T> {
+    let mut count = 0;
+    // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+    unsafe {
+        let result = result(event.ptr());
+        if result.is_null() {
+            return Vec::new();
+        }
+        let all = list(result, &raw mut count);
+        entries(all, count).iter().map(|at| read(*at)).collect()
+    }
+}
+
 /// The smallest of what is counted of each partition.
-fn fewest(
+///
+/// # Safety
+/// The partitions are live.
+unsafe fn fewest(
     partitions: &[*const sys::rd_kafka_TopicPartitionInfo_t],
-    count: impl Fn(*const sys::rd_kafka_TopicPartitionInfo_t, &mut usize),
+    nodes: unsafe extern "C" fn(
+        *const sys::rd_kafka_TopicPartitionInfo_t,
+        *mut usize,
+    ) -> *mut *const sys::rd_kafka_Node_t,
 ) -> usize {
     let counted = partitions.iter().map(|at| {
         let mut found = 0;
-        count(*at, &mut found);
+        // SAFETY: as the caller promises.
+        unsafe { nodes(*at, &raw mut found) };
         found
     });
     counted.min().unwrap_or_default()
@@ -195,114 +221,86 @@ fn fewest(
 impl Event {
     /// The topics described.
     pub(crate) fn described(&self) -> Vec<Described> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+        let (result, list) = (
+            sys::rd_kafka_event_DescribeTopics_result,
+            sys::rd_kafka_DescribeTopics_result_topics,
+        );
+        // SAFETY: accessors of one call, and of its entries.
         unsafe {
-            let result = sys::rd_kafka_event_DescribeTopics_result(self.ptr());
-            if result.is_null() {
-                return Vec::new();
-            }
-            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-            entries(topics, count)
-                .iter()
-                .map(|topic| {
-                    let error = sys::rd_kafka_TopicDescription_error(*topic);
-                    let mut partitions = 0;
-                    let at = sys::rd_kafka_TopicDescription_partitions(*topic, &raw mut partitions);
-                    Described {
-                        name: string(sys::rd_kafka_TopicDescription_name(*topic)),
-                        id: string(sys::rd_kafka_Uuid_base64str(
-                            sys::rd_kafka_TopicDescription_topic_id(*topic),
-                        )),
-                        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-                        leaderless: entries(at, partitions)
-                            .iter()
-                            .filter(|at| sys::rd_kafka_TopicPartitionInfo_leader(**at).is_null())
-                            .count(),
-                        replicas: fewest(entries(at, partitions), |at, count| {
-                            sys::rd_kafka_TopicPartitionInfo_replicas(at, count);
-                        }),
-                        in_sync: fewest(entries(at, partitions), |at, count| {
-                            sys::rd_kafka_TopicPartitionInfo_isr(at, count);
-                        }),
-                        error: code(sys::rd_kafka_error_code(error)).map(|code| Fault {
-                            code,
-                            reason: string(sys::rd_kafka_error_string(error)),
-                        }),
-                    }
-                })
-                .collect()
+            answers(self, result, list, |topic| {
+                let error = sys::rd_kafka_TopicDescription_error(topic);
+                let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+                let mut count = 0;
+                let at = sys::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
+                let partitions = entries(at, count);
+                let has_no_leader =
+                    |at: &&_| sys::rd_kafka_TopicPartitionInfo_leader(**at).is_null();
+                Described {
+                    name: string(sys::rd_kafka_TopicDescription_name(topic)),
+                    id: string(sys::rd_kafka_Uuid_base64str(id)),
+                    partitions: i32::try_from(count).unwrap_or(i32::MAX),
+                    leaderless: partitions.iter().filter(has_no_leader).count(),
+                    replicas: fewest(partitions, sys::rd_kafka_TopicPartitionInfo_replicas),
+                    in_sync: fewest(partitions, sys::rd_kafka_TopicPartitionInfo_isr),
+                    error: Fault::with(
+                        sys::rd_kafka_error_code(error),
+                        sys::rd_kafka_error_string(error),
+                    ),
+                }
+            })
         }
     }
 
     /// The settings asked for, in the order asked.
     pub(crate) fn settings(&self) -> Vec<Result<BTreeMap<String, String>, Fault>> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+        let (result, list) = (
+            sys::rd_kafka_event_DescribeConfigs_result,
+            sys::rd_kafka_DescribeConfigs_result_resources,
+        );
+        // SAFETY: accessors of one call, and of its entries.
         unsafe {
-            let result = sys::rd_kafka_event_DescribeConfigs_result(self.ptr());
-            if result.is_null() {
-                return Vec::new();
-            }
-            let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
-            entries(resources, count)
-                .iter()
-                .map(|resource| {
-                    if let Some(code) = code(sys::rd_kafka_ConfigResource_error(*resource)) {
-                        let reason = string(sys::rd_kafka_ConfigResource_error_string(*resource));
-                        return Err(Fault { code, reason });
-                    }
-                    let mut count = 0;
-                    let at = sys::rd_kafka_ConfigResource_configs(*resource, &raw mut count);
-                    Ok(entries(at, count)
-                        .iter()
-                        .map(|entry| {
-                            (
-                                string(sys::rd_kafka_ConfigEntry_name(*entry)),
-                                string(sys::rd_kafka_ConfigEntry_value(*entry)),
-                            )
-                        })
-                        .collect())
-                })
-                .collect()
+            answers(self, result, list, |resource| {
+                let err = sys::rd_kafka_ConfigResource_error(resource);
+                let reason = sys::rd_kafka_ConfigResource_error_string(resource);
+                if let Some(fault) = Fault::with(err, reason) {
+                    return Err(fault);
+                }
+                let mut count = 0;
+                let at = sys::rd_kafka_ConfigResource_configs(resource, &raw mut count);
+                let set = entries(at, count).iter().map(|entry| {
+                    let name = string(sys::rd_kafka_ConfigEntry_name(*entry));
+                    (name, string(sys::rd_kafka_ConfigEntry_value(*entry)))
+                });
+                Ok(set.collect())
+            })
         }
     }
 
     /// The offsets listed.
     pub(crate) fn offsets(&self) -> Vec<Place> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
-        unsafe {
-            let result = sys::rd_kafka_event_ListOffsets_result(self.ptr());
-            if result.is_null() {
-                return Vec::new();
-            }
-            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
-            entries(infos, count)
-                .iter()
-                .map(|info| place(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*info)))
-                .collect()
-        }
+        let (result, list) = (
+            sys::rd_kafka_event_ListOffsets_result,
+            sys::rd_kafka_ListOffsets_result_infos,
+        );
+        let of = sys::rd_kafka_ListOffsetsResultInfo_topic_partition;
+        // SAFETY: accessors of one call, and of its entries.
+        unsafe { answers(self, result, list, |info| place(of(info))) }
     }
 
     /// Whether the topic was made.
     pub(crate) fn created(&self) -> Result<(), Fault> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
-        unsafe {
-            let result = sys::rd_kafka_event_CreateTopics_result(self.ptr());
-            if result.is_null() {
-                return Ok(());
-            }
-            let topics = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
-            for topic in entries(topics, count) {
-                if let Some(code) = code(sys::rd_kafka_topic_result_error(*topic)) {
-                    let reason = string(sys::rd_kafka_topic_result_error_string(*topic));
-                    return Err(Fault { code, reason });
-                }
-            }
-        }
-        Ok(())
+        let (result, list) = (
+            sys::rd_kafka_event_CreateTopics_result,
+            sys::rd_kafka_CreateTopics_result_topics,
+        );
+        // SAFETY: accessors of one call, and of its entries.
+        let faults = unsafe {
+            answers(self, result, list, |topic| {
+                let err = sys::rd_kafka_topic_result_error(topic);
+                Fault::with(err, sys::rd_kafka_topic_result_error_string(topic))
+            })
+        };
+        faults.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
     /// The cluster's identity.

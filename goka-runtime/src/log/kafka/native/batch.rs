@@ -62,6 +62,13 @@ impl Batch {
         unsafe { slice::from_raw_parts(self.messages.as_ptr().cast(), self.messages.len()) }
     }
 
+    /// The messages in runs of records of one partition; each error is a run of its own.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &[Message]> {
+        let is_record = |it: &Message| it.error().is_none();
+        let messages = self.messages();
+        messages.chunk_by(move |a, b| a.same_partition(b) && is_record(a) && is_record(b))
+    }
+
     /// Takes the errors of partitions that the fetch met, the last one of each partition.
     pub(crate) fn take_errors(&mut self) -> Vec<PartitionError> {
         std::mem::take(&mut self.errors)

@@ -101,22 +101,17 @@ unsafe extern "C" fn log(
     } else {
         tracing::trace!(target: "librdkafka", level, %facility, "{line}");
     }
+    // SAFETY: a live client, whose connection's or own line it is; its opaque is a reference of its own to
+    // its `LogLines`.
+    let Some(found) = (unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() }) else {
+        return;
+    };
     if let Some(newest) = txn_offset_commit(&line) {
-        // SAFETY: a live client, whose connection's line it is; its opaque is a reference of its own to
-        // its `LogLines`.
-        let log_lines = unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() };
-        if let Some(log_lines) = log_lines {
-            log_lines
-                .txn_offset_commit
-                .fetch_min(newest, Ordering::Relaxed);
-        }
+        found.txn_offset_commit.fetch_min(newest, Ordering::Relaxed);
     }
     #[cfg(test)]
     if line.starts_with("[thrd:main]") {
-        // SAFETY: as above; the thread is the client's own.
-        let log_lines = unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() };
-        let pause = log_lines.map_or(0, |log_lines| log_lines.pause.load(Ordering::Relaxed));
-        thread::sleep(Duration::from_millis(pause));
+        thread::sleep(Duration::from_millis(found.pause.load(Ordering::Relaxed)));
     }
 }
 
@@ -143,10 +138,7 @@ impl Client {
                 };
                 match done {
                     sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
-                    _ => Err(Fault {
-                        code: Code::InvalidArgument,
-                        reason: words.text(),
-                    }),
+                    _ => Err(words.fault(Code::InvalidArgument)),
                 }
             });
             if let Err(fault) = set {
@@ -182,10 +174,7 @@ impl Client {
             if client.is_null() {
                 sys::rd_kafka_conf_destroy(conf);
                 drop(Arc::from_raw(opaque));
-                return Err(Fault {
-                    code: Code::Fail,
-                    reason: words.text(),
-                });
+                return Err(words.fault(Code::Fail));
             }
             Ok(Client(Arc::new(Handle { client, log_lines })))
         }
@@ -208,10 +197,7 @@ impl Client {
         let (ptr, len) = (words.ptr(), words.len());
         // SAFETY: live client, buffer with its length.
         let code = code(unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr, len) })?;
-        Some(Fault {
-            code,
-            reason: words.text(),
-        })
+        Some(words.fault(code))
     }
 
     /// From now on the client's own thread stands still for so long at each of its log lines, as on a

@@ -8,9 +8,10 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 
 use super::client::Client;
-use super::fault::{Code, Fault, code, millis, name};
+use super::fault::{Code, Fault, done, millis, name};
 use super::handles::Queue;
 use super::list::{List, Place};
+use crate::record::TopicPartition;
 
 impl Client {
     /// Joins the consumer's group for these topics.
@@ -20,8 +21,7 @@ impl Client {
             list.add(topic, -1)?;
         }
         // SAFETY: live consumer and list; the list is copied.
-        code(unsafe { sys::rd_kafka_subscribe(self.ptr(), list.ptr()) })
-            .map_or(Ok(()), |code| Err(Fault::of(code)))
+        done(unsafe { sys::rd_kafka_subscribe(self.ptr(), list.ptr()) })
     }
 
     /// Gives the subscription up; a member leaves its group once it has answered the revocation.
@@ -32,8 +32,7 @@ impl Client {
     /// coordinator, and otherwise says nothing; both are decided by its own thread.
     pub(crate) fn unsubscribe(&self) -> Result<(), Fault> {
         // SAFETY: live consumer.
-        code(unsafe { sys::rd_kafka_unsubscribe(self.ptr()) })
-            .map_or(Ok(()), |code| Err(Fault::of(code)))
+        done(unsafe { sys::rd_kafka_unsubscribe(self.ptr()) })
     }
 
     /// What the client's own group committed for the list's places; a client that reads committed
@@ -43,8 +42,8 @@ impl Client {
     /// use freed memory when the connection to it breaks (librdkafka issues 3663 and 4605).
     pub(crate) fn committed(&self, list: &List, wait: Duration) -> Result<Vec<Place>, Fault> {
         // SAFETY: live consumer with a group; the list is ours, and takes the answer.
-        code(unsafe { sys::rd_kafka_committed(self.ptr(), list.ptr(), millis(wait).max(1)) })
-            .map_or_else(|| Ok(list.places()), |code| Err(Fault::of(code)))
+        done(unsafe { sys::rd_kafka_committed(self.ptr(), list.ptr(), millis(wait).max(1)) })?;
+        Ok(list.places())
     }
 
     /// Adds partitions to be fetched; answers an assignment.
@@ -77,10 +76,8 @@ impl Client {
         Fault::check(unsafe {
             sys::rd_kafka_seek_partitions(self.ptr(), list.ptr(), millis(wait).max(1))
         })?;
-        match list.places().into_iter().find_map(|place| place.error) {
-            Some(code) => Err(Fault::of(code)),
-            None => Ok(()),
-        }
+        let error = list.places().into_iter().find_map(|place| place.error);
+        error.map_or(Ok(()), |code| Err(Fault::of(code)))
     }
 
     /// How far each of the list's partitions was taken from its queue: behind the last record, or the
@@ -93,11 +90,11 @@ impl Client {
     }
 
     /// Sends what is fetched of an assigned partition to `queue`.
-    pub(crate) fn forward(&self, topic: &str, partition: i32, queue: &Queue) -> Result<(), Fault> {
-        let topic = name(topic)?;
+    pub(crate) fn forward(&self, at: &TopicPartition, queue: &Queue) -> Result<(), Fault> {
+        let topic = name(&at.topic)?;
         // SAFETY: live client and queue; the partition's queue is a reference that is given back.
         unsafe {
-            let from = sys::rd_kafka_queue_get_partition(self.ptr(), topic.as_ptr(), partition);
+            let from = sys::rd_kafka_queue_get_partition(self.ptr(), topic.as_ptr(), at.partition);
             if from.is_null() {
                 return Err(Fault::of(Code::UnknownPartition));
             }
@@ -116,16 +113,10 @@ impl Client {
     /// Starts a commit, whose outcome comes to `queue` with `opaque`.
     pub(crate) fn commit(&self, list: &List, queue: &Queue, opaque: usize) -> Result<(), Fault> {
         // SAFETY: live consumer, list and queue; the list is copied; the opaque is a number.
-        let err = unsafe {
-            sys::rd_kafka_commit_queue(
-                self.ptr(),
-                list.ptr(),
-                queue.ptr(),
-                None,
-                opaque as *mut c_void,
-            )
-        };
-        code(err).map_or(Ok(()), |code| Err(Fault::of(code)))
+        done(unsafe {
+            let opaque = opaque as *mut c_void;
+            sys::rd_kafka_commit_queue(self.ptr(), list.ptr(), queue.ptr(), None, opaque)
+        })
     }
 
     /// Starts leaving the group; rebalances come to `queue` until [`closed`](Client::closed).

@@ -1,5 +1,7 @@
 //! Events: what a queue gives. Each is read through the accessor of its kind and freed when dropped.
 
+use std::sync::Arc;
+
 use rdkafka::bindings as sys;
 
 use super::client::Client;
@@ -103,14 +105,14 @@ impl Event {
     }
 
     /// The topic that an error is about.
-    pub(crate) fn topic(&self) -> Option<String> {
+    pub(crate) fn topic(&self) -> Option<Arc<str>> {
         // SAFETY: live event; the entry is a copy that is ours to destroy.
         unsafe {
             let entry = sys::rd_kafka_event_topic_partition(self.ptr);
             if entry.is_null() {
                 return None;
             }
-            let topic = place(entry).topic;
+            let topic = place(entry).at.topic;
             sys::rd_kafka_topic_partition_destroy(entry);
             Some(topic).filter(|topic| !topic.is_empty())
         }

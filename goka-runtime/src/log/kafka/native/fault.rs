@@ -16,6 +16,11 @@ pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
     }
 }
 
+/// What a call that returns a code fails with.
+pub(super) fn done(err: sys::rd_kafka_resp_err_t) -> Result<(), Fault> {
+    code(err).map_or(Ok(()), |code| Err(Fault::of(code)))
+}
+
 /// librdkafka's text of a code, without its `Broker: ` or `Local: `.
 pub(crate) fn text(code: Code) -> String {
     let text = code.to_string();
@@ -81,22 +86,35 @@ impl Fault {
         }
     }
 
+    /// The last failure of a call that returns no code.
+    pub(super) fn last() -> Self {
+        // SAFETY: reads the thread's last error.
+        Self::of(unsafe { sys::rd_kafka_last_error() }.into())
+    }
+
+    /// A code with the text that came along, if it is an error.
+    ///
+    /// # Safety
+    /// As for [`string`].
+    pub(super) unsafe fn with(err: sys::rd_kafka_resp_err_t, text: *const c_char) -> Option<Self> {
+        let code = code(err)?;
+        // SAFETY: as the caller promises.
+        let reason = unsafe { string(text) };
+        Some(Self { code, reason })
+    }
+
     /// Takes over an error object; null is success.
     pub(super) fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Fault> {
         if error.is_null() {
             return Ok(());
         }
         // SAFETY: the object is ours, as every function that returns one says; read, then destroyed once.
-        let (err, reason) = unsafe {
-            let err = sys::rd_kafka_error_code(error);
+        unsafe {
+            let code = sys::rd_kafka_error_code(error).into();
             let reason = string(sys::rd_kafka_error_string(error));
             sys::rd_kafka_error_destroy(error);
-            (err, reason)
-        };
-        Err(Fault {
-            code: err.into(),
-            reason,
-        })
+            Err(Fault { code, reason })
+        }
     }
 }
 
@@ -116,8 +134,10 @@ impl Words {
         self.0.len()
     }
 
-    pub(super) fn text(&self) -> String {
+    /// The error that the text is of.
+    pub(super) fn fault(&self, code: Code) -> Fault {
         // SAFETY: our own memory. It begins as zeros, and librdkafka ends what it writes with one.
-        unsafe { string(self.0.as_ptr()) }
+        let reason = unsafe { string(self.0.as_ptr()) };
+        Fault { code, reason }
     }
 }

@@ -6,12 +6,12 @@ use std::{ptr, slice};
 use rdkafka::bindings as sys;
 
 use super::fault::{Code, Fault, code, string};
+use crate::record::TopicPartition;
 
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
+    pub(crate) at: TopicPartition,
     /// Below 0 where there is none.
     pub(crate) offset: i64,
     pub(crate) metadata: String,
@@ -37,12 +37,8 @@ impl List {
 
     /// Adds a partition without an offset.
     pub(crate) fn add(&mut self, topic: &str, partition: i32) -> Result<(), Fault> {
-        self.add_with(
-            topic,
-            partition,
-            i64::from(sys::RD_KAFKA_OFFSET_INVALID),
-            "",
-        )
+        let none = i64::from(sys::RD_KAFKA_OFFSET_INVALID);
+        self.add_with(topic, partition, none, "")
     }
 
     /// Adds a partition with what belongs to it.
@@ -119,8 +115,7 @@ pub(super) unsafe fn place(entry: *const sys::rd_kafka_topic_partition_t) -> Pla
             String::from_utf8_lossy(bytes).into_owned()
         };
         Place {
-            topic: string(entry.topic),
-            partition: entry.partition,
+            at: TopicPartition::new(string(entry.topic), entry.partition),
             offset: entry.offset,
             metadata,
             error: code(entry.err),
