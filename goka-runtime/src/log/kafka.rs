@@ -65,11 +65,11 @@ impl Kafka {
         })
     }
 
-    /// The largest batch that every one of these topics takes, as far as is known.
-    fn batch_bytes<'t>(&self, topics: impl Iterator<Item = &'t str>) -> usize {
+    /// The largest batch that every one of some topics takes, as far as is known.
+    fn batch_bytes(&self, is_one: impl Fn(&str) -> bool) -> usize {
         let limits = lock(&self.limits);
-        let known = topics.filter_map(|topic| limits.get(topic));
-        known.min().copied().unwrap_or(usize::MAX)
+        let known = limits.iter().filter(|(topic, _)| is_one(topic));
+        known.map(|(_, limit)| *limit).min().unwrap_or(usize::MAX)
     }
 }
 
@@ -91,14 +91,13 @@ impl Log for Kafka {
     }
 
     fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
-        let batch = self.batch_bytes(group.topics.iter().map(|topic| &**topic));
+        let batch = self.batch_bytes(|topic| group.topic_id(topic).is_some());
         let config = self.admin.config.clone();
         Ok(Box::new(KafkaMember::join(config, group.clone(), batch)?))
     }
 
     fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError> {
-        let batch = lock(&self.limits).values().min().copied();
-        let batch = batch.unwrap_or(usize::MAX);
+        let batch = self.batch_bytes(|_| true);
         let config = self.admin.config.clone();
         Ok(Box::new(KafkaAppender::new(config, batch, delivered)?))
     }

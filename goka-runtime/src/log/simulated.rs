@@ -275,13 +275,12 @@ impl Log for Simulated {
     }
 
     fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
-        let member = SimulatedMember::join(self.0.clone(), group.clone());
-        Ok(Box::new(member))
+        let shared = self.0.clone();
+        Ok(Box::new(SimulatedMember::join(shared, group.clone())))
     }
 
     fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError> {
-        let appender = SimulatedAppender::new(self.0.clone(), delivered);
-        Ok(Box::new(appender))
+        Ok(Box::new(SimulatedAppender::new(self.0.clone(), delivered)))
     }
 
     fn reader(

@@ -8,12 +8,12 @@
 pub(super) mod client;
 pub(super) mod outcome;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use self::client::{CommitClient, TransactionClient};
-use self::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
-use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskAcks};
+use self::outcome::{Acks, Failures, acknowledged, all, all_acked, each, failed, tasks};
+use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskResults};
 use super::error::{Failure, LogError};
 use crate::record::TaskId;
 
@@ -235,10 +235,7 @@ impl Transactions {
                 "batch {} is committed while it is not known whether batch {} is",
                 batch.id.0, in_doubt.0
             );
-            return failed(
-                batch,
-                each(&tasks(batch, []), |_| Failure::Fatal(why.clone())),
-            );
+            return failed(batch, all(&tasks(batch, []), &Failure::Fatal(why)));
         }
         let acks = member.acks(deadline);
         let tasks = tasks(batch, acks.keys().copied());
@@ -265,12 +262,11 @@ impl Transactions {
         member: &mut impl CommitClient,
         batch: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
-        acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
+        acks: TaskResults,
         deadline: Instant,
     ) -> Result<Acks, Failures> {
-        let all = |failure: &Failure| each(tasks, |_| failure.clone());
         if let Some(ended) = self.ended(member.calls()) {
-            return Err(all(&ended));
+            return Err(all(tasks, &ended));
         }
         let acks = acknowledged(tasks, acks).map_err(|failures| match self.is_open() {
             true => member.explain(failures),
@@ -279,13 +275,13 @@ impl Transactions {
         fail_point!("after-acks", acks.len());
         check_owned(member, tasks)?;
         self.begin(member.calls(), deadline)
-            .map_err(|failure| all(&failure))?;
+            .map_err(|failure| all(tasks, &failure))?;
         if !batch.offsets.is_empty() {
             member.send_offsets(self, batch, tasks, deadline)?;
         }
         if member.is_late(deadline) {
             let why = "no time was left to commit the transaction";
-            return Err(all(&Failure::Abortable(why.to_owned())));
+            return Err(all(tasks, &Failure::Abortable(why.to_owned())));
         }
         Ok(acks)
     }
@@ -316,7 +312,7 @@ impl Transactions {
             }
             Err(failure) => {
                 let tasks = tasks(batch, acks.keys().copied());
-                failed(batch, each(&tasks, |_| failure.clone()))
+                failed(batch, all(&tasks, &failure))
             }
         }
     }
@@ -425,7 +421,7 @@ pub(super) fn not_owned(task: TaskId) -> Failure {
 /// Refuses a batch with a task that another member may own.
 fn check_owned(member: &impl CommitClient, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
     if let Some(why) = member.lost() {
-        return Err(each(tasks, |_| Failure::Lost(why.to_owned())));
+        return Err(all(tasks, &Failure::Lost(why.to_owned())));
     }
     if mutant!(StaleWrites) || tasks.iter().all(|task| member.owns(*task)) {
         return Ok(());
@@ -438,7 +434,10 @@ fn check_owned(member: &impl CommitClient, tasks: &BTreeSet<TaskId>) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::log::TaskAcks;
     use crate::record::TopicId;
 
     const TASK: TaskId = TaskId {

@@ -41,7 +41,7 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(config: KafkaConfig) -> Result<Self, LogError> {
         Ok(Self {
-            errors: asking(Kind::Producer, &config.asking())?,
+            errors: asking(Kind::RD_KAFKA_PRODUCER, &config.asking())?,
             config,
             last_error: Mutex::default(),
             heard: Mutex::default(),

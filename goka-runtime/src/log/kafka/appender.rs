@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Appender, LogError, OnDelivery, Sent};
 use super::config::KafkaConfig;
-use super::native::{Client, Code, EventKind, Fault, Kind, Message, Topic};
+use super::native::{Client, Code, EventKind, Fault, Kind, Message, Queue, Topic};
 use super::producer::undelivered;
 
 /// How often a full queue is tried again, and a flush checks for deliveries.
@@ -41,42 +41,14 @@ struct Producer {
 impl Producer {
     fn new(config: &KafkaConfig, batch: usize, delivered: &OnDelivery) -> Result<Self, LogError> {
         let failed = |fault| LogError::client("making the producer", fault);
-        let client = Client::new(Kind::Producer, &config.producing(batch)).map_err(failed)?;
+        let client =
+            Client::new(Kind::RD_KAFKA_PRODUCER, &config.producing(batch)).map_err(failed)?;
         let reports = client.main_queue();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, delivered) = (Arc::clone(&stop), Arc::clone(delivered));
         let reporter = thread::Builder::new()
             .name("kafka-appender".to_owned())
-            .spawn(move || {
-                let mut stopped_at = None;
-                loop {
-                    if stopped_at.is_none() && stopped.load(Ordering::Acquire) {
-                        stopped_at = Some(Instant::now());
-                    }
-                    let wait = Duration::from_millis(if stopped_at.is_some() { 5 } else { 50 });
-                    let Some(event) = reports.poll(wait) else {
-                        let Some(since) = stopped_at else { continue };
-                        // What was purged is reported within moments; a broker is not waited for.
-                        if reports.client().in_flight() == 0 || since.elapsed() > LAST_REPORTS {
-                            return;
-                        }
-                        continue;
-                    };
-                    match event.kind() {
-                        EventKind::Deliveries => {
-                            event.deliveries(|message| {
-                                report(&delivered, message, reports.client());
-                            });
-                        }
-                        EventKind::Error => {
-                            if let Some(fault) = event.fault() {
-                                tracing::debug!(reason = fault.reason, "producer error");
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-            })
+            .spawn(move || report_all(&reports, &stopped, &delivered))
             .map_err(|error| LogError::client("starting the producer's thread", error))?;
         Ok(Self {
             client,
@@ -153,9 +125,41 @@ impl KafkaAppender {
         if let Some(fault) = old.client.fatal() {
             tracing::warn!(reason = fault.reason, "producer ended; replacing it");
         }
-        all.retain(|it| Arc::ptr_eq(it, old) || it.client.in_flight() > 0);
-        all.push(Arc::new(new));
+        let is_done = |it: &Arc<Producer>| it.client.in_flight() == 0 && !Arc::ptr_eq(it, old);
+        let producers = std::mem::take(&mut *all).into_iter();
+        let (done, mut left): (Vec<_>, Vec<_>) = producers.partition(is_done);
+        left.push(Arc::new(new));
+        *all = left;
+        drop(all);
+        // Their threads are waited for, and may be about to send something themselves.
+        drop(done);
         Ok(())
+    }
+}
+
+/// Reports deliveries until it is stopped and there are no more.
+fn report_all(reports: &Queue, stopped: &AtomicBool, delivered: &OnDelivery) {
+    let (client, mut stopped_at) = (reports.client(), None);
+    loop {
+        if stopped_at.is_none() && stopped.load(Ordering::Acquire) {
+            stopped_at = Some(Instant::now());
+        }
+        let wait = Duration::from_millis(if stopped_at.is_some() { 5 } else { 50 });
+        let Some(event) = reports.poll(wait) else {
+            // What was purged is reported within moments; a broker is not waited for.
+            let is_late = |since: Instant| since.elapsed() > LAST_REPORTS;
+            if stopped_at.is_some_and(|since| client.in_flight() == 0 || is_late(since)) {
+                return;
+            }
+            continue;
+        };
+        match (event.kind(), event.fault()) {
+            (EventKind::Deliveries, _) => event.deliveries(|it| report(delivered, it, client)),
+            (EventKind::Error, Some(fault)) => {
+                tracing::debug!(reason = fault.reason, "producer error");
+            }
+            _ => {}
+        }
     }
 }
 

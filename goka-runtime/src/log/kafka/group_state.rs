@@ -25,7 +25,7 @@ impl Admin {
     ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
         let what = format!("looking for other programs in group `{group}`");
         let until = self.until();
-        let asking = asking(Kind::Consumer, &self.config.asking_of_now(group))?;
+        let asking = asking(Kind::RD_KAFKA_CONSUMER, &self.config.asking_of_now(group))?;
         let client = asking.client();
         let topics = self.ask_until(&what, &asking, until, |wait| {
             client.topics_of(partitions, wait)

@@ -80,7 +80,8 @@ impl KafkaMember {
         let group = Arc::new(group);
         let failed =
             |fault: Fault| LogError::client(format!("joining group `{}`", group.name), fault);
-        let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
+        let client =
+            Client::new(Kind::RD_KAFKA_CONSUMER, &config.member(&group)).map_err(failed)?;
         let timeout = config.deadline;
         let producer = MemberProducer::new(config, Arc::clone(&group), batch_bytes)?;
         client.subscribe(&group.leads()).map_err(failed)?;

@@ -70,7 +70,7 @@ impl MemberProducer {
                 (properties, Some(id))
             }
         };
-        let client = Client::new(Kind::Producer, &properties).map_err(failed)?;
+        let client = Client::new(Kind::RD_KAFKA_PRODUCER, &properties).map_err(failed)?;
         let producer = Producer::new(&client, Arc::clone(&group), config.deadline);
         let of = |id: &TransactionalId| Transactions::new(id.name().to_owned(), timeout);
         Ok(Self {

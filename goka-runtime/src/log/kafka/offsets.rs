@@ -116,7 +116,7 @@ impl Admin {
             return Ok(Vec::new());
         }
         // A client of that group, though it never joins.
-        let errors = asking(Kind::Consumer, &self.config.asking_of(group))?;
+        let errors = asking(Kind::RD_KAFKA_CONSUMER, &self.config.asking_of(group))?;
         loop {
             let list = list(partitions, -1001).map_err(|fault| self.refused(&what, fault))?;
             let wait = until.saturating_duration_since(Instant::now());

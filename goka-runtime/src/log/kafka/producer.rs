@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::commit::TaskResults;
 use super::super::{Failure, Group, Sent, TaskAcks};
 use super::native::{Client, Code, EventKind, Fault, Message, Queue, Topic, text};
 use crate::clock::Clock;
@@ -53,12 +54,8 @@ struct Ledger {
     ahead: Option<Ahead>,
 }
 
-/// A record whose timestamp is far in the future, which a topic may refuse.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    timestamp: Timestamp,
-    key: Vec<u8>,
-}
+/// The timestamp and the key of a record whose timestamp is far in the future, which a topic may refuse.
+pub(super) type Ahead = (Timestamp, Vec<u8>);
 
 impl Ledger {
     fn of(task: TaskId) -> Self {
@@ -90,12 +87,10 @@ impl Ledger {
     }
 
     fn is_ahead(&mut self, append: &Append<'_>) {
-        let farthest = self.ahead.as_ref().map(|ahead| ahead.timestamp);
+        let farthest = self.ahead.as_ref().map(|(timestamp, _)| *timestamp);
         if farthest.is_none_or(|farthest| append.timestamp > farthest) {
-            self.ahead = Some(Ahead {
-                timestamp: append.timestamp,
-                key: append.key.unwrap_or_default().to_vec(),
-            });
+            let key = append.key.unwrap_or_default();
+            self.ahead = Some((append.timestamp, key.to_vec()));
         }
     }
 
@@ -203,16 +198,15 @@ impl Producer {
             }
             // What follows a failed record is dropped with it, so the order is kept.
             if self.ledgers[number].failure.is_none()
-                && let Err((failure, size)) = self.produce(&append, number)
+                && let Err(failure) = self.produce(&append, number)
             {
-                self.ledgers[number].fail(failure, size);
+                self.ledgers[number].fail(failure, size(append.key, append.value));
             }
         }
         self.serve(Duration::ZERO);
     }
 
-    fn produce(&mut self, append: &Append<'_>, number: usize) -> Result<(), (Failure, usize)> {
-        let size = append.key.map_or(0, <[u8]>::len) + append.value.map_or(0, <[u8]>::len);
+    fn produce(&mut self, append: &Append<'_>, number: usize) -> Result<(), Failure> {
         let group = Arc::clone(&self.group);
         let name = group.topic(append.topic);
         let record = Sent::of(append, name);
@@ -224,7 +218,7 @@ impl Producer {
         let mut deadline = None;
         loop {
             if let Some(fatal) = &self.fatal {
-                return Err((Failure::Fatal(fatal.clone()), size));
+                return Err(Failure::Fatal(fatal.clone()));
             }
             let topic = &self.topics[usize::from(append.topic.0)];
             match self.client().produce(topic, &record, id.word()) {
@@ -237,11 +231,11 @@ impl Producer {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.timeout);
                     if Instant::now() >= deadline {
                         let why = "no room in the producer's queue: the broker takes nothing";
-                        return Err((Failure::Unknown(self.with_last_error(why)), size));
+                        return Err(Failure::Unknown(self.with_last_error(why)));
                     }
                     self.serve(Duration::from_millis(10));
                 }
-                Err(code) => return Err((failure(code, name, append.key, None), size)),
+                Err(code) => return Err(failure(code, name, append.key, None)),
             }
         }
     }
@@ -261,14 +255,13 @@ impl Producer {
         while let Some(some) = event {
             match some.kind() {
                 EventKind::Deliveries => some.deliveries(|message| self.delivered(message)),
+                EventKind::Error if some.is_fatal() => {
+                    let fault = self.client().fatal().or_else(|| some.fault());
+                    self.fatal = fault.map(|fault| fault.reason);
+                }
                 EventKind::Error => {
                     if let Some(fault) = some.fault() {
-                        if some.is_fatal() {
-                            let fault = self.client().fatal().unwrap_or(fault);
-                            self.fatal = Some(fault.reason);
-                        } else {
-                            self.last_error = Some(fault.reason);
-                        }
+                        self.last_error = Some(fault.reason);
                     }
                 }
                 _ => {}
@@ -294,13 +287,12 @@ impl Producer {
             }
             return;
         };
-        let size = message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
         let (code, why) = match denied(self.reports.client()) {
             Some(fault) => (fault.code, Some(fault.reason)),
             None => (code, None),
         };
         let failure = undelivered(code, message, why, ledger.ahead.as_ref());
-        ledger.fail(failure, size);
+        ledger.fail(failure, size(message.key(), message.value()));
         self.failed.insert(message.topic().to_owned());
     }
 
@@ -340,10 +332,7 @@ impl Producer {
     }
 
     /// Waits until all records are reported, at most until `deadline`, and closes the ledgers.
-    pub(super) fn await_acks(
-        &mut self,
-        deadline: Instant,
-    ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+    pub(super) fn await_acks(&mut self, deadline: Instant) -> TaskResults {
         self.serve(Duration::ZERO);
         self.client().nudge();
         while self.pending > 0 && self.fatal.is_none() {
@@ -389,6 +378,10 @@ impl Producer {
     }
 }
 
+fn size(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
+    key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
+}
+
 /// A producer that may write nowhere is refused before its first record, for good.
 fn denied(client: &Client) -> Option<Fault> {
     client
@@ -408,9 +401,9 @@ pub(super) fn undelivered(
     const SETTINGS: &str = "outside what the topic takes; see the topic's settings \
         `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`";
     match (code, words, ahead) {
-        (Code::InvalidTimestamp | Code::InvalidRecord, None, Some(ahead)) => {
-            let words = format!("its timestamp {} is {SETTINGS}", ahead.timestamp);
-            failure(code, message.topic(), Some(&ahead.key), Some(words))
+        (Code::InvalidTimestamp | Code::InvalidRecord, None, Some((timestamp, key))) => {
+            let words = format!("its timestamp {timestamp} is {SETTINGS}");
+            failure(code, message.topic(), Some(key), Some(words))
         }
         (Code::InvalidTimestamp, None, None) => {
             let words =

@@ -35,7 +35,8 @@ impl KafkaReader {
         isolation: Isolation,
     ) -> Result<Self, LogError> {
         let failed = |fault| LogError::client("making the reader", fault);
-        let client = Client::new(Kind::Consumer, &config.reading(isolation)).map_err(failed)?;
+        let client =
+            Client::new(Kind::RD_KAFKA_CONSUMER, &config.reading(isolation)).map_err(failed)?;
         let mut reader = Self {
             batch: Batch::default(),
             partitions: Vec::with_capacity(from.len()),

@@ -20,7 +20,7 @@ impl From<Failed> for Failure {
         match failed.remedy {
             Remedy::Again => Failure::Retriable(why),
             Remedy::Abort => Failure::Abortable(why),
-            Remedy::None | Remedy::Unsaid => Failure::Fatal(why),
+            Remedy::None => Failure::Fatal(why),
         }
     }
 }

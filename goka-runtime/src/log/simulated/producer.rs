@@ -10,6 +10,7 @@ use super::groups::Offsets;
 use super::history::ClientId;
 use super::produce::{Outgoing, Unwritten};
 use super::state::{Shared, State};
+use crate::log::commit::TaskResults;
 use crate::log::transactions::Transactions;
 use crate::log::transactions::client::TransactionClient;
 use crate::log::{Failure, Group, LogError, MemberTimeout, Sent, TaskAcks};
@@ -215,10 +216,7 @@ impl ProducerClient {
     }
 
     /// The acknowledgements of everything appended since this was last called, task by task.
-    pub(super) fn close(
-        &mut self,
-        state: &mut State,
-    ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+    pub(super) fn close(&mut self, state: &mut State) -> TaskResults {
         let ledgers = std::mem::take(&mut self.ledgers).into_iter();
         ledgers
             .map(|(task, ledger)| (task, ledger.close(state)))

@@ -1,10 +1,10 @@
 //! What the state machine of [`Transactions`] asks of a log: the calls of one producer, and what a commit
 //! asks of the member that has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::super::commit::{CommitBatch, TaskAcks};
+use super::super::commit::{CommitBatch, TaskResults};
 use super::super::error::{Failure, LogError};
 use super::Transactions;
 use super::outcome::Failures;
@@ -51,7 +51,7 @@ pub(crate) trait CommitClient {
     /// The member's producer.
     fn calls(&mut self) -> &mut Self::Calls;
     /// Waits until everything appended is acknowledged or has failed, at most until `deadline`.
-    fn acks(&mut self, deadline: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>>;
+    fn acks(&mut self, deadline: Instant) -> TaskResults;
     /// The failures of appends, with the reason that only the open transaction knows. Called while one is open.
     fn explain(&mut self, failures: Failures) -> Failures {
         failures

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::commit::{CommitBatch, CommitOutcome, TaskAcks};
+use super::super::commit::{CommitBatch, CommitOutcome, TaskAcks, TaskResults};
 use super::super::error::Failure;
 use crate::record::TaskId;
 
@@ -18,6 +18,11 @@ pub(crate) fn tasks(
 ) -> BTreeSet<TaskId> {
     let offsets = batch.offsets.iter().map(|(task, ..)| *task);
     offsets.chain(appended).collect()
+}
+
+/// One failure for all tasks.
+pub(crate) fn all(tasks: &BTreeSet<TaskId>, failure: &Failure) -> Failures {
+    each(tasks, |_| failure.clone())
 }
 
 /// A failure for each task.
@@ -61,10 +66,7 @@ fn with_marker(acked: TaskAcks) -> TaskAcks {
 
 /// All acknowledgements, or the failures of the tasks if there is to be no commit: a task whose record is
 /// refused for good has that refusal, and the others fail with it.
-pub(crate) fn acknowledged(
-    tasks: &BTreeSet<TaskId>,
-    acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
-) -> Result<Acks, Failures> {
+pub(crate) fn acknowledged(tasks: &BTreeSet<TaskId>, acks: TaskResults) -> Result<Acks, Failures> {
     let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
         let acks = acks.into_iter();
         let acks = acks.filter_map(|(task, ack)| Some((task, with_marker(ack.ok()?))));

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::super::commit::TaskResults;
 use super::super::super::transactions::not_owned;
-use super::super::super::{CommitBatch, CommitOutcome, Failure, Group, TaskAcks};
+use super::super::super::{CommitBatch, CommitOutcome, Failure, Group};
 use super::super::native::{Client, Code, EventKind, Fault, List, Place, Queue, text};
 use super::assignment::AssignedTasks;
 use crate::record::{TaskId, TopicId};
 
-/// What was acknowledged of each task's appends.
-pub(super) type TaskResults = BTreeMap<TaskId, Result<TaskAcks, Failure>>;
+/// Why no task is the member's any more.
+pub(super) const TAKEN_AWAY: &str = "the group took the assignment away";
 
 pub(super) struct OffsetCommitter {
     group: Arc<Group>,
@@ -90,14 +91,11 @@ impl OffsetCommitter {
             // A static member that left the group for not polling would commit without a member id,
             // be refused as if another process had its instance name, and take that for the end of the
             // client.
-            return Err(Failure::Lost(
-                "the group took the assignment away".to_owned(),
-            ));
+            return Err(Failure::Lost(TAKEN_AWAY.to_owned()));
         }
         if !self.group.instance.is_empty() && self.client().member_id().is_empty() {
-            return Err(Failure::Lost(
-                "the client left the group, since it was not polled in time".to_owned(),
-            ));
+            let why = "the client left the group, since it was not polled in time";
+            return Err(Failure::Lost(why.to_owned()));
         }
         self.last += 1;
         let number = self.last;

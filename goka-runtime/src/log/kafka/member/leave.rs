@@ -187,7 +187,7 @@ mod tests {
         let (end, ended) = channel();
         thread::spawn(move || {
             for _ in 0..ROUNDS {
-                let client = Client::new(Kind::Consumer, &config.asking_of("group"));
+                let client = Client::new(Kind::RD_KAFKA_CONSUMER, &config.asking_of("group"));
                 let client = client.expect("a client");
                 let queue = client.consumer_queue();
                 client.close(&queue).expect("begun");

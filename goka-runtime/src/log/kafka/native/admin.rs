@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
-use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -10,7 +9,7 @@ use rdkafka::bindings::rd_kafka_admin_op_t as op;
 
 use super::client::Client;
 use super::event::Event;
-use super::fault::{Code, Fault, Words, millis, string};
+use super::fault::{Code, Fault, Words, entries, millis, string};
 use super::handles::Queue;
 use super::list::{List, Place, place};
 
@@ -164,18 +163,6 @@ impl Client {
     }
 }
 
-/// The entries of an answer.
-///
-/// # Safety
-/// `at` points to `count` live entries, or `count` is 0.
-unsafe fn entries<'a, T>(at: *mut *const T, count: usize) -> &'a [*const T] {
-    match count {
-        0 => &[],
-        // SAFETY: what the caller promises.
-        _ => unsafe { slice::from_raw_parts(at, count) },
-    }
-}
-
 /// Reads the entries of an answer; none where the event is of another kind.
 ///
 /// # Safety
@@ -194,7 +181,10 @@ unsafe fn answers<R, E, T>(
             return Vec::new();
         }
         let all = list(result, &raw mut count);
-        entries(all, count).iter().map(|at| read(*at)).collect()
+        entries(all.cast_const(), count)
+            .iter()
+            .map(|at| read(*at))
+            .collect()
     }
 }
 
@@ -232,7 +222,7 @@ impl Event {
                 let id = sys::rd_kafka_TopicDescription_topic_id(topic);
                 let mut count = 0;
                 let at = sys::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
-                let partitions = entries(at, count);
+                let partitions = entries(at.cast_const(), count);
                 let has_no_leader =
                     |at: &&_| sys::rd_kafka_TopicPartitionInfo_leader(**at).is_null();
                 Described {
@@ -267,7 +257,7 @@ impl Event {
                 }
                 let mut count = 0;
                 let at = sys::rd_kafka_ConfigResource_configs(resource, &raw mut count);
-                let set = entries(at, count).iter().map(|entry| {
+                let set = entries(at.cast_const(), count).iter().map(|entry| {
                     let name = string(sys::rd_kafka_ConfigEntry_name(*entry));
                     (name, string(sys::rd_kafka_ConfigEntry_value(*entry)))
                 });

@@ -16,14 +16,8 @@ use rdkafka::bindings as sys;
 use super::fault::{Code, Fault, Words, code, name};
 use super::unattributed;
 
-/// What a client is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// It fetches, in a group or not.
-    Consumer,
-    /// It produces, or only asks.
-    Producer,
-}
+/// What a client is for: a consumer fetches, in a group or not; a producer produces, or only asks.
+pub(crate) use sys::rd_kafka_type_t as Kind;
 
 struct Handle {
     client: *mut sys::rd_kafka_t,
@@ -151,10 +145,6 @@ impl Client {
             | sys::RD_KAFKA_EVENT_ERROR
             | sys::RD_KAFKA_EVENT_REBALANCE
             | sys::RD_KAFKA_EVENT_OFFSET_COMMIT;
-        let native = match kind {
-            Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
-            Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
-        };
         let log_lines = Arc::new(LogLines {
             txn_offset_commit: AtomicI16::new(i16::MAX),
             #[cfg(test)]
@@ -170,7 +160,7 @@ impl Client {
             sys::rd_kafka_conf_set_log_cb(conf, Some(log));
             sys::rd_kafka_conf_set_error_cb(conf, Some(unattributed::on_error));
             let (words_ptr, len) = (words.ptr(), words.len());
-            let client = sys::rd_kafka_new(native, conf, words_ptr, len);
+            let client = sys::rd_kafka_new(kind, conf, words_ptr, len);
             if client.is_null() {
                 sys::rd_kafka_conf_destroy(conf);
                 drop(Arc::from_raw(opaque));

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
+use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -46,6 +47,16 @@ pub(super) unsafe fn string(ptr: *const c_char) -> String {
     unsafe { CStr::from_ptr(ptr) }
         .to_string_lossy()
         .into_owned()
+}
+
+/// # Safety
+/// `at` points to `count` live entries, or `count` is 0.
+pub(super) unsafe fn entries<'a, T>(at: *const T, count: impl TryInto<usize>) -> &'a [T] {
+    match count.try_into() {
+        // SAFETY: as the caller promises.
+        Ok(count) if count > 0 => unsafe { slice::from_raw_parts(at, count) },
+        _ => &[],
+    }
 }
 
 /// A text as librdkafka takes it.

@@ -1,13 +1,13 @@
 //! The members of a group and their assignments, as its coordinator describes them.
 
 use std::ffi::c_void;
+use std::ptr;
 use std::time::Duration;
-use std::{ptr, slice};
 
 use rdkafka::bindings as sys;
 
 use super::client::Client;
-use super::fault::{Code, Fault, code, done, millis, name, string};
+use super::fault::{Code, Fault, code, done, entries, millis, name, string};
 use super::handles::Topic;
 use crate::record::TopicPartition;
 
@@ -77,7 +77,7 @@ impl Client {
         unsafe {
             let err = sys::rd_kafka_metadata(self.ptr(), all, topic, &raw mut found, wait);
             done(err)?;
-            let answer = read(list((*found).topics.cast_const(), (*found).topic_cnt));
+            let answer = read(entries((*found).topics.cast_const(), (*found).topic_cnt));
             sys::rd_kafka_metadata_destroy(found);
             answer
         }
@@ -98,7 +98,7 @@ impl Client {
             if found.is_null() {
                 return Err(Fault::of(code(err).unwrap_or(Code::Fail)));
             }
-            let groups = list((*found).groups, (*found).group_cnt);
+            let groups = entries((*found).groups, (*found).group_cnt);
             let census = match groups.iter().find(|it| string(it.group) == group) {
                 Some(group) => read(group),
                 None => Err(Fault::of(Code::GroupIdNotFound)),
@@ -110,25 +110,15 @@ impl Client {
 }
 
 /// # Safety
-/// `at` points to `count` live entries, or `count` is 0.
-unsafe fn list<'l, T>(at: *const T, count: i32) -> &'l [T] {
-    match usize::try_from(count) {
-        // SAFETY: as the caller says.
-        Ok(count) if count > 0 => unsafe { slice::from_raw_parts(at, count) },
-        _ => &[],
-    }
-}
-
-/// # Safety
 /// The group and what it points to are live.
 unsafe fn read(group: &sys::rd_kafka_group_info) -> Result<Census, Fault> {
     done(group.err)?;
     // SAFETY: as the caller says; bytes and their length belong together.
     unsafe {
-        let members = list(group.members.cast_const(), group.member_cnt).iter();
+        let members = entries(group.members.cast_const(), group.member_cnt).iter();
         let members = members.map(|member| {
             let (at, size) = (member.member_assignment, member.member_assignment_size);
-            let bytes = list(at.cast::<u8>().cast_const(), size);
+            let bytes = entries(at.cast::<u8>().cast_const(), size);
             Ok(MemberInfo {
                 id: string(member.member_id),
                 client: string(member.client_id),

@@ -5,7 +5,7 @@ use std::{ptr, slice};
 
 use rdkafka::bindings as sys;
 
-use super::fault::{Code, Fault, code, string};
+use super::fault::{Code, Fault, code, entries, string};
 use crate::record::TopicPartition;
 
 /// One entry of a list.
@@ -95,8 +95,8 @@ pub(super) unsafe fn places(list: *const sys::rd_kafka_topic_partition_list_t) -
     }
     // SAFETY: a live list holds `cnt` entries at `elems`.
     unsafe {
-        let count = usize::try_from((*list).cnt).unwrap_or(0);
-        (0..count).map(|at| place((*list).elems.add(at))).collect()
+        let all = entries((*list).elems.cast_const(), (*list).cnt).iter();
+        all.map(|entry| place(entry)).collect()
     }
 }
 

@@ -24,14 +24,12 @@ const END: Duration = Duration::from_secs(60);
 /// What is left to do about a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// None: the client is of no more use.
+    /// None: the client is of no more use, the call was wrong, or librdkafka does not say.
     None,
     /// The transaction has to be aborted.
     Abort,
     /// The same call again.
     Again,
-    /// The call was wrong, or librdkafka does not say.
-    Unsaid,
 }
 
 /// What a transaction's call failed with.
@@ -44,20 +42,19 @@ pub(crate) struct Failed {
 impl Failed {
     /// Takes over an error object; null is success.
     fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Failed> {
-        let remedy = match error.is_null() {
-            true => Remedy::Unsaid,
-            // SAFETY: the object is ours until `Fault::check` destroys it; only read here.
-            false => unsafe {
-                if sys::rd_kafka_error_is_fatal(error) == 1 {
-                    Remedy::None
-                } else if sys::rd_kafka_error_txn_requires_abort(error) == 1 {
-                    Remedy::Abort
-                } else if sys::rd_kafka_error_is_retriable(error) == 1 {
-                    Remedy::Again
-                } else {
-                    Remedy::Unsaid
-                }
-            },
+        // SAFETY: the object is ours until `Fault::check` destroys it; only read here. Null is none of these.
+        let (is_fatal, aborts, again) = unsafe {
+            (
+                sys::rd_kafka_error_is_fatal(error) == 1,
+                sys::rd_kafka_error_txn_requires_abort(error) == 1,
+                sys::rd_kafka_error_is_retriable(error) == 1,
+            )
+        };
+        let remedy = match (aborts, again) {
+            _ if is_fatal => Remedy::None,
+            (true, _) => Remedy::Abort,
+            (false, true) => Remedy::Again,
+            (false, false) => Remedy::None,
         };
         Fault::check(error).map_err(|fault| Failed { fault, remedy })
     }
