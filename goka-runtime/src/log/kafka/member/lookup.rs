@@ -19,10 +19,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long after an answer the next request is sent.
 const REQUEST_AGAIN: Duration = Duration::from_millis(50);
 
+/// The tasks that are asked for, and the call that asks.
+type Request = (Vec<(TaskId, Epoch)>, Call<Result<Vec<Place>, Fault>>);
+
 #[derive(Default)]
 pub(super) struct OffsetLookup {
-    /// The request in flight, with the tasks that it is for.
-    request: Option<(Vec<(TaskId, Epoch)>, Call<Result<Vec<Place>, Fault>>)>,
+    /// The one in flight.
+    request: Option<Request>,
     next: Option<Instant>,
     /// Why the offsets were not known the last time.
     last_error: Option<String>,
