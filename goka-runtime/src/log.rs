@@ -29,6 +29,7 @@ mod topics;
 mod transactions;
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::appender::{Appender, OnDelivery, Sent};
@@ -42,6 +43,10 @@ pub(crate) use self::topic_wait::{TopicWait, after};
 pub use self::topics::{CleanupPolicy, DEFAULT_PARTITIONS, NewTopic, OffsetRange, TopicInfo};
 use crate::record::{Offset, TopicPartition};
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The identity of the cluster of a log; a store is never moved between two of them.
 pub type ClusterId = String;
 
@@ -50,7 +55,9 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// Its name in messages: `the embedded log at .goka/log.redb`, `Kafka at localhost:9092`.
     fn describe_self(&self) -> String;
     /// Whether we may create streams that are missing (the embedded log), or never (Kafka).
-    fn creates_streams(&self) -> bool;
+    fn creates_streams(&self) -> bool {
+        false
+    }
     /// How long a start waits for a missing topic before it is refused: another program may be creating
     /// it, or some brokers know of it before others. Zero where a topic that is missing stays missing.
     fn topic_timeout(&self) -> Duration {

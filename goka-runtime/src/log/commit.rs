@@ -31,6 +31,9 @@ pub struct TaskAcks {
     pub markers: u64,
 }
 
+/// What was acknowledged of each task's appends, or why they failed.
+pub(super) type TaskResults = BTreeMap<TaskId, Result<TaskAcks, Failure>>;
+
 /// How a commit ended, for each task that had appends or offsets in it.
 ///
 /// `acks` has an entry for each task that appended, and none that is `Ok` for a task that only had

@@ -175,9 +175,7 @@ impl Log for Embedded {
         let first = {
             let state = shared.state();
             if state.topics.contains_key(&*topic.name) {
-                return Err(LogError::TopicExists {
-                    topic: topic.name.clone(),
-                });
+                return Err(LogError::topic_exists(&topic.name));
             }
             state.partitions.len()
         };

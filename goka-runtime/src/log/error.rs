@@ -8,27 +8,36 @@ use crate::record::{Offset, TopicPartition};
 use crate::shared_error::SharedError;
 
 /// How a step towards durability failed; the class decides what the core does (ARCHITECTURE.md).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
     /// Nothing happened and the same step may be tried again.
+    #[error("{0}")]
     Retriable(String),
     /// The group is in a newer generation, though the task may still be owned: read again, retry.
+    #[error("{0}")]
     Stale(String),
     /// The task is not owned any more.
+    #[error("{0}")]
     Lost(String),
     /// It may or may not have happened.
+    #[error("{0}")]
     Unknown(String),
     /// The transaction has to be aborted.
+    #[error("{0}")]
     Abortable(String),
     /// Another process joined the group under this member's instance name, and replaced it.
+    #[error("{0}")]
     InstanceFenced(String),
     /// Another producer took the transactional id over, or the broker aborted a transaction that was
     /// open for too long: its error is the same.
+    #[error("{0}")]
     ProducerFenced(String),
     /// The client has ended and must be rebuilt.
+    #[error("{0}")]
     Fatal(String),
     /// The log refuses a record for good: too large, no right.
+    #[error("topic `{topic}` refuses the record of key `{key}`: {reason}")]
     Refused {
         /// The topic that it was for.
         topic: String,
@@ -37,29 +46,6 @@ pub enum Failure {
         /// Why the log refuses it.
         reason: String,
     },
-}
-
-impl Error for Failure {}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Retriable(why)
-            | Failure::Stale(why)
-            | Failure::Lost(why)
-            | Failure::Unknown(why)
-            | Failure::Abortable(why)
-            | Failure::InstanceFenced(why)
-            | Failure::ProducerFenced(why)
-            | Failure::Fatal(why) => f.write_str(why),
-            Failure::Refused { topic, key, reason } => {
-                write!(
-                    f,
-                    "topic `{topic}` refuses the record of key `{key}`: {reason}"
-                )
-            }
-        }
-    }
 }
 
 /// What went wrong at the log: each says what, where and what to do.
@@ -243,6 +229,18 @@ impl LogError {
         }
     }
 
+    /// A topic does not exist.
+    pub(super) fn unknown_topic(topic: &str) -> Self {
+        let topic = topic.to_owned();
+        LogError::UnknownTopic { topic }
+    }
+
+    /// A topic to be created exists.
+    pub(super) fn topic_exists(topic: &str) -> Self {
+        let topic = topic.to_owned();
+        LogError::TopicExists { topic }
+    }
+
     /// A topic has no such partition.
     pub(super) fn unknown_partition(topic: &str, partition: i32) -> Self {
         let topic = topic.to_owned();
@@ -250,7 +248,8 @@ impl LogError {
     }
 
     /// Something took longer than its deadline.
-    pub(super) fn late(what: String, after: Duration) -> Self {
+    pub(super) fn late(what: impl Into<String>, after: Duration) -> Self {
+        let what = what.into();
         LogError::Timeout { what, after }
     }
 
@@ -270,10 +269,21 @@ impl LogError {
         what: impl Into<String>,
         error: impl Error + Send + Sync + 'static,
     ) -> Self {
+        let reason = error.to_string();
+        Self::refused_for(what, reason, Some(SharedError::from(error)))
+    }
+
+    /// The log refuses for a reason.
+    pub(super) fn refused_for(
+        what: impl Into<String>,
+        reason: impl Into<String>,
+        source: Option<SharedError>,
+    ) -> Self {
+        let (what, reason) = (what.into(), reason.into());
         LogError::Refused {
-            what: what.into(),
-            reason: error.to_string(),
-            source: Some(SharedError::from(error)),
+            what,
+            reason,
+            source,
         }
     }
 }

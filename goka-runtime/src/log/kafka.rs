@@ -4,7 +4,6 @@
 
 mod admin;
 mod appender;
-mod bounded;
 mod codes;
 mod config;
 
@@ -21,16 +20,19 @@ mod transaction;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 pub use config::KafkaConfig;
 
 use admin::{Admin, TOPIC_TIMEOUT};
+use appender::KafkaAppender;
+use member::KafkaMember;
+use reader::KafkaReader;
 
 use super::{
     Appender, ClusterId, Committed, Group, Isolation, Log, LogError, Member, NewTopic, OffsetRange,
-    OnDelivery, Reader, TopicInfo,
+    OnDelivery, Reader, TopicInfo, lock,
 };
 use crate::record::{Offset, TopicPartition};
 
@@ -44,7 +46,6 @@ use crate::record::{Offset, TopicPartition};
 /// # Ok::<(), goka_runtime::log::LogError>(())
 /// ```
 pub struct Kafka {
-    config: KafkaConfig,
     admin: Admin,
     /// `max.message.bytes` of the topics described so far. A batch is kept below it, so that a
     /// record that a topic refuses for its size is refused alone.
@@ -58,39 +59,31 @@ impl Kafka {
     /// [`LogError::Client`], naming a property that librdkafka does not know or that is ours to set.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         config.check()?;
-        let admin = Admin::new(&config)?;
         Ok(Self {
-            config,
-            admin,
+            admin: Admin::new(config)?,
             limits: Mutex::default(),
         })
     }
 
-    /// The largest batch that every one of these topics takes, as far as is known.
-    fn batch_bytes<'t>(&self, topics: impl Iterator<Item = &'t str>) -> usize {
-        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        topics
-            .filter_map(|topic| limits.get(topic).copied())
-            .min()
-            .unwrap_or(usize::MAX)
+    /// The largest batch that every one of some topics takes, as far as is known.
+    fn batch_bytes(&self, is_one: impl Fn(&str) -> bool) -> usize {
+        let limits = lock(&self.limits);
+        let known = limits.iter().filter(|(topic, _)| is_one(topic));
+        known.map(|(_, limit)| *limit).min().unwrap_or(usize::MAX)
     }
 }
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kafka")
-            .field("brokers", &self.config.brokers)
+            .field("brokers", &self.admin.config.brokers)
             .finish_non_exhaustive()
     }
 }
 
 impl Log for Kafka {
     fn describe_self(&self) -> String {
-        format!("Kafka at {}", self.config.brokers)
-    }
-
-    fn creates_streams(&self) -> bool {
-        false
+        format!("Kafka at {}", self.admin.config.brokers)
     }
 
     fn topic_timeout(&self) -> Duration {
@@ -98,18 +91,15 @@ impl Log for Kafka {
     }
 
     fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
-        let batch = self.batch_bytes(group.topics.iter().map(|topic| &**topic));
-        let member = member::KafkaMember::join(self.config.clone(), group.clone(), batch)?;
-        Ok(Box::new(member))
+        let batch = self.batch_bytes(|topic| group.topic_id(topic).is_some());
+        let config = self.admin.config.clone();
+        Ok(Box::new(KafkaMember::join(config, group.clone(), batch)?))
     }
 
     fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError> {
-        let batch = {
-            let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-            limits.values().copied().min().unwrap_or(usize::MAX)
-        };
-        let appender = appender::KafkaAppender::new(&self.config, batch, delivered)?;
-        Ok(Box::new(appender))
+        let batch = self.batch_bytes(|_| true);
+        let config = self.admin.config.clone();
+        Ok(Box::new(KafkaAppender::new(config, batch, delivered)?))
     }
 
     fn reader(
@@ -117,16 +107,14 @@ impl Log for Kafka {
         from: &[(TopicPartition, Offset)],
         isolation: Isolation,
     ) -> Result<Box<dyn Reader>, LogError> {
-        let reader = reader::KafkaReader::new(&self.config, from, isolation)?;
-        Ok(Box::new(reader))
+        let config = &self.admin.config;
+        Ok(Box::new(KafkaReader::new(config, from, isolation)?))
     }
 
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
         let infos = self.admin.describe(topics)?;
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        for info in infos.iter().flatten() {
-            limits.insert(info.name.clone(), info.max_message_bytes);
-        }
+        let limits = infos.iter().flatten();
+        lock(&self.limits).extend(limits.map(|it| (it.name.clone(), it.max_message_bytes)));
         Ok(infos)
     }
 

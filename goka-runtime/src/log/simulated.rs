@@ -263,8 +263,7 @@ impl Simulated {
                 state.version
             };
             if !self.0.wait(version, by) {
-                let (what, after) = (what.to_owned(), ANSWER_TIMEOUT);
-                return Err(LogError::Timeout { what, after });
+                return Err(LogError::late(what, ANSWER_TIMEOUT));
             }
         }
     }
@@ -275,18 +274,13 @@ impl Log for Simulated {
         "the simulated log".to_owned()
     }
 
-    fn creates_streams(&self) -> bool {
-        false
-    }
-
     fn join(&self, group: &Group) -> Result<Box<dyn Member>, LogError> {
-        let member = SimulatedMember::join(self.0.clone(), group.clone());
-        Ok(Box::new(member))
+        let shared = self.0.clone();
+        Ok(Box::new(SimulatedMember::join(shared, group.clone())))
     }
 
     fn appender(&self, delivered: OnDelivery) -> Result<Box<dyn Appender>, LogError> {
-        let appender = SimulatedAppender::new(self.0.clone(), delivered);
-        Ok(Box::new(appender))
+        Ok(Box::new(SimulatedAppender::new(self.0.clone(), delivered)))
     }
 
     fn reader(
@@ -322,9 +316,7 @@ impl Log for Simulated {
         topic.check()?;
         self.ask("making a topic", |state| {
             if state.topics.contains_key(&*topic.name) {
-                return Err(LogError::TopicExists {
-                    topic: topic.name.clone(),
-                });
+                return Err(LogError::topic_exists(&topic.name));
             }
             let number = state.number();
             let name: Arc<str> = topic.name.as_str().into();

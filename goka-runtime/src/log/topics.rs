@@ -108,10 +108,6 @@ impl NewTopic {
 
     /// Why it is not made.
     pub(super) fn refused(&self, reason: &str) -> LogError {
-        LogError::Refused {
-            what: format!("making topic `{}`", self.name),
-            reason: reason.to_owned(),
-            source: None,
-        }
+        LogError::refused_for(format!("making topic `{}`", self.name), reason, None)
     }
 }

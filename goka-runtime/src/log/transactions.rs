@@ -8,12 +8,12 @@
 pub(super) mod client;
 pub(super) mod outcome;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use self::client::{CallError, CommitClient, Ended, TransactionClient};
-use self::outcome::{Acks, Failures, acknowledged, all_acked, each, failed, tasks};
-use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskAcks};
+use self::client::{CommitClient, TransactionClient};
+use self::outcome::{Acks, Failures, acknowledged, all, all_acked, each, failed, tasks};
+use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskResults};
 use super::error::{Failure, LogError};
 use crate::record::TaskId;
 
@@ -103,30 +103,25 @@ impl Transactions {
         let ended = client.ended()?;
         // The broker has one error for both: another producer took the id over, or the transaction timed
         // out.
-        if let Ended::Fenced(reason) | Ended::InstanceFenced(reason) = &ended
+        if let Failure::ProducerFenced(reason) | Failure::InstanceFenced(reason) = &ended
             && let Some(why) = self.timed_out(client.now(), reason)
         {
             return Some(Failure::Fatal(why));
         }
         Some(match ended {
-            Ended::Fenced(reason) => {
+            Failure::ProducerFenced(reason) => {
                 Failure::ProducerFenced(format!("transactional id `{}`: {reason}", self.id))
             }
-            Ended::InstanceFenced(reason) => Failure::InstanceFenced(reason),
-            Ended::Broken(reason) => Failure::Fatal(reason),
+            ended => ended,
         })
     }
 
-    fn failure(&self, client: &impl TransactionClient, what: &str, error: CallError) -> Failure {
-        if let Some(ended) = self.ended(client) {
-            return ended;
-        }
-        match error {
-            CallError::Retriable(why) | CallError::Abortable(why) => {
-                Failure::Abortable(format!("{what}: {why}"))
-            }
-            CallError::Fatal(why) => Failure::Fatal(format!("{what}: {why}")),
-        }
+    fn failure(&self, client: &impl TransactionClient, what: &str, error: Failure) -> Failure {
+        let why = format!("{what}: {error}");
+        self.ended(client).unwrap_or(match error {
+            Failure::Retriable(_) | Failure::Abortable(_) => Failure::Abortable(why),
+            _ => Failure::Fatal(why),
+        })
     }
 
     /// Keeps the open transaction from being committed.
@@ -240,10 +235,7 @@ impl Transactions {
                 "batch {} is committed while it is not known whether batch {} is",
                 batch.id.0, in_doubt.0
             );
-            return failed(
-                batch,
-                each(&tasks(batch, []), |_| Failure::Fatal(why.clone())),
-            );
+            return failed(batch, all(&tasks(batch, []), &Failure::Fatal(why)));
         }
         let acks = member.acks(deadline);
         let tasks = tasks(batch, acks.keys().copied());
@@ -270,12 +262,11 @@ impl Transactions {
         member: &mut impl CommitClient,
         batch: &CommitBatch,
         tasks: &BTreeSet<TaskId>,
-        acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
+        acks: TaskResults,
         deadline: Instant,
     ) -> Result<Acks, Failures> {
-        let all = |failure: &Failure| each(tasks, |_| failure.clone());
         if let Some(ended) = self.ended(member.calls()) {
-            return Err(all(&ended));
+            return Err(all(tasks, &ended));
         }
         let acks = acknowledged(tasks, acks).map_err(|failures| match self.is_open() {
             true => member.explain(failures),
@@ -284,13 +275,13 @@ impl Transactions {
         fail_point!("after-acks", acks.len());
         check_owned(member, tasks)?;
         self.begin(member.calls(), deadline)
-            .map_err(|failure| all(&failure))?;
+            .map_err(|failure| all(tasks, &failure))?;
         if !batch.offsets.is_empty() {
             member.send_offsets(self, batch, tasks, deadline)?;
         }
         if member.is_late(deadline) {
             let why = "no time was left to commit the transaction";
-            return Err(all(&Failure::Abortable(why.to_owned())));
+            return Err(all(tasks, &Failure::Abortable(why.to_owned())));
         }
         Ok(acks)
     }
@@ -321,7 +312,7 @@ impl Transactions {
             }
             Err(failure) => {
                 let tasks = tasks(batch, acks.keys().copied());
-                failed(batch, each(&tasks, |_| failure.clone()))
+                failed(batch, all(&tasks, &failure))
             }
         }
     }
@@ -345,7 +336,7 @@ impl Transactions {
                     let why = "the commit of the transaction was not answered in time";
                     return Err(Failure::Unknown(client.with_last_error(why)));
                 }
-                Err(CallError::Retriable(_)) => {
+                Err(Failure::Retriable(_)) => {
                     client.pause(deadline);
                 }
                 Err(error) => {
@@ -391,7 +382,7 @@ impl Transactions {
                 }
                 Ok(false) => return Err(not_aborted(client, "")),
                 // One that the broker refused is begun anew by the next call.
-                Err(CallError::Retriable(why) | CallError::Abortable(why)) => {
+                Err(Failure::Retriable(why) | Failure::Abortable(why)) => {
                     if !client.pause(deadline) {
                         return Err(not_aborted(client, &format!(": {why}")));
                     }
@@ -430,7 +421,7 @@ pub(super) fn not_owned(task: TaskId) -> Failure {
 /// Refuses a batch with a task that another member may own.
 fn check_owned(member: &impl CommitClient, tasks: &BTreeSet<TaskId>) -> Result<(), Failures> {
     if let Some(why) = member.lost() {
-        return Err(each(tasks, |_| Failure::Lost(why.to_owned())));
+        return Err(all(tasks, &Failure::Lost(why.to_owned())));
     }
     if mutant!(StaleWrites) || tasks.iter().all(|task| member.owns(*task)) {
         return Ok(());
@@ -443,7 +434,10 @@ fn check_owned(member: &impl CommitClient, tasks: &BTreeSet<TaskId>) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::log::TaskAcks;
     use crate::record::TopicId;
 
     const TASK: TaskId = TaskId {
@@ -467,17 +461,17 @@ mod tests {
             Ok(Some("no coordinator answers".to_owned()))
         }
 
-        fn begin(&mut self) -> Result<(), CallError> {
+        fn begin(&mut self) -> Result<(), Failure> {
             self.begun += 1;
             Ok(())
         }
 
-        fn commit(&mut self, _: Instant) -> Result<bool, CallError> {
-            Err(CallError::Fatal("nothing is open".to_owned()))
+        fn commit(&mut self, _: Instant) -> Result<bool, Failure> {
+            Err(Failure::Fatal("nothing is open".to_owned()))
         }
 
-        fn abort(&mut self, _: Instant) -> Result<bool, CallError> {
-            Err(CallError::Fatal("nothing is open".to_owned()))
+        fn abort(&mut self, _: Instant) -> Result<bool, Failure> {
+            Err(Failure::Fatal("nothing is open".to_owned()))
         }
 
         fn clear(&mut self) {}
@@ -486,7 +480,7 @@ mod tests {
             false
         }
 
-        fn ended(&self) -> Option<Ended> {
+        fn ended(&self) -> Option<Failure> {
             None
         }
     }

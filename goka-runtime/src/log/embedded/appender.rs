@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::Embedded;
 use super::chunk::Run;
 use super::rows::NotWritten;
-use super::shared::{Shared, lock, now_millis};
-use crate::log::{Appender, Failure, LogError, OnDelivery, Sent};
+use super::shared::{Shared, now_millis};
+use crate::log::{Appender, Failure, LogError, OnDelivery, Sent, lock};
 use crate::record::Offset;
 
 /// How much may wait to be written.

@@ -13,7 +13,7 @@ use super::page::Batch;
 use super::rows::{Catalog, Changes, NewChunk, NewOffset, NotWritten, PartitionRow, gather};
 use super::state::State;
 pub(super) use crate::clock::wall_clock as now_millis;
-use crate::log::{CleanupPolicy, LogError, TopicInfo};
+use crate::log::{CleanupPolicy, LogError, TopicInfo, lock};
 use crate::record::{Offset, Record, TopicPartition};
 
 /// The limits of a batch: bytes and records.
@@ -44,10 +44,6 @@ impl Drop for Turn<'_> {
         *lock(&self.0.writing) = false;
         self.0.written.notify_one();
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {

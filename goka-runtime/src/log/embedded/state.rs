@@ -64,10 +64,8 @@ impl State {
 
     /// The handle of a partition.
     pub(super) fn handle(&self, topic: &str, partition: i32) -> Result<u32, LogError> {
-        let unknown = || LogError::UnknownTopic {
-            topic: topic.to_owned(),
-        };
-        let row = self.topics.get(topic).ok_or_else(unknown)?;
+        let row = self.topics.get(topic);
+        let row = row.ok_or_else(|| LogError::unknown_topic(topic))?;
         row.handle(partition)
             .ok_or_else(|| LogError::unknown_partition(topic, partition))
     }

@@ -1,14 +1,15 @@
 //! Questions to the cluster, each with a deadline; the client's last error says why one failed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::{CleanupPolicy, ClusterId, LogError, NewTopic, TopicInfo};
+use super::super::topics::{DELETE_RETENTION, MAX_MESSAGE_BYTES};
+use super::super::{CleanupPolicy, ClusterId, LogError, NewTopic, TopicInfo, lock};
 use super::codes::{is_final, is_unreachable};
-use super::config::KafkaConfig;
-use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue};
+use super::config::{KafkaConfig, Properties};
+use super::native::{Ask, Client, Code, Described, Event, Fault, Kind, Queue, text};
 
 /// How long a missing topic is waited for, and how long after it was first found a broker may still not
 /// know it. A new topic reaches the brokers one after the other, usually within a second.
@@ -31,8 +32,6 @@ enum Heard {
 pub(super) struct Admin {
     pub(super) config: KafkaConfig,
     errors: Queue,
-    brokers: String,
-    pub(super) deadline: Duration,
     /// The last error of a connection to a broker; cleared once a broker answers.
     last_error: Mutex<Option<String>>,
     /// When each topic was first heard of: made here, or found.
@@ -40,14 +39,10 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
-        let client = Client::new(Kind::Producer, &config.asking())
-            .map_err(|fault| LogError::client("making the Kafka client", fault))?;
+    pub(super) fn new(config: KafkaConfig) -> Result<Self, LogError> {
         Ok(Self {
-            config: config.clone(),
-            errors: client.main_queue(),
-            brokers: config.brokers.clone(),
-            deadline: config.deadline,
+            errors: asking(Kind::RD_KAFKA_PRODUCER, &config.asking())?,
+            config,
             last_error: Mutex::default(),
             heard: Mutex::default(),
         })
@@ -58,7 +53,7 @@ impl Admin {
     }
 
     pub(super) fn until(&self) -> Instant {
-        Instant::now() + self.deadline
+        Instant::now() + self.config.deadline
     }
 
     /// Starts a call and waits for its answer; once more, until there is no time left, when it failed
@@ -92,10 +87,7 @@ impl Admin {
             return Err(self.refused(what, fault.clone()));
         }
         if !has_time(until) {
-            return Err(LogError::Timeout {
-                what: format!("{what}: {}", fault.reason),
-                after: self.deadline,
-            });
+            return Err(self.late(format!("{what}: {}", fault.reason)));
         }
         thread::sleep(AGAIN);
         Ok(())
@@ -124,7 +116,7 @@ impl Admin {
             None => Err(self.silent(what, Code::OperationTimedOut)),
             Some(answer) => match answer.fault() {
                 None => {
-                    *self.last_error() = None;
+                    *lock(&self.last_error) = None;
                     Ok(Ok(answer))
                 }
                 Some(fault) if is_unreachable(fault.code) => Err(self.silent(what, fault.code)),
@@ -133,17 +125,15 @@ impl Admin {
         }
     }
 
-    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn late(&self, what: impl Into<String>) -> LogError {
+        LogError::late(what, self.config.deadline)
     }
 
     /// Takes the client's errors; "all brokers are down" says less than the one before it.
     pub(super) fn listen(&self, errors: &Queue) {
         while let Some(event) = errors.poll(Duration::ZERO) {
             if let Some(fault) = event.fault() {
-                let mut last = self.last_error();
+                let mut last = lock(&self.last_error);
                 if last.is_none() || fault.code != Code::AllBrokersDown {
                     *last = Some(fault.reason);
                 }
@@ -152,41 +142,28 @@ impl Admin {
     }
 
     pub(super) fn silent(&self, what: &str, code: Code) -> LogError {
-        match self.last_error().clone() {
-            None if code == Code::OperationTimedOut || code == Code::TimedOutQueue => {
-                LogError::Timeout {
-                    what: what.to_owned(),
-                    after: self.deadline,
-                }
+        match lock(&self.last_error).clone() {
+            None if matches!(code, Code::OperationTimedOut | Code::TimedOutQueue) => {
+                self.late(what)
             }
             last => LogError::Unreachable {
-                brokers: self.brokers.clone(),
-                reason: last.unwrap_or_else(|| super::native::text(code)),
+                brokers: self.config.brokers.clone(),
+                reason: last.unwrap_or_else(|| text(code)),
             },
         }
     }
 
     pub(super) fn refused(&self, what: &str, fault: Fault) -> LogError {
-        let reason = match fault.code {
-            Code::UnsupportedFeature => {
-                format!("{}; Apache Kafka 2.4 or later is needed", fault.reason)
-            }
-            _ => fault.reason.clone(),
-        };
-        LogError::Refused {
-            what: what.to_owned(),
-            reason,
-            source: Some(fault.into()),
+        if fault.code != Code::UnsupportedFeature {
+            return LogError::refused(what, fault);
         }
-    }
-
-    fn heard(&self) -> MutexGuard<'_, HashMap<String, Heard>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        let reason = format!("{}; Apache Kafka 2.4 or later is needed", fault.reason);
+        LogError::refused_for(what, reason, Some(fault.into()))
     }
 
     /// Whether a topic was heard of so recently that a broker may not know it yet.
     pub(super) fn is_new(&self, topic: &str) -> bool {
-        match self.heard().get(topic) {
+        match lock(&self.heard).get(topic) {
             Some(Heard::Found(since) | Heard::Made(since)) => since.elapsed() < TOPIC_TIMEOUT,
             Some(Heard::Not) | None => false,
         }
@@ -194,18 +171,18 @@ impl Admin {
 
     /// Whether a topic was created so recently that some brokers may not know it yet.
     fn is_just_made(&self, topic: &str) -> bool {
-        let heard = self.heard();
+        let heard = lock(&self.heard);
         matches!(heard.get(topic), Some(Heard::Made(since)) if since.elapsed() < TOPIC_TIMEOUT)
     }
 
     fn was_made(&self, topic: &str) {
         let made = Heard::Made(Instant::now());
-        self.heard().insert(topic.to_owned(), made);
+        lock(&self.heard).insert(topic.to_owned(), made);
     }
 
     /// Notes which topics a broker knows.
     fn hear(&self, topics: &[&str], found: &HashMap<String, Described>) {
-        let mut heard = self.heard();
+        let mut heard = lock(&self.heard);
         for topic in topics {
             let now = Instant::now();
             let new = match (heard.get(*topic), found.contains_key(*topic)) {
@@ -251,6 +228,13 @@ impl Admin {
         topics: &[&str],
         until: Instant,
     ) -> Result<HashMap<String, Described>, LogError> {
+        use Code::{LeaderNotAvailable, UnknownTopic, UnknownTopicOrPartition};
+        let is_not_there = |code| {
+            matches!(
+                code,
+                UnknownTopicOrPartition | UnknownTopic | LeaderNotAvailable
+            )
+        };
         let mut found = HashMap::new();
         if topics.is_empty() {
             return Ok(found);
@@ -267,13 +251,7 @@ impl Admin {
                     None => {
                         found.insert(topic.name.clone(), topic);
                     }
-                    Some(fault)
-                        if matches!(
-                            fault.code,
-                            Code::UnknownTopicOrPartition
-                                | Code::UnknownTopic
-                                | Code::LeaderNotAvailable
-                        ) => {}
+                    Some(fault) if is_not_there(fault.code) => {}
                     Some(fault) => {
                         let what = format!("describing topic `{}`", topic.name);
                         self.again(&what, fault, until)?;
@@ -352,9 +330,6 @@ impl Admin {
             settings.push(("retention.ms", retention.as_millis().to_string()));
         }
         let what = format!("creating topic `{}`", topic.name);
-        let exists = || LogError::TopicExists {
-            topic: topic.name.clone(),
-        };
         // An attempt whose outcome is not known may have made it.
         let mut may_be_ours = false;
         loop {
@@ -386,10 +361,10 @@ impl Admin {
             if fault.code == Code::TopicAlreadyExists {
                 // By another process, a moment ago, or by us.
                 self.was_made(&topic.name);
-                match may_be_ours {
-                    true => break,
-                    false => return Err(exists()),
+                if may_be_ours {
+                    break;
                 }
+                return Err(LogError::topic_exists(&topic.name));
             }
             may_be_ours = true;
             self.again(&what, &fault, until)?;
@@ -405,13 +380,9 @@ impl Admin {
             if !has_time(until) {
                 // A broker may report fewer partitions for a moment, but not for so long.
                 if found.is_some_and(|it| it.partitions != topic.partitions) {
-                    return Err(exists());
+                    return Err(LogError::topic_exists(&topic.name));
                 }
-                let what = format!("waiting for the leaders of topic `{}`", topic.name);
-                return Err(LogError::Timeout {
-                    what,
-                    after: self.deadline,
-                });
+                return Err(self.late(format!("waiting for the leaders of topic `{}`", topic.name)));
             }
             thread::sleep(AGAIN);
         }
@@ -423,11 +394,8 @@ impl Admin {
             self.client().describe_cluster(ask);
             Ok(())
         })?;
-        answer.cluster().ok_or_else(|| LogError::Refused {
-            what: what.to_owned(),
-            reason: "the broker names none".to_owned(),
-            source: None,
-        })
+        let unnamed = || LogError::refused_for(what, "the broker names none", None);
+        answer.cluster().ok_or_else(unnamed)
     }
 }
 
@@ -436,6 +404,13 @@ const TIMESTAMP_LIMITS: [&str; 2] = [
     "message.timestamp.before.max.ms",
     "message.timestamp.after.max.ms",
 ];
+
+/// Makes a client that asks. Its errors come to the queue, which has it.
+pub(super) fn asking(kind: Kind, properties: &Properties) -> Result<Queue, LogError> {
+    let client = Client::new(kind, properties);
+    let client = client.map_err(|fault| LogError::client("making the Kafka client", fault))?;
+    Ok(client.main_queue())
+}
 
 /// Whether something may be asked again before `until`.
 pub(super) fn has_time(until: Instant) -> bool {
@@ -456,8 +431,10 @@ fn info(topic: &Described, settings: &BTreeMap<String, String>) -> TopicInfo {
         partitions: topic.partitions,
         policy,
         retention: millis("retention.ms").filter(|_| policy.delete),
-        delete_retention: millis("delete.retention.ms").unwrap_or(Duration::from_secs(86_400)),
-        max_message_bytes: set("max.message.bytes").parse().unwrap_or(1_048_588),
+        delete_retention: millis("delete.retention.ms").unwrap_or(DELETE_RETENTION),
+        max_message_bytes: set("max.message.bytes")
+            .parse()
+            .unwrap_or(MAX_MESSAGE_BYTES),
         replicas: topic.replicas,
         in_sync: topic.in_sync,
         min_in_sync: set("min.insync.replicas").parse().unwrap_or(1),
@@ -479,7 +456,7 @@ mod tests {
             brokers: cluster.bootstrap_servers(),
             ..KafkaConfig::default()
         };
-        let admin = Admin::new(&config).expect("a client");
+        let admin = Admin::new(config).expect("a client");
         let at = [crate::record::TopicPartition::new("topic", 0)];
         for round in 0..2 {
             let list = super::super::offsets::list(&at, -1).expect("a list");
@@ -506,7 +483,7 @@ mod tests {
             brokers: cluster.bootstrap_servers(),
             ..KafkaConfig::default()
         };
-        let admin = Admin::new(&config).expect("a client");
+        let admin = Admin::new(config).expect("a client");
         let fault = Fault {
             code: Code::UnsupportedFeature,
             reason: "ListOffsets is not supported by broker".to_owned(),

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::super::{Appender, LogError, OnDelivery, Sent};
 use super::config::KafkaConfig;
-use super::native::{Client, Code, EventKind, Fault, Kind, Message, Outgoing, Topic};
+use super::native::{Client, Code, EventKind, Fault, Kind, Message, Queue, Topic};
 use super::producer::undelivered;
 
 /// How often a full queue is tried again, and a flush checks for deliveries.
@@ -25,9 +25,8 @@ pub(super) struct KafkaAppender {
     config: KafkaConfig,
     batch: usize,
     delivered: OnDelivery,
-    producer: RwLock<Arc<Producer>>,
-    /// Producers that have ended, until all their records are reported.
-    ended: Mutex<Vec<Arc<Producer>>>,
+    /// The last one is written to. Those before it have ended, and stay until all their records are reported.
+    producers: RwLock<Vec<Arc<Producer>>>,
 }
 
 /// One client with its topics, and the thread that reports the deliveries of its records.
@@ -42,42 +41,14 @@ struct Producer {
 impl Producer {
     fn new(config: &KafkaConfig, batch: usize, delivered: &OnDelivery) -> Result<Self, LogError> {
         let failed = |fault| LogError::client("making the producer", fault);
-        let client = Client::new(Kind::Producer, &config.producing(batch)).map_err(failed)?;
+        let client =
+            Client::new(Kind::RD_KAFKA_PRODUCER, &config.producing(batch)).map_err(failed)?;
         let reports = client.main_queue();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, delivered) = (Arc::clone(&stop), Arc::clone(delivered));
         let reporter = thread::Builder::new()
             .name("kafka-appender".to_owned())
-            .spawn(move || {
-                let mut stopped_at = None;
-                loop {
-                    if stopped_at.is_none() && stopped.load(Ordering::Acquire) {
-                        stopped_at = Some(Instant::now());
-                    }
-                    let wait = Duration::from_millis(if stopped_at.is_some() { 5 } else { 50 });
-                    let Some(event) = reports.poll(wait) else {
-                        let Some(since) = stopped_at else { continue };
-                        // What was purged is reported within moments; a broker is not waited for.
-                        if reports.client().in_flight() == 0 || since.elapsed() > LAST_REPORTS {
-                            return;
-                        }
-                        continue;
-                    };
-                    match event.kind() {
-                        EventKind::Deliveries => {
-                            event.deliveries(|message| {
-                                report(&delivered, message, reports.client());
-                            });
-                        }
-                        EventKind::Error => {
-                            if let Some(fault) = event.fault() {
-                                tracing::debug!(reason = fault.reason, "producer error");
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-            })
+            .spawn(move || report_all(&reports, &stopped, &delivered))
             .map_err(|error| LogError::client("starting the producer's thread", error))?;
         Ok(Self {
             client,
@@ -117,62 +88,78 @@ impl Drop for Producer {
 
 impl KafkaAppender {
     pub(super) fn new(
-        config: &KafkaConfig,
+        config: KafkaConfig,
         batch: usize,
         delivered: OnDelivery,
     ) -> Result<Self, LogError> {
-        let producer = Producer::new(config, batch, &delivered)?;
+        let producer = Producer::new(&config, batch, &delivered)?;
         Ok(Self {
-            config: config.clone(),
+            config,
             batch,
             delivered,
-            producer: RwLock::new(Arc::new(producer)),
-            ended: Mutex::default(),
+            producers: RwLock::new(vec![Arc::new(producer)]),
         })
     }
 
-    fn producer(&self) -> Arc<Producer> {
-        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&producer)
+    /// All that are not done.
+    fn all(&self) -> RwLockReadGuard<'_, Vec<Arc<Producer>>> {
+        let all = self.producers.read();
+        all.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ended(&self) -> MutexGuard<'_, Vec<Arc<Producer>>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    fn producer(&self) -> Arc<Producer> {
+        let all = self.all();
+        Arc::clone(all.last().expect("one is written to"))
     }
 
     /// Replaces a producer that has ended, unless another thread did. What the old one
     /// has in flight is reported as it ends: librdkafka gives up what it had not sent, and waits for the
     /// broker's answer to the rest.
     fn replace(&self, old: &Arc<Producer>) -> Result<(), LogError> {
-        let mut now = self
-            .producer
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&now, old) {
+        let all = self.producers.write();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
+        if !all.last().is_some_and(|last| Arc::ptr_eq(last, old)) {
             return Ok(());
         }
         let new = Producer::new(&self.config, self.batch, &self.delivered)?;
         if let Some(fault) = old.client.fatal() {
             tracing::warn!(reason = fault.reason, "producer ended; replacing it");
         }
-        let old = std::mem::replace(&mut *now, Arc::new(new));
-        drop(now);
-        let mut ended = self.ended();
-        ended.retain(|producer| producer.client.in_flight() > 0);
-        ended.push(old);
+        let is_done = |it: &Arc<Producer>| it.client.in_flight() == 0 && !Arc::ptr_eq(it, old);
+        let producers = std::mem::take(&mut *all).into_iter();
+        let (done, mut left): (Vec<_>, Vec<_>) = producers.partition(is_done);
+        left.push(Arc::new(new));
+        *all = left;
+        drop(all);
+        // Their threads are waited for, and may be about to send something themselves.
+        drop(done);
         Ok(())
     }
+}
 
-    /// All that are not done.
-    fn all(&self) -> Vec<Arc<Producer>> {
-        let mut all = self.ended().clone();
-        all.push(self.producer());
-        all
-    }
-
-    fn in_flight(&self) -> usize {
-        let all = self.all();
-        all.iter().map(|producer| producer.client.in_flight()).sum()
+/// Reports deliveries until it is stopped and there are no more.
+fn report_all(reports: &Queue, stopped: &AtomicBool, delivered: &OnDelivery) {
+    let (client, mut stopped_at) = (reports.client(), None);
+    loop {
+        if stopped_at.is_none() && stopped.load(Ordering::Acquire) {
+            stopped_at = Some(Instant::now());
+        }
+        let wait = Duration::from_millis(if stopped_at.is_some() { 5 } else { 50 });
+        let Some(event) = reports.poll(wait) else {
+            // What was purged is reported within moments; a broker is not waited for.
+            let is_late = |since: Instant| since.elapsed() > LAST_REPORTS;
+            if stopped_at.is_some_and(|since| client.in_flight() == 0 || is_late(since)) {
+                return;
+            }
+            continue;
+        };
+        match (event.kind(), event.fault()) {
+            (EventKind::Deliveries, _) => event.deliveries(|it| report(delivered, it, client)),
+            (EventKind::Error, Some(fault)) => {
+                tracing::debug!(reason = fault.reason, "producer error");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -191,20 +178,12 @@ fn report(delivered: &OnDelivery, message: &Message, client: &Client) {
 
 impl Appender for KafkaAppender {
     fn send(&self, record: Sent<'_>, token: u64, deadline: Instant) -> Result<(), LogError> {
-        let outgoing = Outgoing {
-            partition: record.partition,
-            key: record.key,
-            value: record.value,
-            timestamp: record.timestamp,
-            headers: record.headers,
-            opaque: token as usize,
-        };
         let writing = || format!("writing to topic `{}`", record.topic);
         let started = Instant::now();
         let mut producer = self.producer();
         let mut topic = producer.topic(record.topic)?;
         loop {
-            match producer.client.produce(&topic, &outgoing) {
+            match producer.client.produce(&topic, &record, token as usize) {
                 Ok(()) => return Ok(()),
                 Err(Code::Fatal) if producer.made.elapsed() >= REPLACE_AFTER => {
                     self.replace(&producer)?;
@@ -220,25 +199,16 @@ impl Appender for KafkaAppender {
                     return Err(LogError::client(writing(), fault));
                 }
                 Err(Code::QueueFull) => {
-                    return Err(LogError::Timeout {
-                        what: format!("finding room to write to topic `{}`", record.topic),
-                        after: started.elapsed(),
-                    });
+                    let what = format!("finding room to write to topic `{}`", record.topic);
+                    return Err(LogError::late(what, started.elapsed()));
                 }
                 Err(Code::UnknownPartition) => {
-                    return Err(LogError::UnknownPartition {
-                        topic: record.topic.to_owned(),
-                        partition: record.partition,
-                    });
+                    return Err(LogError::unknown_partition(record.topic, record.partition));
                 }
                 Err(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
-                    return Err(LogError::UnknownTopic {
-                        topic: record.topic.to_owned(),
-                    });
+                    return Err(LogError::unknown_topic(record.topic));
                 }
-                Err(code) => {
-                    return Err(LogError::refused(writing(), Fault::of(code)));
-                }
+                Err(code) => return Err(LogError::refused(writing(), Fault::of(code))),
             }
         }
     }
@@ -246,18 +216,16 @@ impl Appender for KafkaAppender {
     fn flush(&self, deadline: Instant) -> Result<(), LogError> {
         let started = Instant::now();
         loop {
-            for producer in self.all() {
-                producer.client.nudge();
-            }
-            let left = self.in_flight();
+            let all = self.all().clone();
+            all.iter().for_each(|producer| producer.client.nudge());
+            let left = all.iter().map(|producer| producer.client.in_flight());
+            let left: usize = left.sum();
             if left == 0 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(LogError::Timeout {
-                    what: format!("delivering {left} records"),
-                    after: started.elapsed(),
-                });
+                let what = format!("delivering {left} records");
+                return Err(LogError::late(what, started.elapsed()));
             }
             thread::sleep(RETRY_AFTER);
         }
@@ -269,9 +237,8 @@ impl Drop for KafkaAppender {
         // What cannot be written in time is reported as failed.
         if let Err(error) = self.flush(Instant::now() + self.config.deadline) {
             tracing::warn!(%error, "undelivered records given up");
-            for producer in self.all() {
-                producer.client.purge();
-            }
+            let all = self.all();
+            all.iter().for_each(|producer| producer.client.purge());
         }
     }
 }
@@ -279,6 +246,7 @@ impl Drop for KafkaAppender {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, channel};
 
     use rdkafka::mocking::MockCluster;
@@ -303,7 +271,7 @@ mod tests {
             let tell = tell.lock().expect("no panic");
             tell.send((token, outcome)).expect("the test listens");
         });
-        let appender = KafkaAppender::new(&config, 1 << 20, delivered).expect("a producer");
+        let appender = KafkaAppender::new(config, 1 << 20, delivered).expect("a producer");
         (appender, told)
     }
 
@@ -374,6 +342,6 @@ mod tests {
             tokens,
             (0..8).map(|token| (token, true)).collect::<Vec<_>>()
         );
-        assert_eq!(appender.ended().len(), 1);
+        assert_eq!(appender.all().len(), 2, "the old one and the new one");
     }
 }

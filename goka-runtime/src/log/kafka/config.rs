@@ -49,37 +49,31 @@ const OURS: &[&str] = &[
     "transactional.id",
 ];
 
-type Properties = BTreeMap<String, String>;
+pub(super) type Properties = BTreeMap<String, String>;
 
 impl KafkaConfig {
     /// Refuses properties that are ours.
     pub(super) fn check(&self) -> Result<(), LogError> {
         match self.properties.keys().find(|key| OURS.contains(&&***key)) {
-            Some(key) => Err(LogError::Client {
-                what: format!("client property `{key}`"),
-                reason: "goka sets it itself; remove it".to_owned(),
-                source: None,
-            }),
+            Some(key) => Err(LogError::failed(
+                format!("client property `{key}`"),
+                "goka sets it itself; remove it",
+            )),
             None => Ok(()),
         }
     }
 
-    fn with(&self, own: &[(&str, String)]) -> Properties {
-        let mut all: Properties = [
-            ("bootstrap.servers", self.brokers.clone()),
-            ("client.id", "goka".to_owned()),
+    fn with(&self, own: &[(&str, &str)]) -> Properties {
+        let of_all = [
+            ("bootstrap.servers", &*self.brokers),
+            ("client.id", "goka"),
             // A broker that comes back is found within a second, not ten.
-            ("reconnect.backoff.max.ms", "1000".to_owned()),
+            ("reconnect.backoff.max.ms", "1000"),
             // A missing topic is reported after five seconds, not thirty.
-            ("topic.metadata.propagation.max.ms", "5000".to_owned()),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
-        all.extend(
-            own.iter()
-                .map(|(key, value)| ((*key).to_owned(), value.clone())),
-        );
+            ("topic.metadata.propagation.max.ms", "5000"),
+        ];
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let mut all: Properties = of_all.iter().chain(own).map(owned).collect();
         all.extend(self.properties.clone());
         all
     }
@@ -90,15 +84,12 @@ impl KafkaConfig {
         // offsets to leaders that it named. This client does not notice when one of them dies unless
         // something goes wrong on a connection of its own: at the default of five minutes it would
         // wait there, unanswered, long after the cluster has others.
-        self.with(&[("topic.metadata.refresh.interval.ms", "2000".to_owned())])
+        self.with(&[("topic.metadata.refresh.interval.ms", "2000")])
     }
 
     /// For a client that asks about one group and never joins it.
     pub(super) fn asking_of(&self, group: &str) -> Properties {
-        self.with(&[
-            ("group.id", group.to_owned()),
-            ("enable.auto.commit", "false".to_owned()),
-        ])
+        self.with(&[("group.id", group), ("enable.auto.commit", "false")])
     }
 
     /// The same, for what is committed now, whatever transactions are pending.
@@ -110,64 +101,75 @@ impl KafkaConfig {
 
     /// For a member of a group.
     pub(super) fn member(&self, group: &Group) -> Properties {
-        let session = group.session_timeout.as_millis();
+        let millis = |time: Duration| time.as_millis().to_string();
+        let instance = instance(group);
         let mut own = vec![
-            ("group.id", group.name.to_string()),
-            (
-                "partition.assignment.strategy",
-                "cooperative-sticky".to_owned(),
-            ),
-            ("session.timeout.ms", session.to_string()),
-            (
-                "max.poll.interval.ms",
-                group.max_poll_interval.as_millis().to_string(),
-            ),
-            (
-                "heartbeat.interval.ms",
-                heartbeat(group).as_millis().to_string(),
-            ),
-            ("isolation.level", "read_committed".to_owned()),
+            ("group.id", &*group.name),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("isolation.level", "read_committed"),
             // A position that is gone is reported, never replaced.
-            ("auto.offset.reset", "error".to_owned()),
-            ("enable.auto.commit", "false".to_owned()),
-            ("enable.auto.offset.store", "false".to_owned()),
+            ("auto.offset.reset", "error"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
             // The default of a second starves a fast reader.
-            ("fetch.queue.backoff.ms", "2".to_owned()),
+            ("fetch.queue.backoff.ms", "2"),
             // A partition that is added waits for the fetch under way; each fetch names all partitions.
-            ("fetch.wait.max.ms", "250".to_owned()),
+            ("fetch.wait.max.ms", "250"),
             // A broker that had not heard of a new topic is asked again; at the default of five
             // minutes the group would be without its partitions so long.
-            ("topic.metadata.refresh.interval.ms", "5000".to_owned()),
+            ("topic.metadata.refresh.interval.ms", "5000"),
         ];
+        let times = [
+            ("session.timeout.ms", millis(group.session_timeout)),
+            ("max.poll.interval.ms", millis(group.max_poll_interval)),
+            ("heartbeat.interval.ms", millis(heartbeat(group))),
+        ];
+        own.extend(times.iter().map(|(key, time)| (*key, &**time)));
         if !group.instance.is_empty() {
-            own.push(("group.instance.id", instance(group)));
+            own.push(("group.instance.id", &instance));
         }
         self.with(&own)
     }
 
     /// For a producer whose batches stay below `batch` bytes.
     pub(super) fn producing(&self, batch: usize) -> Properties {
-        self.with(&producing(batch))
+        self.producer(batch, &[])
     }
 
     /// For a producer of transactions in the name of `id`.
     pub(super) fn transacting(&self, batch: usize, id: &str, timeout: Duration) -> Properties {
         let millis = timeout.as_millis();
-        let mut own = producing(batch).to_vec();
-        own.extend([
-            ("transactional.id", id.to_owned()),
-            ("transaction.timeout.ms", millis.to_string()),
+        let own = [
+            ("transactional.id", id),
+            ("transaction.timeout.ms", &millis.to_string()),
             // A record that outlives its transaction is worth nothing.
-            ("message.timeout.ms", millis.min(30_000).to_string()),
+            ("message.timeout.ms", &millis.min(30_000).to_string()),
             // What the one call that cannot be cut short may take beyond its time.
-            ("socket.timeout.ms", millis.clamp(10, 5_000).to_string()),
-        ]);
-        let mut all = self.with(&own);
+            ("socket.timeout.ms", &millis.clamp(10, 5_000).to_string()),
+        ];
+        let mut all = self.producer(batch, &own);
         // Whether brokers fence offsets by the group's generation shows in these log lines only.
         let debug = all.entry("debug".to_owned()).or_default();
         let comma = if debug.is_empty() { "" } else { "," };
         *debug = format!("{debug}{comma}feature");
         all
+    }
+
+    fn producer(&self, batch: usize, own: &[(&str, &str)]) -> Properties {
+        let batch = batch.clamp(1, 1_000_000).to_string();
+        let of_all = [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("linger.ms", "5"),
+            ("batch.size", &*batch),
+            // The largest that it takes: the topic decides what is too large.
+            ("message.max.bytes", "1000000000"),
+            ("queue.buffering.max.messages", "200000"),
+            ("queue.buffering.max.kbytes", "1048576"),
+            // Above what a change of leaders takes, so that it is ridden out.
+            ("message.timeout.ms", "30000"),
+        ];
+        self.with(&[&of_all, own].concat())
     }
 
     /// For reading without a group.
@@ -177,32 +179,16 @@ impl KafkaConfig {
             Isolation::ReadUncommitted => "read_uncommitted",
         };
         self.with(&[
-            ("isolation.level", level.to_owned()),
-            ("auto.offset.reset", "error".to_owned()),
-            ("enable.auto.commit", "false".to_owned()),
-            ("auto.commit.enable", "false".to_owned()),
+            ("isolation.level", level),
+            ("auto.offset.reset", "error"),
+            ("enable.auto.commit", "false"),
+            ("auto.commit.enable", "false"),
             // Where the end is shows in these events only.
-            ("enable.partition.eof", "true".to_owned()),
-            ("fetch.queue.backoff.ms", "2".to_owned()),
-            ("fetch.wait.max.ms", "10".to_owned()),
+            ("enable.partition.eof", "true"),
+            ("fetch.queue.backoff.ms", "2"),
+            ("fetch.wait.max.ms", "10"),
         ])
     }
-}
-
-fn producing(batch: usize) -> [(&'static str, String); 8] {
-    let batch = batch.clamp(1, 1_000_000);
-    [
-        ("acks", "all".to_owned()),
-        ("enable.idempotence", "true".to_owned()),
-        ("linger.ms", "5".to_owned()),
-        ("batch.size", batch.to_string()),
-        // The largest that it takes: the topic decides what is too large.
-        ("message.max.bytes", "1000000000".to_owned()),
-        ("queue.buffering.max.messages", "200000".to_owned()),
-        ("queue.buffering.max.kbytes", "1048576".to_owned()),
-        // Above what a change of leaders takes, so that it is ridden out.
-        ("message.timeout.ms", "30000".to_owned()),
-    ]
 }
 
 /// How often a member tells its group that it lives, and hears of a rebalance: partitions of one that

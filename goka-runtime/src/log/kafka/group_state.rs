@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Committed, LogError};
-use super::admin::Admin;
-use super::native::{Client, Fault, Kind, Queue};
+use super::admin::{Admin, asking};
+use super::native::{Fault, Kind, MemberInfo, Queue};
 use super::offsets::{committed, list};
 use crate::record::TopicPartition;
 
@@ -25,9 +25,7 @@ impl Admin {
     ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
         let what = format!("looking for other programs in group `{group}`");
         let until = self.until();
-        let asking = Client::new(Kind::Consumer, &self.config.asking_of_now(group))
-            .map_err(|fault| LogError::client("making the Kafka client", fault))?
-            .main_queue();
+        let asking = asking(Kind::RD_KAFKA_CONSUMER, &self.config.asking_of_now(group))?;
         let client = asking.client();
         let topics = self.ask_until(&what, &asking, until, |wait| {
             client.topics_of(partitions, wait)
@@ -42,10 +40,7 @@ impl Admin {
                 client.committed(&list(some, -1001)?, wait)
             })?;
             // What this program may not see, it cannot mix with its own.
-            let found = found.into_iter().filter_map(committed);
-            all.extend(found.map(|((topic, partition), committed)| {
-                (TopicPartition::new(topic, partition), committed)
-            }));
+            all.extend(found.into_iter().filter_map(committed));
         }
         Ok(all)
     }
@@ -72,11 +67,11 @@ impl Admin {
     /// Who has a partition of a group's lead.
     pub(super) fn holder(&self, group: &str, at: &TopicPartition) -> Option<String> {
         let census = self.client().census(group, WAIT).ok()?;
-        let member = census.holder(&at.topic, at.partition)?;
-        let (client, host) = (&member.client, member.host.trim_start_matches('/'));
-        Some(format!(
-            "client `{client}` (member `{}`) on {host}",
-            member.id
-        ))
+        let mut members = census.members.iter();
+        let MemberInfo {
+            id, client, host, ..
+        } = members.find(|it| it.assigned.contains(at))?;
+        let host = host.trim_start_matches('/');
+        Some(format!("client `{client}` (member `{id}`) on {host}"))
     }
 }

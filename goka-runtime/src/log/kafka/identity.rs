@@ -2,9 +2,9 @@
 //! that takes it over fences the member that has it. Used by the producer of a member.
 
 use std::collections::BTreeSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
-use super::super::Group;
+use super::super::{Group, lock};
 
 /// The names that members of this process made up and still use.
 static MADE_UP: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -36,15 +36,11 @@ impl TransactionalId {
                 is_made_up: false,
             };
         }
-        let mut used = MADE_UP.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut number = 0;
-        let name = loop {
-            number += 1;
-            let name = named(&format!("{}-{number}", *PROCESS));
-            if used.insert(name.clone()) {
-                break name;
-            }
-        };
+        let mut used = lock(&MADE_UP);
+        let mut names = (1_u64..).map(|number| named(&format!("{}-{number}", *PROCESS)));
+        let name = names.find(|name| !used.contains(name));
+        let name = name.expect("numbers do not run out");
+        used.insert(name.clone());
         Self {
             name,
             is_made_up: true,
@@ -60,8 +56,7 @@ impl TransactionalId {
 impl Drop for TransactionalId {
     fn drop(&mut self) {
         if self.is_made_up {
-            let mut used = MADE_UP.lock().unwrap_or_else(PoisonError::into_inner);
-            used.remove(&self.name);
+            lock(&MADE_UP).remove(&self.name);
         }
     }
 }

@@ -80,7 +80,8 @@ impl KafkaMember {
         let group = Arc::new(group);
         let failed =
             |fault: Fault| LogError::client(format!("joining group `{}`", group.name), fault);
-        let client = Client::new(Kind::Consumer, &config.member(&group)).map_err(failed)?;
+        let client =
+            Client::new(Kind::RD_KAFKA_CONSUMER, &config.member(&group)).map_err(failed)?;
         let timeout = config.deadline;
         let producer = MemberProducer::new(config, Arc::clone(&group), batch_bytes)?;
         client.subscribe(&group.leads()).map_err(failed)?;
@@ -236,7 +237,7 @@ impl KafkaMember {
         let deadline = Instant::now() + max;
         loop {
             self.events.pull(Duration::ZERO);
-            self.producer.serve(Duration::ZERO);
+            self.producer.records().serve(Duration::ZERO);
             self.producer.start()?;
             if self.health.starts_probe(Instant::now()) {
                 self.probe(PROBE_TIMEOUT);
@@ -287,10 +288,7 @@ impl KafkaMember {
             (Err(pending), _) => pending,
             (Ok(()), false) => format!("leaving group `{}`", self.group.name),
         };
-        Err(LogError::Timeout {
-            what,
-            after: began.elapsed(),
-        })
+        Err(LogError::late(what, began.elapsed()))
     }
 }
 
@@ -311,11 +309,8 @@ impl Member for KafkaMember {
         // A revocation must be seen before the client's assignment is changed.
         self.events.pull(Duration::ZERO);
         let Some(epoch) = self.tasks.announced(task) else {
-            return Err(LogError::Client {
-                what: format!("fetching partition {}", task.partition),
-                reason: "it is not owned".to_owned(),
-                source: None,
-            });
+            let what = format!("fetching partition {}", task.partition);
+            return Err(LogError::failed(what, "it is not owned"));
         };
         let is_revoking = || self.events.has_revocation();
         self.fetcher.fetch(task, epoch, positions, is_revoking)
@@ -354,7 +349,7 @@ impl Committer for KafkaMember {
 
     fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
         let Some((transactions, calls)) = self.producer.transactions() else {
-            let acks = self.producer.await_acks(deadline);
+            let acks = self.producer.records().await_acks(deadline);
             fail_point!("after-acks", acks.len());
             return self.committer.commit(batch, acks, &self.tasks, deadline);
         };
@@ -381,7 +376,7 @@ impl Drop for KafkaMember {
         // A member that is dropped was not drained: records that were appended and not committed are of no
         // use. Exactly once, closing the producer ends the transaction that holds them.
         if self.group.guarantee == Guarantee::AtLeastOnce {
-            self.producer.purge();
+            self.producer.records().client().purge();
         }
         let by = Instant::now() + self.timeout;
         if let Err(error) = self.go(by, false) {
@@ -439,7 +434,8 @@ mod tests {
             outcome.acks.remove(&task).expect("an entry for the task")
         };
         assert!(commit(&mut member, 1).is_ok());
-        member.producer.end(Code::Inconsistent, "as asked");
+        let client = member.producer.records().client();
+        client.end(Code::Inconsistent, "as asked");
         let failure = commit(&mut member, 2).expect_err("its producer ended");
         assert!(matches!(failure, Failure::Fatal(_)), "{failure:?}");
         member.rebuild().expect("a new producer");

@@ -3,14 +3,13 @@
 //! its deadline is over; delivery reports are taken meanwhile. It knows nothing of tasks' offsets and of what
 //! a commit means to them, and what the calls mean to a transaction is decided by [`Transactions`].
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::cancel::Call;
 use super::super::transactions::Transactions;
-use super::super::transactions::client::{CallError, Ended, TransactionClient};
-use super::super::{Failure, Group, LogError, TaskAcks};
-use super::bounded::Call;
+use super::super::transactions::client::TransactionClient;
+use super::super::{Failure, Group, LogError};
 use super::config::KafkaConfig;
 use super::identity::TransactionalId;
 use super::native::{Client, Failed, Fault, Kind, List, Membership, Remedy};
@@ -31,16 +30,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// The version of `TxnOffsetCommit` from which on the group's generation is in it.
 const FENCES: i16 = 3;
 
-/// What a producer is made of.
-#[derive(Debug, Clone)]
-struct Settings {
-    config: KafkaConfig,
-    group: Arc<Group>,
-    batch_bytes: usize,
-}
-
 pub(super) struct MemberProducer {
-    settings: Settings,
+    config: KafkaConfig,
+    batch_bytes: usize,
     calls: ProducerCalls,
     /// Exactly once, everything is written in transactions.
     transactions: Option<Transactions>,
@@ -49,7 +41,7 @@ pub(super) struct MemberProducer {
 /// A producer, and the calls of its transactions.
 pub(super) struct ProducerCalls {
     group: Arc<Group>,
-    producer: Producer,
+    pub(super) producer: Producer,
     /// Held for as long as the producer lives; `None` at least once.
     id: Option<TransactionalId>,
     /// The call that ends the open transaction, until it has returned.
@@ -68,49 +60,38 @@ impl MemberProducer {
         group: Arc<Group>,
         batch_bytes: usize,
     ) -> Result<Self, LogError> {
-        Self::with(Settings {
-            config,
-            group,
-            batch_bytes,
-        })
-    }
-
-    fn with(settings: Settings) -> Result<Self, LogError> {
         let failed = |fault| LogError::client("making the producer", fault);
-        let Settings {
-            config,
-            group,
-            batch_bytes,
-        } = &settings;
         let timeout = group.transaction_timeout;
         let (properties, id) = match group.guarantee {
-            Guarantee::AtLeastOnce => (config.producing(*batch_bytes), None),
+            Guarantee::AtLeastOnce => (config.producing(batch_bytes), None),
             Guarantee::ExactlyOnce => {
-                let id = TransactionalId::of(group);
-                let properties = config.transacting(*batch_bytes, id.name(), timeout);
+                let id = TransactionalId::of(&group);
+                let properties = config.transacting(batch_bytes, id.name(), timeout);
                 (properties, Some(id))
             }
         };
-        let client = Client::new(Kind::Producer, &properties).map_err(failed)?;
-        let producer = Producer::new(&client, group, config.deadline).map_err(failed)?;
+        let client = Client::new(Kind::RD_KAFKA_PRODUCER, &properties).map_err(failed)?;
+        let producer = Producer::new(&client, Arc::clone(&group), config.deadline);
         let of = |id: &TransactionalId| Transactions::new(id.name().to_owned(), timeout);
         Ok(Self {
             transactions: id.as_ref().map(of),
             calls: ProducerCalls {
-                group: Arc::clone(group),
-                producer,
+                group,
+                producer: producer.map_err(failed)?,
                 id,
                 ending: None,
                 began: Instant::now(),
             },
-            settings,
+            config,
+            batch_bytes,
         })
     }
 
     /// Replaces the client with a new one; what was appended and not acknowledged is dropped.
     pub(super) fn replace(&mut self) -> Result<(), LogError> {
-        let new = Self::with(self.settings.clone())?;
-        self.purge();
+        let group = Arc::clone(&self.calls.group);
+        let new = Self::new(self.config.clone(), group, self.batch_bytes)?;
+        self.calls.client().purge();
         *self = new;
         Ok(())
     }
@@ -122,7 +103,7 @@ impl MemberProducer {
 
     /// Produces records; exactly once, in a transaction that is begun where none is open.
     pub(super) fn append(&mut self, appends: &Appends) {
-        let deadline = Instant::now() + self.settings.config.deadline;
+        let deadline = Instant::now() + self.config.deadline;
         let begun = match self.transactions() {
             Some((transactions, calls)) => transactions.begin(calls, deadline),
             None => Ok(()),
@@ -130,17 +111,9 @@ impl MemberProducer {
         self.calls.producer.append(appends, &begun);
     }
 
-    /// Takes delivery reports and errors; waits at most `wait` for the first.
-    pub(super) fn serve(&mut self, wait: Duration) {
-        self.calls.producer.serve(wait);
-    }
-
-    /// Waits until all records are acknowledged or have failed, at most until `deadline`.
-    pub(super) fn await_acks(
-        &mut self,
-        deadline: Instant,
-    ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
-        self.calls.producer.await_acks(deadline)
+    /// The records, and their delivery reports.
+    pub(super) fn records(&mut self) -> &mut Producer {
+        &mut self.calls.producer
     }
 
     /// Forgets a task that is not owned any more.
@@ -150,11 +123,6 @@ impl MemberProducer {
         {
             transactions.disown();
         }
-    }
-
-    /// Gives up whatever is not acknowledged.
-    pub(super) fn purge(&self) {
-        self.calls.producer.purge();
     }
 
     /// Takes the transactional id over, without waiting; returns whether that is done. Without
@@ -205,30 +173,9 @@ impl MemberProducer {
     }
 }
 
-#[cfg(test)]
-impl MemberProducer {
-    /// Ends the client for good.
-    pub(super) fn end(&self, code: super::native::Code, why: &str) {
-        self.calls.client().end(code, why);
-    }
-}
-
 impl ProducerCalls {
     fn client(&self) -> &Client {
         self.producer.client()
-    }
-
-    /// Waits until all records are acknowledged or have failed, at most until `deadline`. Returns also the
-    /// topics of records that failed since this was last asked.
-    pub(super) fn await_acks(
-        &mut self,
-        deadline: Instant,
-    ) -> (
-        BTreeMap<TaskId, Result<TaskAcks, Failure>>,
-        BTreeSet<String>,
-    ) {
-        let acks = self.producer.await_acks(deadline);
-        (acks, self.producer.take_failed())
     }
 
     /// Refuses brokers that do not check the generation and the member with which offsets are sent: a
@@ -281,8 +228,8 @@ impl ProducerCalls {
                 (sent, offsets)
             };
             let dead = |why: String| Unsent::Ended(Failure::Fatal(why));
-            let call = Call::start(send).map_err(|error| dead(error.to_string()))?;
-            let Some((sent, back)) = call.wait(wait + SEND_GRACE) else {
+            let call = Call::start("kafka-call", send).map_err(|error| dead(error.to_string()))?;
+            let Ok((sent, back)) = call.wait(wait + SEND_GRACE) else {
                 let why = self.with_last_error("sending offsets to the transaction does not end");
                 return Err(dead(why));
             };
@@ -315,19 +262,19 @@ impl ProducerCalls {
         &mut self,
         end: fn(&Client) -> Result<(), Failed>,
         deadline: Instant,
-    ) -> Result<bool, CallError> {
+    ) -> Result<bool, Failure> {
         let call = match self.ending.take() {
             Some(call) => call,
             None => {
                 let client = self.client().clone();
-                Call::start(move || end(&client)).map_err(|error| {
-                    CallError::Fatal(format!("starting a thread to end the transaction: {error}"))
+                Call::start("kafka-call", move || end(&client)).map_err(|error| {
+                    Failure::Fatal(format!("starting a thread to end the transaction: {error}"))
                 })?
             }
         };
         loop {
             let left = left(deadline);
-            if let Some(returned) = call.wait(left.min(SERVE_EVERY)) {
+            if let Ok(returned) = call.wait(left.min(SERVE_EVERY)) {
                 return Ok(returned.map(|()| true)?);
             }
             self.producer.serve(Duration::ZERO);
@@ -359,15 +306,15 @@ impl TransactionClient for ProducerCalls {
         }
     }
 
-    fn begin(&mut self) -> Result<(), CallError> {
+    fn begin(&mut self) -> Result<(), Failure> {
         Ok(self.client().begin_transaction()?)
     }
 
-    fn commit(&mut self, deadline: Instant) -> Result<bool, CallError> {
+    fn commit(&mut self, deadline: Instant) -> Result<bool, Failure> {
         self.await_end(Client::commit_transaction, deadline)
     }
 
-    fn abort(&mut self, deadline: Instant) -> Result<bool, CallError> {
+    fn abort(&mut self, deadline: Instant) -> Result<bool, Failure> {
         self.await_end(Client::abort_transaction, deadline)
     }
 
@@ -383,7 +330,7 @@ impl TransactionClient for ProducerCalls {
         true
     }
 
-    fn ended(&self) -> Option<Ended> {
+    fn ended(&self) -> Option<Failure> {
         ended(self.client())
     }
 
@@ -478,7 +425,7 @@ mod tests {
                 headers: &[],
             });
             self.producer.append(&appends);
-            let acks = self.producer.await_acks(soon());
+            let acks = self.producer.records().await_acks(soon());
             assert!(acks[&TASK].is_ok(), "{acks:?}");
         }
 

@@ -1,13 +1,13 @@
 //! Questions about offsets: where partitions begin and end, and what groups committed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::{Committed, Isolation, LogError, OffsetRange};
-use super::admin::{AGAIN, Admin, has_time};
+use super::admin::{AGAIN, Admin, asking, has_time};
 use super::codes::is_unreachable;
-use super::native::{Client, Code, Fault, Kind, List, Place};
+use super::native::{Code, Fault, Kind, List, Place, text};
 use crate::record::{Offset, TopicPartition};
 
 /// How long one request for offsets may take. It goes to a partition's leader, and until the cluster
@@ -25,32 +25,27 @@ impl Admin {
         topics.dedup();
         let found = self.described(&topics, until)?;
         for at in partitions {
-            let count = found
-                .get(&*at.topic)
-                .map(|topic| topic.partitions)
-                .ok_or_else(|| unknown_topic(&at.topic))?;
-            if !(0..count).contains(&at.partition) {
-                return Err(unknown_partition(at));
+            let topic = found.get(&*at.topic);
+            let topic = topic.ok_or_else(|| LogError::unknown_topic(&at.topic))?;
+            if !(0..topic.partitions).contains(&at.partition) {
+                return Err(LogError::unknown_partition(&at.topic, at.partition));
             }
         }
         let start = self.offsets(partitions, -2, Isolation::ReadUncommitted, until)?;
         let stable = self.offsets(partitions, -1, Isolation::ReadCommitted, until)?;
         // Last, so that it is never behind the stable one.
         let high = self.offsets(partitions, -1, Isolation::ReadUncommitted, until)?;
-        partitions
-            .iter()
-            .map(|at| {
-                let of = |all: &Offsets| all.get(&key(at)).copied();
-                of(&start)
-                    .zip(of(&stable))
-                    .zip(of(&high))
-                    .map(|((start, stable), high)| OffsetRange {
-                        start,
-                        stable,
-                        high,
-                    })
-                    .ok_or_else(|| unknown_partition(at))
+        let range = |at| {
+            Some(OffsetRange {
+                start: *start.get(at)?,
+                stable: *stable.get(at)?,
+                high: *high.get(at)?,
             })
+        };
+        let unknown = |at: &TopicPartition| LogError::unknown_partition(&at.topic, at.partition);
+        let partitions = partitions.iter();
+        partitions
+            .map(|at| range(at).ok_or_else(|| unknown(at)))
             .collect()
     }
 
@@ -86,10 +81,8 @@ impl Admin {
                 place.error.get_or_insert(Code::LeaderNotAvailable);
             }
             let Some(bad) = places.iter().find(|place| place.error.is_some()) else {
-                return Ok(places
-                    .into_iter()
-                    .map(|place| ((place.topic, place.partition), place.offset))
-                    .collect());
+                let offsets = places.into_iter().map(|place| (place.at, place.offset));
+                return Ok(offsets.collect());
             };
             self.retry(what, bad, until)?;
         }
@@ -99,16 +92,15 @@ impl Admin {
     fn retry(&self, what: &str, place: &Place, until: Instant) -> Result<(), LogError> {
         let code = place.error.unwrap_or(Code::Unknown);
         let is_unknown = matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
-        if is_unknown && !self.is_new(&place.topic) {
-            return Err(unknown_topic(&place.topic));
+        if is_unknown && !self.is_new(&place.at.topic) {
+            return Err(LogError::unknown_topic(&place.at.topic));
         }
-        let reason = super::native::text(code);
-        let what = format!("{what} of {}[{}]", place.topic, place.partition);
+        let reason = text(code);
+        let what = format!("{what} of {}", place.at);
         // A topic that is new is not known everywhere at once.
-        let code = if is_unknown {
-            Code::LeaderNotAvailable
-        } else {
-            code
+        let code = match is_unknown {
+            true => Code::LeaderNotAvailable,
+            false => code,
         };
         self.again(&what, &Fault { code, reason }, until)
     }
@@ -124,9 +116,7 @@ impl Admin {
             return Ok(Vec::new());
         }
         // A client of that group, though it never joins.
-        let errors = Client::new(Kind::Consumer, &self.config.asking_of(group))
-            .map_err(|fault| LogError::client("making the Kafka client", fault))?
-            .main_queue();
+        let errors = asking(Kind::RD_KAFKA_CONSUMER, &self.config.asking_of(group))?;
         loop {
             let list = list(partitions, -1001).map_err(|fault| self.refused(&what, fault))?;
             let wait = until.saturating_duration_since(Instant::now());
@@ -142,30 +132,19 @@ impl Admin {
                     continue;
                 }
             };
-            let bad = places.iter().find(|place| {
-                place
-                    .error
-                    .is_some_and(|code| code != Code::UnknownTopicOrPartition)
-            });
-            if let Some(bad) = bad {
+            let is_bad = |code| code != Code::UnknownTopicOrPartition;
+            if let Some(bad) = places.iter().find(|it| it.error.is_some_and(is_bad)) {
                 self.retry(&what, bad, until)?;
                 continue;
             }
-            let found: BTreeMap<(String, i32), Committed> =
-                places.into_iter().filter_map(committed).collect();
-            return Ok(partitions
-                .iter()
-                .map(|at| found.get(&key(at)).cloned())
-                .collect());
+            let found: HashMap<_, _> = places.into_iter().filter_map(committed).collect();
+            let partitions = partitions.iter();
+            return Ok(partitions.map(|at| found.get(at).cloned()).collect());
         }
     }
 }
 
-type Offsets = HashMap<(String, i32), Offset>;
-
-fn key(at: &TopicPartition) -> (String, i32) {
-    (at.topic.to_string(), at.partition)
-}
+type Offsets = HashMap<TopicPartition, Offset>;
 
 pub(super) fn list(partitions: &[TopicPartition], offset: Offset) -> Result<List, Fault> {
     let mut list = List::new();
@@ -176,27 +155,10 @@ pub(super) fn list(partitions: &[TopicPartition], offset: Offset) -> Result<List
 }
 
 /// What a place of a committed-offsets answer holds, if anything was committed.
-pub(super) fn committed(place: Place) -> Option<((String, i32), Committed)> {
-    (place.error.is_none() && place.offset >= 0).then_some((
-        (place.topic, place.partition),
-        Committed {
-            offset: place.offset,
-            metadata: place.metadata,
-        },
-    ))
-}
-
-fn unknown_topic(topic: &str) -> LogError {
-    LogError::UnknownTopic {
-        topic: topic.to_owned(),
-    }
-}
-
-fn unknown_partition(at: &TopicPartition) -> LogError {
-    LogError::UnknownPartition {
-        topic: at.topic.to_string(),
-        partition: at.partition,
-    }
+pub(super) fn committed(place: Place) -> Option<(TopicPartition, Committed)> {
+    let (offset, metadata) = (place.offset, place.metadata);
+    let is_committed = place.error.is_none() && offset >= 0;
+    is_committed.then_some((place.at, Committed { offset, metadata }))
 }
 
 #[cfg(test)]
@@ -225,11 +187,11 @@ mod tests {
                 deadline: Duration::from_secs(60),
                 ..KafkaConfig::default()
             };
-            let admin = Admin::new(&config).expect("a client");
+            let admin = Admin::new(config).expect("a client");
             let isolation = Isolation::ReadUncommitted;
             let found = admin.offsets(&at, -1, isolation, admin.until());
             match passes {
-                true => assert_eq!(found.expect("told")[&key(&at[0])], 0, "{answer:?}"),
+                true => assert_eq!(found.expect("told")[&at[0]], 0, "{answer:?}"),
                 false => assert!(
                     matches!(found, Err(LogError::Refused { .. })),
                     "{answer:?}: {found:?}"

@@ -3,10 +3,12 @@
 //! [`MemberProducer`](super::member_producer::MemberProducer); knows no transactions and no offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{Failure, Group, TaskAcks};
-use super::native::{Client, Code, EventKind, Fault, Message, Outgoing, Queue, Topic, text};
+use super::super::commit::TaskResults;
+use super::super::{Failure, Group, Sent, TaskAcks};
+use super::native::{Client, Code, EventKind, Fault, Message, Queue, Topic, text};
 use crate::clock::Clock;
 use crate::record::{Append, AppendKind, Appends, Offset, TaskId, Timestamp};
 
@@ -14,6 +16,7 @@ use crate::record::{Append, AppendKind, Appends, Offset, TaskId, Timestamp};
 const FUTURE: Timestamp = 60_000;
 
 pub(super) struct Producer {
+    group: Arc<Group>,
     topics: Vec<Topic>,
     reports: Queue,
     ledgers: Vec<Ledger>,
@@ -51,14 +54,22 @@ struct Ledger {
     ahead: Option<Ahead>,
 }
 
-/// A record whose timestamp is far in the future, which a topic may refuse.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    timestamp: Timestamp,
-    key: Vec<u8>,
-}
+/// The timestamp and the key of a record whose timestamp is far in the future, which a topic may refuse.
+pub(super) type Ahead = (Timestamp, Vec<u8>);
 
 impl Ledger {
+    fn of(task: TaskId) -> Self {
+        Self {
+            task,
+            used: false,
+            pending: 0,
+            changelog: None,
+            failure: None,
+            size: 0,
+            ahead: None,
+        }
+    }
+
     fn fail(&mut self, failure: Failure, size: usize) {
         // Of several refused records the largest is reported: a small one may be refused for the batch that
         // it shares with a large one.
@@ -76,12 +87,10 @@ impl Ledger {
     }
 
     fn is_ahead(&mut self, append: &Append<'_>) {
-        let farthest = self.ahead.as_ref().map(|ahead| ahead.timestamp);
+        let farthest = self.ahead.as_ref().map(|(timestamp, _)| *timestamp);
         if farthest.is_none_or(|farthest| append.timestamp > farthest) {
-            self.ahead = Some(Ahead {
-                timestamp: append.timestamp,
-                key: append.key.unwrap_or_default().to_vec(),
-            });
+            let key = append.key.unwrap_or_default();
+            self.ahead = Some((append.timestamp, key.to_vec()));
         }
     }
 
@@ -133,10 +142,15 @@ impl ReportId {
 }
 
 impl Producer {
-    pub(super) fn new(client: &Client, group: &Group, timeout: Duration) -> Result<Self, Fault> {
+    pub(super) fn new(
+        client: &Client,
+        group: Arc<Group>,
+        timeout: Duration,
+    ) -> Result<Self, Fault> {
         let topics = group.topics.iter().map(|name| client.topic(name));
         Ok(Self {
             topics: topics.collect::<Result<_, _>>()?,
+            group,
             reports: client.main_queue(),
             ledgers: Vec::new(),
             numbers: BTreeMap::new(),
@@ -163,15 +177,7 @@ impl Producer {
         let next = self.ledgers.len();
         let number = *self.numbers.entry(task).or_insert(next);
         if number == next {
-            self.ledgers.push(Ledger {
-                task,
-                used: false,
-                pending: 0,
-                changelog: None,
-                failure: None,
-                size: 0,
-                ahead: None,
-            });
+            self.ledgers.push(Ledger::of(task));
         }
         self.last = Some((task, number));
         number
@@ -192,36 +198,30 @@ impl Producer {
             }
             // What follows a failed record is dropped with it, so the order is kept.
             if self.ledgers[number].failure.is_none()
-                && let Err((failure, size)) = self.produce(&append, number)
+                && let Err(failure) = self.produce(&append, number)
             {
-                self.ledgers[number].fail(failure, size);
+                self.ledgers[number].fail(failure, size(append.key, append.value));
             }
         }
         self.serve(Duration::ZERO);
     }
 
-    fn produce(&mut self, append: &Append<'_>, number: usize) -> Result<(), (Failure, usize)> {
-        let size = append.key.map_or(0, <[u8]>::len) + append.value.map_or(0, <[u8]>::len);
-        let record = Outgoing {
-            partition: append.partition,
-            key: append.key,
-            value: append.value,
-            timestamp: append.timestamp,
-            headers: append.headers,
-            opaque: ReportId {
-                generation: self.generation,
-                ledger: number,
-                kind: append.kind,
-            }
-            .word(),
+    fn produce(&mut self, append: &Append<'_>, number: usize) -> Result<(), Failure> {
+        let group = Arc::clone(&self.group);
+        let name = group.topic(append.topic);
+        let record = Sent::of(append, name);
+        let id = ReportId {
+            generation: self.generation,
+            ledger: number,
+            kind: append.kind,
         };
         let mut deadline = None;
         loop {
             if let Some(fatal) = &self.fatal {
-                return Err((Failure::Fatal(fatal.clone()), size));
+                return Err(Failure::Fatal(fatal.clone()));
             }
             let topic = &self.topics[usize::from(append.topic.0)];
-            match self.client().produce(topic, &record) {
+            match self.client().produce(topic, &record, id.word()) {
                 Ok(()) => {
                     self.ledgers[number].pending += 1;
                     self.pending += 1;
@@ -231,14 +231,11 @@ impl Producer {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.timeout);
                     if Instant::now() >= deadline {
                         let why = "no room in the producer's queue: the broker takes nothing";
-                        return Err((Failure::Unknown(self.with_last_error(why)), size));
+                        return Err(Failure::Unknown(self.with_last_error(why)));
                     }
                     self.serve(Duration::from_millis(10));
                 }
-                Err(code) => {
-                    let topic = topic_name(append, self);
-                    return Err((failure(code, &topic, append.key, None), size));
-                }
+                Err(code) => return Err(failure(code, name, append.key, None)),
             }
         }
     }
@@ -258,14 +255,13 @@ impl Producer {
         while let Some(some) = event {
             match some.kind() {
                 EventKind::Deliveries => some.deliveries(|message| self.delivered(message)),
+                EventKind::Error if some.is_fatal() => {
+                    let fault = self.client().fatal().or_else(|| some.fault());
+                    self.fatal = fault.map(|fault| fault.reason);
+                }
                 EventKind::Error => {
                     if let Some(fault) = some.fault() {
-                        if some.is_fatal() {
-                            let fault = self.client().fatal().unwrap_or(fault);
-                            self.fatal = Some(fault.reason);
-                        } else {
-                            self.last_error = Some(fault.reason);
-                        }
+                        self.last_error = Some(fault.reason);
                     }
                 }
                 _ => {}
@@ -291,13 +287,12 @@ impl Producer {
             }
             return;
         };
-        let size = message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
         let (code, why) = match denied(self.reports.client()) {
             Some(fault) => (fault.code, Some(fault.reason)),
             None => (code, None),
         };
         let failure = undelivered(code, message, why, ledger.ahead.as_ref());
-        ledger.fail(failure, size);
+        ledger.fail(failure, size(message.key(), message.value()));
         self.failed.insert(message.topic().to_owned());
     }
 
@@ -337,10 +332,7 @@ impl Producer {
     }
 
     /// Waits until all records are reported, at most until `deadline`, and closes the ledgers.
-    pub(super) fn await_acks(
-        &mut self,
-        deadline: Instant,
-    ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+    pub(super) fn await_acks(&mut self, deadline: Instant) -> TaskResults {
         self.serve(Duration::ZERO);
         self.client().nudge();
         while self.pending > 0 && self.fatal.is_none() {
@@ -372,11 +364,6 @@ impl Producer {
             .collect()
     }
 
-    /// Gives up whatever is not acknowledged.
-    pub(super) fn purge(&self) {
-        self.client().purge();
-    }
-
     /// Waits until everything is delivered, at most until `deadline`, and gives the rest up. The error is
     /// the number of records that were given up.
     pub(super) fn close(&mut self, deadline: Instant) -> Result<(), u64> {
@@ -391,8 +378,8 @@ impl Producer {
     }
 }
 
-fn topic_name(append: &Append<'_>, producer: &Producer) -> String {
-    producer.topics[usize::from(append.topic.0)].name()
+fn size(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
+    key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
 }
 
 /// A producer that may write nowhere is refused before its first record, for good.
@@ -414,9 +401,9 @@ pub(super) fn undelivered(
     const SETTINGS: &str = "outside what the topic takes; see the topic's settings \
         `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`";
     match (code, words, ahead) {
-        (Code::InvalidTimestamp | Code::InvalidRecord, None, Some(ahead)) => {
-            let words = format!("its timestamp {} is {SETTINGS}", ahead.timestamp);
-            failure(code, message.topic(), Some(&ahead.key), Some(words))
+        (Code::InvalidTimestamp | Code::InvalidRecord, None, Some((timestamp, key))) => {
+            let words = format!("its timestamp {timestamp} is {SETTINGS}");
+            failure(code, message.topic(), Some(key), Some(words))
         }
         (Code::InvalidTimestamp, None, None) => {
             let words =
@@ -453,9 +440,9 @@ pub(super) fn failure(
         | Code::UnknownTopic
         | Code::UnknownPartition => Failure::Refused {
             topic: topic.to_owned(),
-            key: key.map_or("(none)".into(), |key| {
-                String::from_utf8_lossy(key).into_owned()
-            }),
+            key: key
+                .map_or("(none)".into(), String::from_utf8_lossy)
+                .into_owned(),
             reason: match code {
                 Code::QueueFull => "larger than the client's send buffer".to_owned(),
                 _ => reason,
@@ -510,13 +497,9 @@ mod tests {
         for (failures, expected) in rows {
             let lead = TopicId(0);
             let mut ledger = Ledger {
-                task: TaskId { lead, partition: 0 },
                 used: true,
-                pending: 0,
                 changelog: Some((1, 1, 1)),
-                failure: None,
-                size: 0,
-                ahead: None,
+                ..Ledger::of(TaskId { lead, partition: 0 })
             };
             for (failure, size) in failures {
                 ledger.fail(failure, size);

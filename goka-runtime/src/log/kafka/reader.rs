@@ -35,7 +35,8 @@ impl KafkaReader {
         isolation: Isolation,
     ) -> Result<Self, LogError> {
         let failed = |fault| LogError::client("making the reader", fault);
-        let client = Client::new(Kind::Consumer, &config.reading(isolation)).map_err(failed)?;
+        let client =
+            Client::new(Kind::RD_KAFKA_CONSUMER, &config.reading(isolation)).map_err(failed)?;
         let mut reader = Self {
             batch: Batch::default(),
             partitions: Vec::with_capacity(from.len()),
@@ -84,11 +85,8 @@ impl KafkaReader {
     }
 
     fn hand_over(&mut self, batch: &mut Batch, each: Each<'_>) -> Result<(), LogError> {
-        let messages = batch.messages();
-        let mut records: Vec<Record<'_>> = Vec::with_capacity(messages.len());
-        for run in messages
-            .chunk_by(|a, b| a.same_partition(b) && a.error().is_none() && b.error().is_none())
-        {
+        let mut records: Vec<Record<'_>> = Vec::with_capacity(batch.messages().len());
+        for run in batch.runs() {
             let Some(index) = self.index(run[0].topic(), run[0].partition()) else {
                 continue;
             };
@@ -97,11 +95,8 @@ impl KafkaReader {
                     let position = self.partitions[index].position;
                     records.clear();
                     // A fetched batch starts where it was written, which may be before the position.
-                    records.extend(
-                        run.iter()
-                            .filter(|message| message.offset() >= position)
-                            .map(Message::record),
-                    );
+                    let new = run.iter().filter(|message| message.offset() >= position);
+                    records.extend(new.map(Message::record));
                     if let Some(last) = records.last() {
                         self.partitions[index].position = last.offset + 1;
                         each(index, &records);
@@ -119,7 +114,7 @@ impl KafkaReader {
             }
         }
         for lost in batch.take_errors() {
-            if let Some(index) = self.index(&lost.topic, lost.partition)
+            if let Some(index) = self.index(&lost.at.topic, lost.at.partition)
                 && !is_fetched_again(lost.fault.code)
             {
                 return Err(self.error(index, lost.fault.code, lost.fault.reason.clone()));
@@ -161,16 +156,11 @@ pub(super) fn read_error(
     offset: Offset,
     reason: String,
 ) -> LogError {
-    let topic = at.topic.to_string();
-    let partition = at.partition;
+    let topic = &at.topic;
     match code {
-        Code::AutoOffsetReset | Code::OffsetOutOfRange => LogError::OutOfRange {
-            topic,
-            partition,
-            offset,
-        },
-        Code::UnknownTopicOrPartition | Code::UnknownTopic => LogError::UnknownTopic { topic },
-        Code::UnknownPartition => LogError::UnknownPartition { topic, partition },
+        Code::AutoOffsetReset | Code::OffsetOutOfRange => LogError::out_of_range(at, offset),
+        Code::UnknownTopicOrPartition | Code::UnknownTopic => LogError::unknown_topic(topic),
+        Code::UnknownPartition => LogError::unknown_partition(topic, at.partition),
         Code::TopicAuthorizationFailed => {
             LogError::refused(format!("reading topic `{topic}`"), Fault { code, reason })
         }

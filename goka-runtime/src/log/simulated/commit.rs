@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::super::transactions::client::CommitClient;
-use super::super::transactions::outcome::{Failures, each, failed, tasks};
+use super::super::transactions::outcome::{Failures, all, failed, tasks};
 use super::super::transactions::{Transactions, not_owned};
 use super::faults::{Fault, StepKind};
 use super::groups::{Offsets, Standing};
@@ -13,8 +13,9 @@ use super::member::SimulatedMember;
 use super::owned::OwnedTask;
 use super::producer::ProducerCalls;
 use super::state::State;
+use crate::log::commit::TaskResults;
 use crate::log::seats::MemberId;
-use crate::log::{CommitBatch, CommitOutcome, Committed, Committer, Failure, Group, TaskAcks};
+use crate::log::{CommitBatch, CommitOutcome, Committed, Committer, Failure, Group};
 use crate::record::{Appends, TaskId};
 
 impl Committer for SimulatedMember {
@@ -29,7 +30,7 @@ impl Committer for SimulatedMember {
         let mut state = shared.lock();
         if state.dead.contains(&self.client) {
             let why = Failure::Fatal("this member was killed".to_owned());
-            return failed(batch, each(&tasks(batch, []), |_| why.clone()));
+            return failed(batch, all(&tasks(batch, []), &why));
         }
         self.heard(&mut state);
         let Some((transactions, calls)) = self.producer.transactions(&mut state) else {
@@ -193,7 +194,7 @@ impl<'m> CommitClient for TransactionCommit<'m> {
         &mut self.calls
     }
 
-    fn acks(&mut self, _deadline: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+    fn acks(&mut self, _deadline: Instant) -> TaskResults {
         self.calls.client.close(self.calls.state)
     }
 
@@ -211,7 +212,7 @@ impl<'m> CommitClient for TransactionCommit<'m> {
         let sent = self.attach(offsets_of(self.group, batch, |_| true));
         sent.map_err(|failure| {
             let failure = open.ended(&self.calls).unwrap_or(failure);
-            each(tasks, |_| failure.clone())
+            all(tasks, &failure)
         })
     }
 

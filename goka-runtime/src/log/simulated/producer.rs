@@ -10,8 +10,9 @@ use super::groups::Offsets;
 use super::history::ClientId;
 use super::produce::{Outgoing, Unwritten};
 use super::state::{Shared, State};
+use crate::log::commit::TaskResults;
 use crate::log::transactions::Transactions;
-use crate::log::transactions::client::{CallError, Ended, TransactionClient};
+use crate::log::transactions::client::TransactionClient;
 use crate::log::{Failure, Group, LogError, MemberTimeout, Sent, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
@@ -76,7 +77,7 @@ pub(super) struct ProducerClient {
     /// answered.
     is_committed: bool,
     /// What ended the client for good.
-    ended: Option<Ended>,
+    ended: Option<Failure>,
 }
 
 /// A producer's calls, which arrive at the log at once.
@@ -189,7 +190,7 @@ impl ProducerClient {
     ///
     /// # Errors
     /// There is a newer producer with the transactional id.
-    fn produce(&mut self, state: &mut State, append: &Append<'_>) -> Result<(), CallError> {
+    fn produce(&mut self, state: &mut State, append: &Append<'_>) -> Result<(), Failure> {
         let is_loop =
             append.kind == AppendKind::Output && self.group.inputs.contains(&append.topic);
         let epoch = self
@@ -215,10 +216,7 @@ impl ProducerClient {
     }
 
     /// The acknowledgements of everything appended since this was last called, task by task.
-    pub(super) fn close(
-        &mut self,
-        state: &mut State,
-    ) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
+    pub(super) fn close(&mut self, state: &mut State) -> TaskResults {
         let ledgers = std::mem::take(&mut self.ledgers).into_iter();
         ledgers
             .map(|(task, ledger)| (task, ledger.close(state)))
@@ -233,16 +231,17 @@ impl ProducerClient {
     }
 
     /// The coordinator knows a newer epoch.
-    fn fenced(&mut self) -> CallError {
+    fn fenced(&mut self) -> Failure {
         let why = "there is a newer producer with it".to_owned();
-        self.ended.get_or_insert(Ended::Fenced(why.clone()));
-        CallError::Fatal(why)
+        self.ended
+            .get_or_insert(Failure::ProducerFenced(why.clone()));
+        Failure::Fatal(why)
     }
 }
 
 impl ProducerCalls<'_> {
     /// The end of a transaction, at the coordinator.
-    fn end(&mut self, commit: bool, late: Duration) -> Result<bool, CallError> {
+    fn end(&mut self, commit: bool, late: Duration) -> Result<bool, Failure> {
         let epoch = self.client.epoch.unwrap_or_default();
         match self.state.end(&self.client.who, epoch, commit, late) {
             Ok(()) => Ok(true),
@@ -251,7 +250,7 @@ impl ProducerCalls<'_> {
     }
 
     /// Makes offsets part of the open transaction, at the coordinator.
-    pub(super) fn attach(&mut self, offsets: Offsets) -> Result<(), CallError> {
+    pub(super) fn attach(&mut self, offsets: Offsets) -> Result<(), Failure> {
         let client = &mut *self.client;
         let epoch = client.epoch.unwrap_or_default();
         let group = &client.group.name;
@@ -270,10 +269,10 @@ impl ProducerCalls<'_> {
     }
 
     /// Breaks the client.
-    fn break_down(&mut self) -> CallError {
+    fn break_down(&mut self) -> Failure {
         let why = "the client broke".to_owned();
-        self.client.ended.get_or_insert(Ended::Broken(why.clone()));
-        CallError::Fatal(why)
+        self.client.ended.get_or_insert(Failure::Fatal(why.clone()));
+        Failure::Fatal(why)
     }
 }
 
@@ -304,12 +303,12 @@ impl TransactionClient for ProducerCalls<'_> {
         Ok(None)
     }
 
-    fn begin(&mut self) -> Result<(), CallError> {
+    fn begin(&mut self) -> Result<(), Failure> {
         self.client.is_committed = false;
         Ok(())
     }
 
-    fn commit(&mut self, _deadline: Instant) -> Result<bool, CallError> {
+    fn commit(&mut self, _deadline: Instant) -> Result<bool, Failure> {
         let fault = self.inject(StepKind::End);
         if self.state.is_out() {
             return Ok(false);
@@ -325,7 +324,7 @@ impl TransactionClient for ProducerCalls<'_> {
             }
             Some(Fault::Fatal) => Err(self.break_down()),
             Some(Fault::Abortable) if !is_committed => {
-                Err(CallError::Abortable("the coordinator refuses".to_owned()))
+                Err(Failure::Abortable("the coordinator refuses".to_owned()))
             }
             Some(Fault::LateMarkers(late)) => self.end(true, late),
             // The coordinator accepts the same end a second time.
@@ -335,7 +334,7 @@ impl TransactionClient for ProducerCalls<'_> {
 
     /// While no broker answers it is asked until one does, which takes no time here: the difference
     /// cannot be seen before.
-    fn abort(&mut self, _deadline: Instant) -> Result<bool, CallError> {
+    fn abort(&mut self, _deadline: Instant) -> Result<bool, Failure> {
         match self.inject(StepKind::Abort) {
             Some(Fault::Fatal) => Err(self.break_down()),
             _ => self.end(false, Duration::ZERO),
@@ -351,7 +350,7 @@ impl TransactionClient for ProducerCalls<'_> {
         false
     }
 
-    fn ended(&self) -> Option<Ended> {
+    fn ended(&self) -> Option<Failure> {
         self.client.ended.clone()
     }
 }

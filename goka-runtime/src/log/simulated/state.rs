@@ -291,9 +291,7 @@ impl State {
     /// A partition, or the error that names what is missing.
     pub(super) fn partition(&self, tp: &TopicPartition) -> Result<&Partition, LogError> {
         let topic = self.topics.get(&tp.topic);
-        let topic = topic.ok_or_else(|| LogError::UnknownTopic {
-            topic: tp.topic.to_string(),
-        })?;
+        let topic = topic.ok_or_else(|| LogError::unknown_topic(&tp.topic))?;
         let partition = topic.partition(tp.partition);
         partition.ok_or_else(|| LogError::unknown_partition(&tp.topic, tp.partition))
     }

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::commit::{CommitBatch, CommitOutcome, TaskAcks};
+use super::super::commit::{CommitBatch, CommitOutcome, TaskAcks, TaskResults};
 use super::super::error::Failure;
 use crate::record::TaskId;
 
 /// The acknowledgements of the tasks of a batch.
-pub(in crate::log) type Acks = BTreeMap<TaskId, TaskAcks>;
+pub(crate) type Acks = BTreeMap<TaskId, TaskAcks>;
 /// The failure of each task of a batch.
-pub(in crate::log) type Failures = BTreeMap<TaskId, Failure>;
+pub(crate) type Failures = BTreeMap<TaskId, Failure>;
 
 /// The tasks of a batch: those with offsets, and those that appended.
-pub(in crate::log) fn tasks(
+pub(crate) fn tasks(
     batch: &CommitBatch,
     appended: impl IntoIterator<Item = TaskId>,
 ) -> BTreeSet<TaskId> {
@@ -20,16 +20,18 @@ pub(in crate::log) fn tasks(
     offsets.chain(appended).collect()
 }
 
+/// One failure for all tasks.
+pub(crate) fn all(tasks: &BTreeSet<TaskId>, failure: &Failure) -> Failures {
+    each(tasks, |_| failure.clone())
+}
+
 /// A failure for each task.
-pub(in crate::log) fn each(
-    tasks: &BTreeSet<TaskId>,
-    failure: impl Fn(TaskId) -> Failure,
-) -> Failures {
+pub(crate) fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
     tasks.iter().map(|task| (*task, failure(*task))).collect()
 }
 
 /// Nothing is committed: offsets fail with their task.
-pub(in crate::log) fn failed(batch: &CommitBatch, failures: Failures) -> CommitOutcome {
+pub(crate) fn failed(batch: &CommitBatch, failures: Failures) -> CommitOutcome {
     let offsets = batch.offsets.iter().filter_map(|(task, ..)| {
         let failure = failures.get(task)?;
         Some((*task, Err(failure.clone())))
@@ -41,7 +43,7 @@ pub(in crate::log) fn failed(batch: &CommitBatch, failures: Failures) -> CommitO
 }
 
 /// Everything is acknowledged; the offsets all have one outcome.
-pub(in crate::log) fn all_acked(
+pub(crate) fn all_acked(
     batch: &CommitBatch,
     acks: &Acks,
     offsets: &Result<(), Failure>,
@@ -64,10 +66,7 @@ fn with_marker(acked: TaskAcks) -> TaskAcks {
 
 /// All acknowledgements, or the failures of the tasks if there is to be no commit: a task whose record is
 /// refused for good has that refusal, and the others fail with it.
-pub(in crate::log) fn acknowledged(
-    tasks: &BTreeSet<TaskId>,
-    acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
-) -> Result<Acks, Failures> {
+pub(crate) fn acknowledged(tasks: &BTreeSet<TaskId>, acks: TaskResults) -> Result<Acks, Failures> {
     let Some(why) = acks.values().find_map(|ack| ack.as_ref().err()) else {
         let acks = acks.into_iter();
         let acks = acks.filter_map(|(task, ack)| Some((task, with_marker(ack.ok()?))));

@@ -72,7 +72,7 @@ impl AssignedTasks {
 pub(super) fn tasks_of(group: &Group, places: &[Place]) -> Vec<TaskId> {
     let tasks = places.iter();
     tasks
-        .filter_map(|place| group.task(&place.topic, place.partition))
+        .filter_map(|place| group.task(&place.at.topic, place.at.partition))
         .collect()
 }
 

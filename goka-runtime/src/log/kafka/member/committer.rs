@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::super::commit::TaskResults;
 use super::super::super::transactions::not_owned;
-use super::super::super::{CommitBatch, CommitOutcome, Failure, Group, TaskAcks};
+use super::super::super::{CommitBatch, CommitOutcome, Failure, Group};
 use super::super::native::{Client, Code, EventKind, Fault, List, Place, Queue, text};
 use super::assignment::AssignedTasks;
 use crate::record::{TaskId, TopicId};
 
-/// What was acknowledged of each task's appends.
-pub(super) type TaskResults = BTreeMap<TaskId, Result<TaskAcks, Failure>>;
+/// Why no task is the member's any more.
+pub(super) const TAKEN_AWAY: &str = "the group took the assignment away";
 
 pub(super) struct OffsetCommitter {
     group: Arc<Group>,
@@ -90,14 +91,11 @@ impl OffsetCommitter {
             // A static member that left the group for not polling would commit without a member id,
             // be refused as if another process had its instance name, and take that for the end of the
             // client.
-            return Err(Failure::Lost(
-                "the group took the assignment away".to_owned(),
-            ));
+            return Err(Failure::Lost(TAKEN_AWAY.to_owned()));
         }
         if !self.group.instance.is_empty() && self.client().member_id().is_empty() {
-            return Err(Failure::Lost(
-                "the client left the group, since it was not polled in time".to_owned(),
-            ));
+            let why = "the client left the group, since it was not polled in time";
+            return Err(Failure::Lost(why.to_owned()));
         }
         self.last += 1;
         let number = self.last;
@@ -131,21 +129,12 @@ impl OffsetCommitter {
 
     /// Whether the offset of one partition was committed.
     fn result_of(&self, places: &[Place], task: TaskId, topic: TopicId) -> Result<(), Failure> {
-        let name = self.group.topic(topic);
-        let place = places
-            .iter()
-            .find(|place| *place.topic == **name && place.partition == task.partition);
+        let at = self.group.place(topic, task.partition);
+        let place = places.iter().find(|place| place.at == at);
         match place.and_then(|place| place.error) {
             None => Ok(()),
-            Some(code) if is_refused(code) => Err(Failure::Refused {
-                topic: name.to_string(),
-                key: COMMITTED_OFFSET.to_owned(),
-                reason: text(code),
-            }),
-            Some(code) => Err(self.failure(Fault {
-                code,
-                reason: text(code),
-            })),
+            Some(code) if is_refused(code) => Err(refused_offset(&at.topic, text(code))),
+            Some(code) => Err(self.failure(Fault::of(code))),
         }
     }
 
@@ -154,8 +143,14 @@ impl OffsetCommitter {
     }
 }
 
-/// What a refused offset has in place of a record's key.
-pub(super) const COMMITTED_OFFSET: &str = "(committed offset)";
+/// The failure of an offset that is refused for good.
+pub(super) fn refused_offset(topic: &str, reason: String) -> Failure {
+    Failure::Refused {
+        topic: topic.to_owned(),
+        key: "(committed offset)".to_owned(),
+        reason,
+    }
+}
 
 /// Whether the offset of one partition is refused for good.
 pub(super) fn is_refused(code: Code) -> bool {
@@ -189,14 +184,10 @@ pub(super) fn commit_failure(group: &Group, fault: Fault, is_lost: bool) -> Fail
         | Code::BrokerTransportFailure
         | Code::NetworkException
         | Code::BrokerDestroy => Failure::Unknown(why),
-        Code::GroupAuthorizationFailed | Code::InvalidGroupId => Failure::Refused {
-            topic: group
-                .inputs
-                .first()
-                .map_or_else(String::new, |id| group.topic(*id).to_string()),
-            key: COMMITTED_OFFSET.to_owned(),
-            reason,
-        },
+        Code::GroupAuthorizationFailed | Code::InvalidGroupId => {
+            let input = group.inputs.first().map(|id| &**group.topic(*id));
+            refused_offset(input.unwrap_or_default(), reason)
+        }
         _ => Failure::Retriable(why),
     }
 }

@@ -1,5 +1,7 @@
 //! What the errors of a consumer mean for its member. Knows no state of the member.
 
+use std::sync::Arc;
+
 use super::super::super::{Group, LogError, MemberTimeout};
 use super::super::codes::is_unreachable;
 use super::super::config::instance;
@@ -22,7 +24,7 @@ pub(super) enum ConsumerError {
 }
 
 /// Classifies an error that the consumer reported, about `topic` if it names one.
-pub(super) fn classify(group: &Group, fault: Fault, topic: Option<String>) -> ConsumerError {
+pub(super) fn classify(group: &Group, fault: Fault, topic: Option<Arc<str>>) -> ConsumerError {
     let reason = fault.reason.clone();
     match fault.code {
         Code::AllBrokersDown => ConsumerError::AllBrokers(reason),

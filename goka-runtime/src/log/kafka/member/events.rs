@@ -3,10 +3,10 @@
 //! poll (`max.poll.interval.ms`).
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use super::super::super::KeepAlive;
+use super::super::super::{KeepAlive, lock};
 use super::super::native::{Client, Event, EventKind, Queue};
 
 pub(super) struct Events {
@@ -31,14 +31,10 @@ impl Events {
         &self.queue
     }
 
-    fn backlog(&self) -> std::sync::MutexGuard<'_, VecDeque<(Event, bool)>> {
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes the client's events, each revocation with whether the assignment is lost at that moment.
     pub(super) fn pull(&self, mut wait: Duration) {
         // Locked meanwhile, or two threads could change the order of the events.
-        let mut backlog = self.backlog();
+        let mut backlog = lock(&self.backlog);
         while let Some(event) = self.queue.poll(std::mem::take(&mut wait)) {
             let lost = event.kind() == EventKind::Revoke && self.client().assignment_lost();
             backlog.push_back((event, lost));
@@ -47,19 +43,17 @@ impl Events {
 
     /// The next event to be handled.
     pub(super) fn next(&self) -> Option<(Event, bool)> {
-        self.backlog().pop_front()
+        lock(&self.backlog).pop_front()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.backlog().is_empty()
+        lock(&self.backlog).is_empty()
     }
 
     /// Whether a revocation was taken and is not answered.
     pub(super) fn has_revocation(&self) -> bool {
-        let backlog = self.backlog();
-        backlog
-            .iter()
-            .any(|(event, _)| event.kind() == EventKind::Revoke)
+        let is_revocation = |(event, _): &(Event, bool)| event.kind() == EventKind::Revoke;
+        lock(&self.backlog).iter().any(is_revocation)
     }
 }
 

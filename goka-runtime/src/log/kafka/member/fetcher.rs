@@ -15,7 +15,7 @@ use super::super::native::{Client, Code, Fault, List, Message, PartitionError, Q
 use super::super::reader::read_error;
 use super::assignment::task_of;
 use super::health::Health;
-use crate::record::{Offset, Record, TaskId, TopicId, TopicPartition};
+use crate::record::{Offset, Record, TaskId, TopicId};
 use gaps::GapSchedule;
 use in_hand::InHand;
 use inputs::{FetchState, Inputs};
@@ -115,8 +115,7 @@ impl Fetcher {
         if !add.is_empty() {
             self.await_cleared_positions(&add)?;
             for place in add.places() {
-                self.client()
-                    .forward(&place.topic, place.partition, &self.records)?;
+                self.client().forward(&place.at, &self.records)?;
             }
             // A partition that was released and then taken away is still paused: librdkafka keeps
             // that over assignments.
@@ -138,7 +137,7 @@ impl Fetcher {
             // A list of its own: the answer overwrites the offsets.
             let mut asked = List::new();
             for place in list.places() {
-                asked.add(&place.topic, place.partition)?;
+                asked.add(&place.at.topic, place.at.partition)?;
             }
             let positions = self.client().positions(&asked);
             match positions.iter().any(|place| place.offset >= 0) {
@@ -239,7 +238,8 @@ impl Fetcher {
         let mut found = false;
         for place in self.client().positions(&fetching) {
             let to = place.offset;
-            let owner = owner(&self.group, &self.inputs, &place.topic, place.partition);
+            let at = &place.at;
+            let owner = owner(&self.group, &self.inputs, &at.topic, at.partition);
             if let Some((task, epoch, topic)) = owner
                 && let Some(from) = self.inputs.advance(task, topic, to)
             {
@@ -272,7 +272,7 @@ impl Fetcher {
                 }
                 Some(code) => {
                     reported = true;
-                    let at = TopicPartition::new(self.group.topic(topic).clone(), task.partition);
+                    let at = self.group.place(topic, task.partition);
                     let error = read_error(code, &at, first.offset(), first.error_text());
                     self.inputs.fail(task, topic);
                     driver.event(MemberEvent::InputFailed { task, topic, error });
@@ -312,20 +312,13 @@ impl Fetcher {
         driver: &mut dyn Driver,
     ) -> bool {
         let mut reported = false;
-        for PartitionError {
-            topic: name,
-            partition,
-            fault: Fault { code, reason },
-        } in errors
-        {
-            if is_fetched_again(code) {
-                reported |= health.fetch_failed(reason, Instant::now(), driver);
-            } else if let Some((task, _, topic)) =
-                owner(&self.group, &self.inputs, &name, partition)
-            {
+        for PartitionError { at, fault } in errors {
+            let owner = owner(&self.group, &self.inputs, &at.topic, at.partition);
+            if is_fetched_again(fault.code) {
+                reported |= health.fetch_failed(fault.reason, Instant::now(), driver);
+            } else if let Some((task, _, topic)) = owner {
                 reported = true;
-                let at = TopicPartition::new(self.group.topic(topic).clone(), partition);
-                let error = read_error(code, &at, 0, reason);
+                let error = read_error(fault.code, &at, 0, fault.reason);
                 self.inputs.fail(task, topic);
                 driver.event(MemberEvent::InputFailed { task, topic, error });
             }

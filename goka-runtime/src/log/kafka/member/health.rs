@@ -28,19 +28,14 @@ pub(super) enum Degraded {
     Fetch,
 }
 
-/// Fetches that fail and are made again by the client.
-#[derive(Debug, Clone, Copy)]
-struct FailingFetches {
-    since: Instant,
-    last: Instant,
-}
-
+#[derive(Default)]
 pub(super) struct Health {
     /// How long fetches may fail before that is reported.
     timeout: Duration,
     /// What was reported and has not recovered. One failure is reported at a time.
     degraded: Option<Degraded>,
-    failing_fetches: Option<FailingFetches>,
+    /// When fetches failed for the first time and for the last, while the client makes them again.
+    failing_fetches: Option<(Instant, Instant)>,
     /// When the brokers are probed next, while none answers and no probe is in flight.
     next_probe: Option<Instant>,
     /// The last error of a connection to a broker: the reason why all of them are down.
@@ -51,10 +46,7 @@ impl Health {
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             timeout,
-            degraded: None,
-            failing_fetches: None,
-            next_probe: None,
-            last_error: None,
+            ..Self::default()
         }
     }
 
@@ -129,12 +121,9 @@ impl Health {
         now: Instant,
         driver: &mut dyn Driver,
     ) -> bool {
-        let failing = self.failing_fetches.get_or_insert(FailingFetches {
-            since: now,
-            last: now,
-        });
-        failing.last = now;
-        if now.duration_since(failing.since) < self.timeout {
+        let (since, last) = self.failing_fetches.get_or_insert((now, now));
+        *last = now;
+        if now.duration_since(*since) < self.timeout {
             tracing::debug!(reason, "fetch failed, and is retried");
             return false;
         }
@@ -143,8 +132,8 @@ impl Health {
 
     /// Reports that fetches succeed again, if it was reported that they fail.
     pub(super) fn check_fetches(&mut self, now: Instant, driver: &mut dyn Driver) -> bool {
-        let failing = self.failing_fetches;
-        if failing.is_none_or(|it| now.duration_since(it.last) < FETCHES_RECOVERED) {
+        let is_recent = |(_, last)| now.duration_since(last) < FETCHES_RECOVERED;
+        if self.failing_fetches.is_none_or(is_recent) {
             return false;
         }
         self.failing_fetches = None;

@@ -9,10 +9,10 @@
 //!   process also takes the place in the group, and the next heartbeat says so. It is waited for: a
 //!   member that came back would otherwise put the other process out.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::super::super::{Group, LogError, cancel};
+use super::super::super::{Group, LogError, cancel, lock};
 use super::super::config::heartbeat;
 use super::super::native::{Client, Event, EventKind, Fault, List};
 use super::errors::ended;
@@ -22,32 +22,16 @@ use super::{PROBE, WAIT_SLICE};
 /// How long a broker may take to answer the probe before it is not waited for.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// Until when a broker is waited for.
-#[derive(Debug)]
-struct BrokerWait {
-    since: Instant,
-    by: Instant,
-    /// Whether the probe was answered.
-    has_answered: bool,
-}
-
-impl BrokerWait {
-    fn left(&self) -> Duration {
-        let by = match self.has_answered {
-            true => self.by,
-            false => self.by.min(self.since + PROBE_TIMEOUT),
-        };
-        by.saturating_duration_since(Instant::now())
-    }
-}
-
 /// A consumer on its way out of its group.
 pub(super) struct Leaving<'m> {
     events: &'m Events,
     group: &'m Group,
     /// The client's assignment, until a revocation takes it.
     assigned: List,
-    wait: BrokerWait,
+    since: Instant,
+    by: Instant,
+    /// Whether the probe was answered.
+    has_answered: bool,
 }
 
 impl<'m> Leaving<'m> {
@@ -57,12 +41,19 @@ impl<'m> Leaving<'m> {
             events,
             group,
             assigned,
-            wait: BrokerWait {
-                since: Instant::now(),
-                by,
-                has_answered: false,
-            },
+            since: Instant::now(),
+            by,
+            has_answered: false,
         }
+    }
+
+    /// How long a broker is waited for from now on.
+    fn left(&self) -> Duration {
+        let by = match self.has_answered {
+            true => self.by,
+            false => self.by.min(self.since + PROBE_TIMEOUT),
+        };
+        by.saturating_duration_since(Instant::now())
     }
 
     fn client(&self) -> &'m Client {
@@ -124,7 +115,7 @@ impl<'m> Leaving<'m> {
     /// Answers what comes until something is so, or no broker is to be waited for.
     fn serve_until(&mut self, is_so: impl Fn(&Client) -> bool) {
         while !is_so(self.client()) {
-            let left = self.wait.left();
+            let left = self.left();
             match self.events.queue().poll(left.min(WAIT_SLICE)) {
                 Some(event) => self.answer(&event),
                 None if left.is_zero() => return,
@@ -135,24 +126,20 @@ impl<'m> Leaving<'m> {
 
     /// Answers a rebalance with nothing kept.
     fn answer(&mut self, event: &Event) {
-        let client = self.events.client();
+        let assigned = match event.kind() {
+            EventKind::Revoke => std::mem::replace(&mut self.assigned, List::new()),
+            _ => List::new(),
+        };
+        let (list, is_late) = (Mutex::new(assigned), || self.left().is_zero());
         match event.kind() {
-            EventKind::Assign => {
-                let is_late = || self.wait.left().is_zero();
-                answer(client, is_late, |client| {
-                    client.incremental_assign(&List::new())
-                });
-            }
-            EventKind::Revoke => {
-                let list = Mutex::new(std::mem::replace(&mut self.assigned, List::new()));
-                let is_late = || self.wait.left().is_zero();
-                answer(client, is_late, move |client| {
-                    let list = list.lock().unwrap_or_else(PoisonError::into_inner);
-                    client.incremental_unassign(&list)
-                });
-            }
+            EventKind::Assign => answer(self.client(), is_late, move |client| {
+                client.incremental_assign(&lock(&list))
+            }),
+            EventKind::Revoke => answer(self.client(), is_late, move |client| {
+                client.incremental_unassign(&lock(&list))
+            }),
             EventKind::Answer if event.opaque() == PROBE => {
-                self.wait.has_answered |= event.fault().is_none();
+                self.has_answered |= event.fault().is_none();
             }
             _ => {}
         }
@@ -200,7 +187,7 @@ mod tests {
         let (end, ended) = channel();
         thread::spawn(move || {
             for _ in 0..ROUNDS {
-                let client = Client::new(Kind::Consumer, &config.asking_of("group"));
+                let client = Client::new(Kind::RD_KAFKA_CONSUMER, &config.asking_of("group"));
                 let client = client.expect("a client");
                 let queue = client.consumer_queue();
                 client.close(&queue).expect("begun");

@@ -1,17 +1,17 @@
 //! The committed offsets of tasks that were assigned. They are asked for on a thread of their own, since
 //! the call blocks.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::collections::HashMap;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use super::super::super::{Assignment, Committed, Epoch, Group, LogError};
+use super::super::super::cancel::Call;
+use super::super::super::{Assignment, Epoch, Group, LogError};
 use super::super::codes::is_final;
-use super::super::native::{Client, Code, Fault, List, Place, text};
-use super::super::offsets::committed;
+use super::super::native::{Client, Code, Fault, Place, text};
+use super::super::offsets::{committed, list};
 use super::errors::ended;
-use crate::record::{TaskId, TopicId};
+use crate::record::{TaskId, TopicId, TopicPartition};
 
 /// How long one request for committed offsets may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,18 +19,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long after an answer the next request is sent.
 const REQUEST_AGAIN: Duration = Duration::from_millis(50);
 
+/// The tasks that are asked for, and the call that asks.
+type Request = (Vec<(TaskId, Epoch)>, Call<Result<Vec<Place>, Fault>>);
+
 #[derive(Default)]
 pub(super) struct OffsetLookup {
+    /// The one in flight.
     request: Option<Request>,
     next: Option<Instant>,
     /// Why the offsets were not known the last time.
     last_error: Option<String>,
-}
-
-/// A request in flight.
-struct Request {
-    tasks: Vec<(TaskId, Epoch)>,
-    answer: Receiver<Result<Vec<Place>, Fault>>,
 }
 
 impl OffsetLookup {
@@ -60,24 +58,14 @@ impl OffsetLookup {
         }
         let places = tasks.iter().flat_map(|(task, _)| {
             let inputs = group.inputs_of(*task);
-            inputs.map(|input| (Arc::clone(group.topic(input)), task.partition))
+            inputs.map(|input| group.place(input, task.partition))
         });
         let places: Vec<_> = places.collect();
         let (client, timeout) = (client.clone(), REQUEST_TIMEOUT.min(timeout));
-        let (send, answer) = channel();
-        let ask = move || {
-            let mut list = List::new();
-            let listed = places
-                .iter()
-                .try_for_each(|(topic, partition)| list.add(topic, *partition));
-            // The receiver is gone when the member is.
-            let _ = send.send(listed.and_then(|()| client.committed(&list, timeout)));
-        };
-        std::thread::Builder::new()
-            .name("kafka-offsets".to_owned())
-            .spawn(ask)
-            .map_err(|error| LogError::client("reading committed offsets", error))?;
-        self.request = Some(Request { tasks, answer });
+        let ask = move || client.committed(&list(&places, -1001)?, timeout);
+        let call = Call::start("kafka-offsets", ask);
+        let call = call.map_err(|error| LogError::client("reading committed offsets", error))?;
+        self.request = Some((tasks, call));
         Ok(())
     }
 
@@ -88,17 +76,17 @@ impl OffsetLookup {
         client: &Client,
         group: &Group,
     ) -> Result<Option<Vec<Assignment>>, LogError> {
-        let Some(Request { tasks, answer }) = self.request.take() else {
+        let Some((tasks, call)) = self.request.take() else {
             return Ok(None);
         };
-        let places = match answer.try_recv() {
+        let places = match call.wait(Duration::ZERO) {
             Ok(places) => places,
-            Err(TryRecvError::Empty) => {
-                self.request = Some(Request { tasks, answer });
+            Err(RecvTimeoutError::Timeout) => {
+                self.request = Some((tasks, call));
                 return Ok(None);
             }
             // The thread panicked: asked again.
-            Err(TryRecvError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
         };
         self.next = Some(Instant::now() + REQUEST_AGAIN);
         match places {
@@ -123,41 +111,36 @@ impl OffsetLookup {
         tasks: Vec<(TaskId, Epoch)>,
         places: Vec<Place>,
     ) -> Result<Vec<Assignment>, LogError> {
-        let mut unknown: Vec<(String, i32)> = Vec::new();
+        let mut unknown: Vec<TopicPartition> = Vec::new();
         for place in &places {
             match place.error {
                 // A topic that was deleted, or that the broker does not know yet, has no offsets.
                 None | Some(Code::UnknownTopicOrPartition) => {}
                 Some(code) if is_final(code) => {
-                    let (topic, group) = (&place.topic, &group.name);
+                    let (topic, group) = (&place.at.topic, &group.name);
                     let what =
                         format!("reading the offsets of group `{group}` for topic `{topic}`");
                     return Err(LogError::refused(what, Fault::of(code)));
                 }
                 Some(code) => {
                     self.last_error = Some(text(code));
-                    unknown.push((place.topic.clone(), place.partition));
+                    unknown.push(place.at.clone());
                 }
             }
         }
-        let found: BTreeMap<(String, i32), Committed> =
-            places.into_iter().filter_map(committed).collect();
+        let found: HashMap<_, _> = places.into_iter().filter_map(committed).collect();
         let resolve = |(task, epoch): (TaskId, Epoch)| {
-            let key = |input: TopicId| (group.topic(input).to_string(), task.partition);
-            if group
-                .inputs_of(task)
-                .any(|input| unknown.contains(&key(input)))
-            {
+            let inputs = || group.inputs_of(task);
+            let at = |input: TopicId| group.place(input, task.partition);
+            if inputs().any(|input| unknown.contains(&at(input))) {
                 return None;
             }
-            let inputs = group.inputs_of(task);
-            let committed = inputs
-                .filter_map(|input| Some((input, found.get(&key(input))?.clone())))
-                .collect();
+            let committed =
+                inputs().filter_map(|input| Some((input, found.get(&at(input))?.clone())));
             Some(Assignment {
                 task,
                 epoch,
-                committed,
+                committed: committed.collect(),
             })
         };
         Ok(tasks.into_iter().filter_map(resolve).collect())
@@ -171,8 +154,7 @@ mod tests {
 
     fn place(topic: &str, partition: i32, offset: i64, error: Option<Code>) -> Place {
         Place {
-            topic: topic.to_owned(),
-            partition,
+            at: TopicPartition::new(topic, partition),
             offset,
             metadata: "metadata".to_owned(),
             error,

@@ -1,18 +1,19 @@
 //! What a commit of a transaction asks of a member on Kafka: its appends' acknowledgements, and its offsets
 //! in the open transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::super::super::commit::TaskResults;
 use super::super::super::transactions::Transactions;
 use super::super::super::transactions::client::CommitClient;
-use super::super::super::transactions::outcome::{Failures, each};
-use super::super::super::{CommitBatch, Failure, Group, TaskAcks};
+use super::super::super::transactions::outcome::{Failures, all, each};
+use super::super::super::{CommitBatch, Failure, Group};
 use super::super::member_producer::{ProducerCalls, Unsent};
 use super::super::native::{Client, Code, Fault, List};
 use super::assignment::AssignedTasks;
-use super::committer::{COMMITTED_OFFSET, commit_failure, is_refused};
-use crate::record::{TaskId, TopicId};
+use super::committer::{TAKEN_AWAY, commit_failure, is_refused, refused_offset};
+use crate::record::TaskId;
 
 /// What a commit works with: the member's producer, its consumer, and the tasks it owns.
 pub(super) struct TransactionCommit<'m> {
@@ -31,9 +32,9 @@ impl CommitClient for TransactionCommit<'_> {
         self.calls
     }
 
-    fn acks(&mut self, deadline: Instant) -> BTreeMap<TaskId, Result<TaskAcks, Failure>> {
-        let (acks, failed) = self.calls.await_acks(deadline);
-        self.failed = failed;
+    fn acks(&mut self, deadline: Instant) -> TaskResults {
+        let acks = self.calls.producer.await_acks(deadline);
+        self.failed = self.calls.producer.take_failed();
         acks
     }
 
@@ -50,15 +51,12 @@ impl CommitClient for TransactionCommit<'_> {
             key: "(any)".to_owned(),
             reason: fault.reason,
         };
-        failures
-            .into_keys()
-            .map(|task| (task, refused.clone()))
-            .collect()
+        let tasks = failures.into_keys();
+        tasks.map(|task| (task, refused.clone())).collect()
     }
 
     fn lost(&self) -> Option<&'static str> {
-        let is_lost = self.consumer.assignment_lost();
-        is_lost.then_some("the group took the assignment away")
+        self.consumer.assignment_lost().then_some(TAKEN_AWAY)
     }
 
     fn owns(&self, task: TaskId) -> bool {
@@ -72,23 +70,22 @@ impl CommitClient for TransactionCommit<'_> {
         tasks: &BTreeSet<TaskId>,
         deadline: Instant,
     ) -> Result<(), Failures> {
-        let all = |failure: Failure| each(tasks, |_| failure.clone());
         let mut list = List::new();
         for (task, topic, offset, metadata) in &batch.offsets {
             let offset = mutation!(offset(*offset));
             list.add_with(self.group.topic(*topic), task.partition, offset, metadata)
-                .map_err(|fault| all(Failure::Fatal(fault.reason)))?;
+                .map_err(|fault| all(tasks, &Failure::Fatal(fault.reason)))?;
         }
         match self.calls.send_offsets(open, list, self.consumer, deadline) {
             Ok(()) => Ok(()),
-            Err(Unsent::Ended(failure)) => Err(all(failure)),
+            Err(Unsent::Ended(failure)) => Err(all(tasks, &failure)),
             Err(Unsent::NoMember) => {
                 let fault = Fault {
                     code: Code::UnknownMemberId,
                     reason: "the consumer is joining its group anew".to_owned(),
                 };
                 let is_lost = self.consumer.assignment_lost();
-                Err(all(commit_failure(self.group, fault, is_lost)))
+                Err(all(tasks, &commit_failure(self.group, fault, is_lost)))
             }
             Err(Unsent::Refused(fault)) => Err(self.refused(batch, tasks, fault)),
         }
@@ -109,7 +106,7 @@ impl TransactionCommit<'_> {
             Failure::Unknown(why) | Failure::Retriable(why) => Failure::Abortable(why),
             failure => failure,
         };
-        each(tasks, |_| failure.clone())
+        all(tasks, &failure)
     }
 
     /// Only the text of the error names the partitions that are refused for good. Where it names none,
@@ -120,26 +117,15 @@ impl TransactionCommit<'_> {
         tasks: &BTreeSet<TaskId>,
         reason: &str,
     ) -> Failures {
-        let refused = |topic: TopicId| Failure::Refused {
-            topic: self.group.topic(topic).to_string(),
-            key: COMMITTED_OFFSET.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let inputs = || {
-            batch
-                .offsets
-                .iter()
-                .map(|(task, topic, ..)| (*task, *topic))
-        };
-        let mut refusals: Failures = inputs()
-            .filter(|(task, topic)| names(reason, self.group.topic(*topic), task.partition))
-            .map(|(task, topic)| (task, refused(topic)))
+        let inputs = batch.offsets.iter();
+        let inputs = inputs.map(|(task, topic, ..)| (*task, self.group.topic(*topic)));
+        let (named, others): (Vec<_>, Vec<_>) =
+            inputs.partition(|(task, topic)| names(reason, topic, task.partition));
+        let refused = if named.is_empty() { others } else { named };
+        let refused = refused.into_iter();
+        let refusals: Failures = refused
+            .map(|(task, topic)| (task, refused_offset(topic, reason.to_owned())))
             .collect();
-        if refusals.is_empty() {
-            refusals = inputs()
-                .map(|(task, topic)| (task, refused(topic)))
-                .collect();
-        }
         each(tasks, |task| match refusals.get(&task) {
             Some(refused) => refused.clone(),
             None => Failure::Abortable(format!("another task's offset is refused: {reason}")),

@@ -79,11 +79,9 @@ fn has_unassigned(client: &Client, group: &str, leads: &[Arc<str>]) -> Result<bo
         return Ok(false);
     }
     for lead in leads {
-        let of = description
-            .assigned
-            .iter()
-            .filter(|(topic, _)| **topic == **lead);
-        let assigned: BTreeSet<i32> = of.map(|(_, at)| *at).collect();
+        let assigned = description.members.iter().flat_map(|of| &of.assigned);
+        let of_lead = assigned.filter(|at| at.topic == *lead);
+        let assigned: BTreeSet<i32> = of_lead.map(|at| at.partition).collect();
         if i32::try_from(assigned.len()) != Ok(client.partitions(lead, left())?) {
             return Ok(true);
         }

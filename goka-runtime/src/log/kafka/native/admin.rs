@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
-use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -10,31 +9,31 @@ use rdkafka::bindings::rd_kafka_admin_op_t as op;
 
 use super::client::Client;
 use super::event::Event;
-use super::fault::{Code, Fault, Words, code, millis, string};
+use super::fault::{Code, Fault, Words, entries, millis, string};
 use super::handles::Queue;
 use super::list::{List, Place, place};
 
 use crate::log::Isolation;
 
 /// Where an answer goes, and how long the client may try.
-pub(in super::super) struct Ask<'q> {
-    pub(in super::super) queue: &'q Queue,
-    pub(in super::super) wait: Duration,
-    pub(in super::super) opaque: usize,
+pub(crate) struct Ask<'q> {
+    pub(crate) queue: &'q Queue,
+    pub(crate) wait: Duration,
+    pub(crate) opaque: usize,
 }
 
 /// A topic as the cluster describes it.
 #[derive(Debug)]
-pub(in super::super) struct Described {
-    pub(in super::super) name: String,
-    pub(in super::super) id: String,
-    pub(in super::super) partitions: i32,
-    pub(in super::super) leaderless: usize,
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) partitions: i32,
+    pub(crate) leaderless: usize,
     /// Of the partition with the fewest.
-    pub(in super::super) replicas: usize,
+    pub(crate) replicas: usize,
     /// The same of those level with their leader.
-    pub(in super::super) in_sync: usize,
-    pub(in super::super) error: Option<Fault>,
+    pub(crate) in_sync: usize,
+    pub(crate) error: Option<Fault>,
 }
 
 struct Options(*mut sys::rd_kafka_AdminOptions_t);
@@ -70,11 +69,7 @@ fn names(names: &[&str]) -> Result<Vec<CString>, Fault> {
 
 impl Client {
     /// Asks what topics are; read by [`Event::described`].
-    pub(in super::super) fn describe_topics(
-        &self,
-        topics: &[&str],
-        ask: &Ask<'_>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn describe_topics(&self, topics: &[&str], ask: &Ask<'_>) -> Result<(), Fault> {
         let topics = names(topics)?;
         let mut list: Vec<_> = topics.iter().map(|name| name.as_ptr()).collect();
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, ask);
@@ -89,11 +84,7 @@ impl Client {
     }
 
     /// Asks for topics' settings; read by [`Event::settings`].
-    pub(in super::super) fn describe_configs(
-        &self,
-        topics: &[&str],
-        ask: &Ask<'_>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn describe_configs(&self, topics: &[&str], ask: &Ask<'_>) -> Result<(), Fault> {
         let topics = names(topics)?;
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, ask);
         let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
@@ -111,7 +102,7 @@ impl Client {
     }
 
     /// Asks for the first (`-2`) or next (`-1`) offsets in the list's place; read by [`Event::offsets`].
-    pub(in super::super) fn list_offsets(&self, list: &List, isolation: Isolation, ask: &Ask<'_>) {
+    pub(crate) fn list_offsets(&self, list: &List, isolation: Isolation, ask: &Ask<'_>) {
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_LISTOFFSETS, ask);
         let level = match isolation {
             Isolation::ReadCommitted => {
@@ -130,7 +121,7 @@ impl Client {
     }
 
     /// Makes a topic with the broker's replication; read by [`Event::created`].
-    pub(in super::super) fn create_topic(
+    pub(crate) fn create_topic(
         &self,
         topic: &str,
         partitions: i32,
@@ -146,10 +137,7 @@ impl Client {
         unsafe {
             let mut new = sys::rd_kafka_NewTopic_new(name.as_ptr(), partitions, -1, words_ptr, len);
             if new.is_null() {
-                return Err(Fault {
-                    code: Code::InvalidArgument,
-                    reason: words.text(),
-                });
+                return Err(words.fault(Code::InvalidArgument));
             }
             for (setting, value) in settings {
                 if let (Ok(setting), Ok(value)) =
@@ -168,33 +156,53 @@ impl Client {
     }
 
     /// Asks for the cluster's identity; read by [`Event::cluster`].
-    pub(in super::super) fn describe_cluster(&self, ask: &Ask<'_>) {
+    pub(crate) fn describe_cluster(&self, ask: &Ask<'_>) {
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, ask);
         // SAFETY: live client, options and queue.
         unsafe { sys::rd_kafka_DescribeCluster(self.ptr(), options.0, ask.queue.ptr()) }
     }
 }
 
-/// The entries of an answer.
+/// Reads the entries of an answer; none where the event is of another kind.
 ///
 /// # Safety
-/// `at` points to `count` live entries, or `count` is 0.
-unsafe fn entries<'a, T>(at: *mut *const T, count: usize) -> &'a [*const T] {
-    match count {
-        0 => &[],
-        // SAFETY: what the caller promises.
-        _ => unsafe { slice::from_raw_parts(at, count) },
+/// `result` and `list` are the accessors of one call, and `read` reads an entry of it.
+unsafe fn answers<R, E, T>(
+    event: &Event,
+    result: unsafe extern "C" fn(*mut sys::rd_kafka_event_t) -> *const R,
+    list: unsafe extern "C" fn(*const R, *mut usize) -> *mut *const E,
+    read: impl Fn(*const E) -> T,
+) -> Vec<T> {
+    let mut count = 0;
+    // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+    unsafe {
+        let result = result(event.ptr());
+        if result.is_null() {
+            return Vec::new();
+        }
+        let all = list(result, &raw mut count);
+        entries(all.cast_const(), count)
+            .iter()
+            .map(|at| read(*at))
+            .collect()
     }
 }
 
 /// The smallest of what is counted of each partition.
-fn fewest(
+///
+/// # Safety
+/// The partitions are live.
+unsafe fn fewest(
     partitions: &[*const sys::rd_kafka_TopicPartitionInfo_t],
-    count: impl Fn(*const sys::rd_kafka_TopicPartitionInfo_t, &mut usize),
+    nodes: unsafe extern "C" fn(
+        *const sys::rd_kafka_TopicPartitionInfo_t,
+        *mut usize,
+    ) -> *mut *const sys::rd_kafka_Node_t,
 ) -> usize {
     let counted = partitions.iter().map(|at| {
         let mut found = 0;
-        count(*at, &mut found);
+        // SAFETY: as the caller promises.
+        unsafe { nodes(*at, &raw mut found) };
         found
     });
     counted.min().unwrap_or_default()
@@ -202,119 +210,91 @@ fn fewest(
 
 impl Event {
     /// The topics described.
-    pub(in super::super) fn described(&self) -> Vec<Described> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+    pub(crate) fn described(&self) -> Vec<Described> {
+        let (result, list) = (
+            sys::rd_kafka_event_DescribeTopics_result,
+            sys::rd_kafka_DescribeTopics_result_topics,
+        );
+        // SAFETY: accessors of one call, and of its entries.
         unsafe {
-            let result = sys::rd_kafka_event_DescribeTopics_result(self.ptr());
-            if result.is_null() {
-                return Vec::new();
-            }
-            let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-            entries(topics, count)
-                .iter()
-                .map(|topic| {
-                    let error = sys::rd_kafka_TopicDescription_error(*topic);
-                    let mut partitions = 0;
-                    let at = sys::rd_kafka_TopicDescription_partitions(*topic, &raw mut partitions);
-                    Described {
-                        name: string(sys::rd_kafka_TopicDescription_name(*topic)),
-                        id: string(sys::rd_kafka_Uuid_base64str(
-                            sys::rd_kafka_TopicDescription_topic_id(*topic),
-                        )),
-                        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-                        leaderless: entries(at, partitions)
-                            .iter()
-                            .filter(|at| sys::rd_kafka_TopicPartitionInfo_leader(**at).is_null())
-                            .count(),
-                        replicas: fewest(entries(at, partitions), |at, count| {
-                            sys::rd_kafka_TopicPartitionInfo_replicas(at, count);
-                        }),
-                        in_sync: fewest(entries(at, partitions), |at, count| {
-                            sys::rd_kafka_TopicPartitionInfo_isr(at, count);
-                        }),
-                        error: code(sys::rd_kafka_error_code(error)).map(|code| Fault {
-                            code,
-                            reason: string(sys::rd_kafka_error_string(error)),
-                        }),
-                    }
-                })
-                .collect()
+            answers(self, result, list, |topic| {
+                let error = sys::rd_kafka_TopicDescription_error(topic);
+                let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+                let mut count = 0;
+                let at = sys::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
+                let partitions = entries(at.cast_const(), count);
+                let has_no_leader =
+                    |at: &&_| sys::rd_kafka_TopicPartitionInfo_leader(**at).is_null();
+                Described {
+                    name: string(sys::rd_kafka_TopicDescription_name(topic)),
+                    id: string(sys::rd_kafka_Uuid_base64str(id)),
+                    partitions: i32::try_from(count).unwrap_or(i32::MAX),
+                    leaderless: partitions.iter().filter(has_no_leader).count(),
+                    replicas: fewest(partitions, sys::rd_kafka_TopicPartitionInfo_replicas),
+                    in_sync: fewest(partitions, sys::rd_kafka_TopicPartitionInfo_isr),
+                    error: Fault::with(
+                        sys::rd_kafka_error_code(error),
+                        sys::rd_kafka_error_string(error),
+                    ),
+                }
+            })
         }
     }
 
     /// The settings asked for, in the order asked.
-    pub(in super::super) fn settings(&self) -> Vec<Result<BTreeMap<String, String>, Fault>> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
+    pub(crate) fn settings(&self) -> Vec<Result<BTreeMap<String, String>, Fault>> {
+        let (result, list) = (
+            sys::rd_kafka_event_DescribeConfigs_result,
+            sys::rd_kafka_DescribeConfigs_result_resources,
+        );
+        // SAFETY: accessors of one call, and of its entries.
         unsafe {
-            let result = sys::rd_kafka_event_DescribeConfigs_result(self.ptr());
-            if result.is_null() {
-                return Vec::new();
-            }
-            let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
-            entries(resources, count)
-                .iter()
-                .map(|resource| {
-                    if let Some(code) = code(sys::rd_kafka_ConfigResource_error(*resource)) {
-                        let reason = string(sys::rd_kafka_ConfigResource_error_string(*resource));
-                        return Err(Fault { code, reason });
-                    }
-                    let mut count = 0;
-                    let at = sys::rd_kafka_ConfigResource_configs(*resource, &raw mut count);
-                    Ok(entries(at, count)
-                        .iter()
-                        .map(|entry| {
-                            (
-                                string(sys::rd_kafka_ConfigEntry_name(*entry)),
-                                string(sys::rd_kafka_ConfigEntry_value(*entry)),
-                            )
-                        })
-                        .collect())
-                })
-                .collect()
+            answers(self, result, list, |resource| {
+                let err = sys::rd_kafka_ConfigResource_error(resource);
+                let reason = sys::rd_kafka_ConfigResource_error_string(resource);
+                if let Some(fault) = Fault::with(err, reason) {
+                    return Err(fault);
+                }
+                let mut count = 0;
+                let at = sys::rd_kafka_ConfigResource_configs(resource, &raw mut count);
+                let set = entries(at.cast_const(), count).iter().map(|entry| {
+                    let name = string(sys::rd_kafka_ConfigEntry_name(*entry));
+                    (name, string(sys::rd_kafka_ConfigEntry_value(*entry)))
+                });
+                Ok(set.collect())
+            })
         }
     }
 
     /// The offsets listed.
-    pub(in super::super) fn offsets(&self) -> Vec<Place> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
-        unsafe {
-            let result = sys::rd_kafka_event_ListOffsets_result(self.ptr());
-            if result.is_null() {
-                return Vec::new();
-            }
-            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
-            entries(infos, count)
-                .iter()
-                .map(|info| place(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*info)))
-                .collect()
-        }
+    pub(crate) fn offsets(&self) -> Vec<Place> {
+        let (result, list) = (
+            sys::rd_kafka_event_ListOffsets_result,
+            sys::rd_kafka_ListOffsets_result_infos,
+        );
+        let of = sys::rd_kafka_ListOffsetsResultInfo_topic_partition;
+        // SAFETY: accessors of one call, and of its entries.
+        unsafe { answers(self, result, list, |info| place(of(info))) }
     }
 
     /// Whether the topic was made.
-    pub(in super::super) fn created(&self) -> Result<(), Fault> {
-        let mut count = 0;
-        // SAFETY: live event of that call, which owns all that is read; null only for another kind.
-        unsafe {
-            let result = sys::rd_kafka_event_CreateTopics_result(self.ptr());
-            if result.is_null() {
-                return Ok(());
-            }
-            let topics = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
-            for topic in entries(topics, count) {
-                if let Some(code) = code(sys::rd_kafka_topic_result_error(*topic)) {
-                    let reason = string(sys::rd_kafka_topic_result_error_string(*topic));
-                    return Err(Fault { code, reason });
-                }
-            }
-        }
-        Ok(())
+    pub(crate) fn created(&self) -> Result<(), Fault> {
+        let (result, list) = (
+            sys::rd_kafka_event_CreateTopics_result,
+            sys::rd_kafka_CreateTopics_result_topics,
+        );
+        // SAFETY: accessors of one call, and of its entries.
+        let faults = unsafe {
+            answers(self, result, list, |topic| {
+                let err = sys::rd_kafka_topic_result_error(topic);
+                Fault::with(err, sys::rd_kafka_topic_result_error_string(topic))
+            })
+        };
+        faults.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
     /// The cluster's identity.
-    pub(in super::super) fn cluster(&self) -> Option<String> {
+    pub(crate) fn cluster(&self) -> Option<String> {
         // SAFETY: live event of that call, which owns the string; null only for another kind.
         let id = unsafe {
             let result = sys::rd_kafka_event_DescribeCluster_result(self.ptr());

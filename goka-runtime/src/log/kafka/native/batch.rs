@@ -13,7 +13,7 @@ use super::unattributed::{self, PartitionError};
 
 /// Fetched messages, freed together.
 #[derive(Default)]
-pub(in super::super) struct Batch {
+pub(crate) struct Batch {
     messages: Vec<*mut sys::rd_kafka_message_t>,
     errors: Vec<PartitionError>,
     /// The client of the messages, which must outlive them: they hold topics of it.
@@ -27,7 +27,7 @@ impl Batch {
     /// Frees what is in it and takes up to `room` messages that are there now, or the first one to
     /// come within `wait`. (The native call waits for a full batch until its time is over, so it is
     /// asked for one message first.)
-    pub(in super::super) fn fill(&mut self, queue: &Queue, room: usize, wait: Duration) {
+    pub(crate) fn fill(&mut self, queue: &Queue, room: usize, wait: Duration) {
         self.clear();
         if room == 0 {
             return;
@@ -57,18 +57,25 @@ impl Batch {
     }
 
     /// The messages.
-    pub(in super::super) fn messages(&self) -> &[Message] {
+    pub(crate) fn messages(&self) -> &[Message] {
         // SAFETY: `Message` is transparent over the pointer; the slice borrows the batch.
         unsafe { slice::from_raw_parts(self.messages.as_ptr().cast(), self.messages.len()) }
     }
 
+    /// The messages in runs of records of one partition; each error is a run of its own.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &[Message]> {
+        let is_record = |it: &Message| it.error().is_none();
+        let messages = self.messages();
+        messages.chunk_by(move |a, b| a.same_partition(b) && is_record(a) && is_record(b))
+    }
+
     /// Takes the errors of partitions that the fetch met, the last one of each partition.
-    pub(in super::super) fn take_errors(&mut self) -> Vec<PartitionError> {
+    pub(crate) fn take_errors(&mut self) -> Vec<PartitionError> {
         std::mem::take(&mut self.errors)
     }
 
     /// Frees the messages, keeps the room. Their client stays, since the next batch is of it, too.
-    pub(in super::super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         for message in self.messages.drain(..) {
             // SAFETY: ours, destroyed once; nothing borrows the batch any more.
             unsafe { sys::rd_kafka_message_destroy(message) };

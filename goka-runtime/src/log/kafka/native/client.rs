@@ -16,14 +16,8 @@ use rdkafka::bindings as sys;
 use super::fault::{Code, Fault, Words, code, name};
 use super::unattributed;
 
-/// What a client is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Kind {
-    /// It fetches, in a group or not.
-    Consumer,
-    /// It produces, or only asks.
-    Producer,
-}
+/// What a client is for: a consumer fetches, in a group or not; a producer produces, or only asks.
+pub(crate) use sys::rd_kafka_type_t as Kind;
 
 struct Handle {
     client: *mut sys::rd_kafka_t,
@@ -79,7 +73,7 @@ impl Last {
 
 /// A client of librdkafka: its threads and connections.
 #[derive(Clone)]
-pub(in super::super) struct Client(Arc<Handle>);
+pub(crate) struct Client(Arc<Handle>);
 
 /// Sends librdkafka's log lines to `tracing`, most below the levels that people see: what matters of
 /// them comes as an event too. With `debug=feature` they have the versions that brokers speak of each
@@ -101,22 +95,17 @@ unsafe extern "C" fn log(
     } else {
         tracing::trace!(target: "librdkafka", level, %facility, "{line}");
     }
+    // SAFETY: a live client, whose connection's or own line it is; its opaque is a reference of its own to
+    // its `LogLines`.
+    let Some(found) = (unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() }) else {
+        return;
+    };
     if let Some(newest) = txn_offset_commit(&line) {
-        // SAFETY: a live client, whose connection's line it is; its opaque is a reference of its own to
-        // its `LogLines`.
-        let log_lines = unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() };
-        if let Some(log_lines) = log_lines {
-            log_lines
-                .txn_offset_commit
-                .fetch_min(newest, Ordering::Relaxed);
-        }
+        found.txn_offset_commit.fetch_min(newest, Ordering::Relaxed);
     }
     #[cfg(test)]
     if line.starts_with("[thrd:main]") {
-        // SAFETY: as above; the thread is the client's own.
-        let log_lines = unsafe { sys::rd_kafka_opaque(client).cast::<LogLines>().as_ref() };
-        let pause = log_lines.map_or(0, |log_lines| log_lines.pause.load(Ordering::Relaxed));
-        thread::sleep(Duration::from_millis(pause));
+        thread::sleep(Duration::from_millis(found.pause.load(Ordering::Relaxed)));
     }
 }
 
@@ -129,10 +118,7 @@ fn txn_offset_commit(line: &str) -> Option<i16> {
 
 impl Client {
     /// Makes a client; no broker is asked yet.
-    pub(in super::super) fn new(
-        kind: Kind,
-        properties: &BTreeMap<String, String>,
-    ) -> Result<Client, Fault> {
+    pub(crate) fn new(kind: Kind, properties: &BTreeMap<String, String>) -> Result<Client, Fault> {
         let mut words = Words::new();
         // SAFETY: takes nothing; the configuration is ours until `rd_kafka_new` takes it.
         let conf = unsafe { sys::rd_kafka_conf_new() };
@@ -146,10 +132,7 @@ impl Client {
                 };
                 match done {
                     sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
-                    _ => Err(Fault {
-                        code: Code::InvalidArgument,
-                        reason: words.text(),
-                    }),
+                    _ => Err(words.fault(Code::InvalidArgument)),
                 }
             });
             if let Err(fault) = set {
@@ -162,10 +145,6 @@ impl Client {
             | sys::RD_KAFKA_EVENT_ERROR
             | sys::RD_KAFKA_EVENT_REBALANCE
             | sys::RD_KAFKA_EVENT_OFFSET_COMMIT;
-        let native = match kind {
-            Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
-            Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
-        };
         let log_lines = Arc::new(LogLines {
             txn_offset_commit: AtomicI16::new(i16::MAX),
             #[cfg(test)]
@@ -181,14 +160,11 @@ impl Client {
             sys::rd_kafka_conf_set_log_cb(conf, Some(log));
             sys::rd_kafka_conf_set_error_cb(conf, Some(unattributed::on_error));
             let (words_ptr, len) = (words.ptr(), words.len());
-            let client = sys::rd_kafka_new(native, conf, words_ptr, len);
+            let client = sys::rd_kafka_new(kind, conf, words_ptr, len);
             if client.is_null() {
                 sys::rd_kafka_conf_destroy(conf);
                 drop(Arc::from_raw(opaque));
-                return Err(Fault {
-                    code: Code::Fail,
-                    reason: words.text(),
-                });
+                return Err(words.fault(Code::Fail));
             }
             Ok(Client(Arc::new(Handle { client, log_lines })))
         }
@@ -200,34 +176,31 @@ impl Client {
 
     /// The newest version of `TxnOffsetCommit` that all brokers speak which the client connected to so
     /// far. Needs the property `debug` with `feature`.
-    pub(in super::super) fn txn_offset_commit(&self) -> Option<i16> {
+    pub(crate) fn txn_offset_commit(&self) -> Option<i16> {
         let newest = self.0.log_lines.txn_offset_commit.load(Ordering::Relaxed);
         (newest < i16::MAX).then_some(newest)
     }
 
     /// What ended the client for good, if anything.
-    pub(in super::super) fn fatal(&self) -> Option<Fault> {
+    pub(crate) fn fatal(&self) -> Option<Fault> {
         let mut words = Words::new();
         let (ptr, len) = (words.ptr(), words.len());
         // SAFETY: live client, buffer with its length.
         let code = code(unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr, len) })?;
-        Some(Fault {
-            code,
-            reason: words.text(),
-        })
+        Some(words.fault(code))
     }
 
     /// From now on the client's own thread stands still for so long at each of its log lines, as on a
     /// machine that has no time for it. Needs the property `debug`.
     #[cfg(test)]
-    pub(in super::super) fn slow_down(&self, pause: Duration) {
+    pub(crate) fn slow_down(&self, pause: Duration) {
         let millis = u64::try_from(pause.as_millis()).expect("a short pause");
         self.0.log_lines.pause.store(millis, Ordering::Relaxed);
     }
 
     /// Ends the client as an error would that it cannot recover from.
     #[cfg(test)]
-    pub(in super::super) fn end(&self, code: Code, reason: &str) {
+    pub(crate) fn end(&self, code: Code, reason: &str) {
         let reason = name(reason).expect("a text without a NUL character");
         let code = sys::rd_kafka_resp_err_t::try_from(code as c_int).expect("a code of librdkafka");
         // SAFETY: live client and string, which is copied.

@@ -1,5 +1,7 @@
 //! Events: what a queue gives. Each is read through the accessor of its kind and freed when dropped.
 
+use std::sync::Arc;
+
 use rdkafka::bindings as sys;
 
 use super::client::Client;
@@ -9,7 +11,7 @@ use super::message::Message;
 
 /// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum EventKind {
+pub(crate) enum EventKind {
     /// Records were acknowledged, or failed.
     Deliveries,
     /// The client or one of its topics has an error.
@@ -27,7 +29,7 @@ pub(in super::super) enum EventKind {
 }
 
 /// One event, ours until dropped. It keeps its client alive: delivery reports hold topics of it.
-pub(in super::super) struct Event {
+pub(crate) struct Event {
     ptr: *mut sys::rd_kafka_event_t,
     _client: Client,
 }
@@ -49,7 +51,7 @@ impl Event {
     }
 
     /// Its kind.
-    pub(in super::super) fn kind(&self) -> EventKind {
+    pub(crate) fn kind(&self) -> EventKind {
         // SAFETY: live event.
         match unsafe { sys::rd_kafka_event_type(self.ptr) } {
             sys::RD_KAFKA_EVENT_DR => EventKind::Deliveries,
@@ -69,13 +71,13 @@ impl Event {
     }
 
     /// Its error.
-    pub(in super::super) fn error(&self) -> Option<Code> {
+    pub(crate) fn error(&self) -> Option<Code> {
         // SAFETY: live event.
         code(unsafe { sys::rd_kafka_event_error(self.ptr) })
     }
 
     /// Its error, with the text.
-    pub(in super::super) fn fault(&self) -> Option<Fault> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         let code = self.error()?;
         // SAFETY: live event; the text lives as long.
         let reason = unsafe { string(sys::rd_kafka_event_error_string(self.ptr)) };
@@ -86,38 +88,38 @@ impl Event {
     }
 
     /// Whether the error ends the client. librdkafka's own answer to that is never yes (2.12.1).
-    pub(in super::super) fn is_fatal(&self) -> bool {
+    pub(crate) fn is_fatal(&self) -> bool {
         self.error() == Some(Code::Fatal)
     }
 
     /// What was given along with the call that it answers.
-    pub(in super::super) fn opaque(&self) -> usize {
+    pub(crate) fn opaque(&self) -> usize {
         // SAFETY: live event of a commit or an admin call; the opaque is a number.
         unsafe { sys::rd_kafka_event_opaque(self.ptr) as usize }
     }
 
     /// The partitions of a rebalance or a commit.
-    pub(in super::super) fn places(&self) -> Vec<Place> {
+    pub(crate) fn places(&self) -> Vec<Place> {
         // SAFETY: live event; null where it has no list.
         unsafe { places(sys::rd_kafka_event_topic_partition_list(self.ptr)) }
     }
 
     /// The topic that an error is about.
-    pub(in super::super) fn topic(&self) -> Option<String> {
+    pub(crate) fn topic(&self) -> Option<Arc<str>> {
         // SAFETY: live event; the entry is a copy that is ours to destroy.
         unsafe {
             let entry = sys::rd_kafka_event_topic_partition(self.ptr);
             if entry.is_null() {
                 return None;
             }
-            let topic = place(entry).topic;
+            let topic = place(entry).at.topic;
             sys::rd_kafka_topic_partition_destroy(entry);
             Some(topic).filter(|topic| !topic.is_empty())
         }
     }
 
     /// The delivery reports.
-    pub(in super::super) fn deliveries(&self, mut each: impl FnMut(&Message)) {
+    pub(crate) fn deliveries(&self, mut each: impl FnMut(&Message)) {
         loop {
             // SAFETY: live event, which owns the messages that it lends one by one.
             let message = unsafe { sys::rd_kafka_event_message_next(self.ptr) };

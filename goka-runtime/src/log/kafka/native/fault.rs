@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
+use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
-pub(in super::super) use rdkafka::types::RDKafkaErrorCode as Code;
+pub(crate) use rdkafka::types::RDKafkaErrorCode as Code;
 
 /// A code of librdkafka, if it is an error.
 pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
@@ -16,8 +17,13 @@ pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
     }
 }
 
+/// What a call that returns a code fails with.
+pub(super) fn done(err: sys::rd_kafka_resp_err_t) -> Result<(), Fault> {
+    code(err).map_or(Ok(()), |code| Err(Fault::of(code)))
+}
+
 /// librdkafka's text of a code, without its `Broker: ` or `Local: `.
-pub(in super::super) fn text(code: Code) -> String {
+pub(crate) fn text(code: Code) -> String {
     let text = code.to_string();
     let inner = text
         .split_once('(')
@@ -43,6 +49,16 @@ pub(super) unsafe fn string(ptr: *const c_char) -> String {
         .into_owned()
 }
 
+/// # Safety
+/// `at` points to `count` live entries, or `count` is 0.
+pub(super) unsafe fn entries<'a, T>(at: *const T, count: impl TryInto<usize>) -> &'a [T] {
+    match count.try_into() {
+        // SAFETY: as the caller promises.
+        Ok(count) if count > 0 => unsafe { slice::from_raw_parts(at, count) },
+        _ => &[],
+    }
+}
+
 /// A text as librdkafka takes it.
 pub(super) fn name(text: &str) -> Result<CString, Fault> {
     CString::new(text).map_err(|_| Fault {
@@ -58,11 +74,11 @@ pub(super) fn millis(wait: Duration) -> c_int {
 
 /// What a native call failed with.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Fault {
+pub(crate) struct Fault {
     /// Its code.
-    pub(in super::super) code: Code,
+    pub(crate) code: Code,
     /// The text that came with it.
-    pub(in super::super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl fmt::Display for Fault {
@@ -74,11 +90,28 @@ impl fmt::Display for Fault {
 impl Error for Fault {}
 
 impl Fault {
-    pub(in super::super) fn of(code: Code) -> Self {
+    pub(crate) fn of(code: Code) -> Self {
         Self {
             code,
             reason: text(code),
         }
+    }
+
+    /// The last failure of a call that returns no code.
+    pub(super) fn last() -> Self {
+        // SAFETY: reads the thread's last error.
+        Self::of(unsafe { sys::rd_kafka_last_error() }.into())
+    }
+
+    /// A code with the text that came along, if it is an error.
+    ///
+    /// # Safety
+    /// As for [`string`].
+    pub(super) unsafe fn with(err: sys::rd_kafka_resp_err_t, text: *const c_char) -> Option<Self> {
+        let code = code(err)?;
+        // SAFETY: as the caller promises.
+        let reason = unsafe { string(text) };
+        Some(Self { code, reason })
     }
 
     /// Takes over an error object; null is success.
@@ -87,16 +120,12 @@ impl Fault {
             return Ok(());
         }
         // SAFETY: the object is ours, as every function that returns one says; read, then destroyed once.
-        let (err, reason) = unsafe {
-            let err = sys::rd_kafka_error_code(error);
+        unsafe {
+            let code = sys::rd_kafka_error_code(error).into();
             let reason = string(sys::rd_kafka_error_string(error));
             sys::rd_kafka_error_destroy(error);
-            (err, reason)
-        };
-        Err(Fault {
-            code: err.into(),
-            reason,
-        })
+            Err(Fault { code, reason })
+        }
     }
 }
 
@@ -116,8 +145,10 @@ impl Words {
         self.0.len()
     }
 
-    pub(super) fn text(&self) -> String {
+    /// The error that the text is of.
+    pub(super) fn fault(&self, code: Code) -> Fault {
         // SAFETY: our own memory. It begins as zeros, and librdkafka ends what it writes with one.
-        unsafe { string(self.0.as_ptr()) }
+        let reason = unsafe { string(self.0.as_ptr()) };
+        Fault { code, reason }
     }
 }

@@ -7,119 +7,91 @@ use rdkafka::bindings as sys;
 
 use super::client::Client;
 use super::event::Event;
-use super::fault::{Fault, millis, name, string};
+use super::fault::{Fault, millis, name};
 
-/// A queue of events or messages.
-pub(in super::super) struct Queue {
-    ptr: *mut sys::rd_kafka_queue_t,
+/// A queue or a topic of a client.
+pub(crate) struct Handle<T> {
+    ptr: *mut T,
+    give_back: unsafe extern "C" fn(*mut T),
     client: Client,
 }
 
-// SAFETY: queues are locked inside.
-unsafe impl Send for Queue {}
+/// A queue of events or messages.
+pub(crate) type Queue = Handle<sys::rd_kafka_queue_t>;
+
+/// A topic of a client.
+pub(crate) type Topic = Handle<sys::rd_kafka_topic_t>;
+
+// SAFETY: queues and topic handles are locked inside, and there are no other ones.
+unsafe impl<T> Send for Handle<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Queue {}
+unsafe impl<T> Sync for Handle<T> {}
+
+impl<T> Handle<T> {
+    pub(super) fn ptr(&self) -> *mut T {
+        self.ptr
+    }
+}
+
+impl<T> Drop for Handle<T> {
+    fn drop(&mut self) {
+        // SAFETY: our reference, given back once, before the client's that this holds.
+        unsafe { (self.give_back)(self.ptr) }
+    }
+}
 
 impl Queue {
     /// Takes over a reference to a queue of `client`.
-    pub(super) fn take(client: &Client, ptr: *mut sys::rd_kafka_queue_t) -> Self {
-        let client = client.clone();
-        Self { ptr, client }
-    }
-
-    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_queue_t {
-        self.ptr
+    fn take(client: &Client, ptr: *mut sys::rd_kafka_queue_t) -> Self {
+        Self {
+            ptr,
+            give_back: sys::rd_kafka_queue_destroy,
+            client: client.clone(),
+        }
     }
 
     /// The client that it is a queue of.
-    pub(in super::super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// The next event, waited for at most `wait`.
-    pub(in super::super) fn poll(&self, wait: Duration) -> Option<Event> {
+    pub(crate) fn poll(&self, wait: Duration) -> Option<Event> {
         // SAFETY: live queue; the event is ours to destroy.
         let event = unsafe { sys::rd_kafka_queue_poll(self.ptr, millis(wait)) };
         Event::take(&self.client, event)
     }
 }
 
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: our reference, given back once, before the client's that this holds.
-        unsafe { sys::rd_kafka_queue_destroy(self.ptr) }
-    }
-}
-
-/// A topic of a client.
-pub(in super::super) struct Topic {
-    ptr: *mut sys::rd_kafka_topic_t,
-    client: Client,
-}
-
-// SAFETY: topic handles are locked inside.
-unsafe impl Send for Topic {}
-// SAFETY: as above.
-unsafe impl Sync for Topic {}
-
 impl Topic {
-    /// Takes over a reference to a topic of `client`.
-    pub(super) fn take(client: &Client, ptr: *mut sys::rd_kafka_topic_t) -> Self {
-        let client = client.clone();
-        Self { ptr, client }
-    }
-
-    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_topic_t {
-        self.ptr
-    }
-
-    /// Its name.
-    pub(in super::super) fn name(&self) -> String {
-        // SAFETY: live topic, which owns its name.
-        unsafe { string(sys::rd_kafka_topic_name(self.ptr)) }
-    }
-
     /// Starts reading a partition without a group, into `queue`.
-    pub(in super::super) fn start(
-        &self,
-        partition: i32,
-        offset: i64,
-        queue: &Queue,
-    ) -> Result<(), Fault> {
+    pub(crate) fn start(&self, partition: i32, offset: i64, queue: &Queue) -> Result<(), Fault> {
         debug_assert_eq!(self.client.ptr(), queue.client.ptr());
         // SAFETY: live topic and queue of one client.
         let done =
             unsafe { sys::rd_kafka_consume_start_queue(self.ptr, partition, offset, queue.ptr) };
-        if done == -1 {
-            // SAFETY: reads the thread's last error.
-            return Err(Fault::of(unsafe { sys::rd_kafka_last_error() }.into()));
+        match done {
+            -1 => Err(Fault::last()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Ends reading; nothing is left in the queue of it afterwards.
-    pub(in super::super) fn stop(&self, partition: i32) {
+    pub(crate) fn stop(&self, partition: i32) {
         // SAFETY: live topic; stopping what was not started is only refused.
         unsafe { sys::rd_kafka_consume_stop(self.ptr, partition) };
     }
 }
 
-impl Drop for Topic {
-    fn drop(&mut self) {
-        // SAFETY: our reference, given back once, before the client's that this holds.
-        unsafe { sys::rd_kafka_topic_destroy(self.ptr) }
-    }
-}
-
 impl Client {
     /// The queue of delivery reports and errors.
-    pub(in super::super) fn main_queue(&self) -> Queue {
+    pub(crate) fn main_queue(&self) -> Queue {
         // SAFETY: live client; the reference is given back when the queue is dropped.
         Queue::take(self, unsafe { sys::rd_kafka_queue_get_main(self.ptr()) })
     }
 
     /// The queue of a group consumer: rebalances, errors, and what is sent there.
-    pub(in super::super) fn consumer_queue(&self) -> Queue {
+    pub(crate) fn consumer_queue(&self) -> Queue {
         // SAFETY: live consumer with a group, to which alone this is called.
         unsafe {
             sys::rd_kafka_poll_set_consumer(self.ptr());
@@ -128,20 +100,23 @@ impl Client {
     }
 
     /// A queue of our own.
-    pub(in super::super) fn new_queue(&self) -> Queue {
+    pub(crate) fn new_queue(&self) -> Queue {
         // SAFETY: live client; the queue is destroyed when dropped, before the client.
         Queue::take(self, unsafe { sys::rd_kafka_queue_new(self.ptr()) })
     }
 
     /// A handle for producing to, or reading from, a topic.
-    pub(in super::super) fn topic(&self, topic: &str) -> Result<Topic, Fault> {
+    pub(crate) fn topic(&self, topic: &str) -> Result<Topic, Fault> {
         let topic = name(topic)?;
         // SAFETY: live client and string; null configuration means the client's defaults.
         let ptr = unsafe { sys::rd_kafka_topic_new(self.ptr(), topic.as_ptr(), ptr::null_mut()) };
         if ptr.is_null() {
-            // SAFETY: reads the thread's last error.
-            return Err(Fault::of(unsafe { sys::rd_kafka_last_error() }.into()));
+            return Err(Fault::last());
         }
-        Ok(Topic::take(self, ptr))
+        Ok(Handle {
+            ptr,
+            give_back: sys::rd_kafka_topic_destroy,
+            client: self.clone(),
+        })
     }
 }

@@ -5,28 +5,28 @@ use std::{ptr, slice};
 
 use rdkafka::bindings as sys;
 
-use super::fault::{Code, Fault, code, string};
+use super::fault::{Code, Fault, code, entries, string};
+use crate::record::TopicPartition;
 
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Place {
-    pub(in super::super) topic: String,
-    pub(in super::super) partition: i32,
+pub(crate) struct Place {
+    pub(crate) at: TopicPartition,
     /// Below 0 where there is none.
-    pub(in super::super) offset: i64,
-    pub(in super::super) metadata: String,
-    pub(in super::super) error: Option<Code>,
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+    pub(crate) error: Option<Code>,
 }
 
 /// A list that we own.
-pub(in super::super) struct List(*mut sys::rd_kafka_topic_partition_list_t);
+pub(crate) struct List(*mut sys::rd_kafka_topic_partition_list_t);
 
 // SAFETY: plain memory of its own, reached by its owner only.
 unsafe impl Send for List {}
 
 impl List {
     /// An empty one.
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // SAFETY: takes nothing; ours until dropped.
         Self(unsafe { sys::rd_kafka_topic_partition_list_new(8) })
     }
@@ -36,17 +36,13 @@ impl List {
     }
 
     /// Adds a partition without an offset.
-    pub(in super::super) fn add(&mut self, topic: &str, partition: i32) -> Result<(), Fault> {
-        self.add_with(
-            topic,
-            partition,
-            i64::from(sys::RD_KAFKA_OFFSET_INVALID),
-            "",
-        )
+    pub(crate) fn add(&mut self, topic: &str, partition: i32) -> Result<(), Fault> {
+        let none = i64::from(sys::RD_KAFKA_OFFSET_INVALID);
+        self.add_with(topic, partition, none, "")
     }
 
     /// Adds a partition with what belongs to it.
-    pub(in super::super) fn add_with(
+    pub(crate) fn add_with(
         &mut self,
         topic: &str,
         partition: i32,
@@ -70,13 +66,13 @@ impl List {
     }
 
     /// Whether nothing is in it.
-    pub(in super::super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         // SAFETY: live list.
         unsafe { (*self.0).cnt == 0 }
     }
 
     /// Its entries.
-    pub(in super::super) fn places(&self) -> Vec<Place> {
+    pub(crate) fn places(&self) -> Vec<Place> {
         // SAFETY: live list.
         unsafe { places(self.0) }
     }
@@ -99,8 +95,8 @@ pub(super) unsafe fn places(list: *const sys::rd_kafka_topic_partition_list_t) -
     }
     // SAFETY: a live list holds `cnt` entries at `elems`.
     unsafe {
-        let count = usize::try_from((*list).cnt).unwrap_or(0);
-        (0..count).map(|at| place((*list).elems.add(at))).collect()
+        let all = entries((*list).elems.cast_const(), (*list).cnt).iter();
+        all.map(|entry| place(entry)).collect()
     }
 }
 
@@ -119,8 +115,7 @@ pub(super) unsafe fn place(entry: *const sys::rd_kafka_topic_partition_t) -> Pla
             String::from_utf8_lossy(bytes).into_owned()
         };
         Place {
-            topic: string(entry.topic),
-            partition: entry.partition,
+            at: TopicPartition::new(string(entry.topic), entry.partition),
             offset: entry.offset,
             metadata,
             error: code(entry.err),

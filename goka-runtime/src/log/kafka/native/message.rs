@@ -10,7 +10,7 @@ use crate::record::{HeaderSource, Headers, Record, Timestamp};
 
 /// A message as long as its owner lives.
 #[repr(transparent)]
-pub(in super::super) struct Message(*mut sys::rd_kafka_message_t);
+pub(crate) struct Message(*mut sys::rd_kafka_message_t);
 
 unsafe fn bytes<'a>(at: *const c_void, len: usize) -> Option<&'a [u8]> {
     // SAFETY: the caller has a message that owns `len` bytes there, or null.
@@ -28,20 +28,20 @@ impl Message {
     }
 
     /// The error that it is, if it is no record.
-    pub(in super::super) fn error(&self) -> Option<Code> {
+    pub(crate) fn error(&self) -> Option<Code> {
         code(self.get().err)
     }
 
     /// The text of a fetched message's error. A delivery's error has none: its payload is the record's
     /// value, and `rd_kafka_message_produce_errstr` points into the broker's answer, which librdkafka
     /// 2.12.1 destroys right after it has queued the report (`rd_kafka_handle_Produce`).
-    pub(in super::super) fn error_text(&self) -> String {
+    pub(crate) fn error_text(&self) -> String {
         // SAFETY: live message of a consumer, whose payload is the text; it lives as long.
         unsafe { string(sys::rd_kafka_message_errstr(self.0)) }
     }
 
     /// Its topic's name; empty where an error belongs to none.
-    pub(in super::super) fn topic(&self) -> &str {
+    pub(crate) fn topic(&self) -> &str {
         if self.get().rkt.is_null() {
             return "";
         }
@@ -52,30 +52,30 @@ impl Message {
     }
 
     /// Whether two messages are of one partition.
-    pub(in super::super) fn same_partition(&self, other: &Message) -> bool {
+    pub(crate) fn same_partition(&self, other: &Message) -> bool {
         let (a, b) = (self.get(), other.get());
         a.partition == b.partition && a.rkt == b.rkt
     }
 
-    pub(in super::super) fn partition(&self) -> i32 {
+    pub(crate) fn partition(&self) -> i32 {
         self.get().partition
     }
 
-    pub(in super::super) fn offset(&self) -> i64 {
+    pub(crate) fn offset(&self) -> i64 {
         self.get().offset
     }
 
     /// What was given to `Client::produce`, in a delivery report.
-    pub(in super::super) fn opaque(&self) -> usize {
+    pub(crate) fn opaque(&self) -> usize {
         self.get()._private as usize
     }
 
-    pub(in super::super) fn key(&self) -> Option<&[u8]> {
+    pub(crate) fn key(&self) -> Option<&[u8]> {
         // SAFETY: live message, which owns its key.
         unsafe { bytes(self.get().key, self.get().key_len) }
     }
 
-    pub(in super::super) fn value(&self) -> Option<&[u8]> {
+    pub(crate) fn value(&self) -> Option<&[u8]> {
         // SAFETY: live message, which owns its payload.
         unsafe { bytes(self.get().payload, self.get().len) }
     }
@@ -88,7 +88,7 @@ impl Message {
     }
 
     /// The record that it carries.
-    pub(in super::super) fn record(&self) -> Record<'_> {
+    pub(crate) fn record(&self) -> Record<'_> {
         Record {
             offset: self.offset(),
             timestamp: self.timestamp(),

@@ -8,36 +8,21 @@ use rdkafka::bindings as sys;
 use super::client::Client;
 use super::fault::{Code, code};
 use super::handles::Topic;
-
-/// One record to be produced.
-pub(in super::super) struct Outgoing<'a> {
-    pub(in super::super) partition: i32,
-    pub(in super::super) key: Option<&'a [u8]>,
-    pub(in super::super) value: Option<&'a [u8]>,
-    pub(in super::super) timestamp: i64,
-    pub(in super::super) headers: &'a [(String, Option<Vec<u8>>)],
-    /// Comes back with the delivery report.
-    pub(in super::super) opaque: usize,
-}
+use crate::log::Sent;
 
 impl Client {
-    /// Enqueues one record; the bytes are copied.
-    pub(in super::super) fn produce(
+    /// Enqueues one record of a topic; the bytes are copied. The opaque comes back with the delivery report.
+    pub(crate) fn produce(
         &self,
         topic: &Topic,
-        record: &Outgoing<'_>,
+        record: &Sent<'_>,
+        opaque: usize,
     ) -> Result<(), Code> {
-        fn bytes(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
-            bytes.map_or((ptr::null_mut(), 0), |bytes| {
-                (bytes.as_ptr().cast_mut().cast(), bytes.len())
-            })
-        }
         let (key, key_len) = bytes(record.key);
         let (value, value_len) = bytes(record.value);
-        let headers = if record.headers.is_empty() {
-            ptr::null_mut()
-        } else {
-            native_headers(record.headers)
+        let headers = match record.headers {
+            [] => ptr::null_mut(),
+            headers => native_headers(headers),
         };
         // To librdkafka 0 is "now", as -1 is to us; the first millisecond of 1970 is the nearest to 0.
         let timestamp = match record.timestamp {
@@ -64,7 +49,7 @@ impl Client {
                 key,
                 key_len,
                 tag::RD_KAFKA_VTYPE_OPAQUE,
-                record.opaque as *mut c_void,
+                opaque as *mut c_void,
                 tag::RD_KAFKA_VTYPE_TIMESTAMP,
                 timestamp,
                 tag::RD_KAFKA_VTYPE_HEADERS,
@@ -84,19 +69,19 @@ impl Client {
     }
 
     /// Wakes the senders; waits for nothing.
-    pub(in super::super) fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         // SAFETY: live producer.
         unsafe { sys::rd_kafka_flush(self.ptr(), 0) };
     }
 
     /// How many records and reports are under way.
-    pub(in super::super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         // SAFETY: live client.
         usize::try_from(unsafe { sys::rd_kafka_outq_len(self.ptr()) }).unwrap_or(0)
     }
 
     /// Gives up everything that is not yet acknowledged.
-    pub(in super::super) fn purge(&self) {
+    pub(crate) fn purge(&self) {
         let flags = sys::RD_KAFKA_PURGE_F_QUEUE
             | sys::RD_KAFKA_PURGE_F_INFLIGHT
             | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
@@ -105,14 +90,18 @@ impl Client {
     }
 }
 
+fn bytes(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |bytes| {
+        (bytes.as_ptr().cast_mut().cast(), bytes.len())
+    })
+}
+
 fn native_headers(headers: &[(String, Option<Vec<u8>>)]) -> *mut sys::rd_kafka_headers_t {
     // SAFETY: a fresh list; names and values are copied with their lengths; null is a null value.
     unsafe {
         let list = sys::rd_kafka_headers_new(headers.len());
         for (name, value) in headers {
-            let (bytes, len) = value.as_deref().map_or((ptr::null(), 0), |value| {
-                (value.as_ptr().cast(), value.len())
-            });
+            let (bytes, len) = bytes(value.as_deref());
             let (name_len, len) = (name.len().cast_signed(), len.cast_signed());
             sys::rd_kafka_header_add(list, name.as_ptr().cast(), name_len, bytes, len);
         }

@@ -23,41 +23,38 @@ const END: Duration = Duration::from_secs(60);
 
 /// What is left to do about a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Remedy {
-    /// None: the client is of no more use.
+pub(crate) enum Remedy {
+    /// None: the client is of no more use, the call was wrong, or librdkafka does not say.
     None,
     /// The transaction has to be aborted.
     Abort,
     /// The same call again.
     Again,
-    /// The call was wrong, or librdkafka does not say.
-    Unsaid,
 }
 
 /// What a transaction's call failed with.
 #[derive(Debug)]
-pub(in super::super) struct Failed {
-    pub(in super::super) fault: Fault,
-    pub(in super::super) remedy: Remedy,
+pub(crate) struct Failed {
+    pub(crate) fault: Fault,
+    pub(crate) remedy: Remedy,
 }
 
 impl Failed {
     /// Takes over an error object; null is success.
     fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Failed> {
-        let remedy = match error.is_null() {
-            true => Remedy::Unsaid,
-            // SAFETY: the object is ours until `Fault::check` destroys it; only read here.
-            false => unsafe {
-                if sys::rd_kafka_error_is_fatal(error) == 1 {
-                    Remedy::None
-                } else if sys::rd_kafka_error_txn_requires_abort(error) == 1 {
-                    Remedy::Abort
-                } else if sys::rd_kafka_error_is_retriable(error) == 1 {
-                    Remedy::Again
-                } else {
-                    Remedy::Unsaid
-                }
-            },
+        // SAFETY: the object is ours until `Fault::check` destroys it; only read here. Null is none of these.
+        let (is_fatal, aborts, again) = unsafe {
+            (
+                sys::rd_kafka_error_is_fatal(error) == 1,
+                sys::rd_kafka_error_txn_requires_abort(error) == 1,
+                sys::rd_kafka_error_is_retriable(error) == 1,
+            )
+        };
+        let remedy = match (aborts, again) {
+            _ if is_fatal => Remedy::None,
+            (true, _) => Remedy::Abort,
+            (false, true) => Remedy::Again,
+            (false, false) => Remedy::None,
         };
         Fault::check(error).map_err(|fault| Failed { fault, remedy })
     }
@@ -65,14 +62,14 @@ impl Failed {
 
 /// What a consumer is to its group at one moment: with it the group's coordinator tells whether
 /// offsets come from a member of today.
-pub(in super::super) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
+pub(crate) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
 
 // SAFETY: a copy in memory of its own, reached by its owner only.
 unsafe impl Send for Membership {}
 
 impl Membership {
     /// Whether it names a member of a generation. One that names none is not checked by the broker.
-    pub(in super::super) fn is_of_a_member(&self) -> bool {
+    pub(crate) fn is_of_a_member(&self) -> bool {
         let it = self.0.as_ptr();
         // SAFETY: live metadata, which owns its strings; a member id is never null.
         unsafe {
@@ -92,19 +89,19 @@ impl Drop for Membership {
 impl Client {
     /// What this consumer is to its group now; `None` before it has ever asked to join. The client's
     /// own thread answers, no broker.
-    pub(in super::super) fn membership(&self) -> Option<Membership> {
+    pub(crate) fn membership(&self) -> Option<Membership> {
         // SAFETY: live consumer with a group; the metadata is ours to destroy.
         NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(self.ptr()) }).map(Membership)
     }
 
     /// Takes the transactional id over: the producer that had it is fenced, and what it left open is ended.
-    pub(in super::super) fn init_transactions(&self, wait: Duration) -> Result<(), Failed> {
+    pub(crate) fn init_transactions(&self, wait: Duration) -> Result<(), Failed> {
         // SAFETY: live producer; the error is ours.
         Failed::check(unsafe { sys::rd_kafka_init_transactions(self.ptr(), millis(wait)) })
     }
 
     /// Begins a transaction; no broker is asked.
-    pub(in super::super) fn begin_transaction(&self) -> Result<(), Failed> {
+    pub(crate) fn begin_transaction(&self) -> Result<(), Failed> {
         // SAFETY: live producer; the error is ours.
         Failed::check(unsafe { sys::rd_kafka_begin_transaction(self.ptr()) })
     }
@@ -112,7 +109,7 @@ impl Client {
     /// Makes offsets part of the transaction. This one is not resumed: librdkafka ends it by itself,
     /// after `wait` and at most one `socket.timeout.ms` more. Or never, when the group's coordinator
     /// died and has left the cluster's metadata (librdkafka issues 5456 and 5511).
-    pub(in super::super) fn send_offsets(
+    pub(crate) fn send_offsets(
         &self,
         offsets: &List,
         membership: &Membership,
@@ -130,14 +127,14 @@ impl Client {
     }
 
     /// Commits; everything has to be acknowledged, and its reports taken, before.
-    pub(in super::super) fn commit_transaction(&self) -> Result<(), Failed> {
+    pub(crate) fn commit_transaction(&self) -> Result<(), Failed> {
         // SAFETY: live producer; the error is ours.
         Failed::check(unsafe { sys::rd_kafka_commit_transaction(self.ptr(), millis(END)) })
     }
 
     /// Gives up what is not sent, waits for what is, and aborts. Delivery reports have to be taken
     /// meanwhile.
-    pub(in super::super) fn abort_transaction(&self) -> Result<(), Failed> {
+    pub(crate) fn abort_transaction(&self) -> Result<(), Failed> {
         // SAFETY: live producer; the error is ours.
         Failed::check(unsafe { sys::rd_kafka_abort_transaction(self.ptr(), millis(END)) })
     }

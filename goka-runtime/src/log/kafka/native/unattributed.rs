@@ -7,13 +7,13 @@ use std::ffi::{c_char, c_int, c_void};
 use rdkafka::bindings as sys;
 
 use super::fault::{Fault, string};
+use crate::record::TopicPartition;
 
 /// An error of a partition: its topic was deleted, or never existed.
 #[derive(Debug, Clone)]
-pub(in super::super) struct PartitionError {
-    pub(in super::super) topic: String,
-    pub(in super::super) partition: i32,
-    pub(in super::super) fault: Fault,
+pub(crate) struct PartitionError {
+    pub(crate) at: TopicPartition,
+    pub(crate) fault: Fault,
 }
 
 thread_local! {
@@ -33,22 +33,17 @@ pub(super) unsafe extern "C" fn on_error(
     let partition_of = |text: &str| {
         let (topic, rest) = text.split_once(" [")?;
         let (partition, _) = rest.split_once(']')?;
-        Some((topic.to_owned(), partition.parse().ok()?))
+        Some(TopicPartition::new(topic, partition.parse().ok()?))
     };
     // SAFETY: librdkafka passes a NUL-terminated string that lives during the call.
     let reason = unsafe { string(reason) };
     let known = sys::rd_kafka_resp_err_t::try_from(err);
-    if let (Some((topic, partition)), Ok(err)) = (partition_of(&reason), known) {
+    if let (Some(at), Ok(err)) = (partition_of(&reason), known) {
         let code = err.into();
         let fault = Fault { code, reason };
-        let one = PartitionError {
-            topic,
-            partition,
-            fault,
-        };
         ERRORS.with_borrow_mut(|all| {
-            all.retain(|other| (&other.topic, other.partition) != (&one.topic, one.partition));
-            all.push(one);
+            all.retain(|other| other.at != at);
+            all.push(PartitionError { at, fault });
         });
     }
 }

@@ -46,11 +46,7 @@ impl InHand {
             self.batch.fill(records, BATCH, wait);
             fail_point!("after-fetch", self.batch.messages().len());
             let mut from = 0;
-            for run in self
-                .batch
-                .messages()
-                .chunk_by(|a, b| a.same_partition(b) && a.error().is_none() && b.error().is_none())
-            {
+            for run in self.batch.runs() {
                 let messages = from..from + run.len();
                 from = messages.end;
                 if let Some((task, epoch, topic)) = owner(run[0].topic(), run[0].partition()) {
