@@ -6,7 +6,7 @@ use super::flush;
 use super::ids::CopyId;
 use super::metadata;
 use super::plan::Plan;
-use super::start::{Start, examine};
+use super::start::examine;
 use super::stop_reason::StopReason;
 use super::task::{State, Task};
 use super::tasks::Tasks;
@@ -55,19 +55,13 @@ pub(super) fn inspected(
     };
     let start =
         inspection.and_then(|inspection| examine(plan, id, &mut task.offsets, &inspection, wall));
-    let restores = match start {
-        Ok(Start::Now) => None,
-        Ok(Start::Restore { from, rebuild }) => {
-            tasks.out.push(Effect::Restore {
-                task: id,
-                epoch,
-                from,
-                rebuild,
-            });
-            table
-        }
+    let restore = match start {
+        Ok(restore) => restore,
         Err(reason) => return tasks.refuse(id, reason),
     };
+    let restores = table.filter(|_| restore.is_some());
+    let restore = restore.map(|from| Effect::Restore(id, epoch, from));
+    tasks.out.extend(restore);
     let follows = task.inspected(restores, plan).into_iter();
     tasks
         .out
