@@ -38,16 +38,18 @@
 //! # Files of earlier versions
 //! A file that begins with redb's own magic has no checksums, and is read and written as it is.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind, Result};
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 
+use crate::lock::lock;
 use crate::newer::Newer;
 use crate::private_files;
 
@@ -97,9 +99,9 @@ struct ChecksumState {
     /// The groups by number; `None` for one that was not read yet.
     groups: Vec<Option<Box<Group>>>,
     /// The groups to write before the next header.
-    changed: Vec<u64>,
+    changed: BTreeSet<u64>,
     /// The groups written since the last sync.
-    unsynced: Vec<u64>,
+    unsynced: BTreeSet<u64>,
 }
 
 impl CheckedFile {
@@ -157,8 +159,8 @@ impl Checks {
             is_head_held: false,
             is_changed: len == 0,
             groups: Vec::new(),
-            changed: Vec::new(),
-            unsynced: Vec::new(),
+            changed: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
         };
         Ok(Some(Self {
             state: Mutex::new(state),
@@ -167,93 +169,7 @@ impl Checks {
     }
 
     fn state(&self) -> MutexGuard<'_, ChecksumState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read<B: StorageBackend>(&self, disk: &B, offset: u64, out: &mut [u8]) -> Result<()> {
-        if offset < BLOCK_LEN {
-            let head = self.state().read_head(disk)?;
-            out.copy_from_slice(&head[within_head(offset, out.len())?]);
-            return Ok(());
-        }
-        for (first, range) in runs(offset, out.len())? {
-            let out = &mut out[range];
-            let mut sums = [0; 16];
-            // Longer runs are rare: a value of more than 64 KiB.
-            for (part, out) in out.chunks_mut(sums.len() * BLOCK).enumerate() {
-                let first = first + (part * sums.len()) as u64;
-                let count = out.len() / BLOCK;
-                let at = index(first);
-                let mut state = self.state();
-                let group = state.group(disk, first / GROUP)?;
-                sums[..count].copy_from_slice(&group.sums[at..at + count]);
-                drop(state);
-                disk.read(block_offset(first), out)?;
-                for ((number, block), expected) in (first..).zip(out.chunks(BLOCK)).zip(sums) {
-                    if sum(number, block) != expected {
-                        return Err(mismatch(block_offset(number)));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write<B: StorageBackend>(&self, disk: &B, offset: u64, data: &[u8]) -> Result<()> {
-        if offset < BLOCK_LEN {
-            return self.state().write_head(disk, offset, data);
-        }
-        for (first, range) in runs(offset, data.len())? {
-            let data = &data[range];
-            let mut state = self.state();
-            state.begin_change(disk)?;
-            let number = first / GROUP;
-            let group = state.group(disk, number)?;
-            for (block, bytes) in (first..).zip(data.chunks(BLOCK)) {
-                group.sums[index(block)] = sum(block, bytes);
-            }
-            if !std::mem::replace(&mut group.is_changed, true) {
-                state.changed.push(number);
-            }
-            drop(state);
-            disk.write(block_offset(first), data)?;
-        }
-        Ok(())
-    }
-
-    fn set_len<B: StorageBackend>(&self, disk: &B, len: u64) -> Result<()> {
-        let mut state = self.state();
-        state.begin_change(disk)?;
-        let blocks = len.div_ceil(BLOCK_LEN);
-        let groups = blocks.div_ceil(GROUP);
-        state
-            .groups
-            .truncate(usize::try_from(groups).unwrap_or(usize::MAX));
-        state.changed.retain(|group| *group < groups);
-        state.unsynced.retain(|group| *group < groups);
-        let is_new = disk.len()? == 0;
-        disk.set_len(
-            blocks
-                .checked_sub(1)
-                .map_or(BLOCK_LEN, |last| block_offset(last) + BLOCK_LEN),
-        )?;
-        if is_new {
-            disk.write(0, &MAGIC)?;
-        }
-        Ok(())
-    }
-
-    fn sync<B: StorageBackend>(&self, disk: &B) -> Result<()> {
-        let _one = self.syncs.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state();
-        if !state.is_changed {
-            return Ok(());
-        }
-        state.write_sums(disk)?;
-        drop(state);
-        disk.sync_data()?;
-        self.state().synced();
-        Ok(())
+        lock(&self.state)
     }
 }
 
@@ -318,11 +234,8 @@ impl ChecksumState {
                 checksums_offset(number, target),
                 &group.encode_newer(number),
             )?;
-            group.is_changed = false;
-            if !std::mem::replace(&mut group.is_unsynced, true) {
-                self.unsynced.push(number);
-            }
-            self.changed.pop();
+            self.unsynced.insert(number);
+            self.changed.remove(&number);
         }
         Ok(())
     }
@@ -332,7 +245,6 @@ impl ChecksumState {
         for number in std::mem::take(&mut self.unsynced) {
             let at = usize::try_from(number).unwrap_or(usize::MAX);
             if let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) {
-                group.is_unsynced = false;
                 group.generation += 1;
                 group.synced = COPIES - 1 - group.synced;
             }
@@ -399,31 +311,103 @@ impl<B: StorageBackend> StorageBackend for CheckedFile<B> {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        match self.checks()? {
-            Some(checks) => checks.read(&self.disk, offset, out),
-            None => self.disk.read(offset, out),
+        let (disk, checks) = (&self.disk, self.checks()?);
+        let Some(checks) = checks else {
+            return disk.read(offset, out);
+        };
+        if offset < BLOCK_LEN {
+            let head = checks.state().read_head(disk)?;
+            out.copy_from_slice(&head[within_head(offset, out.len())?]);
+            return Ok(());
         }
+        for (first, range) in runs(offset, out.len())? {
+            let out = &mut out[range];
+            let mut sums = [0; 16];
+            // Longer runs are rare: a value of more than 64 KiB.
+            for (part, out) in out.chunks_mut(sums.len() * BLOCK).enumerate() {
+                let first = first + (part * sums.len()) as u64;
+                let count = out.len() / BLOCK;
+                let at = index(first);
+                let mut state = checks.state();
+                let group = state.group(disk, first / GROUP)?;
+                sums[..count].copy_from_slice(&group.sums[at..at + count]);
+                drop(state);
+                disk.read(block_offset(first), out)?;
+                for ((number, block), expected) in (first..).zip(out.chunks(BLOCK)).zip(sums) {
+                    if sum(number, block) != expected {
+                        return Err(mismatch(block_offset(number)));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        match self.checks()? {
-            Some(checks) => checks.set_len(&self.disk, len),
-            None => self.disk.set_len(len),
+        let (disk, checks) = (&self.disk, self.checks()?);
+        let Some(checks) = checks else {
+            return disk.set_len(len);
+        };
+        let mut state = checks.state();
+        state.begin_change(disk)?;
+        let blocks = len.div_ceil(BLOCK_LEN);
+        let groups = blocks.div_ceil(GROUP);
+        state
+            .groups
+            .truncate(usize::try_from(groups).unwrap_or(usize::MAX));
+        state.changed.retain(|group| *group < groups);
+        state.unsynced.retain(|group| *group < groups);
+        let is_new = disk.len()? == 0;
+        disk.set_len(
+            blocks
+                .checked_sub(1)
+                .map_or(BLOCK_LEN, |last| block_offset(last) + BLOCK_LEN),
+        )?;
+        if is_new {
+            disk.write(0, &MAGIC)?;
         }
+        Ok(())
     }
 
     fn sync_data(&self) -> Result<()> {
-        match self.checks()? {
-            Some(checks) => checks.sync(&self.disk),
-            None => self.disk.sync_data(),
+        let (disk, checks) = (&self.disk, self.checks()?);
+        let Some(checks) = checks else {
+            return disk.sync_data();
+        };
+        let _one = lock(&checks.syncs);
+        let mut state = checks.state();
+        if !state.is_changed {
+            return Ok(());
         }
+        state.write_sums(disk)?;
+        drop(state);
+        disk.sync_data()?;
+        checks.state().synced();
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        match self.checks()? {
-            Some(checks) => checks.write(&self.disk, offset, data),
-            None => self.disk.write(offset, data),
+        let (disk, checks) = (&self.disk, self.checks()?);
+        let Some(checks) = checks else {
+            return disk.write(offset, data);
+        };
+        if offset < BLOCK_LEN {
+            return checks.state().write_head(disk, offset, data);
         }
+        for (first, range) in runs(offset, data.len())? {
+            let data = &data[range];
+            let mut state = checks.state();
+            state.begin_change(disk)?;
+            let number = first / GROUP;
+            let group = state.group(disk, number)?;
+            for (block, bytes) in (first..).zip(data.chunks(BLOCK)) {
+                group.sums[index(block)] = sum(block, bytes);
+            }
+            state.changed.insert(number);
+            drop(state);
+            disk.write(block_offset(first), data)?;
+        }
+        Ok(())
     }
 
     fn close(&self) -> Result<()> {

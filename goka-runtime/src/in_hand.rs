@@ -1,30 +1,12 @@
 //! The record that a worker's thread calls a handler with: written by that thread, read by the threads that
 //! watch it and by the signal handler of [`crate::crash`].
 
-use std::fmt;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::core::RecordId;
+pub use crate::core::deaths::RecordAt as RecordInHand;
 use crate::log::Group;
 use crate::record::Offset;
-
-/// A record that a handler is called with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordInHand {
-    /// Its topic.
-    pub topic: String,
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: Offset,
-}
-
-impl fmt::Display for RecordInHand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (topic, partition) = (&self.topic, self.partition);
-        write!(f, "{topic}[{partition}] offset {}", self.offset)
-    }
-}
 
 /// The record that a worker's thread has in hand. Written with every record, so without a lock.
 #[derive(Debug, Default)]

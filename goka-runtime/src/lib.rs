@@ -25,6 +25,7 @@ mod golden;
 pub mod graph;
 mod in_hand;
 pub mod key;
+mod lock;
 pub mod log;
 mod newer;
 mod param;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub(crate) use self::context::Work;
-use self::context::{Job, JobError, ProgramChecks, RestoreContext};
+use self::context::{Job, JobError, RestoreContext};
 use self::inspect::{ask_until_answered, inspect, inspect_changelog, read_checkpoint, set_aside};
 use self::replay::{follow, restore};
 use crate::clock::Clock;
@@ -67,7 +67,7 @@ impl Restorer {
             stores: config.stores,
             plan: config.plan,
             clock: config.clock,
-            program_checks: ProgramChecks::new(config.is_verified),
+            are_programs_checked: [(); 2].map(|()| Mutex::new(config.is_verified)),
             is_inline: threads == 0,
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -135,22 +135,13 @@ impl Restorer {
         let waiting = self.context.queue().jobs.len();
         for _ in 0..waiting {
             let mut job = self.context.queue().jobs.pop_front()?;
-            let (copy, epoch) = (job.copy, job.epoch);
-            let outcome = run(&self.context, &mut job);
-            if !self.context.is_current(copy.task, epoch) {
-                continue;
+            match finish(&self.context, &mut job) {
+                Some(finished) => return Some(finished),
+                None if self.context.is_current(job.id()) => {
+                    self.context.queue().jobs.push_back(job);
+                }
+                None => {}
             }
-            let Some(outcome) = outcome else {
-                self.context.queue().jobs.push_back(job);
-                continue;
-            };
-            let store = job.store;
-            return Some(FinishedJob {
-                copy,
-                epoch,
-                store,
-                outcome,
-            });
         }
         None
     }
@@ -188,14 +179,8 @@ fn serve(context: &Arc<RestoreContext>, done: &Sender<FinishedJob>) {
                     .unwrap_or_else(PoisonError::into_inner);
             }
         };
-        let (copy, epoch) = (job.copy, job.epoch);
-        let outcome = run(context, &mut job).filter(|_| context.is_current(copy.task, epoch));
-        let finished = outcome.map(|outcome| FinishedJob {
-            copy,
-            epoch,
-            store: job.store.take(),
-            outcome,
-        });
+        let copy = job.copy;
+        let finished = finish(context, &mut job);
         // The store of a cancelled job is closed before the next one may open it.
         drop(job);
         context.queue().working.remove(&copy);
@@ -208,10 +193,21 @@ fn serve(context: &Arc<RestoreContext>, done: &Sender<FinishedJob>) {
     }
 }
 
+/// Runs a job; `None` when it is cancelled, or would wait.
+fn finish(context: &Arc<RestoreContext>, job: &mut Job) -> Option<FinishedJob> {
+    let outcome = run(context, job)?;
+    context.is_current(job.id()).then(|| FinishedJob {
+        copy: job.copy,
+        epoch: job.epoch,
+        store: job.store.take(),
+        outcome,
+    })
+}
+
 /// Runs a job. A copy that turns out to be damaged while it is restored is rebuilt in a new file; a store
 /// that fails is tried again for a while. `None` when the job is cancelled, or would wait.
 fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
-    let (copy, epoch) = (job.copy, job.epoch);
+    let (id, copy) = (job.id(), job.copy);
     let mut is_rebuilt = false;
     loop {
         let outcome = run_once(context, job)?;
@@ -234,21 +230,18 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
                     return Some(outcome);
                 }
                 is_rebuilt = true;
-                if let Work::Restore { from, .. } = &mut job.work {
-                    match ended(changelog_start(context, copy, epoch, &mut job.store))? {
-                        Ok(start) => *from = start,
-                        Err(cause) => return Some(JobOutcome::Restored(Err(cause))),
-                    }
+                if let Err(cause) = ended(start_over(context, job))? {
+                    return Some(JobOutcome::Restored(Err(cause)));
                 }
             }
-            error if context.may_retry((copy, epoch), 0, "using the store", error) => {
+            error if context.may_retry(id, 0, "using the store", error) => {
                 if matches!(error, StoreError::RolledBack { .. }) {
                     job.store = None;
-                    if matches!(job.work, Work::Restore { .. }) {
+                    if matches!(job.work, Work::Restore(_)) {
                         return Some(JobOutcome::RolledBack);
                     }
                 }
-                context.pause(copy.task, epoch).ok()?;
+                context.pause(id).ok()?;
             }
             _ => return Some(outcome),
         }
@@ -256,19 +249,17 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
 }
 
 fn run_once(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
-    let (copy, epoch, store) = (job.copy, job.epoch, &mut job.store);
     Some(match &job.work {
         Work::Inspect => {
-            let checked = verify::before_commit(context, copy, epoch);
-            let inspection = checked.and_then(|()| inspect(context, copy, epoch, store));
-            JobOutcome::Inspected(ended(inspection)?)
+            let checked = verify::before_commit(context, job.id());
+            JobOutcome::Inspected(ended(checked.and_then(|()| inspect(context, job)))?)
         }
-        Work::Verify => JobOutcome::Verified(ended(verify::before_handling(context, copy, epoch))?),
-        Work::Restore { from, rebuild } => {
-            let restored = restore(context, copy, epoch, store, *from, rebuild.clone());
-            JobOutcome::Restored(ended(restored)?)
+        Work::Verify => JobOutcome::Verified(ended(verify::before_handling(context, job.id()))?),
+        Work::Restore(from) => {
+            let from = from.clone();
+            JobOutcome::Restored(ended(restore(context, job, from))?)
         }
-        Work::Follow => JobOutcome::Restored(ended(follow(context, copy, epoch, store))?),
+        Work::Follow => JobOutcome::Restored(ended(follow(context, job))?),
     })
 }
 
@@ -281,14 +272,16 @@ fn ended<T>(result: Result<T, JobError>) -> Option<Result<T, StopReason>> {
     }
 }
 
-/// Opens a new store in place of a damaged one, and looks where its topic begins.
-fn changelog_start(
-    context: &Arc<RestoreContext>,
-    copy: CopyId,
-    epoch: Epoch,
-    store: &mut Option<Box<dyn Store>>,
-) -> Result<Offset, JobError> {
-    read_checkpoint(context, copy, epoch, store)?;
-    let inspection = ask_until_answered(context, copy, epoch, inspect_changelog)?;
-    Ok(inspection.range.start)
+/// Opens a new store in place of a damaged one, to be restored from where its topic begins.
+fn start_over(context: &Arc<RestoreContext>, job: &mut Job) -> Result<(), JobError> {
+    if matches!(job.work, Work::Restore(_)) {
+        read_checkpoint(context, job)?;
+    }
+    let id = job.id();
+    if let Work::Restore(at) = &mut job.work {
+        at.from = ask_until_answered(context, id, inspect_changelog)?
+            .range
+            .start;
+    }
+    Ok(())
 }

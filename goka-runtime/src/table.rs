@@ -37,6 +37,20 @@ pub struct StoredRef<'a> {
     pub value: &'a [u8],
 }
 
+impl Stored {
+    pub(crate) fn view(&self) -> StoredRef<'_> {
+        let (timestamp, value) = (self.timestamp, &*self.value);
+        StoredRef { timestamp, value }
+    }
+}
+
+impl StoredRef<'_> {
+    pub(crate) fn to_stored(self) -> Stored {
+        let (timestamp, value) = (self.timestamp, self.value.to_vec());
+        Stored { timestamp, value }
+    }
+}
+
 /// One change: a value, or `None` for a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Write<'a> {
@@ -79,6 +93,16 @@ pub type Flow = std::ops::ControlFlow<()>;
 
 /// A range of keys, by their bytes.
 pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Whether the bounds cross or leave nothing between them: stores may panic on some of these.
+pub(crate) fn holds_no_key(keys: KeyRange<'_>) -> bool {
+    match keys {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+    }
+}
 
 /// The range of all keys that begin with `prefix`; the bound's bytes are put into `end`.
 ///

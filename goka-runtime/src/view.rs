@@ -15,75 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::error::ViewError;
-pub(crate) use self::raw::RawView;
 pub use self::raw::Read;
+pub(crate) use self::raw::{LookedUp, Lookups, RawView};
 use self::scan::RawScan;
 pub use self::shared::ViewState;
 use crate::codec::{Codec, CodecError};
 use crate::key::AsKey;
 use crate::log::{Log, TopicWait};
-use crate::record::Offset;
-use crate::table::{Stored, Stores, prefix_range};
+use crate::table::{Stores, prefix_range};
 use crate::topic::{Table, Topic};
-
-/// A whole table as handlers look it up, kept level with its topic by another thread.
-pub(crate) trait LookedUp: Send + Sync {
-    /// The value of a key as stored.
-    ///
-    /// # Errors
-    /// When the copy was never level with its topic, or cannot be read.
-    fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError>;
-
-    /// Where each partition of its topic ends now.
-    ///
-    /// # Errors
-    /// What the log answers.
-    fn ends(&self) -> Result<Vec<Offset>, ViewError>;
-
-    /// Waits until the copy has come to `ends`, at most so long.
-    ///
-    /// # Errors
-    /// [`ViewError::NotReady`] when it has not; [`ViewError::Stopped`].
-    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError>;
-
-    /// Waits until every partition can be read, at most so long.
-    ///
-    /// # Errors
-    /// [`ViewError::NotReady`] when one cannot; [`ViewError::Stopped`].
-    fn wait_ready(&self, _timeout: Duration) -> Result<(), ViewError> {
-        Ok(())
-    }
-
-    /// Why it cannot go on, if it cannot.
-    fn failure(&self) -> Option<ViewError> {
-        None
-    }
-}
-
-/// The tables that a group looks up, by topic.
-pub(crate) type Lookups = Vec<(&'static str, Arc<dyn LookedUp>)>;
-
-impl LookedUp for RawView {
-    fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        RawView::stored(self, key)
-    }
-
-    fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        RawView::ends(self)
-    }
-
-    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError> {
-        RawView::wait_reached(self, ends, timeout)
-    }
-
-    fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
-        RawView::wait_ready(self, timeout)
-    }
-
-    fn failure(&self) -> Option<ViewError> {
-        RawView::failure(self)
-    }
-}
 
 /// A read-only copy of the table `T`, kept level with its group topic by a thread of its own until
 /// its last clone is dropped. A program has one view of a table, and clones it for all its readers.
@@ -144,19 +84,10 @@ impl<T: Table> View<T> {
     /// long as the log says ([`Log::topic_timeout`]); when the log does not
     /// answer or the copy cannot be used.
     pub fn start(log: Arc<dyn Log>, stores: Arc<dyn Stores>) -> Result<Self, ViewError> {
-        Ok(Self {
-            raw: Arc::new(RawView::start(
-                log,
-                stores,
-                &T::SPEC,
-                &TopicWait::default(),
-            )?),
-            table: PhantomData,
-        })
+        Self::unless(log, stores, &TopicWait::default())
     }
 
     /// The same for a program that may be stopped meanwhile.
-    #[cfg(feature = "cli")]
     pub(crate) fn unless(
         log: Arc<dyn Log>,
         stores: Arc<dyn Stores>,

@@ -22,8 +22,6 @@ pub(super) struct Group {
     pub(super) generation: u64,
     /// Which copy was synced last.
     pub(super) synced: u64,
-    pub(super) is_changed: bool,
-    pub(super) is_unsynced: bool,
 }
 
 impl Group {
@@ -33,8 +31,6 @@ impl Group {
             sums: [0; SUMS],
             generation: 0,
             synced: COPIES - 1,
-            is_changed: false,
-            is_unsynced: false,
         };
         let mut bytes = [0; BLOCK];
         for copy in 0..COPIES {

@@ -14,12 +14,18 @@ use crate::record::{Guarantee, Offset, TaskId, TopicId};
 pub(super) struct PendingCommit {
     pub(super) batch: CommitBatch,
     pub(super) epochs: BTreeMap<TaskId, Epoch>,
+    /// Whether its answer is awaited; one in doubt is asked for again after a while.
+    is_asked: bool,
+    /// Exactly once: it is not known whether the transaction is committed.
+    is_in_doubt: bool,
+    /// The copies whose stores went back while it was in doubt.
+    pub(super) rolled_back: Vec<CopyId>,
 }
 
 /// The barriers of one worker, of which one at most is under way.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
-    state: BarrierState,
+    pending: Option<PendingCommit>,
     /// The number of the last commit.
     last: u64,
     /// When the last one began.
@@ -30,56 +36,31 @@ pub(super) struct Barrier {
     guarded_since: Option<Duration>,
 }
 
-#[derive(Debug, Default)]
-enum BarrierState {
-    #[default]
-    Idle,
-    Committing(PendingCommit),
-    /// Exactly once: it is not known whether the transaction is committed.
-    InDoubt {
-        commit: PendingCommit,
-        /// Whether its outcome is being asked for.
-        is_asked: bool,
-        /// The copies whose stores went back meanwhile.
-        rolled_back: Vec<CopyId>,
-    },
-}
-
-/// An outcome that is known, and the copies whose stores went back before it was.
-pub(super) struct AnsweredCommit {
-    pub(super) commit: PendingCommit,
-    pub(super) rolled_back: Vec<CopyId>,
-}
-
 impl Barrier {
     /// Whether no commit waits for its outcome.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, BarrierState::Idle)
+        self.pending.is_none()
     }
 
     /// Whether the answer to a commit is awaited.
     pub(super) fn is_committing(&self) -> bool {
-        match &self.state {
-            BarrierState::Idle => false,
-            BarrierState::Committing(_) => true,
-            BarrierState::InDoubt { is_asked, .. } => *is_asked,
-        }
+        self.pending.as_ref().is_some_and(|commit| commit.is_asked)
     }
 
     /// Whether it is not known if a transaction is committed.
     pub(super) fn is_in_doubt(&self) -> bool {
-        matches!(self.state, BarrierState::InDoubt { .. })
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|commit| commit.is_in_doubt)
+    }
+
+    fn in_doubt(&mut self) -> Option<&mut PendingCommit> {
+        self.pending.as_mut().filter(|commit| commit.is_in_doubt)
     }
 
     /// The store of a copy went back. Returns whether that has to wait for the outcome of a transaction.
     pub(super) fn defer_rollback(&mut self, copy: CopyId) -> bool {
-        match &mut self.state {
-            BarrierState::InDoubt { rolled_back, .. } => {
-                rolled_back.push(copy);
-                true
-            }
-            _ => false,
-        }
+        let rolled_back = self.in_doubt().map(|commit| commit.rolled_back.push(copy));
+        rolled_back.is_some()
     }
 
     pub(super) fn due_at(&self, interval: Duration) -> Duration {
@@ -97,15 +78,11 @@ impl Barrier {
 
     /// The commit in doubt, whose outcome is asked for now.
     pub(super) fn ask_again(&mut self, now: Duration) -> Option<CommitBatch> {
-        let BarrierState::InDoubt {
-            commit, is_asked, ..
-        } = &mut self.state
-        else {
-            return None;
-        };
-        *is_asked = true;
+        let commit = self.in_doubt()?;
+        commit.is_asked = true;
+        let batch = commit.batch.clone();
         self.began = now;
-        Some(commit.batch.clone())
+        Some(batch)
     }
 
     /// A barrier begins, with something to commit or not.
@@ -120,9 +97,12 @@ impl Barrier {
         offsets: Vec<(TaskId, TopicId, Offset, String)>,
     ) -> CommitBatch {
         let batch = self.batch(offsets);
-        self.state = BarrierState::Committing(PendingCommit {
+        self.pending = Some(PendingCommit {
             batch: batch.clone(),
             epochs,
+            is_asked: true,
+            is_in_doubt: false,
+            rolled_back: Vec::new(),
         });
         batch
     }
@@ -141,33 +121,16 @@ impl Barrier {
         now: Duration,
         id: CommitId,
         is_in_doubt: bool,
-    ) -> Option<AnsweredCommit> {
-        let (commit, rolled_back) = match std::mem::take(&mut self.state) {
-            BarrierState::Committing(commit) if commit.batch.id == id => (commit, Vec::new()),
-            BarrierState::InDoubt {
-                commit,
-                is_asked: true,
-                rolled_back,
-            } if commit.batch.id == id => (commit, rolled_back),
-            other => {
-                self.state = other;
-                return None;
-            }
-        };
+    ) -> Option<PendingCommit> {
+        let awaited = |commit: &&mut PendingCommit| commit.is_asked && commit.batch.id == id;
+        let commit = self.pending.as_mut().filter(awaited)?;
         self.retry_at = None;
         if !is_in_doubt {
-            return Some(AnsweredCommit {
-                commit,
-                rolled_back,
-            });
+            return self.pending.take();
         }
         tracing::warn!("the outcome of a transaction is not known yet, asking again");
+        (commit.is_asked, commit.is_in_doubt) = (false, true);
         self.retry_later(now);
-        self.state = BarrierState::InDoubt {
-            commit,
-            is_asked: false,
-            rolled_back,
-        };
         None
     }
 

@@ -5,13 +5,11 @@
 
 use std::time::Duration;
 
-use super::barrier::{AnsweredCommit, Next, has_failed, is_in_doubt};
+use super::barrier::{Next, PendingCommit, has_failed, is_in_doubt};
 use super::event::Effect;
-use super::ids::Now;
 use super::stop_reason::StopReason;
 use super::task::{State, Task};
 use super::tasks::Tasks;
-use super::turn::Turn;
 use crate::log::{CommitId, CommitOutcome, Failure, Group, LogError, TaskAcks};
 use crate::record::TaskId;
 
@@ -26,35 +24,33 @@ fn interval(tasks: &Tasks) -> Duration {
 }
 
 /// Begins a barrier if it is time for one.
-pub(super) fn begin_if_due(tasks: &mut Tasks, turn: &mut Turn, now: Now, out: &mut Vec<Effect>) {
-    let barrier = &tasks.barrier;
-    let waits = barrier
-        .retry_at()
-        .is_some_and(|retry| now.monotonic < retry);
-    let is_due = now.monotonic >= barrier.due_at(interval(tasks));
+pub(super) fn begin_if_due(tasks: &mut Tasks) {
+    let (barrier, now) = (&tasks.barrier, tasks.now.monotonic);
+    let waits = barrier.retry_at().is_some_and(|retry| now < retry);
+    let is_due = now >= barrier.due_at(interval(tasks));
     let starts = tasks.any(|task| task.state() == State::Starting);
-    if tasks.outbox.is_full() || ((is_due || starts || turn.wants_barrier()) && !waits) {
-        begin(tasks, turn, now, out);
+    if tasks.outbox.is_full() || ((is_due || starts || tasks.turn.wants_barrier()) && !waits) {
+        begin(tasks);
     }
 }
 
 /// Begins a barrier over all tasks, unless one is under way or there is nothing to do. One whose outcome
 /// is not known is asked for again before anything else.
-pub(super) fn begin(tasks: &mut Tasks, turn: &mut Turn, now: Now, out: &mut Vec<Effect>) {
+pub(super) fn begin(tasks: &mut Tasks) {
     if tasks.barrier.is_committing() {
         return;
     }
-    if let Some(batch) = tasks.barrier.ask_again(now.monotonic) {
-        out.push(Effect::Commit(batch));
+    if let Some(batch) = tasks.barrier.ask_again(tasks.now.monotonic) {
+        tasks.out.push(Effect::Commit(batch));
         return;
     }
-    tasks.outbox.hand_over(out);
-    if awaits_guards(tasks, now, out) {
+    tasks.outbox.hand_over(&mut tasks.out);
+    if awaits_guards(tasks) {
         return;
     }
-    tasks.barrier.begin(now.monotonic);
+    tasks.barrier.begin(tasks.now.monotonic);
     tasks.outbox.barrier_begins();
-    turn.barrier_begins();
+    tasks.turn.barrier_begins();
     let dirty: Vec<_> = tasks.all.values().filter(|task| task.is_dirty()).collect();
     if dirty.is_empty() {
         return;
@@ -62,46 +58,41 @@ pub(super) fn begin(tasks: &mut Tasks, turn: &mut Turn, now: Now, out: &mut Vec<
     let epochs = dirty.iter().map(|task| (task.id, task.epoch)).collect();
     let offsets = dirty.iter().flat_map(|task| task.commits(&tasks.plan));
     let batch = tasks.barrier.commit(epochs, offsets.collect());
-    out.push(Effect::Commit(batch));
+    tasks.out.push(Effect::Commit(batch));
 }
 
 /// Exactly once, what a task wrote behind a guard is committed with the offset behind it, so the guard
 /// holds the whole barrier back; one that takes longer than the transaction may, aborts it.
-fn awaits_guards(tasks: &mut Tasks, now: Now, out: &mut Vec<Effect>) -> bool {
+fn awaits_guards(tasks: &mut Tasks) -> bool {
     if !tasks.is_exactly_once() || !tasks.any(Task::is_guarded) {
         tasks.barrier.guards_ended();
         return false;
     }
     let most = tasks.plan.group.transaction_timeout / 2;
-    if tasks.barrier.may_wait_for_guards(now.monotonic, most) {
+    if tasks.barrier.may_wait_for_guards(tasks.now.monotonic, most) {
         return true;
     }
     tracing::warn!(
         ?most,
         "what a handler deferred took too long for a transaction; its records are read again"
     );
-    tasks.abort(out);
+    tasks.abort();
     tasks.barrier.guards_ended();
     false
 }
 
 /// A commit has ended.
-pub(super) fn ended(
-    tasks: &mut Tasks,
-    now: Now,
-    id: CommitId,
-    mut outcome: CommitOutcome,
-    out: &mut Vec<Effect>,
-) {
+pub(super) fn ended(tasks: &mut Tasks, id: CommitId, mut outcome: CommitOutcome) {
+    let now = tasks.now.monotonic;
     let is_in_doubt = tasks.is_exactly_once() && is_in_doubt(&outcome);
-    let Some(settled) = tasks.barrier.answered(now.monotonic, id, is_in_doubt) else {
+    let Some(settled) = tasks.barrier.answered(now, id, is_in_doubt) else {
         return;
     };
     // Every member of the transaction has failed with it.
     let aborts = tasks.is_exactly_once() && has_failed(&outcome);
     let (mut rebuilds, mut failure) = (false, None);
     for id in concerned(tasks, &settled, &outcome) {
-        let epoch = settled.commit.epochs.get(&id);
+        let epoch = settled.epochs.get(&id);
         let is_its = |task: &&mut Task| epoch.is_none_or(|epoch| *epoch == task.epoch);
         let acks = outcome.acks.remove(&id);
         let acks = acks.unwrap_or(Ok(TaskAcks::default()));
@@ -116,7 +107,7 @@ pub(super) fn ended(
             match task.state() {
                 // Its offsets are committed; no task reads its copy any more.
                 State::Stopped => task.copies.give_up_stores(),
-                _ => task.reopen(out),
+                _ => task.reopen(&mut tasks.out),
             }
         }
         let cause = || acks.as_ref().err().or(offsets.as_ref()?.as_ref().err());
@@ -125,52 +116,53 @@ pub(super) fn ended(
             Next::Done => {
                 if offsets.is_some() {
                     let verifies = tasks.plan.verifies && !tasks.has_run;
-                    let batch = &settled.commit.batch;
-                    tasks.has_run |= task.committed(now.monotonic, batch, verifies, out);
+                    let batch = &settled.batch;
+                    tasks.has_run |= task.committed(now, batch, verifies, &mut tasks.out);
                 }
             }
             Next::CommitAgain { is_unknown } => {
                 tracing::debug!(partition, failure = ?cause(), "offset commit is tried again");
                 task.progress.failed(is_unknown);
-                tasks.barrier.retry_later(now.monotonic);
+                tasks.barrier.retry_later(now);
             }
             Next::Rewind => {
                 tracing::debug!(partition, failure = ?cause(), "reading the barrier again");
-                tasks.barrier.retry_later(now.monotonic);
-                task.rewind(out);
+                tasks.barrier.retry_later(now);
+                task.rewind(&mut tasks.out);
             }
             Next::Reopen => {
                 tracing::info!(partition, failure = ?cause(), "produce failed, restoring");
                 rebuilds = true;
-                task.reopen(out);
+                task.reopen(&mut tasks.out);
             }
-            Next::Gone => task.gone(out),
+            Next::Gone => task.gone(&mut tasks.out),
             Next::Refused(refusal) => {
                 task.forget_unacknowledged();
-                tasks.stop(id, StopReason::Append(refusal), out);
+                tasks.stop(id, StopReason::Append(refusal));
             }
             Next::End(end) => failure = Some(end),
         }
     }
     if aborts && failure.is_none() {
-        out.push(Effect::Abort);
+        tasks.out.push(Effect::Abort);
     }
     if rebuilds {
-        out.push(Effect::Rebuild);
+        tasks.out.push(Effect::Rebuild);
     }
     for copy in settled.rolled_back {
-        tasks.store_rolled_back(copy, out);
+        tasks.store_rolled_back(copy);
     }
     if let Some(failure) = failure {
-        out.push(Effect::Fail(end_reason(&tasks.plan.group, failure)));
+        let reason = end_reason(&tasks.plan.group, failure);
+        tasks.out.push(Effect::Fail(reason));
     }
 }
 
 /// The tasks that an outcome is about: those of the commit, and those whose records it acknowledges.
-fn concerned(tasks: &Tasks, settled: &AnsweredCommit, outcome: &CommitOutcome) -> Vec<TaskId> {
+fn concerned(tasks: &Tasks, settled: &PendingCommit, outcome: &CommitOutcome) -> Vec<TaskId> {
     let has_run = |id: &TaskId| tasks.all.get(id).is_some_and(Task::has_run);
     let acked = outcome.acks.keys().copied().filter(has_run);
-    let mut ids: Vec<TaskId> = settled.commit.epochs.keys().copied().collect();
+    let mut ids: Vec<TaskId> = settled.epochs.keys().copied().collect();
     ids.extend(acked);
     ids.sort_unstable();
     ids.dedup();

@@ -59,12 +59,22 @@ pub(crate) struct Death {
     pub(crate) record: RecordAt,
 }
 
-/// A record, by the name of its topic.
+/// A record, by the name of its topic: one that a handler is called with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RecordAt {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
-    pub(crate) offset: Offset,
+pub struct RecordAt {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: Offset,
+}
+
+impl fmt::Display for RecordAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (topic, partition) = (&self.topic, self.partition);
+        write!(f, "{topic}[{partition}] offset {}", self.offset)
+    }
 }
 
 /// The records that earlier runs of this instance died of, and those that are handled all the same. Empty

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ids::{CopyId, RecordId};
-use super::recovery::RecoveryReason;
+use super::recovery::RestoreFrom;
 use super::stop_reason::StopReason;
 use super::table_buffer::FlushBatch;
 use crate::log::{
@@ -83,14 +83,7 @@ pub(crate) enum Effect {
     /// committed, so of two programs the one that looks later finds the other.
     Verify(TaskId, Epoch),
     /// Bring the local copy up to the end of the group topic.
-    Restore {
-        task: TaskId,
-        epoch: Epoch,
-        /// The first changelog offset to read.
-        from: Offset,
-        /// Why the copy is emptied first; `None` keeps it.
-        rebuild: Option<RecoveryReason>,
-    },
+    Restore(TaskId, Epoch, RestoreFrom),
     /// Open the copy of a joined table and bring it up to the end of its topic.
     Follow(CopyId, Epoch),
     /// Fetch inputs and joined tables of a task from these positions.

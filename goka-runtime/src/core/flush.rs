@@ -2,8 +2,7 @@
 //! much memory all copies may take. A store is never ahead of the acknowledged changelog, and behind
 //! it by two flush intervals at most.
 
-use super::event::Effect;
-use super::ids::{CopyId, Now};
+use super::ids::CopyId;
 use super::plan::Plan;
 use super::stop_reason::StopReason;
 use super::task::{FlushRules, StoreFailure, Task};
@@ -14,19 +13,20 @@ use crate::table::StoreError;
 const MAX_LOOKS: usize = 50_000;
 
 /// Flushes what is due of all tasks, and everything when the worker is `closing`.
-pub(super) fn flush_all(tasks: &mut Tasks, now: Now, closing: bool, out: &mut Vec<Effect>) {
+pub(super) fn flush_all(tasks: &mut Tasks, closing: bool) {
     let is_full = tasks.memory().1 >= tasks.plan.flush_bytes;
     for task in tasks.all.values_mut() {
-        task.pass_markers_if_idle(now.monotonic);
+        task.pass_markers_if_idle(tasks.now.monotonic);
         let rules = rules(&tasks.plan, task, is_full, closing);
-        task.flush(now, rules, out);
+        task.flush(tasks.now, rules, &mut tasks.out);
     }
     evict(tasks);
 }
 
 /// Flushes everything of a task that is given back.
-pub(super) fn flush_closing(plan: &Plan, now: Now, task: &mut Task, out: &mut Vec<Effect>) {
-    task.flush(now, rules(plan, task, false, true), out);
+pub(super) fn flush_closing(tasks: &mut Tasks, task: &mut Task) {
+    let rules = rules(&tasks.plan, task, false, true);
+    task.flush(tasks.now, rules, &mut tasks.out);
 }
 
 fn rules(plan: &Plan, task: &Task, is_urgent: bool, is_closing: bool) -> FlushRules {
@@ -44,13 +44,7 @@ fn rules(plan: &Plan, task: &Task, is_urgent: bool, is_closing: bool) -> FlushRu
 }
 
 /// A flush has ended.
-pub(super) fn flushed(
-    tasks: &mut Tasks,
-    now: Now,
-    copy: CopyId,
-    result: Result<(), StoreError>,
-    out: &mut Vec<Effect>,
-) {
+pub(super) fn flushed(tasks: &mut Tasks, copy: CopyId, result: Result<(), StoreError>) {
     let id = copy.task;
     let Some(task) = tasks.all.get_mut(&id) else {
         return;
@@ -64,18 +58,17 @@ pub(super) fn flushed(
             if task.copies.flush_succeeded(copy.table) {
                 tracing::info!(task = id.partition, "the store takes writes again");
             }
-            task.inspect_if_flushed(out);
+            task.inspect_if_flushed(&mut tasks.out);
         }
-        Err(error @ StoreError::Unreadable { .. }) => tasks.store_damaged(copy, error, out),
+        Err(error @ StoreError::Unreadable { .. }) => tasks.store_damaged(copy, error),
         Err(error) => {
-            let timeout = tasks.plan.store_timeout;
-            let copies = &mut task.copies;
-            match copies.flush_failed(copy.table, now.monotonic, timeout) {
+            let (now, timeout) = (tasks.now.monotonic, tasks.plan.store_timeout);
+            match task.copies.flush_failed(copy.table, now, timeout) {
                 StoreFailure::First => {
                     tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
                 }
                 StoreFailure::Repeated => {}
-                StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
+                StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error)),
             }
         }
     }

@@ -2,44 +2,37 @@
 //! done. Called by `Core::batch` and `Core::step`; a handler's failure stops its task, or makes the
 //! task wait for a store that cannot be read.
 
+use std::collections::BTreeMap;
+
 use super::event::Effect;
 use super::handle::{self, CallError, HandlerEnv};
-use super::ids::{Now, RecordId};
-use super::plan::Plan;
-use super::scope::Scratch;
+use super::ids::RecordId;
 use super::services::HandlerServices;
 use super::stop_reason::StopReason;
-use super::task::StoreFailure;
+use super::task::{StoreFailure, Task};
 use super::tasks::Tasks;
-use super::turn::Turn;
 use super::visit;
 use crate::dispatch::ProcessorState;
 use crate::log::Fetched;
-use crate::record::{Appends, TaskId};
+use crate::record::TaskId;
 use crate::shared_error::HandlerError;
 use crate::table::StoreError;
 
-/// What handlers are called with, beside their tasks; borrowed from the core for one step.
-pub(super) struct Calls<'a> {
-    pub(super) services: &'a dyn HandlerServices,
-    pub(super) state: &'a ProcessorState,
-    pub(super) scratch: &'a mut Scratch,
-    pub(super) turn: &'a mut Turn,
-    /// Whether the worker is stopping: no record is handled any more.
-    pub(super) is_draining: bool,
-}
-
-impl<'a> Calls<'a> {
-    fn env(self, plan: &'a Plan, appends: &'a mut Appends) -> HandlerEnv<'a> {
-        HandlerEnv {
-            plan,
-            services: self.services,
-            state: self.state,
-            appends,
-            scratch: self.scratch,
-            turn: self.turn,
-        }
-    }
+/// The tasks, and what their handlers are called with.
+fn split<'a>(
+    tasks: &'a mut Tasks,
+    services: &'a dyn HandlerServices,
+    state: &'a ProcessorState,
+) -> (&'a mut BTreeMap<TaskId, Task>, HandlerEnv<'a>) {
+    let env = HandlerEnv {
+        plan: &tasks.plan,
+        services,
+        state,
+        appends: tasks.outbox.appends(),
+        scratch: &mut tasks.scratch,
+        turn: &mut tasks.turn,
+    };
+    (&mut tasks.all, env)
 }
 
 /// Handles a batch of one input of one task; returns how many records it took, from the first on. The member
@@ -47,37 +40,34 @@ impl<'a> Calls<'a> {
 /// handle them, or if one fails: the task fetches them again from its position if it needs them.
 pub(super) fn take(
     tasks: &mut Tasks,
-    now: Now,
     fetched: Fetched<'_>,
-    calls: Calls<'_>,
-    out: &mut Vec<Effect>,
+    services: &dyn HandlerServices,
+    state: &ProcessorState,
 ) -> usize {
-    let Fetched {
-        task: id,
-        epoch,
-        topic,
-        records,
-    } = fetched;
+    let (id, topic, records) = (fetched.task, fetched.topic, fetched.records);
     let all = records.len();
     if tasks.barrier.is_in_doubt() {
         // The transaction is ending, and its outcome is not known: nothing may be added to it.
         return 0;
     }
-    let Some(task) = tasks.all.get_mut(&id) else {
-        return all;
-    };
-    if task.epoch != epoch || !task.is_running() || calls.is_draining || task.awaits_store() {
+    let is_draining = tasks.is_draining;
+    let task = tasks.of_epoch(id, fetched.epoch);
+    if task.is_none_or(|task| !task.is_running() || is_draining || task.awaits_store()) {
         return all;
     }
-    calls.turn.begin(now.monotonic, tasks.outbox.has_handed());
-    if tasks.outbox.is_full() && calls.turn.has_called() {
+    let has_handed = tasks.outbox.has_handed();
+    tasks.turn.begin(tasks.now.monotonic, has_handed);
+    if tasks.outbox.is_full() && tasks.turn.has_called() {
         return 0;
     }
-    let mut env = calls.env(&tasks.plan, tasks.outbox.appends());
-    let input = tasks.plan.input(topic);
+    let (running, mut env) = split(tasks, services, state);
+    let Some(task) = running.get_mut(&id) else {
+        return all;
+    };
+    let input = env.plan.input(topic);
     let handled = match input {
         Some(input) => handle::handle(task, input, records, &mut env),
-        None => match tasks.plan.join(topic) {
+        None => match env.plan.join(topic) {
             Some(join) => handle::apply(task, join, records, &mut env).map(|()| all),
             None => {
                 // The group's visit topic. Once a walk has begun, later records are ignored here, and fetched
@@ -93,9 +83,9 @@ pub(super) fn take(
         // Only handlers read the stores: an applied record of a joined table proves nothing.
         task.reads.succeeded();
     }
-    tasks.outbox.hand_over(out);
+    tasks.outbox.hand_over(&mut tasks.out);
     handled.unwrap_or_else(|error| {
-        failed(tasks, now, id, error, out);
+        failed(tasks, id, error);
         all
     })
 }
@@ -104,10 +94,9 @@ pub(super) fn take(
 /// last, since a slow walk takes a whole turn: each of the others has one before the slow walk has its next.
 pub(super) fn visit_all(
     tasks: &mut Tasks,
-    now: Now,
-    calls: Calls<'_>,
+    services: &dyn HandlerServices,
+    state: &ProcessorState,
     last: &mut Option<TaskId>,
-    out: &mut Vec<Effect>,
 ) {
     let Some(topic) = tasks.plan.visits.as_ref().map(|visits| visits.topic) else {
         return;
@@ -119,15 +108,16 @@ pub(super) fn visit_all(
     }
     let next = walks.partition_point(|id| Some(*id) <= *last);
     walks.rotate_left(next);
-    calls.turn.begin(now.monotonic, tasks.outbox.has_handed());
-    let mut env = calls.env(&tasks.plan, tasks.outbox.appends());
-    let mut errors = Vec::new();
+    let has_handed = tasks.outbox.has_handed();
+    tasks.turn.begin(tasks.now.monotonic, has_handed);
+    let (running, mut env) = split(tasks, services, state);
+    let (mut fetches, mut errors) = (Vec::new(), Vec::new());
     for id in walks {
         if env.turn.is_over(env.appends) {
             break;
         }
         *last = Some(id);
-        let Some(task) = tasks.all.get_mut(&id) else {
+        let Some(task) = running.get_mut(&id) else {
             continue;
         };
         match visit::visit_slice(task, &mut env) {
@@ -135,27 +125,22 @@ pub(super) fn visit_all(
             Ok(true) => {
                 // Fetches the requests for walks that follow the one whose walk is over.
                 let next = task.offsets.position(topic);
-                out.push(Effect::Fetch(id, vec![(topic, next)]));
+                fetches.push(Effect::Fetch(id, vec![(topic, next)]));
             }
             Err(error) => errors.push((id, error)),
         }
     }
     env.turn.end();
-    tasks.outbox.hand_over(out);
+    tasks.out.extend(fetches);
+    tasks.outbox.hand_over(&mut tasks.out);
     for (id, error) in errors {
-        failed(tasks, now, id, error, out);
+        failed(tasks, id, error);
     }
 }
 
 /// A guard of `defer` is done or was dropped: its record may be committed, or the task stops with the error.
-pub(super) fn deferred(
-    tasks: &mut Tasks,
-    record: RecordId,
-    outcome: Result<(), HandlerError>,
-    out: &mut Vec<Effect>,
-) {
-    let task = tasks.all.get_mut(&record.task);
-    let Some(task) = task.filter(|task| task.epoch == record.epoch) else {
+pub(super) fn deferred(tasks: &mut Tasks, record: RecordId, outcome: Result<(), HandlerError>) {
+    let Some(task) = tasks.of_epoch(record.task, record.epoch) else {
         return;
     };
     let Some(key) = task.guards.key(record.guard) else {
@@ -167,7 +152,7 @@ pub(super) fn deferred(
             let at = (record.task.partition, record.offset);
             let key = key.to_owned();
             let reason = handle::failure(&tasks.plan, record.topic, at, key, error);
-            tasks.stop(record.task, reason, out);
+            tasks.stop(record.task, reason);
         }
     }
 }
@@ -175,19 +160,22 @@ pub(super) fn deferred(
 /// A call of a handler, or a read for it, failed; what the call wrote has been dropped. After a read the record
 /// is handled again after a while, and the task stops when reads have failed for `store_timeout`. A damaged
 /// store is rebuilt; that of a table that is looked up by its view.
-fn failed(tasks: &mut Tasks, now: Now, id: TaskId, error: CallError, out: &mut Vec<Effect>) {
+fn failed(tasks: &mut Tasks, id: TaskId, error: CallError) {
     let (copy, error) = match error {
-        CallError::Stop(reason) => return tasks.stop(id, reason, out),
+        CallError::Stop(reason) => return tasks.stop(id, reason),
         CallError::Store { copy, error } => (copy, error),
     };
     if let (Some(copy), StoreError::Unreadable { .. }) = (copy, &error) {
-        return tasks.store_damaged(copy, error, out);
+        return tasks.store_damaged(copy, error);
     }
     let Some(task) = tasks.all.get_mut(&id) else {
         return;
     };
-    match task.reads.failed(now.monotonic, tasks.plan.store_timeout) {
-        StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error), out),
+    match task
+        .reads
+        .failed(tasks.now.monotonic, tasks.plan.store_timeout)
+    {
+        StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error)),
         StoreFailure::Repeated => {}
         StoreFailure::First => {
             tracing::warn!(task = id.partition, %error, "the store cannot be read, trying again");

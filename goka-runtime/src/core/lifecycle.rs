@@ -3,33 +3,27 @@
 use super::commit;
 use super::event::{Effect, Inspection};
 use super::flush;
-use super::ids::{CopyId, Now};
+use super::ids::CopyId;
 use super::metadata;
 use super::plan::Plan;
-use super::start::{Start, examine};
+use super::start::examine;
 use super::stop_reason::StopReason;
 use super::task::{State, Task};
 use super::tasks::Tasks;
-use super::turn::Turn;
 use crate::log::{Assignment, Epoch};
 use crate::record::{Offset, TaskId};
 
-pub(super) fn assigned(
-    tasks: &mut Tasks,
-    now: Now,
-    assignments: &[Assignment],
-    out: &mut Vec<Effect>,
-) {
+pub(super) fn assigned(tasks: &mut Tasks, assignments: &[Assignment]) {
     for assignment in assignments {
         let (id, epoch) = (assignment.task, assignment.epoch);
         if tasks.all.contains_key(&id) {
-            lost(tasks, &[id], out);
+            lost(tasks, &[id]);
         }
-        let task = Task::new(&tasks.plan, assignment, now.monotonic);
+        let task = Task::new(&tasks.plan, assignment, tasks.now.monotonic);
         tasks.all.insert(id, task);
         match newer_metadata(&tasks.plan, assignment) {
-            None => out.push(Effect::Inspect(id, epoch)),
-            Some(reason) => tasks.refuse(id, reason, out),
+            None => tasks.out.push(Effect::Inspect(id, epoch)),
+            Some(reason) => tasks.refuse(id, reason),
         }
     }
 }
@@ -49,35 +43,29 @@ fn newer_metadata(plan: &Plan, assignment: &Assignment) -> Option<StopReason> {
 
 pub(super) fn inspected(
     tasks: &mut Tasks,
-    now: Now,
     id: TaskId,
     epoch: Epoch,
     inspection: Result<Inspection, StopReason>,
-    out: &mut Vec<Effect>,
 ) {
-    let plan = &tasks.plan;
+    let (plan, wall) = (&tasks.plan, tasks.now.wall);
     let table = plan.table.as_ref().map(|table| table.topic);
     let waits = |task: &&mut Task| task.epoch == epoch && task.awaits_inspection(table);
     let Some(task) = tasks.all.get_mut(&id).filter(waits) else {
         return;
     };
-    let start = inspection
-        .and_then(|inspection| examine(plan, id, &mut task.offsets, &inspection, now.wall));
-    let restores = match start {
-        Ok(Start::Now) => None,
-        Ok(Start::Restore { from, rebuild }) => {
-            out.push(Effect::Restore {
-                task: id,
-                epoch,
-                from,
-                rebuild,
-            });
-            table
-        }
-        Err(reason) => return tasks.refuse(id, reason, out),
+    let start =
+        inspection.and_then(|inspection| examine(plan, id, &mut task.offsets, &inspection, wall));
+    let restore = match start {
+        Ok(restore) => restore,
+        Err(reason) => return tasks.refuse(id, reason),
     };
+    let restores = table.filter(|_| restore.is_some());
+    let restore = restore.map(|from| Effect::Restore(id, epoch, from));
+    tasks.out.extend(restore);
     let follows = task.inspected(restores, plan).into_iter();
-    out.extend(follows.map(|copy| Effect::Follow(copy, epoch)));
+    tasks
+        .out
+        .extend(follows.map(|copy| Effect::Follow(copy, epoch)));
 }
 
 pub(super) fn restored(
@@ -85,12 +73,10 @@ pub(super) fn restored(
     copy: CopyId,
     epoch: Epoch,
     reached: Result<Offset, StopReason>,
-    out: &mut Vec<Effect>,
 ) {
     // Exactly once, a commit is answered before its control record is written.
     let expects_markers = tasks.is_exactly_once();
-    let task = tasks.all.get_mut(&copy.task);
-    let Some(task) = task.filter(|task| task.epoch == epoch) else {
+    let Some(task) = tasks.of_epoch(copy.task, epoch) else {
         return;
     };
     if !task.end_restore(copy.table) {
@@ -98,7 +84,7 @@ pub(super) fn restored(
     }
     match reached {
         Ok(offset) => task.restored(copy.table, offset, expects_markers),
-        Err(reason) => tasks.refuse(copy.task, reason, out),
+        Err(reason) => tasks.refuse(copy.task, reason),
     }
 }
 
@@ -107,77 +93,66 @@ pub(super) fn restored(
 /// Two programs under one group name differ in what they commit with their start offsets. Each
 /// looks for the other's before it commits, and once more before its first handler: of two that start at
 /// the same time, the one that commits later finds the other.
-pub(super) fn verified(
-    tasks: &mut Tasks,
-    id: TaskId,
-    epoch: Epoch,
-    found: Result<(), StopReason>,
-    out: &mut Vec<Effect>,
-) {
+pub(super) fn verified(tasks: &mut Tasks, id: TaskId, epoch: Epoch, found: Result<(), StopReason>) {
     let waits = |task: &&mut Task| task.epoch == epoch && task.state() == State::Verifying;
     let Some(task) = tasks.all.get_mut(&id).filter(waits) else {
         return;
     };
     match found {
         Ok(()) => {
-            task.run(out);
+            task.run(&mut tasks.out);
             tasks.has_run = true;
         }
         Err(reason) => {
-            withdraw(tasks, out);
-            out.push(Effect::Fail(reason));
+            withdraw(tasks);
+            tasks.out.push(Effect::Fail(reason));
         }
     }
 }
 
 /// Takes back the metadata that names this program in the start offsets of new tasks, so that the other
 /// program is not refused because of one that never ran.
-fn withdraw(tasks: &mut Tasks, out: &mut Vec<Effect>) {
+fn withdraw(tasks: &mut Tasks) {
     let offsets: Vec<_> = tasks.all.values_mut().flat_map(Task::withdraw).collect();
     if !offsets.is_empty() && tasks.barrier.is_idle() {
-        out.push(Effect::Commit(tasks.barrier.batch(offsets)));
+        let batch = tasks.barrier.batch(offsets);
+        tasks.out.push(Effect::Commit(batch));
     }
 }
 
 /// Tasks are about to be given back: a last barrier commits what they handled.
-pub(super) fn revoking(
-    tasks: &mut Tasks,
-    turn: &mut Turn,
-    now: Now,
-    ids: &[TaskId],
-    out: &mut Vec<Effect>,
-) {
+pub(super) fn revoking(tasks: &mut Tasks, ids: &[TaskId]) {
     for id in ids {
         if tasks.all.get(id).is_some_and(Task::is_running) {
-            out.push(Effect::Release(*id));
+            tasks.out.push(Effect::Release(*id));
         }
     }
     // There is no time to wait for what handlers deferred.
     if tasks.is_exactly_once() && tasks.any(Task::is_guarded) {
-        tasks.abort(out);
+        tasks.abort();
     }
-    commit::begin(tasks, turn, now, out);
+    commit::begin(tasks);
 }
 
-pub(super) fn revoked(tasks: &mut Tasks, now: Now, ids: &[TaskId], out: &mut Vec<Effect>) {
+pub(super) fn revoked(tasks: &mut Tasks, ids: &[TaskId]) {
     for id in ids {
         if let Some(mut task) = tasks.all.remove(id) {
-            flush::flush_closing(&tasks.plan, now, &mut task, out);
-            out.push(Effect::Close(*id));
+            flush::flush_closing(tasks, &mut task);
+            tasks.out.push(Effect::Close(*id));
         }
     }
 }
 
-pub(super) fn lost(tasks: &mut Tasks, ids: &[TaskId], out: &mut Vec<Effect>) {
+pub(super) fn lost(tasks: &mut Tasks, ids: &[TaskId]) {
     let mut have_written = false;
     for id in ids {
         if let Some(task) = tasks.all.remove(id) {
             have_written |= task.progress.has_written();
-            out.push(Effect::Close(*id));
+            tasks.out.push(Effect::Close(*id));
         }
     }
     // Their records are in the transaction of all other tasks.
     if have_written && tasks.is_exactly_once() && !mutant!(StaleWrites) {
-        tasks.abort(out);
+        tasks.abort();
     }
 }

@@ -101,10 +101,7 @@ impl OffsetMetadata {
 
     /// Whether the group has read `input` before.
     pub(crate) fn knows(&self, input: &str) -> bool {
-        let hash = hashed(input);
-        self.inputs
-            .iter()
-            .any(|known| known == input || hashed(known) == hash)
+        self.inputs.iter().any(|known| is_same(known, input))
     }
 
     /// The inputs of the program that committed it, if neither they nor `inputs` contain the others:
@@ -115,44 +112,34 @@ impl OffsetMetadata {
             let is_other = !inputs.iter().any(|input| self.knows(input));
             return is_other.then_some(&self.inputs);
         };
-        let is_common = |a: &str, b: &str| a == b || hashed(a) == hashed(b);
         let has_theirs = theirs
             .iter()
-            .all(|their| inputs.iter().any(|input| is_common(their, input)));
+            .all(|their| inputs.iter().any(|input| is_same(their, input)));
         let has_ours = inputs
             .iter()
-            .all(|input| theirs.iter().any(|their| is_common(their, input)));
+            .all(|input| theirs.iter().any(|their| is_same(their, input)));
         (!has_theirs && !has_ours).then_some(theirs)
     }
 }
 
-/// What the text of one input has, where the texts of a group's inputs differ.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InputFields<'a> {
-    pub(super) id: Option<&'a str>,
-    pub(super) died: Option<&'a Died>,
-    pub(super) table_end: Option<Offset>,
-}
-
-impl OffsetMetadata {
-    /// The text for one input: its fields stand in for those of the metadata.
-    pub(super) fn text_for(&self, input: &InputFields<'_>) -> String {
+impl fmt::Display for OffsetMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = format!(
             "{MAGIC}{};fp={:016x};table={}",
             self.version,
             self.fingerprint,
             escape(&self.table_id),
         );
-        for (name, offset) in [("from", self.table_start), ("to", input.table_end)] {
+        for (name, offset) in [("from", self.table_start), ("to", self.table_end)] {
             if let Some(offset) = offset {
                 text.push_str(&format!(";{name}={offset}"));
             }
         }
         text.push_str(&format!(";lead={}", escape(&self.lead)));
-        if let Some(id) = input.id {
+        if let Some(id) = &self.input_id {
             text.push_str(&format!(";of={}", escape(id)));
         }
-        if let Some(died) = input.died {
+        if let Some(died) = &self.died {
             text.push_str(&format!(";died={died}"));
         }
         if let Some(address) = self.address.as_deref().map(escape)
@@ -173,17 +160,7 @@ impl OffsetMetadata {
             let hashes: Vec<_> = self.inputs.iter().map(|input| hashed(input)).collect();
             text.push_str(&hashes.join(","));
         }
-        text
-    }
-}
-
-impl fmt::Display for OffsetMetadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text_for(&InputFields {
-            id: self.input_id.as_deref(),
-            died: self.died.as_ref(),
-            table_end: self.table_end,
-        }))
+        f.write_str(&text)
     }
 }
 
@@ -199,6 +176,11 @@ pub(crate) fn fingerprint_hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+/// Whether two names are of one input; either may be hashed.
+fn is_same(a: &str, b: &str) -> bool {
+    a == b || hashed(a) == hashed(b)
 }
 
 /// A name that is hashed already stays as it is: it was read from a long text.

@@ -50,19 +50,13 @@ pub(crate) use turn::SlowCalls;
 use crate::dispatch::ProcessorState;
 use crate::log::{Epoch, Fetched};
 use crate::record::{Appends, Offset, TaskId, TopicId};
-use intake::Calls;
-use scope::Scratch;
 use task::Task;
 use tasks::Tasks;
-use turn::Turn;
 
 /// The core of one worker.
 pub(crate) struct Core {
     tasks: Tasks,
-    scratch: Scratch,
-    turn: Turn,
     is_paused: bool,
-    is_draining: bool,
     /// The task whose walk went on last.
     last_visited: Option<TaskId>,
 }
@@ -80,11 +74,8 @@ impl Core {
     /// died: then a mismatch stops its task alone. `slow_calls` are those of that client.
     pub(crate) fn new(plan: Plan, has_run: bool, slow_calls: SlowCalls) -> Self {
         Self {
-            turn: Turn::new(&plan, slow_calls),
-            tasks: Tasks::new(plan, has_run),
-            scratch: Scratch::default(),
+            tasks: Tasks::new(plan, has_run, slow_calls),
             is_paused: false,
-            is_draining: false,
             last_visited: None,
         }
     }
@@ -159,7 +150,7 @@ impl Core {
 
     /// The calls that took too long for their transaction, if there is another since this was asked.
     pub(crate) fn take_slow_calls(&mut self) -> Option<SlowCalls> {
-        self.turn.take_slow_calls()
+        self.tasks.turn.take_slow_calls()
     }
 
     /// Hands records to the core, which adds what is to be done to `out` and returns how many of them
@@ -172,15 +163,10 @@ impl Core {
         state: &ProcessorState,
         out: &mut Vec<Effect>,
     ) -> usize {
-        let calls = Calls {
-            services,
-            state,
-            scratch: &mut self.scratch,
-            turn: &mut self.turn,
-            is_draining: self.is_draining,
-        };
-        let taken = intake::take(&mut self.tasks, now, fetched, calls, out);
-        self.pace(out);
+        self.tasks.now = now;
+        let taken = intake::take(&mut self.tasks, fetched, services, state);
+        self.pace();
+        out.append(&mut self.tasks.out);
         taken
     }
 
@@ -193,89 +179,73 @@ impl Core {
         state: &ProcessorState,
         out: &mut Vec<Effect>,
     ) {
-        let (tasks, turn) = (&mut self.tasks, &mut self.turn);
+        let tasks = &mut self.tasks;
+        tasks.now = now;
         match event {
-            Event::Assigned(assignments) => lifecycle::assigned(tasks, now, assignments, out),
-            Event::Inspected(task, epoch, found) => {
-                lifecycle::inspected(tasks, now, task, epoch, found, out);
-            }
-            Event::Verified(task, epoch, found) => {
-                lifecycle::verified(tasks, task, epoch, found, out);
-            }
-            Event::Restored(copy, epoch, reached) => {
-                lifecycle::restored(tasks, copy, epoch, reached, out);
-            }
-            Event::Deferred(record, outcome) => intake::deferred(tasks, record, outcome, out),
+            Event::Assigned(assignments) => lifecycle::assigned(tasks, assignments),
+            Event::Inspected(task, epoch, found) => lifecycle::inspected(tasks, task, epoch, found),
+            Event::Verified(task, epoch, found) => lifecycle::verified(tasks, task, epoch, found),
+            Event::Restored(copy, epoch, at) => lifecycle::restored(tasks, copy, epoch, at),
+            Event::Deferred(record, outcome) => intake::deferred(tasks, record, outcome),
             Event::OffsetGap(gap) => {
-                let runs = |task: &&mut Task| task.epoch == gap.epoch && task.is_running();
-                if let Some(task) = tasks.all.get_mut(&gap.task).filter(runs) {
+                let task = tasks.of_epoch(gap.task, gap.epoch);
+                if let Some(task) = task.filter(|task| task.is_running()) {
                     task.skip_gap(gap.topic, &(gap.from..gap.to));
                 }
             }
-            Event::InputFailed(task, error) => tasks.stop(task, StopReason::Input(error), out),
+            Event::InputFailed(task, error) => tasks.stop(task, StopReason::Input(error)),
             Event::CommitEnded(id, outcome) => {
-                commit::ended(tasks, now, id, outcome, out);
-                self.pace(out);
-                flush::flush_all(&mut self.tasks, now, false, out);
+                commit::ended(tasks, id, outcome);
+                self.pace();
+                flush::flush_all(&mut self.tasks, false);
             }
-            Event::Flushed(copy, result) => flush::flushed(tasks, now, copy, result, out),
-            Event::StoreRolledBack(copy) => tasks.store_rolled_back(copy, out),
+            Event::Flushed(copy, result) => flush::flushed(tasks, copy, result),
+            Event::StoreRolledBack(copy) => tasks.store_rolled_back(copy),
             Event::SawEnd(copy, end, at) => {
                 if let Some(task) = tasks.all.get_mut(&copy.task) {
                     task.copies.see_end(copy.table, end, at);
                 }
             }
-            Event::Revoking(ids) => lifecycle::revoking(tasks, turn, now, ids, out),
-            Event::Revoked(ids) => lifecycle::revoked(tasks, now, ids, out),
-            Event::Lost(ids) => lifecycle::lost(tasks, ids, out),
-            Event::Tick => self.tick(now, services, state, out),
+            Event::Revoking(ids) => lifecycle::revoking(tasks, ids),
+            Event::Revoked(ids) => lifecycle::revoked(tasks, ids),
+            Event::Lost(ids) => lifecycle::lost(tasks, ids),
+            Event::Tick => self.tick(services, state),
             Event::Drain => {
-                self.is_draining = true;
-                self.pace(out);
-                commit::begin(&mut self.tasks, &mut self.turn, now, out);
-                flush::flush_all(&mut self.tasks, now, true, out);
+                tasks.is_draining = true;
+                self.pace();
+                commit::begin(&mut self.tasks);
+                flush::flush_all(&mut self.tasks, true);
             }
         }
-        self.pace(out);
+        self.pace();
+        out.append(&mut self.tasks.out);
     }
 
-    fn tick(
-        &mut self,
-        now: Now,
-        services: &dyn HandlerServices,
-        state: &ProcessorState,
-        out: &mut Vec<Effect>,
-    ) {
-        self.turn.end();
-        for task in self.tasks.all.values_mut() {
-            task.owe_old_commit(now.monotonic);
-            task.retry_reads(now, out);
+    fn tick(&mut self, services: &dyn HandlerServices, state: &ProcessorState) {
+        let tasks = &mut self.tasks;
+        tasks.turn.end();
+        for task in tasks.all.values_mut() {
+            task.owe_old_commit(tasks.now.monotonic);
+            task.retry_reads(tasks.now, &mut tasks.out);
         }
         if !self.is_paused {
-            let calls = Calls {
-                services,
-                state,
-                scratch: &mut self.scratch,
-                turn: &mut self.turn,
-                is_draining: self.is_draining,
-            };
-            intake::visit_all(&mut self.tasks, now, calls, &mut self.last_visited, out);
+            intake::visit_all(tasks, services, state, &mut self.last_visited);
         }
-        flush::flush_all(&mut self.tasks, now, false, out);
-        commit::begin_if_due(&mut self.tasks, &mut self.turn, now, out);
+        flush::flush_all(tasks, false);
+        commit::begin_if_due(tasks);
     }
 
     /// Stops intake while what came in cannot go out, and goes on afterwards.
-    fn pace(&mut self, out: &mut Vec<Effect>) {
+    fn pace(&mut self) {
         let tasks = &self.tasks;
-        let pauses = self.is_draining
+        let pauses = tasks.is_draining
             || tasks.barrier.is_in_doubt()
             || tasks.barrier.awaits_guards()
             || flush::is_out_of_memory(tasks)
             || tasks.any(Task::stops_intake);
         if self.is_paused != pauses {
             self.is_paused = pauses;
-            out.push(Effect::Pause(pauses));
+            self.tasks.out.push(Effect::Pause(pauses));
         }
     }
 }

@@ -13,14 +13,9 @@ const BARRIER_BYTES: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     appends: Appends,
-    /// Handed to the log since the last barrier.
-    handed: Handed,
-}
-
-#[derive(Debug, Default)]
-struct Handed {
-    records: usize,
-    bytes: usize,
+    /// What was handed to the log since the last barrier.
+    handed_records: usize,
+    handed_bytes: usize,
 }
 
 impl Outbox {
@@ -38,30 +33,30 @@ impl Outbox {
 
     pub(super) fn hand_over(&mut self, out: &mut Vec<Effect>) {
         if !self.appends.is_empty() {
-            self.handed.records += self.appends.len();
-            self.handed.bytes += self.appends.size();
+            self.handed_records += self.appends.len();
+            self.handed_bytes += self.appends.size();
             out.push(Effect::Append(std::mem::take(&mut self.appends)));
         }
     }
 
     /// Whether the log was handed anything since the last barrier.
     pub(super) fn has_handed(&self) -> bool {
-        self.handed.records > 0
+        self.handed_records > 0
     }
 
     /// Whether so much was written that the barrier is not to wait for its time.
     pub(super) fn is_full(&self) -> bool {
-        self.handed.records >= BARRIER_RECORDS || self.handed.bytes >= BARRIER_BYTES
+        self.handed_records >= BARRIER_RECORDS || self.handed_bytes >= BARRIER_BYTES
     }
 
     /// A barrier begins: what was handed to the log is its.
     pub(super) fn barrier_begins(&mut self) {
-        self.handed = Handed::default();
+        (self.handed_records, self.handed_bytes) = (0, 0);
     }
 
     /// Forgets everything since the last barrier.
     pub(super) fn drop_all(&mut self) {
         self.appends.clear();
-        self.handed = Handed::default();
+        self.barrier_begins();
     }
 }

@@ -26,6 +26,30 @@ pub(crate) enum RecoveryDecision {
     Refuse(RecoveryReason),
 }
 
+/// From where a copy is brought up to its topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RestoreFrom {
+    /// The first changelog offset to read.
+    pub(crate) from: Offset,
+    /// Why the copy is emptied first; `None` keeps it.
+    pub(crate) rebuild: Option<RecoveryReason>,
+}
+
+impl RecoveryDecision {
+    /// From where the copy is restored, if its topic begins at `start`.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(crate) fn restore_from(self, start: Offset) -> Result<RestoreFrom, RecoveryReason> {
+        let (from, rebuild) = match self {
+            Self::CatchUp { from } => (from, None),
+            Self::Rebuild(why) => (start, Some(why)),
+            Self::Refuse(why) => return Err(why),
+        };
+        Ok(RestoreFrom { from, rebuild })
+    }
+}
+
 /// The changelog partition that the copy is of, as the log describes it now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChangelogPartition<'a> {
@@ -48,6 +72,19 @@ impl ChangelogPartition<'_> {
             table: self.name.to_owned(),
             partition: self.partition,
             problem,
+        }
+    }
+
+    /// The checkpoint of a copy that is built from now on.
+    pub(crate) fn new_checkpoint(&self, fingerprint: &str, now: Timestamp) -> Checkpoint {
+        Checkpoint {
+            format: FORMAT,
+            cluster: self.cluster.to_owned(),
+            topic_id: self.id.to_owned(),
+            partition: self.partition,
+            offset: self.start,
+            fingerprint: fingerprint.to_owned(),
+            synced_at: now,
         }
     }
 }
@@ -119,13 +156,12 @@ pub(crate) fn decide(
         return RecoveryDecision::Refuse(topic.reason(RecoveryProblem::NewerFormat { found }));
     }
     let readable = checkpoint.filter(|checkpoint| checkpoint.format == FORMAT);
-    if let Some(why) = foreign(readable, topic, fingerprint, role) {
-        return RecoveryDecision::Refuse(why);
-    }
-    if let Role::Owner { metadata, inputs } = role
-        && let Some(why) = lost_offsets(readable, topic, *metadata, inputs)
-    {
-        return RecoveryDecision::Refuse(why);
+    let lost_offsets = || match role {
+        Role::Owner { metadata, inputs } => lost_offsets(readable, topic, *metadata, inputs),
+        Role::Follower => None,
+    };
+    if let Some(problem) = foreign(readable, topic, fingerprint, role).or_else(lost_offsets) {
+        return RecoveryDecision::Refuse(topic.reason(problem));
     }
     let decision = decide_copy(checkpoint, readable, topic, fingerprint, role, now);
     // What the topic lost would be missing in the table.
@@ -209,33 +245,32 @@ fn foreign(
     topic: &ChangelogPartition<'_>,
     fingerprint: &str,
     role: &Role<'_>,
-) -> Option<RecoveryReason> {
+) -> Option<RecoveryProblem> {
     if let Some(checkpoint) = checkpoint {
         if checkpoint.cluster != topic.cluster {
-            return Some(topic.reason(RecoveryProblem::OtherCluster {
+            return Some(RecoveryProblem::OtherCluster {
                 found: checkpoint.cluster.clone(),
                 expected: topic.cluster.to_owned(),
-            }));
+            });
         }
         if matches!(role, Role::Owner { .. }) && !follows(&checkpoint.fingerprint, fingerprint) {
-            return Some(topic.reason(RecoveryProblem::OtherFingerprint {
+            return Some(RecoveryProblem::OtherFingerprint {
                 found: checkpoint.fingerprint.clone(),
                 expected: fingerprint.to_owned(),
-            }));
+            });
         }
     }
     let metadata = role.metadata()?;
     if !hash_follows(metadata.fingerprint, fingerprint) {
-        return Some(topic.reason(RecoveryProblem::OtherFingerprintInOffsets {
+        return Some(RecoveryProblem::OtherFingerprintInOffsets {
             found: metadata.fingerprint,
             expected: fingerprint.to_owned(),
-        }));
+        });
     }
-    is_other_topic(&metadata.table_id, topic.id).then(|| {
-        topic.reason(RecoveryProblem::OtherTopicInOffsets {
-            found: metadata.table_id.clone(),
-            expected: topic.id.to_owned(),
-        })
+    let is_other = is_other_topic(&metadata.table_id, topic.id);
+    is_other.then(|| RecoveryProblem::OtherTopicInOffsets {
+        found: metadata.table_id.clone(),
+        expected: topic.id.to_owned(),
     })
 }
 
@@ -252,7 +287,7 @@ fn lost_offsets(
     topic: &ChangelogPartition<'_>,
     metadata: Option<&OffsetMetadata>,
     inputs: &[InputInspection<'_>],
-) -> Option<RecoveryReason> {
+) -> Option<RecoveryProblem> {
     let is_empty =
         topic.end <= topic.start && checkpoint.is_none_or(|checkpoint| checkpoint.offset <= 0);
     let is_known = |input: &InputInspection<'_>| {
@@ -265,18 +300,16 @@ fn lost_offsets(
         .collect();
     if !missing.is_empty() && !mutant!(MissingFromStart) {
         let inputs = missing.join(", ");
-        return Some(topic.reason(RecoveryProblem::MissingOffsets { inputs }));
+        return Some(RecoveryProblem::MissingOffsets { inputs });
     }
     inputs.iter().find_map(|input| {
         let committed = input.committed?;
         let is_held = (input.start..=input.end).contains(&committed);
-        (!is_held).then(|| {
-            topic.reason(RecoveryProblem::OffsetOutOfRange {
-                input: input.name.to_owned(),
-                committed,
-                start: input.start,
-                end: input.end,
-            })
+        (!is_held).then(|| RecoveryProblem::OffsetOutOfRange {
+            input: input.name.to_owned(),
+            committed,
+            start: input.start,
+            end: input.end,
         })
     })
 }

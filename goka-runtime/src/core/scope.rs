@@ -8,7 +8,7 @@ use super::stop_reason::key_text;
 use super::table_buffer::{RowId, RowValue, TableBuffer};
 use super::task::JoinedCopies;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
-use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp};
+use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
 use crate::table::{StoreError, Stored, StoredRef};
 
 /// Buffers that are reused for each record.
@@ -22,26 +22,8 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// What the store of a copy has for a key that the buffer over it does not know.
-    fn stored(
-        &mut self,
-        services: &dyn HandlerServices,
-        copy: CopyId,
-        key: &[u8],
-    ) -> Result<Option<StoredRef<'_>>, ContextError> {
-        self.loaded = match services.store(copy) {
-            Some(store) => store.get(key)?,
-            None => None,
-        };
-        Ok(self.loaded())
-    }
-
     fn loaded(&self) -> Option<StoredRef<'_>> {
-        let held = self.loaded.as_ref()?;
-        Some(StoredRef {
-            timestamp: held.timestamp,
-            value: &held.value,
-        })
+        self.loaded.as_ref().map(Stored::view)
     }
 }
 
@@ -106,11 +88,25 @@ fn batch_size(key: &[u8], value: &[u8], headers: &[(String, Option<Vec<u8>>)]) -
     61 + varint(body) + body
 }
 
+impl RecordScope<'_> {
+    /// What the store of a copy has for the record's key, which the buffer over it does not know.
+    fn stored(&mut self, table: TopicId) -> Result<Option<Stored>, StoreError> {
+        let (task, key) = (self.task, self.key.unwrap_or_default());
+        let copy = CopyId { task, table };
+        let store = self.services.store(copy);
+        store
+            .map_or(Ok(None), |store| store.get(key))
+            .inspect_err(|error| {
+                self.unreadable = Some(Box::new((Some(copy), error.clone())));
+            })
+    }
+}
+
 impl Scope for RecordScope<'_> {
     fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
         let key = self.key.unwrap_or_default();
-        if let Some(written) = &self.written {
-            return Ok(written.view());
+        if self.written.is_some() {
+            return Ok(self.written.as_ref().and_then(RowValue::view));
         }
         let Some(table) = &self.plan.table else {
             return Ok(None);
@@ -119,16 +115,7 @@ impl Scope for RecordScope<'_> {
         let row = match known {
             Some(row) => row,
             None => {
-                let (task, table) = (self.task, table.topic);
-                let copy = CopyId { task, table };
-                let stored = match self.services.store(copy).map(|store| store.get(key)) {
-                    Some(Ok(stored)) => stored,
-                    Some(Err(error)) => {
-                        self.unreadable = Some(Box::new((Some(copy), error.clone())));
-                        return Err(error.into());
-                    }
-                    None => None,
-                };
+                let stored = self.stored(table.topic)?;
                 self.buffer.remember(key, RowValue::of(stored.as_ref()))
             }
         };
@@ -172,13 +159,8 @@ impl Scope for RecordScope<'_> {
         if let Some(row) = self.joins.get(join.topic, key) {
             return Ok(row.view());
         }
-        let (task, table) = (self.task, join.topic);
-        let copy = CopyId { task, table };
-        let found = self.scratch.stored(self.services, copy, key);
-        if let Err(ContextError::Store(error)) = &found {
-            self.unreadable = Some(Box::new((Some(copy), error.clone())));
-        }
-        found
+        self.scratch.loaded = self.stored(join.topic)?;
+        Ok(self.scratch.loaded())
     }
 
     fn lookup(

@@ -4,42 +4,32 @@ use super::event::{ChangelogInspection, Inspection};
 use super::metadata::{OffsetMetadata, VERSION, fingerprint_hash};
 use super::plan::{Plan, TablePlan};
 use super::recovery::{
-    ChangelogPartition, InputInspection, RecoveryDecision, RecoveryReason, Role, decide,
-    deleted_rows,
+    ChangelogPartition, InputInspection, RestoreFrom, Role, decide, deleted_rows,
 };
 use super::stop_reason::StopReason;
 use super::task::Offsets;
 use crate::graph::Start as InputStart;
 use crate::log::{LogError, OffsetRange};
-use crate::record::{Offset, TaskId, Timestamp, TopicId};
+use crate::record::{TaskId, Timestamp, TopicId};
 
-/// How a task starts.
-pub(super) enum Start {
-    /// There is no table to restore.
-    Now,
-    /// The copy is brought up first.
-    Restore {
-        from: Offset,
-        rebuild: Option<RecoveryReason>,
-    },
-}
-
-/// Decides by what was found, and sets the task's start offsets and what is committed with them.
+/// Decides by what was found, and sets the task's start offsets and what is committed with them. Returns how the
+/// copy is brought up first, if there is a table.
 pub(super) fn examine(
     plan: &Plan,
     task: TaskId,
     offsets: &mut Offsets,
     found: &Inspection,
     now: Timestamp,
-) -> Result<Start, StopReason> {
+) -> Result<Option<RestoreFrom>, StopReason> {
     check_ids(plan, task, offsets, found)?;
     let start = match (&plan.table, &found.table) {
         (Some(table), Some(changelog)) => {
-            restore(plan, task, offsets, found, (table, changelog), now)?
+            let table = (table, changelog);
+            Some(restore(plan, task, offsets, found, table, now)?)
         }
         _ => {
             check_offsets(plan, task, offsets, found)?;
-            Start::Now
+            None
         }
     };
     let first = |input| {
@@ -72,7 +62,7 @@ fn restore(
     found: &Inspection,
     (table, changelog): (&TablePlan, &ChangelogInspection),
     now: Timestamp,
-) -> Result<Start, StopReason> {
+) -> Result<RestoreFrom, StopReason> {
     let inputs = plan.group.inputs_of(task).map(|input| {
         let range = range(found, input);
         InputInspection {
@@ -97,20 +87,15 @@ fn restore(
         inputs: &inputs,
     };
     let checkpoint = found.checkpoint.as_ref();
-    match decide(checkpoint, &topic, &table.fingerprint, &role, now) {
-        RecoveryDecision::CatchUp { from } => {
-            if let Some(why) = deleted_rows(&topic, &role) {
-                tracing::warn!(%why, "rows of the table are left in local copies only");
-            }
-            let rebuild = None;
-            Ok(Start::Restore { from, rebuild })
-        }
-        RecoveryDecision::Rebuild(why) => Ok(Start::Restore {
-            from: topic.start,
-            rebuild: Some(why),
-        }),
-        RecoveryDecision::Refuse(why) => Err(StopReason::Recovery(why)),
+    let decision = decide(checkpoint, &topic, &table.fingerprint, &role, now);
+    let restore = decision.restore_from(topic.start);
+    let restore = restore.map_err(StopReason::Recovery)?;
+    if restore.rebuild.is_none()
+        && let Some(why) = deleted_rows(&topic, &role)
+    {
+        tracing::warn!(%why, "rows of the table are left in local copies only");
     }
+    Ok(restore)
 }
 
 /// An offset that was committed of an input that was deleted and made again since counts records that

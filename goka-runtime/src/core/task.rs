@@ -25,7 +25,7 @@ pub(super) use self::offsets::Offsets;
 pub(super) use self::progress::CommitProgress;
 #[cfg(test)]
 pub(super) use self::progress::RECOMMIT;
-pub(super) use self::reads::{StoreFailure, StoreReads};
+pub(super) use self::reads::{StoreFailure, StoreFailures};
 pub(super) use self::walk::{Visit, Walk};
 
 use self::phase::Phase;
@@ -47,7 +47,7 @@ pub(super) struct Task {
     pub(super) guards: Guards,
     pub(super) walk: Walk,
     pub(super) progress: CommitProgress,
-    pub(super) reads: StoreReads,
+    pub(super) reads: StoreFailures,
 }
 
 impl Task {
@@ -65,7 +65,7 @@ impl Task {
             guards: Guards::default(),
             walk: Walk::new(visits.and_then(|visits| committed.get(&visits.topic))),
             progress: CommitProgress::new(now),
-            reads: StoreReads::default(),
+            reads: StoreFailures::default(),
         }
     }
 
@@ -86,15 +86,13 @@ impl Task {
         matches!(self.phase, Phase::Stopped { .. } | Phase::Gone)
     }
 
-    /// Whether the copy of a table is being restored.
-    fn is_restoring(&self, table: TopicId) -> bool {
-        matches!(&self.phase, Phase::Restoring(copies) if copies.contains(&table))
-    }
-
     /// Whether it waits for an inspection, or for another one: a store that lost commits while it was
     /// restored is inspected again.
     pub(super) fn awaits_inspection(&self, table: Option<TopicId>) -> bool {
-        self.phase == Phase::Inspecting || table.is_some_and(|table| self.is_restoring(table))
+        match &self.phase {
+            Phase::Restoring(copies) => table.is_some_and(|table| copies.contains(&table)),
+            phase => *phase == Phase::Inspecting,
+        }
     }
 
     /// It was inspected: its own copy is restored, if `restores` has its topic, and so are those of the
@@ -114,7 +112,10 @@ impl Task {
             }
         };
         waiting.extend(restores);
-        self.phase = Phase::restoring(waiting);
+        self.phase = match waiting.is_empty() {
+            true => Phase::Starting,
+            false => Phase::Restoring(waiting),
+        };
         follows
     }
 
@@ -206,7 +207,7 @@ impl Task {
 
     /// Whether its records wait for a store that cannot be read.
     pub(super) fn awaits_store(&self) -> bool {
-        self.reads.are_awaited()
+        self.reads.is_retry_awaited()
     }
 
     /// Whether a walk of it can go on.

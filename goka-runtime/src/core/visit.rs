@@ -42,7 +42,7 @@ pub(super) fn visit_slice(task: &mut Task, env: &mut HandlerEnv<'_>) -> Result<b
     };
     let visited = visit_keys(task, visits.topic, &mut visit, env);
     match visited {
-        Ok(true) => task.offsets.set_position(visits.topic, visit.offset() + 1),
+        Ok(true) => task.offsets.set_position(visits.topic, visit.offset + 1),
         _ => task.walk.put_back(visit),
     }
     visited
@@ -65,13 +65,13 @@ fn visit_keys(
     let keys = next_keys(task, visit, env)?;
     let is_last = keys.len() < visit.next_slice().1;
     for (at, key) in keys.into_iter().enumerate() {
-        if !handle::may_call(task, topic, visit.offset(), &key, env) {
+        if !handle::may_call(task, topic, visit.offset, &key, env) {
             visit.turn_ended(at);
             return Ok(false);
         }
         let at = (&**group.topic(topic), task.id.partition);
         let incoming = visit.incoming(&group.name, at, &key);
-        handle::call(task, visit.call(), topic, incoming, &key, env)?;
+        handle::call(task, visit.call, topic, incoming, &key, env)?;
         // The last key is committed with an offset that does not move.
         task.progress.owe();
         visit.visited(key, task.guards.holds(topic));

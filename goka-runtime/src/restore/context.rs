@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::retry::CopyFailures;
 use crate::clock::Clock;
-use crate::core::recovery::RecoveryReason;
+use crate::core::recovery::RestoreFrom;
 use crate::core::{CopyId, Plan, StopReason};
+use crate::lock::lock;
 use crate::log::{Epoch, Log, LogError};
 use crate::record::{Offset, TaskId, TopicId};
 use crate::table::{Store, StoreError, Stores};
@@ -22,11 +23,8 @@ pub(crate) enum Work {
     Inspect,
     /// Another program under the group's name is looked for.
     Verify,
-    /// The group's own copy is brought up to its topic from a changelog offset on; `rebuild` empties it first.
-    Restore {
-        from: Offset,
-        rebuild: Option<RecoveryReason>,
-    },
+    /// The group's own copy is brought up to its topic.
+    Restore(RestoreFrom),
     /// A joined table's copy is brought up to its topic: what becomes of it is decided here, since it depends
     /// on nothing else.
     Follow,
@@ -61,6 +59,12 @@ pub(super) struct Job {
     pub(super) work: Work,
 }
 
+impl Job {
+    pub(super) fn id(&self) -> JobId {
+        (self.copy, self.epoch)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) jobs: VecDeque<Job>,
@@ -73,19 +77,9 @@ pub(super) struct Queue {
     pub(super) is_closed: bool,
 }
 
-/// Whether each of the two checks for another program found none, or is not needed.
-pub(super) struct ProgramChecks {
-    pub(super) before_commit: Mutex<bool>,
-    pub(super) before_handling: Mutex<bool>,
-}
-
-impl ProgramChecks {
-    /// `is_done` when this process has looked before, with a client that died.
-    pub(super) fn new(is_done: bool) -> Self {
-        Self {
-            before_commit: Mutex::new(is_done),
-            before_handling: Mutex::new(is_done),
-        }
+impl Queue {
+    fn is_current(&self, (copy, epoch): JobId) -> bool {
+        !self.is_closed && self.current.get(&copy.task) == Some(&epoch)
     }
 }
 
@@ -94,7 +88,9 @@ pub(super) struct RestoreContext {
     pub(super) stores: Arc<dyn Stores>,
     pub(super) plan: Arc<Plan>,
     pub(super) clock: Clock,
-    pub(super) program_checks: ProgramChecks,
+    /// Whether another program was looked for, before the first commit and before the first handler, and none
+    /// was found.
+    pub(super) are_programs_checked: [Mutex<bool>; 2],
     /// Without threads, as on a simulated clock: a job that would wait returns, and is run again later.
     pub(super) is_inline: bool,
     pub(super) queue: Mutex<Queue>,
@@ -103,12 +99,11 @@ pub(super) struct RestoreContext {
 
 impl RestoreContext {
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
-    pub(super) fn is_current(&self, task: TaskId, epoch: Epoch) -> bool {
-        let queue = self.queue();
-        !queue.is_closed && queue.current.get(&task) == Some(&epoch)
+    pub(super) fn is_current(&self, job: JobId) -> bool {
+        self.queue().is_current(job)
     }
 
     /// The topic's name and the fingerprint of the table.
@@ -129,18 +124,14 @@ impl RestoreContext {
     }
 
     /// Waits before a retry, unless the job is not to go on.
-    pub(super) fn pause(&self, task: TaskId, epoch: Epoch) -> Result<(), JobError> {
+    pub(super) fn pause(&self, job: JobId) -> Result<(), JobError> {
         if self.is_inline {
             return Err(JobError::Cancelled);
         }
-        let queue = self.queue();
-        let is_wanted =
-            |queue: &mut Queue| !queue.is_closed && queue.current.get(&task) == Some(&epoch);
-        let _ = self
-            .wake
-            .wait_timeout_while(queue, RETRY, is_wanted)
-            .unwrap_or_else(PoisonError::into_inner);
-        match self.is_current(task, epoch) {
+        let is_wanted = |queue: &mut Queue| queue.is_current(job);
+        let waited = self.wake.wait_timeout_while(self.queue(), RETRY, is_wanted);
+        let (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match queue.is_current(job) {
             true => Ok(()),
             false => Err(JobError::Cancelled),
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::context::{JobError, RestoreContext};
+use super::context::{Job, JobError, JobId, RestoreContext};
 use crate::core::{ChangelogInspection, CopyId, Inspection, StopReason};
-use crate::log::{Epoch, LogError, OffsetRange, TopicInfo, cancel};
+use crate::log::{LogError, OffsetRange, TopicInfo, cancel};
 use crate::record::{TaskId, TopicId, TopicPartition};
 use crate::table::{Checkpoint, Store, StoreError};
 
@@ -15,15 +15,13 @@ const STORE_HELD: Duration = Duration::from_secs(10);
 
 pub(super) fn inspect(
     context: &Arc<RestoreContext>,
-    copy: CopyId,
-    epoch: Epoch,
-    store: &mut Option<Box<dyn Store>>,
+    job: &mut Job,
 ) -> Result<Inspection, JobError> {
     let checkpoint = match context.plan.table.is_some() {
-        true => read_checkpoint(context, copy, epoch, store)?,
+        true => read_checkpoint(context, job)?,
         false => None,
     };
-    ask_until_answered(context, copy, epoch, |context, copy| {
+    ask_until_answered(context, job.id(), |context, copy| {
         let table = context.plan.table.is_some().then_some(copy);
         let (table, input_ids) = inspect_topics(context, copy.task, table)?;
         Ok((table, input_ids, input_ranges(context, copy.task)?))
@@ -39,20 +37,17 @@ pub(super) fn inspect(
 /// Asks the log until it answers.
 pub(super) fn ask_until_answered<T: Send + 'static>(
     context: &Arc<RestoreContext>,
-    copy: CopyId,
-    epoch: Epoch,
+    job: JobId,
     look: fn(&RestoreContext, CopyId) -> Result<T, LogError>,
 ) -> Result<T, JobError> {
+    let (copy, _) = job;
     loop {
         let found = match context.is_inline {
             true => look(context, copy),
             false => {
                 let theirs = Arc::clone(context);
-                cancel::unless(
-                    || !context.is_current(copy.task, epoch),
-                    move || look(&theirs, copy),
-                )
-                .ok_or(JobError::Cancelled)?
+                cancel::unless(|| !context.is_current(job), move || look(&theirs, copy))
+                    .ok_or(JobError::Cancelled)?
             }
         };
         match found {
@@ -61,8 +56,8 @@ pub(super) fn ask_until_answered<T: Send + 'static>(
                 return Err(StopReason::Input(error).into());
             }
             Err(error) => {
-                context.log_failed((copy, epoch), 0, "looking at the topics", &error);
-                context.pause(copy.task, epoch)?;
+                context.log_failed(job, 0, "looking at the topics", &error);
+                context.pause(job)?;
             }
         }
     }
@@ -71,28 +66,28 @@ pub(super) fn ask_until_answered<T: Send + 'static>(
 /// Reads the checkpoint of a copy, whose store is opened if it is not.
 pub(super) fn read_checkpoint(
     context: &RestoreContext,
-    copy: CopyId,
-    epoch: Epoch,
-    store: &mut Option<Box<dyn Store>>,
+    job: &mut Job,
 ) -> Result<Option<Checkpoint>, JobError> {
-    match store.as_ref().map(|store| store.checkpoint()) {
+    match job.store.as_ref().map(|store| store.checkpoint()) {
         Some(Err(error @ StoreError::Unreadable { .. })) => {
-            *store = None;
-            set_aside(context, copy, &error)?;
+            job.store = None;
+            set_aside(context, job.copy, &error)?;
         }
         // It answers once it is opened anew.
-        Some(Err(StoreError::RolledBack { .. })) => *store = None,
+        Some(Err(StoreError::RolledBack { .. })) => job.store = None,
         _ => {}
     }
-    let store = match store {
+    let id = job.id();
+    let store = match &mut job.store {
         Some(store) => store,
-        None => store.insert(open(context, copy, epoch)?),
+        None => job.store.insert(open(context, id)?),
     };
     Ok(store.checkpoint()?)
 }
 
 /// Opens a store; one that cannot be read is moved aside, to be rebuilt.
-fn open(context: &RestoreContext, copy: CopyId, epoch: Epoch) -> Result<Box<dyn Store>, JobError> {
+fn open(context: &RestoreContext, job: JobId) -> Result<Box<dyn Store>, JobError> {
+    let (copy, _) = job;
     let (began, name) = (Instant::now(), context.store_name(copy.table));
     let partition = copy.task.partition;
     loop {
@@ -100,7 +95,7 @@ fn open(context: &RestoreContext, copy: CopyId, epoch: Epoch) -> Result<Box<dyn 
         let error = match opened.and_then(|store| store.checkpoint().map(|_| store)) {
             Ok(store) => return Ok(store),
             Err(StoreError::Locked { .. }) if began.elapsed() < STORE_HELD => {
-                context.pause(copy.task, epoch)?;
+                context.pause(job)?;
                 continue;
             }
             Err(error @ StoreError::Unreadable { .. }) => error,

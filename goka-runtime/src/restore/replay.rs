@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::context::{JobError, RestoreContext};
+use super::context::{Job, JobError, JobId, RestoreContext};
 use super::inspect::{ask_until_answered, inspect_changelog, read_checkpoint};
-use crate::core::recovery::{ChangelogPartition, RecoveryDecision, RecoveryReason, Role, decide};
-use crate::core::{CopyId, FailedRecord, StopReason, form};
+use crate::core::recovery::{ChangelogPartition, RestoreFrom, Role, decide};
+use crate::core::{FailedRecord, StopReason, form};
 use crate::graph::Format;
-use crate::log::{Epoch, Isolation, LogError};
+use crate::log::{Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
 use crate::table::{Checkpoint, Durability, FORMAT, LatestWrites, Store, StoreError};
 
@@ -36,12 +36,11 @@ struct Target<'a> {
 /// Opens a joined table's copy, decides how to recover it, and brings it up to its topic.
 pub(super) fn follow(
     context: &Arc<RestoreContext>,
-    copy: CopyId,
-    epoch: Epoch,
-    store: &mut Option<Box<dyn Store>>,
+    job: &mut Job,
 ) -> Result<(Offset, String), JobError> {
-    let checkpoint = read_checkpoint(context, copy, epoch, store)?;
-    let inspection = ask_until_answered(context, copy, epoch, inspect_changelog)?;
+    let copy = job.copy;
+    let checkpoint = read_checkpoint(context, job)?;
+    let inspection = ask_until_answered(context, job.id(), inspect_changelog)?;
     let (name, fingerprint) = context.definition(copy.table)?;
     let topic = ChangelogPartition {
         name,
@@ -53,33 +52,23 @@ pub(super) fn follow(
         delete_retention: inspection.delete_retention,
     };
     let now = context.clock.wall();
-    let (from, rebuild) = match decide(
-        checkpoint.as_ref(),
-        &topic,
-        fingerprint,
-        &Role::Follower,
-        now,
-    ) {
-        RecoveryDecision::CatchUp { from } => (from, None),
-        RecoveryDecision::Rebuild(why) => (inspection.range.start, Some(why)),
-        RecoveryDecision::Refuse(why) => return Err(StopReason::Recovery(why).into()),
-    };
-    restore(context, copy, epoch, store, from, rebuild)
+    let (checkpoint, role) = (checkpoint.as_ref(), Role::Follower);
+    let decision = decide(checkpoint, &topic, fingerprint, &role, now);
+    let from = decision.restore_from(topic.start);
+    restore(context, job, from.map_err(StopReason::Recovery)?)
 }
 
 pub(super) fn restore(
     context: &Arc<RestoreContext>,
-    copy: CopyId,
-    epoch: Epoch,
-    store: &mut Option<Box<dyn Store>>,
-    from: Offset,
-    rebuild: Option<RecoveryReason>,
+    job: &mut Job,
+    RestoreFrom { from, rebuild }: RestoreFrom,
 ) -> Result<(Offset, String), JobError> {
-    let store = &mut **store.as_mut().ok_or(JobError::Cancelled)?;
+    let (id, copy) = (job.id(), job.copy);
+    let store = &mut **job.store.as_mut().ok_or(JobError::Cancelled)?;
     let (_, fingerprint) = context.definition(copy.table)?;
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
     let began = context.clock.wall();
-    let inspection = ask_until_answered(context, copy, epoch, inspect_changelog)?;
+    let inspection = ask_until_answered(context, id, inspect_changelog)?;
     let target = Target {
         topic,
         id: inspection.id,
@@ -102,23 +91,25 @@ pub(super) fn restore(
     }
     let mut reading = Replay {
         context,
-        copy,
+        job: id,
         store,
         target,
+        synced_at,
+        began,
         batch: LatestWrites::default(),
         unreachable_rows: BTreeMap::new(),
         records: 0,
         position: from,
     };
     loop {
-        match reading.read_and_sync(epoch, synced_at, began) {
+        match reading.read_and_sync() {
             Ok(true) => break,
             Ok(false) => return Err(JobError::Cancelled),
             Err(ReplayError::Store(error)) => {
-                let (of, at) = ((copy, epoch), reading.position);
+                let at = reading.position;
                 // A store that was rolled back is inspected again.
                 let is_here = !matches!(error, StoreError::RolledBack { .. });
-                if !is_here || !context.may_retry(of, at, "writing to the store", &error) {
+                if !is_here || !context.may_retry(id, at, "writing to the store", &error) {
                     return Err(error.into());
                 }
             }
@@ -126,27 +117,19 @@ pub(super) fn restore(
                 return Err(StopReason::Input(error).into());
             }
             Err(ReplayError::Log(error)) => {
-                context.log_failed((copy, epoch), reading.position, "reading the topic", &error);
+                context.log_failed(id, reading.position, "reading the topic", &error);
             }
         }
         reading.resume_from_store(from);
-        context.pause(task, epoch)?;
+        context.pause(id)?;
     }
-    let (position, copy) = (reading.position, reading);
-    if let Some((key, other)) = copy.first_unreachable() {
+    if let Some((key, other)) = reading.first_unreachable() {
         let record = FailedRecord::new(topic, task.partition, other.offset, key);
         return Err(form::refusal(record, &other.form).into());
     }
-    let (partition, records) = (task.partition, copy.records);
-    tracing::info!(
-        topic = &**topic,
-        partition,
-        from,
-        end = position,
-        records,
-        "restored"
-    );
-    Ok((position, copy.target.id))
+    let (partition, records, end) = (task.partition, reading.records, reading.position);
+    tracing::info!(topic = &**topic, partition, from, end, records, "restored");
+    Ok((end, reading.target.id))
 }
 
 enum ReplayError {
@@ -156,9 +139,12 @@ enum ReplayError {
 
 struct Replay<'a> {
     context: &'a RestoreContext,
-    copy: CopyId,
+    job: JobId,
     store: &'a mut dyn Store,
     target: Target<'a>,
+    /// When the copy was last level, and when this restore began.
+    synced_at: Timestamp,
+    began: Timestamp,
     batch: LatestWrites,
     /// The rows whose keys are in another form than this program writes, by the keys as they are.
     unreachable_rows: BTreeMap<Vec<u8>, UnreachableRow>,
@@ -183,21 +169,16 @@ impl Replay<'_> {
     }
 
     /// Reads to the target and writes all of it to the disk; `false` when the job is cancelled, or would wait.
-    fn read_and_sync(
-        &mut self,
-        epoch: Epoch,
-        synced_at: Timestamp,
-        began: Timestamp,
-    ) -> Result<bool, ReplayError> {
-        if self.position < self.target.end && !self.read(epoch, synced_at)? {
+    fn read_and_sync(&mut self) -> Result<bool, ReplayError> {
+        if self.position < self.target.end && !self.read()? {
             return Ok(false);
         }
-        self.apply(began, Durability::Synced)?;
+        self.apply(self.began, Durability::Synced)?;
         Ok(true)
     }
 
-    fn read(&mut self, epoch: Epoch, synced_at: Timestamp) -> Result<bool, ReplayError> {
-        let task = self.copy.task;
+    fn read(&mut self) -> Result<bool, ReplayError> {
+        let task = self.job.0.task;
         let partition = TopicPartition::new(Arc::clone(self.target.topic), task.partition);
         let log = &self.context.log;
         let mut reader = log
@@ -206,7 +187,7 @@ impl Replay<'_> {
         let mut moved_at = Instant::now();
         let mut last = None;
         while self.position < self.target.end && self.unreachable_rows.len() < MOST_UNREACHABLE {
-            if !self.context.is_current(task, epoch) {
+            if !self.context.is_current(self.job) {
                 return Ok(false);
             }
             let (batch, records) = (&mut self.batch, &mut self.records);
@@ -227,12 +208,12 @@ impl Replay<'_> {
             };
             if reached > self.position {
                 (self.position, moved_at) = (reached, Instant::now());
-                self.context.made_progress(self.copy, reached, false);
+                self.context.made_progress(self.job.0, reached, false);
             } else if self.context.is_inline {
                 return Ok(false);
             } else if moved_at.elapsed() >= WATCHDOG {
                 moved_at = Instant::now();
-                if self.context.should_log((self.copy, epoch), self.position) {
+                if self.context.should_log(self.job, self.position) {
                     let (topic, target) = (&**self.target.topic, self.target.end);
                     let (partition, position) = (task.partition, self.position);
                     tracing::warn!(
@@ -245,7 +226,7 @@ impl Replay<'_> {
                 }
             }
             if self.batch.len() >= BATCH_KEYS || self.batch.bytes() >= BATCH_BYTES {
-                self.apply(synced_at, Durability::Relaxed)?;
+                self.apply(self.synced_at, Durability::Relaxed)?;
             }
         }
         Ok(true)
@@ -270,14 +251,14 @@ impl Replay<'_> {
             format: FORMAT,
             cluster: self.context.plan.cluster.clone(),
             topic_id: self.target.id.clone(),
-            partition: self.copy.task.partition,
+            partition: self.job.0.task.partition,
             offset,
             fingerprint: self.target.fingerprint.to_owned(),
             synced_at,
         };
         let applied = self.store.apply(&writes, &checkpoint, durability);
         applied.map_err(ReplayError::Store)?;
-        self.context.made_progress(self.copy, self.position, true);
+        self.context.made_progress(self.job.0, self.position, true);
         Ok(())
     }
 }

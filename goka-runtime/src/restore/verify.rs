@@ -2,37 +2,26 @@
 //! this process commits anything, and once before its first handler runs. A program that starts later
 //! finds what this process committed, so this one need not look again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::context::{JobError, RestoreContext};
+use super::context::{JobError, JobId, RestoreContext};
 use super::inspect::ask_until_answered;
 use crate::core::metadata::OffsetMetadata;
-use crate::core::{CopyId, StopReason, changes_of_hash, hash_follows};
-use crate::log::{Epoch, LogError};
+use crate::core::{StopReason, changes_of_hash, hash_follows};
+use crate::lock::lock;
+use crate::log::LogError;
 use crate::record::TopicPartition;
 
-pub(super) fn before_commit(
-    context: &Arc<RestoreContext>,
-    copy: CopyId,
-    epoch: Epoch,
-) -> Result<(), JobError> {
-    answer(ask_until_answered(context, copy, epoch, |context, _| {
-        // Another definition of this program's table is found for each partition, with a better message.
-        once(&context.program_checks.before_commit, || {
-            other_program(context, false)
-        })
+pub(super) fn before_commit(context: &Arc<RestoreContext>, job: JobId) -> Result<(), JobError> {
+    // Another definition of this program's table is found for each partition, with a better message.
+    answer(ask_until_answered(context, job, |context, _| {
+        once(context, false)
     })?)
 }
 
-pub(super) fn before_handling(
-    context: &Arc<RestoreContext>,
-    copy: CopyId,
-    epoch: Epoch,
-) -> Result<(), JobError> {
-    answer(ask_until_answered(context, copy, epoch, |context, _| {
-        once(&context.program_checks.before_handling, || {
-            other_program(context, true)
-        })
+pub(super) fn before_handling(context: &Arc<RestoreContext>, job: JobId) -> Result<(), JobError> {
+    answer(ask_until_answered(context, job, |context, _| {
+        once(context, true)
     })?)
 }
 
@@ -41,16 +30,13 @@ fn answer(other: Option<StopReason>) -> Result<(), JobError> {
 }
 
 /// Looks once, though several tasks start at the same time.
-fn once(
-    done: &Mutex<bool>,
-    look: impl FnOnce() -> Result<Option<StopReason>, LogError>,
-) -> Result<Option<StopReason>, LogError> {
-    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-    if *done {
+fn once(context: &RestoreContext, by_table: bool) -> Result<Option<StopReason>, LogError> {
+    let mut is_done = lock(&context.are_programs_checked[usize::from(by_table)]);
+    if *is_done {
         return Ok(None);
     }
-    let found = look()?;
-    *done = found.is_none();
+    let found = other_program(context, by_table)?;
+    *is_done = found.is_none();
     Ok(found)
 }
 
@@ -74,27 +60,22 @@ fn other_program(context: &RestoreContext, by_table: bool) -> Result<Option<Stop
         if metadata.lead != **group.topic(lead) {
             continue;
         }
-        if let Some(theirs) = metadata.other_inputs(&ours) {
+        let what = if let Some(theirs) = metadata.other_inputs(&ours) {
             let (theirs, ours) = (list(theirs), list(&ours));
-            found.push((
-                at,
-                format!("one that reads {theirs}, where this one reads {ours}"),
-            ));
+            format!("one that reads {theirs}, where this one reads {ours}")
         } else if by_table && !hash_follows(metadata.fingerprint, fingerprint) {
             let changes = changes_of_hash(metadata.fingerprint, fingerprint);
-            found.push((
-                at,
-                format!("one with another definition of the table: {changes}"),
-            ));
-        }
+            format!("one with another definition of the table: {changes}")
+        } else {
+            continue;
+        };
+        found.push((at, what));
     }
     // The other program owns other partitions than this one, if it is running.
     let is_ours = |at: &TopicPartition| {
         let queue = context.queue();
-        queue
-            .current
-            .keys()
-            .any(|task| task.partition == at.partition)
+        let mut tasks = queue.current.keys();
+        tasks.any(|task| task.partition == at.partition)
     };
     let at = found.iter().position(|(at, _)| !is_ours(at));
     let Some((at, found)) = found.into_iter().nth(at.unwrap_or(0)) else {

@@ -175,11 +175,7 @@ fn all(
 ) -> Vec<(Vec<u8>, Stored)> {
     let mut found = Vec::new();
     let walked = store.range(keys, &mut |key, stored| {
-        let stored = Stored {
-            timestamp: stored.timestamp,
-            value: stored.value.to_vec(),
-        };
-        found.push((key.to_vec(), stored));
+        found.push((key.to_vec(), stored.to_stored()));
         Flow::Continue(())
     });
     ok(case, "range", walked);

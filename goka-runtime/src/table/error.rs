@@ -56,6 +56,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(crate) fn io(path: String, source: impl Into<SharedError>) -> Self {
+        let source = source.into();
+        Self::Io { path, source }
+    }
+
     /// Whether a retry may succeed: as the store is, or once it is opened anew and inspected.
     pub(crate) fn may_recover(&self) -> bool {
         matches!(self, StoreError::Io { .. } | StoreError::RolledBack { .. })

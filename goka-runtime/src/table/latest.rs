@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Stored, StoredRef, Write};
+use super::{Stored, Write};
 use crate::record::Record;
 
 /// What a key takes beside its bytes, about.
@@ -41,10 +41,7 @@ impl LatestWrites {
     pub(crate) fn writes(&self) -> impl Iterator<Item = Write<'_>> {
         self.writes.iter().map(|(key, stored)| Write {
             key,
-            value: stored.as_ref().map(|stored| StoredRef {
-                timestamp: stored.timestamp,
-                value: &stored.value,
-            }),
+            value: stored.as_ref().map(Stored::view),
         })
     }
 }

@@ -3,13 +3,13 @@
 //! that of one holder at a time; both durabilities are the same.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{
     Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write,
+    Stores, Write, holds_no_key,
 };
+use crate::lock::lock;
 
 /// One partition's contents; shared with snapshots, copied when written while one is alive.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +45,7 @@ pub struct MemoryStores {
 impl Stores for MemoryStores {
     fn open(&self, table: &str, partition: i32) -> Result<Box<dyn Store>, StoreError> {
         let name = (table.to_owned(), partition);
-        let mut partitions = locked(&self.partitions);
+        let mut partitions = lock(&self.partitions);
         let entry = partitions.entry(name.clone()).or_default();
         if entry.is_open {
             return Err(StoreError::Locked { path: path(&name) });
@@ -62,12 +62,10 @@ impl Stores for MemoryStores {
 
     fn set_aside(&self, table: &str, partition: i32) -> Result<String, StoreError> {
         let name = (table.to_owned(), partition);
-        let mut partitions = locked(&self.partitions);
+        let mut partitions = lock(&self.partitions);
         let Some(found) = partitions.get(&name) else {
-            return Err(StoreError::Io {
-                path: path(&name),
-                source: "nothing is there to set aside".into(),
-            });
+            let reason = "nothing is there to set aside";
+            return Err(StoreError::io(path(&name), reason));
         };
         if found.is_open {
             return Err(StoreError::Locked { path: path(&name) });
@@ -105,7 +103,7 @@ pub struct MemoryStore {
 
 impl Drop for MemoryStore {
     fn drop(&mut self) {
-        if let Some(partition) = locked(&self.partitions).get_mut(&self.name) {
+        if let Some(partition) = lock(&self.partitions).get_mut(&self.name) {
             partition.is_open = false;
             partition.contents = std::mem::take(&mut self.contents);
         }
@@ -140,17 +138,11 @@ impl Store for MemoryStore {
         let changed = Arc::make_mut(&mut self.contents);
         for write in sorted {
             match write.value {
-                Some(stored) => {
-                    let stored = Stored {
-                        timestamp: stored.timestamp,
-                        value: stored.value.to_vec(),
-                    };
-                    changed.values.insert(write.key.to_vec(), stored);
-                }
-                None => {
-                    changed.values.remove(write.key);
-                }
-            }
+                Some(stored) => changed
+                    .values
+                    .insert(write.key.to_vec(), stored.to_stored()),
+                None => changed.values.remove(write.key),
+            };
         }
         changed.checkpoint = Some(checkpoint.clone());
         Ok(())
@@ -162,32 +154,11 @@ impl Store for MemoryStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn StoreRead + Send>, StoreError> {
-        Ok(Box::new(Snapshot(Arc::clone(&self.contents))))
+        Ok(Box::new(Arc::clone(&self.contents)))
     }
 }
 
-#[derive(Debug)]
-struct Snapshot(Arc<Contents>);
-
-impl StoreRead for Snapshot {
-    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.0.checkpoint()
-    }
-
-    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        self.0.get(key)
-    }
-
-    fn range(
-        &self,
-        keys: KeyRange<'_>,
-        each: &mut dyn FnMut(&[u8], StoredRef<'_>) -> Flow,
-    ) -> Result<(), StoreError> {
-        self.0.range(keys, each)
-    }
-}
-
-impl StoreRead for Contents {
+impl StoreRead for Arc<Contents> {
     fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.checkpoint.clone())
     }
@@ -205,11 +176,7 @@ impl StoreRead for Contents {
             return Ok(());
         }
         for (key, stored) in self.values.range::<[u8], _>(keys) {
-            let stored = StoredRef {
-                timestamp: stored.timestamp,
-                value: &stored.value,
-            };
-            if each(key, stored).is_break() {
+            if each(key, stored.view()).is_break() {
                 break;
             }
         }
@@ -217,25 +184,8 @@ impl StoreRead for Contents {
     }
 }
 
-/// Whether the bounds cross or leave nothing between them: `BTreeMap::range` panics on some of these.
-fn holds_no_key(keys: KeyRange<'_>) -> bool {
-    match keys {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
-        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
-    }
-}
-
 fn path(name: &Name) -> String {
     format!("memory:{}/{}", name.0, name.1)
-}
-
-/// Nothing that panics runs under the lock, so a poisoned one is whole.
-fn locked(
-    partitions: &Mutex<BTreeMap<Name, Partition>>,
-) -> MutexGuard<'_, BTreeMap<Name, Partition>> {
-    partitions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

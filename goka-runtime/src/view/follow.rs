@@ -9,12 +9,10 @@ use super::error::ViewError;
 use super::shared::{ViewShared, ViewState};
 use crate::clock::wall_clock;
 use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide};
-use crate::log::{Isolation, Log, LogError, OffsetRange, TopicInfo, cancel};
+use crate::log::{Isolation, Log, LogError, TopicInfo, cancel};
 use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
-use crate::table::{
-    Checkpoint, Durability, FORMAT, LatestWrites, Store, StoreError, Stores, Write,
-};
+use crate::table::{Checkpoint, Durability, LatestWrites, Store, StoreError, Stores, Write};
 use crate::topic_change::TopicChange;
 
 /// How long one poll waits for records.
@@ -181,20 +179,17 @@ impl Follower {
                 now,
             );
             let checkpoint = match (decision, found) {
-                (RecoveryDecision::CatchUp { .. }, Some(checkpoint)) => checkpoint,
                 (RecoveryDecision::Refuse(why), _) => {
                     return Err(SessionEnd::Final(why.to_string()));
                 }
-                (RecoveryDecision::Rebuild(why), found) => {
-                    if found.is_some() {
+                (RecoveryDecision::CatchUp { .. }, Some(checkpoint)) => checkpoint,
+                (decision, found) => {
+                    if let (RecoveryDecision::Rebuild(why), Some(_)) = (decision, found) {
                         tracing::info!(topic = &*self.topic, partition, %why, "rebuilding the view");
                     }
                     self.shared.forget(partition);
                     store.clear().map_err(copy_failure(partition))?;
-                    fresh(&cluster, &info, partition, range, &self.fingerprint, now)
-                }
-                (RecoveryDecision::CatchUp { .. }, None) => {
-                    fresh(&cluster, &info, partition, range, &self.fingerprint, now)
+                    topic.new_checkpoint(&self.fingerprint, now)
                 }
             };
             copy.target = (range.high, now);
@@ -467,24 +462,4 @@ impl Follower {
 
 fn count(info: &TopicInfo) -> usize {
     usize::try_from(info.partitions).unwrap_or(0)
-}
-
-/// The checkpoint of a copy that is built from now on.
-fn fresh(
-    cluster: &str,
-    info: &TopicInfo,
-    partition: i32,
-    range: &OffsetRange,
-    fingerprint: &str,
-    now: Timestamp,
-) -> Checkpoint {
-    Checkpoint {
-        format: FORMAT,
-        cluster: cluster.to_owned(),
-        topic_id: info.id.clone(),
-        partition,
-        offset: range.start,
-        fingerprint: fingerprint.to_owned(),
-        synced_at: now,
-    }
 }

@@ -1,9 +1,10 @@
 //! The views of this process, so that the error of a second one of a table names the first: a local copy has
 //! one holder, and the system does not say which process that is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::error::ViewError;
+use crate::lock::lock;
 use crate::table::{StoreError, Stores};
 
 static VIEWS: Mutex<Vec<Weak<OpenView>>> = Mutex::new(Vec::new());
@@ -15,10 +16,6 @@ pub(super) struct OpenView {
     partitions: i32,
 }
 
-fn views() -> MutexGuard<'static, Vec<Weak<OpenView>>> {
-    VIEWS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl OpenView {
     pub(super) fn new(topic: Arc<str>, stores: Arc<dyn Stores>, partitions: i32) -> Arc<Self> {
         let view = Arc::new(Self {
@@ -26,7 +23,7 @@ impl OpenView {
             stores,
             partitions,
         });
-        let mut views = views();
+        let mut views = lock(&VIEWS);
         views.retain(|view| view.strong_count() > 0);
         views.push(Arc::downgrade(&view));
         view
@@ -37,7 +34,7 @@ impl OpenView {
         let ViewError::Store(StoreError::Locked { path }) = &error else {
             return error;
         };
-        let others: Vec<_> = views().iter().filter_map(Weak::upgrade).collect();
+        let others: Vec<_> = lock(&VIEWS).iter().filter_map(Weak::upgrade).collect();
         let is_same = |other: &&Arc<Self>| {
             !Arc::ptr_eq(self, other)
                 && other.topic == self.topic

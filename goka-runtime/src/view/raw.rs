@@ -14,10 +14,48 @@ use super::scan::RawScan;
 use super::shared::{PartitionView, ReadSnapshot, ViewShared, ViewState};
 use crate::clock::wall_clock;
 use crate::graph::{TopicKind, TopicSpec};
+use crate::lock::lock;
 use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
 use crate::table::{Stored, Stores};
+
+/// A whole table as handlers look it up, kept level with its topic by another thread.
+pub(crate) trait LookedUp: Send + Sync {
+    /// The value of a key as stored.
+    ///
+    /// # Errors
+    /// When the copy was never level with its topic, or cannot be read.
+    fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError>;
+
+    /// Where each partition of its topic ends now.
+    ///
+    /// # Errors
+    /// What the log answers.
+    fn ends(&self) -> Result<Vec<Offset>, ViewError>;
+
+    /// Waits until the copy has come to `ends`, at most so long.
+    ///
+    /// # Errors
+    /// [`ViewError::NotReady`] when it has not; [`ViewError::Stopped`].
+    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError>;
+
+    /// Waits until every partition can be read, at most so long.
+    ///
+    /// # Errors
+    /// [`ViewError::NotReady`] when one cannot; [`ViewError::Stopped`].
+    fn wait_ready(&self, _timeout: Duration) -> Result<(), ViewError> {
+        Ok(())
+    }
+
+    /// Why it cannot go on, if it cannot.
+    fn failure(&self) -> Option<ViewError> {
+        None
+    }
+}
+
+/// The tables that a group looks up, by topic.
+pub(crate) type Lookups = Vec<(&'static str, Arc<dyn LookedUp>)>;
 
 /// An untyped view: keys and values are bytes.
 pub(crate) struct RawView {
@@ -167,47 +205,12 @@ impl RawView {
         self.reader.shared.state()
     }
 
-    /// Waits until every partition is readable.
-    ///
-    /// # Errors
-    /// [`ViewError::NotReady`] when one is not after `timeout`; [`ViewError::Stopped`].
-    pub(crate) fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
-        self.wait(timeout, |partitions| {
-            partitions.iter().position(|part| part.level_at.is_none())
-        })
-    }
-
     /// Waits until the view holds all that its topic holds now: what was written before is seen.
     ///
     /// # Errors
-    /// What the log answers; as [`wait_ready`](RawView::wait_ready).
+    /// What the log answers; as [`wait_ready`](LookedUp::wait_ready).
     pub(crate) fn wait_level(&self, timeout: Duration) -> Result<(), ViewError> {
         self.wait_reached(&self.ends()?, timeout)
-    }
-
-    /// Where each partition of its topic ends now.
-    ///
-    /// # Errors
-    /// What the log answers.
-    pub(crate) fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        let list: Vec<_> = (0..self.reader.shared.partition_count())
-            .map(|partition| TopicPartition::new(self.reader.topic.clone(), partition))
-            .collect();
-        let ranges = self.log.ranges(&list)?;
-        Ok(ranges.iter().map(|range| range.high).collect())
-    }
-
-    /// Waits until the view has come to `ends`.
-    ///
-    /// # Errors
-    /// As [`wait_ready`](RawView::wait_ready).
-    pub(crate) fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError> {
-        self.wait(timeout, |partitions| {
-            partitions
-                .iter()
-                .zip(ends)
-                .position(|(part, end)| part.offset < *end || part.level_at.is_none())
-        })
     }
 
     fn wait(
@@ -230,26 +233,6 @@ impl RawView {
         })
     }
 
-    /// The value of a key as stored.
-    ///
-    /// # Errors
-    /// As [`read`](RawView::read).
-    pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        let (_, snapshot, _) = self.reader.ready(|count| (self.partition_of)(key, count))?;
-        let snapshot = snapshot
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(snapshot.get(key)?)
-    }
-
-    /// Why it cannot go on, if it cannot.
-    pub(crate) fn failure(&self) -> Option<ViewError> {
-        match self.state() {
-            ViewState::Stopped { reason } => Some(self.reader.stopped(&reason)),
-            _ => None,
-        }
-    }
-
     /// The value of a key, with how fresh it is.
     ///
     /// # Errors
@@ -258,10 +241,7 @@ impl RawView {
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
         let (part, snapshot, level_at) =
             self.reader.ready(|count| (self.partition_of)(key, count))?;
-        let stored = snapshot
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(key)?;
+        let stored = lock(&snapshot).get(key)?;
         let age = u64::try_from(wall_clock().saturating_sub(level_at)).unwrap_or(0);
         Ok(Read {
             timestamp: stored.as_ref().map(|stored| stored.timestamp),
@@ -290,6 +270,43 @@ impl RawView {
         let served = self.reader.clone();
         let present = move |partition| Ok(served.ready(|_| partition)?.1);
         Ok(RawScan::new(partitions, Box::new(present), &from, &to))
+    }
+}
+
+impl LookedUp for RawView {
+    fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
+        let (_, snapshot, _) = self.reader.ready(|count| (self.partition_of)(key, count))?;
+        Ok(lock(&snapshot).get(key)?)
+    }
+
+    fn ends(&self) -> Result<Vec<Offset>, ViewError> {
+        let list: Vec<_> = (0..self.reader.shared.partition_count())
+            .map(|partition| TopicPartition::new(self.reader.topic.clone(), partition))
+            .collect();
+        let ranges = self.log.ranges(&list)?;
+        Ok(ranges.iter().map(|range| range.high).collect())
+    }
+
+    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError> {
+        self.wait(timeout, |partitions| {
+            partitions
+                .iter()
+                .zip(ends)
+                .position(|(part, end)| part.offset < *end || part.level_at.is_none())
+        })
+    }
+
+    fn wait_ready(&self, timeout: Duration) -> Result<(), ViewError> {
+        self.wait(timeout, |partitions| {
+            partitions.iter().position(|part| part.level_at.is_none())
+        })
+    }
+
+    fn failure(&self) -> Option<ViewError> {
+        match self.state() {
+            ViewState::Stopped { reason } => Some(self.reader.stopped(&reason)),
+            _ => None,
+        }
     }
 }
 

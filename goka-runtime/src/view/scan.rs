@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Bound;
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
 
 use super::error::ViewError;
 use super::shared::ReadSnapshot;
-use crate::table::{StoreError, StoreRead, Stored};
+use crate::lock::lock;
+use crate::table::{StoreError, StoreRead, Stored, holds_no_key};
 
 /// How many entries of a partition are read at once, and how many bytes, exceeded by one entry at most.
 const PAGE: usize = 256;
@@ -40,21 +40,13 @@ impl RawScan {
         from: &Bound<Vec<u8>>,
         to: &Bound<Vec<u8>>,
     ) -> Self {
-        // Stores may panic on bounds that cross; such a range is empty.
-        let empty = match (from, to) {
-            (Bound::Included(from), Bound::Included(to)) => from > to,
-            (
-                Bound::Included(from) | Bound::Excluded(from),
-                Bound::Included(to) | Bound::Excluded(to),
-            ) => from >= to,
-            _ => false,
-        };
+        let is_empty = holds_no_key((borrowed(from), borrowed(to)));
         let cursors = (0..partitions).map(|partition| Cursor {
             partition,
             page: VecDeque::new(),
             from: from.clone(),
             to: to.clone(),
-            done: empty,
+            done: is_empty,
         });
         Self {
             present,
@@ -69,7 +61,7 @@ impl Cursor {
             return Ok(());
         }
         let snapshot = present(self.partition)?;
-        let read = self.read(&**snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+        let read = self.read(&**lock(&snapshot));
         let is_whole = read?;
         match self.page.back() {
             Some((last, _)) if !is_whole => {
@@ -88,12 +80,8 @@ impl Cursor {
         let keys = (borrowed(&self.from), borrowed(&self.to));
         let mut is_whole = true;
         snapshot.range(keys, &mut |key, stored| {
-            let value = Stored {
-                timestamp: stored.timestamp,
-                value: stored.value.to_vec(),
-            };
-            bytes += key.len() + value.value.len();
-            page.push_back((key.to_vec(), value));
+            bytes += key.len() + stored.value.len();
+            page.push_back((key.to_vec(), stored.to_stored()));
             if page.len() < PAGE && bytes < PAGE_BYTES {
                 ControlFlow::Continue(())
             } else {
@@ -106,11 +94,7 @@ impl Cursor {
 }
 
 fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    match bound {
-        Bound::Included(key) => Bound::Included(key),
-        Bound::Excluded(key) => Bound::Excluded(key),
-        Bound::Unbounded => Bound::Unbounded,
-    }
+    bound.as_ref().map(Vec::as_slice)
 }
 
 impl Iterator for RawScan {

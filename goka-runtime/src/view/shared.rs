@@ -3,9 +3,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
 use crate::record::{Offset, Timestamp};
 use crate::table::{Checkpoint, KeyRange, StoreError, StoreRead, Stored, StoredRef};
 
@@ -76,8 +77,7 @@ struct WatchedSnapshot {
 impl WatchedSnapshot {
     fn note_damage<T>(&self, found: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error @ StoreError::Unreadable { .. }) = &found {
-            let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-            *damage = Some(error.clone());
+            *lock(&self.damage) = Some(error.clone());
         }
         found
     }
@@ -125,7 +125,7 @@ impl ViewShared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn with_partition(&self, partition: i32, change: impl FnOnce(&mut PartitionView)) {
@@ -155,10 +155,9 @@ impl ViewShared {
     /// A partition whose copy is damaged, as its readers have found.
     pub(super) fn damage(&self) -> Option<(i32, StoreError)> {
         let inner = self.lock();
-        (0..).zip(&inner.partitions).find_map(|(partition, part)| {
-            let damage = part.damage.lock().unwrap_or_else(PoisonError::into_inner);
-            damage.clone().map(|error| (partition, error))
-        })
+        (0..)
+            .zip(&inner.partitions)
+            .find_map(|(partition, part)| Some((partition, lock(&part.damage).clone()?)))
     }
 
     pub(super) fn advance(&self, partition: i32, offset: Offset, at: Timestamp, level: bool) {
@@ -300,10 +299,7 @@ mod tests {
         }
         let (partition, part) = shared.partition(|count| count - 1).expect("not stopped");
         let snapshot = part.and_then(|part| part.snapshot).expect("published");
-        let read = snapshot
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(b"key");
+        let read = lock(&snapshot).get(b"key");
         assert!(read.is_err());
         assert_eq!(shared.damage(), Some((partition, damaged())));
         assert_eq!(partition, 3);

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::flusher::{Flush, Flushed, Flusher};
-use crate::core::recovery::RecoveryReason;
+use super::flusher::{Flush, Flusher};
 use crate::core::{CopyId, Effect, Event, FlushBatch, Plan};
 use crate::log::Epoch;
 use crate::record::{Offset, TaskId, Timestamp};
@@ -67,60 +66,52 @@ impl CopyStores {
         })
     }
 
-    /// Inspects a task, once the flush of an assignment that is over has ended.
-    pub(super) fn inspect(&mut self, task: TaskId, epoch: Epoch) {
-        let copy = self.group_copy(task);
-        if self.flusher.has(copy) {
-            return self.waiting.push(Effect::Inspect(task, epoch));
+    /// Performs what is asked of the stores, and gives back any other effect. What needs a store that the
+    /// flusher has, as after an assignment that is over, waits until its flush has ended.
+    pub(super) fn perform(&mut self, effect: Effect) -> Option<Effect> {
+        let needed = match &effect {
+            Effect::Inspect(task, _) => Some(self.group_copy(*task)),
+            Effect::Follow(copy, _) | Effect::SetAside(copy, _) => Some(*copy),
+            _ => None,
+        };
+        if needed.is_some_and(|copy| self.flusher.has(copy)) {
+            self.waiting.push(effect);
+            return None;
         }
-        let store = self.take(copy);
-        self.restorer.push(copy, epoch, store, Work::Inspect);
+        match effect {
+            Effect::Inspect(task, epoch) => self.begin(self.group_copy(task), epoch, Work::Inspect),
+            Effect::Verify(task, epoch) => {
+                let copy = self.group_copy(task);
+                self.restorer.push(copy, epoch, None, Work::Verify);
+            }
+            Effect::Restore(task, epoch, from) => {
+                self.begin(self.group_copy(task), epoch, Work::Restore(from));
+            }
+            Effect::Follow(copy, epoch) => self.begin(copy, epoch, Work::Follow),
+            Effect::SetAside(copy, error) => self.set_aside(copy, &error),
+            Effect::Close(task) => self.close(task),
+            effect => return Some(effect),
+        }
+        None
     }
 
-    /// Looks for another program under the group's name.
-    pub(super) fn verify(&self, task: TaskId, epoch: Epoch) {
-        let copy = self.group_copy(task);
-        self.restorer.push(copy, epoch, None, Work::Verify);
-    }
-
-    /// Brings the group's own copy up to its topic; `rebuild` empties it first.
-    pub(super) fn restore(
-        &mut self,
-        task: TaskId,
-        epoch: Epoch,
-        from: Offset,
-        rebuild: Option<RecoveryReason>,
-    ) {
-        let copy = self.group_copy(task);
+    /// Begins a job with the store, if that is open.
+    fn begin(&mut self, copy: CopyId, epoch: Epoch, work: Work) {
         let store = self.take(copy);
-        let work = Work::Restore { from, rebuild };
         self.restorer.push(copy, epoch, store, work);
     }
 
-    /// Opens the copy of a joined table and brings it up to its topic, once the flush of an assignment
-    /// that is over has ended.
-    pub(super) fn follow(&mut self, copy: CopyId, epoch: Epoch) {
-        if self.flusher.has(copy) {
-            return self.waiting.push(Effect::Follow(copy, epoch));
-        }
-        let store = self.take(copy);
-        self.restorer.push(copy, epoch, store, Work::Follow);
-    }
-
     /// Closes a damaged store and moves it aside. One that is not open was closed or moved before.
-    pub(super) fn set_aside(&mut self, copy: CopyId, error: StoreError) {
-        if self.flusher.has(copy) {
-            return self.waiting.push(Effect::SetAside(copy, error));
-        }
+    fn set_aside(&mut self, copy: CopyId, error: &StoreError) {
         if let Some(store) = self.take(copy) {
             drop(store);
             self.flushed_to.remove(&copy);
-            self.restorer.set_aside(copy, &error);
+            self.restorer.set_aside(copy, error);
         }
     }
 
     /// Closes the stores of a task, and cancels what is done for it.
-    pub(super) fn close(&mut self, task: TaskId) {
+    fn close(&mut self, task: TaskId) {
         self.restorer.cancel(task);
         self.waiting.retain(|effect| match effect {
             Effect::Inspect(of, _) => *of != task,
@@ -142,8 +133,7 @@ impl CopyStores {
     fn begin_flush(&mut self, copy: CopyId, batch: FlushBatch) -> Result<(), StoreError> {
         let plan = Arc::clone(&self.plan);
         let Some((store, fingerprint)) = self.take(copy).zip(plan.fingerprint(copy.table)) else {
-            let (path, source) = (format!("{copy:?}"), "it is not open".into());
-            return Err(StoreError::Io { path, source });
+            return Err(StoreError::io(format!("{copy:?}"), "it is not open"));
         };
         let synced_at = match batch.synced_at {
             Some(synced_at) => Ok(synced_at),
@@ -182,10 +172,6 @@ impl CopyStores {
     /// What follows from the next flush that has ended, if one has.
     pub(super) fn next_flush(&mut self) -> Option<FlushEnded> {
         let flushed = self.flusher.next()?;
-        Some(self.flush_ended(flushed))
-    }
-
-    fn flush_ended(&mut self, flushed: Flushed) -> FlushEnded {
         let copy = flushed.copy;
         let mut ended = FlushEnded {
             waited: std::mem::take(&mut self.waiting),
@@ -194,7 +180,7 @@ impl CopyStores {
         if !matches!(self.stores.get(&copy), Some(CopyStore::Flushing(_))) {
             // The task was given back meanwhile, and another assignment of it may wait for the file: the
             // store is closed here.
-            return ended;
+            return Some(ended);
         }
         self.stores.remove(&copy);
         let is_closed = flushed.store.is_none();
@@ -218,7 +204,7 @@ impl CopyStores {
         if is_rolled_back {
             ended.events.push(Event::StoreRolledBack(copy));
         }
-        ended
+        Some(ended)
     }
 
     /// After a failed flush, closes a store that lost commits: the restorer opens and inspects it. One
@@ -303,7 +289,7 @@ impl CopyStores {
     fn take(&mut self, copy: CopyId) -> Option<Box<dyn Store>> {
         match self.stores.remove(&copy)? {
             CopyStore::Open(store) => Some(store),
-            flushing @ CopyStore::Flushing(_) => {
+            flushing => {
                 self.stores.insert(copy, flushing);
                 None
             }

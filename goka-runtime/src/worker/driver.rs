@@ -9,8 +9,8 @@ use super::config::{IDLE, WorkerConfig};
 use super::copies::CopyStores;
 use super::health::LogHealth;
 use super::services::WorkerServices;
-use super::state::lock;
 use crate::core::{Core, Effect, Event, Now, Plan, StopReason};
+use crate::lock::lock;
 use crate::log::{
     CommitBatch, CommitOutcome, Committer, Driver, Fetched, LogError, Member, MemberEvent,
 };
@@ -243,22 +243,11 @@ impl Worker {
                     self.step(event);
                 }
             }
-            Effect::SetAside(copy, error) => self.copies.set_aside(copy, error),
-            Effect::Inspect(task, epoch) => self.copies.inspect(task, epoch),
-            Effect::Verify(task, epoch) => self.copies.verify(task, epoch),
-            Effect::Restore {
-                task,
-                epoch,
-                from,
-                rebuild,
-            } => self.copies.restore(task, epoch, from, rebuild),
-            Effect::Follow(copy, epoch) => self.copies.follow(copy, epoch),
-            Effect::Close(task) => self.copies.close(task),
             Effect::Stopped(task, cause) => self.stopped(task, cause),
             Effect::Fail(cause) => {
                 self.failed.get_or_insert(cause);
             }
-            effect => return Some(effect),
+            effect => return self.copies.perform(effect),
         }
         None
     }

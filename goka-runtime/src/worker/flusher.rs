@@ -2,7 +2,7 @@
 //! of each copy at a time. What was handed over is still written when it is dropped. Made by the owner
 //! of the stores.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -31,42 +31,38 @@ pub(super) struct Flushed {
 
 /// Flushes one store after the other.
 pub(super) struct Flusher {
+    work: Option<Sender<Flush>>,
     mode: Mode,
     /// The copies whose stores it has.
     under_way: BTreeSet<CopyId>,
 }
 
 enum Mode {
-    Thread {
-        work: Option<Sender<Flush>>,
-        done: Receiver<Flushed>,
-        thread: Option<JoinHandle<()>>,
-    },
+    Thread(Receiver<Flushed>, Option<JoinHandle<()>>),
     /// Without a thread: [`Flusher::next`] runs the queued flush.
-    Inline(VecDeque<Flush>),
+    Inline(Receiver<Flush>),
 }
 
 impl Flusher {
     pub(super) fn new(with_thread: bool) -> Self {
-        let under_way = BTreeSet::new();
-        if !with_thread {
-            let mode = Mode::Inline(VecDeque::new());
-            return Self { mode, under_way };
-        }
-        let (work, jobs) = channel::<Flush>();
-        let (results, done) = channel();
-        let thread = std::thread::spawn(move || {
-            for job in jobs {
-                // The owner of the stores is gone: the store closes here.
-                let _ = results.send(run(job));
-            }
-        });
-        let mode = Mode::Thread {
-            work: Some(work),
-            done,
-            thread: Some(thread),
+        let (work, jobs) = channel();
+        let mode = if with_thread {
+            let (results, done) = channel();
+            let thread = std::thread::spawn(move || {
+                for job in jobs {
+                    // The owner of the stores is gone: the store closes here.
+                    let _ = results.send(run(job));
+                }
+            });
+            Mode::Thread(done, Some(thread))
+        } else {
+            Mode::Inline(jobs)
         };
-        Self { mode, under_way }
+        Self {
+            work: Some(work),
+            mode,
+            under_way: BTreeSet::new(),
+        }
     }
 
     /// Whether it has the store of the copy.
@@ -76,20 +72,16 @@ impl Flusher {
 
     pub(super) fn flush(&mut self, flush: Flush) {
         self.under_way.insert(flush.copy);
-        match &mut self.mode {
-            Mode::Thread { work, .. } => {
-                let taken = work.as_ref().is_some_and(|work| work.send(flush).is_ok());
-                debug_assert!(taken, "the thread lives as long as its queue");
-            }
-            Mode::Inline(jobs) => jobs.push_back(flush),
-        }
+        let work = self.work.as_ref();
+        let taken = work.is_some_and(|work| work.send(flush).is_ok());
+        debug_assert!(taken, "the thread lives as long as its queue");
     }
 
     /// The next store that comes back.
     pub(super) fn next(&mut self) -> Option<Flushed> {
         let flushed = match &mut self.mode {
-            Mode::Thread { done, .. } => done.try_recv().ok()?,
-            Mode::Inline(jobs) => run(jobs.pop_front()?),
+            Mode::Thread(done, _) => done.try_recv().ok()?,
+            Mode::Inline(jobs) => run(jobs.try_recv().ok()?),
         };
         self.under_way.remove(&flushed.copy);
         Some(flushed)
@@ -98,11 +90,11 @@ impl Flusher {
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        if let Mode::Thread { work, thread, .. } = &mut self.mode {
-            *work = None;
-            if let Some(thread) = thread.take() {
-                let _ = thread.join();
-            }
+        self.work = None;
+        if let Mode::Thread(_, thread) = &mut self.mode
+            && let Some(thread) = thread.take()
+        {
+            let _ = thread.join();
         }
     }
 }
@@ -116,8 +108,10 @@ fn run(job: Flush) -> Flushed {
         (Some(store), result)
     }));
     let (store, result) = applied.unwrap_or_else(|_| {
-        let (path, source) = (format!("{copy:?}"), "it panicked".into());
-        (None, Err(StoreError::Io { path, source }))
+        (
+            None,
+            Err(StoreError::io(format!("{copy:?}"), "it panicked")),
+        )
     });
     Flushed {
         copy,

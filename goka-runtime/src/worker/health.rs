@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::config::WorkerConfig;
 use super::outage::{LONG, Outage, may_recover};
-use super::state::{WorkerState, lock};
+use super::state::WorkerState;
 use crate::core::Plan;
+use crate::lock::lock;
 use crate::log::{CommitOutcome, Failure, Log, LogError, TopicInfo};
 use crate::record::TaskId;
 use crate::text::counted;

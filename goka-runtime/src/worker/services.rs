@@ -5,18 +5,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::config::{HandlerObserver, IDLE, WorkerConfig};
+use super::config::{IDLE, WorkerConfig};
 use super::copies::CopyStores;
-use super::executor::Executor;
 use super::state::WorkerState;
-use crate::clock::Clock;
 use crate::core::{CopyId, HandlerServices, RecordId, StopReason};
 use crate::dispatch::{ContextError, Deferred, Handling};
 use crate::log::cancel;
 use crate::record::{Appends, Offset};
-use crate::shared_error::{HandlerError, SharedError};
+use crate::shared_error::HandlerError;
 use crate::table::{StoreError, StoreRead, Stored};
-use crate::view::{LookedUp, Lookups, ViewError};
+use crate::view::{LookedUp, ViewError};
 
 /// How often a looked-up table that is not level yet is reported.
 const WATCHDOG: Duration = Duration::from_secs(10);
@@ -65,24 +63,16 @@ type Deferral = (RecordId, Result<(), HandlerError>);
 
 /// What handlers use, apart from the open stores.
 pub(super) struct WorkerServices {
-    state: Arc<WorkerState>,
-    clock: Clock,
-    lookups: Lookups,
-    executor: Arc<Executor>,
+    config: Arc<WorkerConfig>,
     /// What handlers deferred and is done: by any thread, to the worker's.
     deferrals: (Sender<Deferral>, Receiver<Deferral>),
-    observer: Option<Arc<dyn HandlerObserver>>,
 }
 
 impl WorkerServices {
-    pub(super) fn new(config: &WorkerConfig) -> Self {
+    pub(super) fn new(config: &Arc<WorkerConfig>) -> Self {
         Self {
-            state: Arc::clone(&config.state),
-            clock: config.clock.clone(),
-            lookups: config.lookups.clone(),
-            executor: Arc::clone(&config.executor),
+            config: Arc::clone(config),
             deferrals: channel(),
-            observer: config.observer.clone(),
         }
     }
 
@@ -101,14 +91,14 @@ impl WorkerServices {
 
     /// Why a looked-up table cannot be followed any more, if one cannot.
     pub(super) fn lookup_failure(&self) -> Option<ViewError> {
-        let mut lookups = self.lookups.iter();
+        let mut lookups = self.config.lookups.iter();
         lookups.find_map(|(_, view)| view.failure())
     }
 
     /// The time of now, for the worker.
     pub(super) fn monotonic(&self) -> Duration {
-        let now = self.clock.monotonic();
-        match &self.observer {
+        let now = self.config.clock.monotonic();
+        match &self.config.observer {
             Some(observer) => now.max(observer.busy_until()),
             None => now,
         }
@@ -116,8 +106,8 @@ impl WorkerServices {
 
     /// On a simulated clock, whether the last handler is not done yet.
     pub(super) fn is_in_handler(&self) -> bool {
-        let observer = self.observer.as_ref();
-        observer.is_some_and(|observer| self.clock.monotonic() < observer.busy_until())
+        let observer = self.config.observer.as_ref();
+        observer.is_some_and(|observer| self.config.clock.monotonic() < observer.busy_until())
     }
 }
 
@@ -133,18 +123,18 @@ impl HandlerServices for LentServices<'_> {
     }
 
     fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError> {
-        let services = self.services;
-        let Some((_, view)) = services.lookups.iter().find(|(name, _)| *name == table) else {
+        let config = &self.services.config;
+        let Some((_, view)) = config.lookups.iter().find(|(name, _)| *name == table) else {
             return Ok(None);
         };
         loop {
             // A copy that is rebuilt is waited for; the member stays in its group meanwhile.
             match view.stored(key) {
-                Err(ViewError::NotReady { .. }) if !services.state.stops() => {
+                Err(ViewError::NotReady { .. }) if !config.state.stops() => {
                     let _ = view.wait_ready(IDLE);
                 }
                 // The view has noted the damage, and moves the copy aside in a moment.
-                Err(ViewError::Store(StoreError::Unreadable { .. })) if !services.state.stops() => {
+                Err(ViewError::Store(StoreError::Unreadable { .. })) if !config.state.stops() => {
                     std::thread::park_timeout(IDLE);
                 }
                 // The record is not at fault: it is handled again, unless the worker ends first.
@@ -153,10 +143,7 @@ impl HandlerServices for LentServices<'_> {
                     | ViewError::Stopped { .. }
                     | ViewError::Store(_)),
                 ) => {
-                    return Err(ContextError::Store(StoreError::Io {
-                        path: table.to_owned(),
-                        source: SharedError::from(error),
-                    }));
+                    return Err(StoreError::io(table.to_owned(), error).into());
                 }
                 found => {
                     return found.map_err(|error| ContextError::Lookup {
@@ -169,26 +156,26 @@ impl HandlerServices for LentServices<'_> {
     }
 
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
-        self.services.executor.drive(handling)
+        self.services.config.executor.drive(handling)
     }
 
     fn began(&self, record: &RecordId) {
-        self.services.state.in_hand.begin(record);
-        if let Some(observer) = &self.services.observer {
+        self.services.config.state.in_hand.begin(record);
+        if let Some(observer) = &self.services.config.observer {
             observer.began(record, self.services.monotonic());
         }
     }
 
     fn ended(&self) -> Duration {
-        self.services.state.in_hand.end();
-        match &self.services.observer {
+        self.services.config.state.in_hand.end();
+        match &self.services.config.observer {
             Some(_) => self.services.monotonic(),
-            None => self.services.clock.coarse(),
+            None => self.services.config.clock.coarse(),
         }
     }
 
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
-        if let Some(observer) = &self.services.observer {
+        if let Some(observer) = &self.services.config.observer {
             observer.handled(record, appends, first);
         }
     }

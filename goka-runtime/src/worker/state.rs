@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::outage::Outage;
 use crate::core::{CopyId, SlowCalls, State, StopReason};
 use crate::in_hand::{InHand, RecordInHand};
+use crate::lock::lock;
 use crate::log::Group;
 use crate::record::{Offset, TaskId, Timestamp, TopicId};
 
@@ -153,8 +154,4 @@ impl WorkerState {
     pub(crate) fn failure(&self) -> Option<StopReason> {
         lock(&self.failure).clone()
     }
-}
-
-pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -196,7 +196,7 @@ impl Copies {
     /// The store of a copy has taken a flush. Returns whether it refused those before.
     pub(crate) fn flush_succeeded(&mut self, table: TopicId) -> bool {
         self.copy(table)
-            .is_some_and(|copy| copy.flushes.succeeded())
+            .is_some_and(|copy| copy.flushes.failures.succeeded())
     }
 
     /// The store of a copy has refused a flush.
@@ -208,7 +208,7 @@ impl Copies {
     ) -> StoreFailure {
         let copy = self.copy(table);
         copy.map_or(StoreFailure::First, |copy| {
-            copy.flushes.failed(now, timeout)
+            copy.flushes.failures.failed(now, timeout)
         })
     }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::reads::StoreFailure;
-use crate::core::plan::RETRY;
+use super::reads::StoreFailures;
 use crate::record::{Offset, Timestamp};
 use crate::table::Durability;
 
@@ -13,9 +12,7 @@ pub(super) struct Flushes {
     /// Since when something waits for the store.
     waits_since: Option<Duration>,
     last_synced: Option<Duration>,
-    /// Since when every flush fails.
-    failing_since: Option<Duration>,
-    retry_at: Option<Duration>,
+    pub(super) failures: StoreFailures,
     /// Of a joined copy, where its topic was seen to end, and when: until the copy reaches it.
     seen_end: Option<(Offset, Timestamp)>,
     /// Of a joined copy, when it last held all of its topic.
@@ -29,8 +26,8 @@ impl Flushes {
     }
 
     /// Whether the last flush failed and is not to be tried again yet.
-    pub(super) fn awaits_retry(&self, now: Duration) -> bool {
-        self.retry_at.is_some_and(|retry_at| now < retry_at)
+    pub(super) fn awaits_retry(&mut self, now: Duration) -> bool {
+        !self.failures.is_retry_due(now) && self.failures.is_retry_awaited()
     }
 
     /// A flush begins. What is not synced is lost with the process, so one flush in an interval is
@@ -42,7 +39,7 @@ impl Flushes {
         is_closing: bool,
     ) -> Durability {
         self.waits_since = None;
-        self.retry_at = None;
+        self.failures.retry_at = None;
         let since = self.last_synced.map(|last| now.saturating_sub(last));
         if is_closing || since.is_none_or(|since| since >= interval) {
             self.last_synced = Some(now);
@@ -64,18 +61,6 @@ impl Flushes {
             self.level_at = Some(at);
         }
         self.level_at
-    }
-
-    pub(super) fn failed(&mut self, now: Duration, timeout: Duration) -> StoreFailure {
-        self.retry_at = Some(now + RETRY);
-        let failure = StoreFailure::new(self.failing_since, now, timeout);
-        self.failing_since.get_or_insert(now);
-        failure
-    }
-
-    /// A flush has succeeded. Returns whether those before it failed.
-    pub(super) fn succeeded(&mut self) -> bool {
-        self.failing_since.take().is_some()
     }
 }
 

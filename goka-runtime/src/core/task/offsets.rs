@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::guards::Guards;
 use crate::core::deaths::{Deaths, Died};
-use crate::core::metadata::{InputFields, OffsetMetadata};
+use crate::core::metadata::OffsetMetadata;
 use crate::core::recovery::is_other_topic;
 use crate::log::{Committed, Group};
 use crate::record::{Offset, TaskId, TopicId};
@@ -167,11 +167,13 @@ impl Offsets {
         };
         // A record that is handled has ended no process.
         let died = self.died.get(&input).filter(|died| died.offset >= offset);
-        metadata.text_for(&InputFields {
-            id: self.input_ids.get(&input).map(String::as_str),
-            died,
+        let of_input = OffsetMetadata {
+            input_id: self.input_ids.get(&input).cloned(),
+            died: died.cloned(),
             table_end: metadata.table_end.max(table_end),
-        })
+            ..metadata.clone()
+        };
+        of_input.to_string()
     }
 
     /// Whether the process died of a record so often that it is not handled again.

@@ -43,14 +43,6 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// Restores copies, or starts if there are none.
-    pub(super) fn restoring(copies: BTreeSet<TopicId>) -> Self {
-        match copies.is_empty() {
-            true => Self::Starting,
-            false => Self::Restoring(copies),
-        }
-    }
-
     pub(super) fn state(&self) -> State {
         match self {
             Self::Inspecting | Self::Flushing => State::Inspecting,

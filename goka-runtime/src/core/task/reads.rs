@@ -5,17 +5,12 @@ use std::time::Duration;
 
 use crate::core::plan::RETRY;
 
-/// How the reads of a task's stores stand.
+/// A store that fails, or does not.
 #[derive(Debug, Default)]
-pub(crate) struct StoreReads {
-    failing: Option<Failing>,
-}
-
-#[derive(Debug)]
-struct Failing {
-    since: Duration,
-    /// When the record that could not read is handled again; `None` once it is.
-    retry_at: Option<Duration>,
+pub(crate) struct StoreFailures {
+    since: Option<Duration>,
+    /// When what failed is tried again; `None` once it is.
+    pub(super) retry_at: Option<Duration>,
 }
 
 /// A read or a flush that failed.
@@ -28,42 +23,31 @@ pub(crate) enum StoreFailure {
     TimedOut,
 }
 
-impl StoreFailure {
-    /// One that follows failures `since` a time, if there were any.
-    pub(super) fn new(since: Option<Duration>, now: Duration, timeout: Duration) -> Self {
-        match since {
-            _ if now.saturating_sub(since.unwrap_or(now)) >= timeout => Self::TimedOut,
-            Some(_) => Self::Repeated,
-            None => Self::First,
-        }
-    }
-}
-
-impl StoreReads {
-    pub(crate) fn succeeded(&mut self) {
-        self.failing = None;
+impl StoreFailures {
+    /// Returns whether those before failed.
+    pub(crate) fn succeeded(&mut self) -> bool {
+        std::mem::take(self).since.is_some()
     }
 
     pub(crate) fn failed(&mut self, now: Duration, timeout: Duration) -> StoreFailure {
-        let since = self.failing.as_ref().map(|failing| failing.since);
-        self.failing = Some(Failing {
-            since: since.unwrap_or(now),
-            retry_at: Some(now + RETRY),
-        });
-        StoreFailure::new(since, now, timeout)
+        self.retry_at = Some(now + RETRY);
+        let is_first = self.since.is_none();
+        let since = *self.since.get_or_insert(now);
+        match is_first {
+            _ if now.saturating_sub(since) >= timeout => StoreFailure::TimedOut,
+            true => StoreFailure::First,
+            false => StoreFailure::Repeated,
+        }
     }
 
-    /// Whether a record waits to be handled again.
-    pub(super) fn are_awaited(&self) -> bool {
-        let failing = self.failing.as_ref();
-        failing.is_some_and(|failing| failing.retry_at.is_some())
+    /// Whether something waits to be tried again.
+    pub(super) fn is_retry_awaited(&self) -> bool {
+        self.retry_at.is_some()
     }
 
-    /// Whether the record that waits is to be handled again now; then it waits no more.
+    /// Whether what waits is to be tried again now; then it waits no more.
     pub(super) fn is_retry_due(&mut self, now: Duration) -> bool {
-        let retry_at = self.failing.as_mut().map(|failing| &mut failing.retry_at);
-        let due = retry_at.and_then(|retry_at| retry_at.take_if(|at| *at <= now));
-        due.is_some()
+        self.retry_at.take_if(|at| *at <= now).is_some()
     }
 }
 
@@ -74,10 +58,10 @@ mod tests {
     #[test]
     fn reads_are_tried_again_until_they_failed_for_too_long() {
         let (ms, timeout) = (Duration::from_millis, Duration::from_secs(1));
-        let mut reads = StoreReads::default();
+        let mut reads = StoreFailures::default();
         assert_eq!(reads.failed(ms(0), timeout), StoreFailure::First);
-        assert!(!reads.is_retry_due(ms(199)) && reads.are_awaited());
-        assert!(reads.is_retry_due(ms(200)) && !reads.are_awaited());
+        assert!(!reads.is_retry_due(ms(199)) && reads.is_retry_awaited());
+        assert!(reads.is_retry_due(ms(200)) && !reads.is_retry_awaited());
         assert_eq!(reads.failed(ms(200), timeout), StoreFailure::Repeated);
         assert_eq!(reads.failed(ms(1_000), timeout), StoreFailure::TimedOut);
         reads.succeeded();

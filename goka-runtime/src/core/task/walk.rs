@@ -77,9 +77,9 @@ impl Walk {
 /// A visit under way.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    call: Call,
+    pub(crate) call: Call,
     /// The record that asked for it.
-    offset: Offset,
+    pub(crate) offset: Offset,
     timestamp: Timestamp,
     argument: Option<Vec<u8>>,
     /// The search for the last key visited, if it was too long to be committed whole.
@@ -120,15 +120,6 @@ impl Visit {
             Some(key) => VisitedKey::of(key).add_to(text),
             None => text,
         }
-    }
-
-    pub(crate) fn call(&self) -> Call {
-        self.call
-    }
-
-    /// The record that asked for the visit.
-    pub(crate) fn offset(&self) -> Offset {
-        self.offset
     }
 
     /// Whether the last key visited has to be searched for first.

@@ -567,13 +567,8 @@ impl World {
                 self.step(Event::Inspected(task, epoch, Ok(found)));
             }
             Effect::Verify(task, epoch) => self.verifies.push((task, epoch)),
-            Effect::Restore {
-                task,
-                epoch,
-                from,
-                rebuild,
-            } => {
-                let reached = self.restore(task, from, rebuild.is_some());
+            Effect::Restore(task, epoch, at) => {
+                let reached = self.restore(task, at.from, at.rebuild.is_some());
                 self.step(Event::Restored(own(task), epoch, Ok(reached)));
             }
             Effect::Fetch(task, positions) => {

@@ -154,8 +154,8 @@ fn a_group_that_only_joins_needs_its_keys_form_too() {
         services: &Disk::default(),
         state: &(),
         appends: &mut Appends::default(),
-        scratch: &mut Scratch::default(),
-        turn: &mut Turn::new(&tasks.plan, SlowCalls::default()),
+        scratch: &mut crate::core::scope::Scratch::default(),
+        turn: &mut crate::core::turn::Turn::new(&tasks.plan, SlowCalls::default()),
     };
     let task = tasks.all.get_mut(&task(0)).expect("assigned");
     let records = [record(0, b"007", b"1")];

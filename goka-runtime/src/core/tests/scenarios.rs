@@ -425,13 +425,8 @@ fn perform_as_the_worker(world: &mut World, mut effects: Vec<Effect>) {
                         &mut next,
                     );
                 }
-                Effect::Restore {
-                    task,
-                    epoch,
-                    from,
-                    rebuild,
-                } => {
-                    let r = world.restore(task, from, rebuild.is_some());
+                Effect::Restore(task, epoch, at) => {
+                    let r = world.restore(task, at.from, at.rebuild.is_some());
                     world.core.step(
                         world.now,
                         Event::Restored(own(task), epoch, Ok(r)),

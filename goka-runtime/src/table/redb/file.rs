@@ -110,11 +110,7 @@ impl Reader {
             let Some(bytes) = ReadableTable::get(values, key)? else {
                 return Ok(None);
             };
-            let stored = layout::decode_stored(bytes.value())?;
-            Ok(Some(Stored {
-                timestamp: stored.timestamp,
-                value: stored.value.to_vec(),
-            }))
+            Ok(Some(layout::decode_stored(bytes.value())?.to_stored()))
         })
     }
 

@@ -39,7 +39,7 @@ fn copies() -> (CopyStores, CopyId) {
 
 /// Opens the copy, as an assignment does.
 fn open(copies: &mut CopyStores, copy: CopyId, epoch: Epoch) {
-    copies.follow(copy, epoch);
+    copies.perform(Effect::Follow(copy, epoch));
     let job = copies.next_job().expect("the log answers");
     assert_eq!((job.copy, job.epoch), (copy, epoch));
     let event = copies.job_ended(job);
@@ -89,9 +89,9 @@ fn what_needs_a_store_waits_for_its_flush() {
     let (mut copies, copy) = copies();
     open(&mut copies, copy, Epoch(1));
     assert!(copies.flush(copy, batch(3)).is_none());
-    copies.close(copy.task);
+    copies.perform(Effect::Close(copy.task));
     assert!(copies.read(copy).is_none());
-    copies.follow(copy, Epoch(2));
+    copies.perform(Effect::Follow(copy, Epoch(2)));
     assert!(copies.next_job().is_none(), "the store is with the flusher");
     let ended = copies.next_flush().unwrap();
     assert!(ended.events.is_empty(), "its assignment is over");
@@ -108,9 +108,9 @@ fn what_waits_for_a_task_is_forgotten_when_it_is_closed() {
     let (mut copies, copy) = copies();
     open(&mut copies, copy, Epoch(1));
     assert!(copies.flush(copy, batch(3)).is_none());
-    copies.close(copy.task);
-    copies.follow(copy, Epoch(2));
-    copies.close(copy.task);
+    copies.perform(Effect::Close(copy.task));
+    copies.perform(Effect::Follow(copy, Epoch(2)));
+    copies.perform(Effect::Close(copy.task));
     assert!(copies.next_flush().unwrap().waited.is_empty());
     assert!(copies.next_job().is_none());
 }
