@@ -113,8 +113,7 @@ impl Tester {
         Setup::new()
     }
 
-    /// Adds a worker for a processor.
-    /// Starts an instance of every processor, with empty stores.
+    /// Adds a worker for every processor, with empty stores.
     #[track_caller]
     fn join_all(&mut self) {
         for at in 0..self.processors.len() {
@@ -123,6 +122,7 @@ impl Tester {
         self.drive_or_panic();
     }
 
+    /// Adds a worker for a processor.
     #[track_caller]
     fn join(&mut self, at: usize, stores: Arc<dyn Stores>) {
         let TestedProcessor { definition, shared } = &self.processors[at];
