@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn command_lines_are_read_or_refused_in_one_line() {
         let corpus = [
-            "app\0run\0--guarantee\0exactly-once\0--barrier\0100ms\0--table-memory\0256MiB",
+            "app\0run\0--guarantee\0exactly-once\0--barrier\x00100ms\0--table-memory\x00256MiB",
             "app\0--brokers\0localhost:9092\0--data-dir\0data\0emit\0clicks\0alice\0{\"a\":1}",
             "app\0get\0group\0key",
             "app\0scan\0group\0--prefix\0p\0--limit\x0010",
