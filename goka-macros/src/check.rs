@@ -150,16 +150,9 @@ fn check_keyless(syntax: &TopicSyntax, diag: &mut Diag) {
             "`#[stream(.., keyless, ..)]` for records without keys",
         );
     }
-    for (word, what) in [
-        (
-            syntax.options.key.as_ref().map(|key| &key.word),
-            "a key type",
-        ),
-        (
-            syntax.options.partitioner.as_ref().map(|p| &p.word),
-            "a partitioner",
-        ),
-    ] {
+    let key = syntax.options.key.as_ref().map(|key| &key.word);
+    let partitioner = syntax.options.partitioner.as_ref().map(|p| &p.word);
+    for (word, what) in [(key, "a key type"), (partitioner, "a partitioner")] {
         if let Some(word) = word {
             let message = format!("a keyless stream has no need of {what}");
             diag.at(word, message, &format!("leave out `{word}` or `keyless`"));

@@ -304,7 +304,7 @@ impl Entry {
             Self::Processor => expand_processor(arguments, item),
             Self::Topic(false) => expand_topic(arguments, item, &words::STREAM),
             Self::Topic(true) => expand_topic(arguments, item, &words::TABLE),
-            Self::Beside(word) => expand_beside(word, &arguments, item),
+            Self::Beside(word) => expand_beside(arguments, item, word),
             Self::Simulate => expand_simulate(arguments, item),
             // The text of the attribute of a derive, above the item.
             Self::Derive(at) => {

@@ -26,110 +26,33 @@ use diag::Diag;
 use syntax::TopicSyntax;
 use words::{Beside, Vocabulary};
 
-#[proc_macro_attribute]
-pub fn stream(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_topic(arguments.into(), item.into(), &words::STREAM).into()
+macro_rules! attributes {
+    ($($name:ident: $expand:path $(, $with:expr)?;)*) => {$(
+        #[proc_macro_attribute]
+        pub fn $name(
+            arguments: proc_macro::TokenStream,
+            item: proc_macro::TokenStream,
+        ) -> proc_macro::TokenStream {
+            $expand(arguments.into(), item.into() $(, $with)?).into()
+        }
+    )*};
 }
 
-#[proc_macro_attribute]
-pub fn table(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_topic(arguments.into(), item.into(), &words::TABLE).into()
-}
-
-#[proc_macro_attribute]
-pub fn processor(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_processor(arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn input(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("input", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn output(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("output", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn join(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("join", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn lookup(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("lookup", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn loopback(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("loopback", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn visit(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("visit", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn timer(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("timer", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn simulate(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    simulate::expand_simulate(arguments.into(), item.into()).into()
-}
-
-// Attributes of Goka's. `#[processor]` reports those below it; for those above it these macros do.
-
-#[proc_macro_attribute]
-pub fn persist(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("persist", &arguments.into(), item.into()).into()
-}
-
-#[proc_macro_attribute]
-pub fn cross(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand_beside("cross", &arguments.into(), item.into()).into()
+attributes! {
+    stream: expand_topic, &words::STREAM;
+    table: expand_topic, &words::TABLE;
+    processor: expand_processor;
+    simulate: simulate::expand_simulate;
+    input: expand_beside, "input";
+    output: expand_beside, "output";
+    join: expand_beside, "join";
+    lookup: expand_beside, "lookup";
+    loopback: expand_beside, "loopback";
+    visit: expand_beside, "visit";
+    timer: expand_beside, "timer";
+    // Attributes of Goka's. `#[processor]` reports those below it; for those above it these macros do.
+    persist: expand_beside, "persist";
+    cross: expand_beside, "cross";
 }
 
 #[proc_macro_derive(Codec, attributes(codec))]
@@ -150,7 +73,9 @@ pub fn derive_schema(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
 fn expand_topic(arguments: TokenStream, item: TokenStream, words: &Vocabulary) -> TokenStream {
     let mut diag = Diag::default();
     let options = parse::topic::arguments(arguments, words, &mut diag);
-    let Some(item) = unit_struct(item.clone(), words.attribute, &mut diag) else {
+    let Ok(item) = syn::parse2::<ItemStruct>(item.clone()) else {
+        let message = format!("`#[{}]` goes on a unit struct", words.attribute);
+        diag.at(first_token(item.clone()), message, "`pub struct Name;`");
         let errors = diag.finish();
         return quote!(#item #errors);
     };
@@ -166,20 +91,6 @@ fn expand_topic(arguments: TokenStream, item: TokenStream, words: &Vocabulary) -
     };
     let errors = diag.finish();
     debug(&name, quote!(#item #errors))
-}
-
-fn unit_struct(item: TokenStream, attribute: &str, diag: &mut Diag) -> Option<ItemStruct> {
-    match syn::parse2(item.clone()) {
-        Ok(item) => Some(item),
-        Err(_) => {
-            diag.at(
-                first_token(item),
-                format!("`#[{attribute}]` goes on a unit struct"),
-                "`pub struct Name;`",
-            );
-            None
-        }
-    }
 }
 
 fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -217,7 +128,7 @@ fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// `#[input]` or another attribute of a processor, expanded by itself. Above a `#[processor]` it moves itself below
 /// it, where the processor finds it; without a `#[processor]` it is a mistake.
-fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> TokenStream {
+fn expand_beside(arguments: TokenStream, item: TokenStream, name: &str) -> TokenStream {
     let Ok(Attributed { attributes, rest }) = syn::parse2(item.clone()) else {
         return item;
     };
@@ -227,12 +138,10 @@ fn expand_beside(name: &str, arguments: &TokenStream, item: TokenStream) -> Toke
     if attributes.iter().any(is_processor) {
         let (processor, others): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_processor);
         let own = Ident::new(name, Span::call_site());
-        let own = match arguments.is_empty() {
-            true => quote!(#own),
-            false => quote!(#own(#arguments)),
-        };
+        let arguments = Some(arguments).filter(|given| !given.is_empty());
+        let arguments = arguments.iter();
         // In front of the others, because it was above them: the first input decides the key type.
-        return quote!(#(#processor)* #[#own] #(#others)* #rest);
+        return quote!(#(#processor)* #[#own #((#arguments))*] #(#others)* #rest);
     }
     let mut diag = Diag::default();
     let alone = format!("`#[{name}]` has a meaning only beside `#[processor(..)]`");

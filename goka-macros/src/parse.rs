@@ -20,19 +20,15 @@ pub(crate) fn run(
     diag: &mut Diag,
     parse: impl FnOnce(ParseStream, &mut Diag) -> Result<()>,
 ) {
-    let mut found = Vec::new();
     let parser = |input: ParseStream| {
         if let Err(error) = parse(input, diag) {
-            found.push(error);
+            diag.push(error);
             // An error about the tokens that are left would be a second one.
             drain(input);
         }
         Ok(())
     };
     if let Err(error) = parser.parse2(tokens) {
-        found.push(error);
-    }
-    for error in found {
         diag.push(error);
     }
 }
@@ -118,21 +114,14 @@ fn option(
             let message = format!("option `{word}` takes no value");
             return refuse(&message, &format!("`{word}` alone"));
         }
-        return read(word, input, diag).map_err(|error| Refused { error, known: true });
-    }
-    if LISTS.iter().any(|list| word == list) {
+    } else if LISTS.iter().any(|list| word == list) {
         if !input.peek(token::Paren) {
             let message = format!("option `{word}` takes a list");
             return refuse(&message, &format!("`{word}(.., ..)`"));
         }
-        return read(word, input, diag).map_err(|error| Refused { error, known: true });
-    }
-    let has_value = input.parse::<Token![=]>().is_ok();
-    if !has_value || input.is_empty() || input.peek(Token![,]) {
-        return refuse(
-            &format!("option `{word}` has no value"),
-            &format!("`{word} = ..`"),
-        );
+    } else if input.parse::<Token![=]>().is_err() || input.is_empty() || input.peek(Token![,]) {
+        let message = format!("option `{word}` has no value");
+        return refuse(&message, &format!("`{word} = ..`"));
     }
     read(word, input, diag).map_err(|error| Refused { error, known: true })
 }
@@ -146,26 +135,20 @@ pub(crate) fn value<T: Parse>(
 ) -> Result<Arg<T>> {
     match input.parse() {
         Ok(value) => Ok(Arg { word, value }),
-        Err(error) => Err(Error::new(
-            error.span(),
-            text(&format!("`{word}` takes {takes}"), help),
-        )),
+        Err(error) => Err(other_value(&error, &word, takes, help)),
     }
+}
+
+fn other_value(found: &Error, word: &Ident, takes: &str, help: &str) -> Error {
+    let message = format!("`{word}` takes {takes}");
+    Error::new(found.span(), text(&message, help))
 }
 
 /// Reads `crate = path`: where the crate `goka` is.
-pub(crate) fn root(word: Ident, input: ParseStream) -> Result<Path> {
+pub(crate) fn root(word: &Ident, input: ParseStream) -> Result<Path> {
     let help = "`crate = streams`, where `streams` is this crate under another name";
-    Ok(value::<ModPath>(word, input, "a path", help)?.value.0)
-}
-
-/// A path without parameters.
-struct ModPath(Path);
-
-impl Parse for ModPath {
-    fn parse(input: ParseStream) -> Result<Self> {
-        Path::parse_mod_style(input).map(Self)
-    }
+    let path = input.call(Path::parse_mod_style);
+    path.map_err(|error| other_value(&error, word, "a path", help))
 }
 
 fn type_value(word: Ident, input: ParseStream) -> Result<Arg<Type>> {

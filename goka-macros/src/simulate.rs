@@ -9,6 +9,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Error, Item, ItemFn, LitInt, Path, Result, ReturnType, Token, Type};
 
 use crate::diag::{Diag, text};
+use crate::parse::processor::upper_camel;
 use crate::parse::{drain, next, options, root, run, value};
 use crate::words::{FAULTS, SIMULATE};
 use crate::{first_token, paths};
@@ -81,7 +82,7 @@ fn arguments_of(tokens: TokenStream, diag: &mut Diag) -> Options {
                     let given = value(word, input, "a number", "`seeds = 100`")?;
                     read.seeds = Some(given.value);
                 }
-                "crate" => read.root = Some(root(word, input)?),
+                "crate" => read.root = Some(root(&word, input)?),
                 _ => read.faults = Some(faults(&word, input, diag)?),
             }
             Ok(())
@@ -91,7 +92,7 @@ fn arguments_of(tokens: TokenStream, diag: &mut Diag) -> Options {
     read
 }
 
-/// Reads `(crash, outage)`.
+/// Reads `(crash, outage)`: their variants.
 fn faults(word: &Ident, input: ParseStream, diag: &mut Diag) -> Result<Vec<Ident>> {
     let content;
     syn::parenthesized!(content in input);
@@ -99,7 +100,7 @@ fn faults(word: &Ident, input: ParseStream, diag: &mut Diag) -> Result<Vec<Ident
         let help = "leave it out for all of them";
         return Err(Error::new(word.span(), text("`faults` names none", help)));
     }
-    let mut found: Vec<(Ident, Ident)> = Vec::new();
+    let mut found = Vec::new();
     while !content.is_empty() {
         match fault(&content, &found) {
             Ok(fault) => found.push(fault),
@@ -110,30 +111,28 @@ fn faults(word: &Ident, input: ParseStream, diag: &mut Diag) -> Result<Vec<Ident
             drain(&content);
         }
     }
-    Ok(found.into_iter().map(|(_, variant)| variant).collect())
+    Ok(found)
 }
 
-fn fault(content: ParseStream, found: &[(Ident, Ident)]) -> Result<(Ident, Ident)> {
-    let known = || {
-        let list = FAULTS.iter().map(|(name, _)| format!("`{name}`"));
-        format!("known faults: {}", list.collect::<Vec<_>>().join(", "))
-    };
+fn fault(content: ParseStream, found: &[Ident]) -> Result<Ident> {
+    let known = format!("known faults: `{}`", FAULTS.join("`, `"));
     let Ok(word) = content.call(Ident::parse_any) else {
-        let error = content.error(text("expected the name of a fault", &known()));
+        let error = content.error(text("expected the name of a fault", &known));
         next(content);
         return Err(error);
     };
-    let named = FAULTS.iter().find(|(name, _)| word == name);
-    let Some((_, variant)) = named else {
-        let message = format!("unknown fault `{word}`");
-        return Err(Error::new(word.span(), text(&message, &known())));
+    let mut variant = upper_camel(&word);
+    variant.set_span(Span::call_site());
+    let (message, help) = match () {
+        () if !FAULTS.iter().any(|name| word == name) => {
+            (format!("unknown fault `{word}`"), &*known)
+        }
+        () if found.contains(&variant) => {
+            (format!("fault `{word}` is named twice"), "leave one out")
+        }
+        () => return Ok(variant),
     };
-    if found.iter().any(|(before, _)| *before == word) {
-        let message = format!("fault `{word}` is named twice");
-        return Err(Error::new(word.span(), text(&message, "leave one out")));
-    }
-    let variant = Ident::new(variant, Span::call_site());
-    Ok((word, variant))
+    Err(Error::new(word.span(), text(&message, help)))
 }
 
 /// Checks the options and the function; returns the function if anything was reported, here or before.

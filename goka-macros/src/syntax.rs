@@ -71,10 +71,7 @@ pub(crate) enum Target {
 
 impl Target {
     pub(crate) fn span(&self) -> Span {
-        match self {
-            Self::Named(name) => name.span(),
-            Self::Typed(ty) => ty.span(),
-        }
+        self.tokens().span()
     }
 
     pub(crate) fn tokens(&self) -> &dyn ToTokens {
@@ -154,13 +151,10 @@ impl Form {
 
     /// The parameters of the processor's type.
     pub(crate) fn generics(&self) -> Option<&Generics> {
-        match self {
-            Self::Function(_) => None,
-            Self::Block(block) => {
-                let generics = &block.generics;
-                (!generics.params.is_empty()).then_some(generics)
-            }
-        }
+        let Self::Block(block) = self else {
+            return None;
+        };
+        Some(&block.generics).filter(|generics| !generics.params.is_empty())
     }
 }
 

@@ -271,7 +271,7 @@ fn an_input_steps_below_its_processor() {
         #[input(Second)]
         fn count() {}
     };
-    let expansion = expand_beside("input", &quote!(First), item);
+    let expansion = expand_beside(quote!(First), item, "input");
     let expected = quote! {
         #[goka::processor(group = "g")]
         #[input(First)]
@@ -465,6 +465,6 @@ fn nothing_panics() {
             derive::run(derived.clone(), derive::key);
             derive::run(derived, derive::schema);
         }
-        expand_beside("output", &arguments, item);
+        expand_beside(arguments, item, "output");
     }
 }

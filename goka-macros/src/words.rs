@@ -23,128 +23,88 @@ pub(crate) const VISIT_TOPIC: &str = "-visit";
 pub(crate) struct Vocabulary {
     /// The attribute.
     pub(crate) attribute: &'static str,
-    words: &'static [(&'static str, Standing)],
+    known: &'static [&'static str],
+    later: &'static [&'static str],
+    instead: fn(&str) -> Option<&'static str>,
 }
 
 impl Vocabulary {
     /// Looks a word up.
     pub(crate) fn standing(&self, word: &str) -> Option<Standing> {
-        let mut words = self.words.iter();
-        words
-            .find(|(known, _)| *known == word)
-            .map(|(_, standing)| *standing)
+        if self.known.contains(&word) {
+            return Some(Known);
+        }
+        let later = self.later.contains(&word).then_some(Later);
+        later.or_else(|| (self.instead)(word).map(Instead))
     }
 
     /// The message about an unknown word.
     pub(crate) fn help(&self, word: &str) -> String {
-        let known = self
-            .words
-            .iter()
-            .filter(|(_, standing)| matches!(standing, Known))
-            .map(|(known, _)| *known);
-        if let Some(near) = known.clone().find(|known| is_near(known, word)) {
+        if let Some(near) = self.known.iter().find(|known| is_near(known, word)) {
             return format!("did you mean `{near}`?");
         }
-        let list: Vec<_> = known.map(|known| format!("`{known}`")).collect();
-        if list.is_empty() {
+        if self.known.is_empty() {
             return format!("`#[{}]` has no options", self.attribute);
         }
-        format!("known options: {}", list.join(", "))
+        format!("known options: `{}`", self.known.join("`, `"))
     }
 }
 
 pub(crate) const PROCESSOR: Vocabulary = Vocabulary {
     attribute: "processor",
-    words: &[
-        ("group", Known),
-        ("persist", Known),
-        ("name", Known),
-        ("key", Known),
-        ("partitioner", Known),
-        ("suffix", Known),
-        ("guarantee", Known),
-        ("on_misplaced", Known),
-        ("on_error", Later),
-        ("concurrency", Later),
-        ("ttl", Later),
-        ("window", Later),
-        ("updates", Later),
-        ("codec", Known),
-        ("crate", Known),
-        ("inputs", Instead("write one `#[input(..)]` for each topic")),
-        ("input", Instead("write `#[input(..)]` above the function")),
-        (
-            "outputs",
-            Instead("write one `#[output(..)]` for each topic"),
-        ),
-        (
-            "output",
-            Instead("write `#[output(..)]` above the function"),
-        ),
-        (
-            "edges",
-            Instead("write one attribute for each edge: `#[input(..)]`, `#[output(..)]`"),
-        ),
-        (
-            "start",
-            Instead("it is an option of the input: `#[input(.., start = earliest)]`"),
-        ),
-        ("value", Instead("write `persist = <type>`")),
-        (
-            "table",
-            Instead("write `persist = <type>`; the group topic is `<group>-state`"),
-        ),
-        (
-            "join",
-            Instead("write `#[join(..)]` above the function or the `impl`"),
-        ),
-        (
-            "lookup",
-            Instead("write `#[lookup(..)]` above the function or the `impl`"),
-        ),
-        (
-            "cross",
-            Instead("write `#[lookup(..)]` above the function or the `impl`"),
-        ),
-        (
-            "loopback",
-            Instead("write `#[loopback]` above a method of the `impl`"),
-        ),
-    ],
-};
-
-const TOPIC: &[(&str, Standing)] = &[
-    ("key", Known),
-    ("value", Known),
-    ("partitions", Known),
-    ("partitioner", Known),
-    ("codec", Known),
-    ("keyless", Known),
-    ("crate", Known),
-    ("ttl", Later),
-    ("window", Later),
-    (
+    known: &[
+        "group",
         "persist",
-        Instead("a topic has `value = <type>`; `persist` belongs to `#[processor(..)]`"),
-    ),
-    (
         "name",
-        Instead("the topic's name comes first, without a word: `(\"name\", ..)`"),
-    ),
-    (
-        "topic",
-        Instead("the topic's name comes first, without a word: `(\"name\", ..)`"),
-    ),
-];
+        "key",
+        "partitioner",
+        "suffix",
+        "guarantee",
+        "on_misplaced",
+        "codec",
+        "crate",
+    ],
+    later: &["on_error", "concurrency", "ttl", "window", "updates"],
+    instead: |word| {
+        Some(match word {
+            "inputs" => "write one `#[input(..)]` for each topic",
+            "input" => "write `#[input(..)]` above the function",
+            "outputs" => "write one `#[output(..)]` for each topic",
+            "output" => "write `#[output(..)]` above the function",
+            "edges" => "write one attribute for each edge: `#[input(..)]`, `#[output(..)]`",
+            "start" => "it is an option of the input: `#[input(.., start = earliest)]`",
+            "value" => "write `persist = <type>`",
+            "table" => "write `persist = <type>`; the group topic is `<group>-state`",
+            "join" => "write `#[join(..)]` above the function or the `impl`",
+            "lookup" | "cross" => "write `#[lookup(..)]` above the function or the `impl`",
+            "loopback" => "write `#[loopback]` above a method of the `impl`",
+            _ => return None,
+        })
+    },
+};
 
 pub(crate) const STREAM: Vocabulary = Vocabulary {
     attribute: "stream",
-    words: TOPIC,
+    known: &[
+        "key",
+        "value",
+        "partitions",
+        "partitioner",
+        "codec",
+        "keyless",
+        "crate",
+    ],
+    later: &["ttl", "window"],
+    instead: |word| match word {
+        "persist" => Some("a topic has `value = <type>`; `persist` belongs to `#[processor(..)]`"),
+        "name" | "topic" => Some("the topic's name comes first, without a word: `(\"name\", ..)`"),
+        _ => None,
+    },
 };
 
 pub(crate) const TABLE: Vocabulary = Vocabulary {
     attribute: "table",
-    words: TOPIC,
+    ..STREAM
 };
 
 /// The options that have no value.
@@ -152,122 +112,93 @@ pub(crate) const FLAGS: &[&str] = &["keyless"];
 
 pub(crate) const KEY: Vocabulary = Vocabulary {
     attribute: "key",
-    words: &[("codec", Known), ("ordered", Known), ("crate", Known)],
+    known: &["codec", "ordered", "crate"],
+    later: &[],
+    instead: |_| None,
 };
 
 pub(crate) const INPUT: Vocabulary = Vocabulary {
     attribute: "input",
-    words: &[
-        ("start", Known),
-        ("on_error", Later),
-        ("concurrency", Later),
-        (
-            "codec",
-            Instead("it is an option of the stream: `#[stream(\"..\", value = .., codec = ..)]`"),
-        ),
-        (
-            "key",
-            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
-        ),
-        (
-            "value",
-            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
-        ),
-    ],
+    known: &["start"],
+    later: &["on_error", "concurrency"],
+    instead: |word| match word {
+        "codec" => {
+            Some("it is an option of the stream: `#[stream(\"..\", value = .., codec = ..)]`")
+        }
+        "key" | "value" => {
+            Some("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`")
+        }
+        _ => None,
+    },
 };
 
 pub(crate) const OUTPUT: Vocabulary = Vocabulary {
     attribute: "output",
-    words: &[
-        (
-            "codec",
-            Instead("it is an option of the stream: `#[stream(\"..\", value = .., codec = ..)]`"),
-        ),
-        (
-            "key",
-            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
-        ),
-        (
-            "value",
-            Instead("it is an option of the stream: `#[stream(\"..\", key = .., value = ..)]`"),
-        ),
-    ],
+    known: &[],
+    later: &[],
+    ..INPUT
 };
 
 pub(crate) const JOIN: Vocabulary = Vocabulary {
     attribute: "join",
-    words: &[
-        (
-            "codec",
-            Instead("it is an option of the table's declaration"),
-        ),
-        (
-            "key",
-            Instead("a join reads the record's own key; `#[lookup(..)]` reads any"),
-        ),
-    ],
+    instead: |word| match word {
+        "key" => Some("a join reads the record's own key; `#[lookup(..)]` reads any"),
+        _ => (LOOKUP.instead)(word),
+    },
+    ..LOOKUP
 };
 
 pub(crate) const LOOKUP: Vocabulary = Vocabulary {
     attribute: "lookup",
-    words: &[(
-        "codec",
-        Instead("it is an option of the table's declaration"),
-    )],
+    known: &[],
+    later: &[],
+    instead: |word| (word == "codec").then_some("it is an option of the table's declaration"),
 };
 
 pub(crate) const LOOPBACK: Vocabulary = Vocabulary {
     attribute: "loopback",
-    words: &[
-        ("on_error", Later),
-        ("concurrency", Later),
-        ("codec", Later),
-        (
-            "value",
-            Instead("the handler's parameter says what travels: `value: Json<T>`"),
-        ),
-    ],
+    known: &[],
+    later: &["on_error", "concurrency", "codec"],
+    instead: |word| {
+        let help = "the handler's parameter says what travels: `value: Json<T>`";
+        (word == "value").then_some(help)
+    },
 };
 
 pub(crate) const VISIT: Vocabulary = Vocabulary {
     attribute: "visit",
-    words: &[("name", Known), ("on_error", Later), ("codec", Later)],
+    known: &["name"],
+    later: &["on_error", "codec"],
+    instead: |_| None,
 };
 
 pub(crate) const SIMULATE: Vocabulary = Vocabulary {
     attribute: "simulate",
-    words: &[
-        ("instances", Known),
-        ("seeds", Known),
-        ("faults", Known),
-        ("crate", Known),
-        (
-            "partitions",
-            Instead("it is of the workload: `Workload::of::<..>().partitions(..)`"),
-        ),
-        (
-            "guarantee",
-            Instead("it is of the workload: `Workload::of::<..>().guarantee(..)`"),
-        ),
-    ],
+    known: &["instances", "seeds", "faults", "crate"],
+    later: &[],
+    instead: |word| match word {
+        "partitions" => Some("it is of the workload: `Workload::of::<..>().partitions(..)`"),
+        "guarantee" => Some("it is of the workload: `Workload::of::<..>().guarantee(..)`"),
+        _ => None,
+    },
 };
 
 /// The options that have a list.
 pub(crate) const LISTS: &[&str] = &["faults"];
 
-/// The faults of a simulation, with their names in the runtime.
-pub(crate) const FAULTS: &[(&str, &str)] = &[
-    ("crash", "Crash"),
-    ("rebalance", "Rebalance"),
-    ("duplicate", "Duplicate"),
-    ("zombie", "Zombie"),
-    ("torn_write", "TornWrite"),
-    ("outage", "Outage"),
-    ("slow", "Slow"),
-    ("compaction", "Compaction"),
-    ("absence", "Absence"),
-    ("clock_jump", "ClockJump"),
-    ("lost_offsets", "LostOffsets"),
+/// The faults of a simulation; their names in the runtime are the same in upper camel case.
+pub(crate) const FAULTS: &[&str] = &[
+    "crash",
+    "rebalance",
+    "duplicate",
+    "zombie",
+    "torn_write",
+    "outage",
+    "slow",
+    "compaction",
+    "absence",
+    "clock_jump",
+    "lost_offsets",
 ];
 
 /// The kind of an attribute of a processor.

@@ -12,6 +12,7 @@ pub use inventory;
 pub use std::string::String;
 
 pub use crate::__goka_codec as codec;
+pub use crate::__goka_ordered_codec as ordered_codec;
 pub use crate::__goka_own as own;
 pub use crate::codec::{Codec, CodecError, CodecFor, CodecOf, Fits, Known, Opaque, Shape};
 pub use crate::context::{Context, WithKey, WithoutKey};
@@ -345,6 +346,57 @@ pub fn placed(partition: i32, count: i32, name: &str) -> i32 {
         "partitioner `{name}` chose partition {partition} of {count}"
     );
     partition
+}
+
+/// The codec of a key that is made of parts.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __goka_ordered_codec {
+    ([$($parameters:tt)*] $type:ty) => {
+        impl<$($parameters)*> $crate::__private::Codec for $type {
+            type Value = Self;
+            const NAME: &'static str = $crate::__private::ORDERED;
+
+            fn encode(
+                value: &Self,
+                out: &mut ::std::vec::Vec<u8>,
+            ) -> ::core::result::Result<(), $crate::__private::CodecError> {
+                $crate::__private::encode_ordered(value, out)
+            }
+
+            fn decode(
+                bytes: &[u8],
+            ) -> ::core::result::Result<Self, $crate::__private::CodecError> {
+                $crate::__private::decode_ordered(bytes)
+            }
+
+            fn parse(
+                text: &str,
+            ) -> ::core::result::Result<::std::vec::Vec<u8>, $crate::__private::CodecError> {
+                $crate::__private::parse_ordered::<Self>(text)
+            }
+
+            fn show(
+                bytes: &[u8],
+            ) -> ::core::result::Result<$crate::__private::String, $crate::__private::CodecError> {
+                $crate::__private::show_ordered::<Self>(bytes)
+            }
+
+            fn describe(to: &mut $crate::__private::Describer) {
+                $crate::__private::describe_ordered::<Self>(to);
+            }
+        }
+
+        impl<$($parameters)*> $crate::__private::Key for $type {
+            type Ref<'r> = Self;
+
+            fn view(
+                bytes: &[u8],
+            ) -> ::core::result::Result<Self, $crate::__private::CodecError> {
+                $crate::__private::decode_ordered(bytes)
+            }
+        }
+    };
 }
 
 /// The codec of a topic's values, with the function that finds out their shape: see [`Shape`].

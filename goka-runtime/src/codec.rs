@@ -1,6 +1,35 @@
 //! Codecs: [`Codec`], which converts between values and the bytes of records, and the codecs of the library. A
 //! declaration names a codec (`value = Json<Alert>`), and a handler takes its values (`Alert`). Knows no topics.
 
+/// A wrapper is read as its content is, and may be given where its content travels.
+macro_rules! wrapper {
+    ($type:ident) => {
+        impl<T> ::std::ops::Deref for $type<T> {
+            type Target = T;
+
+            fn deref(&self) -> &T {
+                &self.0
+            }
+        }
+
+        impl<T> ::std::ops::DerefMut for $type<T> {
+            fn deref_mut(&mut self) -> &mut T {
+                &mut self.0
+            }
+        }
+
+        impl<T> $crate::codec::AsValue<T> for $type<T> {
+            fn put(
+                &self,
+                codec: &$crate::codec::CodecOf<T>,
+                out: &mut Vec<u8>,
+            ) -> Result<(), $crate::codec::CodecError> {
+                codec.encode(&self.0, out)
+            }
+        }
+    };
+}
+
 #[cfg(feature = "avro")]
 pub mod avro;
 mod be;
@@ -90,10 +119,7 @@ pub trait Codec: Sized + 'static {
     /// # Errors
     /// When the text has an unknown escape, or stands for bytes that do not decode.
     fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
-        let bytes = text::unescape(text).map_err(|reason| CodecError {
-            codec: Self::NAME,
-            reason: reason.into(),
-        })?;
+        let bytes = text::unescape(text).map_err(|reason| CodecError::new(Self::NAME, reason))?;
         Self::decode(&bytes)?;
         Ok(bytes)
     }
@@ -316,17 +342,5 @@ impl AsValue<Vec<u8>> for [u8] {
 impl<const N: usize> AsValue<Vec<u8>> for [u8; N] {
     fn put(&self, codec: &CodecOf<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         self.as_slice().put(codec, out)
-    }
-}
-
-impl<T> AsValue<T> for Json<T> {
-    fn put(&self, codec: &CodecOf<T>, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        codec.encode(&self.0, out)
-    }
-}
-
-impl<T> AsValue<T> for Be<T> {
-    fn put(&self, codec: &CodecOf<T>, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        codec.encode(&self.0, out)
     }
 }

@@ -180,6 +180,14 @@ pub struct CodecError {
     pub reason: SharedError,
 }
 
+impl CodecError {
+    #[cold]
+    pub(crate) fn new(codec: &'static str, reason: impl Into<SharedError>) -> Self {
+        let reason = reason.into();
+        Self { codec, reason }
+    }
+}
+
 /// Why an operation of a [`Context`](crate::context::Context) failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

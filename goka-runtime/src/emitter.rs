@@ -62,14 +62,10 @@ impl<T: Topic> Emitter<T> {
         reason = "the log is shared by handing it out"
     )]
     pub fn new(log: Arc<dyn Log>) -> Result<Self, EmitError> {
-        Ok(Self {
-            raw: RawEmitter::of(&*log, &T::SPEC, &TopicWait::default())?,
-            topic: PhantomData,
-        })
+        Self::unless(&*log, &TopicWait::default())
     }
 
     /// The same for a program that may be stopped meanwhile.
-    #[cfg(feature = "cli")]
     pub(crate) fn unless(log: &dyn Log, wait: &TopicWait<'_>) -> Result<Self, EmitError> {
         Ok(Self {
             raw: RawEmitter::of(log, &T::SPEC, wait)?,
@@ -107,14 +103,11 @@ impl<T: Topic> Emitter<T> {
         value: &(impl AsValue<T::Value> + ?Sized),
         options: &Emit,
     ) -> Result<Ack, EmitError> {
-        let mut bytes = Vec::new();
-        value
-            .put(&T::CODEC, &mut bytes)
-            .map_err(refused::<T>("value"))?;
+        let bytes = value_bytes::<T>(value)?;
         if <T::Key as Key>::IS_NONE {
             return self.raw.emit_anywhere(Some(&bytes), options);
         }
-        self.raw.emit(&encoded::<T>(&key)?, Some(&bytes), options)
+        self.raw.emit(&key_bytes::<T>(&key)?, Some(&bytes), options)
     }
 
     /// Emits a tombstone: the deletion of a key.
@@ -122,7 +115,7 @@ impl<T: Topic> Emitter<T> {
     /// # Errors
     /// See [`emit`](Emitter::emit).
     pub fn emit_tombstone(&self, key: impl AsKey<T::Key>) -> Result<Ack, EmitError> {
-        self.raw.emit(&encoded::<T>(&key)?, None, &Emit::new())
+        self.raw.emit(&key_bytes::<T>(&key)?, None, &Emit::new())
     }
 
     /// Waits until everything emitted is delivered or has failed, at most so long.
@@ -187,16 +180,19 @@ impl<T: Topic<Key = NoKey>> Emitter<T> {
         partition: i32,
         value: &(impl AsValue<T::Value> + ?Sized),
     ) -> Result<Ack, EmitError> {
-        let mut bytes = Vec::new();
-        value
-            .put(&T::CODEC, &mut bytes)
-            .map_err(refused::<T>("value"))?;
+        let bytes = value_bytes::<T>(value)?;
         self.raw
             .emit_to(partition, None, Some(&bytes), &Emit::new())
     }
 }
 
-fn encoded<T: Topic>(key: &impl AsKey<T::Key>) -> Result<Vec<u8>, EmitError> {
+fn value_bytes<T: Topic>(value: &(impl AsValue<T::Value> + ?Sized)) -> Result<Vec<u8>, EmitError> {
+    let mut bytes = Vec::new();
+    let put = value.put(&T::CODEC, &mut bytes);
+    put.map(|()| bytes).map_err(refused::<T>("value"))
+}
+
+fn key_bytes<T: Topic>(key: &impl AsKey<T::Key>) -> Result<Vec<u8>, EmitError> {
     let mut bytes = Vec::new();
     key.put(&mut bytes).map_err(refused::<T>("key"))?;
     Ok(bytes)

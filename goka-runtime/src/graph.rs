@@ -11,6 +11,8 @@ mod rules;
 
 use std::any::TypeId;
 
+use serde::Serialize;
+
 pub use self::application::{Application, ApplicationEdge, ApplicationGroup, ApplicationTopic};
 pub use self::application::{EdgeShape, TopicShape};
 pub use self::finding::{Declared, Finding};
@@ -23,13 +25,14 @@ use crate::record::Guarantee;
 use crate::text::same;
 
 /// A place in the user's source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Location {
     /// The file, as rustc names it.
     pub file: &'static str,
     /// The line, from 1.
     pub line: u32,
     /// The column, from 1.
+    #[serde(skip)]
     pub column: u32,
 }
 
@@ -233,6 +236,21 @@ impl GroupGraph {
         self.edges
             .iter()
             .find(|edge| matches!(edge.kind, EdgeKind::Table))
+    }
+
+    /// Whether the group table has this topic.
+    pub(crate) fn owns(&self, topic: &str) -> bool {
+        self.table().is_some_and(|table| table.topic.name == topic)
+    }
+
+    /// Whether a topic of others is read: an input, or a table that is joined or looked up.
+    #[cfg(any(feature = "cli", feature = "tester"))]
+    pub(crate) fn reads(&self, topic: &str) -> bool {
+        let mut edges = self.edges.iter().filter(|edge| edge.topic.name == topic);
+        edges.any(|edge| {
+            use EdgeKind::{Input, Join, Lookup};
+            matches!(edge.kind, Input { .. } | Join | Lookup)
+        })
     }
 }
 

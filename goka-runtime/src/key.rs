@@ -63,8 +63,8 @@ impl Key for Vec<u8> {
     }
 }
 
-macro_rules! integers {
-    ($($type:ident)*) => {$(
+macro_rules! owned {
+    ($($type:ty)*) => {$(
         impl Key for $type {
             type Ref<'r> = Self;
 
@@ -75,15 +75,7 @@ macro_rules! integers {
     )*};
 }
 
-integers!(i8 i16 i32 i64 i128 u8 u16 u32 u64 u128);
-
-impl Key for uuid::Uuid {
-    type Ref<'r> = Self;
-
-    fn view(bytes: &[u8]) -> Result<Self, CodecError> {
-        Self::decode(bytes)
-    }
-}
+owned!(i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 uuid::Uuid);
 
 /// The codec of a key, for the commands. Text in any form becomes the bytes that the codec writes.
 pub(crate) const fn format_of_key<K: Key>() -> Format {

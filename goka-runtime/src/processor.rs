@@ -11,8 +11,8 @@ pub(crate) mod topics;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 pub use self::copartition::{Counted, Mismatch};
@@ -61,38 +61,15 @@ impl Running {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Whether it owns partitions and all of them have stopped: it has nothing left to do.
-    #[cfg(feature = "cli")]
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.state.has_stopped()
-    }
-
-    /// Whether it handled what is not committed.
-    #[cfg(feature = "cli")]
-    pub(crate) fn has_uncommitted(&self) -> bool {
-        self.state.has_uncommitted()
-    }
-
-    /// Why it could not go on.
-    #[cfg(feature = "cli")]
-    pub(crate) fn failure(&self) -> Option<StopReason> {
-        self.state.failure()
-    }
-
     /// Where each partition that it owns is.
     pub fn status(&self) -> Vec<TaskStatus> {
-        let status = self
-            .state
-            .status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        status.values().cloned().collect()
+        self.state.tasks()
     }
 
-    /// The first partition that has stopped, and why.
+    /// What its worker says of itself.
     #[cfg(feature = "cli")]
-    pub(crate) fn first_stopped(&self) -> Option<(i32, StopReason)> {
-        self.state.first_stopped()
+    pub(crate) fn state(&self) -> &WorkerState {
+        &self.state
     }
 
     /// The record that a handler is called with at this moment, if one is.

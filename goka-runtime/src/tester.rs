@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use self::folded::Folded;
 pub use self::input::Input;
-pub(crate) use self::output::read_all;
 pub use self::output::{Expected, Output, Received};
+pub(crate) use self::output::{decoded, given_values, read_all};
 pub use self::rows::Rows;
 use self::scheduler::{SimulatedWorker, TurnScheduler};
 pub use self::setup::Setup;
@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::emitter::RawEmitter;
-use crate::graph::{Definition, Edge, EdgeKind, TopicSpec};
+use crate::graph::{Definition, GroupGraph, TopicSpec};
 use crate::log::Log;
 use crate::log::simulated::Simulated;
 use crate::processor::ProcessorOptions;
@@ -113,31 +113,13 @@ impl Tester {
         Setup::new()
     }
 
+    /// Adds a worker for every processor, with empty stores.
     #[track_caller]
-    fn start(
-        clock: Clock,
-        log: Simulated,
-        processors: Vec<TestedProcessor>,
-        options: ProcessorOptions,
-        is_strict: bool,
-    ) -> Self {
-        let mut tester = Self {
-            clock,
-            scheduler: TurnScheduler::new(log.clone()),
-            log,
-            options,
-            processors,
-            emitters: BTreeMap::new(),
-            read: BTreeMap::new(),
-            tables: RefCell::default(),
-            reported: BTreeSet::new(),
-            is_strict,
-        };
-        for at in 0..tester.processors.len() {
-            tester.join(at, Arc::new(MemoryStores::default()));
+    fn join_all(&mut self) {
+        for at in 0..self.processors.len() {
+            self.join(at, Arc::new(MemoryStores::default()));
         }
-        tester.drive_or_panic();
-        tester
+        self.drive_or_panic();
     }
 
     /// Adds a worker for a processor.
@@ -154,7 +136,7 @@ impl Tester {
         );
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let worker = SimulatedWorker::join(config).unwrap_or_else(|error| panic!("{error}"));
-        self.scheduler.add(worker);
+        self.scheduler.workers.push(worker);
     }
 
     /// A topic to send records to: an input, or a table that is joined or looked up and that no
@@ -237,14 +219,8 @@ impl Tester {
     #[track_caller]
     pub fn table<T: Table>(&self) -> Rows<'_, T> {
         let name = T::NAME;
-        let known = |edge: &&Edge| {
-            let is_table = matches!(
-                edge.kind,
-                EdgeKind::Table | EdgeKind::Join | EdgeKind::Lookup | EdgeKind::Input { .. }
-            );
-            is_table && edge.topic.name == name
-        };
-        if !self.edges().any(|(_, edge)| known(&edge)) {
+        let mut graphs = self.graphs();
+        if !graphs.any(|graph| graph.owns(name) || graph.reads(name)) {
             panic!(
                 "`{}` (table `{name}`) is none of this tester's, which has {}; add its processor: \
                  `Tester::new().and::<..>()`",
@@ -306,11 +282,8 @@ impl Tester {
     pub fn advance(&mut self, by: Duration) {
         let mut left = by;
         while !left.is_zero() {
-            let guarded = self
-                .scheduler
-                .workers()
-                .iter()
-                .any(SimulatedWorker::has_guards);
+            let mut workers = self.scheduler.workers.iter();
+            let guarded = workers.any(SimulatedWorker::has_guards);
             let stride = if guarded { GUARDED_STRIDE } else { STRIDE };
             let step = left.min(stride);
             self.clock.advance(step);
@@ -336,10 +309,7 @@ impl Tester {
     #[track_caller]
     pub fn rebalance(&mut self) {
         let count = self.processors.len();
-        for at in 0..count {
-            self.join(at, Arc::new(MemoryStores::default()));
-        }
-        self.drive_or_panic();
+        self.join_all();
         self.scheduler.end(count, SimulatedWorker::stop);
         self.drive_or_panic();
     }
@@ -383,7 +353,7 @@ impl Tester {
 
     #[track_caller]
     fn replace(&mut self, end: fn(&mut SimulatedWorker)) {
-        let hands = self.scheduler.workers().iter();
+        let hands = self.scheduler.workers.iter();
         let stores: Vec<_> = hands.map(|worker| worker.config().stores.clone()).collect();
         self.scheduler.end(stores.len(), end);
         for (at, stores) in stores.into_iter().enumerate() {
@@ -422,31 +392,21 @@ impl Tester {
         Stopped::of(self.failures())
     }
 
-    fn edges(&self) -> impl Iterator<Item = (&'static Definition, &'static Edge)> {
-        let definitions = self.processors.iter().map(|found| found.definition);
-        definitions.flat_map(|found| found.graph.edges.iter().map(move |edge| (found, edge)))
+    fn graphs(&self) -> impl Iterator<Item = &'static GroupGraph> {
+        self.processors.iter().map(|found| &found.definition.graph)
     }
 
     /// The processors, for messages.
     fn names(&self) -> String {
-        let names = self.processors.iter();
-        let names = names.map(|found| format!("`{}`", found.definition.graph.name));
+        let names = self.graphs().map(|graph| format!("`{}`", graph.name));
         names.collect::<Vec<_>>().join(", ")
-    }
-
-    fn partitions(&self, topic: &str) -> i32 {
-        let found = self.log.describe(&[topic]);
-        let found = found.unwrap_or_else(|error| panic!("{error}"));
-        let info = found.into_iter().next().flatten();
-        info.map_or(0, |info| info.partitions)
     }
 
     fn folded(&self, spec: &TopicSpec) -> Arc<Folded> {
         let mut tables = self.tables.borrow_mut();
-        let table = tables.entry(spec.name).or_insert_with(|| {
-            let partitions = self.partitions(spec.name);
-            Arc::new(Folded::new(self.log.clone(), spec, partitions))
-        });
+        let table = tables
+            .entry(spec.name)
+            .or_insert_with(|| Arc::new(Folded::new(&self.log, spec)));
         table.clone()
     }
 

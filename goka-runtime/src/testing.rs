@@ -85,7 +85,7 @@ impl<P: Processor> Probe<P> {
     /// # Errors
     /// When the key does not encode.
     pub fn context(&mut self, key: impl AsKey<P::Key>) -> Result<Context<'_, P>, ContextError> {
-        self.key = bytes(&key).map_err(|source| refused("key", TOPIC, source))?;
+        self.key = encoded(&mut |out| key.put(out), "key", TOPIC)?;
         self.memory.key.clone_from(&self.key);
         Context::new(raw::<P>(Some(&self.key), &mut self.memory))
     }
@@ -109,11 +109,10 @@ impl<P: Processor> Probe<P> {
     where
         P: Persists<V>,
     {
-        let key = bytes(&key).map_err(|source| refused("key", P::Table::NAME, source))?;
-        let mut bytes = Vec::new();
-        let value = value.put(&P::Table::CODEC, &mut bytes);
-        value.map_err(|source| refused("value", P::Table::NAME, source))?;
-        self.memory.table.insert(key, bytes);
+        let (name, codec) = (P::Table::NAME, P::Table::CODEC);
+        let key = encoded(&mut |out| key.put(out), "key", name)?;
+        let value = encoded(&mut |out| value.put(&codec, out), "value", name)?;
+        self.memory.table.insert(key, value);
         Ok(())
     }
 
@@ -139,11 +138,9 @@ impl<P: Processor> Probe<P> {
         key: impl AsKey<T::Key>,
         value: &(impl AsValue<T::Value> + ?Sized),
     ) -> Result<(), ContextError> {
-        let key = bytes(&key).map_err(|source| refused("key", T::NAME, source))?;
-        let mut bytes = Vec::new();
-        let value = value.put(&T::CODEC, &mut bytes);
-        value.map_err(|source| refused("value", T::NAME, source))?;
-        self.memory.others.insert((T::NAME, key), bytes);
+        let key = encoded(&mut |out| key.put(out), "key", T::NAME)?;
+        let value = encoded(&mut |out| value.put(&T::CODEC, out), "value", T::NAME)?;
+        self.memory.others.insert((T::NAME, key), value);
         Ok(())
     }
 
@@ -157,19 +154,14 @@ impl<P: Processor> Probe<P> {
         P: Loops<V>,
     {
         let emitted = self.memory.emitted.iter();
-        emitted
-            .filter(|record| record.topic == P::LOOP)
-            .map(|record| {
-                let key = P::Key::decode(&record.key)
-                    .map_err(|source| refused("key", P::LOOP, source))?;
-                let value = record.value.as_deref().unwrap_or_default();
-                let value = P::CODEC.decode(value);
-                Ok((
-                    key,
-                    value.map_err(|source| refused("value", P::LOOP, source))?,
-                ))
-            })
-            .collect()
+        let looped = emitted.filter(|record| record.topic == P::LOOP);
+        let decoded = looped.map(|record| {
+            let key = P::Key::decode(&record.key).map_err(refused("key", P::LOOP))?;
+            let value = record.value.as_deref().unwrap_or_default();
+            let value = P::CODEC.decode(value).map_err(refused("value", P::LOOP))?;
+            Ok((key, value))
+        });
+        decoded.collect()
     }
 
     /// The group table's value for a key.
@@ -180,12 +172,10 @@ impl<P: Processor> Probe<P> {
     where
         P: Persists<V>,
     {
-        let key = bytes(&key).map_err(|source| refused("key", P::Table::NAME, source))?;
+        let key = encoded(&mut |out| key.put(out), "key", P::Table::NAME)?;
         let value = self.memory.table.get(&key);
-        value
-            .map(|value| P::Table::CODEC.decode(value))
-            .transpose()
-            .map_err(|source| refused("value", P::Table::NAME, source))
+        let value = value.map(|value| P::Table::CODEC.decode(value));
+        value.transpose().map_err(refused("value", P::Table::NAME))
     }
 
     /// The keys and values emitted to a topic so far, in order; `None` is a tombstone.
@@ -194,18 +184,13 @@ impl<P: Processor> Probe<P> {
     /// When they do not decode.
     pub fn emitted<T: Topic>(&self, _topic: T) -> Result<Vec<Pair<T>>, ContextError> {
         let emitted = self.memory.emitted.iter();
-        emitted
-            .filter(|record| record.topic == T::NAME)
-            .map(|record| {
-                let key = T::Key::decode(&record.key)
-                    .map_err(|source| refused("key", T::NAME, source))?;
-                let value = record.value.as_deref().map(|value| T::CODEC.decode(value));
-                let value = value
-                    .transpose()
-                    .map_err(|source| refused("value", T::NAME, source))?;
-                Ok((key, value))
-            })
-            .collect()
+        let emitted = emitted.filter(|record| record.topic == T::NAME);
+        let decoded = emitted.map(|record| {
+            let key = T::Key::decode(&record.key).map_err(refused("key", T::NAME))?;
+            let value = record.value.as_deref().map(|value| T::CODEC.decode(value));
+            Ok((key, value.transpose().map_err(refused("value", T::NAME))?))
+        });
+        decoded.collect()
     }
 }
 
@@ -231,14 +216,8 @@ fn raw<'r, P: Processor>(key: Option<&'r [u8]>, memory: &'r mut Memory) -> RawRe
 /// A key and a value of a topic; `None` is a tombstone.
 pub type Pair<T> = (<T as Topic>::Key, Option<<T as Topic>::Value>);
 
-fn bytes<K>(key: &impl AsKey<K>) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::new();
-    key.put(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn refused(what: &'static str, topic: &str, source: CodecError) -> ContextError {
-    ContextError::Codec {
+fn refused(what: &'static str, topic: &str) -> impl FnOnce(CodecError) -> ContextError {
+    move |source| ContextError::Codec {
         what,
         topic: topic.to_owned(),
         source,
@@ -267,10 +246,8 @@ pub(crate) fn encoded(
     topic: &str,
 ) -> Result<Vec<u8>, ContextError> {
     let mut bytes = Vec::new();
-    match encode(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(source) => Err(refused(what, topic, source)),
-    }
+    encode(&mut bytes).map_err(refused(what, topic))?;
+    Ok(bytes)
 }
 
 fn stored(value: &[u8]) -> StoredRef<'_> {

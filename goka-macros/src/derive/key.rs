@@ -25,16 +25,6 @@ pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
     let ident = &item.ident;
     let options = options(item, diag);
     let block = |items: &TokenStream| paths::block(options.root.as_ref(), items);
-    let Some(parts) = parts(item, "Key", diag) else {
-        return match item.generics.params.len() {
-            0 => block(&broken(ident)),
-            _ => TokenStream::new(),
-        };
-    };
-    check(item, &parts, &options, diag);
-    if diag.has_errors() {
-        return block(&broken(ident));
-    }
     let private = paths::private();
     let key = quote! {
         impl #private::Key for #ident {
@@ -44,6 +34,17 @@ pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
             }
         }
     };
+    let broken = broken_codec(ident);
+    let Some(parts) = parts(item, "Key", diag) else {
+        return match item.generics.params.len() {
+            0 => block(&quote!(#broken #key)),
+            _ => TokenStream::new(),
+        };
+    };
+    check(item, &parts, &options, diag);
+    if diag.has_errors() {
+        return block(&quote!(#broken #key));
+    }
     if let Some((_, codec)) = &options.codec {
         let inner = inner(Some(codec), &parts[0].ty);
         let codec = delegated(ident, &parts[0].member);
@@ -63,9 +64,10 @@ pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
             quote! {
                 const INNER: #private::CodecOf<#ty> = #name.codec;
                 #delegated
+                #key
             }
         }
-        _ => ordered_codec(ident),
+        _ => quote!(#private::ordered_codec!([] #ident);),
     };
     let ordered = ordered(ident, &parts);
     let composite = (parts.len() > 1).then(|| {
@@ -76,7 +78,7 @@ pub(crate) fn key(item: &DeriveInput, diag: &mut Diag) -> TokenStream {
             }
         }
     });
-    block(&quote!(#(#consts)* #codec #key #ordered #composite))
+    block(&quote!(#(#consts)* #codec #ordered #composite))
 }
 
 fn options(item: &DeriveInput, diag: &mut Diag) -> Options {
@@ -84,11 +86,8 @@ fn options(item: &DeriveInput, diag: &mut Diag) -> Options {
     for attribute in own(&item.attrs, "key") {
         let parsed = attribute.parse_nested_meta(|meta| {
             let Some(word) = meta.path.get_ident() else {
-                return Err(mistake(
-                    &meta.path,
-                    "unknown option of `key`",
-                    &KEY.help(""),
-                ));
+                let help = KEY.help("");
+                return Err(mistake(&meta.path, "unknown option of `key`", &help));
             };
             match word.to_string().as_str() {
                 "crate" => {
@@ -172,38 +171,6 @@ fn part_name(at: usize) -> Ident {
     format_ident!("PART_{at}")
 }
 
-fn ordered_codec(ident: &Ident) -> TokenStream {
-    let private = paths::private();
-    quote! {
-        impl #private::Codec for #ident {
-            type Value = Self;
-            const NAME: &'static str = #private::ORDERED;
-            fn encode(
-                value: &Self,
-                out: &mut ::std::vec::Vec<u8>,
-            ) -> ::core::result::Result<(), #private::CodecError> {
-                #private::encode_ordered(value, out)
-            }
-            fn decode(bytes: &[u8]) -> ::core::result::Result<Self, #private::CodecError> {
-                #private::decode_ordered(bytes)
-            }
-            fn parse(
-                text: &str,
-            ) -> ::core::result::Result<::std::vec::Vec<u8>, #private::CodecError> {
-                #private::parse_ordered::<Self>(text)
-            }
-            fn show(
-                bytes: &[u8],
-            ) -> ::core::result::Result<::std::string::String, #private::CodecError> {
-                #private::show_ordered::<Self>(bytes)
-            }
-            fn describe(to: &mut #private::Describer) {
-                #private::describe_ordered::<Self>(to);
-            }
-        }
-    }
-}
-
 fn ordered(ident: &Ident, parts: &[Part]) -> TokenStream {
     let private = paths::private();
     let names: Vec<_> = (0..parts.len()).map(part_name).collect();
@@ -232,21 +199,6 @@ fn ordered(ident: &Ident, parts: &[Part]) -> TokenStream {
             }
             fn describe_ordered(to: &mut #private::Describer) {
                 #(#describe)*
-            }
-        }
-    }
-}
-
-/// A key with mistakes.
-fn broken(ident: &Ident) -> TokenStream {
-    let private = paths::private();
-    let codec = broken_codec(ident);
-    quote! {
-        #codec
-        impl #private::Key for #ident {
-            type Ref<'r> = Self;
-            fn view(_: &[u8]) -> ::core::result::Result<Self, #private::CodecError> {
-                ::core::unreachable!()
             }
         }
     }

@@ -64,18 +64,14 @@ impl Serde {
 
     /// The name of a field in JSON.
     pub(super) fn field(&self, ident: &Ident, rule: Option<&str>) -> String {
-        let written = ident.unraw().to_string();
-        self.rename
-            .clone()
-            .unwrap_or_else(|| of_field(&written, rule))
+        let name = || of_field(&ident.unraw().to_string(), rule);
+        self.rename.clone().unwrap_or_else(name)
     }
 
     /// The name of a variant in JSON.
     pub(super) fn variant(&self, ident: &Ident, rule: Option<&str>) -> String {
-        let written = ident.unraw().to_string();
-        self.rename
-            .clone()
-            .unwrap_or_else(|| of_variant(&written, rule))
+        let name = || of_variant(&ident.unraw().to_string(), rule);
+        self.rename.clone().unwrap_or_else(name)
     }
 }
 

@@ -73,29 +73,22 @@ pub(super) fn edge(edge: &Edge) -> TokenStream {
         Edge::Join(table) => plain("join", &of_table(table, "SPEC"), table),
         Edge::Lookup(table) => plain("lookup", &of_table(table, "SPEC"), table),
         Edge::Loopback(own) => {
-            let Handled { parameter, call } = handled(&own.handler, None);
+            let (parameter, call) = handled(&own.handler, None);
             let (private, location) = (paths::private(), location(own.at));
             quote!(#private::loopback(Self::OWN, #parameter, #call, #location))
         }
         Edge::Visit(own, name) => {
-            let Handled { parameter, call } = handled(&own.handler, None);
+            let (parameter, call) = handled(&own.handler, None);
             let (private, location) = (paths::private(), location(own.at));
             quote!(#private::visit(Self::OWN, #name, #parameter, #call, #location))
         }
     }
 }
 
-/// The parts of an edge that calls a handler.
-struct Handled {
-    parameter: TokenStream,
-    call: TokenStream,
-}
-
-fn handled(handler: &HandlerSyntax, topic: Option<&Type>) -> Handled {
-    Handled {
-        parameter: dispatch::parameter(handler, topic),
-        call: dispatch::call(handler, topic),
-    }
+/// What an edge needs of its handler: the type of its parameter, and its shim.
+fn handled(handler: &HandlerSyntax, topic: Option<&Type>) -> (TokenStream, TokenStream) {
+    let parameter = dispatch::parameter(handler, topic);
+    (parameter, dispatch::call(handler, topic))
 }
 
 /// The edge to the group table.
@@ -119,7 +112,7 @@ fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
 }
 
 fn input(input: &Input) -> TokenStream {
-    let Handled { parameter, call } = handled(&input.handler, input.target.ty());
+    let (parameter, call) = handled(&input.handler, input.target.ty());
     let span = input.target.span();
     let (private, location) = (paths::private(), location(span));
     let edge = match &input.target {

@@ -101,12 +101,9 @@ fn read(attribute: &Attribute, word: EdgeWord, edges: &mut Vec<EdgeSyntax>, diag
         EdgeWord::Join | EdgeWord::Lookup => ("table", format!("`#[{name}(Table)]`")),
         _ => ("topic", format!("`#[{name}(Topic)]`")),
     };
+    let nothing = format!("`#[{name}]` names no {what}");
     let Meta::List(list) = &attribute.meta else {
-        return diag.at(
-            &attribute.meta,
-            format!("`#[{name}]` names no {what}"),
-            &help,
-        );
+        return diag.at(&attribute.meta, nothing, &help);
     };
     let (mut targets, mut begin, mut complained) = (Vec::new(), Start::default(), false);
     run(list.tokens.clone(), diag, |input, diag| {
@@ -114,11 +111,7 @@ fn read(attribute: &Attribute, word: EdgeWord, edges: &mut Vec<EdgeSyntax>, diag
             .inspect_err(|_| complained = true)
     });
     if targets.is_empty() && !complained {
-        diag.at(
-            attribute.path(),
-            format!("`#[{name}]` names no {what}"),
-            &help,
-        );
+        diag.at(attribute.path(), nothing, &help);
     }
     edges.extend(targets.into_iter().map(|target| EdgeSyntax {
         word,

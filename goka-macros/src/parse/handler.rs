@@ -137,41 +137,29 @@ fn check(
     })
 }
 
+fn type_of(argument: &GenericArgument) -> Option<&Type> {
+    match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    }
+}
+
 /// ```text
 /// fn count(ctx: &mut Context<Other>, click: String)
 /// ```
 /// Its parameters are removed, so that the rest can be checked.
 fn check_contexts(signature: &mut Signature, processor: &Ident, diag: &mut Diag) {
     for input in &mut signature.inputs {
-        let FnArg::Typed(PatType { ty, .. }) = input else {
-            continue;
-        };
-        let Type::Reference(reference) = &mut **ty else {
-            continue;
-        };
-        let Type::Path(path) = &mut *reference.elem else {
-            continue;
-        };
-        if !is_named(path, "Context") {
-            continue;
-        }
-        let Some(last) = path.path.segments.last_mut() else {
-            continue;
-        };
-        let PathArguments::AngleBracketed(given) = &last.arguments else {
-            continue;
-        };
-        let mut types = given.args.iter().filter_map(|argument| match argument {
-            GenericArgument::Type(ty) => Some(ty),
-            _ => None,
-        });
-        let is_own = |path: &TypePath| {
-            let mut last = path.path.segments.iter().rev();
-            last.next()
-                .is_none_or(|last| last.ident == "Self" || last.ident == *processor)
-        };
-        if let Some(Type::Path(other)) = types.next()
-            && !is_own(other)
+        if let FnArg::Typed(PatType { ty, .. }) = input
+            && let Type::Reference(reference) = &mut **ty
+            && let Type::Path(path) = &mut *reference.elem
+            && is_named(path, "Context")
+            && let Some(last) = path.path.segments.last_mut()
+            && let PathArguments::AngleBracketed(given) = &last.arguments
+            && let Some(Type::Path(other)) = given.args.iter().find_map(type_of)
+            && let Some(name) = other.path.segments.last()
+            && name.ident != "Self"
+            && name.ident != *processor
         {
             let found = type_text(other);
             diag.at(

@@ -35,7 +35,7 @@ fn read(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
                     read.group = Some(group);
                 }
                 "persist" => read.persist = Some(type_value(word, input)?),
-                "crate" => read.root = Some(root(word, input)?),
+                "crate" => read.root = Some(root(&word, input)?),
                 "key" => read.key = Some(type_value(word, input)?),
                 "codec" => read.codec = Some(type_value(word, input)?),
                 "partitioner" => read.partitioner = Some(type_value(word, input)?),
@@ -292,7 +292,7 @@ fn check_unconditional(attributes: &[Attribute], diag: &mut Diag) {
 }
 
 /// `click_count` to `ClickCount`, `r#match` to `Match`.
-fn upper_camel(name: &Ident) -> Ident {
+pub(crate) fn upper_camel(name: &Ident) -> Ident {
     let mut camel = String::new();
     for word in name.unraw().to_string().split('_') {
         let mut letters = word.chars();

@@ -41,7 +41,7 @@ fn read(tokens: TokenStream, vocabulary: &Vocabulary, diag: &mut Diag) -> TopicO
         }
         options(input, vocabulary, diag, |word, input, _| {
             match word.to_string().as_str() {
-                "crate" => topic.root = Some(root(word, input)?),
+                "crate" => topic.root = Some(root(&word, input)?),
                 "key" => topic.key = Some(type_value(word, input)?),
                 "value" => topic.value = Some(type_value(word, input)?),
                 "codec" => topic.codec = Some(type_value(word, input)?),

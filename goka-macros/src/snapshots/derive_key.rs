@@ -3,38 +3,7 @@ const _: () = {
     use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
     const PART_0: __goka::Part<UserId> = __goka::part::<UserId>();
     const PART_1: __goka::Part<i64> = __goka::part::<i64>();
-    impl __goka::Codec for UserDay {
-        type Value = Self;
-        const NAME: &'static str = __goka::ORDERED;
-        fn encode(
-            value: &Self,
-            out: &mut ::std::vec::Vec<u8>,
-        ) -> ::core::result::Result<(), __goka::CodecError> {
-            __goka::encode_ordered(value, out)
-        }
-        fn decode(bytes: &[u8]) -> ::core::result::Result<Self, __goka::CodecError> {
-            __goka::decode_ordered(bytes)
-        }
-        fn parse(
-            text: &str,
-        ) -> ::core::result::Result<::std::vec::Vec<u8>, __goka::CodecError> {
-            __goka::parse_ordered::<Self>(text)
-        }
-        fn show(
-            bytes: &[u8],
-        ) -> ::core::result::Result<::std::string::String, __goka::CodecError> {
-            __goka::show_ordered::<Self>(bytes)
-        }
-        fn describe(to: &mut __goka::Describer) {
-            __goka::describe_ordered::<Self>(to);
-        }
-    }
-    impl __goka::Key for UserDay {
-        type Ref<'r> = Self;
-        fn view(bytes: &[u8]) -> ::core::result::Result<Self, __goka::CodecError> {
-            <Self as __goka::Codec>::decode(bytes)
-        }
-    }
+    __goka::ordered_codec!([] UserDay);
     impl __goka::OrderedKey for UserDay {
         fn put_ordered(&self, out: &mut ::std::vec::Vec<u8>) {
             (PART_0.put)(&self.0, out);

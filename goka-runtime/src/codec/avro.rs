@@ -7,7 +7,7 @@ mod tests;
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
+use std::hash::Hash;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use apache_avro::Schema;
@@ -15,7 +15,7 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 
 pub use self::registry::Registry;
-use super::{AsValue, Codec, CodecError, CodecOf, Serde, text};
+use super::{Codec, CodecError, Serde, text};
 use crate::shared_error::SharedError;
 
 /// A serde type with its Avro schema, for [`Avro`].
@@ -64,43 +64,40 @@ pub trait Record: Serde {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Avro<T>(pub T);
 
-impl<T> Deref for Avro<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Avro<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
+wrapper!(Avro);
 
 const NAME: &str = "avro";
 
-#[cold]
 fn refused(reason: impl Into<SharedError>) -> CodecError {
-    CodecError {
-        codec: NAME,
-        reason: reason.into(),
-    }
+    CodecError::new(NAME, reason)
 }
 
 /// The parsed schema of `T`.
 fn schema_of<T: Record>() -> Result<Arc<Schema>, CodecError> {
-    static SCHEMAS: LazyLock<RwLock<HashMap<TypeId, Arc<Schema>>>> = LazyLock::new(RwLock::default);
-    let known = SCHEMAS.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(schema) = known.get(&TypeId::of::<T>()) {
-        return Ok(schema.clone());
+    static SCHEMAS: LazyLock<Cache<TypeId, Arc<Schema>>> = LazyLock::new(RwLock::default);
+    cached(&SCHEMAS, TypeId::of::<T>(), || {
+        let schema = Schema::parse_str(T::SCHEMA).map_err(refused)?;
+        Ok(Arc::new(schema))
+    })
+}
+
+type Cache<K, V> = RwLock<HashMap<K, V>>;
+
+/// What is known of a key, found out once. The lock is not held meanwhile.
+fn cached<K: Eq + Hash, V: Clone>(
+    known: &Cache<K, V>,
+    key: K,
+    find: impl FnOnce() -> Result<V, CodecError>,
+) -> Result<V, CodecError> {
+    let before = known.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = before.get(&key) {
+        return Ok(found.clone());
     }
-    drop(known);
-    let schema = Schema::parse_str(T::SCHEMA).map_err(refused)?;
-    let schema = Arc::new(schema);
-    let mut known = SCHEMAS.write().unwrap_or_else(PoisonError::into_inner);
-    known.insert(TypeId::of::<T>(), schema.clone());
-    Ok(schema)
+    drop(before);
+    let found = find()?;
+    let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+    known.insert(key, found.clone());
+    Ok(found)
 }
 
 fn subject_of<T: Record>(schema: &Schema) -> Result<String, CodecError> {
@@ -160,11 +157,5 @@ impl<T: Record> Codec for Avro<T> {
     /// JSON, as serde writes it.
     fn show(bytes: &[u8]) -> Result<String, CodecError> {
         serde_json::to_string(&Self::decode(bytes)?).map_err(refused)
-    }
-}
-
-impl<T> AsValue<T> for Avro<T> {
-    fn put(&self, codec: &CodecOf<T>, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        codec.encode(&self.0, out)
     }
 }

@@ -1,7 +1,5 @@
 //! Numbers as big-endian bytes: Kafka's own serializers.
 
-use std::ops::{Deref, DerefMut};
-
 use super::{Codec, CodecError, text};
 
 /// The codec that writes a number as big-endian bytes: `Be<i64>` is Kafka's `LongSerializer`,
@@ -24,19 +22,7 @@ use super::{Codec, CodecError, text};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Be<T>(pub T);
 
-impl<T> Deref for Be<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Be<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
+wrapper!(Be);
 
 macro_rules! numbers {
     ($($type:ident $name:literal)*) => {$(
@@ -52,7 +38,7 @@ macro_rules! numbers {
             fn decode(bytes: &[u8]) -> Result<$type, CodecError> {
                 match bytes.try_into() {
                     Ok(bytes) => Ok($type::from_be_bytes(bytes)),
-                    Err(_) => Err(refused::<Self>(format!(
+                    Err(_) => Err(CodecError::new($name, format!(
                         "{} bytes, expected {}: {}",
                         bytes.len(),
                         size_of::<$type>(),
@@ -64,7 +50,7 @@ macro_rules! numbers {
             fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
                 match text.parse::<$type>() {
                     Ok(value) => Ok(value.to_be_bytes().to_vec()),
-                    Err(error) => Err(refused::<Self>(format!("`{text}`: {error}"))),
+                    Err(error) => Err(CodecError::new($name, format!("`{text}`: {error}"))),
                 }
             }
 
@@ -79,14 +65,6 @@ numbers! {
     i8 "be-int8" i16 "be-int16" i32 "be-int32" i64 "be-int64" i128 "be-int128"
     u8 "be-uint8" u16 "be-uint16" u32 "be-uint32" u64 "be-uint64" u128 "be-uint128"
     f32 "be-float32" f64 "be-float64"
-}
-
-#[cold]
-fn refused<C: Codec>(reason: String) -> CodecError {
-    CodecError {
-        codec: C::NAME,
-        reason: reason.into(),
-    }
 }
 
 #[cfg(test)]

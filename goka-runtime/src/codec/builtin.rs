@@ -1,5 +1,7 @@
 //! Text, bytes, `bool` and `()`.
 
+use std::fmt::Display;
+
 use super::{Codec, CodecError, text};
 
 impl Codec for String {
@@ -19,10 +21,12 @@ impl Codec for String {
 /// Reads UTF-8 without a copy.
 #[inline]
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, CodecError> {
-    std::str::from_utf8(bytes).map_err(|error| CodecError {
-        codec: <String as Codec>::NAME,
-        reason: format!("{}: {error}", text::excerpt(bytes)).into(),
-    })
+    std::str::from_utf8(bytes).map_err(|error| refused::<String>(bytes, format_args!(": {error}")))
+}
+
+#[cold]
+fn refused<C: Codec>(bytes: &[u8], why: impl Display) -> CodecError {
+    CodecError::new(C::NAME, format!("{}{why}", text::excerpt(bytes)))
 }
 
 impl Codec for Vec<u8> {
@@ -53,10 +57,7 @@ impl Codec for bool {
         match bytes {
             b"true" => Ok(true),
             b"false" => Ok(false),
-            _ => Err(CodecError {
-                codec: Self::NAME,
-                reason: format!("{} is not `true` or `false`", text::excerpt(bytes)).into(),
-            }),
+            _ => Err(refused::<Self>(bytes, " is not `true` or `false`")),
         }
     }
 }
@@ -74,10 +75,7 @@ impl Codec for () {
         if bytes.is_empty() {
             return Ok(());
         }
-        Err(CodecError {
-            codec: Self::NAME,
-            reason: format!("{} is not empty", text::excerpt(bytes)).into(),
-        })
+        Err(refused::<Self>(bytes, " is not empty"))
     }
 }
 
@@ -93,10 +91,8 @@ impl Codec for uuid::Uuid {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        Self::try_parse_ascii(bytes).map_err(|error| CodecError {
-            codec: Self::NAME,
-            reason: format!("{}: {error}", text::excerpt(bytes)).into(),
-        })
+        Self::try_parse_ascii(bytes)
+            .map_err(|error| refused::<Self>(bytes, format_args!(": {error}")))
     }
 }
 

@@ -30,14 +30,9 @@ integers!(i8 i16 i32 i64 i128 u8 u16 u32 u64 u128);
 
 #[cold]
 fn refused(bytes: &[u8], expected: &str) -> CodecError {
-    CodecError {
-        codec: <i64 as Codec>::NAME,
-        reason: format!(
-            "{} is not the decimal text of an `{expected}`",
-            text::excerpt(bytes)
-        )
-        .into(),
-    }
+    let found = text::excerpt(bytes);
+    let reason = format!("{found} is not the decimal text of an `{expected}`");
+    CodecError::new(<i64 as Codec>::NAME, reason)
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Serde types as JSON text.
 
-use std::ops::{Deref, DerefMut};
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -36,25 +34,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde for T {}
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Json<T>(pub T);
 
-impl<T> Deref for Json<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Json<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
+wrapper!(Json);
 
 fn refused(error: serde_json::Error) -> CodecError {
-    CodecError {
-        codec: "json",
-        reason: error.into(),
-    }
+    CodecError::new("json", error)
 }
 
 impl<T: Serde> Codec for Json<T> {

@@ -1,10 +1,8 @@
 //! Protocol Buffers messages, by prost.
 
-use std::ops::{Deref, DerefMut};
-
 use prost::Message;
 
-use super::{AsValue, Codec, CodecError, CodecOf};
+use super::{Codec, CodecError};
 
 /// The codec that writes a prost message as Protocol Buffers' binary encoding; feature `protobuf`.
 ///
@@ -30,42 +28,20 @@ use super::{AsValue, Codec, CodecError, CodecOf};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proto<M>(pub M);
 
-impl<M> Deref for Proto<M> {
-    type Target = M;
-
-    fn deref(&self) -> &M {
-        &self.0
-    }
-}
-
-impl<M> DerefMut for Proto<M> {
-    fn deref_mut(&mut self) -> &mut M {
-        &mut self.0
-    }
-}
+wrapper!(Proto);
 
 impl<M: Message + Default + 'static> Codec for Proto<M> {
     type Value = M;
     const NAME: &'static str = "protobuf";
 
     fn encode(value: &M, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        value.encode(out).map_err(|error| CodecError {
-            codec: Self::NAME,
-            reason: error.into(),
-        })
+        value
+            .encode(out)
+            .map_err(|error| CodecError::new(Self::NAME, error))
     }
 
     fn decode(bytes: &[u8]) -> Result<M, CodecError> {
-        M::decode(bytes).map_err(|error| CodecError {
-            codec: Self::NAME,
-            reason: error.into(),
-        })
-    }
-}
-
-impl<M> AsValue<M> for Proto<M> {
-    fn put(&self, codec: &CodecOf<M>, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        codec.encode(&self.0, out)
+        M::decode(bytes).map_err(|error| CodecError::new(Self::NAME, error))
     }
 }
 

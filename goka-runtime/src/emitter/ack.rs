@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::EmitError;
 use crate::log::Failure;
@@ -53,24 +53,21 @@ impl Ack {
     /// [`EmitError::NotDelivered`] with the log's reason; [`EmitError::Pending`] when the outcome
     /// is not known after `timeout`.
     pub fn wait(&self, timeout: Duration) -> Result<Delivered, EmitError> {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.slot.lock();
-        loop {
-            if let Some(outcome) = &state.outcome {
-                return self.delivered(outcome);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(EmitError::Pending {
-                    topic: self.topic.to_string(),
-                    records: 1,
-                    after: timeout,
-                });
-            }
-            state = match self.slot.has_outcome.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+        let (state, waits) = (self.slot.lock(), |state: &mut State| {
+            state.outcome.is_none()
+        });
+        let waited = self
+            .slot
+            .has_outcome
+            .wait_timeout_while(state, timeout, waits);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match &state.outcome {
+            Some(outcome) => self.delivered(outcome),
+            None => Err(EmitError::Pending {
+                topic: self.topic.to_string(),
+                records: 1,
+                after: timeout,
+            }),
         }
     }
 

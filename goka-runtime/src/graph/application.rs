@@ -27,13 +27,14 @@ pub struct Application {
 }
 
 /// A group of an [`Application`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ApplicationGroup {
     /// The group.
     pub group: String,
     /// Its processor's name.
     pub processor: String,
     /// Where the processor is declared.
+    #[serde(flatten)]
     pub location: Location,
     /// Its edges, in the order of their declaration.
     pub edges: Vec<ApplicationEdge>,
@@ -47,13 +48,15 @@ impl ApplicationGroup {
 }
 
 /// An edge of an [`ApplicationGroup`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ApplicationEdge {
     /// Its kind.
+    #[serde(rename = "edge")]
     pub shape: EdgeShape,
     /// The topic at its end.
     pub topic: String,
     /// How the topic was declared.
+    #[serde(skip)]
     pub kind: TopicKind,
     /// The codec of its keys.
     pub key: String,
@@ -64,6 +67,7 @@ pub struct ApplicationEdge {
     /// Its declared partition count.
     pub partitions: Option<i32>,
     /// Where the edge is declared.
+    #[serde(flatten)]
     pub location: Location,
 }
 
@@ -102,15 +106,7 @@ impl EdgeShape {
 
 impl fmt::Display for EdgeShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Input => "input",
-            Self::Output => "output",
-            Self::Table => "table",
-            Self::Join => "join",
-            Self::Lookup => "lookup",
-            Self::Loopback => "loopback",
-            Self::Visit => "visit",
-        })
+        self.serialize(f)
     }
 }
 
@@ -146,11 +142,7 @@ pub enum TopicShape {
 
 impl fmt::Display for TopicShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stream => "stream",
-            Self::Table => "table",
-            Self::Loop => "loop",
-        })
+        self.serialize(f)
     }
 }
 

@@ -5,7 +5,16 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::application::{Application, ApplicationEdge, ApplicationTopic, EdgeShape, TopicShape};
+use super::application::{
+    Application, ApplicationEdge, ApplicationGroup, ApplicationTopic, EdgeShape, TopicShape,
+};
+
+/// Adds a line to a text.
+macro_rules! line {
+    ($out:expr, $($arguments:tt)*) => {
+        writeln!($out, $($arguments)*).expect("writing to a String cannot fail")
+    };
+}
 
 impl Application {
     /// Every group with its edges, one a line, each with the place of its declaration; then every
@@ -26,27 +35,25 @@ impl Application {
             if at > 0 {
                 out.push('\n');
             }
-            line(
-                &mut out,
-                format_args!(
-                    "group {}  processor {}  {}",
-                    group.group, group.processor, group.location
-                ),
+            line!(
+                out,
+                "group {}  processor {}  {}",
+                group.group,
+                group.processor,
+                group.location
             );
             let widest = widest(group.edges.iter().map(|edge| edge.topic.as_str()));
             for edge in &group.edges {
                 let count = partitions(edge.partitions, "  partitions ");
-                line(
-                    &mut out,
-                    format_args!(
-                        "  {:<8} {:<widest$}  key {}  value {}  by {}{count}  {}",
-                        edge.shape,
-                        edge.topic,
-                        edge.key,
-                        edge.value,
-                        edge.partitioner,
-                        edge.location
-                    ),
+                line!(
+                    out,
+                    "  {:<8} {:<widest$}  key {}  value {}  by {}{count}  {}",
+                    edge.shape,
+                    edge.topic,
+                    edge.key,
+                    edge.value,
+                    edge.partitioner,
+                    edge.location
                 );
             }
         }
@@ -80,7 +87,7 @@ impl Application {
                 }
             }
             let (shape, name, ends) = (topic.shape, &topic.topic, ends.join("; "));
-            line(out, format_args!("{shape:<6} {name:<widest$}  {ends}"));
+            line!(out, "{shape:<6} {name:<widest$}  {ends}");
         }
     }
 
@@ -106,13 +113,10 @@ impl Application {
                 TopicShape::Table => ("[(", ")]"),
                 TopicShape::Loop => ("((", "))"),
             };
-            line(&mut out, format_args!("  t{at}{open}{label}{close}"));
+            line!(out, "  t{at}{open}{label}{close}");
         }
         for (at, group) in self.groups().iter().enumerate() {
-            line(
-                &mut out,
-                format_args!("  g{at}[{}]", mermaid_text(&group.group)),
-            );
+            line!(out, "  g{at}[{}]", mermaid_text(&group.group));
         }
         self.each_arrow(&topics, |from, to, edge| {
             let arrow = match edge.shape {
@@ -120,7 +124,7 @@ impl Application {
                 _ => "-->",
             };
             let label = mermaid_text(&edge_label(edge, &topics));
-            line(&mut out, format_args!("  {from} {arrow}|{label}| {to}"));
+            line!(out, "  {from} {arrow}|{label}| {to}");
         });
         out
     }
@@ -143,17 +147,11 @@ impl Application {
                 TopicShape::Table => "cylinder",
                 TopicShape::Loop => "circle",
             };
-            line(
-                &mut out,
-                format_args!("  t{at} [label={label}, shape={shape}];"),
-            );
+            line!(out, "  t{at} [label={label}, shape={shape}];");
         }
         for (at, group) in self.groups().iter().enumerate() {
             let label = dot_text(&group.group);
-            line(
-                &mut out,
-                format_args!("  g{at} [label={label}, shape=box];"),
-            );
+            line!(out, "  g{at} [label={label}, shape=box];");
         }
         self.each_arrow(&topics, |from, to, edge| {
             let label = dot_text(&edge_label(edge, &topics));
@@ -161,10 +159,7 @@ impl Application {
                 EdgeShape::Join | EdgeShape::Lookup => ", style=dashed",
                 _ => "",
             };
-            line(
-                &mut out,
-                format_args!("  {from} -> {to} [label={label}{style}];"),
-            );
+            line!(out, "  {from} -> {to} [label={label}{style}];");
         });
         out.push_str("}\n");
         out
@@ -179,15 +174,8 @@ impl Application {
     /// assert_eq!(Application::new().json(), "{\n  \"groups\": [],\n  \"topics\": []\n}\n");
     /// ```
     pub fn json(&self) -> String {
-        let groups = self.groups().iter().map(|group| Group {
-            group: &group.group,
-            processor: &group.processor,
-            file: group.location.file,
-            line: group.location.line,
-            edges: group.edges.iter().map(JsonEdge::from).collect(),
-        });
         let document = Document {
-            groups: groups.collect(),
+            groups: self.groups(),
             topics: self.topics(),
         };
         let mut text = serde_json::to_string_pretty(&document)
@@ -226,10 +214,6 @@ impl Application {
             }
         }
     }
-}
-
-fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    writeln!(out, "{arguments}").expect("writing to a String cannot fail");
 }
 
 fn widest<'n>(names: impl Iterator<Item = &'n str>) -> usize {
@@ -293,44 +277,8 @@ fn dot_text(text: &str) -> String {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    groups: Vec<Group<'a>>,
+    groups: &'a [ApplicationGroup],
     topics: Vec<ApplicationTopic>,
-}
-
-#[derive(Serialize)]
-struct Group<'a> {
-    group: &'a str,
-    processor: &'a str,
-    file: &'a str,
-    line: u32,
-    edges: Vec<JsonEdge<'a>>,
-}
-
-#[derive(Serialize)]
-struct JsonEdge<'a> {
-    edge: EdgeShape,
-    topic: &'a str,
-    key: &'a str,
-    value: &'a str,
-    partitioner: &'a str,
-    partitions: Option<i32>,
-    file: &'a str,
-    line: u32,
-}
-
-impl<'a> From<&'a ApplicationEdge> for JsonEdge<'a> {
-    fn from(edge: &'a ApplicationEdge) -> Self {
-        Self {
-            edge: edge.shape,
-            topic: &edge.topic,
-            key: &edge.key,
-            value: &edge.value,
-            partitioner: &edge.partitioner,
-            partitions: edge.partitions,
-            file: edge.location.file,
-            line: edge.location.line,
-        }
-    }
 }
 
 #[cfg(test)]

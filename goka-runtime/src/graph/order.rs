@@ -1,6 +1,6 @@
 //! The order in which the groups of a program start. Pure.
 
-use super::{Definition, EdgeKind};
+use super::Definition;
 
 /// Sorts the processors so that a group starts before the groups that read its table: a group makes the topic
 /// of its table when it starts, and a group that reads a topic that does not exist is refused. Otherwise the
@@ -16,19 +16,10 @@ pub(crate) fn start_order(mut left: Vec<&'static Definition>) -> Vec<&'static De
 }
 
 fn waits(definition: &Definition, left: &[&'static Definition]) -> bool {
-    let reads = |topic: &str| {
-        definition.graph.edges.iter().any(|edge| {
-            let is_read = matches!(
-                edge.kind,
-                EdgeKind::Input { .. } | EdgeKind::Join | EdgeKind::Lookup
-            );
-            is_read && edge.topic.name == topic
-        })
-    };
     left.iter().any(|other| {
-        let table = other.graph.table();
+        let mut tables = other.graph.table().into_iter();
         let is_other = other.graph.group != definition.graph.group;
-        is_other && table.is_some_and(|table| reads(table.topic.name))
+        is_other && tables.any(|table| definition.graph.reads(table.topic.name))
     })
 }
 
@@ -38,7 +29,7 @@ mod tests {
 
     use super::*;
     use crate::codec::format_of;
-    use crate::graph::{Edge, GroupGraph, Location, TopicKind, TopicSpec};
+    use crate::graph::{Edge, EdgeKind, GroupGraph, Location, TopicKind, TopicSpec};
     use crate::partitioner::{Murmur2, Partitioner};
     use crate::record::Guarantee;
 

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::TopicKind;
 use super::application::{Application, ApplicationEdge, ApplicationGroup, EdgeShape};
 use super::finding::{Declared, Finding};
+use super::{Location, TopicKind};
 use crate::codec::Codec;
 use crate::core::metadata::MAX_INPUTS;
 use crate::key::NoKey;
@@ -33,27 +33,24 @@ impl Application {
     }
 }
 
+fn declared(what: impl Into<String>, location: Location) -> Declared {
+    let what = what.into();
+    Declared { what, location }
+}
+
 fn processor(group: &ApplicationGroup) -> Declared {
-    Declared {
-        what: group.processor.clone(),
-        location: group.location,
-    }
+    declared(&group.processor, group.location)
 }
 
 /// A group, as the owner of a name or a table.
 fn owner(group: &ApplicationGroup) -> Declared {
-    Declared {
-        what: group.group.clone(),
-        location: group.location,
-    }
+    declared(&group.group, group.location)
 }
 
 /// An edge, by its processor and its kind.
 fn reader(group: &ApplicationGroup, edge: &ApplicationEdge) -> Declared {
-    Declared {
-        what: format!("{} ({})", group.processor, edge.shape),
-        location: edge.location,
-    }
+    let what = format!("{} ({})", group.processor, edge.shape);
+    declared(what, edge.location)
 }
 
 fn all(groups: &Groups) -> impl Iterator<Item = (&ApplicationGroup, &ApplicationEdge)> {
@@ -234,10 +231,7 @@ fn check_topics(groups: &Groups, findings: &mut Vec<Finding>) {
                     property,
                     answers: answers
                         .into_iter()
-                        .map(|(what, edge)| Declared {
-                            what,
-                            location: edge.location,
-                        })
+                        .map(|(what, edge)| declared(what, edge.location))
                         .collect(),
                 });
             }
@@ -294,9 +288,8 @@ fn check_copartitioned(groups: &Groups, findings: &mut Vec<Finding>) {
                     property,
                     answers: answers
                         .into_iter()
-                        .map(|(what, edge)| Declared {
-                            what: format!("{what} (`{}`)", edge.topic),
-                            location: edge.location,
+                        .map(|(what, edge)| {
+                            declared(format!("{what} (`{}`)", edge.topic), edge.location)
                         })
                         .collect(),
                 });
@@ -340,11 +333,7 @@ fn check_writers(groups: &Groups, findings: &mut Vec<Finding>) {
         if edge.kind != TopicKind::Stream || edge.shape == EdgeShape::Table {
             declared.insert(&edge.topic);
         }
-        let writer = Declared {
-            what: group.processor.clone(),
-            location: edge.location,
-        };
-        writers.push(writer);
+        writers.push(self::declared(&group.processor, edge.location));
     }
     for (topic, (mut writers, mut outputs)) in tables {
         // A group with two processors is another finding.
@@ -434,9 +423,9 @@ fn check_cycles(groups: &Groups, findings: &mut Vec<Finding>) {
         }
         if let Some(path) = back_to(start, &reads) {
             named.extend(path.iter().map(|(group, _)| *group));
-            let edges = path.iter().map(|(at, edge)| Declared {
-                what: format!("{} reads `{}`", groups[*at].processor, edge.topic),
-                location: edge.location,
+            let edges = path.iter().map(|(at, edge)| {
+                let what = format!("{} reads `{}`", groups[*at].processor, edge.topic);
+                declared(what, edge.location)
             });
             findings.push(Finding::Cycle {
                 edges: edges.collect(),

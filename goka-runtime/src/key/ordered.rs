@@ -10,8 +10,10 @@ mod composite;
 
 pub use self::composite::{Composite, PrefixOf, prefix};
 use super::{AsKey, Key};
+use crate::__private::ordered_codec;
 use crate::codec::{Codec, CodecError, CodecFor, CodecOf, text};
 use crate::schema::Describer;
+use crate::shared_error::SharedError;
 
 /// The name of the encoding.
 pub const ORDERED: &str = "ordered-key";
@@ -67,38 +69,7 @@ pub trait OrderedKey: Key {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ordered<K>(pub K);
 
-impl<K: OrderedKey> Codec for Ordered<K> {
-    type Value = Self;
-    const NAME: &'static str = ORDERED;
-
-    fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        encode_ordered(&value.0, out)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        decode_ordered(bytes).map(Self)
-    }
-
-    fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
-        parse_ordered::<K>(text)
-    }
-
-    fn show(bytes: &[u8]) -> Result<String, CodecError> {
-        show_ordered::<K>(bytes)
-    }
-
-    fn describe(to: &mut Describer) {
-        describe_ordered::<K>(to);
-    }
-}
-
-impl<K: OrderedKey> Key for Ordered<K> {
-    type Ref<'r> = Self;
-
-    fn view(bytes: &[u8]) -> Result<Self, CodecError> {
-        Self::decode(bytes)
-    }
-}
+ordered_codec!([K: OrderedKey] Ordered<K>);
 
 impl<K: OrderedKey> AsKey<Ordered<K>> for K {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -188,18 +159,14 @@ pub fn describe_ordered<K: OrderedKey>(to: &mut Describer) {
     to.raw(")");
 }
 
-#[cold]
-fn refused(reason: String) -> CodecError {
-    CodecError {
-        codec: ORDERED,
-        reason: reason.into(),
-    }
+fn refused(reason: impl Into<SharedError>) -> CodecError {
+    CodecError::new(ORDERED, reason)
 }
 
 fn part<'p>(parts: &mut dyn Iterator<Item = &'p str>) -> Result<&'p str, CodecError> {
     parts
         .next()
-        .ok_or_else(|| refused("too few parts; they have commas between them".to_owned()))
+        .ok_or_else(|| refused("too few parts; they have commas between them"))
 }
 
 macro_rules! integers {

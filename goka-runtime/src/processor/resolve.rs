@@ -230,7 +230,7 @@ fn check_graph(graph: &GroupGraph) -> Result<(), StartError> {
         if inputs[..at].contains(name) {
             return refuse(format!("topic `{name}` is an input twice; remove one"));
         }
-        if graph.table().is_some_and(|table| table.topic.name == *name) {
+        if graph.owns(name) {
             return refuse(format!(
                 "its own table `{name}` is an input; read it with `ctx.value()`"
             ));

@@ -26,6 +26,7 @@ impl Topics {
         log: &dyn Log,
         wait: &TopicWait<'_>,
     ) -> Result<Self, LogError> {
+        use EdgeKind::{Input, Join, Output};
         let mut names: Vec<&'static str> = Vec::new();
         let own = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Lookup);
         for edge in graph.edges.iter().filter(own) {
@@ -35,12 +36,7 @@ impl Topics {
         }
         let is_others = |name: &str| {
             let mut edges = graph.edges.iter().filter(|edge| edge.topic.name == name);
-            edges.any(|edge| {
-                matches!(
-                    edge.kind,
-                    EdgeKind::Input { .. } | EdgeKind::Output | EdgeKind::Join
-                )
-            })
+            edges.any(|edge| matches!(edge.kind, Input { .. } | Output | Join))
         };
         let found = wait.describe(log, &names, is_others)?;
         let infos = names
@@ -227,15 +223,9 @@ impl Topics {
     /// what they do where it cannot: older ones refuse each record, newer ones count what is there,
     /// and a record has fewer copies than its owner asked for.
     fn check_replicas(&self, graph: &GroupGraph) -> Result<(), StartError> {
-        let is_written = |edge: &&Edge| {
-            matches!(
-                edge.kind,
-                EdgeKind::Output
-                    | EdgeKind::Table
-                    | EdgeKind::Loopback { .. }
-                    | EdgeKind::Visit { .. }
-            )
-        };
+        use EdgeKind::{Loopback, Output, Table, Visit};
+        let is_written =
+            |edge: &&Edge| matches!(edge.kind, Output | Table | Loopback { .. } | Visit { .. });
         for edge in graph.edges.iter().filter(is_written) {
             let info = &self.infos[edge.topic.name];
             if info.replicas < info.min_in_sync {

@@ -41,41 +41,37 @@ impl<T: 'static> Schema for PhantomData<T> {
     }
 }
 
-/// Types with the shape of their content.
-macro_rules! transparent {
-    ($($type:ident)*) => {$(
-        impl<T: Schema + ?Sized> Schema for $type<T> {
+/// Types that are described by one call.
+macro_rules! shapes {
+    ($([$($parameters:tt)*] $type:ty => $call:ident<$($of:ident),+>;)*) => {$(
+        impl<$($parameters)*> Schema for $type {
             fn describe(to: &mut Describer) {
-                to.of::<T>();
+                to.$call::<$($of),+>();
             }
         }
     )*};
 }
 
-transparent!(Box Rc Arc RefCell Mutex RwLock);
-
-impl<T: Schema> Schema for Cell<T> {
-    fn describe(to: &mut Describer) {
-        to.of::<T>();
-    }
-}
-
-impl<T: Schema> Schema for Wrapping<T> {
-    fn describe(to: &mut Describer) {
-        to.of::<T>();
-    }
-}
-
-impl<T: Schema + ToOwned + ?Sized> Schema for Cow<'static, T> {
-    fn describe(to: &mut Describer) {
-        to.of::<T>();
-    }
-}
-
-impl<T: Schema> Schema for Option<T> {
-    fn describe(to: &mut Describer) {
-        to.optional::<T>();
-    }
+shapes! {
+    [T: Schema + ?Sized] Box<T> => of<T>;
+    [T: Schema + ?Sized] Rc<T> => of<T>;
+    [T: Schema + ?Sized] Arc<T> => of<T>;
+    [T: Schema + ?Sized] RefCell<T> => of<T>;
+    [T: Schema + ?Sized] Mutex<T> => of<T>;
+    [T: Schema + ?Sized] RwLock<T> => of<T>;
+    [T: Schema] Cell<T> => of<T>;
+    [T: Schema] Wrapping<T> => of<T>;
+    [T: Schema + ToOwned + ?Sized] Cow<'static, T> => of<T>;
+    [T: Schema] Option<T> => optional<T>;
+    [T: Schema] [T] => list<T>;
+    [T: Schema] Vec<T> => list<T>;
+    [T: Schema] VecDeque<T> => list<T>;
+    [T: Schema] LinkedList<T> => list<T>;
+    [T: Schema] BinaryHeap<T> => list<T>;
+    [T: Schema] BTreeSet<T> => list<T>;
+    [T: Schema, S: 'static] HashSet<T, S> => list<T>;
+    [K: Schema, V: Schema] BTreeMap<K, V> => map<K, V>;
+    [K: Schema, V: Schema, S: 'static] HashMap<K, V, S> => map<K, V>;
 }
 
 impl<T: Schema, E: Schema> Schema for Result<T, E> {
@@ -87,12 +83,6 @@ impl<T: Schema, E: Schema> Schema for Result<T, E> {
     }
 }
 
-impl<T: Schema> Schema for [T] {
-    fn describe(to: &mut Describer) {
-        to.list::<T>();
-    }
-}
-
 impl<T: Schema, const N: usize> Schema for [T; N] {
     fn describe(to: &mut Describer) {
         to.tuple(|parts| {
@@ -100,30 +90,6 @@ impl<T: Schema, const N: usize> Schema for [T; N] {
                 parts.item(|to| to.of::<T>());
             }
         });
-    }
-}
-
-macro_rules! lists {
-    ($($type:ident<T $(, $more:ident)?>)*) => {$(
-        impl<T: Schema $(, $more: 'static)?> Schema for $type<T $(, $more)?> {
-            fn describe(to: &mut Describer) {
-                to.list::<T>();
-            }
-        }
-    )*};
-}
-
-lists!(Vec<T> VecDeque<T> LinkedList<T> BinaryHeap<T> BTreeSet<T> HashSet<T, S>);
-
-impl<K: Schema, V: Schema> Schema for BTreeMap<K, V> {
-    fn describe(to: &mut Describer) {
-        to.map::<K, V>();
-    }
-}
-
-impl<K: Schema, V: Schema, S: 'static> Schema for HashMap<K, V, S> {
-    fn describe(to: &mut Describer) {
-        to.map::<K, V>();
     }
 }
 

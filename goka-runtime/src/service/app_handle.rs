@@ -83,12 +83,12 @@ impl AppHandle {
 
     /// Whether the command line has a flag that [`Service::flag`](super::Service::flag) declared.
     pub fn flag(&self, name: &str) -> bool {
-        self.user_args.is_set(name)
+        self.user_args.contains_key(name)
     }
 
     /// The value of an option that [`Service::option`](super::Service::option) declared.
     pub fn option(&self, name: &str) -> Option<&str> {
-        self.user_args.value(name)
+        self.user_args.get(name)?.as_deref()
     }
 
     /// Whether the program is stopping.

@@ -25,7 +25,7 @@ impl Service {
     pub fn main(self) -> ExitCode {
         let args = match args::parse(&self.user_args, std::env::args_os()) {
             Ok(args) => args,
-            Err(ended) => return ended.report(),
+            Err(error) => return error.report(),
         };
         logs::init();
         match self.execute(args) {

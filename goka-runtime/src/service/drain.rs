@@ -27,7 +27,8 @@ pub(super) fn drain(
         format!("{what} did not end within {seconds} s; what it had not committed is done again")
     };
     for thread in threads {
-        if wait(deadline, || thread.is_finished()) {
+        wait_while(|| !thread.is_finished() && Instant::now() < deadline);
+        if thread.is_finished() {
             errors.extend(thread.join().err());
         } else {
             errors.push(late("a background closure"));
@@ -36,15 +37,13 @@ pub(super) fn drain(
     // A processor that has nothing to commit may still wait for a log that does not answer.
     let idle_deadline = deadline.min(Instant::now() + IDLE_TIMEOUT);
     for (group, running) in processors {
-        let has_nothing = || !running.has_uncommitted() && running.in_hand().is_none();
+        let has_nothing = || !running.state().has_uncommitted() && running.in_hand().is_none();
         let is_late = |at: Instant| at >= deadline || (at >= idle_deadline && has_nothing());
-        while !running.is_finished() && !is_late(Instant::now()) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_while(|| !running.is_finished() && !is_late(Instant::now()));
         if running.is_finished() {
             errors.extend(running.join().err().map(|error| error.to_string()));
         } else {
-            match (running.in_hand(), running.has_uncommitted()) {
+            match (running.in_hand(), running.state().has_uncommitted()) {
                 (Some(record), _) => {
                     let seconds = DRAIN_TIMEOUT.as_secs();
                     errors.push(format!(
@@ -65,13 +64,8 @@ pub(super) fn drain(
     errors
 }
 
-/// Waits for `done` until `deadline`; returns whether it came true.
-fn wait(deadline: Instant, mut done: impl FnMut() -> bool) -> bool {
-    while !done() {
-        if Instant::now() >= deadline {
-            return false;
-        }
+fn wait_while(mut waits: impl FnMut() -> bool) {
+    while waits() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    true
 }

@@ -2,8 +2,8 @@
 //! closures wait for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -41,10 +41,7 @@ impl Stop {
 
     /// Requests a stop.
     pub(crate) fn request(&self) {
-        *self
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *self.requested() = true;
         self.changed.notify_all();
     }
 
@@ -53,8 +50,11 @@ impl Stop {
         if self.signalled.load(Ordering::Acquire) {
             self.request();
         }
-        *self
-            .requested
+        *self.requested()
+    }
+
+    fn requested(&self) -> MutexGuard<'_, bool> {
+        self.requested
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,21 +73,10 @@ impl Stop {
 
     /// Waits for `time`, or until a stop is requested; returns whether to go on.
     pub(crate) fn wait(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut requested = self
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while !*requested {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            requested = match self.changed.wait_timeout(requested, left) {
-                Ok((requested, _)) => requested,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-        false
+        let waited = self
+            .changed
+            .wait_timeout_while(self.requested(), time, |requested| !*requested);
+        let (requested, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !*requested
     }
 }

@@ -56,20 +56,20 @@ pub(super) fn supervise(
 /// The first partition of a processor that has stopped, or why the processor has ended.
 pub(super) fn first_failure(group: &str, running: &Running) -> Option<WaitError> {
     let group = group.to_owned();
-    if let Some((partition, source)) = running.first_stopped() {
+    if let Some((partition, source)) = running.state().first_stopped() {
         return Some(WaitError::Stopped {
             group,
             partition,
             source,
         });
     }
-    let source = running.failure()?;
+    let source = running.state().failure()?;
     Some(WaitError::Ended { group, source })
 }
 
 fn check(stop: &Stop, group: &str, running: &Running, health: &mut Health) {
     let now = Instant::now();
-    match running.has_stopped() {
+    match running.state().has_stopped() {
         true => drop(health.stopped_since.get_or_insert(now)),
         false if health.is_done => {}
         false => health.stopped_since = None,
@@ -83,7 +83,7 @@ fn check(stop: &Stop, group: &str, running: &Running, health: &mut Health) {
     if !std::mem::replace(&mut health.is_done, true) {
         running.stop();
     }
-    let failure = running.failure();
+    let failure = running.state().failure();
     if let Some(StopReason::Member(LogError::InstanceFenced { .. })) = failure {
         // Another process uses the name of this instance: the whole program stops.
         stop.request();

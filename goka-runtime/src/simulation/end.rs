@@ -6,11 +6,10 @@ use std::sync::Arc;
 use super::oracles::Violation;
 use super::panics::catch_panic;
 use super::schedule::{Step, StepAction};
-use super::workload::{FedRecord, Workload};
-use crate::codec::Codec;
+use super::workload::Workload;
 use crate::log::simulated::Simulated;
 use crate::tester::folded::Folded;
-use crate::tester::{Received, Rows, read_all};
+use crate::tester::{Received, Rows, decoded, read_all};
 use crate::topic::{Table, Topic};
 
 /// The rule that users write.
@@ -54,9 +53,8 @@ impl End<'_> {
     /// When there is no such table in the workload.
     #[track_caller]
     pub fn table<T: Table>(&self) -> Rows<'_, T> {
-        let partitions = self.partitions::<T>();
-        let folded = Folded::new(self.log.clone(), &T::SPEC, partitions);
-        Rows::new(Arc::new(folded))
+        self.check_known::<T>();
+        Rows::new(Arc::new(Folded::new(self.log, &T::SPEC)))
     }
 
     /// The records that the workload wrote to a topic, in their order; a value of `None` is a tombstone.
@@ -88,7 +86,11 @@ impl End<'_> {
             StepAction::Feed { topic, record } if topic.name == T::NAME => Some(record),
             _ => None,
         });
-        fed.map(decoded::<T>).collect()
+        let records = fed.map(|record| {
+            decoded::<T>(record.key.as_deref(), record.value.as_deref())
+                .unwrap_or_else(|error| panic!("a record of topic `{}`: {error}", T::NAME))
+        });
+        records.collect()
     }
 
     /// The records of a topic, committed ones alone, in the order in which they were written.
@@ -106,29 +108,17 @@ impl End<'_> {
     /// When there is no such topic in the workload, or a record does not decode.
     #[track_caller]
     pub fn output<T: Topic>(&self) -> Vec<Received<T::Key, T::Value>> {
-        self.partitions::<T>();
+        self.check_known::<T>();
         read_all::<T>(self.log)
     }
 
     #[track_caller]
-    fn partitions<T: Topic>(&self) -> i32 {
-        let partitions = self.log.partitions_of(T::NAME);
+    fn check_known<T: Topic>(&self) {
         assert!(
-            partitions > 0,
+            self.log.partitions_of(T::NAME) > 0,
             "no processor of this workload reads or writes topic `{}`",
             T::NAME
         );
-        partitions
-    }
-}
-
-#[track_caller]
-fn decoded<T: Topic>(record: &FedRecord) -> (T::Key, Option<T::Value>) {
-    let key = T::Key::decode(record.key.as_deref().unwrap_or_default());
-    let value = record.value.as_deref().map(|value| T::CODEC.decode(value));
-    match (key, value.transpose()) {
-        (Ok(key), Ok(value)) => (key, value),
-        (Err(error), _) | (_, Err(error)) => panic!("a record of topic `{}`: {error}", T::NAME),
     }
 }
 
@@ -141,9 +131,8 @@ impl fmt::Debug for End<'_> {
 impl Workload {
     /// Runs the user's own checks; returns what failed.
     pub(super) fn run_checks(&self, log: &Simulated, steps: &[Step]) -> Vec<Violation> {
-        let workload = self;
         let end = End {
-            workload,
+            workload: self,
             log,
             steps,
         };

@@ -1,7 +1,6 @@
 //! Mutation tests of the oracles: the engine runs with a known mistake, and a simulation has to find it.
 
 use std::fmt;
-use std::thread::available_parallelism;
 
 use super::config::SimulationConfig;
 use super::runner::Runner;
@@ -51,12 +50,7 @@ pub fn find_mistake(
         traced: false,
         mutant,
     };
-    let runner = Runner {
-        name: mutant.map_or("none", Mutant::name),
-        instances,
-        runs: &config,
-        threads: available_parallelism().map_or(1, usize::from),
-    };
+    let runner = Runner::of(mutant.map_or("none", Mutant::name), &config);
     let (seed, failure) = runner.run_seeds(1..=seeds).failed.pop_first()?;
     let first = failure.violations.into_iter().next()?;
     Some(FoundMistake {

@@ -103,12 +103,8 @@ impl ProcessorRun<'_> {
 
 /// The inputs of a processor, its loopback among them.
 pub(super) fn inputs_of(definition: &'static Definition) -> impl Iterator<Item = &'static Edge> {
-    let is_input = |edge: &&Edge| {
-        matches!(
-            edge.kind,
-            EdgeKind::Input { .. } | EdgeKind::Loopback { .. }
-        )
-    };
+    use EdgeKind::{Input, Loopback};
+    let is_input = |edge: &&Edge| matches!(edge.kind, Input { .. } | Loopback { .. });
     definition.graph.edges.iter().filter(is_input)
 }
 

@@ -11,7 +11,7 @@ use super::schedule::HandlerTime;
 use crate::core::turn::TURN;
 use crate::core::{RecordId, StopReason};
 use crate::log::simulated::{Happened, MemberOffset, RecordPlace, Simulated, Wrote};
-use crate::processor::{StartError, TaskStatus};
+use crate::processor::StartError;
 use crate::record::Appends;
 use crate::tester::scheduler::SimulatedWorker;
 use crate::worker::WorkerConfig;
@@ -150,10 +150,8 @@ impl ProcessWorker {
     }
 
     fn stopped(&self) -> Option<StopReason> {
-        let status = self.inner.config().state.status.lock();
-        let status = status.unwrap_or_else(PoisonError::into_inner);
-        let cause = |task: &TaskStatus| task.stopped.clone();
-        status.values().find_map(cause)
+        let stopped = self.inner.config().state.first_stopped();
+        stopped.map(|(_, cause)| cause)
     }
 }
 

@@ -88,12 +88,7 @@ pub fn simulate(
     };
     let given = |name| number(name, std::env::var(name).ok().as_deref());
     let (only, seeds) = (given(SEED), given(SEEDS).unwrap_or(seeds));
-    let runner = Runner {
-        name,
-        instances,
-        runs: &config,
-        threads: available_parallelism().map_or(1, usize::from),
-    };
+    let runner = Runner::of(name, &config);
     let (summary, report) = runner.simulate(only.map_or(1..=seeds, |seed| seed..=seed));
     println!("{summary}");
     if let Some(seed) = only {
@@ -115,6 +110,17 @@ pub(super) struct Runner<'f, R> {
     pub(super) instances: usize,
     pub(super) runs: &'f R,
     pub(super) threads: usize,
+}
+
+impl<'f> Runner<'f, SimulationConfig<'f>> {
+    pub(super) fn of(name: &'f str, runs: &'f SimulationConfig<'f>) -> Self {
+        Self {
+            name,
+            instances: runs.instances,
+            runs,
+            threads: available_parallelism().map_or(1, usize::from),
+        }
+    }
 }
 
 /// The results of the runs so far.

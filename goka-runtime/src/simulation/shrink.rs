@@ -28,16 +28,13 @@ pub(super) fn shrink<T: Clone>(
     let deadline = Instant::now() + budget.time;
     let (mut left, mut runs) = (all.to_vec(), 0);
     let mut size = left.len();
-    while size > 0 {
+    let mut is_minimal = true;
+    'sizes: while size > 0 {
         let (mut at, mut shrank) = (0, false);
         while at < left.len() {
             if runs == budget.runs || Instant::now() >= deadline {
-                let is_least = false;
-                return Shrunk {
-                    left,
-                    runs,
-                    is_minimal: is_least,
-                };
+                is_minimal = false;
+                break 'sizes;
             }
             let end = (at + size).min(left.len());
             let without = [&left[..at], &left[end..]].concat();
@@ -55,11 +52,10 @@ pub(super) fn shrink<T: Clone>(
             break;
         }
     }
-    let is_least = true;
     Shrunk {
         left,
         runs,
-        is_minimal: is_least,
+        is_minimal,
     }
 }
 

@@ -120,17 +120,7 @@ fn validate_topic(
     how: &str,
     definitions: &[&'static Definition],
 ) -> Result<(), String> {
-    let reads = |edge: &Edge| {
-        let reads = matches!(
-            edge.kind,
-            EdgeKind::Input { .. } | EdgeKind::Join | EdgeKind::Lookup
-        );
-        reads && edge.topic.name == topic
-    };
-    let owns = |definition: &&&'static Definition| {
-        let table = definition.graph.table();
-        table.is_some_and(|table| table.topic.name == topic)
-    };
+    let owns = |definition: &&&'static Definition| definition.graph.owns(topic);
     if let Some(owner) = definitions.iter().find(owns) {
         let (name, location) = (owner.graph.name, owner.graph.location);
         return Err(format!(
@@ -138,10 +128,7 @@ fn validate_topic(
              give records to its inputs"
         ));
     }
-    if definitions
-        .iter()
-        .any(|found| found.graph.edges.iter().any(reads))
-    {
+    if definitions.iter().any(|found| found.graph.reads(topic)) {
         return Ok(());
     }
     Err(format!(

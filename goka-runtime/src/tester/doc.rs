@@ -50,11 +50,7 @@ impl Processor for ClickCount {
     const DEFINITION: &'static Definition = &DEFINITION;
 }
 
-const HERE: Location = Location {
-    file: file!(),
-    line: line!(),
-    column: 1,
-};
+const HERE: Location = crate::here!();
 
 const fn edge(kind: EdgeKind, topic: TopicSpec) -> Edge {
     Edge {

@@ -11,27 +11,29 @@ use crate::record::{Offset, Record};
 use crate::table::Stored;
 use crate::view::{LookedUp, ViewError};
 
+/// The rows of a table, with their timestamps.
+pub(crate) type StoredRows = BTreeMap<Vec<u8>, Stored>;
+
+/// Applies a record of a table's topic to its rows.
+pub(crate) fn fold(rows: &mut StoredRows, record: &Record<'_>) {
+    let (timestamp, value) = (record.timestamp, record.value.map(<[u8]>::to_vec));
+    if let Some(key) = record.key {
+        put(rows, key, value.map(|value| Stored { timestamp, value }));
+    }
+}
+
+/// Sets or deletes a row.
+pub(crate) fn put(rows: &mut StoredRows, key: &[u8], stored: Option<Stored>) {
+    match stored {
+        Some(stored) => drop(rows.insert(key.to_vec(), stored)),
+        None => drop(rows.remove(key)),
+    }
+}
+
 #[derive(Debug, Default)]
 struct FoldedPartition {
     next: Offset,
-    rows: BTreeMap<Vec<u8>, Stored>,
-}
-
-impl FoldedPartition {
-    fn apply(&mut self, record: Record<'_>) {
-        let Some(key) = record.key else {
-            return;
-        };
-        match record.value {
-            Some(value) => {
-                let (timestamp, value) = (record.timestamp, value.to_vec());
-                self.rows.insert(key.to_vec(), Stored { timestamp, value });
-            }
-            None => {
-                self.rows.remove(key);
-            }
-        }
-    }
+    rows: StoredRows,
 }
 
 /// All partitions of a table.
@@ -44,12 +46,11 @@ pub(crate) struct Folded {
 }
 
 impl Folded {
-    pub(crate) fn new(log: Simulated, spec: &TopicSpec, partitions: i32) -> Self {
-        let parts = (0..partitions)
-            .map(|_| FoldedPartition::default())
-            .collect();
+    pub(crate) fn new(log: &Simulated, spec: &TopicSpec) -> Self {
+        let partitions = 0..log.partitions_of(spec.name);
+        let parts = partitions.map(|_| FoldedPartition::default()).collect();
         Self {
-            log,
+            log: log.clone(),
             topic: spec.name,
             place: spec.partition_of,
             parts: Mutex::new(parts),
@@ -61,13 +62,12 @@ impl Folded {
     }
 
     fn catch_up(&self, partition: i32, part: &mut FoldedPartition) {
-        let from = part.next;
-        let next = self
+        let rows = &mut part.rows;
+        part.next = self
             .log
-            .read_committed(self.topic, partition, from, &mut |_, record| {
-                part.apply(record);
+            .read_committed(self.topic, partition, part.next, &mut |_, record| {
+                fold(rows, &record);
             });
-        part.next = next;
     }
 
     /// The value of a key, now.

@@ -8,7 +8,6 @@ use super::{Stopped, Tester};
 use crate::codec::{AsValue, CodecError};
 use crate::context::Emit;
 use crate::emitter::{Ack, Delivered, EmitError, RawEmitter};
-use crate::graph::EdgeKind;
 use crate::key::{AsKey, Key, NoKey};
 use crate::log::TopicWait;
 use crate::topic::Topic;
@@ -33,21 +32,13 @@ impl<'t, T: Topic> Input<'t, T> {
     #[track_caller]
     pub(super) fn new(tester: &'t mut Tester) -> Self {
         let name = T::NAME;
-        let of_it = || tester.edges().filter(|(_, edge)| edge.topic.name == name);
-        let is_table = |kind: &EdgeKind| matches!(kind, EdgeKind::Table);
-        if let Some((owner, _)) = of_it().find(|(_, edge)| is_table(&edge.kind)) {
+        if let Some(owner) = tester.graphs().find(|graph| graph.owns(name)) {
             panic!(
                 "topic `{name}` is the table of `{}`, and only that processor writes it; send to its inputs",
-                owner.graph.name
+                owner.name
             );
         }
-        let is_read = |kind: &EdgeKind| {
-            matches!(
-                kind,
-                EdgeKind::Input { .. } | EdgeKind::Join | EdgeKind::Lookup
-            )
-        };
-        if !of_it().any(|(_, edge)| is_read(&edge.kind)) {
+        if !tester.graphs().any(|graph| graph.reads(name)) {
             let names = tester.names();
             panic!("topic `{name}` is read by no processor of this tester, which has {names}");
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::Tester;
-use crate::codec::{AsValue, Codec, CodecError, CodecOf};
+use crate::codec::{Codec, CodecError, CodecOf};
 use crate::graph::{EdgeKind, Format, TopicSpec};
 use crate::key::AsKey;
 use crate::log::simulated::Simulated;
@@ -79,32 +79,38 @@ pub trait Expected<V> {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError>;
 }
 
-impl<V> Expected<V> for V {
-    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        codec.encode(self, out).map(|()| true)
-    }
-}
-
-impl<V> Expected<V> for &V {
-    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        codec.encode(self, out).map(|()| true)
-    }
-}
-
-impl<V> Expected<V> for Option<V> {
-    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        match self {
-            Some(value) => codec.encode(value, out).map(|()| true),
-            None => Ok(false),
+/// A value that is given: itself, a reference to it, `&str` for a `String`, or `None` for a tombstone.
+macro_rules! given_values {
+    ($given:ident) => {
+        impl<V> $given<V> for V {
+            fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+                codec.encode(self, out).map(|()| true)
+            }
         }
-    }
-}
 
-impl Expected<String> for &str {
-    fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        AsValue::<String>::put(*self, codec, out).map(|()| true)
-    }
+        impl<V> $given<V> for &V {
+            fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+                codec.encode(self, out).map(|()| true)
+            }
+        }
+
+        impl<V> $given<V> for Option<V> {
+            fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+                let put = self.as_ref().map(|value| codec.encode(value, out));
+                put.transpose().map(|put| put.is_some())
+            }
+        }
+
+        impl $given<String> for &str {
+            fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+                $crate::codec::AsValue::<String>::put(*self, codec, out).map(|()| true)
+            }
+        }
+    };
 }
+pub(crate) use given_values;
+
+given_values!(Expected);
 
 /// A record that was read, not decoded yet.
 struct ReadRecord {
@@ -142,7 +148,7 @@ impl Tester {
     /// Reads the records of a topic that were not read yet.
     fn unread(&mut self, topic: &'static str) -> Vec<ReadRecord> {
         let mut found = Vec::new();
-        for partition in 0..self.partitions(topic) {
+        for partition in 0..self.log.partitions_of(topic) {
             let from = self.read.entry((topic, partition)).or_default();
             *from = self
                 .log
@@ -158,7 +164,7 @@ impl Tester {
     pub(super) fn check_unread(&mut self) {
         let mut specs: Vec<TopicSpec> = Vec::new();
         let mut inner = BTreeSet::new();
-        for (_, edge) in self.edges() {
+        for edge in self.graphs().flat_map(|graph| graph.edges) {
             match edge.kind {
                 EdgeKind::Output if specs.iter().all(|spec| spec.name != edge.topic.name) => {
                     specs.push(edge.topic);
@@ -201,13 +207,12 @@ impl<'t, T: Topic> Output<'t, T> {
     #[track_caller]
     pub(super) fn new(tester: &'t mut Tester) -> Self {
         let name = T::NAME;
-        let emits = |kind: &EdgeKind| matches!(kind, EdgeKind::Output);
-        let mut edges = tester.edges();
-        if !edges.any(|(_, edge)| edge.topic.name == name && emits(&edge.kind)) {
+        let mut outputs = tester.graphs().flat_map(|graph| graph.outputs());
+        if !outputs.any(|edge| edge.topic.name == name) {
             let names = tester.names();
             panic!("no processor of this tester emits to topic `{name}`; it has {names}");
         }
-        drop(edges);
+        drop(outputs);
         let topic = PhantomData;
         Self { tester, topic }
     }
@@ -331,10 +336,8 @@ where
 
 #[track_caller]
 fn received<T: Topic>(raw: ReadRecord) -> Received<T::Key, T::Value> {
-    let key = T::Key::decode(raw.key.as_deref().unwrap_or_default());
-    let value = raw.value.as_deref().map(|value| T::CODEC.decode(value));
-    match (key, value.transpose()) {
-        (Ok(key), Ok(value)) => Received {
+    match decoded::<T>(raw.key.as_deref(), raw.value.as_deref()) {
+        Ok((key, value)) => Received {
             key,
             value,
             timestamp: raw.timestamp,
@@ -342,7 +345,7 @@ fn received<T: Topic>(raw: ReadRecord) -> Received<T::Key, T::Value> {
             partition: raw.partition,
             offset: raw.offset,
         },
-        (Err(error), _) | (_, Err(error)) => panic!(
+        Err(error) => panic!(
             "{}[{}] offset {}: {error}",
             T::NAME,
             raw.partition,
@@ -351,12 +354,22 @@ fn received<T: Topic>(raw: ReadRecord) -> Received<T::Key, T::Value> {
     }
 }
 
+pub(crate) fn decoded<T: Topic>(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<(T::Key, Option<T::Value>), CodecError> {
+    let key = T::Key::decode(key.unwrap_or_default())?;
+    let value = value.map(|value| T::CODEC.decode(value));
+    Ok((key, value.transpose()?))
+}
+
+pub(super) fn shown(format: &Format, bytes: &[u8]) -> String {
+    (format.show)(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned())
+}
+
 fn pair(spec: &TopicSpec, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
-    let text = |format: &Format, bytes: &[u8]| {
-        (format.show)(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned())
-    };
-    let key = key.map_or("(no key)".to_owned(), |key| text(&spec.key, key));
-    let value = value.map_or("(tombstone)".to_owned(), |value| text(&spec.value, value));
+    let key = key.map_or("(no key)".to_owned(), |key| shown(&spec.key, key));
+    let value = value.map_or("(tombstone)".to_owned(), |value| shown(&spec.value, value));
     format!("{key}: {value}")
 }
 

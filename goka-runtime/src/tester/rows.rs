@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::folded::Folded;
+use super::output::shown;
 use crate::codec::Codec;
 use crate::key::AsKey;
 use crate::topic::Table;
@@ -109,15 +110,10 @@ fn value<T: Table>(bytes: &[u8]) -> T::Value {
 
 impl<T: Table> fmt::Debug for Rows<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |show: fn(&[u8]) -> _, bytes: &[u8]| -> String {
-            let shown: Result<String, _> = show(bytes);
-            shown.unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned())
-        };
         let rows = self.folded.rows();
-        let rows = rows.iter().map(|(key, value)| {
-            let key = text(T::SPEC.key.show, key);
-            (key, text(T::SPEC.value.show, value))
-        });
+        let rows = rows
+            .iter()
+            .map(|(key, value)| (shown(&T::SPEC.key, key), shown(&T::SPEC.value, value)));
         f.debug_map().entries(rows).finish()
     }
 }

@@ -45,14 +45,14 @@ impl SimulatedWorker {
             },
             runtime: OnceLock::new(),
         });
-        let parts = Arc::new(parts);
-        let member = parts.log.join(&parts.plan.group)?;
-        Ok(Self {
-            running: Some((Worker::new(&parts), member)),
-            config: parts,
+        let mut worker = Self {
+            config: Arc::new(parts),
             timers: None,
+            running: None,
             ended: None,
-        })
+        };
+        worker.rejoin()?;
+        Ok(worker)
     }
 
     /// Joins the group again with a new member, after the previous one has ended.
@@ -177,25 +177,13 @@ impl SimulatedWorker {
 /// Workers that share a log and a clock.
 pub(super) struct TurnScheduler {
     log: Simulated,
-    workers: Vec<SimulatedWorker>,
+    pub(super) workers: Vec<SimulatedWorker>,
 }
 
 impl TurnScheduler {
     pub(super) fn new(log: Simulated) -> Self {
-        let hands = Vec::new();
-        Self {
-            log,
-            workers: hands,
-        }
-    }
-
-    /// Adds a worker, last in turn.
-    pub(super) fn add(&mut self, worker: SimulatedWorker) {
-        self.workers.push(worker);
-    }
-
-    pub(super) fn workers(&self) -> &[SimulatedWorker] {
-        &self.workers
+        let workers = Vec::new();
+        Self { log, workers }
     }
 
     /// Removes the first `count` workers, each ended by `end`.

@@ -2,12 +2,14 @@
 //! that have to exist before they start.
 
 use std::any::TypeId;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::folded::Folded;
+use super::scheduler::TurnScheduler;
 use super::{TestedProcessor, Tester};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
@@ -178,7 +180,20 @@ impl Setup {
                 shared: shared_state(definition, given, "Tester::new().with("),
             }
         });
-        Tester::start(clock, log, processors.collect(), options, self.strict)
+        let mut tester = Tester {
+            clock,
+            scheduler: TurnScheduler::new(log.clone()),
+            log,
+            options,
+            processors: processors.collect(),
+            emitters: BTreeMap::new(),
+            read: BTreeMap::new(),
+            tables: RefCell::default(),
+            reported: BTreeSet::new(),
+            is_strict: self.strict,
+        };
+        tester.join_all();
+        tester
     }
 }
 
@@ -238,14 +253,12 @@ pub(crate) fn worker_config(
 /// The topics that exist before any processor starts: all but those that a group has to itself. Topics
 /// that need equal partition counts get the count that one of them declares.
 pub(crate) fn topics(definitions: &[&'static Definition], partitions: i32) -> Vec<NewTopic> {
+    use EdgeKind::{Join, Lookup, Table};
     let mut found: BTreeMap<&'static str, (Option<i32>, bool)> = BTreeMap::new();
     for edge in definitions.iter().flat_map(|found| shared_edges(found)) {
         let entry = found.entry(edge.topic.name).or_default();
         entry.0 = entry.0.or(edge.topic.partitions);
-        let is_kept = matches!(
-            edge.kind,
-            EdgeKind::Table | EdgeKind::Join | EdgeKind::Lookup
-        );
+        let is_kept = matches!(edge.kind, Table | Join | Lookup);
         entry.1 |= is_kept || edge.topic.kind != TopicKind::Stream;
     }
     for together in copartitioned(definitions) {
@@ -267,12 +280,8 @@ pub(crate) fn topics(definitions: &[&'static Definition], partitions: i32) -> Ve
 }
 
 fn shared_edges(definition: &Definition) -> impl Iterator<Item = &'static Edge> {
-    let own = |edge: &&Edge| {
-        matches!(
-            edge.kind,
-            EdgeKind::Loopback { .. } | EdgeKind::Visit { .. }
-        )
-    };
+    use EdgeKind::{Loopback, Visit};
+    let own = |edge: &&Edge| matches!(edge.kind, Loopback { .. } | Visit { .. });
     definition.graph.edges.iter().filter(move |edge| !own(edge))
 }
 

@@ -7,7 +7,6 @@ use crate::core::StopReason;
 use crate::graph::EdgeKind;
 use crate::processor::TaskStatus;
 use crate::processor::topics::is_copartitioned;
-use crate::worker::WorkerState;
 
 /// One partition, or a whole processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,14 +99,14 @@ impl Tester {
     /// the task.
     fn failures_where(&self, counts: impl Fn(usize, Option<&TaskStatus>) -> bool) -> Vec<Failure> {
         let mut failures = Vec::new();
-        for (worker, at) in self.scheduler.workers().iter().zip(0..) {
+        for (worker, at) in self.scheduler.workers.iter().zip(0..) {
             let at = at % self.processors.len();
             let group = self.processors[at].definition.graph.group;
             if let Some(cause) = worker.ended().filter(|_| counts(at, None)) {
                 let cause = cause.clone();
                 failures.push(Failure { group, cause });
             }
-            for task in stopped(&worker.config().state) {
+            for task in worker.config().state.tasks() {
                 if let Some(cause) = task.stopped.clone().filter(|_| counts(at, Some(&task))) {
                     failures.push(Failure { group, cause });
                 }
@@ -115,11 +114,4 @@ impl Tester {
         }
         failures
     }
-}
-
-fn stopped(signals: &WorkerState) -> Vec<TaskStatus> {
-    let status = signals.status.lock();
-    let status = status.unwrap_or_else(std::sync::PoisonError::into_inner);
-    let tasks = status.values().filter(|task| task.stopped.is_some());
-    tasks.cloned().collect()
 }

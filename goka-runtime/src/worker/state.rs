@@ -76,6 +76,10 @@ impl WorkerState {
         self.has_stopped.load(Ordering::Acquire)
     }
 
+    pub(crate) fn tasks(&self) -> Vec<TaskStatus> {
+        lock(&self.status).values().cloned().collect()
+    }
+
     pub(crate) fn running(&self) -> Vec<TaskId> {
         let status = lock(&self.status);
         let running = status
@@ -85,7 +89,7 @@ impl WorkerState {
     }
 
     /// The partition of the first task, by lead topic and number, that has stopped, and why.
-    #[cfg(feature = "cli")]
+    #[cfg(any(feature = "cli", feature = "tester"))]
     pub(crate) fn first_stopped(&self) -> Option<(i32, StopReason)> {
         let status = lock(&self.status);
         let mut tasks = status.values();

@@ -1,7 +1,6 @@
 //! The client of a Confluent schema registry, one for the process: schemas by id, and ids by schema. Knows no
 //! types.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use schema_registry_converter::blocking::schema_registry::{
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
 
-use super::refused;
+use super::{Cache, cached, refused};
 use crate::codec::CodecError;
 
 /// The environment variable with the URL of the registry, for a program that installs none.
@@ -34,9 +33,9 @@ pub struct Registry {
     credentials: Option<(String, String)>,
     /// Made by the first request.
     settings: OnceLock<Result<SrSettings, String>>,
-    schemas: RwLock<HashMap<u32, Arc<Schema>>>,
+    schemas: Cache<u32, Arc<Schema>>,
     /// By subject and schema.
-    ids: RwLock<HashMap<(String, &'static str), u32>>,
+    ids: Cache<(String, &'static str), u32>,
 }
 
 impl fmt::Debug for Registry {
@@ -98,36 +97,26 @@ impl Registry {
 
     /// The schema with an id.
     pub(super) fn schema(&self, id: u32) -> Result<Arc<Schema>, CodecError> {
-        let known = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(schema) = known.get(&id) {
-            return Ok(schema.clone());
-        }
-        drop(known);
-        let found = self.ask(|settings| get_schema_by_id(id, settings))?;
-        if !found.references.is_empty() {
-            return Err(refused(format!(
-                "schema {id} refers to other schemas, which is not supported"
-            )));
-        }
-        let schema = Arc::new(Schema::parse_str(&found.schema).map_err(refused)?);
-        let mut known = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(id, schema.clone());
-        Ok(schema)
+        cached(&self.schemas, id, || {
+            let found = self.ask(|settings| get_schema_by_id(id, settings))?;
+            if !found.references.is_empty() {
+                return Err(refused(format!(
+                    "schema {id} refers to other schemas, which is not supported"
+                )));
+            }
+            let schema = Schema::parse_str(&found.schema).map_err(refused)?;
+            Ok(Arc::new(schema))
+        })
     }
 
     /// The id of a schema, which is registered if it is not yet.
     pub(super) fn id(&self, subject: &str, schema: &'static str) -> Result<u32, CodecError> {
-        let key = (subject.to_owned(), schema);
-        let known = self.ids.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = known.get(&key) {
-            return Ok(*id);
-        }
-        drop(known);
-        let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
-        let found = self.ask(|settings| post_schema(settings, subject.to_owned(), supplied))?;
-        let mut known = self.ids.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, found.id);
-        Ok(found.id)
+        let subject = subject.to_owned();
+        cached(&self.ids, (subject.clone(), schema), || {
+            let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
+            let found = self.ask(|settings| post_schema(settings, subject, supplied))?;
+            Ok(found.id)
+        })
     }
 
     /// Sends a request on a thread of its own: the client blocks, and would panic on a thread that drives

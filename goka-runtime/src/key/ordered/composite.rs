@@ -1,11 +1,9 @@
 //! Keys that are made of parts: tuples, and the prefixes of keys with the same first parts.
 
 use super::super::Key;
-use super::{
-    ORDERED, OrderedKey, decode_ordered, describe_ordered, encode_ordered, parse_ordered,
-    show_ordered,
-};
-use crate::codec::{Codec, CodecError};
+use super::OrderedKey;
+use crate::__private::ordered_codec;
+use crate::codec::CodecError;
 use crate::schema::Describer;
 
 /// A key that is made of parts: a tuple, or a tuple struct with `#[derive(goka::Key)]`.
@@ -47,38 +45,7 @@ pub fn prefix<K: Composite, P: PrefixOf<K::Parts>>(first: &P) -> Vec<u8> {
 
 macro_rules! tuples {
     ($([$($item:ident $at:tt)+] $([$($first:ident $nth:tt)+])*;)*) => {$(
-        impl<$($item: OrderedKey),+> Codec for ($($item,)+) {
-            type Value = Self;
-            const NAME: &'static str = ORDERED;
-
-            fn encode(value: &Self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-                encode_ordered(value, out)
-            }
-
-            fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-                decode_ordered(bytes)
-            }
-
-            fn parse(text: &str) -> Result<Vec<u8>, CodecError> {
-                parse_ordered::<Self>(text)
-            }
-
-            fn show(bytes: &[u8]) -> Result<String, CodecError> {
-                show_ordered::<Self>(bytes)
-            }
-
-            fn describe(to: &mut Describer) {
-                describe_ordered::<Self>(to);
-            }
-        }
-
-        impl<$($item: OrderedKey),+> Key for ($($item,)+) {
-            type Ref<'r> = Self;
-
-            fn view(bytes: &[u8]) -> Result<Self, CodecError> {
-                decode_ordered(bytes)
-            }
-        }
+        ordered_codec!([$($item: OrderedKey),+] ($($item,)+));
 
         impl<$($item: OrderedKey),+> OrderedKey for ($($item,)+) {
             fn put_ordered(&self, out: &mut Vec<u8>) {

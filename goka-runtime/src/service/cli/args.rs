@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -49,28 +48,11 @@ pub(super) enum Command {
     Topology(Format),
 }
 
-/// Why no command follows.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The help was printed.
-    HelpPrinted,
-    Failed(CliError),
-}
-
-impl Ended {
-    pub(super) fn report(&self) -> ExitCode {
-        match self {
-            Ended::HelpPrinted => ExitCode::SUCCESS,
-            Ended::Failed(error) => error.report(),
-        }
-    }
-}
-
 /// Reads the command line.
 pub(super) fn parse(
     user_args: &[UserArg],
     args: impl IntoIterator<Item = OsString>,
-) -> Result<Args, Ended> {
+) -> Result<Args, CliError> {
     let mut args = args.into_iter().peekable();
     let program = args
         .peek()
@@ -79,28 +61,23 @@ pub(super) fn parse(
             || "goka".to_owned(),
             |name| name.to_string_lossy().into_owned(),
         );
-    let clap = clap(&program, user_args).map_err(Ended::Failed)?;
+    let clap = clap(&program, user_args)?;
     match clap.try_get_matches_from(args) {
-        Ok(matches) => from_matches(&matches, user_args).map_err(Ended::Failed),
+        Ok(matches) => from_matches(&matches, user_args),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
             print!("{error}");
-            Err(Ended::HelpPrinted)
+            Err(CliError::HelpPrinted)
         }
-        Err(error) => Err(Ended::Failed(CliError::new(clap_error(&error, &program)))),
+        Err(error) => Err(CliError::new(clap_error(&error, &program))),
     }
 }
 
 /// An error of clap on one line: the message, the tips, and the command that prints the help.
 fn clap_error(error: &clap::Error, program: &str) -> String {
     let text = error.to_string();
-    let message = text
-        .split("\n\nUsage:")
-        .next()
-        .unwrap_or_default()
-        .split("\n\nFor more information")
-        .next()
-        .unwrap_or_default();
-    let message = message.trim_start_matches("error: ");
+    let message = text.split("\n\nUsage:").next().unwrap_or_default();
+    let message = message.split("\n\nFor more information").next();
+    let message = message.unwrap_or_default().trim_start_matches("error: ");
     one_line(&format!("{message}; see `{program} --help`"))
 }
 
@@ -204,17 +181,14 @@ fn from_matches(matches: &ArgMatches, user_args: &[UserArg]) -> Result<Args, Cli
     let (name, sub) = matches.subcommand().unwrap_or(("run", matches));
     let is_given =
         |of: &ArgMatches, option: &str| of.value_source(option) == Some(ValueSource::CommandLine);
-    let options = user_args
-        .iter()
-        .map(|user| user.name)
-        .chain(run_options::NAMES);
     if name != "run" {
-        for option in options {
-            if is_given(matches, option) {
-                return Err(CliError::new(format!(
-                    "`--{option}` is an option of `run`, not of `{name}`; leave one out"
-                )));
-            }
+        let own = run_options::args();
+        let own = own.iter().map(|arg| arg.get_id().as_str());
+        let mut options = user_args.iter().map(|user| user.name).chain(own);
+        if let Some(option) = options.find(|option| is_given(matches, option)) {
+            return Err(CliError::new(format!(
+                "`--{option}` is an option of `run`, not of `{name}`; leave one out"
+            )));
         }
     }
     // Options of `run` stand before or after the command; those after it count.
@@ -284,7 +258,7 @@ mod tests {
     fn parsed(line: &str) -> Result<Args, String> {
         let args = line.split(' ').map(OsString::from);
         parse(&USER_ARGS, args).map_err(|ended| match ended {
-            Ended::Failed(CliError::Errors(lines)) => lines.join("|"),
+            CliError::Errors(lines) => lines.join("|"),
             other => format!("{other:?}"),
         })
     }
@@ -298,13 +272,20 @@ mod tests {
             let Command::Run(given, _) = parsed(line).expect("good").command else {
                 panic!("{line}: not run");
             };
-            assert!(given.is_set("no-simulate"), "{line}");
-            assert_eq!(given.value("file"), Some("f"), "{line}");
+            assert!(given.contains_key("no-simulate"), "{line}");
+            assert_eq!(
+                given.get("file").and_then(Option::as_deref),
+                Some("f"),
+                "{line}"
+            );
         }
         let Command::Run(given, _) = parsed("clicks").expect("good").command else {
             panic!("not run");
         };
-        assert!(!given.is_set("no-simulate") && given.value("file").is_none());
+        assert!(
+            !given.contains_key("no-simulate")
+                && given.get("file").and_then(Option::as_deref).is_none()
+        );
     }
 
     #[test]
@@ -398,7 +379,7 @@ mod tests {
                 !arg.starts_with(b"-h") && !arg.starts_with(b"--h") && *arg != b"help"
             });
             let args = args.map(|arg| OsString::from_vec(arg.to_vec()));
-            if let Err(Ended::Failed(CliError::Errors(lines))) = parse(&USER_ARGS, args) {
+            if let Err(CliError::Errors(lines)) = parse(&USER_ARGS, args) {
                 for line in lines {
                     assert!(!line.is_empty() && !line.contains(['\n', '\r']), "{line:?}");
                 }

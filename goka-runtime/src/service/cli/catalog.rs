@@ -3,7 +3,7 @@
 //! gives them.
 
 use super::error::CliError;
-use crate::codec::Codec;
+use crate::codec::format_of;
 use crate::emitter::Declared;
 use crate::graph::{Definition, EdgeKind, Format, GroupGraph, TopicKind, TopicSpec};
 use crate::partitioner::{Murmur2, Partitioner};
@@ -41,14 +41,7 @@ impl TopicCodecs {
 }
 
 /// Bytes as text: what is not UTF-8 is escaped when printed, and unescaped when read.
-const TEXT: Format = Format {
-    codec: <Vec<u8> as Codec>::NAME,
-    parse: <Vec<u8> as Codec>::parse,
-    show: <Vec<u8> as Codec>::show,
-    describe: <Vec<u8> as Codec>::describe,
-    schema: None,
-    canonical: None,
-};
+const TEXT: Format = format_of::<Vec<u8>>();
 
 /// The codecs of a topic.
 pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> TopicCodecs {

@@ -22,6 +22,8 @@ pub(crate) enum CliError {
     Errors(Vec<String>),
     /// The reader of standard output has closed it: exit code 0, since it wants no more.
     OutputClosed,
+    /// Help was asked for, and is printed.
+    HelpPrinted,
 }
 
 impl CliError {
@@ -48,7 +50,7 @@ impl CliError {
                 }
                 ExitCode::from(2)
             }
-            CliError::OutputClosed => ExitCode::SUCCESS,
+            CliError::OutputClosed | CliError::HelpPrinted => ExitCode::SUCCESS,
         }
     }
 }
@@ -116,26 +118,7 @@ impl From<RegistryError> for CliError {
 
 impl From<OptionError> for CliError {
     fn from(error: OptionError) -> Self {
-        match error {
-            OptionError::OutOfRange {
-                what,
-                option,
-                given,
-                least,
-                most,
-            } => CliError::new(format!(
-                "{what} (`{option}`) is {given:?}, and may be from {least:?} to {most:?}; set one in \
-                 that range"
-            )),
-            OptionError::PollInterval {
-                poll_interval,
-                session_timeout,
-            } => CliError::new(format!(
-                "the poll interval (`--max-poll-interval`) is {poll_interval:?}, shorter than the \
-                 session timeout (`--session`), {session_timeout:?}; set a longer poll interval or a shorter \
-                 session"
-            )),
-        }
+        CliError::new(error)
     }
 }
 

@@ -21,19 +21,6 @@ const TRANSACTION_TIMEOUT: &str = "transaction-timeout";
 const ON_STOP: &str = "on-stop";
 const RETRY: &str = "retry";
 
-/// The names of the options.
-pub(super) const NAMES: [&str; 9] = [
-    GUARANTEE,
-    BARRIER,
-    FLUSH_INTERVAL,
-    TABLE_MEMORY,
-    SESSION,
-    MAX_POLL_INTERVAL,
-    TRANSACTION_TIMEOUT,
-    ON_STOP,
-    RETRY,
-];
-
 /// The options.
 pub(super) fn args() -> [Arg; 9] {
     let arg = |name, variable, value| Arg::new(name).long(name).env(variable).value_name(value);

@@ -121,17 +121,9 @@ impl OpenLog {
         if let Some(emitter) = emitters.get(topic) {
             return Ok(emitter.clone());
         }
-        let emitter = {
-            let declared = Declared::default();
-            RawEmitter::new(
-                &*self.log,
-                topic,
-                unused_partitioner,
-                declared,
-                &TopicWait::default(),
-            )
-        };
-        let emitter = Arc::new(emitter?);
+        let (declared, wait) = (Declared::default(), TopicWait::default());
+        let emitter = RawEmitter::new(&*self.log, topic, unused_partitioner, declared, &wait)?;
+        let emitter = Arc::new(emitter);
         emitters.insert(topic.to_owned(), emitter.clone());
         Ok(emitter)
     }

@@ -16,13 +16,11 @@ use crate::dispatch::{
 };
 use crate::graph::EdgeKind;
 use crate::log::simulated::Wrote;
-use crate::record::{Guarantee, Record, Timestamp};
+use crate::record::{Guarantee, Timestamp};
 use crate::shared_error::HandlerError;
 use crate::table::{Stored, StoredRef};
+use crate::tester::folded::{StoredRows as Rows, fold, put};
 use crate::testing::encoded;
-
-/// The rows of a table, or of a partition of it.
-pub(super) type Rows = BTreeMap<Vec<u8>, Stored>;
 
 /// A record that the model emitted.
 #[derive(Debug)]
@@ -137,22 +135,6 @@ pub(super) fn folded(index: &Index<'_>, topic: &str, partition: i32) -> Rows {
         fold(&mut rows, &record.body.record(record.place.offset));
     }
     rows
-}
-
-/// Puts a record of a table into its rows.
-pub(super) fn fold(rows: &mut Rows, record: &Record<'_>) {
-    let timestamp = record.timestamp;
-    let value = record.value.map(<[u8]>::to_vec);
-    if let Some(key) = record.key {
-        put(rows, key, value.map(|value| Stored { timestamp, value }));
-    }
-}
-
-fn put(rows: &mut Rows, key: &[u8], stored: Option<Stored>) {
-    match stored {
-        Some(stored) => drop(rows.insert(key.to_vec(), stored)),
-        None => drop(rows.remove(key)),
-    }
 }
 
 /// The partition counts of the topics that a processor emits to.

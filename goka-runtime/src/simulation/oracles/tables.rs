@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
-use super::model::{ModelResult, Rows, fold, folded};
+use super::model::{ModelResult, folded};
 use super::text::{Values, describe, key};
 use super::{FinishedRun, Place, ProcessorRun, Violation};
 use crate::log::simulated::Simulated;
+use crate::tester::folded::{StoredRows as Rows, fold};
 
 /// Keys and values of a table.
 type Plain<'r> = BTreeMap<&'r [u8], &'r [u8]>;

@@ -89,19 +89,18 @@ impl Place {
 impl Violation {
     /// One that is about no record.
     pub(in crate::simulation) fn new(oracle: &'static str, what: String) -> Self {
-        let place = None;
         Self {
             oracle,
             what,
-            place,
+            place: None,
         }
     }
 
     pub(super) fn at(oracle: &'static str, place: Place, what: String) -> Self {
+        let place = Some(place);
         Self {
-            oracle,
-            what,
-            place: Some(place),
+            place,
+            ..Self::new(oracle, what)
         }
     }
 }

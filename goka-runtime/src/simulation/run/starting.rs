@@ -39,10 +39,7 @@ impl Run<'_> {
                 },
                 ..options(schedule, config.workload.guarantee, name(number, start))
             };
-            let table = |spec: &TopicSpec| {
-                let partitions = log.partitions_of(spec.name);
-                Arc::new(Folded::new(log.clone(), spec, partitions))
-            };
+            let table = |spec: &TopicSpec| Arc::new(Folded::new(log, spec));
             let configs = definitions.iter().map(|definition| {
                 worker_config(
                     definition,
