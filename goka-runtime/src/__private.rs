@@ -25,16 +25,16 @@ pub use crate::edges::{
 pub use crate::graph::{
     Definition, Edge, EdgeKind, Format, GroupGraph, Location, Start, TopicKind, TopicSpec,
 };
+pub use crate::handler_parameter::{
+    FromRecordValue, enter, enter_named, input, join, latest, lookup, loopback, named, named_input,
+    output, parameter, table, visit,
+};
 pub use crate::here;
 pub use crate::key::ordered::{
     ORDERED, Part, decode_ordered, describe_ordered, encode_ordered, parse_ordered,
     part_of as part, show_ordered,
 };
 pub use crate::key::{Composite, Key, NoKey, OrderedKey};
-pub use crate::param::{
-    FromRecordValue, enter, enter_named, input, join, latest, lookup, loopback, named, named_input,
-    output, parameter, table, visit,
-};
 pub use crate::partitioner::{Murmur2, Partitioner};
 pub use crate::record::Guarantee;
 pub use crate::registry::Entry;

@@ -23,12 +23,12 @@ mod fuzz;
 #[cfg(test)]
 mod golden;
 pub mod graph;
+mod handler_parameter;
 mod in_hand;
 pub mod key;
 mod lock;
 pub mod log;
 mod newer;
-mod param;
 pub mod partitioner;
 mod private_files;
 pub mod processor;

@@ -4,9 +4,9 @@
 
 mod context;
 mod inspect;
+mod other_program;
 mod replay;
 mod retry;
-mod verify;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -251,10 +251,12 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
 fn run_once(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
     Some(match &job.work {
         Work::Inspect => {
-            let checked = verify::before_commit(context, job.id());
+            let checked = other_program::before_commit(context, job.id());
             JobOutcome::Inspected(ended(checked.and_then(|()| inspect(context, job)))?)
         }
-        Work::Verify => JobOutcome::Verified(ended(verify::before_handling(context, job.id()))?),
+        Work::Verify => {
+            JobOutcome::Verified(ended(other_program::before_handling(context, job.id()))?)
+        }
         Work::Restore(from) => {
             let from = from.clone();
             JobOutcome::Restored(ended(restore(context, job, from))?)

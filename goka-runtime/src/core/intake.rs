@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::event::Effect;
-use super::handle::{self, CallError, HandlerEnv};
+use super::handler_call::{self, CallError, HandlerEnv};
 use super::ids::RecordId;
 use super::services::HandlerServices;
 use super::stop_reason::StopReason;
@@ -66,9 +66,9 @@ pub(super) fn take(
     };
     let input = env.plan.input(topic);
     let handled = match input {
-        Some(input) => handle::handle(task, input, records, &mut env),
+        Some(input) => handler_call::handle(task, input, records, &mut env),
         None => match env.plan.join(topic) {
-            Some(join) => handle::apply(task, join, records, &mut env).map(|()| all),
+            Some(join) => handler_call::apply(task, join, records, &mut env).map(|()| all),
             None => {
                 // The group's visit topic. Once a walk has begun, later records are ignored here, and fetched
                 // again when it ends.
@@ -151,7 +151,7 @@ pub(super) fn deferred(tasks: &mut Tasks, record: RecordId, outcome: Result<(), 
         Err(error) => {
             let at = (record.task.partition, record.offset);
             let key = key.to_owned();
-            let reason = handle::failure(&tasks.plan, record.topic, at, key, error);
+            let reason = handler_call::failure(&tasks.plan, record.topic, at, key, error);
             tasks.stop(record.task, reason);
         }
     }

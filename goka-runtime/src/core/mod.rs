@@ -12,10 +12,10 @@ pub(crate) mod deaths;
 mod definition;
 mod event;
 mod flush;
-pub(crate) mod form;
-mod handle;
+mod handler_call;
 mod ids;
 mod intake;
+pub(crate) mod key_check;
 mod lifecycle;
 pub(crate) mod metadata;
 mod outbox;
@@ -30,7 +30,7 @@ mod task;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
-pub(crate) mod turn;
+pub(crate) mod turn_limit;
 mod visit;
 mod visited_key;
 
@@ -45,7 +45,7 @@ pub(crate) use services::HandlerServices;
 pub use stop_reason::{FailedRecord, StopReason};
 pub(crate) use table_buffer::FlushBatch;
 pub use task::State;
-pub(crate) use turn::SlowCalls;
+pub(crate) use turn_limit::SlowCalls;
 
 use crate::dispatch::ProcessorState;
 use crate::log::{Epoch, Fetched};

@@ -24,11 +24,11 @@ pub(crate) trait HandlerServices {
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError>;
     /// A guard whose end comes back as [`Event::Deferred`].
     fn defer(&self, record: RecordId) -> Deferred;
-    /// A handler is about to be called with a record.
-    fn began(&self, record: &RecordId);
+    /// A handler is about to be called with a record. Returns whether it is to be told what the handler did.
+    fn began(&self, record: &RecordId) -> bool;
     /// The handler has returned. Returns the time, on the clock of [`Now::monotonic`], a few milliseconds late at
     /// most.
     fn ended(&self) -> Duration;
-    /// A handler returned `Ok`; it wrote the records from `first` on.
+    /// A handler returned `Ok`; it wrote the records from `first` on. Called where `began` asked for it.
     fn handled(&self, _record: RecordId, _appends: &Appends, _first: usize) {}
 }

@@ -3,7 +3,7 @@
 //!
 //! `Inspecting -> Restoring -> Starting -> Verifying -> Running -> Stopped | Gone`. A barrier that fails
 //! with its records in the log or not leads back to `Inspecting`. The core decides when a task goes on;
-//! [`super::handle`] and [`super::visit`] call the handlers.
+//! [`super::handler_call`] and [`super::visit`] call the handlers.
 
 mod copies;
 mod flushes;

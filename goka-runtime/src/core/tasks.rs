@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::scope::Scratch;
 use super::stop_reason::StopReason;
 use super::task::Task;
-use super::turn::{SlowCalls, Turn};
+use super::turn_limit::{SlowCalls, Turn};
 use crate::log::Epoch;
 use crate::record::{Guarantee, TaskId};
 use crate::table::StoreError;

@@ -5,7 +5,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use super::handle::{self, CallError, HandlerEnv};
+use super::handler_call::{self, CallError, HandlerEnv};
 use super::ids::CopyId;
 use super::stop_reason::key_text;
 use super::task::{Task, Visit};
@@ -65,13 +65,13 @@ fn visit_keys(
     let keys = next_keys(task, visit, env)?;
     let is_last = keys.len() < visit.next_slice().1;
     for (at, key) in keys.into_iter().enumerate() {
-        if !handle::may_call(task, topic, visit.offset, &key, env) {
+        if !handler_call::may_call(task, topic, visit.offset, &key, env) {
             visit.turn_ended(at);
             return Ok(false);
         }
         let at = (&**group.topic(topic), task.id.partition);
         let incoming = visit.incoming(&group.name, at, &key);
-        handle::call(task, visit.call, topic, incoming, &key, env)?;
+        handler_call::call(task, visit.call, topic, incoming, &key, env)?;
         // The last key is committed with an offset that does not move.
         task.progress.owe();
         visit.visited(key, task.guards.holds(topic));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::context::{Job, JobError, JobId, RestoreContext};
 use super::inspect::{ask_until_answered, inspect_changelog, read_checkpoint};
 use crate::core::recovery::{ChangelogPartition, RestoreFrom, Role, decide};
-use crate::core::{FailedRecord, StopReason, form};
+use crate::core::{FailedRecord, StopReason, key_check};
 use crate::graph::Format;
 use crate::log::{Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
@@ -125,7 +125,7 @@ pub(super) fn restore(
     }
     if let Some((key, other)) = reading.first_unreachable() {
         let record = FailedRecord::new(topic, task.partition, other.offset, key);
-        return Err(form::refusal(record, &other.form).into());
+        return Err(key_check::refusal(record, &other.form).into());
     }
     let (partition, records, end) = (task.partition, reading.records, reading.position);
     tracing::info!(topic = &**topic, partition, from, end, records, "restored");
@@ -277,7 +277,7 @@ fn note_unreachable(
         return;
     }
     let (offset, mut form) = (record.offset, Vec::new());
-    if form::is_other(format, key, &mut form) {
+    if key_check::is_other(format, key, &mut form) {
         others.insert(key.to_vec(), UnreachableRow { offset, form });
     }
 }

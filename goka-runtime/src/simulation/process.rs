@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::disk::SimulatedDisk;
 use super::schedule::HandlerTime;
-use crate::core::turn::TURN;
+use crate::core::turn_limit::TURN;
 use crate::core::{RecordId, StopReason};
 use crate::log::simulated::{Happened, MemberOffset, RecordPlace, Simulated, Wrote};
 use crate::processor::StartError;

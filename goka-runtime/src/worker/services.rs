@@ -159,11 +159,13 @@ impl HandlerServices for LentServices<'_> {
         self.services.config.executor.drive(handling)
     }
 
-    fn began(&self, record: &RecordId) {
+    fn began(&self, record: &RecordId) -> bool {
         self.services.config.state.in_hand.begin(record);
-        if let Some(observer) = &self.services.config.observer {
+        let observer = self.services.config.observer.as_ref();
+        observer.is_some_and(|observer| {
             observer.began(record, self.services.monotonic());
-        }
+            true
+        })
     }
 
     fn ended(&self) -> Duration {

@@ -269,7 +269,9 @@ impl HandlerServices for Disk {
         Deferred::new(|_| {})
     }
 
-    fn began(&self, _: &RecordId) {}
+    fn began(&self, _: &RecordId) -> bool {
+        false
+    }
 
     fn ended(&self) -> Duration {
         self.clock.set(self.clock.get() + self.handler_takes.get());

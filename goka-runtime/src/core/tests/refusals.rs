@@ -149,18 +149,18 @@ fn a_group_that_only_joins_needs_its_keys_form_too() {
     world.core.tasks.plan.inputs[0].key = format_of_key::<u64>();
     let input = world.core.tasks.plan.inputs[0].clone();
     let tasks = &mut world.core.tasks;
-    let mut env = handle::HandlerEnv {
+    let mut env = handler_call::HandlerEnv {
         plan: &tasks.plan,
         services: &Disk::default(),
         state: &(),
         appends: &mut Appends::default(),
         scratch: &mut crate::core::scope::Scratch::default(),
-        turn: &mut crate::core::turn::Turn::new(&tasks.plan, SlowCalls::default()),
+        turn: &mut crate::core::turn_limit::Turn::new(&tasks.plan, SlowCalls::default()),
     };
     let task = tasks.all.get_mut(&task(0)).expect("assigned");
     let records = [record(0, b"007", b"1")];
-    let outcome = handle::handle(task, &input, &records, &mut env);
-    let Err(handle::CallError::Stop(reason)) = outcome else {
+    let outcome = handler_call::handle(task, &input, &records, &mut env);
+    let Err(handler_call::CallError::Stop(reason)) = outcome else {
         panic!("{outcome:?}");
     };
     assert!(

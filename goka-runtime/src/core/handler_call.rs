@@ -4,15 +4,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::form;
 use super::ids::CopyId;
+use super::key_check;
 use super::plan::{InputPlan, JoinPlan, Plan};
 use super::scope::{RecordScope, Savepoint, Scratch};
 use super::services::HandlerServices;
 use super::stop_reason::{FailedRecord, StopReason, key_text};
 use super::table_buffer::RowValue;
 use super::task::Task;
-use super::turn::Turn;
+use super::turn_limit::Turn;
 use crate::dispatch::{Call, Incoming, ProcessorState, RawRecord};
 use crate::record::{Appends, Offset, Record, TopicId};
 use crate::shared_error::{HandlerError, HandlerPanic};
@@ -78,7 +78,13 @@ fn handle_from(
             return Ok(at);
         }
         *position = record.offset;
-        check_key(task.id.partition, input, record, env)?;
+        key_check::check(
+            env.plan,
+            task.id.partition,
+            input,
+            record,
+            &mut env.scratch.form,
+        )?;
         let incoming = Incoming {
             group: &env.plan.group.name,
             topic,
@@ -151,7 +157,7 @@ pub(super) fn call(
         updates: 0,
     };
     let (services, state) = (env.services, env.state);
-    services.began(&scope.record);
+    let is_observed = services.began(&scope.record);
     let raw = RawRecord {
         record: incoming,
         scope: &mut scope,
@@ -182,7 +188,9 @@ pub(super) fn call(
         let at = (partition, incoming.offset);
         return Err(failure(env.plan, topic, at, key(), error).into());
     }
-    services.handled(record, env.appends, begin.first());
+    if is_observed {
+        services.handled(record, env.appends, begin.first());
+    }
     if let (Some(written), Some(key)) = (written, incoming.key) {
         let (buffer, _) = task.copies.split();
         buffer.write(key, row, written);
@@ -210,11 +218,11 @@ pub(super) fn apply(
     for record in records {
         // A record without a key is no row.
         let Some(key) = record.key else { continue };
-        if record.value.is_some() && form::is_other(&join.key, key, &mut env.scratch.form) {
+        if record.value.is_some() && key_check::is_other(&join.key, key, &mut env.scratch.form) {
             buffer.advance_to(record.offset);
             let topic = env.plan.group.topic(join.topic);
             let record = FailedRecord::new(topic, partition, record.offset, key);
-            return Err(form::refusal(record, &env.scratch.form).into());
+            return Err(key_check::refusal(record, &env.scratch.form).into());
         }
         let row = RowValue::new(record.timestamp, record.value);
         buffer.apply(key, row);
@@ -223,43 +231,6 @@ pub(super) fn apply(
         buffer.advance_to(last.offset + 1);
     }
     Ok(())
-}
-
-/// Whether the key of a record is one that the group may handle in this partition.
-fn check_key(
-    partition: i32,
-    input: &InputPlan,
-    record: &Record<'_>,
-    env: &mut HandlerEnv<'_>,
-) -> Result<(), StopReason> {
-    let plan = env.plan;
-    if input.keyless || (plan.table.is_none() && plan.joins.is_empty()) {
-        return Ok(());
-    }
-    let (topic, offset) = (plan.group.topic(input.topic), record.offset);
-    let Some(key) = record.key else {
-        if plan.table.is_none() {
-            return Ok(());
-        }
-        return Err(StopReason::NullKey {
-            topic: topic.to_string(),
-            partition,
-            offset,
-        });
-    };
-    let failed = || FailedRecord::new(topic, partition, offset, key);
-    if form::is_other(&input.key, key, &mut env.scratch.form) {
-        return Err(form::refusal(failed(), &env.scratch.form));
-    }
-    let expected = (input.partition_of)(key, input.partitions);
-    if plan.table.is_none() || expected == partition {
-        return Ok(());
-    }
-    Err(StopReason::Misplaced {
-        record: failed(),
-        partitioner: input.partitioner,
-        expected,
-    })
 }
 
 /// Why a task stops when the handler of a record fails, or a guard of it.
