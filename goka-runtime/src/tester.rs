@@ -21,7 +21,7 @@ use std::time::Duration;
 use self::folded::Folded;
 pub use self::input::Input;
 pub use self::output::{Expected, Output, Received};
-pub(crate) use self::output::{decoded, given_values, read_all};
+pub(crate) use self::output::{decoded, read_all};
 pub use self::rows::Rows;
 use self::scheduler::{SimulatedWorker, TurnScheduler};
 pub use self::setup::Setup;

@@ -1,7 +1,6 @@
 //! The types that a workload may give as values of records.
 
 use crate::codec::{CodecError, CodecOf, Json};
-use crate::tester::given_values;
 
 /// A type that a workload may give as the value of a record of a topic with values of type `V`: `V`, a
 /// reference to it, `&str` for a `String`, `Json<V>`, and `Option<V>`, where `None` is a tombstone.
@@ -28,10 +27,35 @@ pub trait FeedValue<V> {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError>;
 }
 
-given_values!(FeedValue);
+impl<V> FeedValue<V> for V {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        codec.encode(self, out).map(|()| true)
+    }
+}
+
+impl<V> FeedValue<V> for &V {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        codec.encode(self, out).map(|()| true)
+    }
+}
 
 impl<V> FeedValue<V> for Json<V> {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         codec.encode(&self.0, out).map(|()| true)
+    }
+}
+
+impl FeedValue<String> for &str {
+    fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        codec.encode(&(*self).to_owned(), out).map(|()| true)
+    }
+}
+
+impl<V> FeedValue<V> for Option<V> {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        match self {
+            Some(value) => codec.encode(value, out).map(|()| true),
+            None => Ok(false),
+        }
     }
 }

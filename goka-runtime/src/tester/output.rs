@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::Tester;
-use crate::codec::{Codec, CodecError, CodecOf};
+use crate::codec::{AsValue, Codec, CodecError, CodecOf};
 use crate::graph::{EdgeKind, Format, TopicSpec};
 use crate::key::AsKey;
 use crate::log::simulated::Simulated;
@@ -79,38 +79,32 @@ pub trait Expected<V> {
     fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError>;
 }
 
-/// A value that is given: itself, a reference to it, `&str` for a `String`, or `None` for a tombstone.
-macro_rules! given_values {
-    ($given:ident) => {
-        impl<V> $given<V> for V {
-            fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-                codec.encode(self, out).map(|()| true)
-            }
-        }
-
-        impl<V> $given<V> for &V {
-            fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-                codec.encode(self, out).map(|()| true)
-            }
-        }
-
-        impl<V> $given<V> for Option<V> {
-            fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-                let put = self.as_ref().map(|value| codec.encode(value, out));
-                put.transpose().map(|put| put.is_some())
-            }
-        }
-
-        impl $given<String> for &str {
-            fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-                $crate::codec::AsValue::<String>::put(*self, codec, out).map(|()| true)
-            }
-        }
-    };
+impl<V> Expected<V> for V {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        codec.encode(self, out).map(|()| true)
+    }
 }
-pub(crate) use given_values;
 
-given_values!(Expected);
+impl<V> Expected<V> for &V {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        codec.encode(self, out).map(|()| true)
+    }
+}
+
+impl<V> Expected<V> for Option<V> {
+    fn put(&self, codec: &CodecOf<V>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        match self {
+            Some(value) => codec.encode(value, out).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+impl Expected<String> for &str {
+    fn put(&self, codec: &CodecOf<String>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        AsValue::<String>::put(*self, codec, out).map(|()| true)
+    }
+}
 
 /// A record that was read, not decoded yet.
 struct ReadRecord {
