@@ -28,8 +28,8 @@ impl Diag {
         self.errors.push(error);
     }
 
-    /// Reads or checks a part; returns whether it has no mistakes, which is for the rules about that part alone:
-    /// what is wrong elsewhere must not silence them.
+    /// Runs `read`, and returns whether it reported no mistake. Rules about that part depend on this and not on
+    /// `has_errors`, so that mistakes elsewhere do not silence them.
     pub(crate) fn part<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, bool) {
         let before = self.errors.len();
         let read = read(self);
@@ -52,7 +52,7 @@ impl Drop for Diag {
     fn drop(&mut self) {
         debug_assert!(
             self.finished || std::thread::panicking(),
-            "mistakes were collected and never shown"
+            "`Diag` was dropped without `finish`"
         );
     }
 }

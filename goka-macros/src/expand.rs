@@ -2,7 +2,7 @@
 
 mod dispatch;
 mod graph;
-pub(crate) mod place;
+pub(crate) mod partitioner;
 mod probe;
 mod register;
 mod topic;
@@ -32,18 +32,18 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
         }
         Form::Block(block) => quote!(#block),
     };
-    let place = place::item(processor.partitioner.as_ref());
+    let wrapper = partitioner::item(processor.partitioner.as_ref());
     let definition = register::implementation(processor);
     let table = topic::group_table(processor);
     let edges = processor.edges.iter();
     let declared = edges.map(|edge| declared(processor, edge));
-    let probes = probe::statements(processor);
+    let probes = probe::as_items(processor);
     let submit = register::submit(processor);
     let keyings = processor
         .may_rekey()
         .then(|| keyings(&processor.this, &processor.topics(), &processor.keyings));
 
-    let items = quote!(#place #definition #table #(#declared)* #keyings #probes #submit);
+    let items = quote!(#wrapper #definition #table #(#declared)* #keyings #probes #submit);
     let block = paths::block(processor.root.as_ref(), &items);
     quote!(#item #(#cfgs)* #block)
 }

@@ -6,7 +6,9 @@ use quote::{ToTokens, quote};
 use syn::{Generics, Item, LitStr, Type, parse_quote};
 
 use crate::check::is_this;
-use crate::expand::{Implementation, first_keyed, keyings, loops, named, parameters, place, unit};
+use crate::expand::{
+    Implementation, first_keyed, keyings, loops, named, parameters, partitioner, unit,
+};
 use crate::model::{Value, may_rekey};
 use crate::paths;
 use crate::syntax::{Arg, EdgeSyntax, Form, ProcessorSyntax, Target, TopicSyntax, bare, type_text};
@@ -75,7 +77,7 @@ fn value(given: Option<&Arg<Type>>, codec: Option<&Arg<Type>>) -> Option<Value> 
 
 /// A partitioner that is a type; for a function the default stands in.
 fn typed(partitioner: Option<&Type>) -> Option<&Type> {
-    partitioner.filter(|given| place::function(given).is_none())
+    partitioner.filter(|given| partitioner::function(given).is_none())
 }
 
 /// A processor with mistakes.
@@ -222,7 +224,7 @@ fn any_loop(this: &Type, generics: Option<&Generics>) -> TokenStream {
 pub(crate) fn item(mut item: Item) -> TokenStream {
     use crate::parse::edge::word;
     let ours = |attribute: &syn::Attribute| {
-        word(attribute).is_some_and(|word| crate::words::beside(&word).is_some())
+        word(attribute).is_some_and(|word| crate::words::processor_attribute(&word).is_some())
     };
     match &mut item {
         Item::Fn(function) => function.attrs.retain(|a| !ours(a)),

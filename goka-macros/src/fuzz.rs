@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use proc_macro2::TokenStream;
 
 use super::simulate::expand_simulate;
-use super::{derive, expand_beside, expand_processor, expand_topic, words};
+use super::{derive, expand_attribute, expand_processor, expand_topic, words};
 
 /// The rounds of an ordinary run, which takes a few seconds.
 const ROUNDS: usize = 20_000;
@@ -283,7 +283,7 @@ const OTHERS: &[&str] = &[
 enum Entry {
     Processor,
     Topic(bool),
-    Beside(&'static str),
+    ProcessorAttribute(&'static str),
     Derive(usize),
     Simulate,
 }
@@ -293,7 +293,7 @@ impl Entry {
         match self {
             Self::Processor => PROCESSORS,
             Self::Topic(_) => TOPICS,
-            Self::Beside(_) => EDGES,
+            Self::ProcessorAttribute(_) => EDGES,
             Self::Derive(_) => DERIVES,
             Self::Simulate => SIMULATIONS,
         }
@@ -304,7 +304,7 @@ impl Entry {
             Self::Processor => expand_processor(arguments, item),
             Self::Topic(false) => expand_topic(arguments, item, &words::STREAM),
             Self::Topic(true) => expand_topic(arguments, item, &words::TABLE),
-            Self::Beside(word) => expand_beside(arguments, item, word),
+            Self::ProcessorAttribute(word) => expand_attribute(arguments, item, word),
             Self::Simulate => expand_simulate(arguments, item),
             // The text of the attribute of a derive, above the item.
             Self::Derive(at) => {
@@ -328,7 +328,7 @@ fn entry(random: &mut Random) -> Entry {
         0 => Entry::Topic(false),
         1 => Entry::Topic(true),
         8 | 9 => Entry::Derive(random.below(3)),
-        2 | 3 => Entry::Beside(BESIDE[random.below(BESIDE.len())]),
+        2 | 3 => Entry::ProcessorAttribute(BESIDE[random.below(BESIDE.len())]),
         _ => Entry::Processor,
     }
 }

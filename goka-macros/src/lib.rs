@@ -24,7 +24,7 @@ use syn::{Attribute, Item, ItemStruct};
 
 use diag::Diag;
 use syntax::TopicSyntax;
-use words::{Beside, Vocabulary};
+use words::{ProcessorAttribute, Vocabulary};
 
 macro_rules! attributes {
     ($($name:ident: $expand:path $(, $with:expr)?;)*) => {$(
@@ -43,16 +43,16 @@ attributes! {
     table: expand_topic, &words::TABLE;
     processor: expand_processor;
     simulate: simulate::expand_simulate;
-    input: expand_beside, "input";
-    output: expand_beside, "output";
-    join: expand_beside, "join";
-    lookup: expand_beside, "lookup";
-    loopback: expand_beside, "loopback";
-    visit: expand_beside, "visit";
-    timer: expand_beside, "timer";
+    input: expand_attribute, "input";
+    output: expand_attribute, "output";
+    join: expand_attribute, "join";
+    lookup: expand_attribute, "lookup";
+    loopback: expand_attribute, "loopback";
+    visit: expand_attribute, "visit";
+    timer: expand_attribute, "timer";
     // Attributes of Goka's. `#[processor]` reports those below it; for those above it these macros do.
-    persist: expand_beside, "persist";
-    cross: expand_beside, "cross";
+    persist: expand_attribute, "persist";
+    cross: expand_attribute, "cross";
 }
 
 #[proc_macro_derive(Codec, attributes(codec))]
@@ -128,7 +128,7 @@ fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// `#[input]` or another attribute of a processor, expanded by itself. Above a `#[processor]` it moves itself below
 /// it, where the processor finds it; without a `#[processor]` it is a mistake.
-fn expand_beside(arguments: TokenStream, item: TokenStream, name: &str) -> TokenStream {
+fn expand_attribute(arguments: TokenStream, item: TokenStream, name: &str) -> TokenStream {
     let Ok(Attributed { attributes, rest }) = syn::parse2(item.clone()) else {
         return item;
     };
@@ -145,13 +145,15 @@ fn expand_beside(arguments: TokenStream, item: TokenStream, name: &str) -> Token
     }
     let mut diag = Diag::default();
     let alone = format!("`#[{name}]` has a meaning only beside `#[processor(..)]`");
-    let (message, help) = match words::beside(name) {
-        Some(Beside::Edge(word)) if word.is_own() => (
+    let (message, help) = match words::processor_attribute(name) {
+        Some(ProcessorAttribute::Edge(word)) if word.is_own() => (
             alone,
             "`#[processor(group = \"..\")]` on the `impl` around it",
         ),
-        Some(Beside::Instead(help)) => (format!("there is no `#[{name}]`"), help),
-        Some(Beside::Later) => (format!("`#[{name}]` is not available yet"), "leave it out"),
+        Some(ProcessorAttribute::Instead(help)) => (format!("there is no `#[{name}]`"), help),
+        Some(ProcessorAttribute::Later) => {
+            (format!("`#[{name}]` is not available yet"), "leave it out")
+        }
         _ => (
             alone,
             "`#[processor(group = \"..\")]` on the same function or `impl`",

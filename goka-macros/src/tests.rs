@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::simulate::expand_simulate;
-use super::{derive, expand_beside, expand_processor, expand_topic, words};
+use super::{derive, expand_attribute, expand_processor, expand_topic, words};
 
 fn check(expansion: TokenStream, expected: &ExpectFile) {
     let file = syn::parse2(expansion).expect("the expansion is Rust");
@@ -271,7 +271,7 @@ fn an_input_steps_below_its_processor() {
         #[input(Second)]
         fn count() {}
     };
-    let expansion = expand_beside(quote!(First), item, "input");
+    let expansion = expand_attribute(quote!(First), item, "input");
     let expected = quote! {
         #[goka::processor(group = "g")]
         #[input(First)]
@@ -465,6 +465,6 @@ fn nothing_panics() {
             derive::run(derived.clone(), derive::key);
             derive::run(derived, derive::schema);
         }
-        expand_beside(arguments, item, "output");
+        expand_attribute(arguments, item, "output");
     }
 }

@@ -253,30 +253,32 @@ impl EdgeWord {
 
 /// The meaning of an attribute of a processor.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Beside {
+pub(crate) enum ProcessorAttribute {
     Edge(EdgeWord),
     Later,
     Instead(&'static str),
 }
 
 /// Looks up an attribute of a processor; `None` for an attribute of another crate.
-pub(crate) fn beside(attribute: &str) -> Option<Beside> {
+pub(crate) fn processor_attribute(attribute: &str) -> Option<ProcessorAttribute> {
     Some(match attribute {
-        "input" => Beside::Edge(EdgeWord::Input),
-        "output" => Beside::Edge(EdgeWord::Output),
-        "join" => Beside::Edge(EdgeWord::Join),
-        "lookup" => Beside::Edge(EdgeWord::Lookup),
-        "loopback" => Beside::Edge(EdgeWord::Loopback),
-        "visit" => Beside::Edge(EdgeWord::Visit),
-        "timer" => Beside::Later,
-        "persist" => Beside::Instead("write `#[processor(group = \"..\", persist = <type>)]`"),
-        "cross" => Beside::Instead("write `#[lookup(..)]` to read any key of a table"),
-        "loops" => Beside::Instead("write `#[loopback]` above a method of the `impl`"),
-        "visitor" => Beside::Instead("write `#[visit]` above a method of the `impl`"),
-        "inputs" => Beside::Instead("write one `#[input(..)]` for each topic"),
-        "outputs" => Beside::Instead("write one `#[output(..)]` for each topic"),
-        "joins" => Beside::Instead("write one `#[join(..)]` for each table"),
-        "lookups" => Beside::Instead("write one `#[lookup(..)]` for each table"),
+        "input" => ProcessorAttribute::Edge(EdgeWord::Input),
+        "output" => ProcessorAttribute::Edge(EdgeWord::Output),
+        "join" => ProcessorAttribute::Edge(EdgeWord::Join),
+        "lookup" => ProcessorAttribute::Edge(EdgeWord::Lookup),
+        "loopback" => ProcessorAttribute::Edge(EdgeWord::Loopback),
+        "visit" => ProcessorAttribute::Edge(EdgeWord::Visit),
+        "timer" => ProcessorAttribute::Later,
+        "persist" => {
+            ProcessorAttribute::Instead("write `#[processor(group = \"..\", persist = <type>)]`")
+        }
+        "cross" => ProcessorAttribute::Instead("write `#[lookup(..)]` to read any key of a table"),
+        "loops" => ProcessorAttribute::Instead("write `#[loopback]` above a method of the `impl`"),
+        "visitor" => ProcessorAttribute::Instead("write `#[visit]` above a method of the `impl`"),
+        "inputs" => ProcessorAttribute::Instead("write one `#[input(..)]` for each topic"),
+        "outputs" => ProcessorAttribute::Instead("write one `#[output(..)]` for each topic"),
+        "joins" => ProcessorAttribute::Instead("write one `#[join(..)]` for each table"),
+        "lookups" => ProcessorAttribute::Instead("write one `#[lookup(..)]` for each table"),
         _ => return None,
     })
 }
@@ -304,7 +306,7 @@ fn is_near(known: &str, word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{PROCESSOR, STREAM, beside, is_near};
+    use super::{PROCESSOR, STREAM, is_near, processor_attribute};
 
     #[test]
     fn slips_are_near_and_others_are_not() {
@@ -328,6 +330,6 @@ mod tests {
             "known options: `key`, `value`, `partitions`, `partitioner`, `codec`, `keyless`, \
              `crate`"
         );
-        assert!(beside("derive").is_none());
+        assert!(processor_attribute("derive").is_none());
     }
 }

@@ -249,7 +249,7 @@ pub const fn same_key<A: SameKey<K, T, P>, K, T, P>() {}
 
 /// Checks that a topic has the group's partitioner: by name, since a function that is given twice is two types.
 #[track_caller]
-pub const fn same_place<A: Partitioner, K: Partitioner, T, P>() {
+pub const fn same_partitioner<A: Partitioner, K: Partitioner, T, P>() {
     if !same(A::NAME, K::NAME) {
         let text = Text::new()
             .str("placed by `")
@@ -295,7 +295,7 @@ pub type KeyOf<const IS_KEYLESS: bool, T, Else = String> =
     <Choice<IS_KEYLESS> as Choose<<T as Topic>::Key, Else>>::Chosen;
 
 /// The partitioner of a topic; for a keyless stream `Else`.
-pub type PlaceOf<const IS_KEYLESS: bool, T, Else = Murmur2> =
+pub type PartitionerOf<const IS_KEYLESS: bool, T, Else = Murmur2> =
     <Choice<IS_KEYLESS> as Choose<<T as Topic>::Partitioner, Else>>::Chosen;
 
 /// Checks that a group with a table has keys.

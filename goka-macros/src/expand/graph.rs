@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
-use super::{dispatch, is_keyless, location, of_table, of_topic, place};
+use super::{dispatch, is_keyless, location, of_table, of_topic, partitioner};
 use crate::model::{self, Edge, Input};
 use crate::paths;
 use crate::syntax::{HandlerSyntax, Start, Target};
@@ -22,7 +22,7 @@ pub(super) fn key(processor: &model::Processor) -> TokenStream {
 /// The group's partitioner: given as an option, or that of its inputs, or `Murmur2`.
 pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
     match &processor.partitioner {
-        Some(partitioner) => place::ty(partitioner),
+        Some(partitioner) => partitioner::ty(partitioner),
         None => of_first(processor, "Partitioner").unwrap_or_else(paths::murmur2),
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
 }
 
 /// The key type or the partitioner of the topic at an index; for a keyless stream `other`, or the default of
-/// `KeyOf` or `PlaceOf`.
+/// `KeyOf` or `PartitionerOf`.
 pub(super) fn or_else(
     at: usize,
     topic: &Type,
@@ -58,7 +58,7 @@ pub(super) fn or_else(
     let private = paths::private_at(span);
     let of = match item {
         "Key" => "KeyOf",
-        _ => "PlaceOf",
+        _ => "PartitionerOf",
     };
     let of = Ident::new(of, span);
     let (is_keyless, other) = (is_keyless(at), other.iter());
@@ -105,7 +105,7 @@ fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
     let private = paths::private_at(span);
     let word = Ident::new(word, span);
     let location = location(span);
-    // With the topic's span: the error that it is one of the group's own topics (`OWN`) is shown there.
+    // With the topic's span, so that the error of `check_not_own` is shown there.
     quote_spanned! {span=>
         #private::#word(Self::OWN, #spec, #location)
     }
@@ -122,8 +122,9 @@ fn input(input: &Input) -> TokenStream {
         Target::Typed(topic) => {
             let spec = of_topic(topic, "SPEC");
             let private = paths::private_at(span);
-            // The topic's span puts the error there that it is one of the group's own. The specification comes first,
-            // because rustc's error about it is the same as that about the group's key type.
+            // With the topic's span, so that the error of `check_not_own` is shown there. The specification stands
+            // before the parameter: for a type that is not a topic rustc then reports the same error here as for the
+            // group's key type, and shows it once.
             quote_spanned!(span=> #private::input(Self::OWN, #spec, #parameter, #call, #location))
         }
     };

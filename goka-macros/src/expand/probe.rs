@@ -1,4 +1,4 @@
-//! Rules that need types: rustc checks them, in generated code that does nothing.
+//! Generates assertions for the rules that need types: code without an effect, which rustc checks.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
@@ -11,8 +11,8 @@ use crate::model::{self, Edge};
 use crate::paths;
 use crate::syntax::{Form, Target};
 
-/// The rules as items, for a processor without parameters: each has its own error.
-pub(super) fn statements(processor: &model::Processor) -> TokenStream {
+/// The assertions as items, for a processor that is not generic: each has its own error.
+pub(super) fn as_items(processor: &model::Processor) -> TokenStream {
     if processor.form.generics().is_some() {
         return TokenStream::new();
     }
@@ -20,8 +20,8 @@ pub(super) fn statements(processor: &model::Processor) -> TokenStream {
     quote!(#(const _: () = #probes;)*)
 }
 
-/// The rules as statements, for a processor with parameters, which items could not use.
-pub(super) fn inside(processor: &model::Processor) -> Option<TokenStream> {
+/// The assertions as statements, for a generic processor, whose parameters items could not use.
+pub(super) fn as_statements(processor: &model::Processor) -> Option<TokenStream> {
     processor.form.generics()?;
     let probes = probes(processor);
     Some(quote!(#(#probes;)*))
@@ -29,28 +29,28 @@ pub(super) fn inside(processor: &model::Processor) -> Option<TokenStream> {
 
 fn probes(processor: &model::Processor) -> Vec<TokenStream> {
     let mut probes = Vec::new();
-    shared(processor, &mut probes);
-    distinct(processor, &mut probes);
-    keyed(processor, &mut probes);
+    assert_sync(processor, &mut probes);
+    assert_distinct_inputs(processor, &mut probes);
+    assert_keys(processor, &mut probes);
     let mut before = Vec::new();
     for edge in &processor.edges {
         match edge {
             Edge::Input(input) => {
                 if let Some(topic) = input.target.ty() {
-                    alike(processor, topic, &before, &mut probes);
+                    assert_like_group(processor, topic, &before, &mut probes);
                     before.push(topic);
                 }
             }
-            Edge::Join(table) => joined(processor, table, &mut probes),
+            Edge::Join(table) => assert_joined(processor, table, &mut probes),
             _ => {}
         }
     }
     probes
 }
 
-/// The value of an `impl` form is shared by the workers' threads.
-fn shared(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
-    // With parameters it depends on them; `Service::with` requires it then.
+/// Asserts that the type of a `#[processor] impl` is `Sync`: its value is shared by the workers' threads.
+fn assert_sync(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
+    // For a generic type `Service::with` requires it.
     if let (Form::Block(block), None) = (&processor.form, processor.form.generics()) {
         let this = &block.self_ty;
         let span = this.span();
@@ -59,9 +59,9 @@ fn shared(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     }
 }
 
-/// One topic as two inputs, by an alias or by its name. Another edge that is there twice by an alias is one impl
-/// twice, which is an error of rustc.
-fn distinct(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
+/// Asserts that no two inputs are one topic, by an alias or by its name. Other edges need no check: two of one topic
+/// generate the same impl twice, which rustc refuses.
+fn assert_distinct_inputs(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     let mut before = Vec::<TokenStream>::new();
     for input in processor.inputs() {
         let name = match &input.target {
@@ -77,8 +77,8 @@ fn distinct(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     }
 }
 
-/// A group table of streams without keys, and a handler for records with keys and without.
-fn keyed(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
+/// Asserts that a group with a table has keys, and that the topics of one handler all have keys or all have none.
+fn assert_keys(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     let Some(first) = processor.first_typed() else {
         return;
     };
@@ -117,9 +117,9 @@ fn keyed(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     }
 }
 
-/// Inputs with other key types than the group; in a co-partitioned group also with other partitioners or partition
-/// counts.
-fn alike(
+/// Asserts that an input has the group's key type; in a co-partitioned group also its partitioner, and the partition
+/// count of the inputs before it.
+fn assert_like_group(
     processor: &model::Processor,
     topic: &Type,
     before: &[&Type],
@@ -153,7 +153,7 @@ fn alike(
     if !is_first || processor.partitioner.is_some() {
         let partitioner = of("Partitioner");
         probes.push(quote_spanned! {span=>
-            #private::same_place::<
+            #private::same_partitioner::<
                 #partitioner, <#this as #private::Processor>::Partitioner, #topic, #this,
             >()
         });
@@ -169,8 +169,8 @@ fn alike(
     }
 }
 
-/// Joined tables with another key type, partitioner or partition count than the group.
-fn joined(processor: &model::Processor, table: &Type, probes: &mut Vec<TokenStream>) {
+/// Asserts that a joined table has the key type and the partitioner of the group, and the partition count of each input.
+fn assert_joined(processor: &model::Processor, table: &Type, probes: &mut Vec<TokenStream>) {
     let this = &processor.this;
     let span = table.span();
     let private = paths::private_at(span);
@@ -178,7 +178,6 @@ fn joined(processor: &model::Processor, table: &Type, probes: &mut Vec<TokenStre
     probes.push(quote_spanned! {span=>
         #private::joined::<#key, #partitioner, #table, #this>()
     });
-    // If inputs differ from each other, one error is enough.
     for input in processor.inputs().filter_map(|input| input.target.ty()) {
         let (input, table) = (of_topic(input, "SPEC"), of_table(table, "SPEC"));
         let who = "an input and a joined table";

@@ -32,7 +32,7 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
             ..#private::TypeProbe::<Self>::MADE
         }
     };
-    if let Some(probes) = probe::inside(processor) {
+    if let Some(probes) = probe::as_statements(processor) {
         definition = quote!({ #probes #definition });
     }
     let suffix = &processor.suffix;

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Generics, LitStr, Type};
 
-use super::{codec_with, graph, of_topic, parameters, place, ty};
+use super::{codec_with, graph, of_topic, parameters, partitioner, ty};
 use crate::model::Value;
 use crate::{model, paths};
 
@@ -14,11 +14,11 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
     let item = &topic.item;
     let cfgs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
     let key = or(topic.key.as_ref(), paths::string());
-    let place = place::item(topic.partitioner.as_ref());
+    let wrapper = partitioner::item(topic.partitioner.as_ref());
     let partitioner = topic
         .partitioner
         .as_ref()
-        .map_or_else(paths::murmur2, place::ty);
+        .map_or_else(paths::murmur2, partitioner::ty);
     let partitions = match &topic.partitions {
         Some(count) => {
             let span = count.span();
@@ -39,7 +39,7 @@ pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
         is_group: false,
     };
     let implementation = implementation.expand();
-    let block = paths::block(topic.root.as_ref(), &quote!(#place #implementation));
+    let block = paths::block(topic.root.as_ref(), &quote!(#wrapper #implementation));
     quote!(#item #(#cfgs)* #block)
 }
 

@@ -10,7 +10,7 @@ use syn::{Attribute, Error, Ident, LitStr, Meta, Result, Token, Type};
 use super::{check_name, choice, options, run, value};
 use crate::diag::{Diag, text};
 use crate::syntax::{EdgeSyntax, Start, Target, ungroup};
-use crate::words::{self, Beside, EdgeWord};
+use crate::words::{self, EdgeWord, ProcessorAttribute};
 
 /// The word of an attribute that may be of this crate: `input` of `#[input]` and of `#[goka::input]`. Whether it is,
 /// [`words::beside`] knows.
@@ -43,19 +43,19 @@ pub(crate) fn take(
         let Some(word) = word(attribute) else {
             return true;
         };
-        match words::beside(&word) {
+        match words::processor_attribute(&word) {
             None => return true,
-            Some(Beside::Edge(edge)) => {
+            Some(ProcessorAttribute::Edge(edge)) => {
                 // It is read although it is in the wrong place: without it there would be follow-on errors.
                 check_place(attribute, edge, place, diag);
                 read(attribute, edge, &mut edges, diag);
             }
-            Some(Beside::Later) => diag.at(
+            Some(ProcessorAttribute::Later) => diag.at(
                 attribute.path(),
                 format!("`#[{word}]` is not available yet"),
                 "leave it out",
             ),
-            Some(Beside::Instead(help)) => {
+            Some(ProcessorAttribute::Instead(help)) => {
                 diag.at(attribute.path(), format!("there is no `#[{word}]`"), help);
             }
         }

@@ -23,7 +23,7 @@ const _: () = {
     use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
     impl __goka::Processor for Mailbox {
         type Key = __goka::KeyOf<__IS_KEYLESS_0, Messages>;
-        type Partitioner = __goka::PlaceOf<__IS_KEYLESS_0, Messages>;
+        type Partitioner = __goka::PartitionerOf<__IS_KEYLESS_0, Messages>;
         const OWN: __goka::OwnNames<Self> = __goka::own!("mailbox", "-state");
         const EDGES: &'static [__goka::Edge] = &[
             __goka::join(

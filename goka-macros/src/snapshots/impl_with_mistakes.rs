@@ -22,7 +22,7 @@ const _: () = {
     use ::goka::__private::macros_0_1_0::{self as __goka, ProbeFallback as _};
     impl __goka::Processor for Mailbox {
         type Key = __goka::KeyOf<__IS_KEYLESS_0, Messages>;
-        type Partitioner = __goka::PlaceOf<__IS_KEYLESS_0, Messages>;
+        type Partitioner = __goka::PartitionerOf<__IS_KEYLESS_0, Messages>;
         const DEFINITION: &'static __goka::Definition = &__goka::BROKEN;
     }
     impl __goka::Emits<Pushes> for Mailbox {}

@@ -1,10 +1,10 @@
-//! Integers as decimal text, like Goka's `codec.Int64`. One name for all of them: a wider type
-//! reads what a narrower one wrote.
+//! Integers as decimal text, like `codec.Int64` of the Go library goka. All of them have one codec name, so an `i32`
+//! can become an `i64` without another definition of the table.
 
 use super::{Codec, CodecError, text};
 
-/// Decodes what Go's `strconv.ParseInt(s, 10, bits)` accepts: an optional sign and decimal digits,
-/// nothing else, within the type's range.
+/// Signed types read what Go's `strconv.ParseInt(s, 10, bits)` reads: an optional sign and decimal digits, within the
+/// type's range. Unsigned ones read an optional `+` and digits.
 macro_rules! integers {
     ($($type:ident)*) => {$(
         impl Codec for $type {

@@ -1,7 +1,7 @@
-//! The barrier over all tasks: what is committed, and what each outcome does to each task (CORRECTNESS:
-//! "When it fails"). At least once, the overlay moves when its records are acknowledged, and the offsets
-//! are committed until that is known; exactly once, all of it is one transaction, and the overlay moves
-//! when that is committed.
+//! Begins the barrier of all tasks, and applies the outcome of its commit to each task. With at-least-once, pending
+//! rows enter the memtable when their changelog records are acknowledged, and a commit of offsets that failed is tried
+//! again. With exactly-once, records and offsets are one transaction, and pending rows enter the memtable when it is
+//! committed.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use super::tasks::Tasks;
 use crate::log::{CommitId, CommitOutcome, Failure, Group, LogError, TaskAcks};
 use crate::record::TaskId;
 
-/// How often a barrier runs. Exactly once, half of what a transaction may take is left to the record in
-/// hand.
+/// How often a barrier runs. With exactly-once at least twice in the timeout of a transaction, so that half of it is
+/// left to the record in hand.
 fn interval(tasks: &Tasks) -> Duration {
     let plan = &tasks.plan;
     match tasks.is_exactly_once() {
@@ -61,34 +61,39 @@ pub(super) fn begin(tasks: &mut Tasks) {
     tasks.out.push(Effect::Commit(batch));
 }
 
-/// Exactly once, what a task wrote behind a guard is committed with the offset behind it, so the guard
-/// holds the whole barrier back; one that takes longer than the transaction may, aborts it.
+/// Whether a guard holds the barrier back. With exactly-once, records written after a guarded record can only be
+/// committed together with an offset after it. A guard that is held for half of the transaction's timeout aborts the
+/// transaction.
 fn awaits_guards(tasks: &mut Tasks) -> bool {
     if !tasks.is_exactly_once() || !tasks.any(Task::is_guarded) {
         tasks.barrier.guards_ended();
         return false;
     }
-    let most = tasks.plan.group.transaction_timeout / 2;
-    if tasks.barrier.may_wait_for_guards(tasks.now.monotonic, most) {
+    let limit = tasks.plan.group.transaction_timeout / 2;
+    if tasks
+        .barrier
+        .may_wait_for_guards(tasks.now.monotonic, limit)
+    {
         return true;
     }
     tracing::warn!(
-        ?most,
-        "what a handler deferred took too long for a transaction; its records are read again"
+        ?limit,
+        "transaction aborted: what a handler deferred took longer than half of the transaction timeout; all tasks \
+         read again from their committed offsets"
     );
     tasks.abort();
     tasks.barrier.guards_ended();
     false
 }
 
-/// A commit has ended.
+/// Applies the outcome of a commit to its tasks.
 pub(super) fn ended(tasks: &mut Tasks, id: CommitId, mut outcome: CommitOutcome) {
     let now = tasks.now.monotonic;
     let is_in_doubt = tasks.is_exactly_once() && is_in_doubt(&outcome);
     let Some(settled) = tasks.barrier.answered(now, id, is_in_doubt) else {
         return;
     };
-    // Every member of the transaction has failed with it.
+    // One transaction covers all tasks, so all of them have failed.
     let aborts = tasks.is_exactly_once() && has_failed(&outcome);
     let (mut rebuilds, mut failure) = (false, None);
     for id in concerned(tasks, &settled, &outcome) {
@@ -105,7 +110,8 @@ pub(super) fn ended(tasks: &mut Tasks, id: CommitId, mut outcome: CommitOutcome)
             && !task.acknowledge(acks)
         {
             match task.state() {
-                // Its offsets are committed; no task reads its copy any more.
+                // Another producer wrote to the group topic. A stopped task is not restored here, so its stores
+                // are not written again.
                 State::Stopped => task.copies.give_up_stores(),
                 _ => task.reopen(&mut tasks.out),
             }
@@ -126,7 +132,7 @@ pub(super) fn ended(tasks: &mut Tasks, id: CommitId, mut outcome: CommitOutcome)
                 tasks.barrier.retry_later(now);
             }
             Next::Rewind => {
-                tracing::debug!(partition, failure = ?cause(), "reading the barrier again");
+                tracing::debug!(partition, failure = ?cause(), "commit failed, reading again from the committed offsets");
                 tasks.barrier.retry_later(now);
                 task.rewind(&mut tasks.out);
             }
@@ -147,7 +153,7 @@ pub(super) fn ended(tasks: &mut Tasks, id: CommitId, mut outcome: CommitOutcome)
         tasks.out.push(Effect::Abort);
     }
     if rebuilds {
-        tasks.out.push(Effect::Rebuild);
+        tasks.out.push(Effect::RecreateProducer);
     }
     for copy in settled.rolled_back {
         tasks.store_rolled_back(copy);
@@ -177,6 +183,11 @@ fn end_reason(group: &Group, failure: Failure) -> StopReason {
             reason,
             source: None,
         },
-        failure => LogError::of_instance(&group.name, &group.instance, "the transactions", failure),
+        failure => LogError::of_instance(
+            &group.name,
+            &group.instance,
+            "committing a transaction",
+            failure,
+        ),
     })
 }

@@ -1,14 +1,14 @@
-//! How numbers and names are written in the text that is committed with offsets.
+//! Numbers and names in the metadata of committed offsets, and in the notes of crashes.
 
 use crate::record::Offset;
 
-/// A number of 16 hexadecimal digits.
+/// Parses 16 hexadecimal digits.
 pub(super) fn hex(text: &str) -> Option<u64> {
     let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
-/// An offset in a partition.
+/// Parses an offset; `None` if it is negative.
 pub(super) fn offset(text: &str) -> Option<Offset> {
     text.parse().ok().filter(|offset| *offset >= 0)
 }
@@ -26,7 +26,7 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Reads what [`escape`] wrote; `None` where it did not.
+/// Undoes [`escape`]; `None` for a malformed `%XX`, or bytes that are not UTF-8.
 pub(crate) fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,6 +1,6 @@
 //! Records whose handler ended the process: noted by the run that died, kept with the offsets, and not
 //! handled a third time. Each death is known by the run that it ended, so that one which is noted in
-//! several places counts once. Pure; the notes are read and written by [`crate::service`].
+//! several places counts once. Pure; the notes are read and written by `crate::crash`.
 
 use std::fmt;
 
@@ -59,14 +59,14 @@ pub(crate) struct Death {
     pub(crate) record: RecordAt,
 }
 
-/// A record, by the name of its topic: one that a handler is called with.
+/// Topic, partition and offset of an input record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordAt {
-    /// Its topic.
+    /// The topic's name.
     pub topic: String,
-    /// Its partition.
+    /// The partition's number.
     pub partition: i32,
-    /// Its offset.
+    /// The offset in the partition.
     pub offset: Offset,
 }
 
@@ -95,8 +95,8 @@ impl Deaths {
         self.retried.iter().any(is_it)
     }
 
-    /// Adds the deaths of an input that this instance noted to those that came with its offset. The last
-    /// death alone counts: a record that was handled after another one did not die of that one. Records
+    /// Adds the deaths of an input that this instance noted to those that came with its offset. Only the record of
+    /// the last death counts: if a later run died at another record, the earlier one was handled meanwhile. Records
     /// before the committed offset and those that are retried do not count.
     pub(super) fn of_input(
         &self,

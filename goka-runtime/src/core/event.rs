@@ -20,23 +20,25 @@ use crate::table::{Checkpoint, StoreError};
 pub(crate) struct Inspection {
     /// The checkpoint of the local copy; `None` if there is no copy.
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// The group topic's partition; `None` in a stateless group.
+    /// The partition of the changelog; `None` in a stateless group.
     pub(crate) table: Option<ChangelogInspection>,
     /// The partition's range in each input.
     pub(crate) inputs: BTreeMap<TopicId, OffsetRange>,
+    /// Kafka's ids of the inputs, where they are known.
     pub(crate) input_ids: BTreeMap<TopicId, String>,
 }
 
-/// What was found about the partition of the group topic.
+/// What was found about the partition of the changelog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangelogInspection {
+    /// Kafka's id of the topic.
     pub(crate) id: String,
     pub(crate) range: OffsetRange,
     /// How long tombstones survive compaction.
     pub(crate) delete_retention: Duration,
 }
 
-/// What happened.
+/// What the worker tells the core.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     /// Tasks are owned from now on.
@@ -45,7 +47,7 @@ pub(crate) enum Event<'a> {
     Inspected(TaskId, Epoch, Result<Inspection, StopReason>),
     /// An [`Effect::Verify`] is answered.
     Verified(TaskId, Epoch, Result<(), StopReason>),
-    /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that changelog offset.
+    /// An [`Effect::Restore`] or [`Effect::Follow`] ended: the copy reaches that offset of its topic.
     Restored(CopyId, Epoch, Result<Offset, StopReason>),
     /// A guard of `defer` is done, or has failed.
     Deferred(RecordId, Result<(), HandlerError>),
@@ -54,7 +56,7 @@ pub(crate) enum Event<'a> {
     OffsetGap(OffsetGap),
     /// The topic of a joined copy ended at that offset, at that time.
     SawEnd(CopyId, Offset, Timestamp),
-    /// An input cannot be read on.
+    /// An input can no longer be read.
     InputFailed(TaskId, LogError),
     /// An [`Effect::Commit`] is answered.
     CommitEnded(CommitId, CommitOutcome),
@@ -62,11 +64,11 @@ pub(crate) enum Event<'a> {
     Flushed(CopyId, Result<(), StoreError>),
     /// A store lost commits that it had: it was closed, to be inspected and restored anew.
     StoreRolledBack(CopyId),
-    /// Tasks are about to be given back: the barrier of the whole worker comes first.
+    /// Tasks are about to be revoked: the barrier of the whole worker comes first.
     Revoking(&'a [TaskId]),
-    /// The barrier of [`Event::Revoking`] is over: the tasks are given back.
+    /// The barrier of [`Event::Revoking`] is over: the tasks are revoked.
     Revoked(&'a [TaskId]),
-    /// Tasks were taken away.
+    /// Tasks were lost: another member may have them already.
     Lost(&'a [TaskId]),
     /// Time has passed.
     Tick,
@@ -105,7 +107,7 @@ pub(crate) enum Effect {
     /// Close the stores of a task; they stay on disk.
     Close(TaskId),
     /// Make a new producer: the old one failed.
-    Rebuild,
+    RecreateProducer,
     /// A task stopped for good; the others go on.
     Stopped(TaskId, StopReason),
     /// Nothing can go on.

@@ -1,6 +1,6 @@
 //! From memory to the stores: when the memtables are flushed, what a flush that fails does, and how
-//! much memory all copies may take. A store is never ahead of the acknowledged changelog, and behind
-//! it by two flush intervals at most.
+//! much memory all copies may take. A store is never ahead of the acknowledged changelog, and while flushes
+//! succeed it lags behind by two flush intervals at most.
 
 use super::ids::CopyId;
 use super::plan::Plan;
@@ -32,7 +32,7 @@ pub(super) fn flush_closing(tasks: &mut Tasks, task: &mut Task) {
 fn rules(plan: &Plan, task: &Task, is_urgent: bool, is_closing: bool) -> FlushRules {
     let interval = plan.flush_interval;
     FlushRules {
-        // A walk goes through everything that is not stored with each slice.
+        // Each slice of a walk looks at all rows that are not flushed, so they are flushed sooner.
         after: match task.walk.is_under_way() {
             true => interval.min(plan.barrier),
             false => interval,
@@ -43,7 +43,7 @@ fn rules(plan: &Plan, task: &Task, is_urgent: bool, is_closing: bool) -> FlushRu
     }
 }
 
-/// A flush has ended.
+/// Applies the result of a flush.
 pub(super) fn flushed(tasks: &mut Tasks, copy: CopyId, result: Result<(), StoreError>) {
     let id = copy.task;
     let Some(task) = tasks.all.get_mut(&id) else {
@@ -56,7 +56,7 @@ pub(super) fn flushed(tasks: &mut Tasks, copy: CopyId, result: Result<(), StoreE
     match result {
         Ok(()) => {
             if task.copies.flush_succeeded(copy.table) {
-                tracing::info!(task = id.partition, "the store takes writes again");
+                tracing::info!(partition = id.partition, "the store takes writes again");
             }
             task.inspect_if_flushed(&mut tasks.out);
         }
@@ -65,7 +65,7 @@ pub(super) fn flushed(tasks: &mut Tasks, copy: CopyId, result: Result<(), StoreE
             let (now, timeout) = (tasks.now.monotonic, tasks.plan.store_timeout);
             match task.copies.flush_failed(copy.table, now, timeout) {
                 StoreFailure::First => {
-                    tracing::warn!(task = id.partition, %error, "store flush failed, retrying");
+                    tracing::warn!(partition = id.partition, %error, "store flush failed, retrying");
                 }
                 StoreFailure::Repeated => {}
                 StoreFailure::TimedOut => tasks.stop(id, StopReason::Store(error)),
@@ -74,13 +74,13 @@ pub(super) fn flushed(tasks: &mut Tasks, copy: CopyId, result: Result<(), StoreE
     }
 }
 
-/// Whether writes come in faster than the disk takes them.
-pub(super) fn is_out_of_memory(tasks: &Tasks) -> bool {
+/// Whether rows that are not flushed take more than the memory budget: intake pauses then.
+pub(super) fn exceeds_memory(tasks: &Tasks) -> bool {
     tasks.memory().1 > tasks.plan.memory
 }
 
-/// Forgets cached rows until the copies take no more than their budget: each gives its share of what is
-/// too much.
+/// Evicts cached rows of each copy in proportion to its size, if all copies together exceed the memory budget. One pass
+/// looks at [`MAX_LOOKS`] rows of a copy at most.
 fn evict(tasks: &mut Tasks) {
     let (bytes, _) = tasks.memory();
     let over = bytes.saturating_sub(tasks.plan.memory);

@@ -241,7 +241,7 @@ impl Core {
         let pauses = tasks.is_draining
             || tasks.barrier.is_in_doubt()
             || tasks.barrier.awaits_guards()
-            || flush::is_out_of_memory(tasks)
+            || flush::exceeds_memory(tasks)
             || tasks.any(Task::stops_intake);
         if self.is_paused != pauses {
             self.is_paused = pauses;

@@ -5,14 +5,14 @@
 //! Each commit batch is one transaction. The appends are acknowledged, the transaction gets the offsets, and
 //! is committed; no step follows one that failed.
 
+pub(super) mod batch_tasks;
 pub(super) mod client;
-pub(super) mod outcome;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use self::batch_tasks::{Acks, Failures, acknowledged, all, all_acked, each, failed, tasks};
 use self::client::{CommitClient, TransactionClient};
-use self::outcome::{Acks, Failures, acknowledged, all, all_acked, each, failed, tasks};
 use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskResults};
 use super::error::{Failure, LogError};
 use crate::record::TaskId;

@@ -263,7 +263,7 @@ impl Worker {
                 member.pause(paused);
                 Ok(())
             }
-            Effect::Rebuild => member.rebuild(),
+            Effect::RecreateProducer => member.rebuild(),
             _ => Ok(()),
         };
         if let Err(error) = done {

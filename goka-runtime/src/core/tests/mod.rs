@@ -628,7 +628,7 @@ impl World {
             Effect::Close(task) => {
                 self.open.stores.remove(&task);
             }
-            Effect::Rebuild => self.rebuilds += 1,
+            Effect::RecreateProducer => self.rebuilds += 1,
             Effect::Abort => self.abort(),
             Effect::Stopped(task, cause) => self.stopped.push((task, cause)),
             Effect::Fail(cause) => self.failed = Some(cause),

@@ -401,7 +401,7 @@ fn perform_as_the_worker(world: &mut World, mut effects: Vec<Effect>) {
                         &mut next,
                     );
                 }
-                Effect::Rebuild => {
+                Effect::RecreateProducer => {
                     world.rebuilds += 1;
                     world.in_flight.clear();
                 }

@@ -1,4 +1,4 @@
-//! A group beyond one program: everything committed under its name, and its members.
+//! Asks Kafka for all offsets that were committed under the name of a group, by any program, and for its members.
 //!
 //! librdkafka's admin call for all of a group's offsets is not used: it keeps asking a coordinator that
 //! died, and may use freed memory (issues 3663 and 4605). The offsets are asked for topic by topic instead,
@@ -39,7 +39,7 @@ impl Admin {
             let found = self.ask_until(&what, &asking, until, |wait| {
                 client.committed(&list(some, -1001)?, wait)
             })?;
-            // What this program may not see, it cannot mix with its own.
+            // Partitions without a committed offset, and those that this client may not read, are left out.
             all.extend(found.into_iter().filter_map(committed));
         }
         Ok(all)
@@ -64,7 +64,7 @@ impl Admin {
         }
     }
 
-    /// Who has a partition of a group's lead.
+    /// The member that owns a partition of the group's lead topic.
     pub(super) fn holder(&self, group: &str, at: &TopicPartition) -> Option<String> {
         let census = self.client().census(group, WAIT).ok()?;
         let mut members = census.members.iter();

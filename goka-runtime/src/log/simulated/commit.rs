@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use super::super::transactions::batch_tasks::{Failures, all, failed, tasks};
 use super::super::transactions::client::CommitClient;
-use super::super::transactions::outcome::{Failures, all, failed, tasks};
 use super::super::transactions::{Transactions, not_owned};
 use super::faults::{Fault, StepKind};
 use super::groups::{Offsets, Standing};

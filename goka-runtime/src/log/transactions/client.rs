@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::commit::{CommitBatch, TaskResults};
 use super::super::error::{Failure, LogError};
 use super::Transactions;
-use super::outcome::Failures;
+use super::batch_tasks::Failures;
 use crate::record::TaskId;
 
 /// The calls of one producer with a transactional id. Nothing is committed by one that fails: the same call

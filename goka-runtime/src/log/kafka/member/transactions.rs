@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::super::super::commit::TaskResults;
 use super::super::super::transactions::Transactions;
+use super::super::super::transactions::batch_tasks::{Failures, all, each};
 use super::super::super::transactions::client::CommitClient;
-use super::super::super::transactions::outcome::{Failures, all, each};
 use super::super::super::{CommitBatch, Failure, Group};
 use super::super::member_producer::{ProducerCalls, Unsent};
 use super::super::native::{Client, Code, Fault, List};

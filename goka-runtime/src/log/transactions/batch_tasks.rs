@@ -1,4 +1,4 @@
-//! The outcome of a commit batch on engines with transactions: one outcome for all its tasks.
+//! The tasks of a commit batch on engines with transactions: what happens to one happens to all.
 
 use std::collections::{BTreeMap, BTreeSet};
 

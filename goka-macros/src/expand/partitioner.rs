@@ -25,11 +25,11 @@ pub(crate) fn item(given: Option<&Type>) -> Option<TokenStream> {
     let wrapper = wrapper();
     let span = given.span();
     // Outside of the function below, since the user's function may have the name of a parameter.
-    let place = quote_spanned! {span=>
+    let function = quote_spanned! {span=>
         const PLACE: fn(&[u8], i32) -> i32 = #given;
     };
     Some(quote! {
-        #place
+        #function
         #[doc(hidden)]
         #[allow(unreachable_pub)]
         #[derive(Debug)]
