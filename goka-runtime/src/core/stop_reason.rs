@@ -204,7 +204,7 @@ pub enum StopReason {
     /// The local copy, the topics and the committed offsets do not fit together.
     #[error(transparent)]
     Recovery(RecoveryReason),
-    /// An input cannot be read on.
+    /// An input can no longer be read.
     #[error(transparent)]
     Input(LogError),
     /// The log refuses a record for good.

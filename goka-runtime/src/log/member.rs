@@ -160,7 +160,7 @@ pub enum MemberEvent<'a> {
     OffsetGap(OffsetGap),
     /// Tasks taken away without a chance to commit: another member may own them already.
     Lost(&'a [TaskId]),
-    /// An input of one task cannot be read on: out of range, deleted, forbidden. It is not fetched
+    /// An input of one task can no longer be read: out of range, deleted, forbidden. It is not fetched
     /// any more until [`Member::fetch`] names it again; the task's other inputs go on.
     InputFailed {
         /// The task that reads the input.

@@ -133,7 +133,7 @@ fn a_dead_client_and_a_duplicate_instance_end_the_worker() {
         ),
         (
             Failure::Fatal("epoch".into()),
-            "the transactions of group `group`",
+            "committing a transaction of group `group`",
         ),
     ] {
         let mut world = running();
