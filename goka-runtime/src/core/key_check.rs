@@ -11,6 +11,7 @@ use crate::record::Record;
 ///
 /// # Errors
 /// Why it is not.
+#[inline]
 pub(super) fn check(
     plan: &Plan,
     partition: i32,
@@ -49,6 +50,7 @@ pub(super) fn check(
 
 /// Whether this program would encode `key` otherwise; `form` then holds how. A key that does not decode
 /// is left to its handler, which fails.
+#[inline]
 pub(crate) fn is_other(format: &Format, key: &[u8], form: &mut Vec<u8>) -> bool {
     let Some(canonical) = format.canonical else {
         return false;
