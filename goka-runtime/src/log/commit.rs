@@ -42,7 +42,7 @@ pub(super) type TaskResults = BTreeMap<TaskId, Result<TaskAcks, Failure>>;
 #[derive(Debug, Default)]
 pub struct CommitOutcome {
     /// Whether all appends of the task are acknowledged.
-    pub acks: BTreeMap<TaskId, Result<TaskAcks, Failure>>,
+    pub acks: TaskResults,
     /// Whether the offsets of the task are committed; absent where that was not tried.
     pub offsets: BTreeMap<TaskId, Result<(), Failure>>,
 }
