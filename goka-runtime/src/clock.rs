@@ -1,9 +1,10 @@
 //! The time: the machine's, or a simulated one that moves only when it is advanced. Code that decides by time
 //! is given a clock; the core is given the time itself.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::lock::lock;
 use crate::record::Timestamp;
 
 /// The machine's wall clock: milliseconds since the Unix epoch.
@@ -147,8 +148,4 @@ mod coarse {
     pub(super) fn since(began: &Moment) -> Duration {
         began.elapsed()
     }
-}
-
-fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
-    shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The types that a handler may take for a record's value, and how they are made from its bytes. Used by the
-//! dispatch shims, which the macros generate.
+//! The types that a handler may take for a record's value, how they are made from its bytes, and the edges of a graph
+//! as the macros write them. Used by generated code alone.
 
 use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
 use crate::context::{Context, Keying};

@@ -29,7 +29,6 @@ mod topics;
 mod transactions;
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::appender::{Appender, OnDelivery, Sent};
@@ -41,11 +40,8 @@ pub use self::member::{
 pub use self::reader::{Each, Isolation, Reader};
 pub(crate) use self::topic_wait::{TopicWait, after};
 pub use self::topics::{CleanupPolicy, DEFAULT_PARTITIONS, NewTopic, OffsetRange, TopicInfo};
+use crate::lock::lock;
 use crate::record::{Offset, TopicPartition};
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The identity of the cluster of a log; a store is never moved between two of them.
 pub type ClusterId = String;

@@ -1,5 +1,4 @@
-//! What records do to a task: those of inputs are handled, those of joined tables applied to their
-//! copies. A record's writes and outputs are kept whole when its handler returns `Ok`, dropped whole
+//! The call of a handler, and what it does to the task; records of joined tables are applied to their copies. A record's writes and outputs are kept whole when its handler returns `Ok`, dropped whole
 //! otherwise.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -171,7 +170,6 @@ pub(super) fn call(
     let unreadable = scope.unreadable;
     let (written, updates, row) = (scope.written, scope.updates, scope.row);
     let taken = task.guards.took(scope.record.guard);
-    let record = scope.record;
     let error = match outcome {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error),
@@ -189,7 +187,7 @@ pub(super) fn call(
         return Err(failure(env.plan, topic, at, key(), error).into());
     }
     if is_observed {
-        services.handled(record, env.appends, begin.first());
+        services.handled(scope.record, env.appends, begin.first());
     }
     if let (Some(written), Some(key)) = (written, incoming.key) {
         let (buffer, _) = task.copies.split();

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::error::EmitError;
+use crate::lock::lock;
 use crate::log::Failure;
 use crate::record::Offset;
 
@@ -125,7 +126,7 @@ struct State {
 
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn set_outcome(&self, outcome: Result<(i32, Offset), Failure>) {
@@ -157,7 +158,7 @@ struct Slots {
 
 impl PendingRecords {
     fn lock(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 
     /// Registers a record before it is sent, since its outcome may be reported before sending returns.

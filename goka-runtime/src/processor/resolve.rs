@@ -1,13 +1,14 @@
 //! A group graph against a log: the plan that the core runs, and the tables that it looks up.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::error::StartError;
 use super::options::ProcessorOptions;
 use super::topics::{Topics, is_copartitioned};
 use crate::core::{InputPlan, JoinPlan, OutputPlan, Plan, VisitPlan};
 use crate::graph::{EdgeKind, GroupGraph, Start};
+use crate::lock::lock;
 use crate::log::{Group, Log, LogError, TopicWait};
 use crate::table::{Store, StoreError, Stores};
 use crate::view::{Lookups, RawView, ViewError};
@@ -126,7 +127,7 @@ pub(super) fn lookups(
 ) -> Result<Lookups, StartError> {
     type Key = (usize, usize, &'static str);
     static SHARED: Mutex<BTreeMap<Key, Weak<RawView>>> = Mutex::new(BTreeMap::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = lock(&SHARED);
     shared.retain(|_, view| view.strong_count() > 0);
     let mut found = Lookups::new();
     for edge in graph.edges {

@@ -1,6 +1,7 @@
 //! The request to stop a program: by a signal, by the program itself, or by an error. The background
 //! closures wait for it.
 
+use crate::lock::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -62,12 +63,12 @@ impl Stop {
     /// Sets which partition has stopped or which processor has ended, if one has: waits for them end with
     /// that error.
     pub(crate) fn note_failure(&self, failure: Option<WaitError>) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        *lock(&self.failure) = failure;
     }
 
     /// A partition that has stopped, or a processor that has ended, and why.
     pub(crate) fn failure(&self) -> Option<WaitError> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = lock(&self.failure);
         failure.clone()
     }
 

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{Database, DatabaseError, StorageBackend};
 
 use super::Dice;
 use crate::checked_file::CheckedFile;
+use crate::lock::lock;
 use crate::table::redb::{Disk, RedbStores};
 
 /// A disk with the files of [`RedbStores`] on it; clones are the same disk.
@@ -175,7 +176,7 @@ impl SimulatedDisk {
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Armed faults: each fires at the next log operation that it fits. Called by the log, under its lock.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::disk::SimulatedDisk;
+use crate::lock::lock;
 use crate::log::simulated::{Fault, Faults, Step, StepKind};
 
 /// The kill of an instance that waits for a log operation.
@@ -38,7 +39,7 @@ impl FaultInjector {
     }
 
     fn armed(&self) -> MutexGuard<'_, Armed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn arm(&self, fault: Fault, on: Option<usize>) {

@@ -3,13 +3,14 @@
 //! that helps, and is restarted by its supervisor where it does not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::disk::SimulatedDisk;
 use super::schedule::HandlerTime;
 use crate::core::turn_limit::TURN;
 use crate::core::{RecordId, StopReason};
+use crate::lock::lock;
 use crate::log::simulated::{Happened, MemberOffset, RecordPlace, Simulated, Wrote};
 use crate::processor::StartError;
 use crate::record::Appends;
@@ -44,7 +45,7 @@ struct HistoryRecorder {
 
 impl HistoryRecorder {
     fn handling(&self) -> MutexGuard<'_, Handling> {
-        self.handling.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.handling)
     }
 }
 

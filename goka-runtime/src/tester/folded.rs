@@ -2,10 +2,11 @@
 //! at each read. Tests read it, and handlers look up in it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::graph::TopicSpec;
+use crate::lock::lock;
 use crate::log::simulated::Simulated;
 use crate::record::{Offset, Record};
 use crate::table::Stored;
@@ -58,7 +59,7 @@ impl Folded {
     }
 
     fn parts(&self) -> MutexGuard<'_, Vec<FoldedPartition>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.parts)
     }
 
     fn catch_up(&self, partition: i32, part: &mut FoldedPartition) {

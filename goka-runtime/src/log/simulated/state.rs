@@ -12,6 +12,7 @@ use super::history::{ClientId, Happened, Moment, RecordPlace, WrittenRecord};
 use super::identities::Identities;
 use super::topics::{Body, Partition, Serial, Topic};
 use crate::clock::Clock;
+use crate::lock::lock;
 use crate::log::LogError;
 use crate::record::{Offset, Timestamp, TopicPartition};
 
@@ -374,7 +375,7 @@ impl Shared {
 
     /// Takes the lock, and lets what is due happen.
     pub(super) fn lock(&self) -> Locked<'_> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let version = state.version;
         state.pass(self.clock.monotonic(), self.clock.wall());
         Locked {
@@ -391,7 +392,7 @@ impl Shared {
         if self.clock.is_simulated() || left.is_zero() {
             return false;
         }
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.state);
         if state.version == version {
             let waited = self.changed.wait_timeout(state, left.min(SLICE));
             drop(waited.unwrap_or_else(PoisonError::into_inner));

@@ -2,12 +2,13 @@
 //! process has open.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::fold::{self, Entries, ReadError};
 use crate::context::Emit;
 use crate::emitter::{self, Declared, EmitError, RawEmitter};
+use crate::lock::lock;
 use crate::log::{Log, LogError, TopicWait};
 
 /// How long the records of a batch may take to be acknowledged.
@@ -117,7 +118,7 @@ impl OpenLog {
     }
 
     fn emitter(&self, topic: &str) -> Result<Arc<RawEmitter>, EmitError> {
-        let mut emitters = self.emitters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut emitters = lock(&self.emitters);
         if let Some(emitter) = emitters.get(topic) {
             return Ok(emitter.clone());
         }
