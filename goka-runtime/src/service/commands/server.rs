@@ -246,6 +246,8 @@ fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
 mod tests {
     use std::io::{Read, Write};
 
+    use super::super::protocol::FRAME_TIMEOUT;
+    use super::super::socket;
     use super::super::test_log::{Rows, TABLE, with_table};
     use super::*;
 
@@ -257,6 +259,19 @@ mod tests {
         for topic in [(TABLE, 60_000_000), (TABLE, -1), ("u", 3)] {
             assert!(scan(topic).is_err(), "{topic:?}");
         }
+    }
+
+    /// Those before it send nothing, so each of them has a thread that waits for its request.
+    #[test]
+    fn a_connection_beyond_the_limit_is_closed_before_it_has_a_thread() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(temp.path()).unwrap();
+        let _server = Server::start(&dir, OpenLog::new(with_table(1))).unwrap();
+        let connect = || socket::connect(&dir).unwrap().expect("it listens");
+        let _open: Vec<_> = (0..MAX_SERVED + MAX_REFUSED).map(|_| connect()).collect();
+        let mut beyond = connect();
+        beyond.set_read_timeout(Some(FRAME_TIMEOUT / 2)).unwrap();
+        assert_eq!(beyond.read(&mut [0]).unwrap(), 0, "closed");
     }
 
     /// By a reply of a form that every version reads; the log is not asked.
