@@ -1,5 +1,5 @@
-//! Attributes and items without mistakes: made by `check` from [`Syntax`](crate::syntax), read by `expand`. No field
-//! is "maybe invalid".
+//! Attributes and items as they are expanded: made by `check` from [`Syntax`](crate::syntax), read by `expand`. No
+//! field is "maybe invalid": what is missing or wrong is left out or replaced, and has been reported.
 
 use proc_macro2::Span;
 use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Path, Type};
@@ -56,10 +56,12 @@ pub(crate) struct Processor {
     /// The end of the group topic's name, after the group.
     pub(crate) suffix: String,
     pub(crate) guarantee: Guarantee,
-    /// In the order in which they were declared; at least one input.
+    /// In the order in which they were declared.
     pub(crate) edges: Vec<Edge>,
     /// See [`ProcessorSyntax`](crate::syntax::ProcessorSyntax).
     pub(crate) keyings: Vec<Type>,
+    /// Whether there are no mistakes. With some it gets only the impls that prevent follow-on errors of rustc.
+    pub(crate) is_sound: bool,
 }
 
 /// See [`Processor::may_rekey`]; `has_keys` when its group has a table or a loopback.
@@ -70,10 +72,14 @@ pub(crate) fn may_rekey(form: &Form, has_keys: bool) -> bool {
 /// An edge of a processor.
 pub(crate) enum Edge {
     Input(Input),
+    /// An input whose handler has a wrong signature.
+    UnhandledInput(Type),
     Output(Type),
     Join(Type),
     Lookup(Type),
     Loopback(Own),
+    /// A loopback whose handler has a wrong signature: the type of its values is not known.
+    UnhandledLoopback,
     /// With its name.
     Visit(Own, LitStr),
 }
@@ -102,14 +108,17 @@ impl Processor {
 
     /// The inputs that are types.
     pub(crate) fn topics(&self) -> Vec<&Type> {
-        self.inputs()
-            .filter_map(|input| input.target.ty())
-            .collect()
+        let topics = self.edges.iter().filter_map(|edge| match edge {
+            Edge::Input(input) => input.target.ty(),
+            Edge::UnhandledInput(topic) => Some(topic),
+            _ => None,
+        });
+        topics.collect()
     }
 
     /// The first input that is a type: its key and its partitioner are the group's.
     pub(crate) fn first_typed(&self) -> Option<&Type> {
-        self.inputs().find_map(|input| input.target.ty())
+        self.topics().first().copied()
     }
 
     /// Whether the group has keys although an input may be keyless, whose handlers get no key. Whether a topic type
@@ -138,7 +147,7 @@ impl Processor {
 
     pub(crate) fn has_loopback(&self) -> bool {
         let mut edges = self.edges.iter();
-        edges.any(|edge| matches!(edge, Edge::Loopback(_)))
+        edges.any(|edge| matches!(edge, Edge::Loopback(_) | Edge::UnhandledLoopback))
     }
 
     /// Whether a key has to lie in one partition of all inputs.

@@ -1,5 +1,5 @@
 //! The attributes and items of the user, as far as they could be read: anything may be missing or wrong. Made by
-//! `parse`, checked by `check`, used by `fallback`.
+//! `parse`, checked by `check`.
 
 use proc_macro2::Span;
 use quote::ToTokens;

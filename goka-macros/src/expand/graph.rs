@@ -39,7 +39,7 @@ fn of_first(processor: &model::Processor, item: &str) -> Option<TokenStream> {
 
 /// The key type or the partitioner of the first of some topics that has keys. Whether a topic has, only rustc knows, so
 /// this generates a type that chooses: `KeyOf<.., A, KeyOf<.., B>>`.
-pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
+fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
     let topics = topics.iter().enumerate();
     topics.rfold(None, |other, (at, topic)| {
         Some(or_else(at, topic, item, other))
@@ -66,8 +66,9 @@ pub(super) fn or_else(
 }
 
 /// An edge as a value.
-pub(super) fn edge(edge: &Edge) -> TokenStream {
-    match edge {
+pub(super) fn edge(edge: &Edge) -> Option<TokenStream> {
+    Some(match edge {
+        Edge::UnhandledInput(_) | Edge::UnhandledLoopback => return None,
         Edge::Input(input) => self::input(input),
         Edge::Output(topic) => plain("output", &of_topic(topic, "SPEC"), topic),
         Edge::Join(table) => plain("join", &of_table(table, "SPEC"), table),
@@ -82,7 +83,7 @@ pub(super) fn edge(edge: &Edge) -> TokenStream {
             let (private, location) = (paths::private(), location(own.at));
             quote!(#private::visit(Self::OWN, #name, #parameter, #call, #location))
         }
-    }
+    })
 }
 
 /// What an edge needs of its handler: the type of its parameter, and its shim.

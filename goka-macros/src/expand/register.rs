@@ -7,7 +7,7 @@ use super::{graph, location, parameters, probe, ty};
 use crate::syntax::{Form, Guarantee};
 use crate::{model, paths};
 
-/// The impl of `Processor`, with the graph and the dispatch shims.
+/// The impl of `Processor`, with the graph and the dispatch shims; with mistakes without these.
 pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     let private = paths::private();
     let this = &processor.this;
@@ -19,12 +19,22 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
     });
     let key = ty("Key", &graph::key(processor));
     let partitioner = ty("Partitioner", &graph::partitioner(processor));
+    let (parameters, bounds) = parameters(processor.form.generics());
+    if !processor.is_sound {
+        return quote! {
+            impl #parameters #private::Processor for #this #bounds {
+                #key
+                #partitioner
+                const DEFINITION: &'static #private::Definition = &#private::BROKEN;
+            }
+        };
+    }
     let guarantee = match processor.guarantee {
         Guarantee::AtLeastOnce => None,
         Guarantee::ExactlyOnce => Some(quote!(.exactly_once())),
     };
     let edges = processor.edges.iter();
-    let edges = edges.map(graph::edge);
+    let edges = edges.filter_map(graph::edge);
     let edges = edges.chain(graph::table(processor));
     let mut definition = quote! {
         &#private::Definition {
@@ -36,7 +46,6 @@ pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
         definition = quote!({ #probes #definition });
     }
     let suffix = &processor.suffix;
-    let (parameters, bounds) = parameters(processor.form.generics());
     quote! {
         impl #parameters #private::Processor for #this #bounds {
             #key
