@@ -193,6 +193,7 @@ pub(crate) fn processor(syntax: ProcessorSyntax, diag: &mut Diag) -> Processor {
         form,
         edges,
         keyings,
+        may_rekey,
         edges_complete: _,
     } = syntax;
     let suffix = suffix(&options);
@@ -209,6 +210,7 @@ pub(crate) fn processor(syntax: ProcessorSyntax, diag: &mut Diag) -> Processor {
         this,
         ident,
         keyings,
+        may_rekey,
         is_sound,
     }
 }

@@ -4,7 +4,6 @@ mod dispatch;
 mod graph;
 mod partitioner;
 mod probe;
-mod register;
 mod topic;
 
 use proc_macro2::{Literal, Span, TokenStream};
@@ -39,13 +38,13 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
         return item;
     }
     let wrapper = partitioner::item(processor.partitioner.as_ref());
-    let definition = register::implementation(processor);
+    let definition = graph::implementation(processor);
     let table = topic::group_table(processor);
     let edges = processor.edges.iter();
     let declared = edges.map(|edge| declared(processor, edge));
-    let keyings = processor.may_rekey().then(|| keyings(processor));
+    let keyings = processor.may_rekey.then(|| keyings(processor));
     let registered = processor.is_sound.then(|| {
-        let (probes, submit) = (probe::as_items(processor), register::submit(processor));
+        let (probes, submit) = (probe::as_items(processor), graph::submit(processor));
         quote!(#probes #submit)
     });
     let items = quote!(#wrapper #definition #table #(#declared)* #keyings #registered);

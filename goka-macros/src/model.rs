@@ -60,13 +60,10 @@ pub(crate) struct Processor {
     pub(crate) edges: Vec<Edge>,
     /// See [`ProcessorSyntax`](crate::syntax::ProcessorSyntax).
     pub(crate) keyings: Vec<Type>,
+    /// The same.
+    pub(crate) may_rekey: bool,
     /// Whether there are no mistakes. With some it gets only the impls that prevent follow-on errors of rustc.
     pub(crate) is_sound: bool,
-}
-
-/// See [`Processor::may_rekey`]; `has_keys` when its group has a table or a loopback.
-pub(crate) fn may_rekey(form: &Form, has_keys: bool) -> bool {
-    has_keys && matches!(form, Form::Block(_)) && form.generics().is_none()
 }
 
 /// An edge of a processor.
@@ -119,30 +116,6 @@ impl Processor {
     /// The first input that is a type: its key and its partitioner are the group's.
     pub(crate) fn first_typed(&self) -> Option<&Type> {
         self.topics().first().copied()
-    }
-
-    /// Whether the group has keys although an input may be keyless, whose handlers get no key. Whether a topic type
-    /// with parameters is keyless is not known here.
-    pub(crate) fn may_rekey(&self) -> bool {
-        may_rekey(&self.form, self.persist.is_some() || self.has_loopback())
-    }
-
-    /// The topic that decides whether the records of a handler have keys: its first input; `None` if it has other
-    /// inputs that have keys.
-    pub(crate) fn keying(&self, handler: &Ident) -> Option<&Type> {
-        let mut first = None;
-        for edge in &self.edges {
-            match edge {
-                Edge::Input(input) if input.handler.name == *handler => {
-                    first = first.or(Some(input.target.ty()?));
-                }
-                Edge::Loopback(own) | Edge::Visit(own, _) if own.handler.name == *handler => {
-                    return None;
-                }
-                _ => {}
-            }
-        }
-        first
     }
 
     pub(crate) fn has_loopback(&self) -> bool {
