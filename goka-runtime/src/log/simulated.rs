@@ -29,16 +29,13 @@
 //! Harsher than a real client: a member that is cut off does not notice by itself that its session is
 //! over, and a commit does not wait for what is late.
 
-mod appender;
 mod commit;
 mod faults;
 mod groups;
 mod history;
-mod identities;
 mod inspect;
 mod member;
 mod member_poll;
-mod owned;
 mod produce;
 mod producer;
 mod reader;
@@ -61,9 +58,9 @@ pub(crate) use self::history::{
 pub(crate) use self::topics::Body;
 pub use self::topics::{Kept, Kind};
 
-use self::appender::SimulatedAppender;
 use self::faults::StepKind::Ask;
 use self::member::SimulatedMember;
+use self::produce::SimulatedAppender;
 use self::reader::SimulatedReader;
 use self::state::{Shared, State, millis};
 use self::topics::{Partition, Topic};

@@ -5,14 +5,15 @@
 //! Each commit batch is one transaction. The appends are acknowledged, the transaction gets the offsets, and
 //! is committed; no step follows one that failed.
 
-pub(super) mod batch_tasks;
-pub(super) mod client;
+mod batch_tasks;
+mod client;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use self::batch_tasks::{Acks, Failures, acknowledged, all, all_acked, each, failed, tasks};
-use self::client::{CommitClient, TransactionClient};
+use self::batch_tasks::{Acks, acknowledged, all_acked};
+pub(super) use self::batch_tasks::{Failures, all, each, failed, tasks};
+pub(super) use self::client::{CommitClient, TransactionClient};
 use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskResults};
 use super::error::{Failure, LogError};
 use crate::record::TaskId;
@@ -23,7 +24,6 @@ const START_AGAIN: Duration = Duration::from_millis(50);
 /// The transactions of one producer.
 #[derive(Debug)]
 pub(super) struct Transactions {
-    /// The transactional id.
     id: String,
     /// After which the broker aborts an open transaction.
     timeout: Duration,
@@ -37,7 +37,6 @@ enum Phase {
         next: Duration,
         pending: Option<String>,
     },
-    /// None is open.
     Idle,
     /// One is open; with a reason why it may not be committed it can only be aborted.
     Open {
@@ -214,7 +213,6 @@ impl Transactions {
         Ok(())
     }
 
-    /// Commits the batch in the open transaction.
     pub(super) fn commit(
         &mut self,
         member: &mut impl CommitClient,

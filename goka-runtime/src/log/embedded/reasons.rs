@@ -46,14 +46,12 @@ pub(super) fn refused(error: &io::Error) -> String {
     }
 }
 
-/// The message for a file whose content is invalid.
 pub(super) fn unreadable(what: &str) -> String {
     format!(
         "is not a log, or is damaged ({what}); restore it from a backup, or move it away to start with an empty log"
     )
 }
 
-/// The error for a file whose content is invalid.
 pub(super) fn damaged(path: Option<&Path>, what: &str) -> LogError {
     storage(path, unreadable(what), None)
 }

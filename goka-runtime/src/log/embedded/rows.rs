@@ -1,11 +1,13 @@
-//! What crosses the border to the file: rows as they are stored, and what one transaction changes.
-//! Knows no database.
+//! What crosses the border to the file: rows as they are stored, what one transaction changes, and
+//! chunks that were read. Knows no database.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, HEAD, Head, Run};
-use crate::log::LogError;
-use crate::record::{Offset, Timestamp};
+use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, Damaged, HEAD, Head, Run, Stored, records};
+use crate::log::{Failure, LogError, Sent};
+use crate::record::{Offset, Record, Timestamp};
 
 /// What is stored of a topic.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,6 +21,17 @@ pub(super) struct TopicRow {
     pub(super) retention_ms: Option<u64>,
     pub(super) delete_retention_ms: u64,
     pub(super) max_message_bytes: usize,
+}
+
+impl TopicRow {
+    pub(super) fn handle(&self, partition: i32) -> Option<u32> {
+        let exists = (0..self.partitions).contains(&partition);
+        exists.then(|| self.first + partition.unsigned_abs())
+    }
+
+    pub(super) fn refusal(&self, record: &Sent<'_>) -> Option<String> {
+        record.refusal(self.compact, self.max_message_bytes)
+    }
 }
 
 /// What is stored of a partition.
@@ -52,7 +65,6 @@ pub(super) struct NewChunk<'a> {
     pub(super) pieces: Vec<&'a [u8]>,
 }
 
-/// An offset to be committed.
 #[derive(Debug)]
 pub(super) struct NewOffset<'a> {
     pub(super) group: &'a str,
@@ -82,6 +94,15 @@ pub(super) enum NotWritten {
     Nothing(LogError),
     /// It may have been.
     Unknown(LogError),
+}
+
+impl From<NotWritten> for Failure {
+    fn from(not: NotWritten) -> Self {
+        match not {
+            NotWritten::Nothing(error) => Failure::Retriable(error.to_string()),
+            NotWritten::Unknown(error) => Failure::Unknown(error.to_string()),
+        }
+    }
 }
 
 /// Puts the bodies of runs together where they are small. They were appended at `appended`.
@@ -125,4 +146,46 @@ pub(super) fn gather<'r>(
         }
     }
     chunks
+}
+
+/// Chunks of one partition as read from the file, in one buffer.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) bytes: Vec<u8>,
+    /// The base offset of each chunk, and its range in `bytes`.
+    pub(super) chunks: Vec<(Offset, Range<usize>)>,
+    /// Where to read on; `None` when there is no more before `end`.
+    pub(super) more: Option<Offset>,
+    /// What was asked for.
+    pub(super) from: Offset,
+    pub(super) end: Offset,
+}
+
+impl Page {
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (Offset, &[u8])> {
+        let chunks = self.chunks.iter();
+        chunks.map(|(base, range)| (*base, &self.bytes[range.clone()]))
+    }
+
+    /// Hands over the records asked for, if there are any, and returns the position after them: over
+    /// offsets without a record to the end, when nothing else is there.
+    pub(super) fn hand_out(&self, each: impl FnOnce(&[Record<'_>])) -> Result<Offset, Damaged> {
+        let mut stored = Vec::new();
+        for (base, chunk) in self.chunks() {
+            for record in records(base, chunk) {
+                let record = record?;
+                if record.offset >= self.from {
+                    stored.push(record);
+                }
+            }
+        }
+        if !stored.is_empty() {
+            each(&stored.iter().map(Stored::record).collect::<Vec<_>>());
+        }
+        let next = stored.last().map(|last| last.offset + 1);
+        Ok(match self.more {
+            Some(more) => next.unwrap_or(more).max(self.from),
+            None => self.end,
+        })
+    }
 }

@@ -18,10 +18,9 @@ mod list;
 mod message;
 mod produce;
 mod transaction;
-mod unattributed;
 
 pub(super) use admin::{Ask, Described};
-pub(super) use batch::Batch;
+pub(super) use batch::{Batch, PartitionError};
 pub(super) use client::{Client, Kind};
 pub(super) use event::{Event, EventKind};
 pub(super) use fault::{Code, Fault, text};
@@ -30,4 +29,3 @@ pub(super) use handles::{Queue, Topic};
 pub(super) use list::{List, Place};
 pub(super) use message::Message;
 pub(super) use transaction::{Failed, Membership, Remedy};
-pub(super) use unattributed::PartitionError;

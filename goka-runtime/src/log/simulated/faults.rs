@@ -97,26 +97,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The names of all of them: a run may want to see each one fire.
-    pub const NAMES: [&'static str; 16] = [
-        "ack lost",
-        "late write",
-        "not written",
-        "refused",
-        "commit unknown, happened",
-        "commit unknown, not happened",
-        "stale generation",
-        "abortable",
-        "fatal",
-        "late markers",
-        "outage",
-        "leader move",
-        "process dies",
-        "cut off",
-        "slow fetch",
-        "short fetch",
-    ];
-
     /// What it is counted as.
     pub fn name(&self) -> &'static str {
         match self {
@@ -204,15 +184,6 @@ pub(super) struct Chance {
     pub(super) fired: BTreeMap<&'static str, u64>,
     pub(super) steps: BTreeMap<StepKind, u64>,
     trace: Option<Vec<String>>,
-}
-
-impl fmt::Debug for Chance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chance")
-            .field("fired", &self.fired)
-            .field("steps", &self.steps)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Chance {

@@ -25,7 +25,6 @@ pub(crate) fn all(tasks: &BTreeSet<TaskId>, failure: &Failure) -> Failures {
     each(tasks, |_| failure.clone())
 }
 
-/// A failure for each task.
 pub(crate) fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
     tasks.iter().map(|task| (*task, failure(*task))).collect()
 }

@@ -184,7 +184,6 @@ impl Fetcher {
         inputs.into_iter().map(|topic| (task, topic)).collect()
     }
 
-    /// The partitions of inputs.
     pub(super) fn list(&self, inputs: impl IntoIterator<Item = (TaskId, TopicId)>) -> List {
         let mut list = List::new();
         for (task, topic) in inputs {
@@ -194,7 +193,6 @@ impl Fetcher {
         list
     }
 
-    /// Everything in the client's assignment.
     pub(super) fn assigned(&self) -> List {
         self.list(self.inputs.all())
     }

@@ -24,7 +24,6 @@ type Request = (Vec<(TaskId, Epoch)>, Call<Result<Vec<Place>, Fault>>);
 
 #[derive(Default)]
 pub(super) struct OffsetLookup {
-    /// The one in flight.
     request: Option<Request>,
     next: Option<Instant>,
     /// Why the offsets were not known the last time.

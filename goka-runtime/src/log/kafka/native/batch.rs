@@ -1,15 +1,17 @@
-//! Batches of fetched messages.
+//! Batches of fetched messages, and the errors of partitions that a fetch meets.
 
+use std::cell::RefCell;
+use std::ffi::{c_char, c_int, c_void};
 use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
 use super::client::Client;
-use super::fault::millis;
+use super::fault::{Fault, millis, string};
 use super::handles::Queue;
 use super::message::Message;
-use super::unattributed::{self, PartitionError};
+use crate::record::TopicPartition;
 
 /// Fetched messages, freed together.
 #[derive(Default)]
@@ -34,7 +36,7 @@ impl Batch {
         }
         self.client = Some(queue.client().clone());
         // Of an earlier fetch.
-        drop(unattributed::take());
+        ERRORS.take();
         self.messages.reserve(room);
         if !wait.is_zero() {
             self.take(queue, 1, wait);
@@ -42,7 +44,7 @@ impl Batch {
         if wait.is_zero() || !self.messages.is_empty() {
             self.take(queue, room - self.messages.len(), Duration::ZERO);
         }
-        self.errors.extend(unattributed::take());
+        self.errors.extend(ERRORS.take());
     }
 
     fn take(&mut self, queue: &Queue, room: usize, wait: Duration) {
@@ -56,7 +58,6 @@ impl Batch {
         }
     }
 
-    /// The messages.
     pub(crate) fn messages(&self) -> &[Message] {
         // SAFETY: `Message` is transparent over the pointer; the slice borrows the batch.
         unsafe { slice::from_raw_parts(self.messages.as_ptr().cast(), self.messages.len()) }
@@ -86,5 +87,44 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// An error of a partition: its topic was deleted, or never existed.
+#[derive(Debug, Clone)]
+pub(crate) struct PartitionError {
+    pub(crate) at: TopicPartition,
+    pub(crate) fault: Fault,
+}
+
+thread_local! {
+    /// Filled by [`on_error`] while this thread takes a batch.
+    static ERRORS: RefCell<Vec<PartitionError>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The error callback: collects the errors of partitions. A batch fetch finds them in its queue and calls
+/// this on the fetching thread, where an event queue would give them as events. They name their
+/// partition in their text only: `topic [3]: desired partition is no longer available (..)`.
+pub(super) unsafe extern "C" fn on_error(
+    _: *mut sys::rd_kafka_t,
+    err: c_int,
+    reason: *const c_char,
+    _: *mut c_void,
+) {
+    let partition_of = |text: &str| {
+        let (topic, rest) = text.split_once(" [")?;
+        let (partition, _) = rest.split_once(']')?;
+        Some(TopicPartition::new(topic, partition.parse().ok()?))
+    };
+    // SAFETY: librdkafka passes a NUL-terminated string that lives during the call.
+    let reason = unsafe { string(reason) };
+    let known = sys::rd_kafka_resp_err_t::try_from(err);
+    if let (Some(at), Ok(err)) = (partition_of(&reason), known) {
+        let code = err.into();
+        let fault = Fault { code, reason };
+        ERRORS.with_borrow_mut(|all| {
+            all.retain(|other| other.at != at);
+            all.push(PartitionError { at, fault });
+        });
     }
 }

@@ -104,7 +104,6 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the group took the assignment away without asking.
     pub(crate) fn assignment_lost(&self) -> bool {
         // SAFETY: live consumer.
         unsafe { sys::rd_kafka_assignment_lost(self.ptr()) == 1 }
@@ -125,7 +124,6 @@ impl Client {
         Fault::check(unsafe { sys::rd_kafka_consumer_close_queue(self.ptr(), queue.ptr()) })
     }
 
-    /// Whether the group is left.
     pub(crate) fn closed(&self) -> bool {
         // SAFETY: live consumer.
         unsafe { sys::rd_kafka_consumer_closed(self.ptr()) == 1 }

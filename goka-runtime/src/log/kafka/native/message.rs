@@ -51,7 +51,6 @@ impl Message {
             .unwrap_or("")
     }
 
-    /// Whether two messages are of one partition.
     pub(crate) fn same_partition(&self, other: &Message) -> bool {
         let (a, b) = (self.get(), other.get());
         a.partition == b.partition && a.rkt == b.rkt
@@ -87,7 +86,6 @@ impl Message {
         unsafe { sys::rd_kafka_message_timestamp(self.0, &raw mut kind) }
     }
 
-    /// The record that it carries.
     pub(crate) fn record(&self) -> Record<'_> {
         Record {
             offset: self.offset(),

@@ -22,7 +22,6 @@ impl GapSchedule {
         }
     }
 
-    /// Something was fetched.
     pub(super) fn made_progress(&mut self, now: Instant) {
         self.interval = SHORTEST;
         self.next = self.next.min(now + SHORTEST);

@@ -62,12 +62,10 @@ impl InHand {
         self.batch.take_errors()
     }
 
-    /// Drops what there is of a task.
     pub(super) fn forget(&mut self, task: TaskId) {
         self.runs.retain(|run| run.task != task);
     }
 
-    /// Drops what there is of one input of a task.
     pub(super) fn forget_input(&mut self, task: TaskId, topic: TopicId) {
         self.runs.retain(|run| !run.is_of(task, topic));
     }
