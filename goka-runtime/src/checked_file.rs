@@ -76,7 +76,6 @@ const HEAD_SUM_AT: usize = HEAD - 4;
 const HEAD_FLAGS_AT: usize = 9;
 const RECOVERY_REQUIRED: u8 = 2;
 
-/// A file with checksums between redb and a disk.
 pub(crate) struct CheckedFile<B = FileBackend> {
     disk: B,
     /// Set at the first access, by when redb has locked the file; `None` inside for a file of an earlier version,

@@ -21,7 +21,6 @@ use crate::log::{Epoch, Log};
 use crate::record::{Offset, TaskId};
 use crate::table::{Store, StoreError, Stores};
 
-/// What restores work with.
 pub(crate) struct RestoreConfig {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) stores: Arc<dyn Stores>,
@@ -120,7 +119,6 @@ impl Restorer {
         self.context.wake.notify_all();
     }
 
-    /// A job that has ended, if there is one.
     pub(crate) fn next(&self) -> Option<FinishedJob> {
         if self.context.is_inline {
             return self.work();

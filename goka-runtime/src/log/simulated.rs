@@ -104,7 +104,7 @@ impl Simulated {
 
     /// Injects faults from now on; `None`: none. What is in flight goes on.
     pub fn set_faults(&self, faults: Option<Box<dyn Faults>>) {
-        self.0.lock().chance.set(faults);
+        self.0.lock().chance.faults = faults;
     }
 
     /// How often each fault fired, by its name.
@@ -119,7 +119,7 @@ impl Simulated {
 
     /// Writes down from now on what happens, a line for each step and decision.
     pub fn keep_trace(&self) {
-        self.0.lock().chance.keep_trace();
+        self.0.lock().chance.trace.get_or_insert_default();
     }
 
     /// Adds a line of one's own to the trace.
@@ -129,7 +129,8 @@ impl Simulated {
 
     /// The trace so far, which begins anew.
     pub fn take_trace(&self) -> Vec<String> {
-        self.0.lock().chance.take_trace()
+        let trace = &mut self.0.lock().chance.trace;
+        trace.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Kills the members of a name (`group/instance/worker`) that live now: nothing that they do from

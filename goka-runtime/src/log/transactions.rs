@@ -21,7 +21,6 @@ use crate::record::TaskId;
 /// How long until taking the transactional id over is tried again.
 const START_AGAIN: Duration = Duration::from_millis(50);
 
-/// The transactions of one producer.
 #[derive(Debug)]
 pub(super) struct Transactions {
     id: String,
@@ -254,7 +253,6 @@ impl Transactions {
         }
     }
 
-    /// Everything before the commit.
     fn prepare(
         &mut self,
         member: &mut impl CommitClient,

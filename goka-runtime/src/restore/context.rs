@@ -18,7 +18,6 @@ use crate::table::{Store, StoreError, Stores};
 /// How long to wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What is done for a copy.
 pub(crate) enum Work {
     Inspect,
     /// Another program under the group's name is looked for.
@@ -48,7 +47,6 @@ impl From<StoreError> for JobError {
     }
 }
 
-/// A job, by its copy and assignment.
 pub(super) type JobId = (CopyId, Epoch);
 
 pub(super) struct Job {

@@ -31,7 +31,6 @@ pub(super) fn inspect(
     })
 }
 
-/// Asks the log until it answers.
 pub(super) fn ask_until_answered<T: Send + 'static>(
     context: &Arc<RestoreContext>,
     job: JobId,
@@ -102,7 +101,6 @@ fn open(context: &RestoreContext, job: JobId) -> Result<Box<dyn Store>, JobError
     }
 }
 
-/// Moves the file of a damaged copy aside, and logs it.
 pub(super) fn set_aside(
     context: &RestoreContext,
     copy: CopyId,

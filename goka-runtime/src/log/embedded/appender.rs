@@ -15,7 +15,6 @@ use crate::record::Offset;
 /// How much may wait to be written.
 const QUEUE_BYTES: usize = 32 << 20;
 const QUEUE_RECORDS: usize = 100_000;
-/// How long the writer waits for its turn.
 const TURN: Duration = Duration::from_secs(60);
 
 /// What waits for one partition.
@@ -95,10 +94,12 @@ impl Appender for EmbeddedAppender {
             let state = self.log.shared().state();
             (
                 state.handle(record.topic, record.partition)?,
-                state.topic(record.topic),
+                state.topics.get(record.topic).cloned(),
             )
         };
-        if let Some(reason) = place.and_then(|place| place.refusal(&record)) {
+        if let Some(place) = place
+            && let Some(reason) = record.refusal(place.compact, place.max_message_bytes)
+        {
             let what = format!("writing to `{}`", record.topic);
             return Err(LogError::refused_for(what, reason, None));
         }

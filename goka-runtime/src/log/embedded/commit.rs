@@ -61,7 +61,7 @@ impl EmbeddedMember {
     fn admit(&mut self, topic: TopicId, record: &Sent<'_>) -> Result<u32, String> {
         let place = self.place(topic);
         let place = place.ok_or_else(|| "the topic does not exist".to_owned())?;
-        if let Some(reason) = place.refusal(record) {
+        if let Some(reason) = record.refusal(place.compact, place.max_message_bytes) {
             return Err(reason);
         }
         let partition = record.partition;
@@ -73,7 +73,8 @@ impl EmbeddedMember {
     fn place(&mut self, topic: TopicId) -> Option<Arc<TopicRow>> {
         let known = &mut self.places[usize::from(topic.0)];
         if known.is_none() {
-            *known = self.log.shared().state().topic(self.group.topic(topic));
+            let state = self.log.shared().state();
+            *known = state.topics.get(self.group.topic(topic)).cloned();
         }
         known.clone()
     }

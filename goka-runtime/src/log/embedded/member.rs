@@ -244,7 +244,6 @@ impl EmbeddedMember {
 struct Seat {
     shared: Arc<Shared>,
     group: Arc<str>,
-    /// The member's present number.
     id: Arc<AtomicU64>,
 }
 

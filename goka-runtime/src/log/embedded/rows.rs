@@ -6,10 +6,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, Damaged, HEAD, Head, Run, Stored, records};
-use crate::log::{Failure, LogError, Sent};
+use crate::log::{Failure, LogError};
 use crate::record::{Offset, Record, Timestamp};
 
-/// What is stored of a topic.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TopicRow {
     pub(super) id: String,
@@ -28,13 +27,8 @@ impl TopicRow {
         let exists = (0..self.partitions).contains(&partition);
         exists.then(|| self.first + partition.unsigned_abs())
     }
-
-    pub(super) fn refusal(&self, record: &Sent<'_>) -> Option<String> {
-        record.refusal(self.compact, self.max_message_bytes)
-    }
 }
 
-/// What is stored of a partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PartitionRow {
     /// The first offset still there.
@@ -87,7 +81,6 @@ pub(super) struct Changes<'a> {
     pub(super) relaxed: bool,
 }
 
-/// Why a transaction was not written.
 #[derive(Debug, Clone)]
 pub(super) enum NotWritten {
     /// Nothing was written.

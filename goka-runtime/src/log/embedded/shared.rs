@@ -57,10 +57,6 @@ impl State {
         self.compacted[handle as usize] && row.end - row.cleaned >= kept.max(CLEAN_AFTER)
     }
 
-    pub(super) fn topic(&self, topic: &str) -> Option<Arc<TopicRow>> {
-        self.topics.get(topic).cloned()
-    }
-
     pub(super) fn handle(&self, topic: &str, partition: i32) -> Result<u32, LogError> {
         let row = self.topics.get(topic);
         let row = row.ok_or_else(|| LogError::unknown_topic(topic))?;

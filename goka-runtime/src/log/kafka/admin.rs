@@ -180,7 +180,6 @@ impl Admin {
         lock(&self.heard).insert(topic.to_owned(), made);
     }
 
-    /// Notes which topics a broker knows.
     fn hear(&self, topics: &[&str], found: &HashMap<String, Described>) {
         let mut heard = lock(&self.heard);
         for topic in topics {

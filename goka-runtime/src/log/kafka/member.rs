@@ -234,7 +234,9 @@ impl KafkaMember {
         loop {
             self.events.pull(Duration::ZERO);
             self.producer.records().serve(Duration::ZERO);
-            self.producer.start()?;
+            if let Some((transactions, calls)) = self.producer.transactions() {
+                transactions.start(calls)?;
+            }
             if self.health.starts_probe(Instant::now()) {
                 self.probe(PROBE_TIMEOUT);
             }

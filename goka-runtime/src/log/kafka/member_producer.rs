@@ -62,7 +62,7 @@ impl MemberProducer {
         let failed = |fault| LogError::client("making the producer", fault);
         let timeout = group.transaction_timeout;
         let (properties, id) = match group.guarantee {
-            Guarantee::AtLeastOnce => (config.producing(batch_bytes), None),
+            Guarantee::AtLeastOnce => (config.producing(batch_bytes, &[]), None),
             Guarantee::ExactlyOnce => {
                 let id = TransactionalId::of(&group);
                 let properties = config.transacting(batch_bytes, id.name(), timeout);
@@ -120,15 +120,6 @@ impl MemberProducer {
             && let Some(transactions) = &mut self.transactions
         {
             transactions.disown();
-        }
-    }
-
-    /// Takes the transactional id over, without waiting; returns whether that is done. Without
-    /// transactions there is nothing to do.
-    pub(super) fn start(&mut self) -> Result<bool, LogError> {
-        match self.transactions() {
-            Some((transactions, calls)) => transactions.start(calls),
-            None => Ok(true),
         }
     }
 

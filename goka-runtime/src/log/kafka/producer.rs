@@ -46,7 +46,6 @@ struct Ledger {
     pending: u64,
     /// First and last offset of acknowledged changelog records, and their number.
     changelog: Option<(Offset, Offset, u64)>,
-    /// The failure that is reported.
     failure: Option<Failure>,
     /// The size of the record that `failure` names.
     size: usize,

@@ -19,7 +19,7 @@ use crate::record::{Appends, TaskId};
 
 impl Committer for SimulatedMember {
     fn append(&mut self, appends: &Appends) {
-        if !self.is_dead() {
+        if !self.shared.lock().dead.contains(&self.client) {
             self.producer.append(appends);
         }
     }
@@ -135,7 +135,6 @@ fn check_standing(
     }
 }
 
-/// The offsets of some tasks of a batch.
 fn offsets_of(group: &Group, batch: &CommitBatch, of: impl Fn(TaskId) -> bool) -> Offsets {
     let offsets = batch.offsets.iter().filter(|(task, ..)| of(*task));
     let offsets = offsets.map(|(task, topic, offset, metadata)| {

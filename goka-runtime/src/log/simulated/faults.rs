@@ -180,25 +180,13 @@ pub trait Faults: Send {
 /// What injects faults, and how often each fired.
 #[derive(Default)]
 pub(super) struct Chance {
-    faults: Option<Box<dyn Faults>>,
+    pub(super) faults: Option<Box<dyn Faults>>,
     pub(super) fired: BTreeMap<&'static str, u64>,
     pub(super) steps: BTreeMap<StepKind, u64>,
-    trace: Option<Vec<String>>,
+    pub(super) trace: Option<Vec<String>>,
 }
 
 impl Chance {
-    pub(super) fn set(&mut self, faults: Option<Box<dyn Faults>>) {
-        self.faults = faults;
-    }
-
-    pub(super) fn keep_trace(&mut self) {
-        self.trace.get_or_insert_default();
-    }
-
-    pub(super) fn take_trace(&mut self) -> Vec<String> {
-        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
     /// Writes a line of the trace, if one is kept.
     pub(super) fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
@@ -206,7 +194,6 @@ impl Chance {
         }
     }
 
-    /// Asks what goes wrong at a step.
     pub(super) fn ask(&mut self, step: &Step<'_>) -> Option<Fault> {
         *self.steps.entry(step.kind).or_default() += 1;
         let fault = self.faults.as_mut().and_then(|faults| faults.at(step));

@@ -121,7 +121,6 @@ impl Coordinator {
         Some(self.seats.next(id))
     }
 
-    /// Begins the next generation.
     fn complete(&mut self, partitions: Partitions<'_>) {
         self.preparing = false;
         self.generation += 1;

@@ -46,7 +46,6 @@ impl Wrote {
     }
 }
 
-/// Where a record is.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordPlace {
     pub(crate) topic: Arc<str>,
@@ -85,7 +84,6 @@ impl MemberOffset {
     }
 }
 
-/// A record that was written to the log.
 #[derive(Debug, Clone)]
 pub(crate) struct WrittenRecord {
     /// `None` for what no member wrote.

@@ -97,11 +97,6 @@ impl SimulatedMember {
         }
     }
 
-    /// Whether it was killed: nothing that it does arrives any more.
-    pub(super) fn is_dead(&self) -> bool {
-        self.shared.lock().dead.contains(&self.client)
-    }
-
     fn report(&mut self, found: Polled, driver: &mut dyn Driver) -> Result<(), LogError> {
         match found {
             Polled::Step(Step::Rest | Step::Own(_)) => {}

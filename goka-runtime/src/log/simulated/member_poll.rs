@@ -12,7 +12,6 @@ use crate::log::seats::{MemberId, Step};
 use crate::log::{Assignment, Epoch, Isolation, LogError, MemberEvent, OffsetGap};
 use crate::record::{TaskId, TopicId, TopicPartition};
 
-/// How many records a batch has at most.
 const BATCH: usize = 2_000;
 /// How long committed offsets are waited for before the member counts as degraded.
 const LOOKUP: Duration = Duration::from_secs(10);
@@ -68,7 +67,9 @@ impl SimulatedMember {
             return Ok(Some(Polled::Event(MemberEvent::Degraded(None))));
         }
         // What a predecessor left open may be this group's offsets: it is ended first.
-        self.producer.start(state)?;
+        if let Some((transactions, mut calls)) = self.producer.transactions(state) {
+            transactions.start(&mut calls)?;
+        }
         if !state.cut.contains_key(&self.client) {
             let id = self.enter(state);
             let now = state.now;

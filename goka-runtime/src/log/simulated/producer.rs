@@ -153,14 +153,6 @@ impl Producer {
         }
     }
 
-    /// Takes the transactional id over, if that is not done; what a predecessor left open is ended.
-    pub(super) fn start(&mut self, state: &mut State) -> Result<(), LogError> {
-        match self.transactions(state) {
-            Some((transactions, mut calls)) => transactions.start(&mut calls).map(drop),
-            None => Ok(()),
-        }
-    }
-
     /// Drops what was appended and not committed, and aborts the transaction that holds it; at least once,
     /// it may be written already.
     pub(super) fn abort(&mut self, state: &mut State) -> Result<(), Failure> {
@@ -224,7 +216,6 @@ impl ProducerClient {
         state.purge(self.id);
     }
 
-    /// The coordinator knows a newer epoch.
     fn fenced(&mut self) -> Failure {
         let why = "there is a newer producer with it".to_owned();
         self.ended
@@ -234,7 +225,6 @@ impl ProducerClient {
 }
 
 impl ProducerCalls<'_> {
-    /// The end of a transaction, at the coordinator.
     fn end(&mut self, commit: bool, late: Duration) -> Result<bool, Failure> {
         let epoch = self.client.epoch.unwrap_or_default();
         let ended = self.state.end(&self.client.who, epoch, commit, late);

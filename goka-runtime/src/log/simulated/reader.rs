@@ -9,7 +9,6 @@ use super::topics::Page;
 use crate::log::{Each, Isolation, LogError, Reader};
 use crate::record::{Offset, Record, TopicPartition};
 
-/// How many records are handed out at once.
 const BATCH: usize = 5_000;
 
 pub(super) struct SimulatedReader {

@@ -10,7 +10,7 @@ use super::faults::{Chance, Fault, Step, StepKind};
 use super::groups::SimulatedGroup;
 use super::history::{ClientId, Happened, Moment, RecordPlace, WrittenRecord};
 use super::topics::{Body, OutOfRange, Page, Partition, Serial, Topic};
-use super::transactions::Identities;
+use super::transactions::Identity;
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::log::{Isolation, LogError};
@@ -41,7 +41,7 @@ pub(super) struct State {
     pub(super) wall: Timestamp,
     pub(super) topics: BTreeMap<Arc<str>, Topic>,
     pub(super) groups: BTreeMap<Arc<str>, SimulatedGroup>,
-    pub(super) identities: Identities,
+    pub(super) identities: BTreeMap<String, Identity>,
     pub(super) serials: Serial,
     /// Counts topics, members, clients, tickets.
     pub(super) numbers: u64,

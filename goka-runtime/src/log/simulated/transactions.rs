@@ -11,9 +11,6 @@ use super::state::State;
 use super::topics::Serial;
 use crate::record::TopicPartition;
 
-/// A partition of a topic, with the number of the topic: one that is created again has another.
-type Touched = (TopicPartition, u64);
-
 /// The producer's epoch is not the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fenced;
@@ -22,7 +19,8 @@ pub(super) struct Fenced;
 struct Transaction {
     serial: Serial,
     began: Duration,
-    partitions: BTreeSet<Touched>,
+    /// With the number of the topic: one that is created again has another.
+    partitions: BTreeSet<(TopicPartition, u64)>,
     /// The groups whose offsets it holds, each with the client that sent them last.
     groups: BTreeMap<Arc<str>, ClientId>,
     /// Whether it is committed, and when the control records are written, once that is decided.
@@ -36,8 +34,6 @@ pub(super) struct Identity {
     timeout: Duration,
     open: Option<Transaction>,
 }
-
-pub(super) type Identities = BTreeMap<String, Identity>;
 
 impl State {
     /// Gives an identity to a new producer: ends what the one before left open, as decided or by

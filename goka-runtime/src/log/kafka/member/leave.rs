@@ -22,7 +22,6 @@ use super::{PROBE, WAIT_SLICE};
 /// How long a broker may take to answer the probe before it is not waited for.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// A consumer on its way out of its group.
 pub(super) struct Leaving<'m> {
     events: &'m Events,
     group: &'m Group,

@@ -36,7 +36,6 @@ impl OffsetLookup {
         self.last_error = Some(reason);
     }
 
-    /// Why the offsets are not known.
     pub(super) fn reason(&self) -> String {
         let reason = self.last_error.as_deref();
         let reason = reason.unwrap_or("the coordinator does not answer");

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
-use super::batch;
 use super::fault::{Code, Fault, Words, code, name};
+use super::message;
 
 /// What a client is for: a consumer fetches, in a group or not; a producer produces, or only asks.
 pub(crate) use sys::rd_kafka_type_t as Kind;
@@ -157,7 +157,7 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(conf, opaque.cast_mut().cast());
             sys::rd_kafka_conf_set_events(conf, events);
             sys::rd_kafka_conf_set_log_cb(conf, Some(log));
-            sys::rd_kafka_conf_set_error_cb(conf, Some(batch::on_error));
+            sys::rd_kafka_conf_set_error_cb(conf, Some(message::on_error));
             let (words_ptr, len) = words.room();
             let client = sys::rd_kafka_new(kind, conf, words_ptr, len);
             if client.is_null() {

@@ -14,7 +14,6 @@ use super::list::{List, Place};
 use crate::record::TopicPartition;
 
 impl Client {
-    /// Joins the consumer's group for these topics.
     pub(crate) fn subscribe(&self, topics: &[Arc<str>]) -> Result<(), Fault> {
         let mut list = List::new();
         for topic in topics {

@@ -8,7 +8,6 @@ use super::super::super::super::Epoch;
 use super::super::super::native::{Batch, PartitionError, Queue};
 use crate::record::{TaskId, TopicId};
 
-/// How many messages are taken at once.
 const BATCH: usize = 2_000;
 
 #[derive(Default)]
