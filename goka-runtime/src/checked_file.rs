@@ -43,6 +43,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind, Result};
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -52,9 +53,9 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 use crate::lock::lock;
 use crate::newer::Newer;
 use crate::private_files;
+use crate::shared_error::panic_text;
 
 mod group;
-mod panics;
 #[cfg(test)]
 mod tests;
 
@@ -62,7 +63,6 @@ use self::group::{
     BLOCK, BLOCK_LEN, COPIES, GROUP, Group, SUMS, block_offset, checksums_offset, index,
     logical_len, sum,
 };
-pub(crate) use self::panics::panic_as_error;
 
 /// The start of a file with checksums; the last byte is the version of this layout, and of redb's own below it.
 const MAGIC: [u8; 16] = *b"goka\x89sums\r\n\x1a\n\0\0\x01";
@@ -76,7 +76,6 @@ const HEAD_SUM_AT: usize = HEAD - 4;
 const HEAD_FLAGS_AT: usize = 9;
 const RECOVERY_REQUIRED: u8 = 2;
 
-/// A file with checksums between redb and a disk.
 pub(crate) struct CheckedFile<B = FileBackend> {
     disk: B,
     /// Set at the first access, by when redb has locked the file; `None` inside for a file of an earlier version,
@@ -109,9 +108,8 @@ impl CheckedFile {
     pub(crate) fn open(path: &Path) -> std::result::Result<Self, DatabaseError> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        Ok(Self::new(FileBackend::new(private_files::open(
-            path, options,
-        )?)?))
+        let file = private_files::open(path, options)?;
+        Ok(Self::new(FileBackend::new(file)?))
     }
 }
 
@@ -293,6 +291,17 @@ fn damaged(text: String) -> Error {
     Error::new(ErrorKind::InvalidData, text)
 }
 
+/// Runs a call of redb; a panic becomes the error that `error` makes of its message. redb panics on some
+/// damaged pages, since it checks their checksums only in a repair, and files of earlier versions have none of
+/// ours. After a panic the caller must drop the database that the call used, which may be inconsistent. This
+/// needs unwinding: with `panic = "abort"` the process ends.
+pub(crate) fn panic_as_error<T, E>(
+    call: impl FnOnce() -> std::result::Result<T, E>,
+    error: impl FnOnce(&str) -> E,
+) -> std::result::Result<T, E> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(error(panic_text(&*panic))))
+}
+
 impl<B> fmt::Debug for CheckedFile<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckedFile").finish_non_exhaustive()
@@ -352,17 +361,13 @@ impl<B: StorageBackend> StorageBackend for CheckedFile<B> {
         state.begin_change(disk)?;
         let blocks = len.div_ceil(BLOCK_LEN);
         let groups = blocks.div_ceil(GROUP);
-        state
-            .groups
-            .truncate(usize::try_from(groups).unwrap_or(usize::MAX));
+        let kept = usize::try_from(groups).unwrap_or(usize::MAX);
+        state.groups.truncate(kept);
         state.changed.retain(|group| *group < groups);
         state.unsynced.retain(|group| *group < groups);
         let is_new = disk.len()? == 0;
-        disk.set_len(
-            blocks
-                .checked_sub(1)
-                .map_or(BLOCK_LEN, |last| block_offset(last) + BLOCK_LEN),
-        )?;
+        let last = blocks.checked_sub(1);
+        disk.set_len(last.map_or(0, block_offset) + BLOCK_LEN)?;
         if is_new {
             disk.write(0, &MAGIC)?;
         }

@@ -7,7 +7,6 @@
 //! the client's lock, so a barrier runs between a revocation and its answer without re-entering it.
 
 mod appender;
-mod balance;
 pub(crate) mod cancel;
 mod commit;
 pub mod embedded;
@@ -15,7 +14,6 @@ mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod member;
-mod reader;
 // Some of it only the simulated log does.
 #[cfg_attr(not(feature = "tester"), allow(dead_code))]
 mod seats;
@@ -37,11 +35,10 @@ pub use self::error::{Failure, LogError, MemberTimeout};
 pub use self::member::{
     Assignment, Committed, Driver, Epoch, Fetched, Group, KeepAlive, Member, MemberEvent, OffsetGap,
 };
-pub use self::reader::{Each, Isolation, Reader};
 pub(crate) use self::topic_wait::{TopicWait, after};
 pub use self::topics::{CleanupPolicy, DEFAULT_PARTITIONS, NewTopic, OffsetRange, TopicInfo};
 use crate::lock::lock;
-use crate::record::{Offset, TopicPartition};
+use crate::record::{Offset, Record, TopicPartition};
 
 /// The identity of the cluster of a log; a store is never moved between two of them.
 pub type ClusterId = String;
@@ -130,4 +127,29 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the broker does not answer within the deadline.
     fn cluster(&self) -> Result<ClusterId, LogError>;
+}
+
+/// Which records a reader sees, and how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Committed records only; the reader stops at the first record of an open transaction.
+    ReadCommitted,
+    /// All records.
+    ReadUncommitted,
+}
+
+/// What a reader calls with records: the index of the partition in the list that the reader was made
+/// with, and the records.
+pub type Each<'e> = &'e mut dyn FnMut(usize, &[Record<'_>]);
+
+/// Reads partitions without a group: used by restores, views, `get` and `scan`.
+pub trait Reader: Send {
+    /// Waits at most `max` for records and hands them over.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] when the log no longer holds the position; whatever ends the client.
+    fn poll(&mut self, max: Duration, each: Each<'_>) -> Result<(), LogError>;
+    /// The next offset to be read, of the partition at `index`. It moves over control records and over
+    /// aborted and compacted ones, and is never before the offset that the reader started at.
+    fn position(&mut self, index: usize) -> Offset;
 }

@@ -6,7 +6,6 @@ mod context;
 mod inspect;
 mod other_program;
 mod replay;
-mod retry;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -22,7 +21,6 @@ use crate::log::{Epoch, Log};
 use crate::record::{Offset, TaskId};
 use crate::table::{Store, StoreError, Stores};
 
-/// What restores work with.
 pub(crate) struct RestoreConfig {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) stores: Arc<dyn Stores>,
@@ -33,7 +31,6 @@ pub(crate) struct RestoreConfig {
     pub(crate) is_verified: bool,
 }
 
-/// The result of a job.
 pub(crate) enum JobOutcome {
     Inspected(Result<Inspection, StopReason>),
     Verified(Result<(), StopReason>),
@@ -122,7 +119,6 @@ impl Restorer {
         self.context.wake.notify_all();
     }
 
-    /// A job that has ended, if there is one.
     pub(crate) fn next(&self) -> Option<FinishedJob> {
         if self.context.is_inline {
             return self.work();
@@ -251,12 +247,10 @@ fn run(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
 fn run_once(context: &Arc<RestoreContext>, job: &mut Job) -> Option<JobOutcome> {
     Some(match &job.work {
         Work::Inspect => {
-            let checked = other_program::before_commit(context, job.id());
+            let checked = other_program::check(context, job.id(), false);
             JobOutcome::Inspected(ended(checked.and_then(|()| inspect(context, job)))?)
         }
-        Work::Verify => {
-            JobOutcome::Verified(ended(other_program::before_handling(context, job.id()))?)
-        }
+        Work::Verify => JobOutcome::Verified(ended(other_program::check(context, job.id(), true))?),
         Work::Restore(from) => {
             let from = from.clone();
             JobOutcome::Restored(ended(restore(context, job, from))?)

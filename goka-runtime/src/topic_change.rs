@@ -1,7 +1,5 @@
 //! How a topic that is in use has changed: asked again and again by a running processor and a view.
 
-use std::fmt;
-
 use crate::core::recovery::is_other_topic;
 use crate::log::TopicInfo;
 
@@ -26,19 +24,9 @@ impl TopicChange {
 }
 
 /// The advice to say from where a group reads an input that was created again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ResetOffsets<'a> {
-    pub(crate) group: &'a str,
-    pub(crate) topic: &'a str,
-}
-
-impl fmt::Display for ResetOffsets<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { group, topic } = self;
-        write!(
-            f,
-            "with all instances stopped, set where to go on (kafka-consumer-groups.sh --bootstrap-server \
-             <brokers> --group {group} --topic {topic} --reset-offsets --to-earliest --execute)"
-        )
-    }
+pub(crate) fn reset_offsets(group: &str, topic: &str) -> String {
+    format!(
+        "with all instances stopped, set where to go on (kafka-consumer-groups.sh --bootstrap-server \
+         <brokers> --group {group} --topic {topic} --reset-offsets --to-earliest --execute)"
+    )
 }

@@ -15,7 +15,6 @@ pub(super) const GROUP: u64 = SUMS as u64;
 /// The copies of a group's checksums.
 pub(super) const COPIES: u64 = 2;
 
-/// The checksums of a group of blocks.
 pub(super) struct Group {
     pub(super) sums: [u32; SUMS],
     /// The generation of the synced copy.
@@ -36,14 +35,14 @@ impl Group {
         for copy in 0..COPIES {
             disk.read(checksums_offset(number, copy), &mut bytes)?;
             let (own, rest) = bytes.split_at(4);
-            let generation = u64::from_le_bytes(eight(&bytes[8..SUMS_AT]));
+            let generation = u64::from_le_bytes(bytes.as_chunks().0[1]);
             if own != sum(number, rest).to_le_bytes() || generation <= newest.generation {
                 continue;
             }
             newest.generation = generation;
             newest.synced = copy;
-            for (sum, bytes) in newest.sums.iter_mut().zip(bytes[SUMS_AT..].chunks_exact(4)) {
-                *sum = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            for (sum, bytes) in newest.sums.iter_mut().zip(bytes[SUMS_AT..].as_chunks().0) {
+                *sum = u32::from_le_bytes(*bytes);
             }
         }
         Ok(newest)
@@ -62,18 +61,11 @@ impl Group {
     }
 }
 
-fn eight(bytes: &[u8]) -> [u8; 8] {
-    let mut all = [0; 8];
-    all.copy_from_slice(bytes);
-    all
-}
-
 /// The offset of a copy of a group's checksums on the disk.
 pub(super) fn checksums_offset(group: u64, copy: u64) -> u64 {
     (1 + group * (GROUP + COPIES) + copy) * BLOCK_LEN
 }
 
-/// The offset of a block on the disk.
 pub(super) fn block_offset(block: u64) -> u64 {
     checksums_offset(block / GROUP, COPIES) + block % GROUP * BLOCK_LEN
 }

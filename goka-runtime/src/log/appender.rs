@@ -36,7 +36,6 @@ impl<'a> Sent<'a> {
         }
     }
 
-    /// The same with a timestamp.
     pub(super) fn stamped(self, now: Timestamp) -> Self {
         let timestamp = match self.timestamp {
             -1 => now,

@@ -10,12 +10,10 @@ mod commit;
 mod file;
 mod groups;
 mod member;
-mod page;
 mod reader;
 mod reasons;
 mod rows;
 mod shared;
-mod state;
 #[cfg(test)]
 mod tests;
 

@@ -9,32 +9,25 @@ use crate::shared_error::SharedError;
 
 /// How a step towards durability failed; the class decides what the core does (ARCHITECTURE.md).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 #[non_exhaustive]
 pub enum Failure {
     /// Nothing happened and the same step may be tried again.
-    #[error("{0}")]
     Retriable(String),
     /// The group is in a newer generation, though the task may still be owned: read again, retry.
-    #[error("{0}")]
     Stale(String),
     /// The task is not owned any more.
-    #[error("{0}")]
     Lost(String),
     /// It may or may not have happened.
-    #[error("{0}")]
     Unknown(String),
     /// The transaction has to be aborted.
-    #[error("{0}")]
     Abortable(String),
     /// Another process joined the group under this member's instance name, and replaced it.
-    #[error("{0}")]
     InstanceFenced(String),
     /// Another producer took the transactional id over, or the broker aborted a transaction that was
     /// open for too long: its error is the same.
-    #[error("{0}")]
     ProducerFenced(String),
     /// The client has ended and must be rebuilt.
-    #[error("{0}")]
     Fatal(String),
     /// The log refuses a record for good: too large, no right.
     #[error("topic `{topic}` refuses the record of key `{key}`: {reason}")]
@@ -46,6 +39,18 @@ pub enum Failure {
         /// Why the log refuses it.
         reason: String,
     },
+}
+
+impl Failure {
+    /// The log refuses a record for good.
+    pub(super) fn refused(topic: &str, key: Option<&[u8]>, reason: String) -> Self {
+        let key = key.map_or("(none)".into(), String::from_utf8_lossy);
+        Failure::Refused {
+            topic: topic.to_owned(),
+            key: key.into_owned(),
+            reason,
+        }
+    }
 }
 
 /// What went wrong at the log: each says what, where and what to do.
@@ -207,7 +212,6 @@ impl LogError {
         }
     }
 
-    /// The client cannot go on because of an error.
     pub(crate) fn client(
         what: impl Into<String>,
         error: impl Error + Send + Sync + 'static,
@@ -219,7 +223,6 @@ impl LogError {
         }
     }
 
-    /// The log does not hold an offset of a partition.
     pub(super) fn out_of_range(tp: &TopicPartition, offset: Offset) -> Self {
         let (topic, partition) = (tp.topic.to_string(), tp.partition);
         LogError::OutOfRange {
@@ -229,25 +232,21 @@ impl LogError {
         }
     }
 
-    /// A topic does not exist.
-    pub(super) fn unknown_topic(topic: &str) -> Self {
+    pub(crate) fn unknown_topic(topic: &str) -> Self {
         let topic = topic.to_owned();
         LogError::UnknownTopic { topic }
     }
 
-    /// A topic to be created exists.
     pub(super) fn topic_exists(topic: &str) -> Self {
         let topic = topic.to_owned();
         LogError::TopicExists { topic }
     }
 
-    /// A topic has no such partition.
     pub(super) fn unknown_partition(topic: &str, partition: i32) -> Self {
         let topic = topic.to_owned();
         LogError::UnknownPartition { topic, partition }
     }
 
-    /// Something took longer than its deadline.
     pub(super) fn late(what: impl Into<String>, after: Duration) -> Self {
         let what = what.into();
         LogError::Timeout { what, after }
@@ -263,7 +262,6 @@ impl LogError {
         }
     }
 
-    /// The broker refuses with an error.
     #[cfg(feature = "kafka")]
     pub(crate) fn refused(
         what: impl Into<String>,
@@ -273,7 +271,6 @@ impl LogError {
         Self::refused_for(what, reason, Some(SharedError::from(error)))
     }
 
-    /// The log refuses for a reason.
     pub(super) fn refused_for(
         what: impl Into<String>,
         reason: impl Into<String>,

@@ -6,8 +6,6 @@ mod admin;
 mod appender;
 mod codes;
 mod config;
-
-mod group_state;
 mod identity;
 mod member;
 mod member_producer;
@@ -16,7 +14,6 @@ mod native;
 mod offsets;
 mod producer;
 mod reader;
-mod transaction;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::balance::Slot;
 use super::commit::Committer;
 use super::error::LogError;
 use crate::record::{Guarantee, Offset, Record, TaskId, TopicId, TopicPartition};
@@ -51,17 +50,15 @@ impl Group {
         &self.topics[usize::from(id.0)]
     }
 
-    /// A partition of a topic of the group.
-    pub(super) fn place(&self, id: TopicId, partition: i32) -> TopicPartition {
+    pub(crate) fn place(&self, id: TopicId, partition: i32) -> TopicPartition {
         TopicPartition::new(self.topic(id).clone(), partition)
     }
 
-    /// The tasks of partitions of its leads.
-    pub(super) fn tasks(&self, slots: &[Slot]) -> Vec<TaskId> {
-        let tasks = slots.iter();
-        tasks
-            .filter_map(|(lead, partition)| self.task(lead, *partition))
-            .collect()
+    pub(super) fn tasks<'s>(
+        &self,
+        slots: impl IntoIterator<Item = &'s TopicPartition>,
+    ) -> Vec<TaskId> {
+        slots.into_iter().filter_map(|at| self.task(at)).collect()
     }
 
     /// The error of fetching a task that the member does not own.
@@ -70,7 +67,6 @@ impl Group {
         LogError::failed(what, "this member does not own the task")
     }
 
-    /// The id of a topic of the group.
     pub(super) fn topic_id(&self, name: &str) -> Option<TopicId> {
         let index = self.topics.iter().position(|topic| **topic == *name)?;
         u16::try_from(index).ok().map(TopicId)
@@ -86,8 +82,8 @@ impl Group {
     }
 
     /// The task of a partition of one of its leads.
-    pub(super) fn task(&self, lead: &str, partition: i32) -> Option<TaskId> {
-        let lead = self.topic_id(lead)?;
+    pub(super) fn task(&self, at: &TopicPartition) -> Option<TaskId> {
+        let (lead, partition) = (self.topic_id(&at.topic)?, at.partition);
         Some(TaskId { lead, partition })
     }
 

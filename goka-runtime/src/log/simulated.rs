@@ -29,16 +29,13 @@
 //! Harsher than a real client: a member that is cut off does not notice by itself that its session is
 //! over, and a commit does not wait for what is late.
 
-mod appender;
 mod commit;
 mod faults;
 mod groups;
 mod history;
-mod identities;
 mod inspect;
 mod member;
 mod member_poll;
-mod owned;
 mod produce;
 mod producer;
 mod reader;
@@ -61,9 +58,9 @@ pub(crate) use self::history::{
 pub(crate) use self::topics::Body;
 pub use self::topics::{Kept, Kind};
 
-use self::appender::SimulatedAppender;
 use self::faults::StepKind::Ask;
 use self::member::SimulatedMember;
+use self::produce::SimulatedAppender;
 use self::reader::SimulatedReader;
 use self::state::{Shared, State, millis};
 use self::topics::{Partition, Topic};
@@ -107,7 +104,7 @@ impl Simulated {
 
     /// Injects faults from now on; `None`: none. What is in flight goes on.
     pub fn set_faults(&self, faults: Option<Box<dyn Faults>>) {
-        self.0.lock().chance.set(faults);
+        self.0.lock().chance.faults = faults;
     }
 
     /// How often each fault fired, by its name.
@@ -122,7 +119,7 @@ impl Simulated {
 
     /// Writes down from now on what happens, a line for each step and decision.
     pub fn keep_trace(&self) {
-        self.0.lock().chance.keep_trace();
+        self.0.lock().chance.trace.get_or_insert_default();
     }
 
     /// Adds a line of one's own to the trace.
@@ -132,7 +129,8 @@ impl Simulated {
 
     /// The trace so far, which begins anew.
     pub fn take_trace(&self) -> Vec<String> {
-        self.0.lock().chance.take_trace()
+        let trace = &mut self.0.lock().chance.trace;
+        trace.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Kills the members of a name (`group/instance/worker`) that live now: nothing that they do from

@@ -73,9 +73,6 @@ impl<'s> TopicWait<'s> {
     }
 
     /// The same of one topic, which is needed.
-    ///
-    /// # Errors
-    /// As [`describe`](TopicWait::describe).
     pub(crate) fn describe_one(
         &self,
         log: &dyn Log,

@@ -5,14 +5,15 @@
 //! Each commit batch is one transaction. The appends are acknowledged, the transaction gets the offsets, and
 //! is committed; no step follows one that failed.
 
-pub(super) mod batch_tasks;
-pub(super) mod client;
+mod batch_tasks;
+mod client;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use self::batch_tasks::{Acks, Failures, acknowledged, all, all_acked, each, failed, tasks};
-use self::client::{CommitClient, TransactionClient};
+use self::batch_tasks::{Acks, acknowledged, all_acked};
+pub(super) use self::batch_tasks::{Failures, all, each, failed, tasks};
+pub(super) use self::client::{CommitClient, TransactionClient};
 use super::commit::{CommitBatch, CommitId, CommitOutcome, TaskResults};
 use super::error::{Failure, LogError};
 use crate::record::TaskId;
@@ -20,10 +21,8 @@ use crate::record::TaskId;
 /// How long until taking the transactional id over is tried again.
 const START_AGAIN: Duration = Duration::from_millis(50);
 
-/// The transactions of one producer.
 #[derive(Debug)]
 pub(super) struct Transactions {
-    /// The transactional id.
     id: String,
     /// After which the broker aborts an open transaction.
     timeout: Duration,
@@ -37,7 +36,6 @@ enum Phase {
         next: Duration,
         pending: Option<String>,
     },
-    /// None is open.
     Idle,
     /// One is open; with a reason why it may not be committed it can only be aborted.
     Open {
@@ -214,7 +212,6 @@ impl Transactions {
         Ok(())
     }
 
-    /// Commits the batch in the open transaction.
     pub(super) fn commit(
         &mut self,
         member: &mut impl CommitClient,
@@ -256,7 +253,6 @@ impl Transactions {
         }
     }
 
-    /// Everything before the commit.
     fn prepare(
         &mut self,
         member: &mut impl CommitClient,

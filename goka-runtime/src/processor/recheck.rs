@@ -16,7 +16,7 @@ use crate::graph::{EdgeKind, GroupGraph};
 use crate::log::{Group, Log, LogError, TopicInfo};
 use crate::record::{Offset, TopicId, TopicPartition};
 use crate::text::counted;
-use crate::topic_change::{ResetOffsets, TopicChange};
+use crate::topic_change::{TopicChange, reset_offsets};
 use crate::worker::{WorkerConfig, WorkerState};
 
 /// How often the log is asked: a change is noticed within a minute, also when an answer takes long.
@@ -272,7 +272,7 @@ fn recreated(graph: &GroupGraph, kind: EdgeKind, before: &TopicInfo, now: &Topic
             "input `{name}` of group `{group}` was deleted and made again while this program ran \
              ({ids}): its records are others than those that the table has counted, and Kafka deletes \
              the offsets of a topic with it; {}, then start them",
-            ResetOffsets { group, topic: name }
+            reset_offsets(group, name)
         ),
     }
 }

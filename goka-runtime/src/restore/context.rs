@@ -6,19 +6,18 @@ use std::fmt::Display;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::retry::CopyFailures;
 use crate::clock::Clock;
 use crate::core::recovery::RestoreFrom;
 use crate::core::{CopyId, Plan, StopReason};
 use crate::lock::lock;
 use crate::log::{Epoch, Log, LogError};
 use crate::record::{Offset, TaskId, TopicId};
+use crate::reminder::Reminder;
 use crate::table::{Store, StoreError, Stores};
 
 /// How long to wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What is done for a copy.
 pub(crate) enum Work {
     Inspect,
     /// Another program under the group's name is looked for.
@@ -30,7 +29,6 @@ pub(crate) enum Work {
     Follow,
 }
 
-/// Why a job has no result.
 pub(super) enum JobError {
     /// It is cancelled, or would wait.
     Cancelled,
@@ -49,7 +47,6 @@ impl From<StoreError> for JobError {
     }
 }
 
-/// A job, by its copy and assignment.
 pub(super) type JobId = (CopyId, Epoch);
 
 pub(super) struct Job {
@@ -137,23 +134,27 @@ impl RestoreContext {
         }
     }
 
-    /// Notes a failure; `None` when the assignment is over.
-    fn note_failure<T>(
+    /// Notes a failure at a changelog offset, unless the assignment is over: of the log, or of the store, which
+    /// has the time. Says whether it is to be logged, and for how long the store has failed.
+    fn note_failure(
         &self,
         (copy, epoch): JobId,
-        note: impl FnOnce(&mut CopyFailures) -> T,
-    ) -> Option<T> {
+        at: Offset,
+        store: Option<Duration>,
+    ) -> (bool, Duration) {
         let mut queue = self.queue();
         if queue.current.get(&copy.task) != Some(&epoch) {
-            return None;
+            return (false, Duration::ZERO);
         }
-        Some(note(queue.failures.entry(copy).or_default()))
+        let failures = queue.failures.entry(copy).or_default();
+        failures.at = failures.at.max(at);
+        let failing = store.map(|now| now.saturating_sub(*failures.store_since.get_or_insert(now)));
+        (failures.reminder.is_due(), failing.unwrap_or_default())
     }
 
     /// Notes that a restore makes no progress; says whether that is to be logged.
     pub(super) fn should_log(&self, job: JobId, at: Offset) -> bool {
-        let is_due = self.note_failure(job, |failures| failures.log_failed(at));
-        is_due.unwrap_or(false)
+        self.note_failure(job, at, None).0
     }
 
     /// Notes a failure of the log, which is always retried.
@@ -174,9 +175,7 @@ impl RestoreContext {
         if !error.may_recover() {
             return false;
         }
-        let now = self.clock.monotonic();
-        let noted = self.note_failure(job, |failures| failures.store_failed(at, now));
-        let (is_due, failing) = noted.unwrap_or_default();
+        let (is_due, failing) = self.note_failure(job, at, Some(self.clock.monotonic()));
         if is_due {
             self.warn(job.0, doing, error);
         }
@@ -193,7 +192,9 @@ impl RestoreContext {
     pub(super) fn made_progress(&self, copy: CopyId, to: Offset, in_store: bool) {
         let queue = self.queue();
         let failures = queue.failures.get(&copy);
-        let are_over = failures.is_some_and(|failures| failures.are_over(to, in_store));
+        let are_over = failures.is_some_and(|failures| {
+            to > failures.at && (in_store || failures.store_since.is_none())
+        });
         drop(queue);
         if are_over {
             self.recovered(copy);
@@ -203,9 +204,21 @@ impl RestoreContext {
     /// Ends the failures of a copy: it is ready, or makes progress.
     pub(super) fn recovered(&self, copy: CopyId) {
         let failures = self.queue().failures.remove(&copy);
-        if failures.is_some_and(CopyFailures::end) {
+        if failures.is_some_and(|mut failures| failures.reminder.is_over()) {
             let (topic, partition) = (&**self.plan.group.topic(copy.table), copy.task.partition);
             tracing::info!(topic, partition, "restore resumed");
         }
     }
+}
+
+/// The failures of the jobs for one copy and assignment. Kept from one job to the next: a store that lost
+/// commits is inspected again, which is no progress. The log is waited for as long as the task is owned; a
+/// store that fails for longer than the plan allows ends the job, as it ends a task that runs.
+#[derive(Default)]
+pub(super) struct CopyFailures {
+    reminder: Reminder,
+    /// Since when the store fails.
+    store_since: Option<Duration>,
+    /// The last changelog offset at which they failed.
+    at: Offset,
 }

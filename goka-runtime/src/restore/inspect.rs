@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::context::{Job, JobError, JobId, RestoreContext};
 use crate::core::{ChangelogInspection, CopyId, Inspection, StopReason};
 use crate::log::{LogError, OffsetRange, TopicInfo, cancel};
-use crate::record::{TaskId, TopicId, TopicPartition};
+use crate::record::TopicId;
 use crate::table::{Checkpoint, Store, StoreError};
 
 /// How long to wait for a store that the assignment before still holds.
@@ -21,12 +21,9 @@ pub(super) fn inspect(
         true => read_checkpoint(context, job)?,
         false => None,
     };
-    ask_until_answered(context, job.id(), |context, copy| {
-        let table = context.plan.table.is_some().then_some(copy);
-        let (table, input_ids) = inspect_topics(context, copy.task, table)?;
-        Ok((table, input_ids, input_ranges(context, copy.task)?))
-    })
-    .map(|(table, input_ids, inputs)| Inspection {
+    let found = ask_until_answered(context, job.id(), inspect_topics);
+    let (table, input_ids, inputs) = found?;
+    Ok(Inspection {
         checkpoint,
         table,
         inputs,
@@ -34,11 +31,10 @@ pub(super) fn inspect(
     })
 }
 
-/// Asks the log until it answers.
 pub(super) fn ask_until_answered<T: Send + 'static>(
     context: &Arc<RestoreContext>,
     job: JobId,
-    look: fn(&RestoreContext, CopyId) -> Result<T, LogError>,
+    look: impl Fn(&RestoreContext, CopyId) -> Result<T, LogError> + Copy + Send + Sync + 'static,
 ) -> Result<T, JobError> {
     let (copy, _) = job;
     loop {
@@ -105,7 +101,6 @@ fn open(context: &RestoreContext, job: JobId) -> Result<Box<dyn Store>, JobError
     }
 }
 
-/// Moves the file of a damaged copy aside, and logs it.
 pub(super) fn set_aside(
     context: &RestoreContext,
     copy: CopyId,
@@ -126,28 +121,36 @@ pub(super) fn inspect_changelog(
     changelog_inspection(context, copy, found.into_iter().next().flatten())
 }
 
-/// Inspects the copy's topic, if there is one, and finds the identities of the task's inputs.
-fn inspect_topics(
-    context: &RestoreContext,
-    task: TaskId,
-    table: Option<CopyId>,
-) -> Result<(Option<ChangelogInspection>, BTreeMap<TopicId, String>), LogError> {
-    let group = &context.plan.group;
-    let own = table.map(|copy| copy.table);
-    let topics: Vec<_> = own.into_iter().chain(group.inputs_of(task)).collect();
-    let names: Vec<&str> = topics.iter().map(|topic| &**group.topic(*topic)).collect();
-    let mut found = context.log.describe(&names)?.into_iter();
-    let table = match table {
-        Some(copy) => Some(changelog_inspection(context, copy, found.next().flatten())?),
+type InspectedTopics = (
+    Option<ChangelogInspection>,
+    BTreeMap<TopicId, String>,
+    BTreeMap<TopicId, OffsetRange>,
+);
+
+/// Inspects the copy's topic, if the group has a table, and finds the identities and the offsets of the
+/// task's inputs.
+fn inspect_topics(context: &RestoreContext, copy: CopyId) -> Result<InspectedTopics, LogError> {
+    let (log, plan) = (&context.log, &context.plan);
+    let own = plan.table.as_ref().map(|_| copy.table);
+    let inputs: Vec<TopicId> = plan.group.inputs_of(copy.task).collect();
+    let names = own.iter().chain(&inputs);
+    let names: Vec<&str> = names.map(|topic| &**plan.group.topic(*topic)).collect();
+    let mut found = log.describe(&names)?.into_iter();
+    let table = match own {
+        Some(_) => Some(changelog_inspection(context, copy, found.next().flatten())?),
         None => None,
     };
-    let inputs = topics.into_iter().skip(own.iter().count());
-    // A missing input is an error of `input_ranges`.
-    let ids = inputs
-        .zip(found)
-        .filter_map(|(topic, info)| Some((topic, info?.id)))
+    // A missing input is an error of its range.
+    let ids = inputs.iter().zip(found);
+    let ids = ids
+        .filter_map(|(topic, info)| Some((*topic, info?.id)))
         .collect();
-    Ok((table, ids))
+    let places = inputs.iter();
+    let places: Vec<_> = places
+        .map(|topic| plan.group.place(*topic, copy.task.partition))
+        .collect();
+    let ranges = log.ranges(&places)?;
+    Ok((table, ids, inputs.into_iter().zip(ranges).collect()))
 }
 
 fn changelog_inspection(
@@ -155,29 +158,12 @@ fn changelog_inspection(
     copy: CopyId,
     info: Option<TopicInfo>,
 ) -> Result<ChangelogInspection, LogError> {
-    let name = context.plan.group.topic(copy.table);
-    let info = info.ok_or_else(|| LogError::UnknownTopic {
-        topic: name.to_string(),
-    })?;
-    let partition = TopicPartition::new(Arc::clone(name), copy.task.partition);
+    let partition = context.plan.group.place(copy.table, copy.task.partition);
+    let info = info.ok_or_else(|| LogError::unknown_topic(&partition.topic))?;
     let range = context.log.ranges(&[partition])?.into_iter().next();
     Ok(ChangelogInspection {
         id: info.id,
         range: range.unwrap_or_default(),
         delete_retention: info.delete_retention,
     })
-}
-
-fn input_ranges(
-    context: &RestoreContext,
-    task: TaskId,
-) -> Result<BTreeMap<TopicId, OffsetRange>, LogError> {
-    let group = &context.plan.group;
-    let topics: Vec<_> = group.inputs_of(task).collect();
-    let partitions: Vec<_> = topics
-        .iter()
-        .map(|topic| TopicPartition::new(Arc::clone(group.topic(*topic)), task.partition))
-        .collect();
-    let ranges = context.log.ranges(&partitions)?;
-    Ok(topics.into_iter().zip(ranges).collect())
 }

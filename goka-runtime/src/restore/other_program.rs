@@ -12,32 +12,23 @@ use crate::lock::lock;
 use crate::log::LogError;
 use crate::record::TopicPartition;
 
-pub(super) fn before_commit(context: &Arc<RestoreContext>, job: JobId) -> Result<(), JobError> {
-    // Another definition of this program's table is found for each partition, with a better message.
-    answer(ask_until_answered(context, job, |context, _| {
-        once(context, false)
-    })?)
-}
-
-pub(super) fn before_handling(context: &Arc<RestoreContext>, job: JobId) -> Result<(), JobError> {
-    answer(ask_until_answered(context, job, |context, _| {
-        once(context, true)
-    })?)
-}
-
-fn answer(other: Option<StopReason>) -> Result<(), JobError> {
-    other.map_or(Ok(()), |other| Err(other.into()))
-}
-
-/// Looks once, though several tasks start at the same time.
-fn once(context: &RestoreContext, by_table: bool) -> Result<Option<StopReason>, LogError> {
-    let mut is_done = lock(&context.are_programs_checked[usize::from(by_table)]);
-    if *is_done {
-        return Ok(None);
-    }
-    let found = other_program(context, by_table)?;
-    *is_done = found.is_none();
-    Ok(found)
+/// Looks once, though several tasks start at the same time. Before the first commit another definition of
+/// this program's table is found for each partition, with a better message; so not `by_table`.
+pub(super) fn check(
+    context: &Arc<RestoreContext>,
+    job: JobId,
+    by_table: bool,
+) -> Result<(), JobError> {
+    let found = ask_until_answered(context, job, move |context, _| {
+        let mut is_done = lock(&context.are_programs_checked[usize::from(by_table)]);
+        if *is_done {
+            return Ok(None);
+        }
+        let found = other_program(context, by_table)?;
+        *is_done = found.is_none();
+        Ok(found)
+    });
+    found?.map_or(Ok(()), |other| Err(other.into()))
 }
 
 fn other_program(context: &RestoreContext, by_table: bool) -> Result<Option<StopReason>, LogError> {
@@ -81,7 +72,7 @@ fn other_program(context: &RestoreContext, by_table: bool) -> Result<Option<Stop
     let Some((at, found)) = found.into_iter().nth(at.unwrap_or(0)) else {
         return Ok(None);
     };
-    let lead = TopicPartition::new(Arc::clone(group.topic(lead)), at.partition);
+    let lead = group.place(lead, at.partition);
     let holder = Some(lead).filter(|_| !is_ours(&at));
     let holder = holder.and_then(|lead| context.log.holder(&group.name, &lead));
     Ok(Some(StopReason::OtherProgram {

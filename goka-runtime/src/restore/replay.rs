@@ -24,15 +24,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// After this time without progress a restore is reported.
 const WATCHDOG: Duration = Duration::from_secs(10);
 
-struct Target<'a> {
-    topic: &'a Arc<str>,
-    id: String,
-    fingerprint: &'a str,
-    end: Offset,
-    /// The form of the keys of a joined table; keys of the group's own table were checked as inputs.
-    key: Option<Format>,
-}
-
 /// Opens a joined table's copy, decides how to recover it, and brings it up to its topic.
 pub(super) fn follow(
     context: &Arc<RestoreContext>,
@@ -69,16 +60,6 @@ pub(super) fn restore(
     let (task, topic) = (copy.task, context.plan.group.topic(copy.table));
     let began = context.clock.wall();
     let inspection = ask_until_answered(context, id, inspect_changelog)?;
-    let target = Target {
-        topic,
-        id: inspection.id,
-        fingerprint,
-        end: match mutant!(RestoreToStable) {
-            true => inspection.range.stable,
-            false => inspection.range.high,
-        },
-        key: context.plan.join(copy.table).map(|join| join.key),
-    };
     // Until it is level, a copy is as old as it was: deletions that it missed may be compacted away.
     let synced_at = match (&rebuild, store.checkpoint()) {
         (None, Ok(Some(checkpoint))) => checkpoint.synced_at,
@@ -93,7 +74,14 @@ pub(super) fn restore(
         context,
         job: id,
         store,
-        target,
+        topic,
+        topic_id: inspection.id,
+        fingerprint,
+        end: match mutant!(RestoreToStable) {
+            true => inspection.range.stable,
+            false => inspection.range.high,
+        },
+        key: context.plan.join(copy.table).map(|join| join.key),
         synced_at,
         began,
         batch: LatestWrites::default(),
@@ -129,7 +117,7 @@ pub(super) fn restore(
     }
     let (partition, records, end) = (task.partition, reading.records, reading.position);
     tracing::info!(topic = &**topic, partition, from, end, records, "restored");
-    Ok((end, reading.target.id))
+    Ok((end, reading.topic_id))
 }
 
 enum ReplayError {
@@ -141,7 +129,13 @@ struct Replay<'a> {
     context: &'a RestoreContext,
     job: JobId,
     store: &'a mut dyn Store,
-    target: Target<'a>,
+    topic: &'a Arc<str>,
+    topic_id: String,
+    fingerprint: &'a str,
+    /// Where to read to.
+    end: Offset,
+    /// The form of the keys of a joined table; keys of the group's own table were checked as inputs.
+    key: Option<Format>,
     /// When the copy was last level, and when this restore began.
     synced_at: Timestamp,
     began: Timestamp,
@@ -170,7 +164,7 @@ impl Replay<'_> {
 
     /// Reads to the target and writes all of it to the disk; `false` when the job is cancelled, or would wait.
     fn read_and_sync(&mut self) -> Result<bool, ReplayError> {
-        if self.position < self.target.end && !self.read()? {
+        if self.position < self.end && !self.read()? {
             return Ok(false);
         }
         self.apply(self.began, Durability::Synced)?;
@@ -178,20 +172,19 @@ impl Replay<'_> {
     }
 
     fn read(&mut self) -> Result<bool, ReplayError> {
-        let task = self.job.0.task;
-        let partition = TopicPartition::new(Arc::clone(self.target.topic), task.partition);
-        let log = &self.context.log;
-        let mut reader = log
-            .reader(&[(partition, self.position)], Isolation::ReadCommitted)
-            .map_err(ReplayError::Log)?;
+        let partition = self.job.0.task.partition;
+        let at = TopicPartition::new(Arc::clone(self.topic), partition);
+        let (log, from) = (&self.context.log, [(at, self.position)]);
+        let reader = log.reader(&from, Isolation::ReadCommitted);
+        let mut reader = reader.map_err(ReplayError::Log)?;
         let mut moved_at = Instant::now();
         let mut last = None;
-        while self.position < self.target.end && self.unreachable_rows.len() < MOST_UNREACHABLE {
+        while self.position < self.end && self.unreachable_rows.len() < MOST_UNREACHABLE {
             if !self.context.is_current(self.job) {
                 return Ok(false);
             }
             let (batch, records) = (&mut self.batch, &mut self.records);
-            let (others, format) = (&mut self.unreachable_rows, self.target.key.as_ref());
+            let (others, format) = (&mut self.unreachable_rows, self.key.as_ref());
             reader
                 .poll(POLL, &mut |_, read| {
                     *records += read.len() as u64;
@@ -214,8 +207,7 @@ impl Replay<'_> {
             } else if moved_at.elapsed() >= WATCHDOG {
                 moved_at = Instant::now();
                 if self.context.should_log(self.job, self.position) {
-                    let (topic, target) = (&**self.target.topic, self.target.end);
-                    let (partition, position) = (task.partition, self.position);
+                    let (topic, position, target) = (&**self.topic, self.position, self.end);
                     tracing::warn!(
                         topic,
                         partition,
@@ -250,10 +242,10 @@ impl Replay<'_> {
         let checkpoint = Checkpoint {
             format: FORMAT,
             cluster: self.context.plan.cluster.clone(),
-            topic_id: self.target.id.clone(),
+            topic_id: self.topic_id.clone(),
             partition: self.job.0.task.partition,
             offset,
-            fingerprint: self.target.fingerprint.to_owned(),
+            fingerprint: self.fingerprint.to_owned(),
             synced_at,
         };
         let applied = self.store.apply(&writes, &checkpoint, durability);

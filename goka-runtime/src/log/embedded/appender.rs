@@ -2,14 +2,12 @@
 //! has gathered while the last commit was under way, so many senders share one fsync.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Embedded;
 use super::chunk::Run;
-use super::rows::NotWritten;
 use super::shared::{Shared, now_millis};
 use crate::log::{Appender, Failure, LogError, OnDelivery, Sent, lock};
 use crate::record::Offset;
@@ -17,7 +15,6 @@ use crate::record::Offset;
 /// How much may wait to be written.
 const QUEUE_BYTES: usize = 32 << 20;
 const QUEUE_RECORDS: usize = 100_000;
-/// How long the writer waits for its turn.
 const TURN: Duration = Duration::from_secs(60);
 
 /// What waits for one partition.
@@ -73,14 +70,6 @@ pub(super) struct EmbeddedAppender {
     writer: Option<JoinHandle<()>>,
 }
 
-impl fmt::Debug for EmbeddedAppender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmbeddedAppender")
-            .field("log", &self.log)
-            .finish_non_exhaustive()
-    }
-}
-
 impl EmbeddedAppender {
     pub(super) fn new(log: Embedded, delivered: OnDelivery) -> Result<Self, LogError> {
         let channel = Arc::new(Channel::default());
@@ -105,17 +94,14 @@ impl Appender for EmbeddedAppender {
             let state = self.log.shared().state();
             (
                 state.handle(record.topic, record.partition)?,
-                state.topic(record.topic),
+                state.topics.get(record.topic).cloned(),
             )
         };
-        if let Some(reason) = place.and_then(|place| place.refusal(&record)) {
+        if let Some(place) = place
+            && let Some(reason) = record.refusal(place.compact, place.max_message_bytes)
+        {
             let what = format!("writing to `{}`", record.topic);
-            let source = None;
-            return Err(LogError::Refused {
-                what,
-                reason,
-                source,
-            });
+            return Err(LogError::refused_for(what, reason, None));
         }
         let full = |queue: &Queue| queue.bytes >= QUEUE_BYTES || queue.records >= QUEUE_RECORDS;
         let (mut queue, has_room) =
@@ -206,10 +192,5 @@ fn commit(shared: &Shared, lanes: &BTreeMap<u32, Lane>) -> Result<Vec<Offset>, F
     let turn = turn.map_err(|error| Failure::Retriable(error.to_string()))?;
     let runs = lanes.iter().map(|(handle, lane)| (*handle, &lane.run));
     let runs: Vec<(u32, &Run)> = runs.collect();
-    shared
-        .append(&turn, &runs, Vec::new())
-        .map_err(|not| match not {
-            NotWritten::Nothing(error) => Failure::Retriable(error.to_string()),
-            NotWritten::Unknown(error) => Failure::Unknown(error.to_string()),
-        })
+    Ok(shared.append(&turn, &runs, Vec::new())?)
 }

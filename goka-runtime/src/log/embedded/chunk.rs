@@ -13,12 +13,10 @@ pub(super) const CHUNK_RECORDS: u32 = 1_000;
 /// The bytes in front of a chunk's records.
 pub(super) const HEAD: usize = 12;
 
-/// The head of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     /// When its youngest record was appended: wall clock, milliseconds since the epoch.
     pub(super) appended: Timestamp,
-    /// How many records it holds.
     pub(super) count: u32,
 }
 
@@ -90,7 +88,6 @@ impl Run {
     }
 }
 
-/// A record in a chunk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stored<'a> {
     pub(super) offset: Offset,
@@ -103,7 +100,6 @@ pub(super) struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// The same as a record, which borrows from this.
     pub(super) fn record(&'a self) -> Record<'a> {
         Record {
             offset: self.offset,

@@ -10,8 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::chunk::{Body, CHUNK_BYTES, CHUNK_RECORDS, Damaged, HEAD, Head, records};
-use super::page::Page;
-use super::rows::{NewChunk, TopicRow};
+use super::rows::{NewChunk, Page, TopicRow};
 use super::shared::{Shared, now_millis};
 use crate::log::LogError;
 use crate::record::{Offset, Timestamp};
@@ -59,7 +58,7 @@ fn stopping(shared: &Shared) -> bool {
 }
 
 fn damaged(shared: &Shared) -> impl Fn(Damaged) -> LogError + '_ {
-    |Damaged| shared.file.damaged("a chunk of records cannot be read")
+    |damaged| shared.file.damaged(damaged)
 }
 
 fn age_limit(retention_ms: u64) -> Timestamp {

@@ -3,9 +3,7 @@
 //! state of its own; [`super::shared`] calls it, one writer at a time.
 
 #[cfg(test)]
-pub(super) mod failing;
-#[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::chunk::{HEAD, Head};
-use super::page::Page;
+use super::chunk::{Damaged, HEAD, Head};
 use super::reasons::{check_place, damaged, refused, storage, unreadable};
-use super::rows::{Catalog, Changes, NotWritten, PartitionRow, TopicRow};
+use super::rows::{Catalog, Changes, NotWritten, Page, PartitionRow, TopicRow};
 use crate::checked_file::{CheckedFile, panic_as_error};
 use crate::log::{Committed, LogError};
 use crate::newer::Newer;
@@ -38,7 +35,6 @@ const FORMAT: u16 = 1;
 /// redb's page cache; its default of 1 GiB is for a database that owns the machine.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// The database.
 pub(super) struct File {
     path: Option<PathBuf>,
     open: Box<dyn Fn() -> Result<Database, LogError> + Send + Sync>,
@@ -59,7 +55,6 @@ impl File {
         Self::new(Some(path.to_owned()), Box::new(move || open_at(&at)))
     }
 
-    /// Keeps everything in memory.
     pub(super) fn in_memory() -> Result<(Self, Catalog), LogError> {
         Self::new(
             None,
@@ -68,10 +63,7 @@ impl File {
                 let db = redb::Builder::new()
                     .set_cache_size(CACHE_BYTES)
                     .create_with_backend(backend);
-                db.map_err(|error| {
-                    let reason = error.to_string();
-                    storage(None, reason, Some(SharedError::from(error)))
-                })
+                db.map_err(|error| unusable(None, error.into()))
             }),
         )
     }
@@ -191,10 +183,16 @@ impl File {
         self.with(|db| {
             let txn = db.begin_read()?;
             let records = txn.open_table(RECORDS)?;
-            let from = place(handle, from);
-            let first = records.range(place(handle, 0)..=from)?.next_back();
-            let first = first.transpose()?.map_or(from, |(key, _)| key.value());
-            let mut page = Page::default();
+            let asked = place(handle, from);
+            let first = records.range(place(handle, 0)..=asked)?.next_back();
+            let first = first.transpose()?.map_or(asked, |(key, _)| key.value());
+            let mut page = Page {
+                bytes: Vec::new(),
+                chunks: Vec::new(),
+                more: None,
+                from,
+                end,
+            };
             let mut count = 0;
             for entry in records.range(first..place(handle, end))? {
                 let (key, value) = entry?;
@@ -215,7 +213,6 @@ impl File {
         })
     }
 
-    /// What a group committed for one partition.
     pub(super) fn committed<'p>(
         &self,
         group: &str,
@@ -233,7 +230,6 @@ impl File {
         })
     }
 
-    /// Everything that a group committed.
     pub(super) fn all_committed(
         &self,
         group: &str,
@@ -280,9 +276,9 @@ impl File {
         unusable(self.path.as_deref(), error.into())
     }
 
-    /// The file's content makes no sense.
-    pub(super) fn damaged(&self, what: &str) -> LogError {
-        damaged(self.path.as_deref(), what)
+    /// The error of a chunk that makes no sense.
+    pub(super) fn damaged(&self, _: Damaged) -> LogError {
+        damaged(self.path.as_deref(), "a chunk of records cannot be read")
     }
 }
 
@@ -407,17 +403,13 @@ fn open_at(path: &Path) -> Result<Database, LogError> {
     })
 }
 
-/// The error of a file that cannot be used because of an error of redb.
+/// The error of a file that cannot be used because of an error of redb: what it means, and what to do.
 fn unusable(path: Option<&Path>, error: redb::Error) -> LogError {
-    storage(path, explained(&error), Some(SharedError::from(error)))
-}
-
-/// What an error of redb means, and what to do.
-fn explained(error: &redb::Error) -> String {
-    match error {
+    let reason = match &error {
         redb::Error::Io(io) => refused(io),
         redb::Error::Corrupted(what) => unreadable(what),
         redb::Error::UpgradeRequired(version) => unreadable(&format!("redb file format {version}")),
         error => error.to_string(),
-    }
+    };
+    storage(path, reason, Some(SharedError::from(error)))
 }

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::log::balance::{Partitions, Slot};
-use crate::log::seats::{MemberId, Seats, Step};
+use crate::log::seats::{MemberId, Partitions, Seats, Step};
+use crate::record::TopicPartition;
 
-/// One group.
 #[derive(Debug, Default)]
 pub(super) struct Coordinator {
     pub(super) seats: Seats<Instant>,
@@ -33,14 +32,13 @@ impl Coordinator {
         id: MemberId,
         now: Instant,
         partitions: Partitions<'_>,
-    ) -> Option<&BTreeMap<Slot, u64>> {
+    ) -> Option<&BTreeMap<TopicPartition, u64>> {
         self.sweep_others(id, now, partitions);
-        let share = self.seats.get(id)?;
+        let seat = self.seats.get(id)?;
         self.committing.insert(id);
-        Some(&share.owned)
+        Some(&seat.owned)
     }
 
-    /// Ends a member's write.
     pub(super) fn end_commit(&mut self, id: MemberId, now: Instant) {
         self.committing.remove(&id);
         self.seats.heard(id, now);
@@ -85,8 +83,8 @@ mod tests {
 
     fn slots(step: &Step) -> Vec<i32> {
         match step {
-            Step::Own(own) => own.iter().map(|((_, partition), _)| *partition).collect(),
-            Step::Revoke(slots) => slots.iter().map(|(_, partition)| *partition).collect(),
+            Step::Own(own) => own.iter().map(|(slot, _)| slot.partition).collect(),
+            Step::Revoke(slots) => slots.iter().map(|slot| slot.partition).collect(),
             _ => Vec::new(),
         }
     }
@@ -108,7 +106,7 @@ mod tests {
         group.seats.gave_back(a, &back, now);
         assert_eq!(
             slots(&group.step(b, now, &two).0),
-            back.iter().map(|s| s.1).collect::<Vec<_>>()
+            back.iter().map(|s| s.partition).collect::<Vec<_>>()
         );
         assert_eq!(group.step(a, now, &two).0, Step::Rest);
         group.seats.remove(b);

@@ -3,24 +3,22 @@
 //! is held while the driver is called.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Embedded;
-use super::commit::EmbeddedCommitter;
+use super::commit::Pending;
+use super::rows::TopicRow;
 use super::shared::{MOST, Shared};
-use crate::log::balance::Slot;
 use crate::log::seats::{MemberId, Step};
 use crate::log::{
-    Assignment, CommitBatch, CommitOutcome, Committer, Driver, Epoch, Failure, Fetched, Group,
-    KeepAlive, LogError, Member, MemberEvent, OffsetGap,
+    Assignment, Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
+    OffsetGap,
 };
-use crate::record::{Appends, Offset, TaskId, TopicId, TopicPartition};
+use crate::record::{Offset, TaskId, TopicId, TopicPartition};
 
 /// An input of a task that is being fetched.
-#[derive(Debug)]
 struct Intake {
     tp: TopicPartition,
     handle: u32,
@@ -29,7 +27,6 @@ struct Intake {
     most: u32,
 }
 
-#[derive(Debug)]
 struct Held {
     epoch: Epoch,
     intakes: BTreeMap<TopicId, Intake>,
@@ -37,11 +34,13 @@ struct Held {
 
 pub(super) struct EmbeddedMember {
     /// Keeps the log open.
-    log: Embedded,
-    group: Arc<Group>,
-    committer: EmbeddedCommitter,
-    /// The committer's id, for [`Seat`].
+    pub(super) log: Embedded,
+    pub(super) group: Arc<Group>,
+    /// Its present number, shared with [`Seat`].
     id: Arc<AtomicU64>,
+    /// What is known of the group's topics.
+    pub(super) places: Vec<Option<Arc<TopicRow>>>,
+    pub(super) pending: Pending,
     held: BTreeMap<TaskId, Held>,
     paused: bool,
     /// Whether it was reported that the file cannot be read.
@@ -50,25 +49,15 @@ pub(super) struct EmbeddedMember {
     last: Option<(TaskId, TopicId)>,
 }
 
-impl fmt::Debug for EmbeddedMember {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("EmbeddedMember");
-        out.field("group", &self.group.name)
-            .field("held", &self.held)
-            .finish_non_exhaustive()
-    }
-}
-
 impl EmbeddedMember {
     pub(super) fn join(log: Embedded, group: Group) -> Self {
-        let group = Arc::new(group);
         let id = enter(log.shared(), &group);
-        let committer = EmbeddedCommitter::new(log.shared().clone(), group.clone(), id);
         Self {
             log,
-            group,
-            committer,
+            places: vec![None; group.topics.len()],
+            group: Arc::new(group),
             id: Arc::new(AtomicU64::new(id.0)),
+            pending: Pending::default(),
             held: BTreeMap::new(),
             paused: false,
             troubled: false,
@@ -76,8 +65,12 @@ impl EmbeddedMember {
         }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         self.log.shared()
+    }
+
+    pub(super) fn id(&self) -> MemberId {
+        MemberId(self.id.load(Ordering::Acquire))
     }
 
     /// What the group wants of this member, the version of the log that was looked at, and when
@@ -85,7 +78,7 @@ impl EmbeddedMember {
     fn step(&self) -> (Step, u64, Instant) {
         let now = Instant::now();
         let mut state = self.shared().state();
-        let id = self.committer.id;
+        let id = self.id();
         let ((step, others), next) = state.group(&self.group.name, |group, partitions| {
             (group.step(id, now, partitions), group.seats.next_expiry())
         });
@@ -102,25 +95,25 @@ impl EmbeddedMember {
 
     fn out(&mut self, driver: &mut dyn Driver) {
         let lost: Vec<TaskId> = std::mem::take(&mut self.held).into_keys().collect();
-        self.committer.clear();
-        self.committer.id = enter(self.shared(), &self.group);
-        self.id.store(self.committer.id.0, Ordering::Release);
+        self.pending.clear();
+        let id = enter(self.shared(), &self.group);
+        self.id.store(id.0, Ordering::Release);
         if !lost.is_empty() {
             driver.event(MemberEvent::Lost(&lost));
         }
     }
 
-    fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
+    fn revoke(&mut self, slots: &[TopicPartition], driver: &mut dyn Driver) {
         let tasks = self.group.tasks(slots);
-        driver.revoking(&tasks, &mut self.committer);
-        self.committer.forget(&tasks);
+        driver.revoking(&tasks, self as &mut dyn Committer);
+        self.pending.forget(&tasks);
         self.held.retain(|task, _| !tasks.contains(task));
         self.give_back(slots);
     }
 
-    fn give_back(&self, slots: &[Slot]) {
+    fn give_back(&self, slots: &[TopicPartition]) {
         let mut state = self.shared().state();
-        let id = self.committer.id;
+        let id = self.id();
         state.group(&self.group.name, |group, _| {
             group.seats.gave_back(id, slots, Instant::now())
         });
@@ -134,10 +127,14 @@ impl EmbeddedMember {
         }
     }
 
-    fn own(&mut self, slots: &[(Slot, u64)], driver: &mut dyn Driver) -> Result<(), LogError> {
+    fn own(
+        &mut self,
+        slots: &[(TopicPartition, u64)],
+        driver: &mut dyn Driver,
+    ) -> Result<(), LogError> {
         let mut assignments = Vec::with_capacity(slots.len());
         for (slot, epoch) in slots {
-            let Some(task) = self.group.task(&slot.0, slot.1) else {
+            let Some(task) = self.group.task(slot) else {
                 continue;
             };
             let inputs: Vec<TopicId> = self.group.inputs_of(task).collect();
@@ -183,8 +180,8 @@ impl EmbeddedMember {
                 continue;
             };
             let from = intake.position;
-            let batch = match shared.read_some(&intake.tp, intake.handle, from, intake.most) {
-                Ok(Some(batch)) => batch,
+            let page = match shared.read(&intake.tp, intake.handle, from, intake.most) {
+                Ok(Some(page)) => page,
                 Ok(None) => continue,
                 Err(error @ LogError::OutOfRange { .. }) => {
                     held.intakes.remove(&topic);
@@ -197,7 +194,7 @@ impl EmbeddedMember {
             let epoch = held.epoch;
             // Behind the last record handed over, or where it was read from.
             let (mut any, mut from, mut not_taken) = (false, from, None);
-            let next = shared.hand_out(&batch, |records| {
+            let next = page.hand_out(|records| {
                 any = true;
                 from = records.last().map_or(from, |last| last.offset + 1);
                 let taken = driver.batch(Fetched {
@@ -228,7 +225,8 @@ impl EmbeddedMember {
                         }));
                     }
                 }
-                Err(error) => {
+                Err(damaged) => {
+                    let error = shared.file.damaged(damaged);
                     held.intakes.remove(&topic);
                     driver.event(MemberEvent::InputFailed { task, topic, error });
                     return Ok(true);
@@ -246,7 +244,6 @@ impl EmbeddedMember {
 struct Seat {
     shared: Arc<Shared>,
     group: Arc<str>,
-    /// The member's present number.
     id: Arc<AtomicU64>,
 }
 
@@ -276,20 +273,6 @@ fn enter(shared: &Shared, group: &Group) -> MemberId {
     id
 }
 
-impl Committer for EmbeddedMember {
-    fn append(&mut self, appends: &Appends) {
-        self.committer.append(appends);
-    }
-
-    fn commit(&mut self, batch: &CommitBatch, deadline: Instant) -> CommitOutcome {
-        self.committer.commit(batch, deadline)
-    }
-
-    fn abort(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.committer.abort(deadline)
-    }
-}
-
 impl Member for EmbeddedMember {
     fn poll(&mut self, max: Duration, driver: &mut dyn Driver) -> Result<(), LogError> {
         let deadline = Instant::now() + max;
@@ -308,7 +291,8 @@ impl Member for EmbeddedMember {
                     Ok(()) => return Ok(()),
                     Err(error) => {
                         // Not taken: given back, to be handed out again when the disk has recovered.
-                        let slots: Vec<Slot> = slots.into_iter().map(|(slot, _)| slot).collect();
+                        let slots: Vec<TopicPartition> =
+                            slots.into_iter().map(|(slot, _)| slot).collect();
                         self.give_back(&slots);
                         self.degrade(&error, driver);
                         self.shared().reopen(deadline);
@@ -379,12 +363,12 @@ impl Member for EmbeddedMember {
     }
 
     fn rebuild(&mut self) -> Result<(), LogError> {
-        self.committer.clear();
+        self.pending.clear();
         Ok(())
     }
 
     fn close(mut self: Box<Self>, _by: Instant) -> Result<(), LogError> {
-        match self.committer.clear() {
+        match self.pending.clear() {
             0 => Ok(()),
             dropped => Err(LogError::failed(
                 format!("leaving group `{}`", self.group.name),
@@ -402,7 +386,7 @@ impl Member for EmbeddedMember {
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
         let mut state = self.log.shared().state();
-        let id = self.committer.id;
+        let id = self.id();
         let name = &self.group.name;
         state.group(name, |group, partitions| {
             group.seats.remove(id);

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::Embedded;
+use super::shared::MOST;
 use crate::log::{Each, LogError, Reader};
 use crate::record::{Offset, TopicPartition};
 
-#[derive(Debug)]
 pub(super) struct EmbeddedReader {
     log: Embedded,
     /// Each partition with its handle in the file, and the offset to read next.
@@ -42,14 +42,15 @@ impl Reader for EmbeddedReader {
             let mut moved = false;
             for index in (0..count).map(|at| (self.first + at) % count) {
                 let (tp, handle, position) = &mut self.partitions[index];
-                let Some(batch) = shared.read(tp, *handle, *position)? else {
+                let Some(page) = shared.read(tp, *handle, *position, MOST)? else {
                     continue;
                 };
                 let mut any = false;
-                *position = shared.hand_out(&batch, |records| {
+                let next = page.hand_out(|records| {
                     any = true;
                     each(index, records);
-                })?;
+                });
+                *position = next.map_err(|damaged| shared.file.damaged(damaged))?;
                 // The position may move over offsets without a record, at the end of a compacted partition.
                 moved = true;
                 if any {

@@ -8,7 +8,6 @@ use crate::newer::is_newer;
 use crate::private_files;
 use crate::shared_error::SharedError;
 
-/// Checks that a file for a log can be at this path.
 pub(super) fn check_place(path: &Path) -> Result<(), LogError> {
     let say = |reason: String| Err(storage(Some(path), reason, None));
     if path.is_dir() {
@@ -46,19 +45,16 @@ pub(super) fn refused(error: &io::Error) -> String {
     }
 }
 
-/// The message for a file whose content is invalid.
 pub(super) fn unreadable(what: &str) -> String {
     format!(
         "is not a log, or is damaged ({what}); restore it from a backup, or move it away to start with an empty log"
     )
 }
 
-/// The error for a file whose content is invalid.
 pub(super) fn damaged(path: Option<&Path>, what: &str) -> LogError {
     storage(path, unreadable(what), None)
 }
 
-/// The error for a log at `path`, or in memory.
 pub(super) fn storage(
     path: Option<&Path>,
     reason: String,

@@ -1,13 +1,14 @@
-//! What crosses the border to the file: rows as they are stored, and what one transaction changes.
-//! Knows no database.
+//! What crosses the border to the file: rows as they are stored, what one transaction changes, and
+//! chunks that were read. Knows no database.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, HEAD, Head, Run};
-use crate::log::LogError;
-use crate::record::{Offset, Timestamp};
+use super::chunk::{CHUNK_BYTES, CHUNK_RECORDS, Damaged, HEAD, Head, Run, Stored, records};
+use crate::log::{Failure, LogError};
+use crate::record::{Offset, Record, Timestamp};
 
-/// What is stored of a topic.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TopicRow {
     pub(super) id: String,
@@ -21,7 +22,13 @@ pub(super) struct TopicRow {
     pub(super) max_message_bytes: usize,
 }
 
-/// What is stored of a partition.
+impl TopicRow {
+    pub(super) fn handle(&self, partition: i32) -> Option<u32> {
+        let exists = (0..self.partitions).contains(&partition);
+        exists.then(|| self.first + partition.unsigned_abs())
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PartitionRow {
     /// The first offset still there.
@@ -52,7 +59,6 @@ pub(super) struct NewChunk<'a> {
     pub(super) pieces: Vec<&'a [u8]>,
 }
 
-/// An offset to be committed.
 #[derive(Debug)]
 pub(super) struct NewOffset<'a> {
     pub(super) group: &'a str,
@@ -75,13 +81,21 @@ pub(super) struct Changes<'a> {
     pub(super) relaxed: bool,
 }
 
-/// Why a transaction was not written.
 #[derive(Debug, Clone)]
 pub(super) enum NotWritten {
     /// Nothing was written.
     Nothing(LogError),
     /// It may have been.
     Unknown(LogError),
+}
+
+impl From<NotWritten> for Failure {
+    fn from(not: NotWritten) -> Self {
+        match not {
+            NotWritten::Nothing(error) => Failure::Retriable(error.to_string()),
+            NotWritten::Unknown(error) => Failure::Unknown(error.to_string()),
+        }
+    }
 }
 
 /// Puts the bodies of runs together where they are small. They were appended at `appended`.
@@ -125,4 +139,46 @@ pub(super) fn gather<'r>(
         }
     }
     chunks
+}
+
+/// Chunks of one partition as read from the file, in one buffer.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) bytes: Vec<u8>,
+    /// The base offset of each chunk, and its range in `bytes`.
+    pub(super) chunks: Vec<(Offset, Range<usize>)>,
+    /// Where to read on; `None` when there is no more before `end`.
+    pub(super) more: Option<Offset>,
+    /// What was asked for.
+    pub(super) from: Offset,
+    pub(super) end: Offset,
+}
+
+impl Page {
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (Offset, &[u8])> {
+        let chunks = self.chunks.iter();
+        chunks.map(|(base, range)| (*base, &self.bytes[range.clone()]))
+    }
+
+    /// Hands over the records asked for, if there are any, and returns the position after them: over
+    /// offsets without a record to the end, when nothing else is there.
+    pub(super) fn hand_out(&self, each: impl FnOnce(&[Record<'_>])) -> Result<Offset, Damaged> {
+        let mut stored = Vec::new();
+        for (base, chunk) in self.chunks() {
+            for record in records(base, chunk) {
+                let record = record?;
+                if record.offset >= self.from {
+                    stored.push(record);
+                }
+            }
+        }
+        if !stored.is_empty() {
+            each(&stored.iter().map(Stored::record).collect::<Vec<_>>());
+        }
+        let next = stored.last().map(|last| last.offset + 1);
+        Ok(match self.more {
+            Some(more) => next.unwrap_or(more).max(self.from),
+            None => self.end,
+        })
+    }
 }

@@ -2,26 +2,80 @@
 //! writer at a time holds the [`Turn`]; the state's lock is held for moments only, never while
 //! the file is touched or a driver is called. Offsets become visible after their commit.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::chunk::Run;
 use super::file::File;
-use super::page::Batch;
-use super::rows::{Catalog, Changes, NewChunk, NewOffset, NotWritten, PartitionRow, gather};
-use super::state::State;
+use super::groups::Coordinator;
+use super::rows::{self, Changes, NewChunk, NotWritten, Page, PartitionRow, TopicRow};
 pub(super) use crate::clock::wall_clock as now_millis;
 use crate::log::{CleanupPolicy, LogError, TopicInfo, lock};
-use crate::record::{Offset, Record, TopicPartition};
+use crate::record::{Offset, TopicPartition};
 
 /// The limits of a batch: bytes and records.
 const MOST_BYTES: usize = 1 << 20;
 pub(super) const MOST: u32 = 2_000;
 
-/// What all handles share.
-#[derive(Debug)]
+/// A partition is compacted when this many records came since, and as many as it then held.
+pub(super) const CLEAN_AFTER: Offset = 10_000;
+
+/// What is kept in memory, locked for moments only.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) topics: HashMap<Arc<str>, Arc<TopicRow>>,
+    /// By handle.
+    pub(super) partitions: Vec<PartitionRow>,
+    /// By handle: whether it is compacted.
+    pub(super) compacted: Vec<bool>,
+    pub(super) groups: HashMap<Arc<str>, Coordinator>,
+    pub(super) members: u64,
+    /// Changes with everything that a caller may wait for.
+    pub(super) version: u64,
+    /// A commit failed: the file has to be opened again before the next one.
+    pub(super) broken: bool,
+}
+
+impl State {
+    /// Takes in a topic whose partitions are there.
+    pub(super) fn add(&mut self, name: &str, row: TopicRow) {
+        let (first, count) = (row.first as usize, row.partitions.unsigned_abs() as usize);
+        if self.compacted.len() < first + count {
+            self.compacted.resize(first + count, false);
+        }
+        self.compacted[first..first + count].fill(row.compact);
+        self.topics.insert(name.into(), row.into());
+    }
+
+    /// Whether a partition is worth compacting.
+    pub(super) fn is_dirty(&self, handle: u32) -> bool {
+        let row = self.partitions[handle as usize];
+        let kept = Offset::try_from(row.kept).unwrap_or(Offset::MAX);
+        self.compacted[handle as usize] && row.end - row.cleaned >= kept.max(CLEAN_AFTER)
+    }
+
+    pub(super) fn handle(&self, topic: &str, partition: i32) -> Result<u32, LogError> {
+        let row = self.topics.get(topic);
+        let row = row.ok_or_else(|| LogError::unknown_topic(topic))?;
+        row.handle(partition)
+            .ok_or_else(|| LogError::unknown_partition(topic, partition))
+    }
+
+    /// Calls `act` with a group and the partition counts of topics.
+    pub(super) fn group<R>(
+        &mut self,
+        name: &Arc<str>,
+        act: impl FnOnce(&mut Coordinator, &dyn Fn(&str) -> i32) -> R,
+    ) -> R {
+        let topics = &self.topics;
+        let partitions = |topic: &str| topics.get(topic).map_or(0, |row| row.partitions);
+        act(self.groups.entry(name.clone()).or_default(), &partitions)
+    }
+}
+
 pub(super) struct Shared {
     pub(super) file: File,
     pub(super) what: String,
@@ -36,7 +90,6 @@ pub(super) struct Shared {
 }
 
 /// The right to write; given up when it is dropped.
-#[derive(Debug)]
 pub(super) struct Turn<'s>(&'s Shared);
 
 impl Drop for Turn<'_> {
@@ -47,7 +100,12 @@ impl Drop for Turn<'_> {
 }
 
 impl Shared {
-    pub(super) fn new(file: File, catalog: Catalog, what: String, dirty: SyncSender<()>) -> Self {
+    pub(super) fn new(
+        file: File,
+        catalog: rows::Catalog,
+        what: String,
+        dirty: SyncSender<()>,
+    ) -> Self {
         let mut state = State {
             partitions: catalog.partitions,
             ..State::default()
@@ -72,7 +130,6 @@ impl Shared {
         lock(&self.state)
     }
 
-    /// Says that something changed.
     pub(super) fn notify(&self, state: &mut State) {
         state.version += 1;
         self.changed.notify_all();
@@ -109,7 +166,7 @@ impl Shared {
         &self,
         _turn: &Turn<'_>,
         runs: &[(u32, &Run)],
-        offsets: Vec<NewOffset<'_>>,
+        offsets: Vec<rows::NewOffset<'_>>,
     ) -> Result<Vec<Offset>, NotWritten> {
         debug_assert!(runs.is_sorted_by_key(|(handle, _)| *handle));
         let mut bases = Vec::with_capacity(runs.len());
@@ -127,7 +184,7 @@ impl Shared {
                 }
             }
         }
-        let chunks = gather(runs, &bases, now_millis());
+        let chunks = rows::gather(runs, &bases, now_millis());
         let changes = Changes {
             chunks,
             partitions: rows,
@@ -211,24 +268,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads on from a position; `None` when there is nothing new.
+    /// Reads on from a position, about so many records at most, since whole chunks are read; `None` when
+    /// there is nothing new.
     pub(super) fn read(
         &self,
         tp: &TopicPartition,
         handle: u32,
         from: Offset,
-    ) -> Result<Option<Batch>, LogError> {
-        self.read_some(tp, handle, from, MOST)
-    }
-
-    /// The same, of about so many records at most: whole chunks are read.
-    pub(super) fn read_some(
-        &self,
-        tp: &TopicPartition,
-        handle: u32,
-        from: Offset,
         most: u32,
-    ) -> Result<Option<Batch>, LogError> {
+    ) -> Result<Option<Page>, LogError> {
         let row = self.state().partitions[handle as usize];
         if from < row.start || from > row.end {
             return Err(LogError::out_of_range(tp, from));
@@ -237,25 +285,9 @@ impl Shared {
             return Ok(None);
         }
         let page = self.file.read(handle, from, row.end, (MOST_BYTES, most))?;
-        Ok(Some(Batch {
-            page,
-            from,
-            end: row.end,
-        }))
+        Ok(Some(page))
     }
 
-    /// Hands over the records of a batch, if there are any, and returns the position after them: over
-    /// offsets without a record to the end, when nothing else is there.
-    pub(super) fn hand_out(
-        &self,
-        batch: &Batch,
-        each: impl FnOnce(&[Record<'_>]),
-    ) -> Result<Offset, LogError> {
-        let next = batch.hand_out(each);
-        next.map_err(|_| self.file.damaged("a chunk of records cannot be read"))
-    }
-
-    /// What a topic is.
     pub(super) fn describe(&self, topic: &str) -> Option<TopicInfo> {
         self.state().topics.get(topic).map(|row| TopicInfo {
             name: topic.to_owned(),

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::clean::clean;
-use super::file::failing::Disk;
-use super::state::CLEAN_AFTER;
+use super::file::tests::Disk;
+use super::shared::CLEAN_AFTER;
 use super::*;
 use crate::log::{CommitBatch, CommitId, Committer, Driver, Failure, Fetched, MemberEvent, Sent};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Record, TaskId, TopicId};

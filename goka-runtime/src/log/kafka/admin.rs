@@ -180,7 +180,6 @@ impl Admin {
         lock(&self.heard).insert(topic.to_owned(), made);
     }
 
-    /// Notes which topics a broker knows.
     fn hear(&self, topics: &[&str], found: &HashMap<String, Described>) {
         let mut heard = lock(&self.heard);
         for topic in topics {
@@ -209,8 +208,31 @@ impl Admin {
         topics: &[&str],
         until: Instant,
     ) -> Result<HashMap<String, Described>, LogError> {
-        loop {
-            let found = self.described_once(topics, until)?;
+        use Code::{LeaderNotAvailable, UnknownTopic, UnknownTopicOrPartition};
+        let mut found = HashMap::new();
+        if topics.is_empty() {
+            return Ok(found);
+        }
+        'asking: loop {
+            let answer = self.ask("describing topics", until, |ask| {
+                self.client().describe_topics(topics, ask)
+            })?;
+            found.clear();
+            for topic in answer.described() {
+                match topic.error.as_ref().map(|fault| (fault.code, fault)) {
+                    // One that has no partitions yet cannot be used: it is about to be made.
+                    None if topic.partitions == 0 => {}
+                    None => {
+                        found.insert(topic.name.clone(), topic);
+                    }
+                    Some((UnknownTopicOrPartition | UnknownTopic | LeaderNotAvailable, _)) => {}
+                    Some((_, fault)) => {
+                        let what = format!("describing topic `{}`", topic.name);
+                        self.again(&what, fault, until)?;
+                        continue 'asking;
+                    }
+                }
+            }
             self.hear(topics, &found);
             let is_visible = |topic: &&str| match found.get(*topic) {
                 None => !self.is_new(topic),
@@ -223,80 +245,17 @@ impl Admin {
         }
     }
 
-    fn described_once(
-        &self,
-        topics: &[&str],
-        until: Instant,
-    ) -> Result<HashMap<String, Described>, LogError> {
-        use Code::{LeaderNotAvailable, UnknownTopic, UnknownTopicOrPartition};
-        let is_not_there = |code| {
-            matches!(
-                code,
-                UnknownTopicOrPartition | UnknownTopic | LeaderNotAvailable
-            )
-        };
-        let mut found = HashMap::new();
-        if topics.is_empty() {
-            return Ok(found);
-        }
-        'asking: loop {
-            let answer = self.ask("describing topics", until, |ask| {
-                self.client().describe_topics(topics, ask)
-            })?;
-            found.clear();
-            for topic in answer.described() {
-                match &topic.error {
-                    // One that has no partitions yet cannot be used: it is about to be made.
-                    None if topic.partitions == 0 => {}
-                    None => {
-                        found.insert(topic.name.clone(), topic);
-                    }
-                    Some(fault) if is_not_there(fault.code) => {}
-                    Some(fault) => {
-                        let what = format!("describing topic `{}`", topic.name);
-                        self.again(&what, fault, until)?;
-                        continue 'asking;
-                    }
-                }
-            }
-            return Ok(found);
-        }
-    }
-
     pub(super) fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicInfo>>, LogError> {
         let until = self.until();
         let found = self.described(topics, until)?;
         let mut settings = HashMap::new();
         let mut left: Vec<&str> = found.keys().map(String::as_str).collect();
-        while !left.is_empty() {
-            left = self.set(&left, &mut settings, until)?;
-            left.retain(|topic| self.is_new(topic));
-            if !has_time(until) {
-                break;
-            }
-            if !left.is_empty() {
-                thread::sleep(AGAIN);
-            }
-        }
-        Ok(topics
-            .iter()
-            .map(|topic| Some(info(found.get(*topic)?, settings.get(*topic)?)))
-            .collect())
-    }
-
-    /// Reads topics' settings; gives back the topics that the broker does not know.
-    fn set<'t>(
-        &self,
-        topics: &[&'t str],
-        settings: &mut HashMap<&'t str, BTreeMap<String, String>>,
-        until: Instant,
-    ) -> Result<Vec<&'t str>, LogError> {
-        'asking: loop {
+        'asking: while !left.is_empty() {
             let answer = self.ask("reading topics' settings", until, |ask| {
-                self.client().describe_configs(topics, ask)
+                self.client().describe_configs(&left, ask)
             })?;
             let mut unknown = Vec::new();
-            for (topic, set) in topics.iter().zip(answer.settings()) {
+            for (topic, set) in left.iter().zip(answer.settings()) {
                 match set {
                     Ok(set) => {
                         settings.insert(*topic, set);
@@ -311,8 +270,19 @@ impl Admin {
                     }
                 }
             }
-            return Ok(unknown);
+            left = unknown;
+            left.retain(|topic| self.is_new(topic));
+            if !has_time(until) {
+                break;
+            }
+            if !left.is_empty() {
+                thread::sleep(AGAIN);
+            }
         }
+        Ok(topics
+            .iter()
+            .map(|topic| Some(info(found.get(*topic)?, settings.get(*topic)?)))
+            .collect())
     }
 
     pub(super) fn create(&self, topic: &NewTopic) -> Result<(), LogError> {

@@ -42,7 +42,7 @@ impl Producer {
     fn new(config: &KafkaConfig, batch: usize, delivered: &OnDelivery) -> Result<Self, LogError> {
         let failed = |fault| LogError::client("making the producer", fault);
         let client =
-            Client::new(Kind::RD_KAFKA_PRODUCER, &config.producing(batch)).map_err(failed)?;
+            Client::new(Kind::RD_KAFKA_PRODUCER, &config.producing(batch, &[])).map_err(failed)?;
         let reports = client.main_queue();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, delivered) = (Arc::clone(&stop), Arc::clone(delivered));

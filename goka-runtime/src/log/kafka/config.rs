@@ -131,11 +131,6 @@ impl KafkaConfig {
         self.with(&own)
     }
 
-    /// For a producer whose batches stay below `batch` bytes.
-    pub(super) fn producing(&self, batch: usize) -> Properties {
-        self.producer(batch, &[])
-    }
-
     /// For a producer of transactions in the name of `id`.
     pub(super) fn transacting(&self, batch: usize, id: &str, timeout: Duration) -> Properties {
         let millis = timeout.as_millis();
@@ -147,7 +142,7 @@ impl KafkaConfig {
             // What the one call that cannot be cut short may take beyond its time.
             ("socket.timeout.ms", &millis.clamp(10, 5_000).to_string()),
         ];
-        let mut all = self.producer(batch, &own);
+        let mut all = self.producing(batch, &own);
         // Whether brokers fence offsets by the group's generation shows in these log lines only.
         let debug = all.entry("debug".to_owned()).or_default();
         let comma = if debug.is_empty() { "" } else { "," };
@@ -155,7 +150,8 @@ impl KafkaConfig {
         all
     }
 
-    fn producer(&self, batch: usize, own: &[(&str, &str)]) -> Properties {
+    /// For a producer whose batches stay below `batch` bytes, with more properties of its `own`.
+    pub(super) fn producing(&self, batch: usize, own: &[(&str, &str)]) -> Properties {
         let batch = batch.clamp(1, 1_000_000).to_string();
         let of_all = [
             ("acks", "all"),

@@ -47,7 +47,6 @@ impl TransactionalId {
         }
     }
 
-    /// The name.
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -36,7 +36,7 @@ use super::config::KafkaConfig;
 use super::member_producer::MemberProducer;
 use super::native::{Ask, Client, Event, EventKind, Fault, Kind, List, Place};
 use crate::record::{Appends, Guarantee, Offset, TaskId, TopicId};
-use assignment::{AssignedTasks, tasks_of};
+use assignment::AssignedTasks;
 use committer::OffsetCommitter;
 use errors::{ConsumerError, classify, ended};
 use events::Events;
@@ -116,10 +116,7 @@ impl KafkaMember {
                 EventKind::Answer if event.opaque() == PROBE => {
                     self.health.probed(event.fault().is_none(), driver)
                 }
-                EventKind::Answer
-                | EventKind::Deliveries
-                | EventKind::Commit
-                | EventKind::Other => false,
+                _ => false,
             };
         }
         Ok(reported)
@@ -131,7 +128,7 @@ impl KafkaMember {
         let client = self.events.client();
         self.unassigned
             .rejoin_if_unassigned(client, &self.group, places)?;
-        let tasks = tasks_of(&self.group, places);
+        let tasks = self.group.tasks(places.iter().map(|place| &place.at));
         for task in &tasks {
             self.fetcher.forget(*task);
         }
@@ -150,7 +147,7 @@ impl KafkaMember {
         is_lost: bool,
         driver: &mut dyn Driver,
     ) -> Result<bool, LogError> {
-        let tasks = tasks_of(&self.group, places);
+        let tasks = self.group.tasks(places.iter().map(|place| &place.at));
         let is_announced = |task: &TaskId| self.tasks.announced(*task).is_some();
         let announced: Vec<TaskId> = tasks.iter().copied().filter(is_announced).collect();
         if !is_lost && !announced.is_empty() {
@@ -172,7 +169,6 @@ impl KafkaMember {
         Ok(!announced.is_empty())
     }
 
-    /// Handles an error that the consumer reported.
     fn failed(&mut self, event: &Event, driver: &mut dyn Driver) -> Result<bool, LogError> {
         let Some(fault) = event.fault() else {
             return Ok(false);
@@ -238,7 +234,9 @@ impl KafkaMember {
         loop {
             self.events.pull(Duration::ZERO);
             self.producer.records().serve(Duration::ZERO);
-            self.producer.start()?;
+            if let Some((transactions, calls)) = self.producer.transactions() {
+                transactions.start(calls)?;
+            }
             if self.health.starts_probe(Instant::now()) {
                 self.probe(PROBE_TIMEOUT);
             }
@@ -309,8 +307,7 @@ impl Member for KafkaMember {
         // A revocation must be seen before the client's assignment is changed.
         self.events.pull(Duration::ZERO);
         let Some(epoch) = self.tasks.announced(task) else {
-            let what = format!("fetching partition {}", task.partition);
-            return Err(LogError::failed(what, "it is not owned"));
+            return Err(self.group.not_owned(task));
         };
         let is_revoking = || self.events.has_revocation();
         self.fetcher.fetch(task, epoch, positions, is_revoking)

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::cancel::Call;
-use super::super::transactions::Transactions;
-use super::super::transactions::client::TransactionClient;
+use super::super::transactions::{TransactionClient, Transactions};
 use super::super::{Failure, Group, LogError};
+use super::codes::{ended, refused_takeover, too_old};
 use super::config::KafkaConfig;
 use super::identity::TransactionalId;
 use super::native::{Client, Failed, Fault, Kind, List, Membership, Remedy};
 use super::producer::Producer;
-use super::transaction::{ended, refused, too_old};
 use crate::record::{Appends, Guarantee, TaskId};
 
 /// How often delivery reports are taken while a transaction is being ended: an abort waits for them all.
@@ -63,7 +62,7 @@ impl MemberProducer {
         let failed = |fault| LogError::client("making the producer", fault);
         let timeout = group.transaction_timeout;
         let (properties, id) = match group.guarantee {
-            Guarantee::AtLeastOnce => (config.producing(batch_bytes), None),
+            Guarantee::AtLeastOnce => (config.producing(batch_bytes, &[]), None),
             Guarantee::ExactlyOnce => {
                 let id = TransactionalId::of(&group);
                 let properties = config.transacting(batch_bytes, id.name(), timeout);
@@ -111,7 +110,6 @@ impl MemberProducer {
         self.calls.producer.append(appends, &begun);
     }
 
-    /// The records, and their delivery reports.
     pub(super) fn records(&mut self) -> &mut Producer {
         &mut self.calls.producer
     }
@@ -125,24 +123,10 @@ impl MemberProducer {
         }
     }
 
-    /// Takes the transactional id over, without waiting; returns whether that is done. Without
-    /// transactions there is nothing to do.
-    ///
-    /// # Errors
-    /// What does not pass.
-    pub(super) fn start(&mut self) -> Result<bool, LogError> {
-        match self.transactions() {
-            Some((transactions, calls)) => transactions.start(calls),
-            None => Ok(true),
-        }
-    }
-
-    /// Why the transactional id is not taken over yet.
     pub(super) fn pending_start(&self) -> Option<String> {
         self.transactions.as_ref()?.pending_start(&self.calls)
     }
 
-    /// What ended the client for good, if anything.
     pub(super) fn ended(&self) -> Option<Failure> {
         match &self.transactions {
             Some(transactions) => transactions.ended(&self.calls),
@@ -202,9 +186,6 @@ impl ProducerCalls {
     }
 
     /// Makes offsets of the consumer's group part of the open transaction.
-    ///
-    /// # Errors
-    /// [`Unsent`]: nothing is committed then.
     pub(super) fn send_offsets(
         &mut self,
         open: &Transactions,
@@ -301,7 +282,7 @@ impl TransactionClient for ProducerCalls {
             Err(Failed { fault, .. }) => {
                 let fault = self.client().fatal().unwrap_or(fault);
                 let id = self.id.as_ref().map_or("", TransactionalId::name);
-                Err(refused(id, &self.group, fault))
+                Err(refused_takeover(id, &self.group, fault))
             }
         }
     }
@@ -343,7 +324,6 @@ impl TransactionClient for ProducerCalls {
 pub(super) enum Unsent {
     /// The consumer is in no generation of its group.
     NoMember,
-    /// The client has ended.
     Ended(Failure),
     /// Refused; the transaction has to be aborted.
     Refused(Fault),

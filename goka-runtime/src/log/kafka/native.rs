@@ -7,7 +7,6 @@
 //! fetches, commits on a queue and most admin calls are not wrapped.
 
 mod admin;
-mod batch;
 mod client;
 mod consumer;
 mod event;
@@ -16,18 +15,14 @@ mod group;
 mod handles;
 mod list;
 mod message;
-mod produce;
-mod transaction;
-mod unattributed;
+mod producer;
 
 pub(super) use admin::{Ask, Described};
-pub(super) use batch::Batch;
 pub(super) use client::{Client, Kind};
 pub(super) use event::{Event, EventKind};
 pub(super) use fault::{Code, Fault, text};
 pub(super) use group::MemberInfo;
 pub(super) use handles::{Queue, Topic};
 pub(super) use list::{List, Place};
-pub(super) use message::Message;
-pub(super) use transaction::{Failed, Membership, Remedy};
-pub(super) use unattributed::PartitionError;
+pub(super) use message::{Batch, Message, PartitionError};
+pub(super) use producer::{Failed, Membership, Remedy};

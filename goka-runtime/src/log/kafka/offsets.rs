@@ -1,4 +1,4 @@
-//! Questions about offsets: where partitions begin and end, and what groups committed.
+//! Questions about offsets: where partitions begin and end, what groups committed, and who is in a group.
 
 use std::collections::HashMap;
 use std::thread;
@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 use super::super::{Committed, Isolation, LogError, OffsetRange};
 use super::admin::{AGAIN, Admin, asking, has_time};
 use super::codes::is_unreachable;
-use super::native::{Code, Fault, Kind, List, Place, text};
+use super::native::{Code, Fault, Kind, List, MemberInfo, Place, Queue, text};
 use crate::record::{Offset, TopicPartition};
 
 /// How long one request for offsets may take. It goes to a partition's leader, and until the cluster
 /// has chosen another one to a leader that died, where nothing would answer before the deadline.
 const LEADER_WAIT: Duration = Duration::from_secs(2);
+
+/// How many partitions are asked for at once.
+const AT_ONCE: usize = 10_000;
+/// How long one question about a group may take.
+const WAIT: Duration = Duration::from_secs(2);
 
 impl Admin {
     pub(super) fn ranges(
@@ -141,6 +146,67 @@ impl Admin {
             let partitions = partitions.iter();
             return Ok(partitions.map(|at| found.get(at).cloned()).collect());
         }
+    }
+
+    /// What was committed under the name of a group, by any program. librdkafka's admin call for that is not
+    /// used: it keeps asking a coordinator that died, and may use freed memory (issues 3663 and 4605). The
+    /// offsets are asked for topic by topic instead, of all topics that could be inputs of a group whose inputs
+    /// have so many partitions.
+    pub(super) fn all_committed(
+        &self,
+        group: &str,
+        partitions: i32,
+    ) -> Result<Vec<(TopicPartition, Committed)>, LogError> {
+        let what = format!("looking for other programs in group `{group}`");
+        let until = self.until();
+        let asking = asking(Kind::RD_KAFKA_CONSUMER, &self.config.asking_of_now(group))?;
+        let client = asking.client();
+        let topics = self.ask_until(&what, &asking, until, |wait| {
+            client.topics_of(partitions, wait)
+        })?;
+        let places = topics.iter().flat_map(|topic| {
+            (0..partitions).map(|partition| TopicPartition::new(topic.as_str(), partition))
+        });
+        let places: Vec<_> = places.collect();
+        let mut all = Vec::new();
+        for some in places.chunks(AT_ONCE) {
+            let found = self.ask_until(&what, &asking, until, |wait| {
+                client.committed(&list(some, -1001)?, wait)
+            })?;
+            // Partitions without a committed offset, and those that this client may not read, are left out.
+            all.extend(found.into_iter().filter_map(committed));
+        }
+        Ok(all)
+    }
+
+    /// Asks until there is an answer, or no time left.
+    fn ask_until<T>(
+        &self,
+        what: &str,
+        asking: &Queue,
+        until: Instant,
+        ask: impl Fn(Duration) -> Result<T, Fault>,
+    ) -> Result<T, LogError> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = ask(WAIT.min(left));
+            self.listen(asking);
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => self.again(what, &fault, until)?,
+            }
+        }
+    }
+
+    /// The member that owns a partition of the group's lead topic.
+    pub(super) fn holder(&self, group: &str, at: &TopicPartition) -> Option<String> {
+        let census = self.client().census(group, WAIT).ok()?;
+        let mut members = census.members.iter();
+        let MemberInfo {
+            id, client, host, ..
+        } = members.find(|it| it.assigned.contains(at))?;
+        let host = host.trim_start_matches('/');
+        Some(format!("client `{client}` (member `{id}`) on {host}"))
     }
 }
 

@@ -46,7 +46,6 @@ struct Ledger {
     pending: u64,
     /// First and last offset of acknowledged changelog records, and their number.
     changelog: Option<(Offset, Offset, u64)>,
-    /// The failure that is reported.
     failure: Option<Failure>,
     /// The size of the record that `failure` names.
     size: usize,
@@ -95,17 +94,14 @@ impl Ledger {
     }
 
     fn close(&mut self) -> Option<Result<TaskAcks, Failure>> {
-        if !std::mem::take(&mut self.used) {
+        if !self.used {
             return None;
         }
-        let changelog = self.changelog.take();
-        self.size = 0;
-        self.pending = 0;
-        self.ahead = None;
-        Some(match self.failure.take() {
+        let closed = std::mem::replace(self, Self::of(self.task));
+        Some(match closed.failure {
             Some(failure) => Err(failure),
             None => Ok(TaskAcks {
-                changelog,
+                changelog: closed.changelog,
                 markers: 0,
             }),
         })
@@ -240,7 +236,6 @@ impl Producer {
         }
     }
 
-    /// A message with the last error of the client.
     pub(super) fn with_last_error(&self, what: &str) -> String {
         match &self.last_error {
             Some(error) => format!("{what} ({error})"),
@@ -423,10 +418,13 @@ pub(super) fn failure(
 ) -> Failure {
     let reason = words.unwrap_or_else(|| text(code));
     match code {
+        Code::QueueFull => {
+            let reason = "larger than the client's send buffer".to_owned();
+            Failure::refused(topic, key, reason)
+        }
         Code::MessageSizeTooLarge
         | Code::InvalidMessageSize
         | Code::MessageBatchTooLarge
-        | Code::QueueFull
         | Code::InvalidRecord
         | Code::InvalidTimestamp
         | Code::UnsupportedForMessageFormat
@@ -438,16 +436,7 @@ pub(super) fn failure(
         | Code::ClusterAuthorizationFailed
         | Code::UnknownTopicOrPartition
         | Code::UnknownTopic
-        | Code::UnknownPartition => Failure::Refused {
-            topic: topic.to_owned(),
-            key: key
-                .map_or("(none)".into(), String::from_utf8_lossy)
-                .into_owned(),
-            reason: match code {
-                Code::QueueFull => "larger than the client's send buffer".to_owned(),
-                _ => reason,
-            },
-        },
+        | Code::UnknownPartition => Failure::refused(topic, key, reason),
         Code::Fatal | Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => {
             Failure::Fatal(reason)
         }

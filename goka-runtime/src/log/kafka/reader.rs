@@ -12,7 +12,6 @@ use super::config::KafkaConfig;
 use super::native::{Batch, Client, Code, EventKind, Fault, Kind, Message, Queue, Topic};
 use crate::record::{Offset, Record, TopicPartition};
 
-/// How many messages are taken at once.
 const BATCH: usize = 5_000;
 
 pub(super) struct KafkaReader {

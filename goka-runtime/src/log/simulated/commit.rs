@@ -4,23 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::super::transactions::batch_tasks::{Failures, all, failed, tasks};
-use super::super::transactions::client::CommitClient;
-use super::super::transactions::{Transactions, not_owned};
 use super::faults::{Fault, StepKind};
 use super::groups::{Offsets, Standing};
-use super::member::SimulatedMember;
-use super::owned::OwnedTask;
+use super::member::{OwnedTask, SimulatedMember};
 use super::producer::ProducerCalls;
 use super::state::State;
 use crate::log::commit::TaskResults;
 use crate::log::seats::MemberId;
+use crate::log::transactions::{
+    CommitClient, Failures, Transactions, all, failed, not_owned, tasks,
+};
 use crate::log::{CommitBatch, CommitOutcome, Committed, Committer, Failure, Group};
 use crate::record::{Appends, TaskId};
 
 impl Committer for SimulatedMember {
     fn append(&mut self, appends: &Appends) {
-        if !self.is_dead() {
+        if !self.shared.lock().dead.contains(&self.client) {
             self.producer.append(appends);
         }
     }
@@ -90,7 +89,6 @@ impl SimulatedMember {
         CommitOutcome { acks, offsets }
     }
 
-    /// Commits offsets outside a transaction.
     fn commit_offsets(&self, state: &mut State, offsets: Offsets) -> Result<(), Failure> {
         let who = &self.producer.client.who;
         let fault = state.inject(StepKind::Commit, who, Some(self.client), None);
@@ -101,20 +99,16 @@ impl SimulatedMember {
         if fault == Some(Fault::Stale) {
             return Err(stale("is in another generation"));
         }
-        let unknown = match fault {
-            Some(Fault::CommitUnknown { happened }) => Some(happened),
-            _ => None,
-        };
-        if unknown != Some(false) {
+        if fault != Some(Fault::CommitUnknown { happened: false }) {
             check_standing(state, &self.group, self.id, who)?;
             state.count(self.client, &self.group.name, offsets);
             state.version += 1;
         }
-        match unknown {
-            None => Ok(()),
-            Some(_) => Err(Failure::Unknown(
+        match fault {
+            Some(Fault::CommitUnknown { .. }) => Err(Failure::Unknown(
                 "the commit of offsets was not answered in time".to_owned(),
             )),
+            _ => Ok(()),
         }
     }
 }
@@ -123,7 +117,6 @@ fn stale(why: &str) -> Failure {
     Failure::Stale(format!("committing offsets: the group {why}"))
 }
 
-/// Whether the group's coordinator takes offsets from a member.
 fn check_standing(
     state: &mut State,
     group: &Group,
@@ -142,7 +135,6 @@ fn check_standing(
     }
 }
 
-/// The offsets of some tasks of a batch.
 fn offsets_of(group: &Group, batch: &CommitBatch, of: impl Fn(TaskId) -> bool) -> Offsets {
     let offsets = batch.offsets.iter().filter(|(task, ..)| of(*task));
     let offsets = offsets.map(|(task, topic, offset, metadata)| {

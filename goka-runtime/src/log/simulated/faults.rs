@@ -97,26 +97,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The names of all of them: a run may want to see each one fire.
-    pub const NAMES: [&'static str; 16] = [
-        "ack lost",
-        "late write",
-        "not written",
-        "refused",
-        "commit unknown, happened",
-        "commit unknown, not happened",
-        "stale generation",
-        "abortable",
-        "fatal",
-        "late markers",
-        "outage",
-        "leader move",
-        "process dies",
-        "cut off",
-        "slow fetch",
-        "short fetch",
-    ];
-
     /// What it is counted as.
     pub fn name(&self) -> &'static str {
         match self {
@@ -200,34 +180,13 @@ pub trait Faults: Send {
 /// What injects faults, and how often each fired.
 #[derive(Default)]
 pub(super) struct Chance {
-    faults: Option<Box<dyn Faults>>,
+    pub(super) faults: Option<Box<dyn Faults>>,
     pub(super) fired: BTreeMap<&'static str, u64>,
     pub(super) steps: BTreeMap<StepKind, u64>,
-    trace: Option<Vec<String>>,
-}
-
-impl fmt::Debug for Chance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chance")
-            .field("fired", &self.fired)
-            .field("steps", &self.steps)
-            .finish_non_exhaustive()
-    }
+    pub(super) trace: Option<Vec<String>>,
 }
 
 impl Chance {
-    pub(super) fn set(&mut self, faults: Option<Box<dyn Faults>>) {
-        self.faults = faults;
-    }
-
-    pub(super) fn keep_trace(&mut self) {
-        self.trace.get_or_insert_default();
-    }
-
-    pub(super) fn take_trace(&mut self) -> Vec<String> {
-        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
     /// Writes a line of the trace, if one is kept.
     pub(super) fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
@@ -235,7 +194,6 @@ impl Chance {
         }
     }
 
-    /// Asks what goes wrong at a step.
     pub(super) fn ask(&mut self, step: &Step<'_>) -> Option<Fault> {
         *self.steps.entry(step.kind).or_default() += 1;
         let fault = self.faults.as_mut().and_then(|faults| faults.at(step));

@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use super::topics::Serial;
 use crate::log::Committed;
-use crate::log::balance::{Partitions, Share, Slot};
-use crate::log::seats::{MemberId, Seats, Step};
+use crate::log::seats::{MemberId, Partitions, Seat, Seats, Step};
 use crate::record::TopicPartition;
 
-/// Offsets of a group.
 pub(super) type Offsets = Vec<(TopicPartition, Committed)>;
 
 /// Whether a member that commits offsets is in the group.
@@ -24,7 +22,6 @@ pub(super) enum Standing {
     Fenced,
 }
 
-/// The members of a group.
 #[derive(Debug, Default)]
 pub(super) struct Coordinator {
     pub(super) seats: Seats<Duration>,
@@ -99,7 +96,7 @@ impl Coordinator {
 
     /// Whether a member joined for a topic.
     pub(super) fn follows(&self, topic: &str) -> bool {
-        let mut leads = self.seats.iter().flat_map(|(_, share)| &share.leads);
+        let mut leads = self.seats.iter().flat_map(|(_, seat)| &seat.leads);
         leads.any(|lead| **lead == *topic)
     }
 
@@ -114,8 +111,8 @@ impl Coordinator {
             return None;
         }
         self.seats.heard(id, now);
-        let share = self.seats.get(id);
-        if self.preparing && share.is_some_and(|share| share.surplus().is_empty()) {
+        let seat = self.seats.get(id);
+        if self.preparing && seat.is_some_and(|seat| seat.surplus().is_empty()) {
             self.joined.insert(id);
             if self.seats.iter().all(|(id, _)| self.joined.contains(&id)) {
                 self.complete(partitions);
@@ -124,7 +121,6 @@ impl Coordinator {
         Some(self.seats.next(id))
     }
 
-    /// Begins the next generation.
     fn complete(&mut self, partitions: Partitions<'_>) {
         self.preparing = false;
         self.generation += 1;
@@ -132,16 +128,16 @@ impl Coordinator {
         // What another member still owns is handed out by the generation after.
         let owned = self.seats.iter();
         let owned =
-            owned.flat_map(|(id, share)| share.owned.keys().map(move |slot| (id, slot.clone())));
+            owned.flat_map(|(id, seat)| seat.owned.keys().map(move |slot| (id, slot.clone())));
         for (owner, slot) in owned.collect::<Vec<_>>() {
-            for (_, share) in self.seats.iter_mut().filter(|(id, _)| *id != owner) {
-                share.target.remove(&slot);
+            for (_, seat) in self.seats.iter_mut().filter(|(id, _)| *id != owner) {
+                seat.target.remove(&slot);
             }
         }
     }
 
     /// A member gave tasks back: it joins anew, so that others get them.
-    pub(super) fn gave_back(&mut self, id: MemberId, slots: &[Slot], now: Duration) {
+    pub(super) fn gave_back(&mut self, id: MemberId, slots: &[TopicPartition], now: Duration) {
         if self.seats.gave_back(id, slots, now) {
             self.prepare();
         }
@@ -167,8 +163,8 @@ impl Coordinator {
 
     /// Whether members still have to say that they know who owns what.
     pub(super) fn is_rebalancing(&self) -> bool {
-        let moves = |share: &Share| !share.owned.keys().eq(&share.target);
-        let mut shares = self.seats.iter().map(|(_, share)| share).peekable();
-        shares.peek().is_some() && (self.preparing || shares.any(moves))
+        let moves = |seat: &Seat<Duration>| !seat.owned.keys().eq(&seat.target);
+        let mut seats = self.seats.iter().map(|(_, seat)| seat).peekable();
+        seats.peek().is_some() && (self.preparing || seats.any(moves))
     }
 }

@@ -11,7 +11,6 @@ use crate::record::{Append, Offset, TopicPartition};
 /// The number of a member's client; never used twice.
 pub(crate) type ClientId = u64;
 
-/// A moment of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {
     /// By the log's clock.
@@ -47,7 +46,6 @@ impl Wrote {
     }
 }
 
-/// Where a record is.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordPlace {
     pub(crate) topic: Arc<str>,
@@ -86,7 +84,6 @@ impl MemberOffset {
     }
 }
 
-/// A record that was written to the log.
 #[derive(Debug, Clone)]
 pub(crate) struct WrittenRecord {
     /// `None` for what no member wrote.
@@ -115,7 +112,6 @@ pub(crate) enum Happened {
     Event(String),
 }
 
-/// Bytes as text.
 fn text(bytes: Option<&[u8]>) -> String {
     match bytes {
         Some(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),

@@ -11,7 +11,6 @@ use crate::log::Committed;
 use crate::record::{Offset, Record, TopicPartition};
 
 impl Simulated {
-    /// Keeps a history from now on.
     pub(crate) fn keep_history(&self) {
         self.0.lock().history.get_or_insert_default();
     }
@@ -22,7 +21,6 @@ impl Simulated {
         history.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// The number of the client that joined last.
     pub(crate) fn last_client(&self) -> ClientId {
         let last = self.0.lock().clients.keys().next_back().copied();
         last.unwrap_or_default()

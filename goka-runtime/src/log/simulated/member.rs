@@ -8,17 +8,41 @@ use std::time::{Duration, Instant};
 
 use super::faults::StepKind;
 use super::history::{ClientId, Happened};
-use super::owned::{Degraded, OwnedTask, Polled};
 use super::producer::Producer;
 use super::state::Shared;
-use crate::log::balance::Slot;
+use super::topics::Page;
 use crate::log::seats::{MemberId, Step};
 use crate::log::{
-    Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
+    Assignment, Committer, Driver, Epoch, Fetched, Group, KeepAlive, LogError, Member, MemberEvent,
 };
-use crate::record::{Guarantee, Offset, Record, TaskId, TopicId};
+use crate::record::{Guarantee, Offset, Record, TaskId, TopicId, TopicPartition};
 
-#[derive(Debug)]
+pub(super) struct OwnedTask {
+    pub(super) epoch: Epoch,
+    pub(super) since: Duration,
+    /// Whether the driver knows of it.
+    pub(super) is_announced: bool,
+    /// The positions of the inputs that are fetched.
+    pub(super) inputs: BTreeMap<TopicId, Offset>,
+}
+
+/// A failure that may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Degraded {
+    Brokers,
+    /// Committed offsets cannot be read.
+    Lookup,
+}
+
+pub(super) enum Polled {
+    Step(Step),
+    /// A newer member has its static identity.
+    Fenced,
+    Assigned(Vec<Assignment>),
+    Batch(TaskId, TopicId, Page),
+    Event(MemberEvent<'static>),
+}
+
 pub(super) struct SimulatedMember {
     pub(super) shared: Arc<Shared>,
     pub(super) group: Arc<Group>,
@@ -73,12 +97,6 @@ impl SimulatedMember {
         }
     }
 
-    /// Whether it was killed: nothing that it does arrives any more.
-    pub(super) fn is_dead(&self) -> bool {
-        self.shared.lock().dead.contains(&self.client)
-    }
-
-    /// Reports to the driver what was found.
     fn report(&mut self, found: Polled, driver: &mut dyn Driver) -> Result<(), LogError> {
         match found {
             Polled::Step(Step::Rest | Step::Own(_)) => {}
@@ -128,7 +146,7 @@ impl SimulatedMember {
         }
     }
 
-    fn revoke(&mut self, slots: &[Slot], driver: &mut dyn Driver) {
+    fn revoke(&mut self, slots: &[TopicPartition], driver: &mut dyn Driver) {
         let tasks = self.group.tasks(slots);
         let is_known = |task: &TaskId| self.tasks.get(task).is_some_and(|held| held.is_announced);
         let told: Vec<TaskId> = tasks.iter().copied().filter(is_known).collect();
@@ -257,7 +275,6 @@ impl Member for SimulatedMember {
 }
 
 /// Sends the heartbeats of a member.
-#[derive(Debug)]
 struct Heartbeat {
     shared: Arc<Shared>,
     group: Arc<str>,

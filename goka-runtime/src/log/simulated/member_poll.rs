@@ -6,16 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::faults::{Fault, StepKind};
-use super::member::SimulatedMember;
-use super::owned::{Degraded, OwnedTask, Polled};
+use super::member::{Degraded, OwnedTask, Polled, SimulatedMember};
 use super::state::State;
-use super::topics::OutOfRange;
-use crate::log::balance::Slot;
 use crate::log::seats::{MemberId, Step};
 use crate::log::{Assignment, Epoch, Isolation, LogError, MemberEvent, OffsetGap};
 use crate::record::{TaskId, TopicId, TopicPartition};
 
-/// How many records a batch has at most.
 const BATCH: usize = 2_000;
 /// How long committed offsets are waited for before the member counts as degraded.
 const LOOKUP: Duration = Duration::from_secs(10);
@@ -71,7 +67,9 @@ impl SimulatedMember {
             return Ok(Some(Polled::Event(MemberEvent::Degraded(None))));
         }
         // What a predecessor left open may be this group's offsets: it is ended first.
-        self.producer.start(state)?;
+        if let Some((transactions, mut calls)) = self.producer.transactions(state) {
+            transactions.start(&mut calls)?;
+        }
         if !state.cut.contains_key(&self.client) {
             let id = self.enter(state);
             let now = state.now;
@@ -108,16 +106,14 @@ impl SimulatedMember {
                 Some(Step::Revoke(slots)) => ("gives back", slots.iter().collect()),
                 Some(Step::Own(slots)) => ("owns", slots.iter().map(|(slot, _)| slot).collect()),
             };
-            let slots = slots.iter();
-            let slots = slots.map(|(topic, partition)| format!(" {topic}[{partition}]"));
-            let slots: String = slots.collect();
+            let slots: String = slots.iter().map(|slot| format!(" {slot}")).collect();
             format!("{who}: generation {generation}: {what}{slots}")
         });
     }
 
-    fn hold(&mut self, slots: &[(Slot, u64)], since: Duration) {
+    fn hold(&mut self, slots: &[(TopicPartition, u64)], since: Duration) {
         for (slot, epoch) in slots {
-            let Some(task) = self.group.task(&slot.0, slot.1) else {
+            let Some(task) = self.group.task(slot) else {
                 continue;
             };
             let owned = OwnedTask {
@@ -207,11 +203,7 @@ impl SimulatedMember {
             return None;
         }
         let most = state.batch.unwrap_or(BATCH);
-        let page = state.partition(&tp).and_then(|partition| {
-            let page = partition.read(position, Isolation::ReadCommitted, most);
-            page.map_err(|OutOfRange| LogError::out_of_range(&tp, position))
-        });
-        let mut page = match page {
+        let mut page = match state.read(&tp, position, Isolation::ReadCommitted, most) {
             Ok(page) => page?,
             Err(error) => {
                 intakes.remove(&topic);

@@ -1,13 +1,14 @@
-//! How a record gets into the log, or does not: for members and appenders alike.
+//! How a record gets into the log, or does not: for members and appenders alike. What an appender sends is
+//! written, or has failed, when `send` returns.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::faults::{Fault, StepKind, Written};
 use super::history::ClientId;
-use super::state::{State, UnderWay};
+use super::state::{Shared, State, UnderWay};
 use super::topics::{Body, Serial};
-use crate::log::{Failure, Sent};
+use crate::log::{Appender, Failure, LogError, OnDelivery, Sent};
 use crate::record::TopicPartition;
 
 /// A record on its way out of a client.
@@ -19,6 +20,13 @@ pub(super) struct Outgoing<'o> {
     pub(super) record: Sent<'o>,
     /// The transactional id and its epoch.
     pub(super) producer: Option<(&'o str, u64)>,
+}
+
+impl Outgoing<'_> {
+    fn refused(&self, reason: String) -> Unwritten {
+        let (topic, key) = (&self.tp.topic, self.record.key);
+        Unwritten::Failed(Failure::refused(topic, key, reason))
+    }
 }
 
 /// Why a record does not count as written.
@@ -37,7 +45,7 @@ fn unknown(what: &str) -> Unwritten {
 impl State {
     pub(super) fn produce(&mut self, out: &Outgoing<'_>) -> Result<Written, Unwritten> {
         if let Some(reason) = self.refusal(out) {
-            return Err(refused(out, reason));
+            return Err(out.refused(reason));
         }
         let kind = match out.client {
             Some(_) => StepKind::Append,
@@ -46,18 +54,12 @@ impl State {
         let fault = self.inject(kind, out.who, out.client, Some(out.tp));
         let serial = match out.producer {
             None => 0,
-            Some((id, epoch)) => {
-                let topic = self.topics.get(&out.tp.topic);
-                let touched = (out.tp.clone(), topic.map_or(0, |topic| topic.number));
-                self.touch(id, epoch, touched)
-                    .map_err(|_| Unwritten::Fenced)?
-            }
+            Some((id, epoch)) => self
+                .touch(id, epoch, out.tp)
+                .map_err(|_| Unwritten::Fenced)?,
         };
         match fault {
-            Some(Fault::Refused) => {
-                let reason = "a fault refuses it".to_owned();
-                return Err(refused(out, reason));
-            }
+            Some(Fault::Refused) => return Err(out.refused("a fault refuses it".to_owned())),
             Some(Fault::NotWritten) => return Err(unknown("not acknowledged: not written")),
             _ => {}
         }
@@ -74,7 +76,6 @@ impl State {
         }
     }
 
-    /// Why a record is refused for good.
     fn refusal(&self, out: &Outgoing<'_>) -> Option<String> {
         match self.topics.get(&out.tp.topic) {
             Some(topic) => topic.refusal(&out.record),
@@ -124,13 +125,43 @@ impl State {
     }
 }
 
-fn refused(out: &Outgoing<'_>, reason: String) -> Unwritten {
-    let key = out.record.key;
-    Unwritten::Failed(Failure::Refused {
-        topic: out.tp.topic.to_string(),
-        key: key.map_or("(none)".into(), |key| {
-            String::from_utf8_lossy(key).into_owned()
-        }),
-        reason,
-    })
+pub(super) struct SimulatedAppender {
+    shared: Arc<Shared>,
+    delivered: OnDelivery,
+}
+
+impl SimulatedAppender {
+    pub(super) fn new(shared: Arc<Shared>, delivered: OnDelivery) -> Self {
+        Self { shared, delivered }
+    }
+}
+
+impl Appender for SimulatedAppender {
+    fn send(&self, record: Sent<'_>, token: u64, _deadline: Instant) -> Result<(), LogError> {
+        let tp = TopicPartition::new(record.topic, record.partition);
+        let written = {
+            let mut state = self.shared.lock();
+            state.partition(&tp)?;
+            state.produce(&Outgoing {
+                who: "appender",
+                client: None,
+                tp: &tp,
+                record,
+                producer: None,
+            })
+        };
+        let outcome = match written {
+            Ok(Written::At(offset)) => Ok((tp.partition, offset)),
+            Ok(Written::UnderWay(_)) | Err(Unwritten::Fenced) => Err(Failure::Unknown(
+                "not acknowledged: no broker answers".to_owned(),
+            )),
+            Err(Unwritten::Failed(failure)) => Err(failure),
+        };
+        (self.delivered)(token, outcome);
+        Ok(())
+    }
+
+    fn flush(&self, _deadline: Instant) -> Result<(), LogError> {
+        Ok(())
+    }
 }

@@ -11,8 +11,7 @@ use super::history::ClientId;
 use super::produce::{Outgoing, Unwritten};
 use super::state::{Shared, State};
 use crate::log::commit::TaskResults;
-use crate::log::transactions::Transactions;
-use crate::log::transactions::client::TransactionClient;
+use crate::log::transactions::{TransactionClient, Transactions};
 use crate::log::{Failure, Group, LogError, MemberTimeout, Sent, TaskAcks};
 use crate::record::{Append, AppendKind, Appends, Guarantee, Offset, TaskId};
 
@@ -56,7 +55,6 @@ impl Ledger {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Producer {
     pub(super) client: ProducerClient,
     /// Exactly once, everything is written in transactions.
@@ -64,7 +62,6 @@ pub(super) struct Producer {
 }
 
 /// A producer without its transactions.
-#[derive(Debug)]
 pub(super) struct ProducerClient {
     shared: Arc<Shared>,
     group: Arc<Group>,
@@ -156,17 +153,6 @@ impl Producer {
         }
     }
 
-    /// Takes the transactional id over, if that is not done; what a predecessor left open is ended.
-    ///
-    /// # Errors
-    /// What does not pass.
-    pub(super) fn start(&mut self, state: &mut State) -> Result<(), LogError> {
-        match self.transactions(state) {
-            Some((transactions, mut calls)) => transactions.start(&mut calls).map(drop),
-            None => Ok(()),
-        }
-    }
-
     /// Drops what was appended and not committed, and aborts the transaction that holds it; at least once,
     /// it may be written already.
     pub(super) fn abort(&mut self, state: &mut State) -> Result<(), Failure> {
@@ -230,7 +216,6 @@ impl ProducerClient {
         state.purge(self.id);
     }
 
-    /// The coordinator knows a newer epoch.
     fn fenced(&mut self) -> Failure {
         let why = "there is a newer producer with it".to_owned();
         self.ended
@@ -240,13 +225,10 @@ impl ProducerClient {
 }
 
 impl ProducerCalls<'_> {
-    /// The end of a transaction, at the coordinator.
     fn end(&mut self, commit: bool, late: Duration) -> Result<bool, Failure> {
         let epoch = self.client.epoch.unwrap_or_default();
-        match self.state.end(&self.client.who, epoch, commit, late) {
-            Ok(()) => Ok(true),
-            Err(_) => Err(self.client.fenced()),
-        }
+        let ended = self.state.end(&self.client.who, epoch, commit, late);
+        ended.map(|()| true).map_err(|_| self.client.fenced())
     }
 
     /// Makes offsets part of the open transaction, at the coordinator.
@@ -254,13 +236,10 @@ impl ProducerCalls<'_> {
         let client = &mut *self.client;
         let epoch = client.epoch.unwrap_or_default();
         let group = &client.group.name;
-        match self
+        let attached = self
             .state
-            .attach(&client.who, epoch, client.id, group, offsets)
-        {
-            Ok(()) => Ok(()),
-            Err(_) => Err(client.fenced()),
-        }
+            .attach(&client.who, epoch, client.id, group, offsets);
+        attached.map_err(|_| client.fenced())
     }
 
     pub(super) fn inject(&mut self, step: StepKind) -> Option<Fault> {
@@ -268,7 +247,6 @@ impl ProducerCalls<'_> {
             .inject(step, &self.client.who, Some(self.client.id), None)
     }
 
-    /// Breaks the client.
     fn break_down(&mut self) -> Failure {
         let why = "the client broke".to_owned();
         self.client.ended.get_or_insert(Failure::Fatal(why.clone()));

@@ -9,10 +9,8 @@ use super::topics::Page;
 use crate::log::{Each, Isolation, LogError, Reader};
 use crate::record::{Offset, Record, TopicPartition};
 
-/// How many records are handed out at once.
 const BATCH: usize = 5_000;
 
-#[derive(Debug)]
 pub(super) struct SimulatedReader {
     shared: Arc<Shared>,
     partitions: Vec<(TopicPartition, Offset)>,
@@ -48,10 +46,7 @@ impl SimulatedReader {
             if state.away_until(tp).is_some() {
                 continue;
             }
-            let page = state
-                .partition(tp)?
-                .read(*position, self.isolation, BATCH)
-                .map_err(|_| LogError::out_of_range(tp, *position))?;
+            let page = state.read(tp, *position, self.isolation, BATCH)?;
             let Some(mut page) = page else {
                 continue;
             };

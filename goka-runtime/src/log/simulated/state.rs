@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use super::faults::{Chance, Fault, Step, StepKind};
 use super::groups::SimulatedGroup;
 use super::history::{ClientId, Happened, Moment, RecordPlace, WrittenRecord};
-use super::identities::Identities;
-use super::topics::{Body, Partition, Serial, Topic};
+use super::topics::{Body, OutOfRange, Page, Partition, Serial, Topic};
+use super::transactions::Identity;
 use crate::clock::Clock;
 use crate::lock::lock;
-use crate::log::LogError;
+use crate::log::{Isolation, LogError};
 use crate::record::{Offset, Timestamp, TopicPartition};
 
 /// How often old records are looked for: Kafka's `log.retention.check.interval.ms`.
@@ -21,7 +21,6 @@ const RETENTION_CHECK: Duration = Duration::from_secs(5 * 60);
 /// How long one wait lasts at most, by the machine's clock: the end of a session wakes no one.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// A record that is under way.
 #[derive(Debug)]
 pub(super) struct UnderWay {
     /// The ticket under which its offset is kept, unless that was forgotten.
@@ -36,13 +35,13 @@ pub(super) struct UnderWay {
     pub(super) is_sent: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct State {
     pub(super) now: Duration,
     pub(super) wall: Timestamp,
     pub(super) topics: BTreeMap<Arc<str>, Topic>,
     pub(super) groups: BTreeMap<Arc<str>, SimulatedGroup>,
-    pub(super) identities: Identities,
+    pub(super) identities: BTreeMap<String, Identity>,
     pub(super) serials: Serial,
     /// Counts topics, members, clients, tickets.
     pub(super) numbers: u64,
@@ -77,7 +76,6 @@ impl State {
         self.numbers
     }
 
-    /// Writes a line of the trace.
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         self.chance.note(self.now, line);
     }
@@ -188,7 +186,6 @@ impl State {
         }
     }
 
-    /// Whether no broker answers.
     pub(super) fn is_out(&self) -> bool {
         self.outage.is_some()
     }
@@ -297,6 +294,18 @@ impl State {
         partition.ok_or_else(|| LogError::unknown_partition(&tp.topic, tp.partition))
     }
 
+    /// What a reader at an offset of a partition gets; `None` when there is nothing new.
+    pub(super) fn read(
+        &self,
+        tp: &TopicPartition,
+        from: Offset,
+        isolation: Isolation,
+        most: usize,
+    ) -> Result<Option<Page>, LogError> {
+        let page = self.partition(tp)?.read(from, isolation, most);
+        page.map_err(|OutOfRange| LogError::out_of_range(tp, from))
+    }
+
     /// Calls `act` with a group and the partition counts of topics.
     pub(super) fn group<R>(
         &mut self,
@@ -323,8 +332,6 @@ pub(super) fn millis(time: Duration) -> Timestamp {
     Timestamp::try_from(time.as_millis()).unwrap_or(Timestamp::MAX)
 }
 
-/// What every handle holds.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
     state: Mutex<State>,

@@ -349,3 +349,25 @@ fn failure(settlement: &CommitOutcome) -> &Failure {
     let offset = || settlement.offsets[&task(0)].as_ref().expect_err("it fails");
     ack.unwrap_or_else(offset)
 }
+
+impl Fault {
+    /// The names of all of them, for runs that want to see each one fire.
+    pub(crate) const NAMES: [&'static str; 16] = [
+        "ack lost",
+        "late write",
+        "not written",
+        "refused",
+        "commit unknown, happened",
+        "commit unknown, not happened",
+        "stale generation",
+        "abortable",
+        "fatal",
+        "late markers",
+        "outage",
+        "leader move",
+        "process dies",
+        "cut off",
+        "slow fetch",
+        "short fetch",
+    ];
+}

@@ -63,7 +63,6 @@ impl Body {
         }
     }
 
-    /// As it is handed out.
     pub(crate) fn record(&self, offset: Offset) -> Record<'_> {
         Record {
             offset,
@@ -99,7 +98,6 @@ struct Entry {
     horizon: Option<Timestamp>,
 }
 
-/// What was read.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) records: Vec<(Offset, Arc<Body>)>,
@@ -117,7 +115,6 @@ impl Page {
     }
 }
 
-/// The log does not hold the offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OutOfRange;
 
@@ -238,7 +235,6 @@ impl Partition {
         entries.map(|entry| (entry.written, entry.body.record(entry.offset)))
     }
 
-    /// Everything that is kept.
     pub(super) fn kept(&self) -> Vec<Kept> {
         let kept = self.entries.iter().map(|entry| Kept {
             offset: entry.offset,
@@ -329,7 +325,6 @@ impl Topic {
         self.partitions.get_mut(usize::try_from(partition).ok()?)
     }
 
-    /// Why it does not take a record for good.
     pub(super) fn refusal(&self, record: &Sent<'_>) -> Option<String> {
         let (policy, most) = (self.info.policy, self.info.max_message_bytes);
         record.refusal(policy.compact, most).or_else(|| {

@@ -7,9 +7,33 @@ use std::time::Duration;
 
 use super::groups::Offsets;
 use super::history::{ClientId, Happened, MemberOffset, RecordPlace};
-use super::identities::{Fenced, Identity, Touched, Transaction};
 use super::state::State;
 use super::topics::Serial;
+use crate::record::TopicPartition;
+
+/// The producer's epoch is not the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fenced;
+
+#[derive(Debug)]
+struct Transaction {
+    serial: Serial,
+    began: Duration,
+    /// With the number of the topic: one that is created again has another.
+    partitions: BTreeSet<(TopicPartition, u64)>,
+    /// The groups whose offsets it holds, each with the client that sent them last.
+    groups: BTreeMap<Arc<str>, ClientId>,
+    /// Whether it is committed, and when the control records are written, once that is decided.
+    ending: Option<(bool, Duration)>,
+}
+
+/// A transactional id, as its coordinator keeps it.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    epoch: u64,
+    timeout: Duration,
+    open: Option<Transaction>,
+}
 
 impl State {
     /// Gives an identity to a new producer: ends what the one before left open, as decided or by
@@ -29,7 +53,6 @@ impl State {
             .ok_or(Fenced)
     }
 
-    /// Whether a transaction is still open.
     pub(super) fn is_open(&self, id: &str, serial: Serial) -> bool {
         let open = self.identities.get(id).and_then(|id| id.open.as_ref());
         open.is_some_and(|open| open.serial == serial && open.ending.is_none())
@@ -59,10 +82,11 @@ impl State {
         &mut self,
         id: &str,
         epoch: u64,
-        touched: Touched,
+        tp: &TopicPartition,
     ) -> Result<Serial, Fenced> {
+        let number = self.topics.get(&tp.topic).map_or(0, |topic| topic.number);
         let transaction = self.transaction(id, epoch)?;
-        transaction.partitions.insert(touched);
+        transaction.partitions.insert((tp.clone(), number));
         Ok(transaction.serial)
     }
 

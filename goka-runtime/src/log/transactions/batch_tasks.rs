@@ -6,7 +6,6 @@ use super::super::commit::{CommitBatch, CommitOutcome, TaskAcks, TaskResults};
 use super::super::error::Failure;
 use crate::record::TaskId;
 
-/// The acknowledgements of the tasks of a batch.
 pub(crate) type Acks = BTreeMap<TaskId, TaskAcks>;
 /// The failure of each task of a batch.
 pub(crate) type Failures = BTreeMap<TaskId, Failure>;
@@ -20,12 +19,10 @@ pub(crate) fn tasks(
     offsets.chain(appended).collect()
 }
 
-/// One failure for all tasks.
 pub(crate) fn all(tasks: &BTreeSet<TaskId>, failure: &Failure) -> Failures {
     each(tasks, |_| failure.clone())
 }
 
-/// A failure for each task.
 pub(crate) fn each(tasks: &BTreeSet<TaskId>, failure: impl Fn(TaskId) -> Failure) -> Failures {
     tasks.iter().map(|task| (*task, failure(*task))).collect()
 }

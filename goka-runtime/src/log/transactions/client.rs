@@ -18,11 +18,7 @@ pub(crate) trait TransactionClient {
     fn now(&self) -> Duration;
     /// Takes the transactional id over, without waiting: the broker first ends what a predecessor left
     /// open. Returns why that is not done yet, or `None` once it is.
-    ///
-    /// # Errors
-    /// What does not pass.
     fn take_over(&mut self) -> Result<Option<String>, LogError>;
-    /// Begins a transaction.
     fn begin(&mut self) -> Result<(), Failure>;
     /// Commits the open transaction, or asks again how that ended. Returns whether that was answered by
     /// the deadline.
@@ -48,7 +44,6 @@ pub(crate) trait CommitClient {
     /// The client of the member's producer.
     type Calls: TransactionClient;
 
-    /// The member's producer.
     fn calls(&mut self) -> &mut Self::Calls;
     /// Waits until everything appended is acknowledged or has failed, at most until `deadline`.
     fn acks(&mut self, deadline: Instant) -> TaskResults;
@@ -60,7 +55,6 @@ pub(crate) trait CommitClient {
     fn lost(&self) -> Option<&'static str> {
         None
     }
-    /// Whether a task is the member's.
     fn owns(&self, task: TaskId) -> bool;
     /// Makes the offsets of a batch part of the open transaction.
     fn send_offsets(

@@ -1,8 +1,11 @@
-//! The bytes of a log's file, and files of other versions.
+//! The bytes of a log's file, files of other versions, and a disk that fails.
 
 use std::fs;
+use std::io::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use redb::TableHandle;
+use redb::{StorageBackend, TableHandle, backends::InMemoryBackend};
 
 use super::super::chunk::{Body, Run, records};
 use super::super::rows::{NewChunk, NewOffset};
@@ -199,4 +202,55 @@ fn a_newer_version_is_refused_and_left_as_it_is() {
     fs::write(&path, &whole).expect("written");
     refused("checksum layout");
     assert!(fs::read(&path).expect("there") == whole);
+}
+
+/// A disk whose operations fail while a test wants that; it keeps its content.
+#[derive(Debug, Clone, Default)]
+pub(in crate::log::embedded) struct Disk {
+    inner: Arc<InMemoryBackend>,
+    pub(in crate::log::embedded) fails: Arc<AtomicBool>,
+}
+
+impl Disk {
+    /// A file on this disk, opened again when the log asks for it.
+    pub(in crate::log::embedded) fn file(&self) -> std::result::Result<(File, Catalog), LogError> {
+        let disk = self.clone();
+        File::new(
+            None,
+            Box::new(move || {
+                let mut builder = redb::Builder::new();
+                // Everything is read from the disk.
+                let made = builder.set_cache_size(0).create_with_backend(disk.clone());
+                made.map_err(|error| unusable(None, error.into()))
+            }),
+        )
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.fails.load(Ordering::Relaxed) {
+            true => Err(Error::other("the disk is on fire")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> Result<u64> {
+        self.inner.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.check()?;
+        self.inner.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.check()?;
+        self.inner.set_len(len)
+    }
+    fn sync_data(&self) -> Result<()> {
+        self.check()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.check()?;
+        self.inner.write(offset, data)
+    }
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::super::super::{Epoch, Group};
-use super::super::native::Place;
 use crate::record::{TaskId, TopicId};
 
 #[derive(Debug, Default)]
@@ -66,14 +65,6 @@ impl AssignedTasks {
         let since = waiting.clone().map(|(_, task)| task.since).min()?;
         Some((since, waiting.map(|(id, task)| (*id, task.epoch)).collect()))
     }
-}
-
-/// The tasks whose lead's partitions these are.
-pub(super) fn tasks_of(group: &Group, places: &[Place]) -> Vec<TaskId> {
-    let tasks = places.iter();
-    tasks
-        .filter_map(|place| group.task(&place.at.topic, place.at.partition))
-        .collect()
 }
 
 /// The task that reads a partition, and the id of its topic.

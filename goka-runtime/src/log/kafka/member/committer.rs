@@ -143,7 +143,6 @@ impl OffsetCommitter {
     }
 }
 
-/// The failure of an offset that is refused for good.
 pub(super) fn refused_offset(topic: &str, reason: String) -> Failure {
     Failure::Refused {
         topic: topic.to_owned(),

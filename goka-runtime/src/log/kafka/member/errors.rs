@@ -7,7 +7,6 @@ use super::super::codes::is_unreachable;
 use super::super::config::instance;
 use super::super::native::{Client, Code, Fault};
 
-/// What an error of a consumer that did not end means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ConsumerError {
     /// The connections to all brokers failed.

@@ -41,7 +41,6 @@ impl Events {
         }
     }
 
-    /// The next event to be handled.
     pub(super) fn next(&self) -> Option<(Event, bool)> {
         lock(&self.backlog).pop_front()
     }

@@ -1,7 +1,6 @@
 //! Fetching: positions in, batches and offset gaps out. It owns the queue to which each fetched partition
 //! is forwarded, and knows which inputs are in the client's assignment.
 
-mod gaps;
 mod in_hand;
 mod inputs;
 
@@ -12,16 +11,22 @@ use std::time::{Duration, Instant};
 use super::super::super::{Driver, Epoch, Fetched, Group, LogError, MemberEvent, OffsetGap};
 use super::super::codes::is_fetched_again;
 use super::super::native::{Client, Code, Fault, List, Message, PartitionError, Queue};
+use super::super::offsets;
 use super::super::reader::read_error;
 use super::assignment::task_of;
 use super::health::Health;
 use crate::record::{Offset, Record, TaskId, TopicId};
-use gaps::GapSchedule;
 use in_hand::InHand;
 use inputs::{FetchState, Inputs};
 
 /// How long moving a partition may take. It involves only threads of this process.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The interval between two questions for positions while something is fetched.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// While nothing is fetched, the interval is doubled up to this.
+const LONGEST: Duration = Duration::from_secs(1);
 
 pub(super) struct Fetcher {
     group: Arc<Group>,
@@ -133,13 +138,10 @@ impl Fetcher {
     /// before. It does so asynchronously; positions reported afterwards belong to the new assignment.
     fn await_cleared_positions(&self, list: &List) -> Result<(), Fault> {
         let deadline = Instant::now() + SEEK_TIMEOUT;
+        let places: Vec<_> = list.places().into_iter().map(|place| place.at).collect();
         loop {
             // A list of its own: the answer overwrites the offsets.
-            let mut asked = List::new();
-            for place in list.places() {
-                asked.add(&place.at.topic, place.at.partition)?;
-            }
-            let positions = self.client().positions(&asked);
+            let positions = self.client().positions(&offsets::list(&places, -1001)?);
             match positions.iter().any(|place| place.offset >= 0) {
                 false => return Ok(()),
                 true if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
@@ -184,7 +186,6 @@ impl Fetcher {
         inputs.into_iter().map(|topic| (task, topic)).collect()
     }
 
-    /// The partitions of inputs.
     pub(super) fn list(&self, inputs: impl IntoIterator<Item = (TaskId, TopicId)>) -> List {
         let mut list = List::new();
         for (task, topic) in inputs {
@@ -194,7 +195,6 @@ impl Fetcher {
         list
     }
 
-    /// Everything in the client's assignment.
     pub(super) fn assigned(&self) -> List {
         self.list(self.inputs.all())
     }
@@ -336,4 +336,62 @@ fn owner(
 ) -> Option<(TaskId, Epoch, TopicId)> {
     let (task, topic) = task_of(group, topic, partition)?;
     Some((task, inputs.epoch_of(task, topic)?, topic))
+}
+
+/// When the client is asked for its positions, which show offset gaps.
+struct GapSchedule {
+    next: Instant,
+    interval: Duration,
+}
+
+impl GapSchedule {
+    fn new(now: Instant) -> Self {
+        Self {
+            next: now,
+            interval: SHORTEST,
+        }
+    }
+
+    fn made_progress(&mut self, now: Instant) {
+        self.interval = SHORTEST;
+        self.next = self.next.min(now + SHORTEST);
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.next <= now
+    }
+
+    /// The client was asked, and a gap was found or not.
+    fn asked(&mut self, found: bool, now: Instant) {
+        self.interval = match found {
+            true => SHORTEST,
+            false => (self.interval * 2).min(LONGEST),
+        };
+        self.next = now + self.interval;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_is_asked_more_and_more_seldom_until_something_is_fetched() {
+        let mut now = Instant::now();
+        let mut schedule = GapSchedule::new(now);
+        assert!(schedule.is_due(now));
+        for millis in [100, 200, 400, 800, 1000, 1000] {
+            schedule.asked(false, now);
+            let interval = Duration::from_millis(millis);
+            assert!(!schedule.is_due(now + interval - Duration::from_millis(1)));
+            now += interval;
+            assert!(schedule.is_due(now));
+        }
+        schedule.asked(false, now);
+        schedule.made_progress(now);
+        assert!(!schedule.is_due(now));
+        assert!(schedule.is_due(now + SHORTEST));
+        schedule.asked(true, now);
+        assert!(schedule.is_due(now + SHORTEST));
+    }
 }

@@ -50,7 +50,6 @@ impl Health {
         }
     }
 
-    /// Whether no broker answers.
     pub(super) fn is_without_brokers(&self) -> bool {
         self.degraded == Some(Degraded::Brokers)
     }

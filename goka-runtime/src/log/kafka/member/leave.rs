@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::super::super::{Group, LogError, cancel, lock};
 use super::super::config::heartbeat;
-use super::super::native::{Client, Event, EventKind, Fault, List};
+use super::super::native::{Client, Event, EventKind, List};
 use super::errors::ended;
 use super::events::Events;
 use super::{PROBE, WAIT_SLICE};
@@ -22,7 +22,6 @@ use super::{PROBE, WAIT_SLICE};
 /// How long a broker may take to answer the probe before it is not waited for.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// A consumer on its way out of its group.
 pub(super) struct Leaving<'m> {
     events: &'m Events,
     group: &'m Group,
@@ -124,84 +123,30 @@ impl<'m> Leaving<'m> {
         }
     }
 
-    /// Answers a rebalance with nothing kept.
+    /// Answers a rebalance with nothing kept. A refusal leaves nothing to be done: the client closes, or
+    /// the deadline ends it.
+    ///
+    /// Once its group is terminated, librdkafka 2.12.1 drops such a call and never answers it
+    /// (`rd_kafka_cgrp_op_serve`), while `rd_kafka_assign0` waits without a limit. So the call is made on a
+    /// thread of its own, which is left alone, with the client, once that is closed.
     fn answer(&mut self, event: &Event) {
-        let assigned = match event.kind() {
-            EventKind::Revoke => std::mem::replace(&mut self.assigned, List::new()),
-            _ => List::new(),
-        };
-        let (list, is_late) = (Mutex::new(assigned), || self.left().is_zero());
-        match event.kind() {
-            EventKind::Assign => answer(self.client(), is_late, move |client| {
-                client.incremental_assign(&lock(&list))
-            }),
-            EventKind::Revoke => answer(self.client(), is_late, move |client| {
-                client.incremental_unassign(&lock(&list))
-            }),
+        let mut assigned = List::new();
+        let call = match event.kind() {
+            EventKind::Assign => Client::incremental_assign,
+            EventKind::Revoke => {
+                std::mem::swap(&mut assigned, &mut self.assigned);
+                Client::incremental_unassign
+            }
             EventKind::Answer if event.opaque() == PROBE => {
                 self.has_answered |= event.fault().is_none();
+                return;
             }
-            _ => {}
-        }
-    }
-}
-
-/// Answers a rebalance of a client that leaves. A refusal leaves nothing to be done: the client closes, or
-/// the deadline ends it.
-///
-/// Once its group is terminated, librdkafka 2.12.1 drops such a call and never answers it
-/// (`rd_kafka_cgrp_op_serve`), while `rd_kafka_assign0` waits without a limit. So the call is made on a
-/// thread of its own, which is left alone, with the client, once that is closed.
-fn answer(
-    client: &Client,
-    is_late: impl Fn() -> bool,
-    call: impl Fn(&Client) -> Result<(), Fault> + Send + Sync + 'static,
-) {
-    let theirs = client.clone();
-    let is_in_vain = || client.closed() || is_late();
-    drop(cancel::unless(is_in_vain, move || call(&theirs)));
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::thread;
-
-    use rdkafka::mocking::MockCluster;
-
-    use super::super::super::KafkaConfig;
-    use super::super::super::native::Kind;
-    use super::*;
-
-    /// Enough for some of them to meet that moment.
-    const ROUNDS: usize = 200;
-
-    /// A call that comes to the client just when it closes is answered never.
-    #[test]
-    fn a_client_that_closes_meanwhile_is_not_waited_for() {
-        let cluster = MockCluster::new(1).expect("a cluster");
-        let config = KafkaConfig {
-            brokers: cluster.bootstrap_servers(),
-            ..KafkaConfig::default()
+            _ => return,
         };
-        let (end, ended) = channel();
-        thread::spawn(move || {
-            for _ in 0..ROUNDS {
-                let client = Client::new(Kind::RD_KAFKA_CONSUMER, &config.asking_of("group"));
-                let client = client.expect("a client");
-                let queue = client.consumer_queue();
-                client.close(&queue).expect("begun");
-                while !client.closed() {
-                    answer(
-                        &client,
-                        || false,
-                        |client| client.incremental_unassign(&List::new()),
-                    );
-                }
-            }
-            end.send(()).expect("waited for");
-        });
-        let all = ended.recv_timeout(Duration::from_secs(120));
-        all.expect("every call returns");
+        let (client, assigned) = (self.client().clone(), Mutex::new(assigned));
+        let is_in_vain = || self.client().closed() || self.left().is_zero();
+        drop(cancel::unless(is_in_vain, move || {
+            call(&client, &lock(&assigned))
+        }));
     }
 }

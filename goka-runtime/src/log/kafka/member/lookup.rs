@@ -24,7 +24,6 @@ type Request = (Vec<(TaskId, Epoch)>, Call<Result<Vec<Place>, Fault>>);
 
 #[derive(Default)]
 pub(super) struct OffsetLookup {
-    /// The one in flight.
     request: Option<Request>,
     next: Option<Instant>,
     /// Why the offsets were not known the last time.
@@ -37,7 +36,6 @@ impl OffsetLookup {
         self.last_error = Some(reason);
     }
 
-    /// Why the offsets are not known.
     pub(super) fn reason(&self) -> String {
         let reason = self.last_error.as_deref();
         let reason = reason.unwrap_or("the coordinator does not answer");

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::super::super::commit::TaskResults;
-use super::super::super::transactions::Transactions;
-use super::super::super::transactions::batch_tasks::{Failures, all, each};
-use super::super::super::transactions::client::CommitClient;
+use super::super::super::transactions::{CommitClient, Failures, Transactions, all, each};
 use super::super::super::{CommitBatch, Failure, Group};
 use super::super::member_producer::{ProducerCalls, Unsent};
 use super::super::native::{Client, Code, Fault, List};
@@ -21,7 +19,6 @@ pub(super) struct TransactionCommit<'m> {
     pub(super) calls: &'m mut ProducerCalls,
     pub(super) consumer: &'m Client,
     pub(super) tasks: &'m AssignedTasks,
-    /// The topics of records that failed.
     pub(super) failed: BTreeSet<String>,
 }
 

@@ -41,7 +41,7 @@ struct Options(*mut sys::rd_kafka_AdminOptions_t);
 impl Options {
     fn new(client: &Client, call: op, ask: &Ask<'_>) -> Self {
         let mut words = Words::new();
-        let (words_ptr, len) = (words.ptr(), words.len());
+        let (words_ptr, len) = words.room();
         let wait = millis(ask.wait).max(1);
         // SAFETY: live client; the options are ours until dropped; the opaque is a number.
         unsafe {
@@ -130,7 +130,7 @@ impl Client {
     ) -> Result<(), Fault> {
         let name = CString::new(topic).map_err(|_| Fault::of(Code::InvalidTopic))?;
         let mut words = Words::new();
-        let (words_ptr, len) = (words.ptr(), words.len());
+        let (words_ptr, len) = words.room();
         let options = Options::new(self, op::RD_KAFKA_ADMIN_OP_CREATETOPICS, ask);
         // SAFETY: live client, options and queue; the topic is ours, destroyed after the call that
         // copies it; strings are NUL-terminated and copied.
@@ -147,7 +147,7 @@ impl Client {
                 }
             }
             let wait = millis(ask.wait).max(1);
-            let (words_ptr, len) = (words.ptr(), words.len());
+            let (words_ptr, len) = words.room();
             sys::rd_kafka_AdminOptions_set_operation_timeout(options.0, wait, words_ptr, len);
             sys::rd_kafka_CreateTopics(self.ptr(), &raw mut new, 1, options.0, ask.queue.ptr());
             sys::rd_kafka_NewTopic_destroy(new);
@@ -209,7 +209,6 @@ unsafe fn fewest(
 }
 
 impl Event {
-    /// The topics described.
     pub(crate) fn described(&self) -> Vec<Described> {
         let (result, list) = (
             sys::rd_kafka_event_DescribeTopics_result,
@@ -241,7 +240,6 @@ impl Event {
         }
     }
 
-    /// The settings asked for, in the order asked.
     pub(crate) fn settings(&self) -> Vec<Result<BTreeMap<String, String>, Fault>> {
         let (result, list) = (
             sys::rd_kafka_event_DescribeConfigs_result,
@@ -266,7 +264,6 @@ impl Event {
         }
     }
 
-    /// The offsets listed.
     pub(crate) fn offsets(&self) -> Vec<Place> {
         let (result, list) = (
             sys::rd_kafka_event_ListOffsets_result,
@@ -277,7 +274,6 @@ impl Event {
         unsafe { answers(self, result, list, |info| place(of(info))) }
     }
 
-    /// Whether the topic was made.
     pub(crate) fn created(&self) -> Result<(), Fault> {
         let (result, list) = (
             sys::rd_kafka_event_CreateTopics_result,
@@ -293,7 +289,6 @@ impl Event {
         faults.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
-    /// The cluster's identity.
     pub(crate) fn cluster(&self) -> Option<String> {
         // SAFETY: live event of that call, which owns the string; null only for another kind.
         let id = unsafe {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 
 use super::fault::{Code, Fault, Words, code, name};
-use super::unattributed;
+use super::message;
 
 /// What a client is for: a consumer fetches, in a group or not; a producer produces, or only asks.
 pub(crate) use sys::rd_kafka_type_t as Kind;
@@ -52,7 +52,6 @@ impl Drop for Handle {
     }
 }
 
-/// The last reference to a client.
 struct Last(*mut sys::rd_kafka_t);
 
 // SAFETY: as for `Handle`.
@@ -127,7 +126,7 @@ impl Client {
                 let value = name(value)?;
                 // SAFETY: live configuration, NUL-terminated strings, buffer with its length.
                 let done = unsafe {
-                    let (words_ptr, len) = (words.ptr(), words.len());
+                    let (words_ptr, len) = words.room();
                     sys::rd_kafka_conf_set(conf, property.as_ptr(), value.as_ptr(), words_ptr, len)
                 };
                 match done {
@@ -158,8 +157,8 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(conf, opaque.cast_mut().cast());
             sys::rd_kafka_conf_set_events(conf, events);
             sys::rd_kafka_conf_set_log_cb(conf, Some(log));
-            sys::rd_kafka_conf_set_error_cb(conf, Some(unattributed::on_error));
-            let (words_ptr, len) = (words.ptr(), words.len());
+            sys::rd_kafka_conf_set_error_cb(conf, Some(message::on_error));
+            let (words_ptr, len) = words.room();
             let client = sys::rd_kafka_new(kind, conf, words_ptr, len);
             if client.is_null() {
                 sys::rd_kafka_conf_destroy(conf);
@@ -184,7 +183,7 @@ impl Client {
     /// What ended the client for good, if anything.
     pub(crate) fn fatal(&self) -> Option<Fault> {
         let mut words = Words::new();
-        let (ptr, len) = (words.ptr(), words.len());
+        let (ptr, len) = words.room();
         // SAFETY: live client, buffer with its length.
         let code = code(unsafe { sys::rd_kafka_fatal_error(self.ptr(), ptr, len) })?;
         Some(words.fault(code))

@@ -14,7 +14,6 @@ use super::list::{List, Place};
 use crate::record::TopicPartition;
 
 impl Client {
-    /// Joins the consumer's group for these topics.
     pub(crate) fn subscribe(&self, topics: &[Arc<str>]) -> Result<(), Fault> {
         let mut list = List::new();
         for topic in topics {
@@ -104,7 +103,6 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the group took the assignment away without asking.
     pub(crate) fn assignment_lost(&self) -> bool {
         // SAFETY: live consumer.
         unsafe { sys::rd_kafka_assignment_lost(self.ptr()) == 1 }
@@ -125,7 +123,6 @@ impl Client {
         Fault::check(unsafe { sys::rd_kafka_consumer_close_queue(self.ptr(), queue.ptr()) })
     }
 
-    /// Whether the group is left.
     pub(crate) fn closed(&self) -> bool {
         // SAFETY: live consumer.
         unsafe { sys::rd_kafka_consumer_closed(self.ptr()) == 1 }

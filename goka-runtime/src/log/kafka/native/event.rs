@@ -50,7 +50,6 @@ impl Event {
         self.ptr
     }
 
-    /// Its kind.
     pub(crate) fn kind(&self) -> EventKind {
         // SAFETY: live event.
         match unsafe { sys::rd_kafka_event_type(self.ptr) } {
@@ -70,13 +69,11 @@ impl Event {
         }
     }
 
-    /// Its error.
     pub(crate) fn error(&self) -> Option<Code> {
         // SAFETY: live event.
         code(unsafe { sys::rd_kafka_event_error(self.ptr) })
     }
 
-    /// Its error, with the text.
     pub(crate) fn fault(&self) -> Option<Fault> {
         let code = self.error()?;
         // SAFETY: live event; the text lives as long.
@@ -118,7 +115,6 @@ impl Event {
         }
     }
 
-    /// The delivery reports.
     pub(crate) fn deliveries(&self, mut each: impl FnMut(&Message)) {
         loop {
             // SAFETY: live event, which owns the messages that it lends one by one.

@@ -1,8 +1,6 @@
 //! What native calls fail with, and how texts and times cross the border.
 
-use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::fmt;
 use std::slice;
 use std::time::Duration;
 
@@ -17,7 +15,6 @@ pub(super) fn code(err: sys::rd_kafka_resp_err_t) -> Option<Code> {
     }
 }
 
-/// What a call that returns a code fails with.
 pub(super) fn done(err: sys::rd_kafka_resp_err_t) -> Result<(), Fault> {
     code(err).map_or(Ok(()), |code| Err(Fault::of(code)))
 }
@@ -72,22 +69,12 @@ pub(super) fn millis(wait: Duration) -> c_int {
     c_int::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX)
 }
 
-/// What a native call failed with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
 pub(crate) struct Fault {
-    /// Its code.
     pub(crate) code: Code,
-    /// The text that came with it.
     pub(crate) reason: String,
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl Error for Fault {}
 
 impl Fault {
     pub(crate) fn of(code: Code) -> Self {
@@ -137,15 +124,11 @@ impl Words {
         Self([0; 512])
     }
 
-    pub(super) fn ptr(&mut self) -> *mut c_char {
-        self.0.as_mut_ptr()
+    /// Where it is, and how long.
+    pub(super) fn room(&mut self) -> (*mut c_char, usize) {
+        (self.0.as_mut_ptr(), self.0.len())
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The error that the text is of.
     pub(super) fn fault(&self, code: Code) -> Fault {
         // SAFETY: our own memory. It begins as zeros, and librdkafka ends what it writes with one.
         let reason = unsafe { string(self.0.as_ptr()) };

@@ -11,22 +11,18 @@ use super::fault::{Code, Fault, code, done, entries, millis, name, string};
 use super::handles::Topic;
 use crate::record::TopicPartition;
 
-/// A group at one moment.
 #[derive(Debug)]
 pub(crate) struct Census {
     /// Whether every member has its assignment, and none is asked to join again.
     pub(crate) is_stable: bool,
-    /// Its members.
     pub(crate) members: Vec<MemberInfo>,
 }
 
-/// A member as its coordinator describes it.
 #[derive(Debug)]
 pub(crate) struct MemberInfo {
     pub(crate) id: String,
     pub(crate) client: String,
     pub(crate) host: String,
-    /// Every partition that is in its assignment.
     pub(crate) assigned: Vec<TopicPartition>,
 }
 

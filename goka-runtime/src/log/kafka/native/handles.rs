@@ -9,7 +9,6 @@ use super::client::Client;
 use super::event::Event;
 use super::fault::{Fault, millis, name};
 
-/// A queue or a topic of a client.
 pub(crate) struct Handle<T> {
     ptr: *mut T,
     give_back: unsafe extern "C" fn(*mut T),
@@ -19,7 +18,6 @@ pub(crate) struct Handle<T> {
 /// A queue of events or messages.
 pub(crate) type Queue = Handle<sys::rd_kafka_queue_t>;
 
-/// A topic of a client.
 pub(crate) type Topic = Handle<sys::rd_kafka_topic_t>;
 
 // SAFETY: queues and topic handles are locked inside, and there are no other ones.
@@ -50,7 +48,6 @@ impl Queue {
         }
     }
 
-    /// The client that it is a queue of.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

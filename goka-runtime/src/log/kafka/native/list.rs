@@ -8,7 +8,6 @@ use rdkafka::bindings as sys;
 use super::fault::{Code, Fault, code, entries, string};
 use crate::record::TopicPartition;
 
-/// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) at: TopicPartition,
@@ -25,7 +24,6 @@ pub(crate) struct List(*mut sys::rd_kafka_topic_partition_list_t);
 unsafe impl Send for List {}
 
 impl List {
-    /// An empty one.
     pub(crate) fn new() -> Self {
         // SAFETY: takes nothing; ours until dropped.
         Self(unsafe { sys::rd_kafka_topic_partition_list_new(8) })
@@ -41,7 +39,6 @@ impl List {
         self.add_with(topic, partition, none, "")
     }
 
-    /// Adds a partition with what belongs to it.
     pub(crate) fn add_with(
         &mut self,
         topic: &str,
@@ -65,13 +62,11 @@ impl List {
         Ok(())
     }
 
-    /// Whether nothing is in it.
     pub(crate) fn is_empty(&self) -> bool {
         // SAFETY: live list.
         unsafe { (*self.0).cnt == 0 }
     }
 
-    /// Its entries.
     pub(crate) fn places(&self) -> Vec<Place> {
         // SAFETY: live list.
         unsafe { places(self.0) }

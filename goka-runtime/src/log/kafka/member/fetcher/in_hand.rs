@@ -8,7 +8,6 @@ use super::super::super::super::Epoch;
 use super::super::super::native::{Batch, PartitionError, Queue};
 use crate::record::{TaskId, TopicId};
 
-/// How many messages are taken at once.
 const BATCH: usize = 2_000;
 
 #[derive(Default)]
@@ -62,12 +61,10 @@ impl InHand {
         self.batch.take_errors()
     }
 
-    /// Drops what there is of a task.
     pub(super) fn forget(&mut self, task: TaskId) {
         self.runs.retain(|run| run.task != task);
     }
 
-    /// Drops what there is of one input of a task.
     pub(super) fn forget_input(&mut self, task: TaskId, topic: TopicId) {
         self.runs.retain(|run| !run.is_of(task, topic));
     }

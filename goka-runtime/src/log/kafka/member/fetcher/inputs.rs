@@ -37,7 +37,6 @@ impl Inputs {
         self.tasks.get(&task)?.inputs.get(&topic).copied()
     }
 
-    /// Inputs are fetched from these positions on.
     pub(super) fn start(&mut self, task: TaskId, epoch: Epoch, positions: &[(TopicId, Offset)]) {
         if positions.is_empty() {
             return;
@@ -65,7 +64,6 @@ impl Inputs {
         paused
     }
 
-    /// The client has stopped reading an input.
     pub(super) fn fail(&mut self, task: TaskId, topic: TopicId) {
         if let Some(task) = self.tasks.get_mut(&task) {
             task.inputs.insert(topic, FetchState::Failed);
@@ -84,7 +82,6 @@ impl Inputs {
         tasks.flat_map(|(task, of)| of.inputs.keys().map(move |topic| (*task, *topic)))
     }
 
-    /// What is fetched.
     pub(super) fn fetching(&self) -> impl Iterator<Item = (TaskId, TopicId)> + '_ {
         self.all()
             .filter(|(task, topic)| self.epoch_of(*task, *topic).is_some())
