@@ -6,13 +6,14 @@ mod args;
 mod catalog;
 mod emit;
 mod error;
-mod logs;
 mod read;
 mod run_options;
-mod topology;
 
-use std::io::BufWriter;
+use std::io::{BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use self::access::TableAccess;
 use self::args::{Args, Command};
@@ -27,7 +28,7 @@ impl Service {
             Ok(args) => args,
             Err(error) => return error.report(),
         };
-        logs::init();
+        init_logs();
         match self.execute(args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => error.report(),
@@ -50,7 +51,6 @@ impl Service {
                     user_args,
                     stores: self.stores,
                     cache: settings::cache(&settings),
-                    retried: settings.retried,
                 };
                 Ok(run::run(program, brokers, &args.data_dir)?)
             }
@@ -85,11 +85,28 @@ impl Service {
                 emit::everywhere(&open(true)?, &codecs, &name, &argument)
             }
             Command::Topology(format) => {
-                topology::print(&self.registry.application(), format, &mut out)
+                let text = format(&self.registry.application());
+                out.write_all(text.as_bytes())
+                    .and_then(|()| out.flush())
                     .map_err(|error| error::output(&error))?;
                 self.checked()?;
                 Ok(())
             }
         }
     }
+}
+
+/// The log of the program: lines on standard error, filtered by RUST_LOG. Standard output is for data. A program
+/// may have installed its own subscriber, which stays.
+fn init_logs() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let events = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .finish();
+    let _ = tracing::subscriber::set_global_default(events);
 }

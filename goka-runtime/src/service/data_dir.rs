@@ -282,11 +282,7 @@ impl DataDir {
             Err(error) => return Err(error),
         }
         let name = uuid::Uuid::new_v4().to_string();
-        let draft = self.path.join("instance.new");
-        let mut file = private_files::create(&draft)?;
-        writeln!(file, "{name}")?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)?;
+        private_files::replace(&path, &format!("{name}\n"))?;
         File::open(&self.path)?.sync_all()?;
         Ok(name)
     }

@@ -1,15 +1,14 @@
 //! The request to stop a program: by a signal, by the program itself, or by an error. The background
 //! closures wait for it.
 
-use crate::lock::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::error::RunError;
-use super::wait_error::WaitError;
+use super::error::{RunError, WaitError};
+use crate::lock::lock;
 
 /// Exit code after a second signal, which ends the program without draining.
 const EXIT_UNDRAINED: i32 = 2;
@@ -55,9 +54,7 @@ impl Stop {
     }
 
     fn requested(&self) -> MutexGuard<'_, bool> {
-        self.requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.requested)
     }
 
     /// Sets which partition has stopped or which processor has ended, if one has: waits for them end with
@@ -68,8 +65,7 @@ impl Stop {
 
     /// A partition that has stopped, or a processor that has ended, and why.
     pub(crate) fn failure(&self) -> Option<WaitError> {
-        let failure = lock(&self.failure);
-        failure.clone()
+        lock(&self.failure).clone()
     }
 
     /// Waits for `time`, or until a stop is requested; returns whether to go on.

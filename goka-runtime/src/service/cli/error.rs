@@ -5,11 +5,10 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::emitter::EmitError;
 use crate::log::{LogError, MemberTimeout};
 use crate::processor::OptionError;
 use crate::registry::RegistryError;
-use crate::service::commands::fold::ReadError;
+use crate::service::commands::CommandError;
 use crate::service::data_dir::DataDirError;
 use crate::service::error::RunError;
 
@@ -98,15 +97,13 @@ impl From<LogError> for CliError {
     }
 }
 
-impl From<EmitError> for CliError {
-    fn from(error: EmitError) -> Self {
-        CliError::new(with_option(&error))
-    }
-}
-
-impl From<ReadError> for CliError {
-    fn from(error: ReadError) -> Self {
-        CliError::new(error)
+impl From<CommandError> for CliError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Log(error) => error.into(),
+            CommandError::Emit(error) => CliError::new(with_option(&error)),
+            error => CliError::new(error),
+        }
     }
 }
 
