@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::error::ViewError;
-use super::shared::{ViewShared, ViewState};
+use super::error::{ViewError, ViewState};
+use super::shared::ViewShared;
 use crate::clock::wall_clock;
 use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide};
 use crate::log::{Isolation, Log, LogError, TopicInfo, cancel};
