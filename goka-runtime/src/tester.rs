@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use self::folded::Folded;
 pub use self::input::Input;
+use self::output::NextOffsets;
 pub use self::output::{Expected, Output, Received};
 pub(crate) use self::output::{decoded, read_all};
 pub use self::rows::Rows;
@@ -35,7 +36,7 @@ use crate::graph::{Definition, GroupGraph, TopicSpec};
 use crate::log::Log;
 use crate::log::simulated::Simulated;
 use crate::processor::ProcessorOptions;
-use crate::record::{Offset, Timestamp};
+use crate::record::Timestamp;
 use crate::table::Stores;
 use crate::table::memory::MemoryStores;
 use crate::topic::{Table, Topic};
@@ -55,8 +56,7 @@ struct TestedProcessor {
 /// Processors under test.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let mut app = Tester::of::<ClickCount>();
 /// app.input(Clicks).send("alice", "x");
 /// app.input(Clicks).send("alice", "x");
@@ -71,8 +71,7 @@ pub struct Tester {
     processors: Vec<TestedProcessor>,
     scheduler: TurnScheduler,
     emitters: BTreeMap<&'static str, RawEmitter>,
-    /// The next offset to read of each output partition.
-    read: BTreeMap<(&'static str, i32), Offset>,
+    read: NextOffsets,
     tables: RefCell<BTreeMap<&'static str, Arc<Folded>>>,
     /// The failures that a call has returned or panicked with already.
     reported: BTreeSet<String>,
@@ -83,8 +82,7 @@ impl Tester {
     /// A tester of one processor.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::of::<ClickCount>();
     /// assert!(app.table::<ClickCount>().is_empty());
     /// ```
@@ -103,8 +101,7 @@ impl Tester {
     )]
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let setup = Tester::new().and::<ClickCount>().partitions(2);
     /// let app = setup.start();
     /// assert!(app.error().is_none());
@@ -143,8 +140,7 @@ impl Tester {
     /// processor of the tester writes.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// ```
@@ -159,8 +155,7 @@ impl Tester {
     /// The same as [`input`](Tester::input), for a topic whose type is not a unit.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input_of::<Clicks>().send("alice", "x");
     /// ```
@@ -175,8 +170,7 @@ impl Tester {
     /// A topic that processors of the tester emit to.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.output(Alerts).expect_none();
     /// ```
@@ -191,8 +185,7 @@ impl Tester {
     /// The same as [`output`](Tester::output), for a topic whose type is not a unit.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.output_of::<Alerts>().expect_none();
     /// ```
@@ -208,8 +201,7 @@ impl Tester {
     /// its topic.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::of::<ClickCount>();
     /// assert_eq!(app.table::<ClickCount>().get("alice"), None);
     /// ```
@@ -254,8 +246,7 @@ impl Tester {
     /// The time of the tester's clock, in milliseconds since the Unix epoch.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::new().and::<ClickCount>().begin(1_000).start();
     /// assert_eq!(app.now(), 1_000);
     /// ```
@@ -267,8 +258,7 @@ impl Tester {
     /// retention.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// # use std::time::Duration;
     /// let mut app = Tester::of::<ClickCount>();
     /// let then = app.now();
@@ -296,8 +286,7 @@ impl Tester {
     /// gets its share, then the old one leaves. The tables are restored from their topics.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// app.rebalance();
@@ -317,8 +306,7 @@ impl Tester {
     /// Stops every processor cleanly, and starts it on the stores that it had.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// app.restart();
@@ -336,8 +324,7 @@ impl Tester {
     /// restored, what was not committed is handled again.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// app.crash();
@@ -366,8 +353,7 @@ impl Tester {
     /// a processor of the tester has read.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.strict();
     /// app.input(Clicks).send("alice", "x");
@@ -382,8 +368,7 @@ impl Tester {
     /// What has stopped so far, and why.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// assert!(app.input(Clicks).try_send("alice", "bad").is_err());
     /// assert!(app.error().is_some());

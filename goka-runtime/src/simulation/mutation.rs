@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::config::SimulationConfig;
+use super::SimulationConfig;
 use super::runner::Runner;
 use super::{FaultKind, Workload};
 use crate::fail_points::Mutant;

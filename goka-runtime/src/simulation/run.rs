@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::starting::is_log_away;
-use super::Dice;
-use super::config::SimulationConfig;
 use super::disk::SimulatedDisk;
 use super::fault_injector::FaultInjector;
 use super::oracles::Violation;
 use super::process::{Halt, Process};
 use super::schedule::Schedule;
 use super::workload::FedRecord;
+use super::{Dice, SimulationConfig};
 use crate::clock::Clock;
 use crate::core::StopReason;
 use crate::core::recovery::{RecoveryProblem, RecoveryReason};
@@ -268,13 +267,14 @@ impl<'r> Run<'r> {
 
     fn check_memory(&mut self, number: usize) {
         let setting = &self.schedule.setting;
-        let most = setting.memory + setting.batch * ROW;
+        let memory = setting.options.memory_bytes;
+        let most = memory + setting.batch * ROW;
         let taken = self.processes[number].memory();
         if taken > most {
             let what = format!(
                 "a worker of instance {number} takes {taken} bytes for values of tables; its limit is \
-                 {} and what one fetch of {} records adds",
-                setting.memory, setting.batch
+                 {memory} and what one fetch of {} records adds",
+                setting.batch
             );
             self.violation("memory bound", what);
         }

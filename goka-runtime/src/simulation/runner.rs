@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use super::SimulationConfig;
 use super::Workload;
-use super::config::SimulationConfig;
 use super::end::CHECK;
 use super::fault_kind::FaultKind;
 use super::oracles::Violation;

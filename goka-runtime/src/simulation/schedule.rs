@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use self::planner::{Planner, below};
 use super::Dice;
-use super::config::SimulationConfig;
+use super::SimulationConfig;
 use super::fault_kind::FaultKind;
 use super::workload::{FedRecord, Workload};
 use crate::core::RecordId;
 use crate::graph::TopicSpec;
 use crate::log::simulated::{Fault, StepKind};
+use crate::processor::ProcessorOptions;
 use crate::record::Timestamp;
 
 /// The minimum number of turns of a run.
@@ -147,12 +148,7 @@ impl fmt::Display for Step {
 /// How the processors are set up in a run.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
-    pub(super) barrier: Duration,
-    pub(super) session: Duration,
-    pub(super) transaction_timeout: Duration,
-    pub(super) flush_interval: Duration,
-    pub(super) flush_bytes: usize,
-    pub(super) memory: usize,
+    pub(super) options: ProcessorOptions,
     /// The most records of one fetch.
     pub(super) batch: usize,
     /// How long compaction keeps tombstones.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::thread::available_parallelism;
 
-use super::config::SimulationConfig;
+use super::SimulationConfig;
 use super::fault_kind::FaultKind;
 use super::run::run;
 use super::runner::Runner;

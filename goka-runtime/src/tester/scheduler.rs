@@ -33,9 +33,6 @@ pub(crate) struct SimulatedWorker {
 
 impl SimulatedWorker {
     /// Joins the group.
-    ///
-    /// # Errors
-    /// When the log refuses.
     pub(crate) fn join(mut parts: WorkerConfig) -> Result<Self, LogError> {
         // There is no thread, and a timer that a handler itself waits for fires at once.
         parts.executor = Arc::new(Executor {
@@ -56,9 +53,6 @@ impl SimulatedWorker {
     }
 
     /// Joins the group again with a new member, after the previous one has ended.
-    ///
-    /// # Errors
-    /// When the log refuses.
     pub(crate) fn rejoin(&mut self) -> Result<(), LogError> {
         let member = self.config.log.join(&self.config.plan.group)?;
         self.running = Some((Worker::new(&self.config), member));

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use super::super::disk::SimulatedDisk;
 use super::super::fault_injector::name;
-use super::super::schedule::Schedule;
 use super::super::workload::Workload;
 use super::Run;
 use crate::dispatch::ProcessorState;
 use crate::graph::{Definition, TopicSpec};
 use crate::processor::{OnStop, ProcessorOptions, StartError};
-use crate::record::Guarantee;
 use crate::tester::folded::Folded;
 use crate::tester::setup::{shared_state, worker_config};
 use crate::worker::WorkerConfig;
@@ -31,13 +29,15 @@ impl Run<'_> {
         let make = |disk: &SimulatedDisk, starts: u64| {
             let start = (!schedule.setting.is_static).then_some(starts);
             let options = ProcessorOptions {
+                instance: name(number, start),
+                guarantee: config.workload.guarantee,
                 // Every second instance leaves its group when it stops; the others keep their membership
                 // for a restart.
                 on_stop: match number % 2 {
                     0 => OnStop::Keep,
                     _ => OnStop::Leave,
                 },
-                ..options(schedule, config.workload.guarantee, name(number, start))
+                ..schedule.setting.options.clone()
             };
             let table = |spec: &TopicSpec| Arc::new(Folded::new(log, spec));
             let configs = definitions.iter().map(|definition| {
@@ -58,25 +58,6 @@ impl Run<'_> {
         if let Err(halt) = started {
             self.handle_halt(number, halt);
         }
-    }
-}
-
-pub(super) fn options(
-    schedule: &Schedule,
-    guarantee: Option<Guarantee>,
-    instance: String,
-) -> ProcessorOptions {
-    let setting = &schedule.setting;
-    ProcessorOptions {
-        instance,
-        barrier_interval: setting.barrier,
-        session_timeout: setting.session,
-        guarantee,
-        transaction_timeout: setting.transaction_timeout,
-        flush_interval: setting.flush_interval,
-        flush_bytes: setting.flush_bytes,
-        memory_bytes: setting.memory,
-        ..ProcessorOptions::default()
     }
 }
 
