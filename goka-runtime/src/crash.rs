@@ -40,7 +40,6 @@ thread_local! {
 static FILE: AtomicI32 = AtomicI32::new(NONE);
 const NONE: i32 = -1;
 
-/// Identifies this run of the program.
 static RUN: AtomicU64 = AtomicU64::new(0);
 
 /// Reads the notes of earlier runs, opens the file for one of this run, and handles the signals.

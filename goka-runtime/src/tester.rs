@@ -24,7 +24,7 @@ use self::output::NextOffsets;
 pub use self::output::{Expected, Output, Received};
 pub(crate) use self::output::{decoded, read_all};
 pub use self::rows::Rows;
-use self::scheduler::{SimulatedWorker, TurnScheduler};
+use self::scheduler::{SimulatedWorker, run_until_idle};
 pub use self::setup::Setup;
 use self::setup::{SESSION, worker_config};
 pub use self::stopped::Stopped;
@@ -67,9 +67,9 @@ pub struct Tester {
     clock: Clock,
     log: Simulated,
     options: ProcessorOptions,
-    /// In the order of their start. Each has one worker in the scheduler, at the same index.
+    /// In the order of their start. Each has one worker, at the same index.
     processors: Vec<TestedProcessor>,
-    scheduler: TurnScheduler,
+    workers: Vec<SimulatedWorker>,
     emitters: BTreeMap<&'static str, RawEmitter>,
     read: NextOffsets,
     tables: RefCell<BTreeMap<&'static str, Arc<Folded>>>,
@@ -119,7 +119,6 @@ impl Tester {
         self.drive_or_panic();
     }
 
-    /// Adds a worker for a processor.
     #[track_caller]
     fn join(&mut self, at: usize, stores: Arc<dyn Stores>) {
         let TestedProcessor { definition, shared } = &self.processors[at];
@@ -133,7 +132,7 @@ impl Tester {
         );
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let worker = SimulatedWorker::join(config).unwrap_or_else(|error| panic!("{error}"));
-        self.scheduler.workers.push(worker);
+        self.workers.push(worker);
     }
 
     /// A topic to send records to: an input, or a table that is joined or looked up and that no
@@ -272,7 +271,7 @@ impl Tester {
     pub fn advance(&mut self, by: Duration) {
         let mut left = by;
         while !left.is_zero() {
-            let mut workers = self.scheduler.workers.iter();
+            let mut workers = self.workers.iter();
             let guarded = workers.any(SimulatedWorker::has_guards);
             let stride = if guarded { GUARDED_STRIDE } else { STRIDE };
             let step = left.min(stride);
@@ -299,7 +298,10 @@ impl Tester {
     pub fn rebalance(&mut self) {
         let count = self.processors.len();
         self.join_all();
-        self.scheduler.end(count, SimulatedWorker::stop);
+        self.workers[..count]
+            .iter_mut()
+            .for_each(SimulatedWorker::stop);
+        self.workers.drain(..count);
         self.drive_or_panic();
     }
 
@@ -340,9 +342,10 @@ impl Tester {
 
     #[track_caller]
     fn replace(&mut self, end: fn(&mut SimulatedWorker)) {
-        let hands = self.scheduler.workers.iter();
+        let hands = self.workers.iter();
         let stores: Vec<_> = hands.map(|worker| worker.config().stores.clone()).collect();
-        self.scheduler.end(stores.len(), end);
+        self.workers.iter_mut().for_each(end);
+        self.workers.clear();
         for (at, stores) in stores.into_iter().enumerate() {
             self.join(at, stores);
         }
@@ -381,7 +384,6 @@ impl Tester {
         self.processors.iter().map(|found| &found.definition.graph)
     }
 
-    /// The processors, for messages.
     fn names(&self) -> String {
         let names = self.graphs().map(|graph| format!("`{}`", graph.name));
         names.collect::<Vec<_>>().join(", ")
@@ -399,7 +401,7 @@ impl Tester {
     #[track_caller]
     fn drive(&mut self) -> Result<(), Stopped> {
         assert!(
-            self.scheduler.run_until_idle(),
+            run_until_idle(&self.log, &mut self.workers),
             "{} never became idle: does a loopback or a chain of topics emit to itself without end?",
             self.names()
         );

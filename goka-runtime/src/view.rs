@@ -3,7 +3,6 @@
 
 mod error;
 mod follow;
-mod open_views;
 mod raw;
 mod scan;
 mod shared;

@@ -54,7 +54,6 @@ impl RawEmitter {
         })
     }
 
-    /// Connects to the topic of an edge.
     pub(crate) fn of(
         log: &dyn Log,
         spec: &TopicSpec,
@@ -63,12 +62,10 @@ impl RawEmitter {
         Self::new(log, spec.name, spec.partition_of, Declared::of(spec), wait)
     }
 
-    /// How many partitions the topic has.
     pub(crate) fn partitions(&self) -> i32 {
         self.partitions
     }
 
-    /// How long to wait for room before a record is refused.
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
@@ -157,7 +154,6 @@ impl RawEmitter {
         }
     }
 
-    /// Flushes and gives the connection back.
     pub(crate) fn close(mut self, timeout: Duration) -> Result<(), EmitError> {
         let flushed = self.flush(timeout);
         self.appender = None;

@@ -11,10 +11,8 @@ use crate::log::LogError;
 use crate::shared_error::{HandlerError, panic_text};
 use crate::view::ViewError;
 
-/// A background closure.
 pub(crate) type Body = Box<dyn FnOnce(&AppHandle) -> Result<(), HandlerError> + Send>;
 
-/// A background closure that runs.
 #[derive(Debug)]
 pub(crate) struct BackgroundThread {
     handle: JoinHandle<Result<(), String>>,

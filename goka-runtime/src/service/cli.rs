@@ -38,13 +38,15 @@ impl Service {
     fn execute(self, args: Args) -> Result<(), CliError> {
         let brokers = args.brokers.as_deref();
         let open = |writes| TableAccess::open(brokers, &args.data_dir, writes);
+        let definitions = self.registry.definitions();
         let mut out = BufWriter::new(std::io::stdout().lock());
         match args.command {
             Command::Run(user_args, settings) => {
                 drop(out);
                 let definitions = start_order(self.checked()?);
                 let program = run::Program {
-                    options: settings::options(&definitions, &settings, &self.guarantees)?,
+                    options: settings::options(&definitions, &settings, &self.guarantees)
+                        .map_err(CliError::new)?,
                     definitions,
                     values: self.values,
                     backgrounds: self.backgrounds,
@@ -55,7 +57,7 @@ impl Service {
                 Ok(run::run(program, brokers, &args.data_dir)?)
             }
             Command::Emit { topic, record } => {
-                let codecs = catalog::topic(&self.registry.definitions(), &topic);
+                let codecs = catalog::topic(&definitions, &topic);
                 let access = open(true)?;
                 match record {
                     Some((key, value)) => emit::one(&access, &codecs, &key, &value),
@@ -63,7 +65,6 @@ impl Service {
                 }
             }
             Command::Get { group, key } => {
-                let definitions = self.registry.definitions();
                 read::get(&open(false)?, &definitions, &group, &key, &mut out)
             }
             Command::Scan {
@@ -71,7 +72,6 @@ impl Service {
                 prefix,
                 limit,
             } => {
-                let definitions = self.registry.definitions();
                 let prefix = prefix.as_deref();
                 read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
             }
@@ -80,7 +80,6 @@ impl Service {
                 name,
                 argument,
             } => {
-                let definitions = self.registry.definitions();
                 let codecs = catalog::visit(&definitions, &group, &name)?;
                 emit::everywhere(&open(true)?, &codecs, &name, &argument)
             }

@@ -20,13 +20,10 @@ use crate::record::{Offset, TopicPartition};
 /// Why a request of a command has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CommandError {
-    /// The log does not answer, or refuses.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// Records cannot be emitted.
     #[error(transparent)]
     Emit(#[from] EmitError),
-    /// No record came for a while.
     #[error(
         "{partition} is read to {position} of {end}, and nothing has come for {} s: a broker may be away, \
          or a transaction open; try again",

@@ -9,7 +9,6 @@ use crate::record::TopicPartition;
 /// Why a program did not run, or did not end well. Several causes are reported together.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The log does not answer, or refuses.
@@ -21,25 +20,14 @@ pub(crate) enum RunError {
         "brokers `{brokers}` are named, but this binary is built without Kafka; build it with goka's \
          feature `kafka`"
     )]
-    NoKafka {
-        /// The brokers.
-        brokers: String,
-    },
-    /// A signal cannot be handled.
+    NoKafka { brokers: String },
     #[error("signal {signal} cannot be handled: {source}")]
-    Signal {
-        /// The number of the signal.
-        signal: i32,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
-    /// A thread for a background closure cannot be started.
+    Signal { signal: i32, source: std::io::Error },
     #[error("no thread for a background: {0}")]
     Thread(std::io::Error),
     /// Processors have no value for their handlers, each with its own line.
     #[error("{}", .0.join("; "))]
     NoValue(Vec<String>),
-    /// Processors did not start.
     #[error("{}", joined(.0))]
     Start(Vec<StartError>),
     /// Processors or background closures failed, or did not end in time, each with its own line.

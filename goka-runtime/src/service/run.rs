@@ -32,11 +32,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes for the caches of all views.
 const VIEW_CACHE: usize = 64 << 20;
 
-/// A program that can be run.
 pub(super) struct Program {
     /// The processors, in the order in which they start.
     pub(super) definitions: Vec<&'static Definition>,
-    /// The options of each of them.
     pub(super) options: Vec<ProcessorOptions>,
     /// The values that handlers share, as far as the program gave them, by the processor's type.
     pub(super) values: BTreeMap<TypeId, Arc<ProcessorState>>,
@@ -50,12 +48,10 @@ pub(super) struct Program {
 /// Makes the stores of the group tables, given their directory and the bytes for their caches.
 pub(super) type MakeStores = Box<dyn FnOnce(&Path, usize) -> Arc<dyn Stores> + Send>;
 
-/// Stores in redb files.
 pub(super) fn files() -> MakeStores {
     Box::new(|directory, cache| Arc::new(RedbStores::new(directory.to_owned(), cache)))
 }
 
-/// Runs the program until it is stopped.
 pub(super) fn run(
     program: Program,
     brokers: Option<&str>,
@@ -155,7 +151,6 @@ pub(crate) fn embedded(dir: &DataDir) -> Result<Arc<dyn Log>, RunError> {
     Ok(Arc::new(Embedded::open(&dir.log())?))
 }
 
-/// A Kafka cluster, by its brokers.
 #[cfg(feature = "kafka")]
 pub(crate) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, RunError> {
     use crate::log::kafka::{Kafka, KafkaConfig};

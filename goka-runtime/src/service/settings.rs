@@ -34,7 +34,6 @@ pub(crate) struct UserArg {
     pub(crate) name: &'static str,
     /// The placeholder of its value in the help; `None` for a flag.
     pub(crate) value: Option<&'static str>,
-    /// Its line in the help.
     pub(crate) help: &'static str,
 }
 

@@ -2,7 +2,7 @@
 //! closures wait for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,7 +13,6 @@ use crate::lock::lock;
 /// Exit code after a second signal, which ends the program without draining.
 const EXIT_UNDRAINED: i32 = 2;
 
-/// Whether the program has to stop.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     signalled: Arc<AtomicBool>,
@@ -39,9 +38,8 @@ impl Stop {
         Ok(())
     }
 
-    /// Requests a stop.
     pub(crate) fn request(&self) {
-        *self.requested() = true;
+        *lock(&self.requested) = true;
         self.changed.notify_all();
     }
 
@@ -50,11 +48,7 @@ impl Stop {
         if self.signalled.load(Ordering::Acquire) {
             self.request();
         }
-        *self.requested()
-    }
-
-    fn requested(&self) -> MutexGuard<'_, bool> {
-        lock(&self.requested)
+        *lock(&self.requested)
     }
 
     /// Sets which partition has stopped or which processor has ended, if one has: waits for them end with
@@ -72,7 +66,7 @@ impl Stop {
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let waited = self
             .changed
-            .wait_timeout_while(self.requested(), time, |requested| !*requested);
+            .wait_timeout_while(lock(&self.requested), time, |requested| !*requested);
         let (requested, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !*requested
     }

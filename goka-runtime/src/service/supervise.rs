@@ -16,18 +16,15 @@ const ALL_STOPPED_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the processors are checked.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long draining may take.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a processor that has nothing to commit may take to stop.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The state of one processor.
 #[derive(Debug, Default)]
 struct Health {
     /// Since when all its partitions have been stopped.
     stopped_since: Option<Instant>,
-    /// Whether it has nothing left to do.
     is_done: bool,
     reminder: Reminder,
 }

@@ -25,13 +25,17 @@ const TURNS_PER_RECORD: usize = 2;
 /// The minimum and maximum number of faults that are planned for a run.
 const FAULTS: (u64, u64) = (6, 10);
 
-/// Something that happens in a run.
 #[derive(Debug, Clone)]
 pub(super) enum StepAction {
-    /// Writes a record to an input topic of the workload.
-    Feed { topic: TopicSpec, record: FedRecord },
+    Feed {
+        topic: TopicSpec,
+        record: FedRecord,
+    },
     /// Arms a fault: it fires at the next log operation that it fits, of one instance or of any.
-    Inject { fault: Fault, on: Option<usize> },
+    Inject {
+        fault: Fault,
+        on: Option<usize>,
+    },
     /// Kills a process, at once or right after its next log operation of a kind. With a loss of power,
     /// its disk also loses what was not synced.
     Kill {
@@ -40,23 +44,32 @@ pub(super) enum StepAction {
         power: bool,
     },
     /// Cuts the power in the middle of a disk write, after this many writes.
-    LosePowerWriting { instance: usize, writes: u64 },
-    /// Stops a process cleanly.
-    Stop { instance: usize },
-    /// Starts a process that is not running.
+    LosePowerWriting {
+        instance: usize,
+        writes: u64,
+    },
+    Stop {
+        instance: usize,
+    },
     Start {
         instance: usize,
         on_empty_disk: bool,
     },
     /// Suspends a process for a time, while the others go on.
-    Stall { instance: usize, time: Duration },
-    /// Fails the next syncs of a disk.
-    FailSyncs { instance: usize, syncs: u64 },
+    Stall {
+        instance: usize,
+        time: Duration,
+    },
+    FailSyncs {
+        instance: usize,
+        syncs: u64,
+    },
     /// Makes a disk refuse writes for want of space, or accept them again.
-    SetDiskFull { instance: usize, is_full: bool },
-    /// Runs compaction once over all tables.
+    SetDiskFull {
+        instance: usize,
+        is_full: bool,
+    },
     Compact,
-    /// Deletes the records of the inputs that every group has committed past.
     ApplyRetention,
     /// Moves the wall clocks of all machines, by milliseconds.
     SetClock(Timestamp),
@@ -173,7 +186,6 @@ pub(super) struct HandlerTimes {
 }
 
 impl HandlerTimes {
-    /// Draws the time of one record.
     fn of(&self, dice: &mut Dice) -> Duration {
         if dice.below(1_000) >= self.per_mille {
             return Duration::ZERO;
@@ -184,7 +196,6 @@ impl HandlerTimes {
     }
 }
 
-/// How long the handler of a record takes.
 pub(super) type HandlerTime = Arc<dyn Fn(&RecordId) -> Duration + Send + Sync>;
 
 /// The schedule of a run. The same schedule of the same configuration gives the same run.
@@ -218,7 +229,6 @@ impl Schedule {
         })
     }
 
-    /// The schedule of a seed.
     pub(super) fn of(seed: u64, config: &SimulationConfig<'_>) -> Self {
         let mut dice = Dice::new(seed);
         let fed = config.workload.fed_topics.iter();

@@ -104,23 +104,14 @@ impl Expected<String> for &str {
 }
 
 /// A record that was read, not decoded yet.
-struct ReadRecord {
-    written: u64,
-    partition: i32,
-    offset: Offset,
-    timestamp: Timestamp,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
-}
+type ReadRecord = Received<Option<Vec<u8>>, Vec<u8>>;
 
 impl ReadRecord {
-    fn new(written: u64, partition: i32, record: &Record<'_>) -> Self {
+    fn of(partition: i32, record: &Record<'_>) -> Self {
         let headers = record.headers.iter();
         let owned =
             |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
         Self {
-            written,
             partition,
             offset: record.offset,
             timestamp: record.timestamp,
@@ -144,15 +135,14 @@ fn read(log: &Simulated, topic: &'static str, next: &mut NextOffsets) -> Vec<Rea
     for partition in 0..log.partitions_of(topic) {
         let from = next.entry((topic, partition)).or_default();
         *from = log.read_committed(topic, partition, *from, &mut |written, record| {
-            found.push(ReadRecord::new(written, partition, &record));
+            found.push((written, ReadRecord::of(partition, &record)));
         });
     }
-    found.sort_by_key(|raw| raw.written);
-    found
+    found.sort_by_key(|(written, _)| *written);
+    found.into_iter().map(|(_, raw)| raw).collect()
 }
 
 impl Tester {
-    /// Reads the records of a topic that were not read yet.
     fn unread(&mut self, topic: &'static str) -> Vec<ReadRecord> {
         read(&self.log, topic, &mut self.read)
     }
@@ -187,7 +177,6 @@ impl Tester {
     }
 }
 
-/// All committed records of a topic, in the order in which they were written.
 #[track_caller]
 pub(crate) fn read_all<T: Topic>(log: &Simulated) -> Vec<Received<T::Key, T::Value>> {
     let found = read(log, T::NAME, &mut NextOffsets::new());

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::folded::Folded;
 use super::output::NextOffsets;
-use super::scheduler::TurnScheduler;
 use super::{TestedProcessor, Tester};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
@@ -175,8 +174,8 @@ impl Setup {
         });
         let mut tester = Tester {
             clock,
-            scheduler: TurnScheduler::new(log.clone()),
             log,
+            workers: Vec::new(),
             options,
             processors: processors.collect(),
             emitters: BTreeMap::new(),

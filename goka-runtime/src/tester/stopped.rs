@@ -57,7 +57,6 @@ fn lines(failures: &[Failure]) -> String {
 }
 
 impl Tester {
-    /// Everything that has stopped.
     pub(super) fn failures(&self) -> Vec<Failure> {
         self.failures_where(|_, _| true)
     }
@@ -82,7 +81,7 @@ impl Tester {
     /// the task.
     fn failures_where(&self, counts: impl Fn(usize, Option<&TaskStatus>) -> bool) -> Vec<Failure> {
         let mut failures = Vec::new();
-        for (worker, at) in self.scheduler.workers.iter().zip(0..) {
+        for (worker, at) in self.workers.iter().zip(0..) {
             let at = at % self.processors.len();
             let group = self.processors[at].definition.graph.group;
             if let Some(cause) = worker.ended().filter(|_| counts(at, None)) {

@@ -3,13 +3,12 @@
 
 use std::fmt;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::error::{ViewError, ViewState};
 use super::follow::{Follower, PartitionCopy};
-use super::open_views::OpenView;
 use super::scan::RawScan;
 use super::shared::{PartitionView, ViewShared};
 use crate::clock::wall_clock;
@@ -18,18 +17,23 @@ use crate::lock::lock;
 use crate::log::{Log, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
-use crate::table::{Stored, Stores};
+use crate::table::{StoreError, Stored, Stores};
 
-/// A whole table as handlers look it up, kept level with its topic by another thread.
+/// A whole table as handlers look it up, kept level with its topic by another thread. One that is level at every
+/// read has only to implement `stored`.
 pub(crate) trait LookedUp: Send + Sync {
     /// The value of a key as stored.
     fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError>;
 
     /// Where each partition of its topic ends now.
-    fn ends(&self) -> Result<Vec<Offset>, ViewError>;
+    fn ends(&self) -> Result<Vec<Offset>, ViewError> {
+        Ok(Vec::new())
+    }
 
     /// Waits until the copy has come to `ends`, at most so long.
-    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError>;
+    fn wait_reached(&self, _ends: &[Offset], _timeout: Duration) -> Result<(), ViewError> {
+        Ok(())
+    }
 
     /// Waits until every partition can be read, at most so long.
     fn wait_ready(&self, _timeout: Duration) -> Result<(), ViewError> {
@@ -144,7 +148,6 @@ impl RawView {
         })
     }
 
-    /// What the view is doing.
     pub(crate) fn state(&self) -> ViewState {
         self.shared.state()
     }
@@ -174,7 +177,6 @@ impl RawView {
         })
     }
 
-    /// The value of a key, with how fresh it is.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
         let (part, snapshot, level_at) =
             self.shared.ready(|count| (self.partition_of)(key, count))?;
@@ -260,5 +262,57 @@ impl fmt::Debug for RawView {
             .field("partitions", &self.shared.partition_count())
             .field("state", &self.state())
             .finish_non_exhaustive()
+    }
+}
+
+/// The views of this process, so that the error of a second one of a table names the first: a local copy has
+/// one holder, and the system does not say which process that is.
+static VIEWS: Mutex<Vec<Weak<OpenView>>> = Mutex::new(Vec::new());
+
+/// A view of this process, while it lives.
+struct OpenView {
+    topic: Arc<str>,
+    stores: Arc<dyn Stores>,
+    partitions: i32,
+}
+
+impl OpenView {
+    fn new(topic: Arc<str>, stores: Arc<dyn Stores>, partitions: i32) -> Arc<Self> {
+        let view = Arc::new(Self {
+            topic,
+            stores,
+            partitions,
+        });
+        let mut views = lock(&VIEWS);
+        views.retain(|view| view.strong_count() > 0);
+        views.push(Arc::downgrade(&view));
+        view
+    }
+
+    /// Makes [`ViewError::InUse`] of an error that says that another view of this process holds the copy.
+    fn explain(self: &Arc<Self>, error: ViewError) -> ViewError {
+        let ViewError::Store(StoreError::Locked { path }) = &error else {
+            return error;
+        };
+        let others: Vec<_> = lock(&VIEWS).iter().filter_map(Weak::upgrade).collect();
+        let is_same = |other: &&Arc<Self>| {
+            !Arc::ptr_eq(self, other)
+                && other.topic == self.topic
+                && (Arc::ptr_eq(&self.stores, &other.stores) || other.has_copy_at(path))
+        };
+        let is_own = others.iter().any(|other| is_same(&other));
+        if is_own {
+            let topic = self.topic.to_string();
+            return ViewError::InUse { topic };
+        }
+        error
+    }
+
+    /// Whether it has a copy at this path.
+    fn has_copy_at(&self, path: &str) -> bool {
+        let places = 0..self.partitions;
+        places
+            .filter_map(|partition| self.stores.location(&self.topic, partition))
+            .any(|place| place == path)
     }
 }

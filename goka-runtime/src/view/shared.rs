@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::error::{ViewError, ViewState};
@@ -92,12 +92,8 @@ impl ViewShared {
         shared
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.inner)
-    }
-
     fn with_partition(&self, partition: i32, change: impl FnOnce(&mut PartitionView)) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if let Some(part) = usize::try_from(partition)
             .ok()
             .and_then(|at| inner.partitions.get_mut(at))
@@ -122,7 +118,7 @@ impl ViewShared {
 
     /// A partition whose copy is damaged, as its readers have found.
     pub(super) fn damage(&self) -> Option<(i32, StoreError)> {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         (0..)
             .zip(&inner.partitions)
             .find_map(|(partition, part)| Some((partition, lock(&part.damage).clone()?)))
@@ -144,14 +140,14 @@ impl ViewShared {
     /// Sets the number of partitions; new ones are not restored yet.
     pub(super) fn resize(&self, partitions: usize) {
         // By `default` and not by `clone`, which would share the place for damage.
-        self.lock()
+        lock(&self.inner)
             .partitions
             .resize_with(partitions, PartitionView::default);
         self.changed.notify_all();
     }
 
     pub(super) fn set_state(&self, state: ViewState) {
-        self.lock().state = state;
+        lock(&self.inner).state = state;
         self.changed.notify_all();
     }
 
@@ -171,17 +167,16 @@ impl ViewShared {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         // Under the lock, so that no thread misses the call between its check and its wait.
-        drop(self.lock());
+        drop(lock(&self.inner));
         self.changed.notify_all();
     }
 
     pub(super) fn state(&self) -> ViewState {
-        self.lock().state.clone()
+        lock(&self.inner).state.clone()
     }
 
-    /// How many partitions there are.
     pub(super) fn partition_count(&self) -> i32 {
-        count(&self.lock().partitions)
+        count(&lock(&self.inner).partitions)
     }
 
     /// A partition, chosen by their number, that was level with its topic: with its snapshot and the time
@@ -190,7 +185,7 @@ impl ViewShared {
         &self,
         place: impl FnOnce(i32) -> i32,
     ) -> Result<(PartitionView, ReadSnapshot, Timestamp), ViewError> {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         if let ViewState::Stopped { reason } = &inner.state {
             return Err(self.stopped(reason));
         }
@@ -222,7 +217,7 @@ impl ViewShared {
         deadline: Instant,
         mut done: impl FnMut(&ViewState, &[PartitionView]) -> Option<R>,
     ) -> Option<R> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         loop {
             if let Some(answer) = done(&inner.state, &inner.partitions) {
                 return Some(answer);

@@ -20,7 +20,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Receives the entries of a scan one by one.
 pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), CliError>;
 
-/// Access to the log.
 #[derive(Debug)]
 pub(super) enum TableAccess {
     /// This process has the log open; if it is the embedded one, it holds the data directory.
@@ -78,7 +77,6 @@ impl TableAccess {
         }
     }
 
-    /// How long a command waits for a topic that is missing.
     pub(super) fn topic_timeout(&self) -> Duration {
         match self {
             TableAccess::Local { log, .. } => log.topic_timeout(),
@@ -121,7 +119,6 @@ impl TableAccess {
         }
     }
 
-    /// The value of one key.
     pub(super) fn get(
         &self,
         topic: &str,
@@ -139,7 +136,6 @@ impl TableAccess {
         }
     }
 
-    /// Entries in key order.
     pub(super) fn scan(
         &self,
         topic: &str,

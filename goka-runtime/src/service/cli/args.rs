@@ -13,7 +13,6 @@ use super::run_options;
 use crate::graph::Application;
 use crate::service::settings::{Settings, UserArg, UserArgs};
 
-/// Prints the graph of a program in some format.
 pub(super) type Draw = fn(&Application) -> String;
 
 /// The formats of `topology`; the first is the default.
@@ -24,7 +23,6 @@ const FORMATS: [(&str, Draw); 4] = [
     ("json", Application::json),
 ];
 
-/// The command line.
 #[derive(Debug)]
 pub(super) struct Args {
     pub(super) brokers: Option<String>,
@@ -32,7 +30,6 @@ pub(super) struct Args {
     pub(super) command: Command,
 }
 
-/// The commands.
 #[derive(Debug)]
 pub(super) enum Command {
     Run(UserArgs, Settings),
@@ -58,7 +55,6 @@ pub(super) enum Command {
     Topology(Draw),
 }
 
-/// Reads the command line.
 pub(super) fn parse(
     user_args: &[UserArg],
     args: impl IntoIterator<Item = OsString>,

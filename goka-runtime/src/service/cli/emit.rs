@@ -13,7 +13,6 @@ use crate::service::commands::protocol::{Bytes, FRAME_FILL, PartitionedRecord};
 /// The longest line of standard input.
 const MAX_LINE: u64 = 8 << 20;
 
-/// Emits one record.
 pub(super) fn one(
     access: &TableAccess,
     codecs: &TopicCodecs,
@@ -65,7 +64,6 @@ fn emit(
     }
 }
 
-/// Emits the lines of `input`.
 pub(super) fn lines(
     access: &TableAccess,
     codecs: &TopicCodecs,

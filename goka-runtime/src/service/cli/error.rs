@@ -6,13 +6,11 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::log::{LogError, MemberTimeout};
-use crate::processor::OptionError;
 use crate::registry::RegistryError;
 use crate::service::commands::CommandError;
 use crate::service::data_dir::DataDirError;
 use crate::service::error::RunError;
 
-/// What ends a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CliError {
     /// The table has no such key: exit code 1.
@@ -21,7 +19,6 @@ pub(crate) enum CliError {
     Errors(Vec<String>),
     /// The reader of standard output has closed it: exit code 0, since it wants no more.
     OutputClosed,
-    /// Help was asked for, and is printed.
     HelpPrinted,
 }
 
@@ -31,12 +28,10 @@ impl CliError {
         CliError::Errors(vec![message.to_string()])
     }
 
-    /// One error for each item.
     fn each<E: fmt::Display>(errors: &[E]) -> Self {
         CliError::Errors(errors.iter().map(ToString::to_string).collect())
     }
 
-    /// Prints the error, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             CliError::NoSuchKey(line) => {
@@ -62,7 +57,6 @@ pub(crate) fn output(error: &std::io::Error) -> CliError {
     }
 }
 
-/// A message on one line.
 pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -110,12 +104,6 @@ impl From<CommandError> for CliError {
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
         CliError::each(&error.findings)
-    }
-}
-
-impl From<OptionError> for CliError {
-    fn from(error: OptionError) -> Self {
-        CliError::new(error)
     }
 }
 

@@ -21,7 +21,6 @@ const TRANSACTION_TIMEOUT: &str = "transaction-timeout";
 const ON_STOP: &str = "on-stop";
 const RETRY: &str = "retry";
 
-/// The options.
 pub(super) fn args() -> [Arg; 9] {
     let arg = |name, variable, value| Arg::new(name).long(name).env(variable).value_name(value);
     [
@@ -267,7 +266,7 @@ mod tests {
         ] {
             let settings = read(&arguments).expect("times");
             let refused = options(&[&BROKEN, &OTHER], &settings, &Guarantees::default());
-            match CliError::from(refused.expect_err(line)) {
+            match CliError::new(refused.expect_err(line)) {
                 CliError::Errors(lines) => assert!(lines.concat().contains(line), "{lines:?}"),
                 other => panic!("{other:?}"),
             }

@@ -18,7 +18,6 @@ const ENTRY_OVERHEAD: usize = 96;
 /// Keys and values, in key order.
 pub(crate) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The last value of one key.
 pub(crate) fn last(
     log: &dyn Log,
     topic: &str,
@@ -127,7 +126,6 @@ impl SmallestKeys {
     }
 }
 
-/// The estimated bytes of memory for an entry.
 fn size(key: &[u8], value: &Option<Vec<u8>>) -> usize {
     key.len() + value.as_ref().map_or(0, Vec::len) + ENTRY_OVERHEAD
 }

@@ -25,7 +25,6 @@ pub(crate) struct OpenLog {
     log: Arc<dyn Log>,
     /// By topic; kept because a producer is expensive to make.
     emitters: Arc<Mutex<HashMap<String, Arc<RawEmitter>>>>,
-    /// Bytes for the entries of one scan.
     scan_memory: usize,
 }
 
@@ -38,7 +37,6 @@ impl OpenLog {
         }
     }
 
-    /// The same, with other memory for a scan.
     pub(crate) fn with_scan_memory(self, scan_memory: usize) -> Self {
         Self {
             scan_memory,

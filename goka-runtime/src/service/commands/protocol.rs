@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::text::{hex, unhex};
+
 /// The version of requests and replies; builds before it sent none, which counts as 0.
 const VERSION: u32 = 1;
 
@@ -36,7 +38,7 @@ impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let text = match std::str::from_utf8(&self.0) {
             Ok(text) => Text::Text(text.to_owned()),
-            Err(_) => Text::Hex(self.0.iter().map(|byte| format!("{byte:02x}")).collect()),
+            Err(_) => Text::Hex(hex(&self.0)),
         };
         text.serialize(to)
     }
@@ -46,17 +48,10 @@ impl TryFrom<Text> for Bytes {
     type Error = &'static str;
 
     fn try_from(text: Text) -> Result<Self, &'static str> {
-        let hex = match text {
-            Text::Text(text) => return Ok(Self(text.into_bytes())),
-            Text::Hex(hex) => hex,
-        };
-        let digit = |byte: &u8| u8::try_from(char::from(*byte).to_digit(16)?).ok();
-        let bytes = hex.as_bytes().chunks(2).map(|pair| match pair {
-            [high, low] => Some(digit(high)? << 4 | digit(low)?),
-            _ => None,
-        });
-        let bytes: Option<_> = bytes.collect();
-        bytes.map(Self).ok_or("bytes are not hexadecimal")
+        match text {
+            Text::Text(text) => Ok(Self(text.into_bytes())),
+            Text::Hex(hex) => unhex(&hex).map(Self).ok_or("bytes are not hexadecimal"),
+        }
     }
 }
 
@@ -77,7 +72,6 @@ pub(crate) struct Delivery {
     pub(crate) error: Option<String>,
 }
 
-/// The request of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// The partition count of a topic to emit to, made when it does not exist.
@@ -89,18 +83,15 @@ pub(crate) enum Request {
     },
     /// The partition count of a table's topic.
     Table { topic: String },
-    /// Records to emit.
     Emit {
         topic: String,
         records: Vec<PartitionedRecord>,
     },
-    /// The value of a key.
     Get {
         topic: String,
         partition: i32,
         key: Bytes,
     },
-    /// Entries in key order.
     Scan {
         topic: String,
         partitions: i32,
@@ -116,7 +107,6 @@ struct Versioned<R> {
     request: R,
 }
 
-/// A frame of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// The partition count; `None` when there is no such topic.
@@ -129,7 +119,6 @@ pub(crate) enum Reply {
     Entries(Vec<(Bytes, Bytes)>),
     /// The answer is complete.
     End,
-    /// The request failed.
     Error(String),
 }
 

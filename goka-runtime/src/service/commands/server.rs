@@ -126,9 +126,7 @@ fn serve(stream: UnixStream, log: &OpenLog, guard: &ConnectionGuard) -> std::io:
 }
 
 enum ServeError {
-    /// The connection broke.
     Wire(std::io::Error),
-    /// The request failed.
     Refused(CommandError),
 }
 

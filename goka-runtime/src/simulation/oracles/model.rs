@@ -22,7 +22,6 @@ use crate::table::{Stored, StoredRef};
 use crate::tester::folded::{StoredRows as Rows, fold, put};
 use crate::testing::encoded;
 
-/// A record that the model emitted.
 #[derive(Debug)]
 pub(super) struct Emitted {
     pub(super) wrote: Wrote,

@@ -80,11 +80,9 @@ impl Setting {
     }
 }
 
-/// Adds the steps of faults to a schedule.
 pub(super) struct Planner<'s> {
     pub(super) dice: Dice,
     pub(super) instances: usize,
-    /// Whether any processor writes in transactions.
     pub(super) is_exactly_once: bool,
     pub(super) setting: &'s Setting,
     pub(super) steps: Vec<(usize, StepAction)>,
