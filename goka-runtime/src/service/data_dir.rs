@@ -136,15 +136,10 @@ impl DataDir {
         }
     }
 
-    /// That a file in the directory cannot be read or written.
-    pub(crate) fn unusable(&self, source: io::Error) -> DataDirError {
-        Self::refused(&self.path, source)
-    }
-
     /// That a file in the directory cannot be read, or is of a newer build.
     pub(crate) fn unreadable(&self, name: &str, source: io::Error) -> DataDirError {
         if !newer::is_newer(&source) {
-            return self.unusable(source);
+            return Self::refused(&self.path, source);
         }
         let path = self.path.join(name);
         DataDirError::File { path, source }

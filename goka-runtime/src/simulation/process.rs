@@ -19,9 +19,6 @@ use crate::worker::WorkerConfig;
 use crate::worker::config::HandlerObserver;
 use crate::worker::members::{REJOIN, RejoinPolicy};
 
-/// How long after its end the supervisor restarts a process.
-const RESTART_DELAY: Duration = Duration::from_millis(500);
-
 /// The time that the handlers of a worker take.
 #[derive(Debug, Clone, Copy, Default)]
 struct Handling {
@@ -150,7 +147,6 @@ impl ProcessWorker {
     }
 }
 
-/// Why a process, or one of its tasks, ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Halt {
     #[error("start failed: {0}")]
@@ -263,9 +259,5 @@ impl Process {
         }
         self.running.clear();
         self.disk.kill();
-    }
-
-    pub(super) fn restart_later(&mut self, now: Duration) {
-        self.restart_at = Some(now + RESTART_DELAY);
     }
 }

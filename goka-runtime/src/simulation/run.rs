@@ -30,6 +30,9 @@ use crate::tester::folded::Folded;
 use crate::tester::setup::{BEGIN, shared_state, topics, worker_config};
 use crate::worker::WorkerConfig;
 
+/// How long after its end the supervisor restarts a process.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+
 /// The cache of each disk's stores, in bytes.
 const CACHE: usize = 1 << 20;
 
@@ -353,7 +356,7 @@ impl<'r> Run<'r> {
         }
         self.stop(number);
         let now = self.clock.monotonic();
-        self.processes[number].restart_later(now);
+        self.processes[number].restart_at = Some(now + RESTART_DELAY);
     }
 
     /// Whether a fault explains the end. Where an operator would have to act, this does what they would.

@@ -11,7 +11,6 @@ use crate::record::{Offset, Record};
 use crate::table::Stored;
 use crate::view::{LookedUp, ViewError};
 
-/// The rows of a table, with their timestamps.
 pub(crate) type StoredRows = BTreeMap<Vec<u8>, Stored>;
 
 /// Applies a record of a table's topic to its rows.
@@ -64,7 +63,6 @@ impl Folded {
             });
     }
 
-    /// The value of a key, now.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Stored> {
         let mut parts = lock(&self.parts);
         let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);

@@ -58,7 +58,6 @@ impl SimulatedWorker {
         Ok(())
     }
 
-    /// The memory that its tables take, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.running
             .as_ref()

@@ -133,7 +133,6 @@ impl From<LogError> for SessionEnd {
     }
 }
 
-/// A failure of a partition's copy.
 fn copy_failure(partition: i32) -> impl FnOnce(StoreError) -> SessionEnd {
     move |error| SessionEnd::Copy(partition, error)
 }

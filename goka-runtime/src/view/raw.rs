@@ -22,10 +22,8 @@ use crate::table::{StoreError, Stored, Stores};
 /// A whole table as handlers look it up, kept level with its topic by another thread. One that is level at every
 /// read has only to implement `stored`.
 pub(crate) trait LookedUp: Send + Sync {
-    /// The value of a key as stored.
     fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError>;
 
-    /// Where each partition of its topic ends now.
     fn ends(&self) -> Result<Vec<Offset>, ViewError> {
         Ok(Vec::new())
     }

@@ -122,7 +122,6 @@ pub(crate) enum Reply {
     Error(String),
 }
 
-/// Either end of a connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     reader: BufReader<UnixStream>,

@@ -136,7 +136,6 @@ pub(super) fn folded(index: &Index<'_>, topic: &str, partition: i32) -> Rows {
     rows
 }
 
-/// The partition counts of the topics that a processor emits to.
 fn counts(run: &FinishedRun<'_>, processor: &ProcessorRun<'_>) -> HashMap<&'static str, i32> {
     let mut counts = HashMap::new();
     for edge in processor.definition.graph.edges {
