@@ -9,8 +9,9 @@
 mod signals;
 
 use std::cell::Cell;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::IntoRawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,13 +40,9 @@ thread_local! {
 static FILE: AtomicI32 = AtomicI32::new(NONE);
 const NONE: i32 = -1;
 
-/// Identifies this run of the program.
 static RUN: AtomicU64 = AtomicU64::new(0);
 
 /// Reads the notes of earlier runs, opens the file for one of this run, and handles the signals.
-///
-/// # Errors
-/// When the file cannot be read or written, or signals cannot be handled.
 pub(crate) fn begin(path: &Path) -> io::Result<Vec<Death>> {
     let deaths = read(path)?;
     let file = private_files::open(path, OpenOptions::new().append(true).create(true))?;
@@ -71,19 +68,11 @@ fn read(path: &Path) -> io::Result<Vec<Death>> {
     let kept: String = deaths.iter().map(line).collect();
     if kept != text {
         // Old notes do no harm: a full disk is no reason not to start.
-        if let Err(error) = replace(path, &kept) {
+        if let Err(error) = private_files::replace(path, &kept) {
             tracing::warn!(path = %path.display(), %error, "old notes of crashes not removed");
         }
     }
     Ok(deaths)
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut file = private_files::create(&draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
 }
 
 /// Registers the thread of a worker, if [`begin`] was called before.
@@ -155,32 +144,23 @@ fn parse(line: &str) -> Option<Death> {
 }
 
 /// The last deaths in each partition: as many as are counted.
-fn last_of_each(deaths: Vec<Death>) -> Vec<Death> {
-    let is_same_place = |a: &Death, b: &Death| {
-        let place = |of: &Death| {
-            (
-                of.group.clone(),
-                of.record.topic.clone(),
-                of.record.partition,
-            )
-        };
-        place(a) == place(b)
-    };
-    let keep: Vec<bool> = (0..deaths.len())
-        .map(|at| {
-            let later = deaths[at + 1..].iter();
-            later
-                .filter(|death| is_same_place(death, &deaths[at]))
-                .count()
-                < ENOUGH
-        })
-        .collect();
-    let kept = deaths.into_iter().zip(keep).filter(|(_, keep)| *keep);
-    kept.map(|(death, _)| death).collect()
+fn last_of_each(mut deaths: Vec<Death>) -> Vec<Death> {
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    deaths.reverse();
+    deaths.retain(|Death { group, record, .. }| {
+        let place = (group.clone(), record.topic.clone(), record.partition);
+        let count = counts.entry(place).or_default();
+        *count += 1;
+        *count <= ENOUGH
+    });
+    deaths.reverse();
+    deaths
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::golden;
 

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 #[cfg(feature = "kafka")]
 use crate::record::Offset;
 use crate::table::Checkpoint;
+use crate::text::named_variants;
 
 /// The environment variable with the mutation of a process: a [`Mutant::name`].
 pub const MUTANT: &str = "GOKA_MUTANT";
@@ -34,83 +35,45 @@ pub fn records() -> usize {
     RECORDS.get()
 }
 
-/// A known mistake of the engine, made on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Mutant {
-    /// A flush includes writes since the last barrier.
-    StoreAhead,
-    /// The checkpoint of a store has an offset one record too high.
-    CheckpointAhead,
-    /// One more record is committed of each input than was handled.
-    CommitAhead,
-    /// The group accepts offsets from members that it has removed.
-    NoFence,
-    /// Offsets are committed before the records that belong to them are acknowledged.
-    CommitBeforeAcks,
-    /// A deletion is not written to the changelog.
-    LostTombstone,
-    /// After an abort its writes can still be read.
-    OverlayKept,
-    /// A restore ends at the offset of a record instead of the reader's position.
-    RestoreByRecord,
-    /// Writes for a partition that was lost are committed with those of the others.
-    StaleWrites,
-    /// Records of loopbacks are written outside the transaction.
-    LoopbackOutside,
-    /// A local copy is used however long ago it was level.
-    TrustedTooLong,
-    /// A restore ends at the last stable offset.
-    RestoreToStable,
-    /// An input whose offset is missing is read from its beginning.
-    MissingFromStart,
-    /// Everything that was fetched is handled before the member is polled again.
-    EndlessTurn,
-}
-
-impl Mutant {
-    /// All mutations.
-    pub const ALL: [Self; 14] = [
-        Self::StoreAhead,
-        Self::CheckpointAhead,
-        Self::CommitAhead,
-        Self::NoFence,
-        Self::CommitBeforeAcks,
-        Self::LostTombstone,
-        Self::OverlayKept,
-        Self::RestoreByRecord,
-        Self::StaleWrites,
-        Self::LoopbackOutside,
-        Self::TrustedTooLong,
-        Self::RestoreToStable,
-        Self::MissingFromStart,
-        Self::EndlessTurn,
-    ];
-
-    /// Its name in [`MUTANT`].
+named_variants! {
+    /// A known mistake of the engine, made on purpose; the names are those in [`MUTANT`].
     ///
     /// ```
     /// use goka_runtime::fail_points::Mutant;
     ///
     /// assert_eq!(Mutant::StoreAhead.name(), "store-ahead");
     /// ```
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::StoreAhead => "store-ahead",
-            Self::CheckpointAhead => "checkpoint-ahead",
-            Self::CommitAhead => "commit-ahead",
-            Self::NoFence => "no-fence",
-            Self::CommitBeforeAcks => "commit-before-acks",
-            Self::LostTombstone => "lost-tombstone",
-            Self::OverlayKept => "overlay-kept",
-            Self::RestoreByRecord => "restore-by-record",
-            Self::StaleWrites => "stale-writes",
-            Self::LoopbackOutside => "loopback-outside",
-            Self::TrustedTooLong => "trusted-too-long",
-            Self::RestoreToStable => "restore-to-stable",
-            Self::MissingFromStart => "missing-from-start",
-            Self::EndlessTurn => "endless-turn",
-        }
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[non_exhaustive]
+    pub enum Mutant {
+        /// A flush includes writes since the last barrier.
+        StoreAhead = "store-ahead",
+        /// The checkpoint of a store has an offset one record too high.
+        CheckpointAhead = "checkpoint-ahead",
+        /// One more record is committed of each input than was handled.
+        CommitAhead = "commit-ahead",
+        /// The group accepts offsets from members that it has removed.
+        NoFence = "no-fence",
+        /// Offsets are committed before the records that belong to them are acknowledged.
+        CommitBeforeAcks = "commit-before-acks",
+        /// A deletion is not written to the changelog.
+        LostTombstone = "lost-tombstone",
+        /// After an abort its writes can still be read.
+        OverlayKept = "overlay-kept",
+        /// A restore ends at the offset of a record instead of the reader's position.
+        RestoreByRecord = "restore-by-record",
+        /// Writes for a partition that was lost are committed with those of the others.
+        StaleWrites = "stale-writes",
+        /// Records of loopbacks are written outside the transaction.
+        LoopbackOutside = "loopback-outside",
+        /// A local copy is used however long ago it was level.
+        TrustedTooLong = "trusted-too-long",
+        /// A restore ends at the last stable offset.
+        RestoreToStable = "restore-to-stable",
+        /// An input whose offset is missing is read from its beginning.
+        MissingFromStart = "missing-from-start",
+        /// Everything that was fetched is handled before the member is polled again.
+        EndlessTurn = "endless-turn",
     }
 }
 

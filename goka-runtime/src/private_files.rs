@@ -53,6 +53,16 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     )
 }
 
+/// Replaces the content of a file as a whole; in the meantime it is in one with the extension `new`.
+#[cfg(any(test, feature = "cli"))]
+pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = create(&draft)?;
+    io::Write::write_all(&mut file, content.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
+}
+
 /// Creates a directory if it is missing, but not its parents.
 pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {

@@ -9,15 +9,11 @@ mod background;
 mod cli;
 mod commands;
 mod data_dir;
-mod drain;
-mod engine;
 mod error;
 mod run;
 mod settings;
 mod stop;
 mod supervise;
-mod user_args;
-mod wait_error;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -27,9 +23,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub use self::app_handle::AppHandle;
-use self::settings::Guarantees;
-use self::user_args::UserArg;
-pub use self::wait_error::WaitError;
+pub use self::error::WaitError;
+use self::settings::{Guarantees, UserArg};
 use crate::dispatch::ProcessorState;
 use crate::edges::Processor;
 use crate::graph::Definition;

@@ -2,7 +2,6 @@
 //! run of a schedule is one thread: several instances on a log and disks in memory, with a clock that
 //! only the schedule moves. The [`oracles`] check each run afterwards. Used by `#[goka::simulate]`.
 
-mod config;
 mod dice;
 mod disk;
 mod end;
@@ -35,3 +34,31 @@ pub use self::mutation::{FoundMistake, find_mistake};
 pub use self::runner::simulate;
 
 pub use self::workload::Workload;
+use crate::record::Guarantee;
+
+/// What all runs of a simulation have in common.
+struct SimulationConfig<'c> {
+    workload: &'c Workload,
+    instances: usize,
+    faults: &'c [FaultKind],
+    /// Whether the full trace of a run is recorded.
+    traced: bool,
+    /// A mistake that the engine makes on purpose.
+    #[cfg(feature = "fail-points")]
+    mutant: Option<crate::fail_points::Mutant>,
+}
+
+impl SimulationConfig<'_> {
+    /// Whether any processor writes in transactions.
+    fn is_exactly_once(&self) -> bool {
+        let definitions = self.workload.registry.definitions();
+        let mut promised = definitions
+            .iter()
+            .map(|definition| definition.graph.guarantee);
+        let once = Guarantee::ExactlyOnce;
+        match self.workload.guarantee {
+            Some(guarantee) => guarantee == once,
+            None => promised.any(|guarantee| guarantee == once),
+        }
+    }
+}

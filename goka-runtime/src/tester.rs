@@ -20,10 +20,11 @@ use std::time::Duration;
 
 use self::folded::Folded;
 pub use self::input::Input;
+use self::output::NextOffsets;
 pub use self::output::{Expected, Output, Received};
 pub(crate) use self::output::{decoded, read_all};
 pub use self::rows::Rows;
-use self::scheduler::{SimulatedWorker, TurnScheduler};
+use self::scheduler::{SimulatedWorker, run_until_idle};
 pub use self::setup::Setup;
 use self::setup::{SESSION, worker_config};
 pub use self::stopped::Stopped;
@@ -35,7 +36,7 @@ use crate::graph::{Definition, GroupGraph, TopicSpec};
 use crate::log::Log;
 use crate::log::simulated::Simulated;
 use crate::processor::ProcessorOptions;
-use crate::record::{Offset, Timestamp};
+use crate::record::Timestamp;
 use crate::table::Stores;
 use crate::table::memory::MemoryStores;
 use crate::topic::{Table, Topic};
@@ -55,8 +56,7 @@ struct TestedProcessor {
 /// Processors under test.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let mut app = Tester::of::<ClickCount>();
 /// app.input(Clicks).send("alice", "x");
 /// app.input(Clicks).send("alice", "x");
@@ -67,12 +67,11 @@ pub struct Tester {
     clock: Clock,
     log: Simulated,
     options: ProcessorOptions,
-    /// In the order of their start. Each has one worker in the scheduler, at the same index.
+    /// In the order of their start. Each has one worker, at the same index.
     processors: Vec<TestedProcessor>,
-    scheduler: TurnScheduler,
+    workers: Vec<SimulatedWorker>,
     emitters: BTreeMap<&'static str, RawEmitter>,
-    /// The next offset to read of each output partition.
-    read: BTreeMap<(&'static str, i32), Offset>,
+    read: NextOffsets,
     tables: RefCell<BTreeMap<&'static str, Arc<Folded>>>,
     /// The failures that a call has returned or panicked with already.
     reported: BTreeSet<String>,
@@ -83,8 +82,7 @@ impl Tester {
     /// A tester of one processor.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::of::<ClickCount>();
     /// assert!(app.table::<ClickCount>().is_empty());
     /// ```
@@ -103,8 +101,7 @@ impl Tester {
     )]
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let setup = Tester::new().and::<ClickCount>().partitions(2);
     /// let app = setup.start();
     /// assert!(app.error().is_none());
@@ -122,7 +119,6 @@ impl Tester {
         self.drive_or_panic();
     }
 
-    /// Adds a worker for a processor.
     #[track_caller]
     fn join(&mut self, at: usize, stores: Arc<dyn Stores>) {
         let TestedProcessor { definition, shared } = &self.processors[at];
@@ -136,15 +132,14 @@ impl Tester {
         );
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let worker = SimulatedWorker::join(config).unwrap_or_else(|error| panic!("{error}"));
-        self.scheduler.workers.push(worker);
+        self.workers.push(worker);
     }
 
     /// A topic to send records to: an input, or a table that is joined or looked up and that no
     /// processor of the tester writes.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// ```
@@ -159,8 +154,7 @@ impl Tester {
     /// The same as [`input`](Tester::input), for a topic whose type is not a unit.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input_of::<Clicks>().send("alice", "x");
     /// ```
@@ -175,8 +169,7 @@ impl Tester {
     /// A topic that processors of the tester emit to.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.output(Alerts).expect_none();
     /// ```
@@ -191,8 +184,7 @@ impl Tester {
     /// The same as [`output`](Tester::output), for a topic whose type is not a unit.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.output_of::<Alerts>().expect_none();
     /// ```
@@ -208,8 +200,7 @@ impl Tester {
     /// its topic.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::of::<ClickCount>();
     /// assert_eq!(app.table::<ClickCount>().get("alice"), None);
     /// ```
@@ -254,8 +245,7 @@ impl Tester {
     /// The time of the tester's clock, in milliseconds since the Unix epoch.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::new().and::<ClickCount>().begin(1_000).start();
     /// assert_eq!(app.now(), 1_000);
     /// ```
@@ -267,8 +257,7 @@ impl Tester {
     /// retention.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// # use std::time::Duration;
     /// let mut app = Tester::of::<ClickCount>();
     /// let then = app.now();
@@ -282,7 +271,7 @@ impl Tester {
     pub fn advance(&mut self, by: Duration) {
         let mut left = by;
         while !left.is_zero() {
-            let mut workers = self.scheduler.workers.iter();
+            let mut workers = self.workers.iter();
             let guarded = workers.any(SimulatedWorker::has_guards);
             let stride = if guarded { GUARDED_STRIDE } else { STRIDE };
             let step = left.min(stride);
@@ -296,8 +285,7 @@ impl Tester {
     /// gets its share, then the old one leaves. The tables are restored from their topics.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// app.rebalance();
@@ -310,15 +298,17 @@ impl Tester {
     pub fn rebalance(&mut self) {
         let count = self.processors.len();
         self.join_all();
-        self.scheduler.end(count, SimulatedWorker::stop);
+        self.workers[..count]
+            .iter_mut()
+            .for_each(SimulatedWorker::stop);
+        self.workers.drain(..count);
         self.drive_or_panic();
     }
 
     /// Stops every processor cleanly, and starts it on the stores that it had.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// app.restart();
@@ -336,8 +326,7 @@ impl Tester {
     /// restored, what was not committed is handled again.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// app.crash();
@@ -353,9 +342,10 @@ impl Tester {
 
     #[track_caller]
     fn replace(&mut self, end: fn(&mut SimulatedWorker)) {
-        let hands = self.scheduler.workers.iter();
+        let hands = self.workers.iter();
         let stores: Vec<_> = hands.map(|worker| worker.config().stores.clone()).collect();
-        self.scheduler.end(stores.len(), end);
+        self.workers.iter_mut().for_each(end);
+        self.workers.clear();
         for (at, stores) in stores.into_iter().enumerate() {
             self.join(at, stores);
         }
@@ -366,8 +356,7 @@ impl Tester {
     /// a processor of the tester has read.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.strict();
     /// app.input(Clicks).send("alice", "x");
@@ -382,8 +371,7 @@ impl Tester {
     /// What has stopped so far, and why.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// assert!(app.input(Clicks).try_send("alice", "bad").is_err());
     /// assert!(app.error().is_some());
@@ -396,7 +384,6 @@ impl Tester {
         self.processors.iter().map(|found| &found.definition.graph)
     }
 
-    /// The processors, for messages.
     fn names(&self) -> String {
         let names = self.graphs().map(|graph| format!("`{}`", graph.name));
         names.collect::<Vec<_>>().join(", ")
@@ -414,7 +401,7 @@ impl Tester {
     #[track_caller]
     fn drive(&mut self) -> Result<(), Stopped> {
         assert!(
-            self.scheduler.run_until_idle(),
+            run_until_idle(&self.log, &mut self.workers),
             "{} never became idle: does a loopback or a chain of topics emit to itself without end?",
             self.names()
         );

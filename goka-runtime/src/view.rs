@@ -3,7 +3,6 @@
 
 mod error;
 mod follow;
-mod open_views;
 mod raw;
 mod scan;
 mod shared;
@@ -14,11 +13,10 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::error::ViewError;
+pub use self::error::{ViewError, ViewState};
 pub use self::raw::Read;
 pub(crate) use self::raw::{LookedUp, Lookups, RawView};
 use self::scan::RawScan;
-pub use self::shared::ViewState;
 use crate::codec::{Codec, CodecError};
 use crate::key::AsKey;
 use crate::log::{Log, TopicWait};

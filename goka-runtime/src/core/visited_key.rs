@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 
 use super::metadata::MAX_BYTES;
+use crate::text::{hex, unhex};
 
 const KEY: &str = ";visited=";
 const END_OF_KEY: &str = ";visited-end=";
@@ -115,7 +116,7 @@ impl VisitedKey {
             let (_, rest) = metadata.split_once(name)?;
             rest.split(';').next()
         };
-        let start = bytes(field(KEY)?)?;
+        let start = unhex(field(KEY)?)?;
         // Earlier builds kept the beginning of a long key alone: the walk goes on a little earlier.
         let truncated = field(END_OF_KEY).and_then(|text| {
             let (before, rest) = text.split_once('.')?;
@@ -123,22 +124,11 @@ impl VisitedKey {
             Some(Truncated {
                 before: before.parse().ok()?,
                 hash: u128::from_str_radix(hash, 16).ok()?,
-                end: bytes(end)?,
+                end: unhex(end)?,
             })
         });
         Some(Self { start, truncated })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.as_bytes().chunks_exact(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 /// The hash of no bytes.

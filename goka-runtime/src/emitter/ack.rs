@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Ack {
     /// [`EmitError::NotDelivered`] with the log's reason; [`EmitError::Pending`] when the outcome
     /// is not known after `timeout`.
     pub fn wait(&self, timeout: Duration) -> Result<Delivered, EmitError> {
-        let (state, waits) = (self.slot.lock(), |state: &mut State| {
+        let (state, waits) = (lock(&self.slot.state), |state: &mut State| {
             state.outcome.is_none()
         });
         let waited = self
@@ -92,7 +92,7 @@ impl Future for Ack {
     type Output = Result<Delivered, EmitError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.slot.lock();
+        let mut state = lock(&self.slot.state);
         match &state.outcome {
             Some(outcome) => Poll::Ready(self.delivered(outcome)),
             None => {
@@ -107,7 +107,7 @@ impl fmt::Debug for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ack")
             .field("topic", &self.topic)
-            .field("outcome", &self.slot.lock().outcome)
+            .field("outcome", &lock(&self.slot.state).outcome)
             .finish()
     }
 }
@@ -125,13 +125,9 @@ struct State {
 }
 
 impl Slot {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
     fn set_outcome(&self, outcome: Result<(i32, Offset), Failure>) {
         let waker = {
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             state.outcome = Some(outcome);
             state.waker.take()
         };
@@ -144,9 +140,7 @@ impl Slot {
 
 /// The records of one emitter that are under way.
 #[derive(Default)]
-pub(super) struct PendingRecords {
-    slots: Mutex<Slots>,
-}
+pub(super) struct PendingRecords(Mutex<Slots>);
 
 #[derive(Default)]
 struct Slots {
@@ -157,14 +151,10 @@ struct Slots {
 }
 
 impl PendingRecords {
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        lock(&self.slots)
-    }
-
     /// Registers a record before it is sent, since its outcome may be reported before sending returns.
     pub(super) fn open(&self) -> (u64, Arc<Slot>) {
         let slot = Arc::new(Slot::default());
-        let mut slots = self.lock();
+        let mut slots = lock(&self.0);
         let token = slots.next;
         slots.next += 1;
         slots.waiting.insert(token, slot.clone());
@@ -173,13 +163,13 @@ impl PendingRecords {
 
     /// Forgets a record that was not sent.
     pub(super) fn withdraw(&self, token: u64) {
-        self.lock().waiting.remove(&token);
+        lock(&self.0).waiting.remove(&token);
     }
 
     /// Takes the log's delivery report.
     pub(super) fn report(&self, token: u64, outcome: Result<(i32, Offset), Failure>) {
         let slot = {
-            let mut slots = self.lock();
+            let mut slots = lock(&self.0);
             if let Err(failure) = &outcome {
                 slots.failed += 1;
                 slots.first.get_or_insert_with(|| failure.clone());
@@ -191,14 +181,13 @@ impl PendingRecords {
         }
     }
 
-    /// How many records have no outcome yet.
     pub(super) fn under_way(&self) -> usize {
-        self.lock().waiting.len()
+        lock(&self.0).waiting.len()
     }
 
     /// How many records failed since the last call, and why the first did.
     pub(super) fn take_failures(&self) -> Option<(usize, Failure)> {
-        let mut slots = self.lock();
+        let mut slots = lock(&self.0);
         let failed = std::mem::take(&mut slots.failed);
         slots.first.take().map(|first| (failed, first))
     }

@@ -10,9 +10,7 @@ use super::ack::{Ack, PendingRecords};
 use super::error::EmitError;
 use crate::context::Emit;
 use crate::graph::{TopicKind, TopicSpec};
-use crate::log::{
-    Appender, DEFAULT_PARTITIONS, Log, LogError, NewTopic, Sent, TopicInfo, TopicWait,
-};
+use crate::log::{Appender, DEFAULT_PARTITIONS, Log, LogError, Sent, TopicInfo, TopicWait};
 
 /// How long an emitter waits for room, and for the last records when it is dropped.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,9 +30,6 @@ pub(crate) struct RawEmitter {
 
 impl RawEmitter {
     /// Connects to a topic, which the embedded log creates when it is missing.
-    ///
-    /// # Errors
-    /// [`EmitError::MissingTopic`] where the log does not create topics; what the log answers.
     pub(crate) fn new(
         log: &dyn Log,
         topic: &str,
@@ -59,10 +54,6 @@ impl RawEmitter {
         })
     }
 
-    /// Connects to the topic of an edge.
-    ///
-    /// # Errors
-    /// As [`new`](RawEmitter::new).
     pub(crate) fn of(
         log: &dyn Log,
         spec: &TopicSpec,
@@ -71,21 +62,16 @@ impl RawEmitter {
         Self::new(log, spec.name, spec.partition_of, Declared::of(spec), wait)
     }
 
-    /// How many partitions the topic has.
     pub(crate) fn partitions(&self) -> i32 {
         self.partitions
     }
 
-    /// How long to wait for room before a record is refused.
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
 
     /// Enqueues a record for its key's partition, in order with the ones before it from the same
     /// thread.
-    ///
-    /// # Errors
-    /// When it was not enqueued: nothing of it is sent then.
     pub(crate) fn emit(
         &self,
         key: &[u8],
@@ -97,9 +83,6 @@ impl RawEmitter {
     }
 
     /// Enqueues a record without a key: the partitions take turns.
-    ///
-    /// # Errors
-    /// As [`emit`](RawEmitter::emit).
     pub(crate) fn emit_anywhere(
         &self,
         value: Option<&[u8]>,
@@ -111,9 +94,6 @@ impl RawEmitter {
     }
 
     /// Enqueues a record for a partition that the caller knows.
-    ///
-    /// # Errors
-    /// As [`emit`](RawEmitter::emit).
     pub(crate) fn emit_to(
         &self,
         partition: i32,
@@ -148,10 +128,6 @@ impl RawEmitter {
     }
 
     /// Waits until everything emitted is delivered or has failed, at most so long.
-    ///
-    /// # Errors
-    /// [`EmitError::NotDelivered`] when a record failed since the last flush, waited for or not;
-    /// [`EmitError::Pending`] when some are still under way.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), EmitError> {
         let Some(appender) = &self.appender else {
             return Ok(());
@@ -178,10 +154,6 @@ impl RawEmitter {
         }
     }
 
-    /// Flushes and gives the connection back.
-    ///
-    /// # Errors
-    /// As [`flush`](RawEmitter::flush): what is still under way then may or may not arrive.
     pub(crate) fn close(mut self, timeout: Duration) -> Result<(), EmitError> {
         let flushed = self.flush(timeout);
         self.appender = None;
@@ -234,29 +206,11 @@ pub(crate) fn target(
     declared: Declared,
     wait: &TopicWait<'_>,
 ) -> Result<TopicInfo, EmitError> {
-    if let Some(info) = wait.describe_one(log, topic)? {
-        return Ok(info);
-    }
-    let partitions = declared.partitions.unwrap_or(DEFAULT_PARTITIONS);
-    let missing = || EmitError::MissingTopic {
+    let found = wait.describe_or_create(log, topic, declared.partitions, declared.is_table)?;
+    found.ok_or_else(|| EmitError::MissingTopic {
         topic: topic.to_owned(),
         log: log.describe_self(),
-        partitions,
+        partitions: declared.partitions.unwrap_or(DEFAULT_PARTITIONS),
         waited: log.topic_timeout(),
-    };
-    if !log.creates_streams() {
-        return Err(missing());
-    }
-    match log.create(&NewTopic {
-        name: topic.to_owned(),
-        partitions,
-        compact: declared.is_table,
-        retention: None,
-    }) {
-        // Another process created it meanwhile.
-        Ok(()) | Err(LogError::TopicExists { .. }) => {
-            wait.describe_one(log, topic)?.ok_or_else(missing)
-        }
-        Err(error) => Err(error.into()),
-    }
+    })
 }

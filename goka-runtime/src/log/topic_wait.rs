@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Log, LogError, TopicInfo};
+use super::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo};
 
 /// How long to wait before the log is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -80,6 +80,35 @@ impl<'s> TopicWait<'s> {
     ) -> Result<Option<TopicInfo>, LogError> {
         let found = self.describe(log, &[topic], |_| true)?;
         Ok(found.into_iter().next().flatten())
+    }
+
+    /// The same, and creates the topic where the log does that. Without `partitions` it has as many as is
+    /// usual.
+    ///
+    /// # Errors
+    /// As [`describe`](TopicWait::describe).
+    pub(crate) fn describe_or_create(
+        &self,
+        log: &dyn Log,
+        topic: &str,
+        partitions: Option<i32>,
+        compact: bool,
+    ) -> Result<Option<TopicInfo>, LogError> {
+        let found = self.describe_one(log, topic)?;
+        if found.is_some() || !log.creates_streams() {
+            return Ok(found);
+        }
+        let new = NewTopic {
+            name: topic.to_owned(),
+            partitions: partitions.unwrap_or(DEFAULT_PARTITIONS),
+            compact,
+            retention: None,
+        };
+        match log.create(&new) {
+            // Another process created it meanwhile.
+            Ok(()) | Err(LogError::TopicExists { .. }) => self.describe_one(log, topic),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::error::WaitError;
+use super::settings::UserArgs;
 use super::stop::Stop;
-use super::user_args::UserArgs;
-use super::wait_error::WaitError;
 use crate::emitter::{EmitError, Emitter};
 use crate::graph::Definition;
 use crate::log::{Log, LogError, TopicWait};

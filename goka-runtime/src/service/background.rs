@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::app_handle::AppHandle;
-use super::wait_error::WaitError;
+use super::error::WaitError;
 use crate::emitter::EmitError;
 use crate::log::LogError;
 use crate::shared_error::{HandlerError, panic_text};
 use crate::view::ViewError;
 
-/// A background closure.
 pub(crate) type Body = Box<dyn FnOnce(&AppHandle) -> Result<(), HandlerError> + Send>;
 
-/// A background closure that runs.
 #[derive(Debug)]
 pub(crate) struct BackgroundThread {
     handle: JoinHandle<Result<(), String>>,
@@ -68,8 +66,8 @@ fn is_interruption(error: &(dyn std::error::Error + 'static)) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use super::super::settings::UserArgs;
     use super::super::stop::Stop;
-    use super::super::user_args::UserArgs;
     use super::*;
     use crate::log::NewTopic;
     use crate::log::embedded::Embedded;

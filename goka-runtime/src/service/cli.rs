@@ -6,13 +6,14 @@ mod args;
 mod catalog;
 mod emit;
 mod error;
-mod logs;
 mod read;
 mod run_options;
-mod topology;
 
-use std::io::BufWriter;
+use std::io::{BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use self::access::TableAccess;
 use self::args::{Args, Command};
@@ -27,7 +28,7 @@ impl Service {
             Ok(args) => args,
             Err(error) => return error.report(),
         };
-        logs::init();
+        init_logs();
         match self.execute(args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => error.report(),
@@ -37,25 +38,26 @@ impl Service {
     fn execute(self, args: Args) -> Result<(), CliError> {
         let brokers = args.brokers.as_deref();
         let open = |writes| TableAccess::open(brokers, &args.data_dir, writes);
+        let definitions = self.registry.definitions();
         let mut out = BufWriter::new(std::io::stdout().lock());
         match args.command {
             Command::Run(user_args, settings) => {
                 drop(out);
                 let definitions = start_order(self.checked()?);
                 let program = run::Program {
-                    options: settings::options(&definitions, &settings, &self.guarantees)?,
+                    options: settings::options(&definitions, &settings, &self.guarantees)
+                        .map_err(CliError::new)?,
                     definitions,
                     values: self.values,
                     backgrounds: self.backgrounds,
                     user_args,
                     stores: self.stores,
                     cache: settings::cache(&settings),
-                    retried: settings.retried,
                 };
                 Ok(run::run(program, brokers, &args.data_dir)?)
             }
             Command::Emit { topic, record } => {
-                let codecs = catalog::topic(&self.registry.definitions(), &topic);
+                let codecs = catalog::topic(&definitions, &topic);
                 let access = open(true)?;
                 match record {
                     Some((key, value)) => emit::one(&access, &codecs, &key, &value),
@@ -63,7 +65,6 @@ impl Service {
                 }
             }
             Command::Get { group, key } => {
-                let definitions = self.registry.definitions();
                 read::get(&open(false)?, &definitions, &group, &key, &mut out)
             }
             Command::Scan {
@@ -71,7 +72,6 @@ impl Service {
                 prefix,
                 limit,
             } => {
-                let definitions = self.registry.definitions();
                 let prefix = prefix.as_deref();
                 read::scan(&open(false)?, &definitions, &group, prefix, limit, &mut out)
             }
@@ -80,16 +80,32 @@ impl Service {
                 name,
                 argument,
             } => {
-                let definitions = self.registry.definitions();
                 let codecs = catalog::visit(&definitions, &group, &name)?;
                 emit::everywhere(&open(true)?, &codecs, &name, &argument)
             }
             Command::Topology(format) => {
-                topology::print(&self.registry.application(), format, &mut out)
+                let text = format(&self.registry.application());
+                out.write_all(text.as_bytes())
+                    .and_then(|()| out.flush())
                     .map_err(|error| error::output(&error))?;
                 self.checked()?;
                 Ok(())
             }
         }
     }
+}
+
+/// The log of the program: lines on standard error, filtered by RUST_LOG. Standard output is for data. A program
+/// may have installed its own subscriber, which stays.
+fn init_logs() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let events = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .finish();
+    let _ = tracing::subscriber::set_global_default(events);
 }

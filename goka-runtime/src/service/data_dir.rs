@@ -29,53 +29,27 @@ const OWN_FILES: [&str; 9] = [
 /// Why a data directory cannot be used. Names no options of the command line: `cli` adds them.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
-    /// The path is that of a file.
     #[error("data directory `{}` is a file; name a directory", path.display())]
-    IsFile {
-        /// The path.
-        path: PathBuf,
-    },
+    IsFile { path: PathBuf },
     /// The directory, or a file in it, cannot be read or written.
     #[error(
         "data directory `{}` cannot be used: {source}; make it writable, or name another",
         path.display()
     )]
-    Unusable {
-        /// The directory.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
+    Unusable { path: PathBuf, source: io::Error },
     /// One of the library's files in the directory is not what it has to be.
     #[error("`{}` {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: io::Error,
-    },
-    /// The directory's file system has no sockets.
+    File { path: PathBuf, source: io::Error },
     #[error(
         "data directory `{}`: no socket for the commands: {source}; use a local file system",
         path.display()
     )]
-    Socket {
-        /// The directory.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// Another process holds the directory.
+    Socket { path: PathBuf, source: io::Error },
     #[error(
         "data directory `{}` is in use by process {pid}; stop that one, or give this one its own",
         path.display()
     )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-        /// The other process, as it wrote itself into the lock file.
-        pid: String,
-    },
+    InUse { path: PathBuf, pid: String },
 }
 
 /// A data directory that exists.
@@ -87,7 +61,6 @@ pub(crate) struct DataDir {
 /// A data directory that this process holds until the lock is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDirLock {
-    /// The directory.
     pub(crate) dir: DataDir,
     /// The name of the instance, which stays over restarts.
     pub(crate) instance: String,
@@ -113,7 +86,6 @@ impl DataDir {
         }
     }
 
-    /// The directory, if it exists.
     pub(crate) fn existing(path: &Path) -> Result<Option<Self>, DataDirError> {
         match fs::metadata(path) {
             Ok(_) => Self::checked(path).map(Some),
@@ -164,26 +136,19 @@ impl DataDir {
         }
     }
 
-    /// That a file in the directory cannot be read or written.
-    pub(crate) fn unusable(&self, source: io::Error) -> DataDirError {
-        Self::refused(&self.path, source)
-    }
-
     /// That a file in the directory cannot be read, or is of a newer build.
     pub(crate) fn unreadable(&self, name: &str, source: io::Error) -> DataDirError {
         if !newer::is_newer(&source) {
-            return self.unusable(source);
+            return Self::refused(&self.path, source);
         }
         let path = self.path.join(name);
         DataDirError::File { path, source }
     }
 
-    /// The directory's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file of the embedded log.
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log.redb")
     }
@@ -193,12 +158,10 @@ impl DataDir {
         self.path.join("deaths")
     }
 
-    /// The directory of the processors' tables.
     pub(crate) fn tables(&self) -> PathBuf {
         self.path.join("tables")
     }
 
-    /// The directory of the views' copies.
     pub(crate) fn views(&self) -> PathBuf {
         self.path.join("views")
     }
@@ -244,7 +207,6 @@ impl DataDir {
         }))
     }
 
-    /// That another process holds the directory.
     pub(crate) fn in_use(&self) -> DataDirError {
         DataDirError::InUse {
             path: self.path.clone(),
@@ -282,11 +244,7 @@ impl DataDir {
             Err(error) => return Err(error),
         }
         let name = uuid::Uuid::new_v4().to_string();
-        let draft = self.path.join("instance.new");
-        let mut file = private_files::create(&draft)?;
-        writeln!(file, "{name}")?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)?;
+        private_files::replace(&path, &format!("{name}\n"))?;
         File::open(&self.path)?.sync_all()?;
         Ok(name)
     }

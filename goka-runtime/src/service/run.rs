@@ -12,16 +12,15 @@ use super::background::{BackgroundThread, Body};
 use super::commands::open_log::OpenLog;
 use super::commands::server::Server;
 use super::data_dir::{DataDir, DataDirError, DataDirLock, Holder};
-use super::drain::{DRAIN_TIMEOUT, drain};
-use super::engine;
 use super::error::RunError;
+use super::settings::UserArgs;
 use super::stop::Stop;
-use super::supervise::supervise;
-use super::user_args::UserArgs;
-use crate::core::deaths::{Deaths, RecordAt};
+use super::supervise::{DRAIN_TIMEOUT, drain, supervise};
+use crate::core::deaths::Deaths;
 use crate::crash;
 use crate::dispatch::ProcessorState;
 use crate::graph::Definition;
+use crate::log::embedded::Embedded;
 use crate::log::{Log, LogError, TopicWait};
 use crate::processor::{self, ProcessorOptions, Running, StartError};
 use crate::table::Stores;
@@ -33,11 +32,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes for the caches of all views.
 const VIEW_CACHE: usize = 64 << 20;
 
-/// A program that can be run.
 pub(super) struct Program {
     /// The processors, in the order in which they start.
     pub(super) definitions: Vec<&'static Definition>,
-    /// The options of each of them.
     pub(super) options: Vec<ProcessorOptions>,
     /// The values that handlers share, as far as the program gave them, by the processor's type.
     pub(super) values: BTreeMap<TypeId, Arc<ProcessorState>>,
@@ -46,19 +43,15 @@ pub(super) struct Program {
     pub(super) stores: MakeStores,
     /// Bytes for the caches of the tables' files.
     pub(super) cache: usize,
-    /// Records to handle again although their handlers ended the process twice.
-    pub(super) retried: Vec<RecordAt>,
 }
 
 /// Makes the stores of the group tables, given their directory and the bytes for their caches.
 pub(super) type MakeStores = Box<dyn FnOnce(&Path, usize) -> Arc<dyn Stores> + Send>;
 
-/// Stores in redb files.
 pub(super) fn files() -> MakeStores {
     Box::new(|directory, cache| Arc::new(RedbStores::new(directory.to_owned(), cache)))
 }
 
-/// Runs the program until it is stopped.
 pub(super) fn run(
     program: Program,
     brokers: Option<&str>,
@@ -72,16 +65,16 @@ pub(super) fn run(
     let lock = dir
         .hold(Holder::Run, LOCK_TIMEOUT)?
         .ok_or_else(|| dir.in_use())?;
-    let deaths = Deaths {
-        noted: crash::begin(&dir.deaths()).map_err(|error| dir.unreadable("deaths", error))?,
-        retried: program.retried,
-    };
+    let noted = crash::begin(&dir.deaths()).map_err(|error| dir.unreadable("deaths", error))?;
     let (log, server) = open(&lock, brokers)?;
     let stores = (program.stores)(&lock.dir.tables(), program.cache);
     let options = program.options.into_iter().map(|options| ProcessorOptions {
         instance: lock.instance.clone(),
         stop_timeout: DRAIN_TIMEOUT,
-        deaths: deaths.clone(),
+        deaths: Deaths {
+            noted: noted.clone(),
+            retried: options.deaths.retried,
+        },
         ..options
     });
     let processors = start(&program.definitions, values, options, &log, &stores, &stop)?;
@@ -153,13 +146,35 @@ impl Program {
     }
 }
 
+/// The embedded log in a data directory, which this process has to hold.
+pub(crate) fn embedded(dir: &DataDir) -> Result<Arc<dyn Log>, RunError> {
+    Ok(Arc::new(Embedded::open(&dir.log())?))
+}
+
+#[cfg(feature = "kafka")]
+pub(crate) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, RunError> {
+    use crate::log::kafka::{Kafka, KafkaConfig};
+    Ok(Arc::new(Kafka::new(KafkaConfig {
+        brokers: brokers.to_owned(),
+        ..KafkaConfig::default()
+    })?))
+}
+
+/// Refuses a Kafka cluster: this binary is built without Kafka.
+#[cfg(not(feature = "kafka"))]
+pub(crate) fn kafka(brokers: &str) -> Result<Arc<dyn Log>, RunError> {
+    Err(RunError::NoKafka {
+        brokers: brokers.to_owned(),
+    })
+}
+
 /// Opens the log, and for the embedded one the server for the commands of other processes.
 fn open(
     lock: &DataDirLock,
     brokers: Option<&str>,
 ) -> Result<(Arc<dyn Log>, Option<Server>), RunError> {
     if let Some(brokers) = brokers {
-        let log = engine::kafka(brokers)?;
+        let log = kafka(brokers)?;
         tracing::info!("running on {}", log.describe_self());
         return Ok((log, None));
     }
@@ -167,7 +182,7 @@ fn open(
         "no brokers given (`--brokers` / GOKA_BROKERS): running on the embedded log at {}",
         lock.dir.log().display()
     );
-    let log = engine::embedded(&lock.dir)?;
+    let log = embedded(&lock.dir)?;
     let server = Server::start(&lock.dir, OpenLog::new(log.clone())).map_err(|source| {
         DataDirError::Socket {
             path: lock.dir.path().to_owned(),

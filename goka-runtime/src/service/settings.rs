@@ -1,29 +1,44 @@
 //! How the processors of a program run. What the command line and the environment say counts before what
-//! the program says, and that before what each processor declares.
+//! the program says, and that before what each processor declares. Also the options that the program has
+//! itself.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use crate::core::deaths::RecordAt;
 use crate::graph::Definition;
-use crate::processor::{OnStop, OptionError, ProcessorOptions};
+use crate::processor::{OptionError, ProcessorOptions};
 use crate::record::Guarantee;
 
-/// What the options of `run` say; `None` where nothing was said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the options of `run` say.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
-    pub(crate) guarantee: Option<Guarantee>,
-    pub(crate) barrier: Option<Duration>,
-    pub(crate) flush_interval: Option<Duration>,
-    pub(crate) table_memory: Option<usize>,
-    pub(crate) session: Option<Duration>,
-    pub(crate) max_poll_interval: Option<Duration>,
-    pub(crate) transaction_timeout: Option<Duration>,
-    pub(crate) on_stop: Option<OnStop>,
-    /// Records to handle again although their handlers ended the process twice.
-    pub(crate) retried: Vec<RecordAt>,
+    /// The options of every processor. A guarantee counts for all of them.
+    pub(crate) common: ProcessorOptions,
+    /// Bytes for all tables together.
+    pub(crate) table_memory: usize,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            common: ProcessorOptions::default(),
+            table_memory: 512 << 20,
+        }
+    }
+}
+
+/// A flag or option that the program declares.
+#[derive(Debug, Clone)]
+pub(crate) struct UserArg {
+    /// Its name, without the two hyphens.
+    pub(crate) name: &'static str,
+    /// The placeholder of its value in the help; `None` for a flag.
+    pub(crate) value: Option<&'static str>,
+    pub(crate) help: &'static str,
+}
+
+/// The flags and options of the program that the command line has, with their values.
+pub(crate) type UserArgs = BTreeMap<&'static str, Option<String>>;
 
 /// The guarantees that the program sets in its code.
 #[derive(Debug, Clone, Default)]
@@ -34,47 +49,29 @@ pub(crate) struct Guarantees {
     pub(crate) of: BTreeMap<TypeId, Guarantee>,
 }
 
-/// Bytes for all tables together, unless the settings say otherwise.
-const DEFAULT_MEMORY: usize = 512 << 20;
-
 /// Bytes for the caches of the tables' files: half of the memory for all tables.
 pub(crate) fn cache(settings: &Settings) -> usize {
-    settings.table_memory.unwrap_or(DEFAULT_MEMORY) / 2
+    settings.table_memory / 2
 }
 
 /// The options of each of `definitions`, in their order.
-///
-/// # Errors
-/// The first setting that is out of range. All processors have the same settings, so it is reported once.
 pub(crate) fn options(
     definitions: &[&'static Definition],
     settings: &Settings,
     guarantees: &Guarantees,
 ) -> Result<Vec<ProcessorOptions>, OptionError> {
-    let default = ProcessorOptions::default();
     let tables = definitions.iter().filter(|d| d.graph.table().is_some());
-    let memory = settings.table_memory.unwrap_or(DEFAULT_MEMORY);
-    let memory = (memory - cache(settings)) / tables.count().max(1);
+    let memory = (settings.table_memory - cache(settings)) / tables.count().max(1);
     let common = ProcessorOptions {
-        barrier_interval: settings.barrier.unwrap_or(default.barrier_interval),
-        flush_interval: settings.flush_interval.unwrap_or(default.flush_interval),
         // Rows that wait for the store may take a quarter, as by default: the rest is for cached rows.
-        flush_bytes: default.flush_bytes.min(memory / 4),
+        flush_bytes: settings.common.flush_bytes.min(memory / 4),
         memory_bytes: memory,
-        session_timeout: settings.session.unwrap_or(default.session_timeout),
-        max_poll_interval: settings
-            .max_poll_interval
-            .unwrap_or(default.max_poll_interval),
-        transaction_timeout: settings
-            .transaction_timeout
-            .unwrap_or(default.transaction_timeout),
-        on_stop: settings.on_stop.unwrap_or(default.on_stop),
-        ..default
+        ..settings.common.clone()
     };
     common.check()?;
     let guarantee = |definition: &&Definition| {
         let own = guarantees.of.get(&(definition.type_id)()).copied();
-        settings.guarantee.or(own).or(guarantees.all)
+        common.guarantee.or(own).or(guarantees.all)
     };
     let each = definitions.iter().map(|definition| ProcessorOptions {
         guarantee: guarantee(definition),
@@ -98,10 +95,8 @@ mod tests {
     #[test]
     fn settings_count_before_the_program_and_that_before_the_processor() {
         use Guarantee::{AtLeastOnce, ExactlyOnce};
-        let given = Settings {
-            guarantee: Some(AtLeastOnce),
-            ..Settings::default()
-        };
+        let mut given = Settings::default();
+        given.common.guarantee = Some(AtLeastOnce);
         let none = Settings::default();
         let all = |all| Guarantees {
             all,

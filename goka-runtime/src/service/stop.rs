@@ -1,20 +1,18 @@
 //! The request to stop a program: by a signal, by the program itself, or by an error. The background
 //! closures wait for it.
 
-use crate::lock::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::error::RunError;
-use super::wait_error::WaitError;
+use super::error::{RunError, WaitError};
+use crate::lock::lock;
 
 /// Exit code after a second signal, which ends the program without draining.
 const EXIT_UNDRAINED: i32 = 2;
 
-/// Whether the program has to stop.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     signalled: Arc<AtomicBool>,
@@ -40,9 +38,8 @@ impl Stop {
         Ok(())
     }
 
-    /// Requests a stop.
     pub(crate) fn request(&self) {
-        *self.requested() = true;
+        *lock(&self.requested) = true;
         self.changed.notify_all();
     }
 
@@ -51,13 +48,7 @@ impl Stop {
         if self.signalled.load(Ordering::Acquire) {
             self.request();
         }
-        *self.requested()
-    }
-
-    fn requested(&self) -> MutexGuard<'_, bool> {
-        self.requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.requested)
     }
 
     /// Sets which partition has stopped or which processor has ended, if one has: waits for them end with
@@ -68,15 +59,14 @@ impl Stop {
 
     /// A partition that has stopped, or a processor that has ended, and why.
     pub(crate) fn failure(&self) -> Option<WaitError> {
-        let failure = lock(&self.failure);
-        failure.clone()
+        lock(&self.failure).clone()
     }
 
     /// Waits for `time`, or until a stop is requested; returns whether to go on.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let waited = self
             .changed
-            .wait_timeout_while(self.requested(), time, |requested| !*requested);
+            .wait_timeout_while(lock(&self.requested), time, |requested| !*requested);
         let (requested, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !*requested
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use redb::{Database, DatabaseError, StorageBackend};
 
@@ -62,7 +62,6 @@ struct Sheet {
     bytes: Vec<u8>,
     synced: Vec<u8>,
     unsynced: Vec<Change>,
-    /// The process that has it open.
     holder: Option<u64>,
 }
 
@@ -106,7 +105,7 @@ impl SimulatedDisk {
     /// Stores whose files lie on this disk.
     pub fn stores(&self, cache_bytes: usize) -> RedbStores {
         let process = ProcessDisk {
-            life: self.content().life,
+            life: lock(&self.0).life,
             disk: self.clone(),
         };
         RedbStores::on(Arc::new(process), PathBuf::from("simulated"), cache_bytes)
@@ -114,56 +113,55 @@ impl SimulatedDisk {
 
     /// The process dies: its files are closed, and hold what it wrote.
     pub fn kill(&self) {
-        self.content().life += 1;
+        lock(&self.0).life += 1;
     }
 
     /// The machine dies: what was not synced is kept, lost or torn, each write by itself.
     pub fn lose_power(&self) {
-        self.content().lose_power();
+        lock(&self.0).lose_power();
     }
 
     /// The machine dies at the `steps`-th write or sync from now, in the middle of whatever that is.
     pub fn lose_power_after(&self, steps: u64) {
-        self.content().power_lasts = Some(steps);
+        lock(&self.0).power_lasts = Some(steps);
     }
 
     /// Whether it takes nothing more.
     pub fn set_full(&self, is_full: bool) {
-        self.content().is_full = is_full;
+        lock(&self.0).is_full = is_full;
     }
 
     /// The next `syncs` syncs fail; what they were to sync may be synced by a later one.
     pub fn fail_syncs(&self, syncs: u64) {
-        self.content().failing_syncs = syncs;
+        lock(&self.0).failing_syncs = syncs;
     }
 
     /// Counts the processes that had it, and the times that the power went.
     pub(crate) fn life(&self) -> u64 {
-        self.content().life
+        lock(&self.0).life
     }
 
     /// Nothing more goes wrong by itself.
     pub(crate) fn repair(&self) {
-        let mut content = self.content();
+        let mut content = lock(&self.0);
         content.power_lasts = None;
         content.failing_syncs = 0;
         content.is_full = false;
     }
 
-    /// Takes all files away.
     pub(crate) fn wipe(&self) {
-        let mut content = self.content();
+        let mut content = lock(&self.0);
         content.files.clear();
         content.life += 1;
     }
 
     /// How often each fault struck.
     pub fn faults(&self) -> DiskFaults {
-        self.content().faults
+        lock(&self.0).faults
     }
 
     fn hold(&self, path: &Path, life: u64) -> Result<(), DatabaseError> {
-        let content = &mut *self.content();
+        let content = &mut *lock(&self.0);
         if content.life != life {
             return Err(DatabaseError::Storage(redb::StorageError::Io(dead())));
         }
@@ -173,10 +171,6 @@ impl SimulatedDisk {
         }
         sheet.holder = Some(life);
         Ok(())
-    }
-
-    fn content(&self) -> MutexGuard<'_, Content> {
-        lock(&self.0)
     }
 }
 
@@ -208,14 +202,14 @@ impl Disk for ProcessDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let content = self.disk.content();
+        let content = lock(&self.disk.0);
         let paths = content.files.keys();
         let paths = paths.filter(|path| path.parent() == Some(dir));
         Ok(paths.cloned().collect())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let content = &mut *self.disk.content();
+        let content = &mut *lock(&self.disk.0);
         if let Some(sheet) = content.files.remove(from) {
             content.files.insert(to.to_owned(), sheet);
         }
@@ -223,7 +217,7 @@ impl Disk for ProcessDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.content().files.remove(path);
+        lock(&self.disk.0).files.remove(path);
         Ok(())
     }
 }
@@ -280,7 +274,7 @@ struct Backend {
 
 impl Backend {
     fn with<T>(&self, act: impl FnOnce(&mut Content, &Path) -> io::Result<T>) -> io::Result<T> {
-        let content = &mut *self.disk.content();
+        let content = &mut *lock(&self.disk.0);
         if content.life != self.life {
             return Err(dead());
         }
@@ -344,7 +338,7 @@ impl StorageBackend for Backend {
     }
 
     fn close(&self) -> io::Result<()> {
-        let content = &mut *self.disk.content();
+        let content = &mut *lock(&self.disk.0);
         if let Some(sheet) = content.files.get_mut(&self.path)
             && sheet.holder == Some(self.life)
         {

@@ -19,8 +19,7 @@ pub(super) const CHECK: &str = "check";
 /// checks of [`Workload::check`].
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::simulation::{End, Workload};
+/// # use goka_runtime::{simulation::{End, Workload}, tester::doc::*};
 /// fn every_click_is_counted(end: &End<'_>) {
 ///     let counted: i64 = end.table::<ClickCount>().iter().map(|(_, count)| count).sum();
 ///     assert!(counted >= end.input::<Clicks>().len().try_into().unwrap());
@@ -40,8 +39,7 @@ impl End<'_> {
     /// A table: of a processor, or one that is joined or looked up.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::End;
+    /// # use goka_runtime::{simulation::End, tester::doc::*};
     /// fn check(end: &End<'_>) {
     ///     for (user, count) in end.table::<ClickCount>().iter() {
     ///         assert!(count > 0, "{user} is there without clicks");
@@ -62,8 +60,7 @@ impl End<'_> {
     /// has to compare with these, not with a constant.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::End;
+    /// # use goka_runtime::{simulation::End, tester::doc::*};
     /// fn check(end: &End<'_>) {
     ///     let clicks = end.input::<Clicks>();
     ///     let of_alice = clicks.iter().filter(|(user, _)| user == "alice").count();
@@ -96,8 +93,7 @@ impl End<'_> {
     /// The records of a topic, committed ones alone, in the order in which they were written.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::End;
+    /// # use goka_runtime::{simulation::End, tester::doc::*};
     /// fn check(end: &End<'_>) {
     ///     let alerts = end.output::<Alerts>();
     ///     assert!(alerts.iter().all(|alert| alert.value.is_some_and(|count| count % 2 == 0)));

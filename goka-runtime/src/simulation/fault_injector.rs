@@ -1,7 +1,7 @@
 //! Armed faults: each fires at the next log operation that it fits. Called by the log, under its lock.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use super::disk::SimulatedDisk;
 use crate::lock::lock;
@@ -38,12 +38,8 @@ impl FaultInjector {
         Self(Arc::new(Mutex::new(armed)))
     }
 
-    fn armed(&self) -> MutexGuard<'_, Armed> {
-        lock(&self.0)
-    }
-
     pub(super) fn arm(&self, fault: Fault, on: Option<usize>) {
-        self.armed().faults.push((fault, on));
+        lock(&self.0).faults.push((fault, on));
     }
 
     pub(super) fn arm_death(&self, instance: usize, at: StepKind, power: bool) {
@@ -52,43 +48,40 @@ impl FaultInjector {
             at,
             power,
         };
-        self.armed().deaths.push(death);
+        lock(&self.0).deaths.push(death);
     }
 
     /// Lets faults that were armed for one instance fire at any.
     pub(super) fn untarget(&self) {
-        for (_, on) in &mut self.armed().faults {
+        for (_, on) in &mut lock(&self.0).faults {
             *on = None;
         }
     }
 
-    /// Removes all faults that are armed.
     pub(super) fn disarm(&self) {
-        let mut armed = self.armed();
+        let mut armed = lock(&self.0);
         armed.faults.clear();
         armed.deaths.clear();
     }
 
-    /// Removes the kills that are armed for an instance.
     pub(super) fn cancel_deaths(&self, instance: usize) {
-        self.armed()
+        lock(&self.0)
             .deaths
             .retain(|death| death.instance != instance);
     }
 
-    /// Takes the instances that were killed since the last call.
     pub(super) fn take_died(&self) -> Vec<usize> {
-        std::mem::take(&mut self.armed().died)
+        std::mem::take(&mut lock(&self.0).died)
     }
 
     /// How many processes were killed, by log operation.
     pub(super) fn deaths(&self) -> BTreeMap<String, u64> {
-        self.armed().counted.clone()
+        lock(&self.0).counted.clone()
     }
 
     /// Counts a kill that happened at no log operation.
     pub(super) fn count(&self, at: &str) {
-        *self.armed().counted.entry(at.to_owned()).or_default() += 1;
+        *lock(&self.0).counted.entry(at.to_owned()).or_default() += 1;
     }
 }
 
@@ -109,7 +102,7 @@ pub(super) fn name(instance: usize, start: Option<u64>) -> String {
 
 impl Faults for FaultInjector {
     fn at(&mut self, step: &Step<'_>) -> Option<Fault> {
-        let armed = &mut *self.armed();
+        let armed = &mut *lock(&self.0);
         let who = instance(step.who);
         let dies = |death: &Death| Some(death.instance) == who && death.at == step.kind;
         if let Some(at) = armed.deaths.iter().position(dies) {

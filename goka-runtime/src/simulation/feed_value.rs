@@ -6,8 +6,7 @@ use crate::codec::{CodecError, CodecOf, Json};
 /// reference to it, `&str` for a `String`, `Json<V>`, and `Option<V>`, where `None` is a tombstone.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::simulation::Workload;
+/// # use goka_runtime::{simulation::Workload, tester::doc::*};
 /// // One record of ten deletes a user.
 /// let workload = Workload::of::<ClickCount>().input(Clicks, 300, |dice| {
 ///     let user = format!("user-{}", dice.below(20));

@@ -1,14 +1,13 @@
 //! Mutation tests of the oracles: the engine runs with a known mistake, and a simulation has to find it.
 
-use std::fmt;
-
-use super::config::SimulationConfig;
+use super::SimulationConfig;
 use super::runner::Runner;
 use super::{FaultKind, Workload};
 use crate::fail_points::Mutant;
 
 /// How a mutation was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed} by `{oracle}`: {what}")]
 pub struct FoundMistake {
     /// The first seed that found it.
     pub seed: u64,
@@ -16,12 +15,6 @@ pub struct FoundMistake {
     pub oracle: &'static str,
     /// The message of the violation.
     pub what: String,
-}
-
-impl fmt::Display for FoundMistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {} by `{}`: {}", self.seed, self.oracle, self.what)
-    }
 }
 
 /// Runs a workload with a mutation of the engine, or without one, until a seed fails; `None` when none

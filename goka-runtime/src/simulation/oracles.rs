@@ -42,7 +42,6 @@ use crate::record::{Guarantee, Offset};
 /// A run after its end, when every instance has stopped.
 pub(super) struct FinishedRun<'e> {
     pub(super) log: &'e Simulated,
-    /// What happened, in order.
     pub(super) history: &'e [Moment],
     /// The processors, each with a new state for the model to call the handlers with, and its guarantee.
     pub(super) processors: &'e [(&'static Definition, Arc<ProcessorState>, Guarantee)],
@@ -61,17 +60,13 @@ pub(super) struct Place {
     pub(super) key: Option<Vec<u8>>,
 }
 
-/// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
-    /// The name of the rule.
     pub(super) oracle: &'static str,
-    /// The message.
     pub(super) what: String,
     pub(super) place: Option<Place>,
 }
 
-/// The result of the oracles.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) violations: Vec<Violation>,

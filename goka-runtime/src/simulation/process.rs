@@ -3,7 +3,7 @@
 //! that helps, and is restarted by its supervisor where it does not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::disk::SimulatedDisk;
@@ -18,9 +18,6 @@ use crate::tester::scheduler::SimulatedWorker;
 use crate::worker::WorkerConfig;
 use crate::worker::config::HandlerObserver;
 use crate::worker::members::{REJOIN, RejoinPolicy};
-
-/// How long after its end the supervisor restarts a process.
-const RESTART_DELAY: Duration = Duration::from_millis(500);
 
 /// The time that the handlers of a worker take.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,23 +40,17 @@ struct HistoryRecorder {
     handling: Mutex<Handling>,
 }
 
-impl HistoryRecorder {
-    fn handling(&self) -> MutexGuard<'_, Handling> {
-        lock(&self.handling)
-    }
-}
-
 impl HandlerObserver for HistoryRecorder {
     fn began(&self, record: &RecordId, now: Duration) {
         let takes = (self.handler_time)(record);
-        let mut handling = self.handling();
+        let mut handling = lock(&self.handling);
         handling.until = now + takes;
         handling.turn += takes;
         handling.longest = handling.longest.max(takes);
     }
 
     fn busy_until(&self) -> Duration {
-        self.handling().until
+        lock(&self.handling).until
     }
 
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
@@ -119,12 +110,12 @@ impl ProcessWorker {
     fn note_client(&self) {
         let client = self.recorder.log.last_client();
         self.recorder.client.store(client, Ordering::Relaxed);
-        *self.recorder.handling() = Handling::default();
+        *lock(&self.recorder.handling) = Handling::default();
     }
 
     /// How long the handlers of the last turn ran, if that is longer than a turn may be.
     fn overlong_turn(&self) -> Option<Duration> {
-        let mut handling = self.recorder.handling();
+        let mut handling = lock(&self.recorder.handling);
         let (turn, longest) = (
             std::mem::take(&mut handling.turn),
             std::mem::take(&mut handling.longest),
@@ -156,7 +147,6 @@ impl ProcessWorker {
     }
 }
 
-/// Why a process, or one of its tasks, ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Halt {
     #[error("start failed: {0}")]
@@ -165,11 +155,9 @@ pub(super) enum Halt {
     Stopped(StopReason),
 }
 
-/// A process, running or not.
 pub(super) struct Process {
     pub(super) disk: SimulatedDisk,
     running: Vec<ProcessWorker>,
-    /// How often it started.
     pub(super) starts: u64,
     /// The generation of its disk when it started. A later one means that the power was lost since.
     life: u64,
@@ -177,7 +165,6 @@ pub(super) struct Process {
     pub(super) stalled_until: Duration,
     /// When its supervisor restarts it.
     pub(super) restart_at: Option<Duration>,
-    /// Which worker had the last turn.
     last_turn: usize,
 }
 
@@ -203,7 +190,6 @@ impl Process {
         self.is_up() && self.disk.life() != self.life
     }
 
-    /// Starts its workers.
     pub(super) fn start(
         &mut self,
         log: &Simulated,
@@ -244,12 +230,10 @@ impl Process {
         self.running.iter().find_map(ProcessWorker::overlong_turn)
     }
 
-    /// How many workers it has.
     pub(super) fn workers(&self) -> usize {
         self.running.len()
     }
 
-    /// Why a task has stopped, if one has.
     pub(super) fn stopped(&self) -> Option<StopReason> {
         self.running.iter().find_map(ProcessWorker::stopped)
     }
@@ -269,17 +253,11 @@ impl Process {
         self.running.clear();
     }
 
-    /// Stops it cleanly.
     pub(super) fn stop(&mut self) {
         for worker in &mut self.running {
             worker.inner.stop();
         }
         self.running.clear();
         self.disk.kill();
-    }
-
-    /// Has the supervisor restart it a little later.
-    pub(super) fn restart_later(&mut self, now: Duration) {
-        self.restart_at = Some(now + RESTART_DELAY);
     }
 }

@@ -42,7 +42,6 @@ pub(super) struct ShrunkSchedule {
     pub(super) is_minimal: bool,
 }
 
-/// Why a simulation failed.
 pub(super) struct Report<'r> {
     /// The path of the simulation's function.
     pub(super) name: &'r str,
@@ -126,9 +125,6 @@ fn section(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Re
 pub(super) struct Summary<'s> {
     pub(super) name: &'s str,
     pub(super) counters: super::run::Counters,
-    /// How many faults fired in each run.
-    pub(super) fired: Vec<u64>,
-    pub(super) unjudged: Vec<String>,
     pub(super) time: Duration,
 }
 
@@ -139,12 +135,12 @@ impl fmt::Display for Summary<'_> {
             f,
             "simulation `{}`: {} runs, {} records, {} turns, {:.1} s",
             self.name,
-            self.fired.len(),
+            counters.fired.len(),
             counters.records,
             counters.turns,
             self.time.as_secs_f64()
         )?;
-        let mut fired = self.fired.clone();
+        let mut fired = counters.fired.clone();
         fired.sort_unstable();
         let least = fired.first().copied().unwrap_or(0);
         let median = fired.get(fired.len() / 2).copied().unwrap_or(0);
@@ -152,7 +148,7 @@ impl fmt::Display for Summary<'_> {
         counts(f, "faults", &counters.faults)?;
         counts(f, "log operations", &counters.log_steps)?;
         counts(f, "kills at", &counters.deaths)?;
-        let mut unjudged = self.unjudged.iter();
+        let mut unjudged = counters.unjudged.iter();
         unjudged.try_for_each(|what| writeln!(f, "  not judged: {what}"))
     }
 }
@@ -293,12 +289,12 @@ mod tests {
             faults: [("ack lost", 5), ("stop", 2)].into(),
             log_steps: [("append".to_owned(), 44)].into(),
             deaths: BTreeMap::new(),
+            fired: vec![4, 0, 3],
+            unjudged: ["outputs of `Works`: it is asynchronous".to_owned()].into(),
         };
         let summary = Summary {
             name: "shop::clicks",
             counters,
-            fired: vec![4, 0, 3],
-            unjudged: lines(&["outputs of `Works`: it is asynchronous"]),
             time: Duration::from_millis(1_250),
         };
         expect![[r#"

@@ -2,31 +2,39 @@
 //! findings of the oracles.
 
 mod ending;
-mod starting;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use self::starting::is_log_away;
-use super::Dice;
-use super::config::SimulationConfig;
 use super::disk::SimulatedDisk;
-use super::fault_injector::FaultInjector;
+use super::fault_injector::{FaultInjector, name};
 use super::oracles::Violation;
 use super::process::{Halt, Process};
 use super::schedule::Schedule;
-use super::workload::FedRecord;
+use super::workload::{FedRecord, Workload};
+use super::{Dice, SimulationConfig};
 use crate::clock::Clock;
 use crate::core::StopReason;
 use crate::core::recovery::{RecoveryProblem, RecoveryReason};
+use crate::dispatch::ProcessorState;
 use crate::graph::order::start_order;
 use crate::graph::{Definition, TopicSpec};
 use crate::log::simulated::{Happened, Simulated};
 use crate::log::{Committed, Log};
+use crate::processor::{OnStop, ProcessorOptions, StartError};
 use crate::record::{Headers, Record, TopicPartition};
 use crate::table::StoreError;
-use crate::tester::setup::{BEGIN, topics};
+use crate::tester::folded::Folded;
+use crate::tester::setup::{BEGIN, shared_state, topics, worker_config};
+use crate::worker::WorkerConfig;
+
+/// How long after its end the supervisor restarts a process.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+
+/// The cache of each disk's stores, in bytes.
+const CACHE: usize = 1 << 20;
 
 /// The most memory that a record takes beyond its bytes: two rows of a table.
 const ROW: usize = 512;
@@ -36,28 +44,45 @@ const ROW: usize = 512;
 pub(super) struct Counters {
     pub(super) records: u64,
     pub(super) turns: u64,
-    /// How often each fault fired.
     pub(super) faults: BTreeMap<&'static str, u64>,
-    /// How often each log operation was done.
     pub(super) log_steps: BTreeMap<String, u64>,
     /// How many processes were killed, by log operation.
     pub(super) deaths: BTreeMap<String, u64>,
+    /// How many faults fired in each run.
+    pub(super) fired: Vec<u64>,
+    /// What the oracles could not check, and why; the same for every seed.
+    pub(super) unjudged: BTreeSet<String>,
 }
 
-/// How a run ended.
+impl Counters {
+    /// Adds those of another run.
+    pub(super) fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.turns += other.turns;
+        self.fired.push(other.faults.values().sum());
+        add(&mut self.faults, other.faults);
+        add(&mut self.log_steps, other.log_steps);
+        add(&mut self.deaths, other.deaths);
+        self.unjudged.extend(other.unjudged);
+    }
+}
+
+fn add<K: Ord>(to: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
+    for (name, count) in more {
+        *to.entry(name).or_default() += count;
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) violations: Vec<Violation>,
     /// What happened to the record or row of the first violation, a line each.
     pub(super) violation_trace: Vec<String>,
-    /// What the oracles could not check, and why; the same for every seed.
-    pub(super) unjudged: Vec<String>,
     pub(super) counters: Counters,
     /// Everything that happened, a line each; the same for the same schedule.
     pub(super) full_trace: Vec<String>,
 }
 
-/// Runs a workload under a schedule.
 pub(super) fn run(config: &SimulationConfig<'_>, schedule: &Schedule) -> Outcome {
     #[cfg(feature = "fail-points")]
     crate::fail_points::set_mutant(config.mutant);
@@ -81,7 +106,6 @@ struct Run<'r> {
     processes: Vec<Process>,
     order: Dice,
     violations: Vec<Violation>,
-    /// The offsets that were deleted, by group.
     lost_offsets: BTreeMap<&'static str, BTreeMap<TopicPartition, Committed>>,
     /// The last partition that a record without a key went to, by topic.
     next_partitions: BTreeMap<&'static str, i32>,
@@ -137,6 +161,49 @@ impl<'r> Run<'r> {
         self.log.set_faults(Some(Box::new(self.injector.clone())));
     }
 
+    fn start(&mut self, number: usize) {
+        let Self {
+            definitions,
+            config,
+            schedule,
+            clock,
+            log,
+            ..
+        } = self;
+        let make = |disk: &SimulatedDisk, starts: u64| {
+            let start = (!schedule.setting.is_static).then_some(starts);
+            let options = ProcessorOptions {
+                instance: name(number, start),
+                guarantee: config.workload.guarantee,
+                // Every second instance leaves its group when it stops; the others keep their membership
+                // for a restart.
+                on_stop: match number % 2 {
+                    0 => OnStop::Keep,
+                    _ => OnStop::Leave,
+                },
+                ..schedule.setting.options.clone()
+            };
+            let table = |spec: &TopicSpec| Arc::new(Folded::new(log, spec));
+            let configs = definitions.iter().map(|definition| {
+                worker_config(
+                    definition,
+                    shared(config.workload, definition),
+                    (log, clock),
+                    Arc::new(disk.stores(CACHE)),
+                    &options,
+                    table,
+                )
+            });
+            configs.collect::<Result<Vec<WorkerConfig>, StartError>>()
+        };
+        let handler_time = schedule.handler_time(config.workload);
+        let started = self.processes[number].start(log, &handler_time, make);
+        self.log_event(format!("instance {number} starts"));
+        if let Err(halt) = started {
+            self.handle_halt(number, halt);
+        }
+    }
+
     /// Writes a record that no fault affects.
     fn put(&mut self, topic: &TopicSpec, record: &FedRecord) {
         let partitions = self.log.partitions_of(topic.name);
@@ -175,7 +242,6 @@ impl<'r> Run<'r> {
         *self.counters.faults.entry(fault).or_default() += 1;
     }
 
-    /// Runs the turns of the schedule.
     fn run_schedule(&mut self) {
         let mut steps = self.schedule.steps.iter().peekable();
         for turn in 0..self.schedule.turns {
@@ -200,7 +266,6 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Advances the clock by a random part of the pace.
     fn pass_time(&mut self) {
         let most = u64::try_from(self.schedule.setting.pace.as_micros()).unwrap_or(u64::MAX);
         let time = Duration::from_micros(self.order.below(most));
@@ -268,13 +333,14 @@ impl<'r> Run<'r> {
 
     fn check_memory(&mut self, number: usize) {
         let setting = &self.schedule.setting;
-        let most = setting.memory + setting.batch * ROW;
+        let memory = setting.options.memory_bytes;
+        let most = memory + setting.batch * ROW;
         let taken = self.processes[number].memory();
         if taken > most {
             let what = format!(
                 "a worker of instance {number} takes {taken} bytes for values of tables; its limit is \
-                 {} and what one fetch of {} records adds",
-                setting.memory, setting.batch
+                 {memory} and what one fetch of {} records adds",
+                setting.batch
             );
             self.violation("memory bound", what);
         }
@@ -290,13 +356,16 @@ impl<'r> Run<'r> {
         }
         self.stop(number);
         let now = self.clock.monotonic();
-        self.processes[number].restart_later(now);
+        self.processes[number].restart_at = Some(now + RESTART_DELAY);
     }
 
     /// Whether a fault explains the end. Where an operator would have to act, this does what they would.
     fn is_expected(&mut self, number: usize, halt: &Halt) -> bool {
         let cause = match halt {
-            Halt::Start(error) => return !self.faults_are_over && is_log_away(error),
+            Halt::Start(error) => {
+                let is_log_away = matches!(**error, StartError::Log { .. });
+                return is_log_away && !self.faults_are_over;
+            }
             Halt::Stopped(cause) => cause,
         };
         match cause {
@@ -323,4 +392,9 @@ impl<'r> Run<'r> {
             _ => false,
         }
     }
+}
+
+pub(super) fn shared(workload: &Workload, definition: &Definition) -> Arc<ProcessorState> {
+    let given = workload.shared.get(&(definition.type_id)());
+    shared_state(definition, given.map(|make| make()), "Workload::with(|| ")
 }

@@ -1,7 +1,7 @@
 //! What `#[goka::simulate]` calls: runs the seeds on all cores, each run on one thread, until one fails;
 //! then shrinks its schedule and reports it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use super::SimulationConfig;
 use super::Workload;
-use super::config::SimulationConfig;
 use super::end::CHECK;
 use super::fault_kind::FaultKind;
 use super::oracles::Violation;
@@ -26,7 +26,6 @@ const SEED: &str = "GOKA_SIM_SEED";
 /// Environment variable: how many seeds to run of every simulation.
 const SEEDS: &str = "GOKA_SIM_SEEDS";
 
-/// The budget for shrinking a schedule.
 const BUDGET: Budget = Budget {
     runs: 300,
     time: Duration::from_secs(20),
@@ -37,10 +36,8 @@ pub(super) trait SeedRunner: Sync {
     /// A part of a schedule that may be left out.
     type Step: Clone + fmt::Display;
 
-    /// The whole schedule of a seed.
     fn steps(&self, seed: u64) -> Vec<Self::Step>;
 
-    /// Whether a step writes an input record.
     fn is_record(step: &Self::Step) -> bool;
 
     /// Runs the schedule of a seed with these of its steps only, and records the full trace if `traced`.
@@ -123,13 +120,9 @@ impl<'f> Runner<'f, SimulationConfig<'f>> {
     }
 }
 
-/// The results of the runs so far.
 #[derive(Default)]
 pub(super) struct SeedResults {
     pub(super) counters: Counters,
-    pub(super) fired: Vec<u64>,
-    unjudged: BTreeSet<String>,
-    /// The seeds that failed, and why.
     pub(super) failed: BTreeMap<u64, SeedFailure>,
 }
 
@@ -138,36 +131,6 @@ pub(super) struct SeedFailure {
     difference: Option<Difference>,
 }
 
-impl SeedResults {
-    fn add(&mut self, seed: u64, ran: SeedRun) {
-        let Counters {
-            records,
-            turns,
-            faults,
-            log_steps: steps,
-            deaths,
-        } = ran.outcome.counters;
-        self.fired.push(faults.values().sum());
-        let counters = &mut self.counters;
-        counters.records += records;
-        counters.turns += turns;
-        add(&mut counters.faults, faults);
-        add(&mut counters.log_steps, steps);
-        add(&mut counters.deaths, deaths);
-        self.unjudged.extend(ran.outcome.unjudged);
-        if let Some(failure) = ran.failure {
-            self.failed.insert(seed, failure);
-        }
-    }
-}
-
-fn add<K: Ord>(to: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
-    for (name, count) in more {
-        *to.entry(name).or_default() += count;
-    }
-}
-
-/// The result of one seed.
 struct SeedRun {
     outcome: Outcome,
     failure: Option<SeedFailure>,
@@ -181,8 +144,6 @@ impl<R: SeedRunner> Runner<'_, R> {
         let summary = Summary {
             name: self.name,
             counters: found.counters,
-            fired: found.fired,
-            unjudged: found.unjudged.into_iter().collect(),
             time: began.elapsed(),
         };
         // Seeds are handed out in order, so that all below one that fails were run, too.
@@ -205,7 +166,10 @@ impl<R: SeedRunner> Runner<'_, R> {
                 let ran = self.try_seed(seed, seed == *seeds.start());
                 failed.fetch_or(ran.failure.is_some(), Ordering::Relaxed);
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                found.add(seed, ran);
+                found.counters.add(ran.outcome.counters);
+                found
+                    .failed
+                    .extend(ran.failure.map(|failure| (seed, failure)));
             }
         };
         std::thread::scope(|scope| {
@@ -245,7 +209,6 @@ impl<R: SeedRunner> Runner<'_, R> {
         catch_panic(|| self.runs.run(seed, steps, traced)).unwrap_or_else(panicked)
     }
 
-    /// Builds the report of a seed that failed.
     fn report(&self, seed: u64, failure: SeedFailure) -> String {
         let mut outcome = self.run_whole(seed, true);
         let violations = |violations: &[Violation]| texts(violations).collect::<Vec<_>>();
@@ -314,7 +277,6 @@ impl<R: SeedRunner> Runner<'_, R> {
         (Some(schedule), smallest)
     }
 
-    /// Writes the full trace of a seed to a file, and prints its path.
     fn write_trace(&self, seed: u64) {
         let trace = self.run_whole(seed, true).full_trace;
         let file = format!("{}-{seed}.trace", self.name.replace("::", "-"));

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use self::planner::{Planner, below};
 use super::Dice;
-use super::config::SimulationConfig;
+use super::SimulationConfig;
 use super::fault_kind::FaultKind;
 use super::workload::{FedRecord, Workload};
 use crate::core::RecordId;
 use crate::graph::TopicSpec;
 use crate::log::simulated::{Fault, StepKind};
+use crate::processor::ProcessorOptions;
 use crate::record::Timestamp;
 
 /// The minimum number of turns of a run.
@@ -24,13 +25,17 @@ const TURNS_PER_RECORD: usize = 2;
 /// The minimum and maximum number of faults that are planned for a run.
 const FAULTS: (u64, u64) = (6, 10);
 
-/// Something that happens in a run.
 #[derive(Debug, Clone)]
 pub(super) enum StepAction {
-    /// Writes a record to an input topic of the workload.
-    Feed { topic: TopicSpec, record: FedRecord },
+    Feed {
+        topic: TopicSpec,
+        record: FedRecord,
+    },
     /// Arms a fault: it fires at the next log operation that it fits, of one instance or of any.
-    Inject { fault: Fault, on: Option<usize> },
+    Inject {
+        fault: Fault,
+        on: Option<usize>,
+    },
     /// Kills a process, at once or right after its next log operation of a kind. With a loss of power,
     /// its disk also loses what was not synced.
     Kill {
@@ -39,23 +44,32 @@ pub(super) enum StepAction {
         power: bool,
     },
     /// Cuts the power in the middle of a disk write, after this many writes.
-    LosePowerWriting { instance: usize, writes: u64 },
-    /// Stops a process cleanly.
-    Stop { instance: usize },
-    /// Starts a process that is not running.
+    LosePowerWriting {
+        instance: usize,
+        writes: u64,
+    },
+    Stop {
+        instance: usize,
+    },
     Start {
         instance: usize,
         on_empty_disk: bool,
     },
     /// Suspends a process for a time, while the others go on.
-    Stall { instance: usize, time: Duration },
-    /// Fails the next syncs of a disk.
-    FailSyncs { instance: usize, syncs: u64 },
+    Stall {
+        instance: usize,
+        time: Duration,
+    },
+    FailSyncs {
+        instance: usize,
+        syncs: u64,
+    },
     /// Makes a disk refuse writes for want of space, or accept them again.
-    SetDiskFull { instance: usize, is_full: bool },
-    /// Runs compaction once over all tables.
+    SetDiskFull {
+        instance: usize,
+        is_full: bool,
+    },
     Compact,
-    /// Deletes the records of the inputs that every group has committed past.
     ApplyRetention,
     /// Moves the wall clocks of all machines, by milliseconds.
     SetClock(Timestamp),
@@ -147,12 +161,7 @@ impl fmt::Display for Step {
 /// How the processors are set up in a run.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
-    pub(super) barrier: Duration,
-    pub(super) session: Duration,
-    pub(super) transaction_timeout: Duration,
-    pub(super) flush_interval: Duration,
-    pub(super) flush_bytes: usize,
-    pub(super) memory: usize,
+    pub(super) options: ProcessorOptions,
     /// The most records of one fetch.
     pub(super) batch: usize,
     /// How long compaction keeps tombstones.
@@ -177,7 +186,6 @@ pub(super) struct HandlerTimes {
 }
 
 impl HandlerTimes {
-    /// Draws the time of one record.
     fn of(&self, dice: &mut Dice) -> Duration {
         if dice.below(1_000) >= self.per_mille {
             return Duration::ZERO;
@@ -188,7 +196,6 @@ impl HandlerTimes {
     }
 }
 
-/// How long the handler of a record takes.
 pub(super) type HandlerTime = Arc<dyn Fn(&RecordId) -> Duration + Send + Sync>;
 
 /// The schedule of a run. The same schedule of the same configuration gives the same run.
@@ -222,7 +229,6 @@ impl Schedule {
         })
     }
 
-    /// The schedule of a seed.
     pub(super) fn of(seed: u64, config: &SimulationConfig<'_>) -> Self {
         let mut dice = Dice::new(seed);
         let fed = config.workload.fed_topics.iter();

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-/// How much work shrinking may do.
 pub(super) struct Budget {
     pub(super) runs: usize,
     pub(super) time: Duration,

@@ -65,8 +65,7 @@ type Check = Box<dyn Fn(&End<'_>) + Send + Sync>;
 /// Built once for all seeds.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::simulation::Workload;
+/// # use goka_runtime::{simulation::Workload, tester::doc::*};
 /// let workload = Workload::of::<ClickCount>()
 ///     .input(Clicks, 300, |dice| (format!("user-{}", dice.below(20)), "x"))
 ///     .partitions(2);
@@ -89,8 +88,7 @@ impl Workload {
     /// One processor.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// let workload = Workload::of::<ClickCount>()
     ///     .input(Clicks, 300, |dice| (format!("user-{}", dice.below(20)), "x"));
     /// ```
@@ -125,8 +123,7 @@ impl Workload {
     /// The value is made whenever an instance starts, as in a program that starts.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// let workload = Workload::of::<ClickCount>().with(|| ClickCount);
     /// ```
     pub fn with<P: Processor + Send + Sync>(
@@ -143,8 +140,7 @@ impl Workload {
     /// clock or a counter a replay of the seed would get other records.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// let workload = Workload::of::<ClickCount>()
     ///     .input(Clicks, 300, |dice| (format!("user-{}", dice.below(20)), "x"));
     /// ```
@@ -236,8 +232,7 @@ impl Workload {
     /// Sets the partition count of topics that declare none; 4 unless set.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// let workload = Workload::of::<ClickCount>().partitions(2);
     /// ```
     pub fn partitions(mut self, partitions: i32) -> Self {
@@ -248,8 +243,7 @@ impl Workload {
     /// Runs every processor with this guarantee, whatever each declares.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// use goka_runtime::record::Guarantee;
     /// let workload = Workload::of::<ClickCount>().guarantee(Guarantee::ExactlyOnce);
     /// ```
@@ -262,8 +256,7 @@ impl Workload {
     /// compared with the model at least once, not only exactly once.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// let workload = Workload::of::<ClickCount>().idempotent();
     /// ```
     pub fn idempotent(mut self) -> Self {
@@ -276,8 +269,7 @@ impl Workload {
     /// timeout or the transaction timeout.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// use std::time::Duration;
     ///
     /// // One record in a hundred waits for a service that is slow.
@@ -298,8 +290,7 @@ impl Workload {
     /// check that panics is a violation with the panic's message.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::simulation::Workload;
+    /// # use goka_runtime::{simulation::Workload, tester::doc::*};
     /// let workload = Workload::of::<ClickCount>().check(|end| {
     ///     assert!(end.table::<ClickCount>().len() <= 20);
     /// });

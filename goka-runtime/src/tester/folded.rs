@@ -2,8 +2,7 @@
 //! at each read. Tests read it, and handlers look up in it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::Mutex;
 
 use crate::graph::TopicSpec;
 use crate::lock::lock;
@@ -12,7 +11,6 @@ use crate::record::{Offset, Record};
 use crate::table::Stored;
 use crate::view::{LookedUp, ViewError};
 
-/// The rows of a table, with their timestamps.
 pub(crate) type StoredRows = BTreeMap<Vec<u8>, Stored>;
 
 /// Applies a record of a table's topic to its rows.
@@ -23,7 +21,6 @@ pub(crate) fn fold(rows: &mut StoredRows, record: &Record<'_>) {
     }
 }
 
-/// Sets or deletes a row.
 pub(crate) fn put(rows: &mut StoredRows, key: &[u8], stored: Option<Stored>) {
     match stored {
         Some(stored) => drop(rows.insert(key.to_vec(), stored)),
@@ -37,7 +34,6 @@ struct FoldedPartition {
     rows: StoredRows,
 }
 
-/// All partitions of a table.
 #[derive(Debug)]
 pub(crate) struct Folded {
     log: Simulated,
@@ -58,10 +54,6 @@ impl Folded {
         }
     }
 
-    fn parts(&self) -> MutexGuard<'_, Vec<FoldedPartition>> {
-        lock(&self.parts)
-    }
-
     fn catch_up(&self, partition: i32, part: &mut FoldedPartition) {
         let rows = &mut part.rows;
         part.next = self
@@ -71,9 +63,8 @@ impl Folded {
             });
     }
 
-    /// The value of a key, now.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Stored> {
-        let mut parts = self.parts();
+        let mut parts = lock(&self.parts);
         let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);
         let partition = (self.place)(key, count);
         let part = parts.get_mut(usize::try_from(partition).ok()?)?;
@@ -84,7 +75,7 @@ impl Folded {
     /// All rows, now, in the order of the keys' bytes.
     pub(crate) fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut rows = BTreeMap::new();
-        for (partition, part) in (0..).zip(self.parts().iter_mut()) {
+        for (partition, part) in (0..).zip(lock(&self.parts).iter_mut()) {
             self.catch_up(partition, part);
             let found = part.rows.iter();
             rows.extend(found.map(|(key, stored)| (key.clone(), stored.value.clone())));
@@ -96,14 +87,5 @@ impl Folded {
 impl LookedUp for Folded {
     fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
         Ok(self.get(key))
-    }
-
-    fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        Ok(Vec::new())
-    }
-
-    fn wait_reached(&self, _ends: &[Offset], _deadline: Duration) -> Result<(), ViewError> {
-        // Every read is up to date.
-        Ok(())
     }
 }

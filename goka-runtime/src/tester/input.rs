@@ -16,8 +16,7 @@ use crate::topic::Topic;
 /// in other processors, too.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let mut app = Tester::of::<ClickCount>();
 /// let mut clicks = app.input(Clicks);
 /// clicks.send("alice", "x");
@@ -49,8 +48,7 @@ impl<'t, T: Topic> Input<'t, T> {
     /// Sends a record.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// ```
@@ -66,8 +64,7 @@ impl<'t, T: Topic> Input<'t, T> {
     /// Sends a record with headers or a timestamp. Without one it has the time of the tester's clock.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// # use goka_runtime::context::Emit;
     /// let mut app = Tester::of::<ClickCount>();
     /// let options = Emit::new().timestamp(7).header("trace", "1");
@@ -90,8 +87,7 @@ impl<'t, T: Topic> Input<'t, T> {
     /// Sends the deletion of a key.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send_tombstone("alice");
     /// ```
@@ -107,8 +103,7 @@ impl<'t, T: Topic> Input<'t, T> {
     /// Sends a record whose handler may fail; returns its partition and offset.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
     /// assert!(stopped.to_string().contains("offset 0, key `alice`: a bad click"));

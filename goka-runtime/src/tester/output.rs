@@ -1,6 +1,6 @@
 //! The records that processors emitted. A test reads each once, in the order in which they were written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -15,8 +15,7 @@ use crate::topic::Topic;
 /// A topic that processors of the tester emit to.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let mut app = Tester::of::<ClickCount>();
 /// let mut alerts = app.output(Alerts);
 /// alerts.expect_none();
@@ -29,8 +28,7 @@ pub struct Output<'t, T> {
 /// An emitted record.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let mut app = Tester::of::<ClickCount>();
 /// app.input(Clicks).send("alice", "x");
 /// app.input(Clicks).send("alice", "x");
@@ -63,8 +61,7 @@ pub struct Received<K, V> {
 )]
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let mut app = Tester::of::<ClickCount>();
 /// app.input(Clicks).send("alice", "x");
 /// app.input(Clicks).send("alice", "x");
@@ -107,23 +104,14 @@ impl Expected<String> for &str {
 }
 
 /// A record that was read, not decoded yet.
-struct ReadRecord {
-    written: u64,
-    partition: i32,
-    offset: Offset,
-    timestamp: Timestamp,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
-}
+type ReadRecord = Received<Option<Vec<u8>>, Vec<u8>>;
 
 impl ReadRecord {
-    fn new(written: u64, partition: i32, record: &Record<'_>) -> Self {
+    fn of(partition: i32, record: &Record<'_>) -> Self {
         let headers = record.headers.iter();
         let owned =
             |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
         Self {
-            written,
             partition,
             offset: record.offset,
             timestamp: record.timestamp,
@@ -138,20 +126,25 @@ impl ReadRecord {
     }
 }
 
+/// The next offset to read of each partition.
+pub(super) type NextOffsets = BTreeMap<(&'static str, i32), Offset>;
+
+/// Reads the committed records of a topic from `next` on, in the order in which they were written.
+fn read(log: &Simulated, topic: &'static str, next: &mut NextOffsets) -> Vec<ReadRecord> {
+    let mut found = Vec::new();
+    for partition in 0..log.partitions_of(topic) {
+        let from = next.entry((topic, partition)).or_default();
+        *from = log.read_committed(topic, partition, *from, &mut |written, record| {
+            found.push((written, ReadRecord::of(partition, &record)));
+        });
+    }
+    found.sort_by_key(|(written, _)| *written);
+    found.into_iter().map(|(_, raw)| raw).collect()
+}
+
 impl Tester {
-    /// Reads the records of a topic that were not read yet.
     fn unread(&mut self, topic: &'static str) -> Vec<ReadRecord> {
-        let mut found = Vec::new();
-        for partition in 0..self.log.partitions_of(topic) {
-            let from = self.read.entry((topic, partition)).or_default();
-            *from = self
-                .log
-                .read_committed(topic, partition, *from, &mut |written, record| {
-                    found.push(ReadRecord::new(written, partition, &record));
-                });
-        }
-        found.sort_by_key(|raw| raw.written);
-        found
+        read(&self.log, topic, &mut self.read)
     }
 
     /// Panics when unread outputs are left that no processor reads.
@@ -184,16 +177,9 @@ impl Tester {
     }
 }
 
-/// All committed records of a topic, in the order in which they were written.
 #[track_caller]
 pub(crate) fn read_all<T: Topic>(log: &Simulated) -> Vec<Received<T::Key, T::Value>> {
-    let mut found = Vec::new();
-    for partition in 0..log.partitions_of(T::NAME) {
-        log.read_committed(T::NAME, partition, 0, &mut |written, record| {
-            found.push(ReadRecord::new(written, partition, &record));
-        });
-    }
-    found.sort_by_key(|raw| raw.written);
+    let found = read(log, T::NAME, &mut NextOffsets::new());
     found.into_iter().map(received::<T>).collect()
 }
 
@@ -214,8 +200,7 @@ impl<'t, T: Topic> Output<'t, T> {
     /// The records that were not read yet, in the order in which they were written.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// assert!(app.output(Alerts).take().is_empty());
     /// ```
@@ -232,8 +217,7 @@ impl<'t, T: Topic> Output<'t, T> {
     /// in this order.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// for _ in 0..4 {
     ///     app.input(Clicks).send("alice", "x");
@@ -275,8 +259,7 @@ impl<'t, T: Topic> Output<'t, T> {
     /// Checks that no record is left to read.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// app.output(Alerts).expect_none();

@@ -13,8 +13,7 @@ use crate::topic::Table;
 /// A table, as readers of committed records see it now.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let mut app = Tester::of::<ClickCount>();
 /// app.input(Clicks).send("alice", "x");
 /// assert_eq!(format!("{:?}", app.table::<ClickCount>()), r#"{"alice": "1"}"#);
@@ -35,8 +34,7 @@ impl<T: Table> Rows<'_, T> {
     /// The value of a key.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::of::<ClickCount>();
     /// assert_eq!(app.table::<ClickCount>().get("alice"), None);
     /// ```
@@ -56,8 +54,7 @@ impl<T: Table> Rows<'_, T> {
     /// All rows, in the order of the keys' bytes.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("bob", "x");
     /// app.input(Clicks).send("alice", "x");
@@ -80,8 +77,7 @@ impl<T: Table> Rows<'_, T> {
     /// How many rows there are.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// app.input(Clicks).send("alice", "x");
     /// assert_eq!(app.table::<ClickCount>().len(), 1);
@@ -93,8 +89,7 @@ impl<T: Table> Rows<'_, T> {
     /// Whether there are no rows.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// assert!(Tester::of::<ClickCount>().table::<ClickCount>().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {

@@ -1,5 +1,5 @@
 //! Runs several workers on one simulated clock and one simulated log, a turn at a time. The caller decides
-//! the order of turns and moves the clock; [`TurnScheduler::run_until_idle`] goes round until no worker
+//! the order of turns and moves the clock; [`run_until_idle`] goes round until no worker
 //! makes progress. Knows no types of records.
 
 use std::sync::{Arc, OnceLock};
@@ -21,7 +21,6 @@ const LAST_TURNS: usize = 100;
 /// How often spawned futures are polled before a turn.
 const YIELDS: usize = 16;
 
-/// One worker with its member.
 pub(crate) struct SimulatedWorker {
     config: Arc<WorkerConfig>,
     /// The time that the timers of asynchronous handlers have come to; `None` before the first handler was called.
@@ -32,10 +31,6 @@ pub(crate) struct SimulatedWorker {
 }
 
 impl SimulatedWorker {
-    /// Joins the group.
-    ///
-    /// # Errors
-    /// When the log refuses.
     pub(crate) fn join(mut parts: WorkerConfig) -> Result<Self, LogError> {
         // There is no thread, and a timer that a handler itself waits for fires at once.
         parts.executor = Arc::new(Executor {
@@ -56,9 +51,6 @@ impl SimulatedWorker {
     }
 
     /// Joins the group again with a new member, after the previous one has ended.
-    ///
-    /// # Errors
-    /// When the log refuses.
     pub(crate) fn rejoin(&mut self) -> Result<(), LogError> {
         let member = self.config.log.join(&self.config.plan.group)?;
         self.running = Some((Worker::new(&self.config), member));
@@ -66,7 +58,6 @@ impl SimulatedWorker {
         Ok(())
     }
 
-    /// The memory that its tables take, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.running
             .as_ref()
@@ -82,12 +73,10 @@ impl SimulatedWorker {
         }
     }
 
-    /// Its configuration.
     pub(crate) fn config(&self) -> &Arc<WorkerConfig> {
         &self.config
     }
 
-    /// Why it ended, if it did.
     pub(crate) fn ended(&self) -> Option<&StopReason> {
         self.ended.as_ref()
     }
@@ -174,37 +163,18 @@ impl SimulatedWorker {
     }
 }
 
-/// Workers that share a log and a clock.
-pub(super) struct TurnScheduler {
-    log: Simulated,
-    pub(super) workers: Vec<SimulatedWorker>,
-}
-
-impl TurnScheduler {
-    pub(super) fn new(log: Simulated) -> Self {
-        let workers = Vec::new();
-        Self { log, workers }
-    }
-
-    /// Removes the first `count` workers, each ended by `end`.
-    pub(super) fn end(&mut self, count: usize, end: fn(&mut SimulatedWorker)) {
-        self.workers[..count].iter_mut().for_each(end);
-        self.workers.drain(..count);
-    }
-
-    /// Lets the workers take turns until none makes progress; `false` when that does not happen.
-    pub(super) fn run_until_idle(&mut self) -> bool {
-        for _ in 0..ROUNDS {
-            let (mut made_progress, version) = (false, self.log.version());
-            for worker in &mut self.workers {
-                made_progress |= worker.turn();
-            }
-            // A turn without progress may still have changed the log, for others to notice.
-            made_progress |= version != self.log.version();
-            if !made_progress && !self.log.is_rebalancing() {
-                return true;
-            }
+/// Lets the workers on a log take turns until none makes progress; `false` when that does not happen.
+pub(super) fn run_until_idle(log: &Simulated, workers: &mut [SimulatedWorker]) -> bool {
+    for _ in 0..ROUNDS {
+        let (mut made_progress, version) = (false, log.version());
+        for worker in &mut *workers {
+            made_progress |= worker.turn();
         }
-        false
+        // A turn without progress may still have changed the log, for others to notice.
+        made_progress |= version != log.version();
+        if !made_progress && !log.is_rebalancing() {
+            return true;
+        }
     }
+    false
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::folded::Folded;
-use super::scheduler::TurnScheduler;
+use super::output::NextOffsets;
 use super::{TestedProcessor, Tester};
 use crate::clock::Clock;
 use crate::dispatch::ProcessorState;
@@ -34,8 +34,7 @@ pub(super) const SESSION: Duration = Duration::from_secs(3_600);
 /// The processors of a [`Tester`] that is not started yet: see [`Tester::new`].
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// let setup = Tester::new().and::<ClickCount>();
 /// let mut app = setup.partitions(2).strict().start();
 /// app.input(Clicks).send("alice", "x");
@@ -65,8 +64,7 @@ impl Setup {
     /// Adds a processor.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::new().and::<ClickCount>().start();
     /// assert!(app.error().is_none());
     /// ```
@@ -78,8 +76,7 @@ impl Setup {
     /// Adds a processor and the value that its handlers share.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::new().with(ClickCount).start();
     /// assert!(app.error().is_none());
     /// ```
@@ -91,8 +88,7 @@ impl Setup {
     /// Sets the partition count of topics that declare none; 4 unless set.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::new().and::<ClickCount>().partitions(1).start();
     /// assert!(app.error().is_none());
     /// ```
@@ -104,8 +100,7 @@ impl Setup {
     /// Runs every processor with this guarantee, whatever each declares.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// use goka_runtime::record::Guarantee;
     /// let setup = Tester::new().and::<ClickCount>();
     /// let mut app = setup.guarantee(Guarantee::ExactlyOnce).start();
@@ -120,8 +115,7 @@ impl Setup {
     /// unless set.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::new().and::<ClickCount>().begin(1_000).start();
     /// assert_eq!(app.now(), 1_000);
     /// ```
@@ -133,8 +127,7 @@ impl Setup {
     /// See [`Tester::strict`].
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::new().and::<ClickCount>().strict().start();
     /// app.input(Clicks).send("alice", "x");
     /// ```
@@ -146,8 +139,7 @@ impl Setup {
     /// Creates the topics and starts the processors.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let app = Tester::new().and::<ClickCount>().start();
     /// assert!(app.error().is_none());
     /// ```
@@ -182,12 +174,12 @@ impl Setup {
         });
         let mut tester = Tester {
             clock,
-            scheduler: TurnScheduler::new(log.clone()),
             log,
+            workers: Vec::new(),
             options,
             processors: processors.collect(),
             emitters: BTreeMap::new(),
-            read: BTreeMap::new(),
+            read: NextOffsets::new(),
             tables: RefCell::default(),
             reported: BTreeSet::new(),
             is_strict: self.strict,

@@ -1,7 +1,5 @@
 //! What stopped, and why.
 
-use std::fmt;
-
 use super::Tester;
 use crate::core::StopReason;
 use crate::graph::EdgeKind;
@@ -9,23 +7,17 @@ use crate::processor::TaskStatus;
 use crate::processor::topics::is_copartitioned;
 
 /// One partition, or a whole processor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("group `{group}` stopped: {cause}")]
 pub(super) struct Failure {
     group: &'static str,
     cause: StopReason,
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group `{}` stopped: {}", self.group, self.cause)
-    }
-}
-
 /// Why partitions, or whole processors, have stopped: a handler failed, or a record does not decode.
 ///
 /// ```
-/// # use goka_runtime::tester::doc::*;
-/// # use goka_runtime::tester::Tester;
+/// # use goka_runtime::tester::{Tester, doc::*};
 /// use goka_runtime::processor::StopReason;
 /// let mut app = Tester::of::<ClickCount>();
 /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
@@ -34,7 +26,8 @@ impl fmt::Display for Failure {
 /// };
 /// assert_eq!((&*record.key, error.to_string()), ("alice", "a bad click".to_owned()));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.failures))]
 pub struct Stopped {
     failures: Vec<Failure>,
 }
@@ -48,8 +41,7 @@ impl Stopped {
     /// and what the handler failed with.
     ///
     /// ```
-    /// # use goka_runtime::tester::doc::*;
-    /// # use goka_runtime::tester::Tester;
+    /// # use goka_runtime::tester::{Tester, doc::*};
     /// let mut app = Tester::of::<ClickCount>();
     /// let stopped = app.input(Clicks).try_send("alice", "bad").unwrap_err();
     /// assert_eq!(stopped.causes().count(), 1);
@@ -59,22 +51,12 @@ impl Stopped {
     }
 }
 
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, failure) in self.failures.iter().enumerate() {
-            if at > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{failure}")?;
-        }
-        Ok(())
-    }
+fn lines(failures: &[Failure]) -> String {
+    let lines: Vec<_> = failures.iter().map(Failure::to_string).collect();
+    lines.join("\n")
 }
 
-impl std::error::Error for Stopped {}
-
 impl Tester {
-    /// Everything that has stopped.
     pub(super) fn failures(&self) -> Vec<Failure> {
         self.failures_where(|_, _| true)
     }
@@ -99,7 +81,7 @@ impl Tester {
     /// the task.
     fn failures_where(&self, counts: impl Fn(usize, Option<&TaskStatus>) -> bool) -> Vec<Failure> {
         let mut failures = Vec::new();
-        for (worker, at) in self.scheduler.workers.iter().zip(0..) {
+        for (worker, at) in self.workers.iter().zip(0..) {
             let at = at % self.processors.len();
             let group = self.processors[at].definition.graph.group;
             if let Some(cause) = worker.ended().filter(|_| counts(at, None)) {

@@ -1,11 +1,45 @@
-//! Why a view does not start, or cannot answer.
+//! What a view is doing, and why one does not start, or cannot answer.
 
 use std::time::Duration;
 
-use super::shared::ViewState;
 use crate::codec::CodecError;
 use crate::log::{LogError, after};
 use crate::table::StoreError;
+
+/// What a view is doing.
+///
+/// ```
+/// use goka_runtime::view::ViewState;
+///
+/// fn is_ready(state: &ViewState) -> bool {
+///     matches!(state, ViewState::Following | ViewState::Away { .. })
+/// }
+/// assert!(!is_ready(&ViewState::Restoring));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ViewState {
+    /// It reads what the table's topic holds; a partition is readable as soon as it is done.
+    Restoring,
+    /// It follows the table.
+    Following,
+    /// The log does not answer: it serves what it has read, and tries again every second.
+    Away {
+        /// The error of the log.
+        reason: String,
+    },
+    /// A copy cannot be written, as on a full disk: it serves what it has read, and tries again every
+    /// second.
+    Failing {
+        /// The error of the store.
+        reason: String,
+    },
+    /// It cannot go on: reads answer [`ViewError::Stopped`].
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
 
 /// Why a view cannot answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::error::ViewError;
-use super::shared::{ViewShared, ViewState};
+use super::error::{ViewError, ViewState};
+use super::shared::ViewShared;
 use crate::clock::wall_clock;
 use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide};
 use crate::log::{Isolation, Log, LogError, TopicInfo, cancel};
@@ -15,7 +15,6 @@ use crate::reminder::Reminder;
 use crate::table::{Checkpoint, Durability, LatestWrites, Store, StoreError, Stores, Write};
 use crate::topic_change::TopicChange;
 
-/// How long one poll waits for records.
 const POLL: Duration = Duration::from_millis(100);
 
 /// How often copies are put on disk, and the topic's end is asked for.
@@ -31,7 +30,6 @@ const CHECKPOINT_INTERVALS: [Timestamp; 2] = [60_000, 3_600_000];
 /// How long to wait before the log, or a store that failed, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Follows one table.
 pub(super) struct Follower {
     pub(super) log: Arc<dyn Log>,
     pub(super) topic: Arc<str>,
@@ -46,7 +44,6 @@ pub(super) struct Follower {
     pub(super) checkpoint_interval: Timestamp,
 }
 
-/// The copy of one partition.
 pub(super) struct PartitionCopy {
     /// `None` until it is opened.
     store: Option<Box<dyn Store>>,
@@ -119,7 +116,6 @@ fn set_aside(
     Ok(())
 }
 
-/// What ends a session.
 enum SessionEnd {
     LogUnavailable(LogError),
     /// The copy of a partition failed.
@@ -128,7 +124,6 @@ enum SessionEnd {
     Final(String),
     /// The topic has other partitions, or is another one.
     Changed,
-    /// The view was dropped.
     Dropped,
 }
 
@@ -138,7 +133,6 @@ impl From<LogError> for SessionEnd {
     }
 }
 
-/// A failure of a partition's copy.
 fn copy_failure(partition: i32) -> impl FnOnce(StoreError) -> SessionEnd {
     move |error| SessionEnd::Copy(partition, error)
 }
@@ -202,7 +196,6 @@ impl Follower {
         Ok(from)
     }
 
-    /// The topic as it is now.
     fn describe_topic(&self) -> Result<TopicInfo, SessionEnd> {
         let topic = self.topic.clone();
         self.ask(move |log| {
@@ -223,7 +216,6 @@ impl Follower {
         changes.any(|change| change.is_some())
     }
 
-    /// Adjusts the number of copies to that of partitions.
     fn resize(&mut self, info: &TopicInfo) -> Result<(), SessionEnd> {
         let (before, now) = (self.copies.len(), count(info));
         if now == before || !self.is_changed(info) {
@@ -300,7 +292,6 @@ impl Follower {
         }
     }
 
-    /// Follows until the view is dropped.
     pub(super) fn run(mut self) {
         while !self.shared.is_stopping() {
             match self.session() {
@@ -437,7 +428,6 @@ impl Follower {
         Ok(())
     }
 
-    /// Syncs what was applied.
     fn sync(&mut self) -> Result<(), SessionEnd> {
         for copy in &mut self.copies {
             let Some(checkpoint) = &copy.checkpoint else {

@@ -3,47 +3,37 @@
 
 use std::fmt;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::error::ViewError;
+use super::error::{ViewError, ViewState};
 use super::follow::{Follower, PartitionCopy};
-use super::open_views::OpenView;
 use super::scan::RawScan;
-use super::shared::{PartitionView, ReadSnapshot, ViewShared, ViewState};
+use super::shared::{PartitionView, ViewShared};
 use crate::clock::wall_clock;
 use crate::graph::{TopicKind, TopicSpec};
 use crate::lock::lock;
-use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
+use crate::log::{Log, TopicWait};
 use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
-use crate::table::{Stored, Stores};
+use crate::table::{StoreError, Stored, Stores};
 
-/// A whole table as handlers look it up, kept level with its topic by another thread.
+/// A whole table as handlers look it up, kept level with its topic by another thread. One that is level at every
+/// read has only to implement `stored`.
 pub(crate) trait LookedUp: Send + Sync {
-    /// The value of a key as stored.
-    ///
-    /// # Errors
-    /// When the copy was never level with its topic, or cannot be read.
     fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError>;
 
-    /// Where each partition of its topic ends now.
-    ///
-    /// # Errors
-    /// What the log answers.
-    fn ends(&self) -> Result<Vec<Offset>, ViewError>;
+    fn ends(&self) -> Result<Vec<Offset>, ViewError> {
+        Ok(Vec::new())
+    }
 
     /// Waits until the copy has come to `ends`, at most so long.
-    ///
-    /// # Errors
-    /// [`ViewError::NotReady`] when it has not; [`ViewError::Stopped`].
-    fn wait_reached(&self, ends: &[Offset], timeout: Duration) -> Result<(), ViewError>;
+    fn wait_reached(&self, _ends: &[Offset], _timeout: Duration) -> Result<(), ViewError> {
+        Ok(())
+    }
 
     /// Waits until every partition can be read, at most so long.
-    ///
-    /// # Errors
-    /// [`ViewError::NotReady`] when one cannot; [`ViewError::Stopped`].
     fn wait_ready(&self, _timeout: Duration) -> Result<(), ViewError> {
         Ok(())
     }
@@ -59,50 +49,11 @@ pub(crate) type Lookups = Vec<(&'static str, Arc<dyn LookedUp>)>;
 
 /// An untyped view: keys and values are bytes.
 pub(crate) struct RawView {
-    reader: ViewReader,
+    shared: Arc<ViewShared>,
     partition_of: fn(&[u8], i32) -> i32,
     log: Arc<dyn Log>,
     thread: Option<JoinHandle<()>>,
     _open: Arc<OpenView>,
-}
-
-/// Reads a view: for the view itself and for its walks.
-#[derive(Clone)]
-struct ViewReader {
-    topic: Arc<str>,
-    shared: Arc<ViewShared>,
-}
-
-impl ViewReader {
-    /// A partition, chosen by their number, that was level with its topic: with its snapshot and the time
-    /// when it was last level.
-    fn ready(
-        &self,
-        place: impl FnOnce(i32) -> i32,
-    ) -> Result<(PartitionView, ReadSnapshot, Timestamp), ViewError> {
-        let part = self.shared.partition(place);
-        let (partition, part) = part.map_err(|reason| self.stopped(&reason))?;
-        part.and_then(|part| {
-            let (snapshot, level_at) = (part.snapshot.clone()?, part.level_at?);
-            Some((part, snapshot, level_at))
-        })
-        .ok_or_else(|| self.not_ready(partition))
-    }
-
-    fn stopped(&self, reason: &str) -> ViewError {
-        ViewError::Stopped {
-            topic: self.topic.to_string(),
-            reason: reason.to_owned(),
-        }
-    }
-
-    fn not_ready(&self, partition: i32) -> ViewError {
-        ViewError::NotReady {
-            topic: self.topic.to_string(),
-            partition,
-            state: self.shared.state(),
-        }
-    }
 }
 
 /// The value of a key in a view, and how fresh it is.
@@ -132,27 +83,22 @@ pub struct Read<V> {
 
 impl RawView {
     /// Opens the copies of a table and starts to follow it.
-    ///
-    /// # Errors
-    /// When the topic does not exist, the log does not answer, a copy cannot be opened, or belongs
-    /// to another cluster or another definition of the table.
     pub(crate) fn start(
         log: Arc<dyn Log>,
         stores: Arc<dyn Stores>,
         table: &TopicSpec,
         wait: &TopicWait<'_>,
     ) -> Result<Self, ViewError> {
-        let missing = || ViewError::MissingTable {
+        // A declared table without a group is filled by emitters.
+        let found = match table.kind {
+            TopicKind::Table => wait.describe_or_create(&*log, table.name, table.partitions, true),
+            _ => wait.describe_one(&*log, table.name),
+        };
+        let info = found?.ok_or_else(|| ViewError::MissingTable {
             topic: table.name.to_owned(),
             log: log.describe_self(),
             waited: log.topic_timeout(),
-        };
-        let mut found = wait.describe_one(&*log, table.name)?;
-        // A declared table without a group is filled by emitters.
-        if found.is_none() && table.kind == TopicKind::Table && log.creates_streams() {
-            found = create_topic(&*log, table, wait)?;
-        }
-        let info = found.ok_or_else(missing)?;
+        })?;
         if !info.policy.is_of_a_table() {
             return Err(ViewError::NotCompacted {
                 topic: info.name,
@@ -163,7 +109,7 @@ impl RawView {
         stores.reserve(usize::try_from(info.partitions).unwrap_or(0))?;
         let copies: Vec<_> = (0..info.partitions).map(|_| PartitionCopy::new()).collect();
         let topic: Arc<str> = table.name.into();
-        let shared = Arc::new(ViewShared::new(copies.len()));
+        let shared = Arc::new(ViewShared::new(topic.clone(), copies.len()));
         let open = OpenView::new(topic.clone(), Arc::clone(&stores), info.partitions);
         let mut follower = Follower {
             log: log.clone(),
@@ -192,7 +138,7 @@ impl RawView {
                 reason: format!("no thread: {error}"),
             })?;
         Ok(Self {
-            reader: ViewReader { topic, shared },
+            shared,
             partition_of: table.partition_of,
             log,
             thread: Some(thread),
@@ -200,15 +146,11 @@ impl RawView {
         })
     }
 
-    /// What the view is doing.
     pub(crate) fn state(&self) -> ViewState {
-        self.reader.shared.state()
+        self.shared.state()
     }
 
     /// Waits until the view holds all that its topic holds now: what was written before is seen.
-    ///
-    /// # Errors
-    /// What the log answers; as [`wait_ready`](LookedUp::wait_ready).
     pub(crate) fn wait_level(&self, timeout: Duration) -> Result<(), ViewError> {
         self.wait_reached(&self.ends()?, timeout)
     }
@@ -220,27 +162,22 @@ impl RawView {
     ) -> Result<(), ViewError> {
         let deadline = Instant::now() + timeout;
         let mut last = None;
-        let done = self.reader.shared.wait(deadline, |state, partitions| {
+        let done = self.shared.wait(deadline, |state, partitions| {
             if let ViewState::Stopped { reason } = state {
-                return Some(Err(self.reader.stopped(reason)));
+                return Some(Err(self.shared.stopped(reason)));
             }
             last = behind(partitions);
             last.is_none().then_some(Ok(()))
         });
         done.unwrap_or_else(|| {
             let partition = last.and_then(|at| i32::try_from(at).ok()).unwrap_or(-1);
-            Err(self.reader.not_ready(partition))
+            Err(self.shared.not_ready(partition, &self.state()))
         })
     }
 
-    /// The value of a key, with how fresh it is.
-    ///
-    /// # Errors
-    /// [`ViewError::NotReady`] while the key's partition was never level with its topic;
-    /// [`ViewError::Stopped`]; when the copy cannot be read.
     pub(crate) fn read(&self, key: &[u8]) -> Result<Read<Vec<u8>>, ViewError> {
         let (part, snapshot, level_at) =
-            self.reader.ready(|count| (self.partition_of)(key, count))?;
+            self.shared.ready(|count| (self.partition_of)(key, count))?;
         let stored = lock(&snapshot).get(key)?;
         let age = u64::try_from(wall_clock().saturating_sub(level_at)).unwrap_or(0);
         Ok(Read {
@@ -248,26 +185,22 @@ impl RawView {
             value: stored.map(|Stored { value, .. }| value),
             age: Duration::from_millis(age),
             offset: part.offset,
-            state: self.reader.shared.state(),
+            state: self.shared.state(),
         })
     }
 
     /// The entries between two keys, in the order of the keys' bytes, each read from the copy as it is when
     /// the walk comes there.
-    ///
-    /// # Errors
-    /// [`ViewError::NotReady`] while a partition was never level with its topic;
-    /// [`ViewError::Stopped`]. The same later, from the walk.
     pub(crate) fn range(
         &self,
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
     ) -> Result<RawScan, ViewError> {
-        let partitions = self.reader.shared.partition_count();
+        let partitions = self.shared.partition_count();
         for partition in 0..partitions {
-            self.reader.ready(|_| partition)?;
+            self.shared.ready(|_| partition)?;
         }
-        let served = self.reader.clone();
+        let served = Arc::clone(&self.shared);
         let present = move |partition| Ok(served.ready(|_| partition)?.1);
         Ok(RawScan::new(partitions, Box::new(present), &from, &to))
     }
@@ -275,13 +208,13 @@ impl RawView {
 
 impl LookedUp for RawView {
     fn stored(&self, key: &[u8]) -> Result<Option<Stored>, ViewError> {
-        let (_, snapshot, _) = self.reader.ready(|count| (self.partition_of)(key, count))?;
+        let (_, snapshot, _) = self.shared.ready(|count| (self.partition_of)(key, count))?;
         Ok(lock(&snapshot).get(key)?)
     }
 
     fn ends(&self) -> Result<Vec<Offset>, ViewError> {
-        let list: Vec<_> = (0..self.reader.shared.partition_count())
-            .map(|partition| TopicPartition::new(self.reader.topic.clone(), partition))
+        let list: Vec<_> = (0..self.shared.partition_count())
+            .map(|partition| TopicPartition::new(self.shared.topic.clone(), partition))
             .collect();
         let ranges = self.log.ranges(&list)?;
         Ok(ranges.iter().map(|range| range.high).collect())
@@ -304,33 +237,15 @@ impl LookedUp for RawView {
 
     fn failure(&self) -> Option<ViewError> {
         match self.state() {
-            ViewState::Stopped { reason } => Some(self.reader.stopped(&reason)),
+            ViewState::Stopped { reason } => Some(self.shared.stopped(&reason)),
             _ => None,
         }
     }
 }
 
-/// Makes the topic of a table.
-fn create_topic(
-    log: &dyn Log,
-    table: &TopicSpec,
-    wait: &TopicWait<'_>,
-) -> Result<Option<TopicInfo>, LogError> {
-    let new = NewTopic {
-        name: table.name.to_owned(),
-        partitions: table.partitions.unwrap_or(DEFAULT_PARTITIONS),
-        compact: true,
-        retention: None,
-    };
-    match log.create(&new) {
-        Ok(()) | Err(LogError::TopicExists { .. }) => wait.describe_one(log, table.name),
-        Err(error) => Err(error),
-    }
-}
-
 impl Drop for RawView {
     fn drop(&mut self) {
-        self.reader.shared.stop();
+        self.shared.stop();
         if let Some(thread) = self.thread.take() {
             // The thread catches its panics.
             let _ = thread.join();
@@ -341,9 +256,61 @@ impl Drop for RawView {
 impl fmt::Debug for RawView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawView")
-            .field("topic", &self.reader.topic)
-            .field("partitions", &self.reader.shared.partition_count())
+            .field("topic", &self.shared.topic)
+            .field("partitions", &self.shared.partition_count())
             .field("state", &self.state())
             .finish_non_exhaustive()
+    }
+}
+
+/// The views of this process, so that the error of a second one of a table names the first: a local copy has
+/// one holder, and the system does not say which process that is.
+static VIEWS: Mutex<Vec<Weak<OpenView>>> = Mutex::new(Vec::new());
+
+/// A view of this process, while it lives.
+struct OpenView {
+    topic: Arc<str>,
+    stores: Arc<dyn Stores>,
+    partitions: i32,
+}
+
+impl OpenView {
+    fn new(topic: Arc<str>, stores: Arc<dyn Stores>, partitions: i32) -> Arc<Self> {
+        let view = Arc::new(Self {
+            topic,
+            stores,
+            partitions,
+        });
+        let mut views = lock(&VIEWS);
+        views.retain(|view| view.strong_count() > 0);
+        views.push(Arc::downgrade(&view));
+        view
+    }
+
+    /// Makes [`ViewError::InUse`] of an error that says that another view of this process holds the copy.
+    fn explain(self: &Arc<Self>, error: ViewError) -> ViewError {
+        let ViewError::Store(StoreError::Locked { path }) = &error else {
+            return error;
+        };
+        let others: Vec<_> = lock(&VIEWS).iter().filter_map(Weak::upgrade).collect();
+        let is_same = |other: &&Arc<Self>| {
+            !Arc::ptr_eq(self, other)
+                && other.topic == self.topic
+                && (Arc::ptr_eq(&self.stores, &other.stores) || other.has_copy_at(path))
+        };
+        let is_own = others.iter().any(|other| is_same(&other));
+        if is_own {
+            let topic = self.topic.to_string();
+            return ViewError::InUse { topic };
+        }
+        error
+    }
+
+    /// Whether it has a copy at this path.
+    fn has_copy_at(&self, path: &str) -> bool {
+        let places = 0..self.partitions;
+        places
+            .filter_map(|partition| self.stores.location(&self.topic, partition))
+            .any(|place| place == path)
     }
 }

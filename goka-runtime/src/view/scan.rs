@@ -171,19 +171,12 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let stores = RedbStores::new(temp.path().to_owned(), 1 << 20);
         let mut store = stores.open("t", 0).unwrap();
-        let shared = Arc::new(ViewShared::new(1));
+        let shared = Arc::new(ViewShared::new("t".into(), 1));
         write(&mut *store, &shared, 0);
+        shared.advance(0, 1, 0, true);
         let present = {
             let shared = Arc::clone(&shared);
-            move |partition| {
-                Ok(shared
-                    .partition(|_| partition)
-                    .unwrap()
-                    .1
-                    .unwrap()
-                    .snapshot
-                    .unwrap())
-            }
+            move |partition| Ok(shared.ready(|_| partition)?.1)
         };
         let (from, to) = (Bound::Unbounded, Bound::Unbounded);
         let mut walk = RawScan::new(1, Box::new(present), &from, &to);

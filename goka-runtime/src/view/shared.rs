@@ -3,47 +3,13 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::error::{ViewError, ViewState};
 use crate::lock::lock;
 use crate::record::{Offset, Timestamp};
 use crate::table::{Checkpoint, KeyRange, StoreError, StoreRead, Stored, StoredRef};
-
-/// What a view is doing.
-///
-/// ```
-/// use goka_runtime::view::ViewState;
-///
-/// fn is_ready(state: &ViewState) -> bool {
-///     matches!(state, ViewState::Following | ViewState::Away { .. })
-/// }
-/// assert!(!is_ready(&ViewState::Restoring));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ViewState {
-    /// It reads what the table's topic holds; a partition is readable as soon as it is done.
-    Restoring,
-    /// It follows the table.
-    Following,
-    /// The log does not answer: it serves what it has read, and tries again every second.
-    Away {
-        /// The error of the log.
-        reason: String,
-    },
-    /// A copy cannot be written, as on a full disk: it serves what it has read, and tries again every
-    /// second.
-    Failing {
-        /// The error of the store.
-        reason: String,
-    },
-    /// It cannot go on: reads answer [`ViewError::Stopped`](super::ViewError::Stopped).
-    Stopped {
-        /// Why.
-        reason: String,
-    },
-}
 
 /// A snapshot of one partition, shared by its readers.
 pub(super) type ReadSnapshot = Arc<Mutex<Box<dyn StoreRead + Send>>>;
@@ -60,6 +26,7 @@ pub(super) struct PartitionView {
 }
 
 pub(super) struct ViewShared {
+    pub(super) topic: Arc<str>,
     inner: Mutex<Inner>,
     changed: Condvar,
     stopping: AtomicBool,
@@ -111,8 +78,9 @@ struct Inner {
 }
 
 impl ViewShared {
-    pub(super) fn new(partitions: usize) -> Self {
+    pub(super) fn new(topic: Arc<str>, partitions: usize) -> Self {
         let shared = Self {
+            topic,
             inner: Mutex::new(Inner {
                 state: ViewState::Restoring,
                 partitions: Vec::new(),
@@ -124,12 +92,8 @@ impl ViewShared {
         shared
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.inner)
-    }
-
     fn with_partition(&self, partition: i32, change: impl FnOnce(&mut PartitionView)) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if let Some(part) = usize::try_from(partition)
             .ok()
             .and_then(|at| inner.partitions.get_mut(at))
@@ -154,7 +118,7 @@ impl ViewShared {
 
     /// A partition whose copy is damaged, as its readers have found.
     pub(super) fn damage(&self) -> Option<(i32, StoreError)> {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         (0..)
             .zip(&inner.partitions)
             .find_map(|(partition, part)| Some((partition, lock(&part.damage).clone()?)))
@@ -176,14 +140,14 @@ impl ViewShared {
     /// Sets the number of partitions; new ones are not restored yet.
     pub(super) fn resize(&self, partitions: usize) {
         // By `default` and not by `clone`, which would share the place for damage.
-        self.lock()
+        lock(&self.inner)
             .partitions
             .resize_with(partitions, PartitionView::default);
         self.changed.notify_all();
     }
 
     pub(super) fn set_state(&self, state: ViewState) {
-        self.lock().state = state;
+        lock(&self.inner).state = state;
         self.changed.notify_all();
     }
 
@@ -203,35 +167,48 @@ impl ViewShared {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         // Under the lock, so that no thread misses the call between its check and its wait.
-        drop(self.lock());
+        drop(lock(&self.inner));
         self.changed.notify_all();
     }
 
     pub(super) fn state(&self) -> ViewState {
-        self.lock().state.clone()
+        lock(&self.inner).state.clone()
     }
 
-    /// How many partitions there are.
     pub(super) fn partition_count(&self) -> i32 {
-        count(&self.lock().partitions)
+        count(&lock(&self.inner).partitions)
     }
 
-    /// The partition that `place` chooses among all, and what is to be read of it; the reason when the
-    /// view has stopped.
-    pub(super) fn partition(
+    /// A partition, chosen by their number, that was level with its topic: with its snapshot and the time
+    /// when it was last level.
+    pub(super) fn ready(
         &self,
         place: impl FnOnce(i32) -> i32,
-    ) -> Result<(i32, Option<PartitionView>), String> {
-        let inner = self.lock();
+    ) -> Result<(PartitionView, ReadSnapshot, Timestamp), ViewError> {
+        let inner = lock(&self.inner);
         if let ViewState::Stopped { reason } = &inner.state {
-            return Err(reason.clone());
+            return Err(self.stopped(reason));
         }
         let partition = place(count(&inner.partitions));
-        let at = usize::try_from(partition).ok();
-        Ok((
+        let part = usize::try_from(partition).ok();
+        let part = part.and_then(|at| inner.partitions.get(at));
+        part.and_then(|part| Some((part.clone(), part.snapshot.clone()?, part.level_at?)))
+            .ok_or_else(|| self.not_ready(partition, &inner.state))
+    }
+
+    pub(super) fn stopped(&self, reason: &str) -> ViewError {
+        ViewError::Stopped {
+            topic: self.topic.to_string(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    pub(super) fn not_ready(&self, partition: i32, state: &ViewState) -> ViewError {
+        ViewError::NotReady {
+            topic: self.topic.to_string(),
             partition,
-            at.and_then(|at| inner.partitions.get(at).cloned()),
-        ))
+            state: state.clone(),
+        }
     }
 
     /// Waits until `done` answers; `None` when it has not by `deadline`.
@@ -240,7 +217,7 @@ impl ViewShared {
         deadline: Instant,
         mut done: impl FnMut(&ViewState, &[PartitionView]) -> Option<R>,
     ) -> Option<R> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         loop {
             if let Some(answer) = done(&inner.state, &inner.partitions) {
                 return Some(answer);
@@ -292,16 +269,15 @@ mod tests {
 
     #[test]
     fn damage_is_noted_for_its_own_partition() {
-        let shared = ViewShared::new(3);
+        let shared = ViewShared::new("t".into(), 3);
         shared.resize(4);
         for partition in 0..4 {
             shared.publish(partition, Box::new(Damaged));
         }
-        let (partition, part) = shared.partition(|count| count - 1).expect("not stopped");
-        let snapshot = part.and_then(|part| part.snapshot).expect("published");
+        shared.advance(3, 1, 0, true);
+        let (_, snapshot, _) = shared.ready(|count| count - 1).expect("it is level");
         let read = lock(&snapshot).get(b"key");
         assert!(read.is_err());
-        assert_eq!(shared.damage(), Some((partition, damaged())));
-        assert_eq!(partition, 3);
+        assert_eq!(shared.damage(), Some((3, damaged())));
     }
 }

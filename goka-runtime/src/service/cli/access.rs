@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::error::CliError;
 use crate::emitter::Declared;
-use crate::service::commands::open_log::{Delivery, OpenLog, PartitionedRecord};
-use crate::service::commands::protocol::{Bytes, Reply, Request, Wire, WireRecord};
+use crate::service::commands::open_log::OpenLog;
+use crate::service::commands::protocol::{
+    Bytes, Delivery, PartitionedRecord, Reply, Request, Wire,
+};
 use crate::service::commands::socket;
 use crate::service::data_dir::{DataDir, DataDirLock, Holder};
-use crate::service::engine;
+use crate::service::run;
 
 /// How long a process that has locked its data directory may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +20,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Receives the entries of a scan one by one.
 pub(super) type Each<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> Result<(), CliError>;
 
-/// Access to the log.
 #[derive(Debug)]
 pub(super) enum TableAccess {
     /// This process has the log open; if it is the embedded one, it holds the data directory.
@@ -40,7 +41,7 @@ impl TableAccess {
     ) -> Result<Self, CliError> {
         if let Some(brokers) = brokers {
             return Ok(TableAccess::Local {
-                log: OpenLog::new(engine::kafka(brokers)?),
+                log: OpenLog::new(run::kafka(brokers)?),
                 _lock: None,
             });
         }
@@ -64,7 +65,7 @@ impl TableAccess {
             }
             if let Some(lock) = dir.hold(Holder::Command, START_TIMEOUT)? {
                 return Ok(TableAccess::Local {
-                    log: OpenLog::new(engine::embedded(&dir)?),
+                    log: OpenLog::new(run::embedded(&dir)?),
                     _lock: Some(lock),
                 });
             }
@@ -76,24 +77,6 @@ impl TableAccess {
         }
     }
 
-    pub(super) fn target(&self, topic: &str, declared: Declared) -> Result<i32, CliError> {
-        match self {
-            TableAccess::Local { log, .. } => Ok(log.target(topic, declared)?),
-            TableAccess::Remote(dir) => {
-                let request = Request::Stream {
-                    topic: topic.to_owned(),
-                    declared: declared.partitions,
-                    is_table: declared.is_table,
-                };
-                match ask(dir, &request)?.1 {
-                    Reply::Partitions(Some(partitions)) => Ok(partitions),
-                    _ => Err(unexpected_reply()),
-                }
-            }
-        }
-    }
-
-    /// How long a command waits for a topic that is missing.
     pub(super) fn topic_timeout(&self) -> Duration {
         match self {
             TableAccess::Local { log, .. } => log.topic_timeout(),
@@ -101,38 +84,38 @@ impl TableAccess {
         }
     }
 
-    pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, CliError> {
-        match self {
-            TableAccess::Local { log, .. } => Ok(log.table(topic)?),
-            TableAccess::Remote(dir) => {
-                let request = Request::Table {
-                    topic: topic.to_owned(),
-                };
-                match ask(dir, &request)?.1 {
-                    Reply::Partitions(partitions) => Ok(partitions),
-                    _ => Err(unexpected_reply()),
-                }
-            }
+    /// The partition count of a topic to emit to; the embedded log makes it when it does not exist.
+    pub(super) fn target(&self, topic: &str, declared: Declared) -> Result<i32, CliError> {
+        let request = Request::Stream {
+            topic: topic.to_owned(),
+            declared: declared.partitions,
+            is_table: declared.is_table,
+        };
+        match self.ask(request)? {
+            Reply::Partitions(Some(partitions)) => Ok(partitions),
+            _ => Err(unexpected_reply()),
         }
     }
 
+    /// The partition count of a table's topic; `None` when there is no such topic.
+    pub(super) fn table(&self, topic: &str) -> Result<Option<i32>, CliError> {
+        let topic = topic.to_owned();
+        match self.ask(Request::Table { topic })? {
+            Reply::Partitions(partitions) => Ok(partitions),
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    /// Emits a batch in order and waits for it.
     pub(super) fn emit(
         &self,
         topic: &str,
         records: Vec<PartitionedRecord>,
     ) -> Result<Delivery, CliError> {
-        match self {
-            TableAccess::Local { log, .. } => Ok(log.emit(topic, &records)?),
-            TableAccess::Remote(dir) => {
-                let request = Request::Emit {
-                    topic: topic.to_owned(),
-                    records: records.into_iter().map(WireRecord::from).collect(),
-                };
-                match ask(dir, &request)?.1 {
-                    Reply::Emitted { delivered, error } => Ok(Delivery { delivered, error }),
-                    _ => Err(unexpected_reply()),
-                }
-            }
+        let topic = topic.to_owned();
+        match self.ask(Request::Emit { topic, records })? {
+            Reply::Emitted(delivery) => Ok(delivery),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -140,21 +123,16 @@ impl TableAccess {
         &self,
         topic: &str,
         partition: i32,
-        key: &[u8],
+        key: Vec<u8>,
     ) -> Result<Option<Vec<u8>>, CliError> {
-        match self {
-            TableAccess::Local { log, .. } => Ok(log.get(topic, partition, key)?),
-            TableAccess::Remote(dir) => {
-                let request = Request::Get {
-                    topic: topic.to_owned(),
-                    partition,
-                    key: key.to_vec().into(),
-                };
-                match ask(dir, &request)?.1 {
-                    Reply::Value(value) => value.map(bytes).transpose(),
-                    _ => Err(unexpected_reply()),
-                }
-            }
+        let request = Request::Get {
+            topic: topic.to_owned(),
+            partition,
+            key: Bytes(key),
+        };
+        match self.ask(request)? {
+            Reply::Value(value) => Ok(value.map(|Bytes(value)| value)),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -162,36 +140,53 @@ impl TableAccess {
         &self,
         topic: &str,
         partitions: i32,
-        prefix: &[u8],
+        prefix: Vec<u8>,
         limit: Option<usize>,
         each: Each<'_>,
     ) -> Result<(), CliError> {
-        match self {
+        let request = Request::Scan {
+            topic: topic.to_owned(),
+            partitions,
+            prefix: Bytes(prefix),
+            limit,
+        };
+        match self.ask_for_entries(request, each)? {
+            Reply::End => Ok(()),
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    fn ask(&self, request: Request) -> Result<Reply, CliError> {
+        self.ask_for_entries(request, &mut |_, _| Err(unexpected_reply()))
+    }
+
+    /// Returns the last frame of the answer; the entries of those before it go to `each`.
+    fn ask_for_entries(&self, request: Request, each: Each<'_>) -> Result<Reply, CliError> {
+        let dir = match self {
+            TableAccess::Remote(dir) => dir,
             TableAccess::Local { log, .. } => {
-                log.scan((topic, partitions), prefix, limit, &mut |entries| {
+                return log.answer(request, &mut |entries| {
                     entries.iter().try_for_each(|(key, value)| each(key, value))
-                })
+                });
             }
-            TableAccess::Remote(dir) => {
-                let request = Request::Scan {
-                    topic: topic.to_owned(),
-                    partitions,
-                    prefix: prefix.to_vec().into(),
-                    limit,
-                };
-                let (mut wire, mut reply) = ask(dir, &request)?;
-                loop {
-                    match reply {
-                        Reply::Entries(entries) => {
-                            for (key, value) in entries {
-                                each(&bytes(key)?, &bytes(value)?)?;
-                            }
-                        }
-                        Reply::End => return Ok(()),
-                        _ => return Err(unexpected_reply()),
+        };
+        let mut wire = connect(dir)?.ok_or_else(|| {
+            CliError::new(format!(
+                "the process that held data directory `{}` has ended meanwhile; try again",
+                dir.path().display()
+            ))
+        })?;
+        wire.send_request(&request)
+            .map_err(|error| wire_error(&error))?;
+        loop {
+            match wire.receive().map_err(|error| wire_error(&error))? {
+                Reply::Error(error) => return Err(CliError::new(error)),
+                Reply::Entries(entries) => {
+                    for (Bytes(key), Bytes(value)) in entries {
+                        each(&key, &value)?;
                     }
-                    reply = receive(&mut wire)?;
                 }
+                reply => return Ok(reply),
             }
         }
     }
@@ -201,32 +196,6 @@ fn connect(dir: &DataDir) -> Result<Option<Wire>, CliError> {
     socket::connect(dir)
         .and_then(|stream| stream.map(Wire::new).transpose())
         .map_err(|error| wire_error(&error))
-}
-
-/// Sends a request, and waits for the first frame of the answer.
-fn ask(dir: &DataDir, request: &Request) -> Result<(Wire, Reply), CliError> {
-    let mut wire = connect(dir)?.ok_or_else(|| {
-        CliError::new(format!(
-            "the process that held data directory `{}` has ended meanwhile; try again",
-            dir.path().display()
-        ))
-    })?;
-    wire.send_request(request)
-        .map_err(|error| wire_error(&error))?;
-    let reply = receive(&mut wire)?;
-    Ok((wire, reply))
-}
-
-fn receive(wire: &mut Wire) -> Result<Reply, CliError> {
-    match wire.receive() {
-        Ok(Reply::Error(error)) => Err(CliError::new(error)),
-        Ok(reply) => Ok(reply),
-        Err(error) => Err(wire_error(&error)),
-    }
-}
-
-fn bytes(bytes: Bytes) -> Result<Vec<u8>, CliError> {
-    Vec::try_from(bytes).map_err(|error| wire_error(&error))
 }
 
 fn wire_error(error: &std::io::Error) -> CliError {

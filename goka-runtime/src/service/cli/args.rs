@@ -10,11 +10,19 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use super::error::{CliError, one_line};
 use super::run_options;
-use super::topology::{FORMATS, Format};
-use crate::service::settings::Settings;
-use crate::service::user_args::{UserArg, UserArgs};
+use crate::graph::Application;
+use crate::service::settings::{Settings, UserArg, UserArgs};
 
-/// The command line.
+pub(super) type Draw = fn(&Application) -> String;
+
+/// The formats of `topology`; the first is the default.
+const FORMATS: [(&str, Draw); 4] = [
+    ("text", Application::text),
+    ("mermaid", Application::mermaid),
+    ("dot", Application::dot),
+    ("json", Application::json),
+];
+
 #[derive(Debug)]
 pub(super) struct Args {
     pub(super) brokers: Option<String>,
@@ -22,7 +30,6 @@ pub(super) struct Args {
     pub(super) command: Command,
 }
 
-/// The commands.
 #[derive(Debug)]
 pub(super) enum Command {
     Run(UserArgs, Settings),
@@ -45,10 +52,9 @@ pub(super) enum Command {
         name: String,
         argument: String,
     },
-    Topology(Format),
+    Topology(Draw),
 }
 
-/// Reads the command line.
 pub(super) fn parse(
     user_args: &[UserArg],
     args: impl IntoIterator<Item = OsString>,
@@ -168,8 +174,8 @@ fn clap(program: &str, user_args: &[UserArg]) -> Result<Clap, CliError> {
                 Arg::new("format")
                     .long("format")
                     .value_name("F")
-                    .value_parser(FORMATS)
-                    .default_value(FORMATS[0])
+                    .value_parser(FORMATS.map(|(name, _)| name))
+                    .default_value(FORMATS[0].0)
                     .help("How to print them"),
             ),
     ]))
@@ -215,9 +221,11 @@ fn from_matches(matches: &ArgMatches, user_args: &[UserArg]) -> Result<Args, Cli
             name: required(sub, "NAME"),
             argument: required(sub, "ARGUMENT"),
         },
-        "topology" => Command::Topology(
-            text(sub, "format").map_or_else(Format::default, |name| Format::named(&name)),
-        ),
+        "topology" => {
+            let given = required(sub, "format");
+            let format = FORMATS.into_iter().find(|(name, _)| *name == given);
+            Command::Topology(format.unwrap_or(FORMATS[0]).1)
+        }
         _ => {
             let given = user_args
                 .iter()

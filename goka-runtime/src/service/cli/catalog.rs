@@ -43,7 +43,6 @@ impl TopicCodecs {
 /// Bytes as text: what is not UTF-8 is escaped when printed, and unescaped when read.
 const TEXT: Format = format_of::<Vec<u8>>();
 
-/// The codecs of a topic.
 pub(super) fn topic(definitions: &[&'static Definition], name: &str) -> TopicCodecs {
     definitions
         .iter()
@@ -60,11 +59,7 @@ pub(super) fn table(
     definitions: &[&'static Definition],
     group: &str,
 ) -> Result<TopicCodecs, CliError> {
-    let Some(graph) = definitions
-        .iter()
-        .map(|definition| &definition.graph)
-        .find(|graph| graph.group == group)
-    else {
+    let Some(graph) = graph_of(definitions, group) else {
         let mut edges = definitions.iter().flat_map(|it| it.graph.edges);
         let declared =
             edges.find(|edge| edge.topic.kind == TopicKind::Table && edge.topic.name == group);
@@ -89,8 +84,7 @@ pub(super) fn visit(
     group: &str,
     name: &str,
 ) -> Result<TopicCodecs, CliError> {
-    let graphs = definitions.iter().map(|definition| &definition.graph);
-    let Some(graph) = graphs.clone().find(|graph| graph.group == group) else {
+    let Some(graph) = graph_of(definitions, group) else {
         return Err(CliError::new(format!(
             "group `{group}` is not in this program; {}",
             groups(definitions)
@@ -109,12 +103,16 @@ pub(super) fn visit(
     Err(CliError::new(format!(
         "group `{group}` ({}) has no visit `{name}`; it has {}",
         graph.location,
-        if known.is_empty() {
-            "none".to_owned()
-        } else {
-            known.join(", ")
+        match known.is_empty() {
+            true => "none".to_owned(),
+            false => known.join(", "),
         }
     )))
+}
+
+fn graph_of(definitions: &[&'static Definition], group: &str) -> Option<&'static GroupGraph> {
+    let mut graphs = definitions.iter().map(|definition| &definition.graph);
+    graphs.find(|graph| graph.group == group)
 }
 
 /// The groups of this binary that have a table, for the error about another one.

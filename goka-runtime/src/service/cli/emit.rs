@@ -8,13 +8,11 @@ use super::access::TableAccess;
 use super::catalog::TopicCodecs;
 use super::error::CliError;
 use crate::log::after;
-use crate::service::commands::open_log::PartitionedRecord;
-use crate::service::commands::protocol::FRAME_FILL;
+use crate::service::commands::protocol::{Bytes, FRAME_FILL, PartitionedRecord};
 
 /// The longest line of standard input.
 const MAX_LINE: u64 = 8 << 20;
 
-/// Emits one record.
 pub(super) fn one(
     access: &TableAccess,
     codecs: &TopicCodecs,
@@ -23,10 +21,7 @@ pub(super) fn one(
 ) -> Result<(), CliError> {
     let partitions = access.target(&codecs.topic, codecs.declared)?;
     let record = record_of(codecs, partitions, key, value).map_err(CliError::new)?;
-    let delivery = access.emit(&codecs.topic, vec![record])?;
-    delivery
-        .error
-        .map_or(Ok(()), |error| Err(CliError::new(error)))
+    emit(access, codecs, vec![record])
 }
 
 /// Emits one record to every partition of a visit topic: the name and the argument of a visit.
@@ -46,22 +41,29 @@ pub(super) fn everywhere(
     let records = (0..partitions)
         .map(|partition| {
             let value = (codecs.value.parse)(value).map_err(|error| error.to_string())?;
-            let key = key.as_bytes().to_vec();
             Ok::<_, String>(PartitionedRecord {
                 partition,
-                key,
-                value,
+                key: Bytes(key.into()),
+                value: Bytes(value),
             })
         })
         .collect::<Result<_, _>>()
         .map_err(CliError::new)?;
-    let delivery = access.emit(&codecs.topic, records)?;
-    delivery
-        .error
-        .map_or(Ok(()), |error| Err(CliError::new(error)))
+    emit(access, codecs, records)
 }
 
-/// Emits the lines of `input`.
+/// Emits records all of which have to be acknowledged.
+fn emit(
+    access: &TableAccess,
+    codecs: &TopicCodecs,
+    records: Vec<PartitionedRecord>,
+) -> Result<(), CliError> {
+    match access.emit(&codecs.topic, records)?.error {
+        None => Ok(()),
+        Some(error) => Err(CliError::new(error)),
+    }
+}
+
 pub(super) fn lines(
     access: &TableAccess,
     codecs: &TopicCodecs,
@@ -132,7 +134,7 @@ impl Sender<'_> {
     }
 
     fn push(&mut self, record: PartitionedRecord) -> Result<(), CliError> {
-        self.bytes += record.key.len() + record.value.len() + 16;
+        self.bytes += record.key.0.len() + record.value.0.len() + 16;
         self.batch.push(record);
         if self.bytes >= FRAME_FILL {
             self.flush()
@@ -175,7 +177,7 @@ fn record_of(
     let value = (codecs.value.parse)(value).map_err(|source| error("value", value, source))?;
     Ok(PartitionedRecord {
         partition: (codecs.partition_of)(&key, partitions),
-        key,
-        value,
+        key: Bytes(key),
+        value: Bytes(value),
     })
 }

@@ -5,15 +5,12 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::emitter::EmitError;
 use crate::log::{LogError, MemberTimeout};
-use crate::processor::OptionError;
 use crate::registry::RegistryError;
-use crate::service::commands::fold::ReadError;
+use crate::service::commands::CommandError;
 use crate::service::data_dir::DataDirError;
 use crate::service::error::RunError;
 
-/// What ends a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CliError {
     /// The table has no such key: exit code 1.
@@ -22,7 +19,6 @@ pub(crate) enum CliError {
     Errors(Vec<String>),
     /// The reader of standard output has closed it: exit code 0, since it wants no more.
     OutputClosed,
-    /// Help was asked for, and is printed.
     HelpPrinted,
 }
 
@@ -32,12 +28,10 @@ impl CliError {
         CliError::Errors(vec![message.to_string()])
     }
 
-    /// One error for each item.
     fn each<E: fmt::Display>(errors: &[E]) -> Self {
         CliError::Errors(errors.iter().map(ToString::to_string).collect())
     }
 
-    /// Prints the error, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             CliError::NoSuchKey(line) => {
@@ -63,7 +57,6 @@ pub(crate) fn output(error: &std::io::Error) -> CliError {
     }
 }
 
-/// A message on one line.
 pub(crate) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -98,27 +91,19 @@ impl From<LogError> for CliError {
     }
 }
 
-impl From<EmitError> for CliError {
-    fn from(error: EmitError) -> Self {
-        CliError::new(with_option(&error))
-    }
-}
-
-impl From<ReadError> for CliError {
-    fn from(error: ReadError) -> Self {
-        CliError::new(error)
+impl From<CommandError> for CliError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Log(error) => error.into(),
+            CommandError::Emit(error) => CliError::new(with_option(&error)),
+            error => CliError::new(error),
+        }
     }
 }
 
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
         CliError::each(&error.findings)
-    }
-}
-
-impl From<OptionError> for CliError {
-    fn from(error: OptionError) -> Self {
-        CliError::new(error)
     }
 }
 

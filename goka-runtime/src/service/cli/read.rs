@@ -22,7 +22,7 @@ pub(super) fn get(
         .map_err(|error| CliError::new(format!("key `{key}` of group `{group}`: {error}")))?;
     let partitions = partitions(access, definitions, &codecs, group)?;
     let partition = (codecs.partition_of)(&bytes, partitions);
-    let Some(value) = access.get(&codecs.topic, partition, &bytes)? else {
+    let Some(value) = access.get(&codecs.topic, partition, bytes)? else {
         return Err(CliError::NoSuchKey(format!(
             "no key `{key}` in the table of group `{group}`"
         )));
@@ -51,7 +51,7 @@ pub(super) fn scan(
     access.scan(
         &codecs.topic,
         partitions,
-        &prefix,
+        prefix,
         limit,
         &mut |key, value| {
             let key = shown(

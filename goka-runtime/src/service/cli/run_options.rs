@@ -21,7 +21,6 @@ const TRANSACTION_TIMEOUT: &str = "transaction-timeout";
 const ON_STOP: &str = "on-stop";
 const RETRY: &str = "retry";
 
-/// The options.
 pub(super) fn args() -> [Arg; 9] {
     let arg = |name, variable, value| Arg::new(name).long(name).env(variable).value_name(value);
     [
@@ -136,17 +135,35 @@ pub(super) fn read<'m>(of: impl Fn(&str) -> &'m ArgMatches) -> Settings {
     fn one<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
         matches.get_one::<Option<T>>(name).cloned().flatten()
     }
-    Settings {
-        guarantee: one(of(GUARANTEE), GUARANTEE),
-        barrier: one(of(BARRIER), BARRIER),
-        flush_interval: one(of(FLUSH_INTERVAL), FLUSH_INTERVAL),
-        table_memory: one(of(TABLE_MEMORY), TABLE_MEMORY),
-        session: one(of(SESSION), SESSION),
-        max_poll_interval: one(of(MAX_POLL_INTERVAL), MAX_POLL_INTERVAL),
-        transaction_timeout: one(of(TRANSACTION_TIMEOUT), TRANSACTION_TIMEOUT),
-        on_stop: one(of(ON_STOP), ON_STOP),
-        retried: one(of(RETRY), RETRY).unwrap_or_default(),
+    fn set<T: Clone + Send + Sync + 'static>(to: &mut T, matches: &ArgMatches, name: &str) {
+        if let Some(value) = one(matches, name) {
+            *to = value;
+        }
     }
+    let mut settings = Settings::default();
+    let common = &mut settings.common;
+    common.guarantee = one(of(GUARANTEE), GUARANTEE);
+    set(&mut common.barrier_interval, of(BARRIER), BARRIER);
+    set(
+        &mut common.flush_interval,
+        of(FLUSH_INTERVAL),
+        FLUSH_INTERVAL,
+    );
+    set(&mut common.session_timeout, of(SESSION), SESSION);
+    set(
+        &mut common.max_poll_interval,
+        of(MAX_POLL_INTERVAL),
+        MAX_POLL_INTERVAL,
+    );
+    set(
+        &mut common.transaction_timeout,
+        of(TRANSACTION_TIMEOUT),
+        TRANSACTION_TIMEOUT,
+    );
+    set(&mut common.on_stop, of(ON_STOP), ON_STOP);
+    set(&mut common.deaths.retried, of(RETRY), RETRY);
+    set(&mut settings.table_memory, of(TABLE_MEMORY), TABLE_MEMORY);
+    settings
 }
 
 #[cfg(test)]
@@ -185,14 +202,14 @@ mod tests {
         for (name, text, expected) in rows {
             let settings = read(&[&format!("--{name}"), text]).expect(text);
             let found = match name {
-                BARRIER => settings.barrier,
-                _ => settings.flush_interval,
+                BARRIER => settings.common.barrier_interval,
+                _ => settings.common.flush_interval,
             };
-            assert_eq!(found, Some(expected), "{text}");
+            assert_eq!(found, expected, "{text}");
         }
         for (text, expected) in [("3KiB", 3 << 10), ("64MiB", 64 << 20), ("1GiB", 1 << 30)] {
             let settings = read(&["--table-memory", text]).expect(text);
-            assert_eq!(settings.table_memory, Some(expected));
+            assert_eq!(settings.table_memory, expected);
         }
         let huge = u64::MAX.to_string();
         let (minutes, gigabytes) = (format!("{huge}m"), format!("{huge}GiB"));
@@ -215,7 +232,7 @@ mod tests {
             let error = read(&[&format!("--{name}={text}")]).expect_err(text);
             assert!(error.contains(help), "{error}");
         }
-        assert_eq!(read(&["--barrier="]).map(|read| read.barrier), Ok(None));
+        assert_eq!(read(&["--barrier="]), Ok(Settings::default()));
     }
 
     #[test]
@@ -249,7 +266,7 @@ mod tests {
         ] {
             let settings = read(&arguments).expect("times");
             let refused = options(&[&BROKEN, &OTHER], &settings, &Guarantees::default());
-            match CliError::from(refused.expect_err(line)) {
+            match CliError::new(refused.expect_err(line)) {
                 CliError::Errors(lines) => assert!(lines.concat().contains(line), "{lines:?}"),
                 other => panic!("{other:?}"),
             }

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::log::{Isolation, Log, LogError};
-use crate::record::{Offset, Record, TopicPartition};
+use super::CommandError;
+use crate::log::{Isolation, Log};
+use crate::record::{Record, TopicPartition};
 
 /// How long a read without progress goes on; longer than a transaction may stay open.
-const STALL_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Estimated bytes of memory for an entry besides its key and value.
 const ENTRY_OVERHEAD: usize = 96;
@@ -17,35 +18,12 @@ const ENTRY_OVERHEAD: usize = 96;
 /// Keys and values, in key order.
 pub(crate) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Why a table could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ReadError {
-    /// The log does not answer, or refuses.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// No record came for a while.
-    #[error(
-        "{partition} is read to {position} of {end}, and nothing has come for {} s: a broker may be away, \
-         or a transaction open; try again",
-        STALL_TIMEOUT.as_secs()
-    )]
-    Stalled {
-        /// The first partition that is not read to its end.
-        partition: TopicPartition,
-        /// The offset that would be read next.
-        position: Offset,
-        /// The end of the partition when the read began.
-        end: Offset,
-    },
-}
-
-/// The last value of one key.
 pub(crate) fn last(
     log: &dyn Log,
     topic: &str,
     partition: i32,
     key: &[u8],
-) -> Result<Option<Vec<u8>>, ReadError> {
+) -> Result<Option<Vec<u8>>, CommandError> {
     let mut value = None;
     read(
         log,
@@ -62,7 +40,7 @@ pub(crate) fn last(
 /// Hands the first `limit` entries whose keys begin with `prefix` to `each`, in key order, in parts of at most
 /// about `memory` bytes, which is also the memory that is used. Each part is as the table is when the pass
 /// for it ends.
-pub(crate) fn table<E: From<ReadError>>(
+pub(crate) fn table<E: From<CommandError>>(
     log: &dyn Log,
     (topic, partitions): (&str, i32),
     prefix: &[u8],
@@ -148,7 +126,6 @@ impl SmallestKeys {
     }
 }
 
-/// The estimated bytes of memory for an entry.
 fn size(key: &[u8], value: &Option<Vec<u8>>) -> usize {
     key.len() + value.as_ref().map_or(0, Vec::len) + ENTRY_OVERHEAD
 }
@@ -158,7 +135,7 @@ fn read(
     log: &dyn Log,
     partitions: &[TopicPartition],
     each: &mut dyn FnMut(&Record<'_>),
-) -> Result<(), ReadError> {
+) -> Result<(), CommandError> {
     // The ends are asked for first: records that are written during the read do not belong to it.
     let ranges = log.ranges(partitions)?;
     let from: Vec<_> = partitions
@@ -183,7 +160,7 @@ fn read(
             total = sum;
             last_progress = Instant::now();
         } else if last_progress.elapsed() > STALL_TIMEOUT {
-            return Err(ReadError::Stalled {
+            return Err(CommandError::Stalled {
                 partition: partitions[behind].clone(),
                 position: positions[behind],
                 end: ranges[behind].high,
@@ -249,7 +226,7 @@ mod tests {
                     .take(limit.unwrap_or(usize::MAX));
                 let wanted: Entries = wanted.cloned().collect();
                 let (mut found, mut parts) = (Entries::new(), 0);
-                let read = table::<ReadError>(
+                let read = table::<CommandError>(
                     &*log,
                     (TABLE, 3),
                     prefix.as_bytes(),

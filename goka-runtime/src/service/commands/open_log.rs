@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::fold::{self, Entries, ReadError};
+use super::CommandError;
+use super::fold::{self, Entries};
+use super::protocol::{Bytes, Delivery, PartitionedRecord, Reply, Request};
 use crate::context::Emit;
-use crate::emitter::{self, Declared, EmitError, RawEmitter};
+use crate::emitter::{self, Declared, RawEmitter};
 use crate::lock::lock;
-use crate::log::{Log, LogError, TopicWait};
+use crate::log::{Log, TopicWait};
 
 /// How long the records of a batch may take to be acknowledged.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,30 +19,12 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes for the entries of a scan in the memory of a command; a larger table is read in several passes.
 const SCAN_MEMORY: usize = 256 << 20;
 
-/// A record to be emitted. The command computes the partition, since it knows the topic's partitioner.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartitionedRecord {
-    pub(crate) partition: i32,
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
-}
-
-/// How much of a batch was acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Delivery {
-    /// How many records, from the first on.
-    pub(crate) delivered: usize,
-    /// Why the record after them was not.
-    pub(crate) error: Option<String>,
-}
-
 /// A log that this process has open.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenLog {
     log: Arc<dyn Log>,
     /// By topic; kept because a producer is expensive to make.
     emitters: Arc<Mutex<HashMap<String, Arc<RawEmitter>>>>,
-    /// Bytes for the entries of one scan.
     scan_memory: usize,
 }
 
@@ -53,7 +37,6 @@ impl OpenLog {
         }
     }
 
-    /// The same, with other memory for a scan.
     pub(crate) fn with_scan_memory(self, scan_memory: usize) -> Self {
         Self {
             scan_memory,
@@ -61,10 +44,48 @@ impl OpenLog {
         }
     }
 
-    /// The partition count of a topic to emit to; the embedded log makes it when it does not exist.
-    pub(crate) fn target(&self, topic: &str, declared: Declared) -> Result<i32, EmitError> {
-        let wait = TopicWait::default();
-        Ok(emitter::target(&*self.log, topic, declared, &wait)?.partitions)
+    /// Answers a request; hands the entries of a scan to `part`, in parts of bounded size.
+    pub(crate) fn answer<E: From<CommandError>>(
+        &self,
+        request: Request,
+        part: &mut dyn FnMut(Entries) -> Result<(), E>,
+    ) -> Result<Reply, E> {
+        match request {
+            Request::Stream {
+                topic,
+                declared: partitions,
+                is_table,
+            } => {
+                let declared = Declared {
+                    partitions,
+                    is_table,
+                };
+                let info = emitter::target(&*self.log, &topic, declared, &TopicWait::default());
+                let info = info.map_err(CommandError::Emit)?;
+                Ok(Reply::Partitions(Some(info.partitions)))
+            }
+            Request::Table { topic } => Ok(Reply::Partitions(self.table(&topic)?)),
+            Request::Emit { topic, records } => Ok(Reply::Emitted(self.emit(&topic, &records)?)),
+            Request::Get {
+                topic,
+                partition,
+                key,
+            } => {
+                let value = fold::last(&*self.log, &topic, partition, &key.0)?;
+                Ok(Reply::Value(value.map(Bytes)))
+            }
+            Request::Scan {
+                topic,
+                partitions,
+                prefix,
+                limit,
+            } => {
+                self.check_partitions(&topic, partitions)?;
+                let (table, memory) = ((&*topic, partitions), self.scan_memory);
+                fold::table(&*self.log, table, &prefix.0, limit, memory, part)?;
+                Ok(Reply::End)
+            }
+        }
     }
 
     /// How long a command waits for a topic that is missing.
@@ -73,25 +94,35 @@ impl OpenLog {
     }
 
     /// The partition count of a table's topic; `None` when there is no such topic.
-    pub(crate) fn table(&self, topic: &str) -> Result<Option<i32>, LogError> {
+    fn table(&self, topic: &str) -> Result<Option<i32>, CommandError> {
         let found = TopicWait::default().describe_one(&*self.log, topic)?;
         Ok(found.map(|info| info.partitions))
     }
 
+    /// Refuses a table whose topic has other partitions than the command says.
+    fn check_partitions(&self, topic: &str, asked: i32) -> Result<(), CommandError> {
+        let topic = topic.to_owned();
+        match self.table(&topic)? {
+            Some(found) if found == asked => Ok(()),
+            Some(found) => Err(CommandError::OtherPartitions {
+                topic,
+                found,
+                asked,
+            }),
+            None => Err(CommandError::NoTopic { topic }),
+        }
+    }
+
     /// Emits a batch in order and waits for it.
-    pub(crate) fn emit(
-        &self,
-        topic: &str,
-        records: &[PartitionedRecord],
-    ) -> Result<Delivery, EmitError> {
+    fn emit(&self, topic: &str, records: &[PartitionedRecord]) -> Result<Delivery, CommandError> {
         let emitter = self.emitter(topic)?;
         let mut acks = Vec::with_capacity(records.len());
         let mut error = None;
         for record in records {
             let sent = emitter.emit_to(
                 record.partition,
-                Some(&record.key),
-                Some(&record.value),
+                Some(&record.key.0),
+                Some(&record.value.0),
                 &Emit::new(),
             );
             match sent {
@@ -117,7 +148,7 @@ impl OpenLog {
         Ok(Delivery { delivered, error })
     }
 
-    fn emitter(&self, topic: &str) -> Result<Arc<RawEmitter>, EmitError> {
+    fn emitter(&self, topic: &str) -> Result<Arc<RawEmitter>, CommandError> {
         let mut emitters = lock(&self.emitters);
         if let Some(emitter) = emitters.get(topic) {
             return Ok(emitter.clone());
@@ -127,27 +158,6 @@ impl OpenLog {
         let emitter = Arc::new(emitter);
         emitters.insert(topic.to_owned(), emitter.clone());
         Ok(emitter)
-    }
-
-    /// The value of one key.
-    pub(crate) fn get(
-        &self,
-        topic: &str,
-        partition: i32,
-        key: &[u8],
-    ) -> Result<Option<Vec<u8>>, ReadError> {
-        fold::last(&*self.log, topic, partition, key)
-    }
-
-    /// Entries in key order, in parts of bounded size.
-    pub(crate) fn scan<E: From<ReadError>>(
-        &self,
-        topic: (&str, i32),
-        prefix: &[u8],
-        limit: Option<usize>,
-        each: &mut dyn FnMut(Entries) -> Result<(), E>,
-    ) -> Result<(), E> {
-        fold::table(&*self.log, topic, prefix, limit, self.scan_memory, each)
     }
 }
 

@@ -1,19 +1,17 @@
 //! Answers the commands of other processes while this one holds the embedded log: one thread listens, and
 //! each connection has a thread.
 
-use std::fmt::Display;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::fold::{Entries, ReadError};
-use super::open_log::{OpenLog, PartitionedRecord};
-use super::protocol::{Bytes, FRAME_FILL, Reply, Request, Wire};
+use super::CommandError;
+use super::fold::Entries;
+use super::open_log::OpenLog;
+use super::protocol::{Bytes, FRAME_FILL, Reply, Wire};
 use super::socket::Socket;
-use crate::emitter::Declared;
-use crate::log::LogError;
 use crate::service::data_dir::DataDir;
 
 /// How many commands are served at once; the next ones get an error that says to try again.
@@ -118,112 +116,29 @@ fn serve(stream: UnixStream, log: &OpenLog, guard: &ConnectionGuard) -> std::io:
         let busy = format!("{MAX_SERVED} commands are being served already; try again");
         return wire.send(&Reply::Error(busy));
     }
-    match answer(request, log, &mut wire) {
+    match log.answer(request, &mut |entries| {
+        Ok(send_entries(entries, &mut wire)?)
+    }) {
         Ok(reply) => wire.send(&reply),
-        Err(AnswerError::Wire(error)) => Err(error),
-        Err(AnswerError::Refused(error)) => wire.send(&Reply::Error(error)),
+        Err(ServeError::Wire(error)) => Err(error),
+        Err(ServeError::Refused(error)) => wire.send(&Reply::Error(error.to_string())),
     }
 }
 
-/// Why a request has no answer.
-#[derive(Debug)]
-enum AnswerError {
-    /// The connection broke.
+enum ServeError {
     Wire(std::io::Error),
-    /// The request failed: what the command prints.
-    Refused(String),
+    Refused(CommandError),
 }
 
-impl AnswerError {
-    fn refused(error: impl Display) -> Self {
-        AnswerError::Refused(error.to_string())
-    }
-}
-
-impl From<std::io::Error> for AnswerError {
+impl From<std::io::Error> for ServeError {
     fn from(error: std::io::Error) -> Self {
-        AnswerError::Wire(error)
+        ServeError::Wire(error)
     }
 }
 
-impl From<LogError> for AnswerError {
-    fn from(error: LogError) -> Self {
-        AnswerError::refused(error)
-    }
-}
-
-impl From<ReadError> for AnswerError {
-    fn from(error: ReadError) -> Self {
-        AnswerError::refused(error)
-    }
-}
-
-/// Returns the last frame of the answer; the frames before it, those of a scan, are sent here.
-fn answer(request: Request, log: &OpenLog, wire: &mut Wire) -> Result<Reply, AnswerError> {
-    match request {
-        Request::Stream {
-            topic,
-            declared: partitions,
-            is_table,
-        } => {
-            let declared = Declared {
-                partitions,
-                is_table,
-            };
-            let partitions = log.target(&topic, declared).map_err(AnswerError::refused)?;
-            Ok(Reply::Partitions(Some(partitions)))
-        }
-        Request::Table { topic } => Ok(Reply::Partitions(log.table(&topic)?)),
-        Request::Emit { topic, records } => {
-            let records: Vec<PartitionedRecord> = records
-                .into_iter()
-                .map(PartitionedRecord::try_from)
-                .collect::<Result<_, _>>()?;
-            let delivery = log.emit(&topic, &records).map_err(AnswerError::refused)?;
-            Ok(Reply::Emitted {
-                delivered: delivery.delivered,
-                error: delivery.error,
-            })
-        }
-        Request::Get {
-            topic,
-            partition,
-            key,
-        } => {
-            let value = log.get(&topic, partition, &Vec::try_from(key)?)?;
-            Ok(Reply::Value(value.map(Bytes::from)))
-        }
-        Request::Scan {
-            topic,
-            partitions,
-            prefix,
-            limit,
-        } => {
-            let prefix = Vec::try_from(prefix)?;
-            scan(log, (&topic, partitions), &prefix, limit, &mut |entries| {
-                Ok(send_entries(entries, wire)?)
-            })?;
-            Ok(Reply::End)
-        }
-    }
-}
-
-/// Scans a table, if its topic has as many partitions as the command says.
-fn scan(
-    log: &OpenLog,
-    (topic, partitions): (&str, i32),
-    prefix: &[u8],
-    limit: Option<usize>,
-    each: &mut dyn FnMut(Entries) -> Result<(), AnswerError>,
-) -> Result<(), AnswerError> {
-    match log.table(topic)? {
-        Some(found) if found == partitions => log.scan((topic, partitions), prefix, limit, each),
-        Some(found) => Err(AnswerError::Refused(format!(
-            "topic `{topic}` has {found} partitions, the command asks for {partitions}; try again"
-        ))),
-        None => Err(AnswerError::Refused(format!(
-            "topic `{topic}` does not exist"
-        ))),
+impl From<CommandError> for ServeError {
+    fn from(error: CommandError) -> Self {
+        ServeError::Refused(error)
     }
 }
 
@@ -233,7 +148,7 @@ fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
     let mut filled = 0;
     for (key, value) in entries {
         filled += key.len() + value.len();
-        frame.push((Bytes::from(key), Bytes::from(value)));
+        frame.push((Bytes(key), Bytes(value)));
         if filled >= FRAME_FILL {
             wire.send(&Reply::Entries(std::mem::take(&mut frame)))?;
             filled = 0;
@@ -246,7 +161,7 @@ fn send_entries(entries: Entries, wire: &mut Wire) -> std::io::Result<()> {
 mod tests {
     use std::io::{Read, Write};
 
-    use super::super::protocol::FRAME_TIMEOUT;
+    use super::super::protocol::{FRAME_TIMEOUT, Request};
     use super::super::socket;
     use super::super::test_log::{Rows, TABLE, with_table};
     use super::*;
@@ -254,7 +169,15 @@ mod tests {
     #[test]
     fn a_scan_of_partitions_that_do_not_exist_is_refused() {
         let log = OpenLog::new(with_table(3));
-        let scan = |topic| scan(&log, topic, b"", None, &mut |_| Ok(()));
+        let scan = |(topic, partitions): (&str, i32)| {
+            let request = Request::Scan {
+                topic: topic.to_owned(),
+                partitions,
+                prefix: Bytes(Vec::new()),
+                limit: None,
+            };
+            log.answer::<CommandError>(request, &mut |_| Ok(()))
+        };
         assert!(scan((TABLE, 3)).is_ok());
         for topic in [(TABLE, 60_000_000), (TABLE, -1), ("u", 3)] {
             assert!(scan(topic).is_err(), "{topic:?}");
@@ -316,7 +239,7 @@ mod tests {
         let request = Request::Scan {
             topic: TABLE.into(),
             partitions: 1,
-            prefix: Vec::new().into(),
+            prefix: Bytes(Vec::new()),
             limit: None,
         };
         wire.send_request(&request).unwrap();
@@ -335,7 +258,7 @@ mod tests {
             }
         }
         served.join().unwrap().unwrap();
-        let expected = (0..=1_000).map(|number| Bytes::Text(format!("k{number:04}")));
+        let expected = (0..=1_000).map(|number| Bytes(format!("k{number:04}").into_bytes()));
         assert!(keys == expected.collect::<Vec<_>>(), "{} keys", keys.len());
     }
 }

@@ -62,7 +62,6 @@ pub(super) struct Commit {
     pub(super) serial: Option<u64>,
 }
 
-/// The indexed history.
 #[derive(Debug, Default)]
 pub(super) struct Index<'e> {
     who: HashMap<u64, &'e str>,
@@ -140,7 +139,6 @@ impl<'e> Index<'e> {
         self.who.iter().map(|(client, who)| (*client, *who))
     }
 
-    /// The group that a client joined.
     pub(super) fn group_of(&self, client: u64) -> Option<&'e str> {
         self.member_name(client)?.rsplitn(3, '/').nth(2)
     }
@@ -153,7 +151,6 @@ impl<'e> Index<'e> {
         }
     }
 
-    /// The name of the member that wrote a record.
     pub(super) fn writer(&self, record: &LogRecord<'_>) -> String {
         let client = record.client;
         client.map_or_else(String::new, |client| self.display_name(client))

@@ -81,14 +81,12 @@ fn starts_late(edge: &Edge) -> bool {
     )
 }
 
-/// One partition of an input.
 struct InputPartition<'i, 'e> {
     log: &'i Simulated,
     index: &'i Index<'e>,
     edge: &'static Edge,
     read: InputKey<'static>,
     is_compact: bool,
-    /// The end offset of the partition.
     end: Option<Offset>,
     /// The offsets that the log still holds; read when first needed.
     kept: OnceCell<HashSet<Offset>>,

@@ -22,7 +22,6 @@ use crate::table::{Stored, StoredRef};
 use crate::tester::folded::{StoredRows as Rows, fold, put};
 use crate::testing::encoded;
 
-/// A record that the model emitted.
 #[derive(Debug)]
 pub(super) struct Emitted {
     pub(super) wrote: Wrote,
@@ -137,7 +136,6 @@ pub(super) fn folded(index: &Index<'_>, topic: &str, partition: i32) -> Rows {
     rows
 }
 
-/// The partition counts of the topics that a processor emits to.
 fn counts(run: &FinishedRun<'_>, processor: &ProcessorRun<'_>) -> HashMap<&'static str, i32> {
     let mut counts = HashMap::new();
     for edge in processor.definition.graph.edges {

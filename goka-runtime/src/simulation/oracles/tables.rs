@@ -10,7 +10,6 @@ use super::{FinishedRun, Place, ProcessorRun, Violation};
 use crate::log::simulated::Simulated;
 use crate::tester::folded::{StoredRows as Rows, fold};
 
-/// Keys and values of a table.
 type Plain<'r> = BTreeMap<&'r [u8], &'r [u8]>;
 
 pub(super) fn judge(

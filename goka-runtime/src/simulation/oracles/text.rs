@@ -4,6 +4,7 @@ use super::index::LogRecord;
 use super::{Place, ProcessorRun, Violation};
 use crate::graph::Definition;
 use crate::record::Offset;
+use crate::text::hex;
 
 /// The most characters of a key or value that are shown.
 const MOST: usize = 80;
@@ -17,9 +18,8 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
             (format!("\"{}\"", shown.escape_debug()), more)
         }
         Err(_) => {
-            let shown = bytes.iter().take(MOST / 2);
-            let hex: String = shown.map(|byte| format!("{byte:02x}")).collect();
-            (format!("0x{hex}"), bytes.len() > MOST / 2)
+            let shown = &bytes[..bytes.len().min(MOST / 2)];
+            (format!("0x{}", hex(shown)), shown.len() < bytes.len())
         }
     };
     match more {

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use super::super::oracles::{FinishedRun, judge, trace};
-use super::starting::shared;
-use super::{Outcome, Run};
+use super::{Outcome, Run, shared};
 
 /// The most rounds without progress once faults have ceased.
 const ROUNDS: usize = 1_500;
@@ -64,7 +63,6 @@ impl Run<'_> {
         self.violation("comes to an end", what);
     }
 
-    /// How many records are not handled yet.
     fn count_unhandled(&self) -> usize {
         let behind = self
             .inputs()
@@ -73,7 +71,6 @@ impl Run<'_> {
         left.map(|left| usize::try_from(left).unwrap_or(0)).sum()
     }
 
-    /// The ranges of records that are not handled yet.
     fn unhandled(&self) -> Vec<String> {
         let mut behind = Vec::new();
         for (group, edge) in self.inputs() {
@@ -121,11 +118,11 @@ impl Run<'_> {
         }
         let first = self.violations.first();
         let violation_trace = first.map(|first| trace(&run, first));
+        self.counters.unjudged.extend(findings.unjudged);
         self.finish_counting();
         Outcome {
             violation_trace: violation_trace.unwrap_or_default(),
             violations: self.violations,
-            unjudged: findings.unjudged,
             counters: self.counters,
             full_trace: self.log.take_trace(),
         }

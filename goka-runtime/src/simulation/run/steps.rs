@@ -103,7 +103,6 @@ impl Run<'_> {
         self.injector.take_died();
     }
 
-    /// The topics of all tables.
     fn tables(&self) -> Vec<&'static str> {
         let edges = self.definitions.iter();
         let edges = edges.flat_map(|definition| definition.graph.edges.iter());
@@ -143,7 +142,6 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a partition of a processor's table holds anything.
     fn has_rows(&self, definition: &Definition, partition: i32) -> bool {
         let table = definition.graph.table();
         table.is_some_and(|edge| !self.log.records(edge.topic.name, partition).is_empty())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::Dice;
 use super::{FaultKind, HandlerTimes, Setting, StepAction};
 use crate::log::simulated::{Fault, StepKind};
+use crate::processor::ProcessorOptions;
 use crate::record::Timestamp;
 
 pub(super) fn below(dice: &mut Dice, limit: usize) -> usize {
@@ -26,7 +27,7 @@ impl Setting {
         // the session have to be short, too.
         if faults.contains(&FaultKind::Absence) && dice.chance(40) {
             setting.delete_retention = millis(1_000);
-            setting.session = millis(1_500);
+            setting.options.session_timeout = millis(1_500);
             setting.pace = millis(40);
         }
         setting.handlers = Self::handlers(dice, &setting);
@@ -36,7 +37,8 @@ impl Setting {
     /// In some runs handlers take no time; in others all take a little, some take more, or a few take
     /// longer than the session timeout or the transaction timeout.
     fn handlers(dice: &mut Dice, setting: &Self) -> HandlerTimes {
-        let (session, transaction) = (setting.session, setting.transaction_timeout);
+        let options = &setting.options;
+        let (session, transaction) = (options.session_timeout, options.transaction_timeout);
         let none = (0, Duration::ZERO, Duration::ZERO);
         let (per_mille, from, to) = one_of(
             dice,
@@ -61,12 +63,15 @@ impl Setting {
     fn any(dice: &mut Dice) -> Self {
         Self {
             handlers: HandlerTimes::default(),
-            barrier: millis(one_of(dice, &[10, 50, 100, 300])),
-            session: millis(one_of(dice, &[1_500, 3_000])),
-            transaction_timeout: millis(one_of(dice, &[1_000, 3_000])),
-            flush_interval: millis(one_of(dice, &[50, 200, 1_000])),
-            flush_bytes: one_of(dice, &[256, 4 << 10, 1 << 20]),
-            memory: one_of(dice, &[4 << 10, 64 << 10, 4 << 20]),
+            options: ProcessorOptions {
+                barrier_interval: millis(one_of(dice, &[10, 50, 100, 300])),
+                session_timeout: millis(one_of(dice, &[1_500, 3_000])),
+                transaction_timeout: millis(one_of(dice, &[1_000, 3_000])),
+                flush_interval: millis(one_of(dice, &[50, 200, 1_000])),
+                flush_bytes: one_of(dice, &[256, 4 << 10, 1 << 20]),
+                memory_bytes: one_of(dice, &[4 << 10, 64 << 10, 4 << 20]),
+                ..ProcessorOptions::default()
+            },
             batch: one_of(dice, &[1, 5, 50, 500]),
             delete_retention: Duration::from_secs(24 * 3_600),
             is_static: dice.chance(60),
@@ -75,11 +80,9 @@ impl Setting {
     }
 }
 
-/// Adds the steps of faults to a schedule.
 pub(super) struct Planner<'s> {
     pub(super) dice: Dice,
     pub(super) instances: usize,
-    /// Whether any processor writes in transactions.
     pub(super) is_exactly_once: bool,
     pub(super) setting: &'s Setting,
     pub(super) steps: Vec<(usize, StepAction)>,
@@ -197,7 +200,7 @@ impl Planner<'_> {
 
     /// Starts the instance again, before or after its session has timed out.
     fn restart(&mut self, at: usize, instance: usize) {
-        let most = self.turns(self.setting.session * 2);
+        let most = self.turns(self.setting.options.session_timeout * 2);
         let back = at + 5 + below(&mut self.dice, most);
         let emptied = self.dice.chance(20);
         self.start(back, instance, emptied);
@@ -215,7 +218,7 @@ impl Planner<'_> {
     }
 
     fn zombie(&mut self, at: usize, instance: usize) {
-        let time = self.setting.session + millis(self.dice.below(2_000));
+        let time = self.setting.options.session_timeout + millis(self.dice.below(2_000));
         match self.dice.chance(50) {
             true => self.push(at, StepAction::Stall { instance, time }),
             false => {
@@ -267,7 +270,7 @@ impl Planner<'_> {
     /// Keeps an instance down for longer than tombstones are kept, while compaction goes on.
     fn absence(&mut self, at: usize, instance: usize, turns: usize) {
         let kept = self.setting.delete_retention.min(millis(1_000));
-        let noticed = self.setting.session;
+        let noticed = self.setting.options.session_timeout;
         let at = at.min(turns / 4);
         let away = self.turns(noticed + kept * 5 / 2);
         self.kill(at, instance, (None, false));
