@@ -79,18 +79,20 @@ pub(super) fn exceeds_memory(tasks: &Tasks) -> bool {
     tasks.memory().1 > tasks.plan.memory
 }
 
-/// Evicts cached rows of each copy in proportion to its size, if all copies together exceed the memory budget. One pass
-/// looks at [`MAX_LOOKS`] rows of a copy at most.
+/// Divides the memory budget: a copy may take what is left of it beside what all take now. If they take more than the
+/// budget, each gives back in proportion to its size, looking at [`MAX_LOOKS`] rows at most.
 fn evict(tasks: &mut Tasks) {
     let (bytes, _) = tasks.memory();
-    let over = bytes.saturating_sub(tasks.plan.memory);
-    if over == 0 {
-        return;
-    }
+    let memory = tasks.plan.memory;
+    let over = bytes.saturating_sub(memory);
     let copies = tasks.all.values_mut().map(|task| &mut task.copies);
     for buffer in copies.flat_map(|copies| copies.buffers_mut()) {
         let (own, _) = buffer.bytes();
-        let share = (over as u128 * own as u128 / bytes as u128) as usize;
-        buffer.evict(own - share, MAX_LOOKS);
+        if over == 0 {
+            buffer.set_limit(own + (memory - bytes));
+        } else {
+            let share = (over as u128 * own as u128 / bytes as u128) as usize;
+            buffer.evict(own - share, MAX_LOOKS);
+        }
     }
 }

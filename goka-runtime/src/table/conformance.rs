@@ -136,7 +136,7 @@ impl Partition {
     }
 
     fn apply_as(&mut self, writes: &[Write<'_>], offset: Offset, durability: Durability) {
-        let applied = self.store.apply(writes, &checkpoint(offset), durability);
+        let applied = self.store.apply(&writes, &checkpoint(offset), durability);
         ok(self.case, "apply", applied);
     }
 

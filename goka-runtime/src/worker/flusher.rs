@@ -104,7 +104,7 @@ fn run(job: Flush) -> Flushed {
     // A store that panicked is dropped, since its state is unknown; its file may be intact.
     let applied = catch_unwind(AssertUnwindSafe(move || {
         let (mut store, batch) = (job.store, job.batch);
-        let result = store.apply(&batch.writes(), &job.checkpoint, batch.durability);
+        let result = store.apply(&batch, &job.checkpoint, batch.durability);
         (Some(store), result)
     }));
     let (store, result) = applied.unwrap_or_else(|_| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::flushes::Flushes;
 use super::reads::StoreFailure;
 use crate::core::ids::Now;
-use crate::core::table_buffer::{FlushBatch, RowValue, TableBuffer};
+use crate::core::table_buffer::{FlushBatch, RowId, TableBuffer};
 use crate::record::{Offset, Timestamp, TopicId};
 
 /// How many damaged copies of a task are rebuilt before it stops.
@@ -51,9 +51,10 @@ pub(crate) struct Copies {
 pub(crate) struct JoinedCopies(BTreeMap<TopicId, LocalCopy>);
 
 impl JoinedCopies {
-    /// What the buffer of a copy knows of a key; `None` leaves it to the store.
-    pub(crate) fn get(&self, table: TopicId, key: &[u8]) -> Option<&RowValue> {
-        self.0.get(&table)?.buffer.get(key)
+    /// The row of a key, and the buffer to read it from; `None` leaves it to the store.
+    pub(crate) fn find(&self, table: TopicId, key: &[u8]) -> Option<(&TableBuffer, RowId)> {
+        let buffer = &self.0.get(&table)?.buffer;
+        Some((buffer, buffer.find(key)?))
     }
 }
 
@@ -290,7 +291,7 @@ mod tests {
 
     fn row(copies: &mut Copies, next: Offset) {
         let joined = copies.joined_mut(JOINED).unwrap();
-        joined.apply(b"k", RowValue::new(1, Some(b"v")));
+        joined.apply(b"k", 1, Some(b"v"));
         joined.advance_to(next);
     }
 
@@ -325,7 +326,7 @@ mod tests {
         let mut copies = copies();
         row(&mut copies, 8);
         let own = copies.own_mut();
-        own.write(b"k", None, RowValue::new(1, Some(b"v")));
+        own.write(b"k", None, 1, Some(b"v"));
         own.acknowledge(4, 0);
         assert!(!copies.is_flushed());
         copies.give_up_stores();
