@@ -124,7 +124,10 @@ impl Scope for RecordScope<'_> {
         let row = match known {
             Some(row) => row,
             None => {
-                let stored = self.stored(table.topic)?;
+                let stored = match self.buffer.may_be_stored(key) {
+                    true => self.stored(table.topic)?,
+                    false => None,
+                };
                 self.buffer.remember(key, stored.as_ref())
             }
         };
@@ -166,8 +169,13 @@ impl Scope for RecordScope<'_> {
             return Ok(None);
         };
         let joins = self.joins;
-        if let Some((buffer, row)) = joins.find(join.topic, key) {
-            return Ok(buffer.read(row, &mut self.scratch.row));
+        if let Some(buffer) = joins.buffer(join.topic) {
+            if let Some(row) = buffer.find(key) {
+                return Ok(buffer.read(row, &mut self.scratch.row));
+            }
+            if !buffer.may_be_stored(key) {
+                return Ok(None);
+            }
         }
         self.scratch.loaded = self.stored(join.topic)?;
         Ok(self.scratch.loaded())

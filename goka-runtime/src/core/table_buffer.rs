@@ -4,26 +4,24 @@
 //! record and no log.
 
 mod arena;
+mod filter;
 mod flush_batch;
 mod index;
+mod memory;
 mod pending;
+mod row;
 
 use std::collections::BinaryHeap;
 
-pub(crate) use self::arena::RowId;
-use self::arena::{Arena, Flags, Held, RowState};
+use self::arena::Arena;
+use self::filter::Filter;
 pub(crate) use self::flush_batch::FlushBatch;
-use self::index::Index;
+use self::index::{Index, hash};
 use self::pending::Pending;
+pub(crate) use self::row::RowId;
+use self::row::{Flags, Held, RowState};
 use crate::record::{Offset, Timestamp};
 use crate::table::{Durability, Stored, StoredRef};
-
-/// How many rows are looked at, at most, to find a place for another when the memory is used up.
-const LOOKS_FOR_A_PLACE: usize = 64;
-/// How many bytes of rows are moved at a time, at most, to give memory back.
-const MAX_MOVED: usize = 2 << 20;
-/// Less than this is not worth moving rows.
-const MIN_UNUSED: usize = 64 << 10;
 
 /// The rows in memory over one store.
 #[derive(Debug)]
@@ -46,6 +44,10 @@ pub(crate) struct TableBuffer {
     unstored: usize,
     /// Of it, that of places which rows of the memtable have left.
     left: usize,
+    /// The keys that the store may have and no row has: those that were forgotten.
+    forgotten: Filter,
+    /// Whether there are no others: the store had nothing when the buffer was made.
+    knows_all: bool,
     /// How much memory may be taken before cached rows are forgotten for new ones.
     limit: usize,
     /// The key of a row that is moved or forgotten.
@@ -66,6 +68,8 @@ impl Default for TableBuffer {
             stored: 0,
             unstored: 0,
             left: 0,
+            forgotten: Filter::default(),
+            knows_all: false,
             limit: usize::MAX,
             key: Vec::new(),
         }
@@ -79,13 +83,14 @@ impl TableBuffer {
             acknowledged: stored,
             expected: Some(stored),
             stored,
+            knows_all: stored == 0,
             ..Self::default()
         }
     }
 
     /// The row of a key, if there is one.
     pub(crate) fn find(&self, key: &[u8]) -> Option<RowId> {
-        self.index.find(&self.arena, self.index.hash(key), key)
+        self.index.find(&self.arena, hash(key), key)
     }
 
     /// The row of a key that is used now, if there is one.
@@ -93,15 +98,15 @@ impl TableBuffer {
         let id = self.find(key)?;
         let flags = self.arena.flags(id);
         if !flags.is_recent {
-            self.arena.set_flags(
-                id,
-                Flags {
-                    is_recent: true,
-                    ..flags
-                },
-            );
+            let is_recent = true;
+            self.arena.row(id).set_flags(Flags { is_recent, ..flags });
         }
         Some(id)
+    }
+
+    /// Whether a key that has no row may have a value in the store.
+    pub(crate) fn may_be_stored(&self, key: &[u8]) -> bool {
+        !self.knows_all || self.forgotten.may_have(hash(key))
     }
 
     /// The value of a row. Its bytes are put into `buffer`.
@@ -135,7 +140,7 @@ impl TableBuffer {
         let value = stored.map(|stored| &*stored.value);
         let id = self.add(key, value.map_or(0, <[u8]>::len));
         let timestamp = stored.map_or(-1, |stored| stored.timestamp);
-        self.arena.set_value(id, timestamp, value);
+        self.arena.row(id).set_value(timestamp, value);
         id
     }
 
@@ -157,7 +162,7 @@ impl TableBuffer {
                 is_recent: true,
                 ..flags
             };
-            self.arena.set_flags(id, flags);
+            self.arena.row(id).set_flags(flags);
         }
     }
 
@@ -177,43 +182,15 @@ impl TableBuffer {
     fn add(&mut self, key: &[u8], room: usize) -> RowId {
         self.make_place(key.len(), room);
         let id = self.arena.add(key, room);
-        self.index.add(&self.arena, self.index.hash(key), id);
+        self.index.add(&self.arena, hash(key), id);
         id
     }
 
-    /// Forgets a few cached rows if there is no place for another one and no memory for more.
-    fn make_place(&mut self, key: usize, value: usize) {
-        if self.arena.has_place(key, value) || self.bytes().0 < self.limit {
-            return;
-        }
-        for _ in 0..LOOKS_FOR_A_PLACE {
-            self.look();
-            if self.arena.has_place(key, value) {
-                return;
-            }
-        }
-    }
-
-    /// Looks at the next row and forgets it if it is cached and was not used lately.
-    fn look(&mut self) {
-        let Some(id) = self.arena.look() else { return };
-        let flags = self.arena.flags(id);
-        if !flags.is_cached() {
-            return;
-        }
-        if flags.is_recent {
-            let flags = Flags {
-                is_recent: false,
-                ..flags
-            };
-            self.arena.set_flags(id, flags);
-        } else {
-            self.forget(id);
-        }
-    }
-
     fn forget(&mut self, id: RowId) {
-        self.index.remove(&self.arena, id);
+        let hash = self.index.remove(&self.arena, id);
+        if self.arena.flags(id).held == Held::Value {
+            self.forgotten.add(hash);
+        }
         self.arena.remove(id);
     }
 
@@ -221,13 +198,13 @@ impl TableBuffer {
     fn settle(&mut self, id: RowId, timestamp: Timestamp, value: Option<&[u8]>) {
         let flags = self.arena.flags(id);
         let stays = flags.state != RowState::Flushing;
-        if stays && self.arena.set_value(id, timestamp, value) {
+        if stays && self.arena.row(id).set_value(timestamp, value) {
             if flags.state == RowState::Clean {
                 let flags = Flags {
                     state: RowState::Memtable,
                     ..self.arena.flags(id)
                 };
-                self.arena.set_flags(id, flags);
+                self.arena.row(id).set_flags(flags);
                 self.unstored += self.arena.row(id).bytes();
                 self.memtable.push(id);
             }
@@ -240,48 +217,17 @@ impl TableBuffer {
         self.arena.row(id).key(&mut key);
         let new = self.arena.add(&key, room);
         self.key = key;
-        self.arena.set_value(new, timestamp, value);
+        self.arena.row(new).set_value(timestamp, value);
         self.index.replace(&self.arena, id, new);
         let flags = Flags {
             state: RowState::Memtable,
             ..flags
         };
         let held = self.arena.flags(new).held;
-        self.arena.set_flags(new, Flags { held, ..flags });
+        self.arena.row(new).set_flags(Flags { held, ..flags });
         self.unstored += self.arena.row(new).bytes();
         self.memtable.push(new);
         self.leave(id);
-    }
-
-    /// The row of this place lies elsewhere now.
-    fn leave(&mut self, id: RowId) {
-        let flags = self.arena.flags(id);
-        if flags.state == RowState::Clean {
-            self.arena.remove(id);
-            return;
-        }
-        let state = RowState::Moved;
-        self.arena.set_flags(id, Flags { state, ..flags });
-        if flags.state == RowState::Memtable {
-            self.left += self.arena.row(id).bytes();
-            if self.left > MIN_UNUSED.max(self.unstored / 4) {
-                self.sweep();
-            }
-        }
-    }
-
-    /// Gives the places back that rows of the memtable have left.
-    fn sweep(&mut self) {
-        let (arena, unstored) = (&mut self.arena, &mut self.unstored);
-        self.memtable.retain(|id| {
-            let is_here = arena.flags(*id).state != RowState::Moved;
-            if !is_here {
-                *unstored -= arena.row(*id).bytes();
-                arena.remove(*id);
-            }
-            is_here
-        });
-        self.left = 0;
     }
 
     /// The first keys after `from`, at most `max`, that live here and may not be in the store yet.
@@ -319,7 +265,7 @@ impl TableBuffer {
                 is_pending: false,
                 ..self.arena.flags(id)
             };
-            self.arena.set_flags(id, flags);
+            self.arena.row(id).set_flags(flags);
             if flags.held == Held::Unknown {
                 self.forget(id);
             }
@@ -363,7 +309,7 @@ impl TableBuffer {
                 is_pending: false,
                 ..self.arena.flags(id)
             };
-            self.arena.set_flags(id, flags);
+            self.arena.row(id).set_flags(flags);
             self.settle(id, timestamp, value.map(|stored| stored.value));
         }
         self.reuse(pending);
@@ -386,19 +332,17 @@ impl TableBuffer {
         self.stored == self.acknowledged && self.memtable.is_empty() && self.is_flushing.is_none()
     }
 
-    pub(crate) fn can_flush(&self) -> bool {
-        self.is_flushing.is_none() && self.stored < self.acknowledged
+    /// How many offsets the store is behind what is acknowledged.
+    pub(crate) fn behind(&self) -> Offset {
+        self.acknowledged - self.stored
     }
 
-    /// The memory taken: all of it, and what waits for the store. More than there can be once hardly another
-    /// large value finds a place.
-    pub(crate) fn bytes(&self) -> (usize, usize) {
-        if self.arena.is_full() {
-            return (usize::MAX / 2, usize::MAX / 2);
-        }
-        let lists = (self.memtable.capacity() + self.flushing.capacity()) * size_of::<RowId>();
-        let beside = self.index.bytes() + self.pending.memory() + lists;
-        (self.arena.bytes().0 + beside, self.unstored)
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.is_flushing.is_some()
+    }
+
+    pub(crate) fn can_flush(&self) -> bool {
+        self.is_flushing.is_none() && self.stored < self.acknowledged
     }
 
     /// Takes the memtable out to be flushed; it stays readable.
@@ -416,7 +360,7 @@ impl TableBuffer {
         for id in &self.flushing {
             let state = RowState::Flushing;
             let flags = self.arena.flags(*id);
-            self.arena.set_flags(*id, Flags { state, ..flags });
+            self.arena.row(*id).set_flags(Flags { state, ..flags });
             self.arena.pin(*id);
         }
         FlushBatch {
@@ -446,67 +390,13 @@ impl TableBuffer {
             } else if done {
                 self.unstored -= bytes;
                 let state = RowState::Clean;
-                self.arena.set_flags(id, Flags { state, ..flags });
+                self.arena.row(id).set_flags(Flags { state, ..flags });
             } else {
                 let state = RowState::Memtable;
-                self.arena.set_flags(id, Flags { state, ..flags });
+                self.arena.row(id).set_flags(Flags { state, ..flags });
                 self.memtable.push(id);
             }
         }
-    }
-
-    /// Beyond so many bytes, cached rows that were not used lately are forgotten for new ones.
-    pub(crate) fn set_limit(&mut self, bytes: usize) {
-        self.limit = bytes;
-    }
-
-    /// Cached rows that were not used lately are forgotten for new ones beyond `limit` bytes, and at once, looking at
-    /// no more than `looks` rows, as long as more is taken.
-    pub(crate) fn evict(&mut self, limit: usize, looks: usize) {
-        self.limit = limit;
-        for _ in 0..looks.min(2 * self.index.len()) {
-            let (taken, unused) = (self.bytes().0, self.arena.bytes().1);
-            if taken - unused.min(taken) <= limit - limit / 8 {
-                break;
-            }
-            self.look();
-        }
-        self.compact(self.bytes().0 > limit);
-    }
-
-    /// Gives memory back that has no row any more: if it is a good part of all, or at once when it `is_urgent`. Not
-    /// while something is pending, which names the places of its rows.
-    fn compact(&mut self, is_urgent: bool) {
-        let (bytes, unused) = self.arena.bytes();
-        let is_worth_it = is_urgent || unused >= MIN_UNUSED.max(bytes / 4);
-        if !is_worth_it || !self.pending.is_empty() {
-            return;
-        }
-        let index = &mut self.index;
-        let eighths = if is_urgent { 8 } else { 6 };
-        let released = self.arena.compact(eighths, MAX_MOVED, |arena, old, new| {
-            index.replace(arena, old, new);
-        });
-        let (arena, unstored, left) = (&self.arena, &mut self.unstored, &mut self.left);
-        self.memtable.retain_mut(|id| {
-            if !released.has(*id) {
-                return true;
-            }
-            let bytes = arena.row(*id).bytes();
-            *unstored -= bytes;
-            match arena.moved_to(*id) {
-                Some(new) => {
-                    *unstored += arena.row(new).bytes();
-                    *id = new;
-                    true
-                }
-                None => {
-                    *left -= bytes;
-                    false
-                }
-            }
-        });
-        self.arena.release_all(&released);
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn options(
         barrier_interval: settings.barrier.unwrap_or(default.barrier_interval),
         flush_interval: settings.flush_interval.unwrap_or(default.flush_interval),
         // Rows that wait for the store may take a quarter, as by default: the rest is for cached rows.
-        flush_bytes: default.flush_bytes.min(memory / 4),
+        flush_bytes: default.flush_bytes.min(memory / 2),
         memory_bytes: memory,
         session_timeout: settings.session.unwrap_or(default.session_timeout),
         max_poll_interval: settings

@@ -1,17 +1,9 @@
-//! Rows packed into chunks of memory, in words of eight bytes: a header, the key, the value. The words are
-//! atomic, so that a flush reads its rows on its own thread while the worker goes on; the worker alone
-//! writes, and leaves a row that is being flushed as it is.
+//! Chunks of memory for rows, and the places in them that are free. A row that is being flushed stays as it is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use super::row::{
+    Flags, HEADER, MAX_PACKED, OFFSET_BITS, Row, RowId, RowState, WORD, Words, words_of,
+};
 
-use crate::record::Timestamp;
-
-/// The words before the key: lengths and flags, then the timestamp.
-const HEADER: usize = 2;
-/// A row of more words lies in a chunk of its own, with the length of its key behind the header.
-const MAX_PACKED: usize = 1 << 12;
-const OFFSET_BITS: u32 = 15;
 /// The words of the first chunk, and of the largest.
 const MIN_CHUNK: usize = 1 << 7;
 const MAX_CHUNK: usize = 1 << OFFSET_BITS;
@@ -19,262 +11,6 @@ const MAX_CHUNK: usize = 1 << OFFSET_BITS;
 const MAX_CHUNKS: usize = 1 << (u32::BITS - OFFSET_BITS);
 /// With fewer left the arena says that it is full: more than a turn of the worker can fill.
 const SPARE_CHUNKS: usize = 1 << 13;
-/// Bytes of a word.
-const WORD: usize = size_of::<u64>();
-
-/// Where a row lies: its chunk, and its first word in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RowId(u32);
-
-impl RowId {
-    fn new(chunk: usize, word: usize) -> Self {
-        Self((chunk as u32) << OFFSET_BITS | word as u32)
-    }
-
-    pub(super) fn chunk(self) -> usize {
-        (self.0 >> OFFSET_BITS) as usize
-    }
-
-    fn word(self) -> usize {
-        (self.0 & ((1 << OFFSET_BITS) - 1)) as usize
-    }
-
-    pub(super) fn hash(self) -> u64 {
-        // Fibonacci hashing: neighbours in memory get hashes that differ in their high bits.
-        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
-/// What a row holds, beside a pending value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
-    /// Nothing: only the store knows.
-    Unknown,
-    Deleted,
-    Value,
-}
-
-/// How what a row holds relates to the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RowState {
-    /// The store has the same.
-    Clean,
-    /// The store has an older one.
-    Memtable,
-    /// It is on its way to the store.
-    Flushing,
-    /// It lies elsewhere by now, and a list of rows still names this place.
-    Moved,
-}
-
-/// The flags of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flags {
-    pub(super) held: Held,
-    pub(super) state: RowState,
-    /// Whether it was written since the last barrier.
-    pub(super) is_pending: bool,
-    /// Whether it was used since the cache was last looked through.
-    pub(super) is_recent: bool,
-}
-
-impl Flags {
-    pub(super) const NEW: Self = Self {
-        held: Held::Unknown,
-        state: RowState::Clean,
-        is_pending: false,
-        is_recent: false,
-    };
-
-    fn pack(self) -> u64 {
-        let held = match self.held {
-            Held::Unknown => 0,
-            Held::Deleted => 1,
-            Held::Value => 2,
-        };
-        let state = match self.state {
-            RowState::Clean => 0,
-            RowState::Memtable => 1,
-            RowState::Flushing => 2,
-            RowState::Moved => 3,
-        };
-        (held | state << 2 | u64::from(self.is_pending) << 4 | u64::from(self.is_recent) << 5)
-            << FLAGS_AT
-    }
-
-    fn unpack(word: u64) -> Self {
-        let flags = word >> FLAGS_AT;
-        Self {
-            held: match flags & 3 {
-                0 => Held::Unknown,
-                1 => Held::Deleted,
-                _ => Held::Value,
-            },
-            state: match flags >> 2 & 3 {
-                0 => RowState::Clean,
-                1 => RowState::Memtable,
-                2 => RowState::Flushing,
-                _ => RowState::Moved,
-            },
-            is_pending: flags & 1 << 4 != 0,
-            is_recent: flags & 1 << 5 != 0,
-        }
-    }
-
-    /// Whether the row could be read from the store again.
-    pub(super) fn is_cached(self) -> bool {
-        self.state == RowState::Clean && !self.is_pending && self.held != Held::Unknown
-    }
-}
-
-/// Where the flags lie in a row's first word, above its lengths, and the flag of a place without a row.
-const FLAGS_AT: u32 = 56;
-const VACANT: u64 = 1 << 63;
-
-/// The words of a chunk.
-#[derive(Debug, Clone)]
-pub(super) struct Words {
-    words: Arc<[AtomicU64]>,
-    /// It is one row.
-    is_large: bool,
-}
-
-/// A row's place, with its lengths read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
-    header: &'a [AtomicU64],
-    rest: &'a [AtomicU64],
-    /// Bytes.
-    key: usize,
-    value: usize,
-    /// The words that the row takes.
-    words: usize,
-}
-
-impl Words {
-    pub(super) fn row(&self, id: RowId) -> Row<'_> {
-        let (at, header) = (id.word(), self.words[id.word()].load(Relaxed));
-        if self.is_large {
-            return Row {
-                header: &self.words[..HEADER],
-                rest: &self.words[HEADER + 1..],
-                key: self.words[HEADER].load(Relaxed) as usize,
-                value: header as u32 as usize,
-                words: self.words.len(),
-            };
-        }
-        let words = (header >> 32 & 0xffff) as usize;
-        let row = &self.words[at..at + words];
-        Row {
-            header: &row[..HEADER],
-            rest: &row[HEADER..],
-            key: (header >> 16 & 0xffff) as usize,
-            value: (header & 0xffff) as usize,
-            words,
-        }
-    }
-}
-
-impl<'a> Row<'a> {
-    pub(super) fn flags(&self) -> Flags {
-        Flags::unpack(self.header[0].load(Relaxed))
-    }
-
-    fn set_flags(&self, flags: Flags) {
-        let lengths = self.header[0].load(Relaxed) & ((1 << FLAGS_AT) - 1);
-        self.header[0].store(flags.pack() | lengths, Relaxed);
-    }
-
-    /// The memory that it takes.
-    pub(super) fn bytes(&self) -> usize {
-        self.words * WORD
-    }
-
-    pub(super) fn timestamp(&self) -> Timestamp {
-        self.header[1].load(Relaxed).cast_signed()
-    }
-
-    fn key_words(&self) -> &'a [AtomicU64] {
-        &self.rest[..words_of(self.key)]
-    }
-
-    pub(super) fn key_is(&self, key: &[u8]) -> bool {
-        let words = || self.key_words().iter().zip(key.chunks(WORD));
-        self.key == key.len() && words().all(|(word, bytes)| word.load(Relaxed) == to_word(bytes))
-    }
-
-    /// Its key; `buffer`'s bytes are replaced.
-    pub(super) fn key<'b>(&self, buffer: &'b mut Vec<u8>) -> &'b [u8] {
-        load(self.key_words(), self.key, buffer)
-    }
-
-    /// Its value; `buffer`'s bytes are replaced.
-    pub(super) fn value<'b>(&self, buffer: &'b mut Vec<u8>) -> &'b [u8] {
-        load(&self.rest[words_of(self.key)..], self.value, buffer)
-    }
-
-    /// Eight bytes of the key from `from` on, as a number of the same order.
-    pub(super) fn key_part(&self, from: usize) -> u64 {
-        let word = |at| self.key_words().get(at).map_or(0, big_endian);
-        let (at, bits) = (from / WORD, 8 * (from % WORD) as u32);
-        // What is behind a key in its last word is zero.
-        let next = word(at + 1).checked_shr(u64::BITS - bits).unwrap_or(0);
-        word(at) << bits | next
-    }
-
-    /// The order of the keys, by bytes.
-    pub(super) fn compare_keys(&self, other: &Self) -> std::cmp::Ordering {
-        let (ours, theirs) = (self.key_words().iter(), other.key_words().iter());
-        let words = ours.map(big_endian).cmp(theirs.map(big_endian));
-        words.then(self.key.cmp(&other.key))
-    }
-
-    /// How many bytes the keys have in common at their beginning.
-    pub(super) fn common_prefix(&self, other: &Self) -> usize {
-        let words = || self.key_words().iter().zip(other.key_words());
-        let least = self.key.min(other.key);
-        for (at, (ours, theirs)) in words().enumerate() {
-            let differ = ours.load(Relaxed) ^ theirs.load(Relaxed);
-            if differ != 0 {
-                return least.min(at * WORD + differ.trailing_zeros() as usize / 8);
-            }
-        }
-        least
-    }
-}
-
-fn words_of(bytes: usize) -> usize {
-    bytes.div_ceil(WORD)
-}
-
-fn big_endian(word: &AtomicU64) -> u64 {
-    u64::from_be_bytes(word.load(Relaxed).to_le_bytes())
-}
-
-fn to_word(bytes: &[u8]) -> u64 {
-    if let Ok(whole) = bytes.try_into() {
-        return u64::from_le_bytes(whole);
-    }
-    let mut word = [0; WORD];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
-}
-
-fn load<'b>(words: &[AtomicU64], length: usize, buffer: &'b mut Vec<u8>) -> &'b [u8] {
-    buffer.clear();
-    buffer.reserve(words_of(length) * WORD);
-    for word in &words[..words_of(length)] {
-        buffer.extend_from_slice(&word.load(Relaxed).to_le_bytes());
-    }
-    buffer.truncate(length);
-    buffer
-}
-
-fn store(words: &[AtomicU64], bytes: &[u8]) {
-    for (word, bytes) in words.iter().zip(bytes.chunks(WORD)) {
-        word.store(to_word(bytes), Relaxed);
-    }
-}
 
 #[derive(Debug)]
 struct Chunk {
@@ -322,11 +58,7 @@ impl Arena {
     }
 
     pub(super) fn flags(&self, id: RowId) -> Flags {
-        Flags::unpack(self.chunk(id).words.words[id.word()].load(Relaxed))
-    }
-
-    pub(super) fn set_flags(&mut self, id: RowId, flags: Flags) {
-        self.row(id).set_flags(flags);
+        self.chunk(id).words.flags(id)
     }
 
     /// A flush reads the row: its chunk stays until [`Arena::unpin`].
@@ -358,7 +90,7 @@ impl Arena {
     /// The words that are left in the open chunk.
     fn room(&self) -> usize {
         let open = self.open.and_then(|at| self.chunks[at].as_ref());
-        open.map_or(0, |open| open.words.words.len() - open.used)
+        open.map_or(0, |open| open.words.len() - open.used)
     }
 
     /// A row of this key with room for a value of so many bytes.
@@ -373,10 +105,7 @@ impl Arena {
         };
         let chunk = self.chunk_mut(id);
         chunk.live += words;
-        let at = id.word();
-        let lengths = (words as u64) << 32 | (key.len() as u64) << 16;
-        chunk.words.words[at].store(Flags::NEW.pack() | lengths, Relaxed);
-        store(&chunk.words.words[at + HEADER..], key);
+        chunk.words.put(id, words, key);
         self.live += words;
         id
     }
@@ -386,9 +115,7 @@ impl Arena {
         let id = RowId::new(at, 0);
         let chunk = self.chunk_mut(id);
         (chunk.used, chunk.live) = (words, words);
-        chunk.words.words[0].store(Flags::NEW.pack(), Relaxed);
-        chunk.words.words[HEADER].store(key.len() as u64, Relaxed);
-        store(&chunk.words.words[HEADER + 1..], key);
+        chunk.words.put(id, words, key);
         self.live += words;
         id
     }
@@ -422,10 +149,7 @@ impl Arena {
 
     fn add_chunk(&mut self, words: usize, is_large: bool) -> usize {
         let chunk = Chunk {
-            words: Words {
-                words: (0..words).map(|_| AtomicU64::new(0)).collect(),
-                is_large,
-            },
+            words: Words::new(words, is_large),
             used: 0,
             live: 0,
             flushing: 0,
@@ -443,47 +167,11 @@ impl Arena {
         }
     }
 
-    /// Puts a value into the row, if its place is right for it: not too small, nor much too large.
-    pub(super) fn set_value(
-        &mut self,
-        id: RowId,
-        timestamp: Timestamp,
-        value: Option<&[u8]>,
-    ) -> bool {
-        let chunk = self.chunk(id);
-        let row = chunk.words.row(id);
-        let length = value.map_or(0, <[u8]>::len);
-        let at = words_of(row.key);
-        let (needs, has) = (words_of(length), row.rest.len() - at);
-        if needs > has || has > 2 * needs + 8 {
-            return false;
-        }
-        let first = &row.header[0];
-        let mask = if chunk.words.is_large {
-            u64::from(u32::MAX)
-        } else {
-            0xffff
-        };
-        let lengths = first.load(Relaxed) & !mask | length as u64;
-        first.store(lengths, Relaxed);
-        row.header[1].store(timestamp.cast_unsigned(), Relaxed);
-        store(&row.rest[at..], value.unwrap_or_default());
-        let held = match value {
-            Some(_) => Held::Value,
-            None => Held::Deleted,
-        };
-        row.set_flags(Flags {
-            held,
-            ..row.flags()
-        });
-        true
-    }
-
     /// Gives the place of a row back.
     pub(super) fn remove(&mut self, id: RowId) {
         let chunk = self.chunk(id);
-        let words = chunk.words.row(id).words;
-        if chunk.words.is_large {
+        let words = chunk.words.row(id).words();
+        if chunk.words.is_large() {
             self.release(id.chunk());
             return;
         }
@@ -493,7 +181,7 @@ impl Arena {
     }
 
     fn vacate(&mut self, id: RowId, words: usize) {
-        self.chunk(id).words.words[id.word()].store(VACANT | (words as u64) << 32, Relaxed);
+        self.chunk(id).words.vacate(id, words);
         if self.free.len() <= words {
             self.free.resize_with(words + 1, Vec::new);
         }
@@ -503,7 +191,7 @@ impl Arena {
     /// Gives a chunk back, whatever is in it; `free` must not name places of it.
     fn release(&mut self, at: usize) {
         if let Some(chunk) = self.chunks[at].take() {
-            self.words -= chunk.words.words.len();
+            self.words -= chunk.words.len();
             self.live -= chunk.live;
             self.vacant.push(at);
             if self.next_look.0 == at {
@@ -520,9 +208,9 @@ impl Arena {
             let chunk = chunk?;
             while next < chunk.used {
                 let id = RowId::new(at, next);
-                let first = chunk.words.words[next].load(Relaxed);
-                next += chunk.words.row(id).words;
-                if first & VACANT == 0 {
+                let (has_row, words) = chunk.words.place(id);
+                next += words;
+                if has_row {
                     return Some(id);
                 }
             }
@@ -538,9 +226,9 @@ impl Arena {
                 && word < chunk.used
             {
                 let id = RowId::new(at, word);
-                let first = chunk.words.words[word].load(Relaxed);
-                word += chunk.words.row(id).words;
-                if first & VACANT == 0 {
+                let (has_row, words) = chunk.words.place(id);
+                word += words;
+                if has_row {
                     self.next_look = (at, word);
                     return Some(id);
                 }
@@ -563,7 +251,7 @@ impl Arena {
             .filter(|(at, _)| self.open != Some(*at))
             .filter_map(|(at, chunk)| Some((chunk.as_ref()?, at)))
             .filter(|(chunk, _)| {
-                chunk.flushing == 0 && 8 * chunk.live < eighths * chunk.words.words.len()
+                chunk.flushing == 0 && 8 * chunk.live < eighths * chunk.words.len()
             })
             .map(|(chunk, at)| (chunk.live, at))
             .collect();
@@ -606,10 +294,10 @@ impl Arena {
                 row.key(&mut key);
                 row.value(&mut value);
                 let new = self.add(&key, value.len());
-                self.set_value(new, timestamp, Some(&value));
-                self.set_flags(new, flags);
-                // The lists of rows find the new place here.
-                self.row(old).header[1].store(u64::from(new.0), Relaxed);
+                let row = self.row(new);
+                row.set_value(timestamp, Some(&value));
+                row.set_flags(flags);
+                self.row(old).moved_to(new);
                 moved(self, old, new);
             }
         }
@@ -620,7 +308,7 @@ impl Arena {
     pub(super) fn moved_to(&self, old: RowId) -> Option<RowId> {
         let row = self.row(old);
         let is_here = row.flags().state != RowState::Moved;
-        is_here.then(|| RowId(row.header[1].load(Relaxed) as u32))
+        is_here.then(|| row.new_place())
     }
 
     pub(super) fn release_all(&mut self, released: &Released) {

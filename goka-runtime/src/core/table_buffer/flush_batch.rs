@@ -2,8 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::arena::Held;
-use super::arena::{Row, RowId, Words};
+use super::row::{Held, Row, RowId, Words};
 use crate::record::{Offset, Timestamp};
 use crate::table::{Durability, Flow, SortedWrites, StoredRef, Write};
 

@@ -3,17 +3,30 @@
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::arena::{Arena, RowId};
+use super::arena::Arena;
+use super::row::RowId;
 
 /// A power of two.
 const PARTS: usize = 32;
 
+/// One for all tables of the process: filters of a store's keys are made elsewhere.
+fn hasher() -> &'static DefaultHashBuilder {
+    static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+    &HASHER
+}
+
+pub(super) fn hash(key: &[u8]) -> u64 {
+    let mut hasher = hasher().build_hasher();
+    hasher.write(key);
+    hasher.finish()
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    hasher: DefaultHashBuilder,
     parts: [HashTable<RowId>; PARTS],
     /// Their memory.
     bytes: usize,
@@ -22,10 +35,6 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn hash(&self, key: &[u8]) -> u64 {
-        hash(&self.hasher, key)
-    }
-
     /// The table's own hash bits are the lowest and the highest seven.
     fn part(hash: u64) -> usize {
         (hash >> 40) as usize % PARTS
@@ -38,8 +47,8 @@ impl Index {
 
     /// Adds a row of a key that has none.
     pub(super) fn add(&mut self, arena: &Arena, hash: u64, id: RowId) {
-        let (hasher, key) = (&self.hasher, RefCell::new(&mut self.key));
-        let hash_of = |id: &RowId| self::hash(hasher, arena.row(*id).key(&mut key.borrow_mut()));
+        let key = RefCell::new(&mut self.key);
+        let hash_of = |id: &RowId| self::hash(arena.row(*id).key(&mut key.borrow_mut()));
         let part = &mut self.parts[Self::part(hash)];
         let before = part.allocation_size();
         part.insert_unique(hash, id, hash_of);
@@ -48,17 +57,19 @@ impl Index {
 
     /// A row that is at `old` is at `new` now.
     pub(super) fn replace(&mut self, arena: &Arena, old: RowId, new: RowId) {
-        let hash = hash(&self.hasher, arena.row(old).key(&mut self.key));
+        let hash = self::hash(arena.row(old).key(&mut self.key));
         if let Some(id) = self.parts[Self::part(hash)].find_mut(hash, |id| *id == old) {
             *id = new;
         }
     }
 
-    pub(super) fn remove(&mut self, arena: &Arena, id: RowId) {
-        let hash = hash(&self.hasher, arena.row(id).key(&mut self.key));
+    /// Removes a row, and returns the hash of its key.
+    pub(super) fn remove(&mut self, arena: &Arena, id: RowId) -> u64 {
+        let hash = self::hash(arena.row(id).key(&mut self.key));
         if let Ok(entry) = self.parts[Self::part(hash)].find_entry(hash, |other| *other == id) {
             entry.remove();
         }
+        hash
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -69,10 +80,4 @@ impl Index {
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(HashTable::len).sum()
     }
-}
-
-fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(key);
-    hasher.finish()
 }

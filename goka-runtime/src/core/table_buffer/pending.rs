@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 
-use super::arena::RowId;
+use super::row::RowId;
 use crate::record::Timestamp;
 use crate::table::StoredRef;
 

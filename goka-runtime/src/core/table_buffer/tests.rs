@@ -68,7 +68,13 @@ impl Model {
         let key = key_bytes(key);
         let row = match self.buffer.touch(&key) {
             Some(row) => row,
-            None => self.buffer.remember(&key, self.store.get(&key)),
+            None if self.buffer.may_be_stored(&key) => {
+                self.buffer.remember(&key, self.store.get(&key))
+            }
+            None => {
+                assert!(!self.store.contains_key(&key), "it is in the store");
+                self.buffer.remember(&key, None)
+            }
         };
         let mut bytes = Vec::new();
         let read = self.buffer.read(row, &mut bytes);
