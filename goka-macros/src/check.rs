@@ -1,9 +1,10 @@
 //! Syntax to [`Model`](crate::model): one function for each rule, with the rejected code above it. All rules are
-//! checked, whatever was found before.
+//! checked, whatever was found before. A model is made in any case: what is wrong with it was reported, and its
+//! expansion prevents follow-on errors of rustc.
 
 use proc_macro2::Span;
-use quote::ToTokens;
-use syn::{Expr, ExprLit, Fields, Generics, Lit, LitStr, Type};
+use quote::{ToTokens, quote};
+use syn::{Expr, ExprLit, Fields, Generics, Lit, LitStr, Type, parse_quote};
 
 use crate::diag::Diag;
 use crate::model::{Edge, Input, Own, Processor, Topic, Value};
@@ -15,38 +16,49 @@ use crate::syntax::{
 };
 use crate::words::{EdgeWord, LOOP, STATE, VISIT_TOPIC};
 
-/// Checks a topic; returns its syntax if anything was reported, here or before.
-pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Result<Topic, Box<TopicSyntax>> {
+/// Checks a topic.
+pub(crate) fn topic(syntax: TopicSyntax, diag: &mut Diag) -> Topic {
     check_unit(&syntax, diag);
     check_count(&syntax.options, diag);
     check_has_value(&syntax, diag);
     let options = &syntax.options;
     check_codec(options.value.as_ref(), options.codec.as_ref(), diag);
     check_keyless(&syntax, diag);
-    if diag.has_errors() {
-        return Err(Box::new(syntax));
-    }
     let TopicSyntax {
         options,
         item,
         is_table,
     } = syntax;
-    Ok(Topic {
+    let keyless = options.keyless.filter(|_| !is_table);
+    let partitions = options.partitions.filter(|_| !diag.has_errors());
+    Topic {
         root: options.root,
         item,
-        name: options.name.expect("its absence was reported"),
-        key: match options.keyless {
-            Some(word) => Some(paths::no_key(word.span())),
-            None => options.key.map(|key| key.value),
+        name: options.name.unwrap_or_else(nameless),
+        key: match options.key {
+            Some(key) => Some(key.value),
+            None => keyless.map(|word| paths::no_key(word.span())),
         },
-        value: Value {
-            given: options.value.expect("its absence was reported").value,
-            codec: options.codec.map(|codec| codec.value),
-        },
+        value: value(options.value, options.codec).unwrap_or_else(|| Value {
+            given: parse_quote!(::std::vec::Vec<u8>),
+            codec: None,
+        }),
         partitioner: options.partitioner.map(|partitioner| partitioner.value),
-        partitions: options.partitions.map(|partitions| partitions.value),
+        partitions: partitions.map(|partitions| partitions.value),
         is_table,
-    })
+    }
+}
+
+fn nameless() -> LitStr {
+    LitStr::new("", Span::call_site())
+}
+
+/// The values as they were given; not with two codecs.
+fn value(given: Option<Arg<Type>>, codec: Option<Arg<Type>>) -> Option<Value> {
+    let given = given?.value;
+    let is_bare = type_text(&bare(&given)) == type_text(&given);
+    let codec = codec.filter(|_| is_bare).map(|codec| codec.value);
+    Some(Value { given, codec })
 }
 
 /// ```text
@@ -160,11 +172,8 @@ fn check_keyless(syntax: &TopicSyntax, diag: &mut Diag) {
     }
 }
 
-/// Checks a processor; returns its syntax if anything was reported, here or before.
-pub(crate) fn processor(
-    syntax: ProcessorSyntax,
-    diag: &mut Diag,
-) -> Result<Processor, Box<ProcessorSyntax>> {
+/// Checks a processor.
+pub(crate) fn processor(syntax: ProcessorSyntax, diag: &mut Diag) -> Processor {
     check_has_input(&syntax, diag);
     check_lifetimes(&syntax, diag);
     check_typed(&syntax.edges, diag);
@@ -176,9 +185,7 @@ pub(crate) fn processor(
     check_own_names(&syntax, diag);
     check_own_topics(&syntax, diag);
     check_codec_of_table(&syntax.options, diag);
-    if diag.has_errors() {
-        return Err(Box::new(syntax));
-    }
+    let is_sound = !diag.has_errors();
     let ProcessorSyntax {
         options,
         this,
@@ -186,63 +193,73 @@ pub(crate) fn processor(
         form,
         edges,
         keyings,
+        may_rekey,
         edges_complete: _,
     } = syntax;
     let suffix = suffix(&options);
-    Ok(Processor {
+    Processor {
         root: options.root,
         form,
-        this,
-        ident,
-        group: options.group.expect("its absence was reported").value,
-        persist: options.persist.map(|persist| Value {
-            given: persist.value,
-            codec: options.codec.map(|codec| codec.value),
-        }),
+        group: options.group.map_or_else(nameless, |group| group.value),
+        persist: value(options.persist, options.codec),
         key: options.key.map(|key| key.value),
         partitioner: options.partitioner.map(|partitioner| partitioner.value),
         suffix,
         guarantee: options.guarantee,
-        edges: edges.into_iter().map(edge).collect(),
+        edges: self::edges(edges, &this, is_sound),
+        this,
+        ident,
         keyings,
-    })
+        may_rekey,
+        is_sound,
+    }
 }
 
-fn edge(edge: EdgeSyntax) -> Edge {
-    let EdgeSyntax {
-        word,
-        at,
-        target,
-        start,
-        name,
-        handler,
-    } = edge;
-    let handler = || handler.expect("its shape was reported");
-    let ty = |target: Option<Target>| match target {
-        Some(Target::Typed(ty)) => *ty,
-        _ => unreachable!("names were reported"),
-    };
-    match word {
-        EdgeWord::Input => Edge::Input(Input {
-            target: target.expect("an input has one"),
-            start,
-            handler: handler(),
-        }),
-        EdgeWord::Output => Edge::Output(ty(target)),
-        EdgeWord::Join => Edge::Join(ty(target)),
-        EdgeWord::Lookup => Edge::Lookup(ty(target)),
-        EdgeWord::Loopback => Edge::Loopback(Own {
-            at,
-            handler: handler(),
-        }),
-        EdgeWord::Visit => {
-            let own = Own {
-                at,
-                handler: handler(),
-            };
-            Edge::Visit(own, name.expect("it is the handler's, or its own"))
+/// The edges, without the wrong ones, and each once.
+fn edges(edges: Vec<EdgeSyntax>, this: &Type, is_sound: bool) -> Vec<Edge> {
+    // Not everything that syn reads as a type is one in every place: `A +`.
+    let is_type = |ty: &Type| is_sound || syn::parse2::<Type>(quote!(<#ty as X>::Y)).is_ok();
+    let mut seen = Vec::new();
+    let mut found = Vec::new();
+    for edge in edges {
+        let is_input = edge.word == EdgeWord::Input;
+        let text = edge.target.as_ref().map(Target::text);
+        let is_wrong = match &edge.target {
+            // With its own table as an input the key type would depend on itself.
+            Some(Target::Typed(ty)) => is_input && is_this(ty, this) || !is_type(ty),
+            _ => false,
+        };
+        let is_visit = edge.word == EdgeWord::Visit;
+        if is_wrong || !is_visit && seen.contains(&(edge.word, text.clone())) {
+            continue;
         }
+        seen.push((edge.word, text));
+        found.extend(self::edge(edge));
     }
+    found
+}
+
+fn edge(edge: EdgeSyntax) -> Option<Edge> {
+    let EdgeSyntax { word, at, .. } = edge;
+    let topic = |target| match target {
+        Some(Target::Typed(ty)) => Some(*ty),
+        _ => None,
+    };
+    let own = |handler| Own { at, handler };
+    Some(match (word, edge.handler) {
+        (EdgeWord::Input, Some(handler)) => Edge::Input(Input {
+            target: edge.target?,
+            start: edge.start,
+            handler,
+        }),
+        (EdgeWord::Input, None) => Edge::UnhandledInput(topic(edge.target)?),
+        (EdgeWord::Output, _) => Edge::Output(topic(edge.target)?),
+        (EdgeWord::Join, _) => Edge::Join(topic(edge.target)?),
+        (EdgeWord::Lookup, _) => Edge::Lookup(topic(edge.target)?),
+        (EdgeWord::Loopback, Some(handler)) => Edge::Loopback(own(handler)),
+        (EdgeWord::Loopback, None) => Edge::UnhandledLoopback,
+        (EdgeWord::Visit, handler) => Edge::Visit(own(handler?), edge.name?),
+    })
 }
 
 fn suffix(options: &ProcessorOptions) -> String {
@@ -441,7 +458,7 @@ fn check_own_topics(syntax: &ProcessorSyntax, diag: &mut Diag) {
             continue;
         };
         let is_own = match target {
-            Target::Typed(ty) => is_this(ty, syntax),
+            Target::Typed(ty) => is_this(ty, &syntax.this),
             Target::Named(name) => syntax.options.group.as_ref().is_some_and(|group| {
                 let (name, group) = (name.value(), group.value.value());
                 let own = name.strip_prefix(group.as_str());
@@ -460,9 +477,9 @@ fn check_own_topics(syntax: &ProcessorSyntax, diag: &mut Diag) {
 }
 
 /// Whether a type is written as the processor's own.
-pub(crate) fn is_this(ty: &Type, syntax: &ProcessorSyntax) -> bool {
+fn is_this(ty: &Type, this: &Type) -> bool {
     let Type::Path(path) = ty else {
         return false;
     };
-    path.path.is_ident("Self") || type_text(ty) == type_text(&syntax.this)
+    path.path.is_ident("Self") || type_text(ty) == type_text(this)
 }

@@ -2,24 +2,20 @@
 
 mod dispatch;
 mod graph;
-pub(crate) mod partitioner;
+mod partitioner;
 mod probe;
-mod register;
 mod topic;
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Generics, Ident, Type, Visibility};
+use syn::{Attribute, Generics, Ident, Type, Visibility, parse_quote};
 
 use crate::model::{self, Value};
 use crate::paths;
 use crate::syntax::{Form, bare, type_text};
 
-pub(crate) use dispatch::named;
-pub(crate) use graph::first_keyed;
-
-pub(crate) use topic::{Implementation, topic};
+pub(crate) use topic::topic;
 
 /// Expands `#[processor(..)]`.
 pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
@@ -32,39 +28,41 @@ pub(crate) fn processor(processor: &model::Processor) -> TokenStream {
         }
         Form::Block(block) => quote!(#block),
     };
+    let mut lifetimes = processor
+        .form
+        .generics()
+        .into_iter()
+        .flat_map(Generics::lifetimes);
+    // A mistake: no fitting impl can be generated.
+    if lifetimes.next().is_some() {
+        return item;
+    }
     let wrapper = partitioner::item(processor.partitioner.as_ref());
-    let definition = register::implementation(processor);
+    let definition = graph::implementation(processor);
     let table = topic::group_table(processor);
     let edges = processor.edges.iter();
     let declared = edges.map(|edge| declared(processor, edge));
-    let probes = probe::as_items(processor);
-    let submit = register::submit(processor);
-    let keyings = processor
-        .may_rekey()
-        .then(|| keyings(&processor.this, &processor.topics(), &processor.keyings));
-
-    let items = quote!(#wrapper #definition #table #(#declared)* #keyings #probes #submit);
+    let keyings = processor.may_rekey.then(|| keyings(processor));
+    let registered = processor.is_sound.then(|| {
+        let (probes, submit) = (probe::as_items(processor), graph::submit(processor));
+        quote!(#probes #submit)
+    });
+    let items = quote!(#wrapper #definition #table #(#declared)* #keyings #registered);
     let block = paths::block(processor.root.as_ref(), &items);
     quote!(#item #(#cfgs)* #block)
 }
 
 /// The impl by which handlers may use an edge.
 fn declared(processor: &model::Processor, edge: &model::Edge) -> Option<TokenStream> {
+    use model::Edge;
+
     let (word, topic) = match edge {
-        model::Edge::Input(_) | model::Edge::Visit(..) => return None,
-        model::Edge::Output(topic) => ("Emits", topic),
-        model::Edge::Join(topic) => ("Joins", topic),
-        model::Edge::Lookup(topic) => ("LooksUp", topic),
-        model::Edge::Loopback(own) => {
-            let codec = dispatch::named(&own.handler.value);
-            let name = processor.loop_name();
-            return Some(loops(
-                &processor.this,
-                processor.form.generics(),
-                &codec,
-                &name,
-            ));
-        }
+        Edge::Input(_) | Edge::UnhandledInput(_) | Edge::Visit(..) => return None,
+        Edge::Output(topic) => ("Emits", topic),
+        Edge::Join(topic) => ("Joins", topic),
+        Edge::Lookup(topic) => ("LooksUp", topic),
+        Edge::Loopback(own) => return Some(loops(processor, &own.handler.value)),
+        Edge::UnhandledLoopback => return Some(loops_of_any(processor)),
     };
     let span = at(topic.span());
     let private = paths::private_at(span);
@@ -74,16 +72,16 @@ fn declared(processor: &model::Processor, edge: &model::Edge) -> Option<TokenStr
     Some(quote_spanned!(span=> impl #parameters #private::#word<#topic> for #this #bounds {}))
 }
 
-/// Constants that say whether each of the `topics` of a processor's inputs is keyless, and the impls that say it for
-/// the handlers: `handlers` are the topics that decide it for one.
-pub(crate) fn keyings(this: &Type, topics: &[&Type], handlers: &[Type]) -> TokenStream {
+/// Constants that say whether the topic of each input is keyless, and the impls that say it for the handlers.
+fn keyings(processor: &model::Processor) -> TokenStream {
+    let (this, topics) = (&processor.this, processor.topics());
     let consts = topics.iter().enumerate().map(|(at, topic)| {
         let (name, span) = (is_keyless(at), topic.span());
         let private = paths::private_at(span);
         quote_spanned!(span=> const #name: bool = #private::TypeProbe::<#topic>::IS_KEYLESS;)
     });
     let private = paths::private();
-    let impls = handlers.iter().enumerate().map(|(at, topic)| {
+    let impls = processor.keyings.iter().enumerate().map(|(at, topic)| {
         let text = type_text(topic);
         let input = topics.iter().position(|topic| type_text(topic) == text);
         // It may be missing if there are mistakes.
@@ -102,16 +100,13 @@ fn is_keyless(at: usize) -> Ident {
     Ident::new(&format!("__IS_KEYLESS_{at}"), Span::call_site())
 }
 
-pub(crate) fn loops(
-    this: &Type,
-    generics: Option<&Generics>,
-    codec: &Type,
-    name: &str,
-) -> TokenStream {
+/// The impl for a loopback whose handler has a parameter of this type.
+fn loops(processor: &model::Processor, parameter: &Type) -> TokenStream {
     let private = paths::private();
-    let (parameters, bounds) = parameters(generics);
-    let value = bare(codec);
-    let codec = codec_of(codec);
+    let (this, name) = (&processor.this, processor.loop_name());
+    let (parameters, bounds) = parameters(processor.form.generics());
+    let codec = dispatch::named(parameter);
+    let (value, codec) = (bare(&codec), codec_of(&codec));
     quote! {
         impl #parameters #private::Loops<#value> for #this #bounds {
             const LOOP: &'static str = #name;
@@ -120,8 +115,23 @@ pub(crate) fn loops(
     }
 }
 
+/// The impl for a loopback of which it is not known what travels: anything may.
+fn loops_of_any(processor: &model::Processor) -> TokenStream {
+    let private = paths::private();
+    let this = &processor.this;
+    let mut generics = processor.form.generics().cloned().unwrap_or_default();
+    generics.params.push(parse_quote!(__GokaValue));
+    let (parameters, bounds) = parameters(Some(&generics));
+    quote! {
+        impl #parameters #private::Loops<__GokaValue> for #this #bounds {
+            const LOOP: &'static str = "";
+            const CODEC: #private::CodecOf<__GokaValue> = #private::broken();
+        }
+    }
+}
+
 /// The parameters of an `impl`, and its bounds.
-pub(crate) fn parameters(generics: Option<&Generics>) -> (TokenStream, TokenStream) {
+fn parameters(generics: Option<&Generics>) -> (TokenStream, TokenStream) {
     let Some(generics) = generics else {
         return Default::default();
     };
@@ -130,7 +140,7 @@ pub(crate) fn parameters(generics: Option<&Generics>) -> (TokenStream, TokenStre
 }
 
 /// The processor's type.
-pub(crate) fn unit(
+fn unit(
     docs: &TokenStream,
     cfgs: &[&Attribute],
     visibility: &Visibility,
@@ -161,7 +171,7 @@ fn docs(processor: &model::Processor) -> TokenStream {
 
 /// A span at a place in the user's source, with the name resolution of the macro call: errors are shown at that
 /// place, and lints do not take the code for the user's.
-pub(crate) fn at(span: Span) -> Span {
+fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
 

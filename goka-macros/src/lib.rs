@@ -1,7 +1,6 @@
 //! The attribute macros of goka. Use them through the facade crate `goka`, which documents them.
 //!
-//! Each has the same steps: tokens → `parse` → syntax → `check` → model → `expand`; or, if there are mistakes,
-//! → `fallback`. `GOKA_MACROS_DEBUG=Name` prints the expansion of the item that defines `Name`.
+//! Each has the same steps: tokens → `parse` → syntax → `check` → model → `expand`. `GOKA_MACROS_DEBUG=Name` prints the expansion of the item that defines `Name`.
 
 #![allow(missing_docs)] // documented where they are re-exported
 
@@ -9,7 +8,6 @@ mod check;
 mod derive;
 mod diag;
 mod expand;
-mod fallback;
 mod model;
 mod parse;
 mod paths;
@@ -85,10 +83,7 @@ fn expand_topic(arguments: TokenStream, item: TokenStream, words: &Vocabulary) -
         item,
         is_table: words.attribute == words::TABLE.attribute,
     };
-    let item = match check::topic(syntax, &mut diag) {
-        Ok(topic) => expand::topic(&topic),
-        Err(syntax) => fallback::topic(&syntax),
-    };
+    let item = expand::topic(&check::topic(syntax, &mut diag));
     let errors = diag.finish();
     debug(&name, quote!(#item #errors))
 }
@@ -99,12 +94,12 @@ fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let read = match syn::parse2(item.clone()) {
         Ok(Item::Fn(function)) => Ok(parse::processor::function(options, function, &mut diag)),
         Ok(Item::Impl(block)) => parse::processor::block(options, block, &mut diag)
-            .map_err(|block| fallback::item(Item::Impl(*block))),
+            .map_err(|block| parse::edge::without(Item::Impl(*block))),
         Ok(other) => {
             let message = "`#[processor]` goes on a function or on the `impl` of a type";
             let help = "`fn name(ctx: &mut Context, value: T) -> Result<()>`";
             diag.at(first_token(item), message, help);
-            Err(fallback::item(other))
+            Err(parse::edge::without(other))
         }
         Err(error) => {
             diag.push(error);
@@ -113,12 +108,8 @@ fn expand_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
     };
     let (name, item) = match read {
         Ok(syntax) => {
-            let name = syntax.ident.to_string();
-            let item = match check::processor(syntax, &mut diag) {
-                Ok(processor) => expand::processor(&processor),
-                Err(syntax) => fallback::processor(&syntax),
-            };
-            (name, item)
+            let processor = check::processor(syntax, &mut diag);
+            (processor.ident.to_string(), expand::processor(&processor))
         }
         Err(item) => (String::new(), item),
     };
@@ -163,7 +154,7 @@ fn expand_attribute(arguments: TokenStream, item: TokenStream, name: &str) -> To
     let errors = diag.finish();
     // The others would report the same mistake again.
     let item = match syn::parse2(item.clone()) {
-        Ok(parsed) => fallback::item(parsed),
+        Ok(parsed) => parse::edge::without(parsed),
         Err(_) => item,
     };
     quote!(#item #errors)

@@ -1,5 +1,5 @@
-//! Attributes and items without mistakes: made by `check` from [`Syntax`](crate::syntax), read by `expand`. No field
-//! is "maybe invalid".
+//! Attributes and items as they are expanded: made by `check` from [`Syntax`](crate::syntax), read by `expand`. No
+//! field is "maybe invalid": what is missing or wrong is left out or replaced, and has been reported.
 
 use proc_macro2::Span;
 use syn::{Attribute, Expr, Ident, ItemStruct, LitStr, Path, Type};
@@ -56,24 +56,27 @@ pub(crate) struct Processor {
     /// The end of the group topic's name, after the group.
     pub(crate) suffix: String,
     pub(crate) guarantee: Guarantee,
-    /// In the order in which they were declared; at least one input.
+    /// In the order in which they were declared.
     pub(crate) edges: Vec<Edge>,
     /// See [`ProcessorSyntax`](crate::syntax::ProcessorSyntax).
     pub(crate) keyings: Vec<Type>,
-}
-
-/// See [`Processor::may_rekey`]; `has_keys` when its group has a table or a loopback.
-pub(crate) fn may_rekey(form: &Form, has_keys: bool) -> bool {
-    has_keys && matches!(form, Form::Block(_)) && form.generics().is_none()
+    /// The same.
+    pub(crate) may_rekey: bool,
+    /// Whether there are no mistakes. With some it gets only the impls that prevent follow-on errors of rustc.
+    pub(crate) is_sound: bool,
 }
 
 /// An edge of a processor.
 pub(crate) enum Edge {
     Input(Input),
+    /// An input whose handler has a wrong signature.
+    UnhandledInput(Type),
     Output(Type),
     Join(Type),
     Lookup(Type),
     Loopback(Own),
+    /// A loopback whose handler has a wrong signature: the type of its values is not known.
+    UnhandledLoopback,
     /// With its name.
     Visit(Own, LitStr),
 }
@@ -102,43 +105,22 @@ impl Processor {
 
     /// The inputs that are types.
     pub(crate) fn topics(&self) -> Vec<&Type> {
-        self.inputs()
-            .filter_map(|input| input.target.ty())
-            .collect()
+        let topics = self.edges.iter().filter_map(|edge| match edge {
+            Edge::Input(input) => input.target.ty(),
+            Edge::UnhandledInput(topic) => Some(topic),
+            _ => None,
+        });
+        topics.collect()
     }
 
     /// The first input that is a type: its key and its partitioner are the group's.
     pub(crate) fn first_typed(&self) -> Option<&Type> {
-        self.inputs().find_map(|input| input.target.ty())
-    }
-
-    /// Whether the group has keys although an input may be keyless, whose handlers get no key. Whether a topic type
-    /// with parameters is keyless is not known here.
-    pub(crate) fn may_rekey(&self) -> bool {
-        may_rekey(&self.form, self.persist.is_some() || self.has_loopback())
-    }
-
-    /// The topic that decides whether the records of a handler have keys: its first input; `None` if it has other
-    /// inputs that have keys.
-    pub(crate) fn keying(&self, handler: &Ident) -> Option<&Type> {
-        let mut first = None;
-        for edge in &self.edges {
-            match edge {
-                Edge::Input(input) if input.handler.name == *handler => {
-                    first = first.or(Some(input.target.ty()?));
-                }
-                Edge::Loopback(own) | Edge::Visit(own, _) if own.handler.name == *handler => {
-                    return None;
-                }
-                _ => {}
-            }
-        }
-        first
+        self.topics().first().copied()
     }
 
     pub(crate) fn has_loopback(&self) -> bool {
         let mut edges = self.edges.iter();
-        edges.any(|edge| matches!(edge, Edge::Loopback(_)))
+        edges.any(|edge| matches!(edge, Edge::Loopback(_) | Edge::UnhandledLoopback))
     }
 
     /// Whether a key has to lie in one partition of all inputs.

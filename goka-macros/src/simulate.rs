@@ -32,32 +32,24 @@ struct Options {
     faults: Option<Vec<Ident>>,
 }
 
-/// The options without mistakes.
-struct Simulation {
-    root: Option<Path>,
-    function: ItemFn,
-    returns: Type,
-    instances: u64,
-    seeds: u64,
-    faults: Option<Vec<Ident>>,
-}
-
 /// Expands `#[simulate(..)]`.
 pub(crate) fn expand_simulate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut diag = Diag::default();
     let options = arguments_of(arguments, &mut diag);
     let item = match syn::parse2(item.clone()) {
-        Ok(Item::Fn(function)) => match check(options, function, &mut diag) {
-            Ok(simulation) => expand(&simulation),
-            Err(function) => fallback(*function),
-        },
+        Ok(Item::Fn(function)) => {
+            let (instances, seeds) = check_numbers(&options, &mut diag);
+            match check_function(&function, &mut diag) {
+                Some(returns) if !diag.has_errors() => {
+                    expand(&function, returns, instances, seeds, &options)
+                }
+                _ => fallback(function),
+            }
+        }
         Ok(_) => {
             let help = "`fn name() -> goka::simulation::Workload`";
-            diag.at(
-                first_token(item.clone()),
-                "`#[simulate]` goes on a function",
-                help,
-            );
+            let at = first_token(item.clone());
+            diag.at(at, "`#[simulate]` goes on a function", help);
             item
         }
         Err(error) => {
@@ -135,64 +127,43 @@ fn fault(content: ParseStream, found: &[Ident]) -> Result<Ident> {
     Err(Error::new(word.span(), text(&message, help)))
 }
 
-/// Checks the options and the function; returns the function if anything was reported, here or before.
-fn check(
-    options: Options,
-    function: ItemFn,
-    diag: &mut Diag,
-) -> std::result::Result<Simulation, Box<ItemFn>> {
-    let instances = options.instances.as_ref();
-    let instances = check_number("instances", instances, INSTANCES, MOST_INSTANCES, diag);
-    let seeds = check_number("seeds", options.seeds.as_ref(), SEEDS, u64::MAX, diag);
-    check_no_test(&function, diag);
-    check_no_async(&function, diag);
-    check_no_generics(&function, diag);
-    check_no_parameters(&function, diag);
-    let returns = check_returns(&function, diag);
-    match (returns, diag.has_errors()) {
-        (Some(returns), false) => Ok(Simulation {
-            root: options.root,
-            function,
-            returns,
-            instances,
-            seeds,
-            faults: options.faults,
-        }),
-        _ => Err(Box::new(function)),
-    }
-}
-
 /// ```text
 /// #[simulate(instances = 0)]
 /// #[simulate(seeds = 0)]
 /// ```
-fn check_number(
-    word: &str,
-    given: Option<&LitInt>,
-    otherwise: u64,
-    most: u64,
-    diag: &mut Diag,
-) -> u64 {
-    let Some(given) = given else {
-        return otherwise;
-    };
-    let help = match most {
-        u64::MAX => format!("`{word}` is 1 or more"),
-        most => format!("`{word}` is 1 to {most}"),
-    };
-    match given.base10_parse::<u64>() {
-        Ok(number) if (1..=most).contains(&number) => number,
-        _ => {
-            diag.at(given, format!("`{word}` cannot be {given}"), &help);
-            otherwise
+fn check_numbers(options: &Options, diag: &mut Diag) -> (u64, u64) {
+    let mut check = |word: &str, given: Option<&LitInt>, otherwise: u64, most: u64| {
+        let Some(given) = given else {
+            return otherwise;
+        };
+        let help = match most {
+            u64::MAX => format!("`{word}` is 1 or more"),
+            most => format!("`{word}` is 1 to {most}"),
+        };
+        match given.base10_parse::<u64>() {
+            Ok(number) if (1..=most).contains(&number) => number,
+            _ => {
+                diag.at(given, format!("`{word}` cannot be {given}"), &help);
+                otherwise
+            }
         }
-    }
+    };
+    let instances = options.instances.as_ref();
+    (
+        check("instances", instances, INSTANCES, MOST_INSTANCES),
+        check("seeds", options.seeds.as_ref(), SEEDS, u64::MAX),
+    )
 }
 
+/// Checks the function, and gives the type that it returns.
 /// ```text
 /// #[simulate] #[test] fn counts() -> Workload { .. }
+/// #[simulate] async fn counts() -> Workload { .. }
+/// #[simulate] fn counts<T>() -> Workload { .. }
+/// #[simulate] fn counts(n: u32) -> Workload { .. }
+/// #[simulate] fn counts() { .. }
 /// ```
-fn check_no_test(function: &ItemFn, diag: &mut Diag) {
+fn check_function<'f>(function: &'f ItemFn, diag: &mut Diag) -> Option<&'f Type> {
     for attribute in function.attrs.iter().filter(|found| is(found, "test")) {
         diag.at(
             attribute.path(),
@@ -200,60 +171,32 @@ fn check_no_test(function: &ItemFn, diag: &mut Diag) {
             "leave `#[test]` out",
         );
     }
-}
-
-/// ```text
-/// #[simulate] async fn counts() -> Workload { .. }
-/// ```
-fn check_no_async(function: &ItemFn, diag: &mut Diag) {
-    if let Some(found) = &function.sig.asyncness {
-        let message = "a function that gives a workload is not `async`";
+    let signature = &function.sig;
+    if let Some(found) = &signature.asyncness {
         diag.at(
             found,
-            message,
+            "a function that gives a workload is not `async`",
             "leave `async` out; the handlers of its processors may be",
         );
     }
-}
-
-/// ```text
-/// #[simulate] fn counts<T>() -> Workload { .. }
-/// ```
-fn check_no_generics(function: &ItemFn, diag: &mut Diag) {
-    let generics = &function.sig.generics;
-    if !generics.params.is_empty() {
-        let help = "name the processors' types in its body";
+    if !signature.generics.params.is_empty() {
         diag.at(
-            generics,
+            &signature.generics,
             "a function that gives a workload has no generics",
-            help,
+            "name the processors' types in its body",
         );
     }
-}
-
-/// ```text
-/// #[simulate] fn counts(n: u32) -> Workload { .. }
-/// ```
-fn check_no_parameters(function: &ItemFn, diag: &mut Diag) {
-    let parameters = &function.sig.inputs;
-    if !parameters.is_empty() {
-        let message = "a function that gives a workload has no parameters";
+    if !signature.inputs.is_empty() {
         diag.at(
-            parameters,
-            message,
+            &signature.inputs,
+            "a function that gives a workload has no parameters",
             "what differs by seed is made from the `Dice` of an input",
         );
     }
-}
-
-/// ```text
-/// #[simulate] fn counts() { .. }
-/// ```
-fn check_returns(function: &ItemFn, diag: &mut Diag) -> Option<Type> {
-    match &function.sig.output {
-        ReturnType::Type(_, returns) => Some((**returns).clone()),
+    match &signature.output {
+        ReturnType::Type(_, returns) => Some(returns),
         ReturnType::Default => {
-            let ident = &function.sig.ident;
+            let ident = &signature.ident;
             diag.at(ident, format!("`{ident}` gives no workload"), RETURNS);
             None
         }
@@ -267,16 +210,14 @@ fn is(attribute: &Attribute, name: &str) -> bool {
 }
 
 /// A test of the same name, with the function within it, so that its paths keep their meaning.
-fn expand(simulation: &Simulation) -> TokenStream {
-    let Simulation {
-        root,
-        function,
-        returns,
-        instances,
-        seeds,
-        faults,
-    } = simulation;
-    let module = paths::module(root.as_ref());
+fn expand(
+    function: &ItemFn,
+    returns: &Type,
+    instances: u64,
+    seeds: u64,
+    options: &Options,
+) -> TokenStream {
+    let module = paths::module(options.root.as_ref());
     let mut inner = function.clone();
     let attributes = std::mem::take(&mut inner.attrs);
     let (visibility, ident) = (
@@ -284,8 +225,8 @@ fn expand(simulation: &Simulation) -> TokenStream {
         &function.sig.ident,
     );
     let name = ident.unraw().to_string();
-    let instances = usize::try_from(*instances).unwrap_or(usize::MAX);
-    let faults = match faults {
+    let instances = usize::try_from(instances).unwrap_or(usize::MAX);
+    let faults = match &options.faults {
         None => quote!(&#module::FaultKind::ALL),
         Some(faults) => quote!(&[#(#module::FaultKind::#faults),*]),
     };

@@ -1,5 +1,5 @@
 //! The attributes and items of the user, as far as they could be read: anything may be missing or wrong. Made by
-//! `parse`, checked by `check`, used by `fallback`.
+//! `parse`, checked by `check`.
 
 use proc_macro2::Span;
 use quote::ToTokens;
@@ -113,12 +113,6 @@ pub(crate) struct EdgeSyntax {
     pub(crate) handler: Option<HandlerSyntax>,
 }
 
-impl EdgeSyntax {
-    pub(crate) fn is_loopback(&self) -> bool {
-        self.word == EdgeWord::Loopback
-    }
-}
-
 /// Where a new input starts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Start {
@@ -171,6 +165,9 @@ pub(crate) struct ProcessorSyntax {
     pub(crate) edges_complete: bool,
     /// Topics that may have no keys; the `Context`s of their handlers refer to them by their index.
     pub(crate) keyings: Vec<Type>,
+    /// Whether the group has keys although an input may be keyless, whose handlers get no key. Whether a topic type
+    /// with parameters is keyless is not known here.
+    pub(crate) may_rekey: bool,
 }
 
 /// A handler with a correct signature.
@@ -189,6 +186,8 @@ pub(crate) struct HandlerSyntax {
     pub(crate) is_method: bool,
     /// Whether it takes `&self`.
     pub(crate) takes_self: bool,
+    /// The topic that decides whether its records have keys: its first input; `None` if others of its inputs have keys.
+    pub(crate) keying: Option<Type>,
 }
 
 /// The codecs of the library whose values are of another type.

@@ -175,8 +175,6 @@ pub trait ReadTable {
     type Key;
     /// See [`Topic::Partitioner`].
     type Partitioner;
-    /// See [`Topic::NAME`].
-    const NAME: &'static str;
     /// See [`Topic::SPEC`].
     const SPEC: TopicSpec;
 }
@@ -185,7 +183,6 @@ pub trait ReadTable {
 impl<T: Table> ReadTable for T {
     type Key = <T as Topic>::Key;
     type Partitioner = <T as Topic>::Partitioner;
-    const NAME: &'static str = <T as Topic>::NAME;
     const SPEC: TopicSpec = <T as Topic>::SPEC;
 }
 

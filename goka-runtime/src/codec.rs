@@ -34,8 +34,6 @@ macro_rules! wrapper {
 pub mod avro;
 mod be;
 mod builtin;
-mod format;
-mod integer;
 mod json;
 #[cfg(feature = "protobuf")]
 mod proto;
@@ -48,7 +46,6 @@ pub use crate::dispatch::CodecError;
 use crate::schema::{Describer, Schema};
 pub use be::Be;
 pub(crate) use builtin::utf8;
-pub use format::{Canonical, Format};
 pub use json::{Json, Serde};
 #[cfg(feature = "protobuf")]
 pub use proto::Proto;
@@ -273,6 +270,49 @@ impl<V> Copy for CodecOf<V> {}
 impl<V> fmt::Debug for CodecOf<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CodecOf").field(&self.format.codec).finish()
+    }
+}
+
+/// How keys or values of one topic travel, for those who have only text or bytes: the commands.
+#[derive(Debug, Clone, Copy)]
+pub struct Format {
+    /// The codec's name, as the fingerprint has it.
+    pub codec: &'static str,
+    /// Text to bytes, checked by the codec.
+    pub parse: fn(&str) -> Result<Vec<u8>, CodecError>,
+    /// Bytes to text (one line; tab, newline and non-UTF-8 escaped), checked by the codec.
+    pub show: fn(&[u8]) -> Result<String, CodecError>,
+    /// What the codec says of itself in the fingerprint.
+    pub describe: fn(&mut Describer),
+    /// The shape of the values, when there is one: says whether it wrote any.
+    pub schema: Option<fn(&mut Describer) -> bool>,
+    /// Writes a key again as this program writes it; `None` for keys that have one form only, and for
+    /// values.
+    pub canonical: Option<Canonical>,
+}
+
+/// Decodes a key and encodes it again, to the end of a buffer.
+pub type Canonical = fn(&[u8], &mut Vec<u8>) -> Result<(), CodecError>;
+
+impl Format {
+    /// The codec and the shape of its values, as the fingerprint has them.
+    ///
+    /// ```
+    /// use goka_runtime::codec::{Be, CodecOf};
+    ///
+    /// assert_eq!(CodecOf::new::<Be<i64>>().format().text(), "be-int64");
+    /// ```
+    pub fn text(&self) -> String {
+        let mut describer = Describer::default();
+        self.describe_to(&mut describer);
+        describer.finish()
+    }
+
+    /// Writes [`text`](Format::text).
+    pub fn describe_to(&self, to: &mut Describer) {
+        if !self.schema.is_some_and(|schema| schema(to)) {
+            (self.describe)(to);
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The types that a handler may take for a record's value, how they are made from its bytes, and the edges of a graph
 //! as the macros write them. Used by generated code alone.
 
+#[cfg(feature = "protobuf")]
+use crate::codec::Proto;
+#[cfg(feature = "avro")]
+use crate::codec::avro::Avro;
 use crate::codec::{Be, Codec, CodecError, CodecOf, Json, format_of, utf8};
 use crate::context::{Context, Keying};
 use crate::dispatch::{Call, ContextError, RawRecord};
@@ -38,32 +42,6 @@ pub trait FromRecordValue<'r, V>: Sized {
 impl<'r, V> FromRecordValue<'r, V> for V {
     fn some(bytes: &'r [u8], codec: &CodecOf<V>) -> Result<Self, CodecError> {
         codec.decode(bytes)
-    }
-}
-
-impl<'r, T> FromRecordValue<'r, T> for Json<T> {
-    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
-        codec.decode(bytes).map(Json)
-    }
-}
-
-impl<'r, T> FromRecordValue<'r, T> for Be<T> {
-    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
-        codec.decode(bytes).map(Be)
-    }
-}
-
-#[cfg(feature = "protobuf")]
-impl<'r, T> FromRecordValue<'r, T> for crate::codec::Proto<T> {
-    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
-        codec.decode(bytes).map(Self)
-    }
-}
-
-#[cfg(feature = "avro")]
-impl<'r, T> FromRecordValue<'r, T> for crate::codec::avro::Avro<T> {
-    fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
-        codec.decode(bytes).map(Self)
     }
 }
 
@@ -106,21 +84,30 @@ macro_rules! optional {
 
 optional! {
     ['r, V] V, V, None;
-    ['r, T] T, Json<T>, None;
-    ['r, T] T, Be<T>, None;
     ['r] String, &'r str, UTF8;
     ['r] Vec<u8>, &'r [u8], BYTES;
 }
 
-#[cfg(feature = "protobuf")]
-optional! {
-    ['r, T] T, crate::codec::Proto<T>, None;
+/// The library's wrappers around a value that has their codec.
+macro_rules! wrappers {
+    ($($wrapper:ident)*) => {$(
+        impl<'r, T> FromRecordValue<'r, T> for $wrapper<T> {
+            fn some(bytes: &'r [u8], codec: &CodecOf<T>) -> Result<Self, CodecError> {
+                codec.decode(bytes).map(Self)
+            }
+        }
+
+        optional! {
+            ['r, T] T, $wrapper<T>, None;
+        }
+    )*};
 }
 
+wrappers!(Json Be);
+#[cfg(feature = "protobuf")]
+wrappers!(Proto);
 #[cfg(feature = "avro")]
-optional! {
-    ['r, T] T, crate::codec::avro::Avro<T>, None;
-}
+wrappers!(Avro);
 
 /// What an edge has to know of a handler's parameter `P` that is made from the values `V` of the topic `T`.
 ///

@@ -1,10 +1,8 @@
 //! Record keys: [`Key`], the types of keys, and [`AsKey`], the types that may be passed for them. [`Ordered`] and
 //! [`OrderedKey`] are for keys whose bytes are in the order of their values, [`NoKey`] is for records without keys.
 
-mod none;
 pub(crate) mod ordered;
 
-pub use self::none::NoKey;
 pub use self::ordered::{Composite, Ordered, OrderedKey, PrefixOf, prefix};
 use crate::codec::{Codec, CodecError, Format, format_of, utf8};
 
@@ -153,6 +151,50 @@ impl AsKey<Vec<u8>> for &[u8] {
 impl<const N: usize> AsKey<Vec<u8>> for &[u8; N] {
     fn put(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         out.extend_from_slice(self.as_slice());
+        Ok(())
+    }
+}
+
+/// The key type of a stream that is declared `keyless`. Records are written with null keys, and keys of records
+/// that are read are ignored.
+///
+/// It has one value, for which `()` may be passed.
+///
+/// ```
+/// # use goka_runtime::key as goka;
+/// use goka::{Key, NoKey};
+///
+/// assert_eq!(NoKey::view(b"anything")?, NoKey);
+/// # Ok::<(), goka_runtime::codec::CodecError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NoKey;
+
+impl Codec for NoKey {
+    type Value = Self;
+    const NAME: &'static str = "none";
+
+    fn encode(_: &Self, _: &mut Vec<u8>) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    fn decode(_: &[u8]) -> Result<Self, CodecError> {
+        Ok(Self)
+    }
+}
+
+impl Key for NoKey {
+    type Ref<'r> = Self;
+    const IS_NONE: bool = true;
+    const IS_CANONICAL: bool = true;
+
+    fn view(_: &[u8]) -> Result<Self, CodecError> {
+        Ok(Self)
+    }
+}
+
+impl AsKey<NoKey> for () {
+    fn put(&self, _: &mut Vec<u8>) -> Result<(), CodecError> {
         Ok(())
     }
 }

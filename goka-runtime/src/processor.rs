@@ -1,7 +1,6 @@
 //! A processor: a group graph checked against a log, and the worker that runs it. What is wrong at
 //! start refuses to start. Held by the service, by tests and by programs of their own.
 
-mod copartition;
 mod error;
 mod options;
 mod recheck;
@@ -15,8 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-pub use self::copartition::{Counted, Mismatch};
-pub use self::error::{ProcessorError, StartError};
+pub use self::error::{Counted, Mismatch, ProcessorError, StartError};
 pub use self::options::{OptionError, ProcessorOptions};
 pub use self::topics::LOOP_RETENTION;
 pub use crate::core::deaths::Deaths;
@@ -40,9 +38,8 @@ use crate::worker::{WorkerConfig, WorkerState, run};
 /// A running processor; dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
-    group: String,
     /// The group as its members join it.
-    members: Group,
+    group: Group,
     state: Arc<WorkerState>,
     thread: Option<JoinHandle<Result<(), StopReason>>>,
 }
@@ -74,7 +71,7 @@ impl Running {
 
     /// The record that a handler is called with at this moment, if one is.
     pub fn in_hand(&self) -> Option<RecordInHand> {
-        self.state.in_hand(&self.members)
+        self.state.in_hand(&self.group)
     }
 
     /// Waits for its end.
@@ -85,7 +82,7 @@ impl Running {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        let group = self.group.clone();
+        let group = self.group.name.to_string();
         match thread.join() {
             Err(_) => return Err(ProcessorError::Panicked { group }),
             Ok(Err(cause)) => return Err(ProcessorError::Failed { group, cause }),
@@ -147,12 +144,11 @@ pub(crate) fn start_unless(
     let (mut config, topics) = prepare(definition, shared, log, stores, options, wait)?;
     config.lookups = lookups(&definition.graph, &config.log, &config.stores, wait)?;
     let signals = Arc::clone(&config.state);
-    let group = definition.graph.group.to_owned();
-    let members = config.plan.group.clone();
+    let group = config.plan.group.clone();
     let config = Arc::new(config);
     let recheck = Recheck::new(definition.graph, topics);
     let thread = std::thread::Builder::new()
-        .name(format!("goka-{group}"))
+        .name(format!("goka-{}", group.name))
         .spawn(move || {
             let group = &*config.plan.group.name;
             let recheck = recheck.start(&config);
@@ -165,13 +161,12 @@ pub(crate) fn start_unless(
             })
         })
         .map_err(|error| StartError::Thread {
-            group: group.clone(),
+            group: group.name.to_string(),
             location: definition.graph.location,
             source: error.into(),
         })?;
     Ok(Running {
         group,
-        members,
         state: signals,
         thread: Some(thread),
     })

@@ -3,7 +3,6 @@
 //! that runs processors.
 
 use std::collections::HashSet;
-use std::fmt;
 
 use crate::edges::Processor;
 use crate::graph::{Application, Definition};
@@ -104,20 +103,14 @@ impl Registry {
 }
 
 /// Why the processors of a program cannot run together: all mistakes at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.findings))]
 pub struct RegistryError {
     /// The mistakes; never empty.
     pub findings: Vec<Finding>,
 }
 
-impl fmt::Display for RegistryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut findings = self.findings.iter();
-        if let Some(first) = findings.next() {
-            write!(f, "{first}")?;
-        }
-        findings.try_for_each(|finding| write!(f, "\n{finding}"))
-    }
+fn lines(findings: &[Finding]) -> String {
+    let texts: Vec<_> = findings.iter().map(Finding::to_string).collect();
+    texts.join("\n")
 }
-
-impl std::error::Error for RegistryError {}

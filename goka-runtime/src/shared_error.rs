@@ -6,28 +6,58 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// An error of any type, shared by its clones. Two are equal when they print the same with their causes.
+/// What a handler fails with: made from any error by `?`, and from text by `into`.
 ///
-/// It does not implement [`std::error::Error`], so that any error converts into it by `?`; it
-/// dereferences to the one that it holds. `{}` prints that error, `{:#}` its causes, too.
+/// It keeps the error that it was made from: [`downcast_ref`](Self::downcast_ref) finds it again, for instance in the
+/// [`StopReason`](crate::processor::StopReason) of a partition. `{}` prints that error, `{:#}` its causes, too. Clones
+/// share it, and two are equal when they print the same with their causes.
+///
+/// It does not implement [`std::error::Error`] itself, since `?` could not convert every error then; it dereferences
+/// to the one that it holds.
 ///
 /// ```
-/// use goka_runtime::error::SharedError;
+/// use goka_runtime::error::HandlerError;
 ///
-/// let error = SharedError::from(std::io::Error::other("no route"));
-/// assert_eq!(error.to_string(), "no route");
-/// assert!(error.downcast_ref::<std::io::Error>().is_some());
+/// fn parse(text: &str) -> Result<i64, HandlerError> {
+///     let number: i64 = text.parse()?;
+///     match number {
+///         0 => Err("zero is not allowed".into()),
+///         number => Ok(number),
+///     }
+/// }
+///
+/// let error = parse("ten").expect_err("not a number");
+/// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+/// assert_eq!(parse("0").expect_err("zero").to_string(), "zero is not allowed");
 /// ```
 #[derive(Clone)]
-pub struct SharedError(Arc<dyn StdError + Send + Sync>);
+pub struct HandlerError(Arc<dyn StdError + Send + Sync>);
 
-impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for SharedError {
+/// The cause of another error: an error of any type, as a [`HandlerError`] is.
+pub type SharedError = HandlerError;
+
+impl HandlerError {
+    /// The error that it was made from, if it is an `E`.
+    ///
+    /// ```
+    /// use goka_runtime::error::HandlerError;
+    ///
+    /// let error = HandlerError::from(std::io::Error::other("no route"));
+    /// assert!(error.downcast_ref::<std::io::Error>().is_some());
+    /// assert!(error.downcast_ref::<std::fmt::Error>().is_none());
+    /// ```
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        (*self.0).downcast_ref()
+    }
+}
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for HandlerError {
     fn from(error: E) -> Self {
         Self(Arc::from(error.into()))
     }
 }
 
-impl Deref for SharedError {
+impl Deref for HandlerError {
     type Target = dyn StdError + Send + Sync + 'static;
 
     fn deref(&self) -> &Self::Target {
@@ -35,7 +65,7 @@ impl Deref for SharedError {
     }
 }
 
-impl fmt::Display for SharedError {
+impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
         f.write_str(&text)?;
@@ -56,86 +86,19 @@ impl fmt::Display for SharedError {
     }
 }
 
-impl fmt::Debug for SharedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl PartialEq for SharedError {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || format!("{self:#}") == format!("{other:#}")
-    }
-}
-
-impl Eq for SharedError {}
-
-/// What a handler fails with: made from any error by `?`, and from text by `into`.
-///
-/// It keeps the error that it was made from: [`downcast_ref`](Self::downcast_ref) finds it again, for
-/// instance in the [`StopReason`](crate::processor::StopReason) of a partition. `{}` prints that error, `{:#}` its causes, too.
-///
-/// It does not implement [`std::error::Error`] itself, since `?` could not convert every error then;
-/// it dereferences to the one that it holds.
-///
-/// ```
-/// use goka_runtime::error::HandlerError;
-///
-/// fn parse(text: &str) -> Result<i64, HandlerError> {
-///     let number: i64 = text.parse()?;
-///     match number {
-///         0 => Err("zero is not allowed".into()),
-///         number => Ok(number),
-///     }
-/// }
-///
-/// let error = parse("ten").expect_err("not a number");
-/// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
-/// assert_eq!(parse("0").expect_err("zero").to_string(), "zero is not allowed");
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct HandlerError(SharedError);
-
-impl HandlerError {
-    /// The error that it was made from, if it is an `E`.
-    ///
-    /// ```
-    /// use goka_runtime::error::HandlerError;
-    ///
-    /// let error = HandlerError::from(std::io::Error::other("no route"));
-    /// assert!(error.downcast_ref::<std::io::Error>().is_some());
-    /// assert!(error.downcast_ref::<std::fmt::Error>().is_none());
-    /// ```
-    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        self.0.downcast_ref()
-    }
-}
-
-impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for HandlerError {
-    fn from(error: E) -> Self {
-        Self(SharedError::from(error))
-    }
-}
-
-impl Deref for HandlerError {
-    type Target = dyn StdError + Send + Sync + 'static;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.0
-    }
-}
-
-impl fmt::Display for HandlerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
+
+impl PartialEq for HandlerError {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || format!("{self:#}") == format!("{other:#}")
+    }
+}
+
+impl Eq for HandlerError {}
 
 /// A handler panicked: the [`HandlerError`] that is made from it.
 ///

@@ -227,9 +227,12 @@ fn a_compacted_tail(broker: &Broker, rig: Rig) {
         rig.records(&rig.table).len() <= 3
     });
     rig.run(empty.path());
-    let left = rig.records(&rig.table).len();
-    assert_end_is_reached(&rig, left);
     rig.assert_rows(empty.path(), &[("a", 5), ("b", 10)]);
+    // The cleaner works on, so the restore may have read other records than are there now.
+    let end = rig.range(&rig.table).high;
+    let line = rig.restored().expect("a restore was logged");
+    assert!(line.contains(&format!("from=0 end={end} records=")), "{line}");
+    assert!(i64::try_from(rig.records(&rig.table).len()).unwrap() < end);
 }
 
 #[table("prefix-deleted-state", key = String, value = i64)]

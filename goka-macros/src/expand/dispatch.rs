@@ -84,7 +84,7 @@ fn spanned(handler: &HandlerSyntax, function: &str) -> TokenStream {
 }
 
 /// The codec that a parameter selects where no topic type names one.
-pub(crate) fn named(parameter: &Type) -> Type {
+pub(super) fn named(parameter: &Type) -> Type {
     match parameter {
         Type::Reference(reference) => match &*reference.elem {
             Type::Slice(_) => parse_quote!(::std::vec::Vec<u8>),

@@ -1,15 +1,81 @@
-//! Generates what `register` puts into a processor's definition: the group's key type and partitioner, and a value
-//! for each edge of the group graph.
+//! Generates the processor's definition and its entry in the registry: the group's key type and partitioner, and a
+//! value for each edge of the group graph.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
-use super::{dispatch, is_keyless, location, of_table, of_topic, partitioner};
+use super::{
+    dispatch, is_keyless, location, of_table, of_topic, parameters, partitioner, probe, ty,
+};
 use crate::model::{self, Edge, Input};
 use crate::paths;
-use crate::syntax::{HandlerSyntax, Start, Target};
+use crate::syntax::{Form, Guarantee, HandlerSyntax, Start, Target};
+
+/// The impl of `Processor`, with the graph and the dispatch shims; with mistakes without these.
+pub(super) fn implementation(processor: &model::Processor) -> TokenStream {
+    let private = paths::private();
+    let this = &processor.this;
+    let name = processor.ident.to_string();
+    let group = &processor.group;
+    let location = location(match &processor.form {
+        Form::Function(function) => function.sig.ident.span(),
+        Form::Block(_) => processor.ident.span(),
+    });
+    let key = ty("Key", &key(processor));
+    let partitioner = ty("Partitioner", &partitioner(processor));
+    let (parameters, bounds) = parameters(processor.form.generics());
+    if !processor.is_sound {
+        return quote! {
+            impl #parameters #private::Processor for #this #bounds {
+                #key
+                #partitioner
+                const DEFINITION: &'static #private::Definition = &#private::BROKEN;
+            }
+        };
+    }
+    let guarantee = match processor.guarantee {
+        Guarantee::AtLeastOnce => None,
+        Guarantee::ExactlyOnce => Some(quote!(.exactly_once())),
+    };
+    let edges = processor.edges.iter();
+    let edges = edges.filter_map(edge);
+    let edges = edges.chain(table(processor));
+    let mut definition = quote! {
+        &#private::Definition {
+            graph: #private::graph(#name, Self::OWN, Self::EDGES, #location) #guarantee,
+            ..#private::TypeProbe::<Self>::MADE
+        }
+    };
+    if let Some(probes) = probe::as_statements(processor) {
+        definition = quote!({ #probes #definition });
+    }
+    let suffix = &processor.suffix;
+    quote! {
+        impl #parameters #private::Processor for #this #bounds {
+            #key
+            #partitioner
+            const OWN: #private::OwnNames<Self> = #private::own!(#group, #suffix);
+            const EDGES: &'static [#private::Edge] = &[#(#edges),*];
+            const DEFINITION: &'static #private::Definition = #definition;
+        }
+    }
+}
+
+/// Its entry, unless it has parameters: then the user registers it for each set of parameters.
+pub(super) fn submit(processor: &model::Processor) -> Option<TokenStream> {
+    if processor.form.generics().is_some() {
+        return None;
+    }
+    let private = paths::private();
+    let this = &processor.this;
+    Some(quote! {
+        #private::inventory::submit! {
+            #private::Entry(<#this as #private::Processor>::DEFINITION)
+        }
+    })
+}
 
 /// The group's key type: given as an option, or that of its inputs, or `String`.
 pub(super) fn key(processor: &model::Processor) -> TokenStream {
@@ -28,19 +94,14 @@ pub(super) fn partitioner(processor: &model::Processor) -> TokenStream {
 }
 
 /// The key type or the partitioner (`item` is `Key` or `Partitioner`, of `Topic`) of the first input that is a type; if
-/// inputs may be keyless, of the first that has keys.
+/// inputs may be keyless, of the first that has keys. Whether a topic has, only rustc knows, so this generates a type
+/// that chooses: `KeyOf<.., A, KeyOf<.., B>>`.
 fn of_first(processor: &model::Processor, item: &str) -> Option<TokenStream> {
     let topics = processor.topics();
-    if processor.may_rekey() {
-        return first_keyed(&topics, item);
+    if !processor.may_rekey {
+        return topics.first().map(|topic| of_topic(topic, item));
     }
-    topics.first().map(|topic| of_topic(topic, item))
-}
-
-/// The key type or the partitioner of the first of some topics that has keys. Whether a topic has, only rustc knows, so
-/// this generates a type that chooses: `KeyOf<.., A, KeyOf<.., B>>`.
-pub(crate) fn first_keyed(topics: &[&Type], item: &str) -> Option<TokenStream> {
-    let topics = topics.iter().enumerate();
+    let topics = topics.into_iter().enumerate();
     topics.rfold(None, |other, (at, topic)| {
         Some(or_else(at, topic, item, other))
     })
@@ -66,8 +127,9 @@ pub(super) fn or_else(
 }
 
 /// An edge as a value.
-pub(super) fn edge(edge: &Edge) -> TokenStream {
-    match edge {
+fn edge(edge: &Edge) -> Option<TokenStream> {
+    Some(match edge {
+        Edge::UnhandledInput(_) | Edge::UnhandledLoopback => return None,
         Edge::Input(input) => self::input(input),
         Edge::Output(topic) => plain("output", &of_topic(topic, "SPEC"), topic),
         Edge::Join(table) => plain("join", &of_table(table, "SPEC"), table),
@@ -82,7 +144,7 @@ pub(super) fn edge(edge: &Edge) -> TokenStream {
             let (private, location) = (paths::private(), location(own.at));
             quote!(#private::visit(Self::OWN, #name, #parameter, #call, #location))
         }
-    }
+    })
 }
 
 /// What an edge needs of its handler: the type of its parameter, and its shim.
@@ -92,7 +154,7 @@ fn handled(handler: &HandlerSyntax, topic: Option<&Type>) -> (TokenStream, Token
 }
 
 /// The edge to the group table.
-pub(super) fn table(processor: &model::Processor) -> Option<TokenStream> {
+fn table(processor: &model::Processor) -> Option<TokenStream> {
     let private = paths::private();
     processor.persist.as_ref()?;
     let location = location(processor.ident.span());
@@ -106,9 +168,7 @@ fn plain(word: &str, spec: &TokenStream, topic: &Type) -> TokenStream {
     let word = Ident::new(word, span);
     let location = location(span);
     // With the topic's span, so that the error of `check_not_own` is shown there.
-    quote_spanned! {span=>
-        #private::#word(Self::OWN, #spec, #location)
-    }
+    quote_spanned!(span=> #private::#word(Self::OWN, #spec, #location))
 }
 
 fn input(input: &Input) -> TokenStream {

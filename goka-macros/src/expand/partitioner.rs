@@ -9,7 +9,7 @@ use syn::spanned::Spanned;
 use crate::paths;
 
 /// The partitioner's type.
-pub(crate) fn ty(given: &Type) -> TokenStream {
+pub(super) fn ty(given: &Type) -> TokenStream {
     match function(given) {
         Some(_) => wrapper().into_token_stream(),
         None => quote!(#given),
@@ -18,7 +18,7 @@ pub(crate) fn ty(given: &Type) -> TokenStream {
 
 /// The type that calls a function, if one is given. Its name is that of the function without the path, so that a
 /// function that is moved is the same partitioner.
-pub(crate) fn item(given: Option<&Type>) -> Option<TokenStream> {
+pub(super) fn item(given: Option<&Type>) -> Option<TokenStream> {
     let given = given?;
     let name = format!("{}()", function(given)?.unraw());
     let private = paths::private();
@@ -48,7 +48,7 @@ fn wrapper() -> Ident {
 }
 
 /// The name of the function, if the path is that of a function: its last segment begins with a small letter.
-pub(crate) fn function(given: &Type) -> Option<&Ident> {
+fn function(given: &Type) -> Option<&Ident> {
     let Type::Path(path) = given else {
         return None;
     };

@@ -9,7 +9,7 @@ use super::graph::or_else;
 use super::{of_table, of_topic};
 use crate::model::{self, Edge};
 use crate::paths;
-use crate::syntax::{Form, Target};
+use crate::syntax::{Form, Target, type_text};
 
 /// The assertions as items, for a processor that is not generic: each has its own error.
 pub(super) fn as_items(processor: &model::Processor) -> TokenStream {
@@ -85,7 +85,7 @@ fn assert_keys(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
     let spec = |topic| of_topic(topic, "SPEC");
     let span = first.span();
     let private = paths::private_at(span);
-    if !processor.may_rekey() {
+    if !processor.may_rekey {
         if processor.persist.is_some() && processor.key.is_none() {
             let first = spec(first);
             probes.push(quote_spanned!(span=> #private::keyed(&[#first])));
@@ -102,8 +102,8 @@ fn assert_keys(processor: &model::Processor, probes: &mut Vec<TokenStream>) {
         let Some(topic) = input.target.ty() else {
             continue;
         };
-        let is_keyless = match processor.keying(&input.handler.name) {
-            Some(other) if std::ptr::eq(other, topic) => continue,
+        let is_keyless = match &input.handler.keying {
+            Some(other) if type_text(other) == type_text(topic) => continue,
             Some(other) => {
                 let other = spec(other);
                 quote!(#other.is_keyless())
@@ -133,7 +133,7 @@ fn assert_like_group(
 
     // A keyless stream in a group with keys has no key type to check.
     let of = |item: &str| {
-        if !processor.may_rekey() {
+        if !processor.may_rekey {
             return of_topic(topic, item);
         }
         let name = Ident::new(item, span);

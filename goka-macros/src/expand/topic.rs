@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Generics, LitStr, Type};
+use syn::{Generics, LitStr};
 
 use super::{codec_with, graph, of_topic, parameters, partitioner, ty};
 use crate::model::Value;
@@ -12,8 +12,15 @@ use crate::{model, paths};
 /// Expands `#[stream(..)]` and `#[table(..)]`.
 pub(crate) fn topic(topic: &model::Topic) -> TokenStream {
     let item = &topic.item;
+    // For a type with parameters, a mistake, no fitting impl can be generated.
+    if !item.generics.params.is_empty() {
+        return quote!(#item);
+    }
     let cfgs = item.attrs.iter().filter(|a| a.path().is_ident("cfg"));
-    let key = or(topic.key.as_ref(), paths::string());
+    let key = match &topic.key {
+        Some(key) => quote!(#key),
+        None => paths::string(),
+    };
     let wrapper = partitioner::item(topic.partitioner.as_ref());
     let partitioner = topic
         .partitioner
@@ -80,22 +87,22 @@ pub(super) fn group_table(processor: &model::Processor) -> Option<TokenStream> {
     })
 }
 
-pub(crate) struct Implementation<'m> {
-    pub(crate) this: &'m dyn ToTokens,
+struct Implementation<'m> {
+    this: &'m dyn ToTokens,
     /// The parameters of `this`.
-    pub(crate) generics: Option<&'m Generics>,
-    pub(crate) name: &'m LitStr,
-    pub(crate) key: TokenStream,
-    pub(crate) value: &'m Value,
-    pub(crate) partitioner: TokenStream,
-    pub(crate) partitions: TokenStream,
-    pub(crate) is_table: bool,
+    generics: Option<&'m Generics>,
+    name: &'m LitStr,
+    key: TokenStream,
+    value: &'m Value,
+    partitioner: TokenStream,
+    partitions: TokenStream,
+    is_table: bool,
     /// Whether it is a group table.
-    pub(crate) is_group: bool,
+    is_group: bool,
 }
 
 impl Implementation<'_> {
-    pub(crate) fn expand(&self) -> TokenStream {
+    fn expand(&self) -> TokenStream {
         let private = paths::private();
         let Self {
             this,
@@ -132,9 +139,4 @@ impl Implementation<'_> {
             #table
         }
     }
-}
-
-/// A type that the user gave, or the default.
-fn or(given: Option<&Type>, default: TokenStream) -> TokenStream {
-    given.map_or(default, |given| quote!(#given))
 }

@@ -1,11 +1,12 @@
 //! The helper attributes of a processor, on its function or `impl` and on the methods: `#[input(..)]` and the other
 //! edges, and known words that are refused. Called by `parse/processor.rs`. Attributes of others stay where they are.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Ident, LitStr, Meta, Result, Token, Type};
+use syn::{Attribute, Error, Ident, ImplItem, Item, LitStr, Meta, Result, Token, Type};
 
 use super::{check_name, choice, options, run, value};
 use crate::diag::{Diag, text};
@@ -62,6 +63,31 @@ pub(crate) fn take(
         false
     });
     edges
+}
+
+/// An item on which no attribute of this crate may be, without those that would report it again.
+pub(crate) fn without(mut item: Item) -> TokenStream {
+    let strip = |attributes: &mut Vec<Attribute>| {
+        attributes.retain(|attribute| {
+            let word = word(attribute);
+            word.and_then(|word| words::processor_attribute(&word))
+                .is_none()
+        });
+    };
+    match &mut item {
+        Item::Fn(function) => strip(&mut function.attrs),
+        Item::Struct(structure) => strip(&mut structure.attrs),
+        Item::Impl(block) => {
+            strip(&mut block.attrs);
+            for item in &mut block.items {
+                if let ImplItem::Fn(function) = item {
+                    strip(&mut function.attrs);
+                }
+            }
+        }
+        _ => {}
+    }
+    item.into_token_stream()
 }
 
 /// Reports an attribute on the wrong kind of item, as here:

@@ -1,7 +1,7 @@
 //! The signature of a handler, and the `Context` that is completed in it.
 
 use proc_macro2::{Literal, TokenStream};
-use quote::{ToTokens, quote};
+use quote::quote;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
@@ -109,31 +109,29 @@ fn check(
     check_contexts(signature, processor, diag);
     let signature = &*signature;
     let shape = if is_method { METHOD } else { FUNCTION };
-    let receiver = check_receiver(signature, is_method, diag);
-    // With a wrong `self` the rest could be checked, but is often wrong for the same cause.
-    let parameters = match receiver {
-        Some(_) => check_parameters(signature, shape, diag),
-        None => None,
-    };
-    let plain = check_plain(signature, shape, diag);
-    let returns = check_returns(signature, shape, diag);
-    let value = elide(parameters?.clone());
-    let value = check_value(&value, shape, diag)?;
-    if !(plain && returns) {
-        return None;
-    }
-    let (value, by_ref) = strip_reference(value);
+    let (value, is_right) = diag.part(|diag| {
+        // With a wrong `self` the parameters could be checked, but are often wrong for the same cause.
+        let ((), is_right) = diag.part(|diag| check_receiver(signature, is_method, diag));
+        let value = is_right.then(|| check_parameters(signature, shape, diag));
+        check_plain(signature, shape, diag);
+        check_returns(signature, shape, diag);
+        let value = ungroup(elide(value.flatten()?.clone()));
+        check_value(&value, shape, diag);
+        Some(value)
+    });
+    let (value, by_ref) = strip_reference(value.filter(|_| is_right)?);
     Some(HandlerSyntax {
         name: signature.ident.clone(),
         value,
         by_ref,
+        keying: None,
         returns: match &signature.output {
             ReturnType::Default => signature.ident.span(),
             ReturnType::Type(_, ty) => ty.span(),
         },
         is_async: signature.asyncness.is_some(),
         is_method,
-        takes_self: receiver?,
+        takes_self: signature.receiver().is_some(),
     })
 }
 
@@ -175,57 +173,45 @@ fn check_contexts(signature: &mut Signature, processor: &Ident, diag: &mut Diag)
 /// ```text
 /// fn count(self, ctx: &mut Context, click: String)      fn on(&mut self, ctx: &mut Context, ..)
 /// ```
-fn check_receiver(signature: &Signature, is_method: bool, diag: &mut Diag) -> Option<bool> {
-    let Some(FnArg::Receiver(receiver)) = signature.inputs.first() else {
-        return Some(false);
+fn check_receiver(signature: &Signature, is_method: bool, diag: &mut Diag) {
+    let Some(receiver) = signature.receiver() else {
+        return;
     };
     if !is_method {
         diag.at(receiver, "a handler function has no `self`", FUNCTION);
-        return None;
+    } else if !matches!(receiver.kind, ReceiverKind::Reference(_, _, None)) {
+        diag.at(
+            receiver,
+            format!("a handler takes `&self`, found `{}`", type_text(receiver)),
+            "what changes belongs in the group table, or behind a `Mutex`",
+        );
     }
-    if matches!(receiver.kind, ReceiverKind::Reference(_, _, None)) {
-        return Some(true);
-    }
-    diag.at(
-        receiver,
-        format!("a handler takes `&self`, found `{}`", type_text(receiver)),
-        "what changes belongs in the group table, or behind a `Mutex`",
-    );
-    None
 }
 
 /// ```text
 /// fn count<T>(..)      unsafe fn count(..)
 /// ```
-fn check_plain(signature: &Signature, shape: &str, diag: &mut Diag) -> bool {
-    let mut plain = true;
-    let mut refuse = |tokens: &dyn ToTokens, message: &str, help: &str| {
-        diag.at(tokens, message, help);
-        plain = false;
-    };
+fn check_plain(signature: &Signature, shape: &str, diag: &mut Diag) {
     let mut parameters = signature.generics.params.iter();
     if let Some(parameter) = parameters.find(|p| !matches!(p, GenericParam::Lifetime(_))) {
-        refuse(parameter, "a handler has no type parameters", shape);
+        diag.at(parameter, "a handler has no type parameters", shape);
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        refuse(token, "a handler is a safe function", shape);
+        diag.at(token, "a handler is a safe function", shape);
     }
-    plain
 }
 
 /// ```text
 /// fn count(ctx: &mut Context, click: String)
 /// ```
-fn check_returns(signature: &Signature, shape: &str, diag: &mut Diag) -> bool {
+fn check_returns(signature: &Signature, shape: &str, diag: &mut Diag) {
     if let ReturnType::Default = signature.output {
         diag.at(
             &signature.ident,
             "a handler returns `Result<()>`, this one returns nothing",
             shape,
         );
-        return false;
     }
-    true
 }
 
 /// ```text
@@ -324,39 +310,28 @@ fn is_context(ty: &Type) -> bool {
 /// fn count(ctx: &mut Context, click: impl Click)
 /// fn count(ctx: &mut Context, click: str)
 /// ```
-fn check_value(value: &Type, shape: &str, diag: &mut Diag) -> Option<Type> {
-    let value = ungroup(value.clone());
-    if let Type::Reference(reference) = &value
-        && reference.mutability.is_some()
-    {
-        diag.at(
-            &value,
-            format!(
-                "a handler cannot change its value in place, found `{}`",
-                type_text(&value)
-            ),
+fn check_value(value: &Type, shape: &str, diag: &mut Diag) {
+    let found = type_text(value);
+    match value {
+        Type::Reference(reference) if reference.mutability.is_some() => diag.at(
+            value,
+            format!("a handler cannot change its value in place, found `{found}`"),
             "take the value itself, `mut value: T`",
-        );
-        return None;
-    }
-    if matches!(value, Type::ImplTrait(_)) {
-        diag.at(
-            &value,
-            "a handler's value has one type, found `impl ..`",
-            shape,
-        );
-        return None;
-    }
-    if is_unsized(&value) {
-        let found = type_text(&value);
-        diag.at(
-            &value,
+        ),
+        Type::ImplTrait(_) => {
+            diag.at(
+                value,
+                "a handler's value has one type, found `impl ..`",
+                shape,
+            );
+        }
+        _ if is_unsized(value) => diag.at(
+            value,
             format!("a handler's value has a size, `{found}` has none"),
             &format!("`&{found}`"),
-        );
-        return None;
+        ),
+        _ => {}
     }
-    Some(value)
 }
 
 /// `[u8]` and `str`, by their names.

@@ -13,8 +13,9 @@ use super::{
     check_letters, check_name, choice, edge, handler, options, root, run, type_value, value,
 };
 use crate::diag::{Diag, text};
-use crate::model::may_rekey;
-use crate::syntax::{EdgeSyntax, Form, Guarantee, ProcessorOptions, ProcessorSyntax, ungroup};
+use crate::syntax::{
+    EdgeSyntax, Form, Guarantee, ProcessorOptions, ProcessorSyntax, Target, ungroup,
+};
 use crate::words::{EdgeWord, PROCESSOR};
 
 pub(crate) fn arguments(tokens: TokenStream, diag: &mut Diag) -> ProcessorOptions {
@@ -140,6 +141,7 @@ pub(crate) fn function(
         edges,
         edges_complete,
         keyings: Vec::new(),
+        may_rekey: false,
     }
 }
 
@@ -196,9 +198,13 @@ pub(crate) fn block(
         let (mut own, complete) =
             diag.part(|diag| edge::take(&mut method.attrs, Place::Method, diag));
         edges_complete &= complete;
+        let keying = keying(&own).cloned();
         if own.iter().any(|edge| edge.word.has_handler()) {
             check_unconditional(&method.attrs, diag);
-            let read = handler::read(&mut method.sig, &ident, true, diag);
+            let mut read = handler::read(&mut method.sig, &ident, true, diag);
+            if let Some(handler) = &mut read {
+                handler.keying.clone_from(&keying);
+            }
             for edge in own.iter_mut().filter(|edge| edge.word.has_handler()) {
                 edge.handler.clone_from(&read);
                 let name = method.sig.ident.unraw();
@@ -207,30 +213,29 @@ pub(crate) fn block(
                 }
             }
         }
-        topics.push(keying(&own).cloned());
+        topics.push(keying);
         edges.append(&mut own);
     }
-    let has_keys = options.persist.is_some() || edges.iter().any(EdgeSyntax::is_loopback);
-    let mut form = Form::Block(block);
-    let may_rekey = may_rekey(&form, has_keys);
+    let mut edge_words = edges.iter().map(|edge| edge.word);
+    let has_keys = options.persist.is_some() || edge_words.any(|word| word == EdgeWord::Loopback);
+    let may_rekey = has_keys && block.generics.params.is_empty();
     let mut keyings = Vec::new();
-    if let Form::Block(block) = &mut form {
-        for (method, topic) in methods(block).zip(topics) {
-            let topic = topic.filter(|_| may_rekey);
-            let at = topic.is_some().then_some(keyings.len());
-            let keying = at.map(|at| handler::keying(at, options.root.as_ref()));
-            handler::fill(&mut method.sig, &parse_quote!(Self), keying.as_ref());
-            keyings.extend(topic);
-        }
+    for (method, topic) in methods(&mut block).zip(topics) {
+        let topic = topic.filter(|_| may_rekey);
+        let at = topic.is_some().then_some(keyings.len());
+        let keying = at.map(|at| handler::keying(at, options.root.as_ref()));
+        handler::fill(&mut method.sig, &parse_quote!(Self), keying.as_ref());
+        keyings.extend(topic);
     }
     Ok(ProcessorSyntax {
         options,
         this,
         ident,
-        form,
+        form: Form::Block(block),
         edges,
         edges_complete,
         keyings,
+        may_rekey,
     })
 }
 
@@ -242,15 +247,11 @@ fn methods(block: &mut ItemImpl) -> impl Iterator<Item = &mut ImplItemFn> {
 }
 
 /// The topic that decides whether the records of a method have keys, by its attributes: see
-/// [`keying`](crate::model::Processor::keying).
+/// [`HandlerSyntax::keying`](crate::syntax::HandlerSyntax::keying).
 fn keying(edges: &[EdgeSyntax]) -> Option<&Type> {
     let mut topics = edges.iter().filter(|edge| edge.word.has_handler());
     let first = topics.next()?.target.as_ref()?.ty();
-    let typed = |edge: &EdgeSyntax| {
-        edge.target
-            .as_ref()
-            .is_some_and(|target| target.ty().is_some())
-    };
+    let typed = |edge: &EdgeSyntax| matches!(edge.target, Some(Target::Typed(_)));
     first.filter(|_| topics.all(typed))
 }
 

@@ -1,5 +1,5 @@
 fn click_count(click: String) {}
-/// A processor with mistakes.
+/// The processor of group `click-count`.
 #[derive(Debug, Clone, Copy, Default)]
 struct ClickCount;
 #[allow(deprecated, unused_imports)]

@@ -245,34 +245,15 @@ fn edge_label(edge: &ApplicationEdge, topics: &[ApplicationTopic]) -> String {
 
 /// A text in quotes; special characters are entities.
 fn mermaid_text(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted.push_str("#quot;"),
-            '#' => quoted.push_str("#35;"),
-            '<' => quoted.push_str("#lt;"),
-            '>' => quoted.push_str("#gt;"),
-            '\n' => quoted.push_str("<br/>"),
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
+    let text = text.replace('#', "#35;").replace('"', "#quot;");
+    let text = text.replace('<', "#lt;").replace('>', "#gt;");
+    format!("\"{}\"", text.replace('\n', "<br/>"))
 }
 
 /// A text in quotes; special characters are escaped.
 fn dot_text(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
+    let text = text.replace('\\', r"\\").replace('"', "\\\"");
+    format!("\"{}\"", text.replace('\n', r"\n"))
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! The mistakes that groups of one program can have, as messages: what, where, what to do.
 
 use std::fmt;
+use std::slice::from_ref;
 
 use super::Location;
 
@@ -30,12 +31,20 @@ impl fmt::Display for Declared {
 /// let text = Finding::Empty.to_string();
 /// assert!(text.starts_with("no processor in this binary"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Finding {
     /// There is no processor.
+    #[error(
+        "no processor in this binary; if it lives in another crate, add `use that_crate as _;`"
+    )]
     Empty,
     /// Several processors have the same group.
+    #[error(
+        "group `{group}` has {} processors{}",
+        processors.len(),
+        at(processors, "give each a group of its own")
+    )]
     GroupTwice {
         /// The group.
         group: String,
@@ -43,6 +52,10 @@ pub enum Finding {
         processors: Vec<Declared>,
     },
     /// A group has no input.
+    #[error(
+        "group `{group}` has no input{}",
+        at(from_ref(processor), "add `#[input(..)]`")
+    )]
     NoInput {
         /// The group.
         group: String,
@@ -50,6 +63,7 @@ pub enum Finding {
         processor: Declared,
     },
     /// A group has a topic as an input twice.
+    #[error("topic `{topic}` is an input of group `{group}` {} times{}", inputs.len(), at(inputs, "leave one"))]
     InputTwice {
         /// The group.
         group: String,
@@ -59,6 +73,10 @@ pub enum Finding {
         inputs: Vec<Declared>,
     },
     /// A group has more inputs than the metadata of its committed offsets can name.
+    #[error(
+        "group `{group}` has {inputs} inputs, loop and visit topics counted, and at most {limit} fit{}",
+        at(from_ref(processor), "divide it into several groups")
+    )]
     TooManyInputs {
         /// The group.
         group: String,
@@ -70,6 +88,10 @@ pub enum Finding {
         processor: Declared,
     },
     /// A group reads its own table by an input, a join or a lookup.
+    #[error(
+        "group `{group}` reads its own table `{topic}` as another's{}",
+        at(from_ref(edge), "read it with `ctx.value()`")
+    )]
     OwnTable {
         /// The group.
         group: String,
@@ -79,6 +101,15 @@ pub enum Finding {
         edge: Declared,
     },
     /// A stream has the name of a group's own table, loop topic or visit topic.
+    #[error(
+        "the name `{topic}` belongs to group `{}` ({}){}",
+        owner.what,
+        owner.location,
+        at(
+            edges,
+            "give the stream another name; for the group's table, name its processor or its `#[table(..)]`"
+        )
+    )]
     Reserved {
         /// The topic.
         topic: String,
@@ -88,6 +119,11 @@ pub enum Finding {
         edges: Vec<Declared>,
     },
     /// A topic is declared in several ways.
+    #[error(
+        "topic `{topic}` has {} {property}{}",
+        answers.len(),
+        at(answers, "declare it once, and share the declaration")
+    )]
     TopicDiffers {
         /// The topic.
         topic: String,
@@ -97,6 +133,14 @@ pub enum Finding {
         answers: Vec<Declared>,
     },
     /// Topics that a group reads by the same key are declared in several ways.
+    #[error(
+        "inputs, joins and table of group `{group}` have {} {property}{}",
+        answers.len(),
+        at(
+            answers,
+            "a key must lie in the same partition of all of them; `#[lookup(..)]` is exempt"
+        )
+    )]
     NotCopartitioned {
         /// The group.
         group: String,
@@ -106,6 +150,11 @@ pub enum Finding {
         answers: Vec<Declared>,
     },
     /// A table has several writers.
+    #[error(
+        "table `{topic}` has {} writers{}",
+        writers.len(),
+        at(writers, "leave one, and send the others' changes to it by a stream")
+    )]
     TableWritten {
         /// The table.
         topic: String,
@@ -113,6 +162,11 @@ pub enum Finding {
         writers: Vec<Declared>,
     },
     /// No processor has, and no `#[table(..)]` declares, a table that is joined or looked up.
+    #[error(
+        "no processor or `#[table(..)]` declares the table `{topic}`{}{}",
+        is_stateless(stateless.as_ref()),
+        at(readers, declare(topic, stateless.as_ref()))
+    )]
     NoSuchTable {
         /// The table.
         topic: String,
@@ -122,142 +176,34 @@ pub enum Finding {
         readers: Vec<Declared>,
     },
     /// Groups read each other's tables in a circle: at the start each would wait for the next.
+    #[error(
+        "{} tables are read in a circle{}",
+        edges.len(),
+        at(edges, "each would wait for the next at start; send one of the values by a stream")
+    )]
     Cycle {
         /// For each group of the circle its edge: each reads the table of the next, the last that of the first.
         edges: Vec<Declared>,
     },
 }
 
-impl Finding {
-    /// What is wrong, the declarations that take part, and what to do.
-    fn parts(&self) -> (String, &[Declared], String) {
-        use std::slice::from_ref;
-        match self {
-            Self::Empty => (
-                "no processor in this binary; if it lives in another crate, add `use that_crate as _;`"
-                    .to_owned(),
-                &[],
-                String::new(),
-            ),
-            Self::GroupTwice { group, processors } => (
-                format!("group `{group}` has {} processors", processors.len()),
-                processors,
-                "give each a group of its own".to_owned(),
-            ),
-            Self::NoInput { group, processor } => (
-                format!("group `{group}` has no input"),
-                from_ref(processor),
-                "add `#[input(..)]`".to_owned(),
-            ),
-            Self::InputTwice {
-                group,
-                topic,
-                inputs,
-            } => (
-                format!("topic `{topic}` is an input of group `{group}` {} times", inputs.len()),
-                inputs,
-                "leave one".to_owned(),
-            ),
-            Self::TooManyInputs {
-                group,
-                inputs,
-                limit,
-                processor,
-            } => (
-                format!(
-                    "group `{group}` has {inputs} inputs, loop and visit topics counted, and at most \
-                     {limit} fit"
-                ),
-                from_ref(processor),
-                "divide it into several groups".to_owned(),
-            ),
-            Self::OwnTable { group, topic, edge } => (
-                format!("group `{group}` reads its own table `{topic}` as another's"),
-                from_ref(edge),
-                "read it with `ctx.value()`".to_owned(),
-            ),
-            Self::Reserved {
-                topic,
-                owner,
-                edges,
-            } => (
-                format!(
-                    "the name `{topic}` belongs to group `{}` ({})",
-                    owner.what, owner.location
-                ),
-                edges,
-                "give the stream another name; for the group's table, name its processor or its \
-                 `#[table(..)]`"
-                    .to_owned(),
-            ),
-            Self::TopicDiffers {
-                topic,
-                property,
-                answers,
-            } => (
-                format!("topic `{topic}` has {} {property}", answers.len()),
-                answers,
-                "declare it once, and share the declaration".to_owned(),
-            ),
-            Self::NotCopartitioned {
-                group,
-                property,
-                answers,
-            } => (
-                format!(
-                    "inputs, joins and table of group `{group}` have {} {property}",
-                    answers.len()
-                ),
-                answers,
-                "a key must lie in the same partition of all of them; `#[lookup(..)]` is exempt"
-                    .to_owned(),
-            ),
-            Self::TableWritten { topic, writers } => (
-                format!("table `{topic}` has {} writers", writers.len()),
-                writers,
-                "leave one, and send the others' changes to it by a stream".to_owned(),
-            ),
-            Self::NoSuchTable {
-                topic,
-                stateless,
-                readers,
-            } => (
-                match stateless {
-                    Some(group) => format!(
-                        "no processor or `#[table(..)]` declares the table `{topic}`: group `{}` ({}) has no table",
-                        group.what, group.location
-                    ),
-                    None => format!("no processor or `#[table(..)]` declares the table `{topic}`"),
-                },
-                readers,
-                match stateless {
-                    Some(_) => "add `persist = ..` to its processor".to_owned(),
-                    None => format!(
-                        "register its processor, or declare another program's table with \
-                         `#[table(\"{topic}\", ..)]`"
-                    ),
-                },
-            ),
-            Self::Cycle { edges } => (
-                format!("{} tables are read in a circle", edges.len()),
-                edges,
-                "each would wait for the next at start; send one of the values by a stream".to_owned(),
-            ),
-        }
-    }
+/// The declarations that take part, and what to do.
+fn at(takes_part: &[Declared], help: impl fmt::Display) -> String {
+    let items: Vec<_> = takes_part.iter().map(Declared::to_string).collect();
+    format!(":\n  {};\n  help: {help}", items.join(",\n  "))
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, takes_part, help) = self.parts();
-        f.write_str(&what)?;
-        for (at, item) in takes_part.iter().enumerate() {
-            write!(f, "{}\n  {item}", if at == 0 { ":" } else { "," })?;
-        }
-        if help.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ";\n  help: {help}")
-        }
+fn is_stateless(group: Option<&Declared>) -> String {
+    group.map_or_else(String::new, |group| {
+        format!(": group `{}` ({}) has no table", group.what, group.location)
+    })
+}
+
+fn declare(topic: &str, stateless: Option<&Declared>) -> String {
+    match stateless {
+        Some(_) => "add `persist = ..` to its processor".to_owned(),
+        None => format!(
+            "register its processor, or declare another program's table with `#[table(\"{topic}\", ..)]`"
+        ),
     }
 }

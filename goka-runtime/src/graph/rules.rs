@@ -1,7 +1,7 @@
 //! The rules that need the whole program: one function each, with a rejected program above it. All rules are
 //! checked, whatever was found before. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::application::{Application, ApplicationEdge, ApplicationGroup, EdgeShape};
 use super::finding::{Declared, Finding};
@@ -63,16 +63,26 @@ fn table(group: &ApplicationGroup) -> Option<&ApplicationEdge> {
     group.edges_of(EdgeShape::Table).next()
 }
 
+/// The values of each key, in the order of the keys.
+fn grouped<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, Vec<V>> {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for (key, value) in pairs {
+        groups.entry(key).or_default().push(value);
+    }
+    groups
+}
+
+/// Whether an edge reads any group's table.
+fn reads_table(edge: &ApplicationEdge) -> bool {
+    matches!(edge.shape, EdgeShape::Join | EdgeShape::Lookup)
+}
+
 /// ```text
 /// #[processor(group = "count")] fn count(..)     #[processor(group = "count")] fn again(..)
 /// ```
 fn check_groups(groups: &Groups, findings: &mut Vec<Finding>) {
-    let mut processors = BTreeMap::<_, Vec<_>>::new();
-    for group in groups {
-        let named = processors.entry(&group.group).or_default();
-        named.push(processor(group));
-    }
-    for (group, processors) in processors {
+    let named = groups.iter().map(|group| (&group.group, processor(group)));
+    for (group, processors) in grouped(named) {
         if processors.len() > 1 {
             findings.push(Finding::GroupTwice {
                 group: group.clone(),
@@ -84,11 +94,8 @@ fn check_groups(groups: &Groups, findings: &mut Vec<Finding>) {
 
 /// Only definitions written by hand can have no input, or one input twice.
 fn check_inputs(group: &ApplicationGroup, findings: &mut Vec<Finding>) {
-    let mut inputs = BTreeMap::<_, Vec<_>>::new();
-    for edge in group.edges_of(EdgeShape::Input) {
-        let same = inputs.entry(&edge.topic).or_default();
-        same.push(reader(group, edge));
-    }
+    let inputs = group.edges_of(EdgeShape::Input);
+    let inputs = grouped(inputs.map(|edge| (&edge.topic, reader(group, edge))));
     if inputs.is_empty() {
         findings.push(Finding::NoInput {
             group: group.group.clone(),
@@ -126,11 +133,7 @@ fn check_inputs(group: &ApplicationGroup, findings: &mut Vec<Finding>) {
 fn check_own_table(group: &ApplicationGroup, findings: &mut Vec<Finding>) {
     let Some(table) = table(group) else { return };
     for edge in &group.edges {
-        let reads = matches!(
-            edge.shape,
-            EdgeShape::Input | EdgeShape::Join | EdgeShape::Lookup
-        );
-        if reads && edge.topic == table.topic {
+        if (edge.shape == EdgeShape::Input || reads_table(edge)) && edge.topic == table.topic {
             findings.push(Finding::OwnTable {
                 group: group.group.clone(),
                 topic: edge.topic.clone(),
@@ -144,14 +147,12 @@ fn check_own_table(group: &ApplicationGroup, findings: &mut Vec<Finding>) {
 /// #[stream("count-loop", value = String)] struct Again;     #[processor(group = "count")] fn count(..)
 /// ```
 fn check_reserved(groups: &Groups, findings: &mut Vec<Finding>) {
-    let mut used = BTreeMap::<&String, Vec<_>>::new();
-    for (group, edge) in all(groups) {
-        let own = matches!(edge.shape, EdgeShape::Loopback | EdgeShape::Visit);
-        if edge.kind == TopicKind::Stream && edge.shape != EdgeShape::Table && !own {
-            used.entry(&edge.topic).or_default().push((group, edge));
-        }
-    }
-    for (topic, uses) in used {
+    use EdgeShape::{Loopback, Table, Visit};
+    let is_stream = |edge: &ApplicationEdge| {
+        edge.kind == TopicKind::Stream && !matches!(edge.shape, Loopback | Table | Visit)
+    };
+    let used = all(groups).filter(|(_, edge)| is_stream(edge));
+    for (topic, uses) in grouped(used.map(|(group, edge)| (&edge.topic, (group, edge)))) {
         let mut owners = groups.iter().filter_map(|group| {
             let suffix = topic.strip_prefix(group.group.as_str())?;
             matches!(suffix, "-state" | "-loop" | "-visit").then_some((group, suffix))
@@ -215,14 +216,9 @@ fn answers<'e>(
 /// #[stream("clicks", value = String)] struct Clicks;     #[stream("clicks", value = i64)] struct Numbers;
 /// ```
 fn check_topics(groups: &Groups, findings: &mut Vec<Finding>) {
-    let mut topics = BTreeMap::<_, Vec<_>>::new();
     // The values of a visit topic are those of the visit that a record's key names.
-    let visit = |edge: &ApplicationEdge| edge.shape == EdgeShape::Visit;
-    for (_, edge) in all(groups).filter(|(_, edge)| !visit(edge)) {
-        let edges = topics.entry(&edge.topic).or_default();
-        edges.push(edge);
-    }
-    for (topic, edges) in topics {
+    let edges = all(groups).filter(|(_, edge)| edge.shape != EdgeShape::Visit);
+    for (topic, edges) in grouped(edges.map(|(_, edge)| (&edge.topic, edge))) {
         for (property, of) in [KEY, VALUE, PARTITIONER, COUNT] {
             let answers = answers(edges.iter().copied(), of);
             if answers.len() > 1 {
@@ -358,18 +354,11 @@ fn check_writers(groups: &Groups, findings: &mut Vec<Finding>) {
 /// #[processor(group = "status")] #[join(Counter<Clicks>)] fn status(..)   // never registered
 /// ```
 fn check_tables(groups: &Groups, findings: &mut Vec<Finding>) {
-    let mut read = BTreeMap::<_, Vec<_>>::new();
-    for (group, edge) in all(groups) {
-        if matches!(edge.shape, EdgeShape::Join | EdgeShape::Lookup) {
-            read.entry(&edge.topic).or_default().push((group, edge));
-        }
-    }
-    for (topic, edges) in read {
-        let of_group = |group: &&ApplicationGroup| {
-            let mut tables = group.edges_of(EdgeShape::Table);
-            tables.any(|table| table.topic == *topic)
-        };
-        if groups.iter().any(|group| of_group(&group)) {
+    let read = all(groups).filter(|(_, edge)| reads_table(edge));
+    for (topic, edges) in grouped(read.map(|(group, edge)| (&edge.topic, (group, edge)))) {
+        let is_its =
+            |edge: &ApplicationEdge| edge.shape == EdgeShape::Table && edge.topic == *topic;
+        if all(groups).any(|(_, edge)| is_its(edge)) {
             continue;
         }
         let stateless = groups.iter().find(|group| {
@@ -405,10 +394,7 @@ fn check_cycles(groups: &Groups, findings: &mut Vec<Finding>) {
         .iter()
         .enumerate()
         .map(|(at, group)| {
-            let edges = group
-                .edges
-                .iter()
-                .filter(|edge| matches!(edge.shape, EdgeShape::Join | EdgeShape::Lookup));
+            let edges = group.edges.iter().filter(|edge| reads_table(edge));
             edges
                 .filter_map(|edge| Some((*writers.get(&edge.topic)?, edge)))
                 // A group that reads its own table is another finding.
@@ -439,22 +425,17 @@ fn back_to<'e>(
     start: usize,
     reads: &[Vec<(usize, &'e ApplicationEdge)>],
 ) -> Option<Vec<(usize, &'e ApplicationEdge)>> {
-    let mut ways = vec![vec![]];
+    let mut ways = VecDeque::from([(start, vec![])]);
     let mut seen = BTreeSet::new();
-    let mut at = 0;
-    let mut ends = vec![start];
-    while at < ways.len() {
-        let (way, end) = (ways[at].clone(), ends[at]);
-        at += 1;
+    while let Some((end, way)) = ways.pop_front() {
         for (next, edge) in &reads[end] {
-            let mut longer: Vec<(usize, &ApplicationEdge)> = way.clone();
+            let mut longer = way.clone();
             longer.push((end, *edge));
             if *next == start {
                 return Some(longer);
             }
             if seen.insert(*next) {
-                ways.push(longer);
-                ends.push(*next);
+                ways.push_back((*next, longer));
             }
         }
     }

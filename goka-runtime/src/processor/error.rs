@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::copartition::Mismatch;
 use super::options::OptionError;
 use crate::core::StopReason;
 use crate::graph::Location;
@@ -210,6 +209,38 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+}
+
+/// Topics of one group that do not go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the topics of group `{group}` need one partition count, found {}; recreate the odd ones, or write \
+     them again into topics of {} partitions",
+    counts(.topics),
+    .topics.iter().map(|counted| counted.partitions).max().unwrap_or_default()
+)]
+pub struct Mismatch {
+    /// The group.
+    pub group: String,
+    /// Every topic with its count, in the order of the group's edges.
+    pub topics: Vec<Counted>,
+}
+
+/// A topic and its partition count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The topic.
+    pub topic: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+}
+
+fn counts(topics: &[Counted]) -> String {
+    let counts: Vec<_> = topics
+        .iter()
+        .map(|counted| format!("`{}` with {}", counted.topic, counted.partitions))
+        .collect();
+    counts.join(", ")
 }
 
 fn names(topics: &[(String, i32)]) -> String {

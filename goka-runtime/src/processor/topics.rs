@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::copartition::{Counted, copartitioned};
-use super::error::StartError;
+use super::error::{Counted, Mismatch, StartError};
 use crate::core::TablePlan;
 use crate::graph::{Edge, EdgeKind, GroupGraph, TopicKind};
 use crate::log::{DEFAULT_PARTITIONS, Log, LogError, NewTopic, TopicInfo, TopicWait};
@@ -70,9 +69,8 @@ impl Topics {
             source,
         };
         let together = is_copartitioned(graph);
-        let shared_count = graph
-            .inputs()
-            .find_map(|edge| Some(self.infos.get(edge.topic.name)?.partitions))
+        let shared_count = self
+            .count(graph)
             .or_else(|| graph.inputs().find_map(|edge| edge.topic.partitions))
             .unwrap_or(DEFAULT_PARTITIONS);
         let wanted = |edge: &Edge| {
@@ -176,8 +174,7 @@ impl Topics {
         copartitioned(graph.group, &topics).map_err(|mismatch| StartError::Copartition {
             mismatch,
             location: graph.location,
-        })?;
-        Ok(())
+        })
     }
 
     /// Whether the topics keep what the group needs: tables the last record of each key, loop and visit
@@ -284,11 +281,42 @@ pub(crate) fn is_copartitioned(graph: &GroupGraph) -> bool {
     graph.edges.iter().any(together)
 }
 
+/// Refuses topics with different partition counts.
+fn copartitioned(group: &str, topics: &[Counted]) -> Result<(), Mismatch> {
+    if topics
+        .iter()
+        .all(|counted| counted.partitions == topics[0].partitions)
+    {
+        return Ok(());
+    }
+    Err(Mismatch {
+        group: group.to_owned(),
+        topics: topics.to_vec(),
+    })
+}
+
 fn new_topic(name: &str, partitions: i32, compact: bool, retention: Option<Duration>) -> NewTopic {
     NewTopic {
         name: name.to_owned(),
         partitions,
         compact,
         retention,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mismatch_names_every_topic_with_its_count() {
+        let topic = |topic: &str, partitions| Counted {
+            topic: topic.into(),
+            partitions,
+        };
+        let same = [topic("a", 4), topic("b", 4)];
+        assert_eq!(copartitioned("g", &same), Ok(()));
+        let error = copartitioned("g", &[topic("a", 4), topic("b", 8)]).unwrap_err();
+        assert!(error.to_string().contains("`a` with 4, `b` with 8"));
     }
 }

@@ -28,7 +28,6 @@ pub(crate) struct Worker {
     config: Arc<WorkerConfig>,
     core: Core,
     services: WorkerServices,
-    copies: CopyStores,
     health: LogHealth,
     /// What the core asked for and is not performed yet.
     effects: Vec<Effect>,
@@ -54,8 +53,10 @@ impl Worker {
                 config.state.has_run(),
                 lock(&config.state.slow_calls).clone(),
             ),
-            services: WorkerServices::new(config),
-            copies: CopyStores::new(config.for_restores(), restore_threads),
+            services: WorkerServices::new(
+                config,
+                CopyStores::new(config.for_restores(), restore_threads),
+            ),
             health: LogHealth::new(config),
             config: Arc::clone(config),
             effects: Vec::new(),
@@ -131,10 +132,12 @@ impl Worker {
 
     /// Takes the restores and inspections that have ended.
     fn take_jobs(&mut self) {
-        while let Some(job) = self.copies.next_job() {
+        while let Some(job) = self.services.copies.next_job() {
             self.is_report_due = true;
             let is_current = self.core.epoch(job.copy.task) == Some(job.epoch);
-            let event = is_current.then(|| self.copies.job_ended(job)).flatten();
+            let event = is_current
+                .then(|| self.services.copies.job_ended(job))
+                .flatten();
             if let Some(event) = event {
                 self.step(event);
             }
@@ -143,7 +146,7 @@ impl Worker {
 
     /// Takes the flushes that have ended.
     fn take_flushes(&mut self) {
-        while let Some(ended) = self.copies.next_flush() {
+        while let Some(ended) = self.services.copies.next_flush() {
             self.effects.extend(ended.waited);
             for event in ended.events {
                 self.step(event);
@@ -194,7 +197,7 @@ impl Worker {
         self.core.step(
             now,
             event,
-            &self.services.with(&self.copies),
+            &self.services,
             &*self.config.processor_state,
             &mut self.effects,
         );
@@ -239,7 +242,7 @@ impl Worker {
             }
             Effect::Abort => self.abort(committer),
             Effect::Flush(copy, batch) => {
-                if let Some(event) = self.copies.flush(copy, batch) {
+                if let Some(event) = self.services.copies.flush(copy, batch) {
                     self.step(event);
                 }
             }
@@ -247,7 +250,7 @@ impl Worker {
             Effect::Fail(cause) => {
                 self.failed.get_or_insert(cause);
             }
-            effect => return self.copies.perform(effect),
+            effect => return self.services.copies.perform(effect),
         }
         None
     }
@@ -363,7 +366,7 @@ impl Driver for Worker {
         let taken = self.core.batch(
             now,
             fetched,
-            &self.services.with(&self.copies),
+            &self.services,
             &*self.config.processor_state,
             &mut self.effects,
         );

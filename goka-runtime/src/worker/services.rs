@@ -1,5 +1,5 @@
-//! What handlers use through the worker: looked-up tables, the executor of futures, the guards that hold
-//! commits back, and, while they are called, the open stores. Made by the worker, used by the core.
+//! What handlers use through the worker: the open stores, looked-up tables, the executor of futures, the guards
+//! that hold commits back. Made by the worker, used by the core.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -61,26 +61,20 @@ pub(super) fn await_lookup(
 
 type Deferral = (RecordId, Result<(), HandlerError>);
 
-/// What handlers use, apart from the open stores.
+/// What handlers use.
 pub(super) struct WorkerServices {
     config: Arc<WorkerConfig>,
+    pub(super) copies: CopyStores,
     /// What handlers deferred and is done: by any thread, to the worker's.
     deferrals: (Sender<Deferral>, Receiver<Deferral>),
 }
 
 impl WorkerServices {
-    pub(super) fn new(config: &Arc<WorkerConfig>) -> Self {
+    pub(super) fn new(config: &Arc<WorkerConfig>, copies: CopyStores) -> Self {
         Self {
             config: Arc::clone(config),
-            deferrals: channel(),
-        }
-    }
-
-    /// Lends the services and the stores to the handlers of one step of the core.
-    pub(super) fn with<'a>(&'a self, copies: &'a CopyStores) -> LentServices<'a> {
-        LentServices {
-            services: self,
             copies,
+            deferrals: channel(),
         }
     }
 
@@ -111,19 +105,13 @@ impl WorkerServices {
     }
 }
 
-/// The services and the stores, lent to the handlers of one step of the core.
-pub(super) struct LentServices<'a> {
-    services: &'a WorkerServices,
-    copies: &'a CopyStores,
-}
-
-impl HandlerServices for LentServices<'_> {
+impl HandlerServices for WorkerServices {
     fn store(&self, copy: CopyId) -> Option<&dyn StoreRead> {
         self.copies.read(copy)
     }
 
     fn lookup(&self, table: &'static str, key: &[u8]) -> Result<Option<Stored>, ContextError> {
-        let config = &self.services.config;
+        let config = &self.config;
         let Some((_, view)) = config.lookups.iter().find(|(name, _)| *name == table) else {
             return Ok(None);
         };
@@ -156,34 +144,34 @@ impl HandlerServices for LentServices<'_> {
     }
 
     fn drive(&self, handling: Handling<'_>) -> Result<(), HandlerError> {
-        self.services.config.executor.drive(handling)
+        self.config.executor.drive(handling)
     }
 
     fn began(&self, record: &RecordId) -> bool {
-        self.services.config.state.in_hand.begin(record);
-        let observer = self.services.config.observer.as_ref();
+        self.config.state.in_hand.begin(record);
+        let observer = self.config.observer.as_ref();
         observer.is_some_and(|observer| {
-            observer.began(record, self.services.monotonic());
+            observer.began(record, self.monotonic());
             true
         })
     }
 
     fn ended(&self) -> Duration {
-        self.services.config.state.in_hand.end();
-        match &self.services.config.observer {
-            Some(_) => self.services.monotonic(),
-            None => self.services.config.clock.coarse(),
+        self.config.state.in_hand.end();
+        match &self.config.observer {
+            Some(_) => self.monotonic(),
+            None => self.config.clock.coarse(),
         }
     }
 
     fn handled(&self, record: RecordId, appends: &Appends, first: usize) {
-        if let Some(observer) = &self.services.config.observer {
+        if let Some(observer) = &self.config.observer {
             observer.handled(record, appends, first);
         }
     }
 
     fn defer(&self, record: RecordId) -> Deferred {
-        let deferrals = self.services.deferrals.0.clone();
+        let deferrals = self.deferrals.0.clone();
         Deferred::new(move |outcome| {
             // A worker that has ended needs no answer: the record was not committed.
             let _ = deferrals.send((record, outcome));

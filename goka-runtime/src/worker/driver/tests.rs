@@ -54,7 +54,7 @@ fn worker_of(plan: Plan, log: &Arc<dyn Log>, stores: Arc<dyn Stores>) -> (Worker
         state: Arc::new(WorkerState::default()),
     });
     let mut worker = Worker::new(&config);
-    worker.copies = CopyStores::new(config.for_restores(), 0);
+    worker.services.copies = CopyStores::new(config.for_restores(), 0);
     (worker, member)
 }
 
@@ -72,8 +72,8 @@ fn state(worker: &Worker) -> Option<State> {
 
 /// Does what the restorer has to do, and what follows from it.
 fn restore(worker: &mut Worker, member: &mut dyn Member) {
-    while let Some(job) = worker.copies.next_job() {
-        let event = worker.copies.job_ended(job);
+    while let Some(job) = worker.services.copies.next_job() {
+        let event = worker.services.copies.job_ended(job);
         worker.step(event.expect("no store is rolled back"));
         worker.perform(member);
     }
@@ -104,7 +104,7 @@ fn a_copy_is_followed_again_once_the_flush_of_its_last_assignment_has_ended() {
     appender.send(sent, 0, by).unwrap();
     appender.flush(by).unwrap();
     turn_until(&mut worker, member, |worker| {
-        worker.copies.is_flushing(copy)
+        worker.services.copies.is_flushing(copy)
     });
 
     // The task is taken and given again; its copy is with the flusher all the while.
@@ -120,9 +120,9 @@ fn a_copy_is_followed_again_once_the_flush_of_its_last_assignment_has_ended() {
     worker.perform(member);
     restore(&mut worker, member);
     assert!(
-        matches!(worker.copies.waiting(), [Effect::Follow(of, at)] if (*of, *at) == (copy, epoch)),
+        matches!(worker.services.copies.waiting(), [Effect::Follow(of, at)] if (*of, *at) == (copy, epoch)),
         "{:?}",
-        worker.copies.waiting()
+        worker.services.copies.waiting()
     );
     assert_eq!(
         state(&worker),
@@ -130,7 +130,7 @@ fn a_copy_is_followed_again_once_the_flush_of_its_last_assignment_has_ended() {
         "its own table is there"
     );
 
-    let ended = worker.copies.next_flush().unwrap();
+    let ended = worker.services.copies.next_flush().unwrap();
     assert_eq!(
         ended.events.len(),
         0,
@@ -139,10 +139,10 @@ fn a_copy_is_followed_again_once_the_flush_of_its_last_assignment_has_ended() {
     worker.effects.extend(ended.waited);
     worker.perform(member);
     restore(&mut worker, member);
-    assert!(worker.copies.waiting().is_empty());
+    assert!(worker.services.copies.waiting().is_empty());
     assert_eq!(state(&worker), Some(State::Starting));
-    assert!(!worker.copies.is_flushing(copy));
-    let store = worker.copies.read(copy).expect("the copy is open");
+    assert!(!worker.services.copies.is_flushing(copy));
+    let store = worker.services.copies.read(copy).expect("the copy is open");
     assert_eq!(
         store.checkpoint().unwrap().unwrap().offset,
         1,
@@ -202,12 +202,14 @@ fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
         }
         appender.flush(by).unwrap();
         turn_until(worker, member, |worker| {
-            let Some(store) = worker.copies.read(copy) else {
+            let Some(store) = worker.services.copies.read(copy) else {
                 return false;
             };
             let last = store.get(&(KEYS - 1).to_be_bytes());
             let has = matches!(last, Ok(Some(found)) if found.value[0] == fill);
-            state(worker) == Some(State::Running) && has && !worker.copies.is_flushing(copy)
+            state(worker) == Some(State::Running)
+                && has
+                && !worker.services.copies.is_flushing(copy)
         });
     };
     profiles(&mut worker, member, 1);
@@ -216,8 +218,8 @@ fn a_copy_that_is_damaged_while_it_is_used_is_moved_aside_and_rebuilt() {
     profiles(&mut worker, member, 2);
     let kept = files.path.with_extension("redb.bad-1");
     assert!(kept.exists(), "nothing was noticed");
-    assert!(!worker.copies.is_flushing(copy));
-    let store = worker.copies.read(copy).expect("the copy is open");
+    assert!(!worker.services.copies.is_flushing(copy));
+    let store = worker.services.copies.read(copy).expect("the copy is open");
     for key in 0..KEYS {
         let found = store.get(&key.to_be_bytes()).unwrap();
         assert_eq!(found.map(|found| found.value), Some(vec![2; 4_000]));
