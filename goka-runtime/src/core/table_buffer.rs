@@ -15,6 +15,7 @@ use std::collections::BinaryHeap;
 
 use self::arena::Arena;
 use self::filter::Filter;
+pub(crate) use self::filter::StoredKeys;
 pub(crate) use self::flush_batch::FlushBatch;
 use self::index::{Index, hash};
 use self::pending::Pending;
@@ -46,7 +47,7 @@ pub(crate) struct TableBuffer {
     left: usize,
     /// The keys that the store may have and no row has: those that were forgotten.
     forgotten: Filter,
-    /// Whether there are no others: the store had nothing when the buffer was made.
+    /// Whether there are no others: what the store had when the buffer was made is known, if it had anything.
     knows_all: bool,
     /// How much memory may be taken before cached rows are forgotten for new ones.
     limit: usize,
@@ -107,6 +108,12 @@ impl TableBuffer {
     /// Whether a key that has no row may have a value in the store.
     pub(crate) fn may_be_stored(&self, key: &[u8]) -> bool {
         !self.knows_all || self.forgotten.may_have(hash(key))
+    }
+
+    /// What the store had when the buffer was made.
+    pub(crate) fn know_stored(&mut self, keys: StoredKeys) {
+        self.forgotten.merge(keys);
+        self.knows_all = true;
     }
 
     /// The value of a row. Its bytes are put into `buffer`.

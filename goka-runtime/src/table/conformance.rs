@@ -97,7 +97,7 @@ fn delete(key: &[u8]) -> Write<'_> {
     Write { key, value: None }
 }
 
-fn checkpoint(offset: Offset) -> Checkpoint {
+pub(crate) fn checkpoint(offset: Offset) -> Checkpoint {
     Checkpoint {
         format: FORMAT,
         cluster: "cluster".to_owned(),

@@ -1,7 +1,12 @@
 //! Whether a key that has no row in memory may be in the store: a key that was never there need not be looked for on
 //! disk. A Bloom filter answers "perhaps" for one key in a hundred that is not there, and "no" only rightly.
 
-/// Bits of a block; a key sets one in each of its words, so that a look touches one cache line.
+use std::ops::Bound;
+
+use super::index::hash;
+use crate::table::{Flow, StoreError, StoreRead};
+
+/// Words of a block; a key sets one in each of its words, so that a look touches one cache line.
 const BLOCK_WORDS: usize = 8;
 type Block = [u32; BLOCK_WORDS];
 const BLOCK_BITS: usize = 32 * BLOCK_WORDS;
@@ -92,10 +97,40 @@ impl Filter {
         }
     }
 
+    /// Adds what a store has.
+    pub(super) fn merge(&mut self, StoredKeys(mut stored): StoredKeys) {
+        // The last one takes further keys.
+        stored.blooms.append(&mut self.blooms);
+        *self = stored;
+    }
+
     /// Its memory.
     pub(super) fn bytes(&self) -> usize {
         let blocks = self.blooms.iter().map(|bloom| bloom.blocks.len());
         blocks.sum::<usize>() * size_of::<Block>()
+    }
+}
+
+/// The keys of a store, for the buffer over it.
+#[derive(Debug)]
+pub(crate) struct StoredKeys(Filter);
+
+impl StoredKeys {
+    /// Reads all keys, as long as that goes on.
+    pub(crate) fn read(
+        store: &dyn StoreRead,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Self, StoreError> {
+        let mut keys = Filter::default();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        store.range(all, &mut |key, _| {
+            keys.add(hash(key));
+            match goes_on() {
+                true => Flow::Continue(()),
+                false => Flow::Break(()),
+            }
+        })?;
+        Ok(Self(keys))
     }
 }
 

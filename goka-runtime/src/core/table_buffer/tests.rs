@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::table::{Flow, SortedWrites};
+use crate::table::conformance::checkpoint;
+use crate::table::memory::MemoryStores;
+use crate::table::{Flow, SortedWrites, Stores, Write};
 
 /// Values by their sizes: a byte that is repeated.
 type Table = BTreeMap<u8, Option<(u8, usize)>>;
@@ -19,6 +21,8 @@ enum Step {
     StartFlush,
     Flushed(bool),
     Evict(usize),
+    /// What the store had at first becomes known.
+    Scanned,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::StartFlush),
         2 => any::<bool>().prop_map(Step::Flushed),
         1 => prop_oneof![Just(0), Just(20_000)].prop_map(Step::Evict),
+        1 => Just(Step::Scanned),
     ]
 }
 
@@ -61,9 +66,39 @@ struct Model {
     committed: Table,
     pending: Table,
     acknowledged: Offset,
+    scan: Option<StoredKeys>,
 }
 
 impl Model {
+    /// Over a store with a few rows.
+    fn over(keys: impl Iterator<Item = u8>) -> Self {
+        let mut model = Self::default();
+        let mut all = MemoryStores::default().open("t", 0).expect("opens");
+        for key in keys {
+            let (timestamp, value) = (1, vec![key; 9]);
+            model.committed.insert(key, Some((key, 9)));
+            model
+                .store
+                .insert(key_bytes(key), Stored { timestamp, value });
+        }
+        let writes: Vec<_> = model
+            .store
+            .iter()
+            .map(|(key, stored)| Write {
+                key,
+                value: Some(stored.view()),
+            })
+            .collect();
+        let offset = Offset::try_from(writes.len()).expect("few");
+        all.apply(&writes, &checkpoint(offset), Durability::Synced)
+            .expect("applies");
+        drop(writes);
+        model.scan = StoredKeys::read(&*all.snapshot().expect("a snapshot"), &|| true).ok();
+        model.acknowledged = offset;
+        model.buffer = TableBuffer::over(offset);
+        model
+    }
+
     fn read(&mut self, key: u8) -> Option<Vec<u8>> {
         let key = key_bytes(key);
         let row = match self.buffer.touch(&key) {
@@ -114,6 +149,11 @@ impl Model {
                 self.buffer.flushed(*done);
             }
             Step::Evict(most) => self.buffer.evict(*most, 100),
+            Step::Scanned => {
+                if let Some(keys) = self.scan.take() {
+                    self.buffer.know_stored(keys);
+                }
+            }
         }
     }
 
@@ -174,8 +214,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_read_is_the_last_write(steps in prop::collection::vec(step(), 1..160), check in 1..9_usize) {
-        let mut model = Model { buffer: TableBuffer::over(0), ..Model::default() };
+    fn a_read_is_the_last_write(
+        steps in prop::collection::vec(step(), 1..160),
+        stored in prop::collection::vec(0..24_u8, 0..12),
+        check in 1..9_usize,
+    ) {
+        let mut model = Model::over(stored.into_iter());
         for (at, step) in steps.iter().enumerate() {
             model.play(step);
             // A look fills the cache: now and then only.
@@ -185,6 +229,20 @@ proptest! {
         }
         model.check();
     }
+}
+
+#[test]
+fn keys_that_the_store_never_had_are_not_looked_for() {
+    let mut model = Model::over(0..9);
+    assert!(
+        model.buffer.may_be_stored(&key_bytes(20)),
+        "nothing is known"
+    );
+    model.play(&Step::Scanned);
+    assert!((0..9).all(|key| model.buffer.may_be_stored(&key_bytes(key))));
+    let strangers = (9..200).filter(|key| model.buffer.may_be_stored(&key_bytes(*key)));
+    assert!(strangers.count() < 20);
+    assert!(!TableBuffer::over(0).may_be_stored(b"any"));
 }
 
 fn flush(buffer: &mut TableBuffer, store: &mut BTreeMap<Vec<u8>, Stored>) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::flushes::Flushes;
 use super::reads::StoreFailure;
 use crate::core::ids::Now;
-use crate::core::table_buffer::{FlushBatch, TableBuffer};
+use crate::core::table_buffer::{FlushBatch, StoredKeys, TableBuffer};
 use crate::record::{Offset, Timestamp, TopicId};
 
 /// How many damaged copies of a task are rebuilt before it stops.
@@ -117,6 +117,13 @@ impl Copies {
             if expects_markers {
                 copy.buffer.expect_anything();
             }
+        }
+    }
+
+    /// What the store of a copy had when it was restored.
+    pub(crate) fn know_stored(&mut self, table: TopicId, keys: StoredKeys) {
+        if let Some(copy) = self.copy(table) {
+            copy.buffer.know_stored(keys);
         }
     }
 
