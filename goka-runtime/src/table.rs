@@ -60,6 +60,56 @@ pub struct Write<'a> {
     pub value: Option<StoredRef<'a>>,
 }
 
+/// Changes in the order of their keys, without repeats: those of a flush lie where they are, in other forms than
+/// [`Write`], and are read one at a time.
+///
+/// ```
+/// use goka_runtime::table::{SortedWrites, Write};
+/// let deletions = [Write { key: b"a", value: None }, Write { key: b"b", value: None }];
+/// let mut keys = Vec::new();
+/// deletions.each(&mut |write| {
+///     keys.push(write.key.to_vec());
+///     std::ops::ControlFlow::Continue(())
+/// });
+/// assert_eq!((keys.len(), &keys[0][..]), (deletions.count(), &b"a"[..]));
+/// ```
+pub trait SortedWrites {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Walks them in order until `each` breaks.
+    fn each(&self, each: &mut dyn FnMut(Write<'_>) -> Flow);
+}
+
+impl SortedWrites for &[Write<'_>] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn each(&self, each: &mut dyn FnMut(Write<'_>) -> Flow) {
+        let _ = self.iter().copied().try_for_each(each);
+    }
+}
+
+impl SortedWrites for Vec<Write<'_>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn each(&self, each: &mut dyn FnMut(Write<'_>) -> Flow) {
+        self.as_slice().each(each);
+    }
+}
+
+impl<const N: usize> SortedWrites for [Write<'_>; N] {
+    fn count(&self) -> usize {
+        N
+    }
+
+    fn each(&self, each: &mut dyn FnMut(Write<'_>) -> Flow) {
+        self.as_slice().each(each);
+    }
+}
+
 /// The state of a local copy, written in the same commit as its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -156,7 +206,7 @@ pub trait Store: StoreRead + Send {
     /// When it was not applied; the store is then as it was before.
     fn apply(
         &mut self,
-        sorted: &[Write<'_>],
+        sorted: &dyn SortedWrites,
         checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError>;

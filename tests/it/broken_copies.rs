@@ -12,8 +12,8 @@ use goka_runtime::log::{Log, NewTopic};
 use goka_runtime::processor::{ProcessorError, ProcessorOptions, Running, start};
 use goka_runtime::table::memory::MemoryStores;
 use goka_runtime::table::{
-    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write,
+    Checkpoint, Durability, Flow, KeyRange, SortedWrites, Store, StoreError, StoreRead, Stored,
+    StoredRef, Stores,
 };
 
 use crate::support::{TIMEOUT, wait_until};
@@ -130,7 +130,7 @@ impl<S: StoreRead + ?Sized> StoreRead for FaultyStore<S> {
 impl Store for FaultyStore<dyn Store> {
     fn apply(
         &mut self,
-        sorted: &[Write<'_>],
+        sorted: &dyn SortedWrites,
         checkpoint: &Checkpoint,
         durability: Durability,
     ) -> std::result::Result<(), StoreError> {

@@ -231,7 +231,10 @@ fn a_compacted_tail(broker: &Broker, rig: Rig) {
     // The cleaner works on, so the restore may have read other records than are there now.
     let end = rig.range(&rig.table).high;
     let line = rig.restored().expect("a restore was logged");
-    assert!(line.contains(&format!("from=0 end={end} records=")), "{line}");
+    assert!(
+        line.contains(&format!("from=0 end={end} records=")),
+        "{line}"
+    );
     assert!(i64::try_from(rig.records(&rig.table).len()).unwrap() < end);
 }
 

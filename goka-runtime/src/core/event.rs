@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ids::{CopyId, RecordId};
 use super::recovery::RestoreFrom;
 use super::stop_reason::StopReason;
-use super::table_buffer::FlushBatch;
+use super::table_buffer::{FlushBatch, StoredKeys};
 use crate::log::{
     Assignment, CommitBatch, CommitId, CommitOutcome, Epoch, LogError, OffsetGap, OffsetRange,
 };
@@ -62,6 +62,8 @@ pub(crate) enum Event<'a> {
     CommitEnded(CommitId, CommitOutcome),
     /// An [`Effect::Flush`] is answered.
     Flushed(CopyId, Result<(), StoreError>),
+    /// The keys that the store of a copy had when it was restored last.
+    StoredKeys(CopyId, StoredKeys),
     /// A store lost commits that it had: it was closed, to be inspected and restored anew.
     StoreRolledBack(CopyId),
     /// Tasks are about to be revoked: the barrier of the whole worker comes first.

@@ -1,24 +1,46 @@
 //! From memory to the stores: when the memtables are flushed, what a flush that fails does, and how
-//! much memory all copies may take. A store is never ahead of the acknowledged changelog, and while flushes
-//! succeed it lags behind by two flush intervals at most.
+//! much memory all copies may take. A store is never ahead of the acknowledged changelog. Memtables are flushed one
+//! after another, so that each is large: a store writes many rows in the order of their keys for less than few.
+
+use std::time::Duration;
 
 use super::ids::CopyId;
 use super::plan::Plan;
 use super::stop_reason::StopReason;
 use super::task::{FlushRules, StoreFailure, Task};
 use super::tasks::Tasks;
+use crate::record::Offset;
 use crate::table::StoreError;
 
 /// How many rows of a copy the cache looks through at a time.
 const MAX_LOOKS: usize = 50_000;
 
-/// Flushes what is due of all tasks, and everything when the worker is `closing`.
+/// So many changelog records that are not in the stores are flushed without waiting for the interval: after a kill
+/// they are read again.
+const MAX_UNSTORED: Offset = 1_000_000;
+
+/// Flushes the copy that is due next, and everything when the worker is `closing`.
 pub(super) fn flush_all(tasks: &mut Tasks, closing: bool) {
+    let behind = tasks.all.values().map(|task| task.copies.behind());
     let is_full = tasks.memory().1 >= tasks.plan.flush_bytes;
+    let is_full = is_full || behind.sum::<Offset>() >= MAX_UNSTORED;
+    let (now, mut next, mut is_busy) = (tasks.now, None, false);
     for task in tasks.all.values_mut() {
-        task.pass_markers_if_idle(tasks.now.monotonic);
+        task.pass_markers_if_idle(now.monotonic);
         let rules = rules(&tasks.plan, task, is_full, closing);
-        task.flush(tasks.now, rules, &mut tasks.out);
+        if closing || task.waits_for_flush() {
+            task.flush(now, rules, &mut tasks.out);
+            continue;
+        }
+        is_busy |= task.copies.is_flushing();
+        let fullest = task.copies.next_flush(now, rules);
+        next = next.max(fullest.map(|(rank, table)| (rank, task.id, table)));
+    }
+    if let Some((_, id, table)) = next.filter(|_| !is_busy)
+        && let Some(task) = tasks.all.get_mut(&id)
+    {
+        let rules = rules(&tasks.plan, task, is_full, closing);
+        task.flush_copy(table, now, rules, &mut tasks.out);
     }
     evict(tasks);
 }
@@ -31,13 +53,15 @@ pub(super) fn flush_closing(tasks: &mut Tasks, task: &mut Task) {
 
 fn rules(plan: &Plan, task: &Task, is_urgent: bool, is_closing: bool) -> FlushRules {
     let interval = plan.flush_interval;
+    // Each slice of a walk looks at all rows that are not flushed, so they are flushed sooner. One flush in an
+    // interval is synced then.
+    let (after, sync_interval) = match task.walk.is_under_way() {
+        true => (interval.min(plan.barrier), interval),
+        false => (interval, Duration::ZERO),
+    };
     FlushRules {
-        // Each slice of a walk looks at all rows that are not flushed, so they are flushed sooner.
-        after: match task.walk.is_under_way() {
-            true => interval.min(plan.barrier),
-            false => interval,
-        },
-        sync_interval: interval,
+        after,
+        sync_interval,
         is_urgent,
         is_closing,
     }
@@ -79,18 +103,20 @@ pub(super) fn exceeds_memory(tasks: &Tasks) -> bool {
     tasks.memory().1 > tasks.plan.memory
 }
 
-/// Evicts cached rows of each copy in proportion to its size, if all copies together exceed the memory budget. One pass
-/// looks at [`MAX_LOOKS`] rows of a copy at most.
+/// Divides the memory budget: a copy may take what is left of it beside what all take now. If they take more than the
+/// budget, each gives back in proportion to its size, looking at [`MAX_LOOKS`] rows at most.
 fn evict(tasks: &mut Tasks) {
     let (bytes, _) = tasks.memory();
-    let over = bytes.saturating_sub(tasks.plan.memory);
-    if over == 0 {
-        return;
-    }
+    let memory = tasks.plan.memory;
+    let over = bytes.saturating_sub(memory);
     let copies = tasks.all.values_mut().map(|task| &mut task.copies);
     for buffer in copies.flat_map(|copies| copies.buffers_mut()) {
         let (own, _) = buffer.bytes();
-        let share = (over as u128 * own as u128 / bytes as u128) as usize;
-        buffer.evict(own - share, MAX_LOOKS);
+        if over == 0 {
+            buffer.set_limit(own + (memory - bytes));
+        } else {
+            let share = (over as u128 * own as u128 / bytes as u128) as usize;
+            buffer.evict(own - share, MAX_LOOKS);
+        }
     }
 }

@@ -9,7 +9,6 @@ use super::plan::{InputPlan, JoinPlan, Plan};
 use super::scope::{RecordScope, Savepoint, Scratch};
 use super::services::HandlerServices;
 use super::stop_reason::{FailedRecord, StopReason, key_text};
-use super::table_buffer::RowValue;
 use super::task::Task;
 use super::turn_limit::Turn;
 use crate::dispatch::{Call, Incoming, ProcessorState, RawRecord};
@@ -191,7 +190,7 @@ pub(super) fn call(
     }
     if let (Some(written), Some(key)) = (written, incoming.key) {
         let (buffer, _) = task.copies.split();
-        buffer.write(key, row, written);
+        buffer.write(key, row, incoming.timestamp, written.as_deref());
     }
     task.guards.hold(taken, topic, incoming.offset, key);
     let has_appended = begin != Savepoint::of(env.appends);
@@ -222,8 +221,7 @@ pub(super) fn apply(
             let record = FailedRecord::new(topic, partition, record.offset, key);
             return Err(key_check::refusal(record, &env.scratch.form).into());
         }
-        let row = RowValue::new(record.timestamp, record.value);
-        buffer.apply(key, row);
+        buffer.apply(key, record.timestamp, record.value);
     }
     if let Some(last) = records.last() {
         buffer.advance_to(last.offset + 1);

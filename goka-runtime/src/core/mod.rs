@@ -43,7 +43,7 @@ pub(crate) use ids::{CopyId, Now, RecordId};
 pub(crate) use plan::{InputPlan, JoinPlan, OutputPlan, Plan, TablePlan, VisitPlan};
 pub(crate) use services::HandlerServices;
 pub use stop_reason::{FailedRecord, StopReason};
-pub(crate) use table_buffer::FlushBatch;
+pub(crate) use table_buffer::{FlushBatch, StoredKeys};
 pub use task::State;
 pub(crate) use turn_limit::SlowCalls;
 
@@ -200,6 +200,11 @@ impl Core {
                 flush::flush_all(&mut self.tasks, false);
             }
             Event::Flushed(copy, result) => flush::flushed(tasks, copy, result),
+            Event::StoredKeys(copy, keys) => {
+                if let Some(task) = tasks.all.get_mut(&copy.task) {
+                    task.copies.know_stored(copy.table, keys);
+                }
+            }
             Event::StoreRolledBack(copy) => tasks.store_rolled_back(copy),
             Event::SawEnd(copy, end, at) => {
                 if let Some(task) = tasks.all.get_mut(&copy.task) {

@@ -1,11 +1,13 @@
 //! The scope of one record: collects what its handler does, the writes to the table and the outputs, so
 //! that all of it is dropped when the handler fails. Made anew for each record.
 
+use smallvec::SmallVec;
+
 use super::ids::{CopyId, RecordId};
 use super::plan::Plan;
 use super::services::HandlerServices;
 use super::stop_reason::key_text;
-use super::table_buffer::{RowId, RowValue, TableBuffer};
+use super::table_buffer::{RowId, TableBuffer};
 use super::task::JoinedCopies;
 use crate::dispatch::{ContextError, Deferred, Destination, Encode, Scope};
 use crate::record::{Append, AppendKind, Appends, Mark, TaskId, Timestamp, TopicId};
@@ -16,6 +18,8 @@ use crate::table::{StoreError, Stored, StoredRef};
 pub(super) struct Scratch {
     key: Vec<u8>,
     value: Vec<u8>,
+    /// The bytes of a row that was read.
+    row: Vec<u8>,
     loaded: Option<Stored>,
     /// The record's key as this program encodes it.
     pub(super) form: Vec<u8>,
@@ -26,6 +30,9 @@ impl Scratch {
         self.loaded.as_ref().map(Stored::view)
     }
 }
+
+/// What a record writes to its key: a value, or a deletion.
+pub(super) type Written = Option<SmallVec<[u8; 24]>>;
 
 /// The scope of one record.
 pub(super) struct RecordScope<'a> {
@@ -45,7 +52,7 @@ pub(super) struct RecordScope<'a> {
     pub(super) appends: &'a mut Appends,
     pub(super) scratch: &'a mut Scratch,
     /// The last write of this record to its key.
-    pub(super) written: Option<RowValue>,
+    pub(super) written: Option<Written>,
     /// How many changelog records the handler made.
     pub(super) updates: u64,
 }
@@ -106,7 +113,9 @@ impl Scope for RecordScope<'_> {
     fn load(&mut self) -> Result<Option<StoredRef<'_>>, ContextError> {
         let key = self.key.unwrap_or_default();
         if self.written.is_some() {
-            return Ok(self.written.as_ref().and_then(RowValue::view));
+            let written = self.written.as_ref().and_then(|written| written.as_deref());
+            let timestamp = self.timestamp;
+            return Ok(written.map(|value| StoredRef { timestamp, value }));
         }
         let Some(table) = &self.plan.table else {
             return Ok(None);
@@ -115,12 +124,15 @@ impl Scope for RecordScope<'_> {
         let row = match known {
             Some(row) => row,
             None => {
-                let stored = self.stored(table.topic)?;
-                self.buffer.remember(key, RowValue::of(stored.as_ref()))
+                let stored = match self.buffer.may_be_stored(key) {
+                    true => self.stored(table.topic)?,
+                    false => None,
+                };
+                self.buffer.remember(key, stored.as_ref())
             }
         };
         self.row = Some(row);
-        Ok(self.buffer.entry(row).and_then(RowValue::view))
+        Ok(self.buffer.read(row, &mut self.scratch.row))
     }
 
     fn store(&mut self, value: Option<Encode<'_>>) -> Result<(), ContextError> {
@@ -133,7 +145,7 @@ impl Scope for RecordScope<'_> {
         let size = batch_size(key, value.unwrap_or_default(), &[]);
         check_size(name, key, size, table.max_message_bytes)?;
         if value.is_none() && mutant!(LostTombstone) {
-            self.written = Some(RowValue::new(self.timestamp, value));
+            self.written = Some(None);
             return Ok(());
         }
         self.appends.push(Append {
@@ -147,7 +159,7 @@ impl Scope for RecordScope<'_> {
             headers: &[],
         });
         self.updates += 1;
-        self.written = Some(RowValue::new(self.timestamp, value));
+        self.written = Some(value.map(SmallVec::from_slice));
         Ok(())
     }
 
@@ -156,8 +168,14 @@ impl Scope for RecordScope<'_> {
         let Some(join) = self.plan.joins.iter().find(|join| join.name == table) else {
             return Ok(None);
         };
-        if let Some(row) = self.joins.get(join.topic, key) {
-            return Ok(row.view());
+        let joins = self.joins;
+        if let Some(buffer) = joins.buffer(join.topic) {
+            if let Some(row) = buffer.find(key) {
+                return Ok(buffer.read(row, &mut self.scratch.row));
+            }
+            if !buffer.may_be_stored(key) {
+                return Ok(None);
+            }
         }
         self.scratch.loaded = self.stored(join.topic)?;
         Ok(self.scratch.loaded())

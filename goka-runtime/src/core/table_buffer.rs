@@ -1,148 +1,39 @@
 //! What is in memory of one copy, over its store: the *overlay* (written since the last barrier), the
-//! *memtable* (acknowledged, not on disk), what is being flushed, and a cache of the store. One hash
-//! table holds them all: a row has its acknowledged value and, apart from it, its pending one, so an
-//! abort forgets exactly the pending values. Knows no record and no log.
+//! *memtable* (acknowledged, not on disk), what is being flushed, and a cache of the store. Each key has one
+//! row, with its acknowledged value; pending values are apart, so an abort forgets exactly those. Knows no
+//! record and no log.
+
+mod arena;
+mod filter;
+mod flush_batch;
+mod index;
+mod memory;
+mod pending;
+mod row;
 
 use std::collections::BinaryHeap;
-use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use smallvec::SmallVec;
-
+use self::arena::Arena;
+use self::filter::Filter;
+pub(crate) use self::filter::StoredKeys;
+pub(crate) use self::flush_batch::FlushBatch;
+use self::index::{Index, hash};
+use self::pending::Pending;
+pub(crate) use self::row::RowId;
+use self::row::{Flags, Held, RowState};
 use crate::record::{Offset, Timestamp};
-use crate::table::{Durability, Stored, StoredRef, Write};
-
-/// Short keys and values lie in the row itself.
-type Bytes = SmallVec<[u8; 24]>;
-
-/// A value, or a deletion, with the timestamp of the record that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RowValue {
-    timestamp: Timestamp,
-    value: Option<Bytes>,
-}
-
-impl RowValue {
-    pub(crate) fn new(timestamp: Timestamp, value: Option<&[u8]>) -> Self {
-        Self {
-            timestamp,
-            value: value.map(SmallVec::from_slice),
-        }
-    }
-
-    /// What a store has for a key: a key that it does not have is like a deleted one.
-    pub(crate) fn of(stored: Option<&Stored>) -> Self {
-        match stored {
-            Some(stored) => Self::new(stored.timestamp, Some(&stored.value)),
-            None => Self::new(-1, None),
-        }
-    }
-
-    pub(crate) fn view(&self) -> Option<StoredRef<'_>> {
-        self.value.as_deref().map(|value| StoredRef {
-            timestamp: self.timestamp,
-            value,
-        })
-    }
-
-    fn heap(&self) -> usize {
-        self.value.as_ref().map_or(0, heap)
-    }
-}
-
-fn heap(bytes: &Bytes) -> usize {
-    if bytes.spilled() { bytes.capacity() } else { 0 }
-}
-
-/// How what a row holds relates to the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RowState {
-    /// The store has the same.
-    Clean,
-    /// The store has an older one.
-    Memtable,
-    /// It is on its way to the store.
-    Flushing,
-}
-
-#[derive(Debug)]
-struct Row {
-    key: Bytes,
-    hash: u64,
-    /// Written since the last barrier.
-    pending: Option<RowValue>,
-    /// Acknowledged, or as the store has it; `None`: only the store knows.
-    held: Option<RowValue>,
-    state: RowState,
-    /// Whether it was used since the cache was last looked through.
-    recent: bool,
-    weight: usize,
-}
-
-impl Row {
-    fn entry(&self) -> Option<&RowValue> {
-        self.pending.as_ref().or(self.held.as_ref())
-    }
-
-    fn weigh(&self) -> usize {
-        let entries = [&self.pending, &self.held].into_iter().flatten();
-        size_of::<Self>() + heap(&self.key) + entries.map(RowValue::heap).sum::<usize>()
-    }
-}
-
-/// Acknowledged writes on their way to the store, with the changelog offset that they reach.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct FlushBatch {
-    entries: Vec<(Bytes, RowValue)>,
-    /// The changelog offset that the store reaches with them.
-    pub(crate) offset: Offset,
-    /// When the copy was level with the topic, wall clock; `None` leaves it as the store has it.
-    pub(crate) synced_at: Option<Timestamp>,
-    /// How durable the store's commit must be.
-    pub(crate) durability: Durability,
-}
-
-impl FlushBatch {
-    /// A batch without writes, which brings a store to an offset.
-    #[cfg(test)]
-    pub(crate) fn empty(offset: Offset, durability: Durability) -> Self {
-        Self {
-            entries: Vec::new(),
-            offset,
-            synced_at: None,
-            durability,
-        }
-    }
-
-    /// The writes, sorted by key. Sorting is the flush's work, not the worker's: call it there.
-    pub(crate) fn writes(&self) -> Vec<Write<'_>> {
-        let writes = self.entries.iter().map(|(key, entry)| Write {
-            key,
-            value: entry.view(),
-        });
-        let mut writes: Vec<_> = writes.collect();
-        writes.sort_unstable_by_key(|write| write.key);
-        writes
-    }
-}
-
-/// A row, for as long as its record is handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RowId(u32);
+use crate::table::{Durability, Stored, StoredRef};
 
 /// The rows in memory over one store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TableBuffer {
-    hasher: DefaultHashBuilder,
-    table: HashTable<u32>,
-    rows: Vec<Row>,
-    free: Vec<u32>,
-    /// The rows with a pending value.
-    overlay: Vec<u32>,
-    /// The rows to be flushed.
-    memtable: Vec<u32>,
-    /// The rows that are being flushed; one that was written since is memtable again.
-    flushing: Vec<u32>,
+    arena: Arena,
+    index: Index,
+    pending: Pending,
+    /// The rows to be flushed, and places that such rows have left.
+    memtable: Vec<RowId>,
+    /// The rows that are being flushed; one that was written since lies elsewhere, too.
+    flushing: Vec<RowId>,
     is_flushing: Option<Offset>,
     /// The changelog offset that memtable and flush reach; the store is behind it or level.
     acknowledged: Offset,
@@ -150,11 +41,40 @@ pub(crate) struct TableBuffer {
     expected: Option<Offset>,
     /// The changelog offset of the store.
     stored: Offset,
-    bytes: usize,
-    /// Of them, what waits for the store or is on its way.
+    /// The memory of what waits for the store or is on its way.
     unstored: usize,
-    /// Where the cache is looked through next.
-    next_look: usize,
+    /// Of it, that of places which rows of the memtable have left.
+    left: usize,
+    /// The keys that the store may have and no row has: those that were forgotten.
+    forgotten: Filter,
+    /// Whether there are no others: what the store had when the buffer was made is known, if it had anything.
+    knows_all: bool,
+    /// How much memory may be taken before cached rows are forgotten for new ones.
+    limit: usize,
+    /// The key of a row that is moved or forgotten.
+    key: Vec<u8>,
+}
+
+impl Default for TableBuffer {
+    fn default() -> Self {
+        Self {
+            arena: Arena::default(),
+            index: Index::default(),
+            pending: Pending::default(),
+            memtable: Vec::new(),
+            flushing: Vec::new(),
+            is_flushing: None,
+            acknowledged: 0,
+            expected: None,
+            stored: 0,
+            unstored: 0,
+            left: 0,
+            forgotten: Filter::default(),
+            knows_all: false,
+            limit: usize::MAX,
+            key: Vec::new(),
+        }
+    }
 }
 
 impl TableBuffer {
@@ -164,70 +84,100 @@ impl TableBuffer {
             acknowledged: stored,
             expected: Some(stored),
             stored,
+            knows_all: stored == 0,
             ..Self::default()
         }
     }
 
     /// The row of a key, if there is one.
     pub(crate) fn find(&self, key: &[u8]) -> Option<RowId> {
-        self.find_hashed(self.hasher.hash_one(key), key)
-    }
-
-    fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<RowId> {
-        let is_it = |at: &u32| {
-            let row = &self.rows[*at as usize];
-            row.hash == hash && *row.key == *key
-        };
-        self.table.find(hash, is_it).copied().map(RowId)
+        self.index.find(&self.arena, hash(key), key)
     }
 
     /// The row of a key that is used now, if there is one.
     pub(crate) fn touch(&mut self, key: &[u8]) -> Option<RowId> {
-        let found = self.find(key);
-        if let Some(row) = found {
-            self.rows[row.0 as usize].recent = true;
+        let id = self.find(key)?;
+        let flags = self.arena.flags(id);
+        if !flags.is_recent {
+            let is_recent = true;
+            self.arena.row(id).set_flags(Flags { is_recent, ..flags });
         }
-        found
+        Some(id)
     }
 
-    /// The value of a row; `None` leaves it to the store.
-    pub(crate) fn entry(&self, row: RowId) -> Option<&RowValue> {
-        self.rows[row.0 as usize].entry()
+    /// Whether a key that has no row may have a value in the store.
+    pub(crate) fn may_be_stored(&self, key: &[u8]) -> bool {
+        !self.knows_all || self.forgotten.may_have(hash(key))
     }
 
-    /// What the buffer knows of a key; `None` leaves it to the store.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&RowValue> {
-        self.entry(self.find(key)?)
+    /// What the store had when the buffer was made.
+    pub(crate) fn know_stored(&mut self, keys: StoredKeys) {
+        self.forgotten.merge(keys);
+        self.knows_all = true;
     }
 
-    /// Keeps what the store has for a key.
-    pub(crate) fn remember(&mut self, key: &[u8], entry: RowValue) -> RowId {
-        let id = self.row(key);
-        let row = &mut self.rows[id.0 as usize];
-        if row.held.is_none() {
-            row.held = Some(entry);
-            self.reweigh(id.0);
+    /// The value of a row. Its bytes are put into `buffer`.
+    pub(crate) fn read<'b>(&'b self, id: RowId, buffer: &'b mut Vec<u8>) -> Option<StoredRef<'b>> {
+        let row = self.arena.row(id);
+        let flags = row.flags();
+        if flags.is_pending {
+            return self.pending.get(id);
         }
+        (flags.held == Held::Value).then(|| StoredRef {
+            timestamp: row.timestamp(),
+            value: row.value(buffer),
+        })
+    }
+
+    /// Whether the key has no value, whatever the store has for it.
+    pub(crate) fn is_deleted(&self, key: &[u8]) -> bool {
+        self.find(key).is_some_and(|id| !self.lives(id))
+    }
+
+    fn lives(&self, id: RowId) -> bool {
+        let flags = self.arena.flags(id);
+        match flags.is_pending {
+            true => self.pending.get(id).is_some(),
+            false => flags.held == Held::Value,
+        }
+    }
+
+    /// Keeps what the store has for a key that has no row: a key that it does not have is like a deleted one.
+    pub(crate) fn remember(&mut self, key: &[u8], stored: Option<&Stored>) -> RowId {
+        let value = stored.map(|stored| &*stored.value);
+        let id = self.add(key, value.map_or(0, <[u8]>::len));
+        let timestamp = stored.map_or(-1, |stored| stored.timestamp);
+        self.arena.row(id).set_value(timestamp, value);
         id
     }
 
     /// Takes one record's write into the overlay.
-    pub(crate) fn write(&mut self, key: &[u8], row: Option<RowId>, entry: RowValue) {
-        let id = row.unwrap_or_else(|| self.row(key));
-        let row = &mut self.rows[id.0 as usize];
-        row.recent = true;
-        if row.pending.replace(entry).is_none() {
-            self.overlay.push(id.0);
+    pub(crate) fn write(
+        &mut self,
+        key: &[u8],
+        row: Option<RowId>,
+        timestamp: Timestamp,
+        value: Option<&[u8]>,
+    ) {
+        let row = row.or_else(|| self.find(key));
+        let id = row.unwrap_or_else(|| self.add(key, value.map_or(0, <[u8]>::len)));
+        self.pending.put(id, timestamp, value);
+        let flags = self.arena.flags(id);
+        if !(flags.is_pending && flags.is_recent) {
+            let flags = Flags {
+                is_pending: true,
+                is_recent: true,
+                ..flags
+            };
+            self.arena.row(id).set_flags(flags);
         }
-        self.reweigh(id.0);
     }
 
     /// Takes a record of a followed table: it is acknowledged as it comes.
-    pub(crate) fn apply(&mut self, key: &[u8], entry: RowValue) {
-        let id = self.row(key);
-        self.rows[id.0 as usize].held = Some(entry);
-        self.mark_dirty(id.0);
-        self.reweigh(id.0);
+    pub(crate) fn apply(&mut self, key: &[u8], timestamp: Timestamp, value: Option<&[u8]>) {
+        let id = self.find(key);
+        let id = id.unwrap_or_else(|| self.add(key, value.map_or(0, <[u8]>::len)));
+        self.settle(id, timestamp, value);
     }
 
     /// Everything of a followed table before `next` was taken.
@@ -235,96 +185,80 @@ impl TableBuffer {
         self.acknowledged = self.acknowledged.max(next);
     }
 
-    fn row(&mut self, key: &[u8]) -> RowId {
-        let hash = self.hasher.hash_one(key);
-        if let Some(row) = self.find_hashed(hash, key) {
-            return row;
+    /// A row for a key that has none.
+    fn add(&mut self, key: &[u8], room: usize) -> RowId {
+        self.make_place(key.len(), room);
+        let id = self.arena.add(key, room);
+        self.index.add(&self.arena, hash(key), id);
+        id
+    }
+
+    fn forget(&mut self, id: RowId) {
+        let hash = self.index.remove(&self.arena, id);
+        if self.arena.flags(id).held == Held::Value {
+            self.forgotten.add(hash);
         }
-        let row = Row {
-            key: SmallVec::from_slice(key),
-            hash,
-            pending: None,
-            held: None,
-            state: RowState::Clean,
-            recent: false,
-            weight: 0,
-        };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.rows[at as usize] = row;
-                at
+        self.arena.remove(id);
+    }
+
+    /// The acknowledged value of a row, which the store does not have yet.
+    fn settle(&mut self, id: RowId, timestamp: Timestamp, value: Option<&[u8]>) {
+        let flags = self.arena.flags(id);
+        let stays = flags.state != RowState::Flushing;
+        if stays && self.arena.row(id).set_value(timestamp, value) {
+            if flags.state == RowState::Clean {
+                let flags = Flags {
+                    state: RowState::Memtable,
+                    ..self.arena.flags(id)
+                };
+                self.arena.row(id).set_flags(flags);
+                self.unstored += self.arena.row(id).bytes();
+                self.memtable.push(id);
             }
-            None => {
-                self.rows.push(row);
-                u32::try_from(self.rows.len() - 1).expect("memory ends before four billion rows")
-            }
+            return;
+        }
+        // One that grew is likely to grow again.
+        let length = value.map_or(0, <[u8]>::len);
+        let room = if stays { length + length / 4 } else { length };
+        let mut key = std::mem::take(&mut self.key);
+        self.arena.row(id).key(&mut key);
+        let new = self.arena.add(&key, room);
+        self.key = key;
+        self.arena.row(new).set_value(timestamp, value);
+        self.index.replace(&self.arena, id, new);
+        let flags = Flags {
+            state: RowState::Memtable,
+            ..flags
         };
-        let rows = &self.rows;
-        self.table
-            .insert_unique(hash, at, |at| rows[*at as usize].hash);
-        self.reweigh(at);
-        RowId(at)
-    }
-
-    fn reweigh(&mut self, at: u32) {
-        let row = &mut self.rows[at as usize];
-        let (before, now) = (row.weight, row.weigh());
-        row.weight = now;
-        self.bytes = self.bytes + now - before;
-        if row.state != RowState::Clean {
-            self.unstored = self.unstored + now - before;
-        }
-    }
-
-    /// What the row holds is newer than the store.
-    fn mark_dirty(&mut self, at: u32) {
-        let row = &mut self.rows[at as usize];
-        if row.state == RowState::Clean {
-            self.unstored += row.weight;
-        }
-        if row.state != RowState::Memtable {
-            row.state = RowState::Memtable;
-            self.memtable.push(at);
-        }
-    }
-
-    fn forget(&mut self, at: u32) {
-        let row = &mut self.rows[at as usize];
-        let is_it = |held: &u32| *held == at;
-        if let Ok(entry) = self.table.find_entry(row.hash, is_it) {
-            entry.remove();
-        }
-        self.bytes -= row.weight;
-        row.weight = 0;
-        (row.key, row.held) = (SmallVec::new(), None);
-        self.free.push(at);
+        let held = self.arena.flags(new).held;
+        self.arena.row(new).set_flags(Flags { held, ..flags });
+        self.unstored += self.arena.row(new).bytes();
+        self.memtable.push(new);
+        self.leave(id);
     }
 
     /// The first keys after `from`, at most `max`, that live here and may not be in the store yet.
-    pub(crate) fn unstored_after(&self, from: Option<&[u8]>, max: usize) -> Vec<&[u8]> {
-        // A row is in several lists: each is taken from the one that its state names.
-        let lists = [
-            (&self.overlay, RowState::Clean),
-            (&self.memtable, RowState::Memtable),
-            (&self.flushing, RowState::Flushing),
-        ];
-        let all = lists
-            .into_iter()
-            .flat_map(|(list, state)| list.iter().map(move |at| (at, state)));
+    pub(crate) fn unstored_after(&self, from: Option<&[u8]>, max: usize) -> Vec<Vec<u8>> {
+        let acknowledged = self.memtable.iter().chain(&self.flushing).copied();
+        // A row with a pending value is in that list, whatever else it is in.
+        let acknowledged = acknowledged.filter(|id| {
+            let flags = self.arena.flags(*id);
+            flags.state != RowState::Moved && !flags.is_pending
+        });
         let mut first = BinaryHeap::with_capacity(max + 1);
-        for (at, state) in all {
-            let row = &self.rows[*at as usize];
-            let lives = row.entry().is_some_and(|entry| entry.value.is_some());
-            let lives = lives && row.state == state;
-            let key = &*row.key;
-            if !lives || from.is_some_and(|from| key <= from) {
+        let mut key = Vec::new();
+        for id in self.pending.rows().chain(acknowledged) {
+            if !self.lives(id) {
                 continue;
             }
-            if first.len() < max || first.peek().is_some_and(|last| key < *last) {
-                first.push(key);
-                if first.len() > max {
-                    first.pop();
-                }
+            self.arena.row(id).key(&mut key);
+            let is_before = first.peek().is_none_or(|last| key < *last);
+            if from.is_some_and(|from| &*key <= from) || (first.len() >= max && !is_before) {
+                continue;
+            }
+            first.push(key.clone());
+            if first.len() > max {
+                first.pop();
             }
         }
         first.into_sorted_vec()
@@ -332,15 +266,25 @@ impl TableBuffer {
 
     /// Forgets everything since the last barrier.
     pub(crate) fn drop_overlay(&mut self) {
-        for at in std::mem::take(&mut self.overlay) {
-            let row = &mut self.rows[at as usize];
-            row.pending = None;
-            if row.held.is_none() {
-                self.forget(at);
-            } else {
-                self.reweigh(at);
+        let pending = std::mem::take(&mut self.pending);
+        for id in pending.rows() {
+            let flags = Flags {
+                is_pending: false,
+                ..self.arena.flags(id)
+            };
+            self.arena.row(id).set_flags(flags);
+            if flags.held == Held::Unknown {
+                self.forget(id);
             }
         }
+        self.reuse(pending);
+    }
+
+    /// Takes the writes of a barrier that is over, for its memory.
+    fn reuse(&mut self, mut pending: Pending) {
+        pending.clear();
+        self.pending = pending;
+        self.compact(false);
     }
 
     /// The transaction that held changelog records of ours was aborted: where the next one lands
@@ -362,12 +306,20 @@ impl TableBuffer {
     pub(crate) fn acknowledge(&mut self, offset: Offset, markers: Offset) {
         self.acknowledged = offset;
         self.expected = Some(offset + markers);
-        for at in std::mem::take(&mut self.overlay) {
-            let row = &mut self.rows[at as usize];
-            row.held = row.pending.take();
-            self.mark_dirty(at);
-            self.reweigh(at);
+        self.settle_overlay();
+    }
+
+    fn settle_overlay(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        for (id, timestamp, value) in pending.iter() {
+            let flags = Flags {
+                is_pending: false,
+                ..self.arena.flags(id)
+            };
+            self.arena.row(id).set_flags(flags);
+            self.settle(id, timestamp, value.map(|stored| stored.value));
         }
+        self.reuse(pending);
     }
 
     /// Only control records lie behind the last write: the copy is level with its topic.
@@ -387,13 +339,17 @@ impl TableBuffer {
         self.stored == self.acknowledged && self.memtable.is_empty() && self.is_flushing.is_none()
     }
 
-    pub(crate) fn can_flush(&self) -> bool {
-        self.is_flushing.is_none() && self.stored < self.acknowledged
+    /// How many offsets the store is behind what is acknowledged.
+    pub(crate) fn behind(&self) -> Offset {
+        self.acknowledged - self.stored
     }
 
-    /// The memory taken: all of it, and what waits for the store.
-    pub(crate) fn bytes(&self) -> (usize, usize) {
-        (self.bytes, self.unstored)
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.is_flushing.is_some()
+    }
+
+    pub(crate) fn can_flush(&self) -> bool {
+        self.is_flushing.is_none() && self.stored < self.acknowledged
     }
 
     /// Takes the memtable out to be flushed; it stays readable.
@@ -402,17 +358,21 @@ impl TableBuffer {
         synced_at: Option<Timestamp>,
         durability: Durability,
     ) -> FlushBatch {
+        if mutant!(StoreAhead) {
+            self.settle_overlay();
+        }
+        self.sweep();
         self.flushing = std::mem::take(&mut self.memtable);
         self.is_flushing = Some(self.acknowledged);
-        let mut entries = Vec::with_capacity(self.flushing.len());
-        for at in &self.flushing {
-            let row = &mut self.rows[*at as usize];
-            row.state = RowState::Flushing;
-            let held = mutation!(flushed(row.held.as_ref(), row.pending.as_ref()));
-            entries.extend(held.map(|held| (row.key.clone(), held.clone())));
+        for id in &self.flushing {
+            let state = RowState::Flushing;
+            let flags = self.arena.flags(*id);
+            self.arena.row(*id).set_flags(Flags { state, ..flags });
+            self.arena.pin(*id);
         }
         FlushBatch {
-            entries,
+            chunks: self.arena.share(),
+            rows: self.flushing.clone(),
             offset: self.acknowledged,
             synced_at,
             durability,
@@ -428,34 +388,20 @@ impl TableBuffer {
         if done {
             self.stored = offset;
         }
-        for at in std::mem::take(&mut self.flushing) {
-            let row = &mut self.rows[at as usize];
-            if row.state != RowState::Flushing {
-                continue;
-            }
-            if done {
-                row.state = RowState::Clean;
-                self.unstored -= row.weight;
+        for id in std::mem::take(&mut self.flushing) {
+            self.arena.unpin(id);
+            let (flags, bytes) = (self.arena.flags(id), self.arena.row(id).bytes());
+            if flags.state == RowState::Moved {
+                self.unstored -= bytes;
+                self.arena.remove(id);
+            } else if done {
+                self.unstored -= bytes;
+                let state = RowState::Clean;
+                self.arena.row(id).set_flags(Flags { state, ..flags });
             } else {
-                row.state = RowState::Memtable;
-                self.memtable.push(at);
-            }
-        }
-    }
-
-    /// Forgets clean rows that were not used lately until `most` bytes are left, looking at no more
-    /// than `looks` rows.
-    pub(crate) fn evict(&mut self, most: usize, looks: usize) {
-        for _ in 0..looks.min(2 * self.rows.len()) {
-            if self.bytes <= most {
-                return;
-            }
-            self.next_look = (self.next_look + 1) % self.rows.len();
-            let row = &mut self.rows[self.next_look];
-            let is_cached =
-                row.state == RowState::Clean && row.pending.is_none() && row.held.is_some();
-            if is_cached && !std::mem::take(&mut row.recent) {
-                self.forget(u32::try_from(self.next_look).unwrap_or(u32::MAX));
+                let state = RowState::Memtable;
+                self.arena.row(id).set_flags(Flags { state, ..flags });
+                self.memtable.push(id);
             }
         }
     }

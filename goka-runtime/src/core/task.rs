@@ -391,12 +391,30 @@ impl Task {
         }
     }
 
+    /// Whether it goes on once everything is flushed.
+    pub(super) fn waits_for_flush(&self) -> bool {
+        self.phase == Phase::Flushing
+    }
+
+    /// Flushes all that is due.
     pub(super) fn flush(&mut self, now: Now, mut rules: FlushRules, out: &mut Vec<Effect>) {
-        rules.is_urgent |= self.phase == Phase::Flushing;
+        rules.is_urgent |= self.waits_for_flush();
+        let due = self.copies.due_flushes(now, rules);
+        for (_, table) in due {
+            self.flush_copy(table, now, rules, out);
+        }
+    }
+
+    pub(super) fn flush_copy(
+        &mut self,
+        table: TopicId,
+        now: Now,
+        rules: FlushRules,
+        out: &mut Vec<Effect>,
+    ) {
         let task = self.id;
-        self.copies.start_flushes(now, rules, |table, batch| {
-            out.push(Effect::Flush(CopyId { task, table }, batch));
-        });
+        let batch = self.copies.start_flush(table, now, rules);
+        out.extend(batch.map(|batch| Effect::Flush(CopyId { task, table }, batch)));
     }
 
     /// Without commits for a while, its copy is level with its topic: only control records lie ahead.

@@ -93,8 +93,7 @@ fn next_keys(task: &Task, visit: &Visit, env: &HandlerEnv<'_>) -> Result<Vec<Vec
         let from = from.map_or(Bound::Unbounded, Bound::Excluded);
         let mut each = |key: &[u8], _: crate::table::StoredRef<'_>| {
             // A deleted one may still be in the store.
-            let row = task.copies.own().get(key);
-            if row.is_none_or(|row| row.view().is_some()) {
+            if !task.copies.own().is_deleted(key) {
                 keys.push(key.to_vec());
             }
             match keys.len() < most {
@@ -106,8 +105,7 @@ fn next_keys(task: &Task, visit: &Visit, env: &HandlerEnv<'_>) -> Result<Vec<Vec
             .range((from, Bound::Unbounded), &mut each)
             .map_err(|error| CallError::Store { copy, error })?;
     }
-    let unstored = task.copies.own().unstored_after(from, most);
-    keys.extend(unstored.into_iter().map(<[u8]>::to_vec));
+    keys.extend(task.copies.own().unstored_after(from, most));
     keys.sort_unstable();
     keys.dedup();
     keys.truncate(most);

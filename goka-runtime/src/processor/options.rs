@@ -30,8 +30,8 @@ pub struct ProcessorOptions {
     /// second to one day. A barrier has to be shorter; Kafka refuses more than its
     /// `transaction.max.timeout.ms`.
     pub transaction_timeout: Duration,
-    /// How long writes wait in memory before they go to the local store. One flush in that time is synced, so
-    /// a restart replays at most twice that from the group topic.
+    /// How long writes wait in memory before they go to the local store, a million of them at most. After a kill they are
+    /// read again from the group topic.
     pub flush_interval: Duration,
     /// How many bytes of writes go to the local store before that.
     pub flush_bytes: usize,
@@ -55,8 +55,8 @@ impl Default for ProcessorOptions {
             stop_timeout: Duration::from_secs(10),
             guarantee: None,
             transaction_timeout: Duration::from_secs(10),
-            flush_interval: Duration::from_secs(5),
-            flush_bytes: 64 << 20,
+            flush_interval: Duration::from_secs(30),
+            flush_bytes: 128 << 20,
             store_error_timeout: Duration::from_secs(60),
             memory_bytes: 256 << 20,
             deaths: Deaths::default(),

@@ -12,7 +12,7 @@ use crate::core::{FailedRecord, StopReason, key_check};
 use crate::graph::Format;
 use crate::log::{Isolation, LogError};
 use crate::record::{Offset, Record, Timestamp, TopicPartition};
-use crate::table::{Checkpoint, Durability, FORMAT, LatestWrites, Store, StoreError};
+use crate::table::{Checkpoint, Durability, FORMAT, LatestWrites, SortedWrites, Store, StoreError};
 
 /// A batch is written to the store when it has so many keys or bytes.
 const BATCH_KEYS: usize = 50_000;
@@ -217,7 +217,7 @@ impl Replay<'_> {
                     );
                 }
             }
-            if self.batch.len() >= BATCH_KEYS || self.batch.bytes() >= BATCH_BYTES {
+            if self.batch.count() >= BATCH_KEYS || self.batch.bytes() >= BATCH_BYTES {
                 self.apply(self.synced_at, Durability::Relaxed)?;
             }
         }
@@ -238,7 +238,6 @@ impl Replay<'_> {
         let refused = self.first_unreachable().map(|(_, other)| other.offset);
         let offset = refused.map_or(self.position, |refused| refused.min(self.position));
         let batch = std::mem::take(&mut self.batch);
-        let writes: Vec<_> = batch.writes().collect();
         let checkpoint = Checkpoint {
             format: FORMAT,
             cluster: self.context.plan.cluster.clone(),
@@ -248,7 +247,7 @@ impl Replay<'_> {
             fingerprint: self.fingerprint.to_owned(),
             synced_at,
         };
-        let applied = self.store.apply(&writes, &checkpoint, durability);
+        let applied = self.store.apply(&batch, &checkpoint, durability);
         applied.map_err(ReplayError::Store)?;
         self.context.made_progress(self.job.0, self.position, true);
         Ok(())

@@ -63,8 +63,8 @@ pub(crate) fn options(
     let tables = definitions.iter().filter(|d| d.graph.table().is_some());
     let memory = (settings.table_memory - cache(settings)) / tables.count().max(1);
     let common = ProcessorOptions {
-        // Rows that wait for the store may take a quarter, as by default: the rest is for cached rows.
-        flush_bytes: settings.common.flush_bytes.min(memory / 4),
+        // The other half is for cached rows.
+        flush_bytes: settings.common.flush_bytes.min(memory / 2),
         memory_bytes: memory,
         ..settings.common.clone()
     };

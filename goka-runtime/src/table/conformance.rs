@@ -97,7 +97,7 @@ fn delete(key: &[u8]) -> Write<'_> {
     Write { key, value: None }
 }
 
-fn checkpoint(offset: Offset) -> Checkpoint {
+pub(crate) fn checkpoint(offset: Offset) -> Checkpoint {
     Checkpoint {
         format: FORMAT,
         cluster: "cluster".to_owned(),
@@ -136,7 +136,7 @@ impl Partition {
     }
 
     fn apply_as(&mut self, writes: &[Write<'_>], offset: Offset, durability: Durability) {
-        let applied = self.store.apply(writes, &checkpoint(offset), durability);
+        let applied = self.store.apply(&writes, &checkpoint(offset), durability);
         ok(self.case, "apply", applied);
     }
 

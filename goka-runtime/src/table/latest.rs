@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Stored, Write};
+use super::{Flow, SortedWrites, Stored, Write};
 use crate::record::Record;
 
 /// What a key takes beside its bytes, about.
@@ -28,20 +28,21 @@ impl LatestWrites {
         self.writes.insert(key.to_vec(), stored);
     }
 
-    /// How many keys were changed.
-    pub(crate) fn len(&self) -> usize {
-        self.writes.len()
-    }
-
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+}
 
-    /// The changes, sorted by key.
-    pub(crate) fn writes(&self) -> impl Iterator<Item = Write<'_>> {
-        self.writes.iter().map(|(key, stored)| Write {
+impl SortedWrites for LatestWrites {
+    fn count(&self) -> usize {
+        self.writes.len()
+    }
+
+    fn each(&self, each: &mut dyn FnMut(Write<'_>) -> Flow) {
+        let mut writes = self.writes.iter().map(|(key, stored)| Write {
             key,
             value: stored.as_ref().map(Stored::view),
-        })
+        });
+        let _ = writes.try_for_each(each);
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::{
-    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write, holds_no_key,
+    Checkpoint, Durability, Flow, KeyRange, SortedWrites, Store, StoreError, StoreRead, Stored,
+    StoredRef, Stores, holds_no_key,
 };
 use crate::lock::lock;
 
@@ -131,19 +131,20 @@ impl StoreRead for MemoryStore {
 impl Store for MemoryStore {
     fn apply(
         &mut self,
-        sorted: &[Write<'_>],
+        sorted: &dyn SortedWrites,
         checkpoint: &Checkpoint,
         _durability: Durability,
     ) -> Result<(), StoreError> {
         let changed = Arc::make_mut(&mut self.contents);
-        for write in sorted {
+        sorted.each(&mut |write| {
             match write.value {
                 Some(stored) => changed
                     .values
                     .insert(write.key.to_vec(), stored.to_stored()),
                 None => changed.values.remove(write.key),
             };
-        }
+            Flow::Continue(())
+        });
         changed.checkpoint = Some(checkpoint.clone());
         Ok(())
     }

@@ -35,8 +35,8 @@ use self::failure::{RedbFailure, call_redb, from_io};
 use self::file::{File, Snapshot};
 
 use super::{
-    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write, layout,
+    Checkpoint, Durability, Flow, KeyRange, SortedWrites, Store, StoreError, StoreRead, Stored,
+    StoredRef, Stores, Write, layout,
 };
 use crate::shared_error::SharedError;
 
@@ -373,7 +373,7 @@ impl StoreRead for RedbStore {
 impl Store for RedbStore {
     fn apply(
         &mut self,
-        sorted: &[Write<'_>],
+        sorted: &dyn SortedWrites,
         checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
@@ -382,16 +382,22 @@ impl Store for RedbStore {
         let applied = self.on_file(|file| {
             file.commit(durability, |transaction| {
                 let mut values = transaction.open_table(VALUES)?;
-                for write in sorted {
-                    put(&mut values, write)?;
-                }
+                let mut put_all = Ok(());
+                sorted.each(&mut |write| {
+                    put_all = put(&mut values, &write);
+                    match put_all {
+                        Ok(()) => Flow::Continue(()),
+                        Err(_) => Flow::Break(()),
+                    }
+                });
+                put_all?;
                 let mut about = transaction.open_table(ABOUT)?;
                 about.insert(CHECKPOINT, &checkpoint[..])?;
-                fail_point!("mid-store-flush", sorted.len());
+                fail_point!("mid-store-flush", sorted.count());
                 Ok(())
             })
         });
-        fail_point!("after-store-flush", sorted.len());
+        fail_point!("after-store-flush", sorted.count());
         applied
     }
 

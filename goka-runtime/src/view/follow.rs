@@ -12,7 +12,7 @@ use crate::core::recovery::{ChangelogPartition, RecoveryDecision, Role, decide};
 use crate::log::{Isolation, Log, LogError, TopicInfo, cancel};
 use crate::record::{Offset, Timestamp, TopicPartition};
 use crate::reminder::Reminder;
-use crate::table::{Checkpoint, Durability, LatestWrites, Store, StoreError, Stores, Write};
+use crate::table::{Checkpoint, Durability, LatestWrites, SortedWrites, Store, StoreError, Stores};
 use crate::topic_change::TopicChange;
 
 const POLL: Duration = Duration::from_millis(100);
@@ -88,7 +88,11 @@ impl PartitionCopy {
         Ok(self.store.insert(store))
     }
 
-    fn apply(&mut self, writes: &[Write<'_>], durability: Durability) -> Result<(), StoreError> {
+    fn apply(
+        &mut self,
+        writes: &dyn SortedWrites,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
         match (&mut self.store, &self.checkpoint) {
             (Some(store), Some(checkpoint)) => store.apply(writes, checkpoint, durability),
             _ => Ok(()),
@@ -416,10 +420,9 @@ impl Follower {
         }
         copy.is_dirty |= made_progress;
         let partition = checkpoint.partition;
-        if batch.len() > 0 {
+        if batch.count() > 0 {
             let batch = std::mem::take(batch);
-            let writes: Vec<_> = batch.writes().collect();
-            copy.apply(&writes, Durability::Relaxed)
+            copy.apply(&batch, Durability::Relaxed)
                 .and_then(|()| copy.publish(&self.shared))
                 .map_err(copy_failure(partition))?;
         }

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::flusher::{Flush, Flusher};
+use super::flusher::{Done, Flush, Flushed, Flusher, KeyScan};
 use crate::core::{CopyId, Effect, Event, FlushBatch, Plan};
 use crate::log::Epoch;
 use crate::record::{Offset, TaskId, Timestamp};
@@ -19,7 +20,7 @@ enum CopyStore {
     Flushing(Box<dyn StoreRead + Send>),
 }
 
-/// What follows from a flush that has ended.
+/// What follows from a flush or a scan that has ended.
 #[derive(Default)]
 pub(super) struct FlushEnded {
     /// What waited for the flusher, to be performed now.
@@ -37,6 +38,8 @@ pub(super) struct CopyStores {
     topic_ids: BTreeMap<CopyId, String>,
     /// The changelog offset of the last flush of each open store.
     flushed_to: BTreeMap<CopyId, Offset>,
+    /// The scans of keys that are under way; each cancels the one before it of its copy.
+    scans: BTreeMap<CopyId, Arc<AtomicBool>>,
     flusher: Flusher,
     restorer: Restorer,
     /// Effects that need a store that the flusher has.
@@ -52,6 +55,7 @@ impl CopyStores {
             stores: BTreeMap::new(),
             topic_ids: BTreeMap::new(),
             flushed_to: BTreeMap::new(),
+            scans: BTreeMap::new(),
             flusher: Flusher::new(restore_threads > 0),
             restorer: Restorer::new(config, restore_threads),
             waiting: Vec::new(),
@@ -97,6 +101,7 @@ impl CopyStores {
 
     /// Begins a job with the store, if that is open.
     fn begin(&mut self, copy: CopyId, epoch: Epoch, work: Work) {
+        self.cancel_scans(|scanned| scanned == copy);
         let store = self.take(copy);
         self.restorer.push(copy, epoch, store, work);
     }
@@ -113,6 +118,7 @@ impl CopyStores {
     /// Closes the stores of a task, and cancels what is done for it.
     fn close(&mut self, task: TaskId) {
         self.restorer.cancel(task);
+        self.cancel_scans(|copy| copy.task == task);
         self.waiting.retain(|effect| match effect {
             Effect::Inspect(of, _) => *of != task,
             Effect::Follow(copy, _) | Effect::SetAside(copy, _) => copy.task != task,
@@ -169,9 +175,25 @@ impl CopyStores {
         Ok(())
     }
 
-    /// What follows from the next flush that has ended, if one has.
+    /// What follows from the next flush or scan that has ended, if one has.
     pub(super) fn next_flush(&mut self) -> Option<FlushEnded> {
-        let flushed = self.flusher.next()?;
+        match self.flusher.next()? {
+            Done::Flush(flushed) => Some(self.flush_ended(flushed)),
+            Done::Scan(copy, keys) => {
+                let is_wanted = self
+                    .scans
+                    .get(&copy)
+                    .is_some_and(|it| !it.load(Ordering::Relaxed));
+                let events = is_wanted.then(|| Event::StoredKeys(copy, keys));
+                Some(FlushEnded {
+                    waited: Vec::new(),
+                    events: events.into_iter().collect(),
+                })
+            }
+        }
+    }
+
+    fn flush_ended(&mut self, flushed: Flushed) -> FlushEnded {
         let copy = flushed.copy;
         let mut ended = FlushEnded {
             waited: std::mem::take(&mut self.waiting),
@@ -180,7 +202,7 @@ impl CopyStores {
         if !matches!(self.stores.get(&copy), Some(CopyStore::Flushing(_))) {
             // The task was given back meanwhile, and another assignment of it may wait for the file: the
             // store is closed here.
-            return Some(ended);
+            return ended;
         }
         self.stores.remove(&copy);
         let is_closed = flushed.store.is_none();
@@ -204,7 +226,32 @@ impl CopyStores {
         if is_rolled_back {
             ended.events.push(Event::StoreRolledBack(copy));
         }
-        Some(ended)
+        ended
+    }
+
+    /// Reads the keys of a store that is not empty, for the core to know which it does not have.
+    fn scan_keys(&mut self, copy: CopyId) {
+        let snapshot = match self.stores.get(&copy) {
+            Some(CopyStore::Open(store)) => store.snapshot(),
+            _ => return,
+        };
+        // A store that cannot be read is found out by whoever reads a value.
+        let Ok(snapshot) = snapshot else { return };
+        let is_cancelled = Arc::new(AtomicBool::new(false));
+        self.scans.insert(copy, Arc::clone(&is_cancelled));
+        self.flusher.scan(KeyScan {
+            copy,
+            snapshot,
+            is_cancelled,
+        });
+    }
+
+    fn cancel_scans(&mut self, is_over: impl Fn(CopyId) -> bool) {
+        self.scans.retain(|copy, is_cancelled| {
+            let is_over = is_over(*copy);
+            is_cancelled.fetch_or(is_over, Ordering::Relaxed);
+            !is_over
+        });
     }
 
     /// After a failed flush, closes a store that lost commits: the restorer opens and inspects it. One
@@ -257,6 +304,9 @@ impl CopyStores {
             JobOutcome::Restored(restored) => {
                 let restored = restored.map(|(offset, id)| {
                     self.topic_ids.insert(copy, id);
+                    if offset > 0 {
+                        self.scan_keys(copy);
+                    }
                     offset
                 });
                 Some(Event::Restored(copy, epoch, restored))
@@ -294,6 +344,12 @@ impl CopyStores {
                 None
             }
         }
+    }
+}
+
+impl Drop for CopyStores {
+    fn drop(&mut self) {
+        self.cancel_scans(|_| true);
     }
 }
 

@@ -1,15 +1,17 @@
-//! A thread that writes memtables to their stores, so that no record waits for the disk. It has one flush
-//! of each copy at a time. What was handed over is still written when it is dropped. Made by the owner
+//! A thread that writes memtables to their stores and reads what keys they have, so that no record waits for the disk.
+//! It has one flush of each copy at a time. What was handed over is still written when it is dropped. Made by the owner
 //! of the stores.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use crate::core::{CopyId, FlushBatch};
+use crate::core::{CopyId, FlushBatch, StoredKeys};
 use crate::record::Offset;
-use crate::table::{Checkpoint, Store, StoreError};
+use crate::table::{Checkpoint, Store, StoreError, StoreRead};
 
 /// A store, and what is written to it.
 pub(super) struct Flush {
@@ -29,18 +31,38 @@ pub(super) struct Flushed {
     pub(super) result: Result<(), StoreError>,
 }
 
+/// A store whose keys are read.
+pub(super) struct KeyScan {
+    pub(super) copy: CopyId,
+    pub(super) snapshot: Box<dyn StoreRead + Send>,
+    /// Nobody wants to know any more.
+    pub(super) is_cancelled: Arc<AtomicBool>,
+}
+
+enum Job {
+    Flush(Flush),
+    Scan(KeyScan),
+}
+
+/// What has ended.
+pub(super) enum Done {
+    Flush(Flushed),
+    /// The keys of a copy's store; not of one that could not be read, nor of a scan that was cancelled.
+    Scan(CopyId, StoredKeys),
+}
+
 /// Flushes one store after the other.
 pub(super) struct Flusher {
-    work: Option<Sender<Flush>>,
+    work: Option<Sender<Job>>,
     mode: Mode,
     /// The copies whose stores it has.
     under_way: BTreeSet<CopyId>,
 }
 
 enum Mode {
-    Thread(Receiver<Flushed>, Option<JoinHandle<()>>),
+    Thread(Receiver<Done>, Option<JoinHandle<()>>),
     /// Without a thread: [`Flusher::next`] runs the queued flush.
-    Inline(Receiver<Flush>),
+    Inline(Receiver<Job>),
 }
 
 impl Flusher {
@@ -50,8 +72,10 @@ impl Flusher {
             let (results, done) = channel();
             let thread = std::thread::spawn(move || {
                 for job in jobs {
-                    // The owner of the stores is gone: the store closes here.
-                    let _ = results.send(run(job));
+                    if let Some(done) = run(job) {
+                        // The owner of the stores is gone: the store closes here.
+                        let _ = results.send(done);
+                    }
                 }
             });
             Mode::Thread(done, Some(thread))
@@ -72,19 +96,33 @@ impl Flusher {
 
     pub(super) fn flush(&mut self, flush: Flush) {
         self.under_way.insert(flush.copy);
+        self.send(Job::Flush(flush));
+    }
+
+    pub(super) fn scan(&mut self, scan: KeyScan) {
+        self.send(Job::Scan(scan));
+    }
+
+    fn send(&mut self, job: Job) {
         let work = self.work.as_ref();
-        let taken = work.is_some_and(|work| work.send(flush).is_ok());
+        let taken = work.is_some_and(|work| work.send(job).is_ok());
         debug_assert!(taken, "the thread lives as long as its queue");
     }
 
-    /// The next store that comes back.
-    pub(super) fn next(&mut self) -> Option<Flushed> {
-        let flushed = match &mut self.mode {
+    /// What has ended next.
+    pub(super) fn next(&mut self) -> Option<Done> {
+        let done = match &mut self.mode {
             Mode::Thread(done, _) => done.try_recv().ok()?,
-            Mode::Inline(jobs) => run(jobs.try_recv().ok()?),
+            Mode::Inline(jobs) => loop {
+                if let Some(done) = run(jobs.try_recv().ok()?) {
+                    break done;
+                }
+            },
         };
-        self.under_way.remove(&flushed.copy);
-        Some(flushed)
+        if let Done::Flush(flushed) = &done {
+            self.under_way.remove(&flushed.copy);
+        }
+        Some(done)
     }
 }
 
@@ -99,12 +137,27 @@ impl Drop for Flusher {
     }
 }
 
-fn run(job: Flush) -> Flushed {
+fn run(job: Job) -> Option<Done> {
+    match job {
+        Job::Flush(job) => Some(Done::Flush(flush(job))),
+        Job::Scan(KeyScan {
+            copy,
+            snapshot,
+            is_cancelled,
+        }) => {
+            let goes_on = || !is_cancelled.load(Ordering::Relaxed);
+            let keys = StoredKeys::read(&*snapshot, &goes_on).ok()?;
+            goes_on().then_some(Done::Scan(copy, keys))
+        }
+    }
+}
+
+fn flush(job: Flush) -> Flushed {
     let (copy, offset) = (job.copy, job.batch.offset);
     // A store that panicked is dropped, since its state is unknown; its file may be intact.
     let applied = catch_unwind(AssertUnwindSafe(move || {
         let (mut store, batch) = (job.store, job.batch);
-        let result = store.apply(&batch.writes(), &job.checkpoint, batch.durability);
+        let result = store.apply(&batch, &job.checkpoint, batch.durability);
         (Some(store), result)
     }));
     let (store, result) = applied.unwrap_or_else(|_| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::flushes::Flushes;
 use super::reads::StoreFailure;
 use crate::core::ids::Now;
-use crate::core::table_buffer::{FlushBatch, RowValue, TableBuffer};
+use crate::core::table_buffer::{FlushBatch, StoredKeys, TableBuffer};
 use crate::record::{Offset, Timestamp, TopicId};
 
 /// How many damaged copies of a task are rebuilt before it stops.
@@ -33,6 +33,13 @@ pub(crate) struct FlushRules {
     pub(crate) is_closing: bool,
 }
 
+/// The order in which copies are flushed: what waited long enough, then what is fullest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FlushRank {
+    is_due: bool,
+    bytes: usize,
+}
+
 /// The copies of one task.
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
@@ -51,9 +58,8 @@ pub(crate) struct Copies {
 pub(crate) struct JoinedCopies(BTreeMap<TopicId, LocalCopy>);
 
 impl JoinedCopies {
-    /// What the buffer of a copy knows of a key; `None` leaves it to the store.
-    pub(crate) fn get(&self, table: TopicId, key: &[u8]) -> Option<&RowValue> {
-        self.0.get(&table)?.buffer.get(key)
+    pub(crate) fn buffer(&self, table: TopicId) -> Option<&TableBuffer> {
+        Some(&self.0.get(&table)?.buffer)
     }
 }
 
@@ -114,6 +120,13 @@ impl Copies {
         }
     }
 
+    /// What the store of a copy had when it was restored.
+    pub(crate) fn know_stored(&mut self, table: TopicId, keys: StoredKeys) {
+        if let Some(copy) = self.copy(table) {
+            copy.buffer.know_stored(keys);
+        }
+    }
+
     /// The next record of each joined table.
     pub(super) fn joined_positions(&self) -> impl Iterator<Item = (TopicId, Offset)> {
         let joined = self.joined.0.iter();
@@ -167,22 +180,49 @@ impl Copies {
         self.is_storeless || self.own.buffer.is_flushed()
     }
 
-    pub(super) fn start_flushes(
+    /// The copies to be flushed, each with its rank among them.
+    pub(super) fn due_flushes(&mut self, now: Now, rules: FlushRules) -> Vec<(FlushRank, TopicId)> {
+        if self.is_storeless {
+            return Vec::new();
+        }
+        let own = self.table.map(|table| (table, &mut self.own));
+        let joined = self.joined.0.iter_mut();
+        let all = own
+            .into_iter()
+            .chain(joined.map(|(table, copy)| (*table, copy)));
+        all.filter_map(|(table, copy)| Some((copy.flush_rank(now, rules)?, table)))
+            .collect()
+    }
+
+    /// The copy to be flushed first.
+    pub(crate) fn next_flush(
         &mut self,
         now: Now,
         rules: FlushRules,
-        mut start: impl FnMut(TopicId, FlushBatch),
-    ) {
-        if self.is_storeless {
-            return;
-        }
-        let own = self.table.map(|table| (table, &mut self.own, false));
-        let joined = self.joined.0.iter_mut();
-        let joined = joined.map(|(table, copy)| (*table, copy, true));
-        for (table, copy, is_joined) in own.into_iter().chain(joined) {
-            if let Some(batch) = copy.start_flush(now, rules, is_joined) {
-                start(table, batch);
-            }
+    ) -> Option<(FlushRank, TopicId)> {
+        self.due_flushes(now, rules).into_iter().max()
+    }
+
+    pub(super) fn start_flush(
+        &mut self,
+        table: TopicId,
+        now: Now,
+        rules: FlushRules,
+    ) -> Option<FlushBatch> {
+        let is_joined = self.table != Some(table);
+        Some(self.copy(table)?.start_flush(now, rules, is_joined))
+    }
+
+    /// Whether a store has rows on their way to it.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.all().any(|copy| copy.buffer.is_flushing())
+    }
+
+    /// How many changelog offsets the stores are behind what is acknowledged.
+    pub(crate) fn behind(&self) -> Offset {
+        match self.is_storeless {
+            true => 0,
+            false => self.all().map(|copy| copy.buffer.behind()).sum(),
         }
     }
 
@@ -233,16 +273,24 @@ impl Copies {
 }
 
 impl LocalCopy {
-    fn start_flush(&mut self, now: Now, rules: FlushRules, is_joined: bool) -> Option<FlushBatch> {
+    /// How urgently it is to be flushed; `None` if it is not.
+    fn flush_rank(&mut self, now: Now, rules: FlushRules) -> Option<FlushRank> {
         // Most copies have nothing, at most ticks.
         if !self.buffer.can_flush() {
             return None;
         }
         let is_due = self.flushes.is_due(now.monotonic, rules.after);
-        let is_due = is_due || rules.is_urgent || rules.is_closing;
-        if !is_due || (self.flushes.awaits_retry(now.monotonic) && !rules.is_closing) {
-            return None;
+        let awaits_retry = self.flushes.awaits_retry(now.monotonic);
+        if rules.is_closing || ((is_due || rules.is_urgent) && !awaits_retry) {
+            return Some(FlushRank {
+                is_due,
+                bytes: self.buffer.bytes().1,
+            });
         }
+        None
+    }
+
+    fn start_flush(&mut self, now: Now, rules: FlushRules, is_joined: bool) -> FlushBatch {
         let durability = self
             .flushes
             .begin(now.monotonic, rules.sync_interval, rules.is_closing);
@@ -251,7 +299,7 @@ impl LocalCopy {
             true => self.flushes.level_at(self.buffer.acknowledged()),
             false => Some(now.wall),
         };
-        Some(self.buffer.start_flush(synced_at, durability))
+        self.buffer.start_flush(synced_at, durability)
     }
 }
 
@@ -273,11 +321,12 @@ mod tests {
             is_urgent: false,
             is_closing: false,
         };
-        let mut started = Vec::new();
-        copies.start_flushes(now, rules, |table, batch| {
-            started.push((table, batch.synced_at));
-        });
-        started
+        let due = copies.due_flushes(now, rules).into_iter();
+        due.filter_map(|(_, table)| {
+            let batch = copies.start_flush(table, now, rules)?;
+            Some((table, batch.synced_at))
+        })
+        .collect()
     }
 
     fn copies() -> Copies {
@@ -290,7 +339,7 @@ mod tests {
 
     fn row(copies: &mut Copies, next: Offset) {
         let joined = copies.joined_mut(JOINED).unwrap();
-        joined.apply(b"k", RowValue::new(1, Some(b"v")));
+        joined.apply(b"k", 1, Some(b"v"));
         joined.advance_to(next);
     }
 
@@ -325,7 +374,7 @@ mod tests {
         let mut copies = copies();
         row(&mut copies, 8);
         let own = copies.own_mut();
-        own.write(b"k", None, RowValue::new(1, Some(b"v")));
+        own.write(b"k", None, 1, Some(b"v"));
         own.acknowledge(4, 0);
         assert!(!copies.is_flushed());
         copies.give_up_stores();

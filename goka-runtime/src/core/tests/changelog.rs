@@ -61,7 +61,6 @@ fn a_changelog_of_the_first_version_is_read() {
         headers: Headers::default(),
     });
     let store = world.open.stores.get_mut(&task(0)).expect("open");
-    let writes: Vec<_> = read.writes().collect();
     let at = Checkpoint {
         format: FORMAT,
         cluster: "cluster".into(),
@@ -72,7 +71,7 @@ fn a_changelog_of_the_first_version_is_read() {
         synced_at: 0,
     };
     store
-        .apply(&writes, &at, Durability::Synced)
+        .apply(&read, &at, Durability::Synced)
         .expect("applies");
     let table = [("", "1/-3"), ("\u{fc}", "1/2")];
     let table = table.map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()));

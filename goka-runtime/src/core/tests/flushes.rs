@@ -45,7 +45,7 @@ fn writes_wait_for_the_interval_and_cost_the_store_once() {
 
 #[test]
 fn many_bytes_that_wait_are_flushed_before_the_interval() {
-    let mut world = world(50_000);
+    let mut world = world(20_000);
     feed(&mut world, 10);
     assert_eq!(stored(&world), 0);
     feed(&mut world, 1_000);

@@ -715,7 +715,7 @@ impl World {
         let Some(store) = self.open.stores.get_mut(&task) else {
             return Ok(());
         };
-        store.apply(&batch.writes(), &checkpoint, batch.durability)
+        store.apply(batch, &checkpoint, batch.durability)
     }
 
     fn commit_at_least_once(&mut self, batch: &CommitBatch) -> CommitOutcome {

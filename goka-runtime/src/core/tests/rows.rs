@@ -257,7 +257,7 @@ fn killed_restores_from_the_stores_offset() {
 #[test]
 fn a_full_disk_pauses_intake_at_the_memory_budget_and_loses_nothing() {
     let mut plan = plan(1);
-    plan.memory = 64 << 10;
+    plan.memory = 12 << 10;
     let mut world = begun(World::of(plan, 1, Arc::new(MemoryStores::default())));
     world.flush_fails = true;
     world.tick();

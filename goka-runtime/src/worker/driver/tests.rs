@@ -15,8 +15,8 @@ use crate::log::{Assignment, Driver, Epoch, Log, Member, MemberEvent, NewTopic, 
 use crate::table::memory::MemoryStores;
 use crate::table::redb::RedbStores;
 use crate::table::{
-    Checkpoint, Durability, Flow, KeyRange, Store, StoreError, StoreRead, Stored, StoredRef,
-    Stores, Write,
+    Checkpoint, Durability, Flow, KeyRange, SortedWrites, Store, StoreError, StoreRead, Stored,
+    StoredRef, Stores,
 };
 use crate::worker::state::WorkerState;
 
@@ -302,7 +302,7 @@ impl StoreRead for FailingStore {
 impl Store for FailingStore {
     fn apply(
         &mut self,
-        sorted: &[Write<'_>],
+        sorted: &dyn SortedWrites,
         checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
