@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use goka::prelude::*;
 use goka::table::{
-    Checkpoint, Durability, FORMAT, Flow, KeyRange, Store, StoreError, StoreRead, Stored,
-    StoredRef, Stores, Write,
+    Checkpoint, Durability, FORMAT, Flow, KeyRange, SortedWrites, Store, StoreError, StoreRead,
+    Stored, StoredRef, Stores, Write,
 };
 
 #[processor(group = "page-visits", persist = u64)]
@@ -131,25 +131,26 @@ impl FileStore {
 impl Store for FileStore {
     fn apply(
         &mut self,
-        sorted: &[Write<'_>],
+        sorted: &dyn SortedWrites,
         checkpoint: &Checkpoint,
         durability: Durability,
     ) -> Result<(), StoreError> {
         let before = Arc::clone(&self.contents);
         let contents = Arc::make_mut(&mut self.contents);
-        for Write { key, value } in sorted {
+        sorted.each(&mut |Write { key, value }| {
             match value {
                 Some(StoredRef { timestamp, value }) => {
-                    let (timestamp, value) = (*timestamp, value.to_vec());
+                    let value = value.to_vec();
                     contents
                         .values
                         .insert(key.to_vec(), Stored { timestamp, value });
                 }
                 None => {
-                    contents.values.remove(*key);
+                    contents.values.remove(key);
                 }
             }
-        }
+            Flow::Continue(())
+        });
         contents.checkpoint = Some(checkpoint.clone());
         self.is_written = false;
         if durability == Durability::Synced {

@@ -110,14 +110,6 @@ pub fn mutant() -> Option<Mutant> {
         .or_else(|| *OF_PROCESS.get_or_init(of_process))
 }
 
-/// The value of a row that a flush includes: the acknowledged one, not the pending one.
-pub(crate) fn flushed<T>(acknowledged: Option<T>, pending: Option<T>) -> Option<T> {
-    match mutant() {
-        Some(Mutant::StoreAhead) => pending.or(acknowledged),
-        _ => acknowledged,
-    }
-}
-
 /// The checkpoint that a store gets.
 pub(crate) fn stamp(right: &Checkpoint) -> Checkpoint {
     let ahead = i64::from(mutant() == Some(Mutant::CheckpointAhead));

@@ -318,6 +318,7 @@ impl Arena {
     }
 
     /// All rows.
+    #[cfg(test)]
     pub(super) fn rows(&self) -> impl Iterator<Item = RowId> {
         (0..self.chunks.len()).flat_map(|at| self.rows_of(at))
     }

@@ -47,7 +47,7 @@ impl Bloom {
     }
 
     fn block(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.blocks.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.blocks.len() as u64) >> 32) as usize
     }
 
     fn has(&self, hash: u64) -> bool {
