@@ -135,11 +135,8 @@ impl Transactions {
         self.mark_abort_only("it holds records of a partition that is not owned any more");
     }
 
-    /// Takes the transactional id over, without waiting; returns whether that is done.
-    ///
-    /// # Errors
-    /// What does not pass. A broker that does not answer is no error: see
-    /// [`pending_start`](Transactions::pending_start).
+    /// Takes the transactional id over, without waiting; returns whether that is done. A broker that does not
+    /// answer is no error: see [`pending_start`](Transactions::pending_start).
     pub(super) fn start(&mut self, client: &mut impl TransactionClient) -> Result<bool, LogError> {
         let Phase::Starting { next, .. } = self.phase else {
             return Ok(true);
@@ -313,10 +310,8 @@ impl Transactions {
         }
     }
 
-    /// Commits the open transaction, or asks again how that ended.
-    ///
-    /// # Errors
-    /// [`Failure::Unknown`] at the deadline: to be called again.
+    /// Commits the open transaction, or asks again how that ended. To be called again after
+    /// [`Failure::Unknown`], the error at the deadline.
     pub(super) fn await_commit(
         &mut self,
         client: &mut impl TransactionClient,

@@ -291,8 +291,7 @@ impl Member for EmbeddedMember {
                     Ok(()) => return Ok(()),
                     Err(error) => {
                         // Not taken: given back, to be handed out again when the disk has recovered.
-                        let slots: Vec<TopicPartition> =
-                            slots.into_iter().map(|(slot, _)| slot).collect();
+                        let slots: Vec<_> = slots.into_iter().map(|(slot, _)| slot).collect();
                         self.give_back(&slots);
                         self.degrade(&error, driver);
                         self.shared().reopen(deadline);

@@ -78,10 +78,8 @@ impl Admin {
         }
     }
 
-    /// Waits a moment before what failed is asked again.
-    ///
-    /// # Errors
-    /// The fault, where that would change nothing or no time is left.
+    /// Waits a moment before what failed is asked again. The error is the fault, where that would change
+    /// nothing or no time is left.
     pub(super) fn again(&self, what: &str, fault: &Fault, until: Instant) -> Result<(), LogError> {
         if is_final(fault.code) {
             return Err(self.refused(what, fault.clone()));

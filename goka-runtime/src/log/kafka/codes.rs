@@ -1,5 +1,5 @@
-//! What the codes of brokers and of librdkafka mean, in general and to transactions. Only what is known as final ends anything: a
-//! code that is not listed here may pass, so what failed with it is asked again.
+//! What the codes of brokers and of librdkafka mean, in general and to transactions. Only what is known as
+//! final ends anything: a code that is not listed here may pass, so what failed with it is asked again.
 
 use super::super::{Failure, Group, LogError, MemberTimeout};
 use super::native::{Client, Code, Failed, Fault, Remedy};

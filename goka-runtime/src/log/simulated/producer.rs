@@ -172,10 +172,8 @@ impl Producer {
 }
 
 impl ProducerClient {
-    /// Writes a record; a failure of the record alone is noted with its task.
-    ///
-    /// # Errors
-    /// There is a newer producer with the transactional id.
+    /// Writes a record; a failure of the record alone is noted with its task. The error is that there is a
+    /// newer producer with the transactional id.
     fn produce(&mut self, state: &mut State, append: &Append<'_>) -> Result<(), Failure> {
         let is_loop =
             append.kind == AppendKind::Output && self.group.inputs.contains(&append.topic);

@@ -1,6 +1,6 @@
 //! The calls of a producer: records in, what is still under way, and transactions. Each call of a transaction
-//! that asks a broker goes on in the background when its time is over, and
-//! is resumed by the same call: until it has ended no other one of these may be made.
+//! that asks a broker goes on in the background when its time is over, and is resumed by the same call: until
+//! it has ended no other one of these may be made.
 //!
 //! A commit and an abort must not run out of time, though. Each is a row of questions to librdkafka's own
 //! thread, and librdkafka 2.12.1 (`rdkafka_txnmgr.c`) does not tell their answers apart. When the first
