@@ -5,7 +5,7 @@ use super::row::{
 };
 
 /// The words of the first chunk, and of the largest.
-const MIN_CHUNK: usize = 1 << 7;
+const MIN_CHUNK: usize = 1 << 5;
 const MAX_CHUNK: usize = 1 << OFFSET_BITS;
 /// How many chunks there can be.
 const MAX_CHUNKS: usize = 1 << (u32::BITS - OFFSET_BITS);

@@ -12,8 +12,10 @@ type Block = [u32; BLOCK_WORDS];
 const BLOCK_BITS: usize = 32 * BLOCK_WORDS;
 /// For each key that a filter is made for.
 const KEY_BITS: usize = 12;
-/// How many keys the first filter is made for; each further one takes twice as many as the one before.
-const MIN_KEYS: usize = 1 << 10;
+/// How many keys the first filter is made for, and at least the second; each further one takes twice as many as the one
+/// before.
+const FIRST_KEYS: usize = 64;
+const SECOND_KEYS: usize = 1 << 10;
 
 /// Odd numbers, which spread 32 bits of a hash over each word (as in split block Bloom filters of Apache Parquet).
 const SALTS: [u32; BLOCK_WORDS] = [
@@ -90,7 +92,11 @@ impl Filter {
         match self.blooms.last_mut() {
             Some(last) if last.keys < most => last.add(hash),
             _ => {
-                let mut next = Bloom::of(MIN_KEYS.max(2 * most));
+                let keys = match most {
+                    0 => FIRST_KEYS,
+                    most => SECOND_KEYS.max(2 * most),
+                };
+                let mut next = Bloom::of(keys);
                 next.add(hash);
                 self.blooms.push(next);
             }

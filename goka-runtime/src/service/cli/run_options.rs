@@ -35,7 +35,7 @@ pub(super) fn args() -> [Arg; 9] {
             .value_parser(unless_empty(time))
             .help("How often results become durable, and visible with exactly-once; ms, s or m"),
         arg(FLUSH_INTERVAL, "GOKA_FLUSH_INTERVAL", "TIME")
-            .default_value("5s")
+            .default_value("30s")
             .value_parser(unless_empty(time))
             .help("How long updates wait in memory until they are written to the tables' files; ms, s or m"),
         arg(TABLE_MEMORY, "GOKA_TABLE_MEMORY", "SIZE")
