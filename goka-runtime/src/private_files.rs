@@ -54,7 +54,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Replaces the content of a file as a whole; in the meantime it is in one with the extension `new`.
-#[cfg(any(test, feature = "cli"))]
+#[cfg(feature = "cli")]
 pub(crate) fn replace(path: &Path, content: &str) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = create(&draft)?;

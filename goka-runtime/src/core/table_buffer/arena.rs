@@ -135,9 +135,8 @@ impl Arena {
 
     /// What is left of the open chunk is a place for a smaller row.
     fn close_chunk(&mut self) {
-        let (Some(at), room) = (self.open.take(), self.room()) else {
-            return;
-        };
+        let room = self.room();
+        let Some(at) = self.open.take() else { return };
         if let Some(open) = &mut self.chunks[at]
             && room > HEADER
         {

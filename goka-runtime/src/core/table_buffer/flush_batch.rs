@@ -1,7 +1,5 @@
 //! What a flush takes to a store: rows where they lie, sorted by the flush itself.
 
-use std::cmp::Ordering;
-
 use super::row::{Held, Row, RowId, Words};
 use crate::record::{Offset, Timestamp};
 use crate::table::{Durability, Flow, SortedWrites, StoredRef, Write};
@@ -32,27 +30,26 @@ impl FlushBatch {
         }
     }
 
-    fn row(&self, id: RowId) -> Option<Row<'_>> {
-        Some(self.chunks.get(id.chunk())?.as_ref()?.row(id))
+    fn row(&self, id: RowId) -> Row<'_> {
+        let chunk = self.chunks[id.chunk()].as_ref();
+        chunk
+            .expect("a row that is flushed keeps its chunk")
+            .row(id)
     }
 
     /// The rows in the order of their keys.
     fn sorted(&self) -> Vec<RowId> {
-        let rows = || self.rows.iter().filter_map(|id| self.row(*id));
+        let rows = || self.rows.iter().map(|id| (self.row(*id), *id));
         // Keys often begin alike: the bytes behind that nearly always tell their order.
-        let first = rows().next();
-        let alike = first.and_then(|first| rows().map(|row| row.common_prefix(&first)).min());
+        let alike = rows().next().and_then(|(first, _)| {
+            let alike = rows().map(|(row, _)| row.common_prefix(&first));
+            alike.min()
+        });
         let alike = alike.unwrap_or_default();
-        let mut sorted: Vec<_> = rows()
-            .zip(&self.rows)
-            .map(|(row, id)| (row.key_part(alike), *id))
-            .collect();
-        let by_key = |one: RowId, other: RowId| match (self.row(one), self.row(other)) {
-            (Some(one), Some(other)) => one.compare_keys(&other),
-            _ => Ordering::Equal,
-        };
+        let mut sorted: Vec<_> = rows().map(|(row, id)| (row.key_part(alike), id)).collect();
         sorted.sort_unstable_by(|(part, one), (other_part, other)| {
-            part.cmp(other_part).then_with(|| by_key(*one, *other))
+            let by_key = || self.row(*one).compare_keys(&self.row(*other));
+            part.cmp(other_part).then_with(by_key)
         });
         sorted.into_iter().map(|(_, id)| id).collect()
     }
@@ -67,7 +64,7 @@ impl SortedWrites for FlushBatch {
     fn each(&self, each: &mut dyn FnMut(Write<'_>) -> Flow) {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for id in self.sorted() {
-            let Some(row) = self.row(id) else { continue };
+            let row = self.row(id);
             let write = Write {
                 key: row.key(&mut key),
                 value: (row.flags().held == Held::Value).then(|| StoredRef {

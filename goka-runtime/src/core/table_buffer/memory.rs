@@ -8,6 +8,8 @@ use super::row::{Flags, RowId, RowState};
 const LOOKS_FOR_A_PLACE: usize = 64;
 /// How many bytes of rows are moved at a time, at most, to give memory back.
 const MAX_MOVED: usize = 2 << 20;
+/// Said of a buffer that can take hardly another large value; sums of it fit.
+const FULL: usize = 1 << 48;
 /// Less than this is not worth moving rows.
 const MIN_UNUSED: usize = 64 << 10;
 
@@ -78,7 +80,7 @@ impl TableBuffer {
     /// large value finds a place.
     pub(crate) fn bytes(&self) -> (usize, usize) {
         if self.arena.is_full() {
-            return (usize::MAX / 2, usize::MAX / 2);
+            return (FULL, FULL);
         }
         let lists = (self.memtable.capacity() + self.flushing.capacity()) * size_of::<RowId>();
         let beside = self.index.bytes() + self.pending.memory() + self.forgotten.bytes() + lists;
