@@ -64,7 +64,11 @@ pub(super) fn home() -> Result<Home, String> {
     // Tests are deeper in the target directory than programs.
     let target = exe
         .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+        // Cargo does not tag a folder that was there before its first build.
+        .find(|folder| {
+            let has = |name| folder.join(name).exists();
+            has("CACHEDIR.TAG") || has(".rustc_info.json")
+        })
         .ok_or("the program is outside a target folder")?;
     let version = std::env::var(VERSION_VARIABLE).unwrap_or_else(|_| VERSION.to_owned());
     let at = target.join(format!("kafka-{version}"));
