@@ -22,8 +22,9 @@ const MAX_UNSTORED: Offset = 1_000_000;
 /// Flushes the copy that is due next, and everything when the worker is `closing`.
 pub(super) fn flush_all(tasks: &mut Tasks, closing: bool) {
     let behind = tasks.all.values().map(|task| task.copies.behind());
-    let is_full = tasks.memory().1 >= tasks.plan.flush_bytes;
-    let is_full = is_full || behind.sum::<Offset>() >= MAX_UNSTORED;
+    let is_far_behind = behind.sum::<Offset>() >= MAX_UNSTORED;
+    let (bytes, unstored) = tasks.memory();
+    let is_full = is_far_behind || unstored >= tasks.plan.flush_bytes;
     let (now, mut next, mut is_busy) = (tasks.now, None, false);
     for task in tasks.all.values_mut() {
         task.pass_markers_if_idle(now.monotonic);
@@ -42,7 +43,7 @@ pub(super) fn flush_all(tasks: &mut Tasks, closing: bool) {
         let rules = rules(&tasks.plan, task, is_full, closing);
         task.flush_copy(table, now, rules, &mut tasks.out);
     }
-    evict(tasks);
+    evict(tasks, bytes);
 }
 
 /// Flushes everything of a task that is given back.
@@ -103,10 +104,9 @@ pub(super) fn exceeds_memory(tasks: &Tasks) -> bool {
     tasks.memory().1 > tasks.plan.memory
 }
 
-/// Divides the memory budget: a copy may take what is left of it beside what all take now. If they take more than the
-/// budget, each gives back in proportion to its size, looking at [`MAX_LOOKS`] rows at most.
-fn evict(tasks: &mut Tasks) {
-    let (bytes, _) = tasks.memory();
+/// Divides the memory budget: a copy may take what is left of it beside the `bytes` that all take now. If they take more
+/// than the budget, each gives back in proportion to its size, looking at [`MAX_LOOKS`] rows at most.
+fn evict(tasks: &mut Tasks, bytes: usize) {
     let memory = tasks.plan.memory;
     let over = bytes.saturating_sub(memory);
     let copies = tasks.all.values_mut().map(|task| &mut task.copies);

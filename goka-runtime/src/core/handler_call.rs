@@ -1,4 +1,5 @@
-//! The call of a handler, and what it does to the task; records of joined tables are applied to their copies. A record's writes and outputs are kept whole when its handler returns `Ok`, dropped whole
+//! The call of a handler, and what it does to the task; records of joined tables are applied to their
+//! copies. A record's writes and outputs are kept whole when its handler returns `Ok`, dropped whole
 //! otherwise.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

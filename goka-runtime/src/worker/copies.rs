@@ -179,12 +179,9 @@ impl CopyStores {
     pub(super) fn next_flush(&mut self) -> Option<FlushEnded> {
         match self.flusher.next()? {
             Done::Flush(flushed) => Some(self.flush_ended(flushed)),
-            Done::Scan(copy, keys) => {
-                let is_wanted = self
-                    .scans
-                    .get(&copy)
-                    .is_some_and(|it| !it.load(Ordering::Relaxed));
-                let events = is_wanted.then(|| Event::StoredKeys(copy, keys));
+            Done::Scan(scan, keys) => {
+                // What was cancelled may have read a part only, or is about a store as it was before a restore.
+                let events = (!scan.is_cancelled()).then(|| Event::StoredKeys(scan.copy, keys));
                 Some(FlushEnded {
                     waited: Vec::new(),
                     events: events.into_iter().collect(),

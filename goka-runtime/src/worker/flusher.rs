@@ -39,6 +39,12 @@ pub(super) struct KeyScan {
     pub(super) is_cancelled: Arc<AtomicBool>,
 }
 
+impl KeyScan {
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
+
 enum Job {
     Flush(Flush),
     Scan(KeyScan),
@@ -47,8 +53,8 @@ enum Job {
 /// What has ended.
 pub(super) enum Done {
     Flush(Flushed),
-    /// The keys of a copy's store; not of one that could not be read, nor of a scan that was cancelled.
-    Scan(CopyId, StoredKeys),
+    /// The keys of a store that could be read.
+    Scan(KeyScan, StoredKeys),
 }
 
 /// Flushes one store after the other.
@@ -140,14 +146,9 @@ impl Drop for Flusher {
 fn run(job: Job) -> Option<Done> {
     match job {
         Job::Flush(job) => Some(Done::Flush(flush(job))),
-        Job::Scan(KeyScan {
-            copy,
-            snapshot,
-            is_cancelled,
-        }) => {
-            let goes_on = || !is_cancelled.load(Ordering::Relaxed);
-            let keys = StoredKeys::read(&*snapshot, &goes_on).ok()?;
-            goes_on().then_some(Done::Scan(copy, keys))
+        Job::Scan(scan) => {
+            let keys = StoredKeys::read(&*scan.snapshot, &|| !scan.is_cancelled()).ok()?;
+            Some(Done::Scan(scan, keys))
         }
     }
 }
